@@ -1,0 +1,23 @@
+"""fastvi: variational inference on CPUs, compiled kernels under a thin Python API."""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "LatentDirichletAllocation": "fastvi.models.lda",
+    "load": "fastvi.models.lda",
+}
+__all__ = ["LatentDirichletAllocation", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names on first use, so that ``import fastvi`` costs nothing."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'fastvi' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

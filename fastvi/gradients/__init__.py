@@ -1,0 +1,1 @@
+"""Gradient estimators: each turns a batch into a gradient."""
