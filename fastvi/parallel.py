@@ -221,6 +221,7 @@ class _BlasLimit:
 
         with self.lock:
             if self.n_users == 0:
+                self.release_control()
                 self.limits = threadpool_limits(limits=1, user_api="blas")
             self.n_users += 1
 
@@ -228,8 +229,23 @@ class _BlasLimit:
         with self.lock:
             self.n_users -= 1
             if self.n_users == 0:
+                self.release_control()
                 self.limits.restore_original_limits()
                 self.limits = None
+                self.release_control()
+
+    @staticmethod
+    def release_control() -> None:
+        """Let this thread set the limit: threadpoolctl 3.8 ignores all but the first that did.
+
+        The last fit to leave is often not the first that came, and its restoring would be lost.
+        """
+        import threadpoolctl
+
+        openblas = getattr(threadpoolctl, "OpenBLASController", None)
+        clear = getattr(openblas, "clear_controlling_thread", None)
+        if clear is not None:
+            clear(force=True)
 
 
 _blas = _BlasLimit()
