@@ -1,0 +1,236 @@
+"""A corpus in memory, and the choice of its words."""
+
+import numbers
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.corpus.options import Limit, Options
+
+Counts = Any  # scipy.sparse.csr_array: SciPy has no types, and its import is delayed
+
+
+class Corpus(NamedTuple):
+    """Word counts of a collection of documents.
+
+    Attributes
+    ----------
+    counts : scipy.sparse.csr_array (n_documents, n_words), float32
+        Canonical: indices (int32 up to 2**31 entries) sorted, no duplicates, no stored zeros.
+    vocabulary : list of str, optional
+        The word of each column.
+    names : list of str, optional
+        The name of each document (file name, qualified name).
+    description : str
+        One line: what was read, its size, what pruning removed.
+    """
+
+    counts: Counts
+    vocabulary: list[str] | None
+    names: list[str] | None
+    description: str
+
+    @property
+    def n_documents(self) -> int:
+        """Number of documents, empty ones included."""
+        return int(self.counts.shape[0])
+
+    @property
+    def n_words(self) -> int:
+        """Number of different words."""
+        return int(self.counts.shape[1])
+
+    @property
+    def n_tokens(self) -> float:
+        """Sum of all counts."""
+        return float(self.counts.data.sum(dtype=np.float64))
+
+    @property
+    def n_empty(self) -> int:
+        """Number of documents without words."""
+        return int(np.count_nonzero(np.diff(self.counts.indptr) == 0))
+
+
+class Columns(NamedTuple):
+    """The columns of a corpus that was read to its end, before pruning."""
+
+    ids: NDArray[np.int64]  # (n_columns,) provisional word ids, in the final order
+    words: list[str] | None  # (n_columns,)
+
+
+class Source(Protocol):
+    """A corpus being read: blocks of documents with provisional word ids.
+
+    `columns` is complete once `blocks` is exhausted. `open_vocabulary`: the words came from the
+    texts themselves, so pruning is on by default. `removed`: what was not even counted.
+    """
+
+    label: str
+    names: list[str] | None
+    open_vocabulary: bool
+    removed: list[str]
+
+    def blocks(self) -> Iterator[Counts]:
+        """Yield canonical CSR blocks (documents x provisional words, float32)."""
+        ...
+
+    def columns(self) -> Columns:
+        """Return the final order of the provisional ids."""
+        ...
+
+
+def csr_array(
+    data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], n_words: int
+) -> Counts:
+    """Return a float32 CSR matrix; its indices are int32 while its entries can be so counted."""
+    from scipy.sparse import csr_array
+
+    index = np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64
+    parts = (np.asarray(data, np.float32), np.asarray(indices, index), np.asarray(indptr, index))
+    return csr_array(parts, shape=(len(indptr) - 1, n_words))
+
+
+def csr_block(
+    indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], n_words: int
+) -> Counts:
+    """Return a canonical CSR block: duplicates summed, indices sorted, zeros dropped."""
+    # Copies: SciPy sorts and sums in place.
+    block = csr_array(data.astype(np.float32), indices.astype(np.int32), indptr, n_words)
+    block.sum_duplicates()
+    block.eliminate_zeros()
+    return block
+
+
+class Statistics:
+    """Document frequencies and totals of provisional words, gathered block by block."""
+
+    def __init__(self) -> None:
+        self.n_documents = 0
+        self.document_frequency = np.zeros(0, np.int64)
+        self.totals = np.zeros(0, np.float64)
+
+    def add(self, block: Counts) -> None:
+        """Count the documents of one canonical block."""
+        self.n_documents += block.shape[0]
+        self.grow(block.shape[1])
+        np.add.at(self.document_frequency, block.indices, 1)
+        np.add.at(self.totals, block.indices, block.data.astype(np.float64))
+
+    def grow(self, n_words: int) -> None:
+        """Make room for words up to `n_words`."""
+        n_more = n_words - len(self.totals)
+        if n_more > 0:
+            self.document_frequency = np.pad(self.document_frequency, (0, n_more))
+            self.totals = np.pad(self.totals, (0, n_more))
+
+
+class Pruned(NamedTuple):
+    """The words that stay."""
+
+    position: NDArray[np.int32]  # (n_provisional,) final column, -1 for a removed word
+    vocabulary: list[str] | None
+    n_words: int
+    removed: list[str]  # what was removed and why, for people
+
+
+def prune(
+    columns: Columns,
+    statistics: Statistics,
+    options: Options,
+    stop_words: frozenset[str],
+    open_vocabulary: bool,
+) -> Pruned:
+    """Choose the words that stay, after a first pass over the documents."""
+    n_documents = statistics.n_documents
+    statistics.grow(int(columns.ids.max(initial=-1)) + 1)
+    frequency = statistics.document_frequency[columns.ids]
+    kept = np.ones(len(columns.ids), bool)
+    removed: list[str] = []
+
+    def drop(bad: NDArray[np.bool_], why: str) -> None:
+        n_bad = int(np.count_nonzero(kept & bad))
+        if n_bad:
+            kept[bad] = False
+            removed.append(f"{n_bad} {why}")
+
+    least, most = document_limits(options, n_documents, open_vocabulary)
+    if stop_words:
+        words = columns.words or []
+        drop(np.fromiter((w in stop_words for w in words), bool, len(words)), "stop words")
+    if most is not None:
+        drop(frequency > most, f"words in more than {most} documents (max_df)")
+    if least > 1:
+        drop(frequency < least, f"words in fewer than {least} documents (min_df)")
+    if options.max_features is not None:
+        totals = np.where(kept, statistics.totals[columns.ids], -1.0)
+        rare = np.ones(len(kept), bool)
+        rare[np.argsort(-totals, kind="stable")[: options.max_features]] = False
+        drop(rare, f"words rarer than the {options.max_features} most frequent (max_features)")
+    if len(kept) and not kept.any():
+        raise ValueError(f"no word is left, pruning removed {', '.join(removed)}; relax that")
+    position = np.full(len(statistics.totals), -1, np.int32)
+    position[columns.ids[kept]] = np.arange(np.count_nonzero(kept), dtype=np.int32)
+    vocabulary = None
+    if columns.words is not None:
+        vocabulary = [columns.words[i] for i in np.flatnonzero(kept).tolist()]
+    return Pruned(position, vocabulary, int(np.count_nonzero(kept)), removed)
+
+
+def document_limits(
+    options: Options, n_documents: int, open_vocabulary: bool
+) -> tuple[int, int | None]:
+    """Return the least and the largest document frequency of a word that stays."""
+    min_df, max_df = options.min_df, options.max_df
+    if min_df == "auto":
+        min_df = max(1, min(5, n_documents // 200)) if open_vocabulary else 1
+    if max_df == "auto":
+        max_df = 0.5 if open_vocabulary and n_documents >= 20 else 1.0
+    least = _documents(min_df, n_documents, round_up=True)
+    most = _documents(max_df, n_documents, round_up=False)
+    return least, None if most >= n_documents else most
+
+
+def _documents(limit: Limit, n_documents: int, round_up: bool) -> int:
+    if not isinstance(limit, numbers.Integral):
+        # Shares like 0.07 * 100 = 7.000000000000001 must not round to 8.
+        share = float(limit) * n_documents
+        nearest = round(share)
+        if abs(share - nearest) <= 1e-9 * max(1.0, share):
+            return nearest
+        return int(np.ceil(share) if round_up else np.floor(share))
+    return int(limit)
+
+
+def renumber(block: Counts, pruned: Pruned) -> Counts:
+    """Replace provisional ids by final columns and drop removed words."""
+    indices = pruned.position[block.indices]
+    stays = indices >= 0
+    kept_before = np.zeros(len(stays) + 1, np.int64)
+    np.cumsum(stays, out=kept_before[1:])
+    result = csr_array(block.data[stays], indices[stays], kept_before[block.indptr], pruned.n_words)
+    result.sort_indices()
+    return result
+
+
+def stack(blocks: Iterable[Counts], n_words: int) -> Counts:
+    """Put blocks below each other."""
+    data, indices, lengths = [np.zeros(0, np.float32)], [np.zeros(0, np.int32)], []
+    for block in blocks:
+        data.append(block.data)
+        indices.append(block.indices)
+        lengths.append(np.diff(block.indptr))
+    indptr = np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum()
+    result = csr_array(np.concatenate(data), np.concatenate(indices), indptr, n_words)
+    result.has_canonical_format = True
+    return result
+
+
+def describe(label: str, size: tuple[int, int, float, int], removed: list[str]) -> str:
+    """Return one line about a corpus; `size` = documents, words, tokens, empty documents."""
+    n_documents, n_words, n_tokens, n_empty = size
+    text = f"{label}: {n_documents:,} documents, {n_words:,} words, {n_tokens:,.0f} tokens"
+    if n_empty:
+        text += f", {n_empty:,} documents empty"
+    return text + (f"; removed {', '.join(removed)}" if removed else "")

@@ -1,0 +1,115 @@
+"""Fast parsing of blocks of lines of numbers, and the slow road that names the bad line."""
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Above this, a column number is a mistake (or an attack) rather than a word.
+MAX_WORDS = 1 << 26
+
+_SEPARATES = np.zeros(256, bool)
+_SEPARATES[list(b" \t\r\n:")] = True
+_NEWLINE = ord("\n")
+_COLON = ord(":")
+
+
+class Numbers(NamedTuple):
+    """The numbers of a block of lines."""
+
+    values: NDArray[Any]  # (n,) int64 or float64
+    after_colon: NDArray[np.bool_]  # (n,) whether a colon stands right before
+    line_starts: NDArray[np.int64]  # (n_lines + 1,) first number of each line
+
+
+def parse_numbers(block: bytes) -> Numbers | None:
+    """Parse whole lines of numbers parted by blanks or colons; None if something is odd."""
+    raw = np.frombuffer(block, np.uint8)
+    separates = _SEPARATES[raw]
+    is_start = ~separates
+    is_start[1:] &= separates[:-1]
+    starts = np.flatnonzero(is_start)
+    before = raw[starts - 1]
+    if len(starts) and starts[0] == 0:
+        before[0] = _NEWLINE
+    colons = np.count_nonzero(raw == _COLON)
+    after_colon = before == _COLON
+    if np.count_nonzero(after_colon) != colons:
+        return None
+    values = _values(block.replace(b":", b" "))
+    if values is None or len(values) != len(starts):
+        return None
+    newlines = np.flatnonzero(raw == _NEWLINE)
+    line_starts = np.concatenate([[0], np.searchsorted(starts, newlines)])
+    return Numbers(values, after_colon, line_starts)
+
+
+def _values(text: bytes) -> NDArray[Any] | None:
+    # Older NumPy only warns about what it cannot parse.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        for dtype in (np.int64, np.float64):
+            try:
+                return np.fromstring(text, dtype, sep=" ")
+            except (ValueError, DeprecationWarning):
+                continue
+    return None
+
+
+def whole(values: NDArray[Any], low: int, high: int) -> bool:
+    """Whether all values are whole numbers from `low` to below `high`."""
+    if not len(values):
+        return True
+    inside = bool(values.min() >= low) and bool(values.max() < high)
+    return inside and (values.dtype.kind == "i" or bool(np.all(values == np.floor(values))))
+
+
+def proper(counts: NDArray[Any]) -> bool:
+    """Whether all counts are finite, not negative, and fit float32."""
+    return not len(counts) or bool(counts.min() >= 0 and counts.max() <= np.finfo(np.float32).max)
+
+
+class Line(NamedTuple):
+    """One line of a file, for careful parsing and clear messages."""
+
+    path: Path
+    number: int
+    text: str
+
+    def error(self, problem: str) -> ValueError:
+        """Return an error that names file and line."""
+        return ValueError(f"{self.path}, line {self.number}: {problem}")
+
+    def whole(self, text: str, what: str, low: int, high: int | None = None) -> int:
+        """Parse a whole number from `low` to below `high`."""
+        try:
+            value = int(text) if len(text) < 20 else int(float(text))
+        except (ValueError, OverflowError):
+            raise self.error(f"{what} is {_short(text)}; wanted: a whole number") from None
+        if value < low or (high is not None and value >= high):
+            allowed = f"at least {low}" if high is None else f"{low} to {high - 1}"
+            raise self.error(f"{what} is {value}; allowed: {allowed}")
+        return value
+
+    def amount(self, text: str, what: str) -> float:
+        """Parse a finite number that is not negative."""
+        try:
+            value = float(text)
+        except ValueError:
+            raise self.error(f"{what} is {_short(text)}; wanted: a number") from None
+        if not (math.isfinite(value) and 0 <= value <= np.finfo(np.float32).max):
+            raise self.error(f"{what} is {text}; wanted: a finite number >= 0")
+        return value
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def lines_of(path: Path, number: int, block: bytes) -> list[Line]:
+    """Return the lines of a block, the first of which has the given number."""
+    texts = block.decode("ascii", "backslashreplace").removesuffix("\n").split("\n")
+    return [Line(path, number + i, text.rstrip("\r")) for i, text in enumerate(texts)]

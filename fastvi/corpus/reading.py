@@ -1,0 +1,205 @@
+"""Reading a corpus into memory."""
+
+import os
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastvi.corpus.archive import ArchiveSource
+from fastvi.corpus.documents import (
+    Corpus,
+    Counts,
+    Pruned,
+    Source,
+    Statistics,
+    describe,
+    prune,
+    renumber,
+    stack,
+)
+from fastvi.corpus.files import existing, read_words
+from fastvi.corpus.options import FORMATS, TEXT_FORMATS, Options
+from fastvi.corpus.pairs import PairSource
+from fastvi.corpus.sniff import sniff, vocabulary_beside
+from fastvi.corpus.text import READERS, TextSource, resolve_stop_words
+from fastvi.corpus.triples import NotSorted, TripleSource
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def read(paths: Paths, **options: Any) -> Corpus:
+    """Read a corpus into memory.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        A folder of text files; text with one document a line; JSON lines, CSV or TSV; LDA-C;
+        svmlight; UCI docword; Matrix Market; npz CSR. Text files may be gzipped. Several paths
+        of one format are read one after the other.
+    **options
+        See `Options`: format, field, vocabulary, min_df, max_df, max_features, stop_words,
+        lowercase, token_pattern, encoding, zero_based.
+
+    Returns
+    -------
+    Corpus
+        The counts (n_documents, n_words) as float32 CSR, vocabulary, names and a description.
+
+    Raises
+    ------
+    ValueError
+        For malformed or truncated files (file and line named), unreadable encodings, counts
+        that are negative or not finite, indices out of range, a vocabulary that does not fit,
+        or when no document or no word is left.
+    """
+    wanted = Options(**options)
+    places, kind = resolve(paths, wanted)
+    # SciPy reads a whole Matrix Market file faster than we read it in blocks.
+    for whole_file in (True,) if kind == "mtx" else (False, True):
+        try:
+            return gather(open_source(places, kind, wanted, whole_file), wanted)
+        except NotSorted:
+            continue
+    raise AssertionError("a file read whole needs no order")
+
+
+def gather(source: Source, options: Options) -> Corpus:
+    """Read a source to its end and prune its words."""
+    source.names = []
+    statistics = Statistics()
+    blocks: list[Counts] = []
+    for block in source.blocks():
+        statistics.add(block)
+        blocks.append(block)
+    pruned = choose_words(source, statistics, options)
+    counts = stack((renumber(block, pruned) for block in blocks), pruned.n_words)
+    names = source.names or None
+    corpus = Corpus(counts, pruned.vocabulary, names, "")
+    size = (corpus.n_documents, corpus.n_words, corpus.n_tokens, corpus.n_empty)
+    return corpus._replace(
+        description=describe(source.label, size, [*source.removed, *pruned.removed])
+    )
+
+
+def choose_words(source: Source, statistics: Statistics, options: Options) -> Pruned:
+    """Choose the words of a source that was read to its end."""
+    if not statistics.n_documents:
+        raise ValueError(f"{source.label}: no documents, the file is empty")
+    columns = source.columns()
+    if not len(columns.ids):
+        raise ValueError(f"{source.label}: no words, the vocabulary is empty")
+    stop_words: frozenset[str] = frozenset()
+    if not isinstance(source, TextSource):
+        stop_words = resolve_stop_words(options, default=False)
+        if stop_words and columns.words is None:
+            raise ValueError(f"{source.label}: stop_words needs a vocabulary, and there is none")
+    try:
+        return prune(columns, statistics, options, stop_words, source.open_vocabulary)
+    except ValueError as error:
+        raise ValueError(f"{source.label}: {error}") from None
+
+
+def resolve(paths: Paths, options: Options) -> tuple[list[Path], str]:
+    """Return the existing paths and their one format."""
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    places = [existing(path) for path in paths]
+    if not places:
+        raise ValueError("paths is empty; wanted: at least one file or folder")
+    kind = options.format or common_format(places)
+    for place in places:
+        if place.is_dir() != (kind == "folder"):
+            what = "a folder" if place.is_dir() else "a file"
+            raise ValueError(f"{place}: {what}, which cannot be read as {FORMATS[kind]}")
+    return places, kind
+
+
+def open_source(places: list[Path], kind: str, options: Options, whole_file: bool) -> Source:
+    """Return the documents of some files of one format.
+
+    `whole_file`: read docword and Matrix Market files at once, sorted or not.
+    """
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    label = f"{places[0]}{more} ({FORMATS[kind]})"
+    if kind in TEXT_FORMATS:
+        texts = chain.from_iterable(READERS[kind](place, options) for place in places)
+        return TextSource(texts, label, options, given_vocabulary(options))
+    vocabulary = find_vocabulary(places[0], options)
+    if kind == "npz":
+        return ArchiveSource(places, label, vocabulary)
+    if kind in ("ldac", "svmlight"):
+        return PairSource(places, label, vocabulary, kind == "svmlight", options.zero_based)
+    return TripleSource(places, label, vocabulary, kind == "mtx", whole_file)
+
+
+def common_format(places: list[Path]) -> str:
+    """Return the one format of all files."""
+    kinds = [sniff(place) for place in places]
+    for place, kind in zip(places, kinds):
+        if kind != kinds[0]:
+            raise ValueError(
+                f"{places[0]} looks like {FORMATS[kinds[0]]}, {place} like {FORMATS[kind]}; "
+                "give files of one kind, or say format="
+            )
+    return kinds[0]
+
+
+def given_vocabulary(options: Options) -> list[str] | None:
+    """Return the vocabulary that was asked for, as a file or as words."""
+    given = options.vocabulary
+    if given is None or isinstance(given, bool):
+        return None
+    if isinstance(given, str | os.PathLike):
+        words, what = read_words(given, options.encoding), str(given)
+    else:
+        words, what = [str(word) for word in given], "vocabulary"
+    if not words:
+        raise ValueError(f"{what}: the vocabulary is empty")
+    return words
+
+
+def find_vocabulary(place: Path, options: Options) -> list[str] | None:
+    """Return the given vocabulary, or that beside a bag-of-words file."""
+    if options.vocabulary is None:
+        beside = vocabulary_beside(place)
+        return None if beside is None else read_words(beside, options.encoding)
+    return given_vocabulary(options)
+
+
+def align(corpus: Corpus, vocabulary: Sequence[str]) -> Corpus:
+    """Reorder the columns of a corpus to another vocabulary, for example that of a model.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        With a vocabulary.
+    vocabulary : sequence of str
+        Words that the corpus lacks get an empty column, words that only the corpus has are
+        dropped.
+
+    Returns
+    -------
+    Corpus
+        With ``len(vocabulary)`` columns.
+
+    Raises
+    ------
+    ValueError
+        If the corpus has no vocabulary, or shares no word with the other one.
+    """
+    if corpus.vocabulary is None:
+        raise ValueError("corpus has no vocabulary, so its columns cannot be matched by word")
+    words = list(vocabulary)
+    if words == corpus.vocabulary:
+        return corpus
+    column = {word: number for number, word in enumerate(words)}
+    position = np.array([column.get(word, -1) for word in corpus.vocabulary], np.int32)
+    n_known = int(np.count_nonzero(position >= 0))
+    if not n_known:
+        raise ValueError("vocabulary shares no word with that of the corpus")
+    counts = renumber(corpus.counts, Pruned(position, words, len(words), []))
+    note = f"; {n_known:,} of its words are among the {len(words):,} of the other vocabulary"
+    return Corpus(counts, words, corpus.names, corpus.description + note)

@@ -1,0 +1,103 @@
+"""Recognising the format of a corpus and finding its vocabulary."""
+
+import os
+import re
+from pathlib import Path
+
+from fastvi.corpus.files import existing, open_bytes
+
+SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".mtx": "mtx",
+    ".ldac": "ldac",
+    ".lda-c": "ldac",
+    ".svmlight": "svmlight",
+    ".svm": "svmlight",
+    ".libsvm": "svmlight",
+}
+HEAD_BYTES = 1 << 16
+
+_LABEL = re.compile(rb"[-+]?[0-9][-+.eE0-9]*(,[-+]?[0-9][-+.eE0-9]*)*")
+_PAIR = re.compile(rb"[0-9]+:[-+.eE0-9]+")
+_THREE_NUMBERS = re.compile(rb"\s*[0-9]+\s+[0-9]+\s+[0-9]+\s*")
+
+
+def sniff(path: str | os.PathLike[str]) -> str:
+    """Recognise the format of a corpus.
+
+    Parameters
+    ----------
+    path : path
+        A file, gzipped or not, or a folder of text files.
+
+    Returns
+    -------
+    str
+        A key of `fastvi.corpus.FORMATS`; ``"lines"`` (text, one document a line) if the file
+        is none of the others.
+
+    Raises
+    ------
+    ValueError
+        If there is no such path.
+    """
+    place = existing(path)
+    if place.is_dir():
+        return "folder"
+    with open_bytes(place) as file:
+        head = file.read(HEAD_BYTES)
+    if head.startswith(b"PK\x03\x04") or place.suffix == ".npz":
+        return "npz"
+    if head[:14].lower() == b"%%matrixmarket":
+        return "mtx"
+    suffixes = [suffix.lower() for suffix in place.suffixes if suffix.lower() != ".gz"]
+    if suffixes and suffixes[-1] in SUFFIXES:
+        return SUFFIXES[suffixes[-1]]
+    return sniff_lines(head)
+
+
+def sniff_lines(head: bytes) -> str:
+    """Recognise a format by its first lines."""
+    lines = head.split(b"\n")
+    if len(head) == HEAD_BYTES and len(lines) > 1:
+        lines.pop()
+    lines = [line for line in lines if line.strip()][:50]
+    if lines and all(line.lstrip().startswith(b"{") for line in lines):
+        return "jsonl"
+    is_docword = len(lines) >= 3 and all(line.strip().isdigit() for line in lines[:3])
+    if is_docword and all(_THREE_NUMBERS.fullmatch(line) for line in lines[3:]):
+        return "docword"
+    rows = [line.partition(b"#")[0].split() for line in lines]
+    rows = [row for row in rows if row]
+    if not any(len(row) > 1 for row in rows) or not all(map(_is_pairs, rows)):
+        return "lines"
+    # The last line may be cut off, and a wrong number in one line is for the parser to report.
+    n_counted = sum(row[0] == b"%d" % (len(row) - 1) for row in rows)
+    return "ldac" if 2 * n_counted > len(rows) else "svmlight"
+
+
+def _is_pairs(row: list[bytes]) -> bool:
+    pairs = row[2:] if len(row) > 1 and row[1].startswith(b"qid:") else row[1:]
+    return bool(_LABEL.fullmatch(row[0])) and all(map(_PAIR.fullmatch, pairs))
+
+
+def vocabulary_beside(path: Path) -> Path | None:
+    """Return the vocabulary file that lies beside a bag-of-words file, by its usual names.
+
+    For `docword.NAME.txt.gz`, `NAME.npz` and the like: `vocab.NAME.txt`, `NAME_vocab.txt`,
+    `NAME.vocab.txt`, `NAME.vocab`, `vocab.txt`.
+    """
+    stem = path.name.removesuffix(".gz")
+    stem = stem.removeprefix("docword.")
+    stem = stem.rpartition(".")[0] or stem
+    patterns = ("vocab.{}.txt", "{}_vocab.txt", "{}.vocab.txt", "{}.vocab")
+    names = [pattern.format(stem) for pattern in patterns]
+    for name in [*names, "vocab.txt"]:
+        candidate = path.with_name(name)
+        if candidate.is_file() and candidate != path:
+            return candidate
+    return None

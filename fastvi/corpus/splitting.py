@@ -1,0 +1,136 @@
+"""Held-out documents and the two halves of each for document completion."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.corpus.documents import Counts, csr_array
+
+# What numpy's hypergeometric sampler can count.
+MAX_TOKENS = 10**9
+
+
+class Halves(NamedTuple):
+    """Two matrices (n_documents, n_words) that add up to the whole."""
+
+    observed: Counts
+    scored: Counts
+
+
+class Split(NamedTuple):
+    """Row numbers, both sorted."""
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def split(counts: Any, held_out_fraction: float, rng: np.random.Generator) -> Split:
+    """Choose documents at random for testing.
+
+    Parameters
+    ----------
+    counts : scipy.sparse CSR (n_documents, n_words)
+        Only documents of two tokens or more are held out, since one token cannot be halved.
+    held_out_fraction : float
+        Share of the documents held out, above 0 and below 1; at least one document is held
+        out and one kept.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    Split
+        Row numbers ``train`` and ``test``.
+
+    Raises
+    ------
+    ValueError
+        If the fraction is out of range or there are not enough documents.
+    """
+    if not 0 < held_out_fraction < 1:
+        raise ValueError(f"held_out_fraction is {held_out_fraction}; wanted: above 0 and below 1")
+    n_documents = int(counts.shape[0])
+    eligible = np.flatnonzero(document_lengths(counts) >= 2)
+    if not len(eligible) or n_documents < 2:
+        raise ValueError(
+            f"{n_documents} documents, {len(eligible)} of two tokens or more: nothing to hold out"
+        )
+    n_test = min(max(1, round(held_out_fraction * n_documents)), len(eligible), n_documents - 1)
+    test = np.sort(rng.choice(eligible, n_test, replace=False))
+    train = np.setdiff1d(np.arange(n_documents), test, assume_unique=True)
+    return Split(train, test)
+
+
+def document_lengths(counts: Any) -> NDArray[np.float64]:
+    """Return the number of tokens of each row of a CSR matrix."""
+    sums = np.concatenate([[0.0], np.cumsum(counts.data, dtype=np.float64)])
+    return np.asarray(np.diff(sums[counts.indptr]))
+
+
+def halves(counts: Any, rng: np.random.Generator) -> Halves:
+    """Split the tokens of each document at random into two halves.
+
+    Each token (not each word) goes to one half; of an odd number the observed half gets one
+    more.
+
+    Parameters
+    ----------
+    counts : scipy.sparse CSR (n_documents, n_words)
+        Whole counts of any type.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    Halves
+        ``observed`` and ``scored``, float32 CSR of the shape of `counts`.
+
+    Raises
+    ------
+    ValueError
+        If counts are negative or not whole, or a document has 1e9 tokens or more.
+    """
+    whole = np.asarray(counts.data).astype(np.int64)
+    if len(whole) and (whole.min() < 0 or not np.array_equal(whole, counts.data)):
+        raise ValueError("counts must be whole and >= 0 to be halved; round them first")
+    indptr = np.asarray(counts.indptr, np.int64)
+    drawn = _draw(whole, indptr, rng)
+    return Halves(
+        _matrix(drawn, counts.indices, indptr, counts.shape[1]),
+        _matrix(whole - drawn, counts.indices, indptr, counts.shape[1]),
+    )
+
+
+def _draw(
+    counts: NDArray[np.int64], indptr: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw for each entry how many of its tokens are observed.
+
+    A multivariate hypergeometric draw for each document, one entry after the other; entry j of
+    all documents at once, the longest documents first so that those left are a prefix.
+    """
+    sums = np.concatenate([[0], np.cumsum(counts)])
+    tokens = np.diff(sums[indptr])
+    if len(tokens) and tokens.max() >= MAX_TOKENS:
+        at = int(np.argmax(tokens))
+        raise ValueError(f"document {at} has {tokens[at]} tokens; at most {MAX_TOKENS - 1} wanted")
+    lengths = np.diff(indptr)
+    order = np.argsort(-lengths, kind="stable")
+    starts, left = indptr[:-1][order], tokens[order]
+    wanted = (left + 1) // 2
+    n_documents = np.searchsorted(-lengths[order], -np.arange(lengths.max(initial=0)), "left")
+    drawn = np.zeros_like(counts)
+    for j, n in enumerate(n_documents.tolist()):
+        entries = starts[:n] + j
+        here = counts[entries]
+        left[:n] -= here
+        drawn[entries] = rng.hypergeometric(here, left[:n], wanted[:n])
+        wanted[:n] -= drawn[entries]
+    return drawn
+
+
+def _matrix(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], n_words: int) -> Any:
+    matrix = csr_array(data.astype(np.float32), indices.copy(), indptr.copy(), n_words)
+    matrix.eliminate_zeros()
+    return matrix

@@ -1,0 +1,181 @@
+"""The default corpus: docstrings of the installed Python standard library.
+
+Every machine that runs fastvi has it. A document is the docstring of a module, class or
+function; they are collected from source with `ast` and nothing is imported. Counts for the
+default options are kept in the user's cache folder.
+"""
+
+import ast
+import contextlib
+import hashlib
+import os
+import sys
+import sysconfig
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastvi.corpus.documents import Corpus, csr_array
+from fastvi.corpus.options import Options
+
+# Raise it when what is collected, counted or stored changes: caches are then made anew.
+COLLECTOR_VERSION = 1
+SKIPPED_FOLDERS = frozenset(
+    {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+)
+Definition = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def standard_library(**options: Any) -> Corpus:
+    """Return the docstrings of the installed Python standard library as a corpus.
+
+    Parameters
+    ----------
+    **options
+        See `Options`; those of files (format, field, encoding) have no effect here. Without
+        options the counts come from the user's cache folder after the first time.
+
+    Returns
+    -------
+    Corpus
+        ``names`` are dotted names such as ``json.decoder.JSONDecoder.decode``.
+
+    Raises
+    ------
+    ValueError
+        If this Python comes without the sources of its library, or pruning removed every word.
+    """
+    wanted = Options(**options)
+    root = Path(sysconfig.get_path("stdlib"))
+    cache = cache_file(root) if wanted == Options() else None
+    if cache is not None:
+        corpus = load(cache)
+        if corpus is not None:
+            return corpus
+    corpus = count(root, wanted)
+    if cache is not None:
+        # The cache saves time; doing without it is no error.
+        with contextlib.suppress(OSError):
+            store(corpus, cache)
+    return corpus
+
+
+def count(root: Path, options: Options) -> Corpus:
+    """Collect and count the docstrings below a folder."""
+    from fastvi.corpus.reading import gather, given_vocabulary
+    from fastvi.corpus.text import TextSource
+
+    label = f"docstrings of the Python {sys.version.split()[0]} standard library"
+    return gather(TextSource(docstrings(root), label, options, given_vocabulary(options)), options)
+
+
+def docstrings(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield (dotted name, docstring) of all modules below a folder, in sorted order."""
+    for folder, subfolders, files in os.walk(root):
+        subfolders[:] = sorted(
+            name for name in subfolders if name not in SKIPPED_FOLDERS and "-" not in name
+        )
+        for file in sorted(name for name in files if name.endswith(".py")):
+            path = Path(folder, file)
+            parts = path.relative_to(root).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" and parts[1:] else parts)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    tree = ast.parse(path.read_bytes())
+            except (SyntaxError, ValueError, OSError, RecursionError):
+                continue
+            yield from _documented(tree, name)
+
+
+def _documented(node: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the docstrings of a module, class or function and of what it defines."""
+    docstring = ast.get_docstring(node)
+    if docstring:
+        yield name, docstring
+    for child in _definitions(node.body):
+        yield from _documented(child, f"{name}.{child.name}")
+
+
+def _definitions(body: list[ast.stmt]) -> Iterator[Any]:
+    for statement in body:
+        if isinstance(statement, Definition):
+            yield statement
+        elif isinstance(statement, ast.If | ast.Try):
+            yield from _definitions(statement.body)
+            yield from _definitions(statement.orelse)
+            if isinstance(statement, ast.Try):
+                for handler in statement.handlers:
+                    yield from _definitions(handler.body)
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder for fastvi; it need not exist."""
+    if os.name == "nt":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "fastvi"
+
+
+def cache_file(root: Path) -> Path | None:
+    """Return the place of the cached counts; None if the user has no home."""
+    key = repr((COLLECTOR_VERSION, sys.version, sys.implementation.name, str(root), Options()))
+    name = hashlib.sha256(key.encode()).hexdigest()[:16]
+    try:
+        return cache_folder() / f"standard-library-{name}.npz"
+    except RuntimeError:
+        return None
+
+
+def store(corpus: Corpus, path: Path) -> None:
+    """Write a corpus, so that a reader sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "vocabulary": "\n".join(corpus.vocabulary or []),
+        "names": "\n".join(corpus.names or []),
+        "description": corpus.description,
+    }
+    handle, temporary = tempfile.mkstemp(suffix=".npz", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(
+                file,
+                data=corpus.counts.data,
+                indices=corpus.counts.indices,
+                indptr=corpus.counts.indptr,
+                shape=np.array(corpus.counts.shape),
+                **{name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()},
+            )
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def load(path: Path) -> Corpus | None:
+    """Read what `store` wrote; None if it is not there or damaged."""
+    from fastvi.corpus.archive import csr_parts, load_arrays
+
+    if not path.is_file():
+        return None
+    try:
+        arrays = load_arrays(path)
+        matrix = csr_parts(path, arrays)
+        vocabulary, names, description = (
+            arrays[name].tobytes().decode() for name in ("vocabulary", "names", "description")
+        )
+    except (ValueError, KeyError):
+        return None
+    words, documents = vocabulary.split("\n"), names.split("\n")
+    if matrix.shape != (len(documents), len(words)):
+        return None
+    counts = csr_array(matrix.data, matrix.indices, matrix.indptr, len(words))
+    counts.has_canonical_format = True
+    return Corpus(counts, words, documents, description)
