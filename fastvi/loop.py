@@ -1,0 +1,106 @@
+"""The only loop: batches in, steps out, a history of what happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.batches import Batches
+from fastvi.core import Algorithm
+
+__all__ = ["History", "Position", "run"]
+
+
+class Position(NamedTuple):
+    """Where a fit stands: the next step is number `step` of epoch `epoch`, both from 0."""
+
+    epoch: int = 0
+    step: int = 0
+
+
+START = Position()
+
+
+class History:
+    """What each step reported, as columns; `seconds` is the time spent in steps so far."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[float]] = {}
+
+    def append(self, **values: float) -> None:
+        """Add a row; columns that it lacks, or that are new, are filled with nan."""
+        length = len(self)
+        for name in values:
+            self.columns.setdefault(name, [np.nan] * length)
+        for name, column in self.columns.items():
+            column.append(float(values.get(name, np.nan)))
+
+    def __len__(self) -> int:
+        return max(map(len, self.columns.values()), default=0)
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """The columns as float64 arrays of one length."""
+        return {name: np.array(column) for name, column in self.columns.items()}
+
+
+Hook = Callable[[Any, Position, History], bool | None]
+
+
+def run(
+    algorithm: Algorithm,
+    state: Any,
+    batches: Batches,
+    *,
+    n_epochs: int,
+    rng: np.random.Generator,
+    position: Position = START,
+    history: History | None = None,
+    after_step: Hook | None = None,
+    after_epoch: Hook | None = None,
+) -> tuple[Any, History]:
+    """Step through batches until the epochs are over or a hook says stop.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+        Its `step` may write into `state`.
+    state : object
+        From ``algorithm.init`` or from a checkpoint.
+    batches : Batches
+        The plan of batches.
+    n_epochs : int
+        Number of epochs counted from the very first.
+    rng : numpy.random.Generator
+        Handed to the steps.
+    position : Position
+        The step to begin with.
+    history : History, optional
+        To be continued.
+    after_step, after_epoch : callable, optional
+        ``hook(state, position, history)`` with the position of the next step; True stops.
+
+    Returns
+    -------
+    (state, history)
+    """
+    history = History() if history is None else history
+    seconds = history.columns["seconds"][-1] if len(history) else 0.0
+    for epoch in range(position.epoch, n_epochs):
+        skip = position.step if epoch == position.epoch else 0
+        step = skip
+        before = time.perf_counter()
+        for batch in batches.epoch(epoch, skip):
+            state, info = algorithm.step(state, batch, rng)
+            step += 1
+            seconds += time.perf_counter() - before
+            history.append(epoch=epoch, seconds=seconds, **info)
+            if after_step is not None and after_step(state, Position(epoch, step), history):
+                return state, history
+            before = time.perf_counter()
+        if after_epoch is not None and after_epoch(state, Position(epoch + 1), history):
+            break
+    return state, history

@@ -1,0 +1,278 @@
+"""How topics are fitted: one class a family of solvers, all driven by `fastvi.loop`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import psi
+
+from fastvi import optimizers
+from fastvi.algorithms import cvb0
+from fastvi.batches import Batches, Everything, ShuffledEpochs
+from fastvi.core import Algorithm, AscentState, Batch, LazyTable, ascend
+from fastvi.documents import DocumentSource
+from fastvi.gradients.natural import natural
+from fastvi.models import _priors
+from fastvi.models._lda import LDA, padded
+
+__all__ = ["SOLVERS", "CollapsedFit", "GradientFit", "Settings", "Solver", "make_solver"]
+
+SOLVERS = ("cvb0", "scvb0", "svi", "vb")
+LEARN_AFTER = 3  # passes before priors are learned: the first counts say little about them
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a fit of topics depends on, besides the data and the number of threads.
+
+    `alpha` (n_topics,) and `eta` (a number, or (V, 1)) are the priors to start from; the others
+    are named as in `fastvi.LatentDirichletAllocation`.
+    """
+
+    solver: str
+    alpha: NDArray[np.float64]
+    eta: Any
+    learn_alpha: bool = False
+    learn_eta: bool = False
+    batch_size: int = 128
+    learning_offset: float = 10.0
+    learning_decay: float = 0.7
+    max_doc_update_iter: int = 100
+    mean_change_tol: float = 1e-3
+    seed: int = 0
+    dtype: Any = np.float32
+
+    @property
+    def n_topics(self) -> int:
+        """Number of topics, padding not counted."""
+        return len(self.alpha)
+
+
+class Solver(Protocol):
+    """A fit of topics that the loop can drive, look at, save and go on with."""
+
+    algorithm: Algorithm
+    batches: Batches
+    state: Any
+
+    @property
+    def alpha(self) -> NDArray[np.float64]:
+        """Prior of topic proportions, (n_topics,)."""
+        ...
+
+    @property
+    def eta(self) -> Any:
+        """Prior of topics."""
+        ...
+
+    def table(self) -> NDArray[Any]:
+        """Dirichlet parameters of the topics by word, (V, K padded)."""
+        ...
+
+    def after_epoch(self) -> None:
+        """What is due between passes: the priors' update."""
+        ...
+
+    def save(self) -> dict[str, NDArray[Any]]:
+        """Everything that the next step depends on, as arrays."""
+        ...
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take up what `save` gave."""
+        ...
+
+
+class CollapsedFit:
+    """CVB0 over all entries of a corpus in memory."""
+
+    def __init__(self, settings: Settings, source: DocumentSource, n_threads: int) -> None:
+        self.settings, self.n_threads = settings, n_threads
+        rng = np.random.default_rng(settings.seed)
+        self.grid = cvb0.make_grid(
+            source.indptr, source.indices, source.counts, source.n_words, rng
+        )
+        self.batches: Batches = _Passes()
+        self.algorithm = cvb0.cvb0(self.grid, n_threads)
+        self.state = cvb0.initial_state(
+            self.grid, settings.alpha, settings.eta, padded(settings.n_topics), settings.seed
+        )
+
+    @property
+    def alpha(self) -> NDArray[np.float64]:
+        """Prior of topic proportions, (n_topics,)."""
+        return self.state.alpha
+
+    @property
+    def eta(self) -> Any:
+        """Prior of topics."""
+        return self.state.eta
+
+    def table(self) -> NDArray[Any]:
+        """Expected counts plus prior by word, (V, K padded)."""
+        return self.state.word_topic.astype(self.settings.dtype)
+
+    def after_epoch(self) -> None:
+        """Newton steps on the priors, once the counts mean something."""
+        settings, state = self.settings, self.state
+        if state.n_passes < LEARN_AFTER or not (settings.learn_alpha or settings.learn_eta):
+            return
+        alpha, eta = state.alpha, state.eta
+        if settings.learn_alpha:
+            alpha = _priors.polya(alpha, state.doc_topic, self.n_threads)
+        if settings.learn_eta:
+            n = len(alpha)
+            eta = _priors.symmetric_polya(
+                eta, state.word_topic, state.totals[:n], n, self.n_threads
+            )
+        self.state = cvb0.with_priors(state, alpha, eta)
+
+    def save(self) -> dict[str, NDArray[Any]]:
+        """The state, responsibilities included: 2 bytes an entry and topic."""
+        return {name: np.asarray(value) for name, value in self.state._asdict().items()}
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take up a saved state."""
+        eta = arrays["eta"]
+        self.state = cvb0.State(**arrays)._replace(  # type: ignore[arg-type]
+            eta=eta if eta.ndim else float(eta), n_passes=int(arrays["n_passes"])
+        )
+
+
+class _Passes:
+    """Batches for an algorithm that looks at everything in its own order."""
+
+    def epoch(self, number: int, skip: int = 0) -> Any:
+        """One empty batch an epoch."""
+        if skip == 0:
+            yield Batch(None, np.ones(0))
+
+
+class GradientFit:
+    """Natural-gradient fits: CAVI ("vb"), SVI ("svi") and mini-batch CVB0 ("scvb0")."""
+
+    def __init__(
+        self, settings: Settings, source: Any, n_threads: int, batches: Batches | None = None
+    ) -> None:
+        self.settings, self.n_threads = settings, n_threads
+        self.is_batch = settings.solver == "vb"
+        self.model = LDA(
+            settings.alpha,
+            settings.eta,
+            collapsed=settings.solver == "scvb0",
+            max_iter=settings.max_doc_update_iter,
+            tol=settings.mean_change_tol,
+            dtype=settings.dtype,
+            n_threads=n_threads,
+        )
+        if batches is None:
+            batches = (
+                Everything(source)
+                if self.is_batch
+                else ShuffledEpochs(source, settings.batch_size, settings.seed)
+            )
+        self.batches = batches
+        optimizer = (
+            optimizers.constant(1.0)
+            if self.is_batch
+            else optimizers.robbins_monro(settings.learning_offset, settings.learning_decay)
+        )
+        self._ascent = ascend(natural(self.model, remember=self.is_batch), optimizer)
+        self.algorithm = Algorithm(self._ascent.init, self._step)
+        table = LazyTable(self._initial(source), self.model.prior)
+        self.state: AscentState = self._ascent.init(table)
+        self.eta = settings.eta
+
+    def _initial(self, source: Any) -> NDArray[Any]:
+        """CAVI starts from the counts of one online pass of CVB0, which decides how good its
+        optimum is; the others from random topics near uniform, as in Hoffman et al. (2010).
+        """
+        settings = self.settings
+        rng = np.random.default_rng(settings.seed)
+        if self.is_batch:
+            grid = cvb0.make_grid(source.indptr, source.indices, source.counts, source.n_words, rng)
+            start = cvb0.initial_state(
+                grid, settings.alpha, settings.eta, padded(settings.n_topics), settings.seed,
+                keep=False,
+            )  # fmt: skip
+            return start.word_topic.astype(settings.dtype, copy=False)
+        values = np.zeros((source.n_words, padded(settings.n_topics)), settings.dtype)
+        draw = rng.standard_gamma(100.0, (source.n_words, settings.n_topics), settings.dtype)
+        np.multiply(draw, values.dtype.type(0.01), out=values[:, : settings.n_topics])
+        return values
+
+    def _step(
+        self, state: AscentState, batch: Batch, rng: np.random.Generator
+    ) -> tuple[AscentState, dict[str, float]]:
+        """An ascent step, after which alpha follows at the same rate."""
+        state, info = self._ascent.step(state, batch, rng)
+        if self.settings.learn_alpha:
+            self._learn_alpha(batch, info["rate"])
+        return state, info
+
+    def _learn_alpha(self, batch: Batch, rate: float) -> None:
+        alpha, gamma = self.model.alpha, self.model.gamma
+        weights = batch.weights
+        if self.model.collapsed:
+            best = _priors.polya(alpha, gamma, self.n_threads, weights)
+        else:
+            sums, _ = _priors.column_sums(gamma, len(alpha), self.n_threads, weights)
+            best = _priors.dirichlet(alpha, (sums[:-1] - sums[-1]) / weights.sum())
+        self.model.alpha = alpha + rate * (best - alpha)
+
+    def after_epoch(self) -> None:
+        """Learn the topics' prior, which takes a look at the whole table."""
+        if not self.settings.learn_eta:
+            return
+        table, n = self.state.params.dense(), self.settings.n_topics
+        if self.model.collapsed:
+            totals = self.state.params.column_sums[:n]
+            self.eta = _priors.symmetric_polya(self.eta, table, totals, n, self.n_threads)
+        else:
+            sums, _ = _priors.column_sums(table, n, self.n_threads)
+            totals = psi(self.state.params.column_sums[:n])
+            mean_log = sums[:-1].sum() / (n * len(table)) - totals.mean()
+            self.eta = _priors.symmetric_dirichlet(self.eta, float(mean_log), len(table))
+        self.model.prior = np.asarray(self.eta, self.settings.dtype)
+
+    @property
+    def alpha(self) -> NDArray[np.float64]:
+        """Prior of topic proportions, (n_topics,)."""
+        return self.model.alpha
+
+    def table(self) -> NDArray[Any]:
+        """Dirichlet parameters by word, (V, K padded)."""
+        table: LazyTable = self.state.params
+        return table.dense()
+
+    def save(self) -> dict[str, NDArray[Any]]:
+        """Lazy rows with their clocks, running sums, gamma where it is remembered, priors."""
+        table: LazyTable = self.state.params
+        arrays = table.save() | {
+            "alpha": self.alpha,
+            "eta": np.asarray(self.eta),
+            "optimizer": np.asarray(self.state.optimizer),
+        }
+        if self.is_batch:
+            gamma, bound = self.state.gradient
+            arrays |= {"gamma": gamma, "bound": np.asarray(bound)}
+        return arrays
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Take up a saved state."""
+        eta = arrays["eta"]
+        self.eta = eta if eta.ndim else float(eta)
+        self.model.alpha = arrays["alpha"]
+        self.model.prior = np.asarray(self.eta, self.settings.dtype)
+        table = LazyTable.restore(arrays, self.model.prior)
+        memory = (arrays["gamma"], float(arrays["bound"])) if self.is_batch else None
+        self.state = AscentState(table, memory, int(arrays["optimizer"]))
+
+
+def make_solver(settings: Settings, source: DocumentSource, n_threads: int) -> Solver:
+    """The solver that `settings` names, on a corpus in memory."""
+    if settings.solver == "cvb0":
+        return CollapsedFit(settings, source, n_threads)
+    return GradientFit(settings, source, n_threads)

@@ -1,0 +1,121 @@
+"""Empirical Bayes for Dirichlet priors by Newton's method (Minka 2000, "Estimating a Dirichlet
+distribution"; Blei, Ng and Jordan 2003, appendix A.4).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import polygamma, psi
+
+from fastvi import parallel
+from fastvi.kernels.dirichlet import digamma_sums
+
+__all__ = ["column_sums", "dirichlet", "polya", "symmetric_dirichlet", "symmetric_polya"]
+
+LARGEST_CHANGE = 2.0  # factor by which one Newton step may change a parameter
+SMALLEST = 1e-6  # priors below it differ in nothing but the risk of underflow
+
+Array = NDArray[np.float64]
+
+
+def column_sums(
+    values: NDArray[Any], n_columns: int, n_threads: int, row_weights: NDArray[Any] | None = None
+) -> tuple[Array, Array]:
+    """Sums of digamma and trigamma over rows, (n_columns + 1,) each; the last: of row totals."""
+    if row_weights is None:
+        row_weights = np.ones(len(values))
+    bounds = parallel.split(np.arange(len(values) + 1), max(1.0, 200_000 / values.shape[1]))
+    first = np.zeros((len(bounds) - 1, n_columns + 1))
+    second = np.zeros_like(first)
+
+    def task(i: int) -> None:
+        digamma_sums(values, n_columns, row_weights, bounds[i], bounds[i + 1], first[i], second[i])
+
+    parallel.run(task, len(first), n_threads)
+    return first.sum(axis=0), second.sum(axis=0)
+
+
+def _newton(prior: Array, slope: Array, curvature: Array, shared: float) -> Array:
+    """One step for a Hessian ``diag(curvature) + shared``, kept within a factor of the prior."""
+    with np.errstate(all="ignore"):
+        b = (slope / curvature).sum() / (1.0 / shared + (1.0 / curvature).sum())
+        step = (slope - b) / curvature
+    step = np.where(np.isfinite(step), step, 0.0)
+    new = np.clip(prior - step, prior / LARGEST_CHANGE, prior * LARGEST_CHANGE)
+    return np.maximum(new, SMALLEST)
+
+
+def dirichlet(prior: Array, mean_log: Array, max_iter: int = 100, tol: float = 1e-9) -> Array:
+    """The Dirichlet parameter (K,) that maximises the likelihood of mean log proportions (K,)."""
+    for _ in range(max_iter):
+        total = prior.sum()
+        slope = psi(total) - psi(prior) + mean_log
+        new = _newton(prior, slope, -polygamma(1, prior), float(polygamma(1, total)))
+        if np.max(np.abs(new - prior) / prior) < tol:
+            return new
+        prior = new
+    return prior
+
+
+def symmetric_dirichlet(
+    prior: float, mean_log: float, size: int, max_iter: int = 100, tol: float = 1e-9
+) -> float:
+    """The parameter shared by `size` components, given the mean of their mean logs."""
+    for _ in range(max_iter):
+        slope = psi(size * prior) - psi(prior) + mean_log
+        curvature = size * polygamma(1, size * prior) - polygamma(1, prior)
+        new = _scalar_newton(prior, slope, curvature)
+        if abs(new - prior) < tol * prior:
+            return new
+        prior = new
+    return prior
+
+
+def _scalar_newton(prior: float, slope: float, curvature: float) -> float:
+    """One step in log(prior), where the objective is closer to a parabola."""
+    first = prior * slope
+    second = first + prior**2 * curvature
+    step = -first / second if second < 0 else np.sign(first)
+    limit = np.log(LARGEST_CHANGE)
+    return max(float(prior * np.exp(np.clip(step, -limit, limit))), SMALLEST)
+
+
+def polya(
+    prior: Array,
+    counts: NDArray[Any],
+    n_threads: int = 1,
+    row_weights: NDArray[Any] | None = None,
+) -> Array:
+    """One Newton step on the Polya (Dirichlet-multinomial) likelihood of expected counts.
+
+    `counts` (D, K padded) has the prior (K,) added.
+    """
+    n = float(len(counts) if row_weights is None else np.sum(row_weights))
+    first, second = column_sums(counts, len(prior), n_threads, row_weights)
+    total = prior.sum()
+    slope = first[:-1] - n * psi(prior) + (n * psi(total) - first[-1])
+    curvature = second[:-1] - n * polygamma(1, prior)
+    return _newton(prior, slope, curvature, float(n * polygamma(1, total) - second[-1]))
+
+
+def symmetric_polya(
+    prior: float, counts: NDArray[Any], totals: Array, n_topics: int, n_threads: int = 1
+) -> float:
+    """One Newton step for the prior of topics (V, K padded), from expected counts plus prior.
+
+    `totals` (n_topics,) are the column sums, prior included.
+    """
+    size = len(counts)
+    first, second = column_sums(counts, n_topics, n_threads)
+    n = n_topics * size
+    whole = size * prior
+    slope = first[:-1].sum() - n * psi(prior) + n * psi(whole) - size * psi(totals).sum()
+    curvature = (
+        second[:-1].sum()
+        - n * polygamma(1, prior)
+        + size**2 * (n_topics * polygamma(1, whole) - polygamma(1, totals).sum())
+    )
+    return _scalar_newton(prior, float(slope), float(curvature))

@@ -1,0 +1,278 @@
+"""Latent Dirichlet allocation: local steps on documents, statistics by word, bounds and scores.
+
+Shapes: D documents, U distinct words of a batch, N stored entries (nnz), K topics padded to a
+multiple of 8 with topics whose prior and weight are zero. Equations: Hoffman, Blei, Wang and
+Paisley (2013), "Stochastic variational inference"; Foulds et al. (2013) for the collapsed form.
+"""
+
+import numpy as np
+
+from ._jit import kernel
+from .special import digamma, exp, exp_digamma, gammaln, log
+
+
+@kernel
+def word_weights(values, column_sums, n_topics, collapsed, start, stop, weights, shift):
+    """Weights of topics for each word, up to a factor a word.
+
+    Variational: exp(E[log beta] - shift) with shift the row's largest E[log beta], since only
+    ratios within a row matter and small priors leave float32's range. Collapsed: E[beta].
+
+    values (U, K), column_sums (K,) float64; out: weights (U, K), shift (U,).
+    """
+    zero = values.dtype.type(0)
+    offset = np.zeros(values.shape[1], values.dtype)
+    for k in range(n_topics):
+        if collapsed:
+            offset[k] = 1.0 / column_sums[k]
+        else:
+            offset[k] = digamma(column_sums[k])
+    for u in range(start, stop):
+        row = values[u]
+        out = weights[u]
+        top = zero
+        if collapsed:
+            for k in range(out.shape[0]):
+                out[k] = row[k] * offset[k]
+        else:
+            for k in range(out.shape[0]):
+                out[k] = digamma(row[k]) - offset[k]
+            top = out[0]
+            for k in range(n_topics):
+                top = max(top, out[k])
+            for k in range(out.shape[0]):
+                out[k] = exp(out[k] - top)
+        for k in range(n_topics, out.shape[0]):
+            out[k] = zero
+        shift[u] = top
+
+
+@kernel
+def _topic_weights(gamma, collapsed, e):
+    """exp(E[log theta]) without its normaliser, or gamma itself in the collapsed form."""
+    for k in range(gamma.shape[0]):
+        e[k] = gamma[k] if collapsed else exp_digamma(gamma[k])
+
+
+@kernel
+def _responsibility_sums(words, counts, weights, e, ratio, total):
+    """One pass over a document's words, four at a time: ratio_n = c_n / sum_k e_k w_nk and
+    total_k = sum_n ratio_n w_nk. Each row is read once for both.
+    """
+    tiny = e.dtype.type(1e-30)
+    n_topics = e.shape[0] // 8 * 8  # tells the compiler that the length is a multiple of 8
+    for k in range(n_topics):
+        total[k] = 0
+    n = words.shape[0]
+    j = 0
+    while j + 4 <= n:
+        w0 = weights[words[j]]
+        w1 = weights[words[j + 1]]
+        w2 = weights[words[j + 2]]
+        w3 = weights[words[j + 3]]
+        s0 = tiny
+        s1 = tiny
+        s2 = tiny
+        s3 = tiny
+        for k in range(n_topics):
+            s0 += e[k] * w0[k]
+            s1 += e[k] * w1[k]
+            s2 += e[k] * w2[k]
+            s3 += e[k] * w3[k]
+        s0 = counts[j] / s0
+        s1 = counts[j + 1] / s1
+        s2 = counts[j + 2] / s2
+        s3 = counts[j + 3] / s3
+        ratio[j] = s0
+        ratio[j + 1] = s1
+        ratio[j + 2] = s2
+        ratio[j + 3] = s3
+        for k in range(n_topics):
+            total[k] += s0 * w0[k] + s1 * w1[k] + s2 * w2[k] + s3 * w3[k]
+        j += 4
+    while j < n:
+        w0 = weights[words[j]]
+        s0 = tiny
+        for k in range(n_topics):
+            s0 += e[k] * w0[k]
+        s0 = counts[j] / s0
+        ratio[j] = s0
+        for k in range(n_topics):
+            total[k] += s0 * w0[k]
+        j += 1
+
+
+@kernel
+def _fixed_point(words, counts, weights, alpha, collapsed, max_iter, tol, gamma, e, total, ratio):
+    """Iterate gamma = alpha + e * total to a mean absolute change below tol / K; the number of
+    iterations. `tol` is a bound on the sum of changes.
+    """
+    for i in range(max_iter):
+        _topic_weights(gamma, collapsed, e)
+        _responsibility_sums(words, counts, weights, e, ratio, total)
+        change = gamma.dtype.type(0)
+        for k in range(gamma.shape[0]):
+            new = alpha[k] + e[k] * total[k]
+            change += abs(new - gamma[k])
+            gamma[k] = new
+        if change < tol:
+            return i + 1
+    return max_iter
+
+
+@kernel
+def dirichlet_divergence(gamma, alpha, n_topics):
+    """E_q[log p(theta | alpha) - log q(theta | gamma)] of one Dirichlet, in nats (float64)."""
+    total = 0.0
+    prior_total = 0.0
+    result = 0.0
+    for k in range(n_topics):
+        total += gamma[k]
+        prior_total += alpha[k]
+    centre = digamma(total)
+    for k in range(n_topics):
+        g = np.float64(gamma[k])
+        a = np.float64(alpha[k])
+        result += gammaln(g) - gammaln(a) + (a - g) * (digamma(g) - centre)
+    return result + gammaln(prior_total) - gammaln(total)
+
+
+@kernel
+def _document_bound(words, counts, ratio, shift, gamma, alpha, n_topics):
+    """One document's part of the ELBO, nats, where ratio belongs to gamma.
+
+    Hoffman et al. (2013), eq. 15 with the best phi put in: sum_n c_n log sum_k exp(E[log theta]
+    + E[log beta]) plus the Dirichlet terms. words, counts, ratio (n,), shift (U,), gamma (K,).
+    """
+    total = 0.0
+    for k in range(n_topics):
+        total += gamma[k]
+    centre = digamma(total)
+    result = dirichlet_divergence(gamma, alpha, n_topics)
+    for j in range(words.shape[0]):
+        c = np.float64(counts[j])
+        if c > 0:
+            result += c * (log(c / np.float64(ratio[j])) + shift[words[j]] - centre)
+    return result
+
+
+@kernel
+def local_step(
+    indptr, words, counts, weights, shift, alpha, n_topics, collapsed, remember, max_iter, tol,
+    start, stop, gamma, e, ratio, bound,
+):  # fmt: skip
+    """Fit documents start..stop and leave what their statistics need.
+
+    indptr (D+1,), words (N,) rows of weights (U, K) and shift (U,), counts (N,), alpha (K,); in
+    and out: gamma (D, K); out: e (D, K) topic weights and ratio (N,) at the final gamma, bound
+    (D,) in nats (nan if collapsed). With `remember` gamma comes from an earlier call: a document
+    goes back to it if the fresh fit has a lower bound, so that the ELBO never falls.
+    """
+    total = np.empty(gamma.shape[1], gamma.dtype)
+    before = np.empty(gamma.shape[1], gamma.dtype)
+    for d in range(start, stop):
+        a = indptr[d]
+        b = indptr[d + 1]
+        w, c, r = words[a:b], counts[a:b], ratio[a:b]
+        bound_before = -np.inf
+        if remember:
+            before[:] = gamma[d]
+            _topic_weights(before, collapsed, e[d])
+            _responsibility_sums(w, c, weights, e[d], r, total)
+            bound_before = _document_bound(w, c, r, shift, before, alpha, n_topics)
+        start_gamma(c, alpha, gamma[d])
+        for attempt in range(2):
+            _fixed_point(w, c, weights, alpha, collapsed, max_iter, tol, gamma[d], e[d], total, r)
+            _topic_weights(gamma[d], collapsed, e[d])
+            _responsibility_sums(w, c, weights, e[d], r, total)
+            if collapsed:
+                bound[d] = np.nan
+                break
+            bound[d] = _document_bound(w, c, r, shift, gamma[d], alpha, n_topics)
+            if attempt == 1 or bound[d] >= bound_before:
+                break
+            gamma[d] = before
+
+
+@kernel
+def infer(
+    indptr, words, counts, weights, alpha, collapsed, max_iter, tol, start, stop, gamma
+):  # fmt: skip
+    """Fit gamma (D, K) of documents start..stop, from the prior's mean times the length."""
+    e = np.empty(gamma.shape[1], gamma.dtype)
+    total = np.empty(gamma.shape[1], gamma.dtype)
+    longest = 0
+    for d in range(start, stop):
+        longest = max(longest, indptr[d + 1] - indptr[d])
+    ratio = np.empty(longest, gamma.dtype)
+    for d in range(start, stop):
+        a = indptr[d]
+        b = indptr[d + 1]
+        start_gamma(counts[a:b], alpha, gamma[d])
+        _fixed_point(
+            words[a:b], counts[a:b], weights, alpha, collapsed, max_iter, tol,
+            gamma[d], e, total, ratio,
+        )  # fmt: skip
+
+
+@kernel
+def start_gamma(counts, alpha, gamma):
+    """gamma = alpha + length / K for topics whose prior is not zero (the padding's is)."""  # noqa: D403
+    length = gamma.dtype.type(0)
+    for j in range(counts.shape[0]):
+        length += counts[j]
+    n_topics = 0
+    for k in range(alpha.shape[0]):
+        n_topics += alpha[k] > 0
+    share = gamma.dtype.type(length / max(n_topics, 1))
+    for k in range(alpha.shape[0]):
+        gamma[k] = alpha[k] + share if alpha[k] > 0 else alpha[k]
+
+
+@kernel
+def statistics(columns, documents, entries, ratio, e, doc_weights, weights, start, stop, out):
+    """Expected word-topic counts of words start..stop: each word belongs to one caller.
+
+    columns (U+1,), documents (N,), entries (N,): the transposed batch; ratio (N,), e (D, K),
+    doc_weights (D,), weights (U, K); out (U, K) = weights * sum_d doc_weight ratio e.
+    """
+    n_topics = out.shape[1] // 8 * 8
+    for u in range(start, stop):
+        row = out[u]
+        for k in range(n_topics):
+            row[k] = 0
+        i = columns[u]
+        while i + 2 <= columns[u + 1]:
+            d0 = documents[i]
+            d1 = documents[i + 1]
+            x0 = ratio[entries[i]] * doc_weights[d0]
+            x1 = ratio[entries[i + 1]] * doc_weights[d1]
+            e0 = e[d0]
+            e1 = e[d1]
+            for k in range(n_topics):
+                row[k] += x0 * e0[k] + x1 * e1[k]
+            i += 2
+        if i < columns[u + 1]:
+            d0 = documents[i]
+            x0 = ratio[entries[i]] * doc_weights[d0]
+            e0 = e[d0]
+            for k in range(n_topics):
+                row[k] += x0 * e0[k]
+        w = weights[u]
+        for k in range(n_topics):
+            row[k] *= w[k]
+
+
+@kernel
+def score_documents(indptr, words, counts, weights, theta, start, stop, out):
+    """Out (D,) = sum_n c_n log sum_k theta_k E[beta]_kn in nats, for document completion."""
+    for d in range(start, stop):
+        result = 0.0
+        row = theta[d]
+        for j in range(indptr[d], indptr[d + 1]):
+            w = weights[words[j]]
+            p = row.dtype.type(0)
+            for k in range(row.shape[0]):
+                p += row[k] * w[k]
+            result += counts[j] * np.log(np.float64(p))
+        out[d] = result

@@ -1,0 +1,60 @@
+"""Sparse batches: rows gathered, words renumbered within the batch, the batch transposed."""
+
+
+from ._jit import kernel
+
+
+@kernel
+def take_rows(indptr, indices, data, rows, out_indptr, out_indices, out_data):
+    """Gather CSR rows; out_indptr (n+1,) is given, the other two are filled."""
+    for i in range(rows.shape[0]):
+        a = indptr[rows[i]]
+        for j in range(out_indptr[i + 1] - out_indptr[i]):
+            out_indices[out_indptr[i] + j] = indices[a + j]
+            out_data[out_indptr[i] + j] = data[a + j]
+
+
+@kernel
+def distinct(indices, marker, out):
+    """Write the distinct values of indices (N,) to out, ascending; how many there are.
+
+    marker (V,) int32 is -1 everywhere before; it holds each value's place in `out` afterwards.
+    """
+    n = 0
+    for j in range(indices.shape[0]):
+        w = indices[j]
+        if marker[w] < 0:
+            marker[w] = 0
+            out[n] = w
+            n += 1
+    out[:n].sort()
+    for i in range(n):
+        marker[out[i]] = i
+    return n
+
+
+@kernel
+def renumber(indices, marker, distinct_values, out):
+    """Write the place of each index among the distinct values; set the marker back to -1."""
+    for j in range(indices.shape[0]):
+        out[j] = marker[indices[j]]
+    for i in range(distinct_values.shape[0]):
+        marker[distinct_values[i]] = -1
+
+
+@kernel
+def transpose(indptr, words, columns, documents, entries):
+    """Counting sort of entries by word: columns (U+1,), documents (N,), entries (N,)."""
+    n_words = columns.shape[0] - 1
+    columns[:] = 0
+    for j in range(words.shape[0]):
+        columns[words[j] + 1] += 1
+    for u in range(n_words):
+        columns[u + 1] += columns[u]
+    place = columns.copy()
+    for d in range(indptr.shape[0] - 1):
+        for j in range(indptr[d], indptr[d + 1]):
+            i = place[words[j]]
+            documents[i] = d
+            entries[i] = j
+            place[words[j]] = i + 1
