@@ -142,17 +142,15 @@ def store(corpus: Corpus, path: Path) -> None:
         "names": "\n".join(corpus.names or []),
         "description": corpus.description,
     }
+    arrays: dict[str, Any] = {
+        name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()
+    }
+    for name in ("data", "indices", "indptr", "shape"):
+        arrays[name] = np.asarray(getattr(corpus.counts, name))
     handle, temporary = tempfile.mkstemp(suffix=".npz", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(
-                file,
-                data=corpus.counts.data,
-                indices=corpus.counts.indices,
-                indptr=corpus.counts.indptr,
-                shape=np.array(corpus.counts.shape),
-                **{name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()},
-            )
+            np.savez(file, **arrays)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

@@ -1,0 +1,219 @@
+"""Corpora larger than memory: random subsets of the documents as files on disk.
+
+Memory holds the vocabulary, one block of documents, a buffer, and the held-out documents.
+"""
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.corpus.documents import Counts, Pruned, Source, describe
+from fastvi.corpus.options import Options, is_count
+from fastvi.corpus.reading import Paths, choose_words, open_source, resolve
+from fastvi.corpus.shuffle import (
+    Rows,
+    read_segments,
+    read_shard,
+    scatter,
+    shard_path,
+    write_shard,
+    write_spool,
+)
+from fastvi.corpus.triples import NotSorted
+
+MAX_SHARDS = 4096
+MAX_DOCUMENTS = 10**9  # what numpy's hypergeometric sampler can count
+SPOOL = "spool"
+
+
+class ShardedCorpus:
+    """Word counts in shards on disk; made by `read_sharded`, removed by `close`.
+
+    Each shard is a random subset of the documents in random order. Sizes do not include the
+    held-out documents.
+
+    Attributes
+    ----------
+    n_documents, n_words, n_empty, n_shards : int
+        Documents, words, documents without words, shards.
+    n_tokens : float
+        Sum of all counts.
+    vocabulary : list of str, optional
+        The word of each column.
+    held_out : scipy.sparse.csr_array (n_held_out, n_words), float32
+        Documents kept out of the shards.
+    description : str
+        One line: what was read, its size, what pruning removed.
+    """
+
+    def __init__(
+        self,
+        folder: "tempfile.TemporaryDirectory[str]",
+        pruned: Pruned,
+        n_shards: int,
+        held_out: Counts,
+    ) -> None:
+        self._folder = folder
+        self._closed = False
+        self.vocabulary = pruned.vocabulary
+        self.removed = pruned.removed
+        self.n_words = pruned.n_words
+        self.n_shards = n_shards
+        self.held_out = held_out
+        self.n_documents = 0
+        self.n_empty = 0
+        self.n_tokens = 0.0
+        self.description = ""
+
+    def shard(self, i: int) -> Rows:
+        """Read one shard.
+
+        Parameters
+        ----------
+        i : int
+            0 to ``n_shards - 1``.
+
+        Returns
+        -------
+        Rows
+            ``indptr`` (int64), ``indices`` (int32, sorted in each document), ``data`` (float32).
+
+        Raises
+        ------
+        ValueError
+            If the corpus is closed, there is no such shard, or its file is damaged.
+        """
+        if self._closed:
+            raise ValueError("this corpus is closed and its shards are removed")
+        if not 0 <= i < self.n_shards:
+            raise ValueError(f"shard {i} of {self.n_shards}; allowed: 0 to {self.n_shards - 1}")
+        return read_shard(shard_path(self._folder.name, i))
+
+    def close(self) -> None:
+        """Remove the shards from disk."""
+        self._closed = True
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_sharded(
+    paths: Paths,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    batch_size: int = 1024,
+    n_held_out: int = 0,
+    rng: np.random.Generator,
+    **options: Any,
+) -> ShardedCorpus:
+    """Read a corpus of any size into random shards on disk.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        As for `read`. Texts, LDA-C, svmlight, and docword and Matrix Market files sorted by
+        document are streamed; others are read whole first.
+    folder : path, optional
+        Where to make a temporary folder for the shards; the system's place for such by default.
+    batch_size : int
+        Documents in a shard, about; more if there would be over 4096 shards.
+    n_held_out : int
+        Documents, chosen at random, to keep out of the shards and in memory; at most a tenth
+        of the corpus (but one at least).
+    rng : numpy.random.Generator
+        Source of randomness: the same seed and files give the same shards.
+    **options
+        See `Options`.
+
+    Returns
+    -------
+    ShardedCorpus
+        To be closed after use, best as a context manager; that removes the temporary folder.
+
+    Raises
+    ------
+    ValueError
+        As for `read`.
+    OSError
+        If the disk is full or the folder cannot be written. The temporary folder is removed.
+    """
+    wanted = Options(**options)
+    if not is_count(batch_size):
+        raise ValueError(f"batch_size is {batch_size!r}; wanted: an integer >= 1")
+    if n_held_out != 0 and not is_count(n_held_out):
+        raise ValueError(f"n_held_out is {n_held_out!r}; wanted: an integer >= 0")
+    if folder is not None and not os.path.isdir(folder):
+        raise ValueError(f"folder {os.fspath(folder)!r} does not exist")
+    places, kind = resolve(paths, wanted)
+    temporary = tempfile.TemporaryDirectory(
+        prefix="fastvi-", dir=folder, ignore_cleanup_errors=True
+    )
+    try:
+        spool = Path(temporary.name, SPOOL)
+        try:
+            source = open_source(places, kind, wanted, whole_file=False)
+            statistics = write_spool(source, spool)
+        except NotSorted:
+            source = open_source(places, kind, wanted, whole_file=True)
+            statistics = write_spool(source, spool)
+        pruned = choose_words(source, statistics, wanted)
+        n_held_out = min(n_held_out, max(1, statistics.n_documents // 10))
+        sizes = shard_sizes(statistics.n_documents, batch_size, n_held_out)
+        held_out = scatter(spool, pruned, sizes, temporary.name, rng)
+        spool.unlink()
+        corpus = ShardedCorpus(temporary, pruned, len(sizes) - 1, held_out)
+        _finish(corpus, temporary.name, source, rng)
+        return corpus
+    except BaseException as error:
+        temporary.cleanup()
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = os.path.dirname(temporary.name)
+            raise OSError(
+                errno.ENOSPC,
+                f"the disk of {where} is full; free some space or give another folder for the "
+                "shards (they take about 16 bytes for each different word of each document)",
+            ) from None
+        raise
+
+
+def shard_sizes(n_documents: int, batch_size: int, n_held_out: int) -> NDArray[np.int64]:
+    """Return the documents of each shard, even to within one, and last the held-out ones."""
+    if n_documents >= MAX_DOCUMENTS:
+        raise ValueError(f"{n_documents} documents; at most {MAX_DOCUMENTS - 1} can be sharded")
+    n_held_out = min(n_held_out, n_documents - 1)
+    n_left = n_documents - n_held_out
+    n_shards = min(max(1, -(-n_left // batch_size)), MAX_SHARDS)
+    bounds = np.arange(n_shards + 1, dtype=np.int64) * n_left // n_shards
+    return np.append(np.diff(bounds), n_held_out)
+
+
+def _finish(corpus: ShardedCorpus, folder: str, source: Source, rng: np.random.Generator) -> None:
+    """Put each shard in its final form and sum up the sizes."""
+    for i in range(corpus.n_shards):
+        path = shard_path(folder, i)
+        documents = read_segments(Path(path), corpus.n_words)
+        documents = documents[rng.permutation(documents.shape[0])]
+        write_shard(path, documents)
+        corpus.n_documents += documents.shape[0]
+        corpus.n_empty += int(np.count_nonzero(np.diff(documents.indptr) == 0))
+        corpus.n_tokens += float(documents.data.sum(dtype=np.float64))
+    size = (corpus.n_documents, corpus.n_words, corpus.n_tokens, corpus.n_empty)
+    removed = [*source.removed, *corpus.removed]
+    corpus.description = describe(source.label, size, removed)
+    if corpus.held_out.shape[0]:
+        corpus.description += f"; {corpus.held_out.shape[0]:,} more documents held out"
