@@ -7,16 +7,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 SEED = 20240607
+JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") == "1"
+CHECKED = os.environ.get("NUMBA_BOUNDSCHECK", "0") == "1"
+
+# The first example of a test may compile a kernel, so no time limit. The same examples in every
+# run; fewer of them where kernels are slow (interpreted, or with bounds checks).
+settings.register_profile(
+    "fastvi",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=5 if JIT_OFF else 20 if CHECKED else 100,
+)
+settings.load_profile("fastvi")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow as well")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "jit: takes too long when kernels are not compiled")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave tests marked slow out unless --run-slow or a -m expression speaks of them."""
+    if JIT_OFF:
+        for item in items:
+            if item.get_closest_marker("jit"):
+                item.add_marker(pytest.mark.skip(reason="too long without compiled kernels"))
     if config.getoption("--run-slow") or "slow" in config.getoption("-m"):
         return
     slow = [item for item in items if item.get_closest_marker("slow")]

@@ -1,0 +1,56 @@
+"""Check an installed wheel: ``python -I tests/check_wheel.py CHECKOUT``, from outside of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+
+def check_files(checkout: Path, site: Path) -> None:
+    """The wheel holds every module of the checkout, and nothing else."""
+    wanted = {"fastvi/py.typed"}
+    for source, target in (("fastvi", "fastvi"), ("kernels", "fastvi/kernels")):
+        for path in (checkout / source).rglob("*.py"):
+            wanted.add(f"{target}/{path.relative_to(checkout / source).as_posix()}")
+    files = metadata.files("fastvi") or []
+    held = {
+        file.as_posix()
+        for file in files
+        if file.parts[0] == "fastvi" and file.suffix != ".pyc" and (site / file).exists()
+    }
+    assert held == wanted, f"missing {sorted(wanted - held)}, unexpected {sorted(held - wanted)}"
+    strays = [str(file) for file in files if file.suffix in {".nbi", ".nbc"}]
+    assert not strays, f"compiled kernels in the wheel: {strays}"
+
+
+def check_fit(site: Path) -> None:
+    import fastvi
+    from fastvi import kernels
+
+    for module in (fastvi, kernels):
+        assert module.__file__ is not None
+        assert Path(module.__file__).is_relative_to(site), f"imported from {module.__file__}"
+    counts = np.random.default_rng(0).poisson(1.0, (20, 12))
+    model = fastvi.LatentDirichletAllocation(n_components=3, random_state=0)
+    proportions = model.fit_transform(counts)
+    assert proportions.shape == (20, 3)
+    np.testing.assert_allclose(proportions.sum(axis=1), 1.0, rtol=1e-5)
+
+
+def check_command() -> None:
+    command = Path(sysconfig.get_path("scripts")) / "fastvi"
+    help_text = subprocess.run([command, "--help"], check=True, capture_output=True, text=True)
+    assert "lda" in help_text.stdout
+
+
+if __name__ == "__main__":
+    site_packages = Path(sysconfig.get_path("purelib"))
+    check_files(Path(sys.argv[1]), site_packages)
+    check_fit(site_packages)
+    check_command()
+    print(f"fastvi {metadata.version('fastvi')} works from {site_packages}")
