@@ -1,0 +1,68 @@
+"""Numba's on-disk cache, made to notice an edit in any file of this package.
+
+Built on private classes of Numba; `_jit` imports it only on versions it was tested with.
+"""
+
+import functools
+import hashlib
+import importlib.resources
+import sys
+import warnings
+
+import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+
+@functools.cache
+def package_stamp():
+    """Hash of every source file of this package, since kernels inline code of one another."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    files = importlib.resources.files(__package__).iterdir()
+    for file in sorted((f for f in files if f.name.endswith(".py")), key=lambda f: f.name):
+        content = file.read_bytes()
+        digest.update(f"\0{file.name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+class _CheckedFile(IndexDataCacheFile):
+    """Trusts no file: index and data are written apart, and other processes write too."""
+
+    def _load_index(self):
+        try:
+            return super()._load_index()
+        except Exception:  # a damaged pickle can raise anything
+            return {}
+
+    def save(self, key, data):
+        super().save(key, (self._source_stamp, key, data))
+
+    def load(self, key):
+        try:
+            stamp, saved_key, data = super().load(key)
+        except Exception:
+            return None
+        return data if (stamp, saved_key) == (self._source_stamp, key) else None
+
+
+class KernelCache(FunctionCache):
+    """Cache of one kernel; raises RuntimeError where no place is writable."""
+
+    def __init__(self, function):
+        super().__init__(function)
+        name = f"{function.__module__}.{function.__qualname__}".translate({60: None, 62: None})
+        python = f"py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
+        stamp = (package_stamp(), self._impl.locator.get_source_stamp())
+        # No line number in the name, so that files are replaced when the line moves.
+        self._cache_file = _CheckedFile(self._cache_path, f"{name}.{python}", stamp)
+
+    def _index_key(self, sig, codegen):
+        # Numba leaves the bounds checks out: a cached kernel without them would pass for one with.
+        line = self._py_func.__code__.co_firstlineno
+        return (super()._index_key(sig, codegen), line, bool(numba.config.BOUNDSCHECK))
+
+    def save_overload(self, sig, data):
+        """Save a compiled kernel; a full disk costs the next process time, not this one its run."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            warnings.warn(f"compiled kernels are not kept: {error}", RuntimeWarning, stacklevel=2)

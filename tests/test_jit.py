@@ -1,0 +1,248 @@
+"""The `kernel` decorator: its cache in new processes, and the rules about who imports what."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import fastvi.kernels
+import pytest
+
+import fastvi
+
+KERNELS = Path(fastvi.kernels.__file__).parent
+API = Path(fastvi.__file__).parent
+MACHINERY = ("__init__.py", "_jit.py", "_cache.py")
+HELPER = """from ._jit import kernel
+
+@kernel(inline="always")
+def scale(x):
+    return FACTOR * x
+"""
+CALLER = """from ._jit import kernel
+from .helper import scale
+
+@kernel
+def total(x):
+    result = x[0] * 0
+    for i in range(x.size):
+        result += scale(x[i])
+    return result
+
+@kernel
+def pick(x, i):
+    return x[i]
+"""
+RUN = """
+import json, sys, warnings
+import numpy as np
+from fastvi.kernels.caller import pick, total
+assert "site" in total.py_func.__code__.co_filename
+kinds = json.loads(sys.argv[1])
+values = [float(total(np.arange(4, dtype=kind))) for kind in kinds]
+print(json.dumps([values, sum(total.stats.cache_hits.values())]))
+"""
+
+
+class Site:
+    """A tiny fastvi with three kernels, and processes that run it."""
+
+    def __init__(self, folder):
+        self.root = folder / "site"
+        self.kernels = self.root / "fastvi" / "kernels"
+        self.kernels.mkdir(parents=True)
+        (self.root / "fastvi" / "__init__.py").touch()
+        for name in MACHINERY:
+            shutil.copy(KERNELS / name, self.kernels)
+        (self.kernels / "caller.py").write_text(CALLER)
+        self.set_factor(2)
+        self.cache = folder / "cache"
+        self.environment = os.environ | {
+            "PYTHONPATH": str(self.root),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "NUMBA_CACHE_DIR": str(self.cache),
+            "NUMBA_DISABLE_JIT": "0",
+            "NUMBA_BOUNDSCHECK": "0",
+        }
+
+    def set_factor(self, factor):
+        (self.kernels / "helper.py").write_text(HELPER.replace("FACTOR", str(factor)))
+
+    def start(self, code, *arguments, **environment):
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            env=self.environment | environment,
+            cwd=self.root.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, process):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        return out, err
+
+    def totals(self, *kinds, **environment):
+        """Totals of 0 1 2 3 for each dtype, the number of cache hits, and what went to stderr."""
+        out, err = self.finish(self.start(RUN, json.dumps(kinds), **environment))
+        values, hits = json.loads(out)
+        return values, hits, err
+
+    def files(self):
+        return sorted(str(p.relative_to(self.cache)) for p in self.cache.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Site(tmp_path)
+
+
+def test_a_second_process_hits_the_cache(site):
+    assert site.totals("f8", "f4") == ([12, 12], 0, "")
+    assert site.totals("f8", "f4") == ([12, 12], 2, "")
+
+
+def test_an_edited_helper_is_noticed_and_the_cache_does_not_grow(site):
+    assert site.totals("f8")[:2] == ([12], 0)
+    files = site.files()
+    for factor in (3, 4):
+        site.set_factor(factor)
+        caller = site.kernels / "caller.py"
+        caller.write_text("# moves every line\n" + caller.read_text())
+        assert site.totals("f8") == ([6 * factor], 0, "")
+        assert site.files() == files
+    assert site.totals("f8") == ([24], 1, "")
+
+
+def test_bounds_checks_are_not_passed_by_a_kernel_compiled_without(site):
+    code = """
+import numpy as np
+from fastvi.kernels.caller import pick
+try:
+    pick(np.zeros(3), 3)
+except IndexError:
+    print("refused")
+print(sum(pick.stats.cache_hits.values()))
+"""
+    for flag, said in (("0", "0\n"), ("1", "refused\n0\n"), ("0", "1\n"), ("1", "refused\n1\n")):
+        assert site.finish(site.start(code, NUMBA_BOUNDSCHECK=flag))[0] == said
+
+
+def test_nothing_writable_warns_once_and_goes_on(site, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    (site.kernels / "__pycache__").touch()  # a file: no folder can be made there, even by root
+    nowhere = str(file / "folder")
+    places = {"NUMBA_CACHE_DIR": nowhere, "HOME": nowhere, "XDG_CACHE_HOME": nowhere}
+    values, hits, err = site.totals("f8", LOCALAPPDATA=nowhere, **places)
+    assert (values, hits) == ([12], 0)
+    assert err.count("RuntimeWarning") == 1
+    assert "NUMBA_CACHE_DIR" in err
+
+
+def test_a_full_disk_warns_and_goes_on(site):
+    full = """
+from numba.core.caching import IndexDataCacheFile
+def refuse(self, *arguments):
+    raise OSError(28, "No space left on device")
+IndexDataCacheFile._save_data = refuse
+"""
+    out, err = site.finish(site.start(full + RUN, '["f8"]'))
+    assert json.loads(out) == [[12], 0]
+    assert "No space left on device" in err
+    assert site.totals("f8") == ([12], 0, "")  # the index names a file that was never written
+    assert site.totals("f8") == ([12], 1, "")
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_damaged_files_are_replaced(site, suffix):
+    site.totals("f8")
+    for keep in (0, 0.5, None):
+        for path in site.cache.rglob(f"*{suffix}"):
+            content = path.read_bytes()
+            path.write_bytes(b"garbage" if keep is None else content[: int(keep * len(content))])
+        assert site.totals("f8") == ([12], 0, "")
+    assert site.totals("f8") == ([12], 1, "")
+
+
+def test_data_of_another_signature_or_stamp_is_refused(site):
+    site.totals("f8", "i4")
+    first, second = sorted(site.cache.rglob("*total*.nbc"))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    assert site.totals("f8", "i4") == ([12, 12], 0, "")
+    old = {path: path.read_bytes() for path in site.cache.rglob("*.nbc")}
+    site.set_factor(5)
+    assert site.totals("f8", "i4") == ([30, 30], 0, "")
+    for path, content in old.items():  # as if an older process had written its data last
+        path.write_bytes(content)
+    assert site.totals("f8", "i4") == ([30, 30], 0, "")
+    assert site.totals("f8", "i4") == ([30, 30], 2, "")
+
+
+def test_processes_that_compile_at_once_leave_a_working_cache(site):
+    orders = [["f8", "i8"], ["i8", "f8"], ["f4", "f8"], ["i4", "i8"]]
+    processes = [site.start(RUN, json.dumps(kinds)) for kinds in orders]
+    for process in processes:
+        out, err = site.finish(process)
+        assert json.loads(out)[0] == [12, 12]
+        assert err == ""
+    kinds = ("f8", "f4", "i8", "i4")
+    assert site.totals(*kinds)[0] == [12] * 4
+    assert site.totals(*kinds) == ([12] * 4, 4, "")
+
+
+def test_an_untested_numba_gets_its_own_cache_and_one_warning(site):
+    newer = "import numba\nnumba.version_info = numba.version_info._replace(short=(0, 999))\n"
+    for hits in (0, 1):
+        out, err = site.finish(site.start(newer + RUN, '["f8"]'))
+        assert json.loads(out) == [[12], hits]
+        assert err.count("RuntimeWarning") == 1
+
+
+def test_jit_off_gives_the_plain_function(site):
+    code = "from fastvi.kernels import caller; print(type(caller.total).__name__)"
+    assert site.finish(site.start(code, NUMBA_DISABLE_JIT="1"))[0] == "function\n"
+
+
+def test_top_level_kernels_is_refused(site):
+    shutil.copytree(site.kernels, site.root / "kernels")
+    process = site.start("import kernels")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "import these kernels as fastvi.kernels" in err
+
+
+def imported_modules(tree):
+    """Absolute names of the modules a file imports; relative ones keep their dots."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+
+
+@pytest.mark.parametrize("path", sorted(KERNELS.rglob("*.py")), ids=lambda p: p.name)
+def test_kernels_import_numba_numpy_and_each_other(path):
+    for name in imported_modules(ast.parse(path.read_text(encoding="utf-8"))):
+        assert not name.startswith(".."), name
+        top = name.split(".")[0]
+        assert top in ("", "numba", "numpy") or top in sys.stdlib_module_names, name
+
+
+def test_nothing_outside_the_kernels_compiles():
+    compilers = {"jit", "njit", "vectorize", "guvectorize", "cfunc", "stencil", "jitclass"}
+    files = [path for path in API.rglob("*.py") if not path.is_relative_to(KERNELS)]
+    assert files
+    for path in files:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("numba"):
+                assert not compilers & {alias.name for alias in node.names}, path
+            if isinstance(node, ast.Attribute) and node.attr in compilers:
+                assert not ast.unparse(node.value).startswith("numba"), path
