@@ -65,4 +65,6 @@ class KernelCache(FunctionCache):
         try:
             super().save_overload(sig, data)
         except OSError as error:
-            warnings.warn(f"compiled kernels are not kept: {error}", RuntimeWarning, stacklevel=2)
+            warnings.warn(
+                f"compiled kernels are not kept: {error.strerror}", RuntimeWarning, stacklevel=2
+            )

@@ -109,10 +109,10 @@ def test_a_second_process_hits_the_cache(site):
 def test_an_edited_helper_is_noticed_and_the_cache_does_not_grow(site):
     assert site.totals("f8")[:2] == ([12], 0)
     files = site.files()
-    for factor in (3, 4):
+    caller = site.kernels / "caller.py"
+    for factor, above in ((3, ""), (4, "# moves every line\n")):
         site.set_factor(factor)
-        caller = site.kernels / "caller.py"
-        caller.write_text("# moves every line\n" + caller.read_text())
+        caller.write_text(above + caller.read_text())
         assert site.totals("f8") == ([6 * factor], 0, "")
         assert site.files() == files
     assert site.totals("f8") == ([24], 1, "")
