@@ -73,6 +73,8 @@ class DocumentSource:
         CSR parts, checked before; not copied and not written to.
     n_words : int
         Size of the vocabulary, V.
+    marker : (V,) int32 array, optional
+        Scratch of an earlier source, so that a small batch costs no array of V.
     """
 
     def __init__(
@@ -81,15 +83,16 @@ class DocumentSource:
         indices: NDArray[np.int32],
         counts: NDArray[Any],
         n_words: int,
+        marker: NDArray[np.int32] | None = None,
     ) -> None:
         self.indptr, self.indices, self.counts = indptr, indices, counts
         self.n_words = n_words
         self.n_rows = len(indptr) - 1
-        self._marker = np.full(n_words, -1, np.int32)
+        self.marker = np.full(n_words, -1, np.int32) if marker is None else marker
 
     def all(self) -> Documents:
         """Every document, in order."""
-        return prepare(self.indptr, self.indices, self.counts, self._marker)
+        return prepare(self.indptr, self.indices, self.counts, self.marker)
 
     def take(self, rows: NDArray[np.int64]) -> Documents:
         """The documents `rows` (n,), in that order."""
@@ -98,4 +101,4 @@ class DocumentSource:
         indices = np.empty(indptr[-1], np.int32)
         counts = np.empty(indptr[-1], self.counts.dtype)
         sparse.take_rows(self.indptr, self.indices, self.counts, rows, indptr, indices, counts)
-        return prepare(indptr, indices, counts, self._marker)
+        return prepare(indptr, indices, counts, self.marker)

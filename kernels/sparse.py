@@ -1,5 +1,6 @@
 """Sparse batches: rows gathered, words renumbered within the batch, the batch transposed."""
 
+import numpy as np
 
 from ._jit import kernel
 
@@ -58,3 +59,32 @@ def transpose(indptr, words, columns, documents, entries):
             documents[i] = d
             entries[i] = j
             place[words[j]] = i + 1
+
+
+@kernel
+def check_csr(indptr, indices, data, n_columns):
+    """Status of a CSR matrix: 0 canonical, 1 rows unsorted or with duplicates, 2 a malformed
+    indptr, 3 an index out of range, 4 a count that is not finite, 5 a negative one.
+    """
+    status = 0
+    n = indices.shape[0]
+    if indptr[0] != 0 or indptr[indptr.shape[0] - 1] != n or data.shape[0] != n:
+        return 2
+    for d in range(indptr.shape[0] - 1):
+        if indptr[d + 1] < indptr[d]:
+            return 2
+    for d in range(indptr.shape[0] - 1):
+        last = -1
+        for j in range(indptr[d], indptr[d + 1]):
+            w = indices[j]
+            if w < 0 or w >= n_columns:
+                return 3
+            if w <= last:
+                status = 1
+            last = w
+            x = data[j]
+            if not np.isfinite(x):
+                return 4
+            if x < 0:
+                return 5
+    return status

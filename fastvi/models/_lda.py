@@ -259,6 +259,30 @@ class Topics(NamedTuple):
         parallel.run(task, len(chunks) - 1, n_threads)
         return gamma
 
+    def bounds(
+        self,
+        indptr: NDArray[np.int64],
+        indices: NDArray[np.int32],
+        counts: NDArray[Any],
+        n_threads: int = 1,
+    ) -> NDArray[np.float64]:
+        """Each document's part of the variational bound (D,), nats; nan if collapsed."""
+        gamma = np.empty((len(indptr) - 1, len(self.alpha)), self.weights.dtype)
+        e = np.empty_like(gamma)
+        ratio = np.empty(len(indices), gamma.dtype)
+        out = np.empty(len(gamma))
+        chunks = chunks_of(indptr, self.n_topics)
+
+        def task(i: int) -> None:
+            kernels.local_step(
+                indptr, indices, counts, self.weights, self.shift, self.alpha, self.n_topics,
+                self.collapsed, False, self.max_iter, self.tol * self.n_topics,
+                chunks[i], chunks[i + 1], gamma, e, ratio, out,
+            )  # fmt: skip
+
+        parallel.run(task, len(chunks) - 1, n_threads)
+        return out
+
     def log_likelihoods(
         self,
         theta: NDArray[Any],

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import psi
 
-from fastvi import optimizers
+from fastvi import loop, optimizers
 from fastvi.algorithms import cvb0
 from fastvi.batches import Batches, Everything, ShuffledEpochs
 from fastvi.core import Algorithm, AscentState, Batch, LazyTable, ascend
@@ -17,8 +17,9 @@ from fastvi.documents import DocumentSource
 from fastvi.gradients.natural import natural
 from fastvi.models import _priors
 from fastvi.models._lda import LDA, padded
+from fastvi.parallel import single_threaded_blas
 
-__all__ = ["SOLVERS", "CollapsedFit", "GradientFit", "Settings", "Solver", "make_solver"]
+__all__ = ["SOLVERS", "CollapsedFit", "GradientFit", "Settings", "Solver", "fit", "make_solver"]
 
 SOLVERS = ("cvb0", "scvb0", "svi", "vb")
 LEARN_AFTER = 3  # passes before priors are learned: the first counts say little about them
@@ -37,10 +38,10 @@ class Settings:
     eta: Any
     learn_alpha: bool = False
     learn_eta: bool = False
-    batch_size: int = 128
-    learning_offset: float = 10.0
+    batch_size: int | None = None
+    learning_offset: float | None = None
     learning_decay: float = 0.7
-    max_doc_update_iter: int = 100
+    max_doc_update_iter: int | None = None
     mean_change_tol: float = 1e-3
     seed: int = 0
     dtype: Any = np.float32
@@ -50,10 +51,36 @@ class Settings:
         """Number of topics, padding not counted."""
         return len(self.alpha)
 
+    @property
+    def collapsed(self) -> bool:
+        """Whether documents are weighed by expected counts."""
+        return self.solver in ("cvb0", "scvb0")
+
+    def batch_size_for(self, n_documents: int) -> int:
+        """The batch size given, or one that makes a first pass of 16 (SCVB0) or 64 (SVI) steps."""
+        if self.batch_size is not None:
+            return self.batch_size
+        return min(max(n_documents // (16 if self.collapsed else 64), 64), 1024)
+
+    @property
+    def offset(self) -> float:
+        """The offset given, or 1 for SCVB0, whose first steps may be bold, and 10 for SVI."""
+        if self.learning_offset is not None:
+            return self.learning_offset
+        return 1.0 if self.collapsed else 10.0
+
+    @property
+    def local_iterations(self) -> int:
+        """The cap given, or 12 for SCVB0, which gains more from further passes, and 100."""
+        if self.max_doc_update_iter is not None:
+            return self.max_doc_update_iter
+        return 12 if self.collapsed else 100
+
 
 class Solver(Protocol):
     """A fit of topics that the loop can drive, look at, save and go on with."""
 
+    settings: Settings
     algorithm: Algorithm
     batches: Batches
     state: Any
@@ -95,7 +122,8 @@ class CollapsedFit:
             source.indptr, source.indices, source.counts, source.n_words, rng
         )
         self.batches: Batches = _Passes()
-        self.algorithm = cvb0.cvb0(self.grid, n_threads)
+        self._cvb0 = cvb0.cvb0(self.grid, n_threads)
+        self.algorithm = Algorithm(self._cvb0.init, self._step)
         self.state = cvb0.initial_state(
             self.grid, settings.alpha, settings.eta, padded(settings.n_topics), settings.seed
         )
@@ -114,20 +142,27 @@ class CollapsedFit:
         """Expected counts plus prior by word, (V, K padded)."""
         return self.state.word_topic.astype(self.settings.dtype)
 
-    def after_epoch(self) -> None:
-        """Newton steps on the priors, once the counts mean something."""
-        settings, state = self.settings, self.state
-        if state.n_passes < LEARN_AFTER or not (settings.learn_alpha or settings.learn_eta):
-            return
-        alpha, eta = state.alpha, state.eta
-        if settings.learn_alpha:
-            alpha = _priors.polya(alpha, state.doc_topic, self.n_threads)
-        if settings.learn_eta:
+    def _step(
+        self, state: cvb0.State, batch: Batch, rng: np.random.Generator
+    ) -> tuple[cvb0.State, dict[str, float]]:
+        """A pass, then Newton steps on the priors once the counts mean something."""
+        state, info = self._cvb0.step(state, batch, rng)
+        settings = self.settings
+        if state.n_passes >= LEARN_AFTER and (settings.learn_alpha or settings.learn_eta):
+            alpha, eta = state.alpha, state.eta
             n = len(alpha)
-            eta = _priors.symmetric_polya(
-                eta, state.word_topic, state.totals[:n], n, self.n_threads
-            )
-        self.state = cvb0.with_priors(state, alpha, eta)
+            if settings.learn_alpha:
+                alpha = _priors.polya(alpha, state.doc_topic, self.n_threads)
+            if settings.learn_eta:
+                eta = _priors.symmetric_polya(
+                    eta, state.word_topic, state.totals[:n], n, self.n_threads
+                )
+            state = cvb0.with_priors(state, alpha, eta)
+        self.state = state
+        return state, info
+
+    def after_epoch(self) -> None:
+        """Nothing: a pass is a step."""
 
     def save(self) -> dict[str, NDArray[Any]]:
         """The state, responsibilities included: 2 bytes an entry and topic."""
@@ -151,18 +186,29 @@ class _Passes:
 
 
 class GradientFit:
-    """Natural-gradient fits: CAVI ("vb"), SVI ("svi") and mini-batch CVB0 ("scvb0")."""
+    """Natural-gradient fits: CAVI ("vb"), SVI ("svi") and mini-batch CVB0 ("scvb0").
+
+    `batches` replaces shuffled epochs of `source`; `table` and `n_steps` are topics to go on from
+    and the number of steps they took.
+    """
 
     def __init__(
-        self, settings: Settings, source: Any, n_threads: int, batches: Batches | None = None
+        self,
+        settings: Settings,
+        source: Any,
+        n_threads: int,
+        *,
+        batches: Batches | None = None,
+        table: NDArray[Any] | None = None,
+        n_steps: int = 0,
     ) -> None:
         self.settings, self.n_threads = settings, n_threads
         self.is_batch = settings.solver == "vb"
         self.model = LDA(
             settings.alpha,
             settings.eta,
-            collapsed=settings.solver == "scvb0",
-            max_iter=settings.max_doc_update_iter,
+            collapsed=settings.collapsed,
+            max_iter=settings.local_iterations,
             tol=settings.mean_change_tol,
             dtype=settings.dtype,
             n_threads=n_threads,
@@ -171,18 +217,19 @@ class GradientFit:
             batches = (
                 Everything(source)
                 if self.is_batch
-                else ShuffledEpochs(source, settings.batch_size, settings.seed)
+                else ShuffledEpochs(source, settings.batch_size_for(source.n_rows), settings.seed)
             )
         self.batches = batches
         optimizer = (
             optimizers.constant(1.0)
             if self.is_batch
-            else optimizers.robbins_monro(settings.learning_offset, settings.learning_decay)
+            else optimizers.robbins_monro(settings.offset, settings.learning_decay)
         )
         self._ascent = ascend(natural(self.model, remember=self.is_batch), optimizer)
         self.algorithm = Algorithm(self._ascent.init, self._step)
-        table = LazyTable(self._initial(source), self.model.prior)
-        self.state: AscentState = self._ascent.init(table)
+        values = self._initial(source) if table is None else table
+        state = self._ascent.init(LazyTable(values, self.model.prior))
+        self.state: AscentState = state._replace(optimizer=state.optimizer + n_steps)
         self.eta = settings.eta
 
     def _initial(self, source: Any) -> NDArray[Any]:
@@ -208,6 +255,7 @@ class GradientFit:
     ) -> tuple[AscentState, dict[str, float]]:
         """An ascent step, after which alpha follows at the same rate."""
         state, info = self._ascent.step(state, batch, rng)
+        self.state = state
         if self.settings.learn_alpha:
             self._learn_alpha(batch, info["rate"])
         return state, info
@@ -269,6 +317,36 @@ class GradientFit:
         table = LazyTable.restore(arrays, self.model.prior)
         memory = (arrays["gamma"], float(arrays["bound"])) if self.is_batch else None
         self.state = AscentState(table, memory, int(arrays["optimizer"]))
+
+
+def fit(
+    solver: Solver,
+    n_epochs: int,
+    *,
+    position: loop.Position = loop.START,
+    history: loop.History | None = None,
+    after_step: loop.Hook | None = None,
+    after_epoch: loop.Hook | None = None,
+) -> loop.History:
+    """Drive a solver up to `n_epochs` passes; hooks are those of `fastvi.loop.run`."""
+
+    def epoch_hook(state: Any, position: loop.Position, history: loop.History) -> bool | None:
+        solver.after_epoch()
+        return after_epoch(state, position, history) if after_epoch is not None else None
+
+    with single_threaded_blas():
+        _, history = loop.run(
+            solver.algorithm,
+            solver.state,
+            solver.batches,
+            n_epochs=n_epochs,
+            rng=np.random.default_rng(),
+            position=position,
+            history=history,
+            after_step=after_step,
+            after_epoch=epoch_hook,
+        )
+    return history
 
 
 def make_solver(settings: Settings, source: DocumentSource, n_threads: int) -> Solver:

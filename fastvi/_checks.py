@@ -1,0 +1,149 @@
+"""The only conversion of arguments, and the only texts of errors about them."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Bags", "bags_of_words", "choice", "integer", "number", "prior"]
+
+
+class Bags(NamedTuple):
+    """A checked bag-of-words matrix: canonical CSR parts and the number of columns."""
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    counts: NDArray[Any]
+    n_words: int
+
+    @property
+    def parts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
+        """The three arrays."""
+        return self.indptr, self.indices, self.counts
+
+
+def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
+    """CSR parts of a matrix (n_documents, n_words) of counts, checked.
+
+    Parameters
+    ----------
+    X : CSR matrix or dense 2-d array of numbers
+        Not written to. Duplicates are summed and rows sorted, in a copy.
+    name : str
+        What errors call it.
+    dtype : dtype, optional
+        float32 or float64; by default float64 stays and everything else becomes float32.
+
+    Raises
+    ------
+    ValueError
+        If an index is out of range or a count is negative or not finite.
+    """
+    from fastvi.kernels.sparse import check_csr
+
+    if not hasattr(X, "indptr"):
+        from scipy.sparse import csr_array
+
+        X = csr_array(np.asarray(X))
+    if dtype is None:
+        dtype = np.float64 if X.dtype == np.float64 else np.float32
+    n_documents, n_words = X.shape
+    if n_words > np.iinfo(np.int32).max:
+        raise ValueError(f"{name} has {n_words} columns; at most {np.iinfo(np.int32).max} fit")
+    indptr = np.asarray(X.indptr, np.int64)
+    indices, counts = X.indices, np.asarray(X.data, dtype)
+    if len(indptr) != n_documents + 1:
+        raise ValueError(f"{name}.indptr has {len(indptr)} entries; wanted {n_documents + 1}")
+    status = check_csr(indptr, indices, counts, n_words)
+    if status == 1:
+        X = X.astype(dtype, copy=True)
+        X.sum_duplicates()
+        indptr, indices, counts = np.asarray(X.indptr, np.int64), X.indices, X.data
+    elif status:
+        raise ValueError(_csr_problem(status, name, indices, counts, n_words))
+    return Bags(indptr, np.asarray(indices, np.int32), counts, n_words)
+
+
+def _csr_problem(
+    status: int, name: str, indices: NDArray[Any], counts: NDArray[Any], n_words: int
+) -> str:
+    if status == 2:
+        return f"{name}.indptr must rise from 0 to the number of entries, {len(indices)}"
+    if status == 3:
+        bad = indices[(indices < 0) | (indices >= n_words)][0]
+        return f"{name} has the column index {bad}; wanted 0 to {n_words - 1}"
+    if status == 4:
+        bad = counts[~np.isfinite(counts)][0]
+        return f"{name} holds {bad}; wanted finite counts (no NaN or infinity)"
+    bad = counts[counts < 0][0]
+    return f"Negative values in data: {name} holds {bad}; wanted counts >= 0"
+
+
+def integer(value: Any, name: str, low: int, high: int | None = None) -> int:
+    """An integer from `low` to `high`.
+
+    Raises
+    ------
+    ValueError
+        If it is not one.
+    """
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if is_integer and value >= low and (high is None or value <= high):
+        return int(value)
+    wanted = f">= {low}" if high is None else f"from {low} to {high}"
+    raise ValueError(f"{name} is {value!r}; wanted an integer {wanted}")
+
+
+def number(
+    value: Any, name: str, low: float, high: float = np.inf, *, open_low: bool = False
+) -> float:
+    """A finite number from `low` (excluded if `open_low`) to `high`.
+
+    Raises
+    ------
+    ValueError
+        If it is not one.
+    """
+    is_real = isinstance(value, Real) and not isinstance(value, bool)
+    if is_real and low <= value <= high and np.isfinite(value) and not (open_low and value == low):
+        return float(value)
+    wanted = f"{'>' if open_low else '>='} {low:g}"
+    if np.isfinite(high):
+        wanted += f" and <= {high:g}"
+    raise ValueError(f"{name} is {value!r}; wanted a number {wanted}")
+
+
+def choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
+    """One of some words.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+    """
+    if value in choices:
+        return str(value)
+    raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, choices))}")
+
+
+def prior(value: Any, name: str, size: int, default: float) -> NDArray[np.float64]:
+    """A Dirichlet parameter (size,) from a number, an array of that length, or None.
+
+    Raises
+    ------
+    ValueError
+        If an entry is not a finite number > 0, or there are not `size` of them.
+    """
+    if value is None:
+        return np.full(size, default)
+    if np.ndim(value) == 0:
+        return np.full(size, number(value, name, 0.0, open_low=True))
+    array = np.asarray(value)
+    if array.shape != (size,):
+        raise ValueError(f"{name} has shape {array.shape}; wanted a number or shape ({size},)")
+    if array.dtype.kind not in "fiu" or not np.all(np.isfinite(array)) or np.any(array <= 0):
+        raise ValueError(f"{name} must hold finite numbers > 0; given: {array}")
+    return array.astype(np.float64)
