@@ -64,11 +64,11 @@ def fill_grid(
 @kernel
 def _hash(x):
     """A 32-bit mix of a 32-bit number (the finaliser of MurmurHash3)."""
-    x ^= x >> np.uint32(16)
-    x *= np.uint32(0x85EBCA6B)
-    x ^= x >> np.uint32(13)
-    x *= np.uint32(0xC2B2AE35)
-    return x ^ (x >> np.uint32(16))
+    x = np.uint32(x ^ (x >> np.uint32(16)))  # compiled, products of uint32 are uint64
+    x = np.uint32(x * np.uint32(0x85EBCA6B))
+    x = np.uint32(x ^ (x >> np.uint32(13)))
+    x = np.uint32(x * np.uint32(0xC2B2AE35))
+    return np.uint32(x ^ (x >> np.uint32(16)))
 
 
 @kernel
@@ -114,7 +114,7 @@ def start(
                 base = _hash(np.uint32(j) ^ np.uint32(seed))
                 total = np.float32(1e-30)
                 for k in range(n_topics):
-                    u = np.float32(_hash(base + np.uint32(k) * np.uint32(0x9E3779B9)))
+                    u = np.float32(_hash(np.uint32(base + np.uint32(k) * np.uint32(0x9E3779B9))))
                     p[k] = doc_row[k] * row[k] * inverse[k] * (low + width * u)
                     total += p[k]
                 share = np.float32(FULL) / total
