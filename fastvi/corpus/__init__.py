@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fastvi.corpus.reading import read as read
     from fastvi.corpus.shards import ShardedCorpus as ShardedCorpus
     from fastvi.corpus.shards import read_sharded as read_sharded
-    from fastvi.corpus.sniff import sniff as sniff
+    from fastvi.corpus.sniffing import sniff as sniff
     from fastvi.corpus.splitting import halves as halves
     from fastvi.corpus.splitting import split as split
     from fastvi.corpus.stdlib import standard_library as standard_library
@@ -25,7 +25,7 @@ _LAZY = {
     "halves": "splitting",
     "read": "reading",
     "read_sharded": "shards",
-    "sniff": "sniff",
+    "sniff": "sniffing",
     "split": "splitting",
     "standard_library": "stdlib",
 }

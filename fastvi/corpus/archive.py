@@ -18,7 +18,7 @@ BLOCK_DOCUMENTS = 1 << 13
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Load all arrays of an archive; damaged files and pickles become a ValueError."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: not a readable npz archive ({error})") from None

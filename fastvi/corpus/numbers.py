@@ -48,15 +48,15 @@ def parse_numbers(block: bytes) -> Numbers | None:
 
 
 def _values(text: bytes) -> NDArray[Any] | None:
+    # The integer parser reads a lone sign as 0.
+    dtype = np.float64 if text.translate(None, b"0123456789 \t\r\n") else np.int64
     # Older NumPy only warns about what it cannot parse.
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
-        for dtype in (np.int64, np.float64):
-            try:
-                return np.fromstring(text, dtype, sep=" ")
-            except (ValueError, DeprecationWarning):
-                continue
-    return None
+        try:
+            return np.fromstring(text, dtype, sep=" ")
+        except (ValueError, DeprecationWarning):
+            return None
 
 
 def whole(values: NDArray[Any], low: int, high: int) -> bool:

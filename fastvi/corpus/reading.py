@@ -23,7 +23,7 @@ from fastvi.corpus.documents import (
 from fastvi.corpus.files import existing, read_words
 from fastvi.corpus.options import FORMATS, TEXT_FORMATS, Options
 from fastvi.corpus.pairs import PairSource
-from fastvi.corpus.sniff import sniff, vocabulary_beside
+from fastvi.corpus.sniffing import sniff, vocabulary_beside
 from fastvi.corpus.text import READERS, TextSource, resolve_stop_words
 from fastvi.corpus.triples import NotSorted, TripleSource
 

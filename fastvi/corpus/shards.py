@@ -18,7 +18,7 @@ from fastvi.corpus.options import Options, is_count
 from fastvi.corpus.reading import Paths, choose_words, open_source, resolve
 from fastvi.corpus.shuffle import (
     Rows,
-    read_segments,
+    gather_shard,
     read_shard,
     scatter,
     shard_path,
@@ -206,7 +206,7 @@ def _finish(corpus: ShardedCorpus, folder: str, source: Source, rng: np.random.G
     """Put each shard in its final form and sum up the sizes."""
     for i in range(corpus.n_shards):
         path = shard_path(folder, i)
-        documents = read_segments(Path(path), corpus.n_words)
+        documents = gather_shard(Path(path), corpus.n_words)
         documents = documents[rng.permutation(documents.shape[0])]
         write_shard(path, documents)
         corpus.n_documents += documents.shape[0]

@@ -8,7 +8,6 @@ to a random shard. The third puts each shard in its final form.
 import os
 import zlib
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -28,33 +27,33 @@ class Rows(NamedTuple):
     data: NDArray[np.float32]  # (nnz,)
 
 
-def write_spool(source: Source, path: Path) -> Statistics:
-    """Write the documents of a source to one file; return the statistics of their words."""
-    statistics = Statistics()
-    with path.open("wb") as file:
-        for block in source.blocks():
-            statistics.add(block)
-            file.write(record(block, block.shape[1]))
-    return statistics
+class Record(NamedTuple):
+    """Documents as they stand in a file, behind their numbers (int64)."""
+
+    lengths: NDArray[np.int32]  # (n_documents,) entries of each
+    indices: NDArray[np.int32]  # (nnz,)
+    data: NDArray[np.float32]  # (nnz,)
+
+    def to_bytes(self, n_words: int) -> bytes:
+        """Return numbers of words, documents and entries, then the arrays."""
+        sizes = np.array([n_words, len(self.lengths), len(self.data)], np.int64)
+        return b"".join(part.tobytes() for part in (sizes, *self))
+
+    def to_csr(self, n_words: int) -> Counts:
+        """Return the documents as a matrix."""
+        indptr = np.concatenate([np.zeros(1, np.int64), self.lengths]).cumsum()
+        return csr_array(self.data, self.indices, indptr, n_words)
 
 
-def record(block: Counts, *head: int) -> bytes:
-    """Return the bytes of a block: head, documents, entries (int64), lengths, ids, counts."""
-    sizes = np.array([*head, block.shape[0], len(block.data)], np.int64)
-    lengths = np.diff(block.indptr).astype(np.int32)
-    indices = block.indices.astype(np.int32, copy=False)
-    return b"".join(part.tobytes() for part in (sizes, lengths, indices, block.data))
-
-
-def read_spool(path: Path) -> Iterator[Counts]:
-    """Yield the blocks that `write_spool` wrote."""
+def read_records(path: Path) -> Iterator[tuple[int, Record]]:
+    """Yield the records of a file, each with its number of words."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         while file.tell() < size:
             n_words, n_documents, n_entries = _take(file, 3, np.int64).tolist()
             lengths = _take(file, n_documents, np.int32)
             indices = _take(file, n_entries, np.int32)
-            yield _matrix(lengths, indices, _take(file, n_entries, np.float32), n_words)
+            yield n_words, Record(lengths, indices, _take(file, n_entries, np.float32))
 
 
 def _take(file: BinaryIO, n: int, dtype: Any) -> NDArray[Any]:
@@ -64,11 +63,16 @@ def _take(file: BinaryIO, n: int, dtype: Any) -> NDArray[Any]:
     return values
 
 
-def _matrix(
-    lengths: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], n_words: int
-) -> Counts:
-    indptr = np.concatenate([np.zeros(1, np.int64), lengths]).cumsum()
-    return csr_array(data, indices, indptr, n_words)
+def write_spool(source: Source, path: Path) -> Statistics:
+    """Write the documents of a source to one file; return the statistics of their words."""
+    statistics = Statistics()
+    with path.open("wb") as file:
+        for block in source.blocks():
+            statistics.add(block)
+            lengths = np.diff(block.indptr).astype(np.int32)
+            indices = block.indices.astype(np.int32, copy=False)
+            file.write(Record(lengths, indices, block.data).to_bytes(block.shape[1]))
+    return statistics
 
 
 def scatter(
@@ -88,8 +92,8 @@ def scatter(
     waiting: list[Counts] = []
     targets: list[NDArray[np.int64]] = []
     n_bytes = 0
-    for raw in read_spool(spool):
-        block = renumber(raw, pruned)
+    for n_words, raw in read_records(spool):
+        block = renumber(raw.to_csr(n_words), pruned)
         drawn = rng.multivariate_hypergeometric(left, block.shape[0], method="marginals")
         left -= drawn
         target = np.repeat(np.arange(len(sizes)), drawn)
@@ -113,12 +117,16 @@ def _append(
     target = np.concatenate(targets)
     order = np.argsort(target, kind="stable")
     documents = stack(waiting, waiting[0].shape[1])[order]
-    bounds = np.searchsorted(target[order], np.arange(n_targets + 1)).tolist()
-    for i, (begin, end) in enumerate(pairwise(bounds[:-1])):
-        if begin < end:
-            with open(shard_path(folder, i), "ab", buffering=0) as file:
-                _write_all(file, record(documents[begin:end]))
-    return documents[bounds[-2] :]
+    lengths = np.diff(documents.indptr).astype(np.int32)
+    indices = documents.indices.astype(np.int32, copy=False)
+    bounds = np.searchsorted(target[order], np.arange(n_targets + 1))
+    entries = documents.indptr[bounds]
+    for i in np.flatnonzero(np.diff(bounds[:-1])).tolist():
+        part = slice(entries[i], entries[i + 1])
+        mine = Record(lengths[bounds[i] : bounds[i + 1]], indices[part], documents.data[part])
+        with open(shard_path(folder, i), "ab", buffering=0) as file:
+            _write_all(file, mine.to_bytes(documents.shape[1]))
+    return documents[int(bounds[-2]) :]
 
 
 def _write_all(file: Any, data: bytes) -> None:
@@ -133,17 +141,11 @@ def shard_path(folder: str, i: int) -> str:
     return os.path.join(folder, f"shard-{i:04d}")
 
 
-def read_segments(path: Path, n_words: int) -> Counts:
-    """Read the segments that were appended to one shard."""
-    blocks: list[Counts] = []
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        while file.tell() < size:
-            n_documents, n_entries = _take(file, 2, np.int64).tolist()
-            lengths = _take(file, n_documents, np.int32)
-            indices = _take(file, n_entries, np.int32)
-            blocks.append(_matrix(lengths, indices, _take(file, n_entries, np.float32), n_words))
-    return stack(blocks, n_words)
+def gather_shard(path: Path, n_words: int) -> Counts:
+    """Read the records that were appended to one shard."""
+    records = [record for _, record in read_records(path)]
+    lengths, indices, data = (np.concatenate(parts) for parts in zip(*records))
+    return Record(lengths, indices, data).to_csr(n_words)
 
 
 def write_shard(path: str, documents: Counts) -> None:
