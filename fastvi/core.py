@@ -107,8 +107,8 @@ class RowStatistics(NamedTuple):
 class RowGradient(NamedTuple):
     """``factor * (coefficient * (anchor - table) + scatter(rows, values))``.
 
-    Natural gradients of a table of which a batch touches few rows. `anchor` broadcasts to the
-    table's shape (V, K): the prior for SVI.
+    Natural gradients of a table of which a batch touches few rows, each named once in `rows`.
+    `anchor` broadcasts to the table's shape (V, K): the prior for SVI.
     """
 
     rows: NDArray[np.integer[Any]]
@@ -198,14 +198,18 @@ class LazyTable:
         """The whole table as it is now, (V, K), a copy."""
         return self.read(np.arange(len(self.values), dtype=np.int32))
 
+    def move_anchor(self, anchor: NDArray[Any]) -> None:
+        """Let rows decay towards another anchor from here on; all of them catch up, in place."""
+        self.values = self.dense()
+        self.clock.fill(self.decay)
+        self._anchor_to(anchor)
+
     def add(self, step: RowGradient) -> None:
         """Take a step, in place. ``factor * coefficient`` must lie between 0 and 1."""
         from fastvi.kernels.lazy import add_rows
 
         if step.anchor is not self.anchor:
-            self.values = self.dense()
-            self.clock.fill(self.decay)
-            self._anchor_to(step.anchor)
+            self.move_anchor(step.anchor)
         rate = step.factor * step.coefficient
         if not 0.0 <= rate <= 1.0:
             raise ValueError(f"step of rate {rate}; a lazy table takes rates from 0 to 1")

@@ -99,6 +99,10 @@ class Solver(Protocol):
         """Dirichlet parameters of the topics by word, (V, K padded)."""
         ...
 
+    def rows(self, rows: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Some rows (n, K padded) of the table, and the sums (K padded,) of all."""
+        ...
+
     def after_epoch(self) -> None:
         """What is due between passes: the priors' update."""
         ...
@@ -141,6 +145,10 @@ class CollapsedFit:
     def table(self) -> NDArray[Any]:
         """Expected counts plus prior by word, (V, K padded)."""
         return self.state.word_topic.astype(self.settings.dtype)
+
+    def rows(self, rows: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Some rows of the table, and the sums of all."""
+        return self.state.word_topic[rows].astype(self.settings.dtype), self.state.totals
 
     def _step(
         self, state: cvb0.State, batch: Batch, rng: np.random.Generator
@@ -246,8 +254,10 @@ class GradientFit:
             )  # fmt: skip
             return start.word_topic.astype(settings.dtype, copy=False)
         values = np.zeros((source.n_words, padded(settings.n_topics)), settings.dtype)
-        draw = rng.standard_gamma(100.0, (source.n_words, settings.n_topics), settings.dtype)
-        np.multiply(draw, values.dtype.type(0.01), out=values[:, : settings.n_topics])
+        for start in range(0, source.n_words, 4096):  # in blocks: a second table is not needed
+            block = values[start : start + 4096, : settings.n_topics]
+            block[:] = rng.standard_gamma(100.0, block.shape, settings.dtype)
+            block *= values.dtype.type(0.01)
         return values
 
     def _step(
@@ -284,6 +294,7 @@ class GradientFit:
             mean_log = sums[:-1].sum() / (n * len(table)) - totals.mean()
             self.eta = _priors.symmetric_dirichlet(self.eta, float(mean_log), len(table))
         self.model.prior = np.asarray(self.eta, self.settings.dtype)
+        self.state.params.move_anchor(self.model.prior)  # now: a saved state has one prior
 
     @property
     def alpha(self) -> NDArray[np.float64]:
@@ -295,6 +306,10 @@ class GradientFit:
         table: LazyTable = self.state.params
         return table.dense()
 
+    def rows(self, rows: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Some rows of the table, and the sums of all."""
+        return self.state.params.read(rows), self.state.params.column_sums
+
     def save(self) -> dict[str, NDArray[Any]]:
         """Lazy rows with their clocks, running sums, gamma where it is remembered, priors."""
         table: LazyTable = self.state.params
@@ -305,7 +320,9 @@ class GradientFit:
         }
         if self.is_batch:
             gamma, bound = self.state.gradient
-            arrays |= {"gamma": gamma, "bound": np.asarray(bound)}
+            arrays["bound"] = np.asarray(bound)
+            if gamma is not None:
+                arrays["gamma"] = gamma
         return arrays
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -315,7 +332,7 @@ class GradientFit:
         self.model.alpha = arrays["alpha"]
         self.model.prior = np.asarray(self.eta, self.settings.dtype)
         table = LazyTable.restore(arrays, self.model.prior)
-        memory = (arrays["gamma"], float(arrays["bound"])) if self.is_batch else None
+        memory = (arrays.get("gamma"), float(arrays["bound"])) if self.is_batch else None
         self.state = AscentState(table, memory, int(arrays["optimizer"]))
 
 
