@@ -55,14 +55,11 @@ def updates(corpus, k, iterations):
     X, expElogbeta = ev.update_problem(corpus, k)
     model = model_of(X, k, 0, iterations=iterations, gamma_threshold=-1.0)
     model.expElogbeta = expElogbeta.astype(model.dtype)
-    documents = bags(X)
-    ready = {id(X): documents}
 
-    def run(part):
-        bag = ready.get(id(part))
-        model.inference(bags(part) if bag is None else bag, collect_sstats=True)
+    def run(documents):
+        model.inference(documents, collect_sstats=True)
 
-    return ev.updates_rate(run, X, iterations)
+    return ev.updates_rate(run, X, iterations, bags)
 
 
 def infer(corpus, k, seed=0):

@@ -1,0 +1,74 @@
+/* The variational update of LDA documents as one would write it in C: float32, plain loops.
+ *
+ * indptr (D+1), words (N), counts (N): documents; beta (V, K): exp(E[log beta]), a word a row;
+ * gamma (D, K): in and out; stats (V, K): expected counts divided by beta, added to.
+ */
+#include <math.h>
+#include <stdlib.h>
+#if defined(__SSE__) || defined(_M_X64)
+#include <xmmintrin.h>
+#define FLUSH_SUBNORMALS() _mm_setcsr(_mm_getcsr() | 0x8040) /* what -ffast-math used to link in */
+#else
+#define FLUSH_SUBNORMALS()
+#endif
+
+static float digamma(float x)
+{
+    float y = x + 6.0f;
+    float p = 1.0f / (y * y);
+    p = (((0.004166666666667f * p - 0.003968253986254f) * p + 0.008333333333333f) * p
+         - 0.083333333333333f) * p;
+    return p + logf(y) - 0.5f / y - 1.0f / x - 1.0f / (x + 1.0f) - 1.0f / (x + 2.0f)
+           - 1.0f / (x + 3.0f) - 1.0f / (x + 4.0f) - 1.0f / (x + 5.0f);
+}
+
+static void topic_weights(int K, const float *restrict gamma, float *restrict theta)
+{
+    float sum = 0.0f;
+    for (int k = 0; k < K; k++)
+        sum += gamma[k];
+    float centre = digamma(sum);
+    for (int k = 0; k < K; k++)
+        theta[k] = expf(digamma(gamma[k]) - centre);
+}
+
+void lda_update(int D, int K, const int *indptr, const int *words, const float *counts,
+                const float *restrict beta, float alpha, int iterations,
+                float *restrict gamma, float *restrict stats)
+{
+    FLUSH_SUBNORMALS();
+    float *restrict theta = malloc(K * sizeof(float));
+    float *restrict total = malloc(K * sizeof(float));
+    for (int d = 0; d < D; d++) {
+        float *g = gamma + (size_t)d * K;
+        topic_weights(K, g, theta);
+        for (int i = 0; i < iterations; i++) {
+            for (int k = 0; k < K; k++)
+                total[k] = 0.0f;
+            for (int n = indptr[d]; n < indptr[d + 1]; n++) {
+                const float *row = beta + (size_t)words[n] * K;
+                float phinorm = 1e-30f;
+                for (int k = 0; k < K; k++)
+                    phinorm += theta[k] * row[k];
+                float ratio = counts[n] / phinorm;
+                for (int k = 0; k < K; k++)
+                    total[k] += ratio * row[k];
+            }
+            for (int k = 0; k < K; k++)
+                g[k] = alpha + theta[k] * total[k];
+            topic_weights(K, g, theta);
+        }
+        for (int n = indptr[d]; n < indptr[d + 1]; n++) {
+            const float *row = beta + (size_t)words[n] * K;
+            float *out = stats + (size_t)words[n] * K;
+            float phinorm = 1e-30f;
+            for (int k = 0; k < K; k++)
+                phinorm += theta[k] * row[k];
+            float ratio = counts[n] / phinorm;
+            for (int k = 0; k < K; k++)
+                out[k] += ratio * theta[k];
+        }
+    }
+    free(theta);
+    free(total);
+}

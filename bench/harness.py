@@ -1,0 +1,200 @@
+"""Running benchmark scripts in processes of their own, and printing what they say."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+
+import evaluation as ev
+
+BENCH = Path(__file__).resolve().parent
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
+)  # fmt: skip
+
+
+class Missing(Exception):
+    """A measurement that cannot be made here; its row says why."""
+
+
+def peers_python(group):
+    """Python of the group's virtual environment, made on first use.
+
+    FASTVI_BENCH_<GROUP> names the Python of an existing one instead.
+    """
+    given = os.environ.get(f"FASTVI_BENCH_{group.upper()}")
+    if given:
+        return given
+    requirements = BENCH / f"requirements-{group}.txt"
+    folder = ev.cache_folder() / group
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    stamp = folder / "requirements.sha256"
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        print(f"making {folder} from {requirements.name}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        install = [str(python), "-m", "pip", "install", "-q", "-r", str(requirements)]
+        subprocess.run(install, check=True)
+        stamp.write_text(wanted)
+    return str(python)
+
+
+def environment(**extra):
+    """Variables for a script: one thread a library, and the shared modules on the path."""
+    env = os.environ | dict.fromkeys(THREAD_VARIABLES, "1")
+    return env | {"PYTHONPATH": str(BENCH)} | extra
+
+
+def call(python, script, function, env=None, **arguments):
+    """`function(**arguments)` of a benchmark script in a new process; its JSON result."""
+    command = [python, str(BENCH / script), function, json.dumps(arguments)]
+    print("  " + " ".join([script, function, command[-1]]), file=sys.stderr, flush=True)
+    done = subprocess.run(
+        command, env=environment(**(env or {})), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Missing(f"{script} {function}: " + (done.stderr.strip() or "?").splitlines()[-1])
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def interleaved(jobs, repeats):
+    """`{name: job(repeat)}` run A B A B ...; lists of results by name."""
+    results = {name: [] for name in jobs}
+    for i in range(repeats):
+        for name, job in jobs.items():
+            results[name].append(job(i))
+    return results
+
+
+def run_process(command, env=None, cwd=None):
+    """Wall seconds and peak memory in bytes of a command."""
+    code = (
+        "import json, resource, subprocess, sys, time\n"
+        "t = time.perf_counter()\n"
+        "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)\n"
+        "t = time.perf_counter() - t\n"
+        "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
+        "error = done.stderr.decode(errors='replace')[-300:] if done.returncode else ''\n"
+        "print(json.dumps([t, peak * (1 if sys.platform == 'darwin' else 1024), error]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, command)],
+        env=os.environ | (env or {}), cwd=cwd, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    seconds, peak, error = json.loads(done.stdout)
+    if error:
+        raise Missing(f"{' '.join(map(str, command))}: {error.strip().splitlines()[-1]}")
+    return seconds, peak
+
+
+def machine(peers=None):
+    """What the figures were measured on."""
+    cpu = platform.processor() or "?"
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [x for x in info.read_text().splitlines() if x.startswith("model name")]
+        cpu = lines[0].split(":", 1)[1].strip() if lines else cpu
+    try:
+        ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (AttributeError, ValueError):
+        ram = float("nan")
+    names = ["fastvi", "numba", "llvmlite", "numpy", "scipy", "scikit-learn"]
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "ram_gib": round(ram, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {n: metadata.version(n) for n in names},
+        "peers": peers or {},
+        "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def peer_versions(python, names):
+    code = (
+        "import sys, json; from importlib.metadata import version;"
+        "print(json.dumps({n: version(n) for n in sys.argv[1:]}))"
+    )
+    done = subprocess.run([python, "-c", code, *names], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def number(x):
+    """Three figures, with k or M for large numbers."""
+    if x is None:
+        return "–"
+    if isinstance(x, str):
+        return x
+    for size, letter in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
+        if abs(x) >= size:
+            return f"{x / (1e3 if letter == ' k' else size):.3g}{letter}"
+    return f"{x:.0f}" if abs(x) >= 1000 else f"{x:.3g}"
+
+
+def row(what, ours, peer, ratio, target, at_most=False, unit="", note="", sign=None):
+    """A line of the table; reached when the ratio is at least (or at most) the target."""
+    reached = None
+    if ratio is not None:
+        reached = bool(ratio <= target if at_most else ratio >= target)
+    sign = ("≤ " if at_most else "≥ ") if sign is None else sign
+    return {
+        "what": what, "ours": ours, "peer": peer, "ratio": ratio, "target": target,
+        "wanted": f"{sign}{number(target)}", "unit": unit, "reached": reached, "note": note,
+    }  # fmt: skip
+
+
+def missing(what, target, why):
+    return row(what, None, None, None, target, note=f"not measured: {why}")
+
+
+def markdown(rows):
+    """The rows as a table."""
+    lines = ["| what | fastvi | peer | ratio | wanted | reached |", "|---|---|---|---|---|---|"]
+    for r in rows:
+        what = r["what"] + (f" ({r['note']})" if r["note"] else "")
+        reached = {True: "yes", False: "**no**", None: "–"}[r["reached"]]
+        values = [number(r[k]) for k in ("ours", "peer")]
+        values = [f"{v} {r['unit']}".strip() if v != "–" else v for v in values]
+        lines.append(
+            f"| {what} | {values[0]} | {values[1]} | {number(r['ratio'])} | {r['wanted']} "
+            f"| {reached} |"
+        )
+    return "\n".join(lines)
+
+
+def describe(m):
+    """The machine in two lines."""
+    versions = m["versions"] | m["peers"]
+    return (
+        f"{m['cpu']}, {m['cores']} cores, {m['ram_gib']} GiB, {m['system']}, {m['date']}.\n"
+        f"Python {m['python']}, " + ", ".join(f"{n} {v}" for n, v in versions.items()) + "."
+    )
+
+
+def replace_block(path, name, text):
+    """Put `text` between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`."""
+    start, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
+    old = path.read_text()
+    if start not in old or end not in old:
+        raise SystemExit(f"{path}: no lines {start} and {end}")
+    head, rest = old.split(start, 1)
+    write(path, head + start + "\n" + text + "\n" + end + rest.split(end, 1)[1])
+
+
+def write(path, text):
+    """Write a file in one step."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=path.name)
+    with os.fdopen(handle, "w") as f:
+        f.write(text)
+    os.chmod(name, path.stat().st_mode if path.exists() else 0o644)
+    os.replace(name, path)

@@ -1,0 +1,445 @@
+"""The topic-model benchmarks: what is measured, and the tables made of it."""
+
+import os
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import evaluation as ev
+import harness as h
+from harness import Missing, call, missing, row
+
+OURS = (sys.executable, "ours_lda.py")
+NAMES = {"ap": "AP", "news20": "news20"}
+PEERS = ["tomotopy", "scikit-learn", "vowpalwabbit", "gensim"]
+SWEEPS = {"ap": [10, 20, 50, 100, 200], "news20": [10, 20, 50, 100]}
+PASSES = [*range(1, 31), *range(35, 101, 5)]
+SVI = {"batch_size": 256, "learning_offset": 1.0, "learning_decay": 0.6}
+
+
+class Session:
+    """Options of a run, the peers' Python, and what was measured beside the rows."""
+
+    def __init__(self, quick):
+        self.quick = quick
+        self.repeats = 1 if quick else 5
+        self.corpora = ["ap"] if quick else ["ap", "news20"]
+        self.peers = h.peers_python("topics")
+        self.details = {}
+        self.curves = []
+
+    def peer(self, script, function, **arguments):
+        return call(self.peers, f"peers/{script}", function, **arguments)
+
+    def ours(self, function, env=None, **arguments):
+        return call(*OURS, function, env=env, **arguments)
+
+    def keep(self, name, corpus, k, runs):
+        """Remember curves for the plot and the JSON file."""
+        for seed, run in enumerate(runs):
+            self.curves.append({"name": name, "corpus": corpus, "k": k, "seed": seed, **run})
+
+
+def median(values):
+    return statistics.median(values) if values else None
+
+
+def updates(s):
+    """Word-updates a CPU second at fixed inner iterations; each row is the worst setting."""
+    settings = [(c, k, i) for c in s.corpora for k in (50, 100) for i in (20, 100)]
+    table = []
+    for corpus, k, iterations in settings:
+        problem = {"corpus": corpus, "k": k}
+        path = ev.topics_file(corpus, k)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            s.peer("sklearn_lda.py", "fitted_topics", path=str(path), **problem)
+        a = problem | {"iterations": iterations}
+        jobs = {
+            "fastvi": lambda i, a=a: s.ours("updates", **a),
+            "C": lambda i, a=a: s.peer("twins.py", "c", **a),
+            "scikit-learn": lambda i, a=a: s.peer("sklearn_lda.py", "updates", **a),
+            "sklearn64": lambda i, a=a: s.peer("sklearn_lda.py", "updates", dtype="float64", **a),
+            "gensim": lambda i, a=a: s.peer("gensim_lda.py", "updates", **a),
+        }
+        if iterations == 20:
+            jobs["Python"] = lambda i, a=a: s.peer("twins.py", "python", **a)
+        runs = h.interleaved(jobs, 1 if s.quick else 3)
+        rates = {n: median([r["word_updates_per_s"] for r in x]) for n, x in runs.items()}
+        # the faster of scikit-learn's two precisions is the peer
+        rates["scikit-learn"] = max(rates["scikit-learn"], rates.pop("sklearn64"))
+        first = median([r["first_call"] for r in runs["fastvi"]])
+        table.append(a | {"rates": rates, "first_call": first})
+    s.details["updates"] = table
+    wanted = {"scikit-learn": 8, "gensim": 12, "C": 1, "Python": 500}
+    label = {"C": "a C twin", "Python": "pure Python"}
+    rows = []
+    for peer, target in wanted.items():
+        worst = min(
+            (t for t in table if peer in t["rates"]),
+            key=lambda t, peer=peer: t["rates"]["fastvi"] / t["rates"][peer],
+        )
+        ours, theirs = worst["rates"]["fastvi"], worst["rates"][peer]
+        note = f"worst of all: {NAMES[worst['corpus']]}, K={worst['k']}, {worst['iterations']} it."
+        what = f"VB update, word-updates/s against {label.get(peer, peer)}"
+        rows.append(row(what, ours, theirs, ours / theirs, target, unit="/s", note=note))
+    return rows + share(s, table)
+
+
+def share(s, table):
+    """Share of the matrix-product peak: 4 flop an entry, topic and inner iteration."""
+    peak = median([s.ours("sgemm")["flops"] for _ in range(1 if s.quick else 3)])
+    s.details["sgemm"] = peak
+    rows = []
+    for iterations, target in ((100, 0.30), (20, 0.22)):
+        rates = [
+            t["rates"]["fastvi"] * 4 * t["k"]
+            for t in table
+            if t["k"] == 100 and t["iterations"] == iterations
+        ]
+        what = f"VB update, share of the sgemm peak, K=100, {iterations} inner iterations"
+        worst = min(rates)
+        rows.append(row(what, worst, peak, worst / peak, target, unit="flop/s"))
+    return rows
+
+
+def time_to(s, corpus, k, target, peer_name, peer, solver, options=None):
+    """CPU seconds to the perplexity that the peer ends with; medians over seeds."""
+    pairs = []
+    for seed in range(s.repeats):  # A B A B: a target for every seed
+        theirs = peer(seed)
+        goal = theirs["points"][-1]["perplexity"]
+        ours = s.ours(
+            "curve", corpus=corpus, k=k, seed=seed, solver=solver, passes=PASSES, target=goal,
+            options=options,
+        )  # fmt: skip
+        s.keep(peer_name, corpus, k, [theirs | {"seed": seed}])
+        s.keep(f"fastvi {solver}", corpus, k, [ours | {"seed": seed}])
+        pairs.append((ours["points"][-1], theirs["points"][-1], ours["compile"]))
+    last = theirs["points"][-1]["passes"]
+    what = (
+        f"{solver.upper()}: CPU time to {peer_name}'s perplexity after {last} {theirs['unit']}, "
+        f"{NAMES[corpus]}, K={k}"
+    )
+    reached = all(a["perplexity"] <= b["perplexity"] for a, b, _ in pairs)
+    a, b = (median([p[i]["cpu"] for p in pairs]) for i in (0, 1))
+    ratio = median([p[1]["cpu"] / p[0]["cpu"] for p in pairs])
+    wall = median([p[1]["wall"] / p[0]["wall"] for p in pairs])
+    goal = median([p[1]["perplexity"] for p in pairs])
+    note = f"perplexity {goal:.0f}, {median([p[0]['passes'] for p in pairs]):.0f} passes, "
+    note += f"wall ratio {wall:.3g}, first call {median([p[2] for p in pairs]):.2g} s not counted"
+    if not reached:
+        failed = sum(x["perplexity"] > y["perplexity"] for x, y, _ in pairs)
+        return row(what, None, b, None, target, unit="s", note=f"{note}; {failed} seeds never did")
+    return row(what, a, b, ratio, target, unit="s", note=note)
+
+
+def cvb0(s):
+    """Time to tomotopy's perplexity."""
+    cases = [("ap", 50, 50), ("news20", 50, 15), ("ap", 200, 10), ("news20", 200, 10)]
+    rows = []
+    for corpus, k, target in cases:
+        if corpus not in s.corpora or (s.quick and k > 50):
+            continue
+
+        def peer(seed, corpus=corpus, k=k):
+            return s.peer(
+                "tomotopy_lda.py", "curve", corpus=corpus, k=k, seed=seed, passes=SWEEPS[corpus]
+            )
+
+        rows.append(time_to(s, corpus, k, target, "tomotopy", peer, "cvb0"))
+    return rows
+
+
+def final(s):
+    """Perplexity of each method once 100 sweeps or passes gain less than 0.1 %."""
+    rows = []
+    stop = {"passes": [1, 2, 5, 10, 20, 50, 100], "until": 1e-3, "limit": 200 if s.quick else 3000}
+    for corpus in s.corpora:
+        for learn in (False, True):
+            a = {"corpus": corpus, "k": 50, "learn": learn, **stop}
+            jobs = {
+                "tomotopy": lambda i, a=a: s.peer("tomotopy_lda.py", "curve", seed=i, **a),
+                "fastvi cvb0": lambda i, a=a: s.ours("curve", solver="cvb0", seed=i, **a),
+            }
+            runs = h.interleaved(jobs, s.repeats)
+            for name, curves in runs.items():
+                s.keep(name + ", priors learned" * learn, corpus, 50, curves)
+            ours, theirs = (
+                median([r["points"][-1]["perplexity"] for r in runs[n]])
+                for n in ("fastvi cvb0", "tomotopy")
+            )
+            ends = {n: median([r["points"][-1]["passes"] for r in x]) for n, x in runs.items()}
+            what = (
+                f"CVB0: final perplexity against tomotopy, {NAMES[corpus]}, K=50, "
+                f"priors {'learned by both' if learn else 'fixed'}"
+            )
+            note = f"after {ends['fastvi cvb0']:.0f} passes / {ends['tomotopy']:.0f} sweeps"
+            r = row(what, ours, theirs, ours / theirs, 1.0, at_most=True, note=note, sign="< ")
+            r["reached"] = ours < theirs
+            rows.append(r)
+    return rows
+
+
+def svi(s):
+    """Time to Vowpal Wabbit's perplexity."""
+    corpus = s.corpora[-1]
+
+    def peer(seed):
+        return s.peer("vw_lda.py", "curve", corpus=corpus, k=50, seed=seed, passes=[1, 2, 5])
+
+    return [time_to(s, corpus, 50, 5, "Vowpal Wabbit", peer, "svi", options=SVI)]
+
+
+def inference(s):
+    """Documents a CPU second, on the observed halves of the test documents."""
+    rows, details = [], []
+    for corpus in s.corpora:
+        a = {"corpus": corpus, "k": 50}
+        few = a | {"documents": 100 if s.quick else 400}
+        jobs = {
+            "fastvi": lambda i, a=a: s.ours("infer", seed=i, **a),
+            "scikit-learn": lambda i, a=a: s.peer("sklearn_lda.py", "infer", seed=i, **a),
+            "tomotopy": lambda i, a=few: s.peer("tomotopy_lda.py", "infer", seed=i, **a),
+            "tomotopy together": lambda i, a=a: s.peer(
+                "tomotopy_lda.py", "infer", seed=i, together=True, **a
+            ),
+            "gensim": lambda i, a=a: s.peer("gensim_lda.py", "infer", seed=i, **a),
+        }
+        runs = h.interleaved(jobs, 1 if s.quick else 3)
+        rates = {n: median([r["docs_per_s"] for r in x]) for n, x in runs.items()}
+        details.append({"corpus": corpus, "runs": runs, "docs_per_s": rates})
+        for peer, target in (("scikit-learn", 8), ("tomotopy", 100)):
+            what = f"inference on new documents against {peer}, {NAMES[corpus]}, K=50"
+            ratio = rates["fastvi"] / rates[peer]
+            note = ""
+            if peer == "tomotopy":
+                other = rates["tomotopy together"]
+                note = f"with its together=True {h.number(other)} docs/s"
+            rows.append(
+                row(what, rates["fastvi"], rates[peer], ratio, target, unit="docs/s", note=note)
+            )
+    s.details["inference"] = details
+    return rows
+
+
+def threads(s):
+    """Wall time with 1 and 2 threads, and whether the bits agree."""
+    corpus = s.corpora[-1]
+    rows = []
+    for solver, passes in (("cvb0", 20), ("vb", 5)):
+        a = {"corpus": corpus, "k": 50, "solver": solver, "passes": passes}
+        jobs = {n: lambda i, n=n, a=a: s.ours("threads", n_threads=n, **a) for n in (1, 2)}
+        runs = h.interleaved(jobs, 1 if s.quick else 5)
+        one, two = (median([r["wall"] for r in runs[n]]) for n in (1, 2))
+        same = len({r["bits"] for x in runs.values() for r in x}) == 1
+        what = f"2 threads against 1, {NAMES[corpus]}, {solver.upper()}, {passes} passes, wall"
+        note = "same bits" if same else "BITS DIFFER"
+        r = row(what, two, one, one / two, 1.8, unit="s", note=note)
+        r["reached"] = r["reached"] and same
+        rows.append(r)
+    return rows
+
+
+def vocabulary(s):
+    """Cost of an SVI step when the vocabulary grows and the batch stays."""
+    jobs = {n: lambda i, n=n: s.ours("svi_step", n_words=n) for n in (10_000, 1_000_000)}
+    runs = h.interleaved(jobs, 1 if s.quick else 5)
+    small, large = (median([r["seconds"] for r in x]) for x in runs.values())
+    what = "SVI step, vocabulary of 1M words against 10k, same batch"
+    return [row(what, large * 1e3, small * 1e3, large / small, 1.3, at_most=True, unit="ms")]
+
+
+def command():
+    """The `fastvi` command of this Python."""
+    path = Path(sys.executable).parent / "fastvi"
+    if not path.exists():
+        raise Missing(f"no command {path}")
+    return path
+
+
+def write_ldac(folder, n_documents, n_words=20_000, words_each=80):
+    """A synthetic corpus in Blei's LDA-C format; the last document makes the vocabulary whole."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    path = Path(folder) / f"{n_documents}.ldac"
+    with open(path, "w") as f:
+        for _ in range(n_documents):
+            words = np.unique(rng.integers(0, n_words, words_each))
+            f.write(f"{len(words)} " + " ".join(f"{w}:1" for w in words) + "\n")
+    return path
+
+
+# How a streamed fit is started; FILE and MODEL are put in.
+STREAMED = ["lda", "FILE", "--topics", "50", "--passes", "1", "--batch-size", "256",
+            "--solver", "svi", "--streaming", "--output", "MODEL"]  # fmt: skip
+
+
+def memory(s):
+    """Peak memory of a streamed fit above a fit of 10 documents, in copies of the topics."""
+    sizes = [10, 20_000] if s.quick else [10, 20_000, 60_000]
+    n_words, k, width = 20_000, 50, 56
+    peaks = []
+    with tempfile.TemporaryDirectory() as folder:
+        for n in sizes:
+            path = write_ldac(folder, n, n_words)
+            names = {"FILE": path, "MODEL": Path(folder) / "model.npz"}
+            line = [command(), *(names.get(x, x) for x in STREAMED)]
+            peaks.append(h.run_process(line, cwd=folder, env=h.environment())[1])
+    s.details["memory"] = {"documents": sizes, "peak": peaks}
+    topics = n_words * width * 4
+    batches = 2 * 256 * 80 * (4 + 4) + 2 * 256 * width * 4 * 2  # entries and gamma, e of two
+    copies = [(p - peaks[0] - batches) / topics for p in peaks[1:]]
+    what = f"peak memory of a streamed fit, {sizes[-1]} documents, V={n_words}, K={k}"
+    note = "copies of the topic-word array above a fit of 10 documents, 2 batches taken off"
+    mib = [p / 2**20 for p in peaks]
+    return [row(what, mib[-1], mib[0], max(copies), 2.5, at_most=True, unit="MiB", note=note)]
+
+
+def startup(s):
+    """Import and help, beside an empty Python; wall."""
+    lines = {
+        "pass": [sys.executable, "-c", "pass"],
+        "import": [sys.executable, "-c", "import fastvi"],
+        "help": [command(), "--help"],
+    }
+    jobs = {n: lambda i, x=x: h.run_process(x)[0] for n, x in lines.items()}
+    runs = {n: median(x) for n, x in h.interleaved(jobs, 5 if s.quick else 21).items()}
+    rows = []
+    for name, target in (("import", 0.05), ("help", 0.15)):
+        what = {"import": "`import fastvi`", "help": "`fastvi --help`"}[name]
+        what += " above `python -c pass`, difference"
+        more = runs[name] - runs["pass"]
+        rows.append(row(what, runs[name], runs["pass"], more, target, at_most=True, unit="s"))
+    return rows
+
+
+def main_job(s):
+    """`fastvi lda` on a machine that never ran it, and again."""
+    seconds = []
+    for _ in range(1 if s.quick else 3):
+        with tempfile.TemporaryDirectory() as folder:
+            env = {"NUMBA_CACHE_DIR": f"{folder}/numba", "XDG_CACHE_HOME": f"{folder}/cache"}
+            seconds.append([h.run_process([command(), "lda"], env, folder)[0] for _ in range(2)])
+    rows = []
+    for i, (name, target) in enumerate((("first time", 30), ("second time", 6))):
+        value = median([x[i] for x in seconds])
+        what = f"main job, `fastvi lda`, start to result, {name}, wall"
+        rows.append(row(what, value, None, value, target, at_most=True, unit="s", sign="≤ "))
+    return rows
+
+
+def compile_time(s):
+    """Seconds of the first call with an empty cache and with a full one."""
+    for solver in ("cvb0", "svi", "vb"):
+        with tempfile.TemporaryDirectory() as folder:
+            env = {"NUMBA_CACHE_DIR": folder}
+            a = [s.ours("warm_up", env, k=50, solver=solver)["seconds"] for _ in range(2)]
+        s.details.setdefault("compile", {})[solver] = {"empty": a[0], "cached": a[1]}
+    return []
+
+
+def curves(s):
+    """Perplexity against CPU seconds of everything else; no figure to reach, for the plot."""
+    for corpus in s.corpora:
+        a = {"corpus": corpus, "k": 50, "passes": [1, 2, 5, 10]}
+        many = a | {"passes": [1, 2, 5, 10, 20, 50, 100]}
+        jobs = {
+            "scikit-learn online": lambda i, a=a: s.peer("sklearn_lda.py", "curve", seed=i, **a),
+            "scikit-learn batch": lambda i, a=a: s.peer(
+                "sklearn_lda.py", "curve", seed=i, method="batch", **a
+            ),
+            "gensim": lambda i, a=a: s.peer("gensim_lda.py", "curve", seed=i, **a),
+            "Vowpal Wabbit": lambda i, a=a: s.peer("vw_lda.py", "curve", seed=i, **a),
+            "tomotopy": lambda i, a=a: s.peer(
+                "tomotopy_lda.py", "curve", seed=i, **(a | {"passes": [10, 20, 50, 100, 200]})
+            ),
+        }
+        for solver in ("cvb0", "scvb0", "svi", "vb"):
+            options = SVI if solver in ("svi", "scvb0") else None
+            jobs[f"fastvi {solver}"] = lambda i, b=many, solver=solver, options=options: s.ours(
+                "curve", seed=i, solver=solver, options=options, **b
+            )
+        for name, runs in h.interleaved(jobs, 1 if s.quick else 3).items():
+            s.keep(name, corpus, 50, runs)
+    return []
+
+
+PARTS = {
+    "updates": updates, "cvb0": cvb0, "final": final, "svi": svi, "inference": inference,
+    "threads": threads, "vocabulary": vocabulary, "memory": memory, "startup": startup,
+    "main_job": main_job, "compile": compile_time, "curves": curves,
+}  # fmt: skip
+
+
+def run(only, quick):
+    """Measure the named parts (all by default); the result as plain data."""
+    s = Session(quick)
+    m = h.machine(h.peer_versions(s.peers, PEERS))
+    m["quick"] = quick
+    m["threads"] = os.environ.get("OMP_NUM_THREADS", "1 a process unless said")
+    rows = []
+    for name in only or PARTS:
+        print(name, file=sys.stderr, flush=True)
+        try:
+            rows += PARTS[name](s)
+        except Missing as why:
+            rows.append(missing(name, None, str(why)))
+    return {"machine": m, "rows": rows, "details": s.details, "curves": s.curves}
+
+
+def extra_tables(result):
+    """Word-updates and compile times in full, as text."""
+    lines = []
+    table = result["details"].get("updates", [])
+    if table:
+        names = ["fastvi", "C", "scikit-learn", "gensim", "Python"]
+        lines += ["Word-updates/s (entries x inner iterations), one thread:", ""]
+        lines += ["| corpus, K, inner iterations | " + " | ".join(names) + " |"]
+        lines += ["|---" * (len(names) + 1) + "|"]
+        for t in table:
+            cells = [h.number(t["rates"].get(n)) for n in names]
+            head = f"{NAMES[t['corpus']]}, {t['k']}, {t['iterations']}"
+            lines.append(f"| {head} | " + " | ".join(cells) + " |")
+        lines.append("")
+    for solver, t in result["details"].get("compile", {}).items():
+        lines.append(
+            f"First call of {solver}: {t['empty']:.2g} s with an empty cache, "
+            f"{t['cached']:.2g} s after.  "
+        )
+    return "\n".join(lines).strip()
+
+
+def plot(result, path):
+    """Perplexity against CPU seconds, one panel a corpus and number of topics."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise SystemExit("--plot needs matplotlib: pip install 'fastvi[plot]'") from None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    panels = sorted({(c["corpus"], c["k"]) for c in result["curves"]})
+    if not panels:
+        raise SystemExit("--plot: no curves were measured; add `curves` to --only")
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(6 * len(panels), 5), squeeze=False, layout="constrained"
+    )
+    names = sorted({c["name"] for c in result["curves"]})
+    colours = {n: plt.get_cmap("tab20")(i % 20) for i, n in enumerate(names)}
+    for axis, panel in zip(axes[0], panels):
+        for c in result["curves"]:
+            if (c["corpus"], c["k"]) == panel:
+                x, y = ([p[key] for p in c["points"]] for key in ("cpu", "perplexity"))
+                known = axis.get_legend_handles_labels()[1]
+                label = None if c["name"] in known else c["name"]
+                style = "-" if c["name"].startswith("fastvi") else "--"
+                axis.plot(x, y, style, color=colours[c["name"]], label=label, lw=1.2)
+        axis.set(
+            xscale="log", title=f"{NAMES[panel[0]]}, K={panel[1]}", xlabel="CPU seconds",
+            ylabel="held-out perplexity (document completion)",
+        )  # fmt: skip
+        axis.legend(fontsize="small")
+    figure.savefig(path, dpi=150)

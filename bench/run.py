@@ -1,0 +1,49 @@
+"""Benchmarks of fastvi: `python bench/run.py lda [--json FILE] [--quick] [--only NAME ...]`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import harness
+import lda
+
+SUITES = {"lda": lda}
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suite", choices=SUITES)
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
+    parser.add_argument("--quick", action="store_true", help="AP only, one run of each")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="parts: " + ", ".join(lda.PARTS))
+    parser.add_argument("--readme", action="store_true", help="replace the table in README.md")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves")
+    parser.add_argument(
+        "--again", metavar="FILE", type=Path, help="print what an earlier --json run measured"
+    )
+    args = parser.parse_args()
+    suite = SUITES[args.suite]
+    unknown = set(args.only or ()) - set(suite.PARTS)
+    if unknown:
+        parser.error(f"--only {', '.join(sorted(unknown))}; parts are {', '.join(suite.PARTS)}")
+
+    earlier = json.loads(args.again.read_text()) if args.again else None
+    result = earlier or suite.run(args.only, args.quick)
+    if args.json:
+        harness.write(args.json, json.dumps(result, indent=1) + "\n")
+    parts = [harness.describe(result["machine"]), harness.markdown(result["rows"])]
+    parts.append(suite.extra_tables(result))
+    text = "\n\n".join(p for p in parts if p)
+    print(text)
+    if args.readme:
+        harness.replace_block(README, args.suite, text)
+    if args.plot:
+        suite.plot(result, args.plot)
+
+
+if __name__ == "__main__":
+    main()
