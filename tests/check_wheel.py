@@ -44,8 +44,8 @@ def check_fit(site: Path) -> None:
 
 def check_command() -> None:
     command = Path(sysconfig.get_path("scripts")) / "fastvi"
-    help_text = subprocess.run([command, "--help"], check=True, capture_output=True, text=True)
-    assert "lda" in help_text.stdout
+    done = subprocess.run([command, "--help"], stdout=subprocess.PIPE, text=True, check=True)
+    assert "lda" in done.stdout
 
 
 if __name__ == "__main__":
