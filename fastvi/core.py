@@ -198,16 +198,30 @@ class LazyTable:
         """The whole table as it is now, (V, K), a copy."""
         return self.read(np.arange(len(self.values), dtype=np.int32))
 
-    def move_anchor(self, anchor: NDArray[Any]) -> None:
-        """Let rows decay towards another anchor from here on; all of them catch up, in place."""
+    def _catch_up(self) -> None:
         self.values = self.dense()
         self.clock.fill(self.decay)
+
+    def move_anchor(self, anchor: NDArray[Any]) -> None:
+        """Let rows decay towards another anchor from here on; all of them catch up, in place."""
+        self._catch_up()
         self._anchor_to(anchor)
 
-    def add(self, step: RowGradient) -> None:
-        """Take a step, in place. ``factor * coefficient`` must lie between 0 and 1."""
+    def add(self, step: RowGradient | NDArray[Any]) -> None:
+        """Take a step, in place: a (V, K) array, or rows with ``factor * coefficient`` in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If that product is not in [0, 1].
+        """
         from fastvi.kernels.lazy import add_rows
 
+        if not isinstance(step, RowGradient):
+            self._catch_up()
+            self.values += step
+            self.column_sums += step.sum(axis=0, dtype=np.float64)
+            return
         if step.anchor is not self.anchor:
             self.move_anchor(step.anchor)
         rate = step.factor * step.coefficient

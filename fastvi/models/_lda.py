@@ -226,10 +226,12 @@ class Topics(NamedTuple):
         max_iter: int = 100,
         tol: float = 1e-3,
         n_threads: int = 1,
+        sums: NDArray[np.float64] | None = None,
     ) -> Topics:
-        """From a table (V, K padded) of Dirichlet parameters."""
+        """From a table (V, K padded) of Dirichlet parameters, or some rows and `sums` of all."""
         n_topics = len(alpha)
-        sums = table.sum(axis=0, dtype=np.float64)
+        if sums is None:
+            sums = table.sum(axis=0, dtype=np.float64)
         means, shift = word_weights(table, sums, n_topics, True, n_threads)
         weights = means
         if not collapsed:

@@ -254,8 +254,8 @@ class GradientFit:
             )  # fmt: skip
             return start.word_topic.astype(settings.dtype, copy=False)
         values = np.zeros((source.n_words, padded(settings.n_topics)), settings.dtype)
-        for start in range(0, source.n_words, 4096):  # in blocks: a second table is not needed
-            block = values[start : start + 4096, : settings.n_topics]
+        for i in range(0, source.n_words, 4096):  # in blocks: a second table is not needed
+            block = values[i : i + 4096, : settings.n_topics]
             block[:] = rng.standard_gamma(100.0, block.shape, settings.dtype)
             block *= values.dtype.type(0.01)
         return values

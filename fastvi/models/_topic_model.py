@@ -69,23 +69,26 @@ class TopicModel:
             self.table, self.alpha, collapsed=collapsed, max_iter=self.max_iter, tol=self.tol
         )
 
+    def documents_bound(self, parts: Parts, n_threads: int = 1) -> float:
+        """The documents' part of the variational bound, nats; `parts` as in `bound`."""
+        return float(self._variational.bounds(*parts, n_threads=n_threads).sum())
+
     def bound(self, parts: Parts, n_threads: int = 1, documents_factor: float = 1.0) -> float:
         """The variational bound on log p(documents), nats, with the topics' part.
 
         A lower bound for q(beta) = Dirichlet(table), whichever solver found it. `parts` is
         (indptr, indices, counts); the documents' part is multiplied by `documents_factor`.
         """
-        documents = float(self._variational.bounds(*parts, n_threads=n_threads).sum())
         prior = np.asarray(self.eta, self.table.dtype)
-        return documents_factor * documents + topic_bound(self.table, prior, self.n_topics)
+        topics = topic_bound(self.table, prior, self.n_topics)
+        return documents_factor * self.documents_bound(parts, n_threads) + topics
 
     def top_words(self, n: int = 10) -> list[list[tuple[str, float]]]:
         """The n most probable words of each topic with E[beta], topics by falling weight."""
-        means = self.topics.means
         words = self.vocabulary
         result = []
         for k in range(self.n_topics):
-            column = means[:, k]
+            column = self.table[:, k] / self.table[:, k].sum(dtype=np.float64)
             m = min(n, len(column))
             best = np.argpartition(-column, m - 1)[:m]
             best = best[np.lexsort((best, -column[best]))]

@@ -1,0 +1,7 @@
+"""``python -m fastvi``."""
+
+import sys
+
+from fastvi.cli import main
+
+sys.exit(main())
