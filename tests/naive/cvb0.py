@@ -1,0 +1,80 @@
+"""Plain twins of `fastvi.kernels.cvb0`: float64 but for responsibilities in 16 bits."""
+
+import numpy as np
+
+FULL = 65535
+MASK = 0xFFFFFFFF
+
+
+def cells(rows, order, doc_block, word_block, n_blocks):
+    """For each cell of the grid its runs, (document, [(word, count), ...]), in order."""
+    result = [[] for _ in range(n_blocks**2)]
+    for d in order:
+        for block in range(n_blocks):
+            entries = [(w, c) for w, c in rows[d] if word_block[w] == block]
+            if entries:
+                result[doc_block[d] * n_blocks + block].append((d, entries))
+    return result
+
+
+def mix(x):
+    """The finaliser of MurmurHash3 on 32 bits."""
+    x ^= x >> 16
+    x = x * 0x85EBCA6B & MASK
+    x ^= x >> 13
+    x = x * 0xC2B2AE35 & MASK
+    return x ^ (x >> 16)
+
+
+def jitter_factors(seed, entry, n_topics, jitter):
+    """Factors between 1 - jitter and 1 + jitter of an entry's topics."""
+    base = mix((entry ^ seed) & MASK)
+    draws = [mix((base + k * 0x9E3779B9) & MASK) / 2**32 for k in range(n_topics)]
+    return 1 - jitter + 2 * jitter * np.array(draws)
+
+
+def quantise(p):
+    """Proportions in units of 1 / 65535, each rounded to the nearest."""
+    return np.floor(p / p.sum() * FULL + 0.5)
+
+
+def start(runs_by_document, words, counts, seed, jitter, doc_topic, word_topic, totals):
+    """First responsibilities; `runs_by_document`: (document, [(first, last), ...]) in order.
+
+    Changes doc_topic, word_topic and totals and returns g (N, K).
+    """
+    g = np.zeros((len(words), len(totals)))
+    for d, runs in runs_by_document:
+        before = doc_topic[d].copy()
+        for first, last in runs:
+            for j in range(first, last):
+                p = doc_topic[d] * word_topic[words[j]] / totals
+                g[j] = quantise(p * jitter_factors(seed, j, len(totals), jitter))
+                doc_topic[d] += counts[j] * g[j] / FULL
+                word_topic[words[j]] += counts[j] * g[j] / FULL
+        totals += doc_topic[d] - before
+    return g
+
+
+def update_cell(runs, words, counts, doc_topic, word_topic, totals, g):
+    """One pass over runs (document, first, last), in place, each token less its own share."""
+    for d, first, last in runs:
+        before, fixed = doc_topic[d].copy(), totals.copy()
+        for j in range(first, last):
+            own = min(counts[j], 1) * g[j] / FULL
+            p = np.maximum(doc_topic[d] - own, 0) * np.maximum(word_topic[words[j]] - own, 0)
+            new = quantise(p / fixed)
+            doc_topic[d] += counts[j] * (new - g[j]) / FULL
+            word_topic[words[j]] += counts[j] * (new - g[j]) / FULL
+            g[j] = new
+        totals += doc_topic[d] - before
+
+
+def count(owners, words, counts, g, n_documents, n_words):
+    """Expected counts by document and by word; `owners` (N,) are the entries' documents."""
+    doc_topic = np.zeros((n_documents, g.shape[1]))
+    word_topic = np.zeros((n_words, g.shape[1]))
+    for j in range(len(words)):
+        doc_topic[owners[j]] += counts[j] * np.float64(g[j]) / FULL
+        word_topic[words[j]] += counts[j] * np.float64(g[j]) / FULL
+    return doc_topic, word_topic
