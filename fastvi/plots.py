@@ -57,7 +57,8 @@ def plot_topics(model: TopicModel, path: str | os.PathLike[str], n_words: int = 
     FigureCanvasAgg(figure)
     parts: list[Any] = [figure]
     if has_score:
-        parts = np.ravel(figure.subfigures(2, 1, height_ratios=[2.1 * n_rows, 3.2])).tolist()
+        rows: Any = figure.subfigures(2, 1, height_ratios=[2.1 * n_rows, 3.2])
+        parts = list(rows)
         _draw_score(parts[1].subplots(), model)
     axes = parts[0].subplots(n_rows, n_columns, squeeze=False).ravel()
     for axis in axes[len(shown) :]:
