@@ -21,7 +21,8 @@ def word_weights(values, column_sums, n_topics, collapsed, start, stop, weights,
     values (U, K), column_sums (K,) float64; out: weights (U, K), shift (U,).
     """
     zero = values.dtype.type(0)
-    offset = np.zeros(values.shape[1], values.dtype)
+    width = values.shape[1] // 8 * 8
+    offset = np.zeros(width, values.dtype)
     for k in range(n_topics):
         if collapsed:
             offset[k] = 1.0 / column_sums[k]
@@ -30,21 +31,36 @@ def word_weights(values, column_sums, n_topics, collapsed, start, stop, weights,
     for u in range(start, stop):
         row = values[u]
         out = weights[u]
-        top = zero
+        shift[u] = zero
         if collapsed:
-            for k in range(out.shape[0]):
+            for k in range(width):
                 out[k] = row[k] * offset[k]
-        else:
-            for k in range(out.shape[0]):
-                out[k] = digamma(row[k]) - offset[k]
-            top = out[0]
-            for k in range(n_topics):
-                top = max(top, out[k])
-            for k in range(out.shape[0]):
-                out[k] = exp(out[k] - top)
-        for k in range(n_topics, out.shape[0]):
-            out[k] = zero
+            continue
+        for k in range(width):
+            out[k] = digamma(row[k]) - offset[k]
+        top = _largest(out, n_topics)
         shift[u] = top
+        for k in range(width):
+            out[k] = exp(out[k] - top)
+        for k in range(n_topics, width):
+            out[k] = zero
+
+
+@kernel(inline="always")
+def _largest(row, n):
+    """The largest of row[:n]; eight running maxima, since one alone would not vectorise."""
+    best = np.full(8, row[0])
+    whole = n // 8 * 8
+    for i in range(0, whole, 8):
+        for k in range(8):
+            x = row[i + k]
+            best[k] = x if x > best[k] else best[k]
+    top = best[0]
+    for k in range(1, 8):
+        top = max(top, best[k])
+    for k in range(whole, n):
+        top = max(top, row[k])
+    return top
 
 
 @kernel
