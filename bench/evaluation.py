@@ -162,6 +162,18 @@ def spread(n, count=None):
     return np.arange(n) if count is None else np.linspace(0, n - 1, min(n, count)).astype(int)
 
 
+def timed(function, least=0.5):
+    """What `function()` returns and the time of a call, repeated for `least` CPU seconds."""
+    calls, watch = 0, Stopwatch()
+    while watch.cpu < least:
+        with watch:
+            result = function()
+        calls += 1
+    watch.cpu /= calls
+    watch.wall /= calls
+    return result, watch
+
+
 def inference(watch, theta, topics, obs, score):
     """What an inference run reports; `reference` scores theta by fixed-point VB on the same topics.
 

@@ -15,7 +15,6 @@ NAMES = {"ap": "AP", "news20": "news20"}
 PEERS = ["tomotopy", "scikit-learn", "vowpalwabbit", "gensim"]
 SWEEPS = {"ap": [10, 20, 50, 100, 200], "news20": [10, 20, 50, 100]}
 PASSES = [*range(1, 31), *range(35, 101, 5)]
-SVI = {"batch_size": 256, "learning_offset": 1.0, "learning_decay": 0.6}
 
 
 class Session:
@@ -104,7 +103,7 @@ def share(s, table):
     return rows
 
 
-def time_to(s, corpus, k, target, peer_name, peer, solver, options=None):
+def time_to(s, corpus, k, target, peer_name, peer, solver):
     """CPU seconds to the perplexity that the peer ends with; medians over seeds."""
     pairs = []
     for seed in range(s.repeats):  # A B A B: a target for every seed
@@ -112,7 +111,6 @@ def time_to(s, corpus, k, target, peer_name, peer, solver, options=None):
         goal = theirs["points"][-1]["perplexity"]
         ours = s.ours(
             "curve", corpus=corpus, k=k, seed=seed, solver=solver, passes=PASSES, target=goal,
-            options=options,
         )  # fmt: skip
         s.keep(peer_name, corpus, k, [theirs | {"seed": seed}])
         s.keep(f"fastvi {solver}", corpus, k, [ours | {"seed": seed}])
@@ -131,7 +129,8 @@ def time_to(s, corpus, k, target, peer_name, peer, solver, options=None):
     note += f"wall ratio {wall:.3g}, first call {median([p[2] for p in pairs]):.2g} s not counted"
     if not reached:
         failed = sum(x["perplexity"] > y["perplexity"] for x, y, _ in pairs)
-        return row(what, None, b, None, target, unit="s", note=f"{note}; {failed} seeds never did")
+        never = row(what, None, b, None, target, unit="s", note=f"{note}; {failed} seeds never did")
+        return never | {"reached": False}
     return row(what, a, b, ratio, target, unit="s", note=note)
 
 
@@ -189,7 +188,7 @@ def svi(s):
     def peer(seed):
         return s.peer("vw_lda.py", "curve", corpus=corpus, k=50, seed=seed, passes=[1, 2, 5])
 
-    return [time_to(s, corpus, 50, 5, "Vowpal Wabbit", peer, "svi", options=SVI)]
+    return [time_to(s, corpus, 50, 5, "Vowpal Wabbit", peer, "svi")]
 
 
 def inference(s):
@@ -235,7 +234,9 @@ def threads(s):
         one, two = (median([r["wall"] for r in runs[n]]) for n in (1, 2))
         same = len({r["bits"] for x in runs.values() for r in x}) == 1
         what = f"2 threads against 1, {NAMES[corpus]}, {solver.upper()}, {passes} passes, wall"
+        later = [median([r["passes"] for r in runs[n]]) for n in (1, 2)]
         note = "same bits" if same else "BITS DIFFER"
+        note += f"; {later[0] / later[1]:.3g} without start and first pass"
         r = row(what, two, one, one / two, 1.8, unit="s", note=note)
         r["reached"] = r["reached"] and same
         rows.append(r)
@@ -358,9 +359,8 @@ def curves(s):
             ),
         }
         for solver in ("cvb0", "scvb0", "svi", "vb"):
-            options = SVI if solver in ("svi", "scvb0") else None
-            jobs[f"fastvi {solver}"] = lambda i, b=many, solver=solver, options=options: s.ours(
-                "curve", seed=i, solver=solver, options=options, **b
+            jobs[f"fastvi {solver}"] = lambda i, a=many, solver=solver: s.ours(
+                "curve", seed=i, solver=solver, **a
             )
         for name, runs in h.interleaved(jobs, 1 if s.quick else 3).items():
             s.keep(name, corpus, 50, runs)

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fastvi.kernels
 import pytest
 
 import fastvi
+import fastvi.kernels
 
 KERNELS = Path(fastvi.kernels.__file__).parent
 API = Path(fastvi.__file__).parent

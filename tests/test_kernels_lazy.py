@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from fastvi.kernels import lazy as kernels
 from hypothesis import given
 from hypothesis import strategies as st
 from naive.lazy import DenseTable
 
 from fastvi import optimizers
 from fastvi.core import Gradient, LazyTable, Optimizer, RowGradient, add, ascend, scale
+from fastvi.kernels import lazy as kernels
 
 DTYPES = [np.float32, np.float64]
 SEEDS = st.integers(0, 2**32 - 1)

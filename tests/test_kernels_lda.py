@@ -4,13 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fastvi.kernels import lda as kernels
 from hypothesis import example, given
 from hypothesis import strategies as st
 from naive import lda as naive
 from naive import sparse as naive_sparse
 
 from fastvi.documents import DocumentSource
+from fastvi.kernels import lda as kernels
 
 DTYPES = [np.float32, np.float64]
 SEEDS = st.integers(0, 2**32 - 1)

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from fastvi.kernels import sparse as kernels
 from hypothesis import given
 from hypothesis import strategies as st
 from naive import sparse as naive
 
 from fastvi.documents import DocumentSource
+from fastvi.kernels import sparse as kernels
 
 N_WORDS = 9
 PAIRS = st.tuples(st.integers(0, N_WORDS - 1), st.integers(0, 5))

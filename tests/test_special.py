@@ -8,12 +8,13 @@ import mpmath as mp
 import numba
 import numpy as np
 import pytest
-from fastvi.kernels import special
-from fastvi.kernels._special_constants import DOUBLE, SINGLE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from naive import special as naive
+
+from fastvi.kernels import special
+from fastvi.kernels._special_constants import DOUBLE, SINGLE
 
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 WIDTHS = [np.float32, np.float64]

@@ -68,9 +68,7 @@ def infer(corpus, k, seed=0):
     model = model_of(X, k, seed)
     model.update(bags(X))
     new = bags(obs)
-    watch = ev.Stopwatch()
-    with watch:
-        gamma, _ = model.inference(new)
+    (gamma, _), watch = ev.timed(lambda: model.inference(new))
     topics = ev.normalised(model.state.get_lambda())
     theta = np.asarray(gamma, dtype=np.float64)
     theta /= theta.sum(axis=1, keepdims=True)

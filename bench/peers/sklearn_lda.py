@@ -78,9 +78,7 @@ def infer(corpus, k, seed=0, dtype="float32"):
     model = model_of(k, seed, learning_method="online", max_iter=2).fit(X.astype(dtype))
     new = obs.astype(dtype)
     model.transform(new[:10])
-    watch = ev.Stopwatch()
-    with watch:
-        theta = model.transform(new)
+    theta, watch = ev.timed(lambda: model.transform(new))
     return ev.inference(watch, theta, ev.normalised(model.components_), obs, score)
 
 
