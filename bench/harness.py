@@ -153,7 +153,7 @@ def row(what, ours, peer, ratio, target, at_most=False, unit="", note="", sign=N
 
 
 def missing(what, target, why):
-    return row(what, None, None, None, target, note=f"not measured: {why}")
+    return row(what, None, None, None, target, note=f"not measured: {why}") | {"wanted": "–"}
 
 
 def markdown(rows):
@@ -176,7 +176,9 @@ def describe(m):
     versions = m["versions"] | m["peers"]
     return (
         f"{m['cpu']}, {m['cores']} cores, {m['ram_gib']} GiB, {m['system']}, {m['date']}.\n"
-        f"Python {m['python']}, " + ", ".join(f"{n} {v}" for n, v in versions.items()) + "."
+        f"Medians of {m['repeats']} runs and seeds. Python {m['python']}, "
+        + ", ".join(f"{n} {v}" for n, v in versions.items())
+        + "."
     )
 
 

@@ -1,6 +1,5 @@
 """The topic-model benchmarks: what is measured, and the tables made of it."""
 
-import os
 import statistics
 import sys
 import tempfile
@@ -20,9 +19,9 @@ PASSES = [*range(1, 31), *range(35, 101, 5)]
 class Session:
     """Options of a run, the peers' Python, and what was measured beside the rows."""
 
-    def __init__(self, quick):
+    def __init__(self, quick, repeats=None):
         self.quick = quick
-        self.repeats = 1 if quick else 5
+        self.repeats = repeats or (1 if quick else 5)
         self.corpora = ["ap"] if quick else ["ap", "news20"]
         self.peers = h.peers_python("topics")
         self.details = {}
@@ -64,7 +63,7 @@ def updates(s):
         }
         if iterations == 20:
             jobs["Python"] = lambda i, a=a: s.peer("twins.py", "python", **a)
-        runs = h.interleaved(jobs, 1 if s.quick else 3)
+        runs = h.interleaved(jobs, s.repeats)
         rates = {n: median([r["word_updates_per_s"] for r in x]) for n, x in runs.items()}
         # the faster of scikit-learn's two precisions is the peer
         rates["scikit-learn"] = max(rates["scikit-learn"], rates.pop("sklearn64"))
@@ -88,7 +87,7 @@ def updates(s):
 
 def share(s, table):
     """Share of the matrix-product peak: 4 flop an entry, topic and inner iteration."""
-    peak = median([s.ours("sgemm")["flops"] for _ in range(1 if s.quick else 3)])
+    peak = median([s.ours("sgemm")["flops"] for _ in range(s.repeats)])
     s.details["sgemm"] = peak
     rows = []
     for iterations, target in ((100, 0.30), (20, 0.22)):
@@ -206,7 +205,7 @@ def inference(s):
             ),
             "gensim": lambda i, a=a: s.peer("gensim_lda.py", "infer", seed=i, **a),
         }
-        runs = h.interleaved(jobs, 1 if s.quick else 3)
+        runs = h.interleaved(jobs, s.repeats)
         rates = {n: median([r["docs_per_s"] for r in x]) for n, x in runs.items()}
         details.append({"corpus": corpus, "runs": runs, "docs_per_s": rates})
         for peer, target in (("scikit-learn", 8), ("tomotopy", 100)):
@@ -230,7 +229,7 @@ def threads(s):
     for solver, passes in (("cvb0", 20), ("vb", 5)):
         a = {"corpus": corpus, "k": 50, "solver": solver, "passes": passes}
         jobs = {n: lambda i, n=n, a=a: s.ours("threads", n_threads=n, **a) for n in (1, 2)}
-        runs = h.interleaved(jobs, 1 if s.quick else 5)
+        runs = h.interleaved(jobs, s.repeats)
         one, two = (median([r["wall"] for r in runs[n]]) for n in (1, 2))
         same = len({r["bits"] for x in runs.values() for r in x}) == 1
         what = f"2 threads against 1, {NAMES[corpus]}, {solver.upper()}, {passes} passes, wall"
@@ -246,7 +245,7 @@ def threads(s):
 def vocabulary(s):
     """Cost of an SVI step when the vocabulary grows and the batch stays."""
     jobs = {n: lambda i, n=n: s.ours("svi_step", n_words=n) for n in (10_000, 1_000_000)}
-    runs = h.interleaved(jobs, 1 if s.quick else 5)
+    runs = h.interleaved(jobs, s.repeats)
     small, large = (median([r["seconds"] for r in x]) for x in runs.values())
     what = "SVI step, vocabulary of 1M words against 10k, same batch"
     return [row(what, large * 1e3, small * 1e3, large / small, 1.3, at_most=True, unit="ms")]
@@ -320,7 +319,7 @@ def startup(s):
 def main_job(s):
     """`fastvi lda` on a machine that never ran it, and again."""
     seconds = []
-    for _ in range(1 if s.quick else 3):
+    for _ in range(s.repeats):
         with tempfile.TemporaryDirectory() as folder:
             env = {"NUMBA_CACHE_DIR": f"{folder}/numba", "XDG_CACHE_HOME": f"{folder}/cache"}
             seconds.append([h.run_process([command(), "lda"], env, folder)[0] for _ in range(2)])
@@ -362,7 +361,7 @@ def curves(s):
             jobs[f"fastvi {solver}"] = lambda i, a=many, solver=solver: s.ours(
                 "curve", seed=i, solver=solver, **a
             )
-        for name, runs in h.interleaved(jobs, 1 if s.quick else 3).items():
+        for name, runs in h.interleaved(jobs, s.repeats).items():
             s.keep(name, corpus, 50, runs)
     return []
 
@@ -374,12 +373,11 @@ PARTS = {
 }  # fmt: skip
 
 
-def run(only, quick):
+def run(only, quick, repeats=None):
     """Measure the named parts (all by default); the result as plain data."""
-    s = Session(quick)
+    s = Session(quick, repeats)
     m = h.machine(h.peer_versions(s.peers, PEERS))
-    m["quick"] = quick
-    m["threads"] = os.environ.get("OMP_NUM_THREADS", "1 a process unless said")
+    m |= {"quick": quick, "repeats": s.repeats}
     rows = []
     for name in only or PARTS:
         print(name, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Benchmarks of fastvi: `python bench/run.py lda [--json FILE] [--quick] [--only NAME ...]`."""
+"""Benchmarks of fastvi: `python bench/run.py lda [--json FILE] [--only NAME ...]`."""
 
 import argparse
 import json
@@ -19,6 +19,7 @@ def main():
     parser.add_argument("suite", choices=SUITES)
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
     parser.add_argument("--quick", action="store_true", help="AP only, one run of each")
+    parser.add_argument("--repeats", metavar="N", type=int, help="runs and seeds, 5 by default")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="parts: " + ", ".join(lda.PARTS))
     parser.add_argument("--readme", action="store_true", help="replace the table in README.md")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves")
@@ -32,7 +33,7 @@ def main():
         parser.error(f"--only {', '.join(sorted(unknown))}; parts are {', '.join(suite.PARTS)}")
 
     earlier = json.loads(args.again.read_text()) if args.again else None
-    result = earlier or suite.run(args.only, args.quick)
+    result = earlier or suite.run(args.only, args.quick, args.repeats)
     if args.json:
         harness.write(args.json, json.dumps(result, indent=1) + "\n")
     parts = [harness.describe(result["machine"]), harness.markdown(result["rows"])]
