@@ -181,6 +181,13 @@ def with_priors(state: State, alpha: NDArray[np.float64], eta: float) -> State:
     return state._replace(alpha=alpha, eta=eta, totals=totals)
 
 
+def _raise_to_priors(state: State) -> None:
+    """Counts cannot be below their priors, but sums of large steps round to there and below 0."""
+    n = len(state.alpha)
+    for counts, prior in ((state.doc_topic, state.alpha), (state.word_topic, state.eta)):
+        np.maximum(counts[:, :n], np.float32(prior), out=counts[:, :n])
+
+
 def recount(grid: Grid, state: State, n_threads: int) -> State:
     """Counts summed afresh from the responsibilities and the priors of `state`."""
     shape = (len(state.doc_topic), len(state.word_topic), state.g.shape[1])
@@ -217,6 +224,8 @@ def cvb0(grid: Grid, n_threads: int = 1) -> Algorithm:
         state = state._replace(n_passes=state.n_passes + 1)
         if state.n_passes % RECOUNT == 0:
             state = recount(grid, state, n_threads)
+        else:
+            _raise_to_priors(state)
         return state, {}
 
     return Algorithm(initial_state, step)

@@ -16,7 +16,9 @@ from fastvi.kernels.dirichlet import digamma_sums
 __all__ = ["column_sums", "dirichlet", "polya", "symmetric_dirichlet", "symmetric_polya"]
 
 LARGEST_CHANGE = 2.0  # factor by which one Newton step may change a parameter
-SMALLEST = 1e-6  # priors below it differ in nothing but the risk of underflow
+# Priors below differ in nothing but the risk of underflow, those above in that of overflow; the
+# likelihood has its maximum at infinity where all rows are alike.
+SMALLEST, LARGEST = 1e-6, 1e4
 
 Array = NDArray[np.float64]
 
@@ -45,7 +47,7 @@ def _newton(prior: Array, slope: Array, curvature: Array, shared: float) -> Arra
         step = (slope - b) / curvature
     step = np.where(np.isfinite(step), step, 0.0)
     new = np.clip(prior - step, prior / LARGEST_CHANGE, prior * LARGEST_CHANGE)
-    return np.maximum(new, SMALLEST)
+    return np.clip(new, SMALLEST, LARGEST)
 
 
 def dirichlet(prior: Array, mean_log: Array, max_iter: int = 100, tol: float = 1e-9) -> Array:
@@ -80,7 +82,8 @@ def _scalar_newton(prior: float, slope: float, curvature: float) -> float:
     second = first + prior**2 * curvature
     step = -first / second if second < 0 else np.sign(first)
     limit = np.log(LARGEST_CHANGE)
-    return max(float(prior * np.exp(np.clip(step, -limit, limit))), SMALLEST)
+    new = prior * np.exp(np.clip(step, -limit, limit))
+    return float(np.clip(new, SMALLEST, LARGEST))
 
 
 def polya(
