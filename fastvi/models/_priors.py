@@ -4,6 +4,7 @@ distribution"; Blei, Ng and Jordan 2003, appendix A.4).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import polygamma, psi
 
 from fastvi import parallel
-from fastvi.kernels.dirichlet import digamma_sums
+from fastvi.kernels.dirichlet import digamma_sums, polya_sums, polya_sums
 
 __all__ = ["column_sums", "dirichlet", "polya", "symmetric_dirichlet", "symmetric_polya"]
 
@@ -23,10 +24,30 @@ SMALLEST, LARGEST = 1e-6, 1e4
 Array = NDArray[np.float64]
 
 
-def column_sums(
-    values: NDArray[Any], n_columns: int, n_threads: int, row_weights: NDArray[Any] | None = None
+def _over_rows(
+    add: Callable[..., None], values: NDArray[Any], n_columns: int, n_threads: int
 ) -> tuple[Array, Array]:
-    """Sums of digamma and trigamma over rows, (n_columns + 1,) each; the last: of row totals."""
+    """Two sums (n_columns + 1,) over rows, that `add(start, stop, first, second)` adds to."""
+    bounds = parallel.split(np.arange(len(values) + 1), max(1.0, 200_000 / values.shape[1]))
+    first = np.zeros((len(bounds) - 1, n_columns + 1))
+    second = np.zeros_like(first)
+    parallel.run(
+        lambda i: add(bounds[i], bounds[i + 1], first[i], second[i]), len(first), n_threads
+    )
+    return first.sum(axis=0), second.sum(axis=0)
+
+
+def column_sums(
+    values: NDArray[Any],
+    n_columns: int,
+    n_threads: int,
+    row_weights: NDArray[Any] | None = None,
+    counted_from: Array | None = None,
+) -> tuple[Array, Array]:
+    """Sums of digamma and trigamma over rows, (n_columns + 1,) each; the last: of row totals.
+
+    `counted_from` (n_columns,) is the prior where values are expected counts plus prior.
+    """
     if row_weights is None:
         row_weights = np.ones(len(values))
     bounds = parallel.split(np.arange(len(values) + 1), max(1.0, 200_000 / values.shape[1]))
@@ -34,7 +55,11 @@ def column_sums(
     second = np.zeros_like(first)
 
     def task(i: int) -> None:
-        digamma_sums(values, n_columns, row_weights, bounds[i], bounds[i + 1], first[i], second[i])
+        rest = row_weights, bounds[i], bounds[i + 1], first[i], second[i]
+        if counted_from is None:
+            digamma_sums(values, n_columns, *rest)
+        else:
+            polya_sums(values, counted_from.astype(values.dtype), n_columns, *rest)
 
     parallel.run(task, len(first), n_threads)
     return first.sum(axis=0), second.sum(axis=0)
@@ -97,11 +122,10 @@ def polya(
     `counts` (D, K padded) has the prior (K,) added.
     """
     n = float(len(counts) if row_weights is None else np.sum(row_weights))
-    first, second = column_sums(counts, len(prior), n_threads, row_weights)
+    first, second = _count_sums(counts, prior, n_threads, row_weights)
     total = prior.sum()
-    slope = first[:-1] - n * psi(prior) + (n * psi(total) - first[-1])
-    curvature = second[:-1] - n * polygamma(1, prior)
-    return _newton(prior, slope, curvature, float(n * polygamma(1, total) - second[-1]))
+    slope = first[:-1] + (n * psi(total) - first[-1])
+    return _newton(prior, slope, second[:-1], float(n * polygamma(1, total) - second[-1]))
 
 
 def symmetric_polya(
@@ -112,13 +136,10 @@ def symmetric_polya(
     `totals` (n_topics,) are the column sums, prior included.
     """
     size = len(counts)
-    first, second = column_sums(counts, n_topics, n_threads)
-    n = n_topics * size
+    first, second = _count_sums(counts, np.full(n_topics, prior), n_threads)
     whole = size * prior
-    slope = first[:-1].sum() - n * psi(prior) + n * psi(whole) - size * psi(totals).sum()
-    curvature = (
-        second[:-1].sum()
-        - n * polygamma(1, prior)
-        + size**2 * (n_topics * polygamma(1, whole) - polygamma(1, totals).sum())
+    slope = first[:-1].sum() + size * (n_topics * psi(whole) - psi(totals).sum())
+    curvature = second[:-1].sum() + size**2 * (
+        n_topics * polygamma(1, whole) - polygamma(1, totals).sum()
     )
     return _scalar_newton(prior, float(slope), float(curvature))
