@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 __all__ = ["Bags", "bags_of_words", "choice", "integer", "number", "prior"]
 
 
+MAX_TOKENS = 1e15  # sums of counts and of their logarithms stay well within float32's range
+PRIOR_RANGE = 1e-10, 1e6  # further out float32 loses the prior or the counts beside it
+
+
 class Bags(NamedTuple):
     """A checked bag-of-words matrix: canonical CSR parts and the number of columns."""
 
@@ -31,7 +35,8 @@ def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
     Parameters
     ----------
     X : CSR matrix or dense 2-d array of numbers
-        Not written to. Duplicates are summed and rows sorted, in a copy.
+        Not written to. Duplicates are summed and rows sorted, in a copy. Arrays that are
+        read-only or in another byte order are copied too, or each kernel would be compiled anew.
     name : str
         What errors call it.
     dtype : dtype, optional
@@ -40,21 +45,27 @@ def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
     Raises
     ------
     ValueError
-        If an index is out of range or a count is negative or not finite.
+        If an index is out of range, a count is negative or not finite, or they add up to more
+        than 1e15.
     """
     from fastvi.kernels.sparse import check_csr
 
     if not hasattr(X, "indptr"):
         from scipy.sparse import csr_array
 
-        X = csr_array(np.asarray(X))
+        X = np.asarray(X)
+        X = csr_array(X.astype(np.float32) if X.dtype == np.float16 else X)  # SciPy has no float16
     if dtype is None:
         dtype = np.float64 if X.dtype == np.float64 else np.float32
     n_documents, n_words = X.shape
     if n_words > np.iinfo(np.int32).max:
         raise ValueError(f"{name} has {n_words} columns; at most {np.iinfo(np.int32).max} fit")
-    indptr = np.asarray(X.indptr, np.int64)
-    indices, counts = X.indices, np.asarray(X.data, dtype)
+    if X.indices.dtype.kind not in "iu" or X.indptr.dtype.kind not in "iu":
+        raise ValueError(f"{name}.indices and {name}.indptr must hold integers")
+    indptr = _plain(X.indptr, np.int64)
+    indices = _plain(X.indices, np.int32 if X.indices.dtype == np.int32 else np.int64)
+    with np.errstate(over="ignore"):  # infinity is refused below
+        counts = _plain(X.data, dtype)
     if len(indptr) != n_documents + 1:
         raise ValueError(f"{name}.indptr has {len(indptr)} entries; wanted {n_documents + 1}")
     status = check_csr(indptr, indices, counts, n_words)
@@ -64,7 +75,14 @@ def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
         indptr, indices, counts = np.asarray(X.indptr, np.int64), X.indices, X.data
     elif status:
         raise ValueError(_csr_problem(status, name, indices, counts, n_words))
+    if not (n_tokens := counts.sum(dtype=np.float64)) <= MAX_TOKENS:
+        raise ValueError(f"{name} holds {n_tokens:g} tokens; at most {MAX_TOKENS:g} can be counted")
     return Bags(indptr, np.asarray(indices, np.int32), counts, n_words)
+
+
+def _plain(array: Any, dtype: Any) -> NDArray[Any]:
+    """An array of the one type that kernels are compiled for."""
+    return np.require(array, dtype, ["C_CONTIGUOUS", "WRITEABLE"])
 
 
 def _csr_problem(
@@ -135,15 +153,16 @@ def prior(value: Any, name: str, size: int, default: float) -> NDArray[np.float6
     Raises
     ------
     ValueError
-        If an entry is not a finite number > 0, or there are not `size` of them.
+        If an entry is not a number from 1e-10 to 1e6, or there are not `size` of them.
     """
     if value is None:
         return np.full(size, default)
+    low, high = PRIOR_RANGE
     if np.ndim(value) == 0:
-        return np.full(size, number(value, name, 0.0, open_low=True))
+        return np.full(size, number(value, name, low, high))
     array = np.asarray(value)
     if array.shape != (size,):
         raise ValueError(f"{name} has shape {array.shape}; wanted a number or shape ({size},)")
-    if array.dtype.kind not in "fiu" or not np.all(np.isfinite(array)) or np.any(array <= 0):
-        raise ValueError(f"{name} must hold finite numbers > 0; given: {array}")
+    if array.dtype.kind not in "fiu" or not np.all((array >= low) & (array <= high)):
+        raise ValueError(f"{name} must hold numbers >= {low:g} and <= {high:g}; given: {array}")
     return array.astype(np.float64)

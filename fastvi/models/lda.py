@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -183,6 +184,7 @@ class LatentDirichletAllocation(
         ValueError
             If a parameter or a count is out of its range.
         """
+        self._forget()
         bags = self._counts(X, reset=True)
         settings = self._settings(self._solver(), bags)
         total = bags.counts.sum(dtype=np.float64)
@@ -195,7 +197,6 @@ class LatentDirichletAllocation(
         n_epochs = _checks.integer(self.max_iter, "max_iter", 1)
         source = DocumentSource(*bags)
         solver = _lda_fit.make_solver(settings, source, resolve_n_jobs(self.n_jobs))
-        self.__dict__.pop("bound_", None)
         history = _lda_fit.fit(solver, n_epochs, after_epoch=self._watch(solver, bags))
         self._take(solver, int(history.columns["epoch"][-1]) + 1, len(history))
         self.history_ = history.arrays()
@@ -221,10 +222,12 @@ class LatentDirichletAllocation(
             If a parameter or a count is out of its range.
         """
         first = not self.__sklearn_is_fitted__()
+        if first:
+            self._forget()
         bags = self._counts(X, reset=first)
         if len(bags.indptr) == 1:
             return self
-        population = _checks.number(self.total_samples, "total_samples", 1.0)
+        population = _checks.number(self.total_samples, "total_samples", 1.0, _checks.MAX_TOKENS)
         solver = self.__dict__.get("_online") or self._go_online(bags, first)
         source = DocumentSource(*bags, marker=self._marker)
         batch_size = solver.settings.batch_size or 128
@@ -242,7 +245,16 @@ class LatentDirichletAllocation(
         settings = self._settings(name, bags)
         source = DocumentSource(*bags)
         self._marker = source.marker
-        table = None if first else self._model.table.astype(settings.dtype)
+        table = None
+        if not first:
+            model = self._model
+            if settings.n_topics != model.n_topics:
+                raise ValueError(
+                    f"n_components is {settings.n_topics}; the topics to go on from are "
+                    f"{model.n_topics}"
+                )
+            settings = replace(settings, alpha=model.alpha, eta=model.eta)  # perhaps learned
+            table = model.table.astype(settings.dtype)
         solver = _lda_fit.GradientFit(
             settings, source, resolve_n_jobs(self.n_jobs), table=table,
             n_steps=0 if first else self.n_batch_iter_,
@@ -251,6 +263,11 @@ class LatentDirichletAllocation(
             self.n_iter_, self.n_batch_iter_ = 1, 0
         self._online = solver
         return solver
+
+    def _forget(self) -> None:
+        """A fit that fails leaves no topics of earlier data, whose shape may be another."""
+        for name in ("_cached_model", "_solver_state", "_online", "_marker", "bound_", "history_"):
+            self.__dict__.pop(name, None)
 
     def _take(self, solver: _lda_fit.Solver, n_iter: int, n_steps: int) -> None:
         """Take over what a solver has found; its table is read when it is asked for."""
@@ -443,7 +460,8 @@ class LatentDirichletAllocation(
         factor = self.total_samples / (len(bags.indptr) - 1) if sub_sampling else 1.0
         bound = model.bound(bags.parts, resolve_n_jobs(self.n_jobs), factor)
         n_words = factor * bags.counts.sum(dtype=np.float64)
-        return float(np.exp(-bound / n_words)) if n_words > 0 else np.nan
+        with np.errstate(over="ignore"):
+            return float(np.exp(-bound / n_words)) if n_words > 0 else np.nan
 
     def document_completion(
         self, X: Any, X_scored: Any = None, *, random_state: Any = None
@@ -490,8 +508,6 @@ class LatentDirichletAllocation(
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the topics to a file that `fastvi.load` and the command line read."""
-        from dataclasses import replace
-
         names = getattr(self, "feature_names_in_", None)
         vocabulary = None if names is None else [str(name) for name in names]
         info = {"solver": self._solver(), "n_iter": self.n_iter_, "n_steps": self.n_batch_iter_}
