@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import polygamma, psi
 
 from fastvi import parallel
-from fastvi.kernels.dirichlet import digamma_sums, polya_sums, polya_sums
+from fastvi.kernels.dirichlet import digamma_sums, polya_sums
 
 __all__ = ["column_sums", "dirichlet", "polya", "symmetric_dirichlet", "symmetric_polya"]
 
@@ -38,31 +38,27 @@ def _over_rows(
 
 
 def column_sums(
-    values: NDArray[Any],
-    n_columns: int,
-    n_threads: int,
-    row_weights: NDArray[Any] | None = None,
-    counted_from: Array | None = None,
+    values: NDArray[Any], n_columns: int, n_threads: int, row_weights: NDArray[Any] | None = None
 ) -> tuple[Array, Array]:
-    """Sums of digamma and trigamma over rows, (n_columns + 1,) each; the last: of row totals.
+    """Sums of digamma and trigamma over rows, (n_columns + 1,) each; the last: of row totals."""
+    weights = np.ones(len(values)) if row_weights is None else row_weights
 
-    `counted_from` (n_columns,) is the prior where values are expected counts plus prior.
-    """
-    if row_weights is None:
-        row_weights = np.ones(len(values))
-    bounds = parallel.split(np.arange(len(values) + 1), max(1.0, 200_000 / values.shape[1]))
-    first = np.zeros((len(bounds) - 1, n_columns + 1))
-    second = np.zeros_like(first)
+    def add(start: int, stop: int, first: Array, second: Array) -> None:
+        digamma_sums(values, n_columns, weights, start, stop, first, second)
 
-    def task(i: int) -> None:
-        rest = row_weights, bounds[i], bounds[i + 1], first[i], second[i]
-        if counted_from is None:
-            digamma_sums(values, n_columns, *rest)
-        else:
-            polya_sums(values, counted_from.astype(values.dtype), n_columns, *rest)
+    return _over_rows(add, values, n_columns, n_threads)
 
-    parallel.run(task, len(first), n_threads)
-    return first.sum(axis=0), second.sum(axis=0)
+
+def _count_sums(
+    counts: NDArray[Any], prior: Array, n_threads: int, row_weights: NDArray[Any] | None = None
+) -> tuple[Array, Array]:
+    """The like for expected counts plus prior (n_columns,), less the same at no counts."""
+    weights = np.ones(len(counts)) if row_weights is None else row_weights
+
+    def add(start: int, stop: int, first: Array, second: Array) -> None:
+        polya_sums(counts, prior, weights, start, stop, first, second)
+
+    return _over_rows(add, counts, len(prior), n_threads)
 
 
 def _newton(prior: Array, slope: Array, curvature: Array, shared: float) -> Array:
