@@ -24,3 +24,42 @@ def digamma_sums(values, n_columns, row_weights, start, stop, first, second):
             second[k] += weight * trigamma(row[k])
         first[n_columns] += weight * digamma(total)
         second[n_columns] += weight * trigamma(total)
+
+
+@kernel
+def polya_sums(values, prior, row_weights, start, stop, first, second):
+    """Add weighted sums over rows start..stop that the Polya likelihood's derivatives need.
+
+    A count n is known by its mean x only, and psi(prior + n) is far from linear near n = 0: as if
+    counts were means, priors would be learned much too large. So zero is set apart, as in Teh,
+    Kurihara and Welling (2008), "Collapsed variational inference for HDP":
+    E[psi(prior + n) - psi(prior)] = p (psi(prior + x / p) - psi(prior)) with p = P(n > 0), here
+    1 - exp(-x) as for a Poisson count.
+
+    values (n, K) = x + prior, prior (n_columns,), row_weights (n,); in and out, float64: first
+    (n_columns + 1,), the sums of that, last those of psi(row totals); second likewise, trigamma.
+    """
+    n_columns = prior.shape[0]
+    one = values.dtype.type(1)
+    half = values.dtype.type(0.5)
+    small = values.dtype.type(1e-3)
+    a = np.empty(n_columns, values.dtype)
+    at_zero = np.empty((2, n_columns), values.dtype)
+    for k in range(n_columns):
+        a[k] = prior[k]
+        at_zero[0, k] = digamma(a[k])
+        at_zero[1, k] = trigamma(a[k])
+    for i in range(start, stop):
+        row = values[i]
+        weight = row_weights[i]
+        total = 0.0
+        for k in range(n_columns):
+            total += row[k]
+            x = max(row[k] - a[k], one - one)
+            series = x - half * x * x
+            p = series if x < small else one - exp(-x)
+            y = a[k] + (one + half * x if x < small else x / p)
+            first[k] += weight * p * (digamma(y) - at_zero[0, k])
+            second[k] += weight * p * (trigamma(y) - at_zero[1, k])
+        first[n_columns] += weight * digamma(total)
+        second[n_columns] += weight * trigamma(total)
