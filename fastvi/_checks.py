@@ -48,15 +48,16 @@ def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
         If an index is out of range, a count is negative or not finite, or they add up to more
         than 1e15.
     """
+    from scipy.sparse import csr_array
+
     from fastvi.kernels.sparse import check_csr
 
     if not hasattr(X, "indptr"):
-        from scipy.sparse import csr_array
-
         X = np.asarray(X)
-        X = csr_array(X.astype(np.float32) if X.dtype == np.float16 else X)  # SciPy has no float16
-    if dtype is None:
-        dtype = np.float64 if X.dtype == np.float64 else np.float32
+        dtype = dtype or _float_for(X.dtype)
+        with np.errstate(over="ignore"):  # infinity is refused below
+            X = csr_array(X.astype(dtype))
+    dtype = dtype or _float_for(X.dtype)
     n_documents, n_words = X.shape
     if n_words > np.iinfo(np.int32).max:
         raise ValueError(f"{name} has {n_words} columns; at most {np.iinfo(np.int32).max} fit")
@@ -64,13 +65,13 @@ def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
         raise ValueError(f"{name}.indices and {name}.indptr must hold integers")
     indptr = _plain(X.indptr, np.int64)
     indices = _plain(X.indices, np.int32 if X.indices.dtype == np.int32 else np.int64)
-    with np.errstate(over="ignore"):  # infinity is refused below
+    with np.errstate(over="ignore"):
         counts = _plain(X.data, dtype)
     if len(indptr) != n_documents + 1:
         raise ValueError(f"{name}.indptr has {len(indptr)} entries; wanted {n_documents + 1}")
     status = check_csr(indptr, indices, counts, n_words)
     if status == 1:
-        X = X.astype(dtype, copy=True)
+        X = csr_array((counts, indices, indptr), shape=X.shape, copy=True)
         X.sum_duplicates()
         indptr, indices, counts = np.asarray(X.indptr, np.int64), X.indices, X.data
     elif status:
@@ -78,6 +79,10 @@ def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
     if not (n_tokens := counts.sum(dtype=np.float64)) <= MAX_TOKENS:
         raise ValueError(f"{name} holds {n_tokens:g} tokens; at most {MAX_TOKENS:g} can be counted")
     return Bags(indptr, np.asarray(indices, np.int32), counts, n_words)
+
+
+def _float_for(dtype: Any) -> Any:
+    return np.float64 if dtype.kind == "f" and dtype.itemsize == 8 else np.float32
 
 
 def _plain(array: Any, dtype: Any) -> NDArray[Any]:
