@@ -168,14 +168,14 @@ def test_not_a_number(value: Any) -> None:
 def test_numbers() -> None:
     assert _checks.number(1, "kappa", 0.5, 1.0) == 1.0
     assert type(_checks.number(np.float32(0.5), "kappa", 0.5)) is float
-    with pytest.raises(ValueError, match="wanted a number >= 0$"):
+    with pytest.raises(ValueError, match=r"wanted a number >= 0$"):
         _checks.number(-1, "tau", 0.0)
 
 
 def test_choices() -> None:
     assert _checks.choice("a", "solver", ("a", "b")) == "a"
     for value in ("c", None, ["a"], 1):
-        with pytest.raises(ValueError, match="solver is .*; wanted one of 'a', 'b'"):
+        with pytest.raises(ValueError, match=r"solver is .*; wanted one of 'a', 'b'"):
             _checks.choice(value, "solver", ("a", "b"))
 
 
@@ -196,5 +196,5 @@ def test_priors() -> None:
      [0.1, np.nan], [0.1, np.inf], ["a", "b"], [True, True], [0.1, 1e-300], [0.1, 1e300], []],
 )  # fmt: skip
 def test_bad_priors(value: Any) -> None:
-    with pytest.raises(ValueError, match="alpha .*(wanted|must hold)"):
+    with pytest.raises(ValueError, match=r"alpha .*(wanted|must hold)"):
         _checks.prior(value, "alpha", 2, 0.5)
