@@ -62,13 +62,18 @@ def _count_sums(
 
 
 def _newton(prior: Array, slope: Array, curvature: Array, shared: float) -> Array:
-    """One step for a Hessian ``diag(curvature) + shared``, kept within a factor of the prior."""
-    with np.errstate(all="ignore"):
-        b = (slope / curvature).sum() / (1.0 / shared + (1.0 / curvature).sum())
-        step = (slope - b) / curvature
-    step = np.where(np.isfinite(step), step, 0.0)
-    new = np.clip(prior - step, prior / LARGEST_CHANGE, prior * LARGEST_CHANGE)
-    return np.clip(new, SMALLEST, LARGEST)
+    """One step in log(prior) for a Hessian ``diag(curvature) + shared``, within a factor.
+
+    The step always ascends: where the objective is not concave, it goes without what is not.
+    """
+    first = prior * slope
+    second = np.minimum(prior**2 * curvature + first, -np.abs(first) - np.finfo(float).tiny)
+    step = -first / second
+    coupling = 1.0 + shared * (prior**2 / second).sum()
+    if coupling > 0.0:
+        step -= prior / second * (shared * (prior * step).sum() / coupling)
+    limit = np.log(LARGEST_CHANGE)
+    return np.clip(prior * np.exp(np.clip(step, -limit, limit)), SMALLEST, LARGEST)
 
 
 def dirichlet(prior: Array, mean_log: Array, max_iter: int = 100, tol: float = 1e-9) -> Array:
