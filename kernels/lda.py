@@ -10,6 +10,8 @@ import numpy as np
 from ._jit import kernel
 from .special import digamma, exp, exp_digamma, gammaln, log
 
+LONG_STEP = 3.0
+
 
 @kernel
 def word_weights(values, column_sums, n_topics, collapsed, start, stop, weights, shift):
@@ -120,15 +122,22 @@ def _responsibility_sums(words, counts, weights, e, ratio, total):
 
 @kernel
 def _fixed_point(words, counts, weights, alpha, collapsed, max_iter, tol, gamma, e, total, ratio):
-    """Iterate gamma = alpha + e * total to a mean absolute change below tol / K; the number of
-    iterations. `tol` is a bound on the sum of changes.
+    """Iterate gamma = alpha + e * total until the sum of absolute changes is below tol; the number
+    of iterations.
+
+    The collapsed form takes every other step LONG_STEP times as long, which halves their number
+    (over-relaxation as in Salakhutdinov and Roweis 2003, "Adaptive overrelaxed bound
+    optimization"); the plain step after it takes back what it overshot.
     """
+    long_step = gamma.dtype.type(LONG_STEP)
     for i in range(max_iter):
         _topic_weights(gamma, collapsed, e)
         _responsibility_sums(words, counts, weights, e, ratio, total)
         change = gamma.dtype.type(0)
         for k in range(gamma.shape[0]):
             new = alpha[k] + e[k] * total[k]
+            if collapsed and i % 2 == 0:
+                new = max(gamma[k] + long_step * (new - gamma[k]), alpha[k])
             change += abs(new - gamma[k])
             gamma[k] = new
         if change < tol:

@@ -71,10 +71,10 @@ class Settings:
 
     @property
     def local_iterations(self) -> int:
-        """The cap given, or 12 for SCVB0, which gains more from further passes, and 100."""
+        """The cap given, or 8 for SCVB0, which gains more from further passes, and 100."""
         if self.max_doc_update_iter is not None:
             return self.max_doc_update_iter
-        return 12 if self.collapsed else 100
+        return 8 if self.collapsed else 100
 
 
 class Solver(Protocol):

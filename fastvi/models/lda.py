@@ -69,7 +69,7 @@ class LatentDirichletAllocation(
     mean_change_tol : float, default=1e-3
         A document's update ends when the mean absolute change of its topic counts is below it.
     max_doc_update_iter : int, optional
-        Largest number of iterations of a document's update; by default 100, and 12 in the fit of
+        Largest number of iterations of a document's update; by default 100, and 8 in the fit of
         "scvb0".
     n_jobs : int, optional
         Threads; -1 for all cores, None for one.

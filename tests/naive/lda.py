@@ -30,13 +30,15 @@ def topic_weights(gamma, collapsed):
 
 
 def fixed_point(document, weights, alpha, collapsed, n_iter, gamma):
-    """`n_iter` iterations of gamma_k = alpha_k + sum_n c_n phi_nk."""
-    for _ in range(n_iter):
+    """Iterations of gamma_k = alpha_k + sum_n c_n phi_nk; each other one long if collapsed."""
+    for i in range(n_iter):
         e = topic_weights(gamma, collapsed)
         new = alpha.copy()
         for word, count in document:
             phi = e * weights[word]
             new += count * phi / phi.sum()
+        if collapsed and i % 2 == 0:
+            new = np.maximum(gamma + 3 * (new - gamma), alpha)
         gamma = new
     return gamma
 
