@@ -128,7 +128,7 @@ class Stopwatch:
 class Curve:
     """Points (passes, cpu, wall, perplexity); evaluating does not count as time.
 
-    `until` ends the fit once 100 passes gained less than that fraction.
+    `until` ends the fit once 100 passes gained less than that fraction, twice.
     """
 
     def __init__(self, obs, score, until=None):
@@ -143,12 +143,17 @@ class Curve:
         )
 
     def settled(self):
-        """Whether the last 100 passes gained less than `until`."""
+        """Whether each of the last two times 100 passes gained less than `until`.
+
+        Two, since a state of a sampler is noisy: one would stop Gibbs sampling far too soon.
+        """
         if self.until is None:
             return False
-        last = self.points[-1]
-        before = [p for p in self.points if p["passes"] <= last["passes"] - 100]
-        return bool(before) and last["perplexity"] > before[-1]["perplexity"] * (1 - self.until)
+        at = {p["passes"]: p["perplexity"] for p in self.points}
+        n = self.points[-1]["passes"]
+        if not {n - 100, n - 200} <= set(at):
+            return False
+        return all(at[m] > at[m - 100] * (1 - self.until) for m in (n, n - 100))
 
 
 def checkpoints(passes, limit=None, every=100):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,13 @@ THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
 )  # fmt: skip
+
+
+NAMES = {"ap": "AP", "news20": "news20"}
+
+
+def median(values):
+    return statistics.median(values) if values else None
 
 
 class Missing(Exception):

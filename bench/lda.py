@@ -1,16 +1,16 @@
 """The topic-model benchmarks: what is measured, and the tables made of it."""
 
-import statistics
 import sys
-import tempfile
-from pathlib import Path
 
 import evaluation as ev
 import harness as h
-from harness import Missing, call, missing, row
+import lda_system as system
+from harness import NAMES, Missing, call, median, missing, row
+from lda_report import extra_tables, plot
+
+__all__ = ["PARTS", "extra_tables", "plot", "run"]
 
 OURS = (sys.executable, "ours_lda.py")
-NAMES = {"ap": "AP", "news20": "news20"}
 PEERS = ["tomotopy", "scikit-learn", "vowpalwabbit", "gensim"]
 SWEEPS = {"ap": [10, 20, 50, 100, 200], "news20": [10, 20, 50, 100]}
 PASSES = [*range(1, 31), *range(35, 101, 5)]
@@ -37,10 +37,6 @@ class Session:
         """Remember curves for the plot and the JSON file."""
         for seed, run in enumerate(runs):
             self.curves.append({"name": name, "corpus": corpus, "k": k, "seed": seed, **run})
-
-
-def median(values):
-    return statistics.median(values) if values else None
 
 
 def updates(s):
@@ -222,125 +218,6 @@ def inference(s):
     return rows
 
 
-def threads(s):
-    """Wall time with 1 and 2 threads, and whether the bits agree."""
-    corpus = s.corpora[-1]
-    rows = []
-    for solver, passes in (("cvb0", 20), ("vb", 5)):
-        a = {"corpus": corpus, "k": 50, "solver": solver, "passes": passes}
-        jobs = {n: lambda i, n=n, a=a: s.ours("threads", n_threads=n, **a) for n in (1, 2)}
-        runs = h.interleaved(jobs, s.repeats)
-        one, two = (median([r["wall"] for r in runs[n]]) for n in (1, 2))
-        same = len({r["bits"] for x in runs.values() for r in x}) == 1
-        what = f"2 threads against 1, {NAMES[corpus]}, {solver.upper()}, {passes} passes, wall"
-        later = [median([r["passes"] for r in runs[n]]) for n in (1, 2)]
-        note = "same bits" if same else "BITS DIFFER"
-        note += f"; {later[0] / later[1]:.3g} without start and first pass"
-        r = row(what, two, one, one / two, 1.8, unit="s", note=note)
-        r["reached"] = r["reached"] and same
-        rows.append(r)
-    return rows
-
-
-def vocabulary(s):
-    """Cost of an SVI step when the vocabulary grows and the batch stays."""
-    jobs = {n: lambda i, n=n: s.ours("svi_step", n_words=n) for n in (10_000, 1_000_000)}
-    runs = h.interleaved(jobs, s.repeats)
-    small, large = (median([r["seconds"] for r in x]) for x in runs.values())
-    what = "SVI step, vocabulary of 1M words against 10k, same batch"
-    return [row(what, large * 1e3, small * 1e3, large / small, 1.3, at_most=True, unit="ms")]
-
-
-def command():
-    """The `fastvi` command of this Python."""
-    path = Path(sys.executable).parent / "fastvi"
-    if not path.exists():
-        raise Missing(f"no command {path}")
-    return path
-
-
-def write_ldac(folder, n_documents, n_words=20_000, words_each=80):
-    """A synthetic corpus in Blei's LDA-C format; the last document makes the vocabulary whole."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    path = Path(folder) / f"{n_documents}.ldac"
-    with open(path, "w") as f:
-        for _ in range(n_documents):
-            words = np.unique(rng.integers(0, n_words, words_each))
-            f.write(f"{len(words)} " + " ".join(f"{w}:1" for w in words) + "\n")
-    return path
-
-
-# How a streamed fit is started; FILE and MODEL are put in.
-STREAMED = ["lda", "FILE", "--topics", "50", "--passes", "1", "--batch-size", "256",
-            "--solver", "svi", "--streaming", "--output", "MODEL"]  # fmt: skip
-
-
-def memory(s):
-    """Peak memory of a streamed fit above a fit of 10 documents, in copies of the topics."""
-    sizes = [10, 20_000] if s.quick else [10, 20_000, 60_000]
-    n_words, k, width = 20_000, 50, 56
-    peaks = []
-    with tempfile.TemporaryDirectory() as folder:
-        for n in sizes:
-            path = write_ldac(folder, n, n_words)
-            names = {"FILE": path, "MODEL": Path(folder) / "model.npz"}
-            line = [command(), *(names.get(x, x) for x in STREAMED)]
-            peaks.append(h.run_process(line, cwd=folder, env=h.environment())[1])
-    s.details["memory"] = {"documents": sizes, "peak": peaks}
-    topics = n_words * width * 4
-    batches = 2 * 256 * 80 * (4 + 4) + 2 * 256 * width * 4 * 2  # entries and gamma, e of two
-    copies = [(p - peaks[0] - batches) / topics for p in peaks[1:]]
-    what = f"peak memory of a streamed fit, {sizes[-1]} documents, V={n_words}, K={k}"
-    note = "copies of the topic-word array above a fit of 10 documents, 2 batches taken off"
-    mib = [p / 2**20 for p in peaks]
-    return [row(what, mib[-1], mib[0], max(copies), 2.5, at_most=True, unit="MiB", note=note)]
-
-
-def startup(s):
-    """Import and help, beside an empty Python; wall."""
-    lines = {
-        "pass": [sys.executable, "-c", "pass"],
-        "import": [sys.executable, "-c", "import fastvi"],
-        "help": [command(), "--help"],
-    }
-    jobs = {n: lambda i, x=x: h.run_process(x)[0] for n, x in lines.items()}
-    runs = {n: median(x) for n, x in h.interleaved(jobs, 5 if s.quick else 21).items()}
-    rows = []
-    for name, target in (("import", 0.05), ("help", 0.15)):
-        what = {"import": "`import fastvi`", "help": "`fastvi --help`"}[name]
-        what += " above `python -c pass`, difference"
-        more = runs[name] - runs["pass"]
-        rows.append(row(what, runs[name], runs["pass"], more, target, at_most=True, unit="s"))
-    return rows
-
-
-def main_job(s):
-    """`fastvi lda` on a machine that never ran it, and again."""
-    seconds = []
-    for _ in range(s.repeats):
-        with tempfile.TemporaryDirectory() as folder:
-            env = {"NUMBA_CACHE_DIR": f"{folder}/numba", "XDG_CACHE_HOME": f"{folder}/cache"}
-            seconds.append([h.run_process([command(), "lda"], env, folder)[0] for _ in range(2)])
-    rows = []
-    for i, (name, target) in enumerate((("first time", 30), ("second time", 6))):
-        value = median([x[i] for x in seconds])
-        what = f"main job, `fastvi lda`, start to result, {name}, wall"
-        rows.append(row(what, value, None, value, target, at_most=True, unit="s", sign="≤ "))
-    return rows
-
-
-def compile_time(s):
-    """Seconds of the first call with an empty cache and with a full one."""
-    for solver in ("cvb0", "svi", "vb"):
-        with tempfile.TemporaryDirectory() as folder:
-            env = {"NUMBA_CACHE_DIR": folder}
-            a = [s.ours("warm_up", env, k=50, solver=solver)["seconds"] for _ in range(2)]
-        s.details.setdefault("compile", {})[solver] = {"empty": a[0], "cached": a[1]}
-    return []
-
-
 def curves(s):
     """Perplexity against CPU seconds of everything else; no figure to reach, for the plot."""
     for corpus in s.corpora:
@@ -368,8 +245,9 @@ def curves(s):
 
 PARTS = {
     "updates": updates, "cvb0": cvb0, "final": final, "svi": svi, "inference": inference,
-    "threads": threads, "vocabulary": vocabulary, "memory": memory, "startup": startup,
-    "main_job": main_job, "compile": compile_time, "curves": curves,
+    "threads": system.threads, "vocabulary": system.vocabulary, "memory": system.memory,
+    "startup": system.startup, "main_job": system.main_job, "compile": system.compile_time,
+    "curves": curves,
 }  # fmt: skip
 
 
@@ -386,58 +264,3 @@ def run(only, quick, repeats=None):
         except Missing as why:
             rows.append(missing(name, None, str(why)))
     return {"machine": m, "rows": rows, "details": s.details, "curves": s.curves}
-
-
-def extra_tables(result):
-    """Word-updates and compile times in full, as text."""
-    lines = []
-    table = result["details"].get("updates", [])
-    if table:
-        names = ["fastvi", "C", "scikit-learn", "gensim", "Python"]
-        lines += ["Word-updates/s (entries x inner iterations), one thread:", ""]
-        lines += ["| corpus, K, inner iterations | " + " | ".join(names) + " |"]
-        lines += ["|---" * (len(names) + 1) + "|"]
-        for t in table:
-            cells = [h.number(t["rates"].get(n)) for n in names]
-            head = f"{NAMES[t['corpus']]}, {t['k']}, {t['iterations']}"
-            lines.append(f"| {head} | " + " | ".join(cells) + " |")
-        lines.append("")
-    for solver, t in result["details"].get("compile", {}).items():
-        lines.append(
-            f"First call of {solver}: {t['empty']:.2g} s with an empty cache, "
-            f"{t['cached']:.2g} s after.  "
-        )
-    return "\n".join(lines).strip()
-
-
-def plot(result, path):
-    """Perplexity against CPU seconds, one panel a corpus and number of topics."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise SystemExit("--plot needs matplotlib: pip install 'fastvi[plot]'") from None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    panels = sorted({(c["corpus"], c["k"]) for c in result["curves"]})
-    if not panels:
-        raise SystemExit("--plot: no curves were measured; add `curves` to --only")
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(6 * len(panels), 5), squeeze=False, layout="constrained"
-    )
-    names = sorted({c["name"] for c in result["curves"]})
-    colours = {n: plt.get_cmap("tab20")(i % 20) for i, n in enumerate(names)}
-    for axis, panel in zip(axes[0], panels):
-        for c in result["curves"]:
-            if (c["corpus"], c["k"]) == panel:
-                x, y = ([p[key] for p in c["points"]] for key in ("cpu", "perplexity"))
-                known = axis.get_legend_handles_labels()[1]
-                label = None if c["name"] in known else c["name"]
-                style = "-" if c["name"].startswith("fastvi") else "--"
-                axis.plot(x, y, style, color=colours[c["name"]], label=label, lw=1.2)
-        axis.set(
-            xscale="log", title=f"{NAMES[panel[0]]}, K={panel[1]}", xlabel="CPU seconds",
-            ylabel="held-out perplexity (document completion)",
-        )  # fmt: skip
-        axis.legend(fontsize="small")
-    figure.savefig(path, dpi=150)
