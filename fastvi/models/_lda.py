@@ -120,10 +120,11 @@ class LDA:
     @property
     def alpha(self) -> NDArray[np.float64]:
         """Prior of topic proportions, (n_topics,); may be set during a fit."""
-        return self._alpha[: self.n_topics].astype(np.float64)
+        return self._given_alpha.copy()
 
     @alpha.setter
     def alpha(self, alpha: NDArray[np.float64]) -> None:
+        self._given_alpha = np.array(alpha, np.float64)
         self._alpha = np.zeros(padded(self.n_topics), self.dtype)
         self._alpha[: self.n_topics] = alpha
 

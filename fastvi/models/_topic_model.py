@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from fastvi import _archive
 from fastvi.models._lda import Parts, Topics, padded, topic_bound
 
-__all__ = ["KIND", "TopicModel"]
+__all__ = ["KIND", "MAX_ITER", "TopicModel"]
 
 KIND = "lda-model"
 BLOCK_ROWS = 4096
+MAX_ITER = 100  # iterations for a new document, unless asked for otherwise
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class TopicModel:
     vocabulary: list[str] | None = None
     info: dict[str, Any] = field(default_factory=dict)
     history: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    max_iter: int = 100
+    max_iter: int = MAX_ITER
     tol: float = 1e-3
 
     @property

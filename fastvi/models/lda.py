@@ -19,7 +19,7 @@ from fastvi.documents import DocumentSource
 from fastvi.models import _lda_fit
 from fastvi.models._lda_fit import Settings
 from fastvi.models._predictor import Predictor
-from fastvi.models._topic_model import TopicModel
+from fastvi.models._topic_model import MAX_ITER, TopicModel
 from fastvi.parallel import resolve_n_jobs
 
 __all__ = ["LatentDirichletAllocation", "load"]
@@ -276,6 +276,7 @@ class LatentDirichletAllocation(
         self.n_iter_, self.n_batch_iter_ = n_iter, n_steps
         alpha, eta = solver.alpha, solver.eta
         uniform = np.ndim(self.doc_topic_prior) == 0 and not self.learn_doc_topic_prior
+        uniform = uniform and bool(np.all(alpha == alpha[0]))  # an earlier fit may have learned
         self.doc_topic_prior_ = float(alpha[0]) if uniform else alpha
         self.topic_word_prior_ = eta if np.ndim(eta) == 0 else eta[:, 0]
         if solver is not self.__dict__.get("_online"):
@@ -369,7 +370,7 @@ class LatentDirichletAllocation(
     def _model_of(self, solver: _lda_fit.Solver) -> TopicModel:
         return TopicModel(
             solver.table(), solver.alpha, solver.eta, solver.settings.collapsed,
-            max_iter=self.max_doc_update_iter or 100, tol=self.mean_change_tol,
+            max_iter=self.max_doc_update_iter or MAX_ITER, tol=self.mean_change_tol,
         )  # fmt: skip
 
     @property
@@ -508,6 +509,7 @@ class LatentDirichletAllocation(
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the topics to a file that `fastvi.load` and the command line read."""
+        check_is_fitted(self)
         names = getattr(self, "feature_names_in_", None)
         vocabulary = None if names is None else [str(name) for name in names]
         info = {"solver": self._solver(), "n_iter": self.n_iter_, "n_steps": self.n_batch_iter_}
@@ -533,6 +535,8 @@ def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
         doc_topic_prior=prior,
         topic_word_prior=word_prior,
         solver=str(model.info.get("solver", "scvb0" if model.collapsed else "svi")),
+        mean_change_tol=model.tol,
+        max_doc_update_iter=None if model.max_iter == MAX_ITER else model.max_iter,
     )
     estimator._cached_model = model
     estimator._dtype = model.table.dtype
