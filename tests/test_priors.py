@@ -70,6 +70,7 @@ def with_prior(means, prior):
     return out
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("spread", [0.0, 0.05])
 @pytest.mark.parametrize("start", [1e-3, 0.5, 20.0])
@@ -94,6 +95,7 @@ def test_polya_steps_end_at_the_maximum(truth, start, spread, weighted, rng):
     assert of_logs(x) >= of_logs(np.log(best)) - 1e-6 * abs(of_logs(np.log(best)))
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("start", [1e-5, 0.3, 50.0])
 @pytest.mark.parametrize("truth", [0.05, 1.0])
 def test_symmetric_polya_steps_end_at_the_maximum(truth, start, rng):
@@ -113,6 +115,7 @@ def test_symmetric_polya_steps_end_at_the_maximum(truth, start, rng):
     assert prior == pytest.approx(np.exp(result.x), rel=1e-5)
 
 
+@pytest.mark.jit
 def test_polya_recovers_the_prior_of_simulated_counts(rng):
     """Long rows: a count is either none or large, and its mean says all."""
     truth = np.array([0.3, 0.6, 1.5])
@@ -123,6 +126,7 @@ def test_polya_recovers_the_prior_of_simulated_counts(rng):
     np.testing.assert_allclose(prior, truth, rtol=0.06)
 
 
+@pytest.mark.jit
 def test_polya_of_columns_that_nothing_is_in(rng):
     """A dead topic's prior falls to the least there is, and does not disturb the others."""
     means = soft_counts(rng, np.array([0.5, 2.0, 1.0]), 500, 50, 0.0)
@@ -154,6 +158,7 @@ def test_rows_that_are_all_alike_give_a_finite_prior():
     assert _priors.dirichlet(np.full(4, 0.25), mean_log).max() <= _priors.LARGEST
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("n_threads", [2, 8])
 def test_sums_have_the_same_bits_for_any_number_of_threads(n_threads, rng):
     values = rng.gamma(1.0, 2.0, (40_000, 8)).astype(np.float32)

@@ -38,10 +38,11 @@ def quantise(p):
     return np.floor(p / p.sum() * FULL + 0.5)
 
 
-def start(runs_by_document, words, counts, seed, jitter, doc_topic, word_topic, totals):
-    """First responsibilities; `runs_by_document`: (document, [(first, last), ...]) in order.
+def start(runs_by_document, words, counts, seed, jitter, doc_topic, word_topic, totals, follow):
+    """First responsibilities (N, K); runs_by_document: (document, [(first, last), ...]) in order.
 
-    Changes doc_topic, word_topic and totals and returns g (N, K).
+    After each entry its responsibilities in `follow` are taken instead of those found, so that a
+    rounding the other way has no consequences.
     """
     g = np.zeros((len(words), len(totals)))
     for d, runs in runs_by_document:
@@ -50,24 +51,30 @@ def start(runs_by_document, words, counts, seed, jitter, doc_topic, word_topic, 
             for j in range(first, last):
                 p = doc_topic[d] * word_topic[words[j]] / totals
                 g[j] = quantise(p * jitter_factors(seed, j, len(totals), jitter))
-                doc_topic[d] += counts[j] * g[j] / FULL
-                word_topic[words[j]] += counts[j] * g[j] / FULL
+                doc_topic[d] += counts[j] * np.float64(follow[j]) / FULL
+                word_topic[words[j]] += counts[j] * np.float64(follow[j]) / FULL
         totals += doc_topic[d] - before
     return g
 
 
-def update_cell(runs, words, counts, doc_topic, word_topic, totals, g):
-    """One pass over runs (document, first, last), in place, each token less its own share."""
+def update_cell(runs, words, counts, doc_topic, word_topic, totals, g, follow):
+    """One pass over runs (document, first, last), in place, each token less its own share.
+
+    As in `start`, `follow` is taken instead of what was found; the largest difference returned.
+    """
+    worst = 0
     for d, first, last in runs:
         before, fixed = doc_topic[d].copy(), totals.copy()
         for j in range(first, last):
             own = min(counts[j], 1) * g[j] / FULL
             p = np.maximum(doc_topic[d] - own, 0) * np.maximum(word_topic[words[j]] - own, 0)
-            new = quantise(p / fixed)
+            new = np.float64(follow[j])
+            worst = max(worst, abs(quantise(p / fixed) - new).max())
             doc_topic[d] += counts[j] * (new - g[j]) / FULL
             word_topic[words[j]] += counts[j] * (new - g[j]) / FULL
             g[j] = new
         totals += doc_topic[d] - before
+    return worst
 
 
 def count(owners, words, counts, g, n_documents, n_words):
