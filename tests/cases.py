@@ -1,0 +1,68 @@
+"""The solvers that contract tests loop over: name -> what their `Settings` say.
+
+A new solver is a line here and inherits the tests of `test_contract.py`.
+"""
+
+import io
+
+import numpy as np
+from simulated import simulate
+
+from fastvi.documents import DocumentSource
+from fastvi.models._lda_fit import Settings, fit, make_solver
+
+N_TOPICS = 5
+LEARNED = {"learn_alpha": True, "learn_eta": True}
+ASYMMETRIC = {"alpha": np.geomspace(0.05, 1.0, N_TOPICS)}
+CASES = {
+    "cvb0": {"solver": "cvb0"},
+    "cvb0, priors learned": {"solver": "cvb0", **LEARNED},
+    "scvb0": {"solver": "scvb0", "batch_size": 16},
+    "scvb0, priors learned": {"solver": "scvb0", "batch_size": 16, **LEARNED},
+    "svi": {"solver": "svi", "batch_size": 16, **ASYMMETRIC},
+    "svi, priors learned": {"solver": "svi", "batch_size": 16, **LEARNED},
+    "vb": {"solver": "vb", **ASYMMETRIC},
+    "vb, priors learned": {"solver": "vb", **LEARNED},
+}
+
+
+def settings(name, **changes):
+    """The `Settings` of a case; `changes` replace some of them."""
+    plain = {"alpha": np.full(N_TOPICS, 0.2), "eta": 0.1, "seed": 7}
+    return Settings(**(plain | CASES[name] | changes))
+
+
+def source(n_documents=70, n_words=50, seed=1, dtype=np.float32):
+    """A simulated corpus with an empty document, a count of 0, and a word that nobody uses."""
+    counts = simulate(n_documents, n_words - 1, N_TOPICS, 25, seed=seed).counts
+    indptr, data = counts.indptr.astype(np.int64), counts.data.astype(dtype)
+    data[indptr[3]] = 0
+    indptr = np.insert(indptr, 5, indptr[5])
+    return DocumentSource(indptr, counts.indices.astype(np.int32), data, n_words)
+
+
+def solve(chosen, corpus, n_epochs=4, n_threads=1, **hooks):
+    """A solver that made so many passes, and its history."""
+    solver = make_solver(chosen, corpus, n_threads)
+    return solver, fit(solver, n_epochs, **hooks)
+
+
+def fingerprint(solver, history):
+    """Everything a fit comes to, bit by bit, but for the time it took."""
+    columns = {name: column for name, column in history.columns.items() if name != "seconds"}
+    arrays = solver.save() | {"table": solver.table()}
+    bits = {name: (array.dtype.str, array.shape, array.tobytes()) for name, array in arrays.items()}
+    return bits, {name: np.array(column).tobytes() for name, column in columns.items()}
+
+
+def in_file(arrays):
+    """A file of the arrays, without pickles."""
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file
+
+
+def from_file(file):
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as loaded:
+        return {name: loaded[name] for name in loaded}

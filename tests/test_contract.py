@@ -1,0 +1,207 @@
+"""What every solver promises: one line in `cases.CASES` brings all of these tests."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cases import CASES, N_TOPICS, fingerprint, from_file, in_file, settings, solve, source
+
+from fastvi import parallel
+from fastvi.algorithms import cvb0
+from fastvi.documents import DocumentSource
+from fastvi.loop import History, Position
+from fastvi.models._lda_fit import fit, make_solver
+
+pytestmark = pytest.mark.jit
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Chunks of a few documents, as of a large corpus; how many tasks ran at most in one go."""
+    most = [0]
+    split, run = parallel.split, parallel.run
+
+    def spy(function, n_tasks, n_threads):
+        most[0] = max(most[0], n_tasks)
+        run(function, n_tasks, n_threads)
+
+    monkeypatch.setattr(parallel, "split", lambda work, target: split(work, target / 2000))
+    monkeypatch.setattr(parallel, "run", spy)
+    return most
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_same_seed_gives_the_same_bits(name, dtype):
+    corpus = source(dtype=dtype)
+    first = solve(settings(name, dtype=dtype), corpus)
+    assert fingerprint(*first) == fingerprint(*solve(settings(name, dtype=dtype), corpus))
+    other, _ = solve(settings(name, dtype=dtype, seed=8), corpus)
+    assert not np.array_equal(first[0].table(), other.table())
+
+
+@every_case
+def test_the_number_of_threads_changes_no_bit(name, small_chunks, monkeypatch):
+    monkeypatch.setattr(cvb0, "RECOUNT", 2)
+    corpus = source()
+    one = fingerprint(*solve(settings(name), corpus, n_threads=1))
+    assert small_chunks[0] > 4
+    for n_threads in (2, 8):
+        assert fingerprint(*solve(settings(name), corpus, n_threads=n_threads)) == one
+
+
+@every_case
+def test_a_fit_resumed_anywhere_ends_with_the_same_bits(name, monkeypatch):
+    monkeypatch.setattr(cvb0, "RECOUNT", 2)
+    corpus, n_epochs = source(), 5
+    saved = []
+
+    def save(state, position, history):
+        columns = {k: list(v) for k, v in history.columns.items()}
+        saved.append((position, in_file(solver.save()), columns))
+
+    solver = make_solver(settings(name), corpus, 1)
+    save(None, Position(), History())
+    history = fit(solver, n_epochs, after_step=save, after_epoch=save)
+    want = fingerprint(solver, history)
+    assert len(saved) == 1 + len(history) + n_epochs
+    for position, file, columns in saved[:4] + saved[4::3]:
+        resumed, history = make_solver(settings(name), corpus, 1), History()
+        resumed.restore(from_file(file))
+        history.columns = columns
+        fit(resumed, n_epochs, position=position, history=history)
+        assert fingerprint(resumed, history) == want, position
+
+
+@every_case
+def test_looking_at_a_fit_changes_no_bit(name):
+    corpus = source()
+
+    def look(state, position, history):
+        solver.table()
+        solver.rows(np.array([4, 2], np.int32))
+        solver.save()
+
+    solver = make_solver(settings(name), corpus, 1)
+    looked_at = fingerprint(solver, fit(solver, 4, after_step=look, after_epoch=look))
+    assert looked_at == fingerprint(*solve(settings(name), corpus))
+
+
+@every_case
+def test_arrays_given_are_never_written_to(name):
+    corpus = source()
+    chosen = settings(name, eta=np.full((corpus.n_words, 1), 0.1), learn_eta=False)
+    given = corpus.indptr, corpus.indices, corpus.counts, chosen.alpha, chosen.eta
+    before = [array.copy() for array in given]
+    saved = solve(chosen, corpus)[0].save()
+    solver = make_solver(chosen, corpus, 1)
+    solver.restore(saved)
+    for array, copy in zip(given, before):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_arrays_may_be_read_only():
+    corpus = source()
+    for array in (corpus.indptr, corpus.indices, corpus.counts):
+        array.flags.writeable = False
+    chosen = settings("svi, priors learned")
+    chosen.alpha.flags.writeable = False
+    solver, _ = solve(chosen, corpus, n_epochs=1)
+    assert fingerprint(solver, History()) == fingerprint(
+        solve(settings("svi, priors learned"), source(), n_epochs=1)[0], History()
+    )
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tables_hold_every_token_and_the_prior(name, dtype):
+    corpus = source(dtype=dtype)
+    solver, history = solve(settings(name, dtype=dtype), corpus)
+    table = solver.table()
+    assert table.dtype == dtype
+    assert table.shape == (corpus.n_words, 8)
+    topics = table[:, :N_TOPICS].astype(np.float64)
+    assert np.all(topics > 0)
+    assert np.all(np.isfinite(topics))
+    assert np.all(solver.alpha > 0)
+    assert solver.alpha.shape == (N_TOPICS,)
+    rows, sums = solver.rows(np.array([7, 0], np.int32))
+    np.testing.assert_array_equal(rows, table[[7, 0]])
+    np.testing.assert_allclose(sums[:N_TOPICS], topics.sum(axis=0), rtol=2e-3)
+    if solver.settings.solver in ("vb", "cvb0") and not solver.settings.learn_eta:
+        prior = topics.size * solver.eta
+        assert topics.sum() - prior == pytest.approx(corpus.counts.sum(), rel=1e-4)
+        unused = np.flatnonzero(np.bincount(corpus.indices, minlength=corpus.n_words) == 0)
+        np.testing.assert_allclose(topics[unused], solver.eta, rtol=1e-6)
+    steps = {"cvb0": 4, "vb": 4}.get(solver.settings.solver, 4 * -(-corpus.n_rows // 16))
+    assert len(history) == steps
+    assert history.columns["epoch"][-1] == 3
+    if solver.settings.solver in ("vb", "svi"):
+        assert np.all(np.isfinite(history.columns["bound"]))
+
+
+CORPORA = {
+    "one document of one word": ([0, 1], [0], [3], 1),
+    "one token": ([0, 1], [2], [1], 4),
+    "only empty documents": ([0, 0, 0], [], [], 3),
+    "only counts of zero": ([0, 2], [0, 1], [0, 0], 2),
+    "a large count": ([0, 2, 3], [0, 1, 0], [1e5, 1, 2], 2),
+}
+
+
+@every_case
+@pytest.mark.parametrize("corpus", CORPORA)
+@pytest.mark.parametrize("n_topics", [1, 9])
+def test_degenerate_corpora(name, corpus, n_topics):
+    indptr, indices, counts, n_words = CORPORA[corpus]
+    arrays = np.array(indptr, np.int64), np.array(indices, np.int32), np.array(counts, np.float32)
+    chosen = settings(name, alpha=np.full(n_topics, 0.1), eta=0.01)
+    solver, _ = solve(chosen, DocumentSource(*arrays, n_words))
+    table = solver.table()[:, :n_topics]
+    assert np.all(np.isfinite(table))
+    assert np.all(table > 0)
+    assert np.all(np.isfinite(solver.alpha))
+    assert np.all(np.isfinite(solver.eta))
+
+
+def compiled():
+    from fastvi.kernels import cvb0 as kernels_cvb0
+    from fastvi.kernels import dirichlet, lazy, lda, sparse
+
+    modules = dirichlet, lazy, lda, sparse, kernels_cvb0
+    return {
+        f"{module.__name__}.{name}": len(kernel.signatures)
+        for module in modules
+        for name, kernel in vars(module).items()
+        if hasattr(kernel, "signatures")
+    }
+
+
+def solve_every_case(n_documents, n_words):
+    for name in CASES:
+        for dtype in (np.float32, np.float64):
+            solve(settings(name, dtype=dtype), source(n_documents, n_words, dtype=dtype), 3)
+
+
+def test_other_sizes_compile_nothing():
+    solve_every_case(20, 30)
+    before = compiled()
+    assert before["fastvi.kernels.lda.local_step"] >= 2
+    solve_every_case(41, 55)
+    assert compiled() == before
+
+
+def test_kernels_are_compiled_once_for_each_width():
+    """In a process that did nothing else: at most one signature for float32 and for float64."""
+    code = (
+        "import test_contract as t, sys; t.solve_every_case(20, 30); "
+        "many = {k: n for k, n in t.compiled().items() if n > 2 and '._' not in k}; "
+        "sys.exit(str(many) if many else 0)"
+    )
+    folder = __file__.rpartition("/")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
