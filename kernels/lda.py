@@ -67,9 +67,21 @@ def _largest(row, n):
 
 @kernel
 def _topic_weights(gamma, collapsed, e):
-    """exp(E[log theta]) without its normaliser, or gamma itself in the collapsed form."""
+    """Write exp(digamma(gamma)) up to a factor, whose log is returned, or gamma if collapsed.
+
+    Short documents with many topics have small gamma only, all of whose weights would be 0.
+    """
+    top = gamma.dtype.type(0)
+    for k in range(gamma.shape[0]):
+        top = max(top, gamma[k])
+    if not collapsed and top < 0.1:
+        centre = digamma(top)
+        for k in range(gamma.shape[0]):
+            e[k] = exp(digamma(gamma[k]) - centre)
+        return centre
     for k in range(gamma.shape[0]):
         e[k] = gamma[k] if collapsed else exp_digamma(gamma[k])
+    return gamma.dtype.type(0)
 
 
 @kernel
@@ -163,16 +175,17 @@ def dirichlet_divergence(gamma, alpha, n_topics):
 
 
 @kernel
-def _document_bound(words, counts, ratio, shift, gamma, alpha, n_topics):
+def _document_bound(words, counts, ratio, shift, factor, gamma, alpha, n_topics):
     """One document's part of the ELBO, nats, where ratio belongs to gamma.
 
     Hoffman et al. (2013), eq. 15 with the best phi put in: sum_n c_n log sum_k exp(E[log theta]
-    + E[log beta]) plus the Dirichlet terms. words, counts, ratio (n,), shift (U,), gamma (K,).
+    + E[log beta]) plus the Dirichlet terms. words, counts, ratio (n,), shift (U,), gamma (K,);
+    factor: the log that `_topic_weights` returned.
     """
     total = 0.0
     for k in range(n_topics):
         total += gamma[k]
-    centre = digamma(total)
+    centre = digamma(total) - factor
     result = dirichlet_divergence(gamma, alpha, n_topics)
     for j in range(words.shape[0]):
         c = np.float64(counts[j])
@@ -202,18 +215,18 @@ def local_step(
         bound_before = -np.inf
         if remember:
             before[:] = gamma[d]
-            _topic_weights(before, collapsed, e[d])
+            factor = _topic_weights(before, collapsed, e[d])
             _responsibility_sums(w, c, weights, e[d], r, total)
-            bound_before = _document_bound(w, c, r, shift, before, alpha, n_topics)
+            bound_before = _document_bound(w, c, r, shift, factor, before, alpha, n_topics)
         start_gamma(c, alpha, gamma[d])
         for attempt in range(2):
             _fixed_point(w, c, weights, alpha, collapsed, max_iter, tol, gamma[d], e[d], total, r)
-            _topic_weights(gamma[d], collapsed, e[d])
+            factor = _topic_weights(gamma[d], collapsed, e[d])
             _responsibility_sums(w, c, weights, e[d], r, total)
             if collapsed:
                 bound[d] = np.nan
                 break
-            bound[d] = _document_bound(w, c, r, shift, gamma[d], alpha, n_topics)
+            bound[d] = _document_bound(w, c, r, shift, factor, gamma[d], alpha, n_topics)
             if attempt == 1 or bound[d] >= bound_before:
                 break
             gamma[d] = before
