@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -114,6 +115,14 @@ def test_word_weights_of_tiny_priors_stay_in_range(dtype):
     assert weights[0].tolist() == [1] * 5 + [0] * 3
 
 
+def check_weights(problem, e, ratio, want):
+    """They are e and ratio up to a factor that goes from one to the other."""
+    factor = e.max() / want[1].max()
+    # exp(digamma) of a small gamma is steep: its relative error is that of gamma / gamma
+    close(e / factor, want[1], problem.dtype, 1 + abs(want[1]).max())
+    close(ratio * factor, want[2], problem.dtype)
+
+
 @given(PROBLEMS, st.integers(0, 6))
 @example(Problem(1, 5, 9, 1, np.float32), 3)
 @example(Problem(2, 5, 9, 9, np.float32, scale=1e6), 5)
@@ -126,13 +135,35 @@ def test_local_step(problem, n_iter):
             document, problem.weights, problem.shift, problem.alpha, problem.collapsed, n_iter
         )
         close(gamma[d, :n] / want[0], np.ones(n), problem.dtype)
-        # exp(digamma) of a small gamma is steep: its relative error is that of gamma / gamma
-        close(e[d, :n], want[1], problem.dtype, 1 + abs(want[1]).max())
-        close(ratio[indptr[d] : indptr[d + 1]], want[2], problem.dtype)
+        check_weights(problem, e[d, :n], ratio[indptr[d] : indptr[d + 1]], want)
         size = 1 + sum(count for _, count in document)
         close(bound[d] / size, want[3] / size, problem.dtype)
     assert not gamma[:, n:].any()
     assert not e[:, n:].any()
+
+
+@hypothesis.settings(max_examples=20)
+@given(SEEDS, st.integers(0, 4), st.sampled_from(DTYPES))
+def test_short_documents_with_many_topics_lose_no_word(seed, n_iter, dtype):
+    """Every gamma is below 0.01: exp(digamma) of it is 0 in float32."""
+    problem = Problem(seed, 0, 6, 300, dtype)
+    rng = np.random.default_rng(seed)
+    problem.alpha = np.float64(dtype(1 / 300)) * np.ones(300)
+    problem.documents = [[(int(w), 1.0)] for w in rng.integers(1, 6, 3)] + [[(2, 1.0), (4, 1.0)]]
+    problem.parts = naive_sparse.csr(problem.documents, dtype)
+    gamma, e, ratio, bound = problem.local_step(n_iter)
+    indptr, words, counts = problem.parts
+    owners = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    held = ratio * (problem.weights[words] * e[owners, :300]).sum(axis=1)
+    np.testing.assert_allclose(held, counts, rtol=1e-4)
+    # a step multiplies relative errors by up to 1 / gamma = 150
+    tolerance = float(3000 * np.finfo(dtype).eps * 150)
+    for d, document in enumerate(problem.documents):
+        want = naive.local_step(
+            document, problem.weights, problem.shift, problem.alpha, False, n_iter
+        )
+        np.testing.assert_allclose(gamma[d, :300], want[0], rtol=tolerance)
+        assert bound[d] == pytest.approx(want[3], rel=tolerance)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
