@@ -35,8 +35,9 @@ def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
     Parameters
     ----------
     X : CSR matrix or dense 2-d array of numbers
-        Not written to. Duplicates are summed and rows sorted, in a copy. Arrays that are
-        read-only or in another byte order are copied too, or each kernel would be compiled anew.
+        Not written to. Duplicates are summed, rows sorted and zeros dropped, in a copy. Arrays
+        that are read-only or in another byte order are copied too, or each kernel would be
+        compiled anew.
     name : str
         What errors call it.
     dtype : dtype, optional
@@ -73,6 +74,7 @@ def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
     if status == 1:
         X = csr_array((counts, indices, indptr), shape=X.shape, copy=True)
         X.sum_duplicates()
+        X.eliminate_zeros()
         indptr, indices, counts = np.asarray(X.indptr, np.int64), X.indices, X.data
     elif status:
         raise ValueError(_csr_problem(status, name, indices, counts, n_words))

@@ -24,7 +24,7 @@ from fastvi.corpus.shards import ShardedCorpus, read_sharded
 from fastvi.corpus.splitting import halves, split
 from fastvi.corpus.stdlib import standard_library
 from fastvi.documents import DocumentSource
-from fastvi.models._lda_fit import Settings
+from fastvi.models._lda_fit import Settings, choose_solver
 from fastvi.models._topic_model import TopicModel
 from fastvi.models._training import HeldOut, train
 from fastvi.parallel import resolve_n_jobs
@@ -54,6 +54,11 @@ def _lda(options: argparse.Namespace) -> None:
     n_threads = resolve_n_jobs(options.threads)
     with _training_corpus(options, settings) as (corpus, held_out_counts, about):
         _say(options, about["corpus"])
+        if settings.solver == "auto":
+            name = "scvb0"
+            if isinstance(corpus, DocumentSource):
+                name = choose_solver(len(corpus.indices), settings.n_topics)
+            settings = replace(settings, solver=name)
         held_out = None
         if held_out_counts is not None and held_out_counts.shape[0]:
             held_out = HeldOut.of(held_out_counts, np.random.default_rng([settings.seed, 1]))
@@ -105,7 +110,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     if options.resume and not options.checkpoint:
         raise ValueError("--resume needs --checkpoint FILE to go on from")
     return Settings(
-        "scvb0" if options.solver == "auto" else options.solver,
+        options.solver,
         alpha=_checks.prior(options.alpha, "--alpha", n_topics, 1.0 / n_topics),
         eta=float(_checks.prior(options.eta, "--eta", 1, 1.0 / n_topics)[0]),
         learn_alpha=options.learn_priors,

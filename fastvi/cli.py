@@ -89,8 +89,8 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("-k", "--topics", type=int, default=20, help="(default: %(default)s)")
     fit.add_argument("--passes", type=int, default=10, help="(default: %(default)s)")
     fit.add_argument("--solver", choices=("auto", "cvb0", "scvb0", "svi", "vb"), default="auto",
-                     help="auto is scvb0, the soonest to a good score; cvb0 the best with many "
-                          "passes; vb and svi: variational Bayes")  # fmt: skip
+                     help="auto is cvb0, the best soonest, and its mini-batch form scvb0 where "
+                          "a corpus is large; vb and svi: variational Bayes")  # fmt: skip
     fit.add_argument("--alpha", type=float, metavar="X",
                      help="prior of topic proportions (default: 1 / topics)")  # fmt: skip
     fit.add_argument("--eta", type=float, metavar="X",

@@ -59,6 +59,7 @@ def run(
     rng: np.random.Generator,
     position: Position = START,
     history: History | None = None,
+    seconds: float = 0.0,
     after_step: Hook | None = None,
     after_epoch: Hook | None = None,
 ) -> tuple[Any, History]:
@@ -80,6 +81,8 @@ def run(
         The step to begin with.
     history : History, optional
         To be continued.
+    seconds : float
+        Time spent before the first step, to be counted where there is no history.
     after_step, after_epoch : callable, optional
         ``hook(state, position, history)`` with the position of the next step; True stops.
 
@@ -88,7 +91,8 @@ def run(
     (state, history)
     """
     history = History() if history is None else history
-    seconds = history.columns["seconds"][-1] if len(history) else 0.0
+    if len(history):
+        seconds = history.columns["seconds"][-1]
     for epoch in range(position.epoch, n_epochs):
         skip = position.step if epoch == position.epoch else 0
         step = skip

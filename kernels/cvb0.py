@@ -62,16 +62,6 @@ def fill_grid(
 
 
 @kernel
-def _hash(x):
-    """A 32-bit mix of a 32-bit number (the finaliser of MurmurHash3)."""
-    x = np.uint32(x ^ (x >> np.uint32(16)))  # compiled, products of uint32 are uint64
-    x = np.uint32(x * np.uint32(0x85EBCA6B))
-    x = np.uint32(x ^ (x >> np.uint32(13)))
-    x = np.uint32(x * np.uint32(0xC2B2AE35))
-    return np.uint32(x ^ (x >> np.uint32(16)))
-
-
-@kernel
 def _take_out(totals, doc_row, before, inverse):
     """Reciprocal totals for a run, and the document's counts before it."""
     for k in range(totals.shape[0]):
@@ -86,36 +76,25 @@ def _put_back(totals, doc_row, before):
 
 
 @kernel
-def start(
-    order, doc_runs, run_start, words, counts, seed, jitter, doc_topic, word_topic, totals, g
-):  # fmt: skip
-    """First responsibilities of the documents in `order`, from the counts so far.
+def start(first, last, doc_runs, run_start, words, counts, weights, doc_topic, g):
+    """First responsibilities of documents first..last, from E[beta] and the document so far.
 
-    Each is multiplied by a factor between 1 - jitter and 1 + jitter drawn from (seed, entry,
-    topic). doc_runs (D, B): each document's runs, -1 for none. Changes doc_topic, word_topic and
-    totals, and writes g; where only the counts are wanted g may be short, its last row takes all.
+    doc_runs (D, B): each document's runs, -1 for none; weights (V, K) float32; doc_topic (D, K)
+    holds the prior and is scratch. Writes g.
     """
-    one = np.float32(1)
-    n_topics = totals.shape[0] // 8 * 8
-    inverse = np.empty(n_topics, np.float32)
-    before = np.empty(n_topics, np.float32)
+    n_topics = doc_topic.shape[1] // 8 * 8
     p = np.empty(n_topics, np.float32)
-    low = one - np.float32(jitter)
-    width = np.float32(2 * jitter / 2**32)
-    for d in order:
+    for d in range(first, last):
         doc_row = doc_topic[d]
-        _take_out(totals, doc_row, before, inverse)
         for i in doc_runs[d]:
             if i < 0:
                 continue
             for j in range(run_start[i], run_start[i + 1]):
-                row = word_topic[words[j]]
-                gj = g[min(j, g.shape[0] - 1)]
-                base = _hash(np.uint32(j) ^ np.uint32(seed))
+                row = weights[words[j]]
+                gj = g[j]
                 total = np.float32(1e-30)
                 for k in range(n_topics):
-                    u = np.float32(_hash(np.uint32(base + np.uint32(k) * np.uint32(0x9E3779B9))))
-                    p[k] = doc_row[k] * row[k] * inverse[k] * (low + width * u)
+                    p[k] = doc_row[k] * row[k]
                     total += p[k]
                 share = np.float32(FULL) / total
                 unit = counts[j] / np.float32(FULL)
@@ -123,16 +102,18 @@ def start(
                     q = np.int32(p[k] * share + np.float32(0.5))
                     gj[k] = np.uint16(q)
                     doc_row[k] += np.float32(q) * unit
-                    row[k] += np.float32(q) * unit
-        _put_back(totals, doc_row, before)
 
 
 @kernel
 def update_cell(
-    first, last, run_doc, run_start, words, counts, doc_topic, word_topic, totals, g
+    first, last, run_doc, run_start, words, counts, alpha, eta,
+    doc_topic, word_topic, totals, g,
 ):  # fmt: skip
-    """One pass over a cell's runs first..last; the sum of |change of g| c (float64)."""
-    zero = np.float32(0)
+    """One pass over a cell's runs first..last.
+
+    alpha (K,), eta (V,) or (1,): the priors, which counts less an own share cannot fall below.
+    Changes doc_topic, word_topic, totals and g.
+    """
     scale = np.float32(1 / FULL)
     n_topics = totals.shape[0] // 8 * 8
     inverse = np.empty(n_topics, np.float32)
@@ -145,10 +126,11 @@ def update_cell(
             row = word_topic[words[j]]
             gj = g[j]
             own = scale * min(counts[j], np.float32(1))
+            low = eta[words[j] % eta.shape[0]]
             total = np.float32(1e-30)
             for k in range(n_topics):
                 mine = np.float32(gj[k]) * own
-                p[k] = max(doc_row[k] - mine, zero) * max(row[k] - mine, zero) * inverse[k]
+                p[k] = max(doc_row[k] - mine, alpha[k]) * max(row[k] - mine, low) * inverse[k]
                 total += p[k]
             share = np.float32(FULL) / total
             unit = counts[j] * scale

@@ -63,7 +63,7 @@ def transpose(indptr, words, columns, documents, entries):
 
 @kernel
 def check_csr(indptr, indices, data, n_columns):
-    """Status of a CSR matrix: 0 canonical, 1 rows unsorted or with duplicates, 2 a malformed
+    """Status of a CSR matrix: 0 canonical, 1 rows unsorted, duplicates or zeros, 2 a malformed
     indptr, 3 an index out of range, 4 a count that is not finite, 5 a negative one.
     """
     status = 0
@@ -87,4 +87,6 @@ def check_csr(indptr, indices, data, n_columns):
                 return 4
             if x < 0:
                 return 5
+            if x == 0:
+                status = 1
     return status

@@ -11,7 +11,7 @@ from fastvi import parallel
 from fastvi.core import Algorithm, Batch
 from fastvi.kernels import cvb0 as kernels
 
-__all__ = ["Grid", "State", "cvb0", "initial_state", "make_grid", "with_priors"]
+__all__ = ["Grid", "State", "cvb0", "initial_state", "make_grid", "topics", "with_priors"]
 
 N_BLOCKS = 8  # blocks of documents and of words; not a matter of threads, so that bits agree
 RECOUNT = 10  # passes between recounts, which undo the rounding of running float32 sums
@@ -30,7 +30,7 @@ class Grid(NamedTuple):
         Each document's runs, -1 for none.
     words, counts : (N,) int32, (N,) float32 arrays
     order : (D,) int64 array
-        The order in which documents are first seen.
+        The order of documents within cells.
     n_words : int
     """
 
@@ -149,27 +149,41 @@ def _totals(word_topic: NDArray[np.float32], n_topics: int) -> NDArray[np.float6
 
 def initial_state(
     grid: Grid,
+    weights: NDArray[np.float32],
     alpha: NDArray[np.float64],
     eta: Any,
-    width: int,
-    seed: int,
-    jitter: float = 0.5,
-    keep: bool = True,
+    n_threads: int = 1,
 ) -> State:
-    """Give each word its first responsibilities from the counts so far, perturbed.
+    """Give each word its first responsibilities under topics that are known already.
 
-    Documents are seen one after another, so this pass runs on one thread. With `keep` False the
-    responsibilities are forgotten and only the counts are good for anything.
+    `weights` (V, K padded) is E[beta]. The start decides how soon and how well CVB0 ends.
     """
-    shape = (len(grid.order), grid.n_words, width)
-    doc_topic, word_topic = _with_priors(shape, alpha, eta)
-    totals = _totals(word_topic, len(alpha))
-    g = np.empty((len(grid.words) if keep else 1, width), np.uint16)
-    kernels.start(
-        grid.order, grid.doc_runs, grid.run_start, grid.words, grid.counts, seed, jitter,
-        doc_topic, word_topic, totals, g,
-    )  # fmt: skip
-    return State(g, doc_topic, word_topic, totals, alpha, eta, 0)
+    n_documents = len(grid.doc_runs)
+    doc_topic, word_topic = _with_priors((n_documents, *weights.shape), alpha, eta)
+    g = np.empty((len(grid.words), weights.shape[1]), np.uint16)
+    chunks = parallel.split(np.arange(n_documents + 1), 64)
+
+    def task(i: int) -> None:
+        kernels.start(
+            chunks[i], chunks[i + 1], grid.doc_runs, grid.run_start, grid.words, grid.counts,
+            weights, doc_topic, g,
+        )  # fmt: skip
+
+    parallel.run(task, len(chunks) - 1, n_threads)
+    totals = np.empty(weights.shape[1])
+    return recount(grid, State(g, doc_topic, word_topic, totals, alpha, eta, 0), n_threads)
+
+
+def topics(state: State, rows: Any = slice(None)) -> NDArray[np.float32]:
+    """Some words' expected counts plus prior, (n, K padded), a copy.
+
+    They cannot be below the prior, but a running sum of many steps may be rounded to there.
+    """
+    counts = np.array(state.word_topic[rows])
+    prior = state.eta if np.ndim(state.eta) == 0 else state.eta[rows]
+    real = counts[:, : len(state.alpha)]
+    np.maximum(real, np.asarray(prior, np.float32), out=real)
+    return counts
 
 
 def with_priors(state: State, alpha: NDArray[np.float64], eta: float) -> State:
@@ -179,13 +193,6 @@ def with_priors(state: State, alpha: NDArray[np.float64], eta: float) -> State:
     state.word_topic[:, :n] += np.float32(eta - state.eta)
     totals = _totals(state.word_topic, n)
     return state._replace(alpha=alpha, eta=eta, totals=totals)
-
-
-def _raise_to_priors(state: State) -> None:
-    """Counts cannot be below their priors, but sums of large steps round to there and below 0."""
-    n = len(state.alpha)
-    for counts, prior in ((state.doc_topic, state.alpha), (state.word_topic, state.eta)):
-        np.maximum(counts[:, :n], np.float32(prior), out=counts[:, :n])
 
 
 def recount(grid: Grid, state: State, n_threads: int) -> State:
@@ -214,18 +221,20 @@ def cvb0(grid: Grid, n_threads: int = 1) -> Algorithm:
     def step(
         state: State, batch: Batch | None, rng: np.random.Generator
     ) -> tuple[State, dict[str, float]]:
+        alpha = np.zeros(state.g.shape[1], np.float32)
+        alpha[: len(state.alpha)] = state.alpha
+        eta = np.ravel(state.eta).astype(np.float32)
+
         def task(cell: int, totals: NDArray[np.float64]) -> None:
             kernels.update_cell(
                 grid.runs[cell], grid.runs[cell + 1], grid.run_doc, grid.run_start, grid.words,
-                grid.counts, state.doc_topic, state.word_topic, totals, state.g,
+                grid.counts, alpha, eta, state.doc_topic, state.word_topic, totals, state.g,
             )  # fmt: skip
 
         grid.walk(task, n_threads, state.totals)
         state = state._replace(n_passes=state.n_passes + 1)
         if state.n_passes % RECOUNT == 0:
             state = recount(grid, state, n_threads)
-        else:
-            _raise_to_priors(state)
         return state, {}
 
     return Algorithm(initial_state, step)

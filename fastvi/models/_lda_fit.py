@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,12 +16,22 @@ from fastvi.core import Algorithm, AscentState, Batch, LazyTable, ascend
 from fastvi.documents import DocumentSource
 from fastvi.gradients.natural import natural
 from fastvi.models import _priors
-from fastvi.models._lda import LDA, padded
+from fastvi.models._lda import LDA, Topics, padded
 from fastvi.parallel import single_threaded_blas
 
-__all__ = ["SOLVERS", "CollapsedFit", "GradientFit", "Settings", "Solver", "fit", "make_solver"]
+__all__ = [
+    "SOLVERS",
+    "CollapsedFit",
+    "GradientFit",
+    "Settings",
+    "Solver",
+    "choose_solver",
+    "fit",
+    "make_solver",
+]
 
 SOLVERS = ("cvb0", "scvb0", "svi", "vb")
+MODERATE_BYTES = 1 << 30
 LEARN_AFTER = 3  # passes before priors are learned: the first counts say little about them
 
 
@@ -128,9 +138,10 @@ class CollapsedFit:
         self.batches: Batches = _Passes()
         self._cvb0 = cvb0.cvb0(self.grid, n_threads)
         self.algorithm = Algorithm(self._cvb0.init, self._step)
-        self.state = cvb0.initial_state(
-            self.grid, settings.alpha, settings.eta, padded(settings.n_topics), settings.seed
-        )
+        start = one_quick_pass(settings, source, n_threads)
+        table = start.table().astype(np.float32, copy=False)
+        weights = Topics.of(table, start.alpha, collapsed=True, n_threads=n_threads).means
+        self.state = cvb0.initial_state(self.grid, weights, start.alpha, start.eta, n_threads)
 
     @property
     def alpha(self) -> NDArray[np.float64]:
@@ -144,11 +155,12 @@ class CollapsedFit:
 
     def table(self) -> NDArray[Any]:
         """Expected counts plus prior by word, (V, K padded)."""
-        return self.state.word_topic.astype(self.settings.dtype)
+        return cvb0.topics(self.state).astype(self.settings.dtype, copy=False)
 
     def rows(self, rows: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Some rows of the table, and the sums of all."""
-        return self.state.word_topic[rows].astype(self.settings.dtype), self.state.totals
+        values = cvb0.topics(self.state, rows).astype(self.settings.dtype, copy=False)
+        return values, self.state.totals
 
     def _step(
         self, state: cvb0.State, batch: Batch, rng: np.random.Generator
@@ -241,18 +253,13 @@ class GradientFit:
         self.eta = settings.eta
 
     def _initial(self, source: Any) -> NDArray[Any]:
-        """CAVI starts from the counts of one online pass of CVB0, which decides how good its
-        optimum is; the others from random topics near uniform, as in Hoffman et al. (2010).
+        """CAVI starts where a pass of SCVB0 ends, which decides how good its optimum is; the others
+        start from random topics near uniform, as in Hoffman et al. (2010).
         """
         settings = self.settings
-        rng = np.random.default_rng(settings.seed)
         if self.is_batch:
-            grid = cvb0.make_grid(source.indptr, source.indices, source.counts, source.n_words, rng)
-            start = cvb0.initial_state(
-                grid, settings.alpha, settings.eta, padded(settings.n_topics), settings.seed,
-                keep=False,
-            )  # fmt: skip
-            return start.word_topic.astype(settings.dtype, copy=False)
+            return one_quick_pass(settings, source, self.n_threads).table()
+        rng = np.random.default_rng(settings.seed)
         values = np.zeros((source.n_words, padded(settings.n_topics)), settings.dtype)
         for i in range(0, source.n_words, 4096):  # in blocks: a second table is not needed
             block = values[i : i + 4096, : settings.n_topics]
@@ -336,12 +343,27 @@ class GradientFit:
         self.state = AscentState(table, memory, int(arrays["optimizer"]))
 
 
+def one_quick_pass(settings: Settings, source: DocumentSource, n_threads: int) -> GradientFit:
+    """A pass of SCVB0, from which the solvers that look at everything at once start.
+
+    Its priors are the given ones: a first pass has little to say about them.
+    """
+    quick = replace(
+        settings, solver="scvb0", learn_alpha=False, learn_eta=False, batch_size=None,
+        learning_offset=None, max_doc_update_iter=None,
+    )  # fmt: skip
+    solver = GradientFit(quick, source, n_threads)
+    fit(solver, 1)
+    return solver
+
+
 def fit(
     solver: Solver,
     n_epochs: int,
     *,
     position: loop.Position = loop.START,
     history: loop.History | None = None,
+    seconds: float = 0.0,
     after_step: loop.Hook | None = None,
     after_epoch: loop.Hook | None = None,
 ) -> loop.History:
@@ -360,10 +382,16 @@ def fit(
             rng=np.random.default_rng(),
             position=position,
             history=history,
+            seconds=seconds,
             after_step=after_step,
             after_epoch=epoch_hook,
         )
     return history
+
+
+def choose_solver(n_entries: int, n_topics: int) -> str:
+    """CVB0, the best, while its responsibilities are of moderate size; its mini-batch form else."""
+    return "cvb0" if 2 * n_entries * padded(n_topics) <= MODERATE_BYTES else "scvb0"
 
 
 def make_solver(settings: Settings, source: DocumentSource, n_threads: int) -> Solver:

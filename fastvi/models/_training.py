@@ -191,7 +191,9 @@ def train(
     ValueError
         If the checkpoint is damaged or of another fit.
     """
+    began = time.perf_counter()
     solver = _solver(settings, corpus, n_threads)
+    start_seconds = time.perf_counter() - began
     identity = _identity(settings, corpus)
     saver = _Checkpoints(checkpoint, identity, checkpoint_interval) if checkpoint else None
     position, history = loop.START, loop.History()
@@ -221,7 +223,7 @@ def train(
     started = len(history)
     before = history.columns["seconds"][-1] if started else 0.0
     history = _lda_fit.fit(
-        solver, n_epochs, position=position, history=history,
+        solver, n_epochs, position=position, history=history, seconds=start_seconds,
         after_step=after_step, after_epoch=after_epoch,
     )  # fmt: skip
     if saver is not None:

@@ -42,12 +42,12 @@ class LatentDirichletAllocation(
     topic_word_prior : float or (n_features,) array, optional
         Dirichlet prior of topics, eta; by default 1 / n_components.
     solver : {"auto", "scvb0", "cvb0", "svi", "vb"}, default="auto"
-        ``"scvb0"``: mini-batch collapsed variational Bayes, zeroth order (Foulds et al. 2013),
-        which reaches a good held-out score soonest. ``"cvb0"``: the same over all entries
-        (Asuncion et al. 2009), the best score in the end; needs 2 bytes an entry and topic.
-        ``"svi"``: stochastic variational inference (Hoffman et al. 2013). ``"vb"``: coordinate
-        ascent, whose bound never falls. ``"auto"`` follows `learning_method` and is
-        ``"scvb0"`` otherwise.
+        ``"cvb0"``: collapsed variational Bayes, zeroth order (Asuncion et al. 2009), which
+        reaches the best held-out score soonest; needs 2 bytes an entry and topic. ``"scvb0"``: its
+        mini-batch form (Foulds et al. 2013), for streams and corpora of any size. ``"svi"``:
+        stochastic variational inference (Hoffman et al. 2013). ``"vb"``: coordinate ascent, whose
+        bound never falls. ``"auto"`` follows `learning_method`; otherwise it is ``"cvb0"`` up to
+        1 GiB of responsibilities and ``"scvb0"`` from there on.
     learning_method : {"batch", "online"}, optional
         scikit-learn's name for the solver: ``"vb"`` or ``"svi"``.
     learning_decay : float, default=0.7
@@ -91,6 +91,8 @@ class LatentDirichletAllocation(
         The prior used, or learned.
     topic_word_prior_ : float or (n_features,) array
         The prior used, or learned.
+    solver_ : str
+        The solver used.
     n_iter_ : int
         Passes over the data.
     n_batch_iter_ : int
@@ -186,7 +188,9 @@ class LatentDirichletAllocation(
         """
         self._forget()
         bags = self._counts(X, reset=True)
-        settings = self._settings(self._solver(), bags)
+        n_topics = _checks.integer(self.n_components, "n_components", 1)
+        name = self._solver() or _lda_fit.choose_solver(len(bags.indices), n_topics)
+        settings = self._settings(name, bags)
         total = bags.counts.sum(dtype=np.float64)
         if not total > 0:
             raise ValueError("every document is empty: X holds no counts above 0")
@@ -198,6 +202,7 @@ class LatentDirichletAllocation(
         source = DocumentSource(*bags)
         solver = _lda_fit.make_solver(settings, source, resolve_n_jobs(self.n_jobs))
         history = _lda_fit.fit(solver, n_epochs, after_epoch=self._watch(solver, bags))
+        self._cached_model = self._model_of(solver)
         self._take(solver, int(history.columns["epoch"][-1]) + 1, len(history))
         self.history_ = history.arrays()
         if settings.solver == "vb":
@@ -228,23 +233,25 @@ class LatentDirichletAllocation(
         if len(bags.indptr) == 1:
             return self
         population = _checks.number(self.total_samples, "total_samples", 1.0, _checks.MAX_TOKENS)
-        solver = self.__dict__.get("_online") or self._go_online(bags, first)
-        source = DocumentSource(*bags, marker=self._marker)
+        if "_online" not in self.__dict__:
+            self._go_online(bags, first)
+        solver, marker = self._online
+        source = DocumentSource(*bags, marker=marker)
         batch_size = solver.settings.batch_size or 128
         rng = np.random.default_rng(0)
         for batch in ShuffledEpochs(source, batch_size, self.n_batch_iter_).epoch(0):
             weights = np.full(len(batch.weights), population / len(batch.weights))
             solver.algorithm.step(solver.state, Batch(batch.rows, weights), rng)
             self.n_batch_iter_ += 1
+        self.__dict__.pop("_cached_model", None)
         self._take(solver, self.n_iter_, self.n_batch_iter_)
         return self
 
-    def _go_online(self, bags: _checks.Bags, first: bool) -> _lda_fit.GradientFit:
-        """A solver for `partial_fit`, from random topics or from those there are."""
+    def _go_online(self, bags: _checks.Bags, first: bool) -> None:
+        """Make a solver for `partial_fit`, from random topics or from those there are."""
         name = "svi" if self._solver() in ("vb", "svi") else "scvb0"
         settings = self._settings(name, bags)
         source = DocumentSource(*bags)
-        self._marker = source.marker
         table = None
         if not first:
             model = self._model
@@ -261,28 +268,22 @@ class LatentDirichletAllocation(
         )  # fmt: skip
         if first:
             self.n_iter_, self.n_batch_iter_ = 1, 0
-        self._online = solver
-        return solver
+        self._online = solver, source.marker
 
     def _forget(self) -> None:
         """A fit that fails leaves no topics of earlier data, whose shape may be another."""
-        for name in ("_cached_model", "_solver_state", "_online", "_marker", "bound_", "history_"):
+        for name in ("_cached_model", "_online", "bound_", "history_"):
             self.__dict__.pop(name, None)
 
     def _take(self, solver: _lda_fit.Solver, n_iter: int, n_steps: int) -> None:
-        """Take over what a solver has found; its table is read when it is asked for."""
-        self.__dict__.pop("_cached_model", None)
-        self._solver_state = solver
+        """Take over what a solver has found besides its table."""
+        self.solver_ = solver.settings.solver
         self.n_iter_, self.n_batch_iter_ = n_iter, n_steps
         alpha, eta = solver.alpha, solver.eta
         uniform = np.ndim(self.doc_topic_prior) == 0 and not self.learn_doc_topic_prior
         uniform = uniform and bool(np.all(alpha == alpha[0]))  # an earlier fit may have learned
         self.doc_topic_prior_ = float(alpha[0]) if uniform else alpha
         self.topic_word_prior_ = eta if np.ndim(eta) == 0 else eta[:, 0]
-        if solver is not self.__dict__.get("_online"):
-            self.__dict__.pop("_online", None)
-            self._model  # noqa: B018  a batch solver's memory is freed here
-            del self._solver_state
 
     def _watch(self, solver: _lda_fit.Solver, bags: _checks.Bags) -> loop.Hook:
         every = _checks.integer(self.evaluate_every, "evaluate_every", -(10**9))
@@ -305,10 +306,11 @@ class LatentDirichletAllocation(
 
     # Settings and checks
 
-    def _solver(self) -> str:
+    def _solver(self) -> str | None:
+        """The solver asked for, None for one that suits the data."""
         solver = _checks.choice(self.solver, "solver", ("auto", *_lda_fit.SOLVERS))
         if self.learning_method is None:
-            return "scvb0" if solver == "auto" else solver
+            return None if solver == "auto" else solver
         method = _checks.choice(self.learning_method, "learning_method", ("batch", "online"))
         named = "vb" if method == "batch" else "svi"
         if solver not in ("auto", named):
@@ -365,7 +367,7 @@ class LatentDirichletAllocation(
     # What was found
 
     def __sklearn_is_fitted__(self) -> bool:
-        return "_cached_model" in self.__dict__ or "_solver_state" in self.__dict__
+        return "_cached_model" in self.__dict__ or "_online" in self.__dict__
 
     def _model_of(self, solver: _lda_fit.Solver) -> TopicModel:
         return TopicModel(
@@ -377,7 +379,7 @@ class LatentDirichletAllocation(
     def _model(self) -> TopicModel:
         check_is_fitted(self)
         if "_cached_model" not in self.__dict__:
-            self._cached_model = self._model_of(self._solver_state)
+            self._cached_model = self._model_of(self._online[0])
         return self._cached_model
 
     @property
@@ -405,8 +407,7 @@ class LatentDirichletAllocation(
         if self.__sklearn_is_fitted__():
             self._model  # noqa: B018  reads the table of a solver under way
         state: dict[str, Any] = super().__getstate__()
-        for name in ("_online", "_solver_state", "_marker"):
-            state.pop(name, None)
+        state.pop("_online", None)
         return state
 
     def transform(self, X: Any, *, normalize: bool = True) -> NDArray[Any]:
@@ -512,7 +513,7 @@ class LatentDirichletAllocation(
         check_is_fitted(self)
         names = getattr(self, "feature_names_in_", None)
         vocabulary = None if names is None else [str(name) for name in names]
-        info = {"solver": self._solver(), "n_iter": self.n_iter_, "n_steps": self.n_batch_iter_}
+        info = {"solver": self.solver_, "n_iter": self.n_iter_, "n_steps": self.n_batch_iter_}
         replace(self._model, vocabulary=vocabulary, info=info).save(path)
 
 
@@ -539,6 +540,7 @@ def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
         max_doc_update_iter=None if model.max_iter == MAX_ITER else model.max_iter,
     )
     estimator._cached_model = model
+    estimator.solver_ = estimator.solver
     estimator._dtype = model.table.dtype
     estimator.doc_topic_prior_, estimator.topic_word_prior_ = prior, word_prior
     estimator.n_iter_ = int(model.info.get("n_iter", 1))

@@ -3,7 +3,6 @@
 import numpy as np
 
 FULL = 65535
-MASK = 0xFFFFFFFF
 
 
 def cells(rows, order, doc_block, word_block, n_blocks):
@@ -17,47 +16,27 @@ def cells(rows, order, doc_block, word_block, n_blocks):
     return result
 
 
-def mix(x):
-    """The finaliser of MurmurHash3 on 32 bits."""
-    x ^= x >> 16
-    x = x * 0x85EBCA6B & MASK
-    x ^= x >> 13
-    x = x * 0xC2B2AE35 & MASK
-    return x ^ (x >> 16)
-
-
-def jitter_factors(seed, entry, n_topics, jitter):
-    """Factors between 1 - jitter and 1 + jitter of an entry's topics."""
-    base = mix((entry ^ seed) & MASK)
-    draws = [mix((base + k * 0x9E3779B9) & MASK) / 2**32 for k in range(n_topics)]
-    return 1 - jitter + 2 * jitter * np.array(draws)
-
-
 def quantise(p):
     """Proportions in units of 1 / 65535, each rounded to the nearest."""
     return np.floor(p / p.sum() * FULL + 0.5)
 
 
-def start(runs_by_document, words, counts, seed, jitter, doc_topic, word_topic, totals, follow):
+def start(runs_by_document, words, counts, weights, doc_topic, follow):
     """First responsibilities (N, K); runs_by_document: (document, [(first, last), ...]) in order.
 
     After each entry its responsibilities in `follow` are taken instead of those found, so that a
     rounding the other way has no consequences.
     """
-    g = np.zeros((len(words), len(totals)))
+    g = np.zeros((len(words), weights.shape[1]))
     for d, runs in runs_by_document:
-        before = doc_topic[d].copy()
         for first, last in runs:
             for j in range(first, last):
-                p = doc_topic[d] * word_topic[words[j]] / totals
-                g[j] = quantise(p * jitter_factors(seed, j, len(totals), jitter))
+                g[j] = quantise(doc_topic[d] * weights[words[j]])
                 doc_topic[d] += counts[j] * np.float64(follow[j]) / FULL
-                word_topic[words[j]] += counts[j] * np.float64(follow[j]) / FULL
-        totals += doc_topic[d] - before
     return g
 
 
-def update_cell(runs, words, counts, doc_topic, word_topic, totals, g, follow):
+def update_cell(runs, words, counts, alpha, eta, doc_topic, word_topic, totals, g, follow):
     """One pass over runs (document, first, last), in place, each token less its own share.
 
     As in `start`, `follow` is taken instead of what was found; the largest difference returned.
@@ -67,7 +46,7 @@ def update_cell(runs, words, counts, doc_topic, word_topic, totals, g, follow):
         before, fixed = doc_topic[d].copy(), totals.copy()
         for j in range(first, last):
             own = min(counts[j], 1) * g[j] / FULL
-            p = np.maximum(doc_topic[d] - own, 0) * np.maximum(word_topic[words[j]] - own, 0)
+            p = np.maximum(doc_topic[d] - own, alpha) * np.maximum(word_topic[words[j]] - own, eta)
             new = np.float64(follow[j])
             worst = max(worst, abs(quantise(p / fixed) - new).max())
             doc_topic[d] += counts[j] * (new - g[j]) / FULL
