@@ -6,6 +6,7 @@ A new solver is a line here and inherits the tests of `test_contract.py`.
 import io
 
 import numpy as np
+import scipy.sparse
 from simulated import simulate
 
 from fastvi.documents import DocumentSource
@@ -66,3 +67,19 @@ def from_file(file):
     file.seek(0)
     with np.load(file, allow_pickle=False) as loaded:
         return {name: loaded[name] for name in loaded}
+
+
+def bars(n_documents=400, length=60, seed=3):
+    """Griffiths and Steyvers' bars: the rows and columns of a 5 x 5 image are ten topics.
+
+    Returns the source and the topics (10, 25).
+    """
+    image = np.arange(25).reshape(5, 5)
+    topics = np.zeros((10, 25))
+    for k, words in enumerate([*image, *image.T]):
+        topics[k, words] = 0.2
+    rng = np.random.default_rng(seed)
+    proportions = rng.dirichlet(np.full(10, 0.1), n_documents)
+    counts = scipy.sparse.csr_array(rng.multinomial(length, proportions @ topics))
+    parts = counts.indptr.astype(np.int64), counts.indices.astype(np.int32)
+    return DocumentSource(*parts, counts.data.astype(np.float32), 25), topics
