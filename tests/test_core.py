@@ -318,6 +318,16 @@ def test_no_epochs_are_no_steps(rng):
     assert history.arrays() == {}
 
 
+def test_time_spent_before_the_first_step_counts_once(rng):
+    _, history = loop.run(counting(), [], PLAN, n_epochs=1, rng=rng, seconds=50.0)
+    assert 50 <= history.columns["seconds"][0] < 60
+    _, history = loop.run(
+        counting(), [], PLAN, n_epochs=2, rng=rng, position=loop.Position(1), history=history,
+        seconds=50.0,
+    )  # fmt: skip
+    assert history.columns["seconds"][-1] < 60
+
+
 def test_history_fills_gaps_with_nan():
     history = loop.History()
     history.append(a=1)
