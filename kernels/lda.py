@@ -8,6 +8,7 @@ Paisley (2013), "Stochastic variational inference"; Foulds et al. (2013) for the
 import numpy as np
 
 from ._jit import kernel
+from ._registers import fits, register_sums
 from .special import digamma, exp, exp_digamma, gammaln, log
 
 LONG_STEP = 3.0
@@ -71,24 +72,33 @@ def _topic_weights(gamma, collapsed, e):
 
     Short documents with many topics have small gamma only, all of whose weights would be 0.
     """
-    top = gamma.dtype.type(0)
-    for k in range(gamma.shape[0]):
-        top = max(top, gamma[k])
-    if not collapsed and top < 0.1:
-        centre = digamma(top)
+    if collapsed:
         for k in range(gamma.shape[0]):
-            e[k] = exp(digamma(gamma[k]) - centre)
-        return centre
+            e[k] = gamma[k]
+        return gamma.dtype.type(0)
+    mass = gamma.dtype.type(0)
     for k in range(gamma.shape[0]):
-        e[k] = gamma[k] if collapsed else exp_digamma(gamma[k])
+        mass += gamma[k]
+    if mass < 0.1 * gamma.shape[0]:  # otherwise the largest is above 0.1
+        top = _largest(gamma, gamma.shape[0])
+        if top < 0.1:
+            centre = digamma(top)
+            for k in range(gamma.shape[0]):
+                e[k] = exp(digamma(gamma[k]) - centre)
+            return centre
+    for k in range(gamma.shape[0]):
+        e[k] = exp_digamma(gamma[k])
     return gamma.dtype.type(0)
 
 
 @kernel
 def _responsibility_sums(words, counts, weights, e, ratio, total):
-    """One pass over a document's words, four at a time: ratio_n = c_n / sum_k e_k w_nk and
-    total_k = sum_n ratio_n w_nk. Each row is read once for both.
+    """One pass over a document's words: ratio_n = c_n / sum_k e_k w_nk and
+    total_k = sum_n ratio_n w_nk; in registers if they suffice, otherwise four words at a time.
     """
+    if fits(e):
+        register_sums(words, counts, weights, e, ratio, total)
+        return
     tiny = e.dtype.type(1e-30)
     n_topics = e.shape[0] // 8 * 8  # tells the compiler that the length is a multiple of 8
     for k in range(n_topics):
@@ -145,13 +155,16 @@ def _fixed_point(words, counts, weights, alpha, collapsed, max_iter, tol, gamma,
     for i in range(max_iter):
         _topic_weights(gamma, collapsed, e)
         _responsibility_sums(words, counts, weights, e, ratio, total)
-        change = gamma.dtype.type(0)
         for k in range(gamma.shape[0]):
             new = alpha[k] + e[k] * total[k]
             if collapsed and i % 2 == 0:
                 new = max(gamma[k] + long_step * (new - gamma[k]), alpha[k])
-            change += abs(new - gamma[k])
-            gamma[k] = new
+            total[k] = new
+        change = gamma.dtype.type(0)
+        for k in range(gamma.shape[0]):  # apart: see `kernel`
+            change += abs(total[k] - gamma[k])
+        for k in range(gamma.shape[0]):
+            gamma[k] = total[k]
         if change < tol:
             return i + 1
     return max_iter
