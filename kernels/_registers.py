@@ -29,11 +29,9 @@ def fits(e):
 
 def register_sums(words, counts, weights, e, ratio, total):
     """What `lda._responsibility_sums` does, for widths that fit."""
-    total[:] = 0
-    for j in range(len(words)):
-        row = weights[words[j]]
-        ratio[j] = counts[j] / (e.dtype.type(1e-30) + np.sum(e * row))
-        total += ratio[j] * row
+    rows = weights[words]
+    ratio[:] = counts / (rows @ e + e.dtype.type(1e-30))
+    total[:] = ratio @ rows
 
 
 @overload(register_sums)
