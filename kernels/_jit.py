@@ -34,6 +34,11 @@ def _warn_no_cache():
 def kernel(function=None, *, fastmath=SAFE, inline="never"):
     """Compile a function as a cached kernel that releases the GIL.
 
+    A loop that sums must not store as well. LLVM lets such a loop choose between its vector and
+    its scalar form by how near its arrays lie to each other, and the two sum in another order: the
+    bits would depend on where the allocator put them. (It compares whole ranges, which is
+    harmless, where the loop has elements of several widths.) `tests/test_addresses.py` watches.
+
     Parameters
     ----------
     function : callable

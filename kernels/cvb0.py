@@ -92,9 +92,10 @@ def start(first, last, doc_runs, run_start, words, counts, weights, doc_topic, g
             for j in range(run_start[i], run_start[i + 1]):
                 row = weights[words[j]]
                 gj = g[j]
-                total = np.float32(1e-30)
                 for k in range(n_topics):
                     p[k] = doc_row[k] * row[k]
+                total = np.float32(1e-30)
+                for k in range(n_topics):  # apart: see `kernel`
                     total += p[k]
                 share = np.float32(FULL) / total
                 unit = counts[j] / np.float32(FULL)
@@ -128,7 +129,7 @@ def update_cell(
             own = scale * min(counts[j], np.float32(1))
             low = eta[words[j] % eta.shape[0]]
             total = np.float32(1e-30)
-            for k in range(n_topics):
+            for k in range(n_topics):  # may sum and store, see `kernel`: gj is of another width
                 mine = np.float32(gj[k]) * own
                 p[k] = max(doc_row[k] - mine, alpha[k]) * max(row[k] - mine, low) * inverse[k]
                 total += p[k]

@@ -18,8 +18,9 @@ def digamma_sums(values, n_columns, row_weights, start, stop, first, second):
         row = values[i]
         weight = row_weights[i]
         total = 0.0
-        for k in range(n_columns):
+        for k in range(n_columns):  # apart: see `kernel`
             total += row[k]
+        for k in range(n_columns):
             first[k] += weight * digamma(row[k])
             second[k] += weight * trigamma(row[k])
         first[n_columns] += weight * digamma(total)
@@ -53,8 +54,9 @@ def polya_sums(values, prior, row_weights, start, stop, first, second):
         row = values[i]
         weight = row_weights[i]
         total = 0.0
-        for k in range(n_columns):
+        for k in range(n_columns):  # apart: see `kernel`
             total += row[k]
+        for k in range(n_columns):
             x = max(row[k] - a[k], one - one)
             series = x - half * x * x
             p = series if x < small else one - exp(-x)
