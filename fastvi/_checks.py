@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bags", "bags_of_words", "choice", "integer", "number", "prior"]
+__all__ = ["Bags", "bags_of_words", "choice", "flag", "integer", "number", "prior"]
 
 
 MAX_TOKENS = 1e15  # sums of counts and of their logarithms stay well within float32's range
@@ -120,6 +120,19 @@ def integer(value: Any, name: str, low: int, high: int | None = None) -> int:
         return int(value)
     wanted = f">= {low}" if high is None else f"from {low} to {high}"
     raise ValueError(f"{name} is {value!r}; wanted an integer {wanted}")
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or False.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"{name} is {value!r}; wanted True or False")
 
 
 def number(

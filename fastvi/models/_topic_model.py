@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import _archive
+from fastvi import _archive, _checks
 from fastvi.models._lda import Parts, Topics, padded, topic_bound
 
 __all__ = ["KIND", "MAX_ITER", "TopicModel"]
@@ -157,10 +157,11 @@ class TopicModel:
     def _from_archive(
         cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: str
     ) -> TopicModel:
-        values, alpha, eta = arrays["table"], arrays["alpha"], arrays["eta"]
+        values, alpha, eta = arrays.pop("table"), arrays.pop("alpha"), arrays.pop("eta")
         if (
             values.ndim != 2
             or values.dtype not in (np.float32, np.float64)
+            or not alpha.dtype == eta.dtype == np.float64
             or alpha.shape != values.shape[1:]
             or min(values.shape) < 1
             or eta.shape not in ((), (len(values), 1))
@@ -172,27 +173,35 @@ class TopicModel:
         table = np.zeros((len(values), padded(len(alpha))), values.dtype)
         table[:, : len(alpha)] = values
         vocabulary = None
-        if header["has_vocabulary"]:
+        if _checks.flag(header["has_vocabulary"], f"{path}: has_vocabulary"):
             vocabulary = _archive.unpack_strings(
-                arrays["vocabulary"], arrays["vocabulary_offsets"], path
+                arrays.pop("vocabulary"), arrays.pop("vocabulary_offsets"), path
             )
             check_vocabulary(vocabulary, len(table), path)
-        history = {
-            name.removeprefix("history."): column
-            for name, column in arrays.items()
-            if name.startswith("history.")
-        }
+        if not isinstance(header["info"], dict):
+            raise ValueError(f"{path}: info is {header['info']!r}; wanted a JSON object")
         return cls(
             table,
-            alpha.astype(np.float64),
+            alpha,
             float(eta) if eta.ndim == 0 else eta,
-            bool(header["collapsed"]),
+            _checks.flag(header["collapsed"], f"{path}: collapsed"),
             vocabulary,
-            dict(header["info"]),
-            history,
-            int(header["max_iter"]),
-            float(header["tol"]),
+            header["info"],
+            _history(arrays, path),
+            _checks.integer(header["max_iter"], f"{path}: max_iter", 1, np.iinfo(np.int32).max),
+            _checks.number(header["tol"], f"{path}: tol", 0.0),
         )
+
+
+def _history(arrays: dict[str, NDArray[Any]], path: str) -> dict[str, NDArray[np.float64]]:
+    """The arrays that are left: columns of one length."""
+    columns = {name.removeprefix("history."): array for name, array in arrays.items()}
+    length = len(next(iter(columns.values()), ()))
+    for name, array in arrays.items():
+        is_column = array.dtype == np.float64 and array.shape == (length,)
+        if not is_column or not name.startswith("history."):
+            raise ValueError(f"{path}: {name!r} is no column of the history of {length} steps")
+    return columns
 
 
 def check_vocabulary(vocabulary: Sequence[str], n_words: int, what: str) -> None:
