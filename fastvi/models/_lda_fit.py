@@ -32,6 +32,7 @@ __all__ = [
 
 SOLVERS = ("cvb0", "scvb0", "svi", "vb")
 MODERATE_BYTES = 1 << 30
+QUICK_DOCUMENTS = 16 * 1024  # enough for SVI to start from
 LEARN_AFTER = 3  # passes before priors are learned: the first counts say little about them
 
 
@@ -67,17 +68,19 @@ class Settings:
         return self.solver in ("cvb0", "scvb0")
 
     def batch_size_for(self, n_documents: int) -> int:
-        """The batch size given, or one that makes a first pass of 16 (SCVB0) or 64 (SVI) steps."""
+        """The batch size given, or one that makes a pass of 16 steps, between 64 and 1024."""
         if self.batch_size is not None:
             return self.batch_size
-        return min(max(n_documents // (16 if self.collapsed else 64), 64), 1024)
+        return min(max(n_documents // 16, 64), 1024)
 
     @property
     def offset(self) -> float:
-        """The offset given, or 1 for SCVB0, whose first steps may be bold, and 10 for SVI."""
+        """The offset given, or 1 for SCVB0, whose first steps may be bold, and 64 for SVI, whose
+        start is good already.
+        """
         if self.learning_offset is not None:
             return self.learning_offset
-        return 1.0 if self.collapsed else 10.0
+        return 1.0 if self.collapsed else 64.0
 
     @property
     def local_iterations(self) -> int:
@@ -253,19 +256,14 @@ class GradientFit:
         self.eta = settings.eta
 
     def _initial(self, source: Any) -> NDArray[Any]:
-        """CAVI starts where a pass of SCVB0 ends, which decides how good its optimum is; the others
-        start from random topics near uniform, as in Hoffman et al. (2010).
+        """Variational Bayes starts where a quick pass of SCVB0 ends: the start decides how good its
+        optimum is, and how soon SVI is near it.
         """
-        settings = self.settings
-        if self.is_batch:
-            return one_quick_pass(settings, source, self.n_threads).table()
-        rng = np.random.default_rng(settings.seed)
-        values = np.zeros((source.n_words, padded(settings.n_topics)), settings.dtype)
-        for i in range(0, source.n_words, 4096):  # in blocks: a second table is not needed
-            block = values[i : i + 4096, : settings.n_topics]
-            block[:] = rng.standard_gamma(100.0, block.shape, settings.dtype)
-            block *= values.dtype.type(0.01)
-        return values
+        if self.settings.solver == "scvb0":
+            return random_topics(self.settings, source.n_words)
+        limit = None if self.is_batch else QUICK_DOCUMENTS
+        batches = None if isinstance(source, DocumentSource) else self.batches
+        return one_quick_pass(self.settings, source, self.n_threads, batches, limit).table()
 
     def _step(
         self, state: AscentState, batch: Batch, rng: np.random.Generator
@@ -343,8 +341,25 @@ class GradientFit:
         self.state = AscentState(table, memory, int(arrays["optimizer"]))
 
 
-def one_quick_pass(settings: Settings, source: DocumentSource, n_threads: int) -> GradientFit:
-    """A pass of SCVB0, from which the solvers that look at everything at once start.
+def random_topics(settings: Settings, n_words: int) -> NDArray[Any]:
+    """Topics near uniform, as in Hoffman et al. (2010): a table (n_words, K padded)."""
+    rng = np.random.default_rng(settings.seed)
+    values = np.zeros((n_words, padded(settings.n_topics)), settings.dtype)
+    for i in range(0, n_words, 4096):  # in blocks: a second table is not needed
+        block = values[i : i + 4096, : settings.n_topics]
+        block[:] = rng.standard_gamma(100.0, block.shape, settings.dtype)
+        block *= values.dtype.type(0.01)
+    return values
+
+
+def one_quick_pass(
+    settings: Settings,
+    source: Any,
+    n_threads: int,
+    batches: Batches | None = None,
+    limit: int | None = None,
+) -> GradientFit:
+    """A pass of SCVB0, over at most about `limit` documents, from which other solvers start.
 
     Its priors are the given ones: a first pass has little to say about them.
     """
@@ -352,8 +367,16 @@ def one_quick_pass(settings: Settings, source: DocumentSource, n_threads: int) -
         settings, solver="scvb0", learn_alpha=False, learn_eta=False, batch_size=None,
         learning_offset=None, max_doc_update_iter=None,
     )  # fmt: skip
-    solver = GradientFit(quick, source, n_threads)
-    fit(solver, 1)
+    if batches is None:
+        n_documents = min(source.n_rows, limit or source.n_rows)
+        batches = ShuffledEpochs(source, quick.batch_size_for(n_documents), settings.seed)
+    solver = GradientFit(quick, source, n_threads, batches=batches)
+    seen = 0
+    for batch in batches.epoch(0):
+        solver.algorithm.step(solver.state, batch, np.random.default_rng())
+        seen += len(batch.weights)
+        if limit is not None and seen >= limit:
+            break
     return solver
 
 

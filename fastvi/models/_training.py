@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import _archive, loop
+from fastvi import _archive, _checks, loop
 from fastvi.batches import ShuffledEpochs
 from fastvi.core import Batch
 from fastvi.corpus.shards import ShardedCorpus
@@ -120,31 +120,56 @@ class _Checkpoints:
         self.path, self.identity, self.interval = path, identity, interval
         self.due = time.monotonic() + interval
 
-    def load(self, solver: _lda_fit.Solver) -> tuple[loop.Position, loop.History]:
+    def load(self, solver: _lda_fit.Solver, n_epochs: int) -> tuple[loop.Position, loop.History]:
         """Put the solver where it was.
 
         Raises
         ------
         ValueError
-            If the file is damaged, or of another corpus or other settings.
+            If the file is damaged, of another corpus or other settings, or has come further than
+            `n_epochs` passes.
         """
         header, arrays = _archive.load(self.path, CHECKPOINT)
-        history = loop.History()
         try:
-            differences = [
-                f"{name} was {header['identity'].get(name)!r} and is {value!r}"
-                for name, value in self.identity.items()
-                if header["identity"].get(name) != value
-            ]
-            if differences:
-                raise ValueError(f"{self.path}: checkpoint of another fit: {differences[0]}")
-            for name in list(arrays):
-                if name.startswith("history."):
-                    history.columns[name.removeprefix("history.")] = arrays.pop(name).tolist()
+            self._check_identity(header["identity"])
+            position = self._position(header["position"], n_epochs)
+            history = loop.History()
+            for name in [name for name in arrays if name.startswith("history.")]:
+                history.columns[name.removeprefix("history.")] = arrays.pop(name).tolist()
+            self._check_shapes(arrays, history, solver)
             solver.restore(arrays)
-            return loop.Position(*map(int, header["position"])), history
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{self.path}: not a complete checkpoint ({error!r})") from None
+        return position, history
+
+    def _check_identity(self, saved: dict[str, Any]) -> None:
+        for name, value in self.identity.items():
+            if saved.get(name) != value:
+                raise ValueError(
+                    f"{self.path}: checkpoint of another fit: "
+                    f"{name} was {saved.get(name)!r} and is {value!r}"
+                )
+
+    def _position(self, saved: list[Any], n_epochs: int) -> loop.Position:
+        epoch, step = (_checks.integer(n, f"{self.path}: position", 0) for n in saved)
+        if epoch > n_epochs or (epoch == n_epochs and step):
+            raise ValueError(
+                f"{self.path}: the checkpoint has come further than {n_epochs} passes "
+                f"(epoch {epoch}, step {step})"
+            )
+        return loop.Position(epoch, step)
+
+    def _check_shapes(
+        self, arrays: dict[str, NDArray[Any]], history: loop.History, solver: _lda_fit.Solver
+    ) -> None:
+        """Kernels look up rows unchecked, so that arrays must be of the sizes of this fit."""
+        wanted = {name: (array.dtype, array.shape) for name, array in solver.save().items()}
+        if "gamma" in arrays:  # which a fit has from its first step on
+            table = solver.table()
+            wanted["gamma"] = table.dtype, (self.identity["corpus"][0], table.shape[1])
+        found = {name: (array.dtype, array.shape) for name, array in arrays.items()}
+        if found != wanted or len({len(column) for column in history.columns.values()}) > 1:
+            raise ValueError(f"{self.path}: the arrays of the checkpoint do not fit together")
 
     def save(self, solver: _lda_fit.Solver, position: loop.Position, history: loop.History) -> None:
         """Replace the file by the state of the fit now."""
@@ -189,7 +214,7 @@ def train(
     Raises
     ------
     ValueError
-        If the checkpoint is damaged or of another fit.
+        If the checkpoint is damaged, of another fit, or has come further than `n_epochs`.
     """
     began = time.perf_counter()
     solver = _solver(settings, corpus, n_threads)
@@ -198,7 +223,7 @@ def train(
     saver = _Checkpoints(checkpoint, identity, checkpoint_interval) if checkpoint else None
     position, history = loop.START, loop.History()
     if saver is not None and resume and os.path.exists(saver.path):
-        position, history = saver.load(solver)
+        position, history = saver.load(solver, n_epochs)
     score = float(history.columns.get("held_out", [np.nan])[-1]) if len(history) else np.nan
 
     def look(position: loop.Position, history: loop.History, due: bool) -> None:

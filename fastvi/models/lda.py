@@ -53,12 +53,13 @@ class LatentDirichletAllocation(
     learning_decay : float, default=0.7
         Exponent kappa of the steps (offset + t) ** -kappa, in (0.5, 1].
     learning_offset : float, optional
-        Offset tau >= 0 of the steps; by default 10 for "svi" and 1 for "scvb0".
+        Offset tau >= 0 of the steps; by default 64 for "svi" (10 in a stream from random topics)
+        and 1 for "scvb0".
     max_iter : int, default=10
         Passes over the data in `fit`.
     batch_size : int, optional
-        Documents in a mini-batch; by default an eighth to a hundredth of the corpus, from 64
-        to 1024.
+        Documents in a mini-batch; by default a sixteenth of the corpus, from 64 to 1024, and 128
+        in `partial_fit`.
     evaluate_every : int, default=-1
         Compute the perplexity of the training data every so many passes, and stop where it
         changes by less than `perp_tol`. Never if not positive.
@@ -251,8 +252,10 @@ class LatentDirichletAllocation(
         """Make a solver for `partial_fit`, from random topics or from those there are."""
         name = "svi" if self._solver() in ("vb", "svi") else "scvb0"
         settings = self._settings(name, bags)
+        if first and name == "svi" and self.learning_offset is None:
+            settings = replace(settings, learning_offset=10.0)  # a random start needs bold steps
         source = DocumentSource(*bags)
-        table = None
+        table = _lda_fit.random_topics(settings, bags.n_words)
         if not first:
             model = self._model
             if settings.n_topics != model.n_topics:
@@ -531,11 +534,12 @@ def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
     alpha = model.alpha
     prior: Any = float(alpha[0]) if np.all(alpha == alpha[0]) else alpha
     word_prior = model.eta if np.ndim(model.eta) == 0 else model.eta[:, 0]
+    solver = model.info.get("solver", "scvb0" if model.collapsed else "svi")
     estimator = LatentDirichletAllocation(
         model.n_topics,
         doc_topic_prior=prior,
         topic_word_prior=word_prior,
-        solver=str(model.info.get("solver", "scvb0" if model.collapsed else "svi")),
+        solver=_checks.choice(solver, f"{path}: solver", _lda_fit.SOLVERS),
         mean_change_tol=model.tol,
         max_doc_update_iter=None if model.max_iter == MAX_ITER else model.max_iter,
     )
@@ -543,8 +547,10 @@ def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
     estimator.solver_ = estimator.solver
     estimator._dtype = model.table.dtype
     estimator.doc_topic_prior_, estimator.topic_word_prior_ = prior, word_prior
-    estimator.n_iter_ = int(model.info.get("n_iter", 1))
-    estimator.n_batch_iter_ = int(model.info.get("n_steps", 1))
+    estimator.n_iter_, estimator.n_batch_iter_ = (
+        _checks.integer(model.info.get(name, 1), f"{path}: {name}", 1)
+        for name in ("n_iter", "n_steps")
+    )
     estimator.n_features_in_ = len(model.table)
     if model.vocabulary is not None:
         estimator.feature_names_in_ = np.array(model.vocabulary, dtype=object)
