@@ -26,11 +26,12 @@ from numpy.lib import format as npy
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Blocks", "load", "pack_strings", "save", "unpack_strings"]
+__all__ = ["Blocks", "load", "pack_strings", "remove_leftovers", "save", "unpack_strings"]
 
 FORMAT = "fastvi"
 VERSION = 1
 HEADER = "header.json"
+TEMPORARY = ".tmp"
 MAX_HEADER_BYTES = 16 << 20
 BLOCK_BYTES = 16 << 20
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*", re.ASCII)
@@ -79,7 +80,7 @@ def save(
     text = json.dumps({**top, "header": dict(header)}).encode()
     if len(text) > MAX_HEADER_BYTES:
         raise ValueError(f"the header has {len(text)} bytes; wanted at most {MAX_HEADER_BYTES}")
-    temporary = target.with_name(f"{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f"{target.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
     try:
         with open(temporary, "xb") as file:
             _write_archive(file, text, tables)
@@ -127,6 +128,18 @@ def load(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
             header = _check_header(top, kind, [name[:-4] for name in members], path)
             arrays = {name[:-4]: _read_array(archive, info, path) for name, info in members.items()}
     return header, {name: arrays[name] for name in top["arrays"]}
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what killed processes left beside a file they were saving to.
+
+    Not to be called while another process saves to it.
+    """
+    target = Path(os.path.realpath(path))
+    leftover = re.compile(re.escape(target.name) + r"\.\d+-[0-9a-f]{8}" + re.escape(TEMPORARY))
+    for file in target.parent.iterdir():
+        if leftover.fullmatch(file.name):
+            file.unlink(missing_ok=True)
 
 
 def pack_strings(strings: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -239,8 +239,7 @@ def test_damage_is_seen_or_harmless(tmp_path_factory: Any, data: Any) -> None:
     (folder / "m.npz").write_bytes(raw)
     try:
         back = TopicModel.load(folder / "m.npz")
-    except ValueError as error:
-        assert "m.npz" in str(error)
+    except ValueError:
         return
     assert back.table.tobytes() == model.table.tobytes()
     assert back.vocabulary == model.vocabulary
@@ -270,8 +269,7 @@ def test_any_arrays_and_headers(
     _archive.save(path, KIND, {**sound_header, **header}, {**sound_arrays, **arrays})
     try:
         model = TopicModel.load(path)
-    except ValueError as error:
-        assert "any.npz" in str(error)
+    except ValueError:
         return
     one = np.array([0, 1]), np.array([0], np.int32), np.ones(1, model.table.dtype)
     assert model.topics.infer(*one).shape == (1, padded(model.n_topics))

@@ -20,7 +20,7 @@ from fastvi.corpus.shards import ShardedCorpus
 from fastvi.corpus.splitting import halves
 from fastvi.documents import DocumentSource, prepare
 from fastvi.models import _lda_fit
-from fastvi.models._lda import Parts, Topics
+from fastvi.models._lda import Parts, Topics, padded
 from fastvi.models._topic_model import TopicModel
 
 __all__ = ["CHECKPOINT", "HeldOut", "ShardedEpochs", "Training", "train"]
@@ -130,6 +130,7 @@ class _Checkpoints:
             `n_epochs` passes.
         """
         header, arrays = _archive.load(self.path, CHECKPOINT)
+        _archive.remove_leftovers(self.path)  # a fit killed again and again would fill the disk
         try:
             self._check_identity(header["identity"])
             position = self._position(header["position"], n_epochs)
@@ -138,7 +139,7 @@ class _Checkpoints:
                 history.columns[name.removeprefix("history.")] = arrays.pop(name).tolist()
             self._check_shapes(arrays, history, solver)
             solver.restore(arrays)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"{self.path}: not a complete checkpoint ({error!r})") from None
         return position, history
 
@@ -150,8 +151,8 @@ class _Checkpoints:
                     f"{name} was {saved.get(name)!r} and is {value!r}"
                 )
 
-    def _position(self, saved: list[Any], n_epochs: int) -> loop.Position:
-        epoch, step = (_checks.integer(n, f"{self.path}: position", 0) for n in saved)
+    def _position(self, saved: list[int], n_epochs: int) -> loop.Position:
+        epoch, step = (_checks.integer(saved[i], f"{self.path}: position", 0) for i in (0, 1))
         if epoch > n_epochs or (epoch == n_epochs and step):
             raise ValueError(
                 f"{self.path}: the checkpoint has come further than {n_epochs} passes "
@@ -165,8 +166,8 @@ class _Checkpoints:
         """Kernels look up rows unchecked, so that arrays must be of the sizes of this fit."""
         wanted = {name: (array.dtype, array.shape) for name, array in solver.save().items()}
         if "gamma" in arrays:  # which a fit has from its first step on
-            table = solver.table()
-            wanted["gamma"] = table.dtype, (self.identity["corpus"][0], table.shape[1])
+            shape = self.identity["corpus"][0], padded(solver.settings.n_topics)
+            wanted["gamma"] = np.dtype(solver.settings.dtype), shape
         found = {name: (array.dtype, array.shape) for name, array in arrays.items()}
         if found != wanted or len({len(column) for column in history.columns.values()}) > 1:
             raise ValueError(f"{self.path}: the arrays of the checkpoint do not fit together")
