@@ -112,8 +112,9 @@ class LatentDirichletAllocation(
     >>> from fastvi import LatentDirichletAllocation
     >>> X = np.array([[5, 4, 0, 0], [4, 5, 0, 1], [0, 0, 5, 4], [0, 1, 4, 5]])
     >>> lda = LatentDirichletAllocation(n_components=2, random_state=0).fit(X)
-    >>> lda.transform(X).argmax(axis=1)  # doctest: +SKIP
-    array([0, 0, 1, 1])
+    >>> topic = lda.transform(X).argmax(axis=1)
+    >>> bool(topic[0] == topic[1] != topic[2] == topic[3])
+    True
     """
 
     n_iter_: int

@@ -1,0 +1,119 @@
+"""What is imported when: a tool that feels light."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastvi
+
+PACKAGE = Path(fastvi.__file__).parent
+# Estimators, and what cuts text into words.
+MAY_IMPORT_SKLEARN = {"models/lda.py", "corpus/text.py"}
+FUNCTIONAL_CORE = [
+    "fastvi.core", "fastvi.loop", "fastvi.batches", "fastvi.documents", "fastvi.optimizers",
+    "fastvi.parallel", "fastvi.gradients.natural", "fastvi.algorithms.cvb0",
+    "fastvi.models._lda", "fastvi.models._lda_fit", "fastvi.models._training",
+    "fastvi.models._topic_model", "fastvi.models._predictor", "fastvi._commands", "fastvi._report",
+    "fastvi.plots", "fastvi.corpus",
+]  # fmt: skip
+MODULES = sorted(
+    ".".join(["fastvi", *path.relative_to(PACKAGE).with_suffix("").parts])
+    for path in PACKAGE.rglob("*.py")
+    if path.name not in ("__init__.py", "__main__.py") and "kernels" not in path.parts
+)
+
+
+def loaded_by(code: str, *names: str) -> set[str]:
+    """Which of the packages `names` a new process has loaded after `code`."""
+    script = f"{code}\nimport sys\nprint('loaded:', *(set(sys.modules) & {set(names)!r}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+HEAVY = ("numpy", "numba", "scipy", "sklearn", "tqdm", "matplotlib", "llvmlite", "threadpoolctl")
+
+
+def test_import_loads_nothing() -> None:
+    assert loaded_by("import fastvi; fastvi.__version__; dir(fastvi)", *HEAVY) == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["lda", "--help"], ["--version"], ["lda", "-x"]])
+def test_help_loads_nothing(arguments: list[str]) -> None:
+    code = (
+        "from fastvi.cli import main\n"
+        f"try: main({arguments})\n"
+        "except SystemExit as end: assert end.code in (0, 2), end.code"
+    )
+    assert loaded_by(code, *HEAVY) == set()
+
+
+def test_functional_core_never_imports_sklearn() -> None:
+    code = "import " + ", ".join(FUNCTIONAL_CORE)
+    assert loaded_by(code, "sklearn", "matplotlib", "pandas", "joblib") == set()
+
+
+def test_nor_does_a_fit_of_counts(tmp_path: Path) -> None:
+    """Nor the command on a corpus that needs no cutting into words."""
+    (tmp_path / "c.ldac").write_text("2 0:1 1:2\n2 1:1 2:3\n" * 10)
+    code = (
+        "from fastvi.cli import main\n"
+        f"assert main(['lda', {str(tmp_path / 'c.ldac')!r}, '-k', '2', '--passes', '1', '--quiet',"
+        f" '-o', {str(tmp_path / 'm.npz')!r}]) == 0"
+    )
+    assert loaded_by(code, "sklearn", "matplotlib", "pandas", "joblib") == set()
+
+
+def test_sources_import_sklearn_in_two_places_only() -> None:
+    """Also inside of functions."""
+    importers = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            if any(name.split(".")[0] == "sklearn" for name in names):
+                importers.add(path.relative_to(PACKAGE).as_posix())
+    assert importers == MAY_IMPORT_SKLEARN
+
+
+def test_public_names() -> None:
+    for name in fastvi.__all__:
+        assert getattr(fastvi, name) is not None
+        assert name in dir(fastvi)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = fastvi.nothing
+    assert fastvi.__version__.count(".") == 2
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_declared_names_are_there(name: str) -> None:
+    """And none of them twice; the examples in docstrings are right."""
+    module = importlib.import_module(name)
+    declared = getattr(module, "__all__", [])
+    assert len(set(declared)) == len(declared)
+    for public in declared:
+        assert hasattr(module, public), public
+    assert doctest.testmod(module).failed == 0
+
+
+def test_there_are_examples() -> None:
+    finder = doctest.DocTestFinder()
+    module = importlib.import_module("fastvi.models.lda")
+    assert any(test.examples for test in finder.find(module))
+
+
+def test_module_runs_as_a_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fastvi", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout == f"fastvi {fastvi.__version__}\n"
