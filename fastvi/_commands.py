@@ -19,7 +19,8 @@ import numpy as np
 from fastvi import _checks, loop
 from fastvi._report import print_fit, print_topics, topics_as_dicts
 from fastvi.corpus.documents import Corpus
-from fastvi.corpus.reading import align, read
+from fastvi.corpus.options import TEXT_FORMATS, Options
+from fastvi.corpus.reading import align, read, resolve
 from fastvi.corpus.shards import ShardedCorpus, read_sharded
 from fastvi.corpus.splitting import halves, split
 from fastvi.corpus.stdlib import standard_library
@@ -32,10 +33,11 @@ from fastvi.parallel import resolve_n_jobs
 __all__ = ["run"]
 
 STREAM_BYTES = 64 << 20  # from this size on a corpus is shuffled on disk
+MAX_TOPICS = 1_000_000
 N_HELD_OUT = 1000  # documents kept in memory for scoring a streamed fit
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> None:
     """Dispatch a parsed command line."""
     commands: dict[str, Callable[[argparse.Namespace], None]] = {
         "lda": _lda,
@@ -44,14 +46,13 @@ def run(options: argparse.Namespace) -> int:
         "score": _score,
     }
     commands[options.command](options)
-    return 0
 
 
 def _lda(options: argparse.Namespace) -> None:
     begin = time.perf_counter()
     _check_outputs(options)
     settings = _settings(options)
-    n_threads = resolve_n_jobs(options.threads)
+    n_threads = _threads(options)
     with _training_corpus(options, settings) as (corpus, held_out_counts, about):
         _say(options, about["corpus"])
         if settings.solver == "auto":
@@ -59,9 +60,7 @@ def _lda(options: argparse.Namespace) -> None:
             if isinstance(corpus, DocumentSource):
                 name = choose_solver(len(corpus.indices), settings.n_topics)
             settings = replace(settings, solver=name)
-        held_out = None
-        if held_out_counts is not None and held_out_counts.shape[0]:
-            held_out = HeldOut.of(held_out_counts, np.random.default_rng([settings.seed, 1]))
+        held_out = _held_out(held_out_counts, settings)
         bar = _ProgressBar(options, settings, corpus)
         with bar:
             training = train(
@@ -95,8 +94,25 @@ def _lda(options: argparse.Namespace) -> None:
         print_fit(info)
 
 
+def _held_out(counts: Any, settings: Settings) -> HeldOut | None:
+    """Documents in halves, or None where there is no word to score."""
+    if counts is None:
+        return None
+    try:
+        held_out = HeldOut.of(counts, np.random.default_rng([settings.seed, 1]))
+    except ValueError as error:
+        raise ValueError(f"{error}, or fit without a score: --held-out 0") from None
+    return held_out if held_out.scored[2].any() else None
+
+
+def _threads(options: argparse.Namespace) -> int:
+    if options.threads == 0:
+        raise ValueError("--threads is 0; wanted a number of threads, or -1 for all cores")
+    return resolve_n_jobs(options.threads)
+
+
 def _settings(options: argparse.Namespace) -> Settings:
-    n_topics = _checks.integer(options.topics, "--topics", 1)
+    n_topics = _checks.integer(options.topics, "--topics", 1, MAX_TOPICS)
     _checks.integer(options.passes, "--passes", 1)
     _checks.integer(options.top_words, "--top-words", 1)
     _checks.integer(options.seed, "--seed", 0)
@@ -125,20 +141,25 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
-    """Find out before the fit whether its results can be written."""
+    """Find out before the work whether its results can be written."""
+    outputs: list[Path] = []
     for name in ("output", "checkpoint", "plot"):
         value = getattr(options, name, None)
         if value is None:
             continue
-        folder = Path(value).absolute().parent
-        if not folder.is_dir():
-            raise ValueError(f"--{name} {value}: there is no folder {folder}")
-        if not os.access(folder, os.W_OK) or Path(value).is_dir():
+        path = Path(os.path.realpath(value))
+        if not path.parent.is_dir():
+            raise ValueError(f"--{name} {value}: there is no folder {path.parent}")
+        if not os.access(path.parent, os.W_OK) or (path.exists() and not path.is_file()):
             raise ValueError(f"--{name} {value}: cannot be written")
+        inputs = [*(getattr(options, "paths", None) or []), getattr(options, "model", None)]
+        if path in outputs or path in [Path(os.path.realpath(i)) for i in inputs if i]:
+            raise ValueError(f"--{name} {value}: is also read, or written to by another option")
+        outputs.append(path)
     if getattr(options, "plot", None):
-        from fastvi.plots import require_matplotlib
+        from fastvi.plots import check_ending
 
-        require_matplotlib()
+        check_ending(options.plot)
 
 
 def _reading(options: argparse.Namespace) -> dict[str, Any]:
@@ -166,13 +187,19 @@ def _training_corpus(
             **_reading(options),
         ) as shards:  # fmt: skip
             _check_tokens(shards.n_tokens, settings)
+            _check_columns(options, shards)
             yield shards, shards.held_out, _about(shards)
         return
-    corpus = read(options.paths, **_reading(options)) if options.paths else standard_library()
+    reading = _reading(options)
+    corpus = read(options.paths, **reading) if options.paths else standard_library(**reading)
     _check_tokens(corpus.n_tokens, settings)
+    _check_columns(options, corpus)
     counts, held_out = corpus.counts, None
     if options.held_out:
-        train_rows, test_rows = split(counts, options.held_out, rng)
+        try:
+            train_rows, test_rows = split(counts, options.held_out, rng)
+        except ValueError as error:
+            raise ValueError(f"{error}; to fit without a score: --held-out 0") from None
         counts, held_out = corpus.counts[train_rows], corpus.counts[test_rows]
     yield DocumentSource(*_checks.bags_of_words(counts)), held_out, _about(corpus)
 
@@ -181,6 +208,11 @@ def _is_streamed(options: argparse.Namespace, settings: Settings) -> bool:
     if options.stream is not None:
         if options.stream and not options.paths:
             raise ValueError("--stream needs a corpus: give its PATH")
+        if options.stream and settings.solver in ("vb", "cvb0"):
+            raise ValueError(
+                f"--stream: solver {settings.solver} needs the corpus in memory; "
+                "wanted scvb0 or svi"
+            )
         return bool(options.stream)
     if not options.paths or settings.solver in ("vb", "cvb0"):
         return False
@@ -201,9 +233,23 @@ def _size(path: Path) -> int:
 def _check_tokens(n_tokens: float, settings: Settings) -> None:
     if not n_tokens > 0:
         raise ValueError("every document is empty: there is no word to fit topics to")
+    if n_tokens > _checks.MAX_TOKENS:
+        raise ValueError(
+            f"the corpus holds {n_tokens:g} words; at most {_checks.MAX_TOKENS:g} can be counted"
+        )
     if settings.n_topics > n_tokens:
         raise ValueError(
             f"--topics is {settings.n_topics}, more than the {n_tokens:g} words in the corpus"
+        )
+
+
+def _check_columns(options: argparse.Namespace, corpus: Corpus | ShardedCorpus) -> None:
+    """Without a vocabulary nobody could tell later which columns a pruned model has."""
+    pruned = options.max_features is not None or {options.min_df, options.max_df} != {"auto"}
+    if pruned and corpus.vocabulary is None:
+        raise ValueError(
+            "--min-df, --max-df and --max-features renumber the words of a corpus without a "
+            "vocabulary: give its --vocabulary FILE, or do not prune"
         )
 
 
@@ -274,6 +320,12 @@ def _documents_for(model: TopicModel, options: argparse.Namespace) -> Corpus:
     """Documents in the columns of the model."""
     reading = _reading(options)
     if model.vocabulary is None:
+        _, kind = resolve(options.paths, Options(format=options.format))
+        if kind in TEXT_FORMATS and options.vocabulary is None:
+            raise ValueError(
+                f"{options.model}: a model without a vocabulary, which texts cannot be matched "
+                "with; give --vocabulary FILE, or counts"
+            )
         corpus = read(options.paths, **reading)
     else:
         if reading["vocabulary"] is None:
@@ -293,10 +345,12 @@ def _documents_for(model: TopicModel, options: argparse.Namespace) -> Corpus:
 
 def _transform(options: argparse.Namespace) -> None:
     _check_outputs(options)
+    if options.output and not options.output.endswith((".npz", ".csv", ".csv.gz")):
+        raise ValueError(f"--output {options.output}: wanted a name in .npz, .csv or .csv.gz")
     model = TopicModel.load(options.model)
     corpus = _documents_for(model, options)
     bags = _checks.bags_of_words(corpus.counts, dtype=model.table.dtype)
-    gamma = model.topics.infer(*bags.parts, n_threads=resolve_n_jobs(options.threads))
+    gamma = model.topics.infer(*bags.parts, n_threads=_threads(options))
     theta = gamma[:, : model.n_topics] / gamma.sum(axis=1, keepdims=True)
     print(f"{corpus.description}; {corpus.n_empty} empty", file=sys.stderr)
     names = corpus.names or [str(d) for d in range(len(theta))]
@@ -312,12 +366,10 @@ def _write_proportions(path: str | None, names: list[str], theta: Any) -> None:
         if path.endswith(".npz"):
             with open(temporary, "wb") as file:
                 np.savez(file, topic_proportions=theta, names=np.array(names, dtype=np.str_))
-        elif path.endswith((".csv", ".csv.gz")):
+        else:
             opener: Any = gzip.open if path.endswith(".gz") else open
             with opener(temporary, "wt", encoding="utf-8", newline="") as file:
                 _write_csv(file, names, theta)
-        else:
-            raise ValueError(f"--output {path}: wanted a name that ends in .npz, .csv or .csv.gz")
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):
@@ -337,7 +389,7 @@ def _score(options: argparse.Namespace) -> None:
     model = TopicModel.load(options.model)
     _checks.integer(options.seed, "--seed", 0)
     corpus = _documents_for(model, options)
-    n_threads = resolve_n_jobs(options.threads)
+    n_threads = _threads(options)
     parts = [
         _checks.bags_of_words(half, dtype=model.table.dtype)
         for half in halves(corpus.counts, np.random.default_rng(options.seed))

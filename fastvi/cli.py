@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 __all__ = ["main"]
 
@@ -18,30 +21,46 @@ MODEL = "lda.model.npz"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, or 2 after one sentence on what was wrong."""
     options = _parser().parse_args(arguments)
-    from fastvi import _commands
-
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # words of any script, terminals of one
     try:
-        return _commands.run(options)
+        from fastvi import _commands
+
+        _commands.run(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return _fail("interrupted; no file is half-written")
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone: nobody is left to tell
+        # The reader of our output has gone. What is still buffered must not be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except MemoryError as error:
         return _fail(f"not enough memory: {error}; try --stream, fewer topics or --max-features")
-    except (ValueError, OSError, ImportError) as error:
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}")
+    except (ValueError, ImportError) as error:
         return _fail(str(error))
+    return 0
 
 
 def _fail(message: str) -> int:
-    print(f"fastvi: {message}", file=sys.stderr)
+    print("fastvi:", " ".join(message.split()), file=sys.stderr)
     return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as all other errors are."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"fastvi: {message}; see {self.prog} --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
     from fastvi import __version__
 
-    parser = argparse.ArgumentParser("fastvi", description=DESCRIPTION)
+    parser = _Parser("fastvi", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"fastvi {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_lda(commands.add_parser("lda", help="fit topics to a corpus"))
@@ -67,10 +86,12 @@ def _limit(text: str) -> int | float | str:
     """A number of documents (3), a share of them (0.5), or auto."""
     if text == "auto":
         return text
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise argparse.ArgumentTypeError(f"{text!r}; wanted a number, a share such as 0.5, or auto")
 
 
 def _add_lda(parser: argparse.ArgumentParser) -> None:

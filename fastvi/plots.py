@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
 
 from fastvi.models._topic_model import TopicModel
 
-__all__ = ["plot_topics", "require_matplotlib"]
+__all__ = ["check_ending", "plot_topics", "require_matplotlib"]
 
 MAX_TOPICS = 30
 
@@ -31,6 +32,26 @@ def require_matplotlib() -> Any:
     return matplotlib
 
 
+def check_ending(path: str | os.PathLike[str]) -> str:
+    """The format that a file's name asks for, png where it has no ending.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If it cannot draw that format.
+    """
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    name = os.fspath(path)
+    ending = os.path.splitext(name)[1].lstrip(".").lower() or "png"
+    if ending not in FigureCanvasAgg.get_supported_filetypes():
+        raise ValueError(f"--plot {name}: cannot draw .{ending}; wanted .png, .svg or .pdf")
+    return ending
+
+
 def plot_topics(model: TopicModel, path: str | os.PathLike[str], n_words: int = 8) -> None:
     """Draw the top words of each topic, and the held-out score over time where there is one.
 
@@ -43,7 +64,7 @@ def plot_topics(model: TopicModel, path: str | os.PathLike[str], n_words: int = 
     n_words : int
         Words a topic.
     """
-    require_matplotlib()
+    ending = check_ending(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -65,13 +86,13 @@ def plot_topics(model: TopicModel, path: str | os.PathLike[str], n_words: int = 
         axis.set_axis_off()
     for axis, k in zip(axes, shown):
         _draw_topic(axis, f"topic {k} ({100 * shares[k]:.1f} %)", words[k])
-    _save(figure, path)
+    _save(figure, os.fspath(path), ending)
 
 
 def _draw_topic(axis: Any, title: str, words: list[tuple[str, float]]) -> None:
     labels = [word[:18] for word, _ in words]
     axis.barh(range(len(words)), [weight for _, weight in words], color="#4878a8")
-    axis.set_yticks(range(len(words)), labels, fontsize=8)
+    axis.set_yticks(range(len(words)), labels, fontsize=8, parse_math=False)
     axis.invert_yaxis()
     axis.tick_params(axis="x", labelsize=7)
     axis.set_title(title, fontsize=9)
@@ -88,16 +109,13 @@ def _draw_score(axis: Any, model: TopicModel) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _save(figure: Any, path: str | os.PathLike[str]) -> None:
+def _save(figure: Any, name: str, ending: str) -> None:
     """Write beside the file and rename, so that no half of a picture is left."""
-    name = os.fspath(path)
-    ending = os.path.splitext(name)[1].lstrip(".").lower() or "png"
-    supported = figure.canvas.get_supported_filetypes()
-    if ending not in supported:
-        raise ValueError(f"--plot {name}: cannot draw .{ending}; wanted .png, .svg or .pdf")
     temporary = f"{name}.{os.getpid()}.part"
     try:
-        figure.savefig(temporary, format=ending, dpi=120)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
+            figure.savefig(temporary, format=ending, dpi=120)
         os.replace(temporary, name)
     finally:
         if os.path.exists(temporary):
