@@ -208,3 +208,14 @@ def write(path, text):
         f.write(text)
     os.chmod(name, path.stat().st_mode if path.exists() else 0o644)
     os.replace(name, path)
+
+
+def joined(results):
+    """One result from runs of different parts on one machine."""
+    results = list(results)
+    whole = results[0]
+    for other in results[1:]:
+        whole["rows"] += other["rows"]
+        whole["details"] |= other["details"]
+        whole["curves"] += other["curves"]
+    return whole

@@ -24,15 +24,16 @@ def main():
     parser.add_argument("--readme", action="store_true", help="replace the table in README.md")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves")
     parser.add_argument(
-        "--again", metavar="FILE", type=Path, help="print what an earlier --json run measured"
-    )
+        "--again", metavar="FILE", type=Path, nargs="+",
+        help="print what earlier --json runs measured, of different parts",
+    )  # fmt: skip
     args = parser.parse_args()
     suite = SUITES[args.suite]
     unknown = set(args.only or ()) - set(suite.PARTS)
     if unknown:
         parser.error(f"--only {', '.join(sorted(unknown))}; parts are {', '.join(suite.PARTS)}")
 
-    earlier = json.loads(args.again.read_text()) if args.again else None
+    earlier = harness.joined(json.loads(f.read_text()) for f in args.again) if args.again else None
     result = earlier or suite.run(args.only, args.quick, args.repeats)
     if args.json:
         harness.write(args.json, json.dumps(result, indent=1) + "\n")

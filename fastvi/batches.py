@@ -49,7 +49,8 @@ class Everything:
 class ShuffledEpochs(NamedTuple):
     """Uniform mini-batches without replacement, in a new order each epoch.
 
-    The order of epoch e is drawn from (seed, e), and rows weigh n_rows / batch size each.
+    The order of epoch e is drawn from (seed, e). Batches are of equal size to within one, at most
+    `batch_size`: a small one at the end would weigh as much as the others and say little.
     """
 
     source: Source
@@ -57,9 +58,11 @@ class ShuffledEpochs(NamedTuple):
     seed: int
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """Mini-batches of one epoch; the last may be smaller."""
+        """Mini-batches of one epoch; each row weighs n_rows / rows in its batch."""
         n_rows = self.source.n_rows
         order = np.random.default_rng([self.seed, number]).permutation(n_rows)
-        for start in range(skip * self.batch_size, n_rows, self.batch_size):
-            rows = order[start : start + self.batch_size]
+        n_batches = -(-n_rows // self.batch_size)
+        bounds = np.arange(n_batches + 1) * n_rows // max(n_batches, 1)
+        for i in range(skip, n_batches):
+            rows = order[bounds[i] : bounds[i + 1]]
             yield Batch(self.source.take(rows), np.full(len(rows), n_rows / len(rows)))

@@ -63,7 +63,7 @@ class Optimizer(NamedTuple):
 
 
 class Algorithm(NamedTuple):
-    """What the loop drives: ``init() -> state`` and ``step(state, batch, rng) -> (state, info)``.
+    """What the loop drives: ``init(start) -> state``, ``step(state, batch, rng) -> (state, info)``.
 
     `info` is a dict of numbers to trace.
     """
@@ -188,18 +188,20 @@ class LazyTable:
 
     def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
         """Rows as they are now, (n, K)."""
-        from fastvi.kernels.lazy import read_rows
-
-        out = np.empty((len(rows), self.values.shape[1]), self.values.dtype)
-        read_rows(self.values, self.clock, self.decay, self._anchor, rows, 0, len(rows), out)
-        return out
+        return self._read(rows, np.empty((len(rows), self.values.shape[1]), self.values.dtype))
 
     def dense(self) -> NDArray[Any]:
         """The whole table as it is now, (V, K), a copy."""
         return self.read(np.arange(len(self.values), dtype=np.int32))
 
+    def _read(self, rows: NDArray[np.integer[Any]], out: NDArray[Any]) -> NDArray[Any]:
+        from fastvi.kernels.lazy import read_rows
+
+        read_rows(self.values, self.clock, self.decay, self._anchor, rows, 0, len(rows), out)
+        return out
+
     def _catch_up(self) -> None:
-        self.values = self.dense()
+        self._read(np.arange(len(self.values), dtype=np.int32), self.values)
         self.clock.fill(self.decay)
 
     def move_anchor(self, anchor: NDArray[Any]) -> None:
@@ -245,15 +247,23 @@ def scale(gradient: Any, factor: float) -> Any:
     return gradient * factor
 
 
+def dense(gradient: Any, params: Any) -> Any:
+    """The gradient with each `RowGradient` in it paid in full."""
+    if isinstance(gradient, RowGradient):
+        return gradient.dense(params)
+    if isinstance(gradient, tuple):
+        return type(gradient)(*(dense(*parts) for parts in zip(gradient, params)))
+    return gradient
+
+
 def add(params: Any, step: Any) -> Any:
     """Parameters plus a step, in place where they are arrays or a `LazyTable`."""
     if isinstance(params, LazyTable):
         params.add(step)
-    elif isinstance(params, tuple):
-        for part, part_step in zip(params, step):
-            add(part, part_step)
-    else:
-        params += step
+        return params
+    if isinstance(params, tuple):
+        return type(params)(*(add(*parts) for parts in zip(params, step)))
+    params += step
     return params
 
 
@@ -266,7 +276,10 @@ class AscentState(NamedTuple):
 
 
 def ascend(gradient: Gradient, optimizer: Optimizer) -> Algorithm:
-    """The usual algorithm: estimate the gradient on a batch, let the optimizer step."""
+    """The usual algorithm: estimate the gradient on a batch, let the optimizer step.
+
+    Its `init` takes the parameters to start from, which it owns from then on.
+    """
 
     def init(params: Any) -> AscentState:
         return AscentState(params, gradient.init(params), optimizer.init(params))
@@ -277,8 +290,8 @@ def ascend(gradient: Gradient, optimizer: Optimizer) -> Algorithm:
         direction, gradient_state, info = gradient.estimate(
             state.gradient, state.params, batch, rng
         )
-        if isinstance(direction, RowGradient) and not optimizer.takes_rows:
-            direction = direction.dense(state.params)
+        if not optimizer.takes_rows:
+            direction = dense(direction, state.params)
         change, optimizer_state, rate = optimizer.update(direction, state.optimizer, state.params)
         params = add(state.params, change)
         return AscentState(params, gradient_state, optimizer_state), {**info, "rate": rate}

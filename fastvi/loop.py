@@ -91,8 +91,6 @@ def run(
     (state, history)
     """
     history = History() if history is None else history
-    if len(history):
-        seconds = history.columns["seconds"][-1]
     for epoch in range(position.epoch, n_epochs):
         skip = position.step if epoch == position.epoch else 0
         step = skip
@@ -100,6 +98,8 @@ def run(
         for batch in batches.epoch(epoch, skip):
             state, info = algorithm.step(state, batch, rng)
             step += 1
+            if len(history):  # which hooks may have added to
+                seconds = history.columns["seconds"][-1]
             seconds += time.perf_counter() - before
             history.append(epoch=epoch, seconds=seconds, **info)
             if after_step is not None and after_step(state, Position(epoch, step), history):

@@ -9,7 +9,7 @@ machines with fewer registers, take the plain loop in `lda.py`.
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
@@ -18,7 +18,8 @@ from ._jit import kernel
 FLAGS = ("reassoc", "contract", "arcp", "nsz", "afn")
 I64 = ir.IntType(64)
 # Bytes of a row that fit, with as many of e and of the sums, into 32 registers of 64 bytes.
-MAX_BYTES = 512 if llvm.get_host_cpu_features().get("avx512f") else 0
+# Pointers are not checked for bounds: where checks are asked for, the plain loop is taken.
+MAX_BYTES = 512 if llvm.get_host_cpu_features().get("avx512f") and not config.BOUNDSCHECK else 0
 
 
 @kernel

@@ -1,9 +1,9 @@
 """Collapsed variational Bayes, zeroth order, for latent Dirichlet allocation.
 
 Asuncion, Welling, Smyth and Teh (2009), eq. 9, over distinct words of a document: each token of a
-word sees the counts less its own responsibility. Entries lie in a grid of document blocks x word
-blocks; the cells of one diagonal share neither a document nor a word, so they run side by side
-and the bits do not depend on who runs them.
+word sees the counts less its own responsibility (topic totals keep it, where it matters little).
+Entries lie in a grid of document blocks x word blocks; the cells of one diagonal share neither a
+document nor a word, so they run side by side and the bits do not depend on who runs them.
 
 Shapes: D documents, V words, N entries in the order of the grid, K topics padded to a multiple of
 8 (padding: counts 0, totals 1). doc_topic (D, K) and word_topic (V, K) hold expected counts with
@@ -62,7 +62,7 @@ def fill_grid(
 
 
 @kernel
-def _take_out(totals, doc_row, before, inverse):
+def _begin_run(totals, doc_row, before, inverse):
     """Reciprocal totals for a run, and the document's counts before it."""
     for k in range(totals.shape[0]):
         inverse[k] = 1.0 / totals[k]
@@ -70,7 +70,7 @@ def _take_out(totals, doc_row, before, inverse):
 
 
 @kernel
-def _put_back(totals, doc_row, before):
+def _end_run(totals, doc_row, before):
     for k in range(totals.shape[0]):
         totals[k] += np.float64(doc_row[k]) - np.float64(before[k])
 
@@ -122,7 +122,7 @@ def update_cell(
     p = np.empty(n_topics, np.float32)
     for i in range(first, last):
         doc_row = doc_topic[run_doc[i]]
-        _take_out(totals, doc_row, before, inverse)
+        _begin_run(totals, doc_row, before, inverse)
         for j in range(run_start[i], run_start[i + 1]):
             row = word_topic[words[j]]
             gj = g[j]
@@ -141,7 +141,7 @@ def update_cell(
                 gj[k] = np.uint16(q)
                 doc_row[k] += step
                 row[k] += step
-        _put_back(totals, doc_row, before)
+        _end_run(totals, doc_row, before)
 
 
 @kernel

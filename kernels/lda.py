@@ -149,7 +149,7 @@ def _fixed_point(words, counts, weights, alpha, collapsed, max_iter, tol, gamma,
 
     The collapsed form takes every other step LONG_STEP times as long, which halves their number
     (over-relaxation as in Salakhutdinov and Roweis 2003, "Adaptive overrelaxed bound
-    optimization"); the plain step after it takes back what it overshot.
+    optimization"); the plain step after it takes back what it overshot, and is the last.
     """
     long_step = gamma.dtype.type(LONG_STEP)
     for i in range(max_iter):
@@ -157,7 +157,7 @@ def _fixed_point(words, counts, weights, alpha, collapsed, max_iter, tol, gamma,
         _responsibility_sums(words, counts, weights, e, ratio, total)
         for k in range(gamma.shape[0]):
             new = alpha[k] + e[k] * total[k]
-            if collapsed and i % 2 == 0:
+            if collapsed and i % 2 == 0 and i + 1 < max_iter:
                 new = max(gamma[k] + long_step * (new - gamma[k]), alpha[k])
             total[k] = new
         change = gamma.dtype.type(0)

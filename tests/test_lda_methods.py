@@ -149,7 +149,7 @@ def test_a_stochastic_step_equals_the_plain_twin(collapsed, batch_size, rng):
         counts = naive.statistics(chosen, weights, ratios, e, np.full(len(chosen), factor))
         table = table + (2.0 + t) ** -0.6 * (eta + counts - table)
         np.testing.assert_allclose(state.params.dense()[:, :3], table, rtol=1e-10)
-        np.testing.assert_allclose(info["bound"], factor * sum(bounds), rtol=1e-10)
+        np.testing.assert_allclose(info["local_bound"], factor * sum(bounds), rtol=1e-10)
 
 
 def test_a_batch_of_all_documents_at_rate_one_is_coordinate_ascent(rng):

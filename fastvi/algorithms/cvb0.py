@@ -170,17 +170,17 @@ def initial_state(
         )  # fmt: skip
 
     parallel.run(task, len(chunks) - 1, n_threads)
-    totals = np.empty(weights.shape[1])
+    totals = np.zeros(weights.shape[1])
     return recount(grid, State(g, doc_topic, word_topic, totals, alpha, eta, 0), n_threads)
 
 
-def topics(state: State, rows: Any = slice(None)) -> NDArray[np.float32]:
-    """Some words' expected counts plus prior, (n, K padded), a copy.
+def topics(state: State, rows: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float32]:
+    """Expected counts plus prior of all words or of some, (n, K padded), a copy.
 
     They cannot be below the prior, but a running sum of many steps may be rounded to there.
     """
-    counts = np.array(state.word_topic[rows])
-    prior = state.eta if np.ndim(state.eta) == 0 else state.eta[rows]
+    counts = state.word_topic.copy() if rows is None else state.word_topic[rows]
+    prior = state.eta if np.ndim(state.eta) == 0 or rows is None else state.eta[rows]
     real = counts[:, : len(state.alpha)]
     np.maximum(real, np.asarray(prior, np.float32), out=real)
     return counts

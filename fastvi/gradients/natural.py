@@ -30,6 +30,7 @@ def natural(model: Conjugate, *, remember: bool = False) -> Gradient:
         state: Any, params: Any, batch: Batch, rng: np.random.Generator
     ) -> tuple[Any, Any, dict[str, float]]:
         statistics, bound, local = model.local(params, batch, None, rng)
+        info = {"local_bound": bound}
         if remember:
             last, last_bound = state
             fixed = model.global_bound(params)
@@ -37,7 +38,8 @@ def natural(model: Conjugate, *, remember: bool = False) -> Gradient:
                 statistics, bound, local = model.local(params, batch, last, rng)
             bound += fixed
             state = local, bound
-        return _difference(model.prior, statistics, params), state, {"bound": bound}
+            info = {"bound": bound}
+        return _difference(model.prior, statistics, params), state, info
 
     return Gradient(lambda params: (None, -np.inf) if remember else None, estimate)
 

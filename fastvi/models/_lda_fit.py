@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -36,7 +37,7 @@ QUICK_DOCUMENTS = 16 * 1024  # enough for SVI to start from
 LEARN_AFTER = 3  # passes before priors are learned: the first counts say little about them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Settings:
     """What a fit of topics depends on, besides the data and the number of threads.
 
@@ -138,7 +139,7 @@ class CollapsedFit:
         self.grid = cvb0.make_grid(
             source.indptr, source.indices, source.counts, source.n_words, rng
         )
-        self.batches: Batches = _Passes()
+        self.batches: Batches = Passes()
         self._cvb0 = cvb0.cvb0(self.grid, n_threads)
         self.algorithm = Algorithm(self._cvb0.init, self._step)
         start = one_quick_pass(settings, source, n_threads)
@@ -199,7 +200,7 @@ class CollapsedFit:
         )
 
 
-class _Passes:
+class Passes:
     """Batches for an algorithm that looks at everything in its own order."""
 
     def epoch(self, number: int, skip: int = 0) -> Any:
@@ -298,6 +299,7 @@ class GradientFit:
             totals = psi(self.state.params.column_sums[:n])
             mean_log = sums[:-1].sum() / (n * len(table)) - totals.mean()
             self.eta = _priors.symmetric_dirichlet(self.eta, float(mean_log), len(table))
+        del table
         self.model.prior = np.asarray(self.eta, self.settings.dtype)
         self.state.params.move_anchor(self.model.prior)  # now: a saved state has one prior
 
@@ -365,18 +367,20 @@ def one_quick_pass(
     """
     quick = replace(
         settings, solver="scvb0", learn_alpha=False, learn_eta=False, batch_size=None,
-        learning_offset=None, max_doc_update_iter=None,
+        learning_offset=None, learning_decay=0.7, max_doc_update_iter=None,
     )  # fmt: skip
     if batches is None:
         n_documents = min(source.n_rows, limit or source.n_rows)
         batches = ShuffledEpochs(source, quick.batch_size_for(n_documents), settings.seed)
     solver = GradientFit(quick, source, n_threads, batches=batches)
     seen = 0
-    for batch in batches.epoch(0):
-        solver.algorithm.step(solver.state, batch, np.random.default_rng())
-        seen += len(batch.weights)
-        if limit is not None and seen >= limit:
-            break
+
+    def enough(state: Any, position: loop.Position, history: loop.History) -> bool:
+        nonlocal seen
+        seen += len(solver.model.gamma)
+        return limit is not None and seen >= limit
+
+    fit(solver, 1, after_step=enough)
     return solver
 
 
@@ -393,7 +397,10 @@ def fit(
     """Drive a solver up to `n_epochs` passes; hooks are those of `fastvi.loop.run`."""
 
     def epoch_hook(state: Any, position: loop.Position, history: loop.History) -> bool | None:
+        before = time.perf_counter()
         solver.after_epoch()
+        if len(history):
+            history.columns["seconds"][-1] += time.perf_counter() - before
         return after_epoch(state, position, history) if after_epoch is not None else None
 
     with single_threaded_blas():
@@ -402,7 +409,7 @@ def fit(
             solver.state,
             solver.batches,
             n_epochs=n_epochs,
-            rng=np.random.default_rng(),
+            rng=np.random.default_rng(solver.settings.seed),  # nothing draws from it yet
             position=position,
             history=history,
             seconds=seconds,

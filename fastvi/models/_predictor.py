@@ -16,8 +16,8 @@ __all__ = ["Predictor"]
 class Predictor:
     """Topic proportions of documents given as arrays already in shape; nothing is checked.
 
-    Arrays of another dtype compile another kernel, and indices out of range read memory that is
-    not theirs: use `LatentDirichletAllocation.transform` for data that have not been checked.
+    Arrays of another dtype or layout are refused by the compiler, and indices out of range read
+    memory that is not theirs: use `LatentDirichletAllocation.transform` for unchecked data.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ BLOCK_ROWS = 4096
 MAX_ITER = 100  # iterations for a new document, unless asked for otherwise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TopicModel:
     """Topics with their priors, and what can be asked of them.
 

@@ -63,7 +63,13 @@ class HeldOut(NamedTuple):
     def score(self, solver: _lda_fit.Solver, n_threads: int) -> float:
         """Log-likelihood by document completion, nats a word; the solver is only looked at."""
         values, sums = solver.rows(self.rows)
-        topics = Topics.of(values, solver.alpha, collapsed=solver.settings.collapsed, sums=sums)
+        topics = Topics.of(
+            values,
+            solver.alpha,
+            collapsed=solver.settings.collapsed,
+            n_threads=n_threads,
+            sums=sums,
+        )
         dtype = values.dtype
         observed, scored = (
             (indptr, indices, counts.astype(dtype, copy=False))

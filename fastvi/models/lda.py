@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from typing import Any, Self
 
@@ -102,7 +103,10 @@ class LatentDirichletAllocation(
         Perplexity of the training data by the variational bound; only with "vb" or where
         `evaluate_every` asked for it.
     history_ : dict of str to array
-        What each step reported: epoch, seconds, rate, bound in nats.
+        What each step reported: epoch, seconds, rate, and in nats the `bound` ("vb") or the
+        `local_bound`, the batch's part of it scaled to all documents ("svi").
+    vocabulary_ : list of str
+        The words of a model that `fastvi.load` read.
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
 
@@ -179,8 +183,8 @@ class LatentDirichletAllocation(
         Parameters
         ----------
         X : (n_documents, n_features) CSR matrix or array
-            Counts of any integer or float dtype. float64 is computed in float64 (responsibilities
-            of "cvb0" excepted), everything else in float32. Documents may be empty.
+            Counts of any integer or float dtype. float64 is computed in float64 (by "cvb0" in
+            float32 all the same), everything else in float32. Documents may be empty.
         y : ignored
 
         Raises
@@ -191,31 +195,33 @@ class LatentDirichletAllocation(
         self._forget()
         bags = self._counts(X, reset=True)
         n_topics = _checks.integer(self.n_components, "n_components", 1)
-        name = self._solver() or _lda_fit.choose_solver(len(bags.indices), n_topics)
-        settings = self._settings(name, bags)
         total = bags.counts.sum(dtype=np.float64)
         if not total > 0:
             raise ValueError("every document is empty: X holds no counts above 0")
-        if settings.n_topics > total:
-            raise ValueError(
-                f"n_components is {settings.n_topics}, more than the {total:g} tokens in X"
-            )
+        if n_topics > total:
+            raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")
+        name = self._solver() or _lda_fit.choose_solver(len(bags.indices), n_topics)
+        settings = self._settings(name, bags)
         n_epochs = _checks.integer(self.max_iter, "max_iter", 1)
-        source = DocumentSource(*bags)
-        solver = _lda_fit.make_solver(settings, source, resolve_n_jobs(self.n_jobs))
-        history = _lda_fit.fit(solver, n_epochs, after_epoch=self._watch(solver, bags))
+        began = time.perf_counter()
+        solver = _lda_fit.make_solver(settings, DocumentSource(*bags), resolve_n_jobs(self.n_jobs))
+        history = _lda_fit.fit(
+            solver, n_epochs, seconds=time.perf_counter() - began,
+            after_epoch=self._watch(solver, bags),
+        )  # fmt: skip
         self._cached_model = self._model_of(solver)
         self._take(solver, int(history.columns["epoch"][-1]) + 1, len(history))
         self.history_ = history.arrays()
         if settings.solver == "vb":
-            self.bound_ = float(np.exp(-self.history_["bound"][-1] / total))
+            self.bound_ = self._perplexity(self._cached_model, bags)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Take mini-batch steps on some documents of a stream of about `total_samples`.
 
         Goes on from an earlier `fit` or `partial_fit`. Solvers "vb" and "svi" take the steps of
-        "svi", the others those of "scvb0".
+        "svi", the others those of "scvb0". Settings are those of the first call, but for `n_jobs`
+        and `total_samples`.
 
         Parameters
         ----------
@@ -232,51 +238,51 @@ class LatentDirichletAllocation(
         if first:
             self._forget()
         bags = self._counts(X, reset=first)
-        if len(bags.indptr) == 1:
-            return self
         population = _checks.number(self.total_samples, "total_samples", 1.0, _checks.MAX_TOKENS)
-        if "_online" not in self.__dict__:
-            self._go_online(bags, first)
-        solver, marker = self._online
+        online = self.__dict__.get("_online") or self._go_online(bags, first)
+        solver, marker = online
+        solver.model.n_threads = solver.n_threads = resolve_n_jobs(self.n_jobs)
+        if self.n_components != solver.settings.n_topics:
+            raise ValueError(
+                f"n_components is {self.n_components}; the topics to go on from are "
+                f"{solver.settings.n_topics}"
+            )
+        n_steps = 0 if first else self.n_batch_iter_
         source = DocumentSource(*bags, marker=marker)
         batch_size = solver.settings.batch_size or 128
         rng = np.random.default_rng(0)
-        for batch in ShuffledEpochs(source, batch_size, self.n_batch_iter_).epoch(0):
+        for batch in ShuffledEpochs(source, batch_size, n_steps).epoch(0):
             weights = np.full(len(batch.weights), population / len(batch.weights))
             solver.algorithm.step(solver.state, Batch(batch.rows, weights), rng)
-            self.n_batch_iter_ += 1
+            n_steps += 1
         self.__dict__.pop("_cached_model", None)
-        self._take(solver, self.n_iter_, self.n_batch_iter_)
+        self._online = online
+        self._take(solver, 1 if first else self.n_iter_, n_steps)
         return self
 
-    def _go_online(self, bags: _checks.Bags, first: bool) -> None:
+    def _go_online(
+        self, bags: _checks.Bags, first: bool
+    ) -> tuple[_lda_fit.GradientFit, NDArray[np.int32]]:
         """Make a solver for `partial_fit`, from random topics or from those there are."""
         name = "svi" if self._solver() in ("vb", "svi") else "scvb0"
         settings = self._settings(name, bags)
-        if first and name == "svi" and self.learning_offset is None:
+        if name == "svi" and self.learning_offset is None:
             settings = replace(settings, learning_offset=10.0)  # a random start needs bold steps
-        source = DocumentSource(*bags)
-        table = _lda_fit.random_topics(settings, bags.n_words)
-        if not first:
+        if first:
+            table = _lda_fit.random_topics(settings, bags.n_words)
+        else:
             model = self._model
-            if settings.n_topics != model.n_topics:
-                raise ValueError(
-                    f"n_components is {settings.n_topics}; the topics to go on from are "
-                    f"{model.n_topics}"
-                )
             settings = replace(settings, alpha=model.alpha, eta=model.eta)  # perhaps learned
             table = model.table.astype(settings.dtype)
         solver = _lda_fit.GradientFit(
-            settings, source, resolve_n_jobs(self.n_jobs), table=table,
+            settings, bags, resolve_n_jobs(self.n_jobs), batches=_lda_fit.Passes(), table=table,
             n_steps=0 if first else self.n_batch_iter_,
         )  # fmt: skip
-        if first:
-            self.n_iter_, self.n_batch_iter_ = 1, 0
-        self._online = solver, source.marker
+        return solver, np.full(bags.n_words, -1, np.int32)
 
     def _forget(self) -> None:
         """A fit that fails leaves no topics of earlier data, whose shape may be another."""
-        for name in ("_cached_model", "_online", "bound_", "history_"):
+        for name in ("_cached_model", "_online", "vocabulary_", "bound_", "history_"):
             self.__dict__.pop(name, None)
 
     def _take(self, solver: _lda_fit.Solver, n_iter: int, n_steps: int) -> None:
@@ -516,13 +522,22 @@ class LatentDirichletAllocation(
         """Write the topics to a file that `fastvi.load` and the command line read."""
         check_is_fitted(self)
         names = getattr(self, "feature_names_in_", None)
-        vocabulary = None if names is None else [str(name) for name in names]
-        info = {"solver": self.solver_, "n_iter": self.n_iter_, "n_steps": self.n_batch_iter_}
+        vocabulary = getattr(self, "vocabulary_", None)
+        if names is not None:
+            vocabulary = [str(name) for name in names]
+        info = {
+            "solver": self.solver_,
+            "n_iter": self.n_iter_,
+            "n_steps": self.n_batch_iter_,
+            "feature_names": names is not None,
+        }
         replace(self._model, vocabulary=vocabulary, info=info).save(path)
 
 
 def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
-    """A fitted estimator from a model file, with its vocabulary as `feature_names_in_`.
+    """A fitted estimator from a model file.
+
+    Its words are in `vocabulary_`; in `feature_names_in_` too if the fit saw column names.
 
     Raises
     ------
@@ -554,5 +569,7 @@ def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
     )
     estimator.n_features_in_ = len(model.table)
     if model.vocabulary is not None:
-        estimator.feature_names_in_ = np.array(model.vocabulary, dtype=object)
+        estimator.vocabulary_ = model.vocabulary
+        if model.info.get("feature_names") is True:
+            estimator.feature_names_in_ = np.array(model.vocabulary, dtype=object)
     return estimator

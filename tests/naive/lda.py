@@ -37,7 +37,7 @@ def fixed_point(document, weights, alpha, collapsed, n_iter, gamma):
         for word, count in document:
             phi = e * weights[word]
             new += count * phi / phi.sum()
-        if collapsed and i % 2 == 0:
+        if collapsed and i % 2 == 0 and i + 1 < n_iter:
             new = np.maximum(gamma + 3 * (new - gamma), alpha)
         gamma = new
     return gamma
