@@ -17,6 +17,7 @@ import secrets
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +27,15 @@ from numpy.lib import format as npy
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Blocks", "load", "pack_strings", "remove_leftovers", "save", "unpack_strings"]
+__all__ = [
+    "Blocks",
+    "load",
+    "pack_strings",
+    "remove_leftovers",
+    "replacing",
+    "save",
+    "unpack_strings",
+]
 
 FORMAT = "fastvi"
 VERSION = 1
@@ -128,6 +137,27 @@ def load(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
             header = _check_header(top, kind, [name[:-4] for name in members], path)
             arrays = {name[:-4]: _read_array(archive, info, path) for name, info in members.items()}
     return header, {name: arrays[name] for name in top["arrays"]}
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
+    """The name of a file to write, which takes the place of `path` once that has gone well.
+
+    Raises
+    ------
+    OSError
+        What went wrong with writing, named after `path`; the old file is kept.
+    """
+    temporary = f"{os.fspath(path)}.{os.getpid()}.part"
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:

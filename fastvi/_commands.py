@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastvi import _checks, loop
+from fastvi._archive import replacing
 from fastvi._report import print_fit, print_topics, topics_as_dicts
 from fastvi.corpus.documents import Corpus
 from fastvi.corpus.options import TEXT_FORMATS, Options
@@ -102,7 +103,7 @@ def _held_out(counts: Any, settings: Settings) -> HeldOut | None:
         held_out = HeldOut.of(counts, np.random.default_rng([settings.seed, 1]))
     except ValueError as error:
         raise ValueError(f"{error}, or fit without a score: --held-out 0") from None
-    return held_out if held_out.scored[2].any() else None
+    return held_out if held_out.n_scored > 0 else None
 
 
 def _threads(options: argparse.Namespace) -> int:
@@ -361,8 +362,7 @@ def _write_proportions(path: str | None, names: list[str], theta: Any) -> None:
     if path is None:
         _write_csv(sys.stdout, names, theta)
         return
-    temporary = f"{path}.{os.getpid()}.part"
-    try:
+    with replacing(path) as temporary:
         if path.endswith(".npz"):
             with open(temporary, "wb") as file:
                 np.savez(file, topic_proportions=theta, names=np.array(names, dtype=np.str_))
@@ -370,10 +370,6 @@ def _write_proportions(path: str | None, names: list[str], theta: Any) -> None:
             opener: Any = gzip.open if path.endswith(".gz") else open
             with opener(temporary, "wt", encoding="utf-8", newline="") as file:
                 _write_csv(file, names, theta)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def _write_csv(file: Any, names: list[str], theta: Any) -> None:

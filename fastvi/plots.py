@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastvi._archive import replacing
 from fastvi.models._topic_model import TopicModel
 
 __all__ = ["check_ending", "plot_topics", "require_matplotlib"]
@@ -111,12 +112,6 @@ def _draw_score(axis: Any, model: TopicModel) -> None:
 
 def _save(figure: Any, name: str, ending: str) -> None:
     """Write beside the file and rename, so that no half of a picture is left."""
-    temporary = f"{name}.{os.getpid()}.part"
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
-            figure.savefig(temporary, format=ending, dpi=120)
-        os.replace(temporary, name)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+    with replacing(name) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
+        figure.savefig(temporary, format=ending, dpi=120)

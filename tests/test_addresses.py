@@ -77,6 +77,7 @@ def placed(arrays: list[np.ndarray], gap: int) -> list[np.ndarray]:
     return result
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("width", [8, 24, 56])
 def test_a_cell_of_cvb0(width: int, rng: np.random.Generator) -> None:
     for _ in range(50):
@@ -101,6 +102,7 @@ def test_a_cell_of_cvb0(width: int, rng: np.random.Generator) -> None:
         assert len(results) == 1
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("width", [8, 24, 56])
 @pytest.mark.parametrize("collapsed", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -124,6 +126,7 @@ def test_inference(
         assert len(results) == 1
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("width", [8, 24, 56])
 def test_sums_for_priors(width: int, rng: np.random.Generator) -> None:
     for _ in range(50):

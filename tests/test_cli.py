@@ -477,12 +477,9 @@ def test_transform(model: Path, corpus: Path, tmp_path: Path, capsys: Any) -> No
     names, wanted = read_csv(run(capsys, "transform", model, corpus))
     assert names == [str(i) for i in range(60)]
     np.testing.assert_allclose(wanted.sum(axis=1), 1.0, rtol=1e-4)
-    estimator = fastvi.load(model)
-    columns = [WORDS.index(word) for word in estimator.feature_names_in_]
-    theta = estimator._model.topics.infer(
-        *fastvi._checks.bags_of_words(counts_of(documents())[:, columns]).parts
-    )[:, :3]
-    np.testing.assert_allclose(wanted, theta / theta.sum(axis=1, keepdims=True), rtol=1e-4)
+    columns = [WORDS.index(word) for word in TopicModel.load(model).vocabulary or []]
+    theta = fastvi.load(model).transform(counts_of(documents())[:, columns])
+    np.testing.assert_allclose(wanted, theta, rtol=1e-4)
     assert run(capsys, "transform", model, corpus, "-o", tmp_path / "t.csv") == ""
     assert read_csv((tmp_path / "t.csv").read_text())[1].tolist() == wanted.tolist()
     run(capsys, "transform", model, corpus, "-o", tmp_path / "t.csv.gz", "--threads", 2)
@@ -810,7 +807,7 @@ def test_a_failing_write_keeps_the_old_table(
     for name in ("t.csv", "t.csv.gz", "t.npz"):
         old = file_of(tmp_path, name, "old")
         message = fail(capsys, "transform", model, corpus, "-o", old)
-        assert message == "No space left on device"
+        assert message == f"{old}: No space left on device"
         assert old.read_text() == "old"
     assert not list(tmp_path.glob("*.part"))
 
