@@ -15,13 +15,13 @@ LONG_STEP = 3.0
 
 
 @kernel
-def word_weights(values, column_sums, n_topics, collapsed, start, stop, weights, shift):
-    """Weights of topics for each word, up to a factor a word.
+def word_weights(values, column_sums, n_topics, collapsed, start, stop, shift):
+    """Turn rows of the table into weights of topics for each word, up to a factor a word.
 
     Variational: exp(E[log beta] - shift) with shift the row's largest E[log beta], since only
     ratios within a row matter and small priors leave float32's range. Collapsed: E[beta].
 
-    values (U, K), column_sums (K,) float64; out: weights (U, K), shift (U,).
+    In and out: values (U, K); column_sums (K,) float64; out: shift (U,).
     """
     zero = values.dtype.type(0)
     width = values.shape[1] // 8 * 8
@@ -33,20 +33,19 @@ def word_weights(values, column_sums, n_topics, collapsed, start, stop, weights,
             offset[k] = digamma(column_sums[k])
     for u in range(start, stop):
         row = values[u]
-        out = weights[u]
         shift[u] = zero
         if collapsed:
             for k in range(width):
-                out[k] = row[k] * offset[k]
+                row[k] *= offset[k]
             continue
         for k in range(width):
-            out[k] = digamma(row[k]) - offset[k]
-        top = _largest(out, n_topics)
+            row[k] = digamma(row[k]) - offset[k]
+        top = _largest(row, n_topics)
         shift[u] = top
         for k in range(width):
-            out[k] = exp(out[k] - top)
+            row[k] = exp(row[k] - top)
         for k in range(n_topics, width):
-            out[k] = zero
+            row[k] = zero
 
 
 @kernel(inline="always")
@@ -281,17 +280,17 @@ def start_gamma(counts, alpha, gamma):
 
 
 @kernel
-def statistics(columns, documents, entries, ratio, e, doc_weights, weights, start, stop, out):
-    """Expected word-topic counts of words start..stop: each word belongs to one caller.
+def statistics(columns, documents, entries, ratio, e, doc_weights, start, stop, weights):
+    """Turn weights into expected word-topic counts of words start..stop, each one caller's own.
 
     columns (U+1,), documents (N,), entries (N,): the transposed batch; ratio (N,), e (D, K),
-    doc_weights (D,), weights (U, K); out (U, K) = weights * sum_d doc_weight ratio e.
+    doc_weights (D,); in and out: weights (U, K), multiplied by sum_d doc_weight ratio e.
     """
-    n_topics = out.shape[1] // 8 * 8
+    n_topics = weights.shape[1] // 8 * 8
+    total = np.empty(n_topics, weights.dtype)
     for u in range(start, stop):
-        row = out[u]
         for k in range(n_topics):
-            row[k] = 0
+            total[k] = 0
         i = columns[u]
         while i + 2 <= columns[u + 1]:
             d0 = documents[i]
@@ -301,17 +300,17 @@ def statistics(columns, documents, entries, ratio, e, doc_weights, weights, star
             e0 = e[d0]
             e1 = e[d1]
             for k in range(n_topics):
-                row[k] += x0 * e0[k] + x1 * e1[k]
+                total[k] += x0 * e0[k] + x1 * e1[k]
             i += 2
         if i < columns[u + 1]:
             d0 = documents[i]
             x0 = ratio[entries[i]] * doc_weights[d0]
             e0 = e[d0]
             for k in range(n_topics):
-                row[k] += x0 * e0[k]
-        w = weights[u]
+                total[k] += x0 * e0[k]
+        row = weights[u]
         for k in range(n_topics):
-            row[k] *= w[k]
+            row[k] *= total[k]
 
 
 @kernel

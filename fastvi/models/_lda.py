@@ -39,18 +39,17 @@ def word_weights(
     collapsed: bool,
     n_threads: int,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Weights (U, K) of topics for words and their log factors (U,), see the kernel."""
-    weights = np.empty_like(values)
+    """Weights (U, K) of topics for words, which overwrite values, and their log factors (U,)."""
     shift = np.empty(len(values), values.dtype)
     bounds = parallel.split(np.arange(len(values) + 1), 10_000_000 / values.shape[1] / 20)
 
     def task(i: int) -> None:
         kernels.word_weights(
-            values, column_sums, n_topics, collapsed, bounds[i], bounds[i + 1], weights, shift
+            values, column_sums, n_topics, collapsed, bounds[i], bounds[i + 1], shift
         )
 
     parallel.run(task, len(bounds) - 1, n_threads)
-    return weights, shift
+    return values, shift
 
 
 def topic_bound(table: NDArray[Any], prior: Any, n_topics: int) -> float:
@@ -175,20 +174,18 @@ class LDA:
         e: NDArray[Any],
         ratio: NDArray[Any],
     ) -> NDArray[Any]:
-        """Expected counts of the batch's words in topics, (U, K padded)."""
+        """Expected counts of the batch's words in topics, (U, K padded), in place of weights."""
         columns, owners, entries = documents[4:]
         chunks = chunks_of(columns, self.n_topics, passes=10)
         doc_weights = doc_weights.astype(self.dtype)
-        out = np.empty_like(weights)
 
         def task(i: int) -> None:
             kernels.statistics(
-                columns, owners, entries, ratio, e, doc_weights, weights,
-                chunks[i], chunks[i + 1], out,
-            )  # fmt: skip
+                columns, owners, entries, ratio, e, doc_weights, chunks[i], chunks[i + 1], weights
+            )
 
         parallel.run(task, len(chunks) - 1, self.n_threads)
-        return out
+        return weights
 
 
 class Topics(NamedTuple):
@@ -233,10 +230,10 @@ class Topics(NamedTuple):
         n_topics = len(alpha)
         if sums is None:
             sums = table.sum(axis=0, dtype=np.float64)
-        means, shift = word_weights(table, sums, n_topics, True, n_threads)
+        means, shift = word_weights(table.copy(), sums, n_topics, True, n_threads)
         weights = means
         if not collapsed:
-            weights, shift = word_weights(table, sums, n_topics, False, n_threads)
+            weights, shift = word_weights(table.copy(), sums, n_topics, False, n_threads)
         padded_alpha = np.zeros(table.shape[1], table.dtype)
         padded_alpha[:n_topics] = alpha
         return cls(weights, shift, means, padded_alpha, n_topics, collapsed, max_iter, tol)

@@ -26,56 +26,62 @@ from fastvi.models._topic_model import TopicModel
 __all__ = ["CHECKPOINT", "HeldOut", "ShardedEpochs", "Training", "train"]
 
 CHECKPOINT = "lda-checkpoint"
+GROUP_DOCUMENTS = 128
 
 
-class HeldOut(NamedTuple):
-    """Documents to score while the fit runs, over their own distinct words.
+class _Group(NamedTuple):
+    """Some held-out documents over their own distinct words.
 
-    Attributes
-    ----------
-    rows : (U,) int32 array
-        Those words, as rows of the table of topics.
-    observed, scored : (indptr, indices, counts)
-        The two halves, with indices into `rows`.
+    `rows` (U,) int32 are those words, as rows of the table of topics; `observed` and `scored` are
+    the documents' two halves, (indptr, indices, counts) with indices into `rows`.
     """
 
     rows: NDArray[np.int32]
     observed: Parts
     scored: Parts
 
+
+class HeldOut(NamedTuple):
+    """Documents to score while the fit runs, group by group, so that few rows are read at once."""
+
+    groups: list[_Group]
+    n_scored: float
+
     @classmethod
     def of(cls, counts: Any, rng: np.random.Generator) -> HeldOut:
         """Halve the documents of a CSR matrix (n_documents, n_words)."""
         observed, scored = halves(counts, rng)
         marker = np.full(counts.shape[1], -1, np.int32)
-        rows = np.union1d(observed.indices, scored.indices).astype(np.int32)
-        marker[rows] = np.arange(len(rows), dtype=np.int32)
 
         def parts(half: Any) -> Parts:
-            return (
-                half.indptr.astype(np.int64),
-                marker[half.indices],
-                half.data.astype(np.float32),
-            )
+            indptr, indices = half.indptr.astype(np.int64), marker[half.indices]
+            return indptr, indices, half.data.astype(np.float32)
 
-        return cls(rows, parts(observed), parts(scored))
+        groups = []
+        for i in range(0, counts.shape[0], GROUP_DOCUMENTS):
+            pair = observed[i : i + GROUP_DOCUMENTS], scored[i : i + GROUP_DOCUMENTS]
+            rows = np.union1d(pair[0].indices, pair[1].indices).astype(np.int32)
+            marker[rows] = np.arange(len(rows), dtype=np.int32)
+            groups.append(_Group(rows, *map(parts, pair)))
+        return cls(groups, float(scored.data.sum(dtype=np.float64)))
 
     def score(self, solver: _lda_fit.Solver, n_threads: int) -> float:
         """Log-likelihood by document completion, nats a word; the solver is only looked at."""
-        values, sums = solver.rows(self.rows)
-        topics = Topics.of(
-            values,
-            solver.alpha,
-            collapsed=solver.settings.collapsed,
-            n_threads=n_threads,
-            sums=sums,
-        )
-        dtype = values.dtype
-        observed, scored = (
-            (indptr, indices, counts.astype(dtype, copy=False))
-            for indptr, indices, counts in (self.observed, self.scored)
-        )
-        return topics.completion(observed, scored, n_threads)
+        total = 0.0
+        for rows, *pair in self.groups:
+            values, sums = solver.rows(rows)
+            topics = Topics.of(
+                values, solver.alpha, collapsed=solver.settings.collapsed, n_threads=n_threads,
+                sums=sums,
+            )  # fmt: skip
+            observed, scored = (
+                (indptr, indices, counts.astype(values.dtype, copy=False))
+                for indptr, indices, counts in pair
+            )
+            n_words = scored[2].sum(dtype=np.float64)
+            if n_words > 0:
+                total += n_words * topics.completion(observed, scored, n_threads)
+        return total / self.n_scored
 
 
 class ShardedEpochs(NamedTuple):

@@ -29,8 +29,12 @@ def topic_weights(gamma, collapsed):
         return gamma if collapsed else np.exp(psi(gamma))
 
 
-def fixed_point(document, weights, alpha, collapsed, n_iter, gamma):
-    """Iterations of gamma_k = alpha_k + sum_n c_n phi_nk; each other one long if collapsed."""
+def iterates(document, weights, alpha, collapsed, n_iter, gamma):
+    """The start and each iterate of gamma_k = alpha_k + sum_n c_n phi_nk.
+
+    Collapsed, every other step is long, but not the last.
+    """
+    result = [gamma]
     for i in range(n_iter):
         e = topic_weights(gamma, collapsed)
         new = alpha.copy()
@@ -40,7 +44,13 @@ def fixed_point(document, weights, alpha, collapsed, n_iter, gamma):
         if collapsed and i % 2 == 0 and i + 1 < n_iter:
             new = np.maximum(gamma + 3 * (new - gamma), alpha)
         gamma = new
-    return gamma
+        result.append(gamma)
+    return result
+
+
+def fixed_point(document, weights, alpha, collapsed, n_iter, gamma):
+    """The last of `iterates`."""
+    return iterates(document, weights, alpha, collapsed, n_iter, gamma)[-1]
 
 
 def start_gamma(document, alpha):
