@@ -26,7 +26,7 @@ from fastvi.corpus.shards import ShardedCorpus, read_sharded
 from fastvi.corpus.splitting import halves, split
 from fastvi.corpus.stdlib import standard_library
 from fastvi.documents import DocumentSource
-from fastvi.models._lda_fit import Settings, choose_solver
+from fastvi.models._lda_settings import Settings, choose_solver
 from fastvi.models._topic_model import TopicModel
 from fastvi.models._training import HeldOut, train
 from fastvi.parallel import resolve_n_jobs

@@ -10,7 +10,8 @@ import scipy.sparse
 from simulated import simulate
 
 from fastvi.documents import DocumentSource
-from fastvi.models._lda_fit import Settings, fit, make_solver
+from fastvi.models._lda_fit import fit, make_solver
+from fastvi.models._lda_settings import Settings
 
 N_TOPICS = 5
 LEARNED = {"learn_alpha": True, "learn_eta": True}

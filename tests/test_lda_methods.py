@@ -16,7 +16,8 @@ from fastvi.core import LazyTable, ascend
 from fastvi.documents import DocumentSource
 from fastvi.gradients.natural import natural
 from fastvi.models._lda import LDA, Topics
-from fastvi.models._lda_fit import GradientFit, Settings, fit
+from fastvi.models._lda_fit import GradientFit, fit
+from fastvi.models._lda_settings import Settings
 
 pytestmark = pytest.mark.jit
 

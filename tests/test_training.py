@@ -19,8 +19,10 @@ from fastvi import _archive, _checks
 from fastvi.corpus.shards import read_sharded
 from fastvi.documents import DocumentSource
 from fastvi.loop import Position
+from fastvi.models import _training
 from fastvi.models._lda import Topics
-from fastvi.models._lda_fit import Settings, make_solver
+from fastvi.models._lda_fit import make_solver
+from fastvi.models._lda_settings import Settings
 from fastvi.models._training import CHECKPOINT, HeldOut, ShardedEpochs, Training, train
 
 pytestmark = pytest.mark.jit
@@ -106,19 +108,26 @@ def stop_after(n_steps: int) -> Any:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_the_score_is_document_completion(solver: str, source: Any) -> None:
-    """Over the distinct words of the held-out documents, but with the sums of all."""
+def test_the_score_is_document_completion(
+    solver: str, source: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all halves together, though each group is scored over its own words."""
+    whole = HeldOut.of(UNSEEN[:5], np.random.default_rng(0))
+    monkeypatch.setattr(_training, "GROUP_DOCUMENTS", 2)
     held_out = HeldOut.of(UNSEEN[:5], np.random.default_rng(0))
-    assert len(held_out.rows) < source.n_words
+    assert len(held_out.groups) == 3
+    assert len(held_out.groups[0].rows) < source.n_words
     fit = make_solver(settings_for(solver), source, 1)
     topics = Topics.of(fit.table(), fit.alpha, collapsed=fit.settings.collapsed)
 
-    def whole(half: Any) -> Any:
-        indptr, words, counts = half
-        return indptr, held_out.rows[words], counts
-
-    wanted = topics.completion(whole(held_out.observed), whole(held_out.scored))
+    (group,) = whole.groups
+    halves = (
+        (indptr, group.rows[words], counts)
+        for indptr, words, counts in (group.observed, group.scored)
+    )
+    wanted = topics.completion(*halves)
     assert held_out.score(fit, 1) == pytest.approx(wanted, rel=1e-6)
+    assert whole.score(fit, 1) == pytest.approx(wanted, rel=1e-6)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,77 +18,13 @@ from fastvi.documents import DocumentSource
 from fastvi.gradients.natural import natural
 from fastvi.models import _priors
 from fastvi.models._lda import LDA, Topics, padded
+from fastvi.models._lda_settings import Settings
 from fastvi.parallel import single_threaded_blas
 
-__all__ = [
-    "SOLVERS",
-    "CollapsedFit",
-    "GradientFit",
-    "Settings",
-    "Solver",
-    "choose_solver",
-    "fit",
-    "make_solver",
-]
+__all__ = ["CollapsedFit", "GradientFit", "Solver", "fit", "make_solver", "random_topics"]
 
-SOLVERS = ("cvb0", "scvb0", "svi", "vb")
-MODERATE_BYTES = 1 << 30
 QUICK_DOCUMENTS = 16 * 1024  # enough for SVI to start from
 LEARN_AFTER = 3  # passes before priors are learned: the first counts say little about them
-
-
-@dataclass(frozen=True, eq=False)
-class Settings:
-    """What a fit of topics depends on, besides the data and the number of threads.
-
-    `alpha` (n_topics,) and `eta` (a number, or (V, 1)) are the priors to start from; the others
-    are named as in `fastvi.LatentDirichletAllocation`.
-    """
-
-    solver: str
-    alpha: NDArray[np.float64]
-    eta: Any
-    learn_alpha: bool = False
-    learn_eta: bool = False
-    batch_size: int | None = None
-    learning_offset: float | None = None
-    learning_decay: float = 0.7
-    max_doc_update_iter: int | None = None
-    mean_change_tol: float = 1e-3
-    seed: int = 0
-    dtype: Any = np.float32
-
-    @property
-    def n_topics(self) -> int:
-        """Number of topics, padding not counted."""
-        return len(self.alpha)
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether documents are weighed by expected counts."""
-        return self.solver in ("cvb0", "scvb0")
-
-    def batch_size_for(self, n_documents: int) -> int:
-        """The batch size given, or one that makes a pass of 16 steps, between 64 and 1024."""
-        if self.batch_size is not None:
-            return self.batch_size
-        return min(max(n_documents // 16, 64), 1024)
-
-    @property
-    def offset(self) -> float:
-        """The offset given, or 1 for SCVB0, whose first steps may be bold, and 64 for SVI, whose
-        start is good already.
-        """
-        if self.learning_offset is not None:
-            return self.learning_offset
-        return 1.0 if self.collapsed else 64.0
-
-    @property
-    def local_iterations(self) -> int:
-        """The cap given, or 8 for SCVB0, which gains more from further passes, and 100."""
-        if self.max_doc_update_iter is not None:
-            return self.max_doc_update_iter
-        return 8 if self.collapsed else 100
 
 
 class Solver(Protocol):
@@ -417,11 +353,6 @@ def fit(
             after_epoch=epoch_hook,
         )
     return history
-
-
-def choose_solver(n_entries: int, n_topics: int) -> str:
-    """CVB0, the best, while its responsibilities are of moderate size; its mini-batch form else."""
-    return "cvb0" if 2 * n_entries * padded(n_topics) <= MODERATE_BYTES else "scvb0"
 
 
 def make_solver(settings: Settings, source: DocumentSource, n_threads: int) -> Solver:

@@ -21,6 +21,7 @@ from fastvi.corpus.splitting import halves
 from fastvi.documents import DocumentSource, prepare
 from fastvi.models import _lda_fit
 from fastvi.models._lda import Parts, Topics, padded
+from fastvi.models._lda_settings import Settings
 from fastvi.models._topic_model import TopicModel
 
 __all__ = ["CHECKPOINT", "HeldOut", "ShardedEpochs", "Training", "train"]
@@ -193,7 +194,7 @@ class _Checkpoints:
 
 
 def train(
-    settings: _lda_fit.Settings,
+    settings: Settings,
     corpus: Any,
     n_epochs: int,
     *,
@@ -276,7 +277,7 @@ def train(
     return Training(model, seconds, n_seen)
 
 
-def _solver(settings: _lda_fit.Settings, corpus: Any, n_threads: int) -> _lda_fit.Solver:
+def _solver(settings: Settings, corpus: Any, n_threads: int) -> _lda_fit.Solver:
     if not isinstance(corpus, ShardedCorpus):
         return _lda_fit.make_solver(settings, corpus, n_threads)
     if settings.solver in ("vb", "cvb0"):
@@ -290,7 +291,7 @@ def _solver(settings: _lda_fit.Settings, corpus: Any, n_threads: int) -> _lda_fi
     return _lda_fit.GradientFit(settings, corpus, n_threads, batches=batches)
 
 
-def _identity(settings: _lda_fit.Settings, corpus: Any) -> dict[str, Any]:
+def _identity(settings: Settings, corpus: Any) -> dict[str, Any]:
     """What must be the same for a checkpoint to be taken up."""
     if isinstance(corpus, ShardedCorpus):
         size = [corpus.n_documents, corpus.n_words, corpus.n_tokens]

@@ -18,7 +18,7 @@ from fastvi.batches import ShuffledEpochs
 from fastvi.core import Batch
 from fastvi.documents import DocumentSource
 from fastvi.models import _lda_fit
-from fastvi.models._lda_fit import Settings
+from fastvi.models._lda_settings import SOLVERS, Settings, choose_solver
 from fastvi.models._predictor import Predictor
 from fastvi.models._topic_model import MAX_ITER, TopicModel
 from fastvi.parallel import resolve_n_jobs
@@ -200,7 +200,7 @@ class LatentDirichletAllocation(
             raise ValueError("every document is empty: X holds no counts above 0")
         if n_topics > total:
             raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")
-        name = self._solver() or _lda_fit.choose_solver(len(bags.indices), n_topics)
+        name = self._solver() or choose_solver(len(bags.indices), n_topics)
         settings = self._settings(name, bags)
         n_epochs = _checks.integer(self.max_iter, "max_iter", 1)
         began = time.perf_counter()
@@ -318,7 +318,7 @@ class LatentDirichletAllocation(
 
     def _solver(self) -> str | None:
         """The solver asked for, None for one that suits the data."""
-        solver = _checks.choice(self.solver, "solver", ("auto", *_lda_fit.SOLVERS))
+        solver = _checks.choice(self.solver, "solver", ("auto", *SOLVERS))
         if self.learning_method is None:
             return None if solver == "auto" else solver
         method = _checks.choice(self.learning_method, "learning_method", ("batch", "online"))
@@ -555,7 +555,7 @@ def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
         model.n_topics,
         doc_topic_prior=prior,
         topic_word_prior=word_prior,
-        solver=_checks.choice(solver, f"{path}: solver", _lda_fit.SOLVERS),
+        solver=_checks.choice(solver, f"{path}: solver", SOLVERS),
         mean_change_tol=model.tol,
         max_doc_update_iter=None if model.max_iter == MAX_ITER else model.max_iter,
     )
