@@ -246,7 +246,8 @@ def _rows(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def _write_archive(file: IO[bytes], text: bytes, tables: Mapping[str, Blocks]) -> None:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
+    try:
         # A fixed date (the ZipInfo default): the same content gives the same bytes.
         archive.writestr(zipfile.ZipInfo(HEADER), text)
         for name, table in tables.items():
@@ -254,6 +255,12 @@ def _write_archive(file: IO[bytes], text: bytes, tables: Mapping[str, Blocks]) -
             info.file_size = _n_bytes(table) + 1024  # tells zipfile whether it needs 64 bits
             with archive.open(info, "w") as member:
                 _write_array(member, name, table)
+        archive.close()
+    except BaseException:
+        # An interrupt within zipfile can leave it unable to close: it would raise another error,
+        # and complain once more when it is collected. The file is given up, so none of it is due.
+        archive.fp = None
+        raise
 
 
 def _write_array(member: IO[bytes], name: str, table: Blocks) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import zipfile
 from pathlib import Path
@@ -82,6 +83,25 @@ def test_numpy_can_read_it(tmp_path: Path) -> None:
     model.save(tmp_path / "m.npz")
     with np.load(tmp_path / "m.npz") as file:
         np.testing.assert_array_equal(file["table"], model.table[:, :3])
+
+
+def test_an_interrupt_inside_of_zipfile(tmp_path: Path, monkeypatch: Any) -> None:
+    """Where zipfile could not be closed any more, and complained once it was collected."""
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "m.npz"
+    model_of().save(path)
+    before = path.read_bytes()
+    for name in ("_ZipWriteFile", "crc32"):
+        with monkeypatch.context() as patch:
+            patch.setattr(zipfile, name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                model_of().save(path)
+        gc.collect()
+        assert path.read_bytes() == before
+        assert [file.name for file in tmp_path.iterdir()] == ["m.npz"]
 
 
 # --- refused --------------------------------------------------------------------------------------
