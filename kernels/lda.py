@@ -9,6 +9,7 @@ import numpy as np
 
 from ._jit import kernel
 from ._registers import fits, register_sums
+from ._subnormals import flush_subnormals, restore_subnormals
 from .special import digamma, exp, exp_digamma, gammaln, log
 
 LONG_STEP = 3.0
@@ -218,6 +219,7 @@ def local_step(
     (D,) in nats (nan if collapsed). With `remember` gamma comes from an earlier call: a document
     goes back to it if the fresh fit has a lower bound, so that the ELBO never falls.
     """
+    mode = flush_subnormals()
     total = np.empty(gamma.shape[1], gamma.dtype)
     before = np.empty(gamma.shape[1], gamma.dtype)
     for d in range(start, stop):
@@ -242,6 +244,7 @@ def local_step(
             if attempt == 1 or bound[d] >= bound_before:
                 break
             gamma[d] = before
+    restore_subnormals(mode)
 
 
 @kernel
@@ -249,6 +252,7 @@ def infer(
     indptr, words, counts, weights, alpha, collapsed, max_iter, tol, start, stop, gamma
 ):  # fmt: skip
     """Fit gamma (D, K) of documents start..stop, from the prior's mean times the length."""
+    mode = flush_subnormals()
     e = np.empty(gamma.shape[1], gamma.dtype)
     total = np.empty(gamma.shape[1], gamma.dtype)
     longest = 0
@@ -263,6 +267,7 @@ def infer(
             words[a:b], counts[a:b], weights, alpha, collapsed, max_iter, tol,
             gamma[d], e, total, ratio,
         )  # fmt: skip
+    restore_subnormals(mode)
 
 
 @kernel
