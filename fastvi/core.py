@@ -194,6 +194,11 @@ class LazyTable:
         """The whole table as it is now, (V, K), a copy."""
         return self.read(np.arange(len(self.values), dtype=np.int32))
 
+    def settled(self) -> NDArray[Any]:
+        """The table's own array, (V, K), once all rows have caught up in place."""
+        self._catch_up()
+        return self.values
+
     def _read(self, rows: NDArray[np.integer[Any]], out: NDArray[Any]) -> NDArray[Any]:
         from fastvi.kernels.lazy import read_rows
 

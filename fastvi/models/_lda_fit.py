@@ -17,7 +17,7 @@ from fastvi.core import Algorithm, AscentState, Batch, LazyTable, ascend
 from fastvi.documents import DocumentSource
 from fastvi.gradients.natural import natural
 from fastvi.models import _priors
-from fastvi.models._lda import LDA, Topics, padded
+from fastvi.models._lda import LDA, padded, word_weights
 from fastvi.models._lda_settings import Settings
 from fastvi.parallel import single_threaded_blas
 
@@ -78,10 +78,17 @@ class CollapsedFit:
         self.batches: Batches = Passes()
         self._cvb0 = cvb0.cvb0(self.grid, n_threads)
         self.algorithm = Algorithm(self._cvb0.init, self._step)
-        start = one_quick_pass(settings, source, n_threads)
-        table = start.table().astype(np.float32, copy=False)
-        weights = Topics.of(table, start.alpha, collapsed=True, n_threads=n_threads).means
-        self.state = cvb0.initial_state(self.grid, weights, start.alpha, start.eta, n_threads)
+        start = one_quick_pass(settings, source, n_threads).state.params
+        weights, _ = word_weights(
+            start.settled(), start.column_sums, settings.n_topics, True, n_threads
+        )
+        self.state = cvb0.initial_state(
+            self.grid,
+            weights.astype(np.float32, copy=False),
+            settings.alpha,
+            settings.eta,
+            n_threads,
+        )
 
     @property
     def alpha(self) -> NDArray[np.float64]:
@@ -200,7 +207,9 @@ class GradientFit:
             return random_topics(self.settings, source.n_words)
         limit = None if self.is_batch else QUICK_DOCUMENTS
         batches = None if isinstance(source, DocumentSource) else self.batches
-        return one_quick_pass(self.settings, source, self.n_threads, batches, limit).table()
+        quick = one_quick_pass(self.settings, source, self.n_threads, batches, limit)
+        table: LazyTable = quick.state.params
+        return table.settled()  # no copy: `quick` is in a cycle of references and lives on a while
 
     def _step(
         self, state: AscentState, batch: Batch, rng: np.random.Generator
