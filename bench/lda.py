@@ -19,10 +19,10 @@ PASSES = [*range(1, 31), *range(35, 101, 5)]
 class Session:
     """Options of a run, the peers' Python, and what was measured beside the rows."""
 
-    def __init__(self, quick, repeats=None):
+    def __init__(self, quick, repeats=None, corpora=None):
         self.quick = quick
         self.repeats = repeats or (1 if quick else 5)
-        self.corpora = ["ap"] if quick else ["ap", "news20"]
+        self.corpora = corpora or (["ap"] if quick else ["ap", "news20"])
         self.peers = h.peers_python("topics")
         self.details = {}
         self.curves = []
@@ -251,9 +251,9 @@ PARTS = {
 }  # fmt: skip
 
 
-def run(only, quick, repeats=None):
+def run(only, quick, repeats=None, corpora=None):
     """Measure the named parts (all by default); the result as plain data."""
-    s = Session(quick, repeats)
+    s = Session(quick, repeats, corpora)
     m = h.machine(h.peer_versions(s.peers, PEERS))
     m |= {"quick": quick, "repeats": s.repeats}
     rows = []

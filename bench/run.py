@@ -20,6 +20,9 @@ def main():
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
     parser.add_argument("--quick", action="store_true", help="AP only, one run of each")
     parser.add_argument("--repeats", metavar="N", type=int, help="runs and seeds, 5 by default")
+    parser.add_argument(
+        "--corpora", metavar="NAME", nargs="+", help="ap, news20, or both (default)"
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="parts: " + ", ".join(lda.PARTS))
     parser.add_argument("--readme", action="store_true", help="replace the table in README.md")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves")
@@ -34,7 +37,7 @@ def main():
         parser.error(f"--only {', '.join(sorted(unknown))}; parts are {', '.join(suite.PARTS)}")
 
     earlier = harness.joined(json.loads(f.read_text()) for f in args.again) if args.again else None
-    result = earlier or suite.run(args.only, args.quick, args.repeats)
+    result = earlier or suite.run(args.only, args.quick, args.repeats, args.corpora)
     if args.json:
         harness.write(args.json, json.dumps(result, indent=1) + "\n")
     parts = [harness.describe(result["machine"]), harness.markdown(result["rows"])]
