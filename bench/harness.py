@@ -211,11 +211,12 @@ def write(path, text):
 
 
 def joined(results):
-    """One result from runs of different parts on one machine."""
+    """One result from runs of different parts on one machine; later rows replace earlier ones."""
     results = list(results)
     whole = results[0]
     for other in results[1:]:
-        whole["rows"] += other["rows"]
+        rows = {row["what"]: row for row in whole["rows"] + other["rows"]}
+        whole["rows"] = list(rows.values())
         whole["details"] |= other["details"]
         whole["curves"] += other["curves"]
     return whole
