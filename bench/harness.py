@@ -219,4 +219,6 @@ def joined(results):
         whole["rows"] = list(rows.values())
         whole["details"] |= other["details"]
         whole["curves"] += other["curves"]
+    repeats = sorted({result["machine"]["repeats"] for result in results})
+    whole["machine"]["repeats"] = " or ".join(map(str, repeats))
     return whole
