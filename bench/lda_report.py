@@ -39,7 +39,7 @@ def plot(result, path):
     if not panels:
         raise SystemExit("--plot: no curves were measured; add `curves` to --only")
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(6 * len(panels), 5), squeeze=False, layout="constrained"
+        1, len(panels), figsize=(5 * len(panels), 4.5), squeeze=False, layout="constrained"
     )
     names = sorted({c["name"] for c in result["curves"]})
     colours = {n: plt.get_cmap("tab20")(i % 20) for i, n in enumerate(names)}
@@ -50,10 +50,12 @@ def plot(result, path):
                 known = axis.get_legend_handles_labels()[1]
                 label = None if c["name"] in known else c["name"]
                 style = "-" if c["name"].startswith("fastvi") else "--"
-                axis.plot(x, y, style, color=colours[c["name"]], label=label, lw=1.2)
+                axis.plot(
+                    x, y, style, color=colours[c["name"]], label=label, lw=1.2, marker="o", ms=3
+                )
         axis.set(
             xscale="log", title=f"{NAMES[panel[0]]}, K={panel[1]}", xlabel="CPU seconds",
             ylabel="held-out perplexity (document completion)",
         )  # fmt: skip
         axis.legend(fontsize="small")
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=80)
