@@ -54,8 +54,8 @@ class LatentDirichletAllocation(
     learning_decay : float, default=0.7
         Exponent kappa of the steps (offset + t) ** -kappa, in (0.5, 1].
     learning_offset : float, optional
-        Offset tau >= 0 of the steps; by default 64 for "svi" (10 in a stream from random topics)
-        and 1 for "scvb0".
+        Offset tau >= 0 of the steps; by default 64 for "svi" (10 in `partial_fit`) and 1 for
+        "scvb0".
     max_iter : int, default=10
         Passes over the data in `fit`.
     batch_size : int, optional
@@ -267,7 +267,7 @@ class LatentDirichletAllocation(
         name = "svi" if self._solver() in ("vb", "svi") else "scvb0"
         settings = self._settings(name, bags)
         if name == "svi" and self.learning_offset is None:
-            settings = replace(settings, learning_offset=10.0)  # a random start needs bold steps
+            settings = replace(settings, learning_offset=10.0)  # streams need bolder steps
         if first:
             table = _lda_fit.random_topics(settings, bags.n_words)
         else:
