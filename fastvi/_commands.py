@@ -26,7 +26,7 @@ from fastvi.corpus.shards import ShardedCorpus, read_sharded
 from fastvi.corpus.splitting import halves, split
 from fastvi.corpus.stdlib import standard_library
 from fastvi.documents import DocumentSource
-from fastvi.models._lda_settings import Settings, choose_solver
+from fastvi.models._lda_settings import IN_MEMORY, Settings, choose_solver
 from fastvi.models._topic_model import TopicModel
 from fastvi.models._training import HeldOut, train
 from fastvi.parallel import resolve_n_jobs
@@ -209,13 +209,13 @@ def _is_streamed(options: argparse.Namespace, settings: Settings) -> bool:
     if options.stream is not None:
         if options.stream and not options.paths:
             raise ValueError("--stream needs a corpus: give its PATH")
-        if options.stream and settings.solver in ("vb", "cvb0"):
+        if options.stream and settings.solver in IN_MEMORY:
             raise ValueError(
                 f"--stream: solver {settings.solver} needs the corpus in memory; "
                 "wanted scvb0 or svi"
             )
         return bool(options.stream)
-    if not options.paths or settings.solver in ("vb", "cvb0"):
+    if not options.paths or settings.solver in IN_MEMORY:
         return False
     return sum(_size(Path(path)) for path in options.paths) >= STREAM_BYTES
 
@@ -278,7 +278,7 @@ class _ProgressBar:
         self.options = options
         n_documents = getattr(corpus, "n_documents", None) or corpus.n_rows
         batch = settings.batch_size_for(n_documents)
-        is_stochastic = settings.solver in ("svi", "scvb0")
+        is_stochastic = settings.solver not in IN_MEMORY
         self.steps_a_pass = -(-n_documents // batch) if is_stochastic else 1
         self.total = options.passes * self.steps_a_pass
 

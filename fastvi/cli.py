@@ -109,9 +109,11 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
     fit = parser.add_argument_group("fitting")
     fit.add_argument("-k", "--topics", type=int, default=20, help="(default: %(default)s)")
     fit.add_argument("--passes", type=int, default=10, help="(default: %(default)s)")
-    fit.add_argument("--solver", choices=("auto", "cvb0", "scvb0", "svi", "vb"), default="auto",
+    fit.add_argument("--solver", choices=("auto", "cvb", "cvb0", "scvb0", "svi", "vb"),
+                     default="auto",
                      help="auto is cvb0, the best soonest, and its mini-batch form scvb0 where "
-                          "a corpus is large; vb and svi: variational Bayes")  # fmt: skip
+                          "a corpus is large; cvb: its second-order form; vb and svi: "
+                          "variational Bayes")  # fmt: skip
     fit.add_argument("--alpha", type=float, metavar="X",
                      help="prior of topic proportions (default: 1 / topics)")  # fmt: skip
     fit.add_argument("--eta", type=float, metavar="X",

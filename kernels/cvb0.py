@@ -70,7 +70,8 @@ def _begin_run(totals, doc_row, before, inverse):
 
 
 @kernel
-def _end_run(totals, doc_row, before):
+def end_run(totals, doc_row, before):
+    """Add to topic totals (K,) what a run has changed in a document's row."""
     for k in range(totals.shape[0]):
         totals[k] += np.float64(doc_row[k]) - np.float64(before[k])
 
@@ -141,7 +142,7 @@ def update_cell(
                 gj[k] = np.uint16(q)
                 doc_row[k] += step
                 row[k] += step
-        _end_run(totals, doc_row, before)
+        end_run(totals, doc_row, before)
 
 
 @kernel

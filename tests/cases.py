@@ -17,6 +17,8 @@ N_TOPICS = 5
 LEARNED = {"learn_alpha": True, "learn_eta": True}
 ASYMMETRIC = {"alpha": np.geomspace(0.05, 1.0, N_TOPICS)}
 CASES = {
+    "cvb": {"solver": "cvb"},
+    "cvb, priors learned": {"solver": "cvb", **LEARNED},
     "cvb0": {"solver": "cvb0"},
     "cvb0, priors learned": {"solver": "cvb0", **LEARNED},
     "scvb0": {"solver": "scvb0", "batch_size": 16},

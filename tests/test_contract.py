@@ -8,10 +8,11 @@ import pytest
 from cases import CASES, N_TOPICS, fingerprint, from_file, in_file, settings, solve, source
 
 from fastvi import parallel
-from fastvi.algorithms import cvb0
+from fastvi.algorithms import collapsed
 from fastvi.documents import DocumentSource
 from fastvi.loop import History, Position
 from fastvi.models._lda_fit import fit, make_solver
+from fastvi.models._lda_settings import IN_MEMORY
 
 pytestmark = pytest.mark.jit
 every_case = pytest.mark.parametrize("name", CASES)
@@ -44,7 +45,7 @@ def test_the_same_seed_gives_the_same_bits(name, dtype):
 
 @every_case
 def test_the_number_of_threads_changes_no_bit(name, small_chunks, monkeypatch):
-    monkeypatch.setattr(cvb0, "RECOUNT", 2)
+    monkeypatch.setattr(collapsed, "RECOUNT", 2)
     corpus = source()
     one = fingerprint(*solve(settings(name), corpus, n_threads=1))
     assert small_chunks[0] > 4
@@ -54,7 +55,7 @@ def test_the_number_of_threads_changes_no_bit(name, small_chunks, monkeypatch):
 
 @every_case
 def test_a_fit_resumed_anywhere_ends_with_the_same_bits(name, monkeypatch):
-    monkeypatch.setattr(cvb0, "RECOUNT", 2)
+    monkeypatch.setattr(collapsed, "RECOUNT", 2)
     corpus, n_epochs = source(), 5
     saved = []
 
@@ -130,13 +131,13 @@ def test_tables_hold_every_token_and_the_prior(name, dtype):
     rows, sums = solver.rows(np.array([7, 0], np.int32))
     np.testing.assert_array_equal(rows, table[[7, 0]])
     np.testing.assert_allclose(sums[:N_TOPICS], topics.sum(axis=0), rtol=2e-3)
-    if solver.settings.solver in ("vb", "cvb0") and not solver.settings.learn_eta:
+    if solver.settings.solver in IN_MEMORY and not solver.settings.learn_eta:
         prior = topics.size * solver.eta
         assert topics.sum() - prior == pytest.approx(corpus.counts.sum(), rel=1e-4)
         unused = np.flatnonzero(np.bincount(corpus.indices, minlength=corpus.n_words) == 0)
         np.testing.assert_allclose(topics[unused], solver.eta, rtol=1e-6)
-    steps = {"cvb0": 4, "vb": 4}.get(solver.settings.solver, 4 * -(-corpus.n_rows // 16))
-    assert len(history) == steps
+    steps_a_pass = 1 if solver.settings.solver in IN_MEMORY else -(-corpus.n_rows // 16)
+    assert len(history) == 4 * steps_a_pass
     assert history.columns["epoch"][-1] == 3
     bound = {"vb": "bound", "svi": "local_bound"}.get(solver.settings.solver)
     if bound is not None:
@@ -168,10 +169,9 @@ def test_degenerate_corpora(name, corpus, n_topics):
 
 
 def compiled():
-    from fastvi.kernels import cvb0 as kernels_cvb0
-    from fastvi.kernels import dirichlet, lazy, lda, sparse
+    from fastvi.kernels import cvb, cvb0, dirichlet, lazy, lda, sparse
 
-    modules = dirichlet, lazy, lda, sparse, kernels_cvb0
+    modules = cvb, cvb0, dirichlet, lazy, lda, sparse
     return {
         f"{module.__name__}.{name}": len(kernel.signatures)
         for module in modules

@@ -18,7 +18,7 @@ PACKAGE = Path(fastvi.__file__).parent
 MAY_IMPORT_SKLEARN = {"models/lda.py", "corpus/text.py"}
 FUNCTIONAL_CORE = [
     "fastvi.core", "fastvi.loop", "fastvi.batches", "fastvi.documents", "fastvi.optimizers",
-    "fastvi.parallel", "fastvi.gradients.natural", "fastvi.algorithms.cvb0",
+    "fastvi.parallel", "fastvi.gradients.natural", "fastvi.algorithms.collapsed",
     "fastvi.models._lda", "fastvi.models._lda_fit", "fastvi.models._training",
     "fastvi.models._topic_model", "fastvi.models._predictor", "fastvi._commands", "fastvi._report",
     "fastvi.plots", "fastvi.corpus",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import psi
 
 from fastvi import loop, optimizers
-from fastvi.algorithms import cvb0
+from fastvi.algorithms import collapsed
 from fastvi.batches import Batches, Everything, ShuffledEpochs
 from fastvi.core import Algorithm, AscentState, Batch, LazyTable, ascend
 from fastvi.documents import DocumentSource
@@ -67,27 +67,28 @@ class Solver(Protocol):
 
 
 class CollapsedFit:
-    """CVB0 over all entries of a corpus in memory."""
+    """CVB0 and CVB over all entries of a corpus in memory."""
 
     def __init__(self, settings: Settings, source: DocumentSource, n_threads: int) -> None:
         self.settings, self.n_threads = settings, n_threads
         rng = np.random.default_rng(settings.seed)
-        self.grid = cvb0.make_grid(
+        self.grid = collapsed.make_grid(
             source.indptr, source.indices, source.counts, source.n_words, rng
         )
         self.batches: Batches = Passes()
-        self._cvb0 = cvb0.cvb0(self.grid, n_threads)
-        self.algorithm = Algorithm(self._cvb0.init, self._step)
+        self._passes = collapsed.passes(self.grid, n_threads)
+        self.algorithm = Algorithm(self._passes.init, self._step)
         start = one_quick_pass(settings, source, n_threads).state.params
         weights, _ = word_weights(
             start.settled(), start.column_sums, settings.n_topics, True, n_threads
         )
-        self.state = cvb0.initial_state(
+        self.state = collapsed.initial_state(
             self.grid,
             weights.astype(np.float32, copy=False),
             settings.alpha,
             settings.eta,
             n_threads,
+            n_moments=2 if settings.solver == "cvb" else 1,
         )
 
     @property
@@ -102,29 +103,29 @@ class CollapsedFit:
 
     def table(self) -> NDArray[Any]:
         """Expected counts plus prior by word, (V, K padded)."""
-        return cvb0.topics(self.state).astype(self.settings.dtype, copy=False)
+        return collapsed.topics(self.state).astype(self.settings.dtype, copy=False)
 
     def rows(self, rows: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Some rows of the table, and the sums of all."""
-        values = cvb0.topics(self.state, rows).astype(self.settings.dtype, copy=False)
-        return values, self.state.totals
+        values = collapsed.topics(self.state, rows).astype(self.settings.dtype, copy=False)
+        return values, self.state.totals[0]
 
     def _step(
-        self, state: cvb0.State, batch: Batch, rng: np.random.Generator
-    ) -> tuple[cvb0.State, dict[str, float]]:
+        self, state: collapsed.State, batch: Batch, rng: np.random.Generator
+    ) -> tuple[collapsed.State, dict[str, float]]:
         """A pass, then Newton steps on the priors once the counts mean something."""
-        state, info = self._cvb0.step(state, batch, rng)
+        state, info = self._passes.step(state, batch, rng)
         settings = self.settings
         if state.n_passes >= LEARN_AFTER and (settings.learn_alpha or settings.learn_eta):
             alpha, eta = state.alpha, state.eta
             n = len(alpha)
             if settings.learn_alpha:
-                alpha = _priors.polya(alpha, state.doc_topic, self.n_threads)
+                alpha = _priors.polya(alpha, state.doc_topic[0], self.n_threads)
             if settings.learn_eta:
                 eta = _priors.symmetric_polya(
-                    eta, state.word_topic, state.totals[:n], n, self.n_threads
+                    eta, state.word_topic[0], state.totals[0, :n], n, self.n_threads
                 )
-            state = cvb0.with_priors(state, alpha, eta)
+            state = collapsed.with_priors(state, alpha, eta)
         self.state = state
         return state, info
 
@@ -138,7 +139,7 @@ class CollapsedFit:
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take up a saved state."""
         eta = arrays["eta"]
-        self.state = cvb0.State(**arrays)._replace(  # type: ignore[arg-type]
+        self.state = collapsed.State(**arrays)._replace(  # type: ignore[arg-type]
             eta=eta if eta.ndim else float(eta), n_passes=int(arrays["n_passes"])
         )
 
@@ -366,6 +367,6 @@ def fit(
 
 def make_solver(settings: Settings, source: DocumentSource, n_threads: int) -> Solver:
     """The solver that `settings` names, on a corpus in memory."""
-    if settings.solver == "cvb0":
+    if settings.solver in ("cvb", "cvb0"):
         return CollapsedFit(settings, source, n_threads)
     return GradientFit(settings, source, n_threads)

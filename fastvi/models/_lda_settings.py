@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from fastvi.models._lda import padded
 
-__all__ = ["SOLVERS", "Settings", "choose_solver"]
+__all__ = ["IN_MEMORY", "SOLVERS", "Settings", "choose_solver"]
 
-SOLVERS = ("cvb0", "scvb0", "svi", "vb")
+SOLVERS = ("cvb", "cvb0", "scvb0", "svi", "vb")
+IN_MEMORY = ("cvb", "cvb0", "vb")  # a step is a pass over everything
 MODERATE_BYTES = 1 << 30
 
 
@@ -45,7 +46,7 @@ class Settings:
     @property
     def collapsed(self) -> bool:
         """Whether documents are weighed by expected counts."""
-        return self.solver in ("cvb0", "scvb0")
+        return self.solver in ("cvb", "cvb0", "scvb0")
 
     def batch_size_for(self, n_documents: int) -> int:
         """The batch size given, or one that makes a pass of 16 steps, between 64 and 1024."""

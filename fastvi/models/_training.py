@@ -21,7 +21,7 @@ from fastvi.corpus.splitting import halves
 from fastvi.documents import DocumentSource, prepare
 from fastvi.models import _lda_fit
 from fastvi.models._lda import Parts, Topics, padded
-from fastvi.models._lda_settings import Settings
+from fastvi.models._lda_settings import IN_MEMORY, Settings
 from fastvi.models._topic_model import TopicModel
 
 __all__ = ["CHECKPOINT", "HeldOut", "ShardedEpochs", "Training", "train"]
@@ -280,7 +280,7 @@ def train(
 def _solver(settings: Settings, corpus: Any, n_threads: int) -> _lda_fit.Solver:
     if not isinstance(corpus, ShardedCorpus):
         return _lda_fit.make_solver(settings, corpus, n_threads)
-    if settings.solver in ("vb", "cvb0"):
+    if settings.solver in IN_MEMORY:
         raise ValueError(
             f"solver {settings.solver!r} needs the corpus in memory; "
             "wanted 'scvb0' or 'svi' for one that is streamed from disk"

@@ -1,4 +1,6 @@
-"""Collapsed variational Bayes, zeroth order (Asuncion et al. 2009), for topics."""
+"""Collapsed variational Bayes for topics: CVB0 (Asuncion, Welling, Smyth and Teh 2009) and CVB
+(Teh, Newman and Welling 2007), which differ in the update of a cell of the grid alone.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,10 @@ from numpy.typing import NDArray
 
 from fastvi import parallel
 from fastvi.core import Algorithm, Batch
+from fastvi.kernels import cvb
 from fastvi.kernels import cvb0 as kernels
 
-__all__ = ["Grid", "State", "cvb0", "initial_state", "make_grid", "topics", "with_priors"]
+__all__ = ["Grid", "State", "initial_state", "make_grid", "passes", "topics", "with_priors"]
 
 N_BLOCKS = 8  # blocks of documents and of words; not a matter of threads, so that bits agree
 RECOUNT = 10  # passes between recounts, which undo the rounding of running float32 sums
@@ -51,10 +54,10 @@ class Grid(NamedTuple):
     def walk(self, task: Any, n_threads: int, totals: NDArray[np.float64]) -> None:
         """``task(cell, totals)`` for every cell, diagonal by diagonal, in the same order always.
 
-        The cells of a diagonal start from the same totals (K,); what they add is summed after it.
+        The cells of a diagonal start from the same totals; what they add is summed after it.
         """
         n = self.n_blocks
-        own = np.empty((n, len(totals)))
+        own = np.empty((n, *totals.shape))
         for diagonal in range(n):
             own[:] = totals
 
@@ -107,14 +110,15 @@ def make_grid(
 
 
 class State(NamedTuple):
-    """Responsibilities and the counts they give, with the priors added.
+    """Responsibilities and the moments of the counts they give: M is 1 for CVB0 and 2 for CVB.
 
     Attributes
     ----------
     g : (N, K padded) uint16 array
         Responsibilities in units of 1 / 65535.
-    doc_topic, word_topic : (D, K padded), (V, K padded) float32 arrays
-    totals : (K padded,) float64 array
+    doc_topic, word_topic : (M, D, K padded), (M, V, K padded) float32 arrays
+        Means with the priors added and, if M is 2, variances.
+    totals : (M, K padded) float64 array
     alpha : (n_topics,) float64 array
     eta : float
     n_passes : int
@@ -129,21 +133,18 @@ class State(NamedTuple):
     n_passes: int
 
 
-def _with_priors(
-    shape: tuple[int, int, int], alpha: NDArray[np.float64], eta: Any
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Counts that are only priors; (D, V, K padded)."""
-    n_documents, n_words, width = shape
-    doc_topic = np.zeros((n_documents, width), np.float32)
-    doc_topic[:, : len(alpha)] = alpha
-    word_topic = np.zeros((n_words, width), np.float32)
-    word_topic[:, : len(alpha)] = eta
-    return doc_topic, word_topic
+def _only_priors(
+    n_moments: int, n_rows: int, width: int, prior: Any, n_topics: int
+) -> NDArray[np.float32]:
+    """Moments (M, n_rows, K padded) of no counts."""
+    values = np.zeros((n_moments, n_rows, width), np.float32)
+    values[0, :, :n_topics] = prior
+    return values
 
 
 def _totals(word_topic: NDArray[np.float32], n_topics: int) -> NDArray[np.float64]:
-    totals: NDArray[np.float64] = word_topic.sum(axis=0, dtype=np.float64)
-    totals[n_topics:] = 1.0
+    totals: NDArray[np.float64] = word_topic.sum(axis=1, dtype=np.float64)
+    totals[0, n_topics:] = 1.0
     return totals
 
 
@@ -153,24 +154,27 @@ def initial_state(
     alpha: NDArray[np.float64],
     eta: Any,
     n_threads: int = 1,
+    n_moments: int = 1,
 ) -> State:
     """Give each word its first responsibilities under topics that are known already.
 
-    `weights` (V, K padded) is E[beta]. The start decides how soon and how well CVB0 ends.
+    `weights` (V, K padded) is E[beta]; `n_moments` is 1 for CVB0 and 2 for CVB. The start decides
+    how soon and how well either ends.
     """
-    n_documents = len(grid.doc_runs)
-    doc_topic, word_topic = _with_priors((n_documents, *weights.shape), alpha, eta)
-    g = np.empty((len(grid.words), weights.shape[1]), np.uint16)
+    n_documents, width = len(grid.doc_runs), weights.shape[1]
+    doc_topic = _only_priors(n_moments, n_documents, width, alpha, len(alpha))
+    word_topic = _only_priors(n_moments, grid.n_words, width, eta, len(alpha))
+    g = np.empty((len(grid.words), width), np.uint16)
     chunks = parallel.split(np.arange(n_documents + 1), 64)
 
     def task(i: int) -> None:
         kernels.start(
             chunks[i], chunks[i + 1], grid.doc_runs, grid.run_start, grid.words, grid.counts,
-            weights, doc_topic, g,
+            weights, doc_topic[0], g,
         )  # fmt: skip
 
     parallel.run(task, len(chunks) - 1, n_threads)
-    totals = np.zeros(weights.shape[1])
+    totals = np.zeros((n_moments, width))
     return recount(grid, State(g, doc_topic, word_topic, totals, alpha, eta, 0), n_threads)
 
 
@@ -179,7 +183,8 @@ def topics(state: State, rows: NDArray[np.integer[Any]] | None = None) -> NDArra
 
     They cannot be below the prior, but a running sum of many steps may be rounded to there.
     """
-    counts = state.word_topic.copy() if rows is None else state.word_topic[rows]
+    means = state.word_topic[0]
+    counts: NDArray[np.float32] = means.copy() if rows is None else means[rows]
     prior = state.eta if np.ndim(state.eta) == 0 or rows is None else state.eta[rows]
     real = counts[:, : len(state.alpha)]
     np.maximum(real, np.asarray(prior, np.float32), out=real)
@@ -189,33 +194,36 @@ def topics(state: State, rows: NDArray[np.integer[Any]] | None = None) -> NDArra
 def with_priors(state: State, alpha: NDArray[np.float64], eta: float) -> State:
     """The same responsibilities under other priors."""
     n = len(alpha)
-    state.doc_topic[:, :n] += (alpha - state.alpha).astype(np.float32)
-    state.word_topic[:, :n] += np.float32(eta - state.eta)
+    state.doc_topic[0, :, :n] += (alpha - state.alpha).astype(np.float32)
+    state.word_topic[0, :, :n] += np.float32(eta - state.eta)
     totals = _totals(state.word_topic, n)
     return state._replace(alpha=alpha, eta=eta, totals=totals)
 
 
 def recount(grid: Grid, state: State, n_threads: int) -> State:
-    """Counts summed afresh from the responsibilities and the priors of `state`."""
-    shape = (len(state.doc_topic), len(state.word_topic), state.g.shape[1])
-    doc_topic, word_topic = _with_priors(shape, state.alpha, state.eta)
+    """Moments summed afresh from the responsibilities and the priors of `state`."""
+    n_moments, n_topics, width = len(state.totals), len(state.alpha), state.g.shape[1]
+    doc_topic = _only_priors(n_moments, state.doc_topic.shape[1], width, state.alpha, n_topics)
+    word_topic = _only_priors(n_moments, state.word_topic.shape[1], width, state.eta, n_topics)
+    adders = kernels.count_runs, cvb.count_variances
 
     def task(cell: int, totals: NDArray[np.float64]) -> None:
-        first, last = grid.runs[cell], grid.runs[cell + 1]
-        kernels.count_runs(
-            first, last, grid.run_doc, grid.run_start, grid.words, grid.counts, state.g,
-            doc_topic, word_topic,
-        )  # fmt: skip
+        for moment in range(n_moments):
+            adders[moment](
+                grid.runs[cell], grid.runs[cell + 1], grid.run_doc, grid.run_start, grid.words,
+                grid.counts, state.g, doc_topic[moment], word_topic[moment],
+            )  # fmt: skip
 
     grid.walk(task, n_threads, state.totals)
-    totals = _totals(word_topic, len(state.alpha))
+    totals = _totals(word_topic, n_topics)
     return state._replace(doc_topic=doc_topic, word_topic=word_topic, totals=totals)
 
 
-def cvb0(grid: Grid, n_threads: int = 1) -> Algorithm:
-    """A pass over all entries is a step; the batch is not looked at.
+def passes(grid: Grid, n_threads: int = 1) -> Algorithm:
+    """CVB0 or CVB, as the state has one moment or two.
 
-    Results do not depend on the number of threads.
+    A pass over all entries is a step; the batch is not looked at. Results do not depend on the
+    number of threads.
     """
 
     def step(
@@ -224,11 +232,15 @@ def cvb0(grid: Grid, n_threads: int = 1) -> Algorithm:
         alpha = np.zeros(state.g.shape[1], np.float32)
         alpha[: len(state.alpha)] = state.alpha
         eta = np.ravel(state.eta).astype(np.float32)
+        second_order = len(state.totals) == 2
+        update_cell = cvb.update_cell if second_order else kernels.update_cell
+        which = slice(None) if second_order else 0  # CVB0's kernel takes the means alone
+        doc_topic, word_topic = state.doc_topic[which], state.word_topic[which]
 
         def task(cell: int, totals: NDArray[np.float64]) -> None:
-            kernels.update_cell(
+            update_cell(
                 grid.runs[cell], grid.runs[cell + 1], grid.run_doc, grid.run_start, grid.words,
-                grid.counts, alpha, eta, state.doc_topic, state.word_topic, totals, state.g,
+                grid.counts, alpha, eta, doc_topic, word_topic, totals[which], state.g,
             )  # fmt: skip
 
         grid.walk(task, n_threads, state.totals)
