@@ -13,17 +13,24 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.tables import LazyTable, RowGradient, RowStatistics
+from fastvi.tree import rebuild
+
 __all__ = [
     "Algorithm",
+    "AscentState",
     "Batch",
     "Conjugate",
+    "Coordinates",
     "Gradient",
     "LazyTable",
+    "Local",
     "Optimizer",
     "RowGradient",
     "RowStatistics",
     "add",
     "ascend",
+    "dense",
     "scale",
 ]
 
@@ -44,51 +51,101 @@ class Gradient(NamedTuple):
 
     ``init(params) -> state`` and ``estimate(state, params, batch, rng) -> (gradient, state,
     info)``. The gradient has the type of the parameters, or is a `RowGradient` of a `LazyTable`.
+    `info` is a dict; its numbers are traced. `pathwise`: at two parameters, the same batch and the
+    same random numbers give gradients with nearly the same noise; so not for score functions.
     """
 
     init: Callable[..., Any]
     estimate: Callable[..., Any]
+    pathwise: bool = True
+
+
+def _read_params(state: Any, params: Any) -> Any:
+    return params
 
 
 class Optimizer(NamedTuple):
     """From gradients to steps.
 
     ``init(params) -> state`` and ``update(gradient, state, params) -> (step, state, rate)``.
-    `takes_rows` says whether it scales a `RowGradient` as it is or needs it dense.
+    `takes_rows` says whether it scales a `RowGradient` as it is or needs it dense. `convex`: a step
+    is a fraction in [0, 1] of the gradient, so that along a natural gradient it stays in the
+    domain. ``read(state, params)`` is what the fit has found, which an average of iterates makes
+    other than the last parameters.
     """
 
     init: Callable[..., Any]
     update: Callable[..., Any]
-    takes_rows: bool
+    takes_rows: bool = True
+    convex: bool = True
+    read: Callable[..., Any] = _read_params
 
 
 class Algorithm(NamedTuple):
     """What the loop drives: ``init(start) -> state``, ``step(state, batch, rng) -> (state, info)``.
 
-    `info` is a dict of numbers to trace.
+    `info` is a dict; its numbers are traced.
     """
 
     init: Callable[..., Any]
     step: Callable[..., Any]
 
 
+class Local(NamedTuple):
+    """What a conjugate model makes of a batch.
+
+    Attributes
+    ----------
+    statistics : tree of arrays, or RowStatistics
+        Weighted expected sufficient statistics, in the form of the parameters.
+    bound : float
+        The weighted local part of the bound, nats; nan if the model does not compute it.
+    variables : object
+        The local parameters, to be handed back as `start`.
+    norms : (n_rows,) array, optional
+        Euclidean norm of each row's own statistics, without its weight; None if not asked for.
+    """
+
+    statistics: Any
+    bound: float
+    variables: Any
+    norms: NDArray[Any] | None = None
+
+
+class Coordinates(NamedTuple):
+    """Parameters without constraints, for plain gradients and per-coordinate rates.
+
+    ``free(params)`` and ``params(free)`` go there and back; ``gradient(params, natural)`` is the
+    plain gradient of the bound with respect to the free ones, given the dense natural gradient.
+    """
+
+    free: Callable[..., Any]
+    params: Callable[..., Any]
+    gradient: Callable[..., Any]
+
+
 class Conjugate(Protocol):
     """A conditionally conjugate model, in natural parameters.
 
-    `prior` has the form of the parameters, or is the anchor of a `LazyTable`.
+    `prior` has the form of the parameters, or is the anchor of a `LazyTable`. A model may also
+    have `coordinates`, see `Coordinates`.
     """
 
     prior: Any
 
     def local(
-        self, params: Any, batch: Batch, start: Any, rng: np.random.Generator
-    ) -> tuple[Any, float, Any]:
+        self,
+        params: Any,
+        batch: Batch,
+        start: Any,
+        rng: np.random.Generator,
+        *,
+        norms: bool = False,
+    ) -> Local:
         """Fit the local variables of a batch.
 
-        `start` is what an earlier call on the same rows returned last: the bound at the new local
-        parameters is then at least that at `start`. Returns the weighted expected sufficient
-        statistics, the weighted local part of the bound in nats (nan if the model does not
-        compute it), and the local parameters.
+        `start` is `Local.variables` of an earlier call on the same rows: the bound at the new ones
+        is then at least that at `start`.
         """
         ...
 
@@ -96,151 +153,12 @@ class Conjugate(Protocol):
         """The part of the bound that no row has a share in, nats."""
         ...
 
+    def confine(self, params: Any, step: Any) -> Any:
+        """The step, shortened or clipped so that params + step is in the domain.
 
-class RowStatistics(NamedTuple):
-    """Expected sufficient statistics that are zero but in `rows` (n,): `values` (n, K)."""
-
-    rows: NDArray[np.integer[Any]]
-    values: NDArray[Any]
-
-
-class RowGradient(NamedTuple):
-    """``factor * (coefficient * (anchor - table) + scatter(rows, values))``.
-
-    Natural gradients of a table of which a batch touches few rows, each named once in `rows`.
-    `anchor` broadcasts to the table's shape (V, K): the prior for SVI.
-    """
-
-    rows: NDArray[np.integer[Any]]
-    values: NDArray[Any]
-    anchor: NDArray[Any]
-    coefficient: float = 1.0
-    factor: float = 1.0
-
-    def scaled(self, factor: float) -> RowGradient:
-        """The same direction, `factor` times as long."""
-        return self._replace(factor=self.factor * factor)
-
-    def dense(self, table: LazyTable) -> NDArray[Any]:
-        """The gradient of every entry, (V, K), paid in full."""
-        gradient = table.dense()
-        np.subtract(self.anchor, gradient, out=gradient)
-        gradient *= gradient.dtype.type(self.coefficient)
-        gradient[self.rows] += self.values
-        gradient *= gradient.dtype.type(self.factor)
-        return gradient
-
-
-class LazyTable:
-    """A (V, K) table of natural parameters whose rows catch up when they are written.
-
-    Adding a `RowGradient` of n rows costs n * K whatever V is: the other rows only decay towards
-    the anchor, which `fastvi.kernels.lazy` makes good when they are next seen. Reading never
-    writes, so that looking at a fit does not change its later bits.
-
-    Parameters
-    ----------
-    values : (V, K) array
-        Starting values; owned by the table from here on.
-    anchor : array
-        Broadcasts to (V, K); what rows decay towards.
-
-    Attributes
-    ----------
-    column_sums : (K,) float64 array
-        Sums over all rows, kept up to date.
-    """
-
-    GONE = -800.0  # log of a decay that leaves nothing in float64; stands for log(0)
-
-    def __init__(self, values: NDArray[Any], anchor: NDArray[Any]) -> None:
-        self.values = values
-        self.clock = np.zeros(len(values))
-        self.decay = 0.0
-        self.column_sums = values.sum(axis=0, dtype=np.float64)
-        self._anchor_to(anchor)
-
-    def _anchor_to(self, anchor: NDArray[Any]) -> None:
-        """Broadcast without a copy, so that a prior of one number costs no table."""
-        self.anchor = anchor
-        self._anchor = np.broadcast_to(anchor, self.values.shape)
-        one_row = np.ndim(anchor) < 2 or len(anchor) == 1
-        part = self._anchor[:1] if one_row else self._anchor
-        sums = part.sum(axis=0, dtype=np.float64)
-        self._anchor_sums = sums * len(self.values) if one_row else sums
-
-    def save(self) -> dict[str, NDArray[Any]]:
-        """What `restore` needs to go on with the same bits."""
-        return {
-            "values": self.values,
-            "clock": self.clock,
-            "decay": np.asarray(self.decay),
-            "column_sums": self.column_sums,
-        }
-
-    @classmethod
-    def restore(cls, arrays: dict[str, NDArray[Any]], anchor: NDArray[Any]) -> LazyTable:
-        """The table that `save` described; it owns the arrays."""
-        table = cls(arrays["values"], anchor)
-        table.clock, table.column_sums = arrays["clock"], arrays["column_sums"]
-        table.decay = float(arrays["decay"])
-        return table
-
-    def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
-        """Rows as they are now, (n, K)."""
-        return self._read(rows, np.empty((len(rows), self.values.shape[1]), self.values.dtype))
-
-    def dense(self) -> NDArray[Any]:
-        """The whole table as it is now, (V, K), a copy."""
-        return self.read(np.arange(len(self.values), dtype=np.int32))
-
-    def settled(self) -> NDArray[Any]:
-        """The table's own array, (V, K), once all rows have caught up in place."""
-        self._catch_up()
-        return self.values
-
-    def _read(self, rows: NDArray[np.integer[Any]], out: NDArray[Any]) -> NDArray[Any]:
-        from fastvi.kernels.lazy import read_rows
-
-        read_rows(self.values, self.clock, self.decay, self._anchor, rows, 0, len(rows), out)
-        return out
-
-    def _catch_up(self) -> None:
-        self._read(np.arange(len(self.values), dtype=np.int32), self.values)
-        self.clock.fill(self.decay)
-
-    def move_anchor(self, anchor: NDArray[Any]) -> None:
-        """Let rows decay towards another anchor from here on; all of them catch up, in place."""
-        self._catch_up()
-        self._anchor_to(anchor)
-
-    def add(self, step: RowGradient | NDArray[Any]) -> None:
-        """Take a step, in place: a (V, K) array, or rows with ``factor * coefficient`` in [0, 1].
-
-        Raises
-        ------
-        ValueError
-            If that product is not in [0, 1].
+        Rates in [0, 1] along a natural gradient never leave it; corrected gradients may.
         """
-        from fastvi.kernels.lazy import add_rows
-
-        if not isinstance(step, RowGradient):
-            self._catch_up()
-            self.values += step
-            self.column_sums += step.sum(axis=0, dtype=np.float64)
-            return
-        if step.anchor is not self.anchor:
-            self.move_anchor(step.anchor)
-        rate = step.factor * step.coefficient
-        if not 0.0 <= rate <= 1.0:
-            raise ValueError(f"step of rate {rate}; a lazy table takes rates from 0 to 1")
-        self.decay += np.log1p(-rate) if rate < 1.0 else self.GONE
-        add_rows(
-            self.values, self.clock, self.decay, self._anchor,
-            step.rows, step.values, step.factor, 0, len(step.rows),
-        )  # fmt: skip
-        added = step.values.sum(axis=0, dtype=np.float64)
-        self.column_sums += rate * (self._anchor_sums - self.column_sums) + step.factor * added
+        return step
 
 
 def scale(gradient: Any, factor: float) -> Any:
@@ -248,7 +166,7 @@ def scale(gradient: Any, factor: float) -> Any:
     if isinstance(gradient, RowGradient):
         return gradient.scaled(factor)
     if isinstance(gradient, tuple):
-        return type(gradient)(*(scale(part, factor) for part in gradient))
+        return rebuild(gradient, (scale(part, factor) for part in gradient))
     return gradient * factor
 
 
@@ -257,7 +175,7 @@ def dense(gradient: Any, params: Any) -> Any:
     if isinstance(gradient, RowGradient):
         return gradient.dense(params)
     if isinstance(gradient, tuple):
-        return type(gradient)(*(dense(*parts) for parts in zip(gradient, params)))
+        return rebuild(gradient, (dense(*parts) for parts in zip(gradient, params)))
     return gradient
 
 
@@ -267,7 +185,7 @@ def add(params: Any, step: Any) -> Any:
         params.add(step)
         return params
     if isinstance(params, tuple):
-        return type(params)(*(add(*parts) for parts in zip(params, step)))
+        return rebuild(params, (add(*parts) for parts in zip(params, step)))
     params += step
     return params
 
@@ -280,10 +198,15 @@ class AscentState(NamedTuple):
     optimizer: Any
 
 
-def ascend(gradient: Gradient, optimizer: Optimizer) -> Algorithm:
+def ascend(
+    gradient: Gradient,
+    optimizer: Optimizer,
+    confine: Callable[[Any, Any], Any] | None = None,
+) -> Algorithm:
     """The usual algorithm: estimate the gradient on a batch, let the optimizer step.
 
-    Its `init` takes the parameters to start from, which it owns from then on.
+    Its `init` takes the parameters to start from, which it owns from then on. `confine` is that of
+    the model, for gradients whose steps may leave the domain.
     """
 
     def init(params: Any) -> AscentState:
@@ -291,13 +214,15 @@ def ascend(gradient: Gradient, optimizer: Optimizer) -> Algorithm:
 
     def step(
         state: AscentState, batch: Batch, rng: np.random.Generator
-    ) -> tuple[AscentState, dict[str, float]]:
+    ) -> tuple[AscentState, dict[str, Any]]:
         direction, gradient_state, info = gradient.estimate(
             state.gradient, state.params, batch, rng
         )
         if not optimizer.takes_rows:
             direction = dense(direction, state.params)
         change, optimizer_state, rate = optimizer.update(direction, state.optimizer, state.params)
+        if confine is not None:
+            change = confine(state.params, change)
         params = add(state.params, change)
         return AscentState(params, gradient_state, optimizer_state), {**info, "rate": rate}
 

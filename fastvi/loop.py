@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.batches import Batches
-from fastvi.core import Algorithm
+from fastvi.core import Algorithm, Batch
 
 __all__ = ["History", "Position", "run"]
 
@@ -45,6 +45,13 @@ class History:
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """The columns as float64 arrays of one length."""
         return {name: np.array(column) for name, column in self.columns.items()}
+
+
+def _numbers(batch: Batch, info: dict[str, Any]) -> dict[str, float]:
+    """What can be traced of a step, and the size of its batch where it has one."""
+    numbers = {k: float(v) for k, v in info.items() if isinstance(v, (int, float, np.number))}
+    size = len(batch.weights)
+    return {**numbers, "batch_size": size} if size else numbers
 
 
 Hook = Callable[[Any, Position, History], bool | None]
@@ -98,10 +105,11 @@ def run(
         for batch in batches.epoch(epoch, skip):
             state, info = algorithm.step(state, batch, rng)
             step += 1
+            batches.observe(batch, info)
             if len(history):  # which hooks may have added to
                 seconds = history.columns["seconds"][-1]
             seconds += time.perf_counter() - before
-            history.append(epoch=epoch, seconds=seconds, **info)
+            history.append(epoch=epoch, seconds=seconds, **_numbers(batch, info))
             if after_step is not None and after_step(state, Position(epoch, step), history):
                 return state, history
             before = time.perf_counter()

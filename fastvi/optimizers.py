@@ -1,21 +1,66 @@
-"""Optimizers: from a gradient to a step. All ascend."""
+"""Optimizers: from a gradient to a step. All ascend.
+
+Where a gradient is natural and all of a step is one fraction of it (`constant`, `robbins_monro`,
+`adaptive`, `clip`), steps stay in the domain of natural parameters. Those that scale each
+coordinate on its own (`adagrad`, `rmsprop`, `adam`, `amsgrad`) are for plain gradients of
+parameters without constraints; see `fastvi.gradients.plain`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
-from fastvi.core import Optimizer, scale
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["constant", "robbins_monro"]
+from fastvi import tree
+from fastvi.core import LazyTable, Optimizer, scale
+
+__all__ = [
+    "adagrad",
+    "adam",
+    "adaptive",
+    "amsgrad",
+    "averaged",
+    "chain",
+    "clip",
+    "constant",
+    "rmsprop",
+    "robbins_monro",
+]
+
+
+def _check(name: str, value: float, least: float, most: float = np.inf, why: str = "") -> float:
+    """`value` if it is in (least, most], or in (least, most) where most is infinite."""
+    if not (least < value <= most and np.isfinite(value)):
+        bound = f"> {least:g}" if most == np.inf else f"in ({least:g}, {most:g}]"
+        raise ValueError(f"{name} is {value}; " + (why or f"wanted a number {bound}"))
+    return float(value)
+
+
+# One rate for the whole step
 
 
 def constant(rate: float = 1.0) -> Optimizer:
-    """The same rate at every step; on a natural gradient of all data, rate 1 is CAVI."""
+    """The same rate at every step; on a natural gradient of all data, rate 1 is CAVI.
 
-    def update(gradient: Any, state: int, params: Any) -> tuple[Any, int, float]:
-        return scale(gradient, rate), state + 1, rate
+    Raises
+    ------
+    ValueError
+        If `rate` is not a number above 0.
+    """
+    _check("rate", rate, 0.0)
+    return Optimizer(_first, partial(_constant, float(rate)), convex=rate <= 1)
 
-    return Optimizer(lambda params: 0, update, takes_rows=True)
+
+def _first(params: Any) -> int:
+    return 1
+
+
+def _constant(rate: float, gradient: Any, t: int, params: Any) -> tuple[Any, int, float]:
+    return scale(gradient, rate), t + 1, rate
 
 
 def robbins_monro(delay: float = 10.0, exponent: float = 0.7) -> Optimizer:
@@ -34,15 +79,295 @@ def robbins_monro(delay: float = 10.0, exponent: float = 0.7) -> Optimizer:
     ValueError
         If a parameter is out of its range.
     """
-    if not delay >= 0:
+    if not 0 <= delay < np.inf:
         raise ValueError(f"delay is {delay}; wanted a number >= 0")
-    if not 0.5 < exponent <= 1:
-        raise ValueError(
-            f"exponent is {exponent}; Robbins-Monro steps converge for exponents in (0.5, 1]"
-        )
+    why = "Robbins-Monro steps converge for exponents in (0.5, 1]"
+    _check("exponent", exponent, 0.5, 1.0, why)
+    return Optimizer(_first, partial(_robbins_monro, delay, exponent))
 
-    def update(gradient: Any, t: int, params: Any) -> tuple[Any, int, float]:
-        rate = float(delay + t) ** -exponent
-        return scale(gradient, rate), t + 1, rate
 
-    return Optimizer(lambda params: 1, update, takes_rows=True)
+def _robbins_monro(
+    delay: float, exponent: float, gradient: Any, t: int, params: Any
+) -> tuple[Any, int, float]:
+    rate = float(delay + t) ** -exponent
+    return scale(gradient, rate), t + 1, rate
+
+
+class AdaptiveState(NamedTuple):
+    """Running means of the gradient and of its squared norm, and their window in steps."""
+
+    mean: Any
+    square: float
+    window: float
+    t: int
+
+
+def adaptive(n_warm: int = 5) -> Optimizer:
+    """The rate that expects to come nearest to the optimum (Ranganath et al. 2013, eq. 12 to 16).
+
+    rho = |E g|^2 / E |g|^2 = |g*|^2 / (|g*|^2 + tr Sigma) for natural gradients g, with running
+    means of g and |g|^2 whose window grows by itself: tau <- tau (1 - rho) + 1.
+
+    Parameters
+    ----------
+    n_warm : int
+        The means start from so many gradients at the starting point, during which no step is made.
+
+    Raises
+    ------
+    ValueError
+        If `n_warm` is less than 1.
+    """
+    _check("n_warm", n_warm, 0)
+    return Optimizer(_adaptive_start, partial(_adaptive, int(n_warm)), takes_rows=False)
+
+
+def _adaptive_start(params: Any) -> AdaptiveState:
+    return AdaptiveState(tree.zeros_like(params), 0.0, 1.0, 1)
+
+
+def _adaptive(
+    n_warm: int, gradient: Any, state: AdaptiveState, params: Any
+) -> tuple[Any, AdaptiveState, float]:
+    mean, square, window, t = state
+    share = 1.0 / (t if t <= n_warm else window)
+    _follow(mean, gradient, share)
+    square += share * (_squared_norm(gradient) - square)
+    if t < n_warm:
+        return scale(gradient, 0.0), AdaptiveState(mean, square, float(n_warm), t + 1), 0.0
+    rate = min(_squared_norm(mean) / square, 1.0) if square > 0 else 0.0
+    window = (window if t > n_warm else n_warm) * (1.0 - rate) + 1.0
+    return scale(gradient, rate), AdaptiveState(mean, square, window, t + 1), rate
+
+
+# A rate for each coordinate
+
+
+class Moments(NamedTuple):
+    """Running sums or means of the gradient and its square; unused ones are empty."""
+
+    first: Any
+    second: Any
+    largest: Any
+    t: int
+
+
+def adagrad(rate: float = 0.1, epsilon: float = 1e-8) -> Optimizer:
+    """Divides by the root of the sum of squares so far (Duchi et al. 2011)."""
+    _check("rate", rate, 0.0)
+    return _per_coordinate(partial(_adagrad, rate, _check("epsilon", epsilon, 0.0)))
+
+
+def rmsprop(rate: float = 0.01, decay: float = 0.9, epsilon: float = 1e-8) -> Optimizer:
+    """Divides by the root of a running mean of squares (Tieleman and Hinton 2012)."""
+    _check("rate", rate, 0.0)
+    _check("decay", decay, 0.0, np.nextafter(1.0, 0.0), "wanted a number in (0, 1)")
+    return _per_coordinate(partial(_rmsprop, rate, decay, _check("epsilon", epsilon, 0.0)))
+
+
+def adam(
+    rate: float = 0.01, decay: float = 0.9, decay_square: float = 0.999, epsilon: float = 1e-8
+) -> Optimizer:
+    """Running means of gradient and square, both corrected for their start (Kingma and Ba 2015)."""
+    return _per_coordinate(_adam_update(rate, decay, decay_square, epsilon), first=True)
+
+
+def amsgrad(
+    rate: float = 0.01, decay: float = 0.9, decay_square: float = 0.999, epsilon: float = 1e-8
+) -> Optimizer:
+    """Adam whose divisor never falls, which it needs to converge (Reddi et al. 2018)."""
+    update = _adam_update(rate, decay, decay_square, epsilon)
+    return _per_coordinate(update, first=True, largest=True)
+
+
+def _adam_update(
+    rate: float, decay: float, decay_square: float, epsilon: float
+) -> Callable[..., Any]:
+    _check("rate", rate, 0.0)
+    below_one = np.nextafter(1.0, 0.0)
+    _check("decay", decay, 0.0, below_one, "wanted a number in (0, 1)")
+    _check("decay_square", decay_square, 0.0, below_one, "wanted a number in (0, 1)")
+    return partial(_adam, rate, decay, decay_square, _check("epsilon", epsilon, 0.0))
+
+
+def _per_coordinate(
+    update: Callable[..., Any], first: bool = False, largest: bool = False
+) -> Optimizer:
+    start = partial(_no_moments, first, largest)
+    return Optimizer(start, partial(_move, update), takes_rows=False, convex=False)
+
+
+def _no_moments(first: bool, largest: bool, params: Any) -> Moments:
+    second = tree.zeros_like(params)
+    empty = tree.map_leaves(lambda leaf: leaf.reshape(-1)[:0].copy(), second)
+    fresh = partial(tree.zeros_like, params)
+    return Moments(fresh() if first else empty, second, fresh() if largest else empty, 1)
+
+
+def _move(
+    update: Callable[..., Any], gradient: Any, state: Moments, params: Any
+) -> tuple[Any, Moments, float]:
+    """The step of every leaf; the rate reported is the root mean square of the step."""
+
+    def leaf(g: Any, *moments: Any) -> NDArray[Any]:
+        g = np.ascontiguousarray(g)
+        step: NDArray[Any] = np.empty_like(g)
+        update(g.reshape(-1), *(m.reshape(-1) for m in moments), state.t, step.reshape(-1))
+        return step
+
+    step = tree.map_leaves(leaf, gradient, state.first, state.second, state.largest)
+    size = sum(np.size(part) for part in tree.leaves(step))
+    rate = float(np.sqrt(_squared_norm(step) / max(size, 1)))
+    return step, state._replace(t=state.t + 1), rate
+
+
+def _adagrad(
+    rate: float, epsilon: float, g: Any, m: Any, v: Any, top: Any, t: int, step: Any
+) -> None:
+    from fastvi.kernels.optimizers import adagrad
+
+    kind = g.dtype.type
+    adagrad(g, v, kind(rate), kind(epsilon), step)
+
+
+def _rmsprop(
+    rate: float, decay: float, epsilon: float, g: Any, m: Any, v: Any, top: Any, t: int, step: Any
+) -> None:
+    from fastvi.kernels.optimizers import rmsprop
+
+    kind = g.dtype.type
+    rmsprop(g, v, kind(decay), kind(rate), kind(epsilon), step)
+
+
+def _adam(
+    rate: float, decay: float, decay_square: float, epsilon: float,
+    g: Any, m: Any, v: Any, top: Any, t: int, step: Any,
+) -> None:  # fmt: skip
+    from fastvi.kernels.optimizers import adam
+
+    kind = g.dtype.type
+    rate = rate / (1 - decay**t)
+    correction = 1 / (1 - decay_square**t)
+    numbers = (kind(x) for x in (decay, decay_square, rate, correction, epsilon))
+    adam(g, m, v, top, *numbers, step)
+
+
+# What wraps or joins others
+
+
+def clip(norm: float) -> Optimizer:
+    """Shorten gradients that are longer than `norm` (Pascanu et al. 2013); first in a `chain`.
+
+    Raises
+    ------
+    ValueError
+        If `norm` is not a number above 0.
+    """
+    return Optimizer(_first, partial(_clip, _check("norm", norm, 0.0)), takes_rows=False)
+
+
+def _clip(norm: float, gradient: Any, t: int, params: Any) -> tuple[Any, int, float]:
+    length = np.sqrt(_squared_norm(gradient))
+    rate = norm / length if length > norm else 1.0
+    return scale(gradient, rate), t + 1, rate
+
+
+def chain(*optimizers: Optimizer) -> Optimizer:
+    """One after another: the step of each is the gradient of the next; rates multiply.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or if one but the last averages iterates, which takes the whole step.
+    """
+    if not optimizers:
+        raise ValueError("chain() of no optimizers; wanted at least one")
+    if any(part.read is not optimizers[-1].read for part in optimizers[:-1]):
+        raise ValueError("averaged(...) must be outside of chain(...): it needs the whole step")
+    return Optimizer(
+        partial(_start_all, optimizers),
+        partial(_one_after_another, optimizers),
+        takes_rows=all(part.takes_rows for part in optimizers),
+        convex=all(part.convex for part in optimizers),
+    )
+
+
+def _start_all(optimizers: tuple[Optimizer, ...], params: Any) -> tuple[Any, ...]:
+    return tuple(part.init(params) for part in optimizers)
+
+
+def _one_after_another(
+    optimizers: tuple[Optimizer, ...], gradient: Any, states: tuple[Any, ...], params: Any
+) -> tuple[Any, tuple[Any, ...], float]:
+    new, rate = [], 1.0
+    for part, state in zip(optimizers, states):
+        gradient, state, factor = part.update(gradient, state, params)
+        new.append(state)
+        rate *= factor
+    return gradient, tuple(new), rate
+
+
+class AverageState(NamedTuple):
+    """The mean of the iterates from step `burn_in` on, and the state of what is averaged."""
+
+    mean: Any
+    inner: Any
+    t: int
+
+
+def averaged(optimizer: Optimizer, burn_in: int = 0) -> Optimizer:
+    """Mean of the iterates (Polyak and Juditsky 1992); steps are those of `optimizer`.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    burn_in : int
+        Iterates of the first so many steps are left out.
+    """
+    _check("burn_in", burn_in, -1)
+    return Optimizer(
+        partial(_average_start, optimizer),
+        partial(_average, optimizer, int(burn_in)),
+        takes_rows=False,
+        convex=optimizer.convex,
+        read=_read_average,
+    )
+
+
+def _average_start(optimizer: Optimizer, params: Any) -> AverageState:
+    return AverageState(tree.zeros_like(params), optimizer.init(params), 1)
+
+
+def _average(
+    optimizer: Optimizer, burn_in: int, gradient: Any, state: AverageState, params: Any
+) -> tuple[Any, AverageState, float]:
+    step, inner, rate = optimizer.update(gradient, state.inner, params)
+
+    def after(leaf: Any, part: Any) -> Any:
+        return (leaf.dense() if isinstance(leaf, LazyTable) else leaf) + part
+
+    share = 1.0 / max(state.t - burn_in, 1)
+    _follow(state.mean, tree.map_leaves(after, params, step), share)
+    return step, AverageState(state.mean, inner, state.t + 1), rate
+
+
+def _read_average(state: AverageState, params: Any) -> Any:
+    return state.mean if state.t > 1 else params
+
+
+# Sums over all coordinates
+
+
+def _follow(mean: Any, target: Any, share: float) -> None:
+    """Let the arrays of `mean` come nearer to `target` by this share, in place."""
+    from fastvi.kernels.optimizers import running_mean
+
+    for m, x in zip(tree.leaves(mean), tree.leaves(target)):
+        running_mean(np.ascontiguousarray(x).reshape(-1), m.dtype.type(share), m.reshape(-1))
+
+
+def _squared_norm(gradient: Any) -> float:
+    from fastvi.kernels.optimizers import squared_norm
+
+    flat = (np.ascontiguousarray(leaf).reshape(-1) for leaf in tree.leaves(gradient))
+    return sum(float(squared_norm(leaf)) for leaf in flat)

@@ -65,3 +65,19 @@ def polya_sums(values, prior, row_weights, start, stop, first, second):
             second[k] += weight * p * (trigamma(y) - at_zero[1, k])
         first[n_columns] += weight * digamma(total)
         second[n_columns] += weight * trigamma(total)
+
+
+@kernel
+def plain_gradient(table, sums, natural, natural_sums, n_columns, out):
+    """Out (n, K) = table * (trigamma(table) natural - trigamma(sums) natural_sums).
+
+    The Fisher matrix of each column's Dirichlet times a natural gradient (n, K), as a gradient with
+    respect to log table (n, K). sums, natural_sums (K,) float64 are those of columns.
+    """
+    common = np.empty(n_columns, table.dtype)
+    for k in range(n_columns):
+        common[k] = trigamma(sums[k]) * natural_sums[k]
+    for i in range(table.shape[0]):
+        for k in range(n_columns):
+            x = table[i, k]
+            out[i, k] = x * (trigamma(x) * natural[i, k] - common[k])

@@ -331,3 +331,23 @@ def score_documents(indptr, words, counts, weights, theta, start, stop, out):
                 p += row[k] * w[k]
             result += counts[j] * np.log(np.float64(p))
         out[d] = result
+
+
+@kernel
+def document_norms(indptr, words, weights, e, ratio, start, stop, out):
+    """Out (D,) = norm of each document's expected counts ratio_n e_k w_nk over words and topics.
+
+    weights (U, K), e (D, K), ratio (N,) as `local_step` leaves them.
+    """
+    for d in range(start, stop):
+        squares = 0.0
+        row = e[d]
+        for j in range(indptr[d], indptr[d + 1]):
+            w = weights[words[j]]
+            r = ratio[j]
+            total = row.dtype.type(0)
+            for k in range(row.shape[0]):
+                expected = r * row[k] * w[k]
+                total += expected * expected
+            squares += np.float64(total)
+        out[d] = np.sqrt(squares)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fastvi import loop, optimizers
 from fastvi.batches import Everything, ShuffledEpochs
-from fastvi.core import Algorithm, Batch, RowGradient, add, ascend, scale
+from fastvi.core import Algorithm, Batch, Local, RowGradient, add, ascend, scale
 from fastvi.gradients.natural import natural
 
 
@@ -43,11 +43,13 @@ class NormalMean:
         self.prior = Natural(np.zeros(len(precision)), np.full(len(precision), -0.5))
         self.n_calls = 0
 
-    def local(self, params, batch, start, rng):
+    def local(self, params, batch, start, rng, *, norms=False):
         self.n_calls += 1
         total = batch.weights.sum()
         linear = self.precision * (batch.weights @ batch.rows)
-        return Natural(linear, np.full(len(linear), -0.5) * self.precision * total), 0.0, None
+        statistics = Natural(linear, np.full(len(linear), -0.5) * self.precision * total)
+        lengths = np.sqrt(((self.precision * batch.rows) ** 2 + self.precision**2 / 4).sum(axis=1))
+        return Local(statistics, 0.0, None, lengths if norms else None)
 
     def global_bound(self, params):
         return 0.0
@@ -141,9 +143,9 @@ class Stubborn:
     def __init__(self, bounds):
         self.bounds, self.starts = iter(bounds), []
 
-    def local(self, params, batch, start, rng):
+    def local(self, params, batch, start, rng, *, norms=False):
         self.starts.append(start)
-        return np.ones(2), next(self.bounds), len(self.starts)
+        return Local(np.ones(2), next(self.bounds), len(self.starts))
 
     def global_bound(self, params):
         return 100.0
@@ -166,7 +168,8 @@ def test_a_remembering_gradient_goes_back_only_if_the_bound_would_fall():
 def test_bounds_of_batches_are_reported_as_they_are():
     gradient = natural(Stubborn([-5.0]))
     _, _, info = gradient.estimate(None, np.zeros(2), Batch(None, None), None)
-    assert info == {"local_bound": -5.0}
+    assert info["local_bound"] == -5.0
+    assert info["local"].variables == 1
 
 
 def test_scale_and_add_go_through_the_parts():

@@ -108,7 +108,7 @@ def test_a_restored_table_goes_on_with_the_same_bits(seed, dtype):
     for _ in range(5):
         table.add(random_step(rng, table, anchor))
     saved = {name: array.copy() for name, array in table.save().items()}
-    restored = LazyTable.restore(saved, anchor)
+    restored = LazyTable.restore(saved)
     later = [random_step(rng, table, anchor) for _ in range(5)]
     for step in later:
         table.add(step)

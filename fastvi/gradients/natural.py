@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from fastvi.core import Batch, Conjugate, Gradient, RowGradient, RowStatistics
+from fastvi import tree
+from fastvi.core import Batch, Conjugate, Gradient, RowGradient, RowStatistics, dense
 
 __all__ = ["natural"]
 
 
-def natural(model: Conjugate, *, remember: bool = False) -> Gradient:
+def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) -> Gradient:
     """Prior plus expected sufficient statistics minus parameters.
 
     A step of rate rho along it is SVI; rate 1 with a batch of all data is coordinate ascent.
@@ -24,22 +25,35 @@ def natural(model: Conjugate, *, remember: bool = False) -> Gradient:
         For coordinate ascent: every batch holds the same rows, and the bound must not fall. Local
         steps start afresh, which finds better optima than going on from the last ones, but where
         the whole bound would fall they go back to those.
+    noise : bool
+        Report the estimated trace of the gradient's covariance as ``info["noise"]``, the squared
+        norm of the gradient as ``info["squared_norm"]``, which takes it dense, and the norm of each
+        row's statistics as ``info["norms"]``.
+
+    Returns
+    -------
+    Gradient
+        Its `info` has `local_bound` (with `remember`: `bound`, the ELBO), in nats, and the
+        `fastvi.core.Local` itself as ``info["local"]``.
     """
 
     def estimate(
         state: Any, params: Any, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, Any, dict[str, float]]:
-        statistics, bound, local = model.local(params, batch, None, rng)
-        info = {"local_bound": bound}
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        local = model.local(params, batch, None, rng, norms=noise)
+        info: dict[str, Any] = {"local_bound": local.bound}
         if remember:
             last, last_bound = state
             fixed = model.global_bound(params)
-            if bound + fixed < last_bound:
-                statistics, bound, local = model.local(params, batch, last, rng)
-            bound += fixed
-            state = local, bound
-            info = {"bound": bound}
-        return _difference(model.prior, statistics, params), state, info
+            if local.bound + fixed < last_bound:
+                local = model.local(params, batch, last, rng, norms=noise)
+            state = local.variables, local.bound + fixed
+            info = {"bound": state[1]}
+        direction = _difference(model.prior, local.statistics, params)
+        if noise:
+            info |= _noise(local.norms, local.statistics, batch.weights)
+            info["squared_norm"] = _squared_norm(dense(direction, params))
+        return direction, state, {**info, "local": local}
 
     return Gradient(lambda params: (None, -np.inf) if remember else None, estimate)
 
@@ -49,5 +63,25 @@ def _difference(prior: Any, statistics: Any, params: Any) -> Any:
         return RowGradient(statistics.rows, statistics.values, anchor=prior)
     if isinstance(params, tuple):
         parts = (_difference(*triple) for triple in zip(prior, statistics, params))
-        return type(params)(*parts)
+        return tree.rebuild(params, parts)
     return prior + statistics - params
+
+
+def _noise(norms: Any, statistics: Any, weights: Any) -> dict[str, Any]:
+    """Trace of the covariance of a sum of n weighted rows, drawn independently.
+
+    n w_i S_i are n unbiased estimates whose mean is the sum; the variance of a mean is their
+    sample variance by n.
+    """
+    n = len(weights)
+    total = _squared_norm(statistics)
+    spread = n * float(np.square(np.asarray(weights, float) * norms).sum()) - total
+    return {"noise": max(spread, 0.0) / (n - 1) if n > 1 else np.nan, "norms": norms}
+
+
+def _squared_norm(gradient: Any) -> float:
+    if isinstance(gradient, RowStatistics):
+        return _squared_norm(gradient.values)
+    if isinstance(gradient, tuple):
+        return sum(map(_squared_norm, gradient))
+    return float(np.vdot(gradient, gradient))

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import parallel
-from fastvi.core import Batch, LazyTable, RowStatistics
+from fastvi.core import Batch, Coordinates, LazyTable, Local, RowGradient, RowStatistics
 from fastvi.documents import Documents
+from fastvi.kernels import dirichlet
 from fastvi.kernels import lda as kernels
 
 __all__ = ["LDA", "Topics", "chunks_of", "padded", "topic_bound", "word_weights"]
@@ -114,7 +115,6 @@ class LDA:
         self.max_iter = max_iter
         self.tol = tol
         self.n_threads = n_threads
-        self.gamma: NDArray[Any] = np.empty((0, padded(self.n_topics)), self.dtype)
 
     @property
     def alpha(self) -> NDArray[np.float64]:
@@ -128,11 +128,17 @@ class LDA:
         self._alpha[: self.n_topics] = alpha
 
     def local(
-        self, params: LazyTable, batch: Batch, start: NDArray[Any] | None, rng: np.random.Generator
-    ) -> tuple[RowStatistics, float, NDArray[Any]]:
+        self,
+        params: LazyTable,
+        batch: Batch,
+        start: NDArray[Any] | None,
+        rng: np.random.Generator,
+        *,
+        norms: bool = False,
+    ) -> Local:
         """Fit the topic proportions of a batch; see `fastvi.core.Conjugate`.
 
-        `start` and the last return value are gamma (D, K padded).
+        The local variables are gamma (D, K padded).
         """
         documents: Documents = batch.rows
         weights, shift = word_weights(
@@ -158,13 +164,66 @@ class LDA:
             )  # fmt: skip
 
         parallel.run(task, len(chunks) - 1, self.n_threads)
-        self.gamma = gamma
+        lengths = self._norms(documents, weights, e, ratio) if norms else None
         statistics = self._statistics(documents, batch.weights, weights, e, ratio)
-        return RowStatistics(documents.rows, statistics), float(bounds @ batch.weights), gamma
+        bound = float(bounds @ batch.weights)
+        return Local(RowStatistics(documents.rows, statistics), bound, gamma, lengths)
 
     def global_bound(self, params: LazyTable) -> float:
         """The topics' part of the ELBO, nats."""
         return topic_bound(params.dense(), self.prior, self.n_topics)
+
+    def confine(self, params: LazyTable, step: Any) -> Any:
+        """Clip a step so that no word's count falls below its prior."""
+        if not isinstance(step, RowGradient):
+            before = params.dense()
+            return np.maximum(before + step, np.broadcast_to(self.prior, before.shape)) - before
+        kind, rows = self.dtype.type, step.rows
+        shape = params.values.shape
+        anchor = np.broadcast_to(step.anchor, shape)[rows]
+        rest = params.read(rows)
+        rest = anchor + (rest - anchor) * kind(1 - step.factor * step.coefficient)
+        least = np.broadcast_to(self.prior, shape)[rows] + kind(1e-6) * rest  # adding rounds
+        return step._replace(values=np.maximum(step.values, (least - rest) / kind(step.factor)))
+
+    @property
+    def coordinates(self) -> Coordinates | None:
+        """Logarithms of the table (V, K padded); None if collapsed, where there is no bound."""
+        if self.collapsed:
+            return None
+        return Coordinates(self._logarithm, self._exponential, self._plain)
+
+    def _logarithm(self, params: LazyTable) -> NDArray[Any]:
+        table = params.dense()
+        table[:, self.n_topics :] = 1.0  # padding
+        np.log(table, out=table)
+        return table
+
+    def _exponential(self, free: NDArray[Any]) -> LazyTable:
+        return LazyTable(np.exp(free), self.prior)
+
+    def _plain(self, params: LazyTable, natural: NDArray[Any]) -> NDArray[Any]:
+        """Gradient with respect to log lambda: lambda times the Fisher matrix times `natural`."""
+        sums = natural.sum(axis=0, dtype=np.float64)
+        out = np.zeros_like(natural)
+        dirichlet.plain_gradient(
+            params.dense(), params.column_sums, natural, sums, self.n_topics, out
+        )
+        return out
+
+    def _norms(
+        self, documents: Documents, weights: NDArray[Any], e: NDArray[Any], ratio: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Norm of each document's expected counts, (D,)."""
+        out = np.empty(documents.n_documents)
+        indptr, words = documents[:2]
+        chunks = chunks_of(indptr, self.n_topics, passes=10)
+
+        def task(i: int) -> None:
+            kernels.document_norms(indptr, words, weights, e, ratio, chunks[i], chunks[i + 1], out)
+
+        parallel.run(task, len(chunks) - 1, self.n_threads)
+        return out
 
     def _statistics(
         self,

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import psi
 
-from fastvi import loop, optimizers
+from fastvi import loop, optimizers, tree
 from fastvi.algorithms import collapsed
-from fastvi.batches import Batches, Everything, ShuffledEpochs
-from fastvi.core import Algorithm, AscentState, Batch, LazyTable, ascend
+from fastvi.batches import Batches, ShuffledEpochs
+from fastvi.core import Algorithm, AscentState, Batch, LazyTable
 from fastvi.documents import DocumentSource
-from fastvi.gradients.natural import natural
 from fastvi.models import _priors
+from fastvi.models._fitting import Plan, plan
 from fastvi.models._lda import LDA, padded, word_weights
 from fastvi.models._lda_settings import Settings
 from fastvi.parallel import single_threaded_blas
@@ -144,7 +144,7 @@ class CollapsedFit:
         )
 
 
-class Passes:
+class Passes(Batches):
     """Batches for an algorithm that looks at everything in its own order."""
 
     def epoch(self, number: int, skip: int = 0) -> Any:
@@ -181,24 +181,33 @@ class GradientFit:
             dtype=settings.dtype,
             n_threads=n_threads,
         )
-        if batches is None:
-            batches = (
-                Everything(source)
-                if self.is_batch
-                else ShuffledEpochs(source, settings.batch_size_for(source.n_rows), settings.seed)
-            )
-        self.batches = batches
-        optimizer = (
-            optimizers.constant(1.0)
-            if self.is_batch
-            else optimizers.robbins_monro(settings.offset, settings.learning_decay)
-        )
-        self._ascent = ascend(natural(self.model, remember=self.is_batch), optimizer)
-        self.algorithm = Algorithm(self._ascent.init, self._step)
+        self._plan = self._planned(source, batches)
+        self.batches = self._plan.batches
+        self.algorithm = Algorithm(self._plan.algorithm.init, self._step)
         values = self._initial(source) if table is None else table
-        state = self._ascent.init(LazyTable(values, self.model.prior))
-        self.state: AscentState = state._replace(optimizer=state.optimizer + n_steps)
+        params = self._plan.begin(LazyTable(values, self.model.prior))
+        self.state: AscentState = self._plan.algorithm.init(params)
+        if n_steps and isinstance(self.state.optimizer, int):
+            self.state = self.state._replace(optimizer=self.state.optimizer + n_steps)
         self.eta = settings.eta
+
+    def _planned(self, source: Any, batches: Batches | None) -> Plan:
+        settings = self.settings
+        optimizer = settings.optimizer
+        if optimizer is None and not self.is_batch:
+            optimizer = optimizers.robbins_monro(settings.offset, settings.learning_decay)
+        planned = self.is_batch or batches is not None
+        return plan(
+            self.model,
+            source,
+            batch_size=None if planned else settings.batch_size_for(source.n_rows),
+            optimizer=optimizer,
+            sampling=settings.sampling,
+            variance_reduction=settings.variance_reduction,
+            gradient=settings.gradient,
+            seed=settings.seed,
+            batches=batches,
+        )
 
     def _initial(self, source: Any) -> NDArray[Any]:
         """Variational Bayes starts where a quick pass of SCVB0 ends: the start decides how good its
@@ -216,67 +225,65 @@ class GradientFit:
         self, state: AscentState, batch: Batch, rng: np.random.Generator
     ) -> tuple[AscentState, dict[str, float]]:
         """An ascent step, after which alpha follows at the same rate."""
-        state, info = self._ascent.step(state, batch, rng)
+        state, info = self._plan.algorithm.step(state, batch, rng)
         self.state = state
         if self.settings.learn_alpha:
-            self._learn_alpha(batch, info["rate"])
+            self._learn_alpha(info["local"].variables, batch.weights, info["rate"])
         return state, info
 
-    def _learn_alpha(self, batch: Batch, rate: float) -> None:
-        alpha, gamma = self.model.alpha, self.model.gamma
-        weights = batch.weights
+    def _learn_alpha(self, gamma: NDArray[Any], weights: NDArray[Any], rate: float) -> None:
+        alpha = self.model.alpha
         if self.model.collapsed:
             best = _priors.polya(alpha, gamma, self.n_threads, weights)
         else:
             sums, _ = _priors.column_sums(gamma, len(alpha), self.n_threads, weights)
             best = _priors.dirichlet(alpha, (sums[:-1] - sums[-1]) / weights.sum())
-        self.model.alpha = alpha + rate * (best - alpha)
+        self.model.alpha = alpha + min(rate, 1.0) * (best - alpha)
 
     def after_epoch(self) -> None:
         """Learn the topics' prior, which takes a look at the whole table."""
         if not self.settings.learn_eta:
             return
-        table, n = self.state.params.dense(), self.settings.n_topics
+        params = self.params
+        table, n = params.dense(), self.settings.n_topics
         if self.model.collapsed:
-            totals = self.state.params.column_sums[:n]
+            totals = params.column_sums[:n]
             self.eta = _priors.symmetric_polya(self.eta, table, totals, n, self.n_threads)
         else:
             sums, _ = _priors.column_sums(table, n, self.n_threads)
-            totals = psi(self.state.params.column_sums[:n])
+            totals = psi(params.column_sums[:n])
             mean_log = sums[:-1].sum() / (n * len(table)) - totals.mean()
             self.eta = _priors.symmetric_dirichlet(self.eta, float(mean_log), len(table))
         del table
         self.model.prior = np.asarray(self.eta, self.settings.dtype)
-        self.state.params.move_anchor(self.model.prior)  # now: a saved state has one prior
+        if isinstance(self.state.params, LazyTable) and self.settings.variance_reduction != "svrg":
+            self.state.params.move_anchor(self.model.prior)  # now: a saved state has one prior
 
     @property
     def alpha(self) -> NDArray[np.float64]:
         """Prior of topic proportions, (n_topics,)."""
         return self.model.alpha
 
+    @property
+    def params(self) -> LazyTable:
+        """The table as the fit has found it; a new one where it is not the state's own."""
+        found = self._plan.read(self.state)
+        return found if isinstance(found, LazyTable) else LazyTable(found, self.model.prior)
+
     def table(self) -> NDArray[Any]:
         """Dirichlet parameters by word, (V, K padded)."""
-        table: LazyTable = self.state.params
-        return table.dense()
+        return self.params.dense()
 
     def rows(self, rows: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Some rows of the table, and the sums of all."""
-        return self.state.params.read(rows), self.state.params.column_sums
+        params = self.params
+        return params.read(rows), params.column_sums
 
     def save(self) -> dict[str, NDArray[Any]]:
-        """Lazy rows with their clocks, running sums, gamma where it is remembered, priors."""
-        table: LazyTable = self.state.params
-        arrays = table.save() | {
-            "alpha": self.alpha,
-            "eta": np.asarray(self.eta),
-            "optimizer": np.asarray(self.state.optimizer),
-        }
-        if self.is_batch:
-            gamma, bound = self.state.gradient
-            arrays["bound"] = np.asarray(bound)
-            if gamma is not None:
-                arrays["gamma"] = gamma
-        return arrays
+        """The whole state of the ascent, what batches have learnt, and the priors."""
+        arrays = tree.save(self.state, "state")
+        learnt = {f"batches.{name}": value for name, value in self.batches.save().items()}
+        return arrays | learnt | {"alpha": self.alpha, "eta": np.asarray(self.eta)}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take up a saved state."""
@@ -284,9 +291,8 @@ class GradientFit:
         self.eta = eta if eta.ndim else float(eta)
         self.model.alpha = arrays["alpha"]
         self.model.prior = np.asarray(self.eta, self.settings.dtype)
-        table = LazyTable.restore(arrays, self.model.prior)
-        memory = (arrays.get("gamma"), float(arrays["bound"])) if self.is_batch else None
-        self.state = AscentState(table, memory, int(arrays["optimizer"]))
+        self.state = tree.restore(self.state, arrays, "state")
+        self.batches.restore({name: arrays[f"batches.{name}"] for name in self.batches.save()})
 
 
 def random_topics(settings: Settings, n_words: int) -> NDArray[Any]:
@@ -313,7 +319,8 @@ def one_quick_pass(
     """
     quick = replace(
         settings, solver="scvb0", learn_alpha=False, learn_eta=False, batch_size=None,
-        learning_offset=None, learning_decay=0.7, max_doc_update_iter=None,
+        learning_offset=None, learning_decay=0.7, max_doc_update_iter=None, optimizer=None,
+        sampling="uniform", variance_reduction=None, gradient="natural",
     )  # fmt: skip
     if batches is None:
         n_documents = min(source.n_rows, limit or source.n_rows)
@@ -323,7 +330,7 @@ def one_quick_pass(
 
     def enough(state: Any, position: loop.Position, history: loop.History) -> bool:
         nonlocal seen
-        seen += len(solver.model.gamma)
+        seen += int(history.columns["batch_size"][-1])
         return limit is not None and seen >= limit
 
     fit(solver, 1, after_step=enough)

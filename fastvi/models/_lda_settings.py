@@ -37,6 +37,10 @@ class Settings:
     mean_change_tol: float = 1e-3
     seed: int = 0
     dtype: Any = np.float32
+    optimizer: Any = None
+    sampling: str = "uniform"
+    variance_reduction: str | None = None
+    gradient: str = "natural"
 
     @property
     def n_topics(self) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _archive, _checks, loop
-from fastvi.batches import ShuffledEpochs
+from fastvi.batches import Batches, ShuffledEpochs
 from fastvi.core import Batch
 from fastvi.corpus.shards import ShardedCorpus
 from fastvi.corpus.splitting import halves
@@ -85,13 +85,13 @@ class HeldOut(NamedTuple):
         return total / self.n_scored
 
 
-class ShardedEpochs(NamedTuple):
+class ShardedEpochs(Batches):
     """Mini-batches of a corpus on disk: shards in a new order each epoch, shuffled within."""
 
-    corpus: ShardedCorpus
-    batch_size: int
-    seed: int
-    marker: NDArray[np.int32]
+    def __init__(
+        self, corpus: ShardedCorpus, batch_size: int, seed: int, marker: NDArray[np.int32]
+    ) -> None:
+        self.corpus, self.batch_size, self.seed, self.marker = corpus, batch_size, seed, marker
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """The mini-batches of an epoch but the first `skip`."""
@@ -178,9 +178,10 @@ class _Checkpoints:
     ) -> None:
         """Kernels look up rows unchecked, so that arrays must be of the sizes of this fit."""
         wanted = {name: (array.dtype, array.shape) for name, array in solver.save().items()}
-        if "gamma" in arrays:  # which a fit has from its first step on
+        gamma = "state.gradient.0"
+        if gamma in arrays:  # which coordinate ascent has from its first step on
             shape = self.identity["corpus"][0], padded(solver.settings.n_topics)
-            wanted["gamma"] = np.dtype(solver.settings.dtype), shape
+            wanted[gamma] = np.dtype(solver.settings.dtype), shape
         found = {name: (array.dtype, array.shape) for name, array in arrays.items()}
         if found != wanted or len({len(column) for column in history.columns.values()}) > 1:
             raise ValueError(f"{self.path}: the arrays of the checkpoint do not fit together")

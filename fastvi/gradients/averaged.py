@@ -1,0 +1,96 @@
+"""Averages of expected sufficient statistics over the last batches (Mandt and Blei 2014)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastvi import tree
+from fastvi.core import Batch, Gradient, LazyTable, RowGradient
+
+__all__ = ["averaged"]
+
+
+class WindowState(NamedTuple):
+    """Targets (parameters plus gradient) of the last batches, oldest first, and how many."""
+
+    targets: tuple[Any, ...]
+    n: int
+    inner: Any
+
+
+class Rows(NamedTuple):
+    """Rows (n,) of a table and their statistics (n, K)."""
+
+    rows: Any
+    values: Any
+
+
+def averaged(gradient: Gradient, length: int) -> Gradient:
+    """Replace a batch's statistics by their mean over the last `length` batches.
+
+    "Smoothed gradients for stochastic variational inference", eq. 6: the direction is prior + mean
+    statistics - parameters, whose variance is about `length` times less and which stays in the
+    domain. It is biased, since older batches were fitted to older parameters; the bias grows with
+    the rate and with `length`. Memory: the statistics of `length` batches.
+
+    Parameters
+    ----------
+    gradient : Gradient
+        A natural gradient.
+    length : int
+        Number of batches in the window.
+
+    Raises
+    ------
+    ValueError
+        If `length` is below 1.
+    """
+    if length < 1:
+        raise ValueError(f"length is {length}; wanted a number of batches >= 1")
+
+    def init(params: Any) -> WindowState:
+        empty = tree.map_leaves(_nothing, params)
+        return WindowState((empty,) * length, 0, gradient.init(params))
+
+    def estimate(
+        state: WindowState, params: Any, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Any, WindowState, dict[str, Any]]:
+        direction, inner, info = gradient.estimate(state.inner, params, batch, rng)
+        targets = (*state.targets[1:], _target(direction, params))
+        n = min(state.n + 1, length)
+        smooth = _mean(direction, targets[length - n :], params)
+        return smooth, WindowState(targets, n, inner), {**info, "window": n}
+
+    return Gradient(init, estimate)
+
+
+def _nothing(leaf: Any) -> Any:
+    if isinstance(leaf, LazyTable):
+        return Rows(np.empty(0, np.int32), np.empty((0, leaf.values.shape[1]), leaf.values.dtype))
+    return np.zeros_like(leaf)
+
+
+def _target(direction: Any, params: Any) -> Any:
+    if isinstance(direction, RowGradient):
+        return Rows(direction.rows, direction.values)
+    if isinstance(direction, tuple):
+        return tree.rebuild(direction, (_target(*parts) for parts in zip(direction, params)))
+    return direction + params
+
+
+def _mean(direction: Any, targets: tuple[Any, ...], params: Any) -> Any:
+    """The direction with the mean of the targets in place of its own; a sum in a fixed order."""
+    n = len(targets)
+    if isinstance(direction, RowGradient):
+        rows = np.unique(np.concatenate([t.rows for t in targets]))
+        values = np.zeros((len(rows), direction.values.shape[1]), direction.values.dtype)
+        for t in targets:
+            values[np.searchsorted(rows, t.rows)] += t.values
+        values /= values.dtype.type(n)
+        return direction._replace(rows=rows, values=values)
+    if isinstance(direction, tuple):
+        columns = zip(direction, zip(*targets), params)
+        return tree.rebuild(direction, (_mean(*column) for column in columns))
+    return sum(targets[1:], targets[0]) / n - params

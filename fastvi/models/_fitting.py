@@ -1,0 +1,259 @@
+"""One fit for every conjugate model: which batches, gradient and optimizer go together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi import gradients, loop, optimizers
+from fastvi.batches import (
+    AdaptiveImportance,
+    AdaptiveSize,
+    Batches,
+    Everything,
+    ShuffledEpochs,
+    Source,
+    WithReplacement,
+)
+from fastvi.core import Algorithm, Batch, Conjugate, Gradient, Optimizer, ascend
+from fastvi.parallel import single_threaded_blas
+
+__all__ = ["Fit", "Plan", "fit_conjugate", "plan"]
+
+SAMPLING = ("uniform", "replacement", "importance", "adaptive", "growing")
+NAMED: dict[str, Callable[[], Optimizer]] = {
+    "adaptive": optimizers.adaptive,
+    "adagrad": optimizers.adagrad,
+    "rmsprop": optimizers.rmsprop,
+    "adam": optimizers.adam,
+    "amsgrad": optimizers.amsgrad,
+}
+WINDOW = 10  # batches, as in most figures of Mandt and Blei (2014)
+
+
+class Plan(NamedTuple):
+    """What the loop is to drive, and how to read what it has found.
+
+    ``begin(params)`` is what ``algorithm.init`` takes, ``read(state)`` the parameters again.
+    """
+
+    algorithm: Algorithm
+    batches: Batches
+    begin: Any
+    read: Any
+
+
+def plan(
+    model: Conjugate,
+    source: Source,
+    *,
+    batch_size: int | None = None,
+    optimizer: Optimizer | str | float | None = None,
+    sampling: str = "uniform",
+    variance_reduction: str | None = None,
+    gradient: str = "natural",
+    seed: int = 0,
+    batches: Batches | None = None,
+) -> Plan:
+    """Put batches, gradient and optimizer together, or say why they do not fit.
+
+    Parameters
+    ----------
+    model : Conjugate
+    source : Source
+    batch_size : int, optional
+        None is all rows, with rate 1: coordinate ascent.
+    optimizer : Optimizer, str or float, optional
+        A number is a constant rate. By default `fastvi.optimizers.robbins_monro` for mini-batches.
+        The names are "adaptive", "adagrad", "rmsprop", "adam" and "amsgrad".
+    sampling : {"uniform", "replacement", "importance", "adaptive", "growing"}
+        Shuffled epochs; independent draws; draws by the source's `norms`; by the norms last seen;
+        shuffled epochs whose batches grow with the noise (De et al. 2017).
+    variance_reduction : {None, "svrg", "window"}
+        `fastvi.gradients.svrg` with a snapshot every two epochs, or `fastvi.gradients.averaged`
+        over ten batches.
+    gradient : {"natural", "plain"}
+        Optimizers with a rate for each coordinate take the plain one, whatever is asked for.
+    seed : int
+    batches : Batches, optional
+        Instead of those that `sampling` names.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown, or options do not go together.
+    """
+    for name, value, known in (
+        ("sampling", sampling, SAMPLING),
+        ("variance_reduction", variance_reduction, (None, "svrg", "window")),
+        ("gradient", gradient, ("natural", "plain")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, known))}")
+    is_batch = batch_size is None and batches is None
+    chosen = _optimizer(optimizer, is_batch)
+    if is_batch:
+        if sampling != "uniform":
+            raise ValueError(f"sampling={sampling!r} without batch_size: every row is in each step")
+        if variance_reduction is not None:
+            raise ValueError(
+                f"variance_reduction={variance_reduction!r} without batch_size: "
+                "the gradient of all rows has no noise"
+            )
+        batches = Everything(source)
+    elif batches is None:
+        assert batch_size is not None
+        batches = _batches(source, batch_size, sampling, seed)
+    is_plain = gradient == "plain" or not chosen.convex
+    if is_plain and variance_reduction is not None:
+        raise ValueError(
+            f"variance_reduction={variance_reduction!r} works on natural gradients; "
+            "wanted an optimizer with one rate for all coordinates"
+        )
+    noise = batches.wants_noise
+    estimator = (
+        gradients.plain(model, noise=noise)
+        if is_plain
+        else gradients.natural(model, remember=is_batch, noise=noise)
+    )
+    confine = None
+    if variance_reduction == "window":
+        estimator = gradients.averaged(estimator, WINDOW)
+    elif variance_reduction == "svrg":
+        if batch_size is None:
+            raise ValueError(
+                "variance_reduction='svrg' needs all rows at hand; these come by and go"
+            )
+        estimator = _with_svrg(estimator, source, batch_size)
+        confine = getattr(model, "confine", None)
+    return _plan(model, estimator, chosen, batches, is_plain, confine)
+
+
+def _plan(
+    model: Any,
+    estimator: Gradient,
+    optimizer: Optimizer,
+    batches: Batches,
+    is_plain: bool,
+    confine: Any,
+) -> Plan:
+    coordinates = model.coordinates if is_plain else None
+
+    def begin(params: Any) -> Any:
+        return coordinates.free(params) if coordinates else params
+
+    def read(state: Any) -> Any:
+        params = optimizer.read(state.optimizer, state.params)
+        return coordinates.params(params) if coordinates else params
+
+    return Plan(ascend(estimator, optimizer, confine), batches, begin, read)
+
+
+def _with_svrg(estimator: Gradient, source: Source, batch_size: int) -> Gradient:
+    def everything() -> Batch:  # made anew: kept, it would be a second copy of the data
+        return Batch(source.all(), np.ones(source.n_rows))
+
+    return gradients.svrg(estimator, everything, every=2 * -(-source.n_rows // batch_size))
+
+
+def _optimizer(chosen: Optimizer | str | float | None, is_batch: bool) -> Optimizer:
+    if chosen is None:
+        return optimizers.constant(1.0) if is_batch else optimizers.robbins_monro()
+    if isinstance(chosen, Optimizer):
+        return chosen
+    if isinstance(chosen, str) and chosen in NAMED:
+        return NAMED[chosen]()
+    if isinstance(chosen, (int, float)) and not isinstance(chosen, bool):
+        return optimizers.constant(float(chosen))
+    raise ValueError(
+        f"optimizer is {chosen!r}; wanted a fastvi.optimizers.Optimizer, a rate, or one of "
+        + ", ".join(map(repr, NAMED))
+    )
+
+
+def _batches(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; wanted a number of rows >= 1, or None")
+    if sampling == "uniform":
+        return ShuffledEpochs(source, batch_size, seed)
+    if sampling == "replacement":
+        return WithReplacement(source, batch_size, seed)
+    if sampling == "growing":
+        return AdaptiveSize(source, batch_size, seed, theta=1.0)
+    norms = getattr(source, "norms", None)
+    if sampling == "adaptive":
+        return AdaptiveImportance(source, batch_size, seed, norms)
+    if norms is None:
+        raise ValueError(
+            "sampling='importance' needs norms of rows, which this data has not; "
+            "wanted 'adaptive', which learns them"
+        )
+    return WithReplacement(source, batch_size, seed, norms)
+
+
+class Fit(NamedTuple):
+    """A fitted model's parameters and how the fit went."""
+
+    params: Any
+    history: dict[str, NDArray[np.float64]]
+    n_iter: int
+    converged: bool
+
+
+def fit_conjugate(
+    model: Conjugate,
+    source: Source,
+    params: Any,
+    *,
+    n_epochs: int,
+    tol: float = 0.0,
+    seed: int = 0,
+    after_epoch: loop.Hook | None = None,
+    **options: Any,
+) -> Fit:
+    """Fit a conjugate model from `params`, which the fit owns from then on.
+
+    Parameters
+    ----------
+    model, source : Conjugate, Source
+    params : natural parameters
+    n_epochs : int
+        Largest number of passes over the rows.
+    tol : float
+        Coordinate ascent ends where the bound rises by less than this in a pass, nats; mini-batches
+        ignore it, as their bound is noisy. 0: never.
+    seed : int
+    after_epoch : callable, optional
+        As in `fastvi.loop.run`.
+    options
+        Those of `plan`.
+
+    Returns
+    -------
+    Fit
+    """
+    chosen = plan(model, source, seed=seed, **options)
+    converged = False
+
+    def hook(state: Any, position: loop.Position, history: loop.History) -> bool:
+        nonlocal converged
+        bounds = history.columns.get("bound", [])
+        if len(bounds) > 1 and tol > 0:
+            converged = abs(bounds[-1] - bounds[-2]) < tol
+        stop = after_epoch(state, position, history) if after_epoch is not None else None
+        return converged or bool(stop)
+
+    with single_threaded_blas():
+        state, history = loop.run(
+            chosen.algorithm,
+            chosen.algorithm.init(chosen.begin(params)),
+            chosen.batches,
+            n_epochs=n_epochs,
+            rng=np.random.default_rng(seed),
+            after_epoch=hook,
+        )
+    n_iter = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
+    return Fit(chosen.read(state), history.arrays(), n_iter, converged)

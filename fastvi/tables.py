@@ -1,0 +1,161 @@
+"""Tables of natural parameters of which a step touches few rows."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LazyTable", "RowGradient", "RowStatistics"]
+
+
+class RowStatistics(NamedTuple):
+    """Expected sufficient statistics that are zero but in `rows` (n,): `values` (n, K)."""
+
+    rows: NDArray[np.integer[Any]]
+    values: NDArray[Any]
+
+
+class RowGradient(NamedTuple):
+    """``factor * (coefficient * (anchor - table) + scatter(rows, values))``.
+
+    Natural gradients of a table of which a batch touches few rows, each named once in `rows`.
+    `anchor` broadcasts to the table's shape (V, K): the prior for SVI.
+    """
+
+    rows: NDArray[np.integer[Any]]
+    values: NDArray[Any]
+    anchor: NDArray[Any]
+    coefficient: float = 1.0
+    factor: float = 1.0
+
+    def scaled(self, factor: float) -> RowGradient:
+        """The same direction, `factor` times as long."""
+        return self._replace(factor=self.factor * factor)
+
+    def dense(self, table: LazyTable) -> NDArray[Any]:
+        """The gradient of every entry, (V, K), paid in full."""
+        gradient = table.dense()
+        np.subtract(self.anchor, gradient, out=gradient)
+        gradient *= gradient.dtype.type(self.coefficient)
+        gradient[self.rows] += self.values
+        gradient *= gradient.dtype.type(self.factor)
+        return gradient
+
+
+class LazyTable:
+    """A (V, K) table of natural parameters whose rows catch up when they are written.
+
+    Adding a `RowGradient` of n rows costs n * K whatever V is: the other rows only decay towards
+    the anchor, which `fastvi.kernels.lazy` makes good when they are next seen. Reading never
+    writes, so that looking at a fit does not change its later bits.
+
+    Parameters
+    ----------
+    values : (V, K) array
+        Starting values; owned by the table from here on.
+    anchor : array
+        Broadcasts to (V, K); what rows decay towards.
+
+    Attributes
+    ----------
+    column_sums : (K,) float64 array
+        Sums over all rows, kept up to date.
+    """
+
+    GONE = -800.0  # log of a decay that leaves nothing in float64; stands for log(0)
+
+    def __init__(self, values: NDArray[Any], anchor: NDArray[Any]) -> None:
+        self.values = values
+        self.clock = np.zeros(len(values))
+        self.decay = 0.0
+        self.column_sums = values.sum(axis=0, dtype=np.float64)
+        self._anchor_to(anchor)
+
+    def _anchor_to(self, anchor: NDArray[Any]) -> None:
+        """Broadcast without a copy, so that a prior of one number costs no table."""
+        self.anchor = anchor
+        self._anchor = np.broadcast_to(anchor, self.values.shape)
+        one_row = np.ndim(anchor) < 2 or len(anchor) == 1
+        part = self._anchor[:1] if one_row else self._anchor
+        sums = part.sum(axis=0, dtype=np.float64)
+        self._anchor_sums = sums * len(self.values) if one_row else sums
+
+    def save(self) -> dict[str, NDArray[Any]]:
+        """What `restore` needs to go on with the same bits."""
+        return {
+            "values": self.values,
+            "clock": self.clock,
+            "decay": np.asarray(self.decay),
+            "column_sums": self.column_sums,
+            "anchor": self.anchor,
+        }
+
+    @classmethod
+    def restore(cls, arrays: dict[str, NDArray[Any]]) -> LazyTable:
+        """The table that `save` described; it owns the arrays."""
+        table = cls(arrays["values"], arrays["anchor"])
+        table.clock, table.column_sums = arrays["clock"], arrays["column_sums"]
+        table.decay = float(arrays["decay"])
+        return table
+
+    def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Rows as they are now, (n, K)."""
+        return self._read(rows, np.empty((len(rows), self.values.shape[1]), self.values.dtype))
+
+    def dense(self) -> NDArray[Any]:
+        """The whole table as it is now, (V, K), a copy."""
+        return self.read(np.arange(len(self.values), dtype=np.int32))
+
+    def settled(self) -> NDArray[Any]:
+        """The table's own array, (V, K), once all rows have caught up in place."""
+        self._catch_up()
+        return self.values
+
+    def _read(self, rows: NDArray[np.integer[Any]], out: NDArray[Any]) -> NDArray[Any]:
+        from fastvi.kernels.lazy import read_rows
+
+        read_rows(self.values, self.clock, self.decay, self._anchor, rows, 0, len(rows), out)
+        return out
+
+    def _catch_up(self) -> None:
+        self._read(np.arange(len(self.values), dtype=np.int32), self.values)
+        self.clock.fill(self.decay)
+
+    def move_anchor(self, anchor: NDArray[Any]) -> None:
+        """Let rows decay towards another anchor from here on; all of them catch up, in place.
+
+        The same numbers in another array change nothing, so that a restored fit keeps its bits.
+        """
+        if not np.array_equal(anchor, self.anchor):
+            self._catch_up()
+        self._anchor_to(anchor)
+
+    def add(self, step: RowGradient | NDArray[Any]) -> None:
+        """Take a step, in place: a (V, K) array, or rows with ``factor * coefficient`` in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If that product is not in [0, 1].
+        """
+        from fastvi.kernels.lazy import add_rows
+
+        if not isinstance(step, RowGradient):
+            self._catch_up()
+            self.values += step
+            self.column_sums += step.sum(axis=0, dtype=np.float64)
+            return
+        if step.anchor is not self.anchor:
+            self.move_anchor(step.anchor)
+        rate = step.factor * step.coefficient
+        if not 0.0 <= rate <= 1.0:
+            raise ValueError(f"step of rate {rate}; a lazy table takes rates from 0 to 1")
+        self.decay += np.log1p(-rate) if rate < 1.0 else self.GONE
+        add_rows(
+            self.values, self.clock, self.decay, self._anchor,
+            step.rows, step.values, step.factor, 0, len(step.rows),
+        )  # fmt: skip
+        added = step.values.sum(axis=0, dtype=np.float64)
+        self.column_sums += rate * (self._anchor_sums - self.column_sums) + step.factor * added
