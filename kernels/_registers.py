@@ -2,8 +2,8 @@
 
 Arrays of unknown length live in memory for the compiler: it reads a row of weights twice, and the
 sums it adds to are read and written for each word, at half the speed. So this loop is written in
-LLVM's vector types, a variant for each width up to 8 registers of 64 bytes; wider rows, and
-machines with fewer registers, take the plain loop in `lda.py`.
+LLVM's vector types, a variant for each width up to 8 registers of 64 bytes, four words at a time;
+wider rows, and machines with fewer registers, take the plain loop in `lda.py`.
 """
 
 import llvmlite.binding as llvm
@@ -79,62 +79,117 @@ class _Variant:
         self.width = width
 
     def write(self):
+        """Four words at a time, then those that are left."""
         builder = self.builder
         e = [self.load(self.e.data, s) for s in self.segments]
         sums = [cgutils.alloca_once(builder, v.type) for v in e]
         for place, v in zip(sums, e):
             builder.store(ir.Constant(v.type, None), place)
         n_words = builder.extract_value(self.words.shape, 0)
-        with cgutils.for_range(builder, n_words, intp=I64) as loop:
-            j = loop.index
-            word = builder.sext(builder.load(builder.gep(self.words.data, [j])), I64)
-            start = builder.mul(word, ir.Constant(I64, self.width))
-            pointer = builder.gep(self.weights.data, [start])
-            row = [self.load(pointer, s) for s in self.segments]
-            share = self.share(j, self.dot(e, row))
-            for place, v in zip(sums, row):
-                product = builder.fmul(self.splat(share, v.type), v, flags=FLAGS)
-                builder.store(builder.fadd(builder.load(place), product, flags=FLAGS), place)
+        n_blocks = builder.lshr(n_words, ir.Constant(I64, 2))
+        with cgutils.for_range(builder, n_blocks, intp=I64) as loop:
+            j = builder.shl(loop.index, ir.Constant(I64, 2))
+            self.four_words(j, e, sums)
+        start = builder.shl(n_blocks, ir.Constant(I64, 2))
+        with cgutils.for_range(builder, builder.sub(n_words, start), intp=I64) as loop:
+            j = builder.add(start, loop.index)
+            row = self.row(self.pointer(j))
+            share = self.shares(j, self.sum_of(self.dot(e, row)), self.scalar)
+            self.accumulate(sums, share, row)
         for place, segment in zip(sums, self.segments):
             value = builder.load(place)
             builder.store(value, self.place(self.total.data, segment), align=self.item_bytes)
 
-    def share(self, j, dot):
-        """ratio_j = counts_j / (dot + 1e-30), stored."""
+    def four_words(self, j, e, sums):
+        """Sums across lanes and divisions are done for four words at once. The rows are read again
+        for the sums over words: four of them do not fit into registers.
+        """
         builder = self.builder
-        norm = builder.fadd(dot, ir.Constant(self.scalar, float(np.float32(1e-30))), flags=FLAGS)
-        count = builder.load(builder.gep(self.counts.data, [j]))
-        ratio = builder.fdiv(count, norm)
-        builder.store(ratio, builder.gep(self.ratio.data, [j]))
+        pointers = [self.pointer(builder.add(j, ir.Constant(I64, i))) for i in range(4)]
+        dots = self.sums_of([self.dot(e, self.row(pointer)) for pointer in pointers])
+        shares = self.shares(j, dots, dots.type)
+        for i, pointer in enumerate(pointers):
+            share = builder.extract_element(shares, ir.IntType(32)(i))
+            self.accumulate(sums, share, self.row(pointer))
+
+    def pointer(self, j):
+        """Where the row of weights of word j begins."""
+        word = self.builder.sext(self.builder.load(self.builder.gep(self.words.data, [j])), I64)
+        start = self.builder.mul(word, ir.Constant(I64, self.width))
+        return self.builder.gep(self.weights.data, [start])
+
+    def row(self, pointer):
+        return [self.load(pointer, s) for s in self.segments]
+
+    def shares(self, j, dots, kind):
+        """ratio_j = counts_j / (dot + 1e-30), of one word or of four, stored."""
+        builder = self.builder
+
+        def place(array):
+            start = builder.gep(array.data, [j])
+            return builder.bitcast(start, kind.as_pointer())
+
+        lanes = getattr(kind, "count", None)
+        tiny = float(np.float32(1e-30))
+        tiny = ir.Constant(kind, [tiny] * lanes if lanes else tiny)
+        norm = builder.fadd(dots, tiny, flags=FLAGS)
+        counts = builder.load(place(self.counts), align=self.item_bytes, typ=kind)
+        ratio = builder.fdiv(counts, norm)
+        builder.store(ratio, place(self.ratio), align=self.item_bytes)
         return ratio
 
+    def accumulate(self, sums, share, row):
+        """Add share * row to the sums."""
+        builder = self.builder
+        for place, v in zip(sums, row):
+            product = builder.fmul(self.splat(share, v.type), v, flags=FLAGS)
+            builder.store(builder.fadd(builder.load(place), product, flags=FLAGS), place)
+
     def dot(self, a, b):
-        """Sum of products, in two chains to hide their latency, then across the lanes."""
+        """Sum of products by lane, a vector of 8 or 16 lanes."""
         builder = self.builder
         products = [builder.fmul(x, y, flags=FLAGS) for x, y in zip(a, b)]
         half = products.pop() if products[-1].type != products[0].type else None
-        chains = products[:2]
-        for i, product in enumerate(products[2:]):
-            chains[i % 2] = builder.fadd(chains[i % 2], product, flags=FLAGS)
-        whole = chains[0] if len(chains) == 1 else builder.fadd(*chains, flags=FLAGS)
+        whole = products[0]
+        for product in products[1:]:
+            whole = builder.fadd(whole, product, flags=FLAGS)
         if half is not None:
-            n = half.type.count
-            low, high = (self.lanes(whole, range(i, i + n)) for i in (0, n))
-            whole = builder.fadd(builder.fadd(low, high, flags=FLAGS), half, flags=FLAGS)
-        return self.sum_of(whole)
+            whole = builder.fadd(self.folded(whole), half, flags=FLAGS)
+        return whole
+
+    def folded(self, vector):
+        """The lower half plus the upper."""
+        n = vector.type.count // 2
+        low, high = (self.lanes(vector, range(i, i + n)) for i in (0, n))
+        return self.builder.fadd(low, high, flags=FLAGS)
+
+    def sums_of(self, vectors):
+        """The sums across lanes of four vectors, as a vector of four.
+
+        Fold to eight lanes, then add pairs of them side by side: 8 + 8 -> 8 lanes, twice.
+        """
+        eight = [v if v.type.count == 8 else self.folded(v) for v in vectors]
+        low, high = (0, 8, 1, 9, 4, 12, 5, 13), (2, 10, 3, 11, 6, 14, 7, 15)
+        pairs = [self.interleaved(eight[i], eight[i + 1], low, high) for i in (0, 2)]
+        low, high = (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15)
+        return self.folded(self.interleaved(*pairs, low, high))
+
+    def interleaved(self, a, b, low, high):
+        """Lanes `low` of both plus lanes `high` of both."""
+        parts = (self.builder.shuffle_vector(a, b, self.mask(which)) for which in (low, high))
+        return self.builder.fadd(*parts, flags=FLAGS)
 
     def sum_of(self, vector):
         """Sum across lanes by halves, in an order of our own."""
-        n = vector.type.count
-        while n > 1:
-            n //= 2
-            low, high = (self.lanes(vector, range(i, i + n)) for i in (0, n))
-            vector = self.builder.fadd(low, high, flags=FLAGS)
+        while vector.type.count > 1:
+            vector = self.folded(vector)
         return self.builder.extract_element(vector, ir.IntType(32)(0))
 
     def lanes(self, vector, which):
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(which)), list(which))
-        return self.builder.shuffle_vector(vector, vector, mask)
+        return self.builder.shuffle_vector(vector, vector, self.mask(which))
+
+    def mask(self, which):
+        return ir.Constant(ir.VectorType(ir.IntType(32), len(which)), list(which))
 
     def splat(self, value, kind):
         blank = ir.Constant(kind, ir.Undefined)

@@ -302,7 +302,7 @@ BAD_PARAMETERS = [
         {"topic_word_prior": [0.1] * 60, "learn_topic_word_prior": True},
         "learn_topic_word_prior needs a topic_word_prior of one number",
     ),
-    ({"solver": "gibbs"}, "solver is 'gibbs'; wanted one of 'auto', 'cvb0'"),
+    ({"solver": "gibbs"}, "solver is 'gibbs'; wanted one of 'auto', 'cvb', 'cvb0'"),
     ({"learning_method": "gibbs"}, "learning_method is 'gibbs'; wanted one of 'batch'"),
     ({"learning_method": "batch", "solver": "svi"}, "means solver='vb', but solver is 'svi'"),
     ({"learning_decay": 0.5}, "learning_decay is 0.5; wanted a number > 0.5 and <= 1"),

@@ -12,6 +12,7 @@ from fastvi.core import Batch, Coordinates, LazyTable, Local, RowGradient, RowSt
 from fastvi.documents import Documents
 from fastvi.kernels import dirichlet
 from fastvi.kernels import lda as kernels
+from fastvi.tables import empty_rows
 
 __all__ = ["LDA", "Topics", "chunks_of", "padded", "topic_bound", "word_weights"]
 
@@ -247,6 +248,12 @@ class LDA:
         return weights
 
 
+def _copy(table: NDArray[Any]) -> NDArray[Any]:
+    copy = empty_rows(table.shape, table.dtype)
+    copy[:] = table
+    return copy
+
+
 class Topics(NamedTuple):
     """Fitted topics, ready for new documents.
 
@@ -289,10 +296,10 @@ class Topics(NamedTuple):
         n_topics = len(alpha)
         if sums is None:
             sums = table.sum(axis=0, dtype=np.float64)
-        means, shift = word_weights(table.copy(), sums, n_topics, True, n_threads)
+        means, shift = word_weights(_copy(table), sums, n_topics, True, n_threads)
         weights = means
         if not collapsed:
-            weights, shift = word_weights(table.copy(), sums, n_topics, False, n_threads)
+            weights, shift = word_weights(_copy(table), sums, n_topics, False, n_threads)
         padded_alpha = np.zeros(table.shape[1], table.dtype)
         padded_alpha[:n_topics] = alpha
         return cls(weights, shift, means, padded_alpha, n_topics, collapsed, max_iter, tol)
