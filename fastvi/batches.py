@@ -220,8 +220,8 @@ class AdaptiveSize(Batches):
     With V the trace of one row's covariance and G the squared norm of the gradient, both running
     means, the next batch has about V / (theta^2 G) rows, so that the noise stays below `theta`
     times the signal (De et al. 2017, eq. 5). With ``theta=None`` the size is coupled to the rate
-    rho of the steps: 2 rho / (2 - rho) V / G, the size of the largest expected gain a row (Balles et al.
-    2017, eq. 9, with the natural gradient's Lipschitz constant of 1).
+    rho of the steps: 2 rho / (2 - rho) V / G, the size of the largest expected gain a row (Balles
+    et al. 2017, eq. 9, with the natural gradient's Lipschitz constant of 1).
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ def empty_rows(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.empty(n_bytes + CACHE_LINE, np.uint8)
     start = -memory.ctypes.data % CACHE_LINE
-    return memory[start : start + n_bytes].view(dtype).reshape(shape)
+    return np.asarray(memory[start : start + n_bytes].view(dtype).reshape(shape))
 
 
 class RowStatistics(NamedTuple):
