@@ -231,7 +231,8 @@ class AdaptiveSize(Batches):
     seed : int
     theta : float, optional
     largest : int, optional
-        No batch is larger; an eighth of all rows by default.
+        No batch is larger, an eighth of all rows by default, but for the last of an epoch, which
+        takes along what would be less than `batch_size`.
     memory : float
         Share of the running means that is kept at a step.
 
