@@ -305,14 +305,25 @@ class Stream(Batches):
     ----------
     parts : iterable of (rows, n_rows)
         Rows as the model takes them, and their number.
-    population_size : float, optional
-        How many rows the result is to stand for. By default as many as were seen so far, this batch
-        included: the posterior grows with the stream.
+    population_size : float or {"seen", "batch"}
+        How many rows the result is to stand for. ``"seen"``: as many as were seen so far, this
+        batch included, so that the posterior grows with the stream. ``"batch"``: each batch stands
+        for itself alone, as `fastvi.algorithms.streaming` has it.
+
+    Raises
+    ------
+    ValueError
+        If `population_size` is neither a number above 0 nor one of these words.
     """
 
     def __init__(
-        self, parts: Iterable[tuple[Any, int]], population_size: float | None = None
+        self, parts: Iterable[tuple[Any, int]], population_size: float | str = "seen"
     ) -> None:
+        known = population_size in ("seen", "batch")
+        if not known and (isinstance(population_size, str) or not population_size > 0):
+            raise ValueError(
+                f"population_size is {population_size!r}; wanted a number > 0, 'seen' or 'batch'"
+            )
         self.parts = iter(parts)
         self.population_size = population_size
         self.n_seen = 0
@@ -329,5 +340,9 @@ class Stream(Batches):
             raise ValueError("a stream is read once, from its beginning: n_epochs is 1")
         for rows, n_rows in self.parts:
             self.n_seen += n_rows
-            population = self.n_seen if self.population_size is None else self.population_size
-            yield Batch(rows, np.full(n_rows, population / n_rows))
+            yield Batch(rows, np.full(n_rows, self._population(n_rows) / n_rows))
+
+    def _population(self, n_rows: int) -> float:
+        if isinstance(self.population_size, str):
+            return self.n_seen if self.population_size == "seen" else n_rows
+        return self.population_size

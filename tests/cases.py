@@ -44,6 +44,7 @@ TOOLS = {  # optimizer, sampling, variance reduction, gradient
     "importance": {"sampling": "importance"},
     "learnt importance": {"sampling": "adaptive"},
     "growing": {"sampling": "growing"},
+    "coupled": {"sampling": "coupled"},
     "svrg": {"variance_reduction": "svrg"},
     "window": {"variance_reduction": "window"},
 }

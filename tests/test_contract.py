@@ -142,7 +142,9 @@ def test_tables_hold_every_token_and_the_prior(name, dtype):
         seen = np.bincount(np.array(history.columns["epoch"], int), history.columns["batch_size"])
         drawn = solver.settings.sampling in ("replacement", "importance", "adaptive")
         assert seen.tolist() == [80 if drawn else corpus.n_rows] * 4
-        assert max(history.columns["batch_size"]) < (32 if "growing" in name else 17)
+        assert max(history.columns["batch_size"]) < (
+            32 if solver.settings.sampling in ("growing", "coupled") else 17
+        )
     assert history.columns["epoch"][-1] == 3
     bound = {"vb": "bound", "svi": "local_bound"}.get(solver.settings.solver)
     if bound is not None:

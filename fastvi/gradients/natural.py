@@ -9,7 +9,7 @@ import numpy as np
 from fastvi import tree
 from fastvi.core import Batch, Conjugate, Gradient, RowGradient, RowStatistics, dense
 
-__all__ = ["natural"]
+__all__ = ["difference", "natural"]
 
 
 def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) -> Gradient:
@@ -49,7 +49,7 @@ def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) ->
                 local = model.local(params, batch, last, rng, norms=noise)
             state = local.variables, local.bound + fixed
             info = {"bound": state[1]}
-        direction = _difference(model.prior, local.statistics, params)
+        direction = difference(model.prior, local.statistics, params)
         if noise:
             info |= _noise(local.norms, local.statistics, batch.weights)
             info["squared_norm"] = _squared_norm(dense(direction, params))
@@ -58,11 +58,12 @@ def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) ->
     return Gradient(lambda params: (None, -np.inf) if remember else None, estimate)
 
 
-def _difference(prior: Any, statistics: Any, params: Any) -> Any:
+def difference(prior: Any, statistics: Any, params: Any) -> Any:
+    """Prior plus statistics minus parameters, part by part."""
     if isinstance(statistics, RowStatistics):
         return RowGradient(statistics.rows, statistics.values, anchor=prior)
     if isinstance(params, tuple):
-        parts = (_difference(*triple) for triple in zip(prior, statistics, params))
+        parts = (difference(*triple) for triple in zip(prior, statistics, params))
         return tree.rebuild(params, parts)
     return prior + statistics - params
 

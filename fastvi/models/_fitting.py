@@ -23,7 +23,7 @@ from fastvi.parallel import single_threaded_blas
 
 __all__ = ["Fit", "Plan", "fit_conjugate", "plan"]
 
-SAMPLING = ("uniform", "replacement", "importance", "adaptive", "growing")
+SAMPLING = ("uniform", "replacement", "importance", "adaptive", "growing", "coupled")
 NAMED: dict[str, Callable[[], Optimizer]] = {
     "adaptive": optimizers.adaptive,
     "adagrad": optimizers.adagrad,
@@ -69,9 +69,10 @@ def plan(
     optimizer : Optimizer, str or float, optional
         A number is a constant rate. By default `fastvi.optimizers.robbins_monro` for mini-batches.
         The names are "adaptive", "adagrad", "rmsprop", "adam" and "amsgrad".
-    sampling : {"uniform", "replacement", "importance", "adaptive", "growing"}
+    sampling : {"uniform", "replacement", "importance", "adaptive", "growing", "coupled"}
         Shuffled epochs; independent draws; draws by the source's `norms`; by the norms last seen;
-        shuffled epochs whose batches grow with the noise (De et al. 2017).
+        shuffled epochs whose batches grow with the noise (De et al. 2017), or with the noise and
+        the rate (Balles et al. 2017).
     variance_reduction : {None, "svrg", "window"}
         `fastvi.gradients.svrg` with a snapshot every two epochs, or `fastvi.gradients.averaged`
         over ten batches.
@@ -181,8 +182,9 @@ def _batches(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:
         return ShuffledEpochs(source, batch_size, seed)
     if sampling == "replacement":
         return WithReplacement(source, batch_size, seed)
-    if sampling == "growing":
-        return AdaptiveSize(source, batch_size, seed, theta=1.0)
+    if sampling in ("growing", "coupled"):
+        theta = 1.0 if sampling == "growing" else None
+        return AdaptiveSize(source, batch_size, seed, theta=theta)
     norms = getattr(source, "norms", None)
     if sampling == "adaptive":
         return AdaptiveImportance(source, batch_size, seed, norms)
