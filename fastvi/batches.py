@@ -39,10 +39,12 @@ class Source(Protocol):
 class Batches(Protocol):
     """A plan of batches that can be entered anywhere, so that a fit can be resumed.
 
-    `wants_noise` asks the gradient for the noise and norms that `observe` learns from.
+    `wants_noise` asks the gradient for the noise and the norms of rows, `wants_squared_norm` for
+    its own squared norm, that `observe` learns from.
     """
 
     wants_noise: bool = False
+    wants_squared_norm: bool = False
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of epoch `number` but the first `skip`; the same for the same arguments."""
@@ -243,6 +245,7 @@ class AdaptiveSize(Batches):
     """
 
     wants_noise = True
+    wants_squared_norm = True
 
     def __init__(
         self,

@@ -108,7 +108,8 @@ def test_an_epoch_of_any_sizes_holds_every_row_once(n_rows, batch_size, seed, st
 def run_normal(batches, rate, n_epochs, x):
     """Steps so short that the gradient stays as it is."""
     model = NormalMean(PRECISION)
-    algorithm = ascend(natural(model, noise=batches.wants_noise), optimizers.constant(rate))
+    gradient = natural(model, noise=batches.wants_noise, squared_norm=batches.wants_squared_norm)
+    algorithm = ascend(gradient, optimizers.constant(rate))
     return loop.run(
         algorithm, algorithm.init(model.zeros()), batches, n_epochs=n_epochs,
         rng=np.random.default_rng(0),

@@ -12,7 +12,13 @@ from fastvi.core import Batch, Conjugate, Gradient, RowGradient, RowStatistics, 
 __all__ = ["difference", "natural"]
 
 
-def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) -> Gradient:
+def natural(
+    model: Conjugate,
+    *,
+    remember: bool = False,
+    noise: bool = False,
+    squared_norm: bool = False,
+) -> Gradient:
     """Prior plus expected sufficient statistics minus parameters.
 
     A step of rate rho along it is SVI; rate 1 with a batch of all data is coordinate ascent.
@@ -26,9 +32,10 @@ def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) ->
         steps start afresh, which finds better optima than going on from the last ones, but where
         the whole bound would fall they go back to those.
     noise : bool
-        Report the estimated trace of the gradient's covariance as ``info["noise"]``, the squared
-        norm of the gradient as ``info["squared_norm"]``, which takes it dense, and the norm of each
-        row's statistics as ``info["norms"]``.
+        Report the estimated trace of the gradient's covariance as ``info["noise"]``, and the norm
+        of each row's statistics as ``info["norms"]``.
+    squared_norm : bool
+        Report the squared norm of the gradient, which takes it dense.
 
     Returns
     -------
@@ -52,6 +59,7 @@ def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) ->
         direction = difference(model.prior, local.statistics, params)
         if noise:
             info |= _noise(local.norms, local.statistics, batch.weights)
+        if squared_norm:
             info["squared_norm"] = _squared_norm(dense(direction, params))
         return direction, state, {**info, "local": local}
 
