@@ -371,7 +371,11 @@ def _read_average(burn_in: int, state: AverageState, params: Any) -> Any:
         return params
     mean = tree.map_leaves(np.copy, state.mean)
     _follow(mean, _dense_params(params), 1.0 / n)
-    return mean
+    return tree.map_leaves(_in_form_of, params, mean)
+
+
+def _in_form_of(leaf: Any, values: Any) -> Any:
+    return LazyTable(values, leaf.anchor) if isinstance(leaf, LazyTable) else values
 
 
 def _dense_params(params: Any) -> Any:

@@ -181,7 +181,7 @@ def test_averages_of_a_lazy_table(rng):
         state, _ = algorithm.step(state, None, None)
         iterates.append(state.params.dense())
     mean = optimizer.read(state.optimizer, state.params)
-    np.testing.assert_allclose(mean, np.mean(iterates, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(mean.dense(), np.mean(iterates, axis=0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("norm", [1.0, 5.0, 20.0])

@@ -267,9 +267,9 @@ class GradientFit:
 
     @property
     def params(self) -> LazyTable:
-        """The table as the fit has found it; a new one where it is not the state's own."""
-        found = self._plan.read(self.state)
-        return found if isinstance(found, LazyTable) else LazyTable(found, self.model.prior)
+        """The table as the fit has found it, which is not always the state's own."""
+        found: LazyTable = self._plan.read(self.state)
+        return found
 
     def table(self) -> NDArray[Any]:
         """Dirichlet parameters by word, (V, K padded)."""
