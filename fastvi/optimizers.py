@@ -101,19 +101,25 @@ def _robbins_monro(
 
 
 class AdaptiveState(NamedTuple):
-    """Running means of the gradient and of its squared norm, and their window in steps."""
+    """Running means of the gradient and of its squared norm, their window in steps, and the sum of
+    the squares of the gradients' weights in them.
+    """
 
     mean: Any
     square: float
     window: float
+    weight: float
     t: int
 
 
 def adaptive(n_warm: int = 5) -> Optimizer:
-    """The rate that expects to come nearest to the optimum (Ranganath et al. 2013, eq. 12 to 16).
+    """The rate that expects to come nearest to the optimum (Ranganath et al. 2013).
 
-    rho = |E g|^2 / E |g|^2 = |g*|^2 / (|g*|^2 + tr Sigma) for natural gradients g, with running
-    means of g and |g|^2 whose window grows by itself: tau <- tau (1 - rho) + 1.
+    rho = |E g|^2 / E |g|^2 = |g*|^2 / (|g*|^2 + tr Sigma) for natural gradients g (eq. 12), with
+    running means of g and |g|^2 whose window grows by itself: tau <- tau (1 - rho) + 1 (eq. 14 to
+    16). Other than there, the running mean's own noise is subtracted from its squared norm, which
+    is |E g|^2 + w tr Sigma with w the sum of the gradients' squared weights in it: 1 / `n_warm` at
+    first, and the bold steps that it makes of noise can spoil a good start.
 
     Parameters
     ----------
@@ -123,28 +129,31 @@ def adaptive(n_warm: int = 5) -> Optimizer:
     Raises
     ------
     ValueError
-        If `n_warm` is less than 1.
+        If `n_warm` is not a whole number of at least 2, from which on noise can be told.
     """
-    n_warm = _count("n_warm", n_warm, 1)
+    n_warm = _count("n_warm", n_warm, 2)
     return Optimizer(_adaptive_start, partial(_adaptive, n_warm), takes_rows=False)
 
 
 def _adaptive_start(params: Any) -> AdaptiveState:
-    return AdaptiveState(tree.zeros_like(params), 0.0, 1.0, 1)
+    return AdaptiveState(tree.zeros_like(params), 0.0, 1.0, 0.0, 1)
 
 
 def _adaptive(
     n_warm: int, gradient: Any, state: AdaptiveState, params: Any
 ) -> tuple[Any, AdaptiveState, float]:
-    mean, square, window, t = state
+    mean, square, window, weight, t = state
     share = 1.0 / (t if t <= n_warm else window)
     _follow(mean, gradient, share)
     square += share * (_squared_norm(gradient) - square)
+    weight = (1.0 - share) ** 2 * weight + share**2
     if t < n_warm:
-        return scale(gradient, 0.0), AdaptiveState(mean, square, float(n_warm), t + 1), 0.0
-    rate = min(_squared_norm(mean) / square, 1.0) if square > 0 else 0.0
-    window = (window if t > n_warm else n_warm) * (1.0 - rate) + 1.0
-    return scale(gradient, rate), AdaptiveState(mean, square, window, t + 1), rate
+        waiting = AdaptiveState(mean, square, float(n_warm), weight, t + 1)
+        return scale(gradient, 0.0), waiting, 0.0
+    signal = (_squared_norm(mean) - weight * square) / (1.0 - weight)
+    rate = min(max(signal / square, 0.0), 1.0) if square > 0 else 0.0
+    window = max((window if t > n_warm else n_warm) * (1.0 - rate) + 1.0, 2.0)
+    return scale(gradient, rate), AdaptiveState(mean, square, window, weight, t + 1), rate
 
 
 # A rate for each coordinate

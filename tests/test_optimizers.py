@@ -104,29 +104,30 @@ def test_amsgrad_converges_where_adam_does_not():
     assert ends["amsgrad"] > 0.9
 
 
-@pytest.mark.parametrize("n_warm", [1, 5])
+@pytest.mark.parametrize("n_warm", [2, 5])
 def test_the_adaptive_rate_equals_its_twin(n_warm, rng):
     g = rng.standard_normal((40, 6)) + 0.3
     g[20:] *= 0.1
     found, rates = steps(optimizers.adaptive(n_warm), list(g))
     want = naive.adaptive(g.tolist(), n_warm)
-    np.testing.assert_allclose(rates, want, rtol=1e-10)
-    np.testing.assert_allclose(found, np.array(want)[:, None] * g, rtol=1e-10)
+    np.testing.assert_allclose(rates, want, rtol=1e-9, atol=1e-12)
+    assert 0.1 < np.mean(np.array(rates) > 0) < 1
+    np.testing.assert_allclose(found, np.array(rates)[:, None] * g, rtol=1e-10)
 
 
 def test_the_adaptive_rate_is_one_without_noise_and_small_at_the_optimum(rng):
-    """Gradients that are all noise: rho tends to 1 / tau, and tau grows by about one a step less
-    what rho takes; 30 / t bounds it with room to spare.
+    """Gradients that are all noise: |mean|^2 scatters about its expectation by w tr Sigma
+    sqrt(2 / d), which w = 1 / tau of about t steps makes small; 1 / t leaves five times that.
     """
     _, rates = steps(optimizers.adaptive(5), [np.full(3, 2.0)] * 10)
     np.testing.assert_allclose(rates, [0.0] * 4 + [1.0] * 6)
     _, rates = steps(optimizers.adaptive(5), list(rng.standard_normal((2000, 50))))
-    assert rates[-1] < 30 / 2000
+    assert rates[-1] < 1 / 2000
 
 
 def test_adaptive_finds_a_mean_as_fast_as_the_best_rate(rng):
     """Natural gradients x_t - lambda with x_t ~ N(mu, 1): the best rates are 1 / t, whose error
-    after t steps is d / t. Ten times that is allowed, of 2000 steps in 20 dimensions.
+    after t steps is d / t. Five times that is allowed, of 2000 steps in 20 dimensions.
     """
     mu, d, n = 3.0, 20, 2000
     params = np.zeros(d)
@@ -135,7 +136,7 @@ def test_adaptive_finds_a_mean_as_fast_as_the_best_rate(rng):
     for _ in range(n):
         step, state, _ = optimizer.update(mu + rng.standard_normal(d) - params, state, params)
         params += step
-    assert np.square(params - mu).sum() < 10 * d / n
+    assert np.square(params - mu).sum() < 5 * d / n
 
 
 @pytest.mark.parametrize("burn_in", [0, 3, 50])
@@ -255,7 +256,7 @@ def test_a_state_saved_and_restored_goes_on_with_the_same_bits(name, dtype, rng)
         (lambda: optimizers.constant(0.0), "rate is 0.0; wanted a number > 0"),
         (lambda: optimizers.constant(np.nan), "rate is nan"),
         (lambda: optimizers.constant(np.inf), "rate is inf"),
-        (lambda: optimizers.adaptive(0), "n_warm is 0; wanted a whole number >= 1"),
+        (lambda: optimizers.adaptive(1), "n_warm is 1; wanted a whole number >= 2"),
         (lambda: optimizers.adaptive(1.5), "n_warm is 1.5"),
         (lambda: optimizers.adagrad(-1.0), "rate is -1.0"),
         (lambda: optimizers.rmsprop(decay=1.0), r"decay is 1.0; wanted a number in \(0, 1\)"),

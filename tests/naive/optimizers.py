@@ -34,17 +34,20 @@ def adaptive(gradients, n_warm):
     """Ranganath et al. (2013), eq. 12 to 16, for vectors as lists: the rate of each step.
 
     The means over the first `n_warm` gradients are plain ones and their rates 0, but for the last.
+    The weight of each gradient in the means is kept, to subtract the mean's own noise.
     """
-    d = len(gradients[0])
-    mean = [sum(g[i] for g in gradients[:n_warm]) / n_warm for i in range(d)]
-    square = sum(sum(x**2 for x in g) for g in gradients[:n_warm]) / n_warm
+    seen = gradients[:n_warm]
+    weights = [1 / n_warm] * n_warm
     rates, tau = [0.0] * (n_warm - 1), float(n_warm)
     for t in range(n_warm - 1, len(gradients)):
-        g = gradients[t]
         if t >= n_warm:
-            mean = [(1 - 1 / tau) * m + x / tau for m, x in zip(mean, g)]
-            square = (1 - 1 / tau) * square + sum(x**2 for x in g) / tau
-        rate = sum(m**2 for m in mean) / square if square > 0 else 0.0
-        tau = tau * (1 - rate) + 1
+            seen = gradients[: t + 1]
+            weights = [(1 - 1 / tau) * w for w in weights] + [1 / tau]
+        mean = [sum(w * g[i] for w, g in zip(weights, seen)) for i in range(len(gradients[0]))]
+        square = sum(w * sum(x**2 for x in g) for w, g in zip(weights, seen))
+        own = sum(w**2 for w in weights)
+        noise = (square - sum(m**2 for m in mean)) / (1 - own)
+        rate = min(max(1 - noise / square, 0.0), 1.0)
+        tau = max(tau * (1 - rate) + 1, 2.0)
         rates.append(rate)
     return rates
