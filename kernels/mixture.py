@@ -30,13 +30,13 @@ def _linear(X, centre, factor, start, stop, out):
 
 @kernel
 def linear(X, centre, factor, start, stop, out):
-    """x and 1 of rows start..stop of X (n, D); out: (D + 1, stop - start)."""
+    """Of rows start..stop of X (n, D): x and 1; out: (D + 1, stop - start)."""
     _linear(X, centre, factor, start, stop, out)
 
 
 @kernel
 def products(X, centre, factor, start, stop, out):
-    """x_i x_j for i <= j, x and 1; out: (D (D + 1) / 2 + D + 1, stop - start)."""
+    """Of rows start..stop: x_i x_j for i <= j, x and 1; out: (D (D + 1) / 2 + D + 1, stop - start)."""
     n_features = X.shape[1]
     x = out[n_features * (n_features + 1) // 2 :]
     _linear(X, centre, factor, start, stop, x)
@@ -51,7 +51,7 @@ def products(X, centre, factor, start, stop, out):
 
 @kernel
 def squares(X, centre, factor, start, stop, out):
-    """x_i**2, x and 1; out: (2 D + 1, stop - start)."""
+    """Of rows start..stop: x_i**2, x and 1; out: (2 D + 1, stop - start)."""
     n_features = X.shape[1]
     x = out[n_features:]
     _linear(X, centre, factor, start, stop, x)
@@ -63,7 +63,7 @@ def squares(X, centre, factor, start, stop, out):
 
 @kernel
 def mean_square(X, centre, factor, start, stop, out):
-    """Mean of x_i**2, x and 1; out: (D + 2, stop - start)."""
+    """Of rows start..stop: the mean of x_i**2, x and 1; out: (D + 2, stop - start)."""
     n_features = X.shape[1]
     x = out[1:]
     _linear(X, centre, factor, start, stop, x)

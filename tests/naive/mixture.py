@@ -72,7 +72,7 @@ def elbo(X, r, components, counts, prior, process):
     `components` are (kappa, m, nu, A), `prior` is (concentration, kappa, m, nu, A).
     """
     concentration, kappa0, m0, nu0, A0 = prior
-    D, K = X.shape[1], len(components)
+    D = X.shape[1]
     log_pi = expected_log_weights(counts, concentration, process)
     total = weights_bound(counts, concentration, process, log_pi)
     for k, (kappa, m, nu, A) in enumerate(components):
@@ -88,7 +88,6 @@ def elbo(X, r, components, counts, prior, process):
         total -= 0.5 * nu * np.trace(A0 @ W)
         total -= 0.5 * (log_lambda + D * math.log(kappa / (2 * math.pi)) - D)  # q(mu | Lambda)
         total -= log_wishart_norm(nu, A) + 0.5 * (nu - D - 1) * log_lambda - 0.5 * nu * D
-    assert K == len(counts)
     return total
 
 
@@ -167,7 +166,7 @@ def fit(X, r, prior, process, covariance_type, n_iter, reg=0.0):
 
 def log_marginal(X, prior):
     """Log density of rows that share one component, (mu, Lambda) integrated out."""
-    _, kappa0, m0, nu0, A0 = prior
+    _, kappa0, _, nu0, A0 = prior
     n, D = X.shape
     kappa, _, nu, A = full_posterior(X, np.ones((n, 1)), prior)[0]
     total = log_wishart_norm(nu0, A0) - log_wishart_norm(nu, A)
