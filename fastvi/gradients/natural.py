@@ -24,7 +24,7 @@ def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) ->
     remember : bool
         For coordinate ascent: every batch holds the same rows, and the bound must not fall. Local
         steps start afresh, which finds better optima than going on from the last ones, but where
-        the whole bound would fall they go back to those.
+        the whole bound would fall they go back to those (if the model has any to go on from).
     noise : bool
         Report the estimated trace of the gradient's covariance as ``info["noise"]``, the squared
         norm of the gradient as ``info["squared_norm"]``, which takes it dense, and the norm of each
@@ -45,7 +45,7 @@ def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) ->
         if remember:
             last, last_bound = state
             fixed = model.global_bound(params)
-            if local.bound + fixed < last_bound:
+            if local.bound + fixed < last_bound and last is not None:
                 local = model.local(params, batch, last, rng, norms=noise)
             state = local.variables, local.bound + fixed
             info = {"bound": state[1]}
