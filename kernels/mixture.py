@@ -36,7 +36,7 @@ def linear(X, centre, factor, start, stop, out):
 
 @kernel
 def products(X, centre, factor, start, stop, out):
-    """Of rows start..stop: x_i x_j for i <= j, x and 1; out: (D (D + 1) / 2 + D + 1, stop - start)."""
+    """Of rows start..stop: x_i x_j, i <= j, x and 1; out: (D (D + 1) / 2 + D + 1, stop - start)."""
     n_features = X.shape[1]
     x = out[n_features * (n_features + 1) // 2 :]
     _linear(X, centre, factor, start, stop, x)
@@ -164,11 +164,15 @@ def likeliest(logits, labels):
 
 @kernel
 def add_pair_squares(x, shift, divisor, out):
-    """Add the sum over i <= j of ((x_i x_j + [i = j] shift_i) / divisor)**2 of x (D, B) to out."""
+    """Add the sum over f of ((x_i x_j + shift_f) / divisor)**2 of x (D, B) to out (B,).
+
+    f counts the D (D + 1) / 2 pairs i <= j, as in `products`.
+    """
+    f = -1
     for i in range(x.shape[0]):
         for j in range(i, x.shape[0]):
-            first, second = x[i], x[j]
-            more = shift[i] if i == j else 0.0
+            f += 1
+            first, second, more = x[i], x[j], shift[f]
             for b in range(x.shape[1]):
                 value = (np.float64(first[b]) * second[b] + more) / divisor
                 out[b] += value * value

@@ -99,9 +99,10 @@ def test_norms_and_sums(seed, n, d, k, dtype):
     ]
     close(norms, want, np.float64)
     pairs = np.ones(n)
-    kernels.add_pair_squares(x, shift, 3.0, pairs)
+    more = rng.random(d * (d + 1) // 2)
+    kernels.add_pair_squares(x, more, 3.0, pairs)
     want = [
-        1 + np.sum(np.triu(np.outer(wide[:, b], wide[:, b]) + np.diag(shift)) ** 2) / 9
+        1 + np.sum((np.array(naive.products(wide[:, b])[: len(more)]) + more) ** 2) / 9
         for b in range(n)
     ]
     close(pairs, want, np.float64)

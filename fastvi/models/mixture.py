@@ -220,6 +220,8 @@ covariance_prior_
                 f"n_samples = {len(X)}"
             )
         warm = self.warm_start and hasattr(self, "_params")
+        if warm:
+            self._check_warm_start(X.shape[1])
         model = self._make_model(X, k, self._model.frame if warm else None)
         rng = check_random_state(self.random_state)
         n_init = 1 if warm else _checks.integer(self.n_init, "n_init", 1)
@@ -245,6 +247,16 @@ covariance_prior_
         return best.labels
 
     # A fit
+
+    def _check_warm_start(self, n_features: int) -> None:
+        last = self._model
+        old = last.n_components, last.covariance_type, last.n_features
+        new = self.n_components, self.covariance_type, n_features
+        if old != new:
+            raise ValueError(
+                "warm_start goes on from {} components, {!r}, of {} features; ".format(*old)
+                + "X and the parameters ask for {}, {!r}, of {}".format(*new)
+            )
 
     def _make_model(self, X: NDArray[Any], k: int, frame: Frame | None) -> Mixture:
         kind = _checks.choice(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
@@ -283,14 +295,7 @@ covariance_prior_
 
     def _continue(self, model: Mixture) -> Parameters:
         """The last fit's statistics under the priors of this one."""
-        last: Parameters = self._params
-        if any(old.shape != new.shape for old, new in zip(last, model.prior)):
-            raise ValueError(
-                f"warm_start goes on from {last.sums.shape[0]} {self._model.covariance_type} "
-                f"components of {last.sums.shape[1]} features; X and the parameters ask for "
-                f"{model.n_components} {model.covariance_type} ones of {model.n_features}"
-            )
-        parts = zip(last, self._model.prior, model.prior)
+        parts = zip(self._params, self._model.prior, model.prior)
         return Parameters(*(part - old + new for part, old, new in parts))
 
     def _run(self, model: Mixture, X: NDArray[Any], params: Parameters, rng: Any) -> _Run:
