@@ -14,8 +14,8 @@ from fastvi.kernels import mixture as kernels
 __all__ = ["COVARIANCE_TYPES", "Blocks", "Coefficients", "Frame", "Sums"]
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
-BLOCK_ENTRIES = 1 << 17  # entries of a block's features and logits: a core's cache
-TASK_FLOPS = 2e7  # about 1 ms
+BLOCK_ENTRIES = 3 << 16  # entries of features and logits of a block: about a core's cache
+TASK_FLOPS = 5e7  # about 1 ms
 SUMS_ENTRIES = 1 << 22  # entries of statistics that tasks hold together, at least 4 of them
 
 FEATURES = {
@@ -183,15 +183,23 @@ class Blocks:
     def _run(self, visit: Callable[[int, _Block], None]) -> None:
         def task(i: int) -> None:
             start, stop = self.bounds[i], self.bounds[i + 1]
-            buffers = _Buffers(self, min(self.n_block, stop - start))
-            for a in range(start, stop, self.n_block):
-                visit(i, _Block(self, buffers, a, min(a + self.n_block, stop)))
+            try:
+                buffers = free.pop()
+            except IndexError:
+                buffers = _Buffers(self, min(self.n_block, longest))
+            n_blocks = -(-(stop - start) // self.n_block)
+            ends = start + np.arange(n_blocks + 1) * (stop - start) // n_blocks
+            for a, b in zip(ends[:-1].tolist(), ends[1:].tolist()):
+                visit(i, _Block(self, buffers, a, b))
+            free.append(buffers)
 
+        longest = int(np.diff(self.bounds).max(initial=0))
+        free: list[_Buffers] = []  # fresh memory for each task would cost as much as its features
         parallel.run(task, len(self.bounds) - 1, self.n_threads)
 
 
 class _Buffers:
-    """Memory of one task."""
+    """Memory of one task, and of the next on its thread."""
 
     def __init__(self, blocks: Blocks, n: int) -> None:
         (k, f), d, dtype = blocks.shape, blocks.shared_shape[0], blocks.dtype
