@@ -78,14 +78,11 @@ def mean_square(X, centre, factor, start, stop, out):
 
 
 @kernel
-def negative_squares(whitened, out):
-    """Out (B,) = minus the sum of squares of each column of whitened (D, B)."""
-    n_rows = whitened.shape[1]
-    for b in range(n_rows):
-        out[b] = 0
+def subtract_squares(whitened, out):
+    """Subtract the sum of squares of each column of whitened (D, B) from out (B,)."""
     for i in range(whitened.shape[0]):
         row = whitened[i]
-        for b in range(n_rows):
+        for b in range(whitened.shape[1]):
             out[b] -= row[b] * row[b]
 
 
@@ -179,14 +176,13 @@ def add_pair_squares(x, shift, divisor, out):
 
 
 @kernel
-def statistics_norms(responsibilities, features, shift, out):
-    """Out (B,): root of out, plus the squared norm of r (features + shift).
+def statistics_norms(responsibilities, features, shift, length, out):
+    """Out (B,): root of out, plus the squared norm of r (features + shift), and of r (the rest).
 
-    responsibilities (K, B), features (F, B), shift (F,) float64; in out, the squared norm of what
-    a row has beside.
+    responsibilities (K, B), features (F, B), shift (F,) float64; in and out: length (B,) has the
+    squared norm of features that are not at hand, out that of what a row has beside.
     """
     n_rows = features.shape[1]
-    length = np.zeros(n_rows)
     for f in range(features.shape[0]):
         row, more = features[f], shift[f]
         for b in range(n_rows):

@@ -82,21 +82,20 @@ def test_norms_and_sums(seed, n, d, k, dtype):
     weights = rng.random(n)
     wide = x.astype(np.float64)
 
-    out = np.full(n, np.nan, dtype)
-    kernels.negative_squares(x, out)
-    close(out, -np.square(wide).sum(axis=0), dtype)
+    out = np.ones(n, dtype)
+    kernels.subtract_squares(x, out)
+    close(out, 1 - np.square(wide).sum(axis=0), dtype)
     scaled = np.full((d, n), np.nan, dtype)
     kernels.scaled_columns(x, weights, scaled)
     close(scaled, wide * weights, dtype)
     close(kernels.weighted_sum(x[0], weights), wide[0] @ weights, np.float64, n)
 
     beside = rng.random(n)
+    more = rng.random(n)
     norms = beside.copy()
-    kernels.statistics_norms(r, x, shift, norms)
-    want = [
-        np.sqrt(beside[b] + np.sum(np.outer(r[:, b].astype(float), wide[:, b] + shift) ** 2))
-        for b in range(n)
-    ]
+    kernels.statistics_norms(r, x, shift, more.copy(), norms)
+    share = np.square(r.astype(float)).sum(axis=0)
+    want = np.sqrt(beside + share * (more + np.square(wide.T + shift).sum(axis=1)))
     close(norms, want, np.float64)
     pairs = np.ones(n)
     more = rng.random(d * (d + 1) // 2)

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from scipy.special import betaln, digamma, gammaln, multigammaln
 
 from fastvi.core import Batch, Local
-from fastvi.models._mixture_blocks import Blocks, Coefficients, Frame, Sums
+from fastvi.models._mixture_blocks import Blocks, Coefficients, Frame, Sums, by_roots
 from fastvi.models._mixture_shapes import Inverse, make_shape
 
 __all__ = ["Mixture", "Parameters", "Posterior", "Prior", "RowsInMemory"]
 
 Floats = NDArray[np.float64]
-LOSS = 1e-3  # nats that rounding may cost a logit before float32 rows are computed in float64
+LOSS = 1e-2  # nats that rounding may cost a logit before float32 rows are computed in float64
 
 
 class Parameters(NamedTuple):
@@ -125,6 +125,7 @@ class Mixture:
         self.dtype, self.n_threads = np.dtype(dtype), n_threads
         self.shape = make_shape(covariance_type, d, n_components)
         self.tied = covariance_type == "tied"
+        self.by_roots = by_roots(covariance_type, d, n_components)
         units = {"diag": scale**2, "spherical": scale[0] ** 2}
         self.units = units.get(covariance_type, np.outer(scale, scale))  # of covariances
         self.mean = (prior.mean - frame.centre) / scale
@@ -196,24 +197,37 @@ class Mixture:
         dof, d = posterior.dof[:, None], self.n_features
         precision = dof * posterior.inverse.packed
         linear = self.shape.times(precision, posterior.means)
-        away = np.einsum("kd,kd->k", linear, posterior.means) + d / posterior.kappa
-        constant = 0.5 * (self._log_det(posterior) - d * np.log(2 * np.pi) - away)
+        constant = 0.5 * (self._log_det(posterior) - d * np.log(2 * np.pi) - d / posterior.kappa)
         constant += posterior.log_weights - np.log(self.frame.scale).sum()
-        if not self.tied:
-            quadratic = -0.5 * precision * self.shape.multiplicity
-            return Coefficients(np.column_stack((quadratic, linear, constant)))
-        assert posterior.inverse.roots is not None
-        root = np.sqrt(0.5 * posterior.dof[0]) * posterior.inverse.roots[0]
-        return Coefficients(np.column_stack((linear, constant)), root)
+        roots = np.zeros((0, d, d + 1))
+        if self.by_roots or self.tied:
+            assert posterior.inverse.roots is not None
+            root = np.sqrt(0.5 * dof)[:, :, None] * posterior.inverse.roots
+            offset = np.zeros((len(root), d, 1))
+            roots = np.concatenate((root, offset), axis=2)
+        if self.by_roots:
+            roots[:, :, -1:] = -np.matmul(root, posterior.means[:, :, None])
+            return Coefficients(np.column_stack((np.zeros_like(linear), constant)), roots)
+        constant -= 0.5 * np.einsum("kd,kd->k", linear, posterior.means)
+        if self.tied:
+            return Coefficients(np.column_stack((linear, constant)), roots)
+        quadratic = -0.5 * precision * self.shape.multiplicity
+        return Coefficients(np.column_stack((quadratic, linear, constant)), roots)
 
     def _dtype(self, posterior: Posterior) -> Any:
-        """float64 where terms of a logit cancel so much that float32 would lose `LOSS` nats."""
+        """float64 where terms of a logit cancel so much that float32 would lose `LOSS` nats.
+
+        Errors of terms are independent. Where logits are sums of squares, only statistics cancel,
+        over rows whose errors are independent too.
+        """
         variances = posterior.scatter[:, self.shape.diagonal] / posterior.dof[:, None]
         reach = np.abs(posterior.means) + np.sqrt(variances)
         size = self.shape.outer(np.ones(len(reach)), reach) * (len(reach) if self.tied else 1)
         precision = np.abs(posterior.inverse.packed) * self.shape.multiplicity
-        terms = (posterior.dof[:, None] * precision * size).sum(axis=1).max()
-        lossy = terms * np.finfo(self.dtype).eps > LOSS
+        terms = np.square(posterior.dof[:, None] * precision * size).sum(axis=1)
+        if self.tied or self.by_roots:
+            terms /= np.maximum(posterior.dof, 1.0)
+        lossy = np.sqrt(terms.max()) * np.finfo(self.dtype).eps > LOSS
         return np.dtype(np.float64) if lossy else self.dtype
 
     def covariances(self, posterior: Posterior) -> tuple[Floats, Floats, Floats]:
@@ -275,7 +289,9 @@ class Mixture:
         counts = sums.features[:, -1].copy()
         linear = sums.features[:, n_quadratic:-1].copy()
         if self.tied:
-            squares = (self.shape.pack(sums.products[None]) + total * self.shift) / len(counts)
+            squares = (self.shape.pack(sums.products) + total * self.shift) / len(counts)
+        elif self.by_roots:
+            squares = self.shape.pack(sums.products) + counts[:, None] * self.shift
         else:
             squares = sums.features[:, :n_quadratic] + counts[:, None] * self.shift
         return Parameters(counts, linear, squares)

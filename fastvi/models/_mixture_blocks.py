@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from fastvi import parallel
 from fastvi.kernels import mixture as kernels
 
-__all__ = ["COVARIANCE_TYPES", "Blocks", "Coefficients", "Frame", "Sums"]
+__all__ = ["COVARIANCE_TYPES", "Blocks", "Coefficients", "Frame", "Sums", "by_roots"]
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 BLOCK_ENTRIES = 3 << 16  # entries of features and logits of a block: about a core's cache
 TASK_FLOPS = 5e7  # about 1 ms
+FEW = 16  # features whose products are worth their memory whatever the number of components
 SUMS_ENTRIES = 1 << 22  # entries of statistics that tasks hold together, at least 4 of them
 
 FEATURES = {
@@ -39,26 +40,34 @@ class Frame(NamedTuple):
 class Coefficients(NamedTuple):
     """What makes logits of features.
 
-    `linear` (K, F) times the features, minus the squares of `root` (D, D) times x, which all
-    components share (tied covariances only).
+    `linear` (K, F) times the features, minus the squares of each of `roots` (G, D, D + 1) times
+    (x, 1): one for each component, or one for all, or none.
     """
 
     linear: NDArray[np.float64]
-    root: NDArray[np.float64] | None = None
+    roots: NDArray[np.float64]
 
 
 class Sums(NamedTuple):
-    """Weighted sums over rows: the local bound, r features' (K, F), and, if tied, x x' (D, D)."""
+    """Weighted sums over rows: the local bound, r features' (K, F), and x x' (G, D, D)."""
 
     bound: float
     features: NDArray[np.float64]
     products: NDArray[np.float64]
 
 
+def by_roots(covariance_type: str, n_features: int, n_components: int) -> bool:
+    """Whether components have matrix products of their own, by where it was seen to be faster."""
+    return covariance_type == "full" and n_features > FEW + 4 * n_components
+
+
 class Blocks:
     """Rows X (n, D) in coordinates of `frame`, in tasks of about 1 ms.
 
     Tasks and blocks depend on sizes only, so results do not depend on the number of threads.
+    With full covariances products x_i x_j are features too, so that two matrix products do all.
+    Where few components share many of them, moving them costs more than it saves: there every
+    component has two matrix products of its own (`by_roots`), of twice the operations.
     """
 
     def __init__(
@@ -72,17 +81,20 @@ class Blocks:
         n_threads: int,
     ) -> None:
         self.X, self.centre, self.factor = X, frame.centre, 1.0 / frame.scale
-        self.fill = FEATURES[covariance_type]
-        self.tied = covariance_type == "tied"
         self.dtype, self.n_threads = np.dtype(dtype), n_threads
         n_rows, d = X.shape
+        self.tied = covariance_type == "tied"
+        n_roots = (
+            1 if self.tied else n_components if by_roots(covariance_type, d, n_components) else 0
+        )
+        self.fill = kernels.linear if n_roots else FEATURES[covariance_type]
         n_quadratic = {"full": d * (d + 1) // 2, "tied": 0, "diag": d, "spherical": 1}
-        self.n_quadratic = n_quadratic[covariance_type]
+        self.n_quadratic = 0 if n_roots else n_quadratic[covariance_type]
         self.shape = k, f = n_components, self.n_quadratic + d + 1
-        self.shared_shape = (d, d) if self.tied else (0, 0)
+        self.products_shape = (n_roots, d, d) if n_roots else (0, 0, 0)
         self.n_block = max(64, BLOCK_ENTRIES // (f + k) // 64 * 64)
-        row_flops = 4 * k * f + 4 * self.shared_shape[0] ** 2 + 20 * k + f
-        most = max(4, SUMS_ENTRIES // (k * f))
+        row_flops = 4 * k * f + 4 * n_roots * d * d + 20 * k + f
+        most = max(4, SUMS_ENTRIES // (k * f + n_roots * d * d))
         target = max(TASK_FLOPS / row_flops, n_rows / most)
         self.bounds = parallel.split(np.arange(n_rows + 1), target)
 
@@ -97,10 +109,10 @@ class Blocks:
         `norms` is an array (n,) for the norms of rows' statistics, and what is to be added to
         their quadratic features.
         """
-        theta, root = self._cast(coefficients)
+        theta, roots = self._cast(coefficients)
 
         def responsible(block: _Block) -> float:
-            logits, norm = block.logits(theta, root)
+            logits, norm = block.logits(theta, roots)
             kernels.responsibilities(logits, norm)
             if norms is not None:
                 self._norms(block, norms[0][block.rows], norms[1])
@@ -136,10 +148,10 @@ class Blocks:
         responsibilities: NDArray[Any] | None = None,
     ) -> None:
         """Write what is asked for: (n,) labels, (n,) logs of sums, (n, K) responsibilities."""
-        theta, root = self._cast(coefficients)
+        theta, roots = self._cast(coefficients)
 
         def predict(block: _Block) -> None:
-            logits, norm = block.logits(theta, root)
+            logits, norm = block.logits(theta, roots)
             if labels is not None:
                 kernels.likeliest(logits, labels[block.rows])
             if log_norm is None and responsibilities is None:
@@ -155,30 +167,31 @@ class Blocks:
     def _sums(self, responsible: Callable[[_Block], float], weights: NDArray[Any]) -> Sums:
         n_tasks = len(self.bounds) - 1
         bound, sums = np.zeros(n_tasks), np.zeros((n_tasks, *self.shape[::-1]))
-        shared = np.zeros((n_tasks, *self.shared_shape))
+        products = np.zeros((n_tasks, *self.products_shape))
 
         def visit(i: int, block: _Block) -> None:
             bound[i] += responsible(block)
             sums[i] += block.weighted_features()
-            if self.tied:
-                shared[i] += block.weighted_products(weights[block.rows])
+            for g, total in enumerate(products[i]):
+                by = weights[block.rows] if self.tied else block.responsibilities[g]
+                total += block.weighted_products(by)
 
         self._run(visit)
-        return Sums(float(bound.sum()), sums.sum(axis=0).T, shared.sum(axis=0))
+        return Sums(float(bound.sum()), sums.sum(axis=0).T, products.sum(axis=0))
 
     def _norms(self, block: _Block, out: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
         out[:] = 0.0
-        d = self.X.shape[1]
-        if self.tied:
-            kernels.add_pair_squares(block.features[:d], shift, float(self.shape[0]), out)
+        d, length = self.X.shape[1], np.zeros(len(out))
+        if self.products_shape[0]:
+            many = float(self.shape[0]) if self.tied else 1.0
+            squares = out if self.tied else length
+            kernels.add_pair_squares(block.features[:d], shift, many, squares)
             shift = np.zeros(0)
         more = np.concatenate((shift, np.zeros(d + 1)))
-        kernels.statistics_norms(block.responsibilities, block.features, more, out)
+        kernels.statistics_norms(block.responsibilities, block.features, more, length, out)
 
-    def _cast(self, coefficients: Coefficients) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        root = coefficients.root
-        linear = np.ascontiguousarray(coefficients.linear, self.dtype)
-        return linear, None if root is None else np.ascontiguousarray(root, self.dtype)
+    def _cast(self, coefficients: Coefficients) -> tuple[NDArray[Any], ...]:
+        return tuple(np.ascontiguousarray(part, self.dtype) for part in coefficients)
 
     def _run(self, visit: Callable[[int, _Block], None]) -> None:
         def task(i: int) -> None:
@@ -202,35 +215,33 @@ class _Buffers:
     """Memory of one task, and of the next on its thread."""
 
     def __init__(self, blocks: Blocks, n: int) -> None:
-        (k, f), d, dtype = blocks.shape, blocks.shared_shape[0], blocks.dtype
+        (k, f), d, dtype = blocks.shape, blocks.products_shape[1], blocks.dtype
         self.features, self.logits = np.empty(f * n, dtype), np.empty(k * n, dtype)
         self.log_norm, self.sums = np.empty(n, dtype), np.empty((f, k), dtype)
-        self.shared, self.products = np.empty(d * n, dtype), np.empty((d, d), dtype)
+        self.whitened, self.products = np.empty(d * n, dtype), np.empty((d, d), dtype)
 
 
 class _Block:
     """A block of rows: its features (F, B), and its logits or responsibilities (K, B)."""
 
     def __init__(self, blocks: Blocks, buffers: _Buffers, start: int, stop: int) -> None:
-        n, (k, f), d = stop - start, blocks.shape, blocks.shared_shape[0]
+        n, (k, f), d = stop - start, blocks.shape, blocks.products_shape[1]
         self.rows = slice(start, stop)
         self.features = buffers.features[: f * n].reshape(f, n)
         self.responsibilities = buffers.logits[: k * n].reshape(k, n)
         self.log_norm = buffers.log_norm[:n]
-        self.shared = buffers.shared[: d * n].reshape(d, n)
-        self.sums, self.products = buffers.sums, buffers.products
+        self.whitened = buffers.whitened[: d * n].reshape(d, n)
+        self.sums, self.products, self.tied = buffers.sums, buffers.products, blocks.tied
         blocks.fill(blocks.X, blocks.centre, blocks.factor, start, stop, self.features)
 
-    def logits(
-        self, theta: NDArray[Any], root: NDArray[Any] | None
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def logits(self, theta: NDArray[Any], roots: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Logits, and what all those of a row have in common."""
         np.matmul(theta, self.features, out=self.responsibilities)
-        if root is None:
-            self.log_norm[:] = 0
-        else:
-            np.matmul(root, self.features[: len(root)], out=self.shared)
-            kernels.negative_squares(self.shared, self.log_norm)
+        self.log_norm[:] = 0
+        for g, root in enumerate(roots):
+            np.matmul(root, self.features, out=self.whitened)
+            out = self.log_norm if self.tied else self.responsibilities[g]
+            kernels.subtract_squares(self.whitened, out)
         return self.responsibilities, self.log_norm
 
     def weighted_features(self) -> NDArray[Any]:
@@ -240,5 +251,5 @@ class _Block:
     def weighted_products(self, weights: NDArray[Any]) -> NDArray[Any]:
         """Sums over rows of weights times x x', (D, D)."""
         x = self.features[: len(self.products)]
-        kernels.scaled_columns(x, weights, self.shared)
-        return np.matmul(self.shared, x.T, out=self.products)
+        kernels.scaled_columns(x, weights, self.whitened)
+        return np.matmul(self.whitened, x.T, out=self.products)
