@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln, digamma, gammaln, multigammaln
+from scipy.special import betaln, digamma, gammaln
 
 from fastvi.core import Batch, Local
 from fastvi.models._mixture_blocks import Blocks, Coefficients, Frame, Sums, by_roots
@@ -330,10 +330,12 @@ class Mixture:
         moved = np.einsum("kd,kd->k", self.shape.times(precision, away), away)
         of_means = 0.5 * (d * (ratio - 1 - np.log(ratio)) + kappa0 * posterior.dof * moved)
         trace = (self.scatter * precision * self.shape.multiplicity).sum(axis=1)
+        shifts = np.arange(d)
+        halves = 0.5 * (posterior.dof[:, None] - shifts)
         of_matrices = (
             0.5 * dof0 * (posterior.inverse.log_det - self.prior_log_det)
-            + multigammaln(0.5 * dof0, d) - _multigammaln(0.5 * posterior.dof, d)
-            + 0.5 * (posterior.dof - dof0) * _multidigamma(0.5 * posterior.dof, d)
+            + gammaln(0.5 * (dof0 - shifts)).sum() - gammaln(halves).sum(axis=1)
+            + 0.5 * (posterior.dof - dof0) * digamma(halves).sum(axis=1)
             + 0.5 * posterior.dof * (trace - d)
         )  # fmt: skip
         return float(np.sum(of_means + of_matrices))
@@ -372,11 +374,3 @@ def _scaled(step: Parameters, factor: Floats) -> Parameters:
 
 def _moved(params: Parameters, step: Parameters, factor: Floats) -> Parameters:
     return Parameters(*(a + b for a, b in zip(params, _scaled(step, factor))))
-
-
-def _multigammaln(half: Floats, d: int) -> Floats:
-    return np.asarray([multigammaln(a, d) for a in half])
-
-
-def _multidigamma(half: Floats, d: int) -> Floats:
-    return np.asarray(digamma(half[:, None] - 0.5 * np.arange(d)).sum(axis=1))

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
 from fastvi.models._logistic import _cholesky
 
@@ -63,10 +62,8 @@ class _Dense:
         return np.asarray(np.matmul(self.unpack(packed), vectors[:, :, None])[:, :, 0])
 
     def invert(self, packed: Floats) -> Inverse:
-        matrices = self.unpack(packed)
-        lower = cholesky(matrices)
-        eye = np.eye(self.n_features)
-        roots = np.stack([solve_triangular(part, eye, lower=True) for part in lower])
+        lower = cholesky(self.unpack(packed))
+        roots = np.tril(np.linalg.inv(lower))  # all at once; SciPy's triangular ones are a loop
         inverse = np.matmul(roots.transpose(0, 2, 1), roots)
         log_det = 2.0 * np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
         return Inverse(self.pack(inverse), log_det, roots)
