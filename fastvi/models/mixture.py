@@ -36,12 +36,14 @@ class _Run(NamedTuple):
 class BayesianGaussianMixture(DensityMixin, BaseEstimator):
     """A mixture of Gaussians whose weights, means and precisions have a posterior each.
 
-    A drop-in replacement for scikit-learn's class of this name: the same start and updates, hence
-    the same parameters after as many iterations, and mini-batches beside. Maximises the variational
-    bound by closed-form updates (Bishop 2006, section 10.2; Blei and Jordan 2006 for the Dirichlet
-    process). Each component has a Normal-Wishart prior; types other than ``"full"`` restrict the
-    posterior, to Wishart scales that are diagonal, spherical or common to all components.
-    Results do not depend on `n_jobs`, to the bit.
+    A drop-in replacement for scikit-learn's class of this name: the same starts and updates, hence
+    the same parameters after as many iterations, and mini-batches beside. (One start differs: with
+    tied covariances and rows chosen as means, theirs depends on where 0 is.)
+
+    Maximises the variational bound by closed-form updates (Bishop 2006, section 10.2; Blei and
+    Jordan 2006 for the Dirichlet process). Each component has a Normal-Wishart prior; types other
+    than ``"full"`` restrict the posterior, to Wishart scales that are diagonal, spherical or common
+    to all components. Results do not depend on `n_jobs`, to the bit.
 
     Parameters
     ----------
@@ -110,7 +112,8 @@ covariance_prior_
         The priors in use.
     lower_bound_ : float
         The evidence lower bound at these parameters, in nats: log p(X) less a Kullback-Leibler
-        divergence. scikit-learn's leaves constants out and is computed before the last E step.
+        divergence. scikit-learn's leaves constants out and belongs to the responsibilities before
+        the last update, so that a fit here may end a pass earlier or later.
     lower_bounds_ : list of float
         The bound at the parameters each pass began with; empty with mini-batches.
     history_ : dict of str to array
@@ -129,8 +132,8 @@ covariance_prior_
     >>> from fastvi import BayesianGaussianMixture
     >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [4, 2], [12, 4], [10, 7]])
     >>> model = BayesianGaussianMixture(n_components=2, random_state=42).fit(X)
-    >>> model.means_.round(2).tolist()
-    [[2.49, 2.29], [8.45, 4.52]]
+    >>> model.means_.round(1).tolist()
+    [[2.5, 2.3], [8.5, 4.5]]
     >>> model.predict([[0, 0], [9, 3]]).tolist()
     [0, 1]
     """
