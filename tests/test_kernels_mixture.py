@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from naive import mixture as naive
+from test_addresses import GAPS, placed
 
 from fastvi.kernels import mixture as kernels
 
@@ -105,3 +106,32 @@ def test_norms_and_sums(seed, n, d, k, dtype):
         for b in range(n)
     ]
     close(pairs, want, np.float64)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 7, 64, 75])
+def test_bits_do_not_depend_on_addresses(dtype, n, rng):
+    """See `test_addresses`: the two forms of a loop must do the same to every element."""
+    X, centre, factor = rng.normal(size=(n, 5)).astype(dtype), np.ones(5), np.full(5, 0.3)
+    logits = (10 * rng.normal(size=(3, n))).astype(dtype)
+    features, norm = np.zeros((21, n), dtype), np.zeros(n, dtype)
+    weights = rng.random(n)
+    results = set()
+    for gap in GAPS:
+        x, r, phi, total, w = placed([X, logits, features, norm, weights], gap)
+        bits = []
+        for fill, width in (
+            (kernels.products, 21),
+            (kernels.squares, 11),
+            (kernels.mean_square, 7),
+        ):
+            fill(x, centre, factor, 0, n, phi[:width])
+            bits.append(phi[:width].tobytes())
+        kernels.responsibilities(r, total)
+        kernels.subtract_squares(phi[:5], total)
+        kernels.scaled_columns(phi[:5], w, phi[5:10])
+        bits += [r.tobytes(), total.tobytes(), phi.tobytes()]
+        bits.append(repr(kernels.weighted_sum(total, w)).encode())
+        results.add(b"".join(bits))
+    assert len(results) == 1

@@ -10,6 +10,7 @@ from sklearn.mixture import BayesianGaussianMixture as Peer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastvi.core import Batch
+from fastvi.kernels import mixture as kernels
 from fastvi.models import _mixture, _mixture_blocks
 from fastvi.models._fitting import fit_conjugate
 from fastvi.models._mixture import Mixture, Parameters, Prior, RowsInMemory
@@ -224,6 +225,30 @@ def test_sizes_of_blocks_change_no_sum(kind, n, rng, monkeypatch):
     parts = model.local(params, Batch(X, np.ones(n)), None, rng)
     for a, b in zip(whole.statistics, parts.statistics):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.jit
+def test_other_sizes_compile_nothing(rng):
+    def signatures():
+        return {
+            name: kernel.signatures.copy()
+            for name, kernel in vars(kernels).items()
+            if hasattr(kernel, "signatures")
+        }
+
+    def fit_every_type(n, d):
+        X = rng.normal(size=(n, d))
+        for kind in TYPES:
+            for dtype in (np.float32, np.float64):
+                for options in ({}, {"batch_size": n // 3, "sampling": "adaptive"}):
+                    ours = quick(covariance_type=kind, max_iter=2, **options).fit(X.astype(dtype))
+                    ours.predict_proba(X)
+
+    fit_every_type(30, 2)
+    before = signatures()
+    fit_every_type(41, 5)
+    assert signatures() == before
+    assert len(before["responsibilities"]) == 2
 
 
 @every_type
