@@ -7,19 +7,13 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "BayesianFactorAnalysis": "fastvi.models.factors",
-    "BayesianPCA": "fastvi.models.factors",
+    "BayesianGaussianMixture": "fastvi.models.mixture",
     "BayesianLogisticRegression": "fastvi.models.logistic",
+    "BayesianPCA": "fastvi.models.factors",
     "LatentDirichletAllocation": "fastvi.models.lda",
     "load": "fastvi.models.lda",
 }
-__all__ = [
-    "BayesianFactorAnalysis",
-    "BayesianLogisticRegression",
-    "BayesianPCA",
-    "LatentDirichletAllocation",
-    "__version__",
-    "load",
-]
+__all__ = ["__version__", *_LAZY]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,7 @@ def natural(
     remember : bool
         For coordinate ascent: every batch holds the same rows, and the bound must not fall. Local
         steps start afresh, which finds better optima than going on from the last ones, but where
-        the whole bound would fall they go back to those.
+        the whole bound would fall they go back to those (if the model has any to go on from).
     noise : bool
         Report the estimated trace of the gradient's covariance as ``info["noise"]``, and the norm
         of each row's statistics as ``info["norms"]``.
@@ -52,7 +52,7 @@ def natural(
         if remember:
             last, last_bound = state
             fixed = model.global_bound(params)
-            if local.bound + fixed < last_bound:
+            if local.bound + fixed < last_bound and last is not None:
                 local = model.local(params, batch, last, rng, norms=noise)
             state = local.variables, local.bound + fixed
             info = {"bound": state[1]}
