@@ -12,6 +12,7 @@ from fastvi.core import Batch, Coordinates, LazyTable, Local, RowGradient, RowSt
 from fastvi.documents import Documents
 from fastvi.kernels import dirichlet
 from fastvi.kernels import lda as kernels
+from fastvi.kernels.responsibilities import document_norms, statistics
 from fastvi.tables import empty_rows
 
 __all__ = ["LDA", "Topics", "chunks_of", "padded", "topic_bound", "word_weights"]
@@ -221,7 +222,7 @@ class LDA:
         chunks = chunks_of(indptr, self.n_topics, passes=10)
 
         def task(i: int) -> None:
-            kernels.document_norms(indptr, words, weights, e, ratio, chunks[i], chunks[i + 1], out)
+            document_norms(indptr, words, weights, e, ratio, chunks[i], chunks[i + 1], out)
 
         parallel.run(task, len(chunks) - 1, self.n_threads)
         return out
@@ -240,7 +241,7 @@ class LDA:
         doc_weights = doc_weights.astype(self.dtype)
 
         def task(i: int) -> None:
-            kernels.statistics(
+            statistics(
                 columns, owners, entries, ratio, e, doc_weights, chunks[i], chunks[i + 1], weights
             )
 
