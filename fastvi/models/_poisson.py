@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from fastvi.kernels.responsibilities import document_norms, statistics
 from fastvi.models._lda import chunks_of, confined, padded
 from fastvi.models._poisson_rows import Loadings, LocalStep, RowFactors
 
-__all__ = ["Factors", "GammaPrior", "PoissonFactors"]
+__all__ = ["Factors", "Fitted", "GammaPrior", "PoissonFactors"]
 
 TABLE_CHUNK = 50_000  # entries of a table in a chunk, about 1 ms of special functions
 
@@ -140,7 +141,6 @@ class PoissonFactors:
         params: Factors,
         rows: NDArray[np.integer[Any]],
         sums: NDArray[np.float64],
-        max_iter: int | None = None,
     ) -> Loadings:
         """The columns `rows` (U,) of the data, ready for local steps; `sums` as `column_sums`."""
         values = params.shapes.read(rows)
@@ -155,8 +155,8 @@ class PoissonFactors:
 
         parallel.run(task, len(bounds) - 1, self.n_threads)
         return Loadings(
-            values, shift, sums.astype(self.dtype), self.rows, self.n_components,
-            self.max_iter if max_iter is None else max_iter, self.tol,
+            values, shift, sums.astype(self.dtype), self.rows, self.n_components, self.max_iter,
+            self.tol,
         )  # fmt: skip
 
     def local(
@@ -268,6 +268,47 @@ class PoissonFactors:
 
         parallel.run(task, len(chunks) - 1, self.n_threads)
         return weights
+
+
+class Fitted:
+    """Fitted columns' factors: a model, and parameters whose shapes are an array."""
+
+    def __init__(self, model: PoissonFactors, params: Factors) -> None:
+        shapes = params.shapes
+        if isinstance(shapes, LazyTable):
+            shapes = shapes.settled()
+        self.model, self.params = model, params._replace(shapes=shapes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self.model, "params": self.params}
+
+    @property
+    def n_columns(self) -> int:
+        """I."""
+        return len(self.params.shapes)
+
+    def parameters(self, model: PoissonFactors) -> Factors:
+        """A copy to step from, in the type of `model`."""
+        shapes, rates, popularity = (part.copy() for part in self.params)
+        return model.lazy(Factors(shapes.astype(model.dtype), rates, popularity))
+
+    @property
+    def shapes(self) -> NDArray[Any]:
+        """Of q(beta), (K, I)."""
+        return np.asarray(self.params.shapes[:, : self.model.n_components].T)
+
+    @property
+    def rates(self) -> NDArray[Any]:
+        """Of q(beta), (K, I)."""
+        own = self.model.own_rates(self.params.popularity, self.n_columns)
+        rates = self.params.rates[: self.model.n_components, None] + own
+        return np.asarray(rates, self.model.dtype)
+
+    @cached_property
+    def loadings(self) -> Loadings:
+        """All columns, ready for new rows."""
+        params, columns = self.model.lazy(self.params), np.arange(self.n_columns, dtype=np.int32)
+        return self.model.loadings(params, columns, self.model.column_sums(params)[0])
 
 
 def _table_chunks(table: NDArray[Any]) -> NDArray[np.int64]:

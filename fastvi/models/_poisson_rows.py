@@ -32,14 +32,13 @@ class RowFactors(NamedTuple):
 
 
 class CountRows(DocumentSource):
-    """Rows of counts in memory; `norms` bounds their statistics, for importance sampling."""
+    """Rows of counts in memory."""
 
     @property
     def norms(self) -> NDArray[np.float64]:
-        """Sum of each row's counts, (n_rows,)."""
-        sums = np.zeros(len(self.counts) + 1)
-        np.cumsum(self.counts, dtype=np.float64, out=sums[1:])
-        return np.diff(sums[self.indptr])
+        """Norm of each row's counts, (n_rows,): no norm of its expected counts is above it."""
+        squares = np.concatenate(([0.0], np.cumsum(np.square(self.counts, dtype=np.float64))))
+        return np.asarray(np.sqrt(np.diff(squares[self.indptr])))
 
 
 class Loadings(NamedTuple):
