@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from naive import poisson as naive
-from scipy.optimize import linear_sum_assignment
+from scipy.optimize import linear_sum_assignment, minimize_scalar
 from scipy.special import gammaln
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -20,6 +20,7 @@ from fastvi.models import _lda, _poisson
 from fastvi.models._fitting import fit_conjugate
 from fastvi.models._poisson import Factors, GammaPrior, PoissonFactors
 from fastvi.models._poisson_rows import CountRows
+from fastvi.models._poisson_scales import common_scale
 from fastvi.models.poisson import PoissonFactorization
 
 BOTH = pytest.mark.parametrize("hierarchical", [False, True])
@@ -469,3 +470,54 @@ def test_associated_press(data_dir):
     assert np.diff(batch.history_["bound"]).min() > -1e-6 * abs(batch.bound_)
     ours = PoissonFactorization(20, random_state=0, max_iter=30, batch_size=128).fit(X[:2000])
     assert ours.score(X[2000:]) > 1.01 * batch.score(X[2000:])
+
+
+@BOTH
+def test_a_fit_begins_at_the_best_scale(hierarchical, rng):
+    """No other scale of theta beside beta has a higher bound: against a numerical maximum."""
+    priors = LEARNT if hierarchical else PRIORS
+    rows, columns, weights = rng.gamma(1, 1, 20), rng.gamma(1, 0.1, 9), rng.random(20)
+
+    def bound(t):
+        x = np.exp(t)
+        total = 3 * (priors[0].shape * weights.sum() - priors[1].shape * 9) * t
+        for prior, sums, counted in (
+            (priors[0], rows * x, weights), (priors[1], columns / x, np.ones(9))
+        ):  # fmt: skip
+            shape, mean_rate, learnt = prior
+            for value, weight in zip(sums, counted):
+                if learnt:
+                    total -= weight * (learnt + 3 * shape) * np.log(learnt / mean_rate + value)
+                else:
+                    total -= weight * mean_rate * value
+        return total
+
+    found = common_scale(*priors, 3, rows, weights, columns)
+    best = minimize_scalar(lambda t: -bound(t), bounds=(-9, 9), method="bounded")
+    assert np.log(found) == pytest.approx(best.x, abs=1e-4)
+    assert bound(np.log(found)) >= -best.fun - 1e-9
+
+
+@pytest.mark.jit
+def test_other_sizes_compile_nothing(rng):
+    from fastvi.kernels import poisson, responsibilities
+
+    def solve(n_rows, n_columns):
+        X = counts(rng, n_rows, n_columns)[0]
+        for dtype in (np.float32, np.float64):
+            for hierarchical in (False, True):
+                for batch_size in (None, 8):
+                    model = PoissonFactorization(
+                        3, hierarchical=hierarchical, batch_size=batch_size, max_iter=2, tol=0.0
+                    ).fit(X.astype(dtype))
+                    model.recommend(X.astype(dtype), 2)
+
+    def compiled():
+        kernels = {**vars(poisson), **vars(responsibilities)}
+        return {k: len(f.signatures) for k, f in kernels.items() if hasattr(f, "signatures")}
+
+    solve(20, 10)
+    before = compiled()
+    assert before["local_step"] >= 2
+    solve(41, 33)
+    assert compiled() == before

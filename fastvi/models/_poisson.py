@@ -16,6 +16,7 @@ from fastvi.kernels.poisson import GammaPrior
 from fastvi.kernels.responsibilities import document_norms, statistics
 from fastvi.models._lda import chunks_of, confined, padded
 from fastvi.models._poisson_rows import Loadings, LocalStep, RowFactors
+from fastvi.models._poisson_scales import common_scale
 
 __all__ = ["Factors", "Fitted", "GammaPrior", "PoissonFactors"]
 
@@ -87,18 +88,22 @@ class PoissonFactors:
     def start(self, counts: NDArray[Any], n_rows: float, rng: np.random.Generator) -> Factors:
         """Parameters to begin with, from the sums (I,) of columns over `n_rows` rows.
 
-        Shapes are the columns' shares, perturbed; the scales of theta and beta are in the ratio of
-        their prior means, and their product fits the mean count.
+        Shapes are the columns' shares, perturbed; the product of theta and beta fits the mean
+        count, and their scales are the best for rows that are all the same.
         """
         n_columns, width = len(counts), padded(self.n_components)
-        theta, beta = (p.shape / p.mean_rate for p in (self.rows, self.columns))
-        expected = n_rows * n_columns * self.n_components * theta * beta
-        scale = np.sqrt(max(float(counts.sum(dtype=np.float64)), 1.0) / expected)
         shapes = rng.gamma(100.0, 0.01, size=(n_columns, width)).astype(self.dtype)
         shapes *= (counts / self.n_components).astype(self.dtype)[:, None]
         shapes += self.prior.shapes
-        rates = self.prior.rates + n_rows * theta * scale
-        popularity = self.prior.popularity + self.n_components * beta * scale
+        columns = (counts + self.n_components * self.columns.shape) / n_rows  # where theta is 1
+        scale = common_scale(
+            self.rows, self.columns, self.n_components,
+            np.array([self.n_components]), np.array([n_rows]), columns,
+        )  # fmt: skip
+        rates = self.prior.rates + n_rows * scale
+        popularity = self.prior.popularity
+        if self.hierarchical:
+            popularity = popularity + columns / scale
         return Factors(LazyTable(shapes, self.prior.shapes), rates, popularity)
 
     def lazy(self, params: Factors) -> Factors:
