@@ -404,6 +404,24 @@ def test_partial_fit_comes_near_a_fit(hierarchical, rng):
         scaled.set_params(n_components=4).partial_fit(train)
 
 
+def test_partial_fit_goes_on_from_a_fit(rng):
+    """A batch of new rows among many seen moves little; any optimizer may take the steps."""
+    X, _, _ = counts(rng, 1100, 40, 3)
+    options = {"random_state": 0, "max_iter": 50, "tol": 0.0}
+    model = PoissonFactorization(3, **options).fit(X[:1000])
+    score = model.score(X[1000:])
+    assert model.partial_fit(X[1000:1050]).score(X[1000:]) > score - 0.02 * abs(score)
+    assert not hasattr(model, "bound_")
+    averages = fastvi.optimizers.averaged(fastvi.optimizers.constant(0.1))
+    for optimizer in (fastvi.optimizers.adam(0.01), averages):
+        model = PoissonFactorization(3, optimizer=optimizer, batch_size=200, **options)
+        model.partial_fit(X[:1000])
+        first = model.score(X[1000:])
+        for _ in range(8):
+            model.partial_fit(X[:1000])
+        assert model.set_params(total_samples=1000.0).score(X[1000:]) > first
+
+
 def test_warm_start_goes_on(rng, capsys):
     X, _, _ = counts(rng)
     ours = PoissonFactorization(3, warm_start=True, verbose=1, random_state=0).fit(X)

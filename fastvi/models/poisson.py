@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import _checks, loop, parallel
 from fastvi.batches import ShuffledEpochs
-from fastvi.core import Algorithm, Batch
-from fastvi.models._fitting import fit_conjugate, plan
+from fastvi.core import Batch
+from fastvi.models._fitting import Plan, fit_conjugate, plan
 from fastvi.models._poisson import Factors, Fitted, GammaPrior, PoissonFactors
 from fastvi.models._poisson_rows import CountRows, LocalStep, Parts
 from fastvi.parallel import resolve_n_jobs
@@ -197,7 +197,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         )  # fmt: skip
         self._take(model, fitted.params)
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
-        self.n_batch_iter_ = len(fitted.history["epoch"])
+        self.n_batch_iter_, self._n_seen = len(fitted.history["epoch"]), source.n_rows
         self.converged_ = fitted.converged
         if batch_size is None:
             self.bound_ = float(fitted.history["bound"][-1])
@@ -214,7 +214,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         """Take mini-batch steps on some rows of a stream of `total_samples`.
 
         Goes on from an earlier `fit` or `partial_fit`. Steps are of `batch_size` rows (256 by
-        default) and along the natural gradient, with the `optimizer` of the first call.
+        default), with the `optimizer` of the first call and without variance reduction.
 
         Parameters
         ----------
@@ -235,7 +235,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         if self.total_samples is not None:
             population = _checks.number(self.total_samples, "total_samples", 1.0)
         source = CountRows(*bags)
-        model, algorithm, state = self.__dict__.get("_online") or self._go_online(
+        model, chosen, state = self.__dict__.get("_online") or self._go_online(
             bags, source, population, first
         )
         if self.n_components != model.n_components:
@@ -251,18 +251,18 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         with parallel.single_threaded_blas():
             for batch in ShuffledEpochs(source, batch_size, n_steps).epoch(0):
                 weights = batch.weights * (population / n_rows)
-                state, _ = algorithm.step(state, Batch(batch.rows, weights), rng)
+                state, _ = chosen.algorithm.step(state, Batch(batch.rows, weights), rng)
                 n_steps += 1
-        self._take(model, state.params)
-        self._online = model, algorithm, state
+        self._take(model, chosen.read(state))
+        self._online = model, chosen, state
         self._n_seen, self.n_batch_iter_ = seen, n_steps
         self.n_iter_ = 1 if first else self.n_iter_
         return self
 
     def _go_online(
         self, bags: _checks.Bags, source: CountRows, population: float, first: bool
-    ) -> tuple[PoissonFactors, Algorithm, Any]:
-        """A model, and an algorithm and its state, from random factors or from those there are."""
+    ) -> tuple[PoissonFactors, Plan, Any]:
+        """A model, and a plan and its state, from random factors or from those there are."""
         model = self._make_model(bags)
         if first:
             params = self._start(model, bags, population, self._seed())
@@ -270,10 +270,10 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             params = self._fitted.parameters(model)
         batches = ShuffledEpochs(source, BATCH_SIZE, 0)
         chosen = plan(model, source, optimizer=self.optimizer, batches=batches)
-        state = chosen.algorithm.init(params)
+        state = chosen.algorithm.init(chosen.begin(params))
         if not first and isinstance(state.optimizer, int):
             state = state._replace(optimizer=state.optimizer + self.n_batch_iter_)
-        return model, chosen.algorithm, state
+        return model, chosen, state
 
     def _make_model(self, bags: _checks.Bags) -> PoissonFactors:
         n_components = _checks.integer(self.n_components, "n_components", 1)
