@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -297,6 +297,10 @@ def test_bad_archives(tmp_path, name):
 
 
 @settings(max_examples=200)
+@example("1 0:1")
+@example("1. 1.:1")
+@example("1 1 :0")
+@example("1 -0:.1")
 @given(st.text(alphabet="01 :\n.-x", max_size=30))
 def test_fast_and_careful_parsers_agree(tmp_path_factory, text):
     """Whatever the fast parser accepts, the careful one reads the same way."""

@@ -35,9 +35,9 @@ def parse_numbers(block: bytes) -> Numbers | None:
     before = raw[starts - 1]
     if len(starts) and starts[0] == 0:
         before[0] = _NEWLINE
-    colons = np.count_nonzero(raw == _COLON)
+    colons = np.flatnonzero(raw == _COLON)
     after_colon = before == _COLON
-    if np.count_nonzero(after_colon) != colons:
+    if np.count_nonzero(after_colon) != len(colons) or np.any(separates[colons - 1]):
         return None
     values = _values(block.replace(b":", b" "))
     if values is None or len(values) != len(starts):
@@ -84,9 +84,9 @@ class Line(NamedTuple):
         return ValueError(f"{self.path}, line {self.number}: {problem}")
 
     def whole(self, text: str, what: str, low: int, high: int | None = None) -> int:
-        """Parse a whole number from `low` to below `high`."""
+        """Parse a whole number, perhaps written as 1.0, from `low` to below `high`."""
         try:
-            value = int(text) if len(text) < 20 else int(float(text))
+            value = int(text) if text.isdecimal() and len(text) < 20 else _integral(float(text))
         except (ValueError, OverflowError):
             raise self.error(f"{what} is {_short(text)}; wanted: a whole number") from None
         if value < low or (high is not None and value >= high):
@@ -103,6 +103,12 @@ class Line(NamedTuple):
         if not (math.isfinite(value) and 0 <= value <= np.finfo(np.float32).max):
             raise self.error(f"{what} is {text}; wanted: a finite number >= 0")
         return value
+
+
+def _integral(number: float) -> int:
+    if number != math.floor(number):
+        raise ValueError(number)
+    return int(number)
 
 
 def _short(text: str) -> str:

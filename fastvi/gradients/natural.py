@@ -9,10 +9,16 @@ import numpy as np
 from fastvi import tree
 from fastvi.core import Batch, Conjugate, Gradient, Local, RowGradient, RowStatistics, dense
 
-__all__ = ["natural"]
+__all__ = ["difference", "natural"]
 
 
-def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) -> Gradient:
+def natural(
+    model: Conjugate,
+    *,
+    remember: bool = False,
+    noise: bool = False,
+    squared_norm: bool = False,
+) -> Gradient:
     """Prior plus expected sufficient statistics minus parameters.
 
     A step of rate rho along it is SVI; rate 1 with a batch of all data is coordinate ascent.
@@ -26,9 +32,10 @@ def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) ->
         steps start afresh, which finds better optima than going on from the last ones, but where
         the whole bound would fall they go back to those.
     noise : bool
-        Report the estimated trace of the gradient's covariance as ``info["noise"]``, the squared
-        norm of the gradient as ``info["squared_norm"]``, which takes it dense, and the norm of each
-        row's statistics as ``info["norms"]``.
+        Report the estimated trace of the gradient's covariance as ``info["noise"]``, and the norm
+        of each row's statistics as ``info["norms"]``.
+    squared_norm : bool
+        Report the squared norm of the gradient, which takes it dense.
 
     Returns
     -------
@@ -49,20 +56,22 @@ def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) ->
                 local = model.local(params, batch, last, rng, norms=noise)
             state = local.variables, local.bound + fixed
             info = {"bound": state[1]}
-        direction = _difference(model.prior, local.statistics, params)
+        direction = difference(model.prior, local.statistics, params)
         if noise:
             info |= _noise(local, batch.weights)
+        if squared_norm:
             info["squared_norm"] = _squared_norm(dense(direction, params))
         return direction, state, {**info, "local": local}
 
     return Gradient(lambda params: (None, -np.inf) if remember else None, estimate)
 
 
-def _difference(prior: Any, statistics: Any, params: Any) -> Any:
+def difference(prior: Any, statistics: Any, params: Any) -> Any:
+    """Prior plus statistics minus parameters, part by part."""
     if isinstance(statistics, RowStatistics):
         return RowGradient(statistics.rows, statistics.values, anchor=prior)
     if isinstance(params, tuple):
-        parts = (_difference(*triple) for triple in zip(prior, statistics, params))
+        parts = (difference(*triple) for triple in zip(prior, statistics, params))
         return tree.rebuild(params, parts)
     return prior + statistics - params
 
