@@ -11,6 +11,7 @@ _LAZY = {
     "BayesianLogisticRegression": "fastvi.models.logistic",
     "BayesianPCA": "fastvi.models.factors",
     "LatentDirichletAllocation": "fastvi.models.lda",
+    "PoissonFactorization": "fastvi.models.poisson",
     "load": "fastvi.models.lda",
 }
 __all__ = ["__version__", *_LAZY]
