@@ -8,10 +8,10 @@ import poisson_problem as problem
 
 from fastvi import PoissonFactorization
 from fastvi.core import Batch, LazyTable, add
+from fastvi.documents import DocumentSource
 from fastvi.gradients import natural
 from fastvi.models._lda import padded
 from fastvi.models._poisson import Factors, GammaPrior, PoissonFactors
-from fastvi.models._poisson_rows import CountRows
 
 
 class Pass:
@@ -26,7 +26,7 @@ class Pass:
         self.model = PoissonFactors(
             k, prior, prior, X.shape[1], max_iter=iterations, tol=0.0, n_threads=n_threads
         )  # tol 0: never sooner
-        source = CountRows(X.indptr.astype(np.int64), X.indices, X.data, X.shape[1])
+        source = DocumentSource(X.indptr.astype(np.int64), X.indices, X.data, X.shape[1])
         self.batch = Batch(source.all(), np.ones(X.shape[0]))
         given = problem.start(X, k)
         shapes = np.full((X.shape[1], padded(k)), problem.A, np.float32)

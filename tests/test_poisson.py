@@ -15,11 +15,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import fastvi
 from fastvi import parallel
 from fastvi.core import Batch
+from fastvi.documents import DocumentSource
 from fastvi.gradients import plain
 from fastvi.models import _lda, _poisson
 from fastvi.models._fitting import fit_conjugate
 from fastvi.models._poisson import Factors, GammaPrior, PoissonFactors
-from fastvi.models._poisson_rows import CountRows
 from fastvi.models._poisson_scales import common_scale
 from fastvi.models.poisson import PoissonFactorization
 
@@ -40,7 +40,7 @@ def counts(rng, n_rows=60, n_columns=40, n_components=3, scale=6.0):
 def source_of(X, dtype=np.float64):
     X = scipy.sparse.csr_array(X)
     parts = X.indptr.astype(np.int64), X.indices.astype(np.int32), X.data.astype(dtype)
-    return CountRows(*parts, X.shape[1])
+    return DocumentSource(*parts, X.shape[1])
 
 
 def lists(X):

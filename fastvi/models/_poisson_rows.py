@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import parallel
-from fastvi.documents import DocumentSource
 from fastvi.kernels import poisson as kernels
 from fastvi.kernels.poisson import GammaPrior
 from fastvi.models._lda import chunks_of
 
-__all__ = ["CountRows", "Loadings", "LocalStep", "RowFactors"]
+__all__ = ["Loadings", "LocalStep", "RowFactors"]
 
 Parts = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]  # indptr, indices, counts
 
@@ -29,16 +28,6 @@ class RowFactors(NamedTuple):
     def means(self) -> NDArray[Any]:
         """E[theta], (D, K)."""
         return np.asarray(self.shapes / (self.activity[:, None] + self.loads))
-
-
-class CountRows(DocumentSource):
-    """Rows of counts in memory."""
-
-    @property
-    def norms(self) -> NDArray[np.float64]:
-        """Norm of each row's counts, (n_rows,): no norm of its expected counts is above it."""
-        squares = np.concatenate(([0.0], np.cumsum(np.square(self.counts, dtype=np.float64))))
-        return np.asarray(np.sqrt(np.diff(squares[self.indptr])))
 
 
 class Loadings(NamedTuple):

@@ -15,9 +15,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastvi import _checks, loop, parallel
 from fastvi.batches import ShuffledEpochs
 from fastvi.core import Batch
+from fastvi.documents import DocumentSource
 from fastvi.models._fitting import Plan, fit_conjugate, plan
 from fastvi.models._poisson import Factors, Fitted, GammaPrior, PoissonFactors
-from fastvi.models._poisson_rows import CountRows, LocalStep, Parts
+from fastvi.models._poisson_rows import LocalStep, Parts
 from fastvi.parallel import resolve_n_jobs
 
 __all__ = ["PoissonFactorization"]
@@ -187,7 +188,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         batch_size = self.batch_size
         if batch_size is not None:
             batch_size = _checks.integer(batch_size, "batch_size", 1)
-        source = CountRows(*bags)
+        source = DocumentSource(*bags)
         seed = self._seed()
         fitted = fit_conjugate(
             model, source, self._begin(model, bags, seed), n_epochs=max_iter,
@@ -234,7 +235,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         population = float(seen)
         if self.total_samples is not None:
             population = _checks.number(self.total_samples, "total_samples", 1.0)
-        source = CountRows(*bags)
+        source = DocumentSource(*bags)
         model, chosen, state = self.__dict__.get("_online") or self._go_online(
             bags, source, population, first
         )
@@ -260,7 +261,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return self
 
     def _go_online(
-        self, bags: _checks.Bags, source: CountRows, population: float, first: bool
+        self, bags: _checks.Bags, source: DocumentSource, population: float, first: bool
     ) -> tuple[PoissonFactors, Plan, Any]:
         """A model, and a plan and its state, from random factors or from those there are."""
         model = self._make_model(bags)
