@@ -131,8 +131,7 @@ def _poisson(hierarchical):
         make,
         sums,
         data=lambda source: [source.indptr, source.indices, source.counts],
-        coordinates=True,
-        norms=True,
+        coordinates=True,  # norms of counts leave the sums of factors out
     )
 
 
