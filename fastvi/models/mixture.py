@@ -78,7 +78,7 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
     covariance_prior : float or array, optional
         Inverse scale of the Wishart: (n_features, n_features) for full and tied, (n_features,)
         for diagonal covariances, a number for spherical ones. The covariance of X by default, with
-        `reg_covar` on its diagonal if it is singular.
+        `reg_covar` on its diagonal if it is singular (scikit-learn's prior is improper then).
     random_state : int, RandomState or None, default=None
         Seed of starts, of mini-batches and of `sample`.
     warm_start : bool, default=False
