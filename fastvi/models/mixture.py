@@ -435,8 +435,9 @@ covariance_prior_
         """X of a width and an order that it can be computed with."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        frame = self._model.frame
-        most = float(np.max(np.abs((X - frame.centre) / frame.scale), initial=0.0))
+        centre, scale = self._model.frame
+        ends = X.max(axis=0) - centre, centre - X.min(axis=0)
+        most = float(np.max(np.maximum(*ends) / scale))
         if most > 1e150:
             raise ValueError(
                 f"X holds numbers {most:g} times as large as those of the fit, whose squares "
