@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from naive import mixture as naive
+from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture as Peer
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -347,7 +348,7 @@ def test_scikit_learn_has_the_same_parameters_with_priors_given(kind, weights, r
     compare(Peer(**options).fit(X), BayesianGaussianMixture(**options).fit(X), X)
 
 
-def compare(peer, ours, X):
+def compare(peer, ours, X, draws=True):
     for name in (
         "weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_",
         "mean_precision_", "degrees_of_freedom_", "weight_concentration_", "mean_prior_",
@@ -361,8 +362,9 @@ def compare(peer, ours, X):
     np.testing.assert_allclose(ours.score_samples(X), peer.score_samples(X), rtol=1e-6)
     np.testing.assert_array_equal(ours.predict(X), peer.predict(X))
     assert ours.score(X) == pytest.approx(peer.score(X), rel=1e-6)
-    for a, b in zip(ours.sample(50), peer.sample(50)):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    if draws:
+        for a, b in zip(ours.sample(50), peer.sample(50)):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
     assert len(ours.lower_bounds_) == len(peer.lower_bounds_)
     # theirs lacks constants only, and is taken before the E step of the next pass
     if ours.reg_covar < 1e-5:
@@ -642,13 +644,18 @@ def test_a_fit_that_was_cut_short_says_so(rng):
 
 
 @pytest.mark.slow
-def test_real_digits(data_dir, rng):
-    """Within 1e-6 of scikit-learn on real data, with 20 components of 64 features."""
-    from sklearn.datasets import load_digits
+def test_real_digits():
+    """Within 1e-6 of scikit-learn on real data, with 20 components of 64 features.
 
+    Three columns are constant, where scikit-learn's default prior is improper and ours is not:
+    both are given ours. Draws turn on signs of singular vectors, which rounding may change here.
+    """
     X = load_digits().data
-    options = {"n_components": 20, "random_state": 0, "max_iter": 20, "tol": 0.0}
-    compare(Peer(**options).fit(X), BayesianGaussianMixture(**options).fit(X), X)
+    options = {
+        "n_components": 20, "random_state": 0, "max_iter": 20, "tol": 0.0,
+        "covariance_prior": BayesianGaussianMixture(max_iter=1).fit(X).covariance_prior_,
+    }  # fmt: skip
+    compare(Peer(**options).fit(X), BayesianGaussianMixture(**options).fit(X), X, draws=False)
 
 
 @every_type

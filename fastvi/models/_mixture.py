@@ -280,8 +280,12 @@ class Mixture:
         return Local(statistics, sums.bound, None, lengths)
 
     def gather(self, X: NDArray[Any], responsibilities: NDArray[Any]) -> Parameters:
-        """Prior plus statistics of rows with given responsibilities (n, K), or labels (n,)."""
-        statistics = self._statistics(*self._blocks(X, self.dtype).gather(responsibilities))
+        """Prior plus statistics of rows with given responsibilities (n, K), or labels (n,).
+
+        In float64: nothing is known yet of what would be lost.
+        """
+        blocks = self._blocks(X, np.float64)
+        statistics = self._statistics(*blocks.gather(responsibilities))
         return Parameters(*(a + b for a, b in zip(self.prior, statistics)))
 
     def _statistics(self, sums: Sums, total: float) -> Parameters:

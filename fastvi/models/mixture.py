@@ -78,7 +78,7 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
     covariance_prior : float or array, optional
         Inverse scale of the Wishart: (n_features, n_features) for full and tied, (n_features,)
         for diagonal covariances, a number for spherical ones. The covariance of X by default, with
-        `reg_covar` on its diagonal if it is singular.
+        `reg_covar` on its diagonal if it is singular (scikit-learn's prior is improper then).
     random_state : int, RandomState or None, default=None
         Seed of starts, of mini-batches and of `sample`.
     warm_start : bool, default=False
@@ -435,8 +435,9 @@ covariance_prior_
         """X of a width and an order that it can be computed with."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        frame = self._model.frame
-        most = float(np.max(np.abs((X - frame.centre) / frame.scale), initial=0.0))
+        centre, scale = self._model.frame
+        ends = X.max(axis=0) - centre, centre - X.min(axis=0)
+        most = float(np.max(np.maximum(*ends) / scale))
         if most > 1e150:
             raise ValueError(
                 f"X holds numbers {most:g} times as large as those of the fit, whose squares "
