@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastvi import tree
-from fastvi.core import Batch, Conjugate, Gradient, RowGradient, RowStatistics, dense
+from fastvi.core import Batch, Conjugate, Gradient, Local, RowGradient, RowStatistics, dense
 
 __all__ = ["natural"]
 
@@ -51,7 +51,7 @@ def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) ->
             info = {"bound": state[1]}
         direction = _difference(model.prior, local.statistics, params)
         if noise:
-            info |= _noise(local.norms, local.statistics, batch.weights)
+            info |= _noise(local, batch.weights)
             info["squared_norm"] = _squared_norm(dense(direction, params))
         return direction, state, {**info, "local": local}
 
@@ -67,16 +67,16 @@ def _difference(prior: Any, statistics: Any, params: Any) -> Any:
     return prior + statistics - params
 
 
-def _noise(norms: Any, statistics: Any, weights: Any) -> dict[str, Any]:
+def _noise(local: Local, weights: Any) -> dict[str, Any]:
     """Trace of the covariance of a sum of n weighted rows, drawn independently.
 
     n w_i S_i are n unbiased estimates whose mean is the sum; the variance of a mean is their
     sample variance by n.
     """
     n = len(weights)
-    total = _squared_norm(statistics)
-    spread = n * float(np.square(np.asarray(weights, float) * norms).sum()) - total
-    return {"noise": max(spread, 0.0) / (n - 1) if n > 1 else np.nan, "norms": norms}
+    total = _squared_norm(local.statistics) - local.common
+    spread = n * float(np.square(np.asarray(weights, float) * local.norms).sum()) - total
+    return {"noise": max(spread, 0.0) / (n - 1) if n > 1 else np.nan, "norms": local.norms}
 
 
 def _squared_norm(gradient: Any) -> float:

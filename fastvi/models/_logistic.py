@@ -176,7 +176,8 @@ class Logistic:
         bound, linear, precision = work.run(self.n_threads)
         bound += float(linear @ posterior.mean)
         squares = self.rates(posterior) - self.hyper.rate
-        return Local(Coefficients(linear, precision, squares), bound, work.xi, work.norms)
+        statistics = Coefficients(linear, precision, squares)
+        return Local(statistics, bound, work.xi, work.norms, float(squares @ squares))
 
     def global_bound(self, params: Coefficients) -> float:
         """E_q[log p(w, alpha) - log q(w, alpha)] in nats, at the best q(alpha) for q(w)."""
