@@ -6,11 +6,20 @@ from typing import Any
 __version__ = "0.1.0"
 
 _LAZY = {
+    "BayesianFactorAnalysis": "fastvi.models.factors",
+    "BayesianPCA": "fastvi.models.factors",
     "BayesianLogisticRegression": "fastvi.models.logistic",
     "LatentDirichletAllocation": "fastvi.models.lda",
     "load": "fastvi.models.lda",
 }
-__all__ = ["BayesianLogisticRegression", "LatentDirichletAllocation", "__version__", "load"]
+__all__ = [
+    "BayesianFactorAnalysis",
+    "BayesianLogisticRegression",
+    "BayesianPCA",
+    "LatentDirichletAllocation",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:
