@@ -153,16 +153,19 @@ class Factors:
         variational Bayesian factor analysis to speed up learning"). The bound in its square x is
         ``c log x - S x / 2 - a log(b x + Q / 2)``, of which a quadratic gives the maximum.
         """
-        k, a, b = self.n_factors, self.factor_shape, self.hyper.factor_rate
-        total = np.diag(params.latent)[:k]
+        a, b = self.factor_shape, self.hyper.factor_rate
         spread = np.maximum(params.factor_rates - b, 0.0)  # Q / 2
+        live = spread > 0
+        total, half = np.diag(params.latent)[:-1][live], spread[live]
         c = 0.5 * params.n_rows[0] + self.hyper.factor_shape
-        linear = 0.5 * total * spread - (c - a) * b
-        root = np.hypot(linear, np.sqrt(2.0 * total * b * c * spread))
-        square = (root - linear) / (total * b)
-        positive = linear > 0
-        square[positive] = 2.0 * (c * spread / (linear + root))[positive]
-        square[spread == 0] = 1.0
+        linear = 0.5 * total * half - (c - a) * b
+        root = np.hypot(linear, np.sqrt(2.0 * total * b * c * half))
+        square = np.ones(self.n_factors)
+        square[live] = np.where(
+            linear > 0,
+            2.0 * c * half / (root + np.abs(linear)),
+            (root - linear) / (total * b),
+        )
         scale = np.append(np.sqrt(square), 1.0)
         return params._replace(
             latent=params.latent * scale * scale[:, None],

@@ -169,6 +169,7 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _take(self, model: Factors, source: StandardRows, params: Loadings) -> None:
         """Keep the posterior, in the units of X, factors of large loadings first."""
+        self._model = model
         q = model.posterior(params)
         k, unit, dtype = model.n_factors, 1.0 / source.factor, source.x.dtype
         kept = np.square(q.mean[:, :k]).sum(axis=0)
