@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-N, D, K = 30, 5, 3
+N, D, K = 30, 5, 2
 SHAPE, RATE = 0.7, 0.4  # of both Gamma priors
 PATH = Path(__file__).with_suffix(".json")
 
@@ -18,7 +18,7 @@ PATH = Path(__file__).with_suffix(".json")
 def problem():
     """Rows (N, D) of columns with mean 0, and factors (N, K) to start from, without a generator."""
     i, d, k = np.arange(N)[:, None], np.arange(D), np.arange(K)
-    X = 2 * np.sin(0.7 * i + d) + np.cos(1.9 * i * (1 + d % 2)) + 0.3 * np.sin(37 * i * (d + 1.5))
+    X = 3 * np.sin(0.7 * i) * (d - 1) + np.cos(1.9 * i) * (d % 3) + np.sin(37 * i * (d + 1.5))
     Z = np.cos(1.1 * i * (k + 1) + 0.3 * k)
     return X - X.mean(axis=0), Z
 
@@ -52,4 +52,4 @@ def solve(per_feature, n_iter):
 
 
 if __name__ == "__main__":
-    PATH.write_text(json.dumps({"pca": solve(False, 5000), "fa": solve(True, 5000)}) + "\n")
+    PATH.write_text(json.dumps({"pca": solve(False, 2000), "fa": solve(True, 2000)}) + "\n")

@@ -27,10 +27,10 @@ both = pytest.mark.parametrize("kind", BOTH)
 per_feature = pytest.mark.parametrize("per_feature", [False, True])
 
 
-def data(rng, n=400, n_features=8, rank=2, noise=0.5, shift=3.0):
-    """Rows of this rank whose noise grows with the feature for factor analysis to find."""
+def data(rng, n=400, n_features=8, rank=2, noise=0.5, shift=3.0, tilt=0.5):
+    """Rows of this rank whose noise grows with the feature, unless it is all the same to PCA."""
     loadings = rng.normal(size=(rank, n_features))
-    scales = noise * np.linspace(0.5, 1.5, n_features)
+    scales = noise * np.linspace(1 - tilt, 1 + tilt, n_features)
     return shift + rng.normal(size=(n, rank)) @ loadings + scales * rng.normal(size=(n, n_features))
 
 
@@ -122,7 +122,7 @@ def test_the_same_as_bayespy(name, monkeypatch):
             patch.setattr(model, "_rescaled", lambda params: params)
             first = fit_conjugate(model, rows, begin, n_epochs=20).history["bound"]
         begin = bayespy_start(model, X, Z, rate / shape)
-        fitted = fit_conjugate(model, rows, begin, n_epochs=4000)
+        fitted = fit_conjugate(model, rows, begin, n_epochs=1000)
         q = model.posterior(fitted.params)
         w, alpha = q.mean[:, :-1], np.sort(model.factor_shape / q.factor_rates)
         return np.append(first, fitted.history["bound"][-1]), q.noise_precisions, alpha, w @ w.T
@@ -142,8 +142,8 @@ def evidence(X, hyper, per_feature, n_grid):
     from their average are N - 1 rows of covariance C, and the average has C / N + v.
     """
     N, D = X.shape
-    u, step = np.linspace(-6, 6, n_grid, retstep=True)  # w = sinh(u)
-    t, t_step = np.linspace(-5, 6, n_grid, retstep=True)  # log tau
+    u, step = np.linspace(-3.2, 3.2, n_grid, retstep=True)  # w = sinh(u)
+    t, t_step = np.linspace(-4, 3, n_grid, retstep=True)  # log tau
     n_noises = D if per_feature else 1
     grid = np.meshgrid(*[u] * D, *[t] * n_noises, indexing="ij", sparse=True)
     w, log_tau = [np.sinh(part) for part in grid[:D]], grid[D:]
@@ -170,7 +170,7 @@ def evidence(X, hyper, per_feature, n_grid):
     return logsumexp(log_p)
 
 
-@pytest.mark.parametrize(("d", "per_feature", "n_grid"), [(1, 0, 400), (2, 0, 120), (2, 1, 50)])
+@pytest.mark.parametrize(("d", "per_feature", "n_grid"), [(1, 0, 400), (2, 0, 100), (2, 1, 44)])
 @pytest.mark.parametrize("n", [3, 20])
 def test_the_bound_is_below_the_evidence(d, per_feature, n_grid, n, rng):
     """The gap is that of q(w) at one of its two signs, log 2 or more, and below 3 nats here."""
@@ -232,19 +232,19 @@ def test_statistics_are_weighted_sums_over_rows(per_feature, rng):
 
 
 def test_the_noise_of_a_gradient_is_its_variance(rng):
-    """Over 4000 batches of 5 rows; both sides have a standard error of about 2 %."""
+    """Over 2000 batches of 5 rows; both sides have a standard error of about 3 %."""
     X = data(rng, 30, 3)
     _, params = twin(X, 2, False, rng)
     model, source = Factors(3, 2, per_feature=False, hyper=HYPER), Rows(with_ones(X))
     gradient = natural(model, noise=True)
     draws, noises = [], []
-    for _ in range(4000):
+    for _ in range(2000):
         rows = source.take(rng.integers(0, 30, 5))
         batch = Batch(rows, np.full(5, 30 / 5))
         direction, _, info = gradient.estimate(None, params, batch, rng)
         draws.append(np.concatenate([np.ravel(part) for part in direction]))
         noises.append(info["noise"])
-    assert abs(np.mean(noises) / np.var(draws, axis=0).sum() - 1) < 0.1
+    assert abs(np.mean(noises) / np.var(draws, axis=0).sum() - 1) < 0.12
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -289,7 +289,7 @@ def test_gaussian_of_low_rank(rng):
 # The estimators
 
 
-@parametrize_with_checks([kind() for kind in BOTH])
+@parametrize_with_checks([kind(max_iter=50) for kind in BOTH])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.jit
 def test_scikit_learn_checks(estimator, check):
@@ -299,31 +299,32 @@ def test_scikit_learn_checks(estimator, check):
 @both
 def test_with_many_rows_it_is_the_likeliest_model(kind, rng):
     """Each loading gives up about (D + K) / N of its variance to the prior and to its spread."""
-    X = data(rng, 5000, 10, 3)
-    ours = kind(3, tol=1e-9).fit(X)
+    n, d, k = 1000, 10, 3
+    X = data(rng, n, d, k)
+    ours = kind(k, tol=1e-8).fit(X)
     if kind is BayesianPCA:
-        peer = PCA(3).fit(X)
-        np.testing.assert_allclose(ours.components_, peer.components_ * np.sign(
-            np.sum(ours.components_ * peer.components_, axis=1, keepdims=True)
-        ), atol=1e-6)  # fmt: skip
-        np.testing.assert_allclose(
-            ours.explained_variance_ratio_, peer.explained_variance_ratio_, atol=1e-3
-        )
+        peer = PCA(k).fit(X)
+        signs = np.sign(np.sum(ours.components_ * peer.components_, axis=1, keepdims=True))
+        np.testing.assert_allclose(ours.components_, signs * peer.components_, atol=1e-6)
+        for name in ("explained_variance_", "explained_variance_ratio_", "noise_variance_"):
+            want = getattr(peer, name)
+            np.testing.assert_allclose(getattr(ours, name), want, rtol=(d + k) / n)
     else:
-        peer = FactorAnalysis(3, tol=1e-9, max_iter=10_000, svd_method="lapack").fit(X)
-    shrinkage = (10 + 3) / 5000
+        peer = FactorAnalysis(k, tol=1e-4, max_iter=10_000, svd_method="lapack").fit(X)
+        lost = (d + k) / n * np.diag(peer.get_covariance())
+        assert np.all(np.abs(ours.noise_variance_ - peer.noise_variance_) < lost)
     want = peer.get_covariance()
-    size = np.linalg.norm(want, 2)
-    np.testing.assert_allclose(ours.get_covariance(), want, atol=shrinkage * size)
-    np.testing.assert_allclose(ours.noise_variance_, peer.noise_variance_, rtol=10 * shrinkage)
+    atol = (d + k) / n * np.linalg.norm(want, 2)
+    np.testing.assert_allclose(ours.get_covariance(), want, atol=atol)
     np.testing.assert_allclose(ours.mean_, peer.mean_, rtol=1e-6)
-    assert peer.score(X) - 13 * 10 / 5000 / 2 < ours.score(X) < peer.score(X) + 1e-9
+    # a loss of a share s of p parameters' variance is of order p s^2
+    assert peer.score(X) - d * (k + 1) * ((d + k) / n) ** 2 < ours.score(X) < peer.score(X) + 1e-6
 
 
 @both
 @pytest.mark.parametrize("rank", [0, 1, 4])
 def test_superfluous_components_are_switched_off(kind, rank, rng):
-    X = data(rng, 500, 12, rank)
+    X = data(rng, 500, 12, rank, tilt=0.5 if kind is BayesianFactorAnalysis else 0.0)
     ours = kind().fit(X)
     assert ours.n_relevant_ == rank
     assert ours.components_.shape == (11, 12)
@@ -372,31 +373,31 @@ def test_pca_scores_are_those_of_pca_but_for_shrinkage(rng):
 
 @both
 @pytest.mark.parametrize(
-    ("options", "slack"),
+    "options",
     [
-        ({}, 1),
-        ({"variance_reduction": "svrg", "optimizer": 0.1}, 1),
-        ({"variance_reduction": "window"}, 1),
-        ({"sampling": "replacement"}, 1),
-        ({"sampling": "importance"}, 1),
-        ({"sampling": "adaptive"}, 1),
-        ({"sampling": "growing"}, 3),
-        ({"optimizer": "adaptive"}, 3),
-        ({"optimizer": 0.02}, 1),
+        {},
+        {"variance_reduction": "svrg", "optimizer": 0.1},
+        {"variance_reduction": "window"},
+        {"sampling": "replacement"},
+        {"sampling": "importance"},
+        {"sampling": "adaptive"},
+        {"sampling": "growing"},
+        {"optimizer": "adaptive"},
+        {"optimizer": 0.05},
     ],
+    ids=str,
 )
-def test_mini_batches_come_near(kind, options, slack, rng):
-    """Parameters with the noise of n = 2 batch / rate rows cost p / 2n nats a row on average.
+def test_mini_batches_come_near(kind, options, rng):
+    """What p fitted parameters cost on average, p / 2N nats a row, is all that may be lost.
 
-    Half as much again is allowed for, three times where the rate is the fit's own affair.
+    The adaptive rate gets twice that: it falls to where noise outweighs the slowest directions.
     """
-    X = data(rng, 2000)
+    X = data(rng, 1000, noise=1.5)
     best = kind(2, tol=1e-9).fit(X)
-    ours = kind(2, batch_size=100, max_iter=40, random_state=3, **options).fit(X)
-    n_parameters = 8 * 3 + ours._model.n_noises
-    rate = 0.02
-    loss = slack * 1.5 * n_parameters * rate / (4 * 100)
-    assert best.score(X) - loss < ours.score(X) < best.score(X) + 1e-3
+    ours = kind(2, batch_size=50, max_iter=20, random_state=3, **options).fit(X)
+    n_parameters = 8 * 3 - 1 + ours._model.n_noises
+    loss = (2 if options.get("optimizer") == "adaptive" else 1) * n_parameters / (2 * len(X))
+    assert best.score(X) - loss < ours.score(X) < best.score(X) + 1e-4
     assert not hasattr(ours, "bound_")
     assert np.all(np.isfinite(ours.history_["local_bound"]))
 
@@ -498,13 +499,13 @@ def test_results_follow_the_units(kind, scale, dtype, rng):
 @both
 @pytest.mark.parametrize("batch_size", [None, 50])
 def test_warm_start_goes_on(kind, batch_size, rng, capsys):
-    X = data(rng, 300)
-    ours = kind(warm_start=True, verbose=1, batch_size=batch_size, max_iter=300).fit(X)
+    X, max_iter = data(rng, 300), 30 if batch_size else 500
+    ours = kind(warm_start=True, verbose=1, batch_size=batch_size, max_iter=max_iter).fit(X)
     assert f"pass {ours.n_iter_}, " in capsys.readouterr().out
     score, n_iter = ours.score(X), ours.n_iter_
     ours.set_params(max_iter=5, tol=1e-6).fit(X)
     assert ours.n_iter_ == (2 if batch_size is None else 5) < n_iter
-    assert ours.score(X) == pytest.approx(score, abs=0.01)
+    assert ours.score(X) == pytest.approx(score, abs=0.05)
     with pytest.raises(ValueError, match=r"warm_start goes on from 8 features and 7 components"):
         ours.fit(X[:, :5])
     with pytest.raises(ValueError, match=r"warm_start goes on from 8 features and 7 components"):
