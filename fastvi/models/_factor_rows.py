@@ -109,19 +109,21 @@ def compressed(gram: NDArray[np.float64]) -> Rows:
 
 def principal(
     rows: NDArray[np.float64], count: float, n_factors: int, least: float
-) -> tuple[NDArray[np.float64], float]:
-    """Loadings (D, n_factors) and noise variance of the most likely probabilistic PCA.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Loadings (D, n_factors) and noise variances (D,) of the most likely probabilistic PCA.
 
     Tipping and Bishop (1999), "Probabilistic principal component analysis", eq. 8 and 9, of rows
     (n, D + 1) that stand for `count` rows. As a start, noise is at least `least` and no direction
-    of the data keeps less than half of its variance, from which loadings would not recover.
+    of the data keeps less than half of its variance, from which loadings would not recover; noise
+    is what loadings leave of a feature's variance, at least a tenth of the mean noise's share.
     """
     n_features = rows.shape[1] - 1
     _, lengths, axes = np.linalg.svd(rows[:, :-1] / np.sqrt(count), full_matrices=False)
     variances = np.square(lengths)
-    n_spare = max(n_features - n_factors, 1)
-    noise = max(float(variances[n_factors:].sum()) / n_spare, least)
+    noise = float(variances[n_factors:].sum()) / max(n_features - n_factors, 1)
     kept = variances[:n_factors]
     loadings = np.zeros((n_features, n_factors))
     loadings[:, : len(kept)] = axes[:n_factors].T * np.sqrt(np.maximum(kept - noise, 0.5 * kept))
-    return loadings, noise
+    whole = np.square(rows[:, :-1]).sum(axis=0) / count
+    rest = whole - np.square(loadings).sum(axis=1)
+    return loadings, np.maximum(np.maximum(rest, 0.1 * min(noise, 1.0) * whole), least)

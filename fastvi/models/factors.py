@@ -478,7 +478,8 @@ def _begin(model: Factors, source: StandardRows | Rows, n_rows: int, seed: int) 
         drawn = np.random.default_rng(seed).choice(n_rows, count, replace=False)
         sample = source.take(np.sort(drawn)).astype(np.float64)
     loadings, noise = principal(sample, count, model.n_factors, LEAST_NOISE)
-    return model.start(n_rows, loadings, np.full(model.n_noises, noise))
+    noise = noise if model.n_noises > 1 else noise.mean(keepdims=True)
+    return model.start(n_rows, loadings, noise)
 
 
 def _go_on(last: Loadings, model: Factors) -> Loadings:
