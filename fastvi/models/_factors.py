@@ -80,10 +80,10 @@ class Factors:
     components", or one for each. The posterior is q(z) q(w, mu) q(tau) q(alpha); q(w, mu) is
     Gaussian, joint over loadings and mean of a feature, which contains Bishop's q(w) q(mu).
 
-    A local step goes round the whole of coordinate ascent: q(w, mu) from the statistics in
-    `params`, then q(tau) and q(alpha) from it, then q(z). What the rates are to become depends on
-    `params` alone, so mini-batches neither disturb nor bias it, and the bound (at those q) never
-    falls with all rows and step 1.
+    A local step goes round the whole of coordinate ascent: the scale of each factor, q(w, mu) from
+    the statistics in `params`, then q(tau) and q(alpha) from it, then q(z). What the rates are to
+    become depends on `params` alone, so mini-batches neither disturb nor bias it, and the bound (at
+    those q) never falls with all rows and step 1.
 
     Parameters
     ----------
