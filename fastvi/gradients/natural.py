@@ -59,10 +59,7 @@ def natural(
         direction = difference(model.prior, local.statistics, params)
         if noise:
             info |= _noise(local, batch.weights)
-<<<<<<< HEAD
         if squared_norm:
-=======
->>>>>>> factors
             info["squared_norm"] = _squared_norm(dense(direction, params))
         return direction, state, {**info, "local": local}
 
