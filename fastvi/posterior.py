@@ -19,6 +19,7 @@ __all__ = ["KIND", "Posterior"]
 KIND = "posterior"
 N_DRAWS = 2000  # for the figures that say how good it is
 TRUSTED = 0.7  # k-hat
+FAR = 0.25  # standard deviations that means may be off
 
 Array = NDArray[np.float64]
 
@@ -108,11 +109,18 @@ class Posterior:
             )
         return self.target
 
+    def _draws(self) -> Array:
+        """The draws that figures are of; the same each time."""
+        return self.sample(N_DRAWS, np.random.default_rng([self._seed, 1]))
+
+    @property
+    def _standardised(self) -> Array:
+        return np.asarray((self._draws() - self.mean) / self.sd)
+
     @cached_property
     def log_ratios(self) -> Array:
-        """log p(z) - log q(z) of 2000 draws z from q, -inf where p fails; nats."""
-        rng = np.random.default_rng([self._seed, 1])
-        Z = self.sample(N_DRAWS, rng)
+        """Log p(z) - log q(z) of 2000 draws z from q, -inf where p fails; nats."""
+        Z = self._draws()
         values = self._target().attempt(Z, with_gradient=False)[0]
         return np.where(np.isfinite(values), values, -np.inf) - self.log_prob(Z)
 
@@ -147,9 +155,21 @@ class Posterior:
         return self.elbo, 0.5 * float(logsumexp(2.0 * self.log_ratios) - np.log(n))
 
     @property
+    def shift(self) -> float:
+        """Largest distance, in standard deviations, from q's means to importance-weighted ones.
+
+        What is wrong with q's means, as far as `khat` lets it be seen.
+        """
+        weights = np.exp(self._smoothed.log_weights)
+        return float(np.max(np.abs(weights @ self._standardised), initial=0.0))
+
+    @property
     def converged(self) -> bool:
-        """The fit has settled, and its draws cover the target (k-hat below 0.7)."""
-        return bool(self.settled and self.khat < TRUSTED)
+        """The fit has settled, its draws cover the target, and its means are the target's.
+
+        That is a k-hat below 0.7 and a `shift` below 0.25.
+        """
+        return bool(self.settled and self.khat < TRUSTED and self.shift < FAR)
 
     def summary(self) -> str:
         """A table of the free numbers, and convergence and quality in words."""
@@ -169,7 +189,12 @@ class Posterior:
         if self.target is None:
             return words
         words.append(f"ELBO {self.elbo:.4f} +- {self.elbo_error:.4f} nats.")
-        if self.khat < 0.5:
+        if self.khat < TRUSTED and self.shift >= FAR:
+            words.append(
+                f"k-hat {self.khat:.2f}, but importance weights move a mean by {self.shift:.2f} "
+                "standard deviations: the family does not fit. Try a richer one."
+            )
+        elif self.khat < 0.5:
             words.append(f"k-hat {self.khat:.2f}: the approximation is close.")
         elif self.khat < TRUSTED:
             words.append(f"k-hat {self.khat:.2f}: usable; importance weights would improve it.")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
-__all__ = ["Laplace", "hessian", "laplace"]
+__all__ = ["Laplace", "hessian", "inverse_of", "laplace"]
 
 Array = NDArray[np.float64]
 MAX_ITER = 1000
@@ -61,7 +61,7 @@ def laplace(target: Any, start: Array, *, max_iter: int = MAX_ITER, tol: float =
     def negated(z: Array) -> tuple[float, Array]:
         nonlocal n_evaluations
         n_evaluations += 1
-        values, slopes = target.evaluate(z[None], None)
+        values, slopes = target.attempt(z[None])
         if not (np.isfinite(values[0]) and np.all(np.isfinite(slopes[0]))):
             return IMPOSSIBLE, np.zeros(len(z))
         return -float(values[0]), -slopes[0]
@@ -71,7 +71,7 @@ def laplace(target: Any, start: Array, *, max_iter: int = MAX_ITER, tol: float =
     mode = np.asarray(found.x)
     precision = -hessian(target, mode)
     n_evaluations += 2 * len(mode)
-    cov = _inverse(precision)
+    cov = inverse_of(precision)
     log_evidence = float("nan")
     if cov is not None:
         log_det = float(np.linalg.slogdet(precision)[1])
@@ -87,7 +87,7 @@ def hessian(target: Any, z: Array) -> Array:
     step = 1e-5 * np.maximum(1.0, np.abs(z))
     for _ in range(2):
         shifts = np.diag(step)
-        _, slopes = target.evaluate(np.concatenate((z + shifts, z - shifts)), None)
+        _, slopes = target.attempt(np.concatenate((z + shifts, z - shifts)))
         up, down = slopes[: len(z)], slopes[len(z) :]
         rows = (up - down) / (2.0 * step[:, None])
         curvature = np.abs(np.diag(rows))
@@ -99,7 +99,7 @@ def hessian(target: Any, z: Array) -> Array:
     return np.asarray(0.5 * (rows + rows.T))
 
 
-def _inverse(precision: Array) -> Array | None:
+def inverse_of(precision: Array) -> Array | None:
     """Inverse of a positive definite matrix, scaled to a unit diagonal first; None of another."""
     diagonal = np.diag(precision)
     if not (np.all(np.isfinite(precision)) and np.all(diagonal > 0)):

@@ -41,6 +41,19 @@ class FullRank(NamedTuple):
         """Log determinant of the root of the covariance."""
         return float(np.log(np.diag(self.root)).sum())
 
+    @property
+    def units(self) -> Array:
+        """What turns standard numbers into ones of this scale, (D, D)."""
+        return self.root
+
+    def standard(self) -> FullRank:
+        """This, in its own units and about its own mean."""
+        return FullRank(np.zeros(len(self.mean)), np.eye(len(self.mean)))
+
+    def mapped(self, centre: Array, units: Array) -> FullRank:
+        """What this becomes by x -> centre + units x."""
+        return FullRank(centre + units @ self.mean, units @ self.root)
+
     def noise(self, n: int, rng: np.random.Generator) -> Array:
         """What `draw` turns into n draws, (n, D)."""
         return antithetic(n, len(self.mean), rng)

@@ -64,6 +64,22 @@ class LowRank(NamedTuple):
         inner = cho_solve(cho_factor(self._inner(), lower=True), self.factors.T @ scaled.T)
         return np.asarray(scaled - (self.factors @ inner).T / self.sd0**2)
 
+    @property
+    def units(self) -> Array:
+        """What turns numbers near 1 into ones of this scale, (D,)."""
+        return self.sd
+
+    def standard(self) -> LowRank:
+        """This, in its own units and about its own mean."""
+        units = self.units
+        factors = self.factors / units[:, None]
+        return LowRank(np.zeros(len(self.mean)), factors, self.sd0 / units)
+
+    def mapped(self, centre: Array, units: Array) -> LowRank:
+        """What this becomes by x -> centre + units x."""
+        factors = units[:, None] * self.factors
+        return LowRank(centre + units * self.mean, factors, units * self.sd0)
+
     def noise(self, n: int, rng: np.random.Generator) -> Array:
         """What `draw` turns into n draws, (n, R + D)."""
         return antithetic(n, self.factors.shape[1] + len(self.mean), rng)

@@ -35,6 +35,19 @@ class MeanField(NamedTuple):
         """Log determinant of the root of the covariance."""
         return float(np.log(self.sd).sum())
 
+    @property
+    def units(self) -> Array:
+        """What turns standard numbers into ones of this scale, (D,)."""
+        return self.sd
+
+    def standard(self) -> MeanField:
+        """This, in its own units and about its own mean."""
+        return MeanField(np.zeros(len(self.mean)), np.ones(len(self.mean)))
+
+    def mapped(self, centre: Array, units: Array) -> MeanField:
+        """What this becomes by x -> centre + units x."""
+        return MeanField(centre + units * self.mean, units * self.sd)
+
     def noise(self, n: int, rng: np.random.Generator) -> Array:
         """What `draw` turns into n draws, (n, D)."""
         return antithetic(n, len(self.mean), rng)

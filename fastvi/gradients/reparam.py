@@ -60,16 +60,16 @@ def reparam(
         raise ValueError("sticking=False is for the ELBO; other objectives have no such form")
 
     def estimate(
-        state: Any, params: Any, batch: Batch | None, rng: np.random.Generator
+        state: Any, params: Any, batch: Batch, rng: np.random.Generator
     ) -> tuple[Any, Any, dict[str, Any]]:
         q = params if family is None else family.from_free(params)
         eps = q.noise(n_draws, rng)
         Z = q.draw(eps)
-        values, slopes = target.evaluate(Z, batch)
+        values, slopes = target.attempt(Z, batch)
         finite = np.isfinite(values) & np.all(np.isfinite(slopes), axis=1)
         n_rejected = int(np.count_nonzero(~finite))
         if n_rejected == n_draws:
-            raise FloatingPointError(target.complaint(Z, values, slopes))
+            target.complain(Z, batch)
         if n_rejected:
             Z, eps, values, slopes = Z[finite], eps[finite], values[finite], slopes[finite]
         log_w = objective.power * values - q.log_prob(Z)
