@@ -109,8 +109,8 @@ def fit(
     n = n if n_draws is not None else min(max(n, 16), 128)
     if not target.has_gradient:
         raise ValueError(
-            f"method={method!r} needs the target's gradient, which it has not; wanted a target with "
-            "one, or gradient='numerical' in fastvi.target"
+            f"method={method!r} needs the target's gradient, which it has not; wanted a target "
+            "with one, or gradient='numerical' in fastvi.target"
         )
     seed = _seed(random_state)
     batches = _batches(target, batch_size, sampling, seed)
@@ -118,7 +118,7 @@ def fit(
         member, found = _begin(target, family, start, rank)
         if method in ("laplace", "delta"):
             return _without_draws(target, method, found, seed)
-        options = {
+        options: dict[str, Any] = {
             "tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed),
             "report": _bar(progress),
         }  # fmt: skip

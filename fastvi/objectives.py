@@ -162,7 +162,7 @@ def _curvature(f: Callable[[Array], Array], step: float, s: Array) -> Array:
 
 
 def _centred(log_w: Array) -> Array:
-    return log_w - (logsumexp(log_w) - np.log(len(log_w)))
+    return np.asarray(log_w - (logsumexp(log_w) - np.log(len(log_w))))
 
 
 def _minus_divergence(f: Callable[[Array], Array], log_w: Array) -> float:

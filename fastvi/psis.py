@@ -15,7 +15,7 @@ LEAST_TAIL = 5
 
 
 class Smoothed(NamedTuple):
-    """Normalised log weights (n,), the log of the mean weight, and the shape k-hat of their tail."""
+    """Normalised log weights (n,), log of the mean weight, and shape k-hat of the tail."""
 
     log_weights: Array
     log_mean: float

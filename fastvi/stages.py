@@ -150,7 +150,7 @@ class NaturalStages(_Stages):
             window = self._attempt(constant(rate), n_steps)
             if window is None:
                 return
-            whole = self._square(tree.map_leaves(lambda leaf: leaf / window.n, window.step))
+            whole = self._square(window.step) / window.n**2
             noise = max(window.square / window.n - whole, 0.0) / (window.n - 1)
             left = whole - noise
             self.params = window.mean()
@@ -202,4 +202,5 @@ def _relative(a: Any, b: Any) -> float:
     away = b.mean - a.mean
     inverse = np.linalg.inv(b.cov)
     trace = float(np.sum(inverse * a.cov))
-    return 0.5 * (trace + float(away @ inverse @ away) - len(away)) + b.log_det - a.log_det
+    square = float(away @ inverse @ away)
+    return float(0.5 * (trace + square - len(away)) + b.log_det - a.log_det)

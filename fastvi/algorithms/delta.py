@@ -39,14 +39,14 @@ def delta(target: Any, found: Laplace, *, max_iter: int = 100, tol: float = 1e-6
     Laplace
         With the mean as `mode`; `log_evidence` is the bound.
     """
+    assert found.cov is not None
     mean, cov = found.mode, found.cov
     n_evaluations, length = found.n_evaluations, np.inf
     for _ in range(max_iter):
-        assert cov is not None
         root = np.linalg.cholesky(cov)
         shifts = STEP * root.T
         points = np.concatenate((mean[None], mean + shifts, mean - shifts))
-        values, slopes = target.attempt(points)
+        _, slopes = target.attempt(points)
         n_evaluations += len(points) + 2 * len(mean)
         n = len(mean)
         third = np.sum(slopes[1 : n + 1] + slopes[n + 1 :] - 2.0 * slopes[0], axis=0) / STEP**2

@@ -5,10 +5,12 @@ what draws say back into a gradient. `Natural` gradients are steps in its own fr
 standard normal, and ``moved(step)`` takes one; plain gradients are of its `free` parameters.
 """
 
+from typing import Any
+
 from fastvi.families.fullrank import FullRank
 from fastvi.families.lowrank import LowRank
 from fastvi.families.meanfield import MeanField
 
 __all__ = ["FAMILIES", "FullRank", "LowRank", "MeanField"]
 
-FAMILIES = {"fullrank": FullRank, "meanfield": MeanField, "lowrank": LowRank}
+FAMILIES: dict[str, Any] = {"fullrank": FullRank, "meanfield": MeanField, "lowrank": LowRank}

@@ -24,7 +24,7 @@ class FullRank(NamedTuple):
     @classmethod
     def of(cls, mean: Array, covariance: Array) -> Self:
         """The member with these moments."""
-        return cls(np.array(mean), np.linalg.cholesky(covariance))
+        return cls(np.array(mean), np.asarray(np.linalg.cholesky(covariance), np.float64))
 
     @property
     def cov(self) -> Array:
@@ -34,7 +34,7 @@ class FullRank(NamedTuple):
     @property
     def sd(self) -> Array:
         """Standard deviations, (D,)."""
-        return np.sqrt(np.square(self.root).sum(axis=1))
+        return np.asarray(np.sqrt(np.square(self.root).sum(axis=1)))
 
     @property
     def log_det(self) -> float:
@@ -47,11 +47,11 @@ class FullRank(NamedTuple):
         return self.root
 
     def standard(self) -> FullRank:
-        """This, in its own units and about its own mean."""
+        """The member in its own units and about its own mean."""
         return FullRank(np.zeros(len(self.mean)), np.eye(len(self.mean)))
 
     def mapped(self, centre: Array, units: Array) -> FullRank:
-        """What this becomes by x -> centre + units x."""
+        """What the member becomes by x -> centre + units x."""
         return FullRank(centre + units @ self.mean, units @ self.root)
 
     def noise(self, n: int, rng: np.random.Generator) -> Array:

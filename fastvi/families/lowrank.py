@@ -45,7 +45,7 @@ class LowRank(NamedTuple):
     @property
     def sd(self) -> Array:
         """Standard deviations, (D,)."""
-        return np.sqrt(np.square(self.factors).sum(axis=1) + self.sd0**2)
+        return np.asarray(np.sqrt(np.square(self.factors).sum(axis=1) + self.sd0**2))
 
     @property
     def log_det(self) -> float:
@@ -70,13 +70,13 @@ class LowRank(NamedTuple):
         return self.sd
 
     def standard(self) -> LowRank:
-        """This, in its own units and about its own mean."""
+        """The member in its own units and about its own mean."""
         units = self.units
         factors = self.factors / units[:, None]
         return LowRank(np.zeros(len(self.mean)), factors, self.sd0 / units)
 
     def mapped(self, centre: Array, units: Array) -> LowRank:
-        """What this becomes by x -> centre + units x."""
+        """What the member becomes by x -> centre + units x."""
         factors = units[:, None] * self.factors
         return LowRank(centre + units * self.mean, factors, units * self.sd0)
 

@@ -41,11 +41,11 @@ class MeanField(NamedTuple):
         return self.sd
 
     def standard(self) -> MeanField:
-        """This, in its own units and about its own mean."""
+        """The member in its own units and about its own mean."""
         return MeanField(np.zeros(len(self.mean)), np.ones(len(self.mean)))
 
     def mapped(self, centre: Array, units: Array) -> MeanField:
-        """What this becomes by x -> centre + units x."""
+        """What the member becomes by x -> centre + units x."""
         return MeanField(centre + units * self.mean, units * self.sd)
 
     def noise(self, n: int, rng: np.random.Generator) -> Array:
