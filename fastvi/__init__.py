@@ -11,7 +11,13 @@ _LAZY = {
     "LatentDirichletAllocation": "fastvi.models.lda",
     "load": "fastvi.models.lda",
 }
-__all__ = ["BayesianLogisticRegression", "LatentDirichletAllocation", "__version__", "load", "target"]
+__all__ = [
+    "BayesianLogisticRegression",
+    "LatentDirichletAllocation",
+    "__version__",
+    "load",
+    "target",
+]
 
 
 def __getattr__(name: str) -> Any:

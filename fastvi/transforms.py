@@ -13,6 +13,7 @@ by stick breaking. Arrays of several axes are laid out in C order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -175,7 +176,7 @@ class Parameters:
         }
 
     def log_jacobian(self, z: Any) -> NDArray[np.float64]:
-        """log |d constrained / d free|, (...), of free numbers (..., dim).
+        """Log |d constrained / d free|, (...), of free numbers (..., dim).
 
         Raises
         ------
@@ -224,7 +225,8 @@ class Parameters:
         z = np.asarray(z, np.float64)
         if z.ndim == 0 or z.shape[-1] != self.dim:
             raise ValueError(f"z has shape {z.shape}; wanted (..., {self.dim})")
-        Z = np.require(z.reshape(-1, self.dim), np.float64, ["C_CONTIGUOUS", "WRITEABLE"])
+        flat = z.reshape((math.prod(z.shape[:-1]), self.dim))
+        Z = np.require(flat, np.float64, ["C_CONTIGUOUS", "WRITEABLE"])
         X, log_jacobian = np.empty((len(Z), self.n_constrained)), np.empty(len(Z))
         constrain(self.blocks, self.bounds, Z, X, log_jacobian)
         lead = z.shape[:-1]

@@ -14,6 +14,7 @@ from ._fingerprint import fingerprint
 from ._jit import SAFE, UNORDERED, KernelCache, target_function
 from ._pointers import array_at, read_only
 
+
 class Form(NamedTuple):
     """How a user's function is called: its arguments' names, in order, and its data.
 

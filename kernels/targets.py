@@ -39,9 +39,7 @@ def evaluate(address, table, Z, values, grads):
     """Status of a target at Z (k, n). Out: values (k, n_terms) and grads (k, n), or (0, n)."""
     k, n = Z.shape
     wanted = address_of(grads) if grads.shape[0] > 0 else np.int64(0)
-    return call_target(
-        address, k, n, address_of(Z), address_of(table), address_of(values), wanted
-    )
+    return call_target(address, k, n, address_of(Z), address_of(table), address_of(values), wanted)
 
 
 @kernel

@@ -47,7 +47,7 @@ def constrain_number(kind, y, low, high):
 
 @kernel(fastmath=UNORDERED, inline="always")
 def pull_back_number(kind, y, gx, low, high):
-    """gx dx / dy + the derivative of log |dx / dy|, as `constrain_number`."""
+    """Gx dx / dy + the derivative of log |dx / dy|, as `constrain_number`."""
     if kind == REAL:
         return gx
     if kind == LOWER:
@@ -76,7 +76,7 @@ def constrain_block(kind, y, x, low, high):
     if kind <= INTERVAL:
         for i in range(y.size):
             x[i] = constrain_number(kind, y[i], low, high)
-    elif kind == ORDERED or kind == POSITIVE_ORDERED:
+    elif kind in (ORDERED, POSITIVE_ORDERED):
         for i in range(y.size):
             x[i] = y[i] if i == 0 and kind == ORDERED else np.exp(y[i])
             if i > 0:
@@ -116,9 +116,9 @@ def fill_cholesky(y, x):
 
 @kernel(fastmath=UNORDERED)
 def log_jacobian_block(kind, y, size, low, high):
-    """log |dx / dy| of a block, x of so many numbers."""
+    """Log |dx / dy| of a block, x of so many numbers."""
     total = 0.0
-    if kind == LOWER or kind == UPPER or kind == POSITIVE_ORDERED or kind == ORDERED:
+    if kind in (LOWER, UPPER, POSITIVE_ORDERED, ORDERED):
         for i in range(1 if kind == ORDERED else 0, y.size):
             total += y[i]
     elif kind == INTERVAL:
@@ -148,7 +148,7 @@ def pull_back_block(kind, y, x, gx, gy, low, high):
     if kind <= INTERVAL:
         for i in range(y.size):
             gy[i] = pull_back_number(kind, y[i], gx[i], low, high)
-    elif kind == ORDERED or kind == POSITIVE_ORDERED:
+    elif kind in (ORDERED, POSITIVE_ORDERED):
         above = 0.0
         for i in range(y.size - 1, -1, -1):
             above = above + gx[i]
@@ -193,11 +193,11 @@ def pull_back_cholesky(y, x, gx, gy):
 
 @kernel(fastmath=UNORDERED)
 def free_block(kind, x, y, low, high):
-    """Out y, the inverse of `constrain_block`; x outside of the constraint gives NaN or infinity."""
+    """Out y, the inverse of `constrain_block`; NaN or infinity for x out of range."""
     if kind <= INTERVAL:
         for i in range(y.size):
             y[i] = free_number(kind, x[i], low, high)
-    elif kind == ORDERED or kind == POSITIVE_ORDERED:
+    elif kind in (ORDERED, POSITIVE_ORDERED):
         for i in range(x.size):
             step = x[i] - x[i - 1] if i > 0 else x[i]
             y[i] = step if i == 0 and kind == ORDERED else np.log(step)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from fastvi import _checks
+from fastvi.targets.base import Compiled, Target
 from fastvi.targets.data import Data, Field, prepare, prepare_like
+from fastvi.targets.failures import warn_of_cost
 from fastvi.targets.python import Names, as_parameters, count_rows
-from fastvi.targets.target import Compiled, Target
 from fastvi.transforms import Parameters
 
 __all__ = ["CTarget", "from_c", "from_library"]
@@ -88,20 +89,14 @@ def from_c(
     """
     prepared = None if data is None else prepare(data)
     code = Path(source).read_text() if isinstance(source, Path) else source
+    warn_of_cost(function, gradient, stacklevel=2)
     form = STATUS if _checks.flag(batched, "batched") else VALUE
     declared = declarations(prepared.fields if prepared else (), form.format(**_names(function)))
     library = _compiled(declared + code, tuple(flags))
     header = form.format(name=function, data="void") + ";"
-    return from_library(
-        library,
-        header,
-        data=data,
-        dim=dim,
-        names=names,
-        rows=rows,
-        function=function,
-        gradient=gradient,
-    )
+    rows = (rows,) if isinstance(rows, str) else rows
+    parameters = as_parameters(dim, names)
+    return CTarget(str(library), header, function, prepared, parameters, rows, gradient, 0)
 
 
 def from_library(
@@ -140,6 +135,7 @@ def from_library(
     ValueError
         If the library or the declaration cannot be read, or it declares another kind of function.
     """
+    warn_of_cost(function, gradient, stacklevel=2)
     prepared = None if data is None else prepare(data)
     parameters = as_parameters(dim, names)
     rows = (rows,) if isinstance(rows, str) else rows

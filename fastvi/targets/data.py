@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastvi.core import Batch
 
-__all__ = ["Data", "Field", "Table", "make_table", "prepare", "prepare_like"]
+__all__ = ["Data", "Field", "Table", "checked_batch", "make_table", "prepare", "prepare_like"]
 
 KINDS = frozenset(
     ["bool", "float32", "float64"]
@@ -127,6 +127,29 @@ def make_table(
         words[targets.ROWS], words[targets.N_ROWS] = batch.rows.ctypes.data, len(batch.rows)
         words[targets.WEIGHTS] = batch.weights.ctypes.data
     return Table(words, (*owners, arrays, batch))
+
+
+def checked_batch(batch: Batch, n_rows: int) -> Batch:
+    """A batch of rows of n_rows, as compiled code reads it.
+
+    Raises
+    ------
+    ValueError
+        If a row is out of range, or a weight is not finite.
+    """
+    rows, weights = np.asarray(batch.rows), np.asarray(batch.weights)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.shape != weights.shape:
+        raise ValueError(
+            f"batch has rows {rows.dtype} {rows.shape} and weights {weights.shape}; wanted "
+            "integers and numbers of one shape (n_rows,)"
+        )
+    if rows.size and not (rows.min() >= 0 and rows.max() < n_rows):
+        raise ValueError(
+            f"batch has rows from {rows.min()} to {rows.max()}; wanted 0 to {n_rows - 1}"
+        )
+    if weights.dtype.kind not in "biuf" or not np.isfinite(weights).all():
+        raise ValueError(f"batch has weights {weights}; wanted finite numbers")
+    return Batch(np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(weights, float))
 
 
 def _is_name(name: Any) -> bool:

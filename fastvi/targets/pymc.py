@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.targets.base import Compiled, Target
 from fastvi.targets.data import Data, Field, prepare, prepare_like
-from fastvi.targets.target import Compiled, Target
 from fastvi.transforms import Parameters
 
 __all__ = ["PyMCTarget", "from_pymc"]

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastvi import _checks
+from fastvi.targets.base import Compiled, Target
 from fastvi.targets.data import Data, prepare, prepare_like
-from fastvi.targets.target import Compiled, Target
+from fastvi.targets.failures import warn_of_cost
 from fastvi.transforms import Parameters, Transform
 
 __all__ = ["PythonTarget", "Unbound", "as_parameters", "count_rows", "target"]
@@ -116,6 +117,7 @@ def target(
             fastmath=fastmath,
         )
     unbound = Unbound(logp, rows, terms, gradient, fastmath)
+    warn_of_cost(unbound.name, gradient, stacklevel=2)
     if dim is None and names is None:
         if data is not None:
             raise ValueError("dim and names are missing; wanted one of them")
@@ -196,14 +198,12 @@ class Unbound:
         form = Form(self.arguments, fields, named, self.n_terms, self.fastmath)
         if form not in self.compiled:
             address, owner, hit = compile_user_function(self.logp, form)
-            self.compiled[form] = Compiled(
-                address, owner, self.has_gradient, self.n_terms, hit=hit
-            )
+            self.compiled[form] = Compiled(address, owner, self.has_gradient, self.n_terms, hit=hit)
         return self.compiled[form]
 
 
 class PythonTarget(Target):
-    """A `Target` whose density is a Python function, callable as `source`."""
+    """A `Target` whose density is a Python function, `source`."""
 
     def __init__(self, source: Unbound, data: Data | None, parameters: Parameters) -> None:
         self.source = source
@@ -229,6 +229,10 @@ class PythonTarget(Target):
             return _find, (self.source.plain.__module__, self.source.plain.__qualname__)
         return PythonTarget, (self.source, self._data, self.parameters)
 
+    def __call__(self, *arguments: Any) -> Any:
+        """The function itself, as it was written."""
+        return self.source.plain(*arguments)
+
     def bind(self, data: Any) -> PythonTarget:
         """The same density of other data of the same types, which compiles nothing.
 
@@ -253,7 +257,7 @@ def as_parameters(dim: int | None, names: Names | None) -> Parameters:
         return Parameters(names)
     if isinstance(names, str) or len(set(names)) != len(names):
         raise ValueError(f"names is {names!r}; wanted different strings, or a mapping to shapes")
-    return Parameters({name: () for name in names})
+    return Parameters(dict.fromkeys(names, ()))
 
 
 def count_rows(data: Data | None, rows: Sequence[str] | None, name: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.targets.target import Compiled, Target
+from fastvi.targets.base import Compiled, Target
 
 __all__ = ["StanParameters", "StanTarget", "from_stan"]
 
@@ -118,7 +118,8 @@ class StanParameters:
             shape = tuple(np.max([at for at, _ in entries], axis=0) + 1) if entries[0][0] else ()
             found[name] = np.empty((*z.shape[:-1], *shape))
             for at, column in entries:
-                found[name][(..., *at)] = X[..., column]
+                place: Any = (..., *at)
+                found[name][place] = X[..., column]
         return found
 
     def unconstrain(self, values: Mapping[str, Any]) -> NDArray[np.float64]:

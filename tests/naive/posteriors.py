@@ -40,8 +40,11 @@ def ark(z, data):
 def schools(z, data):
     effects, mu, tau = z[:-2], z[-2], np.exp(z[-1])
     likelihood = norm.logpdf(data["y"], mu + tau * effects, data["sigma"]).sum()
-    return likelihood + norm.logpdf(effects).sum() + norm.logpdf(mu, 0, 5) + (
-        half_cauchy(tau, 5) + z[-1]
+    return (
+        likelihood
+        + norm.logpdf(effects).sum()
+        + norm.logpdf(mu, 0, 5)
+        + (half_cauchy(tau, 5) + z[-1])
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,32 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.core import Batch
-from fastvi.targets.data import Data, Table, make_table
+from fastvi.targets.data import Data, Table, checked_batch, make_table
+from fastvi.targets.failures import TargetError, compare, describe, not_finite
 from fastvi.transforms import Parameters
 
-__all__ = ["Compiled", "Target", "TargetError"]
+__all__ = ["Compiled", "Target"]
 
-SHOWN = 8  # components of a vector in an error's text
-
-
-class TargetError(ArithmeticError):
-    """A log density failed, or gave a number that is not finite.
-
-    Attributes
-    ----------
-    z : (dim,) array
-        Where it was evaluated, in free numbers.
-    component : int or None
-        The gradient's component at fault; None if it was the value.
-    """
-
-    def __init__(self, message: str, z: NDArray[np.float64], component: int | None = None) -> None:
-        super().__init__(message)
-        self.z = z
-        self.component = component
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return TargetError, (self.args[0], self.z, self.component)
+ROUNDING = 4e-15  # of a log density, relative: some additions of terms as large as the sum
 
 
 class Compiled(NamedTuple):
@@ -108,12 +88,6 @@ class Target:
         if n_rows is not None:
             everything = Batch(np.arange(n_rows), np.ones(n_rows))
         self._table = make_table(data, self._header, self._owners, everything)
-        if numerical:
-            warnings.warn(
-                f"{name} has a numerical gradient, which costs {4 * self.dim} values; a function "
-                "that writes its own costs about as much as one or two",
-                stacklevel=4,
-            )
 
     def _layers(self) -> tuple[int, dict[int, int]]:
         """Address and table header, with transforms and differences put around the density."""
@@ -164,7 +138,7 @@ class Target:
         """
         if batch is None:
             return self._table
-        return make_table(self._data, self._header, self._owners, self._checked_batch(batch))
+        return make_table(self._data, self._header, self._owners, self._checked(batch))
 
     def log_prob(self, Z: Any, batch: Batch | None = None) -> Any:
         """Log densities in nats: a float for z (dim,), (k,) for Z (k, dim).
@@ -244,22 +218,10 @@ class Target:
         wanted, step = np.empty_like(points), targets.STEP / (2 if self._numerical else 1)
         words = self.data_table.ctypes.data
         status = targets.differences(self.address, words, points, self.n_terms, step, wanted)
-        if status != targets.SUCCESS or not np.isfinite(wanted).all():
-            s = int(np.argmin(np.isfinite(wanted).all(axis=1)))
-            raise TargetError(f"{self.name} fails near {self._describe(points[s])}", points[s])
-        scale = np.maximum(1.0, np.maximum(np.abs(grads), np.abs(wanted)))
-        error = np.abs(grads - wanted) / scale
-        rounding = 1e-15 * np.maximum(1.0, np.abs(values).sum(axis=1, keepdims=True)) / step
-        excess = error - rtol - 4.0 * rounding / scale
-        if (excess > 0).any():
-            s, j = np.unravel_index(np.argmax(excess), excess.shape)
-            raise TargetError(
-                f"{self.name}: the gradient's component {j} ({self.names[j]}) is {grads[s, j]:.8g}, "
-                f"and by finite differences {wanted[s, j]:.8g}, at {self._describe(points[s])}",
-                points[s],
-                int(j),
-            )
-        return float(error.max(initial=0.0))
+        if status != targets.SUCCESS:
+            raise self._failure(status, points[0])
+        size = np.abs(values).sum(axis=1, keepdims=True)
+        return compare(self.name, self.names, points, grads, wanted, rtol, ROUNDING * size / step)
 
     def _evaluate(
         self, points: NDArray[np.float64], batch: Batch | None, with_gradient: bool
@@ -273,43 +235,20 @@ class Target:
         status = targets.evaluate(self.address, table.words, points, values, grads)
         vector, component = targets.first_not_finite(values, grads)
         if status != targets.SUCCESS:
-            self._fail(status, points[max(vector, 0)])
+            raise self._failure(status, points[max(vector, 0)])
         if vector >= 0:
-            self._refuse(points[vector], values[vector], grads, vector, component)
+            numbers = grads[vector] if component >= 0 else values[vector]
+            raise not_finite(self.name, self.names, points[vector], numbers, component)
         return values, grads
 
-    def _fail(self, status: int, z: NDArray[np.float64]) -> None:
+    def _failure(self, status: int, z: NDArray[np.float64]) -> TargetError:
         explain = self.compiled.explain
         words = f": {explain(z)}" if explain is not None else ""
-        status = self.compiled.status(status)
-        raise TargetError(
-            f"{self.name} failed with status {status} at {self._describe(z)}{words}", z.copy()
+        return TargetError(
+            f"{self.name} failed with status {self.compiled.status(status)} at "
+            f"{describe(self.names, z)}{words}",
+            z.copy(),
         )
-
-    def _refuse(
-        self,
-        z: NDArray[np.float64],
-        values: NDArray[np.float64],
-        grads: NDArray[np.float64],
-        vector: int,
-        component: int,
-    ) -> None:
-        where = self._describe(z)
-        if component < 0:
-            term = int(np.argmin(np.isfinite(values)))
-            which = f"log density's term {term}" if self.n_terms > 1 else "log density"
-            message = f"{self.name}: the {which} is {values[term]} at {where}"
-            raise TargetError(message, z.copy())
-        message = (
-            f"{self.name}: the gradient's component {component} ({self.names[component]}) is "
-            f"{grads[vector, component]} at {where}"
-        )
-        raise TargetError(message, z.copy(), component)
-
-    def _describe(self, z: NDArray[np.float64]) -> str:
-        parts = [f"{name}={value:.8g}" for name, value in zip(self.names[:SHOWN], z)]
-        more = [f"... ({len(z)} numbers)"] if len(z) > SHOWN else []
-        return ", ".join(parts + more)
 
     def _points(self, Z: Any) -> NDArray[np.float64]:
         """Vectors (k, dim), checked."""
@@ -329,22 +268,10 @@ class Target:
             )
         return points
 
-    def _checked_batch(self, batch: Batch) -> Batch:
+    def _checked(self, batch: Batch) -> Batch:
         if self.n_rows is None:
             raise ValueError(
                 f"{self.name} takes no rows and weights, so that it has no batches; write it with "
                 "these arguments"
             )
-        rows, weights = np.asarray(batch.rows), np.asarray(batch.weights)
-        if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.shape != weights.shape:
-            raise ValueError(
-                f"batch has rows {rows.dtype} {rows.shape} and weights {weights.shape}; wanted "
-                "integers and numbers of one shape (n_rows,)"
-            )
-        if rows.size and not (rows.min() >= 0 and rows.max() < self.n_rows):
-            raise ValueError(
-                f"batch has rows from {rows.min()} to {rows.max()}; wanted 0 to {self.n_rows - 1}"
-            )
-        if weights.dtype.kind not in "biuf" or not np.isfinite(weights).all():
-            raise ValueError(f"batch has weights {weights}; wanted finite numbers")
-        return Batch(np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(weights, float))
+        return checked_batch(batch, self.n_rows)
