@@ -6,11 +6,18 @@ from typing import Any
 __version__ = "0.1.0"
 
 _LAZY = {
+    "target": "fastvi.targets.python",
     "BayesianLogisticRegression": "fastvi.models.logistic",
     "LatentDirichletAllocation": "fastvi.models.lda",
     "load": "fastvi.models.lda",
 }
-__all__ = ["BayesianLogisticRegression", "LatentDirichletAllocation", "__version__", "load"]
+__all__ = [
+    "BayesianLogisticRegression",
+    "LatentDirichletAllocation",
+    "__version__",
+    "load",
+    "target",
+]
 
 
 def __getattr__(name: str) -> Any:

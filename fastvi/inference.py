@@ -185,9 +185,9 @@ class _Standardised:
         slopes = slopes * self.units if self.units.ndim == 1 else slopes @ self.units
         return values + self.log_det, slopes
 
-    def complain(self, X: Array, batch: Any = None) -> None:
-        """Raise what is wrong at the first of them."""
-        self.target.complain(self._out(X), batch)
+    def log_prob_and_grad(self, X: Array, batch: Any = None) -> Any:
+        """Raise what is wrong; see `fastvi.targets.Target`."""
+        return self.target.log_prob_and_grad(self._out(X), batch)
 
 
 def _method(method: str, family: Any, variance_reduction: str | None) -> str:

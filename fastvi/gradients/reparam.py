@@ -69,7 +69,7 @@ def reparam(
         finite = np.isfinite(values) & np.all(np.isfinite(slopes), axis=1)
         n_rejected = int(np.count_nonzero(~finite))
         if n_rejected == n_draws:
-            target.complain(Z, batch)
+            target.log_prob_and_grad(Z, batch)  # which raises what is wrong
         if n_rejected:
             Z, eps, values, slopes = Z[finite], eps[finite], values[finite], slopes[finite]
         log_w = objective.power * values - q.log_prob(Z)
