@@ -12,7 +12,10 @@ _LAZY = {
     "BayesianPCA": "fastvi.models.factors",
     "LatentDirichletAllocation": "fastvi.models.lda",
     "PoissonFactorization": "fastvi.models.poisson",
+    "Posterior": "fastvi.posterior",
+    "fit": "fastvi.inference",
     "load": "fastvi.models.lda",
+    "target": "fastvi.targets.python",
 }
 __all__ = ["__version__", *_LAZY]
 

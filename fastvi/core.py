@@ -183,10 +183,15 @@ def dense(gradient: Any, params: Any) -> Any:
 
 
 def add(params: Any, step: Any) -> Any:
-    """Parameters plus a step, in place where they are arrays or a `LazyTable`."""
+    """Parameters plus a step, in place where they are arrays or a `LazyTable`.
+
+    Parameters that are points of a manifold know themselves where a step leads to: ``moved(step)``.
+    """
     if isinstance(params, LazyTable):
         params.add(step)
         return params
+    if hasattr(params, "moved"):
+        return params.moved(step)
     if isinstance(params, tuple):
         return rebuild(params, (add(*parts) for parts in zip(params, step)))
     params += step

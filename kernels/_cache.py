@@ -11,6 +11,7 @@ import warnings
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.ccallback import CFunc
 
 
 @functools.cache
@@ -68,3 +69,28 @@ class KernelCache(FunctionCache):
             warnings.warn(
                 f"compiled kernels are not kept: {error.strerror}", RuntimeWarning, stacklevel=2
             )
+
+
+class TargetCache(KernelCache):
+    """Cache of the C function around a user's function, beside the file of the latter.
+
+    Numba's own key of a closure over a compiled function is another one in each process, and knows
+    nothing of what globals stand for; this one is `fingerprint`, of all that the code depends on.
+    """
+
+    def __init__(self, function, fingerprint):
+        super().__init__(function)
+        self.fingerprint = fingerprint
+
+    def _index_key(self, sig, codegen):
+        checked = bool(numba.config.BOUNDSCHECK)
+        return sig, codegen.magic_tuple(), self.fingerprint, checked
+
+
+def compile_c_function(function, signature, options, cache):
+    """A `numba.cfunc` whose cache may be one of the above; None keeps nothing."""
+    compiled = CFunc(function, (signature.args, signature.return_type), {}, options)
+    if cache is not None:
+        compiled._cache = cache
+    compiled.compile()
+    return compiled

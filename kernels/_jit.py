@@ -1,16 +1,29 @@
 """The one place with compile options."""
 
+import ctypes
 import functools
+import traceback
 import warnings
 
 import numba
+from numba import int64
 
 SAFE = {"reassoc", "contract", "arcp", "nsz", "afn"}
 # Versions whose private cache classes `_cache` was tested with.
 TESTED = {(0, minor) for minor in range(61, 69)}
 
+# Reordering sums would let a user's loop that sums and stores have bits that depend on addresses.
+UNORDERED = SAFE - {"reassoc"}
+# The one C signature of targets, whose pointers Numba sees as integers (NULL is 0), in C:
+#   int64_t f(int64_t k, int64_t n, const double *Z, const int64_t *data, double *values,
+#             double *grads)
+# for k vectors of n numbers; Z (k, n), values (k, n_terms), grads (k, n) or NULL. 1 is success, so
+# that the 0 that a compiled function returns when it raised is none. `targets.py` lays out `data`.
+TARGET = int64(*(int64,) * 6)
+C_TARGET = ctypes.CFUNCTYPE(ctypes.c_int64, *(ctypes.c_int64,) * 6)
+
 if numba.version_info.short in TESTED:
-    from ._cache import KernelCache
+    from ._cache import KernelCache, compile_c_function
 else:
     KernelCache = None
     warnings.warn(
@@ -66,3 +79,57 @@ def kernel(function=None, *, fastmath=SAFE, inline="never"):
         except RuntimeError:
             _warn_no_cache()
     return compiled
+
+
+def _reported(function):
+    """An interpreted function that prints what it raises and returns 0, as a compiled one does."""
+
+    def report(*arguments):
+        try:
+            return function(*arguments)
+        except Exception:
+            traceback.print_exc()
+            return 0
+
+    return report
+
+
+def target_function(function, cache=None):
+    """Compile a function of the signature `TARGET`, or with JIT off wrap it for C.
+
+    Parameters
+    ----------
+    function : callable
+        Takes and returns integers, as `TARGET` says.
+    cache : KernelCache, optional
+        By default compiled code is not kept.
+
+    Returns
+    -------
+    address : int
+    owner : object
+        The address is valid as long as it lives.
+    hit : bool
+        Whether the compiled code was found in the cache.
+    """
+    if numba.config.DISABLE_JIT:
+        owner = C_TARGET(_reported(function))
+        return ctypes.cast(owner, ctypes.c_void_p).value, owner, False
+    options = {"nogil": True, "error_model": "numpy", "fastmath": UNORDERED}
+    if KernelCache is None:
+        owner = numba.cfunc(TARGET, **options)(function)
+        return owner.address, owner, False
+    owner = compile_c_function(function, TARGET, options, cache)
+    return owner.address, owner, owner.cache_hits > 0
+
+
+@functools.cache
+def adapter(function):
+    """The address of a function of this package that has the signature `TARGET`."""
+    cache = None
+    if KernelCache is not None and not numba.config.DISABLE_JIT:
+        try:
+            cache = KernelCache(function)
+        except RuntimeError:
+            _warn_no_cache()
+    return target_function(function, cache)

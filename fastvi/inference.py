@@ -1,0 +1,339 @@
+"""Fit a log density: `fit` returns a `Posterior`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi import _checks, objectives
+from fastvi.algorithms.delta import delta
+from fastvi.algorithms.laplace import Laplace, laplace
+from fastvi.batches import Batches, ShuffledEpochs, WithReplacement
+from fastvi.core import Batch
+from fastvi.families import FAMILIES, FullRank, LowRank
+from fastvi.gradients import svrg
+from fastvi.gradients.reparam import reparam
+from fastvi.parallel import single_threaded_blas
+from fastvi.posterior import Posterior
+from fastvi.stages import NaturalStages, PlainStages
+
+__all__ = ["fit"]
+
+Array = NDArray[np.float64]
+OBJECTIVES: dict[str, Callable[[], objectives.Objective]] = {
+    "elbo": objectives.elbo,
+    "iwae": objectives.iwae,
+    "chi": objectives.chi,
+}
+METHODS = ("auto", "natural", "plain", "laplace", "delta")
+
+
+def fit(
+    target: Any,
+    family: Any = "fullrank",
+    *,
+    method: str = "auto",
+    objective: str | float | objectives.Objective = "elbo",
+    n_draws: int | None = None,
+    batch_size: int | None = None,
+    sampling: str = "uniform",
+    variance_reduction: str | None = None,
+    start: Any = None,
+    rank: int = 1,
+    tol: float = 0.02,
+    max_iter: int = 20_000,
+    random_state: Any = None,
+    progress: bool = False,
+) -> Posterior:
+    """Approximate a log density by a Gaussian, with nothing to tune.
+
+    The fit starts from Laplace's approximation where the target has one. Natural gradients
+    (Khan and Rue 2023) are estimated from draws whose noise vanishes at a perfect fit (Roeder et
+    al. 2017), so that steps of unit rate lead most of the way in one; the rate is halved when
+    progress drowns in noise, and the fit ends when what is left to gain is small against the
+    posterior's own scale, as in Welandawe et al. (2022).
+
+    Parameters
+    ----------
+    target : Target
+        From `fastvi.target`, with a gradient.
+    family : {"fullrank", "meanfield", "lowrank"} or a member of `fastvi.families`
+        A member is where the fit begins.
+    method : {"auto", "natural", "plain", "laplace", "delta"}
+        Natural gradients (the default, but for "lowrank"); plain gradients with averaged Adam;
+        Laplace's method; the delta method (Wang and Blei 2013).
+    objective : {"elbo", "iwae", "chi"}, float or Objective
+        What is to rise (or, for upper bounds, fall), see `fastvi.objectives`; a number is the order
+        of Renyi's divergence.
+    n_draws : int, optional
+        Draws a step, by default twice the dimension, from 16 to 128.
+    batch_size : int, optional
+        Rows of a step, for targets that take rows; all by default.
+    sampling : {"uniform", "replacement"}
+        Shuffled epochs of rows, or independent draws of them.
+    variance_reduction : {None, "svrg"}
+        SVRG removes the noise of mini-batches; with method "plain".
+    start : (D,) array or dict of str to array, optional
+        Where to look for the mode: free numbers, or parameters by name; 0 by default.
+    rank : int
+        Factors of "lowrank".
+    tol : float
+        Root mean square error, in posterior standard deviations, that the optimiser may leave in a
+        parameter.
+    max_iter : int
+        Largest number of steps.
+    random_state : int, Generator or None
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Posterior
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, options do not go together, or the target has no
+        gradient.
+    TargetError
+        If every draw of a step has a density or gradient that is not finite.
+    """
+    tol = _checks.number(tol, "tol", 0.0, open_low=True)
+    max_iter = _checks.integer(max_iter, "max_iter", 1)
+    goal, goal_name = _objective(objective)
+    method = _method(method, family, variance_reduction)
+    n = 2 * target.dim if n_draws is None else _checks.integer(n_draws, "n_draws", 2)
+    n = n if n_draws is not None else min(max(n, 16), 128)
+    if not target.has_gradient:
+        raise ValueError(
+            f"method={method!r} needs the target's gradient, which it has not; wanted a target "
+            "with one, or gradient='numerical' in fastvi.target"
+        )
+    seed = _seed(random_state)
+    batches = _batches(target, batch_size, sampling, seed)
+    if batch_size is None and variance_reduction is not None:
+        raise ValueError(
+            f"variance_reduction={variance_reduction!r} without batch_size: the gradient of all "
+            "rows has no noise of theirs"
+        )
+    with single_threaded_blas():
+        member, found = _begin(target, family, start, rank)
+        if method in ("laplace", "delta"):
+            return _without_draws(target, method, found, seed)
+        options: dict[str, Any] = {
+            "tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed),
+            "report": _bar(progress),
+        }  # fmt: skip
+        if method == "natural":
+            stages: Any = NaturalStages(
+                reparam(target, goal, n_draws=n), member, batches, **options
+            )
+            stages.run()
+            best = stages.params
+        else:
+            stages, best = _plain(
+                target, goal, n, member, batches, batch_size, variance_reduction, options
+            )
+    return Posterior(
+        best,
+        target,
+        settled=stages.settled,
+        n_iter=len(stages.history),
+        history=stages.history.arrays(),
+        names=target.names,
+        objective=goal_name,
+        seed=seed,
+    )
+
+
+def _plain(
+    target: Any, goal: Any, n: int, member: Any, batches: Batches, batch_size: int | None,
+    variance_reduction: str | None, options: dict[str, Any],
+) -> tuple[PlainStages, Any]:  # fmt: skip
+    """Averaged Adam in the start's units, in which one rate suits all parameters."""
+    family = type(member)
+    standard = _Standardised(target, member.mean, member.units)
+    gradient = reparam(standard, goal, n_draws=n, family=family)
+    if variance_reduction == "svrg":
+        assert batch_size is not None
+        n_rows = target.n_rows
+        gradient = svrg(
+            gradient,
+            lambda: Batch(np.arange(n_rows), np.ones(n_rows)),
+            every=2 * -(-n_rows // batch_size),
+        )
+    begin = member.standard().free()
+    stages = PlainStages(gradient, begin, batches, family=family, is_upper=goal.is_upper, **options)
+    stages.run()
+    return stages, family.from_free(stages.params).mapped(member.mean, member.units)
+
+
+class _Standardised:
+    """A target of x where z = centre + units x; units (D,) or lower triangular (D, D)."""
+
+    def __init__(self, target: Any, centre: Array, units: Array) -> None:
+        self.target, self.centre, self.units = target, np.array(centre), np.array(units)
+        self.has_gradient = target.has_gradient
+        diagonal = units if units.ndim == 1 else np.diag(units)
+        self.log_det = float(np.log(diagonal).sum())
+
+    def _out(self, X: Array) -> Array:
+        Z = X * self.units if self.units.ndim == 1 else X @ self.units.T
+        return np.asarray(self.centre + Z)
+
+    def attempt(self, X: Array, batch: Any = None) -> tuple[Array, Array]:
+        """Values and gradients with respect to x."""
+        values, slopes = self.target.attempt(self._out(X), batch)
+        slopes = slopes * self.units if self.units.ndim == 1 else slopes @ self.units
+        return values + self.log_det, slopes
+
+    def log_prob_and_grad(self, X: Array, batch: Any = None) -> Any:
+        """Raise what is wrong; see `fastvi.targets.Target`."""
+        return self.target.log_prob_and_grad(self._out(X), batch)
+
+
+def _method(method: str, family: Any, variance_reduction: str | None) -> str:
+    method = _checks.choice(method, "method", METHODS)
+    is_lowrank = family == "lowrank" or isinstance(family, LowRank)
+    if variance_reduction is not None:
+        _checks.choice(variance_reduction, "variance_reduction", ("svrg",))
+    if method == "auto":
+        method = "plain" if is_lowrank or variance_reduction else "natural"
+    if method == "natural" and is_lowrank:
+        raise ValueError("family='lowrank' has no natural gradients here; wanted method='plain'")
+    if method != "plain" and variance_reduction is not None:
+        raise ValueError(
+            f"variance_reduction='svrg' compares gradients at two members, so that method="
+            f"{method!r}, whose gradients are each in a frame of its own, cannot take it; "
+            "wanted method='plain'"
+        )
+    if method in ("laplace", "delta") and family != "fullrank":
+        raise ValueError(f"method={method!r} gives a full covariance; wanted family='fullrank'")
+    return method
+
+
+def _objective(chosen: Any) -> tuple[objectives.Objective, str]:
+    if isinstance(chosen, objectives.Objective):
+        return chosen, "given"
+    if isinstance(chosen, str) and chosen in OBJECTIVES:
+        return OBJECTIVES[chosen](), chosen
+    if isinstance(chosen, (int, float)) and not isinstance(chosen, bool):
+        return objectives.renyi(chosen), f"renyi({float(chosen):g})"
+    raise ValueError(
+        f"objective is {chosen!r}; wanted a fastvi.objectives.Objective, the order of a Renyi "
+        "divergence, or one of " + ", ".join(map(repr, OBJECTIVES))
+    )
+
+
+def _seed(random_state: Any) -> int:
+    if random_state is None or isinstance(random_state, np.random.Generator):
+        return int(np.random.default_rng(random_state).integers(2**31))
+    return _checks.integer(random_state, "random_state", 0)
+
+
+# Where to begin
+
+
+def _begin(target: Any, family: Any, start: Any, rank: int) -> tuple[Any, Laplace | None]:
+    """The member to begin with: Laplace's approximation, or of unit scale where there is none."""
+    if not isinstance(family, str):
+        if type(family) not in FAMILIES.values():
+            raise ValueError(f"family is {family!r}; wanted one of {', '.join(FAMILIES)}")
+        if len(family.mean) != target.dim:
+            raise ValueError(f"family has {len(family.mean)} numbers; the target {target.dim}")
+        return family, None
+    kind = FAMILIES[_checks.choice(family, "family", tuple(FAMILIES))]
+    z = np.zeros(target.dim) if start is None else _point(target, start)
+    found = laplace(target, z)
+    options = {"rank": _checks.integer(rank, "rank", 1)} if kind is LowRank else {}
+    if found.cov is None:
+        return kind.of(z, np.eye(target.dim), **options), found
+    return kind.of(found.mode, found.cov, **options), found
+
+
+def _point(target: Any, start: Any) -> Array:
+    if isinstance(start, dict):
+        start = target.parameters.unconstrain(start)
+    z = np.array(start, np.float64)
+    if z.shape != (target.dim,) or not np.all(np.isfinite(z)):
+        raise ValueError(f"start has shape {z.shape}; wanted {target.dim} finite numbers")
+    return z
+
+
+def _without_draws(target: Any, method: str, found: Any, seed: int) -> Posterior:
+    if found.cov is None:
+        raise ValueError(
+            f"method={method!r} needs a mode with a negative definite Hessian; the one found at "
+            f"{found.mode} has none (is the density unbounded?)"
+        )
+    if method == "delta":
+        found = delta(target, found)
+    member = FullRank.of(found.mode, found.cov)
+    return Posterior(
+        member,
+        target,
+        settled=found.converged,
+        n_iter=found.n_evaluations,
+        history={"bound": np.array([found.log_evidence])},
+        names=target.names,
+        objective=method,
+        seed=seed,
+    )
+
+
+# Rows
+
+
+class _Draws(Batches):
+    """A step an epoch on all of the data: nothing but the draws changes."""
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """One batch that stands for everything."""
+        if skip == 0:
+            yield Batch(None, np.empty(0))
+
+
+class _RowNumbers:
+    """A source whose rows are their numbers."""
+
+    def __init__(self, n_rows: int) -> None:
+        self.n_rows = n_rows
+
+    def all(self) -> NDArray[np.int64]:
+        """Every number."""
+        return np.arange(self.n_rows)
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """These."""
+        return rows
+
+
+def _batches(target: Any, batch_size: int | None, sampling: str, seed: int) -> Batches:
+    sampling = _checks.choice(sampling, "sampling", ("uniform", "replacement"))
+    if batch_size is None:
+        if sampling != "uniform":
+            raise ValueError(f"sampling={sampling!r} without batch_size: every row is in each step")
+        return _Draws()
+    size = _checks.integer(batch_size, "batch_size", 1)
+    if target.n_rows is None:
+        raise ValueError("batch_size is given, but the target takes no rows and weights")
+    plan = ShuffledEpochs if sampling == "uniform" else WithReplacement
+    return plan(_RowNumbers(target.n_rows), size, seed)
+
+
+def _bar(progress: bool) -> Callable[[Any], None] | None:
+    if not progress:
+        return None
+    from tqdm import tqdm
+
+    bar = tqdm(unit=" steps")
+
+    def report(history: Any) -> None:
+        bar.update()
+        if bar.n % 10 == 0:
+            bar.set_postfix_str(f"bound {history.columns['bound'][-1]:.3f}", refresh=False)
+
+    return report

@@ -1,0 +1,301 @@
+"""What a fit of a log density comes to."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from fastvi import _archive, _checks
+from fastvi.families import FAMILIES
+from fastvi.psis import Smoothed, psis
+
+__all__ = ["KIND", "Posterior"]
+
+KIND = "posterior"
+N_DRAWS = 1000  # for the figures that say how good it is
+TRUSTED = 0.7  # k-hat
+FAR = 0.25  # standard deviations that means may be off
+
+Array = NDArray[np.float64]
+
+
+class Posterior:
+    """An approximation of a target, and how far it can be trusted.
+
+    Attributes
+    ----------
+    member : family
+        The approximation q, in `fastvi.families`.
+    target : Target or None
+        What was fitted; None after `load` without it.
+    names : tuple of str
+        Of the D free numbers.
+    settled : bool
+        The optimiser has come to rest.
+    n_iter : int
+        Steps.
+    history : dict of str to array
+        What each step reported: `seconds`, `rate`, `bound` and its standard error `bound_error`
+        (nats), `rejected` draws.
+    objective : str
+    """
+
+    def __init__(
+        self,
+        member: Any,
+        target: Any,
+        *,
+        settled: bool,
+        n_iter: int,
+        history: dict[str, NDArray[np.float64]],
+        names: tuple[str, ...],
+        objective: str = "elbo",
+        seed: int = 0,
+        log_ratios: Array | None = None,
+    ) -> None:
+        self.member, self.target, self.names = member, target, names
+        self.settled, self.n_iter, self.history = settled, n_iter, history
+        self.objective, self._seed = objective, seed
+        if log_ratios is not None:
+            self.__dict__["log_ratios"] = log_ratios
+
+    # The approximation
+
+    @property
+    def mean(self) -> Array:
+        """Means of the free numbers, (D,)."""
+        return np.array(self.member.mean)
+
+    @property
+    def cov(self) -> Array:
+        """Covariance of the free numbers, (D, D)."""
+        return np.array(self.member.cov)
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviations of the free numbers, (D,)."""
+        return np.array(self.member.sd)
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Draws (n, D) of the free numbers.
+
+        Parameters
+        ----------
+        n : int
+        rng : numpy.random.Generator
+        """
+        n = _checks.integer(n, "n", 0)
+        return np.asarray(self.member.draw(self.member.noise(n, rng)))
+
+    def sample_parameters(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
+        """Draws of the named parameters, within their constraints: (n, *shape) each."""
+        return dict(self._target().parameters.constrain(self.sample(n, rng)))
+
+    def log_prob(self, Z: Any) -> Array:
+        """Log density (n,) of the approximation at free numbers Z (n, D), nats."""
+        return np.asarray(self.member.log_prob(np.atleast_2d(np.asarray(Z, np.float64))))
+
+    # How good it is
+
+    def _target(self) -> Any:
+        if self.target is None:
+            raise ValueError(
+                "this posterior was loaded without its target; wanted Posterior.load(path, target)"
+            )
+        return self.target
+
+    def _draws(self) -> Array:
+        """The draws that figures are of; the same each time."""
+        return self.sample(N_DRAWS, np.random.default_rng([self._seed, 1]))
+
+    @property
+    def _standardised(self) -> Array:
+        return np.asarray((self._draws() - self.mean) / self.sd)
+
+    @cached_property
+    def log_ratios(self) -> Array:
+        """Log p(z) - log q(z) of 1000 draws z from q, -inf where p fails; nats."""
+        Z = self._draws()
+        values = self._target().attempt(Z, with_gradient=False)[0]
+        return np.where(np.isfinite(values), values, -np.inf) - self.log_prob(Z)
+
+    @cached_property
+    def _smoothed(self) -> Smoothed:
+        return psis(self.log_ratios)
+
+    @property
+    def khat(self) -> float:
+        """Shape of the importance ratios' tail (Yao et al. 2018): below 0.7 q is of use."""
+        return self._smoothed.khat
+
+    @property
+    def elbo(self) -> float:
+        """Evidence lower bound, nats; -inf if a draw has no density."""
+        return float(np.mean(self.log_ratios))
+
+    @property
+    def elbo_error(self) -> float:
+        """Standard error of `elbo`, nats."""
+        return float(np.std(self.log_ratios) / np.sqrt(len(self.log_ratios)))
+
+    @property
+    def log_evidence(self) -> float:
+        """Log evidence by smoothed importance sampling, nats; to be trusted as far as `khat`."""
+        return self._smoothed.log_mean
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lower (ELBO) and upper (chi, order 2) bound of the log evidence, nats; estimates."""
+        n = len(self.log_ratios)
+        return self.elbo, 0.5 * float(logsumexp(2.0 * self.log_ratios) - np.log(n))
+
+    @property
+    def shift(self) -> float:
+        """Largest distance, in standard deviations, from q's means to importance-weighted ones.
+
+        What is wrong with q's means, as far as `khat` lets it be seen.
+        """
+        weights = np.exp(self._smoothed.log_weights)
+        return float(np.max(np.abs(weights @ self._standardised), initial=0.0))
+
+    @property
+    def converged(self) -> bool:
+        """The fit has settled, its draws cover the target, and its means are the target's.
+
+        That is a k-hat below 0.7 and a `shift` below 0.25.
+        """
+        return bool(self.settled and self.khat < TRUSTED and self.shift < FAR)
+
+    def summary(self) -> str:
+        """A table of the free numbers, and convergence and quality in words."""
+        width = max(map(len, self.names))
+        lines = [f"{'':{width}}  {'mean':>12}  {'sd':>12}"]
+        for name, mean, sd in zip(self.names, self.mean, self.sd):
+            lines.append(f"{name:{width}}  {mean:12.6g}  {sd:12.6g}")
+        return "\n".join([*lines, "", *self._words()])
+
+    def _words(self) -> list[str]:
+        steps = f"{self.n_iter} steps"
+        words = [
+            f"The fit settled after {steps}."
+            if self.settled
+            else f"The fit was still moving after {steps}: its figures are not the optimum's."
+        ]
+        if self.target is None:
+            return words
+        words.append(f"ELBO {self.elbo:.4f} +- {self.elbo_error:.4f} nats.")
+        if self.khat < TRUSTED and self.shift >= FAR:
+            words.append(
+                f"k-hat {self.khat:.2f}, but importance weights move a mean by {self.shift:.2f} "
+                "standard deviations: the family does not fit. Try a richer one."
+            )
+        elif self.khat < 0.5:
+            words.append(f"k-hat {self.khat:.2f}: the approximation is close.")
+        elif self.khat < TRUSTED:
+            words.append(f"k-hat {self.khat:.2f}: usable; importance weights would improve it.")
+        else:
+            words.append(
+                f"k-hat {self.khat:.2f}: the target has mass that the approximation misses; do not "
+                "trust its moments. Try a richer family, or other parameters for the model."
+            )
+        return words
+
+    def to_arviz(self, n: int = 1000, seed: int = 0) -> Any:
+        """Draws of the named parameters as ArviZ's container, one chain of n draws.
+
+        Raises
+        ------
+        ImportError
+            If ArviZ is not installed.
+        """
+        try:
+            import arviz
+        except ImportError:
+            raise ImportError(
+                "to_arviz needs ArviZ, which is not installed: pip install 'fastvi[arviz]'"
+            ) from None
+        draws = self.sample_parameters(n, np.random.default_rng(seed))
+        return arviz.from_dict({"posterior": {name: x[None] for name, x in draws.items()}})
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the approximation, not the target, as a numpy archive with a JSON header; atomic.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the old file is kept then.
+        """
+        header = {
+            "family": next(name for name, kind in FAMILIES.items() if type(self.member) is kind),
+            "names": list(self.names),
+            "settled": self.settled,
+            "n_iter": self.n_iter,
+            "objective": self.objective,
+            "seed": self._seed,
+        }
+        arrays = {f"member.{name}": array for name, array in self.member._asdict().items()}
+        arrays |= {f"history.{name}": column for name, column in self.history.items()}
+        if "log_ratios" in self.__dict__ or self.target is not None:
+            arrays["log_ratios"] = self.log_ratios
+        _archive.save(path, KIND, header, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], target: Any = None) -> Posterior:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        target : Target, optional
+            What was fitted; without it there are neither named parameters nor new figures.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it is damaged or no posterior, or the target has other names.
+        """
+        header, arrays = _archive.load(path, KIND)
+        try:
+            return cls._from_archive(header, arrays, target, str(path))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
+
+    @classmethod
+    def _from_archive(
+        cls, header: dict[str, Any], arrays: dict[str, Array], target: Any, path: str
+    ) -> Posterior:
+        family = FAMILIES[_checks.choice(header["family"], f"{path}: family", tuple(FAMILIES))]
+        member = family(*(arrays[f"member.{name}"] for name in family._fields))
+        names = tuple(header["names"])
+        for name, array in member._asdict().items():
+            if array.dtype != np.float64 or len(array) != len(names) or array.ndim > 2:
+                raise ValueError(f"{path}: member.{name} does not fit {len(names)} names")
+            if not np.all(np.isfinite(array)):
+                raise ValueError(f"{path}: member.{name} must hold finite numbers")
+        if target is not None and target.names != names:
+            raise ValueError(f"{path}: it is of {', '.join(names)}; the target is of other names")
+        history = {
+            name.removeprefix("history."): column
+            for name, column in arrays.items()
+            if name.startswith("history.")
+        }
+        return cls(
+            member,
+            target,
+            settled=_checks.flag(header["settled"], f"{path}: settled"),
+            n_iter=_checks.integer(header["n_iter"], f"{path}: n_iter", 0),
+            history=history,
+            names=names,
+            objective=str(header["objective"]),
+            seed=_checks.integer(header["seed"], f"{path}: seed", 0),
+            log_ratios=arrays.get("log_ratios"),
+        )

@@ -1,0 +1,87 @@
+"""Pareto-smoothed importance sampling: can draws of q stand for the target?"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+__all__ = ["Smoothed", "psis"]
+
+Array = NDArray[np.float64]
+LEAST_TAIL = 5
+
+
+class Smoothed(NamedTuple):
+    """Normalised log weights (n,), log of the mean weight, and shape k-hat of the tail."""
+
+    log_weights: Array
+    log_mean: float
+    khat: float
+
+
+def psis(log_ratios: Array) -> Smoothed:
+    """Replace the largest importance weights by quantiles of a Pareto fit (Vehtari et al. 2024).
+
+    With k-hat below 0.7 estimates by the weights are reliable; above it the target has mass where
+    q has next to no draws, and neither they nor q's moments are to be trusted.
+
+    Parameters
+    ----------
+    log_ratios : (n,) array
+        log p(z) - log q(z) of draws z from q, up to a constant.
+
+    Returns
+    -------
+    Smoothed
+        k-hat is infinite if a ratio is nan or +inf, and where fewer than 25 draws have too short a
+        tail to fit.
+    """
+    log_w = np.array(log_ratios, np.float64)
+    n = len(log_w)
+    if np.any(np.isnan(log_w)) or np.any(log_w == np.inf) or not np.any(np.isfinite(log_w)):
+        return Smoothed(np.full(n, -np.log(max(n, 1))), np.nan, np.inf)
+    largest = float(log_w.max())
+    log_w -= largest
+    n_tail = int(min(0.2 * n, 3.0 * np.sqrt(n)))
+    khat = np.inf
+    if n_tail >= LEAST_TAIL:
+        order = np.argsort(log_w, kind="stable")
+        tail = order[-n_tail:]
+        cut = float(np.exp(log_w[order[-n_tail - 1]]))
+        excess = np.exp(log_w[tail]) - cut
+        if excess[-1] <= 10 * np.finfo(float).eps:
+            khat = -np.inf  # as good as equal
+        elif np.count_nonzero(excess > 0) >= LEAST_TAIL:
+            khat, sigma = _pareto(excess[excess > 0])
+            at = (np.arange(n_tail) + 0.5) / n_tail
+            smooth = np.log(cut + _quantiles(at, khat, sigma))
+            log_w[tail] = np.minimum(smooth, 0.0)
+    total = float(logsumexp(log_w))
+    return Smoothed(log_w - total, largest + total - np.log(n), khat)
+
+
+def _pareto(x: Array) -> tuple[float, float]:
+    """Shape and scale of a generalised Pareto distribution of rising x > 0.
+
+    Zhang and Stephens (2009), eq. 4 to 8, and the weak prior of Vehtari et al. (2024), appendix G.
+    """
+    n = len(x)
+    n_grid = 30 + int(np.sqrt(n))
+    quartile = x[int(n / 4 + 0.5) - 1]
+    grid = 1.0 / x[-1] + (1.0 - np.sqrt(n_grid / (np.arange(1, n_grid + 1) - 0.5))) / (3 * quartile)
+    shapes = np.mean(np.log1p(-grid[:, None] * x), axis=1)
+    height = n * (np.log(-grid / shapes) - shapes - 1.0)
+    weights = np.exp(height - logsumexp(height))
+    theta = float(weights @ grid)
+    shape = float(np.mean(np.log1p(-theta * x)))
+    sigma = -shape / theta
+    return (shape * n + 0.5 * 10.0) / (n + 10.0), sigma
+
+
+def _quantiles(at: Array, shape: float, scale: float) -> Array:
+    if abs(shape) < 1e-12:
+        return np.asarray(-scale * np.log1p(-at))
+    return np.asarray(scale * np.expm1(-shape * np.log1p(-at)) / shape)

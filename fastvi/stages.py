@@ -1,0 +1,206 @@
+"""Fits that lower their own step size and know when to stop.
+
+Both go through windows of steps at one rate, go on from the mean of a window's iterates (Polyak and
+Juditsky 1992), halve the rate when a window makes no progress that its noise would let one see,
+and end when the divergence that is left is small against the posterior's own scale: the scheme of
+Welandawe, Andersen, Vehtari and Huggins (2022), "Robust, automated, and accurate black-box
+variational inference". Natural gradients measure what is left themselves; for plain ones it is
+what the last windows have moved.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi import loop, tree
+from fastvi.batches import Batches
+from fastvi.core import Batch, Gradient, Optimizer, ascend
+from fastvi.optimizers import adam, constant
+
+__all__ = ["NaturalStages", "PlainStages", "Window"]
+
+Array = NDArray[np.float64]
+WINDOW = 10  # steps at unit rate before it is asked whether the fit has settled
+PLAIN_WINDOW = 200
+FIRST_RATE = 0.1  # of Adam, in units of the start's standard deviations
+CLEAR = 0.1  # share of what may be left that one window is enough to see
+DROWNED = 2.0  # progress below so many times its own variance is none
+
+
+class Window(NamedTuple):
+    """Sums over the steps of a window: gradients, their squared lengths, iterates."""
+
+    step: Any = None
+    square: float = 0.0
+    params: Any = None
+    n: int = 0
+
+    def plus(self, step: Any, square: float, params: Any) -> Window:
+        """With one more step, taken at `params`."""
+        if self.n == 0:
+            return Window(step, square, params, 1)
+        return Window(
+            tree.map_leaves(np.add, self.step, step),
+            self.square + square,
+            tree.map_leaves(np.add, self.params, params),
+            self.n + 1,
+        )
+
+    def mean(self) -> Any:
+        """Mean of the iterates: near each other, they are as good as on a plane."""
+        return tree.map_leaves(lambda leaf: leaf / self.n, self.params)
+
+
+class _Stages:
+    """Windows of steps; a subclass says what follows from one.
+
+    Attributes
+    ----------
+    params : tree
+        The mean of the last window's iterates.
+    settled : bool
+    history : fastvi.loop.History
+    """
+
+    def __init__(
+        self,
+        gradient: Gradient,
+        params: Any,
+        batches: Batches,
+        *,
+        tol: float,
+        max_iter: int,
+        rng: np.random.Generator,
+        report: Any = None,
+    ) -> None:
+        self.gradient, self.batches, self.max_iter, self.rng = gradient, batches, max_iter, rng
+        self.params, self.settled = params, False
+        self.history, self._position = loop.History(), loop.START
+        self._report = report
+        n_parameters = sum(np.size(leaf) for leaf in tree.leaves(params))
+        self.enough = tol * tol * n_parameters
+
+    def _window(self, optimizer: Optimizer, n_steps: int) -> Window:
+        """So many steps from the last mean on."""
+        sums = Window()
+
+        def collect(
+            state: Any, params: Any, batch: Batch, rng: np.random.Generator
+        ) -> tuple[Any, Any, dict[str, Any]]:
+            nonlocal sums
+            step, state, info = self.gradient.estimate(state, params, batch, rng)
+            sums = sums.plus(step, self._square(step), params)
+            return step, state, info
+
+        def enough(state: Any, position: loop.Position, history: loop.History) -> bool:
+            self._position = position
+            if self._report is not None:
+                self._report(history)
+            return sums.n >= n_steps
+
+        algorithm = ascend(Gradient(self.gradient.init, collect), optimizer)
+        start = tree.map_leaves(np.array, self.params)
+        loop.run(
+            algorithm, algorithm.init(start), self.batches, n_epochs=2**62, rng=self.rng,
+            position=self._position, history=self.history, after_step=enough,
+        )  # fmt: skip
+        return sums
+
+    def _attempt(self, optimizer: Optimizer, n_steps: int) -> Window | None:
+        """A window, or None if it ended where no draw has a density: the last mean is kept then.
+
+        Raises
+        ------
+        TargetError
+            If that happens in the first window.
+        """
+        first = len(self.history) == 0
+        try:
+            return self._window(optimizer, n_steps)
+        except ArithmeticError:
+            if first:
+                raise
+            return None
+
+    def _square(self, step: Any) -> float:
+        return 0.0
+
+    def _left(self) -> int:
+        return self.max_iter - len(self.history)
+
+
+class NaturalStages(_Stages):
+    """Constant rates along natural gradients, from 1 downwards."""
+
+    def _square(self, step: Any) -> float:
+        """Symmetrised divergence that a step of unit rate gains on a Gaussian, nats."""
+        return float(np.vdot(step.mean, step.mean) + 0.5 * np.vdot(step.spread, step.spread))
+
+    def run(self) -> None:
+        """Until the fit has settled or the steps are used up.
+
+        That two windows in a row find little left says so, or one that finds next to nothing.
+        """
+        rate, agreed = 1.0, False
+        while not self.settled and self._left() > 0:
+            n_steps = max(min(int(WINDOW / rate), self._left()), 2)
+            window = self._attempt(constant(rate), n_steps)
+            if window is None:
+                return
+            whole = self._square(window.step) / window.n**2
+            noise = max(window.square / window.n - whole, 0.0) / (window.n - 1)
+            left = whole - noise
+            self.params = window.mean()
+            most = max(left, 0.0) + noise
+            self.settled = most < (1.0 if agreed else CLEAR) * self.enough
+            agreed = most < self.enough
+            if left < DROWNED * noise:
+                rate *= 0.5
+
+
+class PlainStages(_Stages):
+    """Adam on free parameters (in units near 1), with rates from 0.1 downwards."""
+
+    def __init__(self, *args: Any, family: Any, is_upper: bool, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.family = family
+        self.sign = -1.0 if is_upper else 1.0
+
+    def run(self) -> None:
+        """Until the fit has settled or the steps are used up.
+
+        A rate is done with when the bound of a window is no better than that of the window before,
+        and the fit when the last windows of two rates agree as well.
+        """
+        rate, best, at_last_rate = FIRST_RATE, -np.inf, None
+        while not self.settled and self._left() > 0:
+            n_steps = max(min(int(PLAIN_WINDOW * np.sqrt(FIRST_RATE / rate)), self._left()), 2)
+            window = self._attempt(adam(rate), n_steps)
+            if window is None:
+                return
+            self.params = window.mean()
+            bounds = self.sign * np.array(self.history.columns["bound"][-window.n :])
+            height, error = float(bounds.mean()), float(bounds.std() / np.sqrt(window.n))
+            if height < best + DROWNED * error:
+                member = self.family.from_free(self.params)
+                if at_last_rate is not None:
+                    self.settled = _divergence(member, at_last_rate) < self.enough
+                rate, at_last_rate = rate * 0.5, member
+            best = max(best, height)
+
+
+def _divergence(a: Any, b: Any) -> float:
+    """Symmetrised divergence of two Gaussians, nats."""
+    return _relative(a, b) + _relative(b, a)
+
+
+def _relative(a: Any, b: Any) -> float:
+    """KL(a || b) of Gaussians."""
+    away = b.mean - a.mean
+    inverse = np.linalg.inv(b.cov)
+    trace = float(np.sum(inverse * a.cov))
+    square = float(away @ inverse @ away)
+    return float(0.5 * (trace + square - len(away)) + b.log_det - a.log_det)

@@ -1,0 +1,312 @@
+"""A log density behind the one C signature, bound to its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.core import Batch
+from fastvi.targets.data import Data, Table, checked_batch, make_table
+from fastvi.targets.failures import TargetError, compare, describe, not_finite
+from fastvi.transforms import Parameters
+
+__all__ = ["Compiled", "Target"]
+
+ROUNDING = 4e-15  # of a log density, relative: some additions of terms as large as the sum
+
+
+class Compiled(NamedTuple):
+    """What an adapter makes of a user's density: machine code, and how to use it.
+
+    `address` is that of a function of the C signature, alive as long as `owner`. `header` are
+    words of the table that it needs. `explain(z)` may find words for a failure at z.
+    """
+
+    address: int
+    owner: Any
+    has_gradient: bool
+    n_terms: int = 1
+    header: tuple[tuple[int, int], ...] = ()
+    explain: Callable[[NDArray[np.float64]], str] | None = None
+    status: Callable[[int], int] = int
+    concurrent: bool = True
+    hit: bool = False
+
+
+class Target:
+    """A compiled log density of `dim` free numbers; made by `fastvi.target` and its siblings.
+
+    Attributes
+    ----------
+    dim : int
+        Free numbers.
+    names : tuple of str
+        One each.
+    parameters : Parameters
+        The named parameters they stand for, and the way there and back.
+    has_gradient : bool
+        Whether it has a gradient, its own or a numerical one.
+    n_terms : int
+        Parts whose sum the log density is.
+    n_rows : int or None
+        Rows of the data that a batch can choose from; None if it cannot.
+    concurrent : bool
+        Whether several threads may call it at once.
+    address : int
+        Of ``int64_t f(int64_t k, int64_t n, const double *Z, const int64_t *data, double *values,
+        double *grads)``, 1 on success, for drivers; `grads` may be NULL.
+    data_table : (n_words,) int64 array
+        What that function is given as `data`, with all rows at weight one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        compiled: Compiled,
+        parameters: Any,
+        data: Data | None = None,
+        n_rows: int | None = None,
+        *,
+        numerical: bool = False,
+    ) -> None:
+        self.name = name
+        self.compiled = compiled
+        self.parameters = parameters
+        self.dim: int = parameters.dim
+        self.n_terms = compiled.n_terms
+        self.n_rows = n_rows
+        self.has_gradient = compiled.has_gradient or numerical
+        self.concurrent = compiled.concurrent
+        self._data = data
+        self._numerical = numerical
+        self.address, self._header = self._layers()
+        self._owners = (compiled.owner, parameters)
+        everything = None
+        if n_rows is not None:
+            everything = Batch(np.arange(n_rows), np.ones(n_rows))
+        self._table = make_table(data, self._header, self._owners, everything)
+
+    def _layers(self) -> tuple[int, dict[int, int]]:
+        """Address and table header, with transforms and differences put around the density."""
+        from fastvi.kernels import targets
+        from fastvi.kernels._jit import adapter
+
+        header = {targets.N_TERMS: self.n_terms, **dict(self.compiled.header)}
+        address, parameters = self.compiled.address, self.parameters
+        if isinstance(parameters, Parameters) and not parameters.identity:
+            header[targets.CONSTRAINED] = address
+            header[targets.N_CONSTRAINED] = parameters.n_constrained
+            header[targets.BLOCKS] = parameters.blocks.ctypes.data
+            header[targets.BOUNDS] = parameters.bounds.ctypes.data
+            header[targets.N_BLOCKS] = len(parameters.blocks)
+            address = adapter(targets.constrained)[0]
+        if self._numerical:
+            header[targets.DIFFERENTIATED] = address
+            address = adapter(targets.numerical)[0]
+        return address, header
+
+    def __repr__(self) -> str:
+        rows = "" if self.n_rows is None else f", n_rows={self.n_rows}"
+        return f"<Target {self.name}: dim={self.dim}{rows}>"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the free numbers."""
+        names: tuple[str, ...] = self.parameters.names
+        return names
+
+    @property
+    def data_table(self) -> NDArray[np.int64]:
+        """Words that the function at `address` is given, for all rows at weight one."""
+        return self._table.words
+
+    def table(self, batch: Batch | None = None) -> Table:
+        """The data table for a batch; keep it as long as compiled code may read its words.
+
+        Parameters
+        ----------
+        batch : Batch, optional
+            Row numbers (n_rows,) and their weights; all rows at weight one by default.
+
+        Raises
+        ------
+        ValueError
+            If the density takes no rows, a row is out of range, or a weight is not finite.
+        """
+        if batch is None or batch.rows is None:
+            return self._table
+        return make_table(self._data, self._header, self._owners, self._checked(batch))
+
+    def log_prob(self, Z: Any, batch: Batch | None = None) -> Any:
+        """Log densities in nats: a float for z (dim,), (k,) for Z (k, dim).
+
+        With respect to the free numbers, so that the Jacobians of constraints are in it.
+
+        Parameters
+        ----------
+        Z : (dim,) or (k, dim) array
+        batch : Batch, optional
+            Rows and weights of the part of the data to use.
+
+        Raises
+        ------
+        TargetError
+            If it fails or gives NaN or infinity.
+        ValueError
+            If Z has another shape or holds other than finite numbers.
+        """
+        total = self.log_terms(Z, batch).sum(axis=-1)
+        return float(total) if total.ndim == 0 else total
+
+    def log_terms(self, Z: Any, batch: Batch | None = None) -> NDArray[np.float64]:
+        """As `log_prob`, but its terms, (n_terms,) or (k, n_terms)."""
+        points = self._points(Z)
+        values, _ = self._evaluate(points, batch, with_gradient=False)
+        return values if np.ndim(Z) == 2 else values[0]
+
+    def log_prob_and_grad(self, Z: Any, batch: Batch | None = None) -> tuple[Any, Any]:
+        """As `log_prob`, and gradients of the shape of Z.
+
+        Raises
+        ------
+        TargetError
+            If it fails or gives NaN or infinity, with the component of the gradient.
+        ValueError
+            If Z has another shape or holds other than finite numbers, or there is no gradient.
+        """
+        if not self.has_gradient:
+            raise ValueError(
+                f"{self.name} has no gradient; write one, use a method that needs none, or ask for "
+                "gradient='numerical'"
+            )
+        points = self._points(Z)
+        values, grads = self._evaluate(points, batch, with_gradient=True)
+        total = values.sum(axis=-1)
+        return (total, grads) if np.ndim(Z) == 2 else (float(total[0]), grads[0])
+
+    def attempt(
+        self, Z: NDArray[np.float64], batch: Batch | None = None, *, with_gradient: bool = True
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As `log_prob_and_grad`, for fits that leave failing vectors out: nothing is raised.
+
+        Parameters
+        ----------
+        Z : (k, dim) float64 array
+        batch : Batch, optional
+            Rows None stand for all.
+        with_gradient : bool
+
+        Returns
+        -------
+        values : (k,) array
+            nan where the density failed; perhaps infinite.
+        grads : (k, dim) array, or (0, dim)
+        """
+        from fastvi.kernels import targets
+
+        points = np.ascontiguousarray(Z)
+        k, n = points.shape
+        values = np.full((k, self.n_terms), np.nan)
+        grads = np.full((k if with_gradient else 0, n), np.nan)
+        words = self.table(batch).words
+        status = targets.evaluate(self.address, words, points, values, grads)
+        if status != targets.SUCCESS:  # of which vector, only each by itself can tell
+            values[:] = np.nan
+            for i in range(k):
+                part = slice(i, i + 1)
+                one, of_grads = values[part], grads[part]
+                if targets.evaluate(self.address, words, points[part], one, of_grads) != 1:
+                    values[part] = np.nan
+        return values.sum(axis=1), grads
+
+    def check_gradient(self, Z: Any = None, rtol: float = 1e-5) -> float:
+        """Compare the gradient with finite differences of the value.
+
+        Central differences of fourth order; if the gradient is such itself, with half the step.
+
+        Parameters
+        ----------
+        Z : (dim,) or (k, dim) array, optional
+            Where; by default three standard normal vectors of seed 0.
+        rtol : float
+            Largest error, relative to the component or to 1, allowed beside that of rounding.
+
+        Returns
+        -------
+        float
+            The largest such error seen.
+
+        Raises
+        ------
+        TargetError
+            If a component is off by more; or as `log_prob_and_grad`.
+        """
+        from fastvi.kernels import targets
+
+        if Z is None:
+            Z = np.random.default_rng(0).standard_normal((3, self.dim))
+        points = self._points(Z)
+        values, grads = self._evaluate(points, None, with_gradient=True)
+        wanted, step = np.empty_like(points), targets.STEP / (2 if self._numerical else 1)
+        words = self.data_table.ctypes.data
+        status = targets.differences(self.address, words, points, self.n_terms, step, wanted)
+        if status != targets.SUCCESS:
+            raise self._failure(status, points[0])
+        size = np.abs(values).sum(axis=1, keepdims=True)
+        return compare(self.name, self.names, points, grads, wanted, rtol, ROUNDING * size / step)
+
+    def _evaluate(
+        self, points: NDArray[np.float64], batch: Batch | None, with_gradient: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        from fastvi.kernels import targets
+
+        k, n = points.shape
+        values = np.full((k, self.n_terms), np.nan)
+        grads = np.empty((k if with_gradient else 0, n))
+        table = self.table(batch)
+        status = targets.evaluate(self.address, table.words, points, values, grads)
+        vector, component = targets.first_not_finite(values, grads)
+        if status != targets.SUCCESS:
+            raise self._failure(status, points[max(vector, 0)])
+        if vector >= 0:
+            numbers = grads[vector] if component >= 0 else values[vector]
+            raise not_finite(self.name, self.names, points[vector], numbers, component)
+        return values, grads
+
+    def _failure(self, status: int, z: NDArray[np.float64]) -> TargetError:
+        explain = self.compiled.explain
+        words = f": {explain(z)}" if explain is not None else ""
+        return TargetError(
+            f"{self.name} failed with status {self.compiled.status(status)} at "
+            f"{describe(self.names, z)}{words}",
+            z.copy(),
+        )
+
+    def _points(self, Z: Any) -> NDArray[np.float64]:
+        """Vectors (k, dim), checked."""
+        array = np.asarray(Z)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"Z has dtype {array.dtype}; wanted real numbers")
+        if array.ndim not in (1, 2) or array.shape[-1] != self.dim:
+            raise ValueError(
+                f"Z has shape {array.shape}; wanted ({self.dim},) or (k, {self.dim}) for the "
+                f"{self.dim} numbers of {self.name}"
+            )
+        points = np.require(np.atleast_2d(array), np.float64, ["C_CONTIGUOUS", "WRITEABLE"])
+        if not np.isfinite(points).all():
+            s, j = np.argwhere(~np.isfinite(points))[0]
+            raise ValueError(
+                f"Z holds {points[s, j]} for {self.names[j]} in vector {s}; wanted finite numbers"
+            )
+        return points
+
+    def _checked(self, batch: Batch) -> Batch:
+        if self.n_rows is None:
+            raise ValueError(
+                f"{self.name} takes no rows and weights, so that it has no batches; write it with "
+                "these arguments"
+            )
+        return checked_batch(batch, self.n_rows)

@@ -1,0 +1,272 @@
+"""Targets from C: source compiled on the spot, or a library and its header."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastvi import _checks
+from fastvi.targets.base import Compiled, Target
+from fastvi.targets.data import Data, Field, prepare, prepare_like
+from fastvi.targets.failures import warn_of_cost
+from fastvi.targets.python import Names, as_parameters, count_rows
+from fastvi.transforms import Parameters
+
+__all__ = ["CTarget", "from_c", "from_library"]
+
+C_TYPES = {"bool": "uint8_t", "float32": "float", "float64": "double"}
+VALUE = "double {name}(int64_t n, const double *z, const {data} *data, double *grad)"
+STATUS = (
+    "int64_t {name}(int64_t k, int64_t n, const double *Z, const {data} *data, double *values, "
+    "double *grads)"
+)
+FLAGS = ("-O3", "-march=native")
+
+
+def from_c(
+    source: str | Path,
+    *,
+    data: Any = None,
+    dim: int | None = None,
+    names: Names | None = None,
+    rows: str | Sequence[str] | None = None,
+    function: str = "logp",
+    batched: bool = False,
+    gradient: bool | str = True,
+    flags: Sequence[str] = FLAGS,
+) -> CTarget:
+    """A log density in C, compiled by the machine's compiler (the variable CC, or `cc`) and kept.
+
+    The source defines one of ::
+
+        double logp(int64_t n, const double *z, const data_t *data, double *grad)
+        int64_t logp(int64_t k, int64_t n, const double *Z, const data_t *data,
+                     double *values, double *grads)
+
+    the second if `batched`: it returns 0 on success, and is given NULL for grads where only values
+    are wanted. `grad` is zeros at first and never NULL. `data_t` is declared for it: ``data->X``
+    (const double *) and ``data->X_shape[2]`` for an array X of two axes, ``*data->s`` for a number
+    s, of the data's types; and of the batch, if `rows` is given, ``data->rows`` (const int64_t *),
+    ``data->weights`` (const double *) and ``data->n_rows``. <stdint.h>, <stddef.h> and <math.h> are
+    included.
+
+    Parameters
+    ----------
+    source : str or Path
+        C source, or the file that holds it.
+    data, dim, names
+        As in `fastvi.target`.
+    rows : str or sequence of str, optional
+        The data's arrays whose first axes batches choose from; none by default.
+    function : str
+        Its name.
+    batched : bool
+        Which of the two it is.
+    gradient : {True, False, "numerical"}
+        Whether it writes its gradient; "numerical" as in `fastvi.target`.
+    flags : sequence of str
+        For the compiler.
+
+    Returns
+    -------
+    CTarget
+
+    Raises
+    ------
+    RuntimeError
+        If there is no compiler, or it reports an error (which the text holds).
+    ValueError
+        If an argument has a value other than wanted.
+    """
+    prepared = None if data is None else prepare(data)
+    code = Path(source).read_text() if isinstance(source, Path) else source
+    warn_of_cost(function, gradient, stacklevel=2)
+    form = STATUS if _checks.flag(batched, "batched") else VALUE
+    declared = declarations(prepared.fields if prepared else (), form.format(**_names(function)))
+    library = _compiled(declared + code, tuple(flags))
+    header = form.format(name=function, data="void") + ";"
+    rows = (rows,) if isinstance(rows, str) else rows
+    parameters = as_parameters(dim, names)
+    return CTarget(str(library), header, function, prepared, parameters, rows, gradient, 0)
+
+
+def from_library(
+    library: str | Path,
+    header: str | Path,
+    *,
+    data: Any = None,
+    dim: int | None = None,
+    names: Names | None = None,
+    rows: str | Sequence[str] | None = None,
+    function: str = "logp",
+    gradient: bool | str = True,
+    context: int = 0,
+) -> CTarget:
+    """A log density in a shared library, in one of the two forms of `from_c`.
+
+    Parameters
+    ----------
+    library : str or Path
+    header : str or Path
+        Declarations as cffi reads them, without directives, or the file that holds them; the one
+        of `function` is checked. Any pointer will do for its data.
+    data, dim, names, rows, function, gradient
+        As in `from_c`.
+    context : int
+        Address to give it as its data, instead of that of the table.
+
+    Returns
+    -------
+    CTarget
+
+    Raises
+    ------
+    ImportError
+        If cffi is not installed.
+    ValueError
+        If the library or the declaration cannot be read, or it declares another kind of function.
+    """
+    warn_of_cost(function, gradient, stacklevel=2)
+    prepared = None if data is None else prepare(data)
+    parameters = as_parameters(dim, names)
+    rows = (rows,) if isinstance(rows, str) else rows
+    text = header.read_text() if isinstance(header, Path) else header
+    return CTarget(str(library), text, function, prepared, parameters, rows, gradient, context)
+
+
+class CTarget(Target):
+    """A `Target` whose density is a function of a shared library."""
+
+    def __init__(
+        self,
+        library: str,
+        header: str,
+        function: str,
+        data: Data | None,
+        parameters: Parameters,
+        rows: Sequence[str] | None,
+        gradient: bool | str,
+        context: int,
+    ) -> None:
+        if gradient not in (True, False, "numerical"):
+            raise ValueError(f"gradient is {gradient!r}; wanted True, False or 'numerical'")
+        self._rest = rows, gradient, context
+        self._where = library, header, function
+        n_rows = None if rows is None else count_rows(data, rows, function)
+        compiled = _load(library, header, function, gradient is True, context)
+        numerical = gradient == "numerical"
+        super().__init__(function, compiled, parameters, data, n_rows, numerical=numerical)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CTarget, (*self._where, self._data, self.parameters, *self._rest)
+
+    def bind(self, data: Any) -> CTarget:
+        """The same density of other data of the same types.
+
+        Raises
+        ------
+        ValueError
+            If names, numbers of axes or dtypes differ (integers may stand for floats).
+        """
+        if self._data is None:
+            raise ValueError(f"{self.name} was made without data, but data is given")
+        fresh = prepare_like(data, self._data.fields)
+        return CTarget(*self._where, fresh, self.parameters, *self._rest)
+
+
+def declarations(fields: Sequence[Field], prototype: str) -> str:
+    """C declarations of the data and of the function that is to be defined."""
+    lines = ["#include <math.h>", "#include <stddef.h>", "#include <stdint.h>", "typedef struct {"]
+    lines += ["const int64_t *rows;", "int64_t n_rows;", "const double *weights;"]
+    lines += ["int64_t reserved[9];"]
+    for field in fields:
+        lines.append(f"const {C_TYPES.get(field.dtype, field.dtype + '_t')} *{field.name};")
+        if field.ndim:
+            lines.append(f"int64_t {field.name}_shape[{field.ndim}];")
+    return "\n".join([*lines, "} data_t;", prototype + ";", '#line 1 "logp.c"', ""])
+
+
+def _names(function: str) -> dict[str, str]:
+    if not function.isidentifier():
+        raise ValueError(f"function is {function!r}; wanted the name of a C function")
+    return {"name": function, "data": "data_t"}
+
+
+def _load(library: str, header: str, function: str, gradient: bool, context: int) -> Compiled:
+    """Address of the adapter for a function of a library, whose declaration is checked."""
+    import cffi
+
+    from fastvi.kernels import targets
+    from fastvi.kernels._jit import adapter
+
+    ffi = cffi.FFI()
+    try:
+        ffi.cdef(header)
+        handle = ffi.dlopen(library)
+        pointer = getattr(handle, function)
+    except (cffi.CDefError, OSError, AttributeError) as error:
+        raise ValueError(f"{function} of {library}: {error}") from error
+    kind = ffi.typeof(pointer)
+    known: list[tuple[str, Callable[..., int], Callable[[int], int]]] = [
+        (r"double\(id[dp]d\)", targets.from_value, int),
+        (r"i\(iid[dp]dd\)", targets.from_status, lambda status: 1 - status),
+    ]
+    found = [form[1:] for form in known if re.fullmatch(form[0], _in_short(ffi, kind))]
+    if not found:
+        wanted = " or ".join(form.format(name=function, data="void") for form in (VALUE, STATUS))
+        raise ValueError(f"{function} of {library} is {kind.cname}; wanted {wanted}")
+    wrap, status = found[0]
+    header_words = (
+        (targets.FUNCTION, int(ffi.cast("intptr_t", pointer))),
+        (targets.CONTEXT, context),
+    )
+    owner = (ffi, handle)
+    return Compiled(adapter(wrap)[0], owner, gradient, header=header_words, status=status)
+
+
+def _in_short(ffi: Any, kind: Any) -> str:
+    """A type's name with i for 64-bit integers, d for pointers to double, p for other pointers."""
+    if kind.kind == "function":
+        arguments = "".join(_in_short(ffi, argument) for argument in kind.args)
+        return f"{_in_short(ffi, kind.result)}({arguments})"
+    if kind.kind == "pointer":
+        return "d" if kind.item.cname == "double" else "p"
+    is_float = kind.cname in ("float", "double")
+    if kind.kind == "primitive" and ffi.sizeof(kind) == 8 and not is_float:
+        return "i"
+    return str(kind.cname)
+
+
+def _compiled(text: str, flags: tuple[str, ...]) -> Path:
+    """The shared library of a C source; kept by a hash of it, of the flags and of the machine."""
+    from llvmlite.binding import get_host_cpu_name
+
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[:1]
+    parts = [text, *compiler, *flags, sys.platform, get_host_cpu_name()]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fastvi" / "c"
+    library = folder / f"{key}.so"
+    if library.exists():
+        return library
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        source, made = Path(work, "logp.c"), Path(work, "logp.so")
+        source.write_text(text)
+        command = [*compiler, *flags, "-shared", "-fPIC", str(source), "-o", str(made), "-lm"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except OSError as error:
+            raise RuntimeError(f"no C compiler ({command[0]}): {error}; set CC to one") from error
+        if done.returncode:
+            raise RuntimeError(f"the C compiler reports an error:\n{done.stderr}")
+        made.replace(library)
+    return library

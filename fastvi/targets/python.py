@@ -1,0 +1,313 @@
+"""Targets from Python functions, compiled by Numba."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fastvi import _checks
+from fastvi.targets.base import Compiled, Target
+from fastvi.targets.data import Data, prepare, prepare_like
+from fastvi.targets.failures import warn_of_cost
+from fastvi.transforms import Parameters, Transform
+
+__all__ = ["PythonTarget", "Unbound", "as_parameters", "count_rows", "target"]
+
+VECTOR = ("z", "data", "rows", "weights", "terms", "grad")
+BATCHED = ("Z", "data", "rows", "weights", "values", "grads")
+
+Names = Mapping[str, Transform | int | tuple[int, ...]] | Sequence[str]
+
+
+def target(
+    logp: Callable[..., Any] | None = None,
+    /,
+    *,
+    data: Any = None,
+    dim: int | None = None,
+    names: Names | None = None,
+    rows: str | Sequence[str] | None = None,
+    terms: int = 1,
+    gradient: str | None = None,
+    fastmath: bool = False,
+) -> Any:
+    """A log density from a Python function that Numba can compile; also as a decorator.
+
+    The function's arguments are told by their names, in any order and as many as it needs:
+
+    ``z``
+        (n,) float64, the parameters; read-only.
+    ``data``
+        NamedTuple of the arrays and numbers given as `data` (a tuple if they came as one).
+    ``grad``
+        (n,) float64, zeros at first, into which it writes the gradient. Without this argument the
+        density has none, which methods by score functions do not need.
+    ``rows``, ``weights``
+        (m,) int64 and (m,) float64: the batch. The density is the prior's plus the sum over i of
+        weights[i] times the log likelihood of row rows[i]; mini-batches, importance sampling and
+        tempering come as rows and weights.
+    ``terms``
+        (terms,) float64, for a density in parts: it writes these, and what it returns is ignored.
+
+    It returns the log density in nats. A function that takes ``Z`` (k, n) instead of ``z`` does k
+    vectors at once and so may read its data once for all: it writes ``values`` (k, terms) and
+    ``grads`` (k, n), zeros at first.
+
+    Parameters
+    ----------
+    logp : callable
+        With `names` that have constraints, of the constrained parameters, flat, in their order; its
+        gradient as well. The Jacobians are added.
+    data : mapping, NamedTuple or tuple of arrays and numbers, optional
+        Not copied where in C order; the function sees what is written to them later. Other arrays
+        of the same types need no new compilation, see `Target.bind`.
+    dim : int
+        Numbers in z. Not with `names`.
+    names : mapping or sequence of str
+        Of the parameters: ``["alpha", "beta"]``, or with shapes and constraints (see
+        `fastvi.transforms`): ``{"beta": 5, "sigma": positive()}``.
+    rows : str or sequence of str, optional
+        Which of the data's arrays have the rows along their first axis; by default all.
+    terms : int
+        Number of parts of the density.
+    gradient : {None, "numerical"}
+        The latter takes it by finite differences, with a warning: a gradient costs 4 x dim values.
+    fastmath : bool
+        Let sums be taken in any order, which is faster; a loop that sums and stores may then give
+        other last bits in other runs.
+
+    Returns
+    -------
+    Target, or `Unbound` as long as data or dim is missing
+        `Unbound.bind` then makes a `Target`.
+
+    Raises
+    ------
+    ValueError
+        If an argument of the function or of this has another name or value than wanted.
+    TypeError
+        If the function uses a global array, whose contents Numba would freeze.
+    numba.core.errors.NumbaError
+        If Numba cannot compile it.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> @fastvi.target(dim=2)
+    ... def banana(z, grad):
+    ...     bend = z[1] - z[0] ** 2
+    ...     grad[0] = 4.0 * bend * z[0] - z[0]
+    ...     grad[1] = -2.0 * bend
+    ...     return -(bend**2) - 0.5 * z[0] ** 2
+    >>> banana.log_prob([1.0, 2.0])
+    -1.5
+    """
+    if logp is None:
+        return functools.partial(
+            target,
+            data=data,
+            dim=dim,
+            names=names,
+            rows=rows,
+            terms=terms,
+            gradient=gradient,
+            fastmath=fastmath,
+        )
+    unbound = Unbound(logp, rows, terms, gradient, fastmath)
+    warn_of_cost(unbound.name, gradient, stacklevel=2)
+    if dim is None and names is None:
+        if data is not None:
+            raise ValueError("dim and names are missing; wanted one of them")
+        return unbound
+    if data is None and "data" in unbound.arguments:
+        raise ValueError(
+            f"{unbound.name} takes data, and none is given; to give it later leave out dim and "
+            "names as well, and call bind(data, dim=...)"
+        )
+    return unbound.bind(data, dim=dim, names=names)
+
+
+class Unbound:
+    """A checked Python density that waits for its data; `bind` makes a `Target` of it."""
+
+    def __init__(
+        self,
+        logp: Callable[..., Any],
+        rows: str | Sequence[str] | None,
+        terms: int,
+        gradient: str | None,
+        fastmath: bool,
+    ) -> None:
+        if not callable(logp):
+            raise ValueError(f"logp is {logp!r}; wanted a function")
+        self.logp = logp
+        self.plain = getattr(logp, "py_func", logp)
+        self.name = getattr(self.plain, "__name__", "logp")
+        self.arguments = _arguments(self.plain, self.name)
+        self.rows = (rows,) if isinstance(rows, str) else rows
+        self.n_terms = _checks.integer(terms, "terms", 1)
+        if gradient not in (None, "numerical"):
+            raise ValueError(f"gradient is {gradient!r}; wanted None or 'numerical'")
+        if terms != 1 and not {"terms", "values"} & set(self.arguments):
+            raise ValueError(f"terms is {terms}, but {self.name} has no argument terms to write to")
+        self.has_gradient = bool({"grad", "grads"} & set(self.arguments))
+        self.numerical = gradient == "numerical"
+        if self.numerical and self.has_gradient:
+            raise ValueError(f"gradient is 'numerical', but {self.name} writes its own gradient")
+        self.fastmath = _checks.flag(fastmath, "fastmath")
+        self.compiled: dict[Any, Compiled] = {}
+        functools.update_wrapper(self, self.plain, updated=())
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function itself, as it was written."""
+        return self.plain(*arguments)
+
+    def __repr__(self) -> str:
+        return f"<{self.name}({', '.join(self.arguments)}): bind(data, dim=...) makes a Target>"
+
+    def __reduce__(self) -> Any:
+        named = _by_name(self.plain)
+        if named is self:
+            return _find, (self.plain.__module__, self.plain.__qualname__)
+        if isinstance(named, PythonTarget) and named.source is self:
+            return _source, (self.plain.__module__, self.plain.__qualname__)
+        gradient = "numerical" if self.numerical else None
+        return Unbound, (self.logp, self.rows, self.n_terms, gradient, self.fastmath)
+
+    def bind(self, data: Any = None, *, dim: int | None = None, names: Names | None = None) -> Any:
+        """A `Target` of these data; what has been compiled for their types is used again.
+
+        Parameters
+        ----------
+        data, dim, names
+            As in `fastvi.target`.
+        """
+        parameters = as_parameters(dim, names)
+        prepared = None if data is None else prepare(data)
+        return PythonTarget(self, prepared, parameters)
+
+    def compile(self, data: Data | None) -> Compiled:
+        """Machine code for the types of these data."""
+        from fastvi.kernels._compile import Form, compile_user_function
+
+        fields = data.fields if data is not None and "data" in self.arguments else None
+        named = data is not None and data.named
+        form = Form(self.arguments, fields, named, self.n_terms, self.fastmath)
+        if form not in self.compiled:
+            address, owner, hit = compile_user_function(self.logp, form)
+            self.compiled[form] = Compiled(address, owner, self.has_gradient, self.n_terms, hit=hit)
+        return self.compiled[form]
+
+
+class PythonTarget(Target):
+    """A `Target` whose density is a Python function, `source`."""
+
+    def __init__(self, source: Unbound, data: Data | None, parameters: Parameters) -> None:
+        self.source = source
+        if data is None and "data" in source.arguments:
+            raise ValueError(f"{source.name} takes data; none is given")
+        if data is not None and "data" not in source.arguments:
+            raise ValueError(f"{source.name} has no argument data, but data is given")
+        n_rows = None
+        if "rows" in source.arguments:
+            n_rows = count_rows(data, source.rows, source.name)
+        super().__init__(
+            source.name,
+            source.compile(data),
+            parameters,
+            data,
+            n_rows,
+            numerical=source.numerical,
+        )
+        functools.update_wrapper(self, source.plain, updated=())
+
+    def __reduce__(self) -> Any:
+        if _by_name(self.source.plain) is self:
+            return _find, (self.source.plain.__module__, self.source.plain.__qualname__)
+        return PythonTarget, (self.source, self._data, self.parameters)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function itself, as it was written."""
+        return self.source.plain(*arguments)
+
+    def bind(self, data: Any) -> PythonTarget:
+        """The same density of other data of the same types, which compiles nothing.
+
+        Raises
+        ------
+        ValueError
+            If names, numbers of axes or dtypes differ (integers may stand for floats).
+        """
+        if self._data is None:
+            raise ValueError(f"{self.name} has no argument data, but data is given")
+        fresh = prepare_like(data, self._data.fields)
+        return PythonTarget(self.source, fresh._replace(named=self._data.named), self.parameters)
+
+
+def as_parameters(dim: int | None, names: Names | None) -> Parameters:
+    """`Parameters` from either of dim and names."""
+    if (dim is None) == (names is None):
+        raise ValueError(f"dim is {dim!r} and names is {names!r}; wanted one of the two")
+    if names is None:
+        return Parameters({"z": _checks.integer(dim, "dim", 1)})
+    if isinstance(names, Mapping):
+        return Parameters(names)
+    if isinstance(names, str) or len(set(names)) != len(names):
+        raise ValueError(f"names is {names!r}; wanted different strings, or a mapping to shapes")
+    return Parameters(dict.fromkeys(names, ()))
+
+
+def count_rows(data: Data | None, rows: Sequence[str] | None, name: str) -> int:
+    """Length of the first axis that the data's arrays named `rows` share."""
+    if data is None:
+        raise ValueError(f"{name} takes rows, but no data that they could be rows of")
+    arrays = data.by_name
+    if rows is None:
+        rows = [key for key, array in arrays.items() if array.ndim]
+    unknown = [key for key in rows if key not in arrays or not arrays[key].ndim]
+    lengths = {key: len(arrays[key]) for key in rows if key not in unknown}
+    if unknown or len(set(lengths.values())) != 1:
+        raise ValueError(
+            f"rows are along the first axes of {', '.join(rows) or 'no array'}, with lengths "
+            f"{lengths}; wanted arrays of data of one length (say which: rows='y')"
+        )
+    return next(iter(lengths.values()))
+
+
+def _arguments(function: Callable[..., Any], name: str) -> tuple[str, ...]:
+    """Names of a function's arguments, checked."""
+    try:
+        given = tuple(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        raise ValueError(f"logp is {function!r}; wanted a Python function") from None
+    known = BATCHED if "Z" in given else VECTOR
+    first, last = known[0], "values" if "Z" in given else None
+    wrong = [argument for argument in given if argument not in known]
+    if wrong or first not in given or (last and last not in given):
+        raise ValueError(
+            f"{name} has the arguments {', '.join(given) or '(none)'}; wanted z and some of "
+            f"{', '.join(VECTOR[1:])}, or Z, values and some of data, rows, weights, grads"
+        )
+    if ("rows" in given) != ("weights" in given):
+        raise ValueError(f"{name} takes only one of rows and weights; wanted both")
+    return given
+
+
+def _by_name(function: Callable[..., Any]) -> Any:
+    """What the function's name stands for in its module now: a decorated one is a `Target`."""
+    try:
+        return _find(function.__module__, function.__qualname__)
+    except (ImportError, AttributeError):
+        return None
+
+
+def _find(module: str, qualname: str) -> Any:
+    return functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
+
+
+def _source(module: str, qualname: str) -> Unbound:
+    source: Unbound = _find(module, qualname).source
+    return source

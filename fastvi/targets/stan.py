@@ -1,0 +1,216 @@
+"""Targets from Stan models, through the C functions that BridgeStan compiles into them."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.targets.base import Compiled, Target
+
+__all__ = ["StanParameters", "StanTarget", "from_stan"]
+
+ERROR = ctypes.POINTER(ctypes.c_char_p)
+DOUBLES = ctypes.POINTER(ctypes.c_double)
+MODEL, BOOL, INT, TEXT = ctypes.c_void_p, ctypes.c_bool, ctypes.c_int, ctypes.c_char_p
+SIGNATURES = {
+    "bs_model_construct": (MODEL, [TEXT, ctypes.c_uint, ERROR]),
+    "bs_model_destruct": (None, [MODEL]),
+    "bs_free_error_msg": (None, [ctypes.c_void_p]),
+    "bs_model_info": (TEXT, [MODEL]),
+    "bs_name": (TEXT, [MODEL]),
+    "bs_param_unc_names": (TEXT, [MODEL]),
+    "bs_param_names": (TEXT, [MODEL, BOOL, BOOL]),
+    "bs_param_constrain": (INT, [MODEL, BOOL, BOOL, DOUBLES, DOUBLES, ctypes.c_void_p, ERROR]),
+    "bs_param_unconstrain_json": (INT, [MODEL, TEXT, DOUBLES, ERROR]),
+    "bs_log_density_gradient": (INT, [MODEL, BOOL, BOOL, DOUBLES, DOUBLES, DOUBLES, ERROR]),
+}
+
+
+def from_stan(
+    model: str | Path, data: Mapping[str, Any] | str | Path | None = None, *, seed: int = 0
+) -> StanTarget:
+    """The log density of a Stan model: constants kept, Jacobians of its constraints added.
+
+    Parameters
+    ----------
+    model : str or Path
+        A ``.stan`` file, which the package bridgestan compiles (it needs Stan's sources), or the
+        shared library that BridgeStan made of one, for which that package is not needed.
+    data : mapping, JSON string or Path of a JSON file, optional
+        As Stan wants it; arrays are taken from a mapping.
+    seed : int
+        Of random numbers in the model's transformed data.
+
+    Returns
+    -------
+    StanTarget
+        With Stan's names: ``beta.1``. Unless the library was compiled with STAN_THREADS, only one
+        thread at a time may call it (`concurrent` is False).
+
+    Raises
+    ------
+    ImportError
+        If a ``.stan`` file is given and bridgestan is not installed.
+    ValueError
+        If the library is none of BridgeStan's, or Stan refuses the data (the text holds its words).
+    """
+    path = Path(model)
+    if path.suffix == ".stan":
+        import bridgestan
+
+        path = Path(bridgestan.compile_model(path))
+    return StanTarget(str(path.resolve()), _as_json(data), seed)
+
+
+class StanTarget(Target):
+    """A `Target` whose density is a Stan model; its table holds the model, so it binds no data."""
+
+    def __init__(self, library: str, data: str, seed: int) -> None:
+        self._source = library, data, seed
+        self.model = _Model(library, data, seed)
+        super().__init__(self.model.name, self.model.compiled(), StanParameters(self.model))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StanTarget, self._source
+
+    def bind(self, data: Mapping[str, Any] | str | Path) -> StanTarget:
+        """The same model of other data."""
+        library, _, seed = self._source
+        return StanTarget(library, _as_json(data), seed)
+
+
+class StanParameters:
+    """Stan's parameters, and the free numbers that stand for them.
+
+    Attributes
+    ----------
+    dim : int
+    names : tuple of str
+        Stan's names of the free numbers.
+    """
+
+    def __init__(self, model: _Model) -> None:
+        self._model = model
+        self.names = model.names("bs_param_unc_names")
+        self._full = model.names("bs_param_names", False, False)
+        self.dim = len(self.names)
+
+    def constrain(self, z: Any) -> dict[str, NDArray[np.float64]]:
+        """Parameters by name, each (..., *shape), of free numbers (..., dim)."""
+        z = np.asarray(z, np.float64)
+        if z.ndim == 0 or z.shape[-1] != self.dim:
+            raise ValueError(f"z has shape {z.shape}; wanted (..., {self.dim})")
+        X = np.empty((*z.shape[:-1], len(self._full)))
+        for index in np.ndindex(z.shape[:-1]):
+            X[index] = self._model.constrain(z[index], len(self._full))
+        parts: dict[str, list[tuple[tuple[int, ...], int]]] = {}
+        for column, label in enumerate(self._full):
+            name, *axes = label.split(".")
+            parts.setdefault(name, []).append((tuple(int(i) - 1 for i in axes), column))
+        found = {}
+        for name, entries in parts.items():
+            shape = tuple(np.max([at for at, _ in entries], axis=0) + 1) if entries[0][0] else ()
+            found[name] = np.empty((*z.shape[:-1], *shape))
+            for at, column in entries:
+                place: Any = (..., *at)
+                found[name][place] = X[..., column]
+        return found
+
+    def unconstrain(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Free numbers (dim,) of parameters by name, each (*shape)."""
+        return self._model.unconstrain(_as_json(values), self.dim)
+
+
+class _Model:
+    """A library of BridgeStan's with a model of some data, which it frees in the end."""
+
+    def __init__(self, library: str, data: str, seed: int) -> None:
+        self.library = ctypes.CDLL(library)
+        try:
+            for name, (result, arguments) in SIGNATURES.items():
+                function = getattr(self.library, name)
+                function.restype, function.argtypes = result, arguments
+        except AttributeError as error:
+            raise ValueError(f"{library} is no model of BridgeStan's (2.x): {error}") from error
+        message = ctypes.c_char_p()
+        self.pointer = self.library.bs_model_construct(data.encode(), seed, message)
+        if not self.pointer:
+            raise ValueError(f"Stan refuses the data: {self._words(message)}")
+        self.name = self.library.bs_name(self.pointer).decode()
+
+    def __del__(self) -> None:
+        if getattr(self, "pointer", None):
+            self.library.bs_model_destruct(self.pointer)
+
+    def names(self, function: str, *arguments: bool) -> tuple[str, ...]:
+        text = getattr(self.library, function)(self.pointer, *arguments).decode()
+        return tuple(text.split(",")) if text else ()
+
+    def compiled(self) -> Compiled:
+        from fastvi.kernels import targets
+        from fastvi.kernels._jit import adapter
+
+        function = ctypes.cast(self.library.bs_log_density_gradient, ctypes.c_void_p).value
+        header = ((targets.FUNCTION, int(function or 0)), (targets.CONTEXT, self.pointer))
+        threads = "STAN_THREADS=true" in (self.library.bs_model_info(self.pointer) or b"").decode()
+        return Compiled(
+            adapter(targets.from_stan)[0],
+            self,
+            has_gradient=True,
+            header=header,
+            explain=self.explain,
+            status=lambda status: 1 - status,
+            concurrent=threads,
+        )
+
+    def explain(self, z: NDArray[np.float64]) -> str:
+        """What Stan says about a failure at z, asked again."""
+        value, grad, message = np.empty(1), np.empty(len(z)), ctypes.c_char_p()
+        arrays = (_doubles(array) for array in (z, value, grad))
+        self.library.bs_log_density_gradient(self.pointer, False, True, *arrays, message)
+        return self._words(message)
+
+    def constrain(self, z: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+        z, x, message = np.ascontiguousarray(z), np.empty(size), ctypes.c_char_p()
+        failed = self.library.bs_param_constrain(
+            self.pointer, False, False, _doubles(z), _doubles(x), None, message
+        )
+        if failed:
+            raise ValueError(f"{self.name}: {self._words(message)}")
+        return x
+
+    def unconstrain(self, values: str, dim: int) -> NDArray[np.float64]:
+        z, message = np.empty(dim), ctypes.c_char_p()
+        failed = self.library.bs_param_unconstrain_json(
+            self.pointer, values.encode(), _doubles(z), message
+        )
+        if failed:
+            raise ValueError(f"{self.name}: {self._words(message)}")
+        return z
+
+    def _words(self, message: ctypes.c_char_p) -> str:
+        """The text of an error, freed."""
+        if not message.value:
+            return "(it says nothing)"
+        text = message.value.decode().strip()
+        self.library.bs_free_error_msg(ctypes.cast(message, ctypes.c_void_p))
+        return text
+
+
+def _doubles(array: NDArray[np.float64]) -> Any:
+    return array.ctypes.data_as(DOUBLES)
+
+
+def _as_json(data: Mapping[str, Any] | str | Path | None) -> str:
+    if isinstance(data, Path):
+        return data.read_text()
+    if isinstance(data, str):
+        return data
+    plain = {key: np.asarray(value).tolist() for key, value in (data or {}).items()}
+    return json.dumps(plain)

@@ -1,0 +1,283 @@
+"""Parameters with constraints, and the free numbers that inference works on.
+
+>>> parameters = Parameters({"beta": 2, "sigma": positive()})
+>>> parameters.dim, parameters.names
+(3, ('beta[0]', 'beta[1]', 'sigma'))
+>>> z = parameters.unconstrain({"beta": [0.5, -1.0], "sigma": 2.0})
+>>> float(parameters.constrain(z)["sigma"].round(6))
+2.0
+
+Definitions are those of the Stan Reference Manual, "Constraint Transforms"; the simplex is the one
+by stick breaking. Arrays of several axes are laid out in C order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Parameters",
+    "Transform",
+    "bounded",
+    "cholesky_corr",
+    "ordered",
+    "positive",
+    "positive_ordered",
+    "real",
+    "simplex",
+]
+
+KINDS = (
+    "real",
+    "lower",
+    "upper",
+    "interval",
+    "ordered",
+    "positive_ordered",
+    "simplex",
+    "cholesky_corr",
+)
+
+
+class Transform(NamedTuple):
+    """A constrained parameter: its shape, and how many free numbers stand for it."""
+
+    kind: str
+    shape: tuple[int, ...]
+    n_free: int
+    low: float = -np.inf
+    high: float = np.inf
+
+    @property
+    def size(self) -> int:
+        """Constrained numbers."""
+        return int(np.prod(self.shape))
+
+
+def real(shape: int | tuple[int, ...] = ()) -> Transform:
+    """Numbers without constraint."""
+    shape = _shape(shape)
+    return Transform("real", shape, int(np.prod(shape)))
+
+
+def positive(shape: int | tuple[int, ...] = ()) -> Transform:
+    """Numbers > 0: x = exp(y)."""
+    return bounded(0.0, np.inf, shape)
+
+
+def bounded(
+    low: float = -np.inf, high: float = np.inf, shape: int | tuple[int, ...] = ()
+) -> Transform:
+    """Numbers between two bounds, or on one side of one.
+
+    x = low + exp(y), x = high - exp(y) or x = low + (high - low) / (1 + exp(-y)).
+
+    Raises
+    ------
+    ValueError
+        If not low < high, or a bound is NaN.
+    """
+    if not low < high:
+        raise ValueError(f"bounds are {low} and {high}; wanted low < high")
+    shape = _shape(shape)
+    kind = KINDS[bool(np.isfinite(low)) + 2 * bool(np.isfinite(high))]
+    return Transform(kind, shape, int(np.prod(shape)), float(low), float(high))
+
+
+def ordered(size: int) -> Transform:
+    """Rising numbers: x_1 = y_1, x_k = x_(k-1) + exp(y_k)."""
+    return Transform("ordered", _shape(_positive_size(size, 1)), size)
+
+
+def positive_ordered(size: int) -> Transform:
+    """Rising numbers > 0: x_1 = exp(y_1), x_k = x_(k-1) + exp(y_k)."""
+    return Transform("positive_ordered", _shape(_positive_size(size, 1)), size)
+
+
+def simplex(size: int) -> Transform:
+    """Positive numbers with sum 1, by stick breaking; one free number fewer.
+
+    Its density is with respect to the first size - 1 of them.
+    """
+    return Transform("simplex", _shape(_positive_size(size, 1)), size - 1)
+
+
+def cholesky_corr(size: int) -> Transform:
+    """Lower factor (size, size) of a correlation matrix; size (size - 1) / 2 free numbers.
+
+    Its density is with respect to the entries below the diagonal, in rows.
+    """
+    _positive_size(size, 1)
+    return Transform("cholesky_corr", (size, size), size * (size - 1) // 2)
+
+
+class Parameters:
+    """Named parameters in the order in which a density takes them, flat.
+
+    Parameters
+    ----------
+    parts : mapping of str to Transform, int or tuple of int
+        A number or shape stands for numbers without constraint; `()` for one.
+
+    Attributes
+    ----------
+    parts : dict of str to Transform
+    dim, n_constrained : int
+        Free and constrained numbers.
+    names : tuple of str
+        Of the free numbers: "sigma", "beta[0]"; "theta[0]" of a simplex is its first free number.
+    identity : bool
+        Whether no parameter has a constraint.
+    """
+
+    def __init__(self, parts: Mapping[str, Transform | int | tuple[int, ...]]) -> None:
+        if not parts:
+            raise ValueError("there are no parameters; wanted at least one name with its shape")
+        self.parts = {
+            _name(name): part if isinstance(part, Transform) else real(part)
+            for name, part in parts.items()
+        }
+        values = list(self.parts.values())
+        free = np.cumsum([0, *(part.n_free for part in values)])
+        full = np.cumsum([0, *(part.size for part in values)])
+        self.dim, self.n_constrained = int(free[-1]), int(full[-1])
+        kinds = [KINDS.index(part.kind) for part in values]
+        self.blocks = np.column_stack([kinds, free[:-1], free[1:], full[:-1], full[1:]])
+        self.blocks = np.ascontiguousarray(self.blocks, np.int64)
+        self.bounds = np.array([(part.low, part.high) for part in values], np.float64)
+        self.identity = not any(kinds)
+        self.names = tuple(
+            label for name, part in self.parts.items() for label in _labels(name, part)
+        )
+
+    def __repr__(self) -> str:
+        return f"Parameters({self.parts})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parameters, (self.parts,)
+
+    def constrain(self, z: Any) -> dict[str, NDArray[np.float64]]:
+        """Parameters by name, each (..., *shape), of free numbers (..., dim).
+
+        Raises
+        ------
+        ValueError
+            If the last axis of z is not `dim`.
+        """
+        X, _ = self._constrained(z)
+        return {
+            name: X[..., start:stop].reshape((*X.shape[:-1], *part.shape))
+            for (name, part), (start, stop) in zip(self.parts.items(), self.blocks[:, 3:])
+        }
+
+    def log_jacobian(self, z: Any) -> NDArray[np.float64]:
+        """Log |d constrained / d free|, (...), of free numbers (..., dim).
+
+        Raises
+        ------
+        ValueError
+            If the last axis of z is not `dim`.
+        """
+        return self._constrained(z)[1]
+
+    def unconstrain(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Free numbers (..., dim) of parameters by name, each (..., *shape).
+
+        Raises
+        ------
+        ValueError
+            If a parameter is missing, unknown, of another shape, or not within its constraint.
+        """
+        from fastvi.kernels.transforms import free
+
+        if values.keys() != self.parts.keys():
+            raise ValueError(f"given: {', '.join(values)}; wanted: {', '.join(self.parts)}")
+        arrays = [self._flat(name, values[name]) for name in self.parts]
+        lead = np.broadcast_shapes(*(array.shape[:-1] for array in arrays))
+        arrays = [np.broadcast_to(array, (*lead, array.shape[-1])) for array in arrays]
+        X = np.concatenate(arrays, axis=-1).reshape(-1, self.n_constrained)
+        Z = np.empty((len(X), self.dim))
+        free(self.blocks, self.bounds, X, Z)
+        for name, part, block in zip(self.parts, self.parts.values(), self.blocks):
+            if not np.isfinite(Z[:, block[1] : block[2]]).all():
+                raise ValueError(f"{name} is not {_wanted(part)}: {np.asarray(values[name])}")
+        return Z.reshape((*lead, self.dim))
+
+    def _flat(self, name: str, value: Any) -> NDArray[np.float64]:
+        """A parameter as (..., size), checked."""
+        part, array = self.parts[name], np.asarray(value, np.float64)
+        lead = array.ndim - len(part.shape)
+        if lead < 0 or array.shape[lead:] != part.shape:
+            raise ValueError(f"{name} has shape {array.shape}; wanted {part.shape}")
+        flat = array.reshape((*array.shape[:lead], part.size))
+        if not _within(part, array):
+            raise ValueError(f"{name} is not {_wanted(part)}: {array}")
+        return flat
+
+    def _constrained(self, z: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        from fastvi.kernels.transforms import constrain
+
+        z = np.asarray(z, np.float64)
+        if z.ndim == 0 or z.shape[-1] != self.dim:
+            raise ValueError(f"z has shape {z.shape}; wanted (..., {self.dim})")
+        flat = z.reshape((math.prod(z.shape[:-1]), self.dim))
+        Z = np.require(flat, np.float64, ["C_CONTIGUOUS", "WRITEABLE"])
+        X, log_jacobian = np.empty((len(Z), self.n_constrained)), np.empty(len(Z))
+        constrain(self.blocks, self.bounds, Z, X, log_jacobian)
+        lead = z.shape[:-1]
+        return X.reshape((*lead, self.n_constrained)), log_jacobian.reshape(lead)
+
+
+def _within(part: Transform, array: NDArray[np.float64]) -> bool:
+    """What the free numbers alone do not show: sums of simplexes, and whole Cholesky factors."""
+    if part.kind == "simplex":
+        return bool(np.allclose(array.sum(axis=-1), 1.0, rtol=0.0, atol=1e-8))
+    if part.kind == "cholesky_corr":
+        lower = np.allclose(np.triu(array, 1), 0.0, rtol=0.0, atol=0.0)
+        unit = np.allclose((array**2).sum(axis=-1), 1.0, rtol=0.0, atol=1e-8)
+        return bool(lower and unit and (np.diagonal(array, axis1=-2, axis2=-1) > 0).all())
+    return True
+
+
+def _wanted(part: Transform) -> str:
+    return {
+        "real": "finite",
+        "lower": f"finite and > {part.low:g}",
+        "upper": f"finite and < {part.high:g}",
+        "interval": f"> {part.low:g} and < {part.high:g}",
+        "ordered": "finite and rising",
+        "positive_ordered": "finite, rising and > 0",
+        "simplex": "positive with sum 1",
+        "cholesky_corr": "the lower Cholesky factor of a correlation matrix",
+    }[part.kind]
+
+
+def _labels(name: str, part: Transform) -> list[str]:
+    """Names of a parameter's free numbers."""
+    if not part.shape:
+        return [name]
+    if part.n_free != part.size:
+        return [f"{name}[{i}]" for i in range(part.n_free)]
+    return [f"{name}[{', '.join(map(str, index))}]" for index in np.ndindex(part.shape)]
+
+
+def _name(name: str) -> str:
+    if isinstance(name, str) and name:
+        return name
+    raise ValueError(f"a parameter's name is {name!r}; wanted a string")
+
+
+def _shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
+    sizes = shape if isinstance(shape, tuple | list) else (shape,)
+    return tuple(_positive_size(size, 0) for size in sizes)
+
+
+def _positive_size(size: int, low: int) -> int:
+    from fastvi._checks import integer
+
+    return integer(size, "a parameter's size", low)
