@@ -353,7 +353,9 @@ def test_numbers_that_are_not_finite_are_reported():
     assert info.value.component is None
     with pytest.raises(TargetError, match="the log density is nan at a=1, b=-2"):
         target.log_prob([1.0, -2.0])
-    with pytest.raises(TargetError, match=r"gradient's component 1 \(b\) is inf at a=3, b=0") as info:
+    with pytest.raises(
+        TargetError, match=r"gradient's component 1 \(b\) is inf at a=3, b=0"
+    ) as info:
         target.log_prob_and_grad([[1.0, 1.0], [3.0, 0.0]])
     assert info.value.component == 1
     again = pickle.loads(pickle.dumps(info.value))
