@@ -8,7 +8,7 @@ then once for all targets: `adapter(from_value)` is an address.
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import UNORDERED, kernel
 from ._pointers import array_at, call_status, call_target, call_value
 from .transforms import constrain, pull_back
 
@@ -59,7 +59,7 @@ def first_not_finite(values, grads):
     return -1, -1
 
 
-@kernel
+@kernel(fastmath=UNORDERED)
 def differences(address, data, Z, n_terms, step, grads):
     """Out grads (k, n): central differences of fourth order; the target's status.
 
