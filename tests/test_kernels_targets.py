@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from naive import targets as naive
 
 from fastvi.kernels import targets
-from fastvi.kernels._compile import Form, offsets, wrapper_source
+from fastvi.kernels._compile import Form, compile_pair, offsets, wrapper_source
 from fastvi.kernels._jit import C_TARGET, adapter
 from fastvi.kernels._pointers import array_at, read_only
 from fastvi.targets.data import Field
@@ -216,3 +216,23 @@ def test_the_wrapper_has_a_place_for_each_field():
 @pytest.mark.skipif(JIT_OFF, reason="nothing is compiled with JIT off")
 def test_an_adapter_is_compiled_once_a_process():
     assert adapter(targets.numerical) is adapter(targets.numerical)
+
+
+def sum_of_squares(z, weights, scale):
+    return np.array(-scale.item() * np.sum(weights * z * z)), -2.0 * scale.item() * weights * z
+
+
+def test_pairs_of_value_and_gradient(rng):
+    """As PyTensor makes them: 0-d and 1-d arrays in and out."""
+    import numba
+
+    weights, scale = rng.random(3), np.array(2.0)
+    fields = (Field("weights", "float64", 1), Field("scale", "float64", 0))
+    where, owner = compile_pair(numba.njit(sum_of_squares), fields)
+    table = np.concatenate([make_table(), [weights.ctypes.data, 3, scale.ctypes.data]])
+    Z = rng.normal(size=(2, 3))
+    status, values, grads = evaluate(where, table, Z)
+    assert status == 1
+    np.testing.assert_allclose(values, -2 * (weights * Z**2).sum(axis=1), rtol=1e-14)
+    np.testing.assert_allclose(grads, -4 * weights * Z, rtol=1e-14)
+    assert owner is not None

@@ -219,6 +219,21 @@ def test_numbers_and_kinds_of_arrays():
     assert changed.log_prob([2.0, 1.0]) == 2.0 + 4.0 + 1.0 + 0.5
 
 
+@compiled_only
+def test_functions_compiled_already_and_sums_in_any_order(rng):
+    import numba
+
+    data = make_data(rng)
+    Z = rng.normal(size=(2, 3))
+    values, grads = expected(Z, **data)
+    fast = fastvi.target(vector_grad, data=data, dim=3, fastmath=True)
+    for target in (make(numba.njit(vector_grad), data), fast):
+        found, slopes = target.log_prob_and_grad(Z)
+        np.testing.assert_allclose(found, values, rtol=1e-12)
+        np.testing.assert_allclose(slopes, grads, rtol=1e-12, atol=1e-12)
+    assert repr(waiting).startswith("<waiting(z, data, grad): bind(data, dim=...)")
+
+
 def test_data_are_not_copied(rng):
     data = make_data(rng)
     target = make(vector_plain, data)
@@ -490,6 +505,12 @@ def test_other_types_are_not_bound(rng, changes, words):
     single = make(vector_plain, {key: x.astype("f4") for key, x in make_data(rng).items()})
     with pytest.raises(ValueError, match="X is float64 with 2 axes; wanted float32"):
         single.bind(make_data(rng))
+    with pytest.raises(ValueError, match="has no argument data, but data is given"):
+        banana.bind({"x": 1.0})
+    with pytest.raises(ValueError, match="takes data; none is given"):
+        waiting.bind(dim=2)
+    placed = make(by_place, (np.zeros((2, 3)), np.zeros(2)))
+    assert placed.bind((np.zeros((1, 3)), np.zeros(1))).log_prob(np.zeros(3)) == 0.0
 
 
 def test_rows_must_agree(rng):
@@ -499,6 +520,8 @@ def test_rows_must_agree(rng):
     extra = data | {"center": np.zeros(3)}
     with pytest.raises(ValueError, match="say which"):
         make(vector_rows, extra)
+    with pytest.raises(ValueError, match="no data that they could be rows of"):
+        fastvi.target(lambda z, rows, weights: z[0], dim=1)
     assert fastvi.target(vector_rows, data=extra, dim=3, rows="y").n_rows == 7
 
 
