@@ -100,6 +100,9 @@ def _robbins_monro(
     return scale(gradient, rate), t + 1, rate
 
 
+LEAST_DELAY = 50.0
+
+
 class AdaptiveState(NamedTuple):
     """Running means of the gradient and of its squared norm, their window in steps, and the sum of
     the squares of the gradients' weights in them.
@@ -119,7 +122,8 @@ def adaptive(n_warm: int = 5) -> Optimizer:
     running means of g and |g|^2 whose window grows by itself: tau <- tau (1 - rho) + 1 (eq. 14 to
     16). Other than there, the running mean's own noise is subtracted from its squared norm, which
     is |E g|^2 + w tr Sigma with w the sum of the gradients' squared weights in it: 1 / `n_warm` at
-    first, and the bold steps that it makes of noise can spoil a good start.
+    first, and the bold steps that it makes of noise can spoil a good start. In return the rate is
+    at least 1 / (50 + t), so that rates never sum to a finite number, however little is seen.
 
     Parameters
     ----------
@@ -151,7 +155,7 @@ def _adaptive(
         waiting = AdaptiveState(mean, square, float(n_warm), weight, t + 1)
         return scale(gradient, 0.0), waiting, 0.0
     signal = (_squared_norm(mean) - weight * square) / (1.0 - weight)
-    rate = min(max(signal / square, 0.0), 1.0) if square > 0 else 0.0
+    rate = min(max(signal / square, 1.0 / (LEAST_DELAY + t)), 1.0) if square > 0 else 0.0
     window = max((window if t > n_warm else n_warm) * (1.0 - rate) + 1.0, 2.0)
     return scale(gradient, rate), AdaptiveState(mean, square, window, weight, t + 1), rate
 

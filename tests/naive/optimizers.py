@@ -34,7 +34,8 @@ def adaptive(gradients, n_warm):
     """Ranganath et al. (2013), eq. 12 to 16, for vectors as lists: the rate of each step.
 
     The means over the first `n_warm` gradients are plain ones and their rates 0, but for the last.
-    The weight of each gradient in the means is kept, to subtract the mean's own noise.
+    The weight of each gradient in the means is kept, to subtract the mean's own noise; the rate
+    is at least 1 / (50 + t) at step t.
     """
     seen = gradients[:n_warm]
     weights = [1 / n_warm] * n_warm
@@ -47,7 +48,7 @@ def adaptive(gradients, n_warm):
         square = sum(w * sum(x**2 for x in g) for w, g in zip(weights, seen))
         own = sum(w**2 for w in weights)
         noise = (square - sum(m**2 for m in mean)) / (1 - own)
-        rate = min(max(1 - noise / square, 0.0), 1.0)
+        rate = min(max(1 - noise / square, 1 / (50 + t + 1)), 1.0)
         tau = max(tau * (1 - rate) + 1, 2.0)
         rates.append(rate)
     return rates
