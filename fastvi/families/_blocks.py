@@ -168,7 +168,7 @@ class Blocks(NamedTuple):
         """The member of this layout with these parameters."""
         return self._replace(values=free)
 
-    def units(self, free: Array) -> Array:
+    def step_units(self, free: Array) -> Array:
         """How far a parameter moves for one standard deviation's worth of change, (P,)."""
         from fastvi.kernels.blocks import GAUSSIAN, information
 

@@ -250,7 +250,7 @@ def overdispersed(gradient: Gradient, largest: float = LARGEST) -> Gradient:
     """Draw from distributions with heavier tails, and weigh (Ruiz, Titsias and Blei 2016).
 
     Scores are small where draws are many. The dispersion tau of each block begins at 1, which is
-    no change, and follows the gradient of the variance (eq. 14), in the units of `Blocks.units`.
+    no change, and follows the gradient of the variance (eq. 14), in the units of `Blocks.step_units`.
     All blocks of a draw are dispersed at once and weighed together, where Ruiz et al. draw for each
     block anew: a draw costs one evaluation, and gains fall with the number of blocks that share
     terms, down to none.
@@ -306,7 +306,7 @@ def _slope(draws: Draws, log_tau: Array, params: Array) -> Array:
     scratch = np.empty((int(q.layout[:, 4].max()), n))
     squares, slopes = np.empty(n), np.empty((n, len(q.layout)))
     lengths(
-        q.layout, *q._prepared(), draws.Z, draws.weights, draws.signals, q.units(params),
+        q.layout, *q._prepared(), draws.Z, draws.weights, draws.signals, q.step_units(params),
         scratch, squares,
     )  # fmt: skip
     dispersions(q.layout, *q._prepared(log_tau), draws.Z, slopes)
