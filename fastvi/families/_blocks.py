@@ -71,7 +71,9 @@ class Blocks(NamedTuple):
 
         n_blocks = len(self.layout)
         found = _Constants(np.zeros((n_blocks, N_CONSTANTS)), np.zeros(len(self.values)))
-        prepare(self.layout, self.values, np.zeros(n_blocks) if log_tau is None else log_tau, *found)
+        prepare(
+            self.layout, self.values, np.zeros(n_blocks) if log_tau is None else log_tau, *found
+        )
         return found
 
     def _moments(self) -> tuple[Array, Array]:
