@@ -160,7 +160,7 @@ def fit(
 
 def _plain(
     target: Any, goal: Any, n: int, member: Any, batches: Batches, batch_size: int | None,
-    variance_reduction: str | None, options: dict[str, Any],
+    variance_reduction: Any, options: dict[str, Any],
 ) -> tuple[PlainStages, Any]:  # fmt: skip
     """Averaged Adam in the start's units, in which one rate suits all parameters."""
     family = type(member)

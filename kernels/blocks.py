@@ -60,7 +60,7 @@ def prepare(layout, values, log_tau, constants, log_chances):
         kind, p, size = layout[b, KIND], layout[b, PARAMETER], layout[b, SIZE]
         row, eta = constants[b], log_tau[b]
         tau = exp(eta)
-        if kind == GAUSSIAN or kind == LOG_NORMAL:
+        if kind <= LOG_NORMAL:
             log_sd = values[p + 1] + 0.5 * eta
             row[0], row[1], row[2] = values[p], exp(log_sd), -log_sd - HALF_LOG_2PI
         elif kind == GAMMA:
@@ -251,7 +251,7 @@ def information(layout, constants, log_chances, out):
     for b in range(layout.shape[0]):
         kind, row = layout[b, KIND], constants[b]
         p, size = layout[b, PARAMETER], layout[b, SIZE]
-        if kind == GAUSSIAN or kind == LOG_NORMAL:
+        if kind <= LOG_NORMAL:
             out[p], out[p + 1] = 1.0 / (row[1] * row[1]), 2.0
         elif kind == GAMMA:
             out[p], out[p + 1] = row[0] * (row[0] * trigamma(row[0]) - 1.0), row[0]
@@ -282,7 +282,7 @@ def divergence(layout, one, other, chances, other_chances):
     for b in range(layout.shape[0]):
         kind, x, y = layout[b, KIND], one[b], other[b]
         p, size = layout[b, PARAMETER], layout[b, SIZE]
-        if kind == GAUSSIAN or kind == LOG_NORMAL:
+        if kind <= LOG_NORMAL:
             ratio, away = x[1] / y[1], x[0] - y[0]
             total += 0.5 * (ratio - 1.0 / ratio) ** 2
             total += 0.5 * ((away / x[1]) ** 2 + (away / y[1]) ** 2)
@@ -291,7 +291,7 @@ def divergence(layout, one, other, chances, other_chances):
             total -= (x[0] / x[1] - y[0] / y[1]) * (x[1] - y[1])
         elif kind == BETA:
             total += (x[0] - y[0]) * (y[3] - x[3]) + (x[1] - y[1]) * (y[4] - x[4])
-        elif kind == BERNOULLI or kind == POISSON:
+        elif kind in (BERNOULLI, POISSON):
             total += (x[0] - y[0]) * (x[1] - y[1])
         else:
             for c in range(p, p + size):

@@ -13,7 +13,6 @@ from .blocks import (
     BETA,
     CATEGORICAL,
     GAMMA,
-    GAUSSIAN,
     KIND,
     LOG_NORMAL,
     NUMBER,
@@ -31,7 +30,7 @@ ALONE = 1e-10  # share of the squares that other draws must have for their coeff
 @kernel(inline="always")
 def pair(kind, z, row):
     """Scores of the two parameters of a block of such a kind at its number z."""
-    if kind == GAUSSIAN or kind == LOG_NORMAL:
+    if kind <= LOG_NORMAL:
         x = ((log(z) if kind == LOG_NORMAL else z) - row[0]) / row[1]
         return x / row[1], x * x - 1.0
     if kind == GAMMA:
@@ -54,7 +53,7 @@ def category(kind, numbers):
 def scores(kind, numbers, row, log_chances, out):
     """Out (size, n): gradients of a block's log density, numbers (n, width), by its parameters."""
     n = numbers.shape[0]
-    if kind == BERNOULLI or kind == POISSON:
+    if kind in (BERNOULLI, POISSON):
         for s in range(n):
             out[0, s] = numbers[s, 0] - row[1]
     elif kind <= BETA:
@@ -154,7 +153,7 @@ def lengths(layout, constants, log_chances, Z, weights, signals, units, scratch,
 @kernel(inline="always")
 def dispersion(kind, numbers, row, log_chances):
     """Derivative of a dispersed block's log density by log tau."""
-    if kind == GAUSSIAN or kind == LOG_NORMAL:
+    if kind <= LOG_NORMAL:
         return 0.5 * pair(kind, numbers[0], row)[1]
     if kind == GAMMA:
         return -pair(kind, numbers[0], row)[0]

@@ -70,10 +70,9 @@ class Blocks(NamedTuple):
         from fastvi.kernels.blocks import N_CONSTANTS, prepare
 
         n_blocks = len(self.layout)
+        log_tau = np.zeros(n_blocks) if log_tau is None else log_tau
         found = _Constants(np.zeros((n_blocks, N_CONSTANTS)), np.zeros(len(self.values)))
-        prepare(
-            self.layout, self.values, np.zeros(n_blocks) if log_tau is None else log_tau, *found
-        )
+        prepare(self.layout, self.values, log_tau, *found)
         return found
 
     def _moments(self) -> tuple[Array, Array]:
@@ -274,7 +273,7 @@ def one_hot(p: ArrayLike) -> Block:
     return categorical(p)._replace(kind="one_hot")
 
 
-_MAKERS = {
+_MAKERS: dict[str, Any] = {
     "gaussian": gaussian, "lognormal": lognormal, "gamma": gamma, "beta": beta,
     "bernoulli": bernoulli, "poisson": poisson,
 }  # fmt: skip
@@ -316,7 +315,7 @@ def blocks(*parts: Block, **counts: int | Sequence[int]) -> Blocks:
             raise ValueError(f"{part!r} is no block; wanted gaussian(...), gamma(...) and so on")
     for kind, count in counts.items():
         if kind in CATEGORIES:
-            found += [_even(kind, c) for c in ([count] if np.ndim(count) == 0 else count)]
+            found += [_even(kind, c) for c in np.atleast_1d(np.asarray(count)).tolist()]
         elif kind in _MAKERS:
             shape = np.ones(_checks.integer(count, kind, 1))
             made = _MAKERS[kind]()

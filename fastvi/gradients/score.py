@@ -250,8 +250,8 @@ def overdispersed(gradient: Gradient, largest: float = LARGEST) -> Gradient:
     """Draw from distributions with heavier tails, and weigh (Ruiz, Titsias and Blei 2016).
 
     Scores are small where draws are many. The dispersion tau of each block begins at 1, which is
-    no change, and follows the gradient of the variance (eq. 14), in the units of `Blocks.step_units`.
-    All blocks of a draw are dispersed at once and weighed together, where Ruiz et al. draw for each
+    no change, and follows the gradient of the variance, in the units of `Blocks.step_units`. All
+    blocks of a draw are dispersed at once and weighed together, where Ruiz et al. draw for each
     block anew: a draw costs one evaluation, and gains fall with the number of blocks that share
     terms, down to none.
 

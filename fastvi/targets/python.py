@@ -154,7 +154,8 @@ class Unbound:
         self.arguments = _arguments(self.plain, self.name)
         self.rows = (rows,) if isinstance(rows, str) else rows
         self.terms = terms
-        self.n_terms = _checks.integer(terms if np.ndim(terms) == 0 else len(terms), "terms", 1)
+        n_terms = len(terms) if isinstance(terms, Sequence) else terms
+        self.n_terms = _checks.integer(n_terms, "terms", 1)
         if gradient not in (None, "numerical"):
             raise ValueError(f"gradient is {gradient!r}; wanted None or 'numerical'")
         if self.n_terms != 1 and not {"terms", "values"} & set(self.arguments):
@@ -256,7 +257,7 @@ class PythonTarget(Target):
 
 def _touches(terms: Any, parameters: Parameters) -> NDArray[np.bool_] | None:
     """Which terms each free number touches, (dim, n_terms); None if the terms do not say."""
-    if isinstance(terms, int):
+    if not isinstance(terms, Sequence):
         return None
     table = np.zeros((parameters.dim, len(terms)), bool)
     for t, numbers in enumerate(terms):

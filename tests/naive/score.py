@@ -124,14 +124,11 @@ def score(kind, v, z):
 def terms(layout, values, Z, weights):
     """weight x score of each draw, (n, P), and the block that each parameter is of, (P,)."""
     rows = [
-        np.concatenate(
-            [w * score(k, v, z[at]) for (k, at, v), w in zip(parts(layout, values), row)]
-        )
+        np.concatenate([w * score(k, v, z[a]) for (k, a, v), w in zip(parts(layout, values), row)])
         for z, row in zip(Z, weights)
     ]
-    return np.array(rows).reshape(len(Z), len(values)), np.repeat(
-        np.arange(len(layout)), layout[:, 4]
-    )
+    block = np.repeat(np.arange(len(layout)), layout[:, 4])
+    return np.array(rows).reshape(len(Z), len(values)), block
 
 
 def gather(layout, values, Z, weights, signals, controlled):
