@@ -167,9 +167,8 @@ def count_density(z, row):
 
 
 @kernel(inline="always")
-def density(kind, numbers, row, log_chances):
-    """Log density of a block's numbers (its width,), -inf where it has none."""
-    z = numbers[0]
+def density(kind, z, row, log_chances):
+    """Log density of a block's only number, -inf where it has none."""
     if kind == GAUSSIAN:
         x = (z - row[0]) / row[1]
         return row[2] - 0.5 * x * x
@@ -180,9 +179,6 @@ def density(kind, numbers, row, log_chances):
     if kind == CATEGORICAL:
         known = 0.0 <= z < log_chances.size and z == np.floor(z)
         return log_chances[int(z)] if known else -np.inf
-    if kind == ONE_HOT:
-        c = hot(numbers)
-        return log_chances[c] if c >= 0 else -np.inf
     if not z > 0.0 or (kind == BETA and not z < 1.0):
         return -np.inf
     if kind == LOG_NORMAL:
@@ -197,10 +193,15 @@ def density(kind, numbers, row, log_chances):
 def log_densities(layout, constants, log_chances, Z, out):
     """Out (n, B): log density of each block's numbers in Z (n, D)."""
     for b in range(layout.shape[0]):
-        kind, j, width = layout[b, KIND], layout[b, NUMBER], layout[b, WIDTH]
+        kind, j, row = layout[b, KIND], layout[b, NUMBER], constants[b]
         chances = log_chances[layout[b, PARAMETER] : layout[b, PARAMETER] + layout[b, SIZE]]
+        if kind != ONE_HOT:
+            for s in range(Z.shape[0]):
+                out[s, b] = density(kind, Z[s, j], row, chances)
+            continue
         for s in range(Z.shape[0]):
-            out[s, b] = density(kind, Z[s, j : j + width], constants[b], chances)
+            c = hot(Z[s, j : j + chances.size])
+            out[s, b] = chances[c] if c >= 0 else -np.inf
 
 
 @kernel

@@ -16,6 +16,7 @@ from .blocks import (
     KIND,
     LOG_NORMAL,
     NUMBER,
+    ONE_HOT,
     PARAMETER,
     POISSON,
     SIZE,
@@ -151,22 +152,17 @@ def lengths(layout, constants, log_chances, Z, weights, signals, units, scratch,
 
 
 @kernel(inline="always")
-def dispersion(kind, numbers, row, log_chances):
-    """Derivative of a dispersed block's log density by log tau."""
+def dispersion(kind, z, row):
+    """Derivative by log tau of the log density of a dispersed block without categories."""
     if kind <= LOG_NORMAL:
-        return 0.5 * pair(kind, numbers[0], row)[1]
+        return 0.5 * pair(kind, z, row)[1]
     if kind == GAMMA:
-        return -pair(kind, numbers[0], row)[0]
+        return -pair(kind, z, row)[0]
     if kind == BETA:
-        return -pair(kind, numbers[0], row)[1]
+        return -pair(kind, z, row)[1]
     if kind == BERNOULLI:
-        return -row[0] * (numbers[0] - row[1])
-    if kind == POISSON:
-        return count_dispersion(numbers[0], row)
-    mean = 0.0
-    for c in range(log_chances.size):
-        mean += exp(log_chances[c]) * log_chances[c]
-    return mean - log_chances[category(kind, numbers)]
+        return -row[0] * (z - row[1])
+    return count_dispersion(z, row)
 
 
 @kernel(inline="always")
@@ -184,7 +180,14 @@ def count_dispersion(z, row):
 def dispersions(layout, constants, log_chances, Z, out):
     """Out (n, B): derivatives of the dispersed log densities of Z (n, D) by log tau (B,)."""
     for b in range(layout.shape[0]):
-        j, p, row = layout[b, NUMBER], layout[b, PARAMETER], constants[b]
-        chances = log_chances[p : p + layout[b, SIZE]]
+        kind, j, p = layout[b, KIND], layout[b, NUMBER], layout[b, PARAMETER]
+        if kind != CATEGORICAL and kind != ONE_HOT:
+            for s in range(Z.shape[0]):
+                out[s, b] = dispersion(kind, Z[s, j], constants[b])
+            continue
+        mean = 0.0
+        for c in range(p, p + layout[b, SIZE]):
+            mean += exp(log_chances[c]) * log_chances[c]
         for s in range(Z.shape[0]):
-            out[s, b] = dispersion(layout[b, KIND], Z[s, j : j + layout[b, WIDTH]], row, chances)
+            c = category(kind, Z[s, j : j + layout[b, WIDTH]])
+            out[s, b] = mean - log_chances[p + c]

@@ -144,8 +144,10 @@ class Blocks(NamedTuple):
         """Log densities (n,) of Z (n, D), nats; -inf outside of a block's range."""
         return np.asarray(self.block_log_prob(Z).sum(axis=1))
 
-    def dispersed(self, log_tau: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draws (n, D) of overdispersed blocks, and log ratios (n, B) of this to those densities.
+    def dispersed(
+        self, log_tau: Array, n: int, rng: np.random.Generator
+    ) -> tuple[Array, Array, Array]:
+        """Draws (n, D) of overdispersed blocks, and log densities (n, B): of these, and of those.
 
         Parameters
         ----------
@@ -157,7 +159,8 @@ class Blocks(NamedTuple):
         wide = self._prepared(log_tau)
         Z = np.empty((n, self.dim))
         draw(self.layout, *wide, rng, Z)
-        return Z, self.block_log_prob(Z) - self._log_prob(Z, wide)
+        log_q = self.block_log_prob(Z)
+        return Z, log_q, self._log_prob(Z, wide) if np.any(log_tau) else log_q
 
     # Parameters without constraints
 

@@ -112,9 +112,8 @@ def score(
         log_tau: Array, params: Array, batch: Batch, rng: np.random.Generator
     ) -> tuple[Array, Array, dict[str, Any]]:
         q = family.from_free(params)
-        Z, log_ratios = q.dispersed(log_tau, n_draws, rng)
+        Z, log_q, log_r = q.dispersed(log_tau, n_draws, rng)
         terms = target.attempt(Z, batch, with_gradient=False, terms=of_blocks is not None)[0]
-        log_q = q.block_log_prob(Z)
         log_p = terms if terms.ndim == 1 else terms.sum(axis=1)
         bounds, rejected = _repaired((goal.power * log_p - log_q.sum(axis=1))[:, None])
         if rejected == n_draws:
@@ -122,8 +121,8 @@ def score(
         signals = bounds
         if of_blocks is not None:
             signals = _repaired(goal.power * terms @ of_blocks.T - log_q)[0]
-        draws = Draws(q, Z, _weights(log_ratios, of_blocks), signals)
-        info = _bound(bounds[:, 0], log_ratios) | {"rejected": rejected, "draws": draws}
+        draws = Draws(q, Z, _weights(log_q - log_r, of_blocks), signals)
+        info = _bound(bounds[:, 0], log_q - log_r) | {"rejected": rejected, "draws": draws}
         return draws.gradient(), log_tau, info
 
     return Gradient(lambda params: np.zeros(len(family.layout)), estimate, pathwise=False)
