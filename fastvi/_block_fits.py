@@ -17,11 +17,7 @@ from fastvi.objectives import Objective
 __all__ = ["METHODS", "begin", "default_draws", "gradient", "result"]
 
 METHODS = ("score", "gumbel", "straight-through")
-TOOLS = {
-    "overdispersion": overdispersed,
-    "baseline": baseline,
-    "control": control_variates,
-}  # in the order in which they go around each other
+TOOLS = ("control", "baseline", "overdispersion")
 
 
 def begin(target: Any, member: Any) -> Blocks:
@@ -67,11 +63,12 @@ def _reduced(found: Gradient, tools: Any) -> Gradient:
     """Control variates by default; overdispersion is innermost, whatever the order asked for."""
     wanted = ("control",) if tools is None else (tools,) if isinstance(tools, str) else tools
     for tool in wanted:
-        _checks.choice(tool, "variance_reduction", tuple(TOOLS))
-    for name, tool in TOOLS.items():
-        if name in wanted:
-            found = tool(found)
-    return found
+        _checks.choice(tool, "variance_reduction", TOOLS)
+    if "overdispersion" in wanted:
+        found = overdispersed(found, centred=len(wanted) > 1)
+    if "baseline" in wanted:
+        found = baseline(found)
+    return control_variates(found) if "control" in wanted else found
 
 
 def result(member: Blocks, like: Any) -> Any:

@@ -126,8 +126,10 @@ def gather(
 
 
 @kernel
-def lengths(layout, constants, log_chances, Z, weights, signals, units, scratch, out):
-    """Out (n,): a draw's squared share of the controlled gradient, in the parameters' units (P,).
+def lengths(
+    layout, constants, log_chances, Z, weights, signals, controlled, units, scratch, out
+):  # fmt: skip
+    """Out (n,): a draw's squared share of the gradient, in the parameters' units (P,).
 
     Their mean is n times the variance that `gather` is left with; arguments as there.
     """
@@ -146,7 +148,7 @@ def lengths(layout, constants, log_chances, Z, weights, signals, units, scratch,
                 own = (weight[s] * h[s]) ** 2
                 product += own * f[s]
                 square += own
-            a = product / square if square > 0.0 else 0.0
+            a = product / square if controlled and square > 0.0 else 0.0
             for s in range(n):
                 out[s] += (units[p + k] * weight[s] * h[s] * (f[s] - a)) ** 2
 

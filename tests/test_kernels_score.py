@@ -124,8 +124,8 @@ def test_gather(case, controlled, whole_weight, whole_signal):
     size = 1 + np.abs(naive.terms(q.layout, q.values, Z, spread[0])[0]).max() * 50
     np.testing.assert_allclose(found, want, rtol=1e-8, atol=1e-9 * size)
     units, out = rng.gamma(1.0, size=len(q.values)), np.full(n, np.nan)
-    score.lengths(q.layout, *q._prepared(), Z, weights, signals, units, scratch, out)
-    want = naive.lengths(q.layout, q.values, Z, *spread, units)
+    score.lengths(q.layout, *q._prepared(), Z, weights, signals, controlled, units, scratch, out)
+    want = naive.lengths(q.layout, q.values, Z, *spread, controlled, units)
     np.testing.assert_allclose(out, want, rtol=1e-8, atol=1e-9 * size**2)
 
 

@@ -245,7 +245,9 @@ class OverdispersedState(NamedTuple):
     t: int
 
 
-def overdispersed(gradient: Gradient, largest: float = LARGEST) -> Gradient:
+def overdispersed(
+    gradient: Gradient, largest: float = LARGEST, *, centred: bool = True
+) -> Gradient:
     """Draw from distributions with heavier tails, and weigh (Ruiz, Titsias and Blei 2016).
 
     Scores are small where draws are many. The dispersion tau of each block begins at 1, which is
@@ -260,6 +262,8 @@ def overdispersed(gradient: Gradient, largest: float = LARGEST) -> Gradient:
         From `score`.
     largest : float
         Of tau.
+    centred : bool
+        Whether `baseline` or `control_variates` go around this: tau suits their variance then.
 
     Returns
     -------
@@ -285,7 +289,7 @@ def overdispersed(gradient: Gradient, largest: float = LARGEST) -> Gradient:
     ) -> tuple[Array, OverdispersedState, dict[str, Any]]:
         direction, _, info = gradient.estimate(state.log_tau, params, batch, rng)
         rate = (DELAY + state.t) ** -EXPONENT
-        step = rate * _slope(info["draws"], state.log_tau, params)
+        step = rate * _slope(info["draws"], centred, state.log_tau, params)
         log_tau = state.log_tau + np.clip(step, -FARTHEST, FARTHEST)
         info |= {"dispersion": float(np.exp(state.log_tau).mean())}
         return (
@@ -297,7 +301,7 @@ def overdispersed(gradient: Gradient, largest: float = LARGEST) -> Gradient:
     return Gradient(init, estimate, pathwise=False)
 
 
-def _slope(draws: Draws, log_tau: Array, params: Array) -> Array:
+def _slope(draws: Draws, centred: bool, log_tau: Array, params: Array) -> Array:
     """Minus the relative change of the gradient's variance with log tau, (B,)."""
     from fastvi.kernels.score import dispersions, lengths
 
@@ -305,8 +309,8 @@ def _slope(draws: Draws, log_tau: Array, params: Array) -> Array:
     scratch = np.empty((int(q.layout[:, 4].max()), n))
     squares, slopes = np.empty(n), np.empty((n, len(q.layout)))
     lengths(
-        q.layout, *q._prepared(), draws.Z, draws.weights, draws.signals, q.step_units(params),
-        scratch, squares,
+        q.layout, *q._prepared(), draws.Z, draws.weights, draws.signals, centred,
+        q.step_units(params), scratch, squares,
     )  # fmt: skip
     dispersions(q.layout, *q._prepared(log_tau), draws.Z, slopes)
     mean = squares.mean()

@@ -149,11 +149,13 @@ def gather(layout, values, Z, weights, signals, controlled):
     return out
 
 
-def lengths(layout, values, Z, weights, signals, units):
+def lengths(layout, values, Z, weights, signals, controlled, units):
     h, block = terms(layout, values, Z, weights)
     f = signals[:, block]
     square = (h**2).sum(axis=0)
-    a = np.where(square > 0, (h**2 * f).sum(axis=0) / np.where(square > 0, square, 1.0), 0.0)
+    a = controlled * np.where(
+        square > 0, (h**2 * f).sum(axis=0) / np.where(square > 0, square, 1.0), 0.0
+    )
     return np.square(units * h * (f - a)).sum(axis=1)
 
 
