@@ -17,6 +17,7 @@ from fastvi.objectives import Objective
 __all__ = ["METHODS", "begin", "default_draws", "gradient", "result"]
 
 METHODS = ("score", "gumbel", "straight-through")
+COOLING = 1.0, 0.1, 500  # it ends before a fit can have settled; many draws bear the noise
 TOOLS = ("control", "baseline", "overdispersion")
 
 
@@ -54,7 +55,7 @@ def gradient(
     if tools is not None:
         raise ValueError(f"variance_reduction={tools!r} is for method='score'; wanted None")
     return gumbel(
-        target, goal, n_draws=n_draws, family=member, temperature=annealed(),
+        target, goal, n_draws=n_draws, family=member, temperature=annealed(*COOLING),
         straight_through=method == "straight-through",
     )  # fmt: skip
 

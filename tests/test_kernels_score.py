@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive import score as naive
 
@@ -10,6 +10,7 @@ from fastvi.families import _blocks
 from fastvi.kernels import blocks as kernels
 from fastvi.kernels import relaxed, score
 
+FEW = settings(max_examples=min(30, settings().max_examples))  # twins ask scipy.stats
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 
 
@@ -42,6 +43,7 @@ def differences(function, x, step=1e-5):
     return np.stack(columns, axis=-1)
 
 
+@FEW
 @given(members())
 def test_draws_come_from_the_same_stream(case):
     rng, q, n = case
@@ -51,6 +53,7 @@ def test_draws_come_from_the_same_stream(case):
     np.testing.assert_allclose(Z, want, rtol=1e-11, atol=1e-12)
 
 
+@FEW
 @given(members())
 def test_densities(case):
     rng, q, n = case
@@ -87,6 +90,7 @@ def test_one_hot_vectors_only():
     np.testing.assert_array_equal(np.isfinite(q.log_prob(Z)), [False, False, False, False, True])
 
 
+@FEW
 @given(members())
 def test_moments(case):
     _, q, _ = case
@@ -95,6 +99,7 @@ def test_moments(case):
     np.testing.assert_allclose(q.cov, cov, rtol=1e-8, atol=1e-12)
 
 
+@FEW
 @given(members())
 def test_scores_are_gradients_of_the_density(case):
     """The twin's formulas equal the kernel's, and both the differences of the kernel's density."""
@@ -109,6 +114,7 @@ def test_scores_are_gradients_of_the_density(case):
     np.testing.assert_allclose(found, of_density, rtol=1e-5, atol=1e-6)
 
 
+@FEW
 @given(members(), st.booleans(), st.booleans(), st.booleans())
 def test_gather(case, controlled, whole_weight, whole_signal):
     rng, q, n = case
@@ -129,6 +135,7 @@ def test_gather(case, controlled, whole_weight, whole_signal):
     np.testing.assert_allclose(out, want, rtol=1e-8, atol=1e-9 * size**2)
 
 
+@FEW
 @given(members())
 def test_dispersions_are_gradients_of_the_wide_density(case):
     rng, q, _ = case
@@ -153,6 +160,7 @@ def test_dispersion_of_counts_is_continuous_at_one():
     np.testing.assert_allclose(q._log_prob(Z, q._prepared(log_tau)), q.block_log_prob(Z), atol=0.01)
 
 
+@FEW
 @given(members())
 def test_information_is_the_variance_of_scores(case):
     """By the identity of Bartlett: the gradient of the divergence's gradient, by differences."""
@@ -185,6 +193,7 @@ def test_divergence(kind, rng):
 RELAXABLE = ("gaussian", "lognormal", "bernoulli", "one_hot")
 
 
+@FEW
 @given(members(RELAXABLE), st.floats(0.1, 3.0))
 def test_relaxed_draws(case, temperature):
     rng, q, n = case
@@ -196,6 +205,7 @@ def test_relaxed_draws(case, temperature):
     np.testing.assert_allclose(hard, want[1], **CLOSE)
 
 
+@FEW
 @given(members(RELAXABLE), st.floats(0.3, 3.0))
 def test_pull_is_the_gradient_of_soft_draws(case, temperature):
     rng, q, n = case
@@ -210,6 +220,7 @@ def test_pull_is_the_gradient_of_soft_draws(case, temperature):
     np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
 
 
+@FEW
 @given(members(RELAXABLE))
 def test_entropy(case):
     _, q, _ = case

@@ -104,7 +104,7 @@ def test_unbiased_against_enumeration(tools, told):
     want = slope(lambda q: exact(q, STATES.log_prob(all_states()), all_states()), q)
     target = STATES if told else Untold(STATES)
     gradient = with_tools(score(target, n_draws=7, family=q), tools)
-    found, _ = estimates(gradient, q, 4000, seed=3)
+    found, _ = estimates(gradient, q, 1500, seed=3)
     assert_unbiased(found, want)
 
 
@@ -132,7 +132,7 @@ CONTINUOUS = {
 }
 
 
-@pytest.mark.parametrize("tools", [(), ("control",), tuple(TOOLS)], ids="+".join)
+@pytest.mark.parametrize("tools", [(), tuple(TOOLS)], ids="+".join)
 @pytest.mark.parametrize("kind", CONTINUOUS)
 def test_unbiased_against_quadrature(kind, tools):
     """Seed 4; E_q and its entropy by quantiles of q, or by a sum over counts."""
@@ -150,7 +150,7 @@ def test_unbiased_against_quadrature(kind, tools):
         return p @ (-0.5 * (z - 0.7) ** 2 + 0.3 * z) + entropy
 
     gradient = with_tools(score(smooth, n_draws=10, family=q), tools)
-    found, _ = estimates(gradient, q, 4000, seed=4)
+    found, _ = estimates(gradient, q, 1500, seed=4)
     assert_unbiased(found, slope(elbo, q, h=1e-4))
 
 
@@ -166,7 +166,7 @@ def test_one_hot_and_tempering(rng):
     power = 0.4
     goal = lambda q: exact(q, power * corners.log_prob(Z), Z)  # noqa: E731
     gradient = score(corners, tempered(fastvi.objectives.elbo(), power), n_draws=50, family=q)
-    found, info = estimates(control_variates(gradient), q, 2000, seed=5)
+    found, info = estimates(control_variates(gradient), q, 1000, seed=5)
     assert_unbiased(found, slope(goal, q))
     assert abs(info["bound"] - goal(q)) < CLEAR * info["bound_error"]
 
@@ -174,7 +174,7 @@ def test_one_hot_and_tempering(rng):
 # Variance
 
 
-def spread(gradient, q, seed=6, n=1500, warm=500):
+def spread(gradient, q, seed=6, n=600, warm=300):
     found, info = estimates(gradient, q, n + warm, seed)
     return np.var(found[warm:] * q.step_units(q.values), axis=0).sum(), info
 
@@ -283,10 +283,10 @@ def test_mini_batches_are_unbiased():
     q = blocks(families.gamma(5.0, 3.0))
     gradient = control_variates(score(counts, n_draws=20, family=q))
     parts = [
-        estimates(gradient, q, 1500, seed=i, batch=Batch(np.array([i, i + 3]), np.full(2, 3.0)))[0]
+        estimates(gradient, q, 500, seed=i, batch=Batch(np.array([i, i + 3]), np.full(2, 3.0)))[0]
         for i in range(3)
     ]
-    whole, _ = estimates(gradient, q, 1500, seed=10)
+    whole, _ = estimates(gradient, q, 500, seed=10)
     found = sum(parts) / 3 - whole
     assert_unbiased(found, np.zeros(2))
 
