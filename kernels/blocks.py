@@ -31,7 +31,7 @@ KIND, NUMBER, WIDTH, PARAMETER, SIZE = range(5)
 N_CONSTANTS = 6
 
 HALF_LOG_2PI = 0.9189385332046727
-LEAST = 1e-300  # a positive draw that underflows
+LEAST, MOST = 1e-300, 1e15  # of positive draws, and of what is drawn from without being nan
 BELOW_ONE = 1.0 - 2.0**-53
 DISPERSED = 1e-3  # tau - 1 from which a dispersed Poisson is told from a plain one
 
@@ -113,6 +113,14 @@ def pick(log_chances, u):
     return log_chances.size - 1
 
 
+@kernel(inline="always")
+def drawable(kind, row):
+    """Whether rejection from such a Gamma, Beta or Poisson distribution comes to an end."""
+    if kind == CATEGORICAL:
+        return True
+    return (kind == POISSON or LEAST < row[0] < MOST) and LEAST < row[1] < MOST
+
+
 @kernel
 def draw(layout, constants, log_chances, rng, Z):
     """Out Z (n, D): draws, one after another, each block by block."""
@@ -124,6 +132,8 @@ def draw(layout, constants, log_chances, rng, Z):
                 Z[s, j] = row[0] + row[1] * rng.standard_normal()
             elif kind == LOG_NORMAL:
                 Z[s, j] = max(exp(row[0] + row[1] * rng.standard_normal()), LEAST)
+            elif kind != BERNOULLI and kind <= POISSON and not drawable(kind, row):
+                Z[s, j] = np.nan
             elif kind == GAMMA:
                 Z[s, j] = max(row[1] / row[0] * rng.standard_gamma(row[0]), LEAST)
             elif kind == BETA:
@@ -205,45 +215,54 @@ def log_densities(layout, constants, log_chances, Z, out):
 
 
 @kernel
-def covariances(layout, constants, log_chances, mean, variance):
-    """Moments of the numbers; out: mean (D,), and variance (D, D), zero at first."""
+def moments(layout, constants, log_chances, mean, variance):
+    """Out: mean and variance (D,) of the numbers."""
     for b in range(layout.shape[0]):
         kind, j, row = layout[b, KIND], layout[b, NUMBER], constants[b]
         p, size = layout[b, PARAMETER], layout[b, SIZE]
         if kind == GAUSSIAN:
-            mean[j], variance[j, j] = row[0], row[1] * row[1]
+            mean[j], variance[j] = row[0], row[1] * row[1]
         elif kind == LOG_NORMAL:
             square = row[1] * row[1]
             mean[j] = exp(row[0] + 0.5 * square)
-            variance[j, j] = np.expm1(square) * mean[j] * mean[j]
+            variance[j] = np.expm1(square) * mean[j] * mean[j]
         elif kind == GAMMA:
-            mean[j], variance[j, j] = row[1], row[1] * row[1] / row[0]
+            mean[j], variance[j] = row[1], row[1] * row[1] / row[0]
         elif kind == BETA:
             total = row[0] + row[1]
             mean[j] = row[0] / total
-            variance[j, j] = row[0] * row[1] / (total * total * (total + 1.0))
+            variance[j] = row[0] * row[1] / (total * total * (total + 1.0))
         elif kind == BERNOULLI:
-            mean[j], variance[j, j] = row[1], exp(row[2] + row[3])
+            mean[j], variance[j] = row[1], exp(row[2] + row[3])
         elif kind == POISSON:
-            mean[j], variance[j, j] = row[1], row[1]
+            mean[j], variance[j] = row[1], row[1]
         elif kind == CATEGORICAL:
-            first = 0.0
-            for c in range(size):
-                first += c * exp(log_chances[p + c])
-            second = 0.0
-            for c in range(size):
-                second += (c - first) * (c - first) * exp(log_chances[p + c])
-            mean[j], variance[j, j] = first, second
+            mean[j], variance[j] = number_moments(log_chances[p : p + size])
         else:
             for c in range(size):
                 mean[j + c] = exp(log_chances[p + c])
-            for c in range(size):
-                for d in range(size):
-                    variance[j + c, j + d] = -mean[j + c] * mean[j + d]
-                rest = 0.0
-                for d in range(size):
-                    rest += mean[j + d] if d != c else 0.0
-                variance[j + c, j + c] = mean[j + c] * rest
+                variance[j + c] = mean[j + c] * -np.expm1(log_chances[p + c])
+
+
+@kernel
+def number_moments(log_chances):
+    """Mean and variance of a category's number."""
+    mean, variance = 0.0, 0.0
+    for c in range(log_chances.size):
+        mean += c * exp(log_chances[c])
+    for c in range(log_chances.size):
+        variance += (c - mean) * (c - mean) * exp(log_chances[c])
+    return mean, variance
+
+
+@kernel
+def covariances(layout, mean, variance, out):
+    """Out (D, D), zero at first: covariance of the numbers, given mean and variance (D,)."""
+    for b in range(layout.shape[0]):
+        j, width = layout[b, NUMBER], layout[b, WIDTH]
+        for c in range(j, j + width):
+            for d in range(j, j + width):
+                out[c, d] = variance[c] if c == d else -mean[c] * mean[d]
 
 
 @kernel

@@ -76,10 +76,10 @@ class Blocks(NamedTuple):
         return found
 
     def _moments(self) -> tuple[Array, Array]:
-        from fastvi.kernels.blocks import covariances
+        from fastvi.kernels.blocks import moments
 
-        mean, variance = np.empty(self.dim), np.zeros((self.dim, self.dim))
-        covariances(self.layout, *self._prepared(), mean, variance)
+        mean, variance = np.empty((2, self.dim))
+        moments(self.layout, *self._prepared(), mean, variance)
         return mean, variance
 
     @property
@@ -90,12 +90,16 @@ class Blocks(NamedTuple):
     @property
     def cov(self) -> Array:
         """Covariance of the numbers, (D, D)."""
-        return self._moments()[1]
+        from fastvi.kernels.blocks import covariances
+
+        out = np.zeros((self.dim, self.dim))
+        covariances(self.layout, *self._moments(), out)
+        return out
 
     @property
     def sd(self) -> Array:
         """Standard deviations of the numbers, (D,)."""
-        return np.sqrt(np.diag(self.cov))
+        return np.sqrt(self._moments()[1])
 
     def chances(self, block: int) -> Array:
         """Probabilities (C,) of a categorical or one-hot block, or (2,) of a Bernoulli one.

@@ -107,6 +107,7 @@ def score(
     n_draws = _checks.integer(n_draws, "n_draws", 1)
     known = getattr(target, "touches", None) if touches is None else touches
     of_blocks = None if known is None else _of_blocks(family, known, target.n_terms)
+    shares = None if of_blocks is None else _shares(of_blocks)
 
     def estimate(
         log_tau: Array, params: Array, batch: Batch, rng: np.random.Generator
@@ -121,7 +122,7 @@ def score(
         signals = bounds
         if of_blocks is not None:
             signals = _repaired(goal.power * terms @ of_blocks.T - log_q)[0]
-        draws = Draws(q, Z, _weights(log_q - log_r, of_blocks), signals)
+        draws = Draws(q, Z, _weights(log_q - log_r, shares), signals)
         info = _bound(bounds[:, 0], log_q - log_r) | {"rejected": rejected, "draws": draws}
         return draws.gradient(), log_tau, info
 
@@ -148,12 +149,18 @@ def _repaired(signals: Array) -> tuple[Array, int]:
     return signals, rejected
 
 
-def _weights(log_ratios: Array, of_blocks: Array | None) -> Array:
+def _shares(of_blocks: Array) -> Array:
+    """Which blocks share a term, (B, B) of 0 and 1."""
+    found = of_blocks @ of_blocks.T > 0
+    np.fill_diagonal(found, True)
+    return found.astype(np.float64)
+
+
+def _weights(log_ratios: Array, shares: Array | None) -> Array:
     """Weights of draws for each block: over the blocks that share a term with it, or over all."""
-    if of_blocks is None:
+    if shares is None or not np.any(log_ratios):
         return np.asarray(np.exp(log_ratios.sum(axis=1, keepdims=True)))
-    shares = (of_blocks @ of_blocks.T > 0) | np.eye(len(of_blocks), dtype=bool)
-    return np.asarray(np.exp(log_ratios @ shares.astype(np.float64)))
+    return np.asarray(np.exp(log_ratios @ shares))
 
 
 def _bound(log_w: Array, log_ratios: Array) -> dict[str, float]:
