@@ -72,6 +72,42 @@ def call(python, script, function, env=None, **arguments):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+class Session:
+    """Options of a run, the peers' Python, and what was measured beside the rows."""
+
+    def __init__(self, group, script, quick, repeats=None, corpora=()):
+        self.script, self.quick, self.corpora = script, quick, corpora
+        self.repeats = repeats or (1 if quick else 5)
+        self.peers = peers_python(group)
+        self.details = {}
+        self.curves = []
+
+    def peer(self, script, function, **arguments):
+        return call(self.peers, f"peers/{script}", function, **arguments)
+
+    def ours(self, function, env=None, script=None, **arguments):
+        return call(sys.executable, script or self.script, function, env=env, **arguments)
+
+    def keep(self, name, corpus, k, runs):
+        """Remember curves for the plot and the JSON file."""
+        for seed, run in enumerate(runs):
+            self.curves.append({"name": name, "corpus": corpus, "k": k, "seed": seed, **run})
+
+    def run(self, parts, only, peers):
+        """Measure the named parts (all by default); the result as plain data."""
+        m = machine(peer_versions(self.peers, peers)) | {
+            "quick": self.quick, "repeats": self.repeats,
+        }  # fmt: skip
+        rows = []
+        for name in only or parts:
+            print(name, file=sys.stderr, flush=True)
+            try:
+                rows += parts[name](self)
+            except Missing as why:
+                rows.append(missing(name, None, str(why)))
+        return {"machine": m, "rows": rows, "details": self.details, "curves": self.curves}
+
+
 def interleaved(jobs, repeats):
     """`{name: job(repeat)}` run A B A B ...; lists of results by name."""
     results = {name: [] for name in jobs}

@@ -1,42 +1,17 @@
 """The topic-model benchmarks: what is measured, and the tables made of it."""
 
-import sys
-
 import evaluation as ev
 import harness as h
 import lda_system as system
-from harness import NAMES, Missing, call, median, missing, row
+from harness import NAMES, median, row
 from lda_report import extra_tables, plot
 
 __all__ = ["PARTS", "extra_tables", "plot", "run"]
 
-OURS = (sys.executable, "ours_lda.py")
+GROUP = "topics"
 PEERS = ["tomotopy", "scikit-learn", "vowpalwabbit", "gensim"]
 SWEEPS = {"ap": [10, 20, 50, 100, 200], "news20": [10, 20, 50, 100]}
 PASSES = [*range(1, 31), *range(35, 101, 5)]
-
-
-class Session:
-    """Options of a run, the peers' Python, and what was measured beside the rows."""
-
-    def __init__(self, quick, repeats=None, corpora=None):
-        self.quick = quick
-        self.repeats = repeats or (1 if quick else 5)
-        self.corpora = corpora or (["ap"] if quick else ["ap", "news20"])
-        self.peers = h.peers_python("topics")
-        self.details = {}
-        self.curves = []
-
-    def peer(self, script, function, **arguments):
-        return call(self.peers, f"peers/{script}", function, **arguments)
-
-    def ours(self, function, env=None, **arguments):
-        return call(*OURS, function, env=env, **arguments)
-
-    def keep(self, name, corpus, k, runs):
-        """Remember curves for the plot and the JSON file."""
-        for seed, run in enumerate(runs):
-            self.curves.append({"name": name, "corpus": corpus, "k": k, "seed": seed, **run})
 
 
 def updates(s):
@@ -253,14 +228,5 @@ PARTS = {
 
 def run(only, quick, repeats=None, corpora=None):
     """Measure the named parts (all by default); the result as plain data."""
-    s = Session(quick, repeats, corpora)
-    m = h.machine(h.peer_versions(s.peers, PEERS))
-    m |= {"quick": quick, "repeats": s.repeats}
-    rows = []
-    for name in only or PARTS:
-        print(name, file=sys.stderr, flush=True)
-        try:
-            rows += PARTS[name](s)
-        except Missing as why:
-            rows.append(missing(name, None, str(why)))
-    return {"machine": m, "rows": rows, "details": s.details, "curves": s.curves}
+    corpora = corpora or (["ap"] if quick else ["ap", "news20"])
+    return h.Session(GROUP, "ours_lda.py", quick, repeats, corpora).run(PARTS, only, PEERS)

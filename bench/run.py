@@ -1,4 +1,4 @@
-"""Benchmarks of fastvi: `python bench/run.py lda [--json FILE] [--only NAME ...]`."""
+"""Benchmarks of fastvi: `python bench/run.py SUITE [--json FILE] [--only NAME ...]`."""
 
 import argparse
 import json
@@ -9,8 +9,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import harness
 import lda
+import stochastic
 
-SUITES = {"lda": lda}
+SUITES = {"lda": lda, "stochastic": stochastic}
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
@@ -18,12 +19,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suite", choices=SUITES)
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured")
-    parser.add_argument("--quick", action="store_true", help="AP only, one run of each")
+    parser.add_argument("--quick", action="store_true", help="small data, one run of each")
     parser.add_argument("--repeats", metavar="N", type=int, help="runs and seeds, 5 by default")
     parser.add_argument(
         "--corpora", metavar="NAME", nargs="+", help="ap, news20, or both (default)"
     )
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="parts: " + ", ".join(lda.PARTS))
+    parts = "; ".join(f"{name}: {', '.join(suite.PARTS)}" for name, suite in SUITES.items())
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"parts of {parts}")
     parser.add_argument("--readme", action="store_true", help="replace the table in README.md")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves")
     parser.add_argument(

@@ -6,18 +6,18 @@ from typing import Any
 __version__ = "0.1.0"
 
 _LAZY = {
-    "target": "fastvi.targets.python",
+    "BayesianFactorAnalysis": "fastvi.models.factors",
+    "BayesianGaussianMixture": "fastvi.models.mixture",
     "BayesianLogisticRegression": "fastvi.models.logistic",
+    "BayesianPCA": "fastvi.models.factors",
     "LatentDirichletAllocation": "fastvi.models.lda",
+    "PoissonFactorization": "fastvi.models.poisson",
+    "Posterior": "fastvi.posterior",
+    "fit": "fastvi.inference",
     "load": "fastvi.models.lda",
+    "target": "fastvi.targets.python",
 }
-__all__ = [
-    "BayesianLogisticRegression",
-    "LatentDirichletAllocation",
-    "__version__",
-    "load",
-    "target",
-]
+__all__ = ["__version__", *_LAZY]
 
 
 def __getattr__(name: str) -> Any:

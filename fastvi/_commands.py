@@ -26,7 +26,7 @@ from fastvi.corpus.shards import ShardedCorpus, read_sharded
 from fastvi.corpus.splitting import halves, split
 from fastvi.corpus.stdlib import standard_library
 from fastvi.documents import DocumentSource
-from fastvi.models._lda_settings import IN_MEMORY, Settings, choose_solver
+from fastvi.models._lda_settings import IN_MEMORY, Settings, choose_solver, tools_of
 from fastvi.models._topic_model import TopicModel
 from fastvi.models._training import HeldOut, train
 from fastvi.parallel import resolve_n_jobs
@@ -57,9 +57,8 @@ def _lda(options: argparse.Namespace) -> None:
     with _training_corpus(options, settings) as (corpus, held_out_counts, about):
         _say(options, about["corpus"])
         if settings.solver == "auto":
-            name = "scvb0"
-            if isinstance(corpus, DocumentSource):
-                name = choose_solver(len(corpus.indices), settings.n_topics)
+            size = len(corpus.indices) if isinstance(corpus, DocumentSource) else 1 << 60
+            name = choose_solver(size, settings.n_topics, tools_of(settings))
             settings = replace(settings, solver=name)
         held_out = _held_out(held_out_counts, settings)
         bar = _ProgressBar(options, settings, corpus)
@@ -138,7 +137,17 @@ def _settings(options: argparse.Namespace) -> Settings:
             options.learning_decay, "--learning-decay", 0.5, 1.0, open_low=True
         ),
         seed=options.seed,
+        optimizer=_optimizer(options.optimizer),
+        sampling=options.sampling,
     )
+
+
+def _optimizer(given: str | None) -> str | float | None:
+    """A rate where it is a number."""
+    try:
+        return None if given is None else float(given)
+    except ValueError:
+        return given
 
 
 def _check_outputs(options: argparse.Namespace) -> None:

@@ -39,10 +39,12 @@ class Source(Protocol):
 class Batches(Protocol):
     """A plan of batches that can be entered anywhere, so that a fit can be resumed.
 
-    `wants_noise` asks the gradient for the noise and norms that `observe` learns from.
+    `wants_noise` asks the gradient for the noise and the norms of rows, `wants_squared_norm` for
+    its own squared norm, that `observe` learns from.
     """
 
     wants_noise: bool = False
+    wants_squared_norm: bool = False
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of epoch `number` but the first `skip`; the same for the same arguments."""
@@ -231,7 +233,8 @@ class AdaptiveSize(Batches):
     seed : int
     theta : float, optional
     largest : int, optional
-        No batch is larger; an eighth of all rows by default.
+        No batch is larger, an eighth of all rows by default, but for the last of an epoch, which
+        takes along what would be less than `batch_size`.
     memory : float
         Share of the running means that is kept at a step.
 
@@ -242,6 +245,7 @@ class AdaptiveSize(Batches):
     """
 
     wants_noise = True
+    wants_squared_norm = True
 
     def __init__(
         self,
@@ -304,14 +308,25 @@ class Stream(Batches):
     ----------
     parts : iterable of (rows, n_rows)
         Rows as the model takes them, and their number.
-    population_size : float, optional
-        How many rows the result is to stand for. By default as many as were seen so far, this batch
-        included: the posterior grows with the stream.
+    population_size : float or {"seen", "batch"}
+        How many rows the result is to stand for. ``"seen"``: as many as were seen so far, this
+        batch included, so that the posterior grows with the stream. ``"batch"``: each batch stands
+        for itself alone, as `fastvi.algorithms.streaming` has it.
+
+    Raises
+    ------
+    ValueError
+        If `population_size` is neither a number above 0 nor one of these words.
     """
 
     def __init__(
-        self, parts: Iterable[tuple[Any, int]], population_size: float | None = None
+        self, parts: Iterable[tuple[Any, int]], population_size: float | str = "seen"
     ) -> None:
+        known = population_size in ("seen", "batch")
+        if not known and (isinstance(population_size, str) or not population_size > 0):
+            raise ValueError(
+                f"population_size is {population_size!r}; wanted a number > 0, 'seen' or 'batch'"
+            )
         self.parts = iter(parts)
         self.population_size = population_size
         self.n_seen = 0
@@ -328,5 +343,9 @@ class Stream(Batches):
             raise ValueError("a stream is read once, from its beginning: n_epochs is 1")
         for rows, n_rows in self.parts:
             self.n_seen += n_rows
-            population = self.n_seen if self.population_size is None else self.population_size
-            yield Batch(rows, np.full(n_rows, population / n_rows))
+            yield Batch(rows, np.full(n_rows, self._population(n_rows) / n_rows))
+
+    def _population(self, n_rows: int) -> float:
+        if isinstance(self.population_size, str):
+            return self.n_seen if self.population_size == "seen" else n_rows
+        return self.population_size

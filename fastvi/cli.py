@@ -124,6 +124,13 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
                      help="steps are (TAU + t) ** -KAPPA")  # fmt: skip
     fit.add_argument("--learning-decay", type=float, default=0.7, metavar="KAPPA",
                      help="in (0.5, 1] (default: %(default)s)")  # fmt: skip
+    fit.add_argument("--optimizer", metavar="NAME",
+                     help="of svi and scvb0: a rate, adaptive, adagrad, rmsprop, adam or amsgrad "
+                          "(default: steps as above)")  # fmt: skip
+    fit.add_argument("--sampling", default="uniform",
+                     choices=("uniform", "replacement", "importance", "adaptive", "growing",
+                              "coupled"),
+                     help="how svi and scvb0 draw documents (default: %(default)s)")  # fmt: skip
     fit.add_argument("--threads", type=int, default=-1, metavar="N",
                      help="results do not depend on it (default: all cores)")  # fmt: skip
     fit.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")

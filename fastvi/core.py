@@ -104,12 +104,15 @@ class Local(NamedTuple):
         The local parameters, to be handed back as `start`.
     norms : (n_rows,) array, optional
         Euclidean norm of each row's own statistics, without its weight; None if not asked for.
+    common : float
+        Squared norm of those statistics that no row has a share in.
     """
 
     statistics: Any
     bound: float
     variables: Any
     norms: NDArray[Any] | None = None
+    common: float = 0.0
 
 
 class Coordinates(NamedTuple):

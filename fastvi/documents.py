@@ -90,6 +90,12 @@ class DocumentSource:
         self.n_rows = len(indptr) - 1
         self.marker = np.full(n_words, -1, np.int32) if marker is None else marker
 
+    @property
+    def norms(self) -> NDArray[np.float64]:
+        """Norm of each document's counts, (n_rows,): no norm of its expected counts is above it."""
+        squares = np.concatenate(([0.0], np.cumsum(np.square(self.counts, dtype=np.float64))))
+        return np.asarray(np.sqrt(np.diff(squares[self.indptr])))
+
     def all(self) -> Documents:
         """Every document, in order."""
         return prepare(self.indptr, self.indices, self.counts, self.marker)

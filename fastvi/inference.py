@@ -119,6 +119,11 @@ def fit(
         )
     seed = _seed(random_state)
     batches = _batches(target, batch_size, sampling, seed)
+    if batch_size is None and variance_reduction is not None:
+        raise ValueError(
+            f"variance_reduction={variance_reduction!r} without batch_size: the gradient of all "
+            "rows has no noise of theirs"
+        )
     with single_threaded_blas():
         member, found = _begin(target, family, start, rank)
         if method in ("laplace", "delta"):

@@ -21,6 +21,7 @@ from scipy.special import logsumexp, softmax
 __all__ = ["Objective", "chi", "elbo", "f_divergence", "iwae", "renyi", "tempered"]
 
 Array = NDArray[np.float64]
+LARGEST = 200.0  # log-ratio that the functions of f-divergences see
 
 
 class Objective(NamedTuple):
@@ -162,7 +163,9 @@ def _curvature(f: Callable[[Array], Array], step: float, s: Array) -> Array:
 
 
 def _centred(log_w: Array) -> Array:
-    return np.asarray(log_w - (logsumexp(log_w) - np.log(len(log_w))))
+    """Relative to the mean ratio, and within what functions of a ratio can take."""
+    centred = log_w - (logsumexp(log_w) - np.log(len(log_w)))
+    return np.asarray(np.clip(centred, -LARGEST, LARGEST))
 
 
 def _minus_divergence(f: Callable[[Array], Array], log_w: Array) -> float:

@@ -41,6 +41,13 @@ def _check(name: str, value: float, least: float, most: float = np.inf, why: str
     return float(value)
 
 
+def _count(name: str, value: int, least: int) -> int:
+    """`value` if it is a whole number of at least `least`."""
+    if isinstance(value, bool) or not (value == int(value) and value >= least):
+        raise ValueError(f"{name} is {value}; wanted a whole number >= {least}")
+    return int(value)
+
+
 # One rate for the whole step
 
 
@@ -95,19 +102,25 @@ def _robbins_monro(
 
 
 class AdaptiveState(NamedTuple):
-    """Running means of the gradient and of its squared norm, and their window in steps."""
+    """Running means of the gradient and of its squared norm, their window in steps, and the sum of
+    the squares of the gradients' weights in them.
+    """
 
     mean: Any
     square: float
     window: float
+    weight: float
     t: int
 
 
 def adaptive(n_warm: int = 5) -> Optimizer:
-    """The rate that expects to come nearest to the optimum (Ranganath et al. 2013, eq. 12 to 16).
+    """The rate that expects to come nearest to the optimum (Ranganath et al. 2013).
 
-    rho = |E g|^2 / E |g|^2 = |g*|^2 / (|g*|^2 + tr Sigma) for natural gradients g, with running
-    means of g and |g|^2 whose window grows by itself: tau <- tau (1 - rho) + 1.
+    rho = |E g|^2 / E |g|^2 = |g*|^2 / (|g*|^2 + tr Sigma) for natural gradients g (eq. 12), with
+    running means of g and |g|^2 whose window grows by itself: tau <- tau (1 - rho) + 1 (eq. 14 to
+    16). Other than there, the running mean's own noise is subtracted from its squared norm, which
+    is |E g|^2 + w tr Sigma with w the sum of the gradients' squared weights in it: 1 / `n_warm` at
+    first, and the bold steps that it makes of noise can spoil a good start.
 
     Parameters
     ----------
@@ -117,28 +130,31 @@ def adaptive(n_warm: int = 5) -> Optimizer:
     Raises
     ------
     ValueError
-        If `n_warm` is less than 1.
+        If `n_warm` is not a whole number of at least 2, from which on noise can be told.
     """
-    _check("n_warm", n_warm, 0)
-    return Optimizer(_adaptive_start, partial(_adaptive, int(n_warm)), takes_rows=False)
+    n_warm = _count("n_warm", n_warm, 2)
+    return Optimizer(_adaptive_start, partial(_adaptive, n_warm), takes_rows=False)
 
 
 def _adaptive_start(params: Any) -> AdaptiveState:
-    return AdaptiveState(tree.zeros_like(params), 0.0, 1.0, 1)
+    return AdaptiveState(tree.zeros_like(params), 0.0, 1.0, 0.0, 1)
 
 
 def _adaptive(
     n_warm: int, gradient: Any, state: AdaptiveState, params: Any
 ) -> tuple[Any, AdaptiveState, float]:
-    mean, square, window, t = state
+    mean, square, window, weight, t = state
     share = 1.0 / (t if t <= n_warm else window)
     _follow(mean, gradient, share)
     square += share * (_squared_norm(gradient) - square)
+    weight = (1.0 - share) ** 2 * weight + share**2
     if t < n_warm:
-        return scale(gradient, 0.0), AdaptiveState(mean, square, float(n_warm), t + 1), 0.0
-    rate = min(_squared_norm(mean) / square, 1.0) if square > 0 else 0.0
-    window = (window if t > n_warm else n_warm) * (1.0 - rate) + 1.0
-    return scale(gradient, rate), AdaptiveState(mean, square, window, t + 1), rate
+        waiting = AdaptiveState(mean, square, float(n_warm), weight, t + 1)
+        return scale(gradient, 0.0), waiting, 0.0
+    signal = (_squared_norm(mean) - weight * square) / (1.0 - weight)
+    rate = min(max(signal / square, 0.0), 1.0) if square > 0 else 0.0
+    window = max((window if t > n_warm else n_warm) * (1.0 - rate) + 1.0, 2.0)
+    return scale(gradient, rate), AdaptiveState(mean, square, window, weight, t + 1), rate
 
 
 # A rate for each coordinate
@@ -176,7 +192,10 @@ def adam(
 def amsgrad(
     rate: float = 0.01, decay: float = 0.9, decay_square: float = 0.999, epsilon: float = 1e-8
 ) -> Optimizer:
-    """Adam whose divisor never falls, which it needs to converge (Reddi et al. 2018)."""
+    """Adam whose divisor never falls, which it needs to converge (Reddi et al. 2018).
+
+    Moments are corrected for their start, as in Adam, before the largest is taken.
+    """
     update = _adam_update(rate, decay, decay_square, epsilon)
     return _per_coordinate(update, first=True, largest=True)
 
@@ -211,10 +230,10 @@ def _move(
     """The step of every leaf; the rate reported is the root mean square of the step."""
 
     def leaf(g: Any, *moments: Any) -> NDArray[Any]:
-        g = np.ascontiguousarray(g)
+        shape, g = np.shape(g), np.ascontiguousarray(g)
         step: NDArray[Any] = np.empty_like(g)
         update(g.reshape(-1), *(m.reshape(-1) for m in moments), state.t, step.reshape(-1))
-        return step
+        return step.reshape(shape)
 
     step = tree.map_leaves(leaf, gradient, state.first, state.second, state.largest)
     size = sum(np.size(part) for part in tree.leaves(step))
@@ -268,7 +287,7 @@ def clip(norm: float) -> Optimizer:
 
 
 def _clip(norm: float, gradient: Any, t: int, params: Any) -> tuple[Any, int, float]:
-    length = np.sqrt(_squared_norm(gradient))
+    length = float(np.sqrt(_squared_norm(gradient)))
     rate = norm / length if length > norm else 1.0
     return scale(gradient, rate), t + 1, rate
 
@@ -279,11 +298,11 @@ def chain(*optimizers: Optimizer) -> Optimizer:
     Raises
     ------
     ValueError
-        If there is none, or if one but the last averages iterates, which takes the whole step.
+        If there is none, or if one of them averages iterates, which takes the whole step.
     """
     if not optimizers:
         raise ValueError("chain() of no optimizers; wanted at least one")
-    if any(part.read is not optimizers[-1].read for part in optimizers[:-1]):
+    if any(part.read is not Optimizer._field_defaults["read"] for part in optimizers):
         raise ValueError("averaged(...) must be outside of chain(...): it needs the whole step")
     return Optimizer(
         partial(_start_all, optimizers),
@@ -331,11 +350,14 @@ def _scaled(
 
 
 class AverageState(NamedTuple):
-    """The mean of the iterates from step `burn_in` on, and the state of what is averaged."""
+    """The mean of the iterates before the last one, the state of what is averaged, and steps made.
+
+    The last iterate is not known before its step has been confined to the domain and taken.
+    """
 
     mean: Any
     inner: Any
-    t: int
+    n_steps: int
 
 
 def averaged(optimizer: Optimizer, burn_in: int = 0) -> Optimizer:
@@ -345,37 +367,51 @@ def averaged(optimizer: Optimizer, burn_in: int = 0) -> Optimizer:
     ----------
     optimizer : Optimizer
     burn_in : int
-        Iterates of the first so many steps are left out.
+        Iterates of the first so many steps are left out; until then it is the last one.
+
+    Raises
+    ------
+    ValueError
+        If `burn_in` is not a whole number of at least 0.
     """
-    _check("burn_in", burn_in, -1)
+    burn_in = _count("burn_in", burn_in, 0)
     return Optimizer(
         partial(_average_start, optimizer),
-        partial(_average, optimizer, int(burn_in)),
+        partial(_average, optimizer, burn_in),
         takes_rows=False,
         convex=optimizer.convex,
-        read=_read_average,
+        read=partial(_read_average, burn_in),
     )
 
 
 def _average_start(optimizer: Optimizer, params: Any) -> AverageState:
-    return AverageState(tree.zeros_like(params), optimizer.init(params), 1)
+    return AverageState(tree.zeros_like(params), optimizer.init(params), 0)
 
 
 def _average(
     optimizer: Optimizer, burn_in: int, gradient: Any, state: AverageState, params: Any
 ) -> tuple[Any, AverageState, float]:
     step, inner, rate = optimizer.update(gradient, state.inner, params)
-
-    def after(leaf: Any, part: Any) -> Any:
-        return (leaf.dense() if isinstance(leaf, LazyTable) else leaf) + part
-
-    share = 1.0 / max(state.t - burn_in, 1)
-    _follow(state.mean, tree.map_leaves(after, params, step), share)
-    return step, AverageState(state.mean, inner, state.t + 1), rate
+    if state.n_steps > burn_in:
+        _follow(state.mean, _dense_params(params), 1.0 / (state.n_steps - burn_in))
+    return step, AverageState(state.mean, inner, state.n_steps + 1), rate
 
 
-def _read_average(state: AverageState, params: Any) -> Any:
-    return state.mean if state.t > 1 else params
+def _read_average(burn_in: int, state: AverageState, params: Any) -> Any:
+    n = state.n_steps - burn_in
+    if n < 2:
+        return params
+    mean = tree.map_leaves(np.copy, state.mean)
+    _follow(mean, _dense_params(params), 1.0 / n)
+    return tree.map_leaves(_in_form_of, params, mean)
+
+
+def _in_form_of(leaf: Any, values: Any) -> Any:
+    return LazyTable(values, leaf.anchor) if isinstance(leaf, LazyTable) else values
+
+
+def _dense_params(params: Any) -> Any:
+    return tree.map_leaves(lambda x: x.dense() if isinstance(x, LazyTable) else x, params)
 
 
 # Sums over all coordinates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,17 @@ import numpy as np
 from fastvi._archive import replacing
 from fastvi.models._topic_model import TopicModel
 
-__all__ = ["check_ending", "plot_topics", "require_matplotlib"]
+__all__ = ["check_ending", "plot_history", "plot_topics", "require_matplotlib"]
 
 MAX_TOPICS = 30
+PANELS = {  # columns of a history, and how to draw them
+    "bound": ("bound (nats)", "linear"),
+    "local_bound": ("bound of batches (nats)", "linear"),
+    "held_out": ("held-out log-likelihood\n(nats a word)", "linear"),
+    "rate": ("rate", "log"),
+    "batch_size": ("rows in a batch", "linear"),
+    "noise": ("noise of the gradient\n(trace of its covariance)", "log"),
+}
 
 
 def require_matplotlib() -> Any:
@@ -49,7 +58,7 @@ def check_ending(path: str | os.PathLike[str]) -> str:
     name = os.fspath(path)
     ending = os.path.splitext(name)[1].lstrip(".").lower() or "png"
     if ending not in FigureCanvasAgg.get_supported_filetypes():
-        raise ValueError(f"--plot {name}: cannot draw .{ending}; wanted .png, .svg or .pdf")
+        raise ValueError(f"{name}: cannot draw .{ending}; wanted .png, .svg or .pdf")
     return ending
 
 
@@ -88,6 +97,112 @@ def plot_topics(model: TopicModel, path: str | os.PathLike[str], n_words: int = 
     for axis, k in zip(axes, shown):
         _draw_topic(axis, f"topic {k} ({100 * shares[k]:.1f} %)", words[k])
     _save(figure, os.fspath(path), ending)
+
+
+def plot_history(
+    history: Mapping[str, Any], path: str | os.PathLike[str], *, against: str = "seconds"
+) -> None:
+    """Draw how a fit went, or how several did, one over the other.
+
+    A panel each for the bound (or that of batches), the held-out score, the rate, the batch size
+    and the noise of the gradient, as far as some fit has them.
+
+    Parameters
+    ----------
+    history : mapping of str to array, or of str to such mappings
+        An estimator's `history_`, or several by the names to call them by.
+    path : path
+        Its ending names the format: .png, .svg or .pdf. Replaced at once or not at all.
+    against : {"seconds", "step", "epoch"}
+        What goes to the right: time in steps, the number of the step, or passes over the rows.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If there is nothing to draw, columns of a history differ in length, or the format or
+        `against` is not known.
+    """
+    ending = check_ending(path)
+    several = _by_name(history)
+    right = {name: _to_the_right(columns, against, name) for name, columns in several.items()}
+    panels = [name for name in PANELS if any(_is_drawn(c.get(name)) for c in several.values())]
+    if not panels:
+        raise ValueError(f"history has none of {', '.join(PANELS)} with a finite number in it")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    n_columns = min(len(panels), 3)
+    n_rows = -(-len(panels) // n_columns)
+    figure = Figure(figsize=(4.4 * n_columns, 3.2 * n_rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    for axis, panel in zip(axes, panels):
+        for i, (name, columns) in enumerate(several.items()):
+            if panel in columns:
+                _draw_column(axis, right[name], columns[panel], panel, f"C{i % 10}")
+        axis.set_xlabel(f"{against} of fitting" if against == "seconds" else against)
+    if len(several) > 1:
+        _legend(figure, list(several))
+    _save(figure, os.fspath(path), ending)
+
+
+def _by_name(history: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Histories by name, columns as arrays of one length."""
+    is_one = not any(isinstance(value, Mapping) for value in history.values())
+    several = {"": history} if is_one else dict(history)
+    found = {}
+    for name, columns in several.items():
+        if not isinstance(columns, Mapping):
+            raise ValueError(f"history[{name!r}] is no mapping of names to columns, as others are")
+        arrays = {key: np.asarray(column, np.float64) for key, column in columns.items()}
+        if len({array.shape for array in arrays.values()}) > 1:
+            sizes = {key: array.shape for key, array in arrays.items()}
+            raise ValueError(f"columns of history {name} differ in length: {sizes}")
+        found[name] = arrays
+    return found
+
+
+def _to_the_right(columns: dict[str, Any], against: str, name: str) -> Any:
+    if against == "step":
+        return np.arange(1, len(next(iter(columns.values()), ())) + 1)
+    if against not in ("seconds", "epoch"):
+        raise ValueError(f"against is {against!r}; wanted 'seconds', 'step' or 'epoch'")
+    if against not in columns:
+        raise ValueError(f"history {name} has no column {against!r}".replace("  ", " "))
+    if against == "seconds":
+        return columns["seconds"]
+    epoch = columns["epoch"]  # of the step: spread over its pass
+    _, first, sizes = np.unique(epoch, return_index=True, return_counts=True)
+    place = np.arange(len(epoch)) - np.repeat(first, sizes)
+    return epoch + (place + 1) / np.repeat(sizes, sizes)
+
+
+def _is_drawn(column: Any) -> bool:
+    return column is not None and bool(np.isfinite(column).any())
+
+
+def _legend(figure: Any, names: list[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], color=f"C{i % 10}") for i in range(len(names))]
+    plain = [name.replace("$", r"\$") for name in names]
+    figure.legend(lines, plain, loc="outside upper center", ncols=min(len(names), 4))
+
+
+def _draw_column(axis: Any, x: Any, y: Any, panel: str, color: str) -> None:
+    label, scale = PANELS[panel]
+    seen = np.isfinite(y) & ((y > 0) if scale == "log" else True)
+    marker = "o" if seen.sum() < 60 else None
+    axis.plot(x[seen], y[seen], marker=marker, markersize=3, linewidth=1.2, color=color)
+    if seen.any():
+        axis.set_yscale(scale)
+    axis.set_ylabel(label)
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_topic(axis: Any, title: str, words: list[tuple[str, float]]) -> None:

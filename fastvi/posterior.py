@@ -17,7 +17,7 @@ from fastvi.psis import Smoothed, psis
 __all__ = ["KIND", "Posterior"]
 
 KIND = "posterior"
-N_DRAWS = 2000  # for the figures that say how good it is
+N_DRAWS = 1000  # for the figures that say how good it is
 TRUSTED = 0.7  # k-hat
 FAR = 0.25  # standard deviations that means may be off
 
@@ -120,7 +120,7 @@ class Posterior:
 
     @cached_property
     def log_ratios(self) -> Array:
-        """Log p(z) - log q(z) of 2000 draws z from q, -inf where p fails; nats."""
+        """Log p(z) - log q(z) of 1000 draws z from q, -inf where p fails; nats."""
         Z = self._draws()
         values = self._target().attempt(Z, with_gradient=False)[0]
         return np.where(np.isfinite(values), values, -np.inf) - self.log_prob(Z)

@@ -42,7 +42,7 @@ def psis(log_ratios: Array) -> Smoothed:
     log_w = np.array(log_ratios, np.float64)
     n = len(log_w)
     if np.any(np.isnan(log_w)) or np.any(log_w == np.inf) or not np.any(np.isfinite(log_w)):
-        return Smoothed(np.full(n, -np.log(n)), np.nan, np.inf)
+        return Smoothed(np.full(n, -np.log(max(n, 1))), np.nan, np.inf)
     largest = float(log_w.max())
     log_w -= largest
     n_tail = int(min(0.2 * n, 3.0 * np.sqrt(n)))

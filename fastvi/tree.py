@@ -37,7 +37,8 @@ def zeros_like(tree: Any) -> Any:
     """Zeros in the form of dense gradients of these parameters."""
 
     def zeros(leaf: Any) -> NDArray[Any]:
-        return np.zeros_like(leaf.values if isinstance(leaf, LazyTable) else leaf)
+        like = leaf.values if isinstance(leaf, LazyTable) else leaf
+        return np.zeros_like(like, order="C")  # which may be viewed flat
 
     return map_leaves(zeros, tree)
 

@@ -38,7 +38,8 @@ class _Walk:
                 self.value(name, function.__globals__[name], code)
         for name, cell in zip(code.co_freevars, function.__closure__ or ()):
             self.value(name, cell.cell_contents, code)
-        self.parts.append(repr(function.__defaults__))
+        for i, default in enumerate(function.__defaults__ or ()):
+            self.value(f"default {i}", default, code)
 
     def code(self, code):
         self.parts.append(f"{code.co_code.hex()} {code.co_names} {code.co_varnames}")
@@ -91,7 +92,7 @@ def _is_versioned(value):
     if isinstance(value, types.ModuleType):
         return value.__name__.split(".")[0] in VERSIONED
     if hasattr(value, "py_func") or inspect.isfunction(value):
-        return value.__module__.split(".")[0] in VERSIONED - {"builtins"}
+        return (value.__module__ or "").split(".")[0] in VERSIONED - {"builtins"}
     if isinstance(value, type | types.BuiltinFunctionType | np.ufunc | np.dtype):
         return True
     return getattr(builtins, getattr(value, "__name__", ""), None) is value

@@ -3,7 +3,7 @@
 Arrays of unknown length live in memory for the compiler: it reads a row of weights twice, and the
 sums it adds to are read and written for each word, at half the speed. So this loop is written in
 LLVM's vector types, a variant for each width up to 8 registers of 64 bytes, four words at a time;
-wider rows, and machines with fewer registers, take the plain loop in `lda.py`.
+wider rows, and machines with fewer registers, take the plain loop in `responsibilities.py`.
 """
 
 import llvmlite.binding as llvm
@@ -29,7 +29,7 @@ def fits(e):
 
 
 def register_sums(words, counts, weights, e, ratio, total):
-    """What `lda._responsibility_sums` does, for widths that fit."""
+    """What `responsibility_sums` does, for widths that fit."""
     rows = weights[words]
     ratio[:] = counts / (rows @ e + e.dtype.type(1e-30))
     total[:] = ratio @ rows

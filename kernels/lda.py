@@ -8,8 +8,8 @@ Paisley (2013), "Stochastic variational inference"; Foulds et al. (2013) for the
 import numpy as np
 
 from ._jit import kernel
-from ._registers import fits, register_sums
 from ._subnormals import flush_subnormals, restore_subnormals
+from .responsibilities import largest, responsibility_sums
 from .special import digamma, exp, exp_digamma, gammaln, log
 
 LONG_STEP = 3.0
@@ -41,29 +41,12 @@ def word_weights(values, column_sums, n_topics, collapsed, start, stop, shift):
             continue
         for k in range(width):
             row[k] = digamma(row[k]) - offset[k]
-        top = _largest(row, n_topics)
+        top = largest(row, n_topics)
         shift[u] = top
         for k in range(width):
             row[k] = exp(row[k] - top)
         for k in range(n_topics, width):
             row[k] = zero
-
-
-@kernel(inline="always")
-def _largest(row, n):
-    """The largest of row[:n]; eight running maxima, since one alone would not vectorise."""
-    best = np.full(8, row[0])
-    whole = n // 8 * 8
-    for i in range(0, whole, 8):
-        for k in range(8):
-            x = row[i + k]
-            best[k] = x if x > best[k] else best[k]
-    top = best[0]
-    for k in range(1, 8):
-        top = max(top, best[k])
-    for k in range(whole, n):
-        top = max(top, row[k])
-    return top
 
 
 @kernel
@@ -80,7 +63,7 @@ def _topic_weights(gamma, collapsed, e):
     for k in range(gamma.shape[0]):
         mass += gamma[k]
     if mass < 0.1 * gamma.shape[0]:  # otherwise the largest is above 0.1
-        top = _largest(gamma, gamma.shape[0])
+        top = largest(gamma, gamma.shape[0])
         if top < 0.1:
             centre = digamma(top)
             for k in range(gamma.shape[0]):
@@ -89,57 +72,6 @@ def _topic_weights(gamma, collapsed, e):
     for k in range(gamma.shape[0]):
         e[k] = exp_digamma(gamma[k])
     return gamma.dtype.type(0)
-
-
-@kernel
-def _responsibility_sums(words, counts, weights, e, ratio, total):
-    """One pass over a document's words: ratio_n = c_n / sum_k e_k w_nk and
-    total_k = sum_n ratio_n w_nk; in registers if they suffice, otherwise four words at a time.
-    """
-    if fits(e):
-        register_sums(words, counts, weights, e, ratio, total)
-        return
-    tiny = e.dtype.type(1e-30)
-    n_topics = e.shape[0] // 8 * 8  # tells the compiler that the length is a multiple of 8
-    for k in range(n_topics):
-        total[k] = 0
-    n = words.shape[0]
-    j = 0
-    while j + 4 <= n:
-        w0 = weights[words[j]]
-        w1 = weights[words[j + 1]]
-        w2 = weights[words[j + 2]]
-        w3 = weights[words[j + 3]]
-        s0 = tiny
-        s1 = tiny
-        s2 = tiny
-        s3 = tiny
-        for k in range(n_topics):
-            s0 += e[k] * w0[k]
-            s1 += e[k] * w1[k]
-            s2 += e[k] * w2[k]
-            s3 += e[k] * w3[k]
-        s0 = counts[j] / s0
-        s1 = counts[j + 1] / s1
-        s2 = counts[j + 2] / s2
-        s3 = counts[j + 3] / s3
-        ratio[j] = s0
-        ratio[j + 1] = s1
-        ratio[j + 2] = s2
-        ratio[j + 3] = s3
-        for k in range(n_topics):
-            total[k] += s0 * w0[k] + s1 * w1[k] + s2 * w2[k] + s3 * w3[k]
-        j += 4
-    while j < n:
-        w0 = weights[words[j]]
-        s0 = tiny
-        for k in range(n_topics):
-            s0 += e[k] * w0[k]
-        s0 = counts[j] / s0
-        ratio[j] = s0
-        for k in range(n_topics):
-            total[k] += s0 * w0[k]
-        j += 1
 
 
 @kernel
@@ -154,7 +86,7 @@ def _fixed_point(words, counts, weights, alpha, collapsed, max_iter, tol, gamma,
     long_step = gamma.dtype.type(LONG_STEP)
     for i in range(max_iter):
         _topic_weights(gamma, collapsed, e)
-        _responsibility_sums(words, counts, weights, e, ratio, total)
+        responsibility_sums(words, counts, weights, e, ratio, total)
         for k in range(gamma.shape[0]):
             new = alpha[k] + e[k] * total[k]
             if collapsed and i % 2 == 0 and i + 1 < max_iter:
@@ -230,13 +162,13 @@ def local_step(
         if remember:
             before[:] = gamma[d]
             factor = _topic_weights(before, collapsed, e[d])
-            _responsibility_sums(w, c, weights, e[d], r, total)
+            responsibility_sums(w, c, weights, e[d], r, total)
             bound_before = _document_bound(w, c, r, shift, factor, before, alpha, n_topics)
         start_gamma(c, alpha, gamma[d])
         for attempt in range(2):
             _fixed_point(w, c, weights, alpha, collapsed, max_iter, tol, gamma[d], e[d], total, r)
             factor = _topic_weights(gamma[d], collapsed, e[d])
-            _responsibility_sums(w, c, weights, e[d], r, total)
+            responsibility_sums(w, c, weights, e[d], r, total)
             if collapsed:
                 bound[d] = np.nan
                 break
@@ -285,40 +217,6 @@ def start_gamma(counts, alpha, gamma):
 
 
 @kernel
-def statistics(columns, documents, entries, ratio, e, doc_weights, start, stop, weights):
-    """Turn weights into expected word-topic counts of words start..stop, each one caller's own.
-
-    columns (U+1,), documents (N,), entries (N,): the transposed batch; ratio (N,), e (D, K),
-    doc_weights (D,); in and out: weights (U, K), multiplied by sum_d doc_weight ratio e.
-    """
-    n_topics = weights.shape[1] // 8 * 8
-    total = np.empty(n_topics, weights.dtype)
-    for u in range(start, stop):
-        for k in range(n_topics):
-            total[k] = 0
-        i = columns[u]
-        while i + 2 <= columns[u + 1]:
-            d0 = documents[i]
-            d1 = documents[i + 1]
-            x0 = ratio[entries[i]] * doc_weights[d0]
-            x1 = ratio[entries[i + 1]] * doc_weights[d1]
-            e0 = e[d0]
-            e1 = e[d1]
-            for k in range(n_topics):
-                total[k] += x0 * e0[k] + x1 * e1[k]
-            i += 2
-        if i < columns[u + 1]:
-            d0 = documents[i]
-            x0 = ratio[entries[i]] * doc_weights[d0]
-            e0 = e[d0]
-            for k in range(n_topics):
-                total[k] += x0 * e0[k]
-        row = weights[u]
-        for k in range(n_topics):
-            row[k] *= total[k]
-
-
-@kernel
 def score_documents(indptr, words, counts, weights, theta, start, stop, out):
     """Out (D,) = sum_n c_n log sum_k theta_k E[beta]_kn in nats, for document completion."""
     for d in range(start, stop):
@@ -331,23 +229,3 @@ def score_documents(indptr, words, counts, weights, theta, start, stop, out):
                 p += row[k] * w[k]
             result += counts[j] * np.log(np.float64(p))
         out[d] = result
-
-
-@kernel
-def document_norms(indptr, words, weights, e, ratio, start, stop, out):
-    """Out (D,) = norm of each document's expected counts ratio_n e_k w_nk over words and topics.
-
-    weights (U, K), e (D, K), ratio (N,) as `local_step` leaves them.
-    """
-    for d in range(start, stop):
-        squares = 0.0
-        row = e[d]
-        for j in range(indptr[d], indptr[d + 1]):
-            w = weights[words[j]]
-            r = ratio[j]
-            total = row.dtype.type(0)
-            for k in range(row.shape[0]):
-                expected = r * row[k] * w[k]
-                total += expected * expected
-            squares += np.float64(total)
-        out[d] = np.sqrt(squares)

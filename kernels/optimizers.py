@@ -29,8 +29,8 @@ def rmsprop(g, v, decay, rate, epsilon, step):
 @kernel
 def adam(g, m, v, top, decay, decay_square, rate, correction, epsilon, step):
     """Kingma and Ba (2015), algorithm 1: rate and correction are alpha / (1 - beta_1^t) and
-    1 / (1 - beta_2^t). With `top` (n,) instead of (0,) AMSGrad (Reddi et al. 2018): the largest v
-    so far in place of v.
+    1 / (1 - beta_2^t). With `top` (n,) instead of (0,) AMSGrad (Reddi et al. 2018): the largest
+    corrected v so far in place of v.
     """
     largest = top.shape[0] > 0
     rest = g.dtype.type(1) - decay
@@ -38,11 +38,11 @@ def adam(g, m, v, top, decay, decay_square, rate, correction, epsilon, step):
     for i in range(g.shape[0]):
         m[i] = decay * m[i] + rest * g[i]
         v[i] = decay_square * v[i] + rest_square * g[i] * g[i]
-        second = v[i]
+        second = v[i] * correction
         if largest:
             second = max(second, top[i])
             top[i] = second
-        step[i] = rate * m[i] / (np.sqrt(second * correction) + epsilon)
+        step[i] = rate * m[i] / (np.sqrt(second) + epsilon)
 
 
 @kernel

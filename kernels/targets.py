@@ -8,7 +8,7 @@ then once for all targets: `adapter(from_value)` is an address.
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import UNORDERED, kernel
 from ._pointers import array_at, call_status, call_target, call_value
 from .transforms import constrain, pull_back
 
@@ -59,7 +59,7 @@ def first_not_finite(values, grads):
     return -1, -1
 
 
-@kernel
+@kernel(fastmath=UNORDERED)
 def differences(address, data, Z, n_terms, step, grads):
     """Out grads (k, n): central differences of fourth order; the target's status.
 
@@ -114,8 +114,11 @@ def constrained(k, n, Z, data, values, grads):
     blocks = array_at(table[BLOCKS], (n_blocks, 5), INTEGER)
     bounds = array_at(table[BOUNDS], (n_blocks, 2), REAL)
     points = array_at(Z, (k, n), REAL)
-    X, log_jacobian = np.empty((k, n_full)), np.empty(k)
-    GX = np.empty((k if grads != 0 else 0, n_full))
+    n_wanted = k * n_full if grads != 0 else 0
+    work = np.empty(k * n_full + n_wanted + k)  # one piece, as an allocation takes 40 ns
+    X = work[: k * n_full].reshape((k, n_full))
+    GX = work[k * n_full : k * n_full + n_wanted].reshape((n_wanted // max(n_full, 1), n_full))
+    log_jacobian = work[k * n_full + n_wanted :]
     constrain(blocks, bounds, points, X, log_jacobian)
     wanted = address_of(GX) if grads != 0 else np.int64(0)
     status = call_target(table[CONSTRAINED], k, n_full, address_of(X), data, values, wanted)

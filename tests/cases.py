@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse
 from simulated import simulate
 
+from fastvi import optimizers
 from fastvi.documents import DocumentSource
 from fastvi.models._lda_fit import fit, make_solver
 from fastvi.models._lda_settings import Settings
@@ -27,6 +28,34 @@ CASES = {
     "svi, priors learned": {"solver": "svi", "batch_size": 16, **LEARNED},
     "vb": {"solver": "vb", **ASYMMETRIC},
     "vb, priors learned": {"solver": "vb", **LEARNED},
+}
+SVI, SCVB0 = CASES["svi"], CASES["scvb0"]
+TOOLS = {  # optimizer, sampling, variance reduction, gradient
+    "constant": {"optimizer": 0.05},
+    "adaptive": {"optimizer": "adaptive"},
+    "adagrad": {"optimizer": "adagrad"},
+    "rmsprop": {"optimizer": "rmsprop"},
+    "adam": {"optimizer": "adam"},
+    "amsgrad": {"optimizer": "amsgrad"},
+    "iterates averaged": {"optimizer": optimizers.averaged(optimizers.robbins_monro(), 3)},
+    "clipped": {"optimizer": optimizers.chain(optimizers.clip(200.0), optimizers.constant(0.3))},
+    "plain": {"optimizer": 1e-3, "gradient": "plain"},
+    "replacement": {"sampling": "replacement"},
+    "importance": {"sampling": "importance"},
+    "learnt importance": {"sampling": "adaptive"},
+    "growing": {"sampling": "growing"},
+    "coupled": {"sampling": "coupled"},
+    "svrg": {"variance_reduction": "svrg"},
+    "window": {"variance_reduction": "window"},
+}
+CASES |= {f"svi, {name}": SVI | tools for name, tools in TOOLS.items()}
+CASES |= {
+    "svi, all at once": SVI | LEARNED | TOOLS["adaptive"] | TOOLS["svrg"] | TOOLS["importance"],
+    "svi, window, eta learned": SVI | TOOLS["window"] | {"learn_eta": True},
+    "scvb0, adaptive": SCVB0 | TOOLS["adaptive"],
+    "scvb0, learnt importance": SCVB0 | TOOLS["learnt importance"],
+    "scvb0, svrg": SCVB0 | TOOLS["svrg"],
+    "scvb0, window": SCVB0 | TOOLS["window"],
 }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastvi import kernels
-from fastvi.kernels import cvb0, dirichlet, lda
+from fastvi.kernels import cvb0, dirichlet, lda, poisson
 
 FILES = sorted(Path(kernels.__file__).parent.glob("*.py"))
 GAPS = (0, 16, 32, 64, 128, 256, 4096)  # bytes between arrays
@@ -141,4 +141,38 @@ def test_sums_for_priors(width: int, rng: np.random.Generator) -> None:
             values, row_weights, first, second = placed(arrays, gap)
             dirichlet.digamma_sums(values, width, row_weights, 0, 3, first, second)
             results.add(first.tobytes() + second.tobytes())
+        assert len(results) == 1
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("width", [8, 24, 56])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_of_poisson_factors(
+    width: int, dtype: type[np.floating], rng: np.random.Generator
+) -> None:
+    prior = poisson.GammaPrior(0.3, 1.0, 0.3)
+    for _ in range(30):
+        arrays = [
+            np.array([0, 3, 5]),
+            np.array([0, 1, 2, 1, 2], np.int32),
+            rng.integers(1, 5, 5).astype(dtype),
+            rng.random((3, width)).astype(dtype),
+            rng.random(3).astype(dtype),
+            rng.random(width).astype(dtype),
+            rng.gamma(1.0, size=(2, width)).astype(dtype),
+            rng.random(2).astype(dtype),
+            np.zeros((2, width), dtype),
+            np.zeros(5, dtype),
+            np.zeros(width),
+            np.zeros(2),
+        ]
+        results = set()
+        for gap in GAPS:
+            copies = placed(arrays, gap)
+            *parts, weights, shift, loads = copies[:6]
+            poisson.local_step(
+                *parts, weights, shift, loads, loads, np.ones(2), prior, width, 7, 1e-9, 0, 2,
+                *copies[6:],
+            )  # fmt: skip
+            results.add(b"".join(copy.tobytes() for copy in copies))
         assert len(results) == 1

@@ -329,6 +329,21 @@ def test_small_corpora(tmp_path: Path, capsys: Any) -> None:
             assert TopicModel.load(output).n_topics == k
 
 
+def test_optimizers_and_samplings(corpus: Path, tmp_path: Path, capsys: Any) -> None:
+    output = tmp_path / "m.npz"
+    for more in (["--optimizer", "adaptive"], ["--optimizer", 0.2, "--sampling", "importance"]):
+        args = ["lda", corpus, *FAST, *more, "--checkpoint", tmp_path / "c.npz", "-o", output]
+        found = json.loads(run(capsys, *args, "--json"))
+        assert found["solver"] == "svi"
+        assert np.isfinite(found["held_out_log_likelihood"])
+        again = json.loads(run(capsys, *args, "--json", "--resume"))
+        assert again["held_out_log_likelihood"] == found["held_out_log_likelihood"]
+    message = fail(capsys, "lda", corpus, *FAST, "--optimizer", "best", "-o", output)
+    assert "optimizer is 'best'; wanted" in message
+    message = fail(capsys, "lda", corpus, *FAST, "--stream", "--sampling", "growing", "-o", output)
+    assert "rows come in their own order" in message
+
+
 def test_documents_of_one_word_cannot_be_held_out(tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "tiny.txt"
     path.write_text("star\nmoon\n" * 20)

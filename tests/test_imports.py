@@ -21,8 +21,9 @@ FUNCTIONAL_CORE = [
     "fastvi.core", "fastvi.loop", "fastvi.batches", "fastvi.documents", "fastvi.optimizers",
     "fastvi.parallel", "fastvi.gradients.natural", "fastvi.algorithms.collapsed",
     "fastvi.models._lda", "fastvi.models._lda_fit", "fastvi.models._training",
+    "fastvi.models._mixture", "fastvi.models._mixture_priors",
     "fastvi.models._topic_model", "fastvi.models._predictor", "fastvi._commands", "fastvi._report",
-    "fastvi.plots", "fastvi.corpus",
+    "fastvi.plots", "fastvi.corpus", "fastvi.targets", "fastvi.transforms",
 ]  # fmt: skip
 MODULES = sorted(
     ".".join(["fastvi", *path.relative_to(PACKAGE).with_suffix("").parts])

@@ -12,6 +12,7 @@ from naive import sparse as naive_sparse
 
 from fastvi.documents import DocumentSource
 from fastvi.kernels import lda as kernels
+from fastvi.kernels.responsibilities import statistics
 
 DTYPES = [np.float32, np.float64]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -263,7 +264,7 @@ def test_statistics(problem):
     out = weights.copy()
     middle = len(rows) // 2
     for start, stop in ((0, middle), (middle, len(rows))):
-        kernels.statistics(columns, owners, entries, ratio, e, doc_weights, start, stop, out)
+        statistics(columns, owners, entries, ratio, e, doc_weights, start, stop, out)
     want = naive.statistics(
         problem.documents,
         padded(problem.weights, problem.width, np.float64),
@@ -283,7 +284,7 @@ def test_expected_counts_add_up_to_the_counts(problem):
     source = DocumentSource(indptr, words, counts, len(problem.table))
     documents = source.all()
     out = padded(problem.weights[documents.rows], problem.width, problem.dtype)
-    kernels.statistics(*documents[4:], ratio, e, np.ones(len(e), problem.dtype), 0, len(out), out)
+    statistics(*documents[4:], ratio, e, np.ones(len(e), problem.dtype), 0, len(out), out)
     totals = np.bincount(words, counts, len(problem.table))[documents.rows]
     close(out.sum(axis=1), totals, problem.dtype)
 

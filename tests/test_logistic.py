@@ -120,9 +120,11 @@ def test_statistics_are_weighted_sums_over_rows(kind, rng):
     np.testing.assert_allclose(whole.bound, sum(part.bound for part in parts))
     want = [naive.statistics_norm(*row) for row in zip(with_ones(X), y - 0.5, whole.variables)]
     np.testing.assert_allclose(whole.norms, want)
-    np.testing.assert_allclose(source.norms, [
-        naive.statistics_norm(x, 0.5, 0.0) for x in X
-    ])  # fmt: skip
+    for intercept, rows in ((False, X), (True, with_ones(X))):
+        bound = LabelledRows(X, y - 0.5, intercept).norms
+        want = [naive.statistics_norm(row, 0.5, 0.0) for row in rows]
+        np.testing.assert_allclose(bound, want)
+    assert np.all(whole.norms <= bound)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

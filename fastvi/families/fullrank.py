@@ -68,18 +68,23 @@ class FullRank(NamedTuple):
         square = np.square(white).sum(axis=0)
         return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
 
+    def log_prob_of(self, eps: Array) -> Array:
+        """`log_prob` of the draws from noise."""
+        square = np.square(eps).sum(axis=1)
+        return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
+
     def score(self, eps: Array) -> Array:
         """Gradients of `log_prob` with respect to draws, (n, D)."""
         return np.asarray(-solve_triangular(self.root, eps.T, lower=True, trans="T").T)
 
     # Natural gradients, in the frame where this is the standard normal
 
-    def natural(self, slopes: Array, eps: Array, weights: Array) -> Step:
-        """From weighted gradients `slopes` (n, D) of what is to rise, at the draws of `eps`.
+    def natural(self, slopes: Array, eps: Array, weights: Array, sticking: bool = True) -> Step:
+        """From weighted gradients `slopes` (n, D) of the target's log density at draws.
 
         As in `fastvi.families.MeanField.natural`.
         """
-        pulled = slopes @ self.root
+        pulled = slopes @ self.root + eps if sticking else slopes @ self.root
         spread = (eps.T * weights) @ pulled
         return Step(weights @ pulled, 0.5 * (spread + spread.T))
 
@@ -111,8 +116,11 @@ class FullRank(NamedTuple):
         np.fill_diagonal(root, np.exp(np.diag(free[1])))
         return cls(free[0], root)
 
-    def plain(self, slopes: Array, eps: Array, weights: Array) -> tuple[Array, Array]:
+    def plain(
+        self, slopes: Array, eps: Array, weights: Array, sticking: bool = True
+    ) -> tuple[Array, Array]:
         """Gradient with respect to `free`, arguments as in `natural`."""
+        slopes = slopes - self.score(eps) if sticking else slopes
         of_root = np.tril((slopes.T * weights) @ eps)
         diagonal = np.arange(len(self.mean))
         of_root[diagonal, diagonal] *= np.diag(self.root)

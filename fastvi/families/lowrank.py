@@ -95,6 +95,10 @@ class LowRank(NamedTuple):
         square = np.sum(away * self._solve(away), axis=1)
         return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
 
+    def log_prob_of(self, eps: Array) -> Array:
+        """`log_prob` of the draws from noise."""
+        return self.log_prob(self.draw(eps))
+
     def score(self, eps: Array) -> Array:
         """Gradients of `log_prob` with respect to draws, (n, D)."""
         return -self._solve(self.draw(eps) - self.mean)
@@ -108,8 +112,11 @@ class LowRank(NamedTuple):
         """The member with these free parameters."""
         return cls(free[0], free[1], np.exp(free[2]))
 
-    def plain(self, slopes: Array, eps: Array, weights: Array) -> tuple[Array, Array, Array]:
-        """Gradient with respect to `free`, from weighted gradients `slopes` (n, D) at draws."""
+    def plain(
+        self, slopes: Array, eps: Array, weights: Array, sticking: bool = True
+    ) -> tuple[Array, Array, Array]:
+        """Gradient with respect to `free`, arguments as in `fastvi.families.FullRank.natural`."""
+        slopes = slopes - self.score(eps) if sticking else slopes
         rank = self.factors.shape[1]
         weighted = slopes * weights[:, None]
         of_sd = np.sum(weighted * eps[:, rank:], axis=0) * self.sd0

@@ -61,19 +61,25 @@ class MeanField(NamedTuple):
         square = np.square((Z - self.mean) / self.sd).sum(axis=1)
         return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
 
+    def log_prob_of(self, eps: Array) -> Array:
+        """`log_prob` of the draws from noise."""
+        square = np.square(eps).sum(axis=1)
+        return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
+
     def score(self, eps: Array) -> Array:
         """Gradients of `log_prob` with respect to draws, (n, D)."""
         return -eps / self.sd
 
     # Natural gradients, in the frame where this is the standard normal
 
-    def natural(self, slopes: Array, eps: Array, weights: Array) -> Step:
-        """From weighted gradients `slopes` (n, D) of what is to rise, at the draws of `eps`.
+    def natural(self, slopes: Array, eps: Array, weights: Array, sticking: bool = True) -> Step:
+        """From weighted gradients `slopes` (n, D) of the target's log density at draws.
 
-        The natural gradient of mean and precision, by the theorems of Bonnet and Price, as in
-        Khan and Rue (2023), "The Bayesian learning rule", eq. 11 to 13.
+        The natural gradient of mean and precision, by the theorems of Bonnet and Price, as in Khan
+        and Rue (2023), "The Bayesian learning rule", eq. 11 to 13. `sticking`: less the gradient of
+        the member's own density, `score`.
         """
-        pulled = slopes * self.sd
+        pulled = slopes * self.sd + eps if sticking else slopes * self.sd
         return Step(weights @ pulled, weights @ (pulled * eps))
 
     def moved(self, step: Step) -> MeanField:
@@ -97,8 +103,11 @@ class MeanField(NamedTuple):
         """The member with these free parameters."""
         return cls(free[0], np.exp(free[1]))
 
-    def plain(self, slopes: Array, eps: Array, weights: Array) -> tuple[Array, Array]:
+    def plain(
+        self, slopes: Array, eps: Array, weights: Array, sticking: bool = True
+    ) -> tuple[Array, Array]:
         """Gradient with respect to `free`, arguments as in `natural`."""
+        slopes = slopes - self.score(eps) if sticking else slopes
         return weights @ slopes, weights @ (slopes * eps) * self.sd
 
     # The entropy's own gradients, for estimators that take it in closed form

@@ -32,8 +32,9 @@ def averaged(gradient: Gradient, length: int) -> Gradient:
 
     "Smoothed gradients for stochastic variational inference", eq. 6: the direction is prior + mean
     statistics - parameters, whose variance is about `length` times less and which stays in the
-    domain. It is biased, since older batches were fitted to older parameters; the bias grows with
-    the rate and with `length`. Memory: the statistics of `length` batches.
+    domain. It is biased, since older batches were fitted to older parameters: it lags behind
+    statistics on the move by (`length` - 1) / 2 steps, which is little once they settle. Memory:
+    the statistics of `length` batches.
 
     Parameters
     ----------

@@ -7,12 +7,18 @@ from typing import Any
 import numpy as np
 
 from fastvi import tree
-from fastvi.core import Batch, Conjugate, Gradient, RowGradient, RowStatistics, dense
+from fastvi.core import Batch, Conjugate, Gradient, Local, RowGradient, RowStatistics, dense
 
-__all__ = ["natural"]
+__all__ = ["difference", "natural"]
 
 
-def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) -> Gradient:
+def natural(
+    model: Conjugate,
+    *,
+    remember: bool = False,
+    noise: bool = False,
+    squared_norm: bool = False,
+) -> Gradient:
     """Prior plus expected sufficient statistics minus parameters.
 
     A step of rate rho along it is SVI; rate 1 with a batch of all data is coordinate ascent.
@@ -24,11 +30,12 @@ def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) ->
     remember : bool
         For coordinate ascent: every batch holds the same rows, and the bound must not fall. Local
         steps start afresh, which finds better optima than going on from the last ones, but where
-        the whole bound would fall they go back to those.
+        the whole bound would fall they go back to those (if the model has any to go on from).
     noise : bool
-        Report the estimated trace of the gradient's covariance as ``info["noise"]``, the squared
-        norm of the gradient as ``info["squared_norm"]``, which takes it dense, and the norm of each
-        row's statistics as ``info["norms"]``.
+        Report the estimated trace of the gradient's covariance as ``info["noise"]``, and the norm
+        of each row's statistics as ``info["norms"]``.
+    squared_norm : bool
+        Report the squared norm of the gradient, which takes it dense.
 
     Returns
     -------
@@ -45,38 +52,40 @@ def natural(model: Conjugate, *, remember: bool = False, noise: bool = False) ->
         if remember:
             last, last_bound = state
             fixed = model.global_bound(params)
-            if local.bound + fixed < last_bound:
+            if local.bound + fixed < last_bound and last is not None:
                 local = model.local(params, batch, last, rng, norms=noise)
             state = local.variables, local.bound + fixed
             info = {"bound": state[1]}
-        direction = _difference(model.prior, local.statistics, params)
+        direction = difference(model.prior, local.statistics, params)
         if noise:
-            info |= _noise(local.norms, local.statistics, batch.weights)
+            info |= _noise(local, batch.weights)
+        if squared_norm:
             info["squared_norm"] = _squared_norm(dense(direction, params))
         return direction, state, {**info, "local": local}
 
     return Gradient(lambda params: (None, -np.inf) if remember else None, estimate)
 
 
-def _difference(prior: Any, statistics: Any, params: Any) -> Any:
+def difference(prior: Any, statistics: Any, params: Any) -> Any:
+    """Prior plus statistics minus parameters, part by part."""
     if isinstance(statistics, RowStatistics):
         return RowGradient(statistics.rows, statistics.values, anchor=prior)
     if isinstance(params, tuple):
-        parts = (_difference(*triple) for triple in zip(prior, statistics, params))
+        parts = (difference(*triple) for triple in zip(prior, statistics, params))
         return tree.rebuild(params, parts)
     return prior + statistics - params
 
 
-def _noise(norms: Any, statistics: Any, weights: Any) -> dict[str, Any]:
+def _noise(local: Local, weights: Any) -> dict[str, Any]:
     """Trace of the covariance of a sum of n weighted rows, drawn independently.
 
     n w_i S_i are n unbiased estimates whose mean is the sum; the variance of a mean is their
     sample variance by n.
     """
     n = len(weights)
-    total = _squared_norm(statistics)
-    spread = n * float(np.square(np.asarray(weights, float) * norms).sum()) - total
-    return {"noise": max(spread, 0.0) / (n - 1) if n > 1 else np.nan, "norms": norms}
+    total = _squared_norm(local.statistics) - local.common
+    spread = n * float(np.square(np.asarray(weights, float) * local.norms).sum()) - total
+    return {"noise": max(spread, 0.0) / (n - 1) if n > 1 else np.nan, "norms": local.norms}
 
 
 def _squared_norm(gradient: Any) -> float:

@@ -12,7 +12,7 @@ from fastvi.gradients.natural import natural
 __all__ = ["plain"]
 
 
-def plain(model: Conjugate, *, noise: bool = False) -> Gradient:
+def plain(model: Conjugate, *, noise: bool = False, squared_norm: bool = False) -> Gradient:
     """The gradient of the bound with respect to the model's free parameters.
 
     The Fisher matrix times the natural gradient, through the coordinates' Jacobian (Hoffman et al.
@@ -23,7 +23,7 @@ def plain(model: Conjugate, *, noise: bool = False) -> Gradient:
     ----------
     model : Conjugate
         With `coordinates`.
-    noise : bool
+    noise, squared_norm : bool
         As in `natural`; noise and norms are those of the natural gradient.
 
     Raises
@@ -37,7 +37,7 @@ def plain(model: Conjugate, *, noise: bool = False) -> Gradient:
             f"{type(model).__name__} has no coordinates without constraints; "
             "wanted a natural gradient, and an optimizer with one rate for all of it"
         )
-    inner = natural(model, noise=noise)
+    inner = natural(model, noise=noise, squared_norm=squared_norm)
 
     def estimate(
         state: Any, free: Any, batch: Batch, rng: np.random.Generator

@@ -71,14 +71,11 @@ def reparam(
         if n_rejected == n_draws:
             target.log_prob_and_grad(Z, batch)  # which raises what is wrong
         if n_rejected:
-            Z, eps, values, slopes = Z[finite], eps[finite], values[finite], slopes[finite]
-        log_w = objective.power * values - q.log_prob(Z)
+            eps, values, slopes = eps[finite], values[finite], slopes[finite]
+        log_w = objective.power * values - q.log_prob_of(eps)
         weights = objective.weights(log_w)
-        slopes = objective.power * slopes
-        if sticking:
-            slopes = slopes - q.score(eps)
         pull = q.natural if family is None else q.plain
-        gradient = pull(slopes, eps, weights)
+        gradient = pull(objective.power * slopes, eps, weights, sticking)
         if not sticking:
             entropy = q.entropy_natural() if family is None else q.entropy_plain()
             gradient = tree.map_leaves(np.add, gradient, entropy)

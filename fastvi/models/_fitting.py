@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,9 +22,9 @@ from fastvi.batches import (
 from fastvi.core import Algorithm, Batch, Conjugate, Gradient, Optimizer, ascend
 from fastvi.parallel import single_threaded_blas
 
-__all__ = ["Fit", "Plan", "fit_conjugate", "plan"]
+__all__ = ["SAMPLING", "Fit", "Plan", "fit_conjugate", "plan"]
 
-SAMPLING = ("uniform", "replacement", "importance", "adaptive", "growing")
+SAMPLING = ("uniform", "replacement", "importance", "adaptive", "growing", "coupled")
 NAMED: dict[str, Callable[[], Optimizer]] = {
     "adaptive": optimizers.adaptive,
     "adagrad": optimizers.adagrad,
@@ -55,6 +56,7 @@ def plan(
     sampling: str = "uniform",
     variance_reduction: str | None = None,
     gradient: str = "natural",
+    trace_noise: bool = False,
     seed: int = 0,
     batches: Batches | None = None,
 ) -> Plan:
@@ -69,14 +71,18 @@ def plan(
     optimizer : Optimizer, str or float, optional
         A number is a constant rate. By default `fastvi.optimizers.robbins_monro` for mini-batches.
         The names are "adaptive", "adagrad", "rmsprop", "adam" and "amsgrad".
-    sampling : {"uniform", "replacement", "importance", "adaptive", "growing"}
+    sampling : {"uniform", "replacement", "importance", "adaptive", "growing", "coupled"}
         Shuffled epochs; independent draws; draws by the source's `norms`; by the norms last seen;
-        shuffled epochs whose batches grow with the noise (De et al. 2017).
+        shuffled epochs whose batches grow with the noise (De et al. 2017), or with the noise and
+        the rate (Balles et al. 2017).
     variance_reduction : {None, "svrg", "window"}
         `fastvi.gradients.svrg` with a snapshot every two epochs, or `fastvi.gradients.averaged`
         over ten batches.
     gradient : {"natural", "plain"}
         Optimizers with a rate for each coordinate take the plain one, whatever is asked for.
+    trace_noise : bool
+        Have the trace of the gradient's covariance in the history, as ``"noise"``, also where
+        `sampling` does not need it.
     seed : int
     batches : Batches, optional
         Instead of those that `sampling` names.
@@ -94,7 +100,7 @@ def plan(
         if value not in known:
             raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, known))}")
     is_batch = batch_size is None and batches is None
-    chosen = _optimizer(optimizer, is_batch)
+    chosen = _optimizer(optimizer, is_batch, gradient)
     if is_batch:
         if sampling != "uniform":
             raise ValueError(f"sampling={sampling!r} without batch_size: every row is in each step")
@@ -107,17 +113,22 @@ def plan(
     elif batches is None:
         assert batch_size is not None
         batches = _batches(source, batch_size, sampling, seed)
+    elif sampling != "uniform":
+        raise ValueError(f"sampling={sampling!r} of a stream: its rows come in their own order")
     is_plain = gradient == "plain" or not chosen.convex
     if is_plain and variance_reduction is not None:
         raise ValueError(
             f"variance_reduction={variance_reduction!r} works on natural gradients; "
             "wanted an optimizer with one rate for all coordinates"
         )
-    noise = batches.wants_noise
+    trace = {
+        "noise": batches.wants_noise or trace_noise,
+        "squared_norm": batches.wants_squared_norm,
+    }
     estimator = (
-        gradients.plain(model, noise=noise)
+        gradients.plain(model, **trace)
         if is_plain
-        else gradients.natural(model, remember=is_batch, noise=noise)
+        else gradients.natural(model, remember=is_batch, **trace)
     )
     confine = None
     if variance_reduction == "window":
@@ -159,14 +170,16 @@ def _with_svrg(estimator: Gradient, source: Source, batch_size: int) -> Gradient
     return gradients.svrg(estimator, everything, every=2 * -(-source.n_rows // batch_size))
 
 
-def _optimizer(chosen: Optimizer | str | float | None, is_batch: bool) -> Optimizer:
+def _optimizer(chosen: Optimizer | str | float | None, is_batch: bool, gradient: str) -> Optimizer:
     if chosen is None:
         return optimizers.constant(1.0) if is_batch else optimizers.robbins_monro()
     if isinstance(chosen, Optimizer):
         return chosen
     if isinstance(chosen, str) and chosen in NAMED:
         return NAMED[chosen]()
-    if isinstance(chosen, (int, float)) and not isinstance(chosen, bool):
+    if isinstance(chosen, Real) and not isinstance(chosen, bool):
+        if gradient == "natural" and chosen > 1:
+            raise ValueError(f"optimizer is {chosen}; wanted a rate in (0, 1]")
         return optimizers.constant(float(chosen))
     raise ValueError(
         f"optimizer is {chosen!r}; wanted a fastvi.optimizers.Optimizer, a rate, or one of "
@@ -181,8 +194,9 @@ def _batches(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:
         return ShuffledEpochs(source, batch_size, seed)
     if sampling == "replacement":
         return WithReplacement(source, batch_size, seed)
-    if sampling == "growing":
-        return AdaptiveSize(source, batch_size, seed, theta=1.0)
+    if sampling in ("growing", "coupled"):
+        theta = 1.0 if sampling == "growing" else None
+        return AdaptiveSize(source, batch_size, seed, theta=theta)
     norms = getattr(source, "norms", None)
     if sampling == "adaptive":
         return AdaptiveImportance(source, batch_size, seed, norms)

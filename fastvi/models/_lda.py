@@ -12,9 +12,10 @@ from fastvi.core import Batch, Coordinates, LazyTable, Local, RowGradient, RowSt
 from fastvi.documents import Documents
 from fastvi.kernels import dirichlet
 from fastvi.kernels import lda as kernels
+from fastvi.kernels.responsibilities import document_norms, statistics
 from fastvi.tables import empty_rows
 
-__all__ = ["LDA", "Topics", "chunks_of", "padded", "topic_bound", "word_weights"]
+__all__ = ["LDA", "Topics", "chunks_of", "confined", "padded", "topic_bound", "word_weights"]
 
 Parts = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]  # indptr, indices, counts
 CHUNK_WORK = 500_000  # entries x topics of a chunk, about 1 ms of local steps
@@ -70,6 +71,20 @@ def topic_bound(table: NDArray[Any], prior: Any, n_topics: int) -> float:
         )
         for k in range(n_topics)
     )
+
+
+def confined(table: LazyTable, step: Any, least: NDArray[Any]) -> Any:
+    """The step, clipped so that no row of the table falls below `least`, its prior."""
+    if not isinstance(step, RowGradient):
+        before = table.dense()
+        return np.maximum(before + step, np.broadcast_to(least, before.shape)) - before
+    kind, rows = table.values.dtype.type, step.rows
+    shape = table.values.shape
+    anchor = np.broadcast_to(step.anchor, shape)[rows]
+    rest = table.read(rows)
+    rest = anchor + (rest - anchor) * kind(1 - step.factor * step.coefficient)
+    lowest = np.broadcast_to(least, shape)[rows] + kind(1e-6) * rest  # adding rounds
+    return step._replace(values=np.maximum(step.values, (lowest - rest) / kind(step.factor)))
 
 
 class LDA:
@@ -176,16 +191,7 @@ class LDA:
 
     def confine(self, params: LazyTable, step: Any) -> Any:
         """Clip a step so that no word's count falls below its prior."""
-        if not isinstance(step, RowGradient):
-            before = params.dense()
-            return np.maximum(before + step, np.broadcast_to(self.prior, before.shape)) - before
-        kind, rows = self.dtype.type, step.rows
-        shape = params.values.shape
-        anchor = np.broadcast_to(step.anchor, shape)[rows]
-        rest = params.read(rows)
-        rest = anchor + (rest - anchor) * kind(1 - step.factor * step.coefficient)
-        least = np.broadcast_to(self.prior, shape)[rows] + kind(1e-6) * rest  # adding rounds
-        return step._replace(values=np.maximum(step.values, (least - rest) / kind(step.factor)))
+        return confined(params, step, self.prior)
 
     @property
     def coordinates(self) -> Coordinates | None:
@@ -221,7 +227,7 @@ class LDA:
         chunks = chunks_of(indptr, self.n_topics, passes=10)
 
         def task(i: int) -> None:
-            kernels.document_norms(indptr, words, weights, e, ratio, chunks[i], chunks[i + 1], out)
+            document_norms(indptr, words, weights, e, ratio, chunks[i], chunks[i + 1], out)
 
         parallel.run(task, len(chunks) - 1, self.n_threads)
         return out
@@ -240,7 +246,7 @@ class LDA:
         doc_weights = doc_weights.astype(self.dtype)
 
         def task(i: int) -> None:
-            kernels.statistics(
+            statistics(
                 columns, owners, entries, ratio, e, doc_weights, chunks[i], chunks[i + 1], weights
             )
 

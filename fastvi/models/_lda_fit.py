@@ -205,6 +205,7 @@ class GradientFit:
             sampling=settings.sampling,
             variance_reduction=settings.variance_reduction,
             gradient=settings.gradient,
+            trace_noise=settings.trace_noise,
             seed=settings.seed,
             batches=batches,
         )
@@ -266,9 +267,9 @@ class GradientFit:
 
     @property
     def params(self) -> LazyTable:
-        """The table as the fit has found it; a new one where it is not the state's own."""
-        found = self._plan.read(self.state)
-        return found if isinstance(found, LazyTable) else LazyTable(found, self.model.prior)
+        """The table as the fit has found it, which is not always the state's own."""
+        found: LazyTable = self._plan.read(self.state)
+        return found
 
     def table(self) -> NDArray[Any]:
         """Dirichlet parameters by word, (V, K padded)."""
@@ -321,6 +322,7 @@ def one_quick_pass(
         settings, solver="scvb0", learn_alpha=False, learn_eta=False, batch_size=None,
         learning_offset=None, learning_decay=0.7, max_doc_update_iter=None, optimizer=None,
         sampling="uniform", variance_reduction=None, gradient="natural",
+        trace_noise=False,
     )  # fmt: skip
     if batches is None:
         n_documents = min(source.n_rows, limit or source.n_rows)
@@ -375,5 +377,6 @@ def fit(
 def make_solver(settings: Settings, source: DocumentSource, n_threads: int) -> Solver:
     """The solver that `settings` names, on a corpus in memory."""
     if settings.solver in ("cvb", "cvb0"):
+        settings.refuse_tools()
         return CollapsedFit(settings, source, n_threads)
     return GradientFit(settings, source, n_threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 
 from fastvi.models._lda import padded
 
-__all__ = ["IN_MEMORY", "SOLVERS", "Settings", "choose_solver"]
+__all__ = ["IN_MEMORY", "SOLVERS", "TOOLS", "Settings", "choose_solver", "tools_of"]
 
 SOLVERS = ("cvb", "cvb0", "scvb0", "svi", "vb")
 IN_MEMORY = ("cvb", "cvb0", "vb")  # a step is a pass over everything
+TOOLS = ("optimizer", "sampling", "variance_reduction", "trace_noise")
 MODERATE_BYTES = 1 << 30
 
 
@@ -41,6 +43,7 @@ class Settings:
     sampling: str = "uniform"
     variance_reduction: str | None = None
     gradient: str = "natural"
+    trace_noise: bool = False
 
     @property
     def n_topics(self) -> int:
@@ -51,6 +54,20 @@ class Settings:
     def collapsed(self) -> bool:
         """Whether documents are weighed by expected counts."""
         return self.solver in ("cvb", "cvb0", "scvb0")
+
+    def refuse_tools(self) -> None:
+        """Refuse options of gradients, where a solver walks over all responsibilities instead.
+
+        Raises
+        ------
+        ValueError
+            If one is not at its default.
+        """
+        for name in tools_of(self):
+            raise ValueError(
+                f"{name}={getattr(self, name)!r} with solver={self.solver!r}, which updates each "
+                "responsibility in turn and takes no gradient steps; wanted 'scvb0' or 'svi'"
+            )
 
     def batch_size_for(self, n_documents: int) -> int:
         """The batch size given, or one that makes a pass of 16 steps, between 64 and 1024."""
@@ -75,6 +92,16 @@ class Settings:
         return 8 if self.collapsed else 100
 
 
-def choose_solver(n_entries: int, n_topics: int) -> str:
-    """CVB0, the best, while its responsibilities are of moderate size; its mini-batch form else."""
+def tools_of(holder: Any) -> list[str]:
+    """Names of the `TOOLS` that an object's attributes ask for."""
+    default = Settings("svi", np.ones(1), 1.0)
+    return [name for name in TOOLS if getattr(holder, name) != getattr(default, name)]
+
+
+def choose_solver(n_entries: int, n_topics: int, tools: Sequence[str] = ()) -> str:
+    """CVB0, the best, while its responsibilities are of moderate size; its mini-batch form else.
+    SVI, which every tool works with, where `tools` are asked for.
+    """
+    if tools:
+        return "svi"
     return "cvb0" if 2 * n_entries * padded(n_topics) <= MODERATE_BYTES else "scvb0"

@@ -54,16 +54,23 @@ class Rows(NamedTuple):
 
 
 class LabelledRows:
-    """Rows in memory; `norms` bounds their statistics, for importance sampling."""
+    """Rows in memory; `norms` bounds their statistics, for importance sampling.
 
-    def __init__(self, features: NDArray[Any], targets: NDArray[np.float64]) -> None:
+    `intercept` says that the model adds a column of ones, which counts in them.
+    """
+
+    def __init__(
+        self, features: NDArray[Any], targets: NDArray[np.float64], intercept: bool = False
+    ) -> None:
         self.rows = Rows(features, targets)
         self.n_rows = len(features)
+        self.intercept = intercept
 
     @property
     def norms(self) -> NDArray[np.float64]:
         """Norm of a row's statistics where its logit is 0, (n_rows,)."""
         square = np.einsum("ij,ij->i", *[self.rows.features] * 2, dtype=np.float64)
+        square += self.intercept
         return np.asarray(np.sqrt(square * (0.25 + square / 16.0)))
 
     def all(self) -> Rows:
@@ -176,7 +183,8 @@ class Logistic:
         bound, linear, precision = work.run(self.n_threads)
         bound += float(linear @ posterior.mean)
         squares = self.rates(posterior) - self.hyper.rate
-        return Local(Coefficients(linear, precision, squares), bound, work.xi, work.norms)
+        statistics = Coefficients(linear, precision, squares)
+        return Local(statistics, bound, work.xi, work.norms, float(squares @ squares))
 
     def global_bound(self, params: Coefficients) -> float:
         """E_q[log p(w, alpha) - log q(w, alpha)] in nats, at the best q(alpha) for q(w)."""

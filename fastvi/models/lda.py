@@ -18,7 +18,8 @@ from fastvi.batches import ShuffledEpochs
 from fastvi.core import Batch
 from fastvi.documents import DocumentSource
 from fastvi.models import _lda_fit
-from fastvi.models._lda_settings import SOLVERS, Settings, choose_solver
+from fastvi.models._fitting import SAMPLING
+from fastvi.models._lda_settings import SOLVERS, Settings, choose_solver, tools_of
 from fastvi.models._predictor import Predictor
 from fastvi.models._topic_model import MAX_ITER, TopicModel
 from fastvi.parallel import resolve_n_jobs
@@ -50,7 +51,8 @@ class LatentDirichletAllocation(
         times slower a pass; for comparison, since "cvb0" predicts better. ``"svi"``:
         stochastic variational inference (Hoffman et al. 2013). ``"vb"``: coordinate ascent, whose
         bound never falls. ``"auto"`` follows `learning_method`; otherwise it is ``"cvb0"`` up to
-        1 GiB of responsibilities and ``"scvb0"`` from there on.
+        1 GiB of responsibilities and ``"scvb0"`` from there on, or ``"svi"`` where `optimizer`,
+        `sampling`, `variance_reduction` or `trace_noise` is given.
     learning_method : {"batch", "online"}, optional
         scikit-learn's name for the solver: ``"vb"`` or ``"svi"``.
     learning_decay : float, default=0.7
@@ -75,6 +77,27 @@ class LatentDirichletAllocation(
     max_doc_update_iter : int, optional
         Largest number of iterations of a document's update; by default 100, and 8 in the fit of
         "scvb0".
+    optimizer : float, str or fastvi.optimizers.Optimizer, optional
+        Of "svi", "scvb0" and "vb", instead of the steps that `learning_decay` and
+        `learning_offset` describe (rate 1 for "vb"). A number in (0, 1] is a constant rate.
+        ``"adaptive"``: the rate that expects to come nearest to the optimum (Ranganath et al.
+        2013), without parameters. ``"adagrad"``, ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take
+        plain gradients in log-space, which "scvb0" has not. An optimizer that averages iterates
+        has their mean in `components_`.
+    sampling : str, default="uniform"
+        How "svi" and "scvb0" draw documents. ``"uniform"``: each once a pass, in random order.
+        ``"replacement"``: independently. ``"importance"``: more often where the norm of the
+        document's counts is large, weighted so that steps stay unbiased. ``"adaptive"``: by the
+        norms of expected counts last seen. ``"growing"``: each once a pass, in batches that grow
+        from `batch_size` with the gradient's noise (De et al. 2017); ``"coupled"``: with its noise
+        and the rate (Balles et al. 2017).
+    variance_reduction : {"svrg", "window"}, optional
+        Of "svi" and "scvb0". ``"svrg"``: corrected by a gradient of all documents, taken anew
+        every two passes (Johnson and Zhang 2013); unbiased, for two local steps a step and two
+        more copies of the topics. ``"window"``: statistics averaged over ten batches (Mandt and
+        Blei 2014), a tenth of the noise for some bias, and ten batches' statistics in memory.
+    trace_noise : bool, default=False
+        Have the noise of the steps in `history_` whatever `sampling` is; 2 to 15 % slower.
     n_jobs : int, optional
         Threads; -1 for all cores, None for one.
     verbose : int, default=0
@@ -105,8 +128,10 @@ class LatentDirichletAllocation(
         Perplexity of the training data by the variational bound; only with "vb" or where
         `evaluate_every` asked for it.
     history_ : dict of str to array
-        What each step reported: epoch, seconds, rate, and in nats the `bound` ("vb") or the
-        `local_bound`, the batch's part of it scaled to all documents ("svi").
+        What each step reported: epoch, seconds, rate, batch_size, and in nats the `bound` ("vb")
+        or the `local_bound`, the batch's part of it scaled to all documents ("svi"). Where it is
+        known, the `noise`, which is the trace of the covariance of the gradient, and its
+        `squared_norm`. `fastvi.plots.plot_history` draws it.
     vocabulary_ : list of str
         The words of a model that `fastvi.load` read.
     n_features_in_, feature_names_in_
@@ -149,6 +174,10 @@ class LatentDirichletAllocation(
         random_state: Any = None,
         learn_doc_topic_prior: bool = False,
         learn_topic_word_prior: bool = False,
+        optimizer: Any = None,
+        sampling: str = "uniform",
+        variance_reduction: str | None = None,
+        trace_noise: bool = False,
     ) -> None:
         self.n_components = n_components
         self.doc_topic_prior = doc_topic_prior
@@ -169,6 +198,10 @@ class LatentDirichletAllocation(
         self.random_state = random_state
         self.learn_doc_topic_prior = learn_doc_topic_prior
         self.learn_topic_word_prior = learn_topic_word_prior
+        self.optimizer = optimizer
+        self.sampling = sampling
+        self.variance_reduction = variance_reduction
+        self.trace_noise = trace_noise
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -202,7 +235,7 @@ class LatentDirichletAllocation(
             raise ValueError("every document is empty: X holds no counts above 0")
         if n_topics > total:
             raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")
-        name = self._solver() or choose_solver(len(bags.indices), n_topics)
+        name = self._solver() or choose_solver(len(bags.indices), n_topics, tools_of(self))
         settings = self._settings(name, bags)
         n_epochs = _checks.integer(self.max_iter, "max_iter", 1)
         began = time.perf_counter()
@@ -223,7 +256,8 @@ class LatentDirichletAllocation(
 
         Goes on from an earlier `fit` or `partial_fit`. Solvers "vb" and "svi" take the steps of
         "svi", the others those of "scvb0". Settings are those of the first call, but for `n_jobs`
-        and `total_samples`.
+        and `total_samples`. `sampling` is left aside, as documents come in their own order, and
+        `variance_reduction` may not be "svrg", which needs all of them.
 
         Parameters
         ----------
@@ -234,7 +268,7 @@ class LatentDirichletAllocation(
         Raises
         ------
         ValueError
-            If a parameter or a count is out of its range.
+            If a parameter or a count is out of its range, or `variance_reduction` is "svrg".
         """
         first = not self.__sklearn_is_fitted__()
         if first:
@@ -266,8 +300,9 @@ class LatentDirichletAllocation(
         self, bags: _checks.Bags, first: bool
     ) -> tuple[_lda_fit.GradientFit, NDArray[np.int32]]:
         """Make a solver for `partial_fit`, from random topics or from those there are."""
-        name = "svi" if self._solver() in ("vb", "svi") else "scvb0"
-        settings = self._settings(name, bags)
+        asked = self._solver() or choose_solver(0, 1, tools_of(self))
+        name = "svi" if asked in ("vb", "svi") else "scvb0"
+        settings = replace(self._settings(name, bags), sampling="uniform")
         if name == "svi" and self.learning_offset is None:
             settings = replace(settings, learning_offset=10.0)  # streams need bolder steps
         if first:
@@ -359,6 +394,10 @@ class LatentDirichletAllocation(
             mean_change_tol=_checks.number(self.mean_change_tol, "mean_change_tol", 0.0),
             seed=int(seed),
             dtype=bags.counts.dtype.type,
+            optimizer=self.optimizer,
+            sampling=_checks.choice(self.sampling, "sampling", SAMPLING),
+            variance_reduction=self.variance_reduction,
+            trace_noise=bool(self.trace_noise),
             **optional,
         )
 

@@ -172,8 +172,9 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         max_iter = _checks.integer(self.max_iter, "max_iter", 1)
         tol = _checks.number(self.tol, "tol", 0.0)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        rows = LabelledRows(X, targets, model.intercept)
         fitted = fit_conjugate(
-            model, LabelledRows(X, targets), self._begin(model, squares), n_epochs=max_iter,
+            model, rows, self._begin(model, squares), n_epochs=max_iter,
             tol=tol * len(X), seed=seed, after_epoch=self._report, batch_size=self._batch_size(),
             optimizer=self.optimizer, sampling=self.sampling,
             variance_reduction=self.variance_reduction,

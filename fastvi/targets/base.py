@@ -140,7 +140,7 @@ class Target:
         ValueError
             If the density takes no rows, a row is out of range, or a weight is not finite.
         """
-        if batch is None:
+        if batch is None or batch.rows is None:
             return self._table
         return make_table(self._data, self._header, self._owners, self._checked(batch))
 
@@ -222,7 +222,7 @@ class Target:
         k, n = points.shape
         values = np.full((k, self.n_terms), np.nan)
         grads = np.full((k if with_gradient else 0, n), np.nan)
-        words = self.table(None if batch is None or batch.rows is None else batch).words
+        words = self.table(batch).words
         status = targets.evaluate(self.address, words, points, values, grads)
         if status != targets.SUCCESS:  # of which vector, only each by itself can tell
             values[:] = np.nan

@@ -167,6 +167,8 @@ class CTarget(Target):
         super().__init__(function, compiled, parameters, data, n_rows, numerical=numerical)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self._rest[-1]:
+            raise TypeError(f"{self.name} has a context, whose address means nothing elsewhere")
         return CTarget, (*self._where, self._data, self.parameters, *self._rest)
 
     def bind(self, data: Any) -> CTarget:
@@ -215,6 +217,8 @@ def _load(library: str, header: str, function: str, gradient: bool, context: int
         pointer = getattr(handle, function)
     except (cffi.CDefError, OSError, AttributeError) as error:
         raise ValueError(f"{function} of {library}: {error}") from error
+    if not isinstance(pointer, ffi.CData):
+        raise ValueError(f"{function} of {library} is no function")
     kind = ffi.typeof(pointer)
     known: list[tuple[str, Callable[..., int], Callable[[int], int]]] = [
         (r"double\(id[dp]d\)", targets.from_value, int),

@@ -127,28 +127,49 @@ def _polya(counts, prior):
     return result + (gammaln(prior + counts) - gammaln(prior)).sum()
 
 
-def log_evidence(documents, n_words, alpha, eta):
-    """log p(tokens), by summing over every assignment of topics to tokens.
-
-    p(tokens) = sum_z prod_d p(z_d | alpha) prod_k p(tokens of topic k | eta); counts stand for
-    that many tokens, in a fixed order.
-    """
-    tokens = [
-        (d, word)
+def _tokens(documents):
+    return [
+        (d, i, word)
         for d, document in enumerate(documents)
-        for word, count in document
+        for i, (word, count) in enumerate(document)
         for _ in range(count)
     ]
-    n_topics = len(alpha)
-    terms = []
+
+
+def _assignments(documents, n_words, alpha, eta):
+    """Every assignment z of topics to tokens, with log p(tokens, z).
+
+    p(tokens, z) = prod_d p(z_d | alpha) prod_k p(tokens of topic k | eta); counts stand for that
+    many tokens, in a fixed order.
+    """
+    tokens, n_topics = _tokens(documents), len(alpha)
     for z in itertools.product(range(n_topics), repeat=len(tokens)):
         by_document = np.zeros((len(documents), n_topics))
         by_topic = np.zeros((n_topics, n_words))
-        for (d, word), k in zip(tokens, z):
+        for (d, _, word), k in zip(tokens, z):
             by_document[d, k] += 1
             by_topic[k, word] += 1
-        terms.append(
+        yield (
+            z,
             sum(_polya(row, alpha) for row in by_document)
-            + sum(_polya(row, np.full(n_words, eta)) for row in by_topic)
+            + sum(_polya(row, np.full(n_words, eta)) for row in by_topic),
         )
-    return logsumexp(terms)
+
+
+def log_evidence(documents, n_words, alpha, eta):
+    """log p(tokens), by summing over every assignment of topics to tokens."""
+    return logsumexp([joint for _, joint in _assignments(documents, n_words, alpha, eta)])
+
+
+def collapsed_bound(documents, n_words, phi, alpha, eta):
+    """E_q[log p(tokens, z) - log q(z)] with independent q(z), proportions and topics integrated out
+    (Teh, Newman and Welling 2007, eq. 10), by summing over every assignment.
+
+    phi[d][i] (K,) is q(z) of each of the tokens of entry i of document d.
+    """
+    tokens, total = _tokens(documents), 0.0
+    for z, joint in _assignments(documents, n_words, alpha, eta):
+        q = math.prod(float(phi[d][i][k]) for (d, i, _), k in zip(tokens, z))
+        if q > 0:
+            total += q * (joint - math.log(q))
+    return total

@@ -1,0 +1,70 @@
+"""Bounds where every assignment can be summed over: VB's, the collapsed one, the evidence."""
+
+import numpy as np
+import pytest
+from cases import solve
+from naive import lda as naive
+from scipy.special import psi
+from test_lda_methods import TINY, cavi, in_float64
+
+from fastvi.models._lda_settings import Settings
+
+pytestmark = pytest.mark.jit
+
+PRIORS = [([0.5, 0.5], 0.5), ([0.1, 0.1], 0.1), ([0.2, 1.5], 0.3)]
+
+
+def responsibilities_of_vb(documents, solver):
+    """Of each entry's tokens, at the optimum for the solver's topics and proportions."""
+    table, gamma = solver.table()[:, :2], solver.state.gradient[0][:, :2]
+    log_topics = psi(table) - psi(table.sum(axis=0))
+    phi = []
+    for document, row in zip(documents, gamma):
+        weights = [np.exp(log_topics[word] + psi(row) - psi(row.sum())) for word, _ in document]
+        phi.append([w / w.sum() for w in weights])
+    return phi
+
+
+def responsibilities_of(documents, solver):
+    """Those that CVB and CVB0 hold, entry by entry of the grid."""
+    grid, g = solver.grid, solver.state.g[:, :2].astype(float)
+    found = {}
+    for i, d in enumerate(grid.run_doc):
+        for j in range(grid.run_start[i], grid.run_start[i + 1]):
+            found[d, grid.words[j]] = g[j] / g[j].sum()
+    return [[found[d, word] for word, _ in document] for d, document in enumerate(documents)]
+
+
+@pytest.mark.parametrize("documents", TINY)
+@pytest.mark.parametrize(("alpha", "eta"), PRIORS)
+def test_bounds_are_in_order(documents, alpha, eta):
+    """VB's bound <= the collapsed bound of VB's q(z) <= evidence, from each start: what VB says of
+    proportions and topics given z is no better than the truth, which the collapsed bound takes. At
+    the best of three starts CVB's collapsed bound is above VB's bound as well, and CVB0's is not
+    above the evidence.
+    """
+    documents = TINY[documents]
+    evidence = naive.log_evidence(documents, 4, np.array(alpha), eta)
+    plain, collapsed = [], {"cvb": [], "cvb0": []}
+    for seed in range(3):
+        solver, bounds = cavi(documents, 4, alpha, eta, 60, seed)
+        phi = responsibilities_of_vb(documents, solver)
+        of_vb = naive.collapsed_bound(documents, 4, phi, np.array(alpha), eta)
+        assert bounds[-1] <= of_vb + 1e-9
+        assert of_vb <= evidence + 1e-9
+        plain.append(bounds[-1])
+        for name, found in collapsed.items():
+            chosen = Settings(name, np.array(alpha), eta, seed=seed)
+            solver, _ = solve(chosen, in_float64(documents, 4), 60)
+            phi = responsibilities_of(documents, solver)
+            found.append(naive.collapsed_bound(documents, 4, phi, np.array(alpha), eta))
+            assert found[-1] <= evidence + 1e-9
+    assert max(plain) <= max(collapsed["cvb"])
+
+
+def test_with_one_topic_the_collapsed_bound_is_the_evidence():
+    documents = TINY["words shared"]
+    phi = [[np.ones(1) for _ in document] for document in documents]
+    evidence = naive.log_evidence(documents, 4, np.array([0.7]), 0.3)
+    bound = naive.collapsed_bound(documents, 4, phi, np.array([0.7]), 0.3)
+    assert bound == pytest.approx(evidence, rel=1e-12)

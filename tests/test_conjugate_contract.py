@@ -1,0 +1,229 @@
+"""What every conjugate model promises with every tool: an entry in `conjugate.MODELS` brings these
+tests.
+"""
+
+import numpy as np
+import pytest
+from cases import from_file, in_file
+from conjugate import MODELS
+
+from fastvi import loop, optimizers, parallel, tree
+from fastvi.core import Batch, LazyTable
+from fastvi.models._fitting import SAMPLING, fit_conjugate, plan
+
+pytestmark = pytest.mark.jit
+
+BATCH_SIZE = 16
+TOOLS = {
+    "Robbins-Monro": {},
+    "constant": {"optimizer": 0.1},
+    "adaptive": {"optimizer": "adaptive"},
+    "averaged": {"optimizer": optimizers.averaged(optimizers.constant(0.1), 5)},
+    "clipped": {"optimizer": optimizers.chain(optimizers.clip(1e3), optimizers.constant(0.1))},
+    **{name: {"sampling": name} for name in SAMPLING[1:]},
+    "window": {"variance_reduction": "window"},
+    "svrg": {"variance_reduction": "svrg", "optimizer": 0.1},
+    "svrg, importance": {"variance_reduction": "svrg", "sampling": "importance", "optimizer": 0.1},
+    "noise traced": {"trace_noise": True},
+}
+TOOLS = {name: {"batch_size": BATCH_SIZE} | tools for name, tools in TOOLS.items()}
+TOOLS["coordinate ascent"] = {}
+TOOLS["all rows, a short step"] = {"optimizer": 0.5}
+PER_COORDINATE = {
+    name: {"batch_size": BATCH_SIZE, "optimizer": getattr(optimizers, name)(rate)}
+    for name, rate in (("adagrad", 0.5), ("rmsprop", 0.05), ("adam", 0.05), ("amsgrad", 0.05))
+}
+every_model = pytest.mark.parametrize("model", MODELS)
+every_tool = pytest.mark.parametrize("tool", [*TOOLS, *PER_COORDINATE])
+
+
+def options_of(model, tool):
+    if tool in PER_COORDINATE and not MODELS[model].coordinates:
+        pytest.skip("refused, which test_rates_for_each_coordinate_need_coordinates tests")
+    return (TOOLS | PER_COORDINATE)[tool]
+
+
+def dense(params):
+    return tree.map_leaves(lambda x: x.dense() if isinstance(x, LazyTable) else np.array(x), params)
+
+
+def bits(params, history):
+    parts = [leaf.tobytes() for leaf in tree.leaves(dense(params))]
+    columns = [np.array(v).tobytes() for name, v in sorted(history.items()) if name != "seconds"]
+    return b"".join(parts + columns)
+
+
+def fitted(name, options, n_epochs=4, n_threads=1, seed=3):
+    model, source, start = MODELS[name].make(n_threads)
+    return fit_conjugate(model, source, start, n_epochs=n_epochs, seed=seed, **options)
+
+
+def everything(source):
+    return Batch(source.all(), np.ones(source.n_rows))
+
+
+@every_model
+@every_tool
+def test_the_same_bits_for_one_seed_and_any_number_of_threads(model, tool, monkeypatch):
+    split, most = parallel.split, []
+
+    def finer(work, target):
+        bounds = split(work, target / 20000)
+        most.append(len(bounds) - 1)
+        return bounds
+
+    monkeypatch.setattr(parallel, "split", finer)
+    options = options_of(model, tool)
+    results = {
+        bits(fit.params, fit.history)
+        for fit in (fitted(model, options, n_threads=n) for n in (1, 1, 2, 8))
+    }
+    assert len(results) == 1
+    assert max(most) > 1
+    if "batch_size" in options:
+        other = fitted(model, options, seed=4)
+        assert bits(other.params, other.history) not in results
+
+
+@every_model
+@every_tool
+def test_the_bound_rises(model, tool):
+    """By at least half of what as many passes of coordinate ascent gain."""
+    entry, options = MODELS[model], options_of(model, tool)
+    if not entry.bound:
+        pytest.skip("the model has no bound")
+    instance, source, start = entry.make(1)
+    rng = np.random.default_rng(0)
+
+    def bound(params):
+        local = instance.local(params, everything(source), None, rng)
+        return local.bound + instance.global_bound(params)
+
+    before = bound(start)
+    best = bound(fitted(model, {}, n_epochs=15).params)
+    found = bound(fitted(model, options, n_epochs=15).params)
+    assert found - before > 0.5 * (best - before) > 0
+
+
+@every_model
+@every_tool
+def test_a_fit_resumed_anywhere_ends_with_the_same_bits(model, tool):
+    options = options_of(model, tool)
+    saved = []
+
+    def begun():
+        instance, source, start = MODELS[model].make(1)
+        chosen = plan(instance, source, seed=3, **options)
+        return chosen, chosen.algorithm.init(chosen.begin(start))
+
+    def run(chosen, state, **more):
+        return loop.run(
+            chosen.algorithm, state, chosen.batches, n_epochs=3, rng=np.random.default_rng(0),
+            **more,
+        )  # fmt: skip
+
+    def save(state, position, history):
+        columns = {k: list(v) for k, v in history.columns.items()}
+        learnt = in_file(chosen.batches.save())
+        saved.append((position, in_file(tree.save(state, "s")), learnt, columns))
+
+    chosen, state = begun()
+    state, history = run(chosen, state, after_step=save)
+    want = bits(chosen.read(state), history.columns)
+    for position, file, learnt, columns in saved[:: max(len(saved) // 5, 1)]:
+        again, state = begun()
+        again.batches.restore(from_file(learnt))
+        history = loop.History()
+        history.columns = columns
+        state, history = run(
+            again, tree.restore(state, from_file(file), "s"), position=position, history=history
+        )
+        assert bits(again.read(state), history.columns) == want, position
+
+
+@every_model
+def test_statistics_are_sums_over_rows_and_so_are_their_norms(model):
+    """Statistics of weighted rows are the weighted sum of theirs: with it, every batch whose
+    weights are 1 / (expected number of draws) is unbiased.
+    """
+    entry = MODELS[model]
+    instance, source, start = entry.make(1)
+    rng = np.random.default_rng(0)
+    weights = rng.gamma(0.5, size=source.n_rows)
+    whole = instance.local(start, Batch(source.all(), weights), None, rng, norms=True)
+    total, bound = None, 0.0
+    for i in range(source.n_rows):
+        batch = Batch(source.take(np.array([i])), weights[i : i + 1])
+        one = instance.local(start, batch, None, rng)
+        parts = entry.sums(one.statistics)
+        total = parts if total is None else [a + b for a, b in zip(total, parts)]
+        bound += one.bound
+        norm = np.sqrt(sum(np.square(part).sum() for part in parts)) / weights[i]
+        assert whole.norms[i] == pytest.approx(norm, rel=1e-6, abs=1e-12)
+    for ours, want in zip(entry.sums(whole.statistics), total):
+        np.testing.assert_allclose(ours, want, rtol=1e-8, atol=1e-10)
+    if entry.bound:
+        assert whole.bound == pytest.approx(bound)
+    if entry.norms:
+        assert np.all(whole.norms <= source.norms * (1 + 1e-6))
+
+
+@every_model
+def test_the_batches_of_an_epoch_average_to_the_whole(model):
+    entry = MODELS[model]
+    instance, source, start = entry.make(1)
+    rng = np.random.default_rng(0)
+    want = entry.sums(instance.local(start, everything(source), None, rng).statistics)
+    batches = list(plan(instance, source, batch_size=BATCH_SIZE, seed=1).batches.epoch(0))
+    total = [np.zeros_like(part) for part in want]
+    for batch in batches:
+        share = len(batch.weights) / source.n_rows
+        parts = entry.sums(instance.local(start, batch, None, rng).statistics)
+        total = [a + share * b for a, b in zip(total, parts)]
+    for ours, theirs in zip(total, want):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-10)
+
+
+@every_model
+@every_tool
+def test_nothing_given_is_written_to(model, tool):
+    options = options_of(model, tool)
+    instance, source, start = MODELS[model].make(1)
+    arrays = [*MODELS[model].data(source), *tree.leaves(instance.prior)]
+    before = [array.copy() for array in arrays]
+    fit_conjugate(instance, source, start, n_epochs=2, **options)
+    for array, copy in zip(arrays, before):
+        np.testing.assert_array_equal(array, copy)
+
+
+REFUSED = {
+    "optimizer": ({"optimizer": "sgd"}, "optimizer is 'sgd'; wanted"),
+    "rate": ({"batch_size": 8, "optimizer": 1.5}, "optimizer is 1.5; wanted a rate"),
+    "sampling": ({"batch_size": 8, "sampling": "often"}, "sampling is 'often'; wanted one of"),
+    "reduction": ({"batch_size": 8, "variance_reduction": "saga"}, "variance_reduction is 'saga'"),
+    "gradient": ({"gradient": "steep"}, "gradient is 'steep'"),
+    "batch size": ({"batch_size": 0}, "batch_size is 0; wanted a number of rows >= 1"),
+    "sampling all": ({"sampling": "importance"}, "every row is in each step"),
+    "reducing nothing": ({"variance_reduction": "svrg"}, "has no noise"),
+    "plain window": (
+        {"batch_size": 8, "variance_reduction": "window", "optimizer": "adam"},
+        "works on natural gradients",
+    ),
+}
+
+
+@every_model
+@pytest.mark.parametrize("what", REFUSED)
+def test_nonsense_is_refused_with_a_reason(model, what):
+    options, message = REFUSED[what]
+    instance, source, _ = MODELS[model].make(1)
+    with pytest.raises(ValueError, match=message):
+        plan(instance, source, **options)
+
+
+@pytest.mark.parametrize("model", [name for name, entry in MODELS.items() if not entry.coordinates])
+def test_rates_for_each_coordinate_need_coordinates(model):
+    instance, source, _ = MODELS[model].make(1)
+    for options in ({"optimizer": "adam"}, {"gradient": "plain"}):
+        with pytest.raises(ValueError, match="has no coordinates without constraints"):
+            plan(instance, source, batch_size=8, **options)

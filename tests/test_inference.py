@@ -1,0 +1,361 @@
+"""`fastvi.fit`: closed forms, real posteriors with gold draws, honesty, and misuse."""
+
+import math
+
+import numpy as np
+import posteriors
+import pytest
+
+import fastvi
+from fastvi.core import Batch
+from fastvi.diagnostics import gradient_noise
+from fastvi.families import FullRank, LowRank, MeanField
+from fastvi.gradients import svrg
+from fastvi.gradients.reparam import reparam
+from fastvi.objectives import elbo, f_divergence, tempered
+from fastvi.parallel import single_threaded_blas
+from fastvi.targets import TargetError
+
+pytestmark = pytest.mark.jit
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with single_threaded_blas():
+        yield
+
+
+GAUSSIAN = ["natural", "plain", "laplace", "delta"]
+
+
+def gaussian(z, data, grad):
+    """exp(height) N(mean, precision^-1), normalised but for the height."""
+    value = data.height
+    for i in range(z.size):
+        for j in range(z.size):
+            value -= 0.5 * (z[i] - data.mean[i]) * data.precision[i, j] * (z[j] - data.mean[j])
+            grad[i] -= data.precision[i, j] * (z[j] - data.mean[j])
+    return value
+
+
+def regression(z, data, rows, weights, grad):
+    """y ~ N(X z, 1), z ~ N(0, 1): conjugate."""
+    value = 0.0
+    for j in range(z.size):
+        value -= 0.5 * z[j] * z[j] + 0.5 * math.log(2 * math.pi)
+        grad[j] -= z[j]
+    for m in range(rows.size):
+        i = rows[m]
+        error = data.y[i]
+        for j in range(z.size):
+            error -= data.X[i, j] * z[j]
+        value -= weights[m] * (0.5 * error * error + 0.5 * math.log(2 * math.pi))
+        for j in range(z.size):
+            grad[j] += weights[m] * error * data.X[i, j]
+    return value
+
+
+def half(z, grad):
+    """No density at z[0] <= 0; Gamma(5, 1) x N(0, 1)."""
+    if z[0] <= 0:
+        return math.nan
+    grad[0] = 4.0 / z[0] - 1.0
+    grad[1] = -z[1]
+    return 4.0 * math.log(z[0]) - z[0] - 0.5 * z[1] * z[1]
+
+
+def nowhere(z, grad):
+    grad[0] = math.nan
+    return 0.0
+
+
+@pytest.fixture
+def correlated(rng):
+    A = rng.normal(size=(5, 5)) * np.geomspace(1e-2, 1e2, 5)
+    covariance = A @ A.T + 1e-4 * np.eye(5)
+    mean = rng.normal(size=5) * 10
+    log_det = np.linalg.slogdet(covariance)[1]
+    height = 2.5 - 0.5 * (5 * np.log(2 * np.pi) + log_det)
+    data = {"mean": mean, "precision": np.linalg.inv(covariance), "height": height}
+    return fastvi.target(gaussian, data=data, dim=5), mean, covariance
+
+
+@pytest.fixture
+def conjugate(rng):
+    """Target, posterior mean and covariance, log evidence."""
+    X = rng.normal(size=(300, 3)) @ np.array([[1, 0.6, 0], [0, 1, 0.3], [0, 0, 1.0]])
+    y = X @ [1.0, -0.5, 0.2] + rng.normal(size=300)
+    target = fastvi.target(regression, data={"X": X, "y": y}, dim=3, rows=("X", "y"))
+    covariance = np.linalg.inv(np.eye(3) + X.T @ X)
+    mean = covariance @ X.T @ y
+    evidence = -0.5 * (300 * np.log(2 * np.pi) + y @ y - mean @ X.T @ y)
+    evidence += 0.5 * np.linalg.slogdet(covariance)[1]
+    return target, mean, covariance, evidence
+
+
+@pytest.mark.parametrize("method", GAUSSIAN)
+def test_a_gaussian_is_found_whatever_its_scales(correlated, method):
+    target, mean, covariance = correlated
+    p = fastvi.fit(target, method=method, random_state=1)
+    sd = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose((p.mean - mean) / sd, 0, atol=0.01)
+    np.testing.assert_allclose(p.sd, sd, rtol=0.02)
+    assert p.elbo == pytest.approx(2.5, abs=0.01)
+    assert p.log_evidence == pytest.approx(2.5, abs=0.01)
+    assert p.converged
+
+
+@pytest.mark.parametrize("objective", ["elbo", 0.5, 2.0, "iwae", "chi", -2.0])
+def test_every_objective_has_the_gaussian_as_its_optimum(conjugate, objective):
+    target, mean, covariance, evidence = conjugate
+    p = fastvi.fit(target, objective=objective, random_state=1)
+    sd = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose((p.mean - mean) / sd, 0, atol=0.02)
+    np.testing.assert_allclose(p.sd, sd, rtol=0.02)
+    lower, upper = p.bounds
+    assert lower - 1e-9 <= evidence <= upper + 1e-9
+    assert upper - lower < 0.01
+
+
+def test_bounds_bracket_the_evidence_where_the_family_does_not_fit(conjugate):
+    """4 standard errors for the lower bound; the upper one is biased downwards, so that it is
+    compared with the ELBO alone.
+    """
+    target, _, _, evidence = conjugate
+    p = fastvi.fit(target, "meanfield", random_state=1)
+    lower, upper = p.bounds
+    assert lower < evidence + 4 * p.elbo_error
+    assert lower < upper
+    assert abs(p.log_evidence - evidence) < 0.1
+
+
+def test_a_mean_field_fit_is_the_closed_form(conjugate):
+    target, mean, covariance, _ = conjugate
+    p = fastvi.fit(target, "meanfield", random_state=1)
+    np.testing.assert_allclose((p.mean - mean) / np.sqrt(np.diag(covariance)), 0, atol=0.06)
+    np.testing.assert_allclose(p.sd, 1 / np.sqrt(np.diag(np.linalg.inv(covariance))), rtol=0.05)
+
+
+def test_a_low_rank_fit_beats_independence(correlated):
+    target, mean, covariance = correlated
+    scale = np.sqrt(np.diag(covariance))
+    factor = np.array([0.9, -0.8, 0.7, 0.9, 0.8])
+    covariance = np.outer(factor, factor) + np.diag(1 - factor**2)
+    covariance *= np.outer(scale, scale)
+    data = {"mean": mean, "precision": np.linalg.inv(covariance), "height": 0.0}
+    p = fastvi.fit(target.bind(data), "lowrank", rank=1, random_state=1)
+    np.testing.assert_allclose((p.mean - mean) / scale, 0, atol=0.05)
+    np.testing.assert_allclose(
+        p.cov / np.outer(scale, scale), covariance / np.outer(scale, scale), atol=0.1
+    )
+    assert isinstance(p.member, LowRank)
+
+
+def test_tempering_widens(conjugate):
+    target, mean, covariance, _ = conjugate
+    p = fastvi.fit(target, objective=tempered(elbo(), 0.25), random_state=1)
+    np.testing.assert_allclose(p.sd, 2 * np.sqrt(np.diag(covariance)), rtol=0.02)
+    np.testing.assert_allclose(p.mean, mean, atol=0.02)
+
+
+def test_any_f_divergence_can_be_minimised(conjugate):
+    target, mean, _, _ = conjugate
+    goal = f_divergence(lambda w: np.square(np.sqrt(w) - 1))  # Hellinger's
+    p = fastvi.fit(target, objective=goal, random_state=1)
+    np.testing.assert_allclose(p.mean, mean, atol=0.02)
+
+
+# Mini-batches
+
+
+@pytest.mark.parametrize("options", [
+    {"method": "natural"}, {"method": "plain"}, {"variance_reduction": "svrg"},
+    {"sampling": "replacement"},
+])  # fmt: skip
+def test_mini_batches_reach_the_posterior(conjugate, options):
+    target, mean, covariance, _ = conjugate
+    p = fastvi.fit(target, batch_size=60, random_state=1, tol=0.05, **options)
+    assert p.settled
+    np.testing.assert_allclose((p.mean - mean) / np.sqrt(np.diag(covariance)), 0, atol=0.2)
+    np.testing.assert_allclose(p.sd, np.sqrt(np.diag(covariance)), rtol=0.15)
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_mini_batch_gradients_are_unbiased(conjugate, reduced, rng):
+    """z-tests of all coordinates of 400 gradients, 5 standard errors; SVRG has a tenth of the
+    noise near its snapshot.
+    """
+    target, mean, covariance, _ = conjugate
+    q = FullRank.of(mean + 0.1, 1.2 * covariance)
+    gradient = reparam(target, n_draws=4, family=FullRank)
+    whole = gradient_noise(gradient, q.free(), [Batch(None, np.empty(0))] * 400, rng)
+    if reduced:
+        every = lambda: Batch(np.arange(300), np.ones(300))  # noqa: E731
+        gradient = svrg(gradient, every, every=10**9)
+    batches = [Batch(rng.choice(300, 30, replace=False), np.full(30, 10.0)) for _ in range(400)]
+    part = gradient_noise(gradient, q.free(), batches, rng)
+    error = np.sqrt(whole.error**2 + part.error**2)
+    if reduced:  # the snapshot's full gradient has the noise of its own draws, at all steps
+        plain = gradient_noise(reparam(target, n_draws=4, family=FullRank), q.free(), batches, rng)
+        assert part.trace < 0.5 * plain.trace
+    else:
+        assert np.all(np.abs(part.mean - whole.mean) < 5 * error + 1e-12)
+
+
+def test_sticking_the_landing_has_no_noise_at_the_optimum(conjugate, rng):
+    """And both forms are unbiased elsewhere: z-test of 400 gradients, 5 standard errors."""
+    target, mean, covariance, _ = conjugate
+    there = FullRank.of(mean, covariance)
+    nothing = [Batch(None, np.empty(0))] * 400
+    forms = [reparam(target, n_draws=4, sticking=form) for form in (True, False)]
+    at = [gradient_noise(form, there, nothing, rng) for form in forms]
+    assert at[0].trace < 1e-15
+    assert at[1].trace > 1
+    away = FullRank.of(mean + 0.1, 2 * covariance)
+    a, b = (gradient_noise(form, away, nothing, rng) for form in forms)
+    assert np.all(np.abs(a.mean - b.mean) < 5 * np.sqrt(a.error**2 + b.error**2) + 1e-12)
+
+
+# Real posteriors
+
+SPEC = ["arK-arK", "earnings-logearn_interaction", "kidiq-kidscore_interaction", "nes1996-nes",
+        "sblrc-blr"]  # fmt: skip
+OTHERS = ["eight_schools-eight_schools_noncentered", "low_dim_gauss_mix-low_dim_gauss_mix"]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", SPEC)
+def test_means_and_deviations_are_those_of_the_gold_draws(data_dir, name, seed):
+    folder = data_dir / "posteriors"
+    draws, _ = posteriors.gold(folder, name)
+    p = fastvi.fit(posteriors.target(folder, name), random_state=seed)
+    sd = draws.std(axis=0)
+    assert np.abs((p.mean - draws.mean(axis=0)) / sd).max() < 0.1
+    assert np.abs(p.sd / sd - 1).max() < 0.1
+    assert p.converged
+
+
+@pytest.mark.parametrize("family", ["fullrank", "meanfield"])
+@pytest.mark.parametrize("name", SPEC + OTHERS)
+def test_what_is_called_converged_has_the_right_means(data_dir, name, family):
+    folder = data_dir / "posteriors"
+    draws, _ = posteriors.gold(folder, name)
+    for seed in range(3):
+        p = fastvi.fit(posteriors.target(folder, name), family, random_state=seed)
+        if p.converged:
+            assert np.abs((p.mean - draws.mean(axis=0)) / draws.std(axis=0)).max() < 0.3
+
+
+def test_the_logistic_regression(data_dir):
+    import json
+
+    folder = data_dir / "posteriors" / "synthetic_logreg_N10000_D50"
+    with np.load(folder / "data.npz") as f:
+        data = {"X": f["X"], "y": f["y"].astype(float)}
+    reference = json.loads((folder / "reference.json").read_text())
+    mean, sd = np.array(reference["mean"]), np.array(reference["sd"])
+    p = fastvi.fit(fastvi.target(posteriors.logistic, data=data, dim=50), random_state=0)
+    assert np.abs((p.mean - mean) / sd).max() < 0.1
+    assert np.abs(p.sd / sd - 1).max() < 0.1
+    assert p.converged
+
+
+# What goes wrong
+
+
+def test_draws_without_a_density_are_left_out():
+    p = fastvi.fit(fastvi.target(half, dim=2), start=[3.0, 0.0], max_iter=500, random_state=0)
+    assert p.history["rejected"].sum() > 0
+    assert np.all(np.isfinite(p.mean))
+    assert p.mean[0] == pytest.approx(4.5, abs=1.0)
+
+
+def test_a_density_that_is_nowhere_is_named():
+    with pytest.raises(TargetError, match="gradient's component 0"):
+        fastvi.fit(fastvi.target(nowhere, dim=2), random_state=0)
+
+
+def test_a_fit_that_was_cut_short_says_so(conjugate):
+    p = fastvi.fit(conjugate[0], "meanfield", max_iter=3, random_state=0)
+    assert not p.settled
+    assert not p.converged
+    assert "still moving after 3 steps" in p.summary()
+    assert p.n_iter == len(p.history["bound"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"family": "full"}, "family is 'full'; wanted one of"),
+        ({"method": "mcmc"}, "method is 'mcmc'"),
+        ({"objective": "kl"}, "objective is 'kl'"),
+        ({"objective": True}, "objective is True"),
+        ({"n_draws": 1}, "n_draws is 1"),
+        ({"tol": 0.0}, "tol is 0.0"),
+        ({"start": [1.0]}, r"start has shape \(1,\)"),
+        ({"start": [np.nan] * 3}, "wanted 3 finite numbers"),
+        ({"family": MeanField(np.zeros(2), np.ones(2))}, "family has 2 numbers; the target 3"),
+        ({"sampling": "replacement"}, "without batch_size"),
+        ({"variance_reduction": "svrg", "method": "natural"}, "wanted method='plain'"),
+        ({"variance_reduction": "svrg"}, "without batch_size"),
+        ({"family": "lowrank", "method": "natural"}, "has no natural gradients"),
+        ({"family": "meanfield", "method": "laplace"}, "wanted family='fullrank'"),
+        ({"random_state": -1}, "random_state is -1"),
+        ({"max_iter": 0}, "max_iter is 0"),
+    ],
+)
+def test_misuse(conjugate, options, message):
+    with pytest.raises(ValueError, match=message):
+        fastvi.fit(conjugate[0], **options)
+
+
+def test_batches_need_rows(correlated):
+    with pytest.raises(ValueError, match="takes no rows"):
+        fastvi.fit(correlated[0], batch_size=10)
+
+
+def test_the_same_seed_gives_the_same_bits(conjugate):
+    one, two = (fastvi.fit(conjugate[0], "meanfield", random_state=3) for _ in range(2))
+    assert one.mean.tobytes() == two.mean.tobytes()
+    assert one.khat == two.khat
+    other = fastvi.fit(conjugate[0], "meanfield", random_state=4)
+    assert other.mean.tobytes() != one.mean.tobytes()
+
+
+# The posterior
+
+
+def test_files_bring_everything_back(conjugate, tmp_path):
+    target = conjugate[0]
+    for family in ("fullrank", "meanfield", "lowrank"):
+        p = fastvi.fit(target, family, random_state=0, max_iter=300)
+        p.save(tmp_path / "p.npz")
+        again = fastvi.Posterior.load(tmp_path / "p.npz", target)
+        np.testing.assert_array_equal(again.mean, p.mean)
+        np.testing.assert_array_equal(again.cov, p.cov)
+        assert (again.khat, again.elbo, again.converged) == (p.khat, p.elbo, p.converged)
+        np.testing.assert_array_equal(again.history["bound"], p.history["bound"])
+        alone = fastvi.Posterior.load(tmp_path / "p.npz")
+        assert alone.khat == p.khat
+        assert alone.sample(3, np.random.default_rng(0)).shape == (3, 3)
+        with pytest.raises(ValueError, match="without its target"):
+            alone.sample_parameters(3, np.random.default_rng(0))
+
+
+def test_damaged_files_are_refused(conjugate, tmp_path):
+    path = tmp_path / "p.npz"
+    fastvi.fit(conjugate[0], random_state=0).save(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"p\.npz"):
+        fastvi.Posterior.load(path)
+
+
+def test_named_parameters_come_out_within_their_constraints(data_dir, rng):
+    folder = data_dir / "posteriors"
+    p = fastvi.fit(posteriors.target(folder, "low_dim_gauss_mix-low_dim_gauss_mix"), random_state=0)
+    draws = p.sample_parameters(100, rng)
+    assert draws["mu"].shape == draws["sigma"].shape == (100, 2)
+    assert np.all(np.diff(draws["mu"]) > 0)
+    assert np.all(draws["sigma"] > 0)
+    assert np.all((draws["theta"] > 0) & (draws["theta"] < 1))
+    assert "k-hat" in p.summary()

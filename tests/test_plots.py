@@ -1,0 +1,130 @@
+"""Pictures of histories."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from fastvi import plots
+
+STEPS = {
+    "epoch": np.array([0.0, 0.0, 1.0, 1.0]),
+    "seconds": np.array([0.1, 0.2, 0.3, 0.5]),
+    "rate": np.array([0.0, 0.5, 0.4, 0.3]),
+    "batch_size": np.array([16.0, 16.0, 32.0, 32.0]),
+    "local_bound": np.array([-9.0, np.nan, -7.0, -7.5]),
+}
+BATCH = {
+    "epoch": np.arange(3.0),
+    "seconds": np.arange(3.0),
+    "rate": np.ones(3),
+    "bound": np.array([-3.0, -2.0, -1.0]),
+}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Draws, and returns the figure that was saved."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    figures, save = [], plots._save
+
+    def spy(figure, name, ending):
+        save(figure, name, ending)
+        figures.append(figure)
+
+    def draw(*args, **options):
+        plots.plot_history(*args, **options)
+        return figures[-1]
+
+    monkeypatch.setattr(plots, "_save", spy)
+    return draw
+
+
+def panels_of(figure):
+    return {
+        axis.get_ylabel().split("\n")[0]: [line.get_xydata() for line in axis.get_lines()]
+        for axis in figure.axes
+        if axis.get_ylabel()
+    }
+
+
+@pytest.mark.parametrize(("name", "magic"), [("h.png", b"\x89PNG"), ("h.svg", b"<?xml")])
+def test_one_history(name, magic, drawn, tmp_path):
+    """Panels of the columns that exist; what is not finite, or not above 0 on a log scale, is left
+    out.
+    """
+    panels = panels_of(drawn(STEPS, tmp_path / name))
+    assert (tmp_path / name).read_bytes().startswith(magic)
+    assert [*panels] == ["bound of batches (nats)", "rate", "rows in a batch"]
+    np.testing.assert_array_equal(
+        panels["bound of batches (nats)"][0], [[0.1, -9], [0.3, -7], [0.5, -7.5]]
+    )
+    np.testing.assert_array_equal(panels["rate"][0], [[0.2, 0.5], [0.3, 0.4], [0.5, 0.3]])
+
+
+def test_several_histories_lie_over_each_other(drawn, tmp_path):
+    figure = drawn({"svi $x_": STEPS, "vb": BATCH}, tmp_path / "h.png")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [r"svi \$x_", "vb"]
+    panels = panels_of(figure)
+    assert [len(panels[name]) for name in ("bound (nats)", "bound of batches (nats)")] == [1, 1]
+    colours = {a.get_ylabel(): a.get_lines()[-1].get_color() for a in figure.axes if a.get_lines()}
+    assert colours["bound (nats)"] != colours["rows in a batch"]
+
+
+@pytest.mark.parametrize(
+    ("against", "want"),
+    [("seconds", [0.1, 0.2, 0.3, 0.5]), ("step", [1, 2, 3, 4]), ("epoch", [0.5, 1, 1.5, 2])],
+)
+def test_what_goes_to_the_right(against, want, drawn, tmp_path):
+    panels = panels_of(drawn(STEPS, tmp_path / "h.png", against=against))
+    np.testing.assert_allclose(panels["rows in a batch"][0][:, 0], want)
+
+
+def test_histories_of_estimators(drawn, tmp_path):
+    """As they are, plain lists too."""
+    from fastvi import BayesianLogisticRegression, LatentDirichletAllocation
+
+    X = np.random.default_rng(0).poisson(1.0, (50, 9))
+    y = X[:, 0] > 0
+    lda = LatentDirichletAllocation(3, batch_size=10, random_state=0, trace_noise=True).fit(X)
+    logistic = BayesianLogisticRegression().fit(X, y)
+    fits = {"topics": lda.history_, "logistic": logistic.history_}
+    assert len(panels_of(drawn(fits, tmp_path / "h.png"))) == 5
+    as_lists = {name: column.tolist() for name, column in lda.history_.items()}
+    assert "noise of the gradient" in panels_of(drawn(as_lists, tmp_path / "h.png"))
+
+
+@pytest.mark.parametrize(
+    ("history", "options", "message"),
+    [
+        ({}, {}, "history has none of bound"),
+        ({"seconds": [1.0], "rate": [np.nan]}, {}, "history has none of bound"),
+        ({"seconds": [1.0], "rate": [1.0, 2.0]}, {}, "differ in length"),
+        ({"a": BATCH, "b": [1.0]}, {}, r"history\['b'\] is no mapping"),
+        (BATCH, {"against": "passes"}, "against is 'passes'; wanted 'seconds', 'step'"),
+        ({"rate": [1.0]}, {}, "has no column 'seconds'"),
+    ],
+)
+def test_refused(history, options, message, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    if history == {}:
+        options = {"against": "step"}
+    with pytest.raises(ValueError, match=message):
+        plots.plot_history(history, tmp_path / "h.png", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_ending_that_cannot_be_drawn_leaves_the_file(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    path = tmp_path / "h.xyz"
+    path.write_text("mine")
+    with pytest.raises(ValueError, match=r"cannot draw .xyz; wanted .png"):
+        plots.plot_history(BATCH, path)
+    assert path.read_text() == "mine"
+
+
+def test_without_matplotlib(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"pip install 'fastvi\[plot\]'"):
+        plots.plot_history(BATCH, tmp_path / "h.png")

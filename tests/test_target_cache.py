@@ -1,0 +1,219 @@
+"""Compiled targets in other processes, what their cache depends on, and what is imported when."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from test_imports import loaded_by
+
+import fastvi.targets
+from fastvi.kernels._fingerprint import FrozenArrayError, fingerprint
+
+MODEL = """
+import json
+import numpy as np
+import fastvi
+from numba import njit
+
+SCALE = {scale}
+{above}
+@njit
+def helper(x):
+    return {factor} * x
+
+def make(power):
+    def logp(z, data, grad):
+        grad[0] = helper(power) * z[0] / SCALE
+        return data.y[0] * z[0]
+    return logp
+
+targets = [
+    fastvi.target(make(power), data={{"y": np.ones(n)}}, dim=1)
+    for power, n in ((1.0, 3), (2.0, 4))
+]
+found = [target.log_prob_and_grad([1.0])[1][0] for target in targets]
+hits = [target.compiled.hit for target in targets]
+import fastvi.kernels.targets as kernels
+hits += [bool(kernels.evaluate.stats.cache_hits)]
+print(json.dumps([found, hits]))
+"""
+
+
+class Script:
+    """A user's script, run in a new process, with a cache of its own."""
+
+    def __init__(self, folder):
+        self.file, self.cache = folder / "model.py", folder / "cache"
+        self.environment = os.environ | {
+            "NUMBA_CACHE_DIR": str(self.cache),
+            "NUMBA_DISABLE_JIT": "0",
+            "NUMBA_BOUNDSCHECK": "0",
+        }
+
+    def run(self, scale=1.0, factor=1.0, above=""):
+        """Gradients and cache hits of two targets, and whether a driver was in the cache."""
+        self.file.write_text(MODEL.format(scale=scale, factor=factor, above=above))
+        done = subprocess.run(
+            [sys.executable, self.file],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def files(self):
+        return sorted(str(path) for path in self.cache.rglob("*logp*"))
+
+
+@pytest.fixture
+def script(tmp_path):
+    return Script(tmp_path)
+
+
+def test_a_second_process_compiles_nothing(script):
+    assert script.run() == [[1.0, 2.0], [False, False, False]]
+    files = script.files()
+    assert files
+    assert script.run() == [[1.0, 2.0], [True, True, True]]
+    assert script.files() == files
+
+
+def test_edits_are_noticed_and_the_cache_does_not_grow(script):
+    """Of a global, of a helper, of a line above; two functions of one name keep apart."""
+    script.run()
+    files = script.files()
+    for changes, expected in (
+        ({"scale": 4.0}, [0.25, 0.5]),
+        ({"factor": 3.0, "above": "# moves every line"}, [3.0, 6.0]),
+    ):
+        assert script.run(**changes) == [expected, [False, False, True]]
+        assert script.files() == files
+    assert script.run(**changes) == [expected, [True, True, True]]
+
+
+def test_a_console_has_no_cache_and_works():
+    code = (
+        "import fastvi\n"
+        "t = fastvi.target(eval('lambda z: -z[0] ** 2'), dim=1)\n"
+        "print(t.log_prob([2.0]), t.compiled.hit)"
+    )
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert (done.stdout, done.stderr) == ("-4.0 False\n", "")
+
+
+def test_nothing_heavy_is_imported_before_it_is_used():
+    heavy = ("numba", "sklearn", "cffi", "pymc", "pytensor", "bridgestan", "scipy")
+    code = "import fastvi; fastvi.target; import fastvi.targets, fastvi.transforms"
+    assert loaded_by(code, *heavy) == set()
+    used = "import fastvi; fastvi.target(lambda z: z[0], dim=1).log_prob([1.0])"
+    assert not loaded_by(used, "sklearn", "pymc", "pytensor", "bridgestan")
+
+
+def test_extras_are_imported_inside_of_functions():
+    """A run cannot tell of cffi, which Numba imports where it is installed."""
+    for path in Path(fastvi.targets.__file__).parent.glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                assert not {"cffi", "pymc", "pytensor", "bridgestan"} & set(
+                    ast.unparse(node).split()
+                )
+
+
+# What the key is made of
+
+FACTOR = 2.0
+PAIR = (1, 2.5)
+TABLE = np.arange(3.0)
+THING = object()
+
+
+@numba.njit
+def compiled_helper(x):
+    return FACTOR * x
+
+
+def plain_helper(x):
+    return compiled_helper(x) + math.sin(x) + np.exp(x)
+
+
+def base(z):
+    return plain_helper(z[0]) + PAIR[1] + len(z)
+
+
+def test_the_same_function_has_the_same_key():
+    assert fingerprint(base) == fingerprint(base) != fingerprint(base, "detail")
+    assert len(fingerprint(base)) == 64
+
+
+def test_globals_of_helpers_are_in_the_key(monkeypatch):
+    before = fingerprint(base)
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    assert fingerprint(base) != before
+    monkeypatch.setitem(globals(), "FACTOR", 2)  # another type
+    assert fingerprint(base) != before
+    monkeypatch.undo()
+    monkeypatch.setitem(globals(), "PAIR", (1, 2.0))
+    assert fingerprint(base) != before
+    monkeypatch.undo()
+    monkeypatch.setitem(globals(), "compiled_helper", math.sqrt)
+    assert fingerprint(base) != before
+
+
+def test_constants_closures_and_modules_are_in_the_key():
+    def make(x):
+        return lambda z: z[0] + x
+
+    assert fingerprint(make(1.0)) == fingerprint(make(1.0)) != fingerprint(make(2.0))
+    assert fingerprint(lambda z: z[0] + 1.0) != fingerprint(lambda z: z[0] + 2.0)
+
+    module = types.ModuleType("settings")
+    module.scale, module.unused = 1.0, TABLE
+
+    def uses(z):
+        return z[0] * module.scale
+
+    before = fingerprint(uses)
+    module.scale = 2.0
+    assert fingerprint(uses) != before
+
+
+def test_recursion_ends():
+    assert fingerprint(recursive) is not None
+
+
+def recursive(z):
+    return recursive(z[1:]) if z.size else 0.0
+
+
+def test_arrays_are_refused_and_unknown_things_have_no_key():
+    def uses_array(z):
+        return z[0] * TABLE[0]
+
+    def uses_helper(z):
+        return uses_array(z)
+
+    def uses_thing(z):
+        return z[0] if THING else 0.0
+
+    def attribute_of_the_same_name(z, data):
+        return data.TABLE[0] * z[0]
+
+    for function in (uses_array, uses_helper):
+        with pytest.raises(FrozenArrayError, match="uses_array uses the array 'TABLE'"):
+            fingerprint(function)
+    assert fingerprint(uses_thing) is None
+    assert fingerprint(attribute_of_the_same_name) is not None
