@@ -115,11 +115,11 @@ def fit(
     if not target.has_gradient and method != "score":
         raise ValueError(
             f"method={method!r} needs the target's gradient, which it has not; wanted a target "
-            "with one, or gradient='numerical' in fastvi.target"
+            "with one, gradient='numerical' in fastvi.target, or method='score'"
         )
     seed = _seed(random_state)
     batches = _batches(target, batch_size, sampling, seed)
-    if batch_size is None and variance_reduction is not None:
+    if batch_size is None and variance_reduction == "svrg":
         raise ValueError(
             f"variance_reduction={variance_reduction!r} without batch_size: the gradient of all "
             "rows has no noise of theirs"
@@ -139,14 +139,10 @@ def fit(
             stages.run()
             best = stages.params
         elif method in _block_fits.METHODS:
-            begin = _block_fits.begin(target, member)
             n = _block_fits.default_draws(target.dim) if n_draws is None else n
-            gradient = _block_fits.gradient(target, goal, begin, method, n, variance_reduction)
-            stages = PlainStages(
-                gradient, begin.free(), batches, family=begin, is_upper=goal.is_upper, **options
+            stages, best = _of_blocks(
+                target, goal, n, member, batches, method, variance_reduction, options
             )
-            stages.run()
-            best = _block_fits.result(begin.from_free(stages.params), member)
         else:
             stages, best = _plain(
                 target, goal, n, member, batches, batch_size, variance_reduction, options
@@ -183,6 +179,20 @@ def _plain(
     stages = PlainStages(gradient, begin, batches, family=family, is_upper=goal.is_upper, **options)
     stages.run()
     return stages, family.from_free(stages.params).mapped(member.mean, member.units)
+
+
+def _of_blocks(
+    target: Any, goal: Any, n: int, member: Any, batches: Batches, method: str,
+    variance_reduction: Any, options: dict[str, Any],
+) -> tuple[PlainStages, Any]:  # fmt: skip
+    """Averaged Adam in units that follow the blocks, along gradients that need no frame."""
+    begin = _block_fits.begin(target, member)
+    gradient = _block_fits.gradient(target, goal, begin, method, n, variance_reduction)
+    stages = PlainStages(
+        gradient, begin.free(), batches, family=begin, is_upper=goal.is_upper, **options
+    )
+    stages.run()
+    return stages, _block_fits.result(begin.from_free(stages.params), member)
 
 
 class _Standardised:
