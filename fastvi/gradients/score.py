@@ -112,7 +112,7 @@ def score(
     def estimate(
         log_tau: Array, params: Array, batch: Batch, rng: np.random.Generator
     ) -> tuple[Array, Array, dict[str, Any]]:
-        q = family.from_free(params)
+        q = family.from_free(np.array(params))  # which are stepped on in place
         Z, log_q, log_r = q.dispersed(log_tau, n_draws, rng)
         terms = target.attempt(Z, batch, with_gradient=False, terms=of_blocks is not None)[0]
         log_p = terms if terms.ndim == 1 else terms.sum(axis=1)
