@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import _checks, objectives
+from fastvi import _block_fits, _checks, objectives
 from fastvi.algorithms.delta import delta
 from fastvi.algorithms.laplace import Laplace, laplace
 from fastvi.batches import Batches, ShuffledEpochs, WithReplacement
 from fastvi.core import Batch
-from fastvi.families import FAMILIES, FullRank, LowRank
+from fastvi.families import FAMILIES, MEMBERS, Blocks, FullRank, LowRank, MeanField
 from fastvi.gradients import svrg
 from fastvi.gradients.reparam import reparam
 from fastvi.parallel import single_threaded_blas
@@ -28,7 +28,7 @@ OBJECTIVES: dict[str, Callable[[], objectives.Objective]] = {
     "iwae": objectives.iwae,
     "chi": objectives.chi,
 }
-METHODS = ("auto", "natural", "plain", "laplace", "delta")
+METHODS = ("auto", "natural", "plain", "laplace", "delta", *_block_fits.METHODS)
 
 
 def fit(
@@ -40,7 +40,7 @@ def fit(
     n_draws: int | None = None,
     batch_size: int | None = None,
     sampling: str = "uniform",
-    variance_reduction: str | None = None,
+    variance_reduction: str | tuple[str, ...] | None = None,
     start: Any = None,
     rank: int = 1,
     tol: float = 0.02,
@@ -59,23 +59,28 @@ def fit(
     Parameters
     ----------
     target : Target
-        From `fastvi.target`, with a gradient.
+        From `fastvi.target`, with a gradient (which method "score" does without).
     family : {"fullrank", "meanfield", "lowrank"} or a member of `fastvi.families`
-        A member is where the fit begins.
-    method : {"auto", "natural", "plain", "laplace", "delta"}
+        A member is where the fit begins. For numbers that are discrete, or neither normal nor
+        free, `fastvi.families.blocks`.
+    method : {"auto", "natural", "plain", "laplace", "delta", "score", "gumbel", "straight-through"}
         Natural gradients (the default, but for "lowrank"); plain gradients with averaged Adam;
-        Laplace's method; the delta method (Wang and Blei 2013).
+        Laplace's method; the delta method (Wang and Blei 2013). For blocks (and "meanfield"), with
+        averaged Adam: score-function gradients, see `fastvi.gradients.score`, their default; and
+        relaxed categories, see `fastvi.gradients.gumbel`.
     objective : {"elbo", "iwae", "chi"}, float or Objective
         What is to rise (or, for upper bounds, fall), see `fastvi.objectives`; a number is the order
         of Renyi's divergence.
     n_draws : int, optional
-        Draws a step, by default twice the dimension, from 16 to 128.
+        Draws a step, by default twice the dimension, from 16 to 128; for blocks four times, from 64
+        to 256.
     batch_size : int, optional
         Rows of a step, for targets that take rows; all by default.
     sampling : {"uniform", "replacement"}
         Shuffled epochs of rows, or independent draws of them.
-    variance_reduction : {None, "svrg"}
-        SVRG removes the noise of mini-batches; with method "plain".
+    variance_reduction : {None, "svrg"} or some of "control", "baseline", "overdispersion"
+        SVRG removes the noise of mini-batches; with method "plain". The others are for method
+        "score", a name or a tuple of them, "control" by default and none by ``()``.
     start : (D,) array or dict of str to array, optional
         Where to look for the mode: free numbers, or parameters by name; 0 by default.
     rank : int
@@ -107,14 +112,14 @@ def fit(
     method = _method(method, family, variance_reduction)
     n = 2 * target.dim if n_draws is None else _checks.integer(n_draws, "n_draws", 2)
     n = n if n_draws is not None else min(max(n, 16), 128)
-    if not target.has_gradient:
+    if not target.has_gradient and method != "score":
         raise ValueError(
             f"method={method!r} needs the target's gradient, which it has not; wanted a target "
-            "with one, or gradient='numerical' in fastvi.target"
+            "with one, gradient='numerical' in fastvi.target, or method='score'"
         )
     seed = _seed(random_state)
     batches = _batches(target, batch_size, sampling, seed)
-    if batch_size is None and variance_reduction is not None:
+    if batch_size is None and variance_reduction == "svrg":
         raise ValueError(
             f"variance_reduction={variance_reduction!r} without batch_size: the gradient of all "
             "rows has no noise of theirs"
@@ -133,6 +138,11 @@ def fit(
             )
             stages.run()
             best = stages.params
+        elif method in _block_fits.METHODS:
+            n = _block_fits.default_draws(target.dim) if n_draws is None else n
+            stages, best = _of_blocks(
+                target, goal, n, member, batches, method, variance_reduction, options
+            )
         else:
             stages, best = _plain(
                 target, goal, n, member, batches, batch_size, variance_reduction, options
@@ -151,7 +161,7 @@ def fit(
 
 def _plain(
     target: Any, goal: Any, n: int, member: Any, batches: Batches, batch_size: int | None,
-    variance_reduction: str | None, options: dict[str, Any],
+    variance_reduction: Any, options: dict[str, Any],
 ) -> tuple[PlainStages, Any]:  # fmt: skip
     """Averaged Adam in the start's units, in which one rate suits all parameters."""
     family = type(member)
@@ -169,6 +179,20 @@ def _plain(
     stages = PlainStages(gradient, begin, batches, family=family, is_upper=goal.is_upper, **options)
     stages.run()
     return stages, family.from_free(stages.params).mapped(member.mean, member.units)
+
+
+def _of_blocks(
+    target: Any, goal: Any, n: int, member: Any, batches: Batches, method: str,
+    variance_reduction: Any, options: dict[str, Any],
+) -> tuple[PlainStages, Any]:  # fmt: skip
+    """Averaged Adam in units that follow the blocks, along gradients that need no frame."""
+    begin = _block_fits.begin(target, member)
+    gradient = _block_fits.gradient(target, goal, begin, method, n, variance_reduction)
+    stages = PlainStages(
+        gradient, begin.free(), batches, family=begin, is_upper=goal.is_upper, **options
+    )
+    stages.run()
+    return stages, _block_fits.result(begin.from_free(stages.params), member)
 
 
 class _Standardised:
@@ -195,9 +219,23 @@ class _Standardised:
         return self.target.log_prob_and_grad(self._out(X), batch)
 
 
-def _method(method: str, family: Any, variance_reduction: str | None) -> str:
+def _method(method: str, family: Any, variance_reduction: Any) -> str:
     method = _checks.choice(method, "method", METHODS)
     is_lowrank = family == "lowrank" or isinstance(family, LowRank)
+    if method == "auto" and isinstance(family, Blocks):
+        method = "score"
+    if method in _block_fits.METHODS:
+        if not isinstance(family, (Blocks, MeanField)) and family != "meanfield":
+            raise ValueError(
+                f"method={method!r} is for fastvi.families.blocks(...) and 'meanfield'; "
+                f"family is {family!r}"
+            )
+        return method
+    if isinstance(family, Blocks):
+        raise ValueError(
+            f"method={method!r} is for Gaussians; for blocks wanted one of "
+            + ", ".join(map(repr, _block_fits.METHODS))
+        )
     if variance_reduction is not None:
         _checks.choice(variance_reduction, "variance_reduction", ("svrg",))
     if method == "auto":
@@ -240,13 +278,15 @@ def _seed(random_state: Any) -> int:
 def _begin(target: Any, family: Any, start: Any, rank: int) -> tuple[Any, Laplace | None]:
     """The member to begin with: Laplace's approximation, or of unit scale where there is none."""
     if not isinstance(family, str):
-        if type(family) not in FAMILIES.values():
+        if type(family) not in MEMBERS.values():
             raise ValueError(f"family is {family!r}; wanted one of {', '.join(FAMILIES)}")
         if len(family.mean) != target.dim:
             raise ValueError(f"family has {len(family.mean)} numbers; the target {target.dim}")
         return family, None
     kind = FAMILIES[_checks.choice(family, "family", tuple(FAMILIES))]
     z = np.zeros(target.dim) if start is None else _point(target, start)
+    if not target.has_gradient:
+        return kind.of(z, np.eye(target.dim)), None
     found = laplace(target, z)
     options = {"rank": _checks.integer(rank, "rank", 1)} if kind is LowRank else {}
     if found.cov is None:

@@ -29,6 +29,7 @@ __all__ = [
     "constant",
     "rmsprop",
     "robbins_monro",
+    "scaled",
 ]
 
 
@@ -328,6 +329,28 @@ def _one_after_another(
         new.append(state)
         rate *= factor
     return gradient, tuple(new), rate
+
+
+def scaled(optimizer: Optimizer, units: Callable[[Any], Any]) -> Optimizer:
+    """Let an optimizer step in other units, which may change with the parameters.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        One with a rate for each coordinate, to which all coordinates look alike.
+    units : callable
+        ``units(params)`` in the form of the parameters: what a step of 1 is in theirs.
+    """
+    return optimizer._replace(update=partial(_scaled, optimizer, units), takes_rows=False)
+
+
+def _scaled(
+    optimizer: Optimizer, units: Callable[[Any], Any], gradient: Any, state: Any, params: Any
+) -> tuple[Any, Any, float]:
+    here = units(params)
+    inner = tree.map_leaves(np.multiply, gradient, here)
+    step, state, rate = optimizer.update(inner, state, params)
+    return tree.map_leaves(np.multiply, step, here), state, rate
 
 
 class AverageState(NamedTuple):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from fastvi import _archive, _checks
-from fastvi.families import FAMILIES
+from fastvi.families import MEMBERS, Blocks
 from fastvi.psis import Smoothed, psis
 
 __all__ = ["KIND", "Posterior"]
@@ -115,7 +115,8 @@ class Posterior:
 
     @property
     def _standardised(self) -> Array:
-        return np.asarray((self._draws() - self.mean) / self.sd)
+        sd = self.sd  # 0 where a chance has come to 0 or 1, and there every draw is the mean
+        return np.asarray((self._draws() - self.mean) / np.where(sd > 0, sd, 1.0))
 
     @cached_property
     def log_ratios(self) -> Array:
@@ -233,7 +234,7 @@ class Posterior:
             If it cannot be written; the old file is kept then.
         """
         header = {
-            "family": next(name for name, kind in FAMILIES.items() if type(self.member) is kind),
+            "family": next(name for name, kind in MEMBERS.items() if type(self.member) is kind),
             "names": list(self.names),
             "settled": self.settled,
             "n_iter": self.n_iter,
@@ -273,14 +274,12 @@ class Posterior:
     def _from_archive(
         cls, header: dict[str, Any], arrays: dict[str, Array], target: Any, path: str
     ) -> Posterior:
-        family = FAMILIES[_checks.choice(header["family"], f"{path}: family", tuple(FAMILIES))]
+        family = MEMBERS[_checks.choice(header["family"], f"{path}: family", tuple(MEMBERS))]
         member = family(*(arrays[f"member.{name}"] for name in family._fields))
         names = tuple(header["names"])
-        for name, array in member._asdict().items():
-            if array.dtype != np.float64 or len(array) != len(names) or array.ndim > 2:
-                raise ValueError(f"{path}: member.{name} does not fit {len(names)} names")
-            if not np.all(np.isfinite(array)):
-                raise ValueError(f"{path}: member.{name} must hold finite numbers")
+        problem = member.problem(len(names)) if family is Blocks else _problem(member, len(names))
+        if problem:
+            raise ValueError(f"{path}: member.{problem}")
         if target is not None and target.names != names:
             raise ValueError(f"{path}: it is of {', '.join(names)}; the target is of other names")
         history = {
@@ -299,3 +298,13 @@ class Posterior:
             seed=_checks.integer(header["seed"], f"{path}: seed", 0),
             log_ratios=arrays.get("log_ratios"),
         )
+
+
+def _problem(member: Any, n: int) -> str:
+    """What is wrong with a Gaussian member of n numbers that a file holds; "" if nothing."""
+    for name, array in member._asdict().items():
+        if array.dtype != np.float64 or len(array) != n or array.ndim > 2:
+            return f"{name} does not fit {n} names"
+        if not np.all(np.isfinite(array)):
+            return f"{name} must hold finite numbers"
+    return ""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastvi import loop, tree
 from fastvi.batches import Batches
 from fastvi.core import Batch, Gradient, Optimizer, ascend
-from fastvi.optimizers import adam, constant
+from fastvi.optimizers import adam, constant, scaled
 
 __all__ = ["NaturalStages", "PlainStages", "Window"]
 
@@ -41,7 +41,7 @@ class Window(NamedTuple):
     def plus(self, step: Any, square: float, params: Any) -> Window:
         """With one more step, taken at `params`."""
         if self.n == 0:
-            return Window(step, square, params, 1)
+            return Window(step, square, tree.map_leaves(np.array, params), 1)
         return Window(
             tree.map_leaves(np.add, self.step, step),
             self.square + square,
@@ -80,6 +80,7 @@ class _Stages:
         self.params, self.settled = params, False
         self.history, self._position = loop.History(), loop.START
         self._report = report
+        self._memory: Any = None  # of the gradient, from one window to the next
         n_parameters = sum(np.size(leaf) for leaf in tree.leaves(params))
         self.enough = tol * tol * n_parameters
 
@@ -92,6 +93,7 @@ class _Stages:
         ) -> tuple[Any, Any, dict[str, Any]]:
             nonlocal sums
             step, state, info = self.gradient.estimate(state, params, batch, rng)
+            self._memory = state
             sums = sums.plus(step, self._square(step), params)
             return step, state, info
 
@@ -101,7 +103,10 @@ class _Stages:
                 self._report(history)
             return sums.n >= n_steps
 
-        algorithm = ascend(Gradient(self.gradient.init, collect), optimizer)
+        def remember(params: Any) -> Any:
+            return self.gradient.init(params) if self._memory is None else self._memory
+
+        algorithm = ascend(Gradient(remember, collect), optimizer)
         start = tree.map_leaves(np.array, self.params)
         loop.run(
             algorithm, algorithm.init(start), self.batches, n_epochs=2**62, rng=self.rng,
@@ -178,7 +183,7 @@ class PlainStages(_Stages):
         rate, best, at_last_rate = FIRST_RATE, -np.inf, None
         while not self.settled and self._left() > 0:
             n_steps = max(min(int(PLAIN_WINDOW * np.sqrt(FIRST_RATE / rate)), self._left()), 2)
-            window = self._attempt(adam(rate), n_steps)
+            window = self._attempt(self._optimizer(rate), n_steps)
             if window is None:
                 return
             self.params = window.mean()
@@ -191,9 +196,16 @@ class PlainStages(_Stages):
                 rate, at_last_rate = rate * 0.5, member
             best = max(best, height)
 
+    def _optimizer(self, rate: float) -> Optimizer:
+        """Adam, in units of the family's own where it has them."""
+        units = getattr(self.family, "step_units", None)
+        return adam(rate) if units is None else scaled(adam(rate), units)
+
 
 def _divergence(a: Any, b: Any) -> float:
-    """Symmetrised divergence of two Gaussians, nats."""
+    """Symmetrised divergence of two members, nats."""
+    if hasattr(a, "divergence"):
+        return float(a.divergence(b))
     return _relative(a, b) + _relative(b, a)
 
 

@@ -9,7 +9,7 @@ import cffi
 import evaluation as ev
 import numpy as np
 
-SOURCE = Path(__file__).resolve().parents[1] / "c" / "lda.c"
+SOURCES = Path(__file__).resolve().parents[1] / "c"
 FLAGS = ["-O3", "-march=native", "-ffast-math"]
 DECLARATION = (
     "void lda_update(int D, int K, const int *indptr, const int *words, const float *counts,"
@@ -17,15 +17,15 @@ DECLARATION = (
 )
 
 
-def compiled():
-    """The C twin as a module, built once for every source and set of flags."""
-    text = SOURCE.read_text()
-    name = "_lda_" + hashlib.sha256((text + str(FLAGS)).encode()).hexdigest()[:12]
+def compiled(source="lda.c", declaration=DECLARATION):
+    """A C twin as a module, built once for every source and set of flags."""
+    text = (SOURCES / source).read_text()
+    name = f"_{source[:-2]}_" + hashlib.sha256((text + str(FLAGS)).encode()).hexdigest()[:12]
     folder = ev.cache_folder() / "c"
     built = next(folder.glob(name + "*.so"), None)
     if built is None:
         ffi = cffi.FFI()
-        ffi.cdef(DECLARATION)
+        ffi.cdef(declaration)
         ffi.set_source(name, text, extra_compile_args=FLAGS, libraries=["m"])
         folder.mkdir(parents=True, exist_ok=True)
         built = ffi.compile(tmpdir=str(folder))

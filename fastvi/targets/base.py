@@ -51,6 +51,8 @@ class Target:
         Whether it has a gradient, its own or a numerical one.
     n_terms : int
         Parts whose sum the log density is.
+    touches : (dim, n_terms) array of bool or None
+        Which parts a free number has a share in, where that is known.
     n_rows : int or None
         Rows of the data that a batch can choose from; None if it cannot.
     concurrent : bool
@@ -71,12 +73,14 @@ class Target:
         n_rows: int | None = None,
         *,
         numerical: bool = False,
+        touches: NDArray[np.bool_] | None = None,
     ) -> None:
         self.name = name
         self.compiled = compiled
         self.parameters = parameters
         self.dim: int = parameters.dim
         self.n_terms = compiled.n_terms
+        self.touches = touches
         self.n_rows = n_rows
         self.has_gradient = compiled.has_gradient or numerical
         self.concurrent = compiled.concurrent
@@ -188,7 +192,12 @@ class Target:
         return (total, grads) if np.ndim(Z) == 2 else (float(total[0]), grads[0])
 
     def attempt(
-        self, Z: NDArray[np.float64], batch: Batch | None = None, *, with_gradient: bool = True
+        self,
+        Z: NDArray[np.float64],
+        batch: Batch | None = None,
+        *,
+        with_gradient: bool = True,
+        terms: bool = False,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """As `log_prob_and_grad`, for fits that leave failing vectors out: nothing is raised.
 
@@ -198,10 +207,12 @@ class Target:
         batch : Batch, optional
             Rows None stand for all.
         with_gradient : bool
+        terms : bool
+            Give the parts of the values instead of their sums.
 
         Returns
         -------
-        values : (k,) array
+        values : (k,) or (k, n_terms) array
             nan where the density failed; perhaps infinite.
         grads : (k, dim) array, or (0, dim)
         """
@@ -220,7 +231,7 @@ class Target:
                 one, of_grads = values[part], grads[part]
                 if targets.evaluate(self.address, words, points[part], one, of_grads) != 1:
                     values[part] = np.nan
-        return values.sum(axis=1), grads
+        return values if terms else values.sum(axis=1), grads
 
     def check_gradient(self, Z: Any = None, rtol: float = 1e-5) -> float:
         """Compare the gradient with finite differences of the value.

@@ -8,6 +8,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fastvi import _checks
 from fastvi.targets.base import Compiled, Target
 from fastvi.targets.data import Data, prepare, prepare_like
@@ -30,7 +33,7 @@ def target(
     dim: int | None = None,
     names: Names | None = None,
     rows: str | Sequence[str] | None = None,
-    terms: int = 1,
+    terms: int | Sequence[Sequence[int]] = 1,
     gradient: str | None = None,
     fastmath: bool = False,
 ) -> Any:
@@ -71,8 +74,10 @@ def target(
         `fastvi.transforms`): ``{"beta": 5, "sigma": positive()}``.
     rows : str or sequence of str, optional
         Which of the data's arrays have the rows along their first axis; by default all.
-    terms : int
-        Number of parts of the density.
+    terms : int or sequence of sequences of int
+        Number of parts of the density; or for each part the free numbers that it depends on, which
+        lets score-function gradients leave out what a number has no share in. Jacobians are in the
+        first part.
     gradient : {None, "numerical"}
         The latter takes it by finite differences, with a warning: a gradient costs 4 x dim values.
     fastmath : bool
@@ -137,7 +142,7 @@ class Unbound:
         self,
         logp: Callable[..., Any],
         rows: str | Sequence[str] | None,
-        terms: int,
+        terms: int | Sequence[Sequence[int]],
         gradient: str | None,
         fastmath: bool,
     ) -> None:
@@ -148,10 +153,12 @@ class Unbound:
         self.name = getattr(self.plain, "__name__", "logp")
         self.arguments = _arguments(self.plain, self.name)
         self.rows = (rows,) if isinstance(rows, str) else rows
-        self.n_terms = _checks.integer(terms, "terms", 1)
+        self.terms = terms
+        n_terms = len(terms) if isinstance(terms, Sequence) else terms
+        self.n_terms = _checks.integer(n_terms, "terms", 1)
         if gradient not in (None, "numerical"):
             raise ValueError(f"gradient is {gradient!r}; wanted None or 'numerical'")
-        if terms != 1 and not {"terms", "values"} & set(self.arguments):
+        if self.n_terms != 1 and not {"terms", "values"} & set(self.arguments):
             raise ValueError(f"terms is {terms}, but {self.name} has no argument terms to write to")
         self.has_gradient = bool({"grad", "grads"} & set(self.arguments))
         self.numerical = gradient == "numerical"
@@ -175,7 +182,7 @@ class Unbound:
         if isinstance(named, PythonTarget) and named.source is self:
             return _source, (self.plain.__module__, self.plain.__qualname__)
         gradient = "numerical" if self.numerical else None
-        return Unbound, (self.logp, self.rows, self.n_terms, gradient, self.fastmath)
+        return Unbound, (self.logp, self.rows, self.terms, gradient, self.fastmath)
 
     def bind(self, data: Any = None, *, dim: int | None = None, names: Names | None = None) -> Any:
         """A `Target` of these data; what has been compiled for their types is used again.
@@ -221,6 +228,7 @@ class PythonTarget(Target):
             data,
             n_rows,
             numerical=source.numerical,
+            touches=_touches(source.terms, parameters),
         )
         functools.update_wrapper(self, source.plain, updated=())
 
@@ -245,6 +253,23 @@ class PythonTarget(Target):
             raise ValueError(f"{self.name} has no argument data, but data is given")
         fresh = prepare_like(data, self._data.fields)
         return PythonTarget(self.source, fresh._replace(named=self._data.named), self.parameters)
+
+
+def _touches(terms: Any, parameters: Parameters) -> NDArray[np.bool_] | None:
+    """Which terms each free number touches, (dim, n_terms); None if the terms do not say."""
+    if not isinstance(terms, Sequence):
+        return None
+    table = np.zeros((parameters.dim, len(terms)), bool)
+    for t, numbers in enumerate(terms):
+        for j in numbers:
+            if not 0 <= j < parameters.dim:
+                raise ValueError(
+                    f"terms[{t}] depends on number {j}; wanted 0 to {parameters.dim - 1}"
+                )
+            table[j, t] = True
+    if not parameters.identity:
+        table[:, 0] = True
+    return table
 
 
 def as_parameters(dim: int | None, names: Names | None) -> Parameters:

@@ -1,0 +1,24 @@
+"""The logistic regression that gradients are timed on, and how: for fastvi and every twin."""
+
+import evaluation as ev
+import numpy as np
+
+
+def problem(n, d, seed=0):
+    """X (n, d), y (n,) of 0 and 1, and a mean-field q near the posterior: mean, sd (d,)."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d))
+    w = rng.normal(size=d) / np.sqrt(d)
+    y = (rng.random(n) < 1 / (1 + np.exp(-X @ w))).astype(float)
+    return X, y, w, np.full(d, 2 / np.sqrt(n))
+
+
+def milliseconds(run, least=0.5, most=50):
+    """Median CPU milliseconds of `run()`, after one call that is not counted."""
+    run()
+    times = []
+    while len(times) < 3 or (sum(times) < least and len(times) < most):
+        with ev.Stopwatch() as watch:
+            run()
+        times.append(watch.cpu)
+    return {"ms": 1e3 * float(np.median(times)), "calls": len(times)}

@@ -1,0 +1,151 @@
+"""Pathwise gradients of categories, by relaxing them: Gumbel-softmax and straight-through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi import _checks
+from fastvi.core import Batch, Gradient
+from fastvi.families import Blocks
+from fastvi.objectives import Objective, elbo
+
+__all__ = ["annealed", "gumbel"]
+
+Array = NDArray[np.float64]
+Schedule = Callable[[int], float]
+
+
+def annealed(start: float = 1.0, stop: float = 0.5, n_steps: int = 1000) -> Schedule:
+    """Temperatures that fall from `start` to `stop` by the same factor each step, and stay there.
+
+    Parameters
+    ----------
+    start, stop : float
+        Temperatures; low ones have little bias and much noise (Jang et al. 2017, section 2.2).
+    n_steps : int
+
+    Returns
+    -------
+    callable
+        ``temperature(step)`` of the number of a step, from 0.
+
+    Raises
+    ------
+    ValueError
+        If a temperature is not above 0, or n_steps below 1.
+    """
+    for name, value in (("start", start), ("stop", stop)):
+        _checks.number(value, name, 0.0, open_low=True)
+    n_steps = _checks.integer(n_steps, "n_steps", 1)
+
+    def temperature(step: int) -> float:
+        return float(start * (stop / start) ** min(step / n_steps, 1.0))
+
+    return temperature
+
+
+def gumbel(
+    target: Any,
+    objective: Objective | None = None,
+    *,
+    n_draws: int,
+    family: Blocks,
+    temperature: float | Schedule = 0.5,
+    straight_through: bool = False,
+) -> Gradient:
+    """Gradients of the ELBO through draws between the categories (Jang, Gu and Poole 2017).
+
+    E_q[log p(z)] is differentiated at draws softmax((logits + Gumbel noise) / temperature), which
+    near temperature 0 are categories, while the entropy of the categories themselves is taken in
+    closed form. Biased, for any temperature; `fastvi.gradients.score` is not.
+
+    Parameters
+    ----------
+    target : Target
+        With a gradient, at one-hot vectors and between them, and at Bernoulli numbers in [0, 1].
+    objective : Objective, optional
+        The ELBO (the default), perhaps tempered.
+    n_draws : int
+        Draws a step.
+    family : Blocks
+        A member whose layout the fit keeps, of ``one_hot``, ``bernoulli``, ``gaussian`` and
+        ``lognormal`` blocks.
+    temperature : float or callable
+        A number above 0, or one for each step, such as `annealed`.
+    straight_through : bool
+        The target is evaluated at categories, and its gradient pulled back as if it were at the
+        soft draws (Bengio, Leonard and Courville 2013).
+
+    Returns
+    -------
+    Gradient
+        Of ``family.free()``. Its `info` has `temperature`, `bound` at categories in nats, its
+        standard error `bound_error`, and `rejected`, the number of draws left out because the
+        density or its gradient is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the target has no gradient or another number of numbers, a block is of another kind, or
+        the objective is another.
+    """
+    goal = elbo() if objective is None else objective
+    _check(target, goal, family)
+    n_draws = _checks.integer(n_draws, "n_draws", 1)
+    if not callable(temperature):
+        _checks.number(temperature, "temperature", 0.0, open_low=True)
+
+    def estimate(
+        step: int, params: Array, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Array, int, dict[str, Any]]:
+        from fastvi.kernels import relaxed
+
+        q = family.from_free(params)
+        heat = float(temperature(step)) if callable(temperature) else float(temperature)
+        eps, soft, hard = np.empty((3, n_draws, q.dim))
+        relaxed.noise(q.layout, rng, eps)
+        relaxed.move(q.layout, params, heat, eps, soft, hard)
+        values, slopes = target.attempt(hard if straight_through else soft, batch)
+        finite = np.isfinite(values) & np.all(np.isfinite(slopes), axis=1)
+        if not np.any(finite):
+            target.log_prob_and_grad(hard if straight_through else soft, batch)  # which raises
+        if not straight_through:
+            values = target.attempt(hard, batch, with_gradient=False)[0]
+        values = values[np.isfinite(values)]
+        out = np.zeros(len(params))
+        parts = eps[finite], soft[finite], goal.power * slopes[finite]
+        relaxed.pull(q.layout, params, heat, *parts, out)
+        rest = float(relaxed.entropy(q.layout, *q._prepared(), out))
+        log_p = goal.power * values if len(values) else np.array([-np.inf])
+        info = {
+            "bound": float(log_p.mean()) + rest,
+            "bound_error": float(np.std(log_p) / np.sqrt(len(log_p))) if len(values) else np.inf,
+            "rejected": int(np.count_nonzero(~finite)),
+            "temperature": heat,
+        }
+        return out, step + 1, info
+
+    return Gradient(lambda params: 0, estimate)
+
+
+def _check(target: Any, goal: Objective, family: Blocks) -> None:
+    from fastvi.families._blocks import KINDS
+    from fastvi.kernels.relaxed import RELAXED
+
+    if goal.weights is not elbo().weights:
+        raise ValueError("Gumbel-softmax gradients are of the ELBO, perhaps tempered; wanted that")
+    if not target.has_gradient:
+        raise ValueError(
+            "Gumbel-softmax needs the target's gradient, which this target has not; wanted "
+            "method='score', or a target with one"
+        )
+    other = sorted({KINDS[kind] for kind in family.layout[:, 0] if kind not in RELAXED})
+    if other:
+        wanted = ", ".join(KINDS[kind] for kind in RELAXED)
+        raise ValueError(f"family has {', '.join(other)} blocks; wanted {wanted}")
+    if family.dim != target.dim:
+        raise ValueError(f"family draws {family.dim} numbers; the target takes {target.dim}")
