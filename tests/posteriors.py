@@ -151,6 +151,54 @@ def hidden_markov(z, data):
     return value + largest + math.log(math.exp(first - largest) + math.exp(second - largest))
 
 
+def schools_centred(z, data, grad):
+    """Centred: z = theta (J), mu, tau. A funnel."""
+    J = data.y.size
+    mu, tau = z[J], z[J + 1]
+    value = math.log(2.0 / (math.pi * 5.0)) - math.log1p((tau / 5.0) ** 2)
+    grad[J + 1] = -2.0 * tau / (25.0 + tau**2)
+    value -= 0.5 * (mu / 5.0) ** 2 + math.log(5.0) + HALF_LOG_2PI
+    grad[J] = -mu / 25.0
+    for j in range(J):
+        e = (data.y[j] - z[j]) / data.sigma[j]
+        f = (z[j] - mu) / tau
+        value -= 0.5 * (e * e + f * f) + math.log(data.sigma[j] * tau) + 2.0 * HALF_LOG_2PI
+        grad[j] = e / data.sigma[j] - f / tau
+        grad[J] += f / tau
+        grad[J + 1] += (f * f - 1.0) / tau
+    return value
+
+
+def garch(z, data):
+    """GARCH(1, 1): z = mu, alpha0, alpha1, the share of beta1 in 1 - alpha1. No gradient."""
+    beta = z[3] * (1.0 - z[2])
+    value = math.log(1.0 - z[2])  # beta1 is flat, its share is not
+    variance = data.sigma1**2
+    for t in range(data.y.size):
+        if t > 0:
+            variance = z[1] + z[2] * (data.y[t - 1] - z[0]) ** 2 + beta * variance
+        value -= 0.5 * ((data.y[t] - z[0]) ** 2 / variance + math.log(variance)) + HALF_LOG_2PI
+    return value
+
+
+def gaussian_process(z, data):
+    """z = rho, alpha, sigma, which is the noise's variance. No gradient."""
+    rho, alpha, sigma = z[0], z[1], z[2]
+    value = 25.0 * math.log(4.0) - math.lgamma(25.0) + 24.0 * math.log(rho) - 4.0 * rho
+    value -= 0.5 * (alpha / 2.0) ** 2 + 0.5 * sigma**2 + 2.0 * HALF_LOG_2PI - math.log(2.0)
+    n = data.y.size
+    K = np.empty((n, n))
+    for i in range(n):
+        for j in range(n):
+            K[i, j] = alpha**2 * math.exp(-0.5 * ((data.x[i] - data.x[j]) / rho) ** 2)
+        K[i, i] += sigma
+    L = np.linalg.cholesky(K)
+    w = np.linalg.solve(L, data.y)
+    for i in range(n):
+        value -= 0.5 * w[i] * w[i] + math.log(L[i, i]) + HALF_LOG_2PI
+    return value
+
+
 def _linear(columns, y, **priors):
     X = np.column_stack([np.ones(len(y)), *columns]).astype(float)
     flat = {"beta_sd": np.inf, "sigma_scale": np.inf, "sigma_sd": np.inf}
@@ -188,6 +236,22 @@ def _schools(d):
     return schools, {"y": d["y"].astype(float), "sigma": d["sigma"].astype(float)}, names
 
 
+def _centred(d):
+    names = {"theta": int(d["J"]), "mu": (), "tau": positive()}
+    return schools_centred, {"y": d["y"].astype(float), "sigma": d["sigma"].astype(float)}, names
+
+
+def _garch(d):
+    share = bounded(0.0, 1.0)
+    names = {"mu": (), "alpha0": positive(), "alpha1": share, "share": share}
+    return garch, {"y": d["y"], "sigma1": float(d["sigma1"])}, names
+
+
+def _gaussian_process(d):
+    names = {"rho": positive(), "alpha": positive(), "sigma": positive()}
+    return gaussian_process, {"x": d["x"].astype(float), "y": d["y"].astype(float)}, names
+
+
 def _mixture(d):
     names = {"mu": ordered(2), "sigma": positive(2), "theta": bounded(0.0, 1.0)}
     return mixture, {"y": d["y"]}, names
@@ -201,7 +265,10 @@ def _hidden_markov(d):
 POSTERIORS = {
     "arK-arK": _ark,
     "earnings-logearn_interaction": _earnings,
+    "eight_schools-eight_schools_centered": _centred,
     "eight_schools-eight_schools_noncentered": _schools,
+    "garch-garch11": _garch,
+    "gp_pois_regr-gp_regr": _gaussian_process,
     "hmm_example-hmm_example": _hidden_markov,
     "kidiq-kidscore_interaction": _kidiq,
     "low_dim_gauss_mix-low_dim_gauss_mix": _mixture,

@@ -1,6 +1,7 @@
 """Optimizers, samplings and variance reduction of the topic model's estimator."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -52,7 +53,9 @@ def test_scikit_learn_compatible(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("options", COMBINATIONS, ids=str)
+@pytest.mark.parametrize(
+    "options", COMBINATIONS, ids=lambda options: re.sub(" at 0x[0-9a-f]+", "", str(options))
+)
 def test_topics_are_found(options, data):
     """The median of four topics within 15 % of its words' probability, as the default finds it."""
     lda = LDA(

@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.special import expit, logsumexp
-from scipy.stats import beta, cauchy, norm
+from scipy.stats import beta, cauchy, gamma, multivariate_normal, norm
 
 
 def half_cauchy(x, scale):
@@ -48,6 +48,35 @@ def schools(z, data):
     )
 
 
+def centred(z, data):
+    theta, mu, tau = z[:-2], z[-2], np.exp(z[-1])
+    likelihood = norm.logpdf(data["y"], theta, data["sigma"]).sum()
+    prior = norm.logpdf(theta, mu, tau).sum() + norm.logpdf(mu, 0, 5)
+    return likelihood + prior + half_cauchy(tau, 5) + z[-1]
+
+
+def garch(z, data):
+    """The Jacobian of beta1 = share (1 - alpha1) is that of both logits, and 1 - alpha1."""
+    y, mu, alpha0, alpha1, share = data["y"], z[0], np.exp(z[1]), expit(z[2]), expit(z[3])
+    variances = [data["sigma1"] ** 2]
+    for before in y[:-1]:
+        shock = (before - mu) ** 2
+        variances.append(alpha0 + alpha1 * shock + share * (1 - alpha1) * variances[-1])
+    jacobian = (
+        z[1] + np.log(alpha1 * (1 - alpha1)) + np.log(share * (1 - share)) + np.log1p(-alpha1)
+    )
+    return norm.logpdf(y, mu, np.sqrt(variances)).sum() + jacobian
+
+
+def gaussian_process(z, data):
+    rho, alpha, sigma = np.exp(z)
+    x, y = data["x"], data["y"]
+    K = alpha**2 * np.exp(-0.5 * ((x[:, None] - x) / rho) ** 2) + sigma * np.eye(len(x))
+    prior = gamma.logpdf(rho, 25, scale=1 / 4) + 2 * np.log(2)
+    prior += norm.logpdf(alpha, 0, 2) + norm.logpdf(sigma, 0, 1)
+    return multivariate_normal(np.zeros(len(x)), K).logpdf(y) + prior + z.sum()
+
+
 def mixture(z, data):
     mu = np.array([z[0], z[0] + np.exp(z[1])])
     sigma, theta = np.exp(z[2:4]), expit(z[4])
@@ -74,6 +103,9 @@ def hidden_markov(z, data):
 TWINS = {
     "arK-arK": ark,
     "earnings-logearn_interaction": earnings,
+    "eight_schools-eight_schools_centered": centred,
+    "garch-garch11": garch,
+    "gp_pois_regr-gp_regr": gaussian_process,
     "eight_schools-eight_schools_noncentered": schools,
     "hmm_example-hmm_example": hidden_markov,
     "kidiq-kidscore_interaction": kidiq,
