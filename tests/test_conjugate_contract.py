@@ -8,6 +8,7 @@ from cases import from_file, in_file
 from conjugate import MODELS
 
 from fastvi import loop, optimizers, parallel, tree
+from fastvi.algorithms.streaming import streaming
 from fastvi.core import Batch, LazyTable
 from fastvi.models._fitting import SAMPLING, fit_conjugate, plan
 
@@ -209,6 +210,18 @@ REFUSED = {
         {"batch_size": 8, "variance_reduction": "window", "optimizer": "adam"},
         "works on natural gradients",
     ),
+    "growing with what is reduced": (
+        {"batch_size": 8, "variance_reduction": "svrg", "sampling": "growing"},
+        "leaves a noise that is not known",
+    ),
+    "traced noise of what is reduced": (
+        {"batch_size": 8, "variance_reduction": "window", "trace_noise": True},
+        "leaves a noise that is not known",
+    ),
+    "coupled to many rates": (
+        {"batch_size": 8, "optimizer": "adam", "sampling": "coupled"},
+        "needs one rate for all coordinates",
+    ),
 }
 
 
@@ -219,6 +232,28 @@ def test_nonsense_is_refused_with_a_reason(model, what):
     instance, source, _ = MODELS[model].make(1)
     with pytest.raises(ValueError, match=message):
         plan(instance, source, **options)
+
+
+@every_model
+def test_a_rate_still_to_be_found_is_no_convergence(model):
+    """The adaptive rate's first steps are of length 0."""
+    if not MODELS[model].bound:
+        pytest.skip("the model has no bound")
+    instance, source, start = MODELS[model].make(1)
+    fit = fit_conjugate(instance, source, start, n_epochs=8, tol=1e-12, optimizer="adaptive")
+    assert fit.n_iter == 8
+    assert not fit.converged
+
+
+@every_model
+def test_streams_refuse_what_is_no_sum_over_rows(model):
+    instance, source, start = MODELS[model].make(1)
+    rng = np.random.default_rng(0)
+    if not instance.local(start, everything(source), None, rng).common:
+        pytest.skip("all of its statistics are sums over rows")
+    algorithm = streaming(instance)
+    with pytest.raises(ValueError, match="statistics that are not sums over rows"):
+        algorithm.step(algorithm.init(start), everything(source), rng)
 
 
 @pytest.mark.parametrize("model", [name for name, entry in MODELS.items() if not entry.coordinates])

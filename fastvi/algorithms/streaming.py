@@ -52,7 +52,8 @@ def streaming(
     Raises
     ------
     ValueError
-        If `n_iter` is below 1, `tol` below 0, or `memory` not in (0, 1].
+        If `n_iter` is below 1, `tol` below 0, or `memory` not in (0, 1]; at the first step if the
+        model's statistics are not sums over rows alone.
     """
     if n_iter < 1:
         raise ValueError(f"n_iter is {n_iter}; wanted a number of rounds >= 1")
@@ -71,6 +72,11 @@ def streaming(
         while rounds < n_iter and moved > tol:
             before = tree.map_leaves(_dense, params)
             local = model.local(params, batch, None, rng)
+            if local.common:
+                raise ValueError(
+                    f"{type(model).__name__} has statistics that are not sums over rows, which "
+                    "would be added again with each batch; wanted another model, or mini-batches"
+                )
             params = add(params, difference(prior, local.statistics, params))
             now = tree.map_leaves(_dense, params)
             way = _distance(now, prior)

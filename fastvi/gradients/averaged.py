@@ -8,6 +8,7 @@ import numpy as np
 
 from fastvi import tree
 from fastvi.core import Batch, Gradient, LazyTable, RowGradient
+from fastvi.gradients.natural import without_noise
 
 __all__ = ["averaged"]
 
@@ -62,7 +63,7 @@ def averaged(gradient: Gradient, length: int) -> Gradient:
         targets = (*state.targets[1:], _target(direction, params))
         n = min(state.n + 1, length)
         smooth = _mean(direction, targets[length - n :], params)
-        return smooth, WindowState(targets, n, inner), {**info, "window": n}
+        return smooth, WindowState(targets, n, inner), {**without_noise(info), "window": n}
 
     return Gradient(init, estimate)
 

@@ -9,7 +9,12 @@ import numpy as np
 from fastvi import tree
 from fastvi.core import Batch, Conjugate, Gradient, Local, RowGradient, RowStatistics, dense
 
-__all__ = ["difference", "natural"]
+__all__ = ["difference", "natural", "without_noise"]
+
+
+def without_noise(info: dict[str, Any]) -> dict[str, Any]:
+    """What is left of a report when a wrapper has made another gradient of the one it is about."""
+    return {key: x for key, x in info.items() if key not in ("noise", "squared_norm")}
 
 
 def natural(

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastvi import tree
 from fastvi.core import Batch, Gradient, LazyTable, RowGradient, dense
+from fastvi.gradients.natural import without_noise
 
 __all__ = ["svrg"]
 
@@ -81,7 +82,7 @@ def svrg(gradient: Gradient, everything: Callable[[], Batch], every: int) -> Gra
         now, inner, info = gradient.estimate(state.inner, params, batch, rng)
         corrected = _correct(now, before, state.snapshot, state.target)
         state = state._replace(age=state.age + 1, inner=inner)
-        return corrected, state, {**info, "snapshot": float(fresh)}
+        return corrected, state, {**without_noise(info), "snapshot": float(fresh)}
 
     return Gradient(init, estimate)
 

@@ -121,6 +121,15 @@ def plan(
             f"variance_reduction={variance_reduction!r} works on natural gradients; "
             "wanted an optimizer with one rate for all coordinates"
         )
+    if variance_reduction is not None and (batches.wants_squared_norm or trace_noise):
+        raise ValueError(
+            f"variance_reduction={variance_reduction!r} leaves a noise that is not known from one "
+            "batch; wanted trace_noise=False, and sampling other than 'growing' and 'coupled'"
+        )
+    if is_plain and sampling == "coupled":
+        raise ValueError(
+            "sampling='coupled' needs one rate for all coordinates; wanted a natural gradient"
+        )
     trace = {
         "noise": batches.wants_noise or trace_noise,
         "squared_norm": batches.wants_squared_norm,
@@ -256,7 +265,10 @@ def fit_conjugate(
         nonlocal converged
         bounds = history.columns.get("bound", [])
         if len(bounds) > 1 and tol > 0:
-            converged = abs(bounds[-1] - bounds[-2]) < tol
+            moved = (
+                history.columns["rate"][-1] > 0
+            )  # a rate that is still being found moves nothing
+            converged = moved and abs(bounds[-1] - bounds[-2]) < tol
         stop = after_epoch(state, position, history) if after_epoch is not None else None
         return converged or bool(stop)
 
