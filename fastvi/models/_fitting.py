@@ -265,9 +265,7 @@ def fit_conjugate(
         nonlocal converged
         bounds = history.columns.get("bound", [])
         if len(bounds) > 1 and tol > 0:
-            moved = (
-                history.columns["rate"][-1] > 0
-            )  # a rate that is still being found moves nothing
+            moved = history.columns["rate"][-2] > 0  # a rate still to be found moves nothing
             converged = moved and abs(bounds[-1] - bounds[-2]) < tol
         stop = after_epoch(state, position, history) if after_epoch is not None else None
         return converged or bool(stop)
