@@ -8,9 +8,16 @@ __version__ = "0.1.0"
 _LAZY = {
     "BayesianLogisticRegression": "fastvi.models.logistic",
     "LatentDirichletAllocation": "fastvi.models.lda",
+    "SparseGPRegressor": "fastvi.models.gp_regression",
     "load": "fastvi.models.lda",
 }
-__all__ = ["BayesianLogisticRegression", "LatentDirichletAllocation", "__version__", "load"]
+__all__ = [
+    "BayesianLogisticRegression",
+    "LatentDirichletAllocation",
+    "SparseGPRegressor",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:
