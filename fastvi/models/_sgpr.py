@@ -17,7 +17,7 @@ from fastvi import parallel
 from fastvi.models._blas import add_product, add_square, solve_rows
 from fastvi.models._covariance import Covariance, Reverse
 
-__all__ = ["Bound", "Posterior", "SparseRegression", "cholesky"]
+__all__ = ["Bound", "Posterior", "SparseRegression", "cholesky", "chunk_rows", "jitter_slope"]
 
 Array = NDArray[np.float64]
 CHUNK_ENTRIES = 1 << 17  # a chunk's covariances fit in a core's second cache
@@ -37,8 +37,10 @@ class Factor(NamedTuple):
     rcond: float
 
 
-def cholesky(matrix: Array, name: str) -> Factor:
+def cholesky(matrix: Array, name: str, least: float = JITTER) -> Factor:
     """Factor of a covariance matrix (M, M), with the least jitter that makes one exist.
+
+    `least` is the share of its norm that is added at once, the jitter to begin with.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def cholesky(matrix: Array, name: str) -> Factor:
         If none up to 1e-5 of its norm does, or it is not finite.
     """
     norm = float(np.abs(matrix).sum(axis=1).max(initial=0.0))
-    share = JITTER
+    share = least
     while np.isfinite(norm) and share <= WORST_JITTER:
         jitter = share * norm
         shifted = matrix + jitter * np.eye(len(matrix))
@@ -54,7 +56,7 @@ def cholesky(matrix: Array, name: str) -> Factor:
         if info == 0:
             rcond, _ = lapack.dpocon(lower, norm + jitter, uplo="U")
             return Factor(np.ascontiguousarray(lower.T), jitter, float(rcond))
-        share *= 10.0
+        share = max(10.0 * share, JITTER)
     if not np.isfinite(norm):
         reason = "holds numbers that are not finite; try length scales nearer to those of X"
     else:
@@ -268,11 +270,7 @@ class _Evaluation:
         else:
             matrix = solve_rows(lower, np.ascontiguousarray(matrix.T), transposed=True)
         by_k = _sandwich(lower, by_v - (0.5 * t) * v, transposed=True)
-        # the jitter is a share of the norm, the sum of a row
-        row = int(np.abs(self.kuu).sum(axis=1).argmax())
-        share = self.factor.jitter / np.abs(self.kuu[row]).sum() * by_k.trace()
-        by_k[row] += 0.5 * share * np.sign(self.kuu[row])
-        by_k[:, row] += 0.5 * share * np.sign(self.kuu[row])
+        jitter_slope(self.kuu, self.factor.jitter, by_k)
         sums = self._reverse(matrix, weights.T / noise)
         of_z = self._reversed()
         of_z.add(self.z, self.columns, by_k, self.kuu)
@@ -314,6 +312,15 @@ class _Evaluation:
         if self.covariance.is_stationary:
             sums[0].add_diagonal(self.model.x[:1], np.full(1, slope * len(self.model.x)))
         return sums[0]
+
+
+def jitter_slope(matrix: Array, jitter: float, adjoint: Array) -> None:
+    """Add to the adjoint of a matrix what its jitter adds, a share of its norm, a row's sum."""
+    sums = np.abs(matrix).sum(axis=1)
+    row = int(sums.argmax())
+    slope = 0.5 * (jitter / sums[row]) * adjoint.trace() * np.sign(matrix[row])
+    adjoint[row] += slope
+    adjoint[:, row] += slope
 
 
 def cholesky_of_sum(v: Array) -> Array:
