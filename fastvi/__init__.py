@@ -8,12 +8,16 @@ __version__ = "0.1.0"
 _LAZY = {
     "BayesianLogisticRegression": "fastvi.models.logistic",
     "LatentDirichletAllocation": "fastvi.models.lda",
+    "SVGP": "fastvi.models.gp_variational",
+    "SparseGPClassifier": "fastvi.models.gp_variational",
     "SparseGPRegressor": "fastvi.models.gp_regression",
     "load": "fastvi.models.lda",
 }
 __all__ = [
+    "SVGP",
     "BayesianLogisticRegression",
     "LatentDirichletAllocation",
+    "SparseGPClassifier",
     "SparseGPRegressor",
     "__version__",
     "load",

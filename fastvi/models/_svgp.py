@@ -330,7 +330,7 @@ class LearnState(NamedTuple):
 def learn(
     model: SparseVariational,
     natural: Optimizer,
-    adaptive: Optimizer,
+    adaptive: Optimizer | None,
     scale: Array,
     bounds: Array,
     moves: bool = True,
@@ -339,28 +339,36 @@ def learn(
 
     Its `init` takes the `Sites` to start from, which it owns from then on. `scale` (D,) is what
     columns are measured in, `bounds` (P, 2) are kept by theta, and the inducing inputs stay where
-    they are unless `moves`. ``info["bound"]`` is the batch's estimate of the bound, nats.
+    they are unless `moves`; without `adaptive` theta does too. ``info["bound"]`` is the batch's
+    estimate of the bound before the step, nats.
     """
 
     def init(sites: Sites) -> LearnState:
         hyper = Hyper(model.theta.copy(), model.z / scale)
-        return LearnState(sites, hyper, natural.init(sites), adaptive.init(hyper))
+        start = None if adaptive is None else adaptive.init(hyper)
+        return LearnState(sites, hyper, natural.init(sites), start)
 
     def step(
         state: LearnState, batch: Batch, rng: np.random.Generator
     ) -> tuple[LearnState, dict[str, Any]]:
         sites, hyper, natural_state, adaptive_state = state
-        result = model.evaluate(sites, batch, rng)
-        direction = Sites(*(new - old for new, old in zip(result.local.statistics, sites)))
+        if adaptive is None:
+            local = model.local(sites, batch, None, rng)
+            bound = local.bound + model.global_bound(sites)
+        else:
+            result = model.evaluate(sites, batch, rng)
+            local, bound = result.local, result.bound
+        direction = Sites(*(new - old for new, old in zip(local.statistics, sites)))
         change, natural_state, rate = natural.update(direction, natural_state, sites)
         sites = add(sites, change)
-        by_z = result.by_z * scale if moves else np.zeros_like(result.by_z)
-        gradient = Hyper(result.by_theta, by_z)
-        change, adaptive_state, _ = adaptive.update(gradient, adaptive_state, hyper)
-        hyper = add(hyper, change)
-        np.clip(hyper.theta, bounds[:, 0], bounds[:, 1], out=hyper.theta)
-        model.move(hyper.theta.copy(), hyper.z * scale)
-        info = {"bound": result.bound, "rate": rate, "local_bound": result.local.bound}
+        if adaptive is not None:
+            by_z = result.by_z * scale if moves else np.zeros_like(result.by_z)
+            gradient = Hyper(result.by_theta, by_z)
+            change, adaptive_state, _ = adaptive.update(gradient, adaptive_state, hyper)
+            hyper = add(hyper, change)
+            np.clip(hyper.theta, bounds[:, 0], bounds[:, 1], out=hyper.theta)
+            model.move(hyper.theta.copy(), hyper.z * scale)
+        info = {"bound": bound, "rate": rate, "local_bound": local.bound}
         return LearnState(sites, hyper, natural_state, adaptive_state), info
 
     return Algorithm(init, step)

@@ -178,7 +178,9 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self._check_noise()
         with single_threaded_blas():
             model = SparseRegression(self._covariance, X, targets, resolve_n_jobs(self.n_jobs))
-            z = self._initial_inducing(X, rng)
+            z = initial_inducing(
+                self._covariance, X, self.inducing_points, self.inducing_selection, rng
+            )
             theta, z = self._optimize(model, kernel, z, rng)
             best = model.bound(theta, z, gradient=False)
         self._model, self._posterior, self._theta = model, best.posterior, theta
@@ -213,15 +215,10 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def _initial_kernel(self, X: Array, targets: Array) -> Any:
         power = float(np.square(targets).mean()) or 1.0
-        if self.kernel is None:
-            scale = column_scales(X) * np.sqrt(X.shape[1])
-            kernel = _bounded(ConstantKernel, power, "constant_value")
-            kernel = kernel * RBF(scale, [(1e-3 * s, 1e3 * s) for s in scale])
-        else:
-            kernel = clone(self.kernel)
+        kernel = default_kernel(X, power) if self.kernel is None else clone(self.kernel)
         white = self.alpha is None and not Covariance(kernel, X.shape[1]).white
         if white and (self.optimizer is not None or self.kernel is None):
-            kernel = kernel + _bounded(WhiteKernel, 0.1 * power, "noise_level")
+            kernel = with_noise(kernel, 0.1 * power)
         return kernel
 
     def _check_noise(self) -> None:
@@ -231,27 +228,6 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 "the noise has variance 0, and optimizer=None learns none; "
                 "add a WhiteKernel to the kernel, or give alpha"
             )
-
-    def _initial_inducing(self, X: Array, rng: np.random.Generator) -> Array:
-        if np.ndim(self.inducing_points):
-            z = np.array(self.inducing_points, np.float64, order="C")
-            if z.ndim != 2 or z.shape[1] != X.shape[1] or not len(z):
-                raise ValueError(
-                    f"inducing_points has shape {z.shape}; wanted (n_inducing, {X.shape[1]})"
-                )
-            if not np.all(np.isfinite(z)):
-                raise ValueError("inducing_points holds NaN or infinity; wanted finite numbers")
-            return z
-        m = _checks.integer(self.inducing_points, "inducing_points", 1)
-        rows = distinct_rows(X)
-        if len(rows) <= m:
-            return X[rows].copy()
-        if self.inducing_selection == "kmeans":
-            return kmeans(X, m, rng)
-        if self.inducing_selection == "subset":
-            return subset(X[rows], m, rng)
-        program = self._covariance.program(self._covariance.theta)
-        return greedy(self._covariance, program, X, m, rng)
 
     def _optimize(
         self, model: SparseRegression, kernel: Any, z: Array, rng: np.random.Generator
@@ -427,6 +403,42 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 self._y_scale,
                 self._flat,
             )
+
+
+def default_kernel(X: Array, power: float) -> Any:
+    """A constant times an RBF with a length scale a column, at scales of the data."""
+    scale = column_scales(X) * np.sqrt(X.shape[1])
+    rbf = RBF(scale, [(1e-3 * s, 1e3 * s) for s in scale])
+    return _bounded(ConstantKernel, power, "constant_value") * rbf
+
+
+def with_noise(kernel: Any, level: float) -> Any:
+    """The kernel plus white noise that is learnt."""
+    return kernel + _bounded(WhiteKernel, level, "noise_level")
+
+
+def initial_inducing(
+    covariance: Covariance, X: Array, points: Any, selection: str, rng: np.random.Generator
+) -> Array:
+    """Inducing inputs to begin with, given or chosen; `selection` has been checked."""
+    if np.ndim(points):
+        z = np.array(points, np.float64, order="C")
+        if z.ndim != 2 or z.shape[1] != X.shape[1] or not len(z):
+            raise ValueError(
+                f"inducing_points has shape {z.shape}; wanted (n_inducing, {X.shape[1]})"
+            )
+        if not np.all(np.isfinite(z)):
+            raise ValueError("inducing_points holds NaN or infinity; wanted finite numbers")
+        return z
+    m = _checks.integer(points, "inducing_points", 1)
+    rows = distinct_rows(X)
+    if len(rows) <= m:
+        return X[rows].copy()
+    if selection == "kmeans":
+        return kmeans(X, m, rng)
+    if selection == "subset":
+        return subset(X[rows], m, rng)
+    return greedy(covariance, covariance.program(covariance.theta), X, m, rng)
 
 
 def _bounded(kernel: Any, value: float, name: str) -> Any:
