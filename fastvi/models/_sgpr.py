@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from fastvi import parallel
+from fastvi.kernels.rows import mirror
 from fastvi.models._blas import add_product, add_square, solve_rows
 from fastvi.models._covariance import Covariance, Reverse
 
@@ -51,8 +52,9 @@ def cholesky(matrix: Array, name: str, least: float = JITTER) -> Factor:
     share = least
     while np.isfinite(norm) and share <= WORST_JITTER:
         jitter = share * norm
-        shifted = matrix + jitter * np.eye(len(matrix))
-        lower, info = lapack.dpotrf(shifted.T, lower=0, clean=1)  # of .T, for C order
+        shifted = matrix.copy()
+        shifted.flat[:: len(matrix) + 1] += jitter
+        lower, info = lapack.dpotrf(shifted.T, lower=0, overwrite_a=1)  # of .T, for C order
         if info == 0:
             rcond, _ = lapack.dpocon(lower, norm + jitter, uplo="U")
             return Factor(np.ascontiguousarray(lower.T), jitter, float(rcond))
@@ -249,7 +251,7 @@ class _Evaluation:
 
         self._parallel(task)
         square, product = squares.sum(axis=0), products.sum(axis=0)
-        square = np.tril(square) + np.tril(square, -1).T
+        mirror(square)
         if not self.careful:
             square = _sandwich(lower, square)
             product = solve_rows(lower, product.T.copy()).T

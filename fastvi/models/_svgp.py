@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from fastvi.core import Algorithm, Batch, Local, Optimizer, add
+from fastvi.kernels import rows as kernels
 from fastvi.models._blas import add_square, solve_rows
 from fastvi.models._covariance import Covariance, Reverse
 from fastvi.models._likelihoods import Likelihood
@@ -204,13 +205,16 @@ class SparseVariational:
         """Derivative of the bound by K, from sum_i dE_i/dm_i k_i and C = sum_i dE_i/dv_i k_i k_i'.
 
         -1/2 (2 A - K^-1 - A K A) + K^-1 C K^-1 - A C A - 1/2 w w' - A g w', g the slope less K w;
-        with D = K^-1 - A: D (K / 2 - C) D + D C K^-1 + K^-1 C D.
+        with D = K^-1 - A the symmetric part of D (C (K^-1 + A) + K D / 2).
         """
         d, w = latent.d, latent.weights
-        first = d @ c @ self.inverse
-        result: Array = d @ ((0.5 * self.k - c) @ d) + first + first.T
-        outer = np.outer(latent.a @ (slope - self.k @ w) + 0.5 * w, w)
-        return result - 0.5 * (outer + outer.T)
+        inner = c @ (self.inverse + latent.a)
+        inner += 0.5 * (self.k @ d)
+        half = d @ inner
+        half -= np.outer(latent.a @ (slope - self.k @ w) + 0.5 * w, w)
+        half *= 0.5
+        result: Array = half + half.T
+        return result
 
     def posterior(self, params: Sites) -> list[Posterior]:
         """Of each latent function, for predictions."""
@@ -260,27 +264,26 @@ class _Rows:
     def run(self) -> Local:
         n, m = len(self.x), len(self.model.z)
         size = chunk_rows(m)
-        buffer = np.empty((min(n, size), m))
+        buffers = np.empty((2 + len(self.latents), min(n, size), m))
         for start in range(0, n, size):
             rows = slice(start, min(start + size, n))
-            self._chunk(rows, buffer[: rows.stop - start])
-        for t, total in enumerate(self.precision):  # only the lower triangle was summed
-            self.precision[t] = np.tril(total) + np.tril(total, -1).T
+            self._chunk(rows, *np.split(buffers[:, : rows.stop - start], [1, 2]))
+        for total in self.precision:  # only the lower triangle was summed
+            kernels.mirror(total)
         norms = None if self.squares is None else np.sqrt(self.squares)
         return Local(Sites(self.linear, self.precision), self.bound, None, norms)
 
-    def _chunk(self, rows: slice, buffer: Array) -> None:
-        model = self.model
+    def _chunk(self, rows: slice, k: Array, scratch: Array, products: Array) -> None:
+        model, k, scratch = self.model, k[0], scratch[0]
         x, weights = self.x[rows], self.weights[rows]
-        k = model.covariance.fill(model.program, x, model.columns, buffer)
+        model.covariance.fill(model.program, x, model.columns, k)
         n_latents = len(self.latents)
-        mean, variance = np.empty((len(x), n_latents)), np.empty((len(x), n_latents))
+        mean, variance = np.empty((2, n_latents, len(x)))
         diagonal = model.covariance.diagonal(model.program, x)
-        products = []
-        for t, latent in enumerate(self.latents):
-            mean[:, t] = k @ latent.weights
-            products.append(k @ latent.d)
-            variance[:, t] = diagonal - np.einsum("ij,ij->i", k, products[t])
+        for latent, product, m, v in zip(self.latents, products, mean, variance):
+            np.matmul(k, latent.d, out=product)
+            kernels.moments(k, product, latent.weights, diagonal, m, v)
+        mean, variance = mean.T, variance.T
         np.maximum(variance, 1e-12 * diagonal[:, None], out=variance)
         expected = model.likelihood.expect(self.y[rows], mean, variance, model.noise, self.rng)
         self.bound += float(weights @ expected.value)
@@ -291,13 +294,15 @@ class _Rows:
         for t in range(n_latents):
             self.linear[t] += (first[:, t] + curvature[:, t] * mean[:, t]) @ k
             self.slopes[t] += first[:, t] @ k
-            add_square(k * np.sqrt(curvature[:, t : t + 1]), self.precision[t])
+            kernels.scale_rows(k, np.sqrt(curvature[:, t]), scratch)
+            add_square(scratch, self.precision[t])
             if not model.likelihood.is_log_concave and self.reverse is not None:
-                self.signed[t] += (k * second[:, t : t + 1]).T @ k
+                kernels.scale_rows(k, second[:, t].copy(), scratch)
+                self.signed[t] += scratch.T @ k
         if self.squares is not None:
             self._norms(rows, k, expected.by_mean, -2.0 * expected.by_variance, mean)
         if self.reverse is not None:
-            self._backward(x, k, products, first, second)
+            self._backward(x, k, products, first, second, scratch)
 
     def _norms(self, rows: slice, k: Array, first: Array, curvature: Array, mean: Array) -> None:
         assert self.squares is not None
@@ -307,13 +312,13 @@ class _Rows:
         self.squares[rows] = (length * (linear + np.square(curvature) * length)).sum(axis=1)
 
     def _backward(
-        self, x: Array, k: Array, products: list[Array], first: Array, second: Array
+        self, x: Array, k: Array, products: Array, first: Array, second: Array, adjoint: Array
     ) -> None:
         assert self.reverse is not None
-        adjoint = first @ np.stack([latent.weights for latent in self.latents])
-        for t, product in enumerate(products):
-            product *= -2.0 * second[:, t : t + 1]
-            adjoint += product
+        adjoint[...] = 0.0
+        for t, (latent, product) in enumerate(zip(self.latents, products)):
+            slopes = first[:, t].copy(), -2.0 * second[:, t]
+            kernels.add_adjoints(*slopes, latent.weights, product, adjoint)
         self.reverse.add(x, self.model.columns, adjoint, k)
         self.reverse.add_diagonal(x, second.sum(axis=1))
 
@@ -376,7 +381,8 @@ def learn(
 
 def _inverse(lower: Array) -> Array:
     """(L L')^-1, by LAPACK on the transpose, which is upper triangular in its order."""
-    inverse, info = lapack.dpotri(np.asfortranarray(lower.T), lower=0)
+    inverse, info = lapack.dpotri(lower.T, lower=0)
     assert info == 0
-    upper = np.triu(inverse)
-    return np.ascontiguousarray(upper + np.triu(upper, 1).T)
+    result: Array = inverse.T
+    kernels.mirror(result)
+    return result
