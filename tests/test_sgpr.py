@@ -14,7 +14,7 @@ from sklearn.gaussian_process.kernels import (
 )
 
 from fastvi.models import _sgpr
-from fastvi.models._blas import add_product, add_square, solve_rows
+from fastvi.models._blas import add_product, add_square, multiply_rows, solve_rows
 from fastvi.models._covariance import Covariance
 from fastvi.models._gp_objective import Objective
 from fastvi.models._inducing import distinct_rows, greedy, subset
@@ -236,6 +236,7 @@ def test_products_in_place(n, m, rng):
     for transposed, matrix in ((False, lower), (True, lower.T)):
         solved = solve_rows(lower, rows.copy(), transposed=transposed)
         np.testing.assert_allclose(solved @ matrix.T, rows, atol=1e-12)
+    np.testing.assert_allclose(multiply_rows(lower, rows.copy()), rows @ lower, atol=1e-12)
 
 
 def test_greedy_inducing_inputs(rng):

@@ -57,7 +57,8 @@ def some_sites(model, batch, rng):
 
 
 @every_likelihood
-def test_gradients_by_hyperparameters(name, rng, monkeypatch):
+@pytest.mark.parametrize("form", ["thin", "tall"])
+def test_gradients_by_hyperparameters(name, form, rng, monkeypatch):
     """Dual parameters and random numbers held: central differences, to 1e-5 of the largest.
 
     For softmax E[g''] / 2 is another expectation than what a difference sees, and both have the
@@ -65,7 +66,8 @@ def test_gradients_by_hyperparameters(name, rng, monkeypatch):
     """
     monkeypatch.setattr(_likelihoods, "N_DRAWS", 40_000)
     tolerance = 2e-2 if name == "softmax" else 1e-5
-    model, batch = problem(rng, name, n=8 if name == "softmax" else 40)
+    n = 10 if form == "thin" else 13 if name == "softmax" else 40
+    model, batch = problem(rng, name, n=n)
     sites = some_sites(model, batch, rng)
     theta, z = model.theta.copy(), model.z.copy()
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["add_product", "add_square", "solve_rows"]
+__all__ = ["add_product", "add_square", "multiply_rows", "solve_rows"]
 
 Array = NDArray[np.float64]
 KINDS = {bytes: ctypes.c_char, int: ctypes.c_int, float: ctypes.c_double}
@@ -65,4 +65,12 @@ def solve_rows(lower: Array, rows: Array, *, transposed: bool = False) -> Array:
     side = b"N" if transposed else b"T"
     width = max(m, 1)
     _call("dtrsm", b"L", b"U", side, b"N", m, n, 1.0, lower, width, rows, width)
+    return rows
+
+
+def multiply_rows(lower: Array, rows: Array) -> Array:
+    """Each row (n, M) becomes it times L; L (M, M) is lower triangular."""
+    n, m = rows.shape
+    width = max(m, 1)
+    _call("dtrmm", b"L", b"U", b"N", b"N", m, n, 1.0, lower, width, rows, width)
     return rows

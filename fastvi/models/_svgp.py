@@ -15,7 +15,7 @@ from scipy.linalg import lapack
 
 from fastvi.core import Algorithm, Batch, Local, Optimizer, add
 from fastvi.kernels import rows as kernels
-from fastvi.models._blas import add_square, solve_rows
+from fastvi.models._blas import add_product, add_square, multiply_rows, solve_rows
 from fastvi.models._covariance import Covariance, Reverse
 from fastvi.models._likelihoods import Likelihood
 from fastvi.models._sgpr import Posterior, cholesky, chunk_rows, jitter_slope
@@ -184,8 +184,8 @@ class SparseVariational:
         local = rows.run()
         bound = local.bound - sum(map(self._divergence, latents))
         by_k = np.zeros_like(self.k)
-        for latent, slope, curvature in zip(latents, rows.slopes, rows.curvatures):
-            by_k += self._by_k(latent, slope, curvature)
+        for latent, slope, crossed in zip(latents, rows.slopes, rows.crossed()):
+            by_k += self._by_k(latent, slope, crossed)
         jitter_slope(self.plain, self.jitter, by_k)
         of_z = self._reversed()
         of_z.add(self.z, self.columns, by_k, self.plain)
@@ -201,19 +201,21 @@ class SparseVariational:
     def _reversed(self) -> Reverse:
         return Reverse(self.covariance, self.program, self.z, self.centre)
 
-    def _by_k(self, latent: _Latent, slope: Array, c: Array) -> Array:
-        """Derivative of the bound by K, from sum_i dE_i/dm_i k_i and C = sum_i dE_i/dv_i k_i k_i'.
+    def _by_k(self, latent: _Latent, slope: Array, crossed: Array) -> Array:
+        """Derivative of the bound by K, from `_Rows.slopes` and `_Rows.crossed`.
 
-        -1/2 (2 A - K^-1 - A K A) + K^-1 C K^-1 - A C A - 1/2 w w' - A g w', g the slope less K w;
-        with D = K^-1 - A the symmetric part of D (C (K^-1 + A) + K D / 2).
+        -1/2 (2 A - K^-1 - A K A) + K^-1 C K^-1 - A C A - 1/2 w w' - A g w', its symmetric part:
+        that of D C (K^-1 + A) is that of K^-1 C K^-1 - A C A. g is the slope less K w.
         """
-        d, w = latent.d, latent.weights
-        inner = c @ (self.inverse + latent.a)
-        inner += 0.5 * (self.k @ d)
-        half = d @ inner
-        half -= np.outer(latent.a @ (slope - self.k @ w) + 0.5 * w, w)
-        half *= 0.5
-        result: Array = half + half.T
+        a, w = latent.a, latent.weights
+        half = multiply_rows(self.lower, a.copy())
+        result: Array = half @ half.T
+        result += self.inverse
+        result -= 2.0 * a
+        crossed -= np.outer(a @ (slope - self.k @ w) + 0.5 * w, w)
+        result += crossed
+        result += crossed.T
+        result *= 0.5
         return result
 
     def posterior(self, params: Sites) -> list[Posterior]:
@@ -251,15 +253,25 @@ class _Rows:
         (self.x, self.y), self.weights = batch.rows, batch.weights
         n_latents, m = len(latents), len(model.z)
         self.linear, self.precision = np.zeros((n_latents, m)), np.zeros((n_latents, m, m))
-        self.slopes = np.zeros((n_latents, m))
-        self.signed = np.zeros((n_latents, m, m))  # C, where log p is not concave
+        self.slopes = np.zeros((n_latents, m))  # sum_i dE_i/dm_i k_i
+        self.is_thin = reverse is not None and 2 * len(self.x) < 3 * m
+        is_signed = reverse is not None and not model.likelihood.is_log_concave
+        self.curvatures = np.zeros((n_latents if is_signed or self.is_thin else 0, m, m))
         self.squares = np.zeros(len(self.x)) if norms else None
         self.bound = self.by_log_noise = 0.0
 
-    @property
-    def curvatures(self) -> Array:
-        """C of each latent function, see `SparseVariational._by_k`."""
-        return -0.5 * self.precision if self.model.likelihood.is_log_concave else self.signed
+    def crossed(self) -> list[Array]:
+        """D C (K^-1 + A) of each latent function, with C = sum_i dE_i/dv_i k_i k_i'.
+
+        Of fewer rows than inducing inputs, the rows of k D and k (K^-1 + A) give it sooner.
+        """
+        if self.is_thin:
+            return list(self.curvatures)
+        curvatures = self.curvatures if len(self.curvatures) else -0.5 * self.precision
+        inverse = self.model.inverse
+        return [
+            latent.d @ (c @ (inverse + latent.a)) for latent, c in zip(self.latents, curvatures)
+        ]
 
     def run(self) -> Local:
         n, m = len(self.x), len(self.model.z)
@@ -296,13 +308,23 @@ class _Rows:
             self.slopes[t] += first[:, t] @ k
             kernels.scale_rows(k, np.sqrt(curvature[:, t]), scratch)
             add_square(scratch, self.precision[t])
-            if not model.likelihood.is_log_concave and self.reverse is not None:
-                kernels.scale_rows(k, second[:, t].copy(), scratch)
-                self.signed[t] += scratch.T @ k
+            if len(self.curvatures):
+                self._curve(t, k, products[t], second[:, t].copy(), scratch)
         if self.squares is not None:
             self._norms(rows, k, expected.by_mean, -2.0 * expected.by_variance, mean)
         if self.reverse is not None:
             self._backward(x, k, products, first, second, scratch)
+
+    def _curve(self, t: int, k: Array, product: Array, second: Array, scratch: Array) -> None:
+        """Add to C, or to what `crossed` gives."""
+        if self.is_thin:
+            scratch[...] = -0.5 * product
+            add_product(k, self.model.inverse, scratch)
+            kernels.scale_rows(scratch, 2.0 * second, scratch)
+            self.curvatures[t] += product.T @ scratch
+        else:
+            kernels.scale_rows(k, second, scratch)
+            self.curvatures[t] += scratch.T @ k
 
     def _norms(self, rows: slice, k: Array, first: Array, curvature: Array, mean: Array) -> None:
         assert self.squares is not None
