@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastvi import SparseGPRegressor
 
+pytestmark = pytest.mark.jit
 KERNEL = ConstantKernel(1.5) * RBF([0.7, 1.3]) + WhiteKernel(0.05)
 
 
@@ -34,7 +35,6 @@ def data(rng, n=200, noise=0.1):
     ]
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.jit
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
 from fastvi.optimizers import adam
 
+pytestmark = pytest.mark.jit
 KERNEL = ConstantKernel(1.5) * RBF([0.8, 1.3]) + WhiteKernel(0.1)
 LATENT = KERNEL.k1
 
@@ -27,7 +28,6 @@ def data(rng, n=300):
         SparseGPClassifier(inducing_points=10, max_iter=30, natural_rate=0.5),
     ]
 )
-@pytest.mark.jit
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

@@ -56,6 +56,7 @@ def some_sites(model, batch, rng):
     return sites
 
 
+@pytest.mark.jit
 @every_likelihood
 @pytest.mark.parametrize("form", ["thin", "tall"])
 def test_gradients_by_hyperparameters(name, form, rng, monkeypatch):
@@ -115,6 +116,7 @@ def test_one_natural_step_is_the_gaussian_optimum(rng):
     np.testing.assert_allclose(variance, want[1], atol=1e-6)
 
 
+@pytest.mark.jit
 @every_likelihood
 def test_natural_gradients_raise_the_bound(name, rng):
     """Through the common loop; softmax and its random draws to within their noise."""
@@ -128,6 +130,7 @@ def test_natural_gradients_raise_the_bound(name, rng):
     assert abs(bounds[-1] - bounds[-5]) < max(noise, 1e-3 * abs(bounds[-1]))
 
 
+@pytest.mark.jit
 def test_mini_batches_come_near(rng):
     """Within a nat of the optimum's bound, on all rows."""
     model, batch = problem(rng, "logit", n=400)
@@ -165,6 +168,7 @@ def test_statistics_are_weighted_sums_over_rows(name, rng):
     assert whole.bound == pytest.approx(bound)
 
 
+@pytest.mark.jit
 def test_learning_raises_the_bound_near_the_collapsed_optimum(rng):
     """Adam on hyperparameters and inducing inputs, rate 1 on q(u): q(u) lags a step behind."""
     x = rng.normal(size=(100, 2))
@@ -186,6 +190,7 @@ def test_learning_raises_the_bound_near_the_collapsed_optimum(rng):
 # Likelihoods
 
 
+@pytest.mark.jit
 @every_likelihood
 def test_expectations_against_monte_carlo(name, rng):
     """200000 draws, tolerance five standard errors; derivatives by differences where exact."""
