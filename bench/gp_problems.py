@@ -27,7 +27,7 @@ def repeat(function, least=2.0):
 
 def regression(name, split=0):
     """Training and test rows of a set under FASTVI_TEST_DATA/regression, standardised."""
-    with np.load(ev.data_folder() / "regression" / f"{name}.npz") as stored:
+    with np.load(ev.data_folder().parent / "regression" / f"{name}.npz") as stored:
         x, y, seeds = stored["X"], stored["y"], stored["seeds"]
     x = x[:, x.std(axis=0) > 1e-9 * np.abs(x).max(axis=0)]
     order = np.random.RandomState(int(seeds[split])).permutation(len(y))
