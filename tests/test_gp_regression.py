@@ -346,7 +346,9 @@ def test_published_test_log_likelihoods(name, ard, data_dir, record_property):
         kernel = ConstantKernel(1.0, (1e-5, 1e7)) * RBF(
             np.full(X.shape[1], length) if ard else length, (1e-3, 1e4)
         ) + WhiteKernel(0.01, (1e-8, 10.0))
-        ours = SparseGPRegressor(kernel, inducing_points=100, max_iter=1000, random_state=s)
+        ours = SparseGPRegressor(kernel, inducing_points=100, random_state=s)
+        # the figures had up to 10000 iterations, which only this set's small noise takes
+        ours.set_params(max_iter=10_000 if name == "naval" else 1000)
         scores.append(log_likelihood(ours.fit(X, y), X_test, y_test))
     mean, std = ROWS[name]
     record_property("mean test log-likelihood", float(np.mean(scores)))
