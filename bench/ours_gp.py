@@ -1,0 +1,130 @@
+"""fastvi's side of the Gaussian process benchmarks.
+
+    PYTHONPATH=bench python bench/ours_gp.py sgpr '{"n": 10000, "m": 100}'
+    PYTHONPATH=bench PEERS_PYTHON bench/peers/gpflow_gp.py sgpr '{"n": 10000, "m": 100}'
+
+and so on with `svgp`, `matrix` and `fit`; one thread each (OMP_NUM_THREADS=1 and the like), peers
+from `requirements-gp.txt`. The last line is JSON, with times in CPU milliseconds or seconds.
+"""
+
+import time
+
+import evaluation as ev
+import gp_problems as gp
+import numpy as np
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+from fastvi import SparseGPRegressor, optimizers
+from fastvi.core import Batch
+from fastvi.models._covariance import Covariance
+from fastvi.models._likelihoods import Gaussian
+from fastvi.models._sgpr import SparseRegression
+from fastvi.models._svgp import Points, SparseVariational, learn
+from fastvi.parallel import single_threaded_blas
+
+
+def kernel_of():
+    rbf = ConstantKernel(gp.VARIANCE) * RBF(np.full(gp.D, gp.LENGTH))
+    return rbf + WhiteKernel(gp.NOISE)
+
+
+def sgpr(n, m):
+    """Collapsed bound and its gradient by hyperparameters and inducing inputs."""
+    x, y, z = gp.rows(n, m)
+    covariance = Covariance(kernel_of(), gp.D)
+    model = SparseRegression(covariance, x, y[:, None])
+    value = model.bound(covariance.theta, z).value
+    times = gp.repeat(lambda: model.bound(covariance.theta, z))
+    square = np.random.default_rng(0).random((2000, 2000))
+    peak = 2 * 2000**3 / gp.repeat(lambda: square @ square)["ms"]
+    return {**times, "bound": value, "share_of_dgemm": 3 * n * m * m / times["ms"] / peak}
+
+
+def svgp(n, m, natural=True):
+    """A step on n rows: natural gradient for q(u) and Adam for the rest, in one."""
+    x, y, z = gp.rows(n, m)
+    covariance = Covariance(kernel_of(), gp.D)
+    model = SparseVariational(covariance, Gaussian(), covariance.theta, z, np.zeros(gp.D))
+    bounds = np.tile([-20.0, 20.0], (len(covariance.theta), 1))
+    algorithm = learn(model, optimizers.constant(0.1), optimizers.adam(0.01), np.ones(gp.D), bounds)
+    state = [algorithm.init(model.start())]
+    batch, rng = Batch(Points(x, y), np.full(n, 10.0)), np.random.default_rng(0)
+
+    def step():
+        state[0], _ = algorithm.step(state[0], batch, rng)
+
+    return gp.repeat(step)
+
+
+def matrix(n=10_000, m=500):
+    """RBF with a length scale a column, into a given array and into a fresh one."""
+    x, _, z = gp.rows(n, m)
+    covariance = Covariance(ConstantKernel(1.3) * RBF(np.full(gp.D, gp.LENGTH)), gp.D)
+    program = covariance.program(covariance.theta)
+    out = np.empty((n, m))
+    work = np.empty((n, m))
+
+    def ours():
+        covariance.fill(program, x, covariance.scaled(program, z), out)
+
+    def numpy():
+        a, b = x / gp.LENGTH, z / gp.LENGTH
+        np.matmul(a, b.T, out=work)
+        np.multiply(work, -2, out=work)
+        np.add(work, np.square(a).sum(axis=1)[:, None], out=work)
+        np.add(work, np.square(b).sum(axis=1), out=work)
+        np.maximum(work, 0, out=work)
+        np.multiply(work, -0.5, out=work)
+        np.exp(work, out=work)
+        np.multiply(work, 1.3, out=work)
+
+    def fresh():
+        a, b = x / gp.LENGTH, z / gp.LENGTH
+        square = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * (a @ b.T)
+        return 1.3 * np.exp(-0.5 * np.maximum(square, 0))
+
+    times = {"ours": [], "numpy": [], "fresh": []}
+    for _ in range(5):
+        for name, function in (("ours", ours), ("numpy", numpy), ("fresh", fresh)):
+            times[name].append(gp.repeat(function, 0.2)["ms"])
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def fit(name="kin8nm", m=100, iterations=1000):
+    """L-BFGS on the collapsed bound; the bound after each iteration and CPU seconds."""
+    x, y, x_test, y_test = gp.regression(name)
+    kernel = ConstantKernel(1.0) * RBF(np.full(x.shape[1], np.sqrt(x.shape[1])))
+    model = SparseGPRegressor(
+        kernel + WhiteKernel(0.01, (1e-8, 10.0)),
+        inducing_points=m, max_iter=iterations, tol=0.0, random_state=0,
+    )  # fmt: skip
+    with ev.Stopwatch() as watch:
+        model.fit(x, y)
+    mean, std = model.predict(x_test, return_std=True)
+    return {
+        "cpu": watch.cpu, "bound": model.log_marginal_likelihood_value_,
+        "bounds": model.history_["bound"].tolist(), "seconds": model.history_["seconds"].tolist(),
+        **gp.scores(mean, std, y_test),
+    }  # fmt: skip
+
+
+def cold():
+    """Wall seconds to a fit of 1000 points in this process, imports not counted."""
+    x, y, _ = gp.rows(1000, 1)
+    start = time.perf_counter()
+    SparseGPRegressor(max_iter=20, random_state=0).fit(x, y)
+    return {"seconds": time.perf_counter() - start}
+
+
+def limited(function):
+    def run(**arguments):
+        with single_threaded_blas():
+            return function(**arguments)
+
+    return run
+
+
+if __name__ == "__main__":
+    ev.main(
+        sgpr=limited(sgpr), svgp=limited(svgp), matrix=limited(matrix), fit=limited(fit), cold=cold
+    )

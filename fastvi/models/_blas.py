@@ -1,0 +1,76 @@
+"""BLAS in place and without the GIL, on arrays in C order; nothing is checked.
+
+SciPy's wrappers hold the GIL, and NumPy's products write to a new array and mirror triangles. These
+are the same routines, by the addresses that `scipy.linalg.cython_blas` publishes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["add_product", "add_square", "multiply_rows", "solve_rows"]
+
+Array = NDArray[np.float64]
+KINDS = {bytes: ctypes.c_char, int: ctypes.c_int, float: ctypes.c_double}
+
+
+@functools.cache
+def _routine(name: str, n_arguments: int) -> Any:
+    from numba.extending import get_cython_function_address
+
+    address = get_cython_function_address("scipy.linalg.cython_blas", name)
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * n_arguments)(address)
+
+
+@functools.lru_cache(1024)
+def _number(kind: Any, value: Any) -> Any:
+    """Fortran takes numbers by address, and writes to none of these."""
+    return kind(value)
+
+
+def _call(name: str, *arguments: Any) -> None:
+    parts = [
+        argument if isinstance(argument, np.ndarray) else _number(KINDS[type(argument)], argument)
+        for argument in arguments
+    ]
+    addresses = [
+        part.ctypes.data if isinstance(part, np.ndarray) else ctypes.addressof(part)
+        for part in parts
+    ]
+    _routine(name, len(parts))(*addresses)
+
+
+def add_square(rows: Array, total: Array) -> None:
+    """Lower triangle of total (M, M) += rows' rows, rows (n, M)."""
+    n, m = rows.shape
+    _call("dsyrk", b"U", b"N", m, n, 1.0, rows, max(m, 1), 1.0, total, max(m, 1))
+
+
+def add_product(a: Array, b: Array, total: Array) -> None:
+    """Total (n, M) += a b, a (n, K), b (K, M)."""
+    n, k = a.shape
+    m = b.shape[1]
+    width = max(m, 1)
+    _call("dgemm", b"N", b"N", m, n, k, 1.0, b, width, a, max(k, 1), 1.0, total, width)
+
+
+def solve_rows(lower: Array, rows: Array, *, transposed: bool = False) -> Array:
+    """Each row (n, M) becomes L^-1 times it, or L^-T; L (M, M) is lower triangular."""
+    n, m = rows.shape
+    side = b"N" if transposed else b"T"
+    width = max(m, 1)
+    _call("dtrsm", b"L", b"U", side, b"N", m, n, 1.0, lower, width, rows, width)
+    return rows
+
+
+def multiply_rows(lower: Array, rows: Array) -> Array:
+    """Each row (n, M) becomes it times L; L (M, M) is lower triangular."""
+    n, m = rows.shape
+    width = max(m, 1)
+    _call("dtrmm", b"L", b"U", b"N", b"N", m, n, 1.0, lower, width, rows, width)
+    return rows

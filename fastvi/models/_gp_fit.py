@@ -1,0 +1,136 @@
+"""What the variational Gaussian process estimators share: settings, fit, streams, posteriors."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi import loop, optimizers
+from fastvi.batches import ShuffledEpochs
+from fastvi.core import Algorithm, Batch, Optimizer
+from fastvi.models._covariance import Covariance
+from fastvi.models._likelihoods import Gaussian, Likelihood
+from fastvi.models._svgp import LearnState, Points, PointSource, SparseVariational, learn
+
+__all__ = ["LearnSettings", "Learner"]
+
+Array = NDArray[np.float64]
+POLISH = (0.5,) * 5
+
+
+class LearnSettings(NamedTuple):
+    """Rates, and what is learnt beside q(u)."""
+
+    natural_rate: float
+    optimizer: Optimizer | None
+    moves: bool
+    verbose: bool = False
+
+
+class Learner:
+    """A fit in progress: the model, its state and its history.
+
+    Parameters
+    ----------
+    covariance : Covariance
+    likelihood : Likelihood
+    z : (M, D) array
+    scale : (D,) array
+        Standard deviations of columns.
+    centre : (D,) array
+    bounds : (P, 2) array
+        Of theta.
+    settings : LearnSettings
+    """
+
+    def __init__(
+        self,
+        covariance: Covariance,
+        likelihood: Likelihood,
+        z: Array,
+        scale: Array,
+        centre: Array,
+        bounds: Array,
+        settings: LearnSettings,
+    ) -> None:
+        self.model = SparseVariational(covariance, likelihood, covariance.theta, z, centre)
+        self.settings, self.scale, self.bounds = settings, scale, bounds
+        self.algorithm = self._algorithm()
+        self.state: LearnState = self.algorithm.init(self.model.start())
+        self.history = loop.History()
+        self.rows_seen = 0
+
+    def _algorithm(self) -> Algorithm:
+        settings = self.settings
+        natural = optimizers.constant(settings.natural_rate)
+        return learn(
+            self.model, natural, settings.optimizer, self.scale, self.bounds, settings.moves
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the algorithm, whose functions cannot be pickled."""
+        return {name: value for name, value in self.__dict__.items() if name != "algorithm"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.algorithm = self._algorithm()
+
+    def fit(self, x: Array, y: Array, batch_size: int, n_steps: int, seed: int) -> None:
+        """So many steps over shuffled mini-batches."""
+        batches = ShuffledEpochs(PointSource(x, y), batch_size, seed)
+
+        def stop(state: Any, position: loop.Position, history: loop.History) -> bool:
+            if self.settings.verbose:
+                print(f"step {len(history)}, bound {history.columns['bound'][-1]:.4f}")
+            return len(history) >= n_steps
+
+        self.state, self.history = loop.run(
+            self.algorithm, self.state, batches,
+            n_epochs=n_steps, rng=np.random.default_rng(seed), history=self.history,
+            after_step=stop,
+        )  # fmt: skip
+
+    def polish(self, x: Array, y: Array) -> None:
+        """Natural steps on all rows, which take away the noise that mini-batches left in q(u)."""
+        batch = Batch(Points(x, y), np.ones(len(x)))
+        rng = np.random.default_rng(0)
+        is_gaussian = isinstance(self.model.likelihood, Gaussian)
+        rates = (1.0,) if is_gaussian else POLISH  # the first is the optimum
+        for rate in rates:
+            new = self.model.local(self.state.sites, batch, None, rng).statistics
+            for old, part in zip(self.state.sites, new):
+                old += rate * (part - old)
+
+    def feed(
+        self, x: Array, y: Array, batch_size: int, total: float | None, rng: np.random.Generator
+    ) -> None:
+        """A step on each batch of these rows, as a part of `total` rows or of those seen so far."""
+        n_batches = -(-len(x) // batch_size)
+        for rows in np.array_split(np.arange(len(x)), n_batches):
+            self.rows_seen += len(rows)
+            weight = (self.rows_seen if total is None else total) / len(rows)
+            batch = Batch(Points(x[rows], y[rows]), np.full(len(rows), weight))
+            self.state, info = self.algorithm.step(self.state, batch, rng)
+            self.history.append(**{name: info[name] for name in ("bound", "rate")})
+
+    def bound(self, x: Array, y: Array) -> float:
+        """The bound of all rows, nats."""
+        batch = Batch(Points(x, y), np.ones(len(x)))
+        local = self.model.local(self.state.sites, batch, None, np.random.default_rng(0))
+        return local.bound + self.model.global_bound(self.state.sites)
+
+    def latents(self, x: Array) -> tuple[Array, Array]:
+        """Means and variances of the latent functions, (n, T) each."""
+        means, variances = [], []
+        for posterior in self.posteriors:
+            mean, variance = posterior.predict(x)
+            assert variance is not None
+            means.append(mean[:, 0])
+            variances.append(variance)
+        return np.stack(means, axis=1), np.stack(variances, axis=1)
+
+    def finish(self) -> None:
+        """Prepare for predictions."""
+        self.posteriors = self.model.posterior(self.state.sites)

@@ -1,0 +1,345 @@
+"""Sparse Gaussian process regression: the collapsed bound, its gradient and its predictions.
+
+N rows, M inducing inputs z, T targets that share the kernel. Nothing of size N x M is held: rows
+come by in chunks, once for the bound and once more for the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from fastvi import parallel
+from fastvi.kernels.rows import mirror
+from fastvi.models._blas import add_product, add_square, solve_rows
+from fastvi.models._covariance import Covariance, Reverse
+
+__all__ = ["Bound", "Posterior", "SparseRegression", "cholesky", "chunk_rows", "jitter_slope"]
+
+Array = NDArray[np.float64]
+CHUNK_ENTRIES = 1 << 17  # a chunk's covariances fit in a core's second cache
+TASK_FLOPS = 1e8
+MAX_TASKS = 8  # each holds M x M sums
+JITTER = 1e-12  # in relation to the norm of the matrix
+WORST_JITTER = 1e-5
+ROUNDING = 1e-3  # estimated error of the bound, nats, that the form with fewer flops may have
+LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+class Factor(NamedTuple):
+    """A Cholesky factor, what was added to the diagonal, and the reciprocal condition."""
+
+    lower: Array
+    jitter: float
+    rcond: float
+
+
+def cholesky(matrix: Array, name: str, least: float = JITTER) -> Factor:
+    """Factor of a covariance matrix (M, M), with the least jitter that makes one exist.
+
+    `least` is the share of its norm that is added at once, the jitter to begin with.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If none up to 1e-5 of its norm does, or it is not finite.
+    """
+    norm = float(np.abs(matrix).sum(axis=1).max(initial=0.0))
+    share = least
+    while np.isfinite(norm) and share <= WORST_JITTER:
+        jitter = share * norm
+        shifted = matrix.copy()
+        shifted.flat[:: len(matrix) + 1] += jitter
+        lower, info = lapack.dpotrf(shifted.T, lower=0, overwrite_a=1)  # of .T, for C order
+        if info == 0:
+            rcond, _ = lapack.dpocon(lower, norm + jitter, uplo="U")
+            return Factor(np.ascontiguousarray(lower.T), jitter, float(rcond))
+        share = max(10.0 * share, JITTER)
+    if not np.isfinite(norm):
+        reason = "holds numbers that are not finite; try length scales nearer to those of X"
+    else:
+        reason = (
+            f"is singular to rounding (condition above {1.0 / WORST_JITTER:.0e} with a jitter of "
+            f"{WORST_JITTER * norm:.1e}); try fewer or other inducing inputs, or shorter length "
+            "scales"
+        )
+    raise np.linalg.LinAlgError(f"the {name} ({len(matrix)} x {len(matrix)}) {reason}")
+
+
+class Posterior(NamedTuple):
+    """What predictions take: K(z, z) = L L', B = L_B L_B', and weights L^-T B^-1 beta (M, T)."""
+
+    covariance: Covariance
+    program: object
+    z: Array
+    columns: Array
+    lower: Array
+    inner: Array
+    weights: Array
+
+    def predict(self, x: Array, *, variance: bool = True) -> tuple[Array, Array | None]:
+        """Mean (n, T) and variance (n,) of the function, without noise; the variance is >= 0."""
+        n, m = len(x), len(self.z)
+        mean = np.empty((n, self.weights.shape[1]))
+        spread = np.empty(n) if variance else None
+        n_chunk = chunk_rows(m)
+        buffer = np.empty((min(n_chunk, n), m))
+        for start in range(0, n, n_chunk):
+            rows = slice(start, min(start + n_chunk, n))
+            k = self._covariances(x[rows], buffer[: rows.stop - start])
+            np.matmul(k, self.weights, out=mean[rows])
+            if spread is not None:
+                a = solve_rows(self.lower, k)
+                unexplained = self.covariance.diagonal(self.program, x[rows])
+                unexplained -= np.einsum("ij,ij->i", a, a)
+                np.maximum(unexplained, 0.0, out=unexplained)
+                b = solve_rows(self.inner, a)
+                spread[rows] = unexplained + np.einsum("ij,ij->i", b, b)
+        return mean, spread
+
+    def joint(self, x: Array) -> tuple[Array, Array]:
+        """Mean (n, T) and covariance (n, n) of the function, without noise."""
+        k = self._covariances(x, np.empty((len(x), len(self.z))))
+        mean = k @ self.weights
+        a = solve_rows(self.lower, k)
+        covariance = self.covariance.matrix(self.program, x, x) - a @ a.T
+        np.fill_diagonal(covariance, np.maximum(covariance.diagonal(), 0.0))
+        b = solve_rows(self.inner, a)
+        return mean, covariance + b @ b.T
+
+    def _covariances(self, x: Array, out: Array) -> Array:
+        return self.covariance.fill(self.program, x, self.columns, out)
+
+
+class Bound(NamedTuple):
+    """The bound in nats, its derivatives by theta and z (None if not asked for), and more."""
+
+    value: float
+    by_theta: Array | None
+    by_z: Array | None
+    posterior: Posterior
+    jitter: float
+    condition: float
+
+
+def chunk_rows(m: int) -> int:
+    """Rows of a chunk of covariances with M inducing inputs."""
+    return max(128, CHUNK_ENTRIES // max(m, 1))
+
+
+class SparseRegression:
+    """The collapsed bound of Titsias (2009), eq. 9, and its gradient by hand.
+
+    With K = K(z, z) = L L', P = K(z, x) K(x, z), V = L^-1 P L^-T / noise and B = I + V, the bound
+    depends on the rows through P and b = K(z, x) y alone. Its derivatives by P, b and K are
+    L^-T (.) L^-1 of small matrices, so that no factorization has to be differentiated, and the one
+    by K(z, x) is a matrix times K(z, x) plus an outer product: a second pass recomputes K(z, x).
+
+    Parameters
+    ----------
+    covariance : Covariance
+    x : (N, D) float64 array
+    y : (N, T) float64 array
+        Of mean 0.
+    n_threads : int
+        Results do not depend on it.
+    """
+
+    def __init__(self, covariance: Covariance, x: Array, y: Array, n_threads: int = 1) -> None:
+        self.covariance, self.x, self.y = covariance, x, y
+        self.n_threads = n_threads
+        self.centre = np.asarray(x.mean(axis=0)) if len(x) else np.zeros(x.shape[1])
+        self.square = float(np.vdot(y, y))
+
+    def bound(self, theta: Array, z: Array, *, gradient: bool = True) -> Bound:
+        """The bound at these logarithms of hyperparameters and inducing inputs z (M, D).
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If K(z, z) or B has no Cholesky factor.
+        """
+        return _Evaluation(self, theta, np.ascontiguousarray(z)).run(gradient)
+
+
+class _Evaluation:
+    """One evaluation of the bound; symbols as in `SparseRegression`."""
+
+    def __init__(self, model: SparseRegression, theta: Array, z: Array) -> None:
+        self.model, self.theta, self.z = model, theta, z
+        self.covariance = model.covariance
+        self.program = self.covariance.program(theta)
+        self.noise = self.covariance.noise(theta)
+        self.columns = self.covariance.scaled(self.program, z)
+        n, m, t = len(model.x), len(z), model.y.shape[1]
+        self.n_chunk = chunk_rows(m)
+        n_chunks = -(-n // self.n_chunk)
+        n_tasks = int(np.clip(n * m * (m + 100.0) / TASK_FLOPS, 1, min(MAX_TASKS, n_chunks)))
+        self.tasks = [(i * n_chunks // n_tasks, (i + 1) * n_chunks // n_tasks)
+                      for i in range(n_tasks)]  # fmt: skip
+        self.kuu = self.covariance.fill(self.program, z, self.columns, np.empty((m, m)))
+        self.factor = cholesky(self.kuu, "covariance of the inducing inputs")
+        self.n_targets = t
+
+    def run(self, gradient: bool) -> Bound:
+        lower, noise, t = self.factor.lower, self.noise, self.n_targets
+        n = len(self.model.x)
+        self.variance = self._variance()
+        # rounding in P is magnified by 1 / lambda_min(K), and then by 1 / noise
+        error = np.finfo(float).eps / self.factor.rcond * self.variance / noise
+        self.careful = bool(error > ROUNDING)
+        v, beta = self._sums()
+        v /= noise
+        beta /= noise
+        inner = cholesky_of_sum(v)
+        log_det = 2.0 * float(np.log(inner.diagonal()).sum())
+        gamma = solve_rows(inner, beta.T.copy())  # rows are targets
+        fit = float(np.vdot(gamma, gamma))
+        solve_rows(inner, gamma, transposed=True)
+        value = -0.5 * t * (n * (LOG_2PI + np.log(noise)) + log_det) + 0.5 * fit
+        value -= 0.5 * (self.model.square + t * self.variance) / noise - 0.5 * t * v.trace()
+        weights = np.ascontiguousarray(solve_rows(lower, gamma.copy(), transposed=True).T)
+        posterior = Posterior(
+            self.covariance, self.program, self.z, self.columns, lower, inner, weights
+        )
+        slopes: tuple[Array | None, Array | None] = (None, None)
+        if gradient:
+            slopes = self._gradient(v, inner, beta, gamma, weights)
+        return Bound(float(value), *slopes, posterior, self.factor.jitter, 1.0 / self.factor.rcond)
+
+    def _chunks(self, task: int) -> list[slice]:
+        first, last = self.tasks[task]
+        n, size = len(self.model.x), self.n_chunk
+        return [slice(c * size, min((c + 1) * size, n)) for c in range(first, last)]
+
+    def _parallel(self, function: Callable[[int], object]) -> None:
+        parallel.run(function, len(self.tasks), self.model.n_threads)
+
+    def _variance(self) -> float:
+        """Sum of k(x, x)."""
+        x = self.model.x
+        if self.covariance.is_stationary:
+            return len(x) * float(self.covariance.diagonal(self.program, x[:1]).sum())
+        total = np.zeros(len(self.tasks))
+
+        def task(i: int) -> None:
+            for rows in self._chunks(i):
+                total[i] += self.covariance.diagonal(self.program, x[rows]).sum()
+
+        self._parallel(task)
+        return float(total.sum())
+
+    def _sums(self) -> tuple[Array, Array]:
+        """L^-1 P L^-T (M, M) and L^-1 K(z, x) y (M, T)."""
+        m, n_tasks = len(self.z), len(self.tasks)
+        squares, products = np.zeros((n_tasks, m, m)), np.zeros((n_tasks, m, self.n_targets))
+        lower = self.factor.lower
+
+        def task(i: int) -> None:
+            buffer = np.empty((min(self.n_chunk, len(self.model.x)), m))
+            for rows in self._chunks(i):
+                x = self.model.x[rows]
+                k = self.covariance.fill(self.program, x, self.columns, buffer[: len(x)])
+                if self.careful:
+                    solve_rows(lower, k)
+                add_square(k, squares[i])
+                products[i] += k.T @ self.model.y[rows]
+
+        self._parallel(task)
+        square, product = squares.sum(axis=0), products.sum(axis=0)
+        mirror(square)
+        if not self.careful:
+            square = _sandwich(lower, square)
+            product = solve_rows(lower, product.T.copy()).T
+        return square, np.ascontiguousarray(product)
+
+    def _gradient(
+        self, v: Array, inner: Array, beta: Array, gamma: Array, weights: Array
+    ) -> tuple[Array, Array]:
+        lower, noise, t = self.factor.lower, self.noise, self.n_targets
+        n, m = len(self.model.x), len(self.z)
+        root = solve_rows(inner, np.eye(m))  # rows are columns of L_B^-1
+        by_v = 0.5 * (t * (np.eye(m) - root @ root.T) - gamma.T @ gamma)
+        by_noise = -0.5 * t * n + 0.5 * (self.model.square + t * self.variance) / noise
+        by_noise = (by_noise - float(np.vdot(by_v, v)) - float(np.vdot(gamma.T, beta))) / noise
+        matrix = solve_rows(lower, by_v * (2.0 / noise), transposed=True)
+        if self.careful:  # times L^-1 K(z, x)
+            matrix = np.ascontiguousarray(matrix)
+        else:
+            matrix = solve_rows(lower, np.ascontiguousarray(matrix.T), transposed=True)
+        by_k = _sandwich(lower, by_v - (0.5 * t) * v, transposed=True)
+        jitter_slope(self.kuu, self.factor.jitter, by_k)
+        sums = self._reverse(matrix, weights.T / noise)
+        of_z = self._reversed()
+        of_z.add(self.z, self.columns, by_k, self.kuu)
+        by_theta, by_z = sums.gradient(self.theta)
+        more_theta, more_z = of_z.gradient(self.theta)
+        by_theta += more_theta + by_noise * self.covariance.noise_gradient(self.theta)
+        return by_theta, by_z + 2.0 * more_z
+
+    def _reversed(self) -> Reverse:
+        return Reverse(self.covariance, self.program, self.z, self.model.centre)
+
+    def _reverse(self, matrix: Array, outer: Array) -> Reverse:
+        """Sums for the gradient, from the derivative by K(x, z): K(x, z) matrix + y outer."""
+        m, n_tasks = len(self.z), len(self.tasks)
+        sums = [self._reversed() for _ in range(n_tasks)]
+        slope = -0.5 * self.n_targets / self.noise
+        lower = self.factor.lower
+
+        def task(i: int) -> None:
+            buffers = np.empty((3, min(self.n_chunk, len(self.model.x)), m))
+            for rows in self._chunks(i):
+                x = self.model.x[rows]
+                values, adjoint, solved = buffers[:, : len(x)]
+                k = self.covariance.fill(self.program, x, self.columns, values)
+                if self.careful:
+                    solved[...] = k
+                    k = solve_rows(lower, solved)
+                y = self.model.y[rows]
+                product = np.multiply if y.shape[1] == 1 else np.matmul  # several times as fast
+                product(y, outer, out=adjoint)
+                add_product(k, matrix, adjoint)
+                sums[i].add(x, self.columns, adjoint, values)
+                if not self.covariance.is_stationary:
+                    sums[i].add_diagonal(x, np.full(len(x), slope))
+
+        self._parallel(task)
+        for other in sums[1:]:
+            sums[0].merge(other)
+        if self.covariance.is_stationary:
+            sums[0].add_diagonal(self.model.x[:1], np.full(1, slope * len(self.model.x)))
+        return sums[0]
+
+
+def jitter_slope(matrix: Array, jitter: float, adjoint: Array) -> None:
+    """Add to the adjoint of a matrix what its jitter adds, a share of its norm, a row's sum."""
+    sums = np.abs(matrix).sum(axis=1)
+    row = int(sums.argmax())
+    slope = 0.5 * (jitter / sums[row]) * adjoint.trace() * np.sign(matrix[row])
+    adjoint[row] += slope
+    adjoint[:, row] += slope
+
+
+def cholesky_of_sum(v: Array) -> Array:
+    """Lower factor of B = I + V."""
+    b = v + np.eye(len(v))
+    try:
+        return np.ascontiguousarray(np.linalg.cholesky(b))
+    except np.linalg.LinAlgError:
+        largest = float(np.abs(v).max(initial=0.0))
+        raise np.linalg.LinAlgError(
+            f"I + K(z, x) K(x, z) / noise, whitened ({len(v)} x {len(v)}, largest entry "
+            f"{largest:.1e}), is not positive definite to rounding; try a larger noise level "
+            "or fewer inducing inputs"
+        ) from None
+
+
+def _sandwich(lower: Array, matrix: Array, *, transposed: bool = False) -> Array:
+    """L^-1 A L^-T of a symmetric A, or L^-T A L^-1."""
+    half = solve_rows(lower, np.array(matrix, order="C"), transposed=transposed)
+    return solve_rows(lower, np.ascontiguousarray(half.T), transposed=transposed)

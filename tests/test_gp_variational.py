@@ -1,0 +1,212 @@
+"""`fastvi.SVGP` and `fastvi.SparseGPClassifier` as scikit-learn's users expect them."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
+from fastvi.optimizers import adam
+
+pytestmark = pytest.mark.jit
+KERNEL = ConstantKernel(1.5) * RBF([0.8, 1.3]) + WhiteKernel(0.1)
+LATENT = KERNEL.k1
+
+
+def data(rng, n=300):
+    X = rng.uniform(-2, 2, size=(n, 2))
+    return X, np.sin(2 * X[:, 0]) + 0.5 * X[:, 1]
+
+
+@parametrize_with_checks(
+    [
+        SVGP(inducing_points=10, max_iter=30, natural_rate=0.5),
+        SparseGPClassifier(inducing_points=10, max_iter=30, natural_rate=0.5),
+    ]
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def test_the_gaussian_likelihood_comes_to_the_collapsed_regression(rng):
+    """Kernel and inducing inputs kept, all rows, rate 1: bound and predictions of the optimum."""
+    X, f = data(rng)
+    y = f + 0.2 * rng.normal(size=len(f))
+    options = {"inducing_points": X[:20], "optimizer": None}
+    best = SparseGPRegressor(KERNEL, **options).fit(X, y)
+    ours = SVGP(KERNEL, **options, natural_rate=1.0, max_iter=2, batch_size=len(X)).fit(X, y)
+    want = best.log_marginal_likelihood_value_
+    # its jitter is a thousand times that of the collapsed form
+    assert want - 1e-3 < ours.log_marginal_likelihood_value_ < want + 1e-6
+    for a, b in zip(ours.predict(X, return_std=True), best.predict(X, return_std=True)):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_mini_batches_learn_hyperparameters(rng):
+    """Adam is on its way after 1500 steps: within 0.05 nats a row of L-BFGS's optimum.
+
+    At its hyperparameters q(u) is optimal, so the bound is the collapsed one.
+    """
+    X, f = data(rng, 1000)
+    y = f + 0.2 * rng.normal(size=len(f))
+    best = SparseGPRegressor(inducing_points=30, random_state=0).fit(X, y)
+    ours = SVGP(inducing_points=30, batch_size=200, max_iter=1500, random_state=0).fit(X, y)
+    gap = best.log_marginal_likelihood_value_ - ours.log_marginal_likelihood_value_
+    assert -0.01 * len(X) < gap < 0.05 * len(X)
+    same = SparseGPRegressor(
+        ours.kernel_, inducing_points=ours.inducing_points_, optimizer=None
+    ).fit(X, y)  # fmt: skip
+    want = same.log_marginal_likelihood_value_
+    assert ours.log_marginal_likelihood_value_ == pytest.approx(want, abs=0.01)
+    assert ours.n_iter_ == 1500 == len(ours.history_["bound"])
+    mean, std = ours.predict(X, return_std=True)
+    assert np.sqrt(np.mean((mean - f) ** 2)) < 0.1
+    assert np.median(std) == pytest.approx(0.2, abs=0.03)
+
+
+def test_students_noise_bears_outliers(rng):
+    X, f = data(rng, 400)
+    y = f + 0.1 * rng.normal(size=len(f))
+    y[::20] += 8.0
+    error = {}
+    for likelihood in ("gaussian", "student-t"):
+        ours = SVGP(
+            likelihood=likelihood, inducing_points=30, batch_size=400, max_iter=500,
+            natural_rate=0.3, learning_rate=0.03, random_state=0,
+        ).fit(X, y)  # fmt: skip
+        error[likelihood] = np.sqrt(np.mean((ours.predict(X) - f) ** 2))
+    assert error["student-t"] < 0.15 < error["gaussian"]
+
+
+def test_counts(rng):
+    """Means of Poisson counts within 15 % of the truth, root mean square."""
+    X, f = data(rng, 1000)
+    y = rng.poisson(np.exp(1 + f))
+    ours = SVGP(likelihood="poisson", inducing_points=30, max_iter=600, random_state=0).fit(X, y)
+    mean, std = ours.predict(X, return_std=True)
+    assert np.sqrt(np.mean((mean / np.exp(1 + f) - 1) ** 2)) < 0.15
+    np.testing.assert_allclose(np.mean((y - mean) ** 2 / std**2), 1.0, atol=0.15)
+
+
+@pytest.mark.parametrize("link", ["logit", "probit"])
+def test_two_classes(link, rng):
+    X, f = data(rng, 1000)
+    labels = np.where(rng.random(len(f)) < 1 / (1 + np.exp(-4 * f)), "yes", "no")
+    ours = SparseGPClassifier(link=link, inducing_points=30, max_iter=600, random_state=0)
+    proba = ours.fit(X, labels).predict_proba(X)
+    assert ours.classes_.tolist() == ["no", "yes"]
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0)
+    assert np.sqrt(np.mean((proba[:, 1] - 1 / (1 + np.exp(-4 * f))) ** 2)) < 0.06
+    np.testing.assert_array_equal(ours.predict(X), ours.classes_[proba.argmax(axis=1)])
+    same = SVGP(
+        likelihood=f"bernoulli-{link}", inducing_points=30, max_iter=600, random_state=0
+    ).fit(X, (labels == "yes").astype(int))  # fmt: skip
+    np.testing.assert_allclose(same.predict(X), proba[:, 1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("load", [load_breast_cancer, load_iris, load_wine])
+def test_scikit_learns_sets_against_its_laplace_approximation(load):
+    """Held-out log-loss not above its exact Gaussian process's, split seed 0, M = 50."""
+    X, y = load(return_X_y=True)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    order = np.random.default_rng(0).permutation(len(y))
+    train, test = np.split(order, [int(0.7 * len(y))])
+    kernel = ConstantKernel(4.0) * RBF(np.sqrt(X.shape[1]))
+    ours = SparseGPClassifier(kernel, inducing_points=50, max_iter=500, random_state=0)
+    peer = GaussianProcessClassifier(kernel)
+    loss = []
+    for model in (ours, peer):
+        proba = model.fit(X[train], y[train]).predict_proba(X[test])
+        loss.append(-np.log(proba[np.arange(len(test)), y[test]]).mean())
+    assert loss[0] < loss[1]
+    assert ours.score(X[test], y[test]) > peer.score(X[test], y[test]) - 0.02
+
+
+def test_streams(rng):
+    """Parts of the rows, one after the other, come near the fit of all."""
+    X, f = data(rng, 2000)
+    y = f + 0.2 * rng.normal(size=len(f))
+    ours = SVGP(KERNEL, inducing_points=30, batch_size=100, random_state=0, total_samples=2000)
+    for _ in range(5):
+        for part in np.array_split(np.arange(2000), 8):
+            ours.partial_fit(X[part], y[part])
+    assert ours.n_iter_ == 5 * 8 * 3
+    assert np.sqrt(np.mean((ours.predict(X) - f) ** 2)) < 0.1
+    labels = np.where(f > 0, "b", "a")
+    classifier = SparseGPClassifier(inducing_points=20, batch_size=100, random_state=0)
+    for _ in range(5):
+        for part in np.array_split(np.arange(2000), 8):
+            classifier.partial_fit(X[part], labels[part], classes=["a", "b"])
+    assert classifier.score(X, labels) > 0.9
+    with pytest.raises(ValueError, match="y holds other labels than classes"):
+        classifier.partial_fit(X[:2], ["c", "a"])
+    with pytest.raises(ValueError, match="classes is None in the first call"):
+        SparseGPClassifier().partial_fit(X, labels)
+
+
+def test_pickles_go_on(rng):
+    X, f = data(rng)
+    ours = SVGP(KERNEL, inducing_points=10, random_state=0).partial_fit(X, f)
+    again = pickle.loads(pickle.dumps(ours))
+    np.testing.assert_array_equal(again.predict(X), ours.predict(X))
+    np.testing.assert_array_equal(
+        again.partial_fit(X, f).predict(X), ours.partial_fit(X, f).predict(X)
+    )
+
+
+def test_the_same_seed_gives_the_same_bits(rng):
+    X, f = data(rng)
+    codes = np.digitize(f, [-0.5, 0.5])
+    options = {"inducing_points": 10, "max_iter": 20, "batch_size": 50, "random_state": 3}
+    first, second = (SparseGPClassifier(**options).fit(X, codes).predict_proba(X) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_an_optimizer_of_ones_own(rng):
+    X, f = data(rng)
+    options = {"inducing_points": 10, "max_iter": 20, "random_state": 3}
+    ours = SVGP(KERNEL, optimizer=adam(0.02), **options).fit(X, f)
+    same = SVGP(KERNEL, learning_rate=0.02, **options).fit(X, f)
+    np.testing.assert_array_equal(ours.predict(X), same.predict(X))
+    fixed = SVGP(KERNEL, learn_inducing_points=False, **options).fit(X, f)
+    start = SVGP(KERNEL, optimizer=None, **options).fit(X, f)
+    np.testing.assert_array_equal(fixed.inducing_points_, start.inducing_points_)
+    np.testing.assert_array_equal(start.kernel_.theta, KERNEL.theta)
+    assert not np.allclose(fixed.kernel_.theta, KERNEL.theta)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"likelihood": "cauchy"}, "likelihood is 'cauchy'; wanted one of"),
+        ({"likelihood": "student-t", "df": 2}, "df is 2; wanted a number > 2"),
+        ({"likelihood": "poisson"}, "y holds what is no count"),
+        ({"likelihood": "bernoulli-logit"}, "y holds more than 0 and 1"),
+        ({"natural_rate": 1.5}, "natural_rate is 1.5"),
+        ({"learning_rate": 0}, "learning_rate is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"max_iter": 0}, "max_iter is 0"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd'; wanted 'adam'"),
+        ({"inducing_selection": "best"}, "inducing_selection is 'best'"),
+        ({"kernel": RBF(), "optimizer": None}, "optimizer=None learns none"),
+    ],
+)
+def test_parameters_out_of_range(options, message, rng):
+    X, f = data(rng, 20)
+    with pytest.raises(ValueError, match=message):
+        SVGP(**options).fit(X, f)
+
+
+def test_noise_where_there_is_none(rng):
+    X, f = data(rng, 20)
+    with pytest.raises(ValueError, match="this likelihood has no noise"):
+        SparseGPClassifier(KERNEL).fit(X, f > 0)
+    with pytest.raises(ValueError, match="link is 'cauchit'"):
+        SparseGPClassifier(link="cauchit").fit(X, f > 0)
+    with pytest.raises(ValueError, match="only one class"):
+        SparseGPClassifier().fit(X, f > 100)
