@@ -24,6 +24,7 @@ TOOLS = {
     **{name: {"sampling": name} for name in SAMPLING[1:]},
     "window": {"variance_reduction": "window"},
     "svrg": {"variance_reduction": "svrg", "optimizer": 0.1},
+    "window of 3": {"variance_reduction": ("window", 3)},
     "svrg, importance": {"variance_reduction": "svrg", "sampling": "importance", "optimizer": 0.1},
     "noise traced": {"trace_noise": True},
 }
@@ -201,6 +202,10 @@ REFUSED = {
     "optimizer": ({"optimizer": "sgd"}, "optimizer is 'sgd'; wanted"),
     "rate": ({"batch_size": 8, "optimizer": 1.5}, "optimizer is 1.5; wanted a rate"),
     "sampling": ({"batch_size": 8, "sampling": "often"}, "sampling is 'often'; wanted one of"),
+    "reduction's number": (
+        {"batch_size": 8, "variance_reduction": ("svrg", 0)},
+        r"variance_reduction\[1\] is 0",
+    ),
     "reduction": ({"batch_size": 8, "variance_reduction": "saga"}, "variance_reduction is 'saga'"),
     "gradient": ({"gradient": "steep"}, "gradient is 'steep'"),
     "batch size": ({"batch_size": 0}, "batch_size is 0; wanted a number of rows >= 1"),
@@ -262,3 +267,12 @@ def test_rates_for_each_coordinate_need_coordinates(model):
     for options in ({"optimizer": "adam"}, {"gradient": "plain"}):
         with pytest.raises(ValueError, match="has no coordinates without constraints"):
             plan(instance, source, batch_size=8, **options)
+
+
+def test_snapshots_are_taken_as_often_as_asked():
+    for number, period in ((None, 16), (5, 5)):
+        reduction = "svrg" if number is None else ("svrg", number)
+        options = {"batch_size": BATCH_SIZE, "optimizer": 0.1, "variance_reduction": reduction}
+        history = fitted("logistic", options, n_epochs=4).history
+        taken = np.flatnonzero(history["snapshot"])
+        assert np.all(np.diff(taken) == period)

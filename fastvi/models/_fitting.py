@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import gradients, loop, optimizers
+from fastvi import _checks, gradients, loop, optimizers
 from fastvi.batches import (
     AdaptiveImportance,
     AdaptiveSize,
@@ -54,7 +54,7 @@ def plan(
     batch_size: int | None = None,
     optimizer: Optimizer | str | float | None = None,
     sampling: str = "uniform",
-    variance_reduction: str | None = None,
+    variance_reduction: str | tuple[str, int] | None = None,
     gradient: str = "natural",
     trace_noise: bool = False,
     seed: int = 0,
@@ -75,9 +75,9 @@ def plan(
         Shuffled epochs; independent draws; draws by the source's `norms`; by the norms last seen;
         shuffled epochs whose batches grow with the noise (De et al. 2017), or with the noise and
         the rate (Balles et al. 2017).
-    variance_reduction : {None, "svrg", "window"}
+    variance_reduction : {None, "svrg", "window"} or (str, int)
         `fastvi.gradients.svrg` with a snapshot every two epochs, or `fastvi.gradients.averaged`
-        over ten batches.
+        over ten batches; ``("svrg", m)`` and ``("window", m)`` give steps and batches.
     gradient : {"natural", "plain"}
         Optimizers with a rate for each coordinate take the plain one, whatever is asked for.
     trace_noise : bool
@@ -94,11 +94,11 @@ def plan(
     """
     for name, value, known in (
         ("sampling", sampling, SAMPLING),
-        ("variance_reduction", variance_reduction, (None, "svrg", "window")),
         ("gradient", gradient, ("natural", "plain")),
     ):
         if value not in known:
             raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, known))}")
+    reduction, every = reduction_of(variance_reduction)
     is_batch = batch_size is None and batches is None
     chosen = _optimizer(optimizer, is_batch, gradient)
     if is_batch:
@@ -140,14 +140,15 @@ def plan(
         else gradients.natural(model, remember=is_batch, **trace)
     )
     confine = None
-    if variance_reduction == "window":
-        estimator = gradients.averaged(estimator, WINDOW)
-    elif variance_reduction == "svrg":
+    if reduction == "window":
+        estimator = gradients.averaged(estimator, every or WINDOW)
+    elif reduction == "svrg":
         if batch_size is None:
             raise ValueError(
                 "variance_reduction='svrg' needs all rows at hand; these come by and go"
             )
-        estimator = _with_svrg(estimator, source, batch_size)
+        every = every or 2 * -(-source.n_rows // batch_size)
+        estimator = _with_svrg(estimator, source, every)
         confine = getattr(model, "confine", None)
     return _plan(model, estimator, chosen, batches, is_plain, confine)
 
@@ -172,11 +173,29 @@ def _plan(
     return Plan(ascend(estimator, optimizer, confine), batches, begin, read)
 
 
-def _with_svrg(estimator: Gradient, source: Source, batch_size: int) -> Gradient:
+def reduction_of(chosen: Any) -> tuple[str | None, int | None]:
+    """The name of a variance reduction, and the number of steps or batches given with it.
+
+    Raises
+    ------
+    ValueError
+        If it is neither known nor a pair of what is known and a number >= 1.
+    """
+    pair = isinstance(chosen, tuple) and len(chosen) == 2
+    name, number = chosen if pair else (chosen, None)
+    if name not in (None, "svrg", "window") or (pair and name is None):
+        raise ValueError(
+            f"variance_reduction is {chosen!r}; wanted one of None, 'svrg', 'window', or a pair "
+            "such as ('svrg', 100)"
+        )
+    return name, _checks.integer(number, "variance_reduction[1]", 1) if pair else None
+
+
+def _with_svrg(estimator: Gradient, source: Source, every: int) -> Gradient:
     def everything() -> Batch:  # made anew: kept, it would be a second copy of the data
         return Batch(source.all(), np.ones(source.n_rows))
 
-    return gradients.svrg(estimator, everything, every=2 * -(-source.n_rows // batch_size))
+    return gradients.svrg(estimator, everything, every=every)
 
 
 def _optimizer(chosen: Optimizer | str | float | None, is_batch: bool, gradient: str) -> Optimizer:

@@ -16,7 +16,7 @@ from fastvi.batches import Batches, ShuffledEpochs
 from fastvi.core import Algorithm, AscentState, Batch, LazyTable
 from fastvi.documents import DocumentSource
 from fastvi.models import _priors
-from fastvi.models._fitting import Plan, plan
+from fastvi.models._fitting import Plan, plan, reduction_of
 from fastvi.models._lda import LDA, padded, word_weights
 from fastvi.models._lda_settings import Settings
 from fastvi.parallel import single_threaded_blas
@@ -257,7 +257,10 @@ class GradientFit:
             self.eta = _priors.symmetric_dirichlet(self.eta, float(mean_log), len(table))
         del table
         self.model.prior = np.asarray(self.eta, self.settings.dtype)
-        if isinstance(self.state.params, LazyTable) and self.settings.variance_reduction != "svrg":
+        if (
+            isinstance(self.state.params, LazyTable)
+            and reduction_of(self.settings.variance_reduction)[0] != "svrg"
+        ):
             self.state.params.move_anchor(self.model.prior)  # now: a saved state has one prior
 
     @property
