@@ -400,8 +400,26 @@ def test_partial_fit_comes_near_a_fit(hierarchical, rng):
         model.partial_fit(train[1500:])
     np.testing.assert_array_equal(again.components_, scaled.components_)
     assert scaled.score(test) > 1.05 * best.score(test)
-    with pytest.raises(ValueError, match="n_components is 4; the factors to go on from are 3"):
-        scaled.set_params(n_components=4).partial_fit(train)
+
+
+@pytest.mark.parametrize("n_components", [2, 3, 5, 20])
+@pytest.mark.parametrize("begin", ["fit", "partial_fit", "pickle"])
+def test_partial_fit_goes_on_from_the_same_form_only(begin, n_components, rng):
+    """Another table would be stepped through without checks of bounds."""
+    X, _, _ = counts(rng)
+    model = PoissonFactorization(4, random_state=0, tol=0.0, max_iter=3)
+    model = model.fit(X) if begin == "fit" else model.partial_fit(X)
+    model = pickle.loads(pickle.dumps(model)) if begin == "pickle" else model
+    before = model.components_
+    message = f"partial_fit goes on from 4 components of 40 columns; .* ask for {n_components} of"
+    with pytest.raises(ValueError, match=message):
+        model.set_params(n_components=n_components).partial_fit(X)
+    with pytest.raises(ValueError, match="n_components is 4.0; wanted an integer"):
+        model.set_params(n_components=4.0).partial_fit(X)
+    with pytest.raises(ValueError, match="partial_fit goes on .* another value of hierarchical"):
+        model.set_params(n_components=4, hierarchical=False).partial_fit(X)
+    np.testing.assert_array_equal(model.components_, before)
+    model.set_params(hierarchical=True).partial_fit(X)
 
 
 def test_partial_fit_goes_on_from_a_fit(rng):

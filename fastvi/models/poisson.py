@@ -230,6 +230,8 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         """
         first = not self.__sklearn_is_fitted__()
         bags = self._counts(X, reset=first)
+        if not first:
+            self._check_form("partial_fit", bags)
         n_rows = len(bags.indptr) - 1
         seen = n_rows + (0 if first else self.__dict__.get("_n_seen", 0))
         population = float(seen)
@@ -239,11 +241,6 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         model, chosen, state = self.__dict__.get("_online") or self._go_online(
             bags, source, population, first
         )
-        if self.n_components != model.n_components:
-            raise ValueError(
-                f"n_components is {self.n_components}; the factors to go on from are "
-                f"{model.n_components}"
-            )
         model.n_threads = resolve_n_jobs(self.n_jobs)
         n_steps = 0 if first else self.n_batch_iter_
         batch_size = BATCH_SIZE if self.batch_size is None else self.batch_size
@@ -317,16 +314,21 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     def _begin(self, model: PoissonFactors, bags: _checks.Bags, seed: int) -> Factors:
         if not self.warm_start or not self.__sklearn_is_fitted__():
             return self._start(model, bags, len(bags.indptr) - 1, seed)
-        last = self._fitted
-        if last.n_columns != bags.n_words or last.model.n_components != model.n_components:
+        self._check_form("warm_start", bags)
+        return self._fitted.parameters(model)
+
+    def _check_form(self, what: str, bags: _checks.Bags) -> None:
+        """Refuse to go on from factors of another form: kernels would step past their ends."""
+        n_components = _checks.integer(self.n_components, "n_components", 1)
+        learnt, last = _checks.flag(self.hierarchical, "hierarchical"), self._fitted
+        if last.n_columns != bags.n_words or last.model.n_components != n_components:
             raise ValueError(
-                f"warm_start goes on from {last.model.n_components} components of "
+                f"{what} goes on from {last.model.n_components} components of "
                 f"{last.n_columns} columns; X and n_components ask for "
-                f"{model.n_components} of {bags.n_words}"
+                f"{n_components} of {bags.n_words}"
             )
-        if last.model.hierarchical != model.hierarchical:
-            raise ValueError("warm_start goes on from factors with another value of hierarchical")
-        return last.parameters(model)
+        if last.model.hierarchical != learnt:
+            raise ValueError(f"{what} goes on from factors with another value of hierarchical")
 
     def _report(self, state: Any, position: loop.Position, history: loop.History) -> None:
         if self.verbose:
