@@ -414,9 +414,9 @@ def test_partial_fit_goes_on_from_the_same_form_only(begin, n_components, rng):
     message = f"partial_fit goes on from 4 components of 40 columns; .* ask for {n_components} of"
     with pytest.raises(ValueError, match=message):
         model.set_params(n_components=n_components).partial_fit(X)
-    with pytest.raises(ValueError, match="n_components is 4.0; wanted an integer"):
+    with pytest.raises(ValueError, match=r"n_components is 4\.0; wanted an integer"):
         model.set_params(n_components=4.0).partial_fit(X)
-    with pytest.raises(ValueError, match="partial_fit goes on .* another value of hierarchical"):
+    with pytest.raises(ValueError, match=r"partial_fit goes on .* another value of hierarchical"):
         model.set_params(n_components=4, hierarchical=False).partial_fit(X)
     np.testing.assert_array_equal(model.components_, before)
     model.set_params(hierarchical=True).partial_fit(X)
@@ -438,6 +438,24 @@ def test_partial_fit_goes_on_from_a_fit(rng):
         for _ in range(8):
             model.partial_fit(X[:1000])
         assert model.set_params(total_samples=1000.0).score(X[1000:]) > first
+
+
+@BOTH
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
+def test_plain_gradients_of_all_rows_report_the_bound(optimizer, hierarchical, rng):
+    """In the history and as `bound_`, the bound of the last step's start."""
+    X, _, _ = counts(rng)
+    optimizer = getattr(fastvi.optimizers, optimizer)(0.1)
+    options = {"hierarchical": hierarchical, "random_state": 0, "tol": 0.0, "optimizer": optimizer}
+    ours = PoissonFactorization(3, max_iter=30, **options).fit(X)
+    bounds = ours.history_["bound"]
+    assert "local_bound" not in ours.history_
+    assert len(bounds) == 30
+    assert bounds[-1] > bounds[0]
+    assert ours.bound_ == bounds[-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert PoissonFactorization(3, **{**options, "tol": 1e9}).fit(X).n_iter_ == 2
 
 
 def test_warm_start_goes_on(rng, capsys):

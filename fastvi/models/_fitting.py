@@ -121,15 +121,12 @@ def plan(
             f"variance_reduction={variance_reduction!r} works on natural gradients; "
             "wanted an optimizer with one rate for all coordinates"
         )
-    trace = {
+    options = {
+        "remember": is_batch,
         "noise": batches.wants_noise or trace_noise,
         "squared_norm": batches.wants_squared_norm,
     }
-    estimator = (
-        gradients.plain(model, **trace)
-        if is_plain
-        else gradients.natural(model, remember=is_batch, **trace)
-    )
+    estimator = (gradients.plain if is_plain else gradients.natural)(model, **options)
     confine = None
     if variance_reduction == "window":
         estimator = gradients.averaged(estimator, WINDOW)
