@@ -1,5 +1,6 @@
 """Poisson factorization: plain twins, the evidence, what is recovered, and the estimator."""
 
+import copy
 import pickle
 import warnings
 
@@ -456,6 +457,21 @@ def test_plain_gradients_of_all_rows_report_the_bound(optimizer, hierarchical, r
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert PoissonFactorization(3, **{**options, "tol": 1e9}).fit(X).n_iter_ == 2
+
+
+@pytest.mark.parametrize("how", ["pickle", "deepcopy", "getstate"])
+@pytest.mark.parametrize("begin", ["fit", "partial_fit"])
+def test_copying_leaves_the_estimator_alone(begin, how, rng):
+    """Its steps under way are not in the copy, but go on in the original."""
+    X, _, _ = counts(rng)
+    model = getattr(PoissonFactorization(3, random_state=0, tol=0.0, max_iter=3), begin)(X)
+    before = dict(model.__dict__)
+    if how == "getstate":
+        model.__getstate__()
+    else:
+        (copy.deepcopy if how == "deepcopy" else lambda x: pickle.loads(pickle.dumps(x)))(model)
+    assert before.keys() == model.__dict__.keys()
+    assert all(model.__dict__[name] is value for name, value in before.items())
 
 
 def test_warm_start_goes_on(rng, capsys):

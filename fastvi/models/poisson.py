@@ -353,7 +353,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return "_fitted" in self.__dict__
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
+        state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 the live one
         state.pop("_online", None)
         return state
 
