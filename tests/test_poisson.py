@@ -474,6 +474,19 @@ def test_copying_leaves_the_estimator_alone(begin, how, rng):
     assert all(model.__dict__[name] is value for name, value in before.items())
 
 
+@BOTH
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_fit_that_diverges_says_so(hierarchical, rng):
+    X, _, _ = counts(rng)
+    optimizer = fastvi.optimizers.adam(rate=50.0)
+    model = PoissonFactorization(
+        3, hierarchical=hierarchical, batch_size=10, max_iter=50, optimizer=optimizer,
+        random_state=0,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"not finite: its steps were too large; lower"):
+        model.fit(X)
+
+
 def test_warm_start_goes_on(rng, capsys):
     X, _, _ = counts(rng)
     ours = PoissonFactorization(3, warm_start=True, verbose=1, random_state=0).fit(X)
