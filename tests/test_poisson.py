@@ -399,7 +399,8 @@ def test_partial_fit_comes_near_a_fit(hierarchical, rng):
     np.testing.assert_array_equal(again.components_, before)
     for model in (scaled, again):
         model.partial_fit(train[1500:])
-    np.testing.assert_array_equal(again.components_, scaled.components_)
+    # The copy begins with the table settled, the other one goes on lazily: float32's rounding.
+    np.testing.assert_allclose(again.components_, scaled.components_, rtol=1e-5)
     assert scaled.score(test) > 1.05 * best.score(test)
 
 
