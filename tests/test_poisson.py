@@ -424,6 +424,51 @@ def test_partial_fit_goes_on_from_the_same_form_only(begin, n_components, rng):
     model.set_params(hierarchical=True).partial_fit(X)
 
 
+@pytest.mark.parametrize("optimizer", [None, "adam"])
+def test_the_order_of_rows_of_partial_fit_is_of_random_state(optimizer, rng):
+    """From the same factors; the same seed gives the same bits."""
+    X, _, _ = counts(rng)
+    begun = PoissonFactorization(3, random_state=0, tol=0.0, max_iter=3, batch_size=10).fit(X)
+
+    def go_on(seed):
+        model = copy.deepcopy(begun).set_params(random_state=seed, optimizer=optimizer)
+        return model.partial_fit(X)
+
+    one, same, other = go_on(1), go_on(1), go_on(2)
+    np.testing.assert_array_equal(one.components_, same.components_)
+    assert not np.array_equal(one.components_, other.components_)
+
+
+def test_partial_fit_keeps_its_history(rng):
+    """A row a step and an epoch a call; after `fit` it goes on with that of the fit."""
+    X, _, _ = counts(rng)
+    model = PoissonFactorization(3, random_state=0, batch_size=20, max_iter=4, tol=0.0)
+    for _ in range(2):
+        model.partial_fit(X)
+    again = pickle.loads(pickle.dumps(model)).partial_fit(X[:20])
+    model.partial_fit(X[:20])
+    for one in (model, again):
+        history = one.history_
+        assert history["epoch"].tolist() == [0.0] * 3 + [1.0] * 3 + [2.0]
+        assert history["batch_size"].tolist() == [20.0] * 7
+        assert np.all(np.diff(history["seconds"]) > 0)
+        assert np.isfinite(history["local_bound"]).all()
+        assert history["rate"].tolist() == [(10 + t) ** -0.7 for t in range(1, 8)]
+        assert one.n_batch_iter_ == 7
+    model.set_params(batch_size=None).fit(X)
+    model.partial_fit(X)
+    history = model.history_
+    assert history["epoch"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert np.isfinite(history["bound"]).tolist() == [True] * 4 + [False]
+    assert np.isfinite(history["local_bound"]).tolist() == [False] * 4 + [True]
+    assert model.n_batch_iter_ == 5
+
+
+def test_partial_fit_refuses_an_unknown_sampling(rng):
+    with pytest.raises(ValueError, match="sampling is 'sorted'; wanted one of 'uniform'"):
+        PoissonFactorization(3, sampling="sorted").partial_fit(counts(rng)[0])
+
+
 def test_partial_fit_goes_on_from_a_fit(rng):
     """A batch of new rows among many seen moves little; any optimizer may take the steps."""
     X, _, _ = counts(rng, 1100, 40, 3)
