@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import tree
+from fastvi import _checks, tree
 from fastvi.core import LazyTable, Optimizer, scale
 
 __all__ = [
@@ -33,19 +34,28 @@ __all__ = [
 ]
 
 
-def _check(name: str, value: float, least: float, most: float = np.inf, why: str = "") -> float:
-    """`value` if it is in (least, most], or in (least, most) where most is infinite."""
-    if not (least < value <= most and np.isfinite(value)):
-        bound = f"> {least:g}" if most == np.inf else f"in ({least:g}, {most:g}]"
-        raise ValueError(f"{name} is {value}; " + (why or f"wanted a number {bound}"))
+def _positive(name: str, value: float) -> float:
+    return _checks.number(value, name, 0.0, open_low=True)
+
+
+def _decay(name: str, value: float) -> float:
+    """`value` if it is in [0, 1): the weight of what a running mean was."""
+    if not (_is_number(value) and 0 <= value < 1):
+        raise ValueError(f"{name} is {value!r}; wanted a number in [0, 1)")
     return float(value)
 
 
 def _count(name: str, value: int, least: int) -> int:
     """`value` if it is a whole number of at least `least`."""
-    if isinstance(value, bool) or not (value == int(value) and value >= least):
-        raise ValueError(f"{name} is {value}; wanted a whole number >= {least}")
+    if not (_is_number(value) and value == np.floor(value) and value >= least):
+        raise ValueError(f"{name} is {value!r}; wanted a whole number >= {least}")
     return int(value)
+
+
+def _is_number(value: Any) -> bool:
+    return (
+        isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(float(value)))
+    )
 
 
 # One rate for the whole step
@@ -59,8 +69,8 @@ def constant(rate: float = 1.0) -> Optimizer:
     ValueError
         If `rate` is not a number above 0.
     """
-    _check("rate", rate, 0.0)
-    return Optimizer(_first, partial(_constant, float(rate)), convex=rate <= 1)
+    rate = _positive("rate", rate)
+    return Optimizer(_first, partial(_constant, rate), convex=rate <= 1)
 
 
 def _first(params: Any) -> int:
@@ -87,10 +97,11 @@ def robbins_monro(delay: float = 10.0, exponent: float = 0.7) -> Optimizer:
     ValueError
         If a parameter is out of its range.
     """
-    if not 0 <= delay < np.inf:
-        raise ValueError(f"delay is {delay}; wanted a number >= 0")
-    why = "Robbins-Monro steps converge for exponents in (0.5, 1]"
-    _check("exponent", exponent, 0.5, 1.0, why)
+    delay = _checks.number(delay, "delay", 0.0)
+    if not (_is_number(exponent) and 0.5 < exponent <= 1):
+        raise ValueError(
+            f"exponent is {exponent!r}; Robbins-Monro steps converge for exponents in (0.5, 1]"
+        )
     return Optimizer(_first, partial(_robbins_monro, delay, exponent))
 
 
@@ -175,15 +186,14 @@ class Moments(NamedTuple):
 
 def adagrad(rate: float = 0.1, epsilon: float = 1e-8) -> Optimizer:
     """Divides by the root of the sum of squares so far (Duchi et al. 2011)."""
-    _check("rate", rate, 0.0)
-    return _per_coordinate(partial(_adagrad, rate, _check("epsilon", epsilon, 0.0)))
+    numbers = _positive("rate", rate), _positive("epsilon", epsilon)
+    return _per_coordinate(partial(_adagrad, *numbers))
 
 
 def rmsprop(rate: float = 0.01, decay: float = 0.9, epsilon: float = 1e-8) -> Optimizer:
     """Divides by the root of a running mean of squares (Tieleman and Hinton 2012)."""
-    _check("rate", rate, 0.0)
-    _check("decay", decay, 0.0, np.nextafter(1.0, 0.0), "wanted a number in (0, 1)")
-    return _per_coordinate(partial(_rmsprop, rate, decay, _check("epsilon", epsilon, 0.0)))
+    numbers = _positive("rate", rate), _decay("decay", decay), _positive("epsilon", epsilon)
+    return _per_coordinate(partial(_rmsprop, *numbers))
 
 
 def adam(
@@ -207,11 +217,8 @@ def amsgrad(
 def _adam_update(
     rate: float, decay: float, decay_square: float, epsilon: float
 ) -> Callable[..., Any]:
-    _check("rate", rate, 0.0)
-    below_one = np.nextafter(1.0, 0.0)
-    _check("decay", decay, 0.0, below_one, "wanted a number in (0, 1)")
-    _check("decay_square", decay_square, 0.0, below_one, "wanted a number in (0, 1)")
-    return partial(_adam, rate, decay, decay_square, _check("epsilon", epsilon, 0.0))
+    decays = _decay("decay", decay), _decay("decay_square", decay_square)
+    return partial(_adam, _positive("rate", rate), *decays, _positive("epsilon", epsilon))
 
 
 def _per_coordinate(
@@ -287,7 +294,7 @@ def clip(norm: float) -> Optimizer:
     ValueError
         If `norm` is not a number above 0.
     """
-    return Optimizer(_first, partial(_clip, _check("norm", norm, 0.0)), takes_rows=False)
+    return Optimizer(_first, partial(_clip, _positive("norm", norm)), takes_rows=False)
 
 
 def _clip(norm: float, gradient: Any, t: int, params: Any) -> tuple[Any, int, float]:
@@ -306,7 +313,7 @@ def chain(*optimizers: Optimizer) -> Optimizer:
     """
     if not optimizers:
         raise ValueError("chain() of no optimizers; wanted at least one")
-    if any(part.read is not Optimizer._field_defaults["read"] for part in optimizers):
+    if any(map(_averages, optimizers)):
         raise ValueError("averaged(...) must be outside of chain(...): it needs the whole step")
     return Optimizer(
         partial(_start_all, optimizers),
@@ -314,6 +321,10 @@ def chain(*optimizers: Optimizer) -> Optimizer:
         takes_rows=all(part.takes_rows for part in optimizers),
         convex=all(part.convex for part in optimizers),
     )
+
+
+def _averages(optimizer: Optimizer) -> bool:
+    return optimizer.read is not Optimizer._field_defaults["read"]
 
 
 def _start_all(optimizers: tuple[Optimizer, ...], params: Any) -> tuple[Any, ...]:
@@ -376,8 +387,12 @@ def averaged(optimizer: Optimizer, burn_in: int = 0) -> Optimizer:
     Raises
     ------
     ValueError
-        If `burn_in` is not a whole number of at least 0.
+        If `burn_in` is not a whole number of at least 0, or `optimizer` averages already.
     """
+    if _averages(optimizer):
+        raise ValueError(
+            "averaged(...) of averaged(...): wanted an optimizer that does not average"
+        )
     burn_in = _count("burn_in", burn_in, 0)
     return Optimizer(
         partial(_average_start, optimizer),

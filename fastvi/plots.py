@@ -110,7 +110,8 @@ def plot_history(
     Parameters
     ----------
     history : mapping of str to array, or of str to such mappings
-        An estimator's `history_`, or several by the names to call them by.
+        An estimator's `history_`, or several by the names to call them by, of which empty ones are
+        left out.
     path : path
         Its ending names the format: .png, .svg or .pdf. Replaced at once or not at all.
     against : {"seconds", "step", "epoch"}
@@ -120,6 +121,8 @@ def plot_history(
     ------
     ImportError
         If matplotlib is not installed.
+    TypeError
+        If `history` is no mapping, as an estimator is none.
     ValueError
         If there is nothing to draw, columns of a history differ in length, or the format or
         `against` is not known.
@@ -129,7 +132,9 @@ def plot_history(
     right = {name: _to_the_right(columns, against, name) for name, columns in several.items()}
     panels = [name for name in PANELS if any(_is_drawn(c.get(name)) for c in several.values())]
     if not panels:
-        raise ValueError(f"history has none of {', '.join(PANELS)} with a finite number in it")
+        raise ValueError(
+            f"nothing to draw: history has none of {', '.join(PANELS)} with a finite number in it"
+        )
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -151,19 +156,41 @@ def plot_history(
 
 
 def _by_name(history: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Histories by name, columns as arrays of one length."""
+    """Histories by name, columns as arrays of one length; those without a step are left out."""
+    if not isinstance(history, Mapping):
+        hint = "; its history_ is one" if hasattr(history, "history_") else ""
+        raise TypeError(
+            f"history is of type {type(history).__name__}; wanted a mapping of names to columns"
+            + hint
+        )
     is_one = not any(isinstance(value, Mapping) for value in history.values())
     several = {"": history} if is_one else dict(history)
     found = {}
     for name, columns in several.items():
         if not isinstance(columns, Mapping):
             raise ValueError(f"history[{name!r}] is no mapping of names to columns, as others are")
-        arrays = {key: np.asarray(column, np.float64) for key, column in columns.items()}
+        arrays = {key: _column(key, column) for key, column in columns.items()}
         if len({array.shape for array in arrays.values()}) > 1:
             sizes = {key: array.shape for key, array in arrays.items()}
             raise ValueError(f"columns of history {name} differ in length: {sizes}")
-        found[name] = arrays
+        if any(array.size for array in arrays.values()):
+            found[name] = arrays
+    if not found:
+        raise ValueError("nothing to draw: history has no step")
     return found
+
+
+def _column(name: str, values: Any) -> Any:
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(())
+    if array.ndim != 1:
+        raise ValueError(
+            f"history[{name!r}] is of type {type(values).__name__}; wanted a column of numbers, "
+            "or a history"
+        )
+    return array
 
 
 def _to_the_right(columns: dict[str, Any], against: str, name: str) -> Any:

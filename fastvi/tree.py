@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -59,15 +60,18 @@ def save(tree: Any, name: str = "") -> dict[str, NDArray[Any]]:
 def restore(template: Any, arrays: dict[str, NDArray[Any]], name: str = "") -> Any:
     """The tree that `save` took apart, in the form of `template`, which a fresh start gives.
 
-    What is None in the template may have become an array since.
+    What is None in the template may have become an array since, or a tuple of them, which keeps
+    the names of its fields if not its type.
 
     Raises
     ------
     KeyError
         If an array is missing.
+    ValueError
+        If the template has None where a `LazyTable` was saved.
     """
     if template is None:
-        return arrays.get(name)
+        return arrays[name] if name in arrays else _restore_new(arrays, name)
     if isinstance(template, LazyTable):
         return LazyTable.restore({key: arrays[f"{name}.{key}"] for key in template.save()})
     if isinstance(template, tuple):
@@ -79,3 +83,19 @@ def restore(template: Any, arrays: dict[str, NDArray[Any]], name: str = "") -> A
     if isinstance(template, np.ndarray):
         return arrays[name]
     return type(template)(arrays[name])
+
+
+def _restore_new(arrays: dict[str, NDArray[Any]], name: str) -> Any:
+    """What has come where a template has None: a tuple of what is saved below the name, or None."""
+    below = [key[len(name) + 1 :] for key in arrays if key.startswith(f"{name}.")]
+    fields = list(dict.fromkeys(key.split(".", 1)[0] for key in below))
+    if not fields:
+        return None
+    if {"values", "clock", "anchor"} <= set(fields):
+        raise ValueError(f"{name} was saved as a LazyTable; the template has None there")
+    if all(field.isdigit() for field in fields):
+        numbers = range(max(map(int, fields)) + 1)  # one that is not there was None
+        return tuple(restore(None, arrays, f"{name}.{i}") for i in numbers)
+    return namedtuple("Restored", fields)(
+        *(restore(None, arrays, f"{name}.{field}") for field in fields)
+    )

@@ -11,10 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastvi import loop, optimizers
+from fastvi import loop, optimizers, tree
 from fastvi.batches import Everything, ShuffledEpochs
-from fastvi.core import Algorithm, Batch, Local, RowGradient, add, ascend, scale
+from fastvi.core import Algorithm, Batch, LazyTable, Local, RowGradient, add, ascend, scale
 from fastvi.gradients.natural import natural
+
+
+class Pair(NamedTuple):
+    first: np.ndarray
+    second: np.ndarray
 
 
 class Natural(NamedTuple):
@@ -347,3 +352,26 @@ def test_history_fills_gaps_with_nan():
     np.testing.assert_array_equal(arrays["b"], [np.nan, 5, 6])
     np.testing.assert_array_equal(arrays["c"], [np.nan, np.nan, 0.5])
     assert {array.dtype for array in arrays.values()} == {np.dtype(float)}
+
+
+def test_what_was_none_in_the_template_comes_back_whole():
+    """An array, a tuple with None in it, a tuple of names, tuples of tuples, or None."""
+    pair = Pair(np.arange(3), np.arange(2.0))
+    state = (np.ones(2), (None, np.zeros(3)), pair, None, (pair, (np.arange(4), 2.5)))
+    template = (None,) * len(state)
+    for name in ("", "s"):
+        again = tree.restore(template, tree.save(state, name), name)
+        array, (nothing, zeros), named, none, ((first, second), (four, number)) = again
+        assert array.tolist() == [1.0, 1.0]
+        assert nothing is None
+        assert zeros.tolist() == [0.0, 0.0, 0.0]
+        assert none is None
+        assert named._fields == Pair._fields
+        for ours in (named, (first, second)):
+            np.testing.assert_array_equal(ours[0], pair[0])
+            np.testing.assert_array_equal(ours[1], pair[1])
+        assert four.tolist() == [0, 1, 2, 3]
+        assert number == 2.5
+    saved = tree.save((LazyTable(np.ones((3, 2)), np.ones(2)),), "s")
+    with pytest.raises(ValueError, match=r"s\.0 was saved as a LazyTable"):
+        tree.restore((None,), saved, "s")

@@ -604,6 +604,22 @@ def test_partial_fit_goes_on_after_pickle(X: Any, solver: str) -> None:
     assert twin.n_batch_iter_ == lda.n_batch_iter_
 
 
+@pytest.mark.parametrize("solver", ["scvb0", "svi"])
+def test_pickling_leaves_the_steps_under_way(X: Any, solver: str) -> None:
+    """The same bits with a copy made between, and without."""
+    ours, other = (
+        LDA(4, solver=solver, random_state=0, total_samples=X.shape[0]).partial_fit(X[:100])
+        for _ in range(2)
+    )
+    pickle.dumps(ours)
+    under_way = ours._online
+    assert ours.__getstate__().keys() == ours.__dict__.keys() - {"_online"}
+    assert ours._online is under_way
+    for one in (ours, other):
+        one.partial_fit(X[100:])
+    np.testing.assert_array_equal(ours.components_, other.components_)
+
+
 def test_partial_fit_keeps_learned_priors(X: Any) -> None:
     lda = LDA(4, random_state=0, learn_doc_topic_prior=True, learn_topic_word_prior=True).fit(X)
     learned = lda.doc_topic_prior_.copy(), lda.topic_word_prior_

@@ -1,5 +1,6 @@
 """Optimizers: their papers' rules worked by hand, their plain twins, and what they refuse."""
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -260,8 +261,8 @@ def test_a_state_saved_and_restored_goes_on_with_the_same_bits(name, dtype, rng)
         (lambda: optimizers.adaptive(1), "n_warm is 1; wanted a whole number >= 2"),
         (lambda: optimizers.adaptive(1.5), "n_warm is 1.5"),
         (lambda: optimizers.adagrad(-1.0), "rate is -1.0"),
-        (lambda: optimizers.rmsprop(decay=1.0), r"decay is 1.0; wanted a number in \(0, 1\)"),
-        (lambda: optimizers.adam(decay=0.0), "decay is 0.0"),
+        (lambda: optimizers.rmsprop(decay=1.0), r"decay is 1.0; wanted a number in \[0, 1\)"),
+        (lambda: optimizers.adam(decay=-0.1), r"decay is -0\.1; wanted a number in \[0, 1\)"),
         (lambda: optimizers.adam(decay_square=1.0), "decay_square is 1.0"),
         (lambda: optimizers.amsgrad(epsilon=0.0), "epsilon is 0.0"),
         (lambda: optimizers.clip(0.0), "norm is 0.0"),
@@ -270,6 +271,10 @@ def test_a_state_saved_and_restored_goes_on_with_the_same_bits(name, dtype, rng)
         (
             lambda: optimizers.chain(optimizers.averaged(optimizers.constant())),
             r"averaged\(...\) must be outside of chain",
+        ),
+        (
+            lambda: optimizers.averaged(optimizers.averaged(optimizers.constant())),
+            r"averaged\(...\) of averaged",
         ),
         (
             lambda: optimizers.chain(
@@ -283,3 +288,38 @@ def test_a_state_saved_and_restored_goes_on_with_the_same_bits(name, dtype, rng)
 def test_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, "0.5", None, [0.5], 0.5j, True])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (optimizers.constant, "rate"),
+        (optimizers.robbins_monro, "delay"),
+        (optimizers.robbins_monro, "exponent"),
+        (optimizers.adaptive, "n_warm"),
+        (optimizers.adagrad, "rate"),
+        (optimizers.adagrad, "epsilon"),
+        (optimizers.rmsprop, "rate"),
+        (optimizers.rmsprop, "decay"),
+        (optimizers.adam, "rate"),
+        (optimizers.adam, "decay"),
+        (optimizers.amsgrad, "decay_square"),
+        (optimizers.amsgrad, "epsilon"),
+        (optimizers.clip, "norm"),
+        (lambda burn_in: optimizers.averaged(optimizers.constant(), burn_in), "burn_in"),
+    ],
+)
+def test_what_is_no_finite_number_is_refused(make, name, bad):
+    with pytest.raises(ValueError, match=rf"^{name} is {re.escape(repr(bad))}; "):
+        make(**{name: bad})
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adam", "amsgrad"])
+def test_a_decay_of_zero_forgets_at_once(name, rng):
+    """What is left of rmsprop and Adam is the sign of the gradient."""
+    decays = {"decay": 0.0} if name == "rmsprop" else {"decay": 0.0, "decay_square": 0.0}
+    g = rng.standard_normal((6, 4))
+    found, _ = steps(getattr(optimizers, name)(0.1, epsilon=1e-12, **decays), list(g))
+    top = np.maximum.accumulate(np.abs(g), axis=0) if name == "amsgrad" else np.abs(g)
+    np.testing.assert_allclose(found, 0.1 * g / top, rtol=1e-9)

@@ -1,6 +1,7 @@
 """Pictures of histories."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ BATCH = {
     "rate": np.ones(3),
     "bound": np.array([-3.0, -2.0, -1.0]),
 }
+NO_STEPS = {name: np.empty(0) for name in BATCH}
 
 
 @pytest.fixture
@@ -98,9 +100,14 @@ def test_histories_of_estimators(drawn, tmp_path):
 @pytest.mark.parametrize(
     ("history", "options", "message"),
     [
-        ({}, {}, "history has none of bound"),
+        ({}, {}, "nothing to draw: history has no step"),
+        ({}, {"against": "step"}, "nothing to draw: history has no step"),
+        (NO_STEPS, {"against": "epoch"}, "nothing to draw: history has no step"),
+        ({"a": {}, "b": NO_STEPS}, {}, "nothing to draw: history has no step"),
         ({"seconds": [1.0], "rate": [np.nan]}, {}, "history has none of bound"),
         ({"seconds": [1.0], "rate": [1.0, 2.0]}, {}, "differ in length"),
+        ({"a": None}, {}, r"history\['a'\] is of type NoneType; wanted a column of numbers"),
+        ({"a": SimpleNamespace()}, {}, r"history\['a'\] is of type SimpleNamespace"),
         ({"a": BATCH, "b": [1.0]}, {}, r"history\['b'\] is no mapping"),
         (BATCH, {"against": "passes"}, "against is 'passes'; wanted 'seconds', 'step'"),
         ({"rate": [1.0]}, {}, "has no column 'seconds'"),
@@ -108,10 +115,27 @@ def test_histories_of_estimators(drawn, tmp_path):
 )
 def test_refused(history, options, message, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    if history == {}:
-        options = {"against": "step"}
     with pytest.raises(ValueError, match=message):
         plots.plot_history(history, tmp_path / "h.png", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("empty", [{}, NO_STEPS])
+def test_empty_histories_among_several_are_left_out(empty, drawn, tmp_path):
+    figure = drawn({"a": empty, "b": STEPS, "c": BATCH}, tmp_path / "h.png")
+    assert len(panels_of(figure)["rate"]) == 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["b", "c"]
+
+
+@pytest.mark.parametrize("what", [None, [1.0, 2.0], "history", "estimator"])
+def test_what_is_no_history_is_refused(what, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    message = f"history is of type {type(what).__name__}; wanted a mapping"
+    if what == "estimator":
+        what = SimpleNamespace(history_=BATCH)
+        message = "history is of type SimpleNamespace; wanted a mapping .*; its history_ is one"
+    with pytest.raises(TypeError, match=message):
+        plots.plot_history(what, tmp_path / "h.png")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,6 @@
 """Poisson factorization: plain twins, the evidence, what is recovered, and the estimator."""
 
+import copy
 import pickle
 import warnings
 
@@ -398,10 +399,74 @@ def test_partial_fit_comes_near_a_fit(hierarchical, rng):
     np.testing.assert_array_equal(again.components_, before)
     for model in (scaled, again):
         model.partial_fit(train[1500:])
-    np.testing.assert_array_equal(again.components_, scaled.components_)
+    # The copy begins with the table settled, the other one goes on lazily: float32's rounding.
+    np.testing.assert_allclose(again.components_, scaled.components_, rtol=1e-5)
     assert scaled.score(test) > 1.05 * best.score(test)
-    with pytest.raises(ValueError, match="n_components is 4; the factors to go on from are 3"):
-        scaled.set_params(n_components=4).partial_fit(train)
+
+
+@pytest.mark.parametrize("n_components", [2, 3, 5, 20])
+@pytest.mark.parametrize("begin", ["fit", "partial_fit", "pickle"])
+def test_partial_fit_goes_on_from_the_same_form_only(begin, n_components, rng):
+    """Another table would be stepped through without checks of bounds."""
+    X, _, _ = counts(rng)
+    model = PoissonFactorization(4, random_state=0, tol=0.0, max_iter=3)
+    model = model.fit(X) if begin == "fit" else model.partial_fit(X)
+    model = pickle.loads(pickle.dumps(model)) if begin == "pickle" else model
+    before = model.components_
+    message = f"partial_fit goes on from 4 components of 40 columns; .* ask for {n_components} of"
+    with pytest.raises(ValueError, match=message):
+        model.set_params(n_components=n_components).partial_fit(X)
+    with pytest.raises(ValueError, match=r"n_components is 4\.0; wanted an integer"):
+        model.set_params(n_components=4.0).partial_fit(X)
+    with pytest.raises(ValueError, match=r"partial_fit goes on .* another value of hierarchical"):
+        model.set_params(n_components=4, hierarchical=False).partial_fit(X)
+    np.testing.assert_array_equal(model.components_, before)
+    model.set_params(hierarchical=True).partial_fit(X)
+
+
+@pytest.mark.parametrize("optimizer", [None, "adam"])
+def test_the_order_of_rows_of_partial_fit_is_of_random_state(optimizer, rng):
+    """From the same factors; the same seed gives the same bits."""
+    X, _, _ = counts(rng)
+    begun = PoissonFactorization(3, random_state=0, tol=0.0, max_iter=3, batch_size=10).fit(X)
+
+    def go_on(seed):
+        model = copy.deepcopy(begun).set_params(random_state=seed, optimizer=optimizer)
+        return model.partial_fit(X)
+
+    one, same, other = go_on(1), go_on(1), go_on(2)
+    np.testing.assert_array_equal(one.components_, same.components_)
+    assert not np.array_equal(one.components_, other.components_)
+
+
+def test_partial_fit_keeps_its_history(rng):
+    """A row a step and an epoch a call; after `fit` it goes on with that of the fit."""
+    X, _, _ = counts(rng)
+    model = PoissonFactorization(3, random_state=0, batch_size=20, max_iter=4, tol=0.0)
+    for _ in range(2):
+        model.partial_fit(X)
+    again = pickle.loads(pickle.dumps(model)).partial_fit(X[:20])
+    model.partial_fit(X[:20])
+    for one in (model, again):
+        history = one.history_
+        assert history["epoch"].tolist() == [0.0] * 3 + [1.0] * 3 + [2.0]
+        assert history["batch_size"].tolist() == [20.0] * 7
+        assert np.all(np.diff(history["seconds"]) > 0)
+        assert np.isfinite(history["local_bound"]).all()
+        assert history["rate"].tolist() == [(10 + t) ** -0.7 for t in range(1, 8)]
+        assert one.n_batch_iter_ == 7
+    model.set_params(batch_size=None).fit(X)
+    model.partial_fit(X)
+    history = model.history_
+    assert history["epoch"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert np.isfinite(history["bound"]).tolist() == [True] * 4 + [False]
+    assert np.isfinite(history["local_bound"]).tolist() == [False] * 4 + [True]
+    assert model.n_batch_iter_ == 5
+
+
+def test_partial_fit_refuses_an_unknown_sampling(rng):
+    with pytest.raises(ValueError, match="sampling is 'sorted'; wanted one of 'uniform'"):
+        PoissonFactorization(3, sampling="sorted").partial_fit(counts(rng)[0])
 
 
 def test_partial_fit_goes_on_from_a_fit(rng):
@@ -420,6 +485,63 @@ def test_partial_fit_goes_on_from_a_fit(rng):
         for _ in range(8):
             model.partial_fit(X[:1000])
         assert model.set_params(total_samples=1000.0).score(X[1000:]) > first
+
+
+@BOTH
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
+def test_plain_gradients_of_all_rows_report_the_bound(optimizer, hierarchical, rng):
+    """In the history and as `bound_`, the bound of the last step's start."""
+    X, _, _ = counts(rng)
+    optimizer = getattr(fastvi.optimizers, optimizer)(0.1)
+    options = {"hierarchical": hierarchical, "random_state": 0, "tol": 0.0, "optimizer": optimizer}
+    ours = PoissonFactorization(3, max_iter=30, **options).fit(X)
+    bounds = ours.history_["bound"]
+    assert "local_bound" not in ours.history_
+    assert len(bounds) == 30
+    assert bounds[-1] > bounds[0]
+    assert ours.bound_ == bounds[-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert PoissonFactorization(3, **{**options, "tol": 1e9}).fit(X).n_iter_ == 2
+
+
+@pytest.mark.parametrize("how", ["pickle", "deepcopy", "getstate"])
+@pytest.mark.parametrize("begin", ["fit", "partial_fit"])
+def test_copying_leaves_the_estimator_alone(begin, how, rng):
+    """Its steps under way are not in the copy, but go on in the original."""
+    X, _, _ = counts(rng)
+    model = getattr(PoissonFactorization(3, random_state=0, tol=0.0, max_iter=3), begin)(X)
+    before = dict(model.__dict__)
+    if how == "getstate":
+        model.__getstate__()
+    else:
+        (copy.deepcopy if how == "deepcopy" else lambda x: pickle.loads(pickle.dumps(x)))(model)
+    assert before.keys() == model.__dict__.keys()
+    assert all(model.__dict__[name] is value for name, value in before.items())
+
+
+@BOTH
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_fit_that_diverges_says_so(hierarchical, rng):
+    X, _, _ = counts(rng)
+    optimizer = fastvi.optimizers.adam(rate=50.0)
+    model = PoissonFactorization(
+        3, hierarchical=hierarchical, batch_size=10, max_iter=50, optimizer=optimizer,
+        random_state=0,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"not finite: its steps were too large; lower"):
+        model.fit(X)
+
+
+def test_what_was_found_is_no_view_of_it(rng):
+    """Writing into an attribute changes neither the model nor the next look at it."""
+    X, _, _ = counts(rng)
+    model = PoissonFactorization(3, random_state=0, tol=0.0, max_iter=3).fit(X)
+    for name in ("components_", "component_shapes_", "component_rates_"):
+        before, rows = getattr(model, name).copy(), model.transform(X)
+        getattr(model, name)[:] = 7.0
+        np.testing.assert_array_equal(getattr(model, name), before)
+        np.testing.assert_array_equal(model.transform(X), rows)
 
 
 def test_warm_start_goes_on(rng, capsys):

@@ -12,7 +12,13 @@ from fastvi.gradients.natural import natural
 __all__ = ["plain"]
 
 
-def plain(model: Conjugate, *, noise: bool = False, squared_norm: bool = False) -> Gradient:
+def plain(
+    model: Conjugate,
+    *,
+    remember: bool = False,
+    noise: bool = False,
+    squared_norm: bool = False,
+) -> Gradient:
     """The gradient of the bound with respect to the model's free parameters.
 
     The Fisher matrix times the natural gradient, through the coordinates' Jacobian (Hoffman et al.
@@ -23,7 +29,7 @@ def plain(model: Conjugate, *, noise: bool = False, squared_norm: bool = False) 
     ----------
     model : Conjugate
         With `coordinates`.
-    noise, squared_norm : bool
+    remember, noise, squared_norm : bool
         As in `natural`; noise and norms are those of the natural gradient.
 
     Raises
@@ -37,7 +43,7 @@ def plain(model: Conjugate, *, noise: bool = False, squared_norm: bool = False) 
             f"{type(model).__name__} has no coordinates without constraints; "
             "wanted a natural gradient, and an optimizer with one rate for all of it"
         )
-    inner = natural(model, noise=noise, squared_norm=squared_norm)
+    inner = natural(model, remember=remember, noise=noise, squared_norm=squared_norm)
 
     def estimate(
         state: Any, free: Any, batch: Batch, rng: np.random.Generator

@@ -19,7 +19,7 @@ from fastvi.batches import (
     Source,
     WithReplacement,
 )
-from fastvi.core import Algorithm, Batch, Conjugate, Gradient, Optimizer, ascend
+from fastvi.core import Algorithm, Batch, Conjugate, Gradient, LazyTable, Optimizer, ascend
 from fastvi.parallel import single_threaded_blas
 
 __all__ = ["SAMPLING", "Fit", "Plan", "fit_conjugate", "plan"]
@@ -130,15 +130,12 @@ def plan(
         raise ValueError(
             "sampling='coupled' needs one rate for all coordinates; wanted a natural gradient"
         )
-    trace = {
+    options = {
+        "remember": is_batch,
         "noise": batches.wants_noise or trace_noise,
         "squared_norm": batches.wants_squared_norm,
     }
-    estimator = (
-        gradients.plain(model, **trace)
-        if is_plain
-        else gradients.natural(model, remember=is_batch, **trace)
-    )
+    estimator = (gradients.plain if is_plain else gradients.natural)(model, **options)
     confine = None
     if reduction == "window":
         estimator = gradients.averaged(estimator, every or WINDOW)
@@ -276,6 +273,12 @@ def fit_conjugate(
     Returns
     -------
     Fit
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown, options do not go together, or the fit ends with a parameter that
+        is not finite.
     """
     chosen = plan(model, source, seed=seed, **options)
     converged = False
@@ -299,4 +302,19 @@ def fit_conjugate(
             after_epoch=hook,
         )
     n_iter = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
-    return Fit(chosen.read(state), history.arrays(), n_iter, converged)
+    found = chosen.read(state)
+    if len(history) and not _is_finite(found):
+        raise ValueError(
+            "the fit ended with parameters that are not finite: its steps were too large; "
+            "lower the optimizer's rate, or raise batch_size"
+        )
+    return Fit(found, history.arrays(), n_iter, converged)
+
+
+def _is_finite(params: Any) -> bool:
+    """Whether all numbers are; a lazy table's as they are, without making it dense."""
+    if isinstance(params, tuple):
+        return all(map(_is_finite, params))
+    if isinstance(params, LazyTable):
+        return all(np.isfinite(part).all() for part in params.save().values())
+    return params is None or bool(np.isfinite(params).all())

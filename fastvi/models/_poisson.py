@@ -300,7 +300,7 @@ class Fitted:
     @property
     def shapes(self) -> NDArray[Any]:
         """Of q(beta), (K, I)."""
-        return np.asarray(self.params.shapes[:, : self.model.n_components].T)
+        return np.array(self.params.shapes[:, : self.model.n_components].T)
 
     @property
     def rates(self) -> NDArray[Any]:

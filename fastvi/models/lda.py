@@ -458,7 +458,7 @@ class LatentDirichletAllocation(
     def __getstate__(self) -> dict[str, Any]:
         if self.__sklearn_is_fitted__():
             self._model  # noqa: B018  reads the table of a solver under way
-        state: dict[str, Any] = super().__getstate__()
+        state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 the live one
         state.pop("_online", None)
         return state
 

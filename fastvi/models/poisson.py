@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from fastvi import _checks, loop, parallel
 from fastvi.batches import ShuffledEpochs
 from fastvi.core import Batch
 from fastvi.documents import DocumentSource
-from fastvi.models._fitting import Plan, fit_conjugate, plan
+from fastvi.models._fitting import SAMPLING, Plan, fit_conjugate, plan
 from fastvi.models._poisson import Factors, Fitted, GammaPrior, PoissonFactors
 from fastvi.models._poisson_rows import LocalStep, Parts
 from fastvi.parallel import resolve_n_jobs
@@ -27,6 +28,21 @@ ROW_ITER = 20  # in a fit, where the columns' factors move on anyway
 INFERENCE_ITER = 200  # for new rows
 BATCH_SIZE = 256  # rows of a step of `partial_fit`
 BLOCK_ENTRIES = 1 << 22  # of the dense scores that `recommend` holds at a time
+
+
+class _Part(ShuffledEpochs):
+    """Rows of a stream, that stand for `population`."""
+
+    def __init__(
+        self, source: DocumentSource, batch_size: int, seed: int, population: float
+    ) -> None:
+        super().__init__(source, batch_size, seed)
+        self.share = population / source.n_rows
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """As those of shuffled epochs, with other weights."""
+        for batch in super().epoch(number, skip):
+            yield Batch(batch.rows, batch.weights * self.share)
 
 
 class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -214,8 +230,14 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Take mini-batch steps on some rows of a stream of `total_samples`.
 
-        Goes on from an earlier `fit` or `partial_fit`. Steps are of `batch_size` rows (256 by
-        default), with the `optimizer` of the first call and without variance reduction.
+        Goes on from an earlier `fit` or `partial_fit`, and with its `history_`, in which each call
+        is an epoch. Steps are of `batch_size` rows (256 by default), in an order drawn from
+        `random_state`, without variance reduction and by uniform sampling.
+
+        The first call, or the first after `fit` or unpickling, settles the priors, `optimizer`,
+        `max_row_iter`, `row_tol` of steps and `random_state`: setting them later changes nothing
+        until the next `fit`. `n_components` and `hierarchical` must stay what they were.
+        `batch_size`, `total_samples` and `n_jobs` are those of each call.
 
         Parameters
         ----------
@@ -226,47 +248,51 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         Raises
         ------
         ValueError
-            If a parameter or a count is out of its range.
+            If a parameter or a count is out of its range, or the factors to go on from are of
+            another number of components or value of `hierarchical`.
         """
         first = not self.__sklearn_is_fitted__()
         bags = self._counts(X, reset=first)
+        if not first:
+            self._check_form("partial_fit", bags)
+        _checks.choice(self.sampling, "sampling", SAMPLING)
         n_rows = len(bags.indptr) - 1
         seen = n_rows + (0 if first else self.__dict__.get("_n_seen", 0))
         population = float(seen)
         if self.total_samples is not None:
             population = _checks.number(self.total_samples, "total_samples", 1.0)
-        source = DocumentSource(*bags)
-        model, chosen, state = self.__dict__.get("_online") or self._go_online(
-            bags, source, population, first
-        )
-        if self.n_components != model.n_components:
-            raise ValueError(
-                f"n_components is {self.n_components}; the factors to go on from are "
-                f"{model.n_components}"
-            )
-        model.n_threads = resolve_n_jobs(self.n_jobs)
-        n_steps = 0 if first else self.n_batch_iter_
         batch_size = BATCH_SIZE if self.batch_size is None else self.batch_size
         batch_size = _checks.integer(batch_size, "batch_size", 1)
-        rng = np.random.default_rng(0)
+        n_threads = resolve_n_jobs(self.n_jobs)
+        source = DocumentSource(*bags)
+        model, chosen, state, seed = self.__dict__.get("_online") or self._go_online(
+            bags, source, population, first
+        )
+        model.n_threads = n_threads
+        history = loop.History()
+        if not first:
+            history.columns = {key: column.tolist() for key, column in self.history_.items()}
+        epoch = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
         with parallel.single_threaded_blas():
-            for batch in ShuffledEpochs(source, batch_size, n_steps).epoch(0):
-                weights = batch.weights * (population / n_rows)
-                state, _ = chosen.algorithm.step(state, Batch(batch.rows, weights), rng)
-                n_steps += 1
+            state, history = loop.run(
+                chosen.algorithm, state, _Part(source, batch_size, seed, population),
+                n_epochs=epoch + 1, rng=np.random.default_rng([seed, epoch]),
+                position=loop.Position(epoch), history=history,
+            )  # fmt: skip
         self._take(model, chosen.read(state))
-        self._online = model, chosen, state
-        self._n_seen, self.n_batch_iter_ = seen, n_steps
+        self._online = model, chosen, state, seed
+        self.history_ = history.arrays()
+        self._n_seen, self.n_batch_iter_ = seen, len(history)
         self.n_iter_ = 1 if first else self.n_iter_
         return self
 
     def _go_online(
         self, bags: _checks.Bags, source: DocumentSource, population: float, first: bool
-    ) -> tuple[PoissonFactors, Plan, Any]:
-        """A model, and a plan and its state, from random factors or from those there are."""
-        model = self._make_model(bags)
+    ) -> tuple[PoissonFactors, Plan, Any, int]:
+        """A model, a plan, its state and seed, from random factors or from those there are."""
+        model, seed = self._make_model(bags), self._seed()
         if first:
-            params = self._start(model, bags, population, self._seed())
+            params = self._start(model, bags, population, seed)
         else:
             params = self._fitted.parameters(model)
         batches = ShuffledEpochs(source, BATCH_SIZE, 0)
@@ -274,7 +300,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         state = chosen.algorithm.init(chosen.begin(params))
         if not first and isinstance(state.optimizer, int):
             state = state._replace(optimizer=state.optimizer + self.n_batch_iter_)
-        return model, chosen, state
+        return model, chosen, state, seed
 
     def _make_model(self, bags: _checks.Bags) -> PoissonFactors:
         n_components = _checks.integer(self.n_components, "n_components", 1)
@@ -317,16 +343,21 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     def _begin(self, model: PoissonFactors, bags: _checks.Bags, seed: int) -> Factors:
         if not self.warm_start or not self.__sklearn_is_fitted__():
             return self._start(model, bags, len(bags.indptr) - 1, seed)
-        last = self._fitted
-        if last.n_columns != bags.n_words or last.model.n_components != model.n_components:
+        self._check_form("warm_start", bags)
+        return self._fitted.parameters(model)
+
+    def _check_form(self, what: str, bags: _checks.Bags) -> None:
+        """Refuse to go on from factors of another form: kernels would step past their ends."""
+        n_components = _checks.integer(self.n_components, "n_components", 1)
+        learnt, last = _checks.flag(self.hierarchical, "hierarchical"), self._fitted
+        if last.n_columns != bags.n_words or last.model.n_components != n_components:
             raise ValueError(
-                f"warm_start goes on from {last.model.n_components} components of "
+                f"{what} goes on from {last.model.n_components} components of "
                 f"{last.n_columns} columns; X and n_components ask for "
-                f"{model.n_components} of {bags.n_words}"
+                f"{n_components} of {bags.n_words}"
             )
-        if last.model.hierarchical != model.hierarchical:
-            raise ValueError("warm_start goes on from factors with another value of hierarchical")
-        return last.parameters(model)
+        if last.model.hierarchical != learnt:
+            raise ValueError(f"{what} goes on from factors with another value of hierarchical")
 
     def _report(self, state: Any, position: loop.Position, history: loop.History) -> None:
         if self.verbose:
@@ -351,7 +382,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return "_fitted" in self.__dict__
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
+        state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 the live one
         state.pop("_online", None)
         return state
 
