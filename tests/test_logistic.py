@@ -266,6 +266,37 @@ def test_more_columns_than_rows(rng):
     assert np.all(np.diff(ours.history_["bound"]) > -1e-9 * abs(ours.bound_))
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("offset", [0, 100, 1000, 10000])
+def test_float32_of_columns_far_from_zero(offset, fit_intercept, rng):
+    X, y = data(rng, 2000)
+    X = (X + offset).astype(np.float32)
+    options = {"fit_intercept": fit_intercept, "max_iter": 50, "tol": 0}
+    single = BayesianLogisticRegression(**options).fit(X, y)
+    double = BayesianLogisticRegression(**options).fit(X.astype(np.float64), y)
+    assert np.diff(single.history_["bound"]).min() > -1e-6 * len(X)
+    assert abs(single.bound_ - double.bound_) < 1e-6 * len(X)
+    for rows in (X, X[:3], X + np.float32(3)):
+        probabilities = single.predict_proba(rows)
+        assert probabilities.dtype == np.float32
+        wanted = double.predict_proba(rows.astype(np.float64))
+        np.testing.assert_allclose(probabilities, wanted, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("batch_size", [None, 100])
+def test_float32_of_columns_that_depend_on_each_other(batch_size, rng):
+    X, y = data(rng, 2000)
+    X[:, 3] = X[:, 0] + 1e-4 * X[:, 3]
+    X = X.astype(np.float32)
+    options = {"max_iter": 10, "tol": 0, "batch_size": batch_size, "random_state": 0, "C": 1e8}
+    fits = [
+        BayesianLogisticRegression(**options).fit(X.astype(dtype), y)
+        for dtype in (np.float32, np.float64)
+    ]
+    single, double = (fit.predict_proba(X.astype(fit.coef_.dtype)) for fit in fits)
+    np.testing.assert_allclose(single, double, rtol=0, atol=1e-3)
+
+
 def test_warm_start_goes_on(rng, capsys):
     X, y = data(rng, 200, 3)
     ours = BayesianLogisticRegression(warm_start=True, verbose=1).fit(X, y)

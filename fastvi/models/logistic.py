@@ -152,7 +152,8 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : (n_rows, n_features) array
-            float32 is computed in float32, everything else in float64.
+            float32 is computed in float32 (but for what would lose too many digits in it),
+            everything else in float64.
         y : (n_rows,) array
             Labels of two kinds.
 
