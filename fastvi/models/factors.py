@@ -100,11 +100,15 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             batch_size = _checks.integer(batch_size, "batch_size", 1)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         last = self.__dict__.get("_fitted") if self.warm_start else None
+        same = last is not None and len(last[0]) == X.shape[1]
+        _checks.rows_to_fit(X, *((last[0], 1.0 / last[1]) if same else ()))
         source = StandardRows(X, *(last[:2] if last else self._units(X)))
         model = self._make_model(source)
+        params = _go_on(last[2], model) if last else None
         with single_threaded_blas():
             rows = source if batch_size else _few_rows(source, model.n_threads)
-            params = _go_on(last[2], model) if last else _begin(model, rows, len(X), seed)
+            if params is None:
+                params = _begin(model, rows, len(X), seed)
         fitted = fit_conjugate(
             model, rows, params, n_epochs=max_iter, tol=tol * len(X), seed=seed,
             after_epoch=self._report, batch_size=batch_size, optimizer=self.optimizer,
@@ -128,12 +132,6 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _units(self, X: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Means, and one divided by standard deviations, (n_features,) each."""
-        most = float(np.abs(X).max())
-        if most > 1e-3 * float(np.sqrt(np.finfo(X.dtype).max / X.size)):
-            raise ValueError(
-                f"X holds numbers as large as {most:g}, whose squares overflow {X.dtype}; "
-                "scale the columns"
-            )
         centre, squares = X.mean(axis=0, dtype=np.float64), np.zeros(X.shape[1])
         column_squares(X, centre, squares)
         variances = squares / len(X)
@@ -200,7 +198,9 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
-        return StandardRows(X, *self._fitted[:2])
+        centre, factor = self._fitted[:2]
+        _checks.new_rows(X, centre, 1.0 / factor)
+        return StandardRows(X, centre, factor)
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Posterior means of the components of rows, (n_rows, n_components).

@@ -217,6 +217,7 @@ covariance_prior_
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
         k = _checks.integer(self.n_components, "n_components", 1)
+        _checks.integer(self.verbose_interval, "verbose_interval", 1)
         if len(X) < k:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {k}, "
@@ -264,6 +265,7 @@ covariance_prior_
     def _make_model(self, X: NDArray[Any], k: int, frame: Frame | None) -> Mixture:
         kind = _checks.choice(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
         reg_covar = _checks.number(self.reg_covar, "reg_covar", 0.0)
+        _checks.rows_to_fit(X, *(frame or ()))
         frame = data_frame(X, spherical=kind == "spherical") if frame is None else frame
         prior = make_prior(
             X, kind, k, frame, reg_covar,
@@ -435,14 +437,7 @@ covariance_prior_
         """X of a width and an order that it can be computed with."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        centre, scale = self._model.frame
-        ends = X.max(axis=0) - centre, centre - X.min(axis=0)
-        most = float(np.max(np.maximum(*ends) / scale))
-        if most > 1e150:
-            raise ValueError(
-                f"X holds numbers {most:g} times as large as those of the fit, whose squares "
-                "overflow"
-            )
+        most = _checks.new_rows(X, *self._model.frame)
         dtype = np.float64 if most > 1e9 else np.result_type(X.dtype, self.means_.dtype)
         return np.require(X, dtype, ["C_CONTIGUOUS", "WRITEABLE"])
 
