@@ -283,6 +283,14 @@ def test_float32_of_columns_far_from_zero(offset, fit_intercept, rng):
         np.testing.assert_allclose(probabilities, wanted, rtol=0, atol=1e-3)
 
 
+def test_importance_of_large_rows(rng):
+    X, y = data(rng)
+    options = {"batch_size": 20, "sampling": "importance", "max_iter": 3, "random_state": 0}
+    ours = BayesianLogisticRegression(**options).fit(X * 1e90, y)
+    assert np.all(np.isfinite(ours.history_["local_bound"]))
+    assert np.all(np.isfinite(ours.coef_))
+
+
 @pytest.mark.parametrize("batch_size", [None, 100])
 def test_float32_of_columns_that_depend_on_each_other(batch_size, rng):
     X, y = data(rng, 2000)
@@ -326,7 +334,9 @@ def test_arguments_are_not_written_to(rng):
     ("options", "message"),
     [
         ({"prior": "flat"}, "prior is 'flat'; wanted one of"),
-        ({"C": 0}, "C is 0; wanted a number > 0"),
+        ({"C": 0}, "C is 0; wanted a number >= 2.2"),
+        ({"C": 1e-310}, "C is 1e-310; wanted a number >= 2.2"),
+        ({"fit_intercept": "no"}, "fit_intercept is 'no'; wanted True or False"),
         ({"lambda_1": -1}, "lambda_1 is -1"),
         ({"intercept_precision": np.nan}, "intercept_precision is nan"),
         ({"max_iter": 0}, "max_iter is 0"),

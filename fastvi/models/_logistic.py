@@ -71,8 +71,8 @@ class LabelledRows:
     def norms(self) -> NDArray[np.float64]:
         """Norm of a row's statistics where its logit is 0, (n_rows,)."""
         square = np.einsum("ij,ij->i", *[self.rows.features] * 2, dtype=np.float64)
-        square += self.intercept
-        return np.asarray(np.sqrt(square * (0.25 + square / 16.0)))
+        length = np.sqrt(square + self.intercept)
+        return np.asarray(length * np.hypot(0.5, 0.25 * length))
 
     def all(self) -> Rows:
         """Every row, in order."""

@@ -27,6 +27,7 @@ from fastvi.parallel import resolve_n_jobs
 __all__ = ["BayesianLogisticRegression"]
 
 PRIORS = ("fixed", "gamma", "ard")
+LEAST_VARIANCE = float(np.finfo(np.float64).tiny)  # one divided by it is finite
 
 
 class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
@@ -167,9 +168,9 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
         classes, targets = _labels(y)
         squares = _mean_squares(X)
-        if self.fit_intercept:
-            squares = np.append(squares, 1.0)
         model = self._make_model(X.shape[1], X.dtype)
+        if model.intercept:
+            squares = np.append(squares, 1.0)
         max_iter = _checks.integer(self.max_iter, "max_iter", 1)
         tol = _checks.number(self.tol, "tol", 0.0)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
@@ -195,7 +196,8 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
 
     def _make_model(self, n_features: int, dtype: Any) -> Logistic:
         kind = _checks.choice(self.prior, "prior", PRIORS)
-        variance = _checks.number(self.C, "C", 0.0, open_low=True)
+        variance = _checks.number(self.C, "C", LEAST_VARIANCE)
+        intercept = _checks.flag(self.fit_intercept, "fit_intercept")
         shape = _checks.number(self.lambda_1, "lambda_1", 0.0, open_low=True)
         rate = _checks.number(self.lambda_2, "lambda_2", 0.0, open_low=True)
         flat = _checks.number(self.intercept_precision, "intercept_precision", 0.0, open_low=True)
@@ -205,11 +207,11 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
             "ard": np.arange(n_features),
         }[kind]
         fixed = np.full(n_features, 1.0 / variance)
-        if self.fit_intercept:
+        if intercept:
             groups, fixed = np.append(groups, -1), np.append(fixed, flat)
         return Logistic(
             Prior(fixed, groups, shape, rate),
-            intercept=bool(self.fit_intercept),
+            intercept=intercept,
             dtype=dtype,
             n_threads=resolve_n_jobs(self.n_jobs),
         )
@@ -328,11 +330,6 @@ def _labels(y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
 
 
 def _mean_squares(X: NDArray[Any]) -> NDArray[np.float64]:
-    """Means of the squares of columns, (n_features,), which must leave room for sums of them."""
-    most = float(np.abs(X).max())
-    if most > 1e-3 * float(np.sqrt(np.finfo(X.dtype).max / X.size)):
-        raise ValueError(
-            f"X holds numbers as large as {most:g}, whose squares overflow {X.dtype}; "
-            "scale the columns"
-        )
+    """Means of the squares of columns, (n_features,)."""
+    _checks.rows_to_fit(X)
     return np.asarray(np.einsum("ij,ij->j", X, X, dtype=np.float64) / len(X))
