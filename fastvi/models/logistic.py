@@ -58,8 +58,26 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         nats a row.
     batch_size : int, optional
         Rows of a mini-batch; by default each step takes all rows.
-    optimizer, sampling, variance_reduction
-        How mini-batches are drawn and used, see `fastvi.models._fitting.plan`.
+    optimizer : float, "adaptive" or fastvi.optimizers.Optimizer, optional
+        Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
+        without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
+        come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
+        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` need coordinates without constraints, which
+        this model has not.
+    sampling : str, default="uniform"
+        How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
+        ``"replacement"``: independently. ``"importance"``: more often where a row's statistics
+        are large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms of statistics
+        last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
+        the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
+        et al. 2017).
+    variance_reduction : {"svrg", "window"}, optional
+        Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
+        passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
+        statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
+        bias.
+    trace_noise : bool, default=False
+        Have the noise of the steps in `history_` whatever `sampling` is, at some cost.
     random_state : int, RandomState or None, default=None
         Seed of the order of rows in mini-batches.
     warm_start : bool, default=False
@@ -87,7 +105,8 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         A lower bound of log p(y | X) in nats; without `batch_size`.
     history_ : dict of str to array
         What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
-        `local_bound`, the batch's part of it scaled to all rows).
+        `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
+        `sampling` needs it, the `noise`, the trace of the gradient's covariance.
     n_iter_ : int
         Passes over the rows.
     converged_ : bool
@@ -120,6 +139,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         optimizer: Any = None,
         sampling: str = "uniform",
         variance_reduction: str | None = None,
+        trace_noise: bool = False,
         random_state: Any = None,
         warm_start: bool = False,
         n_jobs: int | None = None,
@@ -137,6 +157,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         self.optimizer = optimizer
         self.sampling = sampling
         self.variance_reduction = variance_reduction
+        self.trace_noise = trace_noise
         self.random_state = random_state
         self.warm_start = warm_start
         self.n_jobs = n_jobs
@@ -180,6 +201,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
             tol=tol * len(X), seed=seed, after_epoch=self._report, batch_size=self._batch_size(),
             optimizer=self.optimizer, sampling=self.sampling,
             variance_reduction=self.variance_reduction,
+            trace_noise=_checks.flag(self.trace_noise, "trace_noise"),
         )  # fmt: skip
         self.classes_ = classes
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
