@@ -8,10 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bags", "bags_of_words", "choice", "flag", "integer", "number", "prior"]
+__all__ = [
+    "Bags",
+    "bags_of_words",
+    "choice",
+    "flag",
+    "integer",
+    "new_rows",
+    "number",
+    "prior",
+    "rows_to_fit",
+]
 
 
 MAX_TOKENS = 1e15  # sums of counts and of their logarithms stay well within float32's range
+MOST_NEW = 1e140  # squares of it leave room for small variances
 PRIOR_RANGE = 1e-10, 1e6  # further out float32 loses the prior or the counts beside it
 
 
@@ -105,6 +116,49 @@ def _csr_problem(
         return f"{name} holds {bad}; wanted finite counts (no NaN or infinity)"
     bad = counts[counts < 0][0]
     return f"Negative values in data: {name} holds {bad}; wanted counts >= 0"
+
+
+def rows_to_fit(X: NDArray[Any], centre: Any = None, scale: Any = None, name: str = "X") -> None:
+    """Rows (n, D) that leave room for sums of their squares, also as (X - centre) / scale.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
+    limit = 1e-3 * float(np.sqrt(np.finfo(X.dtype).max / X.size))
+    most = float(max(X.max(), -X.min()))
+    if most > limit:
+        raise ValueError(
+            f"{name} holds numbers as large as {most:g}, whose squares overflow {X.dtype}; "
+            "scale the columns"
+        )
+    if centre is not None:
+        _in_reach(X, centre, scale, limit, name)
+
+
+def new_rows(X: NDArray[Any], centre: Any, scale: Any, name: str = "X") -> float:
+    """Largest of the numbers (X - centre) / scale of rows (n, D), whose squares are finite.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    return _in_reach(X, centre, scale, MOST_NEW, name)
+
+
+def _in_reach(X: NDArray[Any], centre: Any, scale: Any, limit: float, name: str) -> float:
+    # halves, as differences of finite numbers overflow
+    ends = 0.5 * X.max(axis=0) - 0.5 * centre, 0.5 * centre - 0.5 * X.min(axis=0)
+    with np.errstate(over="ignore"):
+        most = float(2.0 * np.max(np.maximum(*ends) / scale))
+    if most > limit:
+        raise ValueError(
+            f"{name} holds numbers {most:g} times as large as those of the fit, whose squares "
+            "overflow"
+        )
+    return most
 
 
 def integer(value: Any, name: str, low: int, high: int | None = None) -> int:

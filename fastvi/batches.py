@@ -140,11 +140,12 @@ class WithReplacement(Batches):
 
     def probabilities(self) -> NDArray[np.float64]:
         """Of each row to be the next one drawn, (n_rows,)."""
-        total = self.norms.sum()
+        most = self.norms.max(initial=0.0)
         uniform = np.full(len(self.norms), 1.0 / len(self.norms))
-        if not total > 0:
+        if not most > 0:
             return uniform
-        p: NDArray[np.float64] = (1 - self.uniform_share) * self.norms / total
+        shares = self.norms / most  # sums of the norms themselves could overflow
+        p: NDArray[np.float64] = (1 - self.uniform_share) * shares / shares.sum()
         return p + self.uniform_share * uniform
 
     def _rows(self, number: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:

@@ -254,5 +254,11 @@ def test_refused(make, message):
         make()
 
 
+def test_norms_whose_sum_overflows():
+    large = WithReplacement(numbers(3), 2, 0, [1e308, 1e308, 5e307])
+    small = WithReplacement(numbers(3), 2, 0, [1.0, 1.0, 0.5])
+    np.testing.assert_allclose(large.probabilities(), small.probabilities(), rtol=1e-14)
+
+
 def test_an_epoch_of_nothing():
     assert list(ShuffledEpochs(numbers(0), 4, 0).epoch(0)) == []

@@ -266,6 +266,58 @@ def test_more_columns_than_rows(rng):
     assert np.all(np.diff(ours.history_["bound"]) > -1e-9 * abs(ours.bound_))
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("offset", [0, 100, 1000, 10000])
+def test_float32_of_columns_far_from_zero(offset, fit_intercept, rng):
+    X, y = data(rng, 2000)
+    X = (X + offset).astype(np.float32)
+    options = {"fit_intercept": fit_intercept, "max_iter": 50, "tol": 0}
+    single = BayesianLogisticRegression(**options).fit(X, y)
+    double = BayesianLogisticRegression(**options).fit(X.astype(np.float64), y)
+    assert np.diff(single.history_["bound"]).min() > -1e-6 * len(X)
+    assert abs(single.bound_ - double.bound_) < 1e-6 * len(X)
+    for rows in (X, X[:3], X + np.float32(3)):
+        probabilities = single.predict_proba(rows)
+        assert probabilities.dtype == np.float32
+        wanted = double.predict_proba(rows.astype(np.float64))
+        np.testing.assert_allclose(probabilities, wanted, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 20}])
+def test_noise_is_traced_where_it_is_asked_for(options, rng):
+    X, y = data(rng)
+    options = {"max_iter": 3, "tol": 0, "random_state": 0, **options}
+    traced = BayesianLogisticRegression(trace_noise=True, **options).fit(X, y)
+    assert np.all(traced.history_["noise"] > 0)
+    plain = BayesianLogisticRegression(**options).fit(X, y)
+    assert "noise" not in plain.history_
+    np.testing.assert_array_equal(traced.coef_, plain.coef_)
+    with pytest.raises(ValueError, match="trace_noise is 1; wanted True or False"):
+        BayesianLogisticRegression(trace_noise=1, **options).fit(X, y)
+
+
+def test_importance_of_large_rows(rng):
+    X, y = data(rng)
+    options = {"batch_size": 20, "sampling": "importance", "max_iter": 3, "random_state": 0}
+    ours = BayesianLogisticRegression(**options).fit(X * 1e90, y)
+    assert np.all(np.isfinite(ours.history_["local_bound"]))
+    assert np.all(np.isfinite(ours.coef_))
+
+
+@pytest.mark.parametrize("batch_size", [None, 100])
+def test_float32_of_columns_that_depend_on_each_other(batch_size, rng):
+    X, y = data(rng, 2000)
+    X[:, 3] = X[:, 0] + 1e-4 * X[:, 3]
+    X = X.astype(np.float32)
+    options = {"max_iter": 10, "tol": 0, "batch_size": batch_size, "random_state": 0, "C": 1e8}
+    fits = [
+        BayesianLogisticRegression(**options).fit(X.astype(dtype), y)
+        for dtype in (np.float32, np.float64)
+    ]
+    single, double = (fit.predict_proba(X.astype(fit.coef_.dtype)) for fit in fits)
+    np.testing.assert_allclose(single, double, rtol=0, atol=1e-3)
+
+
 def test_warm_start_goes_on(rng, capsys):
     X, y = data(rng, 200, 3)
     ours = BayesianLogisticRegression(warm_start=True, verbose=1).fit(X, y)
@@ -295,7 +347,9 @@ def test_arguments_are_not_written_to(rng):
     ("options", "message"),
     [
         ({"prior": "flat"}, "prior is 'flat'; wanted one of"),
-        ({"C": 0}, "C is 0; wanted a number > 0"),
+        ({"C": 0}, "C is 0; wanted a number >= 2.2"),
+        ({"C": 1e-310}, "C is 1e-310; wanted a number >= 2.2"),
+        ({"fit_intercept": "no"}, "fit_intercept is 'no'; wanted True or False"),
         ({"lambda_1": -1}, "lambda_1 is -1"),
         ({"intercept_precision": np.nan}, "intercept_precision is nan"),
         ({"max_iter": 0}, "max_iter is 0"),

@@ -606,6 +606,8 @@ def test_arguments_are_not_written_to(rng):
         ({"tol": -1.0}, "tol is -1.0"),
         ({"max_iter": -1}, "max_iter is -1"),
         ({"n_init": 0}, "n_init is 0"),
+        ({"verbose_interval": 0}, "verbose_interval is 0"),
+        ({"mean_prior": [1e200] * 3}, "mean_prior is .* standard deviations away"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"batch_size": 9, "optimizer": "adam"}, "no coordinates without constraints"),
         ({"sampling": "importance"}, "without batch_size"),
@@ -631,6 +633,41 @@ def test_bad_data(rng):
         ours.sample(0)
     far = ours.score_samples((X * 1e15).astype(np.float32))
     assert np.all(np.isfinite(far))
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 20}])
+def test_noise_is_traced_where_it_is_asked_for(options, rng):
+    X = clusters(rng, 100)
+    options = {"max_iter": 3, "tol": 0, "random_state": 0, **options}
+    traced = quick(trace_noise=True, **options).fit(X)
+    assert np.all(traced.history_["noise"] > 0)
+    plain = quick(**options).fit(X)
+    assert "noise" not in plain.history_
+    np.testing.assert_array_equal(traced.means_, plain.means_)
+    with pytest.raises(ValueError, match="trace_noise is 1; wanted True or False"):
+        quick(trace_noise=1, **options).fit(X)
+
+
+@every_type
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_rows_too_large_for_a_warm_start(kind, batch_size, rng):
+    X = clusters(rng, 20)
+    for first, second in ((1.0, 1e200), (1e-100, 1e100)):
+        ours = quick(covariance_type=kind, warm_start=True, batch_size=batch_size).fit(X * first)
+        with pytest.raises(ValueError, match=r"squares overflow|times as large as"):
+            ours.fit(X * second)
+    large = quick(covariance_type=kind, warm_start=True, batch_size=batch_size).fit(X)
+    assert np.isfinite(large.fit(X * 1e70).lower_bound_)
+
+
+@every_type
+@pytest.mark.parametrize(("dtype", "far"), [(np.float64, 1e100), (np.float32, 1e12)])
+def test_a_prior_mean_far_away(kind, dtype, far, rng):
+    X = clusters(rng, 50).astype(dtype)
+    ours = quick(covariance_type=kind, mean_prior=[far] * 3, max_iter=5).fit(X)
+    assert np.isfinite(ours.lower_bound_)
+    with pytest.raises(ValueError, match="mean_prior"):
+        quick(covariance_type=kind, mean_prior=[float(np.finfo(dtype).max)] * 3).fit(X)
 
 
 @pytest.mark.filterwarnings("error")

@@ -18,6 +18,7 @@ __all__ = ["Coefficients", "LabelledRows", "Logistic", "Prior", "Rows", "log_mea
 BLOCK_ENTRIES = 1 << 16  # a block and its two copies fit in a core's cache
 TASK_FLOPS = 2e7  # about 1 ms
 SUMS_ENTRIES = 1 << 22  # entries of precision matrices that tasks hold together, at least 4 of them
+LOSS = 1e-4  # share of a variance, or of a logit, that rounding to float32 may cost
 
 
 class Coefficients(NamedTuple):
@@ -70,8 +71,8 @@ class LabelledRows:
     def norms(self) -> NDArray[np.float64]:
         """Norm of a row's statistics where its logit is 0, (n_rows,)."""
         square = np.einsum("ij,ij->i", *[self.rows.features] * 2, dtype=np.float64)
-        square += self.intercept
-        return np.asarray(np.sqrt(square * (0.25 + square / 16.0)))
+        length = np.sqrt(square + self.intercept)
+        return np.asarray(length * np.hypot(0.5, 0.25 * length))
 
     def all(self) -> Rows:
         """Every row, in order."""
@@ -88,6 +89,7 @@ class Posterior(NamedTuple):
     mean: NDArray[np.float64]
     root: NDArray[np.float64]
     log_det: float  # of the precision
+    inflation: float  # how much further than its precision alone says a coefficient may vary
 
     @property
     def covariance(self) -> NDArray[np.float64]:
@@ -115,7 +117,8 @@ class Logistic:
     intercept : bool
         The last coefficient is that of a column of ones, which rows do not hold.
     dtype : dtype
-        float32 or float64, that of the rows; parameters are float64.
+        float32 or float64, that of the rows; parameters are float64. Rows are computed in float64
+        all the same where float32 would lose `LOSS`.
     n_threads : int
         Threads to use; results do not depend on it.
     """
@@ -158,10 +161,23 @@ class Logistic:
     def posterior(self, params: Coefficients) -> Posterior:
         """q(w)."""
         precision = params.precision + np.diag(self.precisions(params.rates))
-        lower = _cholesky(precision, float(np.finfo(self.dtype).eps))
+        lower = _cholesky(precision, float(np.finfo(np.float64).eps))
         root = solve_triangular(lower, np.eye(len(lower)), lower=True).T
         mean = root @ (root.T @ params.precision_mean)
-        return Posterior(mean, root, 2.0 * float(np.log(np.diag(lower)).sum()))
+        variances = np.square(root).sum(axis=1)
+        inflation = float(np.max(np.diag(precision) * variances))
+        return Posterior(mean, root, 2.0 * float(np.log(np.diag(lower)).sum()), inflation)
+
+    def _dtype(self, params: Coefficients, posterior: Posterior) -> Any:
+        """float64 where sums in float32 would lose `LOSS` of a variance, as of columns far from 0.
+
+        Rounding by a share of the precision's diagonal is worth `inflation` as much where columns
+        depend on each other. While the precision is diagonal nothing is known of that.
+        """
+        p = len(params.precision)
+        known = p == 1 or np.count_nonzero(params.precision) > p
+        lossy = not known or posterior.inflation * np.finfo(self.dtype).eps > LOSS
+        return np.dtype(np.float64) if lossy else self.dtype
 
     def rates(self, posterior: Posterior) -> NDArray[np.float64]:
         """Rates of q(alpha) that fit q(w), eq. 10.179, (G,)."""
@@ -179,7 +195,8 @@ class Logistic:
         """Fit the local parameters xi of a batch; see `fastvi.core.Conjugate`."""
         posterior = self.posterior(params)
         whitener = np.column_stack((posterior.root, posterior.mean))
-        work = _Blocks(batch, whitener, self.intercept, norms)
+        dtype = self._dtype(params, posterior)
+        work = _Blocks(batch, whitener, self.intercept, norms, dtype)
         bound, linear, precision = work.run(self.n_threads)
         bound += float(linear @ posterior.mean)
         squares = self.rates(posterior) - self.hyper.rate
@@ -218,9 +235,19 @@ class Logistic:
     def logits(
         self, posterior: Posterior, features: NDArray[Any]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Mean and variance of the logits of rows (n, D) under q(w), (n,) each."""
+        """Mean and variance of the logits of rows (n, D) under q(w), (n,) each.
+
+        In float64 where float32 could lose `LOSS` of a logit or of its deviation.
+        """
         n_features = features.shape[1]
-        root, mean = (part.astype(self.dtype) for part in (posterior.root, posterior.mean))
+        reach = np.abs(features).max(axis=0).astype(np.float64)
+        size = np.abs(posterior.mean) + np.sqrt(np.square(posterior.root).sum(axis=1))
+        most = reach @ size[:n_features] + size[n_features:].sum()
+        dtype = np.result_type(self.dtype, features.dtype)
+        if not most * np.finfo(dtype).eps <= LOSS:
+            dtype = np.dtype(np.float64)
+        features = features.astype(dtype, copy=False)
+        root, mean = (part.astype(dtype) for part in (posterior.root, posterior.mean))
         spread = features @ root[:n_features]
         centre = features @ mean[:n_features]
         if self.intercept:
@@ -233,13 +260,19 @@ class _Blocks:
     """One local step: tasks of about 1 ms, in blocks of rows that fit in the cache."""
 
     def __init__(
-        self, batch: Batch, whitener: NDArray[np.float64], intercept: bool, norms: bool
+        self,
+        batch: Batch,
+        whitener: NDArray[np.float64],
+        intercept: bool,
+        norms: bool,
+        dtype: Any,
     ) -> None:
         self.features, self.targets = batch.rows
         self.weights = batch.weights
         self.intercept = intercept
-        self.whitener = whitener.astype(self.features.dtype)
-        self.xi = np.empty(len(self.features), self.features.dtype)
+        self.dtype = np.promote_types(dtype, self.features.dtype)
+        self.whitener = whitener.astype(self.dtype)
+        self.xi = np.empty(len(self.features), self.dtype)
         self.norms = np.empty(len(self.xi)) if norms else None
         self.n_coefficients = p = len(whitener)
         self.n_block = max(64, BLOCK_ENTRIES // p)
@@ -263,7 +296,7 @@ class _Blocks:
     def _task(
         self, start: int, stop: int, linear: NDArray[np.float64], precision: NDArray[np.float64]
     ) -> float:
-        dtype, p = self.features.dtype, self.n_coefficients
+        dtype, p = self.dtype, self.n_coefficients
         shape = (min(self.n_block, stop - start), p)
         ones, scaled = np.empty(shape, dtype), np.empty(shape, dtype)
         whitened, product = np.empty((shape[0], p + 1), dtype), np.empty((p, p), dtype)
@@ -275,6 +308,9 @@ class _Blocks:
             if self.intercept:
                 kernels.append_one(self.features, a, b, ones)
                 block = ones[:n]
+            elif block.dtype != dtype:
+                block = ones[:n]
+                block[:] = self.features[a:b]
             np.matmul(block, self.whitener, out=whitened[:n])
             bound += kernels.fit_rows(
                 block, whitened[:n], self.targets[a:b], self.weights[a:b],

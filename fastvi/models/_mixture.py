@@ -220,6 +220,8 @@ class Mixture:
         Errors of terms are independent. Where logits are sums of squares, only statistics cancel,
         over rows whose errors are independent too.
         """
+        if self.dtype == np.float64:
+            return self.dtype
         variances = posterior.scatter[:, self.shape.diagonal] / posterior.dof[:, None]
         reach = np.abs(posterior.means) + np.sqrt(variances)
         size = self.shape.outer(np.ones(len(reach)), reach) * (len(reach) if self.tied else 1)

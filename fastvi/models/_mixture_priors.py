@@ -17,19 +17,7 @@ WEIGHT_PRIORS = ("dirichlet_process", "dirichlet_distribution")
 
 
 def data_frame(X: NDArray[Any], spherical: bool) -> Frame:
-    """Means of columns, and powers of two near their standard deviations, 1 for constant ones.
-
-    Raises
-    ------
-    ValueError
-        If squares of numbers in X overflow.
-    """
-    most = float(np.abs(X).max())
-    if most > 1e-3 * float(np.sqrt(np.finfo(X.dtype).max / X.size)):
-        raise ValueError(
-            f"X holds numbers as large as {most:g}, whose squares overflow {X.dtype}; "
-            "scale the columns"
-        )
+    """Means of columns, and powers of two near their standard deviations, 1 for constant ones."""
     centre = X.mean(axis=0, dtype=np.float64)
     deviation = X.std(axis=0, dtype=np.float64)
     rounding = 4 * np.finfo(X.dtype).eps * np.abs(X).max(axis=0)
@@ -73,7 +61,7 @@ def make_prior(
         _positive(concentration, "weight_concentration_prior"),
         kind == "dirichlet_process",
         _positive(1.0 if mean_precision is None else mean_precision, "mean_precision_prior"),
-        X.mean(axis=0, dtype=np.float64) if mean is None else _mean(mean, n_features),
+        X.mean(axis=0, dtype=np.float64) if mean is None else _mean(mean, frame, X.dtype),
         _checks.number(dof, "degrees_of_freedom_prior", n_features - 1.0, open_low=True),
         _default_scatter(X, covariance_type, frame, reg_covar)
         if scatter is None
@@ -94,8 +82,19 @@ def _array(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]
     return array
 
 
-def _mean(value: Any, n_features: int) -> NDArray[np.float64]:
-    return _array(value, "mean_prior", (n_features,))
+def _mean(value: Any, frame: Frame, dtype: Any) -> NDArray[np.float64]:
+    """A mean that is not so far away, in coordinates of the frame, that squares overflow."""
+    name = "mean_prior"
+    mean = _array(value, name, frame.centre.shape)
+    with np.errstate(over="ignore"):
+        most = float(np.max(np.abs(mean - frame.centre) / frame.scale))
+    limit = 1e-3 * float(np.sqrt(np.finfo(dtype).max))
+    if most > limit:
+        raise ValueError(
+            f"{name} is {most:g} standard deviations away from the mean of X; "
+            f"wanted at most {limit:g}"
+        )
+    return mean
 
 
 def _scatter(value: Any, covariance_type: str, d: int) -> Any:

@@ -46,6 +46,7 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         optimizer: Any = None,
         sampling: str = "uniform",
         variance_reduction: str | None = None,
+        trace_noise: bool = False,
         random_state: Any = None,
         warm_start: bool = False,
         n_jobs: int | None = None,
@@ -63,6 +64,7 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.optimizer = optimizer
         self.sampling = sampling
         self.variance_reduction = variance_reduction
+        self.trace_noise = trace_noise
         self.random_state = random_state
         self.warm_start = warm_start
         self.n_jobs = n_jobs
@@ -95,20 +97,26 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
         max_iter = _checks.integer(self.max_iter, "max_iter", 1)
         tol = _checks.number(self.tol, "tol", 0.0)
+        trace_noise = _checks.flag(self.trace_noise, "trace_noise")
         batch_size = self.batch_size
         if batch_size is not None:
             batch_size = _checks.integer(batch_size, "batch_size", 1)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         last = self.__dict__.get("_fitted") if self.warm_start else None
+        same = last is not None and len(last[0]) == X.shape[1]
+        _checks.rows_to_fit(X, *((last[0], 1.0 / last[1]) if same else ()))
         source = StandardRows(X, *(last[:2] if last else self._units(X)))
         model = self._make_model(source)
+        params = _go_on(last[2], model) if last else None
         with single_threaded_blas():
-            rows = source if batch_size else _few_rows(source, model.n_threads)
-            params = _go_on(last[2], model) if last else _begin(model, rows, len(X), seed)
+            rows = source if batch_size else _few_rows(source, model.n_threads, not trace_noise)
+            if params is None:
+                params = _begin(model, rows, len(X), seed)
         fitted = fit_conjugate(
             model, rows, params, n_epochs=max_iter, tol=tol * len(X), seed=seed,
             after_epoch=self._report, batch_size=batch_size, optimizer=self.optimizer,
             sampling=self.sampling, variance_reduction=self.variance_reduction,
+            trace_noise=trace_noise,
         )  # fmt: skip
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
         self.converged_ = fitted.converged
@@ -128,12 +136,6 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _units(self, X: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Means, and one divided by standard deviations, (n_features,) each."""
-        most = float(np.abs(X).max())
-        if most > 1e-3 * float(np.sqrt(np.finfo(X.dtype).max / X.size)):
-            raise ValueError(
-                f"X holds numbers as large as {most:g}, whose squares overflow {X.dtype}; "
-                "scale the columns"
-            )
         centre, squares = X.mean(axis=0, dtype=np.float64), np.zeros(X.shape[1])
         column_squares(X, centre, squares)
         variances = squares / len(X)
@@ -200,7 +202,9 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
-        return StandardRows(X, *self._fitted[:2])
+        centre, factor = self._fitted[:2]
+        _checks.new_rows(X, centre, 1.0 / factor)
+        return StandardRows(X, centre, factor)
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Posterior means of the components of rows, (n_rows, n_components).
@@ -303,8 +307,27 @@ class BayesianPCA(_BayesianFactors):
     batch_size : int, optional
         Rows of a mini-batch. By default each step takes all rows; if they are more than the
         features, through their sums of products, which are computed once.
-    optimizer, sampling, variance_reduction
-        How mini-batches are drawn and used, see `fastvi.models._fitting.plan`.
+    optimizer : float, "adaptive" or fastvi.optimizers.Optimizer, optional
+        Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
+        without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
+        come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
+        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` need coordinates without constraints, which
+        this model has not.
+    sampling : str, default="uniform"
+        How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
+        ``"replacement"``: independently. ``"importance"``: more often where a row's statistics
+        are large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms of statistics
+        last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
+        the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
+        et al. 2017).
+    variance_reduction : {"svrg", "window"}, optional
+        Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
+        passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
+        statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
+        bias.
+    trace_noise : bool, default=False
+        Have the noise of the steps in `history_` whatever `sampling` is, at some cost;
+        without `batch_size` rows are then not summed up beforehand.
     random_state : int, RandomState or None, default=None
         Seed of mini-batches and of the rows that they start from; coordinate ascent draws nothing.
     warm_start : bool, default=False
@@ -336,7 +359,8 @@ class BayesianPCA(_BayesianFactors):
         A lower bound of log p(X) in nats; without `batch_size`.
     history_ : dict of str to array
         What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
-        `local_bound`, the batch's part of it scaled to all rows).
+        `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
+        `sampling` needs it, the `noise`, the trace of the gradient's covariance.
     n_iter_ : int
         Passes over the rows.
     converged_ : bool
@@ -404,8 +428,27 @@ class BayesianFactorAnalysis(_BayesianFactors):
     batch_size : int, optional
         Rows of a mini-batch. By default each step takes all rows; if they are more than the
         features, through their sums of products, which are computed once.
-    optimizer, sampling, variance_reduction
-        How mini-batches are drawn and used, see `fastvi.models._fitting.plan`.
+    optimizer : float, "adaptive" or fastvi.optimizers.Optimizer, optional
+        Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
+        without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
+        come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
+        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` need coordinates without constraints, which
+        this model has not.
+    sampling : str, default="uniform"
+        How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
+        ``"replacement"``: independently. ``"importance"``: more often where a row's statistics
+        are large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms of statistics
+        last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
+        the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
+        et al. 2017).
+    variance_reduction : {"svrg", "window"}, optional
+        Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
+        passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
+        statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
+        bias.
+    trace_noise : bool, default=False
+        Have the noise of the steps in `history_` whatever `sampling` is, at some cost;
+        without `batch_size` rows are then not summed up beforehand.
     random_state : int, RandomState or None, default=None
         Seed of mini-batches and of the rows that they start from; coordinate ascent draws nothing.
     warm_start : bool, default=False
@@ -432,7 +475,8 @@ class BayesianFactorAnalysis(_BayesianFactors):
         A lower bound of log p(X) in nats; without `batch_size`.
     history_ : dict of str to array
         What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
-        `local_bound`, the batch's part of it scaled to all rows).
+        `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
+        `sampling` needs it, the `noise`, the trace of the gradient's covariance.
     n_iter_ : int
         Passes over the rows.
     converged_ : bool
@@ -462,9 +506,9 @@ class BayesianFactorAnalysis(_BayesianFactors):
         self.noise_variance_ = self._noise.astype(dtype)
 
 
-def _few_rows(source: StandardRows, n_threads: int) -> Rows:
+def _few_rows(source: StandardRows, n_threads: int, compress: bool = True) -> Rows:
     """The rows in float64, or fewer that stand for them."""
-    if source.n_rows > source.width:
+    if compress and source.n_rows > source.width:
         return compressed(source.gram(n_threads))
     return Rows(source.all(np.float64))
 

@@ -27,6 +27,7 @@ from fastvi.parallel import resolve_n_jobs
 __all__ = ["BayesianLogisticRegression"]
 
 PRIORS = ("fixed", "gamma", "ard")
+LEAST_VARIANCE = float(np.finfo(np.float64).tiny)  # one divided by it is finite
 
 
 class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
@@ -57,8 +58,26 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         nats a row.
     batch_size : int, optional
         Rows of a mini-batch; by default each step takes all rows.
-    optimizer, sampling, variance_reduction
-        How mini-batches are drawn and used, see `fastvi.models._fitting.plan`.
+    optimizer : float, "adaptive" or fastvi.optimizers.Optimizer, optional
+        Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
+        without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
+        come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
+        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` need coordinates without constraints, which
+        this model has not.
+    sampling : str, default="uniform"
+        How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
+        ``"replacement"``: independently. ``"importance"``: more often where a row's statistics
+        are large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms of statistics
+        last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
+        the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
+        et al. 2017).
+    variance_reduction : {"svrg", "window"}, optional
+        Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
+        passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
+        statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
+        bias.
+    trace_noise : bool, default=False
+        Have the noise of the steps in `history_` whatever `sampling` is, at some cost.
     random_state : int, RandomState or None, default=None
         Seed of the order of rows in mini-batches.
     warm_start : bool, default=False
@@ -86,7 +105,8 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         A lower bound of log p(y | X) in nats; without `batch_size`.
     history_ : dict of str to array
         What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
-        `local_bound`, the batch's part of it scaled to all rows).
+        `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
+        `sampling` needs it, the `noise`, the trace of the gradient's covariance.
     n_iter_ : int
         Passes over the rows.
     converged_ : bool
@@ -119,6 +139,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         optimizer: Any = None,
         sampling: str = "uniform",
         variance_reduction: str | None = None,
+        trace_noise: bool = False,
         random_state: Any = None,
         warm_start: bool = False,
         n_jobs: int | None = None,
@@ -136,6 +157,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         self.optimizer = optimizer
         self.sampling = sampling
         self.variance_reduction = variance_reduction
+        self.trace_noise = trace_noise
         self.random_state = random_state
         self.warm_start = warm_start
         self.n_jobs = n_jobs
@@ -152,7 +174,8 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : (n_rows, n_features) array
-            float32 is computed in float32, everything else in float64.
+            float32 is computed in float32 (but for what would lose too many digits in it),
+            everything else in float64.
         y : (n_rows,) array
             Labels of two kinds.
 
@@ -166,9 +189,9 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
         classes, targets = _labels(y)
         squares = _mean_squares(X)
-        if self.fit_intercept:
-            squares = np.append(squares, 1.0)
         model = self._make_model(X.shape[1], X.dtype)
+        if model.intercept:
+            squares = np.append(squares, 1.0)
         max_iter = _checks.integer(self.max_iter, "max_iter", 1)
         tol = _checks.number(self.tol, "tol", 0.0)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
@@ -178,6 +201,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
             tol=tol * len(X), seed=seed, after_epoch=self._report, batch_size=self._batch_size(),
             optimizer=self.optimizer, sampling=self.sampling,
             variance_reduction=self.variance_reduction,
+            trace_noise=_checks.flag(self.trace_noise, "trace_noise"),
         )  # fmt: skip
         self.classes_ = classes
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
@@ -194,7 +218,8 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
 
     def _make_model(self, n_features: int, dtype: Any) -> Logistic:
         kind = _checks.choice(self.prior, "prior", PRIORS)
-        variance = _checks.number(self.C, "C", 0.0, open_low=True)
+        variance = _checks.number(self.C, "C", LEAST_VARIANCE)
+        intercept = _checks.flag(self.fit_intercept, "fit_intercept")
         shape = _checks.number(self.lambda_1, "lambda_1", 0.0, open_low=True)
         rate = _checks.number(self.lambda_2, "lambda_2", 0.0, open_low=True)
         flat = _checks.number(self.intercept_precision, "intercept_precision", 0.0, open_low=True)
@@ -204,11 +229,11 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
             "ard": np.arange(n_features),
         }[kind]
         fixed = np.full(n_features, 1.0 / variance)
-        if self.fit_intercept:
+        if intercept:
             groups, fixed = np.append(groups, -1), np.append(fixed, flat)
         return Logistic(
             Prior(fixed, groups, shape, rate),
-            intercept=bool(self.fit_intercept),
+            intercept=intercept,
             dtype=dtype,
             n_threads=resolve_n_jobs(self.n_jobs),
         )
@@ -327,11 +352,6 @@ def _labels(y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
 
 
 def _mean_squares(X: NDArray[Any]) -> NDArray[np.float64]:
-    """Means of the squares of columns, (n_features,), which must leave room for sums of them."""
-    most = float(np.abs(X).max())
-    if most > 1e-3 * float(np.sqrt(np.finfo(X.dtype).max / X.size)):
-        raise ValueError(
-            f"X holds numbers as large as {most:g}, whose squares overflow {X.dtype}; "
-            "scale the columns"
-        )
+    """Means of the squares of columns, (n_features,)."""
+    _checks.rows_to_fit(X)
     return np.asarray(np.einsum("ij,ij->j", X, X, dtype=np.float64) / len(X))

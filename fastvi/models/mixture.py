@@ -88,8 +88,26 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
     verbose_interval : int, default=10
     batch_size : int, optional
         Rows of a mini-batch; by default each step takes all rows.
-    optimizer, sampling, variance_reduction
-        How mini-batches are drawn and used, see `fastvi.models._fitting.plan`.
+    optimizer : float, "adaptive" or fastvi.optimizers.Optimizer, optional
+        Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
+        without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
+        come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
+        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` need coordinates without constraints, which
+        this model has not.
+    sampling : str, default="uniform"
+        How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
+        ``"replacement"``: independently. ``"importance"``: more often where a row's statistics
+        are large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms of statistics
+        last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
+        the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
+        et al. 2017).
+    variance_reduction : {"svrg", "window"}, optional
+        Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
+        passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
+        statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
+        bias.
+    trace_noise : bool, default=False
+        Have the noise of the steps in `history_` whatever `sampling` is, at some cost.
     n_jobs : int, optional
         Threads; -1 for all cores, None for one.
 
@@ -118,7 +136,8 @@ covariance_prior_
         The bound at the parameters each pass began with; empty with mini-batches.
     history_ : dict of str to array
         What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
-        `local_bound`, the batch's part of it scaled to all rows).
+        `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
+        `sampling` needs it, the `noise`, the trace of the gradient's covariance.
     n_iter_ : int
         Passes over the rows.
     converged_ : bool
@@ -162,6 +181,7 @@ covariance_prior_
         optimizer: Any = None,
         sampling: str = "uniform",
         variance_reduction: str | None = None,
+        trace_noise: bool = False,
         n_jobs: int | None = None,
     ) -> None:
         self.n_components = n_components
@@ -185,6 +205,7 @@ covariance_prior_
         self.optimizer = optimizer
         self.sampling = sampling
         self.variance_reduction = variance_reduction
+        self.trace_noise = trace_noise
         self.n_jobs = n_jobs
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -217,6 +238,7 @@ covariance_prior_
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
         k = _checks.integer(self.n_components, "n_components", 1)
+        _checks.integer(self.verbose_interval, "verbose_interval", 1)
         if len(X) < k:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {k}, "
@@ -264,6 +286,7 @@ covariance_prior_
     def _make_model(self, X: NDArray[Any], k: int, frame: Frame | None) -> Mixture:
         kind = _checks.choice(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
         reg_covar = _checks.number(self.reg_covar, "reg_covar", 0.0)
+        _checks.rows_to_fit(X, *(frame or ()))
         frame = data_frame(X, spherical=kind == "spherical") if frame is None else frame
         prior = make_prior(
             X, kind, k, frame, reg_covar,
@@ -315,6 +338,7 @@ covariance_prior_
             tol=max(tol, rounding) if tol > 0 else 0.0,
             seed=seed, after_epoch=self._report, batch_size=batch_size, optimizer=self.optimizer,
             sampling=self.sampling, variance_reduction=self.variance_reduction,
+            trace_noise=_checks.flag(self.trace_noise, "trace_noise"),
         )  # fmt: skip
         labels, densities = np.empty(len(X), np.int64), np.empty(len(X), X.dtype)
         model.predict(fit.params, X, labels=labels, log_norm=densities)
@@ -435,14 +459,7 @@ covariance_prior_
         """X of a width and an order that it can be computed with."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        centre, scale = self._model.frame
-        ends = X.max(axis=0) - centre, centre - X.min(axis=0)
-        most = float(np.max(np.maximum(*ends) / scale))
-        if most > 1e150:
-            raise ValueError(
-                f"X holds numbers {most:g} times as large as those of the fit, whose squares "
-                "overflow"
-            )
+        most = _checks.new_rows(X, *self._model.frame)
         dtype = np.float64 if most > 1e9 else np.result_type(X.dtype, self.means_.dtype)
         return np.require(X, dtype, ["C_CONTIGUOUS", "WRITEABLE"])
 
