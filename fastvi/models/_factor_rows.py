@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from fastvi import parallel
 from fastvi.kernels import factors as kernels
+from fastvi.models._linear_algebra import SUMS_ENTRIES
 
 __all__ = ["Rows", "StandardRows", "block_rows", "compressed", "principal"]
 
 BLOCK_ENTRIES = 1 << 16  # a block stays in a core's cache between its two products
-SUMS_ENTRIES = 1 << 22  # entries of the sums that tasks hold together, at least 4 of them
 
 
 def block_rows(width: int) -> int:

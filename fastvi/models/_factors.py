@@ -13,11 +13,9 @@ from fastvi import parallel
 from fastvi.core import Batch, Local, scale
 from fastvi.kernels import factors as kernels
 from fastvi.models._factor_rows import block_rows
+from fastvi.models._linear_algebra import SUMS_ENTRIES, TASK_FLOPS
 
 __all__ = ["Factors", "Hyperparameters", "Loadings", "Posterior"]
-
-TASK_FLOPS = 2e7  # about 1 ms
-SUMS_ENTRIES = 1 << 22  # entries of the sums that tasks hold together, at least 4 of them
 
 
 class Loadings(NamedTuple):

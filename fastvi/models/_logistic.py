@@ -12,12 +12,11 @@ from scipy.special import gammaln, log_ndtr
 from fastvi import parallel
 from fastvi.core import Batch, Local, scale
 from fastvi.kernels import logistic as kernels
+from fastvi.models._linear_algebra import SUMS_ENTRIES, TASK_FLOPS, cholesky
 
 __all__ = ["Coefficients", "LabelledRows", "Logistic", "Prior", "Rows", "log_mean_sigmoid"]
 
 BLOCK_ENTRIES = 1 << 16  # a block and its two copies fit in a core's cache
-TASK_FLOPS = 2e7  # about 1 ms
-SUMS_ENTRIES = 1 << 22  # entries of precision matrices that tasks hold together, at least 4 of them
 LOSS = 1e-4  # share of a variance, or of a logit, that rounding to float32 may cost
 
 
@@ -161,7 +160,7 @@ class Logistic:
     def posterior(self, params: Coefficients) -> Posterior:
         """q(w)."""
         precision = params.precision + np.diag(self.precisions(params.rates))
-        lower = _cholesky(precision, float(np.finfo(np.float64).eps))
+        lower = cholesky(precision)
         root = solve_triangular(lower, np.eye(len(lower)), lower=True).T
         mean = root @ (root.T @ params.precision_mean)
         variances = np.square(root).sum(axis=1)
@@ -320,26 +319,6 @@ class _Blocks:
                 kernels.statistics_norms(block, self.xi[a:b], self.norms[a:b])
             precision += np.matmul(scaled[:n].T, scaled[:n], out=product)
         return bound
-
-
-def _cholesky(matrix: NDArray[np.float64], rounding: float) -> NDArray[np.float64]:
-    """Lower factor of a positive definite matrix; if rounding has made it none, of one nearby.
-
-    The diagonal grows by `rounding` times itself, then by ten times as much, and so on: columns
-    that depend on each other give singular matrices.
-    """
-    size = np.sqrt(np.diag(matrix))
-    scaled = matrix / size / size[:, None]
-    growth = 0.0
-    while True:
-        try:
-            lower = np.linalg.cholesky(scaled + growth * np.eye(len(matrix)))
-        except np.linalg.LinAlgError:
-            growth = max(10.0 * growth, rounding)
-            if not growth < 1.0:
-                raise
-            continue
-        return np.asarray(lower * size[:, None])
 
 
 # The logistic function as a mixture of normal distribution functions, of error below 2.2e-9:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastvi import parallel
 from fastvi.kernels import mixture as kernels
+from fastvi.models._linear_algebra import SUMS_ENTRIES
 
 __all__ = ["COVARIANCE_TYPES", "Blocks", "Coefficients", "Frame", "Sums", "by_roots"]
 
@@ -17,7 +18,6 @@ COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 BLOCK_ENTRIES = 3 << 16  # entries of features and logits of a block: about a core's cache
 TASK_FLOPS = 5e7  # about 1 ms
 FEW = 16  # features whose products are worth their memory whatever the number of components
-SUMS_ENTRIES = 1 << 22  # entries of statistics that tasks hold together, at least 4 of them
 
 FEATURES = {
     "full": kernels.products,

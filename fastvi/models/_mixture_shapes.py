@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.models._logistic import _cholesky
+from fastvi.models._linear_algebra import cholesky
 
 __all__ = ["Inverse", "make_shape"]
 
@@ -62,7 +62,7 @@ class _Dense:
         return np.asarray(np.matmul(self.unpack(packed), vectors[:, :, None])[:, :, 0])
 
     def invert(self, packed: Floats) -> Inverse:
-        lower = cholesky(self.unpack(packed))
+        lower = _factors(self.unpack(packed))
         roots = np.tril(np.linalg.inv(lower))  # all at once; SciPy's triangular ones are a loop
         inverse = np.matmul(roots.transpose(0, 2, 1), roots)
         log_det = 2.0 * np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
@@ -119,10 +119,9 @@ def make_shape(covariance_type: str, n_features: int, n_components: int) -> Any:
     return _Diagonal(n_features, n_components, covariance_type == "spherical")
 
 
-def cholesky(matrices: Floats) -> Floats:
+def _factors(matrices: Floats) -> Floats:
     """Lower factors of (G, D, D), of matrices nearby where rounding has made one indefinite."""
     try:
         return np.asarray(np.linalg.cholesky(matrices))
     except np.linalg.LinAlgError:
-        eps = float(np.finfo(np.float64).eps)
-        return np.stack([_cholesky(part, eps) for part in matrices])
+        return np.stack([cholesky(part) for part in matrices])

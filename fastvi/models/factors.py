@@ -103,8 +103,8 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             batch_size = _checks.integer(batch_size, "batch_size", 1)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         last = self.__dict__.get("_fitted") if self.warm_start else None
-        same = last is not None and len(last[0]) == X.shape[1]
-        _checks.rows_to_fit(X, *((last[0], 1.0 / last[1]) if same else ()))
+        goes_on = last and len(last[0]) == X.shape[1]  # other widths are refused below
+        _checks.rows_to_fit(X, *((last[0], 1.0 / last[1]) if last and goes_on else ()))
         source = StandardRows(X, *(last[:2] if last else self._units(X)))
         model = self._make_model(source)
         params = _go_on(last[2], model) if last else None
