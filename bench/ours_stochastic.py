@@ -43,7 +43,7 @@ def overhead(n_steps=4000):
     return {"microseconds": 1e6 * watch.cpu / n_steps}
 
 
-def mixture_curve(n, seed=0, options=None, d=20, k=32, passes=(1, 2, 3, 5, 10, 20, 50, 100)):
+def mixture_curve(n, seed=0, options=None, d=20, k=32, passes=(1, 2, 3, 5, 10, 20, 50)):
     """Held-out log density (nats a row) after the given passes, of every tenth row."""
     X = blobs(n, d, k)
     X = X[np.random.default_rng([20, seed]).permutation(n)]

@@ -113,7 +113,7 @@ def grid(s):
 def topics(s):
     """Held-out score of topic fits against seconds, for the picture."""
     corpus = s.corpora[-1]
-    marks = [1, 2, 5, 10] if s.quick else [1, 2, 3, 5, 10, 20, 50]
+    marks = [1, 2, 5, 10] if s.quick else [1, 2, 3, 5, 10, 20]
     for name, options in TOPICS.items():
         options = dict(options)
         solver = options.pop("solver")
