@@ -19,6 +19,7 @@ __all__ = ["KIND", "Posterior"]
 KIND = "posterior"
 N_DRAWS = 1000  # for the figures that say how good it is
 TRUSTED = 0.7  # k-hat
+EVEN = 0.9  # effective share of draws
 FAR = 0.25  # standard deviations that means may be off
 
 Array = NDArray[np.float64]
@@ -165,12 +166,24 @@ class Posterior:
         return float(np.max(np.abs(weights @ self._standardised), initial=0.0))
 
     @property
+    def efficiency(self) -> float:
+        """Effective share of draws, (sum w)^2 / (n sum w^2) of importance weights w, in (0, 1]."""
+        log_w = self.log_ratios - self.log_ratios.max()
+        weights = np.exp(log_w)
+        return float(weights.sum() ** 2 / (len(weights) * np.square(weights).sum()))
+
+    @property
+    def _covers(self) -> bool:
+        """k-hat alone is noise where all weights are nearly equal."""
+        return self.khat < TRUSTED or self.efficiency > EVEN
+
+    @property
     def converged(self) -> bool:
         """The fit has settled, its draws cover the target, and its means are the target's.
 
-        That is a k-hat below 0.7 and a `shift` below 0.25.
+        That is a k-hat below 0.7, or an `efficiency` above 0.9, and a `shift` below 0.25.
         """
-        return bool(self.settled and self.khat < TRUSTED and self.shift < FAR)
+        return bool(self.settled and self._covers and self.shift < FAR)
 
     def summary(self) -> str:
         """A table of the free numbers, and convergence and quality in words."""
@@ -190,10 +203,15 @@ class Posterior:
         if self.target is None:
             return words
         words.append(f"ELBO {self.elbo:.4f} +- {self.elbo_error:.4f} nats.")
-        if self.khat < TRUSTED and self.shift >= FAR:
+        if self._covers and self.shift >= FAR:
             words.append(
                 f"k-hat {self.khat:.2f}, but importance weights move a mean by {self.shift:.2f} "
                 "standard deviations: the family does not fit. Try a richer one."
+            )
+        elif self.efficiency > EVEN:
+            share = f"{100 * self.efficiency:.1f} %"
+            words.append(
+                f"Draws are worth {share} of the target's own: the approximation is close."
             )
         elif self.khat < 0.5:
             words.append(f"k-hat {self.khat:.2f}: the approximation is close.")

@@ -358,4 +358,16 @@ def test_named_parameters_come_out_within_their_constraints(data_dir, rng):
     assert np.all(np.diff(draws["mu"]) > 0)
     assert np.all(draws["sigma"] > 0)
     assert np.all((draws["theta"] > 0) & (draws["theta"] < 1))
-    assert "k-hat" in p.summary()
+    assert "the approximation is close" in p.summary()
+
+
+def test_a_family_that_does_not_fit_is_named(conjugate, data_dir):
+    """And one that does fit is trusted, whatever the noise of k-hat where weights are equal."""
+    fits = fastvi.fit(conjugate[0], random_state=0)
+    assert fits.efficiency > 0.99
+    assert fits.converged
+    folder = data_dir / "posteriors"
+    misses = fastvi.fit(posteriors.target(folder, "sblrc-blr"), "meanfield", random_state=0)
+    assert misses.efficiency < 0.9
+    assert not misses.converged
+    assert "k-hat" in misses.summary()
