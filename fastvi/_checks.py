@@ -16,6 +16,7 @@ __all__ = [
     "integer",
     "new_rows",
     "number",
+    "optional_integer",
     "prior",
     "rows_to_fit",
 ]
@@ -174,6 +175,11 @@ def integer(value: Any, name: str, low: int, high: int | None = None) -> int:
         return int(value)
     wanted = f">= {low}" if high is None else f"from {low} to {high}"
     raise ValueError(f"{name} is {value!r}; wanted an integer {wanted}")
+
+
+def optional_integer(value: Any, name: str, low: int) -> int | None:
+    """None, or a whole number as `integer` takes it."""
+    return None if value is None else integer(value, name, low)
 
 
 def flag(value: Any, name: str) -> bool:

@@ -22,7 +22,16 @@ from fastvi.batches import (
 from fastvi.core import Algorithm, Batch, Conjugate, Gradient, LazyTable, Optimizer, ascend
 from fastvi.parallel import single_threaded_blas
 
-__all__ = ["SAMPLING", "Fit", "Plan", "fit_conjugate", "plan"]
+__all__ = [
+    "SAMPLING",
+    "Fit",
+    "Plan",
+    "fit_conjugate",
+    "plan",
+    "print_pass",
+    "reduction_of",
+    "still_rising",
+]
 
 SAMPLING = ("uniform", "replacement", "importance", "adaptive", "growing", "coupled")
 NAMED: dict[str, Callable[[], Optimizer]] = {
@@ -231,6 +240,20 @@ def _batches(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:
             "wanted 'adaptive', which learns them"
         )
     return WithReplacement(source, batch_size, seed, norms)
+
+
+def print_pass(state: Any, position: loop.Position, history: loop.History) -> None:
+    """The hook of estimators that are asked to be verbose: a line a pass."""
+    name = "bound" if "bound" in history.columns else "local_bound"
+    print(f"pass {position.epoch}, {name} {history.columns[name][-1]:.4f}")
+
+
+def still_rising(tol: float, max_iter: int) -> str:
+    """What coordinate ascent that did not converge warns of."""
+    return (
+        f"the bound still rose by more than tol={tol:g} nats a row in pass {max_iter}; "
+        "raise max_iter or tol"
+    )
 
 
 class Fit(NamedTuple):

@@ -12,11 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from fastvi import _checks, loop
+from fastvi import _checks
 from fastvi.kernels.factors import column_squares
 from fastvi.models._factor_rows import Rows, StandardRows, compressed, principal
 from fastvi.models._factors import Factors, Gaussian, Hyperparameters, Loadings
-from fastvi.models._fitting import fit_conjugate
+from fastvi.models._fitting import fit_conjugate, print_pass, still_rising
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 
 __all__ = ["BayesianFactorAnalysis", "BayesianPCA"]
@@ -98,9 +98,7 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         max_iter = _checks.integer(self.max_iter, "max_iter", 1)
         tol = _checks.number(self.tol, "tol", 0.0)
         trace_noise = _checks.flag(self.trace_noise, "trace_noise")
-        batch_size = self.batch_size
-        if batch_size is not None:
-            batch_size = _checks.integer(batch_size, "batch_size", 1)
+        batch_size = _checks.optional_integer(self.batch_size, "batch_size", 1)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         last = self.__dict__.get("_fitted") if self.warm_start else None
         goes_on = last and len(last[0]) == X.shape[1]  # other widths are refused below
@@ -114,8 +112,8 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 params = _begin(model, rows, len(X), seed)
         fitted = fit_conjugate(
             model, rows, params, n_epochs=max_iter, tol=tol * len(X), seed=seed,
-            after_epoch=self._report, batch_size=batch_size, optimizer=self.optimizer,
-            sampling=self.sampling, variance_reduction=self.variance_reduction,
+            after_epoch=print_pass if self.verbose else None, batch_size=batch_size,
+            optimizer=self.optimizer, sampling=self.sampling, variance_reduction=self.variance_reduction,
             trace_noise=trace_noise,
         )  # fmt: skip
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
@@ -126,12 +124,7 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self._fitted = source.centre, source.factor, fitted.params
         self._take(model, source, fitted.params)
         if batch_size is None and tol > 0 and not self.converged_:
-            warnings.warn(
-                f"the bound still rose by more than tol={tol:g} nats a row in pass {max_iter}; "
-                "raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+            warnings.warn(still_rising(tol, max_iter), ConvergenceWarning, stacklevel=2)
         return self
 
     def _units(self, X: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -163,11 +156,6 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             log_volume=float(np.log(source.factor).sum()),
             n_threads=resolve_n_jobs(self.n_jobs),
         )
-
-    def _report(self, state: Any, position: loop.Position, history: loop.History) -> None:
-        if self.verbose:
-            name = "bound" if "bound" in history.columns else "local_bound"
-            print(f"pass {position.epoch}, {name} {history.columns[name][-1]:.4f}")
 
     def _take(self, model: Factors, source: StandardRows, params: Loadings) -> None:
         """Keep the posterior, in the units of X, factors of large loadings first."""

@@ -13,8 +13,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastvi import _checks, loop
-from fastvi.models._fitting import fit_conjugate
+from fastvi import _checks
+from fastvi.models._fitting import fit_conjugate, print_pass, still_rising
 from fastvi.models._logistic import (
     Coefficients,
     LabelledRows,
@@ -198,7 +198,9 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         rows = LabelledRows(X, targets, model.intercept)
         fitted = fit_conjugate(
             model, rows, self._begin(model, squares), n_epochs=max_iter,
-            tol=tol * len(X), seed=seed, after_epoch=self._report, batch_size=self._batch_size(),
+            tol=tol * len(X), seed=seed,
+            after_epoch=print_pass if self.verbose else None,
+            batch_size=_checks.optional_integer(self.batch_size, "batch_size", 1),
             optimizer=self.optimizer, sampling=self.sampling,
             variance_reduction=self.variance_reduction,
             trace_noise=_checks.flag(self.trace_noise, "trace_noise"),
@@ -208,12 +210,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         self.converged_ = fitted.converged
         self._take(model, fitted.params, X.dtype)
         if self.batch_size is None and tol > 0 and not self.converged_:
-            warnings.warn(
-                f"the bound still rose by more than tol={tol:g} nats a row in pass {max_iter}; "
-                "raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+            warnings.warn(still_rising(tol, max_iter), ConvergenceWarning, stacklevel=2)
         return self
 
     def _make_model(self, n_features: int, dtype: Any) -> Logistic:
@@ -238,11 +235,6 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
             n_threads=resolve_n_jobs(self.n_jobs),
         )
 
-    def _batch_size(self) -> int | None:
-        if self.batch_size is None:
-            return None
-        return _checks.integer(self.batch_size, "batch_size", 1)
-
     def _begin(self, model: Logistic, squares: NDArray[np.float64]) -> Coefficients:
         last: Coefficients | None = self.__dict__.get("_params")
         fresh = model.start(squares)
@@ -255,11 +247,6 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
                 f"{len(fresh.precision_mean)} and {len(fresh.rates)}"
             )
         return Coefficients(*(part.copy() for part in last))
-
-    def _report(self, state: Any, position: loop.Position, history: loop.History) -> None:
-        if self.verbose:
-            name = "bound" if "bound" in history.columns else "local_bound"
-            print(f"pass {position.epoch}, {name} {history.columns[name][-1]:.4f}")
 
     def _take(self, model: Logistic, params: Coefficients, dtype: Any) -> None:
         """Keep the posterior, in the attributes' form and as parameters."""

@@ -17,7 +17,14 @@ from fastvi import _checks, loop, parallel
 from fastvi.batches import ShuffledEpochs
 from fastvi.core import Batch
 from fastvi.documents import DocumentSource
-from fastvi.models._fitting import SAMPLING, Plan, fit_conjugate, plan
+from fastvi.models._fitting import (
+    SAMPLING,
+    Plan,
+    fit_conjugate,
+    plan,
+    print_pass,
+    still_rising,
+)
 from fastvi.models._poisson import Factors, Fitted, GammaPrior, PoissonFactors
 from fastvi.models._poisson_rows import LocalStep, Parts
 from fastvi.parallel import resolve_n_jobs
@@ -201,14 +208,13 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         model = self._make_model(bags)
         max_iter = _checks.integer(self.max_iter, "max_iter", 1)
         tol = _checks.number(self.tol, "tol", 0.0)
-        batch_size = self.batch_size
-        if batch_size is not None:
-            batch_size = _checks.integer(batch_size, "batch_size", 1)
+        batch_size = _checks.optional_integer(self.batch_size, "batch_size", 1)
         source = DocumentSource(*bags)
         seed = self._seed()
         fitted = fit_conjugate(
             model, source, self._begin(model, bags, seed), n_epochs=max_iter,
-            tol=tol * source.n_rows, seed=seed, after_epoch=self._report, batch_size=batch_size,
+            tol=tol * source.n_rows, seed=seed,
+            after_epoch=print_pass if self.verbose else None, batch_size=batch_size,
             optimizer=self.optimizer, sampling=self.sampling,
             variance_reduction=self.variance_reduction,
         )  # fmt: skip
@@ -219,12 +225,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         if batch_size is None:
             self.bound_ = float(fitted.history["bound"][-1])
             if tol > 0 and not fitted.converged:
-                warnings.warn(
-                    f"the bound still rose by more than tol={tol:g} nats a row in pass {max_iter};"
-                    " raise max_iter or tol",
-                    ConvergenceWarning,
-                    stacklevel=2,
-                )
+                warnings.warn(still_rising(tol, max_iter), ConvergenceWarning, stacklevel=2)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -358,11 +359,6 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             )
         if last.model.hierarchical != learnt:
             raise ValueError(f"{what} goes on from factors with another value of hierarchical")
-
-    def _report(self, state: Any, position: loop.Position, history: loop.History) -> None:
-        if self.verbose:
-            name = "bound" if "bound" in history.columns else "local_bound"
-            print(f"pass {position.epoch}, {name} {history.columns[name][-1]:.4f}")
 
     def _take(self, model: PoissonFactors, params: Factors) -> None:
         """Keep what was found, and nothing that an earlier fit left."""
