@@ -45,7 +45,7 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         batch_size: int | None = None,
         optimizer: Any = None,
         sampling: str = "uniform",
-        variance_reduction: str | None = None,
+        variance_reduction: Any = None,
         trace_noise: bool = False,
         random_state: Any = None,
         warm_start: bool = False,
@@ -113,8 +113,8 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         fitted = fit_conjugate(
             model, rows, params, n_epochs=max_iter, tol=tol * len(X), seed=seed,
             after_epoch=print_pass if self.verbose else None, batch_size=batch_size,
-            optimizer=self.optimizer, sampling=self.sampling, variance_reduction=self.variance_reduction,
-            trace_noise=trace_noise,
+            optimizer=self.optimizer, sampling=self.sampling,
+            variance_reduction=self.variance_reduction, trace_noise=trace_noise,
         )  # fmt: skip
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
         self.converged_ = fitted.converged
@@ -308,11 +308,12 @@ class BayesianPCA(_BayesianFactors):
         last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
         the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
         et al. 2017).
-    variance_reduction : {"svrg", "window"}, optional
+    variance_reduction : {"svrg", "window"} or (str, int), optional
         Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
         passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
         statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
-        bias.
+        bias. A pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the
+        batches.
     trace_noise : bool, default=False
         Have the noise of the steps in `history_` whatever `sampling` is, at some cost;
         without `batch_size` rows are then not summed up beforehand.
@@ -429,11 +430,12 @@ class BayesianFactorAnalysis(_BayesianFactors):
         last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
         the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
         et al. 2017).
-    variance_reduction : {"svrg", "window"}, optional
+    variance_reduction : {"svrg", "window"} or (str, int), optional
         Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
         passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
         statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
-        bias.
+        bias. A pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the
+        batches.
     trace_noise : bool, default=False
         Have the noise of the steps in `history_` whatever `sampling` is, at some cost;
         without `batch_size` rows are then not summed up beforehand.

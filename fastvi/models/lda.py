@@ -177,7 +177,7 @@ class LatentDirichletAllocation(
         learn_topic_word_prior: bool = False,
         optimizer: Any = None,
         sampling: str = "uniform",
-        variance_reduction: str | None = None,
+        variance_reduction: Any = None,
         trace_noise: bool = False,
     ) -> None:
         self.n_components = n_components

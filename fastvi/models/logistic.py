@@ -71,11 +71,12 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
         the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
         et al. 2017).
-    variance_reduction : {"svrg", "window"}, optional
+    variance_reduction : {"svrg", "window"} or (str, int), optional
         Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
         passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
         statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
-        bias.
+        bias. A pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the
+        batches.
     trace_noise : bool, default=False
         Have the noise of the steps in `history_` whatever `sampling` is, at some cost.
     random_state : int, RandomState or None, default=None
@@ -138,7 +139,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         batch_size: int | None = None,
         optimizer: Any = None,
         sampling: str = "uniform",
-        variance_reduction: str | None = None,
+        variance_reduction: Any = None,
         trace_noise: bool = False,
         random_state: Any = None,
         warm_start: bool = False,

@@ -101,11 +101,12 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
         last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
         the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
         et al. 2017).
-    variance_reduction : {"svrg", "window"}, optional
+    variance_reduction : {"svrg", "window"} or (str, int), optional
         Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
         passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
         statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
-        bias.
+        bias. A pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the
+        batches.
     trace_noise : bool, default=False
         Have the noise of the steps in `history_` whatever `sampling` is, at some cost.
     n_jobs : int, optional
@@ -180,7 +181,7 @@ covariance_prior_
         batch_size: int | None = None,
         optimizer: Any = None,
         sampling: str = "uniform",
-        variance_reduction: str | None = None,
+        variance_reduction: Any = None,
         trace_noise: bool = False,
         n_jobs: int | None = None,
     ) -> None:

@@ -85,7 +85,8 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     batch_size : int, optional
         Rows of a mini-batch; by default each step takes all rows.
     optimizer, sampling, variance_reduction
-        How mini-batches are drawn and used, see `fastvi.models._fitting.plan`.
+        As in `fastvi.BayesianLogisticRegression`; ``"adagrad"``, ``"rmsprop"``, ``"adam"`` and
+        ``"amsgrad"`` can be had, along the plain gradient of logarithms.
     max_row_iter : int, optional
         Largest number of iterations on a row's factors; by default 20 in a step of a fit and 200
         where new rows are inferred.
@@ -149,7 +150,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         batch_size: int | None = None,
         optimizer: Any = None,
         sampling: str = "uniform",
-        variance_reduction: str | None = None,
+        variance_reduction: Any = None,
         max_row_iter: int | None = None,
         row_tol: float = 1e-3,
         total_samples: float | None = None,
