@@ -226,6 +226,18 @@ def describe(m):
     )
 
 
+def pyplot():
+    """Matplotlib's interface, drawing to files."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise SystemExit("--plot needs matplotlib: pip install 'fastvi[plot]'") from None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
 def replace_block(path, name, text):
     """Put `text` between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`."""
     start, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"

@@ -28,13 +28,7 @@ def extra_tables(result):
 
 def plot(result, path):
     """Perplexity against CPU seconds, one panel a corpus and number of topics."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise SystemExit("--plot needs matplotlib: pip install 'fastvi[plot]'") from None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = h.pyplot()
     panels = sorted({(c["corpus"], c["k"]) for c in result["curves"]})
     if not panels:
         raise SystemExit("--plot: no curves were measured; add `curves` to --only")

@@ -35,13 +35,7 @@ def extra_tables(result):
 
 def plot(result, path):
     """Held-out score against CPU seconds, one panel a data set."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise SystemExit("--plot needs matplotlib: pip install 'fastvi[plot]'") from None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = h.pyplot()
     panels = sorted({c["corpus"] for c in result["curves"]})
     if not panels:
         raise SystemExit("--plot: no curves were measured; add `topics` or `mixtures` to --only")

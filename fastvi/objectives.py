@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
+from fastvi import _checks
+
 __all__ = ["Objective", "chi", "elbo", "f_divergence", "iwae", "renyi", "tempered"]
 
 Array = NDArray[np.float64]
@@ -123,9 +125,7 @@ def chi(n: float = 2.0) -> Objective:
     ValueError
         If `n` is not a number above 1.
     """
-    if not 1 < n < np.inf:
-        raise ValueError(f"n is {n}; wanted a number > 1")
-    return renyi(1.0 - n)
+    return renyi(1.0 - _checks.number(n, "n", 1.0, open_low=True))
 
 
 def f_divergence(f: Callable[[Array], Array], step: float = 1e-3) -> Objective:
@@ -186,6 +186,4 @@ def tempered(objective: Objective, power: float) -> Objective:
     ValueError
         If `power` is not a number above 0.
     """
-    if not 0 < power < np.inf:
-        raise ValueError(f"power is {power}; wanted a number > 0")
-    return objective._replace(power=float(power))
+    return objective._replace(power=_checks.number(power, "power", 0.0, open_low=True))

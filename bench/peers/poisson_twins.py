@@ -2,19 +2,13 @@
 matrices as a good NumPy user would write it. Neither computes the bound.
 """
 
-import hashlib
-import importlib.util
-from pathlib import Path
-
-import cffi
 import evaluation as ev
 import numpy as np
 import poisson_problem as problem
 import scipy.sparse as sp
+from peers.twins import FLAGS, compiled
 from scipy.special import psi
 
-SOURCE = Path(__file__).resolve().parents[1] / "c" / "poisson.c"
-FLAGS = ["-O3", "-march=native", "-ffast-math"]
 DECLARATION = (
     "void poisson_pass(int D, int V, int K, const int *indptr, const int *columns,"
     " const float *counts, float a, float a2, float b, float c, float c2, float d, int iterations,"
@@ -24,29 +18,11 @@ DECLARATION = (
 GATHERED = 1 << 14  # entries whose rows are gathered at a time: they stay in the cache
 
 
-def compiled():
-    """The C twin as a module, built once for every source and set of flags."""
-    text = SOURCE.read_text()
-    name = "_poisson_" + hashlib.sha256((text + str(FLAGS)).encode()).hexdigest()[:12]
-    folder = ev.cache_folder() / "c"
-    built = next(folder.glob(name + "*.so"), None)
-    if built is None:
-        ffi = cffi.FFI()
-        ffi.cdef(DECLARATION)
-        ffi.set_source(name, text, extra_compile_args=FLAGS, libraries=["m"])
-        folder.mkdir(parents=True, exist_ok=True)
-        built = ffi.compile(tmpdir=str(folder))
-    spec = importlib.util.spec_from_file_location(name, built)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 class CPass:
     """Arrays of the C twin, made once; a call is a pass from the start."""
 
     def __init__(self, X, k, iterations):
-        self.module, self.X, self.iterations = compiled(), X, iterations
+        self.module, self.X, self.iterations = compiled("poisson.c", DECLARATION), X, iterations
         self.start = problem.start(X, k)
         self.found = None
         D, V = X.shape

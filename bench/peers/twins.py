@@ -19,14 +19,16 @@ DECLARATION = (
 
 def compiled(source="lda.c", declaration=DECLARATION):
     """A C twin as a module, built once for every source and set of flags."""
-    text = (SOURCES / source).read_text()
-    name = f"_{source[:-2]}_" + hashlib.sha256((text + str(FLAGS)).encode()).hexdigest()[:12]
+    text, header = ((SOURCES / name).read_text() for name in (source, "twins.h"))
+    stamp = hashlib.sha256((text + header + str(FLAGS)).encode()).hexdigest()[:12]
+    name = f"_{source[:-2]}_{stamp}"
     folder = ev.cache_folder() / "c"
     built = next(folder.glob(name + "*.so"), None)
     if built is None:
         ffi = cffi.FFI()
         ffi.cdef(declaration)
-        ffi.set_source(name, text, extra_compile_args=FLAGS, libraries=["m"])
+        options = {"extra_compile_args": FLAGS, "include_dirs": [str(SOURCES)], "libraries": ["m"]}
+        ffi.set_source(name, text, **options)
         folder.mkdir(parents=True, exist_ok=True)
         built = ffi.compile(tmpdir=str(folder))
     spec = importlib.util.spec_from_file_location(name, built)
