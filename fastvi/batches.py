@@ -15,6 +15,7 @@ __all__ = [
     "AdaptiveSize",
     "Batches",
     "Everything",
+    "Passes",
     "ShuffledEpochs",
     "Source",
     "Stream",
@@ -73,6 +74,15 @@ class Everything(Batches):
         """The one batch, or none if it is skipped."""
         if skip == 0:
             yield self._batch
+
+
+class Passes(Batches):
+    """For steps that look at all of the data in their own way: one empty batch an epoch."""
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """The batch, of no rows (None), or none if it is skipped."""
+        if skip == 0:
+            yield Batch(None, np.empty(0))
 
 
 class ShuffledEpochs(Batches):

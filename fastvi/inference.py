@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastvi import _block_fits, _checks, objectives
 from fastvi.algorithms.delta import delta
 from fastvi.algorithms.laplace import Laplace, laplace
-from fastvi.batches import Batches, ShuffledEpochs, WithReplacement
+from fastvi.batches import Batches, Passes, ShuffledEpochs, WithReplacement
 from fastvi.core import Batch
 from fastvi.families import FAMILIES, MEMBERS, Blocks, FullRank, LowRank, MeanField
 from fastvi.gradients import svrg
@@ -327,15 +327,6 @@ def _without_draws(target: Any, method: str, found: Any, seed: int) -> Posterior
 # Rows
 
 
-class _Draws(Batches):
-    """A step an epoch on all of the data: nothing but the draws changes."""
-
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """One batch that stands for everything."""
-        if skip == 0:
-            yield Batch(None, np.empty(0))
-
-
 class _RowNumbers:
     """A source whose rows are their numbers."""
 
@@ -356,7 +347,7 @@ def _batches(target: Any, batch_size: int | None, sampling: str, seed: int) -> B
     if batch_size is None:
         if sampling != "uniform":
             raise ValueError(f"sampling={sampling!r} without batch_size: every row is in each step")
-        return _Draws()
+        return Passes()
     size = _checks.integer(batch_size, "batch_size", 1)
     if target.n_rows is None:
         raise ValueError("batch_size is given, but the target takes no rows and weights")

@@ -12,7 +12,7 @@ from scipy.special import psi
 
 from fastvi import loop, optimizers, tree
 from fastvi.algorithms import collapsed
-from fastvi.batches import Batches, ShuffledEpochs
+from fastvi.batches import Batches, Passes, ShuffledEpochs
 from fastvi.core import Algorithm, AscentState, Batch, LazyTable
 from fastvi.documents import DocumentSource
 from fastvi.models import _priors
@@ -142,15 +142,6 @@ class CollapsedFit:
         self.state = collapsed.State(**arrays)._replace(  # type: ignore[arg-type]
             eta=eta if eta.ndim else float(eta), n_passes=int(arrays["n_passes"])
         )
-
-
-class Passes(Batches):
-    """Batches for an algorithm that looks at everything in its own order."""
-
-    def epoch(self, number: int, skip: int = 0) -> Any:
-        """One empty batch an epoch."""
-        if skip == 0:
-            yield Batch(None, np.ones(0))
 
 
 class GradientFit:

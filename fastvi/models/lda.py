@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import _checks, loop
-from fastvi.batches import ShuffledEpochs
+from fastvi.batches import Passes, ShuffledEpochs
 from fastvi.core import Batch
 from fastvi.documents import DocumentSource
 from fastvi.models import _lda_fit
@@ -313,7 +313,7 @@ class LatentDirichletAllocation(
             settings = replace(settings, alpha=model.alpha, eta=model.eta)  # perhaps learned
             table = model.table.astype(settings.dtype)
         solver = _lda_fit.GradientFit(
-            settings, bags, resolve_n_jobs(self.n_jobs), batches=_lda_fit.Passes(), table=table,
+            settings, bags, resolve_n_jobs(self.n_jobs), batches=Passes(), table=table,
             n_steps=0 if first else self.n_batch_iter_,
         )  # fmt: skip
         return solver, np.full(bags.n_words, -1, np.int32)
