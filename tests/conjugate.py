@@ -52,6 +52,7 @@ def _logistic(groups):
         make,
         sums=lambda statistics: [statistics.precision_mean, statistics.precision],
         data=lambda source: list(source.rows),
+        coordinates=True,
         norms=True,
     )
 
@@ -84,13 +85,15 @@ def _mixture(kind, process):
         rng = np.random.default_rng(20240607)
         X = rng.normal(size=(120, 2)) * [1.0, 2.0]
         X[:40] += 6.0
-        scatter = {"full": np.eye(2), "diag": np.ones(2), "spherical": 1.0}[kind]
+        scatter = {"full": np.eye(2), "tied": np.eye(2), "diag": np.ones(2), "spherical": 1.0}[kind]
         prior = MixturePrior(0.7, process, 0.6, np.zeros(2), 3.5, scatter)
         frame = Frame(np.ones(2), np.full(2, 2.0))
         model = Mixture(prior, frame, 3, kind, n_threads=n_threads)
-        return model, RowsInMemory(X, frame), model.gather(X, rng.dirichlet(np.full(3, 0.2), 120))
+        start = rng.dirichlet(np.full(3, 0.2), 120)
+        start[:40, 0] += 2.0  # away from where components are all the same
+        return model, RowsInMemory(X, frame), model.gather(X, start / start.sum(axis=1)[:, None])
 
-    return Entry(make, sums=list, data=lambda source: [source.X], norms=True)
+    return Entry(make, sums=list, data=lambda source: [source.X], coordinates=True, norms=True)
 
 
 def _factors(per_feature):
@@ -107,6 +110,7 @@ def _factors(per_feature):
         make,
         sums=lambda statistics: list(statistics[:4]),  # the rates are not of rows
         data=lambda source: [source.x],
+        coordinates=True,
     )
 
 
@@ -142,6 +146,8 @@ MODELS = {
     "lda, collapsed": _lda(collapsed=True),
     "mixture": _mixture("full", process=True),
     "mixture, diagonal": _mixture("diag", process=False),
+    "mixture, tied": _mixture("tied", process=False),
+    "mixture, spherical": _mixture("spherical", process=True),
     "pca": _factors(per_feature=False),
     "factor analysis": _factors(per_feature=True),
     "poisson": _poisson(hierarchical=False),

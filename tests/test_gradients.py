@@ -14,7 +14,6 @@ from fastvi.core import Batch, Gradient, LazyTable, ascend, dense
 from fastvi.documents import DocumentSource
 from fastvi.gradients import averaged, natural, plain, svrg
 from fastvi.models._lda import LDA
-from fastvi.models._logistic import LabelledRows, Logistic, Prior
 from fastvi.optimizers import constant
 
 pytestmark = pytest.mark.jit
@@ -296,7 +295,7 @@ def test_the_plain_gradient_is_that_of_the_bound(setting):
 
 
 def test_a_model_without_coordinates_has_no_plain_gradient():
-    model = Logistic(Prior(np.ones(1), np.array([-1])), intercept=False)
-    assert LabelledRows(np.ones((2, 1)), np.full(2, 0.5)).n_rows == 2
-    with pytest.raises(ValueError, match="Logistic has no coordinates without constraints"):
+    """A collapsed model has no bound that it could be the gradient of."""
+    model = LDA(np.full(3, 0.2), 0.1, collapsed=True)
+    with pytest.raises(ValueError, match="LDA has no coordinates without constraints"):
         plain(model)

@@ -609,7 +609,6 @@ def test_arguments_are_not_written_to(rng):
         ({"verbose_interval": 0}, "verbose_interval is 0"),
         ({"mean_prior": [1e200] * 3}, "mean_prior is .* standard deviations away"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"batch_size": 9, "optimizer": "adam"}, "no coordinates without constraints"),
         ({"sampling": "importance"}, "without batch_size"),
         ({"n_jobs": 0}, "n_jobs is 0"),
     ],

@@ -10,9 +10,11 @@ from scipy.linalg import solve_triangular
 from scipy.special import gammaln, psi
 
 from fastvi import parallel
-from fastvi.core import Batch, Local, scale
+from fastvi.core import Batch, Coordinates, Local, scale
 from fastvi.kernels import factors as kernels
+from fastvi.models._factor_coordinates import factor_coordinates
 from fastvi.models._factor_rows import block_rows
+from fastvi.models._factor_units import Units
 from fastvi.models._linear_algebra import SUMS_ENTRIES, TASK_FLOPS
 
 __all__ = ["Factors", "Hyperparameters", "Loadings", "Posterior"]
@@ -133,8 +135,17 @@ class Factors:
         factor_rates = self.hyper.factor_rate + 0.5 * np.square(loadings).sum(axis=0)
         return Loadings(np.array([float(count)]), latent, cross, squares, noise_rates, factor_rates)
 
+    def noise_shape(self, params: Loadings) -> float:
+        """Of q(tau)."""
+        return self._noise_shape(float(params.n_rows[0]))
+
     def _noise_shape(self, count: float) -> float:
         return self.hyper.noise_shape + 0.5 * self.shared * count
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """See `factor_coordinates`."""
+        return factor_coordinates(self)
 
     def posterior(self, params: Loadings) -> Posterior:
         """q(w, mu), then q(tau) and q(alpha), and the local step that goes with them."""
@@ -143,37 +154,9 @@ class Factors:
             self._last = kept, self._posterior(params)
         return self._last[1]
 
-    def _rescaled(self, params: Loadings) -> Loadings:
-        """Factors in the units in which the bound is greatest.
-
-        Multiplying z_k and dividing w_k by the same number changes no fit, and coordinate ascent
-        would take 1 / noise passes to find it (Luttinen and Ilin 2010, "Transformations in
-        variational Bayesian factor analysis to speed up learning"). The bound in its square x is
-        ``c log x - S x / 2 - a log(b x + Q / 2)``, of which a quadratic gives the maximum.
-        """
-        a, b = self.factor_shape, self.hyper.factor_rate
-        spread = np.maximum(params.factor_rates - b, 0.0)  # Q / 2
-        live = spread > 0
-        total, half = np.diag(params.latent)[:-1][live], spread[live]
-        c = 0.5 * params.n_rows[0] + self.hyper.factor_shape
-        linear = 0.5 * total * half - (c - a) * b
-        root = np.hypot(linear, np.sqrt(2.0 * total * b * c * half))
-        square = np.ones(self.n_factors)
-        square[live] = np.where(
-            linear > 0,
-            2.0 * c * half / (root + np.abs(linear)),
-            (root - linear) / (total * b),
-        )
-        scale = np.append(np.sqrt(square), 1.0)
-        return params._replace(
-            latent=params.latent * scale * scale[:, None],
-            cross=params.cross * scale,
-            factor_rates=b + spread / square,
-        )
-
     def _posterior(self, params: Loadings) -> Posterior:
-        params = self._rescaled(params)
-        shape = self._noise_shape(float(params.n_rows[0]))
+        params = Units.best(params, self.factor_shape, self.hyper).apply(params)
+        shape = self.noise_shape(params)
         tau = shape / params.noise_rates
         precisions = np.append(self.factor_shape / params.factor_rates, self.hyper.mean_precision)
         lower = np.linalg.cholesky(params.latent)

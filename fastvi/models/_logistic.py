@@ -10,9 +10,10 @@ from scipy.linalg import solve_triangular
 from scipy.special import gammaln, log_ndtr
 
 from fastvi import parallel
-from fastvi.core import Batch, Local, scale
+from fastvi.core import Batch, Coordinates, Local, scale
 from fastvi.kernels import logistic as kernels
 from fastvi.models._linear_algebra import SUMS_ENTRIES, TASK_FLOPS, cholesky
+from fastvi.models._logistic_coordinates import logistic_coordinates
 
 __all__ = ["Coefficients", "LabelledRows", "Logistic", "Prior", "Rows", "log_mean_sigmoid"]
 
@@ -166,6 +167,19 @@ class Logistic:
         variances = np.square(root).sum(axis=1)
         inflation = float(np.max(np.diag(precision) * variances))
         return Posterior(mean, root, 2.0 * float(np.log(np.diag(lower)).sum()), inflation)
+
+    def params_of(self, mean: NDArray[np.float64], precision: NDArray[np.float64]) -> Coefficients:
+        """Parameters of q(w) = N(mean, precision^-1) and the best q(alpha) for it."""
+        known = Coefficients(precision @ mean, precision, np.full(len(self.shapes), np.inf))
+        rates = self.rates(self.posterior(known))
+        return Coefficients(
+            known.precision_mean, precision - np.diag(self.precisions(rates)), rates
+        )
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """See `logistic_coordinates`."""
+        return logistic_coordinates(self)
 
     def _dtype(self, params: Coefficients, posterior: Posterior) -> Any:
         """float64 where sums in float32 would lose `LOSS` of a variance, as of columns far from 0.

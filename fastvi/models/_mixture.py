@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, digamma, gammaln
 
-from fastvi.core import Batch, Local
+from fastvi.core import Batch, Coordinates, Local
 from fastvi.models._mixture_blocks import Blocks, Coefficients, Frame, Sums, by_roots
+from fastvi.models._mixture_coordinates import mixture_coordinates
 from fastvi.models._mixture_shapes import Inverse, make_shape
 
 __all__ = ["Mixture", "Parameters", "Posterior", "Prior", "RowsInMemory"]
@@ -134,14 +135,20 @@ class Mixture:
         self.prior_log_det = float(one.invert(self.scatter.reshape(1, -1)).log_det[0])
         self.shift = np.zeros(len(self.shape.multiplicity))
         self.shift[self.shape.diagonal] = (reg_covar / scale**2)[: len(self.shape.diagonal)]
-        kappa = np.full(n_components, prior.mean_precision)
-        means = np.tile(self.mean, (n_components, 1))
-        self.prior = Parameters(
-            np.zeros(n_components), kappa[:, None] * means,
-            self.scatter + self.shape.outer(kappa, means),
-        )  # fmt: skip
+        nothing, means = np.zeros(n_components), np.tile(self.mean, (n_components, 1))
+        self.prior = self.params_of(nothing, means, self.scatter)
 
     # From natural parameters
+
+    def params_of(self, counts: Floats, means: Floats, scatter: Floats) -> Parameters:
+        """Natural parameters of usual ones: numbers of rows, means and packed inverse scales."""
+        kappa = self.hyper.mean_precision + counts
+        return Parameters(counts, kappa[:, None] * means, scatter + self.shape.outer(kappa, means))
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """See `mixture_coordinates`."""
+        return mixture_coordinates(self)
 
     def posterior(self, params: Parameters) -> Posterior:
         """The factors of q in their usual parameters."""

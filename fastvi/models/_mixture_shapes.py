@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.models import _cholesky_coordinates as triangles
 from fastvi.models._linear_algebra import cholesky
 
 __all__ = ["Inverse", "make_shape"]
@@ -68,6 +69,20 @@ class _Dense:
         log_det = 2.0 * np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
         return Inverse(self.pack(inverse), log_det, roots)
 
+    def free(self, packed: Floats) -> Floats:
+        """Numbers without constraints, (G, D, D)."""
+        return triangles.free_of(_factors(self.unpack(packed)))
+
+    def packed(self, free: Floats) -> Floats:
+        """Matrices of given free numbers."""
+        lower = triangles.lower_of(free)
+        return self.pack(np.matmul(lower, lower.transpose(0, 2, 1)))
+
+    def inverse_slope(self, packed: Floats, inverse: Inverse, slope: Floats) -> Floats:
+        """Derivatives by the free numbers, given those (G, P) by the entries of the inverse."""
+        wide, around = self.unpack(inverse.packed), self.unpack(slope)
+        return triangles.gradient(_factors(self.unpack(packed)), -wide @ around @ wide)
+
     def is_positive(self, packed: Floats) -> NDArray[np.bool_]:
         """Which of the matrices are positive definite, (G,)."""
         matrices = self.unpack(packed)
@@ -106,6 +121,18 @@ class _Diagonal:
     def invert(self, packed: Floats) -> Inverse:
         log_det = (np.log(packed) * self.multiplicity).sum(axis=1)
         return Inverse(1.0 / packed, log_det)
+
+    def free(self, packed: Floats) -> Floats:
+        """Logarithms, (K, P)."""
+        return np.asarray(np.log(packed))
+
+    def packed(self, free: Floats) -> Floats:
+        """Matrices of given logarithms."""
+        return np.asarray(np.exp(free))
+
+    def inverse_slope(self, packed: Floats, inverse: Inverse, slope: Floats) -> Floats:
+        """Derivatives by the logarithms, given those (K, P) by an entry of the inverse."""
+        return np.asarray(-slope * self.multiplicity * inverse.packed)
 
     def is_positive(self, packed: Floats) -> NDArray[np.bool_]:
         """Which of the matrices are positive definite, (G,)."""

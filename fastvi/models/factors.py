@@ -299,8 +299,8 @@ class BayesianPCA(_BayesianFactors):
         Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
         without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
         come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
-        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` need coordinates without constraints, which
-        this model has not.
+        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take plain gradients in numbers without
+        constraints: means, logarithms and Cholesky factors.
     sampling : str, default="uniform"
         How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
         ``"replacement"``: independently. ``"importance"``: more often where a row's statistics
@@ -421,8 +421,8 @@ class BayesianFactorAnalysis(_BayesianFactors):
         Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
         without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
         come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
-        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` need coordinates without constraints, which
-        this model has not.
+        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take plain gradients in numbers without
+        constraints: means, logarithms and Cholesky factors.
     sampling : str, default="uniform"
         How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
         ``"replacement"``: independently. ``"importance"``: more often where a row's statistics

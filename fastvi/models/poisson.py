@@ -85,8 +85,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     batch_size : int, optional
         Rows of a mini-batch; by default each step takes all rows.
     optimizer, sampling, variance_reduction
-        As in `fastvi.BayesianLogisticRegression`; ``"adagrad"``, ``"rmsprop"``, ``"adam"`` and
-        ``"amsgrad"`` can be had, along the plain gradient of logarithms.
+        As in `fastvi.BayesianLogisticRegression`.
     max_row_iter : int, optional
         Largest number of iterations on a row's factors; by default 20 in a step of a fit and 200
         where new rows are inferred.

@@ -1,0 +1,38 @@
+"""Positive definite matrices as numbers without constraints, for plain gradients.
+
+A matrix is L L' with ``L = diag(exp(d)) (I + N)`` and N strictly lower triangular: all values of d
+and N are allowed, and none has a unit. They are held as one array, d on the diagonal and N below.
+Everything is for stacks of matrices, (..., P, P).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["free_of", "gradient", "lower_of"]
+
+Floats = NDArray[np.float64]
+
+
+def free_of(lower: Floats) -> Floats:
+    """Free numbers of matrices with these Cholesky factors."""
+    diagonal = np.diagonal(lower, axis1=-2, axis2=-1)
+    free = np.tril(lower / diagonal[..., :, None], -1)
+    free += np.log(diagonal)[..., :, None] * np.eye(lower.shape[-1])
+    return np.asarray(free)
+
+
+def lower_of(free: Floats) -> Floats:
+    """Cholesky factors, given the free numbers."""
+    scale = np.exp(np.diagonal(free, axis1=-2, axis2=-1))
+    return np.asarray(scale[..., :, None] * (np.tril(free, -1) + np.eye(free.shape[-1])))
+
+
+def gradient(lower: Floats, slope: Floats) -> Floats:
+    """Of a function of L L', given L and its derivatives by the entries, which are symmetric."""
+    by_lower = 2.0 * np.tril(slope @ lower)
+    scale = np.diagonal(lower, axis1=-2, axis2=-1)
+    free = np.tril(scale[..., :, None] * by_lower, -1)
+    free += np.sum(by_lower * lower, axis=-1)[..., :, None] * np.eye(lower.shape[-1])
+    return np.asarray(free)
