@@ -39,6 +39,10 @@ class History:
         for name, column in self.columns.items():
             column.append(float(values.get(name, np.nan)))
 
+    def note(self, name: str, value: float) -> None:
+        """Add to the last row what was found out since."""
+        self.columns.setdefault(name, [np.nan] * len(self))[-1] = float(value)
+
     def __len__(self) -> int:
         return max(map(len, self.columns.values()), default=0)
 

@@ -91,8 +91,8 @@ def test_the_same_bits_for_one_seed_and_any_number_of_threads(model, tool, monke
 @every_model
 @every_tool
 def test_the_bound_rises(model, tool):
-    """By at least half of what 15 passes of coordinate ascent gain; rates for each coordinate, which
-    know nothing of the model, have four times as many.
+    """By at least half of what 15 passes of coordinate ascent gain; rates for each coordinate,
+    which know nothing of the model, have four times as many.
     """
     entry, options = MODELS[model], options_of(model, tool)
     if not entry.bound:

@@ -245,7 +245,10 @@ def _batches(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:
 def print_pass(state: Any, position: loop.Position, history: loop.History) -> None:
     """The hook of estimators that are asked to be verbose: a line a pass."""
     name = "bound" if "bound" in history.columns else "local_bound"
-    print(f"pass {position.epoch}, {name} {history.columns[name][-1]:.4f}")
+    line = f"pass {position.epoch}, {name} {history.columns[name][-1]:.4f}"
+    if "held_out" in history.columns:
+        line += f", held-out score {history.columns['held_out'][-1]:.4f}"
+    print(line)
 
 
 def still_rising(tol: float, max_iter: int) -> str:
@@ -274,6 +277,7 @@ def fit_conjugate(
     tol: float = 0.0,
     seed: int = 0,
     after_epoch: loop.Hook | None = None,
+    held_out: Callable[[Any], float] | None = None,
     **options: Any,
 ) -> Fit:
     """Fit a conjugate model from `params`, which the fit owns from then on.
@@ -290,6 +294,9 @@ def fit_conjugate(
     seed : int
     after_epoch : callable, optional
         As in `fastvi.loop.run`.
+    held_out : callable, optional
+        ``held_out(params)``, the score of rows not fitted to, goes into the history's column of
+        that name after each pass, and costs none of its `seconds`. It only looks at `params`.
     options
         Those of `plan`.
 
@@ -308,6 +315,8 @@ def fit_conjugate(
 
     def hook(state: Any, position: loop.Position, history: loop.History) -> bool:
         nonlocal converged
+        if held_out is not None:
+            history.note("held_out", held_out(chosen.read(state)))
         bounds = history.columns.get("bound", [])
         if len(bounds) > 1 and tol > 0:
             moved = history.columns["rate"][-2] > 0  # a rate still to be found moves nothing

@@ -245,8 +245,7 @@ def train(
         nonlocal score
         if held_out is not None and due:
             score = held_out.score(solver, n_threads)
-            column = history.columns.setdefault("held_out", [np.nan] * len(history))
-            column[-1] = score
+            history.note("held_out", score)
         if report is not None:
             report(position, score)
         if saver is not None and time.monotonic() >= saver.due:

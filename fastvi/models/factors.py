@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -77,7 +78,7 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     # Fitting
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
         """Fit the posterior.
 
         Parameters
@@ -86,6 +87,8 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             Mini-batches of float32 are computed in float32, all else in float64; results are
             float32 where X is, and float64 else.
         y : ignored
+        X_val : (n_held_out, n_features) array, optional
+            Rows not to fit to: their `score` after each pass is ``history_["held_out"]``.
 
         Raises
         ------
@@ -115,6 +118,7 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             after_epoch=print_pass if self.verbose else None, batch_size=batch_size,
             optimizer=self.optimizer, sampling=self.sampling,
             variance_reduction=self.variance_reduction, trace_noise=trace_noise,
+            held_out=None if X_val is None else self._held_out(model, source, X_val),
         )  # fmt: skip
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
         self.converged_ = fitted.converged
@@ -166,9 +170,9 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         order = np.argsort(-kept, kind="stable")
         self._mean = source.centre + unit * q.mean[:, k]
         loadings = unit[:, None] * q.mean[:, order]
-        noise = np.broadcast_to(1.0 / q.noise_precisions, unit.shape)
+        noise = 1.0 / q.noise_precisions
         self._noise = np.square(unit) * noise
-        self._density = Gaussian(q.mean[:, k], q.mean[:, order], noise)
+        self._density = _density(model, params)
         self._log_volume = model.log_volume
         self.mean_ = self._mean.astype(dtype)
         self.lambda_ = (model.factor_shape / q.factor_rates)[order].astype(dtype)
@@ -180,6 +184,17 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     ) -> None:
         raise NotImplementedError
 
+    def _held_out(
+        self, model: Factors, source: StandardRows, X_val: Any
+    ) -> Callable[[Loadings], float]:
+        rows = self._as_rows(X_val, source.centre, source.factor)
+
+        def score(params: Loadings) -> float:
+            densities = _log_densities(rows, _density(model, params), model.n_threads)
+            return float(densities.mean()) + model.log_volume
+
+        return score
+
     # Results
 
     @property
@@ -188,9 +203,13 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _rows(self, X: Any) -> StandardRows:
         check_is_fitted(self)
+        return self._as_rows(X, *self._fitted[:2])
+
+    def _as_rows(
+        self, X: Any, centre: NDArray[np.float64], factor: NDArray[np.float64]
+    ) -> StandardRows:
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
-        centre, factor = self._fitted[:2]
         _checks.new_rows(X, centre, 1.0 / factor)
         return StandardRows(X, centre, factor)
 
@@ -229,14 +248,7 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         X : (n_rows, n_features) array
         """
         rows = self._rows(X)
-        out = np.empty(rows.n_rows)
-        with single_threaded_blas():
-            rows.map(
-                lambda block: self._density.log_density(block[:, :-1]),
-                out,
-                resolve_n_jobs(self.n_jobs),
-            )
-        return out + self._log_volume
+        return _log_densities(rows, self._density, resolve_n_jobs(self.n_jobs)) + self._log_volume
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`, nats a row.
@@ -261,6 +273,20 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         factor = self._fitted[1]
         result = factor[:, None] * self._density.precision() * factor
         return np.asarray(result.astype(self.mean_.dtype))
+
+
+def _density(model: Factors, params: Loadings) -> Gaussian:
+    """Of rows in the model's units, at the posterior means."""
+    q, k = model.posterior(params), model.n_factors
+    noise = np.broadcast_to(1.0 / q.noise_precisions, len(q.mean))
+    return Gaussian(q.mean[:, k], q.mean[:, :k], noise)
+
+
+def _log_densities(rows: StandardRows, density: Gaussian, n_threads: int) -> NDArray[np.float64]:
+    out = np.empty(rows.n_rows)
+    with single_threaded_blas():
+        rows.map(lambda block: density.log_density(block[:, :-1]), out, n_threads)
+    return out
 
 
 class BayesianPCA(_BayesianFactors):
@@ -349,7 +375,8 @@ class BayesianPCA(_BayesianFactors):
     history_ : dict of str to array
         What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
         `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
-        `sampling` needs it, the `noise`, the trace of the gradient's covariance.
+        `sampling` needs it, the `noise`, the trace of the gradient's covariance. With `X_val`,
+        `held_out` at the end of each pass.
     n_iter_ : int
         Passes over the rows.
     converged_ : bool
@@ -466,7 +493,8 @@ class BayesianFactorAnalysis(_BayesianFactors):
     history_ : dict of str to array
         What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
         `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
-        `sampling` needs it, the `noise`, the trace of the gradient's covariance.
+        `sampling` needs it, the `noise`, the trace of the gradient's covariance. With `X_val`,
+        `held_out` at the end of each pass.
     n_iter_ : int
         Passes over the rows.
     converged_ : bool

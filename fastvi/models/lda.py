@@ -132,7 +132,8 @@ class LatentDirichletAllocation(
         What each step reported: epoch, seconds, rate, batch_size, and in nats the `bound` ("vb")
         or the `local_bound`, the batch's part of it scaled to all documents ("svi"). Where it is
         known, the `noise`, which is the trace of the covariance of the gradient, and its
-        `squared_norm`. `fastvi.plots.plot_history` draws it.
+        `squared_norm`. With `X_val`, `held_out` at the end of each pass.
+        `fastvi.plots.plot_history` draws it.
     vocabulary_ : list of str
         The words of a model that `fastvi.load` read.
     n_features_in_, feature_names_in_
@@ -213,7 +214,7 @@ class LatentDirichletAllocation(
 
     # Fitting
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
         """Fit topics to counts.
 
         Parameters
@@ -222,6 +223,9 @@ class LatentDirichletAllocation(
             Counts of any integer or float dtype. float64 is computed in float64 (by "cvb0" and
             "cvb" in float32 all the same), everything else in float32. Documents may be empty.
         y : ignored
+        X_val : (n_held_out, n_features) CSR matrix or array, optional
+            Documents not to fit to: their score by document completion after each pass, nats a
+            word, is ``history_["held_out"]``. Halves are drawn from `random_state`.
 
         Raises
         ------
@@ -243,7 +247,7 @@ class LatentDirichletAllocation(
         solver = _lda_fit.make_solver(settings, DocumentSource(*bags), resolve_n_jobs(self.n_jobs))
         history = _lda_fit.fit(
             solver, n_epochs, seconds=time.perf_counter() - began,
-            after_epoch=self._watch(solver, bags),
+            after_epoch=self._watch(solver, bags, X_val),
         )  # fmt: skip
         self._cached_model = self._model_of(solver)
         self._take(solver, int(history.columns["epoch"][-1]) + 1, len(history))
@@ -333,14 +337,18 @@ class LatentDirichletAllocation(
         self.doc_topic_prior_ = float(alpha[0]) if uniform else alpha
         self.topic_word_prior_ = eta if np.ndim(eta) == 0 else eta[:, 0]
 
-    def _watch(self, solver: _lda_fit.Solver, bags: _checks.Bags) -> loop.Hook:
+    def _watch(self, solver: _lda_fit.Solver, bags: _checks.Bags, X_val: Any) -> loop.Hook:
         every = _checks.integer(self.evaluate_every, "evaluate_every", -(10**9))
         tol = _checks.number(self.perp_tol, "perp_tol", 0.0)
         n_epochs = self.max_iter
+        held_out = None if X_val is None else self._held_out(X_val, solver.settings.seed)
 
         def after_epoch(state: Any, position: loop.Position, history: loop.History) -> bool:
             line = f"pass {position.epoch} of {n_epochs}"
             stop = False
+            if held_out is not None:
+                history.note("held_out", held_out.score(solver, resolve_n_jobs(self.n_jobs)))
+                line += f", held-out score {history.columns['held_out'][-1]:.4f}"
             if every > 0 and position.epoch % every == 0:
                 last = self.__dict__.get("bound_")
                 self.bound_ = self._perplexity(self._model_of(solver), bags)
@@ -351,6 +359,15 @@ class LatentDirichletAllocation(
             return stop
 
         return after_epoch
+
+    def _held_out(self, X_val: Any, seed: int) -> Any:
+        from fastvi.models._training import HeldOut
+
+        counts = _matrix(self._counts(X_val, reset=False))
+        held_out = HeldOut.of(counts, np.random.default_rng(seed))
+        if not held_out.n_scored > 0:
+            raise ValueError("X_val has no word to score")
+        return held_out
 
     # Settings and checks
 
@@ -537,14 +554,10 @@ class LatentDirichletAllocation(
         check_is_fitted(self)
         observed = self._counts(X, reset=False)
         if X_scored is None:
-            from scipy.sparse import csr_array
-
             from fastvi.corpus import halves
 
-            shape = (len(observed.indptr) - 1, observed.n_words)
-            whole = csr_array((observed.counts, observed.indices, observed.indptr), shape=shape)
             seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-            parts = halves(whole, np.random.default_rng(seed))
+            parts = halves(_matrix(observed), np.random.default_rng(seed))
             observed, scored = (self._counts(part, reset=False) for part in parts)
         else:
             scored = self._counts(X_scored, reset=False)
@@ -615,3 +628,11 @@ def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
         if model.info.get("feature_names") is True:
             estimator.feature_names_in_ = np.array(model.vocabulary, dtype=object)
     return estimator
+
+
+def _matrix(bags: _checks.Bags) -> Any:
+    """The counts as a CSR matrix."""
+    from scipy.sparse import csr_array
+
+    shape = (len(bags.indptr) - 1, bags.n_words)
+    return csr_array((bags.counts, bags.indices, bags.indptr), shape=shape)

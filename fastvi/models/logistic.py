@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +20,7 @@ from fastvi.models._logistic import (
     Coefficients,
     LabelledRows,
     Logistic,
+    Posterior,
     Prior,
     log_mean_sigmoid,
 )
@@ -107,7 +109,8 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
     history_ : dict of str to array
         What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
         `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
-        `sampling` needs it, the `noise`, the trace of the gradient's covariance.
+        `sampling` needs it, the `noise`, the trace of the gradient's covariance. With `X_val`,
+        `held_out` at the end of each pass.
     n_iter_ : int
         Passes over the rows.
     converged_ : bool
@@ -169,7 +172,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         tags.classifier_tags.multi_class = False
         return tags
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> Self:
         """Fit the posterior of the coefficients.
 
         Parameters
@@ -179,6 +182,9 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
             everything else in float64.
         y : (n_rows,) array
             Labels of two kinds.
+        X_val, y_val : arrays, optional
+            Rows not to fit to, and their labels: the mean log probability of these after each pass
+            is ``history_["held_out"]``, nats a row.
 
         Raises
         ------
@@ -191,6 +197,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         classes, targets = _labels(y)
         squares = _mean_squares(X)
         model = self._make_model(X.shape[1], X.dtype)
+        held_out = self._held_out(model, classes, X_val, y_val)
         if model.intercept:
             squares = np.append(squares, 1.0)
         max_iter = _checks.integer(self.max_iter, "max_iter", 1)
@@ -204,7 +211,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
             batch_size=_checks.optional_integer(self.batch_size, "batch_size", 1),
             optimizer=self.optimizer, sampling=self.sampling,
             variance_reduction=self.variance_reduction,
-            trace_noise=_checks.flag(self.trace_noise, "trace_noise"),
+            trace_noise=_checks.flag(self.trace_noise, "trace_noise"), held_out=held_out,
         )  # fmt: skip
         self.classes_ = classes
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
@@ -213,6 +220,26 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         if self.batch_size is None and tol > 0 and not self.converged_:
             warnings.warn(still_rising(tol, max_iter), ConvergenceWarning, stacklevel=2)
         return self
+
+    def _held_out(
+        self, model: Logistic, classes: NDArray[Any], X_val: Any, y_val: Any
+    ) -> Callable[[Coefficients], float] | None:
+        if (X_val is None) != (y_val is None):
+            raise ValueError("wanted both of X_val and y_val, or none")
+        if X_val is None:
+            return None
+        X, y = validate_data(self, X_val, y_val, dtype=[np.float64, np.float32], reset=False)
+        known = classes.tolist()
+        unknown = [label for label in np.unique(y).tolist() if label not in known]
+        if unknown:
+            raise ValueError(f"y_val holds {unknown[0]!r}; wanted labels of y: {known}")
+        labels = (y == classes[1]).astype(int)
+
+        def score(params: Coefficients) -> float:
+            log_proba = _log_proba(model, model.posterior(params), X)
+            return float(log_proba[np.arange(len(X)), labels].mean())
+
+        return score
 
     def _make_model(self, n_features: int, dtype: Any) -> Logistic:
         kind = _checks.choice(self.prior, "prior", PRIORS)
@@ -313,13 +340,18 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
     def _log_proba(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        mean, variance = self._model.logits(self._posterior, X)
-        unlikely = np.minimum(log_mean_sigmoid(-np.abs(mean), variance), np.log(0.5))
-        likely = np.log1p(-np.exp(unlikely))
-        positive = mean > 0
-        return np.stack(
-            (np.where(positive, unlikely, likely), np.where(positive, likely, unlikely)), axis=1
-        )
+        return _log_proba(self._model, self._posterior, X)
+
+
+def _log_proba(model: Logistic, posterior: Posterior, X: NDArray[Any]) -> NDArray[np.float64]:
+    """Of both labels, (n, 2)."""
+    mean, variance = model.logits(posterior, X)
+    unlikely = np.minimum(log_mean_sigmoid(-np.abs(mean), variance), np.log(0.5))
+    likely = np.log1p(-np.exp(unlikely))
+    positive = mean > 0
+    return np.stack(
+        (np.where(positive, unlikely, likely), np.where(positive, likely, unlikely)), axis=1
+    )
 
 
 def _labels(y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:

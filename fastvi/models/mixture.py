@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import _checks, loop
-from fastvi.models._fitting import Fit, fit_conjugate
+from fastvi.models._fitting import Fit, fit_conjugate, print_pass
 from fastvi.models._mixture import Mixture, Parameters, RowsInMemory
 from fastvi.models._mixture_blocks import COVARIANCE_TYPES, Frame
 from fastvi.models._mixture_priors import data_frame, make_prior
@@ -138,7 +139,8 @@ covariance_prior_
     history_ : dict of str to array
         What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
         `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
-        `sampling` needs it, the `noise`, the trace of the gradient's covariance.
+        `sampling` needs it, the `noise`, the trace of the gradient's covariance; with `X_val`,
+        `held_out` at the end of each pass.
     n_iter_ : int
         Passes over the rows.
     converged_ : bool
@@ -209,7 +211,7 @@ covariance_prior_
         self.trace_noise = trace_noise
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
         """Fit the posterior.
 
         Parameters
@@ -218,6 +220,8 @@ covariance_prior_
             float32 is computed in float32 (but for what would lose too many digits in it),
             everything else in float64.
         y : ignored
+        X_val : (n_held_out, n_features) array, optional
+            Rows not to fit to: their `score` after each pass is ``history_["held_out"]``.
 
         Raises
         ------
@@ -225,15 +229,15 @@ covariance_prior_
             If X holds NaN, infinity, numbers whose squares overflow or fewer rows than components,
             or a parameter is out of its range.
         """
-        self.fit_predict(X, y)
+        self.fit_predict(X, y, X_val=X_val)
         return self
 
-    def fit_predict(self, X: Any, y: Any = None) -> NDArray[np.int64]:
+    def fit_predict(self, X: Any, y: Any = None, *, X_val: Any = None) -> NDArray[np.int64]:
         """Fit the posterior, and give the likeliest component of each row, (n_rows,).
 
         Parameters
         ----------
-        X, y
+        X, y, X_val
             As in `fit`.
         """
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
@@ -249,15 +253,14 @@ covariance_prior_
         if warm:
             self._check_warm_start(X.shape[1])
         model = self._make_model(X, k, self._model.frame if warm else None)
+        held_out = None if X_val is None else self._held_out(model, X_val)
         rng = check_random_state(self.random_state)
         n_init = 1 if warm else _checks.integer(self.n_init, "n_init", 1)
         with single_threaded_blas():
-            runs = [
-                self._run(
-                    model, X, self._continue(model) if warm else self._begin(model, X, rng), rng
-                )
-                for _ in range(n_init)
-            ]
+            runs = []
+            for _ in range(n_init):
+                start = self._continue(model) if warm else self._begin(model, X, rng)
+                runs.append(self._run(model, X, start, rng, held_out))
         best = max(runs, key=lambda run: run.bound)
         self.history_, self.n_iter_ = best.fit.history, best.fit.n_iter
         self.converged_, self.lower_bound_ = best.fit.converged, best.bound
@@ -325,7 +328,24 @@ covariance_prior_
         parts = zip(self._params, self._model.prior, model.prior)
         return Parameters(*(part - old + new for part, old, new in parts))
 
-    def _run(self, model: Mixture, X: NDArray[Any], params: Parameters, rng: Any) -> _Run:
+    def _held_out(self, model: Mixture, X_val: Any) -> Callable[[Parameters], float]:
+        rows = self._as_rows(X_val, model)
+
+        def score(params: Parameters) -> float:
+            out = np.empty(len(rows), rows.dtype)
+            model.predict(params, rows, log_norm=out)
+            return float(out.mean(dtype=np.float64))
+
+        return score
+
+    def _run(
+        self,
+        model: Mixture,
+        X: NDArray[Any],
+        params: Parameters,
+        rng: Any,
+        held_out: Callable[[Parameters], float] | None,
+    ) -> _Run:
         tol = _checks.number(self.tol, "tol", 0.0)
         batch_size = self.batch_size
         seed = 0
@@ -339,7 +359,7 @@ covariance_prior_
             tol=max(tol, rounding) if tol > 0 else 0.0,
             seed=seed, after_epoch=self._report, batch_size=batch_size, optimizer=self.optimizer,
             sampling=self.sampling, variance_reduction=self.variance_reduction,
-            trace_noise=_checks.flag(self.trace_noise, "trace_noise"),
+            trace_noise=_checks.flag(self.trace_noise, "trace_noise"), held_out=held_out,
         )  # fmt: skip
         labels, densities = np.empty(len(X), np.int64), np.empty(len(X), X.dtype)
         model.predict(fit.params, X, labels=labels, log_norm=densities)
@@ -348,8 +368,7 @@ covariance_prior_
 
     def _report(self, state: Any, position: loop.Position, history: loop.History) -> None:
         if self.verbose and position.epoch % self.verbose_interval == 0:
-            name = "bound" if "bound" in history.columns else "local_bound"
-            print(f"pass {position.epoch}, {name} {history.columns[name][-1]:.4f}")
+            print_pass(state, position, history)
 
     def _take(self, model: Mixture, params: Parameters, dtype: Any) -> None:
         """Keep the posterior, in scikit-learn's attributes and as parameters."""
@@ -459,9 +478,12 @@ covariance_prior_
     def _rows(self, X: Any) -> NDArray[Any]:
         """X of a width and an order that it can be computed with."""
         check_is_fitted(self)
+        return self._as_rows(X, self._model)
+
+    def _as_rows(self, X: Any, model: Mixture) -> NDArray[Any]:
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        most = _checks.new_rows(X, *self._model.frame)
-        dtype = np.float64 if most > 1e9 else np.result_type(X.dtype, self.means_.dtype)
+        most = _checks.new_rows(X, *model.frame)
+        dtype = np.float64 if most > 1e9 else np.result_type(X.dtype, model.dtype)
         return np.require(X, dtype, ["C_CONTIGUOUS", "WRITEABLE"])
 
     def _predict(self, X: NDArray[Any], **wanted: NDArray[Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -112,7 +112,8 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         The evidence lower bound of log p(X), nats; without `batch_size`.
     history_ : dict of str to array
         What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
-        `local_bound`, the batch's part of it scaled to all rows).
+        `local_bound`, the batch's part of it scaled to all rows). With `X_val`,
+        `held_out` at the end of each pass.
     n_iter_ : int
         Passes over the rows.
     n_batch_iter_ : int
@@ -189,7 +190,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
     # Fitting
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
         """Fit the columns' factors.
 
         Parameters
@@ -198,6 +199,8 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             Counts of any integer or float dtype. float64 is computed in float64, everything else
             in float32. Rows may be empty.
         y : ignored
+        X_val : (n_held_out, n_features) CSR matrix or array, optional
+            Rows not to fit to: their `score` after each pass is ``history_["held_out"]``.
 
         Raises
         ------
@@ -211,12 +214,13 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         batch_size = _checks.optional_integer(self.batch_size, "batch_size", 1)
         source = DocumentSource(*bags)
         seed = self._seed()
+        held_out = None if X_val is None else self._held_out(model, X_val)
         fitted = fit_conjugate(
             model, source, self._begin(model, bags, seed), n_epochs=max_iter,
             tol=tol * source.n_rows, seed=seed,
             after_epoch=print_pass if self.verbose else None, batch_size=batch_size,
             optimizer=self.optimizer, sampling=self.sampling,
-            variance_reduction=self.variance_reduction,
+            variance_reduction=self.variance_reduction, held_out=held_out,
         )  # fmt: skip
         self._take(model, fitted.params)
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
@@ -227,6 +231,17 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             if tol > 0 and not fitted.converged:
                 warnings.warn(still_rising(tol, max_iter), ConvergenceWarning, stacklevel=2)
         return self
+
+    def _held_out(self, model: PoissonFactors, X_val: Any) -> Callable[[Factors], float]:
+        parts = self._counts(X_val, reset=False, dtype=model.dtype).parts
+        ones = np.ones(len(parts[0]) - 1)
+
+        def score(params: Factors) -> float:
+            found = Fitted(model, params._replace(shapes=model.lazy(params).shapes.dense()))
+            loadings = found.loadings._replace(max_iter=self._row_iter(INFERENCE_ITER))
+            return float(loadings.fit_rows(parts, ones, model.n_threads).bounds.mean())
+
+        return score
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Take mini-batch steps on some rows of a stream of `total_samples`.
@@ -366,11 +381,13 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             self.__dict__.pop(name, None)
         self._fitted = Fitted(model, params)
 
-    def _counts(self, X: Any, reset: bool) -> _checks.Bags:
+    def _counts(self, X: Any, reset: bool, dtype: Any = None) -> _checks.Bags:
         X = validate_data(
             self, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=1
         )
-        return _checks.bags_of_words(X, dtype=None if reset else self._fitted.model.dtype)
+        if dtype is None and not reset:
+            dtype = self._fitted.model.dtype
+        return _checks.bags_of_words(X, dtype=dtype)
 
     # What was found
 

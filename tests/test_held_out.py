@@ -1,0 +1,113 @@
+"""Rows scored while a fit runs: `X_val` of every estimator."""
+
+import numpy as np
+import pytest
+
+import fastvi
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+N, N_HELD_OUT = 200, 40
+
+
+def real(rng):
+    X = rng.normal(size=(N + N_HELD_OUT, 2)) @ rng.normal(size=(2, 5))
+    return X + 0.3 * rng.normal(size=X.shape)
+
+
+def counts(rng):
+    theta, beta = rng.gamma(0.3, size=(N + N_HELD_OUT, 3)), rng.gamma(0.3, size=(3, 30))
+    return rng.poisson(5 * theta @ beta)
+
+
+def own_score(model, X, y):
+    return model.score(X)
+
+
+def log_loss(model, X, y):
+    return model.predict_log_proba(X)[np.arange(len(X)), y].mean()
+
+
+def completion(model, X, y):
+    return model.document_completion(X, random_state=0)
+
+
+LDA = fastvi.LatentDirichletAllocation
+ESTIMATORS = {
+    "mixture": (
+        fastvi.BayesianGaussianMixture(n_components=2, random_state=0, tol=0),
+        real,
+        own_score,
+    ),
+    "logistic": (fastvi.BayesianLogisticRegression(random_state=0, tol=0), real, log_loss),
+    "pca": (fastvi.BayesianPCA(2, random_state=0, tol=0), real, own_score),
+    "fa": (fastvi.BayesianFactorAnalysis(2, random_state=0, tol=0), real, own_score),
+    "poisson": (fastvi.PoissonFactorization(3, random_state=0, tol=0), counts, own_score),
+    **{
+        solver: (LDA(3, solver=solver, random_state=0), counts, completion)
+        for solver in ("vb", "svi", "cvb0", "scvb0")
+    },
+}
+KINDS = {"all rows": {}, "mini-batches": {"batch_size": 50}}
+
+
+def fitted(name, kind, held_out):
+    model, data, _ = ESTIMATORS[name]
+    rng = np.random.default_rng(11)
+    X, y = data(rng), rng.integers(2, size=N + N_HELD_OUT)
+    model = model.__class__(**{**model.get_params(), **KINDS[kind], "max_iter": 4})
+    options = {}
+    if held_out:
+        options["X_val"] = X[N:]
+        if name == "logistic":
+            options["y_val"] = y[N:]
+    return model.fit(X[:N], y[:N], **options), X[N:], y[N:]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_last_score_is_that_of_the_fit(name, kind):
+    model, X, y = fitted(name, kind, True)
+    trace, epoch = model.history_["held_out"], model.history_["epoch"]
+    ends = np.append(np.flatnonzero(np.diff(epoch)), len(epoch) - 1)
+    assert np.flatnonzero(np.isfinite(trace)).tolist() == ends.tolist()
+    assert len(ends) == 4
+    assert trace[-1] == pytest.approx(ESTIMATORS[name][2](model, X, y), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_looking_changes_no_bit_of_the_fit(name, kind):
+    seen, blind = (fitted(name, kind, held_out)[0].history_ for held_out in (True, False))
+    assert set(seen) - set(blind) == {"held_out"}
+    for column in set(blind) - {"seconds"}:
+        np.testing.assert_array_equal(seen[column], blind[column])
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_rows_of_another_width_are_refused(name):
+    model, data, _ = ESTIMATORS[name]
+    X, y = data(np.random.default_rng(0)), np.arange(N + N_HELD_OUT) % 2
+    labels = {"y_val": y} if name == "logistic" else {}
+    with pytest.raises(ValueError, match="features"):
+        model.fit(X, y, X_val=X[:, 1:], **labels)
+
+
+def test_labels_that_do_not_fit_are_refused():
+    X, y = real(np.random.default_rng(0)), np.arange(N + N_HELD_OUT) % 2
+    model = fastvi.BayesianLogisticRegression()
+    with pytest.raises(ValueError, match="wanted both of X_val and y_val"):
+        model.fit(X, y, X_val=X)
+    with pytest.raises(ValueError, match="y_val holds 2; wanted labels of y"):
+        model.fit(X, y, X_val=X, y_val=y + 1)
+
+
+def test_documents_without_words_to_score_are_refused():
+    X = counts(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="X_val has no word to score"):
+        LDA(3).fit(X, X_val=np.zeros((4, X.shape[1])))
+
+
+def test_verbose_fits_print_the_score(capsys):
+    X = real(np.random.default_rng(0))
+    fastvi.BayesianPCA(2, max_iter=2, tol=0, verbose=1).fit(X[:N], X_val=X[N:])
+    assert "held-out score" in capsys.readouterr().out
