@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastvi import _checks
 
-__all__ = ["KERNELS", "Metric", "Points", "draws_and_scores", "metric", "prepare"]
+__all__ = ["KERNELS", "N_SAMPLE", "Metric", "Points", "draws_and_scores", "metric", "prepare"]
 
 Array = NDArray[Any]
 KERNELS = ("imq", "rbf")
@@ -152,8 +152,8 @@ def _median_distance(X: Array) -> float:
     """Of evenly spaced draws, at most 1000; pairs of equal draws do not count."""
     from scipy.spatial.distance import pdist
 
-    every = -(-len(X) // N_SAMPLE)
-    distances = pdist(np.asarray(X[::every], np.float64))
+    chosen = np.linspace(0, len(X) - 1, min(len(X), N_SAMPLE)).astype(np.int64)
+    distances = pdist(np.asarray(X[chosen], np.float64))
     distances = distances[distances > 0]
     if not distances.size:
         raise ValueError("bandwidth is 'median', but all draws are equal; wanted a number")

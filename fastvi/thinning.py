@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _checks
-from fastvi._stein_points import Metric, Points, draws_and_scores, metric, prepare
+from fastvi._stein_points import N_SAMPLE, Metric, Points, draws_and_scores, metric, prepare
 from fastvi.parallel import resolve_n_jobs
 
 __all__ = ["stein_thinning"]
 
-CHUNK = 1 << 17  # numbers of draws visited by a task
+CHUNK = 1 << 17  # numbers of the draws that a task visits
+AT_ONCE = 512  # draws, whose sums stay in a first-level cache
 PRECONDITIONERS = ("med", "sclmed", "smpcov")
 
 
@@ -43,14 +44,14 @@ def stein_thinning(
     n_points : int
         To choose.
     preconditioner : {"sclmed", "med", "smpcov"} or (d, d) array
-        Of r^2 = (x - y)' P^-1 (x - y). With m the median distance of draws, P is m^2 / log(n_points)
-        or m^2 times the unit matrix; or the draws' covariance; or the matrix given.
+        Of r^2 = (x - y)' P^-1 (x - y). With m the median distance of draws (of 1000 of them at
+        most), P is m^2 / log(min(n, 1000)) or m^2 times the unit matrix; or the draws' covariance;
+        or the matrix given.
 
     Returns
     -------
     (n_points,) int64 array
-        Rows of `draws`, in the order in which they were chosen, so that the first k are the choice
-        of k points (but for "sclmed", whose P depends on their number).
+        Rows of `draws`, in the order in which they were chosen: the first k are the choice of k.
 
     Raises
     ------
@@ -70,10 +71,10 @@ def stein_thinning(
         raise ValueError("draws is a fit; wanted an array of draws, which the result has rows of")
     rng = np.random.default_rng(0)  # of no use, as draws are given
     Z, S = draws_and_scores(target, draws, scores, 1, rng, 1)
-    return _thin(prepare(Z, S, _metric(Z, kernel, beta, preconditioner, n_points)), n_points, n_threads)
+    return _thin(prepare(Z, S, _metric(Z, kernel, beta, preconditioner)), n_points, n_threads)
 
 
-def _metric(Z: Any, kernel: Any, beta: Any, preconditioner: Any, n_points: int) -> Metric:
+def _metric(Z: Any, kernel: Any, beta: Any, preconditioner: Any) -> Metric:
     if not isinstance(preconditioner, str):
         return metric(Z, kernel, beta, 1.0, preconditioner)
     _checks.choice(preconditioner, "preconditioner", PRECONDITIONERS)
@@ -82,8 +83,9 @@ def _metric(Z: Any, kernel: Any, beta: Any, preconditioner: Any, n_points: int) 
     if len(Z) == 1:  # the only choice there is
         return metric(Z, kernel, beta, 1.0, None)
     found = metric(Z, kernel, beta, "median", None)
-    if preconditioner == "sclmed" and n_points > 1:
-        found = found._replace(bandwidth=found.bandwidth / float(np.sqrt(np.log(n_points))))
+    if preconditioner == "sclmed":
+        scale = float(np.sqrt(np.log(min(len(Z), N_SAMPLE))))
+        found = found._replace(bandwidth=found.bandwidth / scale)
     return found
 
 
@@ -96,7 +98,7 @@ def _thin(points: Points, n_points: int, n_threads: int) -> NDArray[np.int64]:
     XT, WT, ST = (np.ascontiguousarray(array.T) for array in (points.X, points.W, points.S))
     width = min(n, max(256, CHUNK // d))
     starts = range(0, n, width)
-    scratch = np.empty((len(starts), 4, width), points.X.dtype)
+    scratch = np.empty((len(starts), 4, min(width, AT_ONCE)), points.X.dtype)
     total = 0.5 * points.diagonal
     least = np.empty(len(starts), np.int64)
     chosen = np.empty(n_points, np.int64)

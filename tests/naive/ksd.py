@@ -44,7 +44,11 @@ def u_variance(U):
     """Unbiased estimates of E[u12 u13] and E[u12^2], triple by triple, into the variance."""
     n, mean = len(U), u_statistic(U)
     triples = [
-        U[i, j] * U[i, k] for i in range(n) for j in range(n) for k in range(n) if len({i, j, k}) == 3
+        U[i, j] * U[i, k]
+        for i in range(n)
+        for j in range(n)
+        for k in range(n)
+        if len({i, j, k}) == 3
     ]
     squares = [U[i, j] ** 2 for i in range(n) for j in range(n) if i != j]
     one, two = np.mean(triples) - mean**2, np.mean(squares) - mean**2
