@@ -20,6 +20,7 @@ _LAZY = {
     "ksd": "fastvi.discrepancy",
     "ksd_test": "fastvi.discrepancy",
     "load": "fastvi.models.lda",
+    "operator_vi": "fastvi.algorithms.operator",
     "stein_thinning": "fastvi.thinning",
     "target": "fastvi.targets.python",
 }
