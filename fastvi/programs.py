@@ -29,9 +29,8 @@ class ProgramPosterior:
     n_iter : int
         Steps of the program.
     history : dict of str to array
-        Of each 100 steps: `seconds`, the mean `objective` (of which half the Fisher divergence is
-        the largest, for the best test function), and `rejected` draws of the last step, which had
-        no finite score.
+        Of each 100 steps: `seconds`, the mean `objective` (at most half the Fisher divergence, in
+        units of `scale`), and `rejected` draws of the last step, which had no finite score.
     """
 
     def __init__(
@@ -60,13 +59,13 @@ class ProgramPosterior:
         n : int
         rng : numpy.random.Generator
         """
-        from fastvi.kernels import operator as kernels
+        from fastvi.kernels.networks import forward
 
         n = _checks.integer(n, "n", 0)
         net = self._program
         noise = np.ascontiguousarray(rng.standard_normal((n, net.linear.shape[1])).T)
         hidden, x = np.empty((len(net.bias), n)), np.empty((len(net.shift), n))
-        kernels.forward(net, noise, hidden, x)
+        forward(net, noise, hidden, x)
         return np.ascontiguousarray(self._centre + self._scale * x.T)
 
     def sample_parameters(self, n: int, rng: np.random.Generator) -> dict[str, Array]:

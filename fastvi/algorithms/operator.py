@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from fastvi import _checks, loop
 from fastvi.batches import Passes
 from fastvi.core import Algorithm
+from fastvi.inference import _point, _seed
 from fastvi.programs import ProgramPosterior
 
 __all__ = ["operator_vi"]
 
 Array = NDArray[np.float64]
 BLOCK = 100  # steps of a call of compiled code
+FLAT = 0.1  # power of the target in the first step
 AVERAGED = 200  # steps that the result is an average of, about
 
 
@@ -26,8 +28,9 @@ def operator_vi(
     n_test: int = 32,
     n_noise: int | None = None,
     n_draws: int = 200,
-    n_iter: int = 3000,
+    n_iter: int = 5000,
     n_inner: int = 5,
+    warm_up: float = 0.5,
     rate: float = 0.005,
     test_rate: float = 0.01,
     start: Any = None,
@@ -61,6 +64,9 @@ def operator_vi(
         Steps of the program.
     n_inner : int
         Steps of the test function before each.
+    warm_up : float
+        In [0, 1], share of the steps in which the target is p^t with t rising from 0.1 to 1: modes
+        are joined at first, so that the program finds them all.
     rate, test_rate : float
         Of Adam, for program and test function, in the units of `scale`; they fall linearly to 0 in
         the second half.
@@ -90,83 +96,100 @@ def operator_vi(
             "operator_vi needs the target's gradient, which it has not; wanted a target with one, "
             "or gradient='numerical' in fastvi.target"
         )
-    from fastvi.inference import _point, _seed
-    from fastvi.kernels import operator as kernels
-
-    d, n_iter = target.dim, _checks.integer(n_iter, "n_iter", 1)
-    n_noise = d + 1 if n_noise is None else _checks.integer(n_noise, "n_noise", 1)
-    sizes = {"hidden": _checks.integer(n_hidden, "n_hidden", 0),
-             "test": _checks.integer(n_test, "n_test", 1),
-             "noise": n_noise,
-             "draws": _checks.integer(n_draws, "n_draws", 2)}  # fmt: skip
-    n_inner = _checks.integer(n_inner, "n_inner", 1)
-    rates = [
-        _checks.number(value, name, 0.0, open_low=True)
-        for value, name in ((rate, "rate"), (test_rate, "test_rate"))
-    ]
+    d = target.dim
+    settings = Settings(
+        n_hidden=_checks.integer(n_hidden, "n_hidden", 0),
+        n_test=_checks.integer(n_test, "n_test", 0),
+        n_noise=d + 1 if n_noise is None else _checks.integer(n_noise, "n_noise", 1),
+        n_draws=_checks.integer(n_draws, "n_draws", 2),
+        n_iter=_checks.integer(n_iter, "n_iter", 1),
+        n_inner=_checks.integer(n_inner, "n_inner", 1),
+        warm_up=_checks.number(warm_up, "warm_up", 0.0, 1.0),
+        rate=_checks.number(rate, "rate", 0.0, open_low=True),
+        test_rate=_checks.number(test_rate, "test_rate", 0.0, open_low=True),
+    )
     centre = np.zeros(d) if start is None else _point(target, start)
     units = _scale(scale, d)
     seed = _seed(random_state)
-    density = kernels.Density(target.address, target.data_table, centre, units)
-    game = _Game(target, density, sizes, n_iter, n_inner, rates, np.random.default_rng(seed))
-    algorithm = Algorithm(lambda start: game, lambda state, batch, rng: state.step())
-    blocks = -(-n_iter // BLOCK)
-    _, history = loop.run(algorithm, game, Passes(), n_epochs=blocks, rng=game.rng)
-    program = kernels.Network(*_views(game.program.average, d, n_noise, sizes["hidden"]))
+    game = _Game(target, centre, units, settings, np.random.default_rng(seed))
+    algorithm = Algorithm(lambda start: game, lambda game, batch, rng: game.step())
+    n_blocks = -(-settings.n_iter // BLOCK)
+    _, history = loop.run(algorithm, game, Passes(), n_epochs=n_blocks, rng=game.rng)
     return ProgramPosterior(
-        program, centre, units, target, n_iter=n_iter, history=history.arrays(), seed=seed
-    )
+        game.result(), centre, units, target,
+        n_iter=settings.n_iter, history=history.arrays(), seed=seed,
+    )  # fmt: skip
+
+
+class Settings(NamedTuple):
+    """Arguments of `operator_vi`, checked."""
+
+    n_hidden: int
+    n_test: int
+    n_noise: int
+    n_draws: int
+    n_iter: int
+    n_inner: int
+    warm_up: float
+    rate: float
+    test_rate: float
+
+    def schedule(self, begin: int, n: int) -> Array:
+        """(3, n): rates of program and test function, and the target's power, from a step on."""
+        gone = (begin + np.arange(n)) / self.n_iter
+        slow = np.minimum(1.0, 2.0 * (1.0 - gone))
+        warm = np.minimum(1.0, gone / self.warm_up) if self.warm_up > 0 else np.ones(n)
+        return np.array([self.rate * slow, self.test_rate * slow, FLAT + (1.0 - FLAT) * warm])
 
 
 class _Game:
     """The two networks, their optimisers and scratch; steps come in blocks."""
 
     def __init__(
-        self,
-        target: Any,
-        density: Any,
-        sizes: dict[str, int],
-        n_iter: int,
-        n_inner: int,
-        rates: list[float],
-        rng: np.random.Generator,
+        self, target: Any, centre: Array, units: Array, settings: Settings, rng: np.random.Generator
     ) -> None:
-        self.target, self.density, self.n_iter, self.n_inner = target, density, n_iter, n_inner
-        self.rates, self.rng, self.done = np.array(rates), rng, 0
-        d, noise, hidden = target.dim, sizes["noise"], sizes["hidden"]
-        self.program = _player(d, noise, hidden, rng)
+        from fastvi.kernels import operator as kernels
+
+        self.target, self.settings, self.rng, self.done = target, settings, rng, 0
+        self.density = kernels.Density(target.address, target.data_table, centre, units)
+        d, noise = target.dim, settings.n_noise
+        self.program = _player(d, noise, settings.n_hidden, rng)
         for j in range(d):
             self.program.network.linear[j, j % noise] = 1.0
-        self.test = _player(d, d, sizes["test"], rng)
-        self.work = _scratch(target, sizes)
+        self.test = _player(d, d, settings.n_test, rng)
+        self.work = _scratch(target, settings)
 
     def step(self) -> tuple[_Game, dict[str, float]]:
         """Up to 100 steps of the program."""
         from fastvi.kernels import operator as kernels
-        from fastvi.kernels.targets import SUCCESS
 
-        n = min(BLOCK, self.n_iter - self.done)
-        left = 1.0 - (self.done + np.arange(n)) / self.n_iter
-        rates = np.minimum(1.0, 2.0 * left) * self.rates[:, None]
+        n = min(BLOCK, self.settings.n_iter - self.done)
         history = np.full(n, np.nan)
-        status, good = kernels.train(
-            self.density, self.program, self.test, self.work, self.rng, self.done, rates,
-            self.n_inner, 1.0 / AVERAGED, history,
+        good = kernels.train(
+            self.density, self.program, self.test, self.work, self.rng, self.done,
+            self.settings.schedule(self.done, n), self.settings.n_inner, 1.0 / AVERAGED, history,
         )  # fmt: skip
-        if status != SUCCESS or good == 0:
-            Z = self.work.Z
-            self.target.log_prob_and_grad(Z)  # which raises what is wrong
+        if good == 0:
+            self.target.log_prob_and_grad(self.work.Z)  # which raises what is wrong
             raise ValueError("no draw of a step has a finite score; wanted a smaller scale or rate")
         self.done += n
-        rejected = len(self.work.weights) - good
+        rejected = self.settings.n_draws - good
         return self, {"objective": float(history.mean()), "rejected": rejected}
 
+    def result(self) -> Any:
+        """The program, averaged over its last steps."""
+        s = self.settings
+        return _network(self.program.average, self.target.dim, s.n_noise, s.n_hidden)
 
-def _views(flat: Array, d: int, inputs: int, hidden: int) -> list[Array]:
-    """The parts of a network whose memory is flat."""
+
+def _network(flat: Array, d: int, inputs: int, hidden: int) -> Any:
+    """A network whose memory is flat."""
+    from fastvi.kernels.networks import Network
+
     shapes = [(d,), (d, inputs), (d, hidden), (hidden, inputs), (hidden,)]
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-    return [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), shapes)]
+    parts = zip(np.split(flat, ends[:-1]), shapes)
+    return Network(*(part.reshape(shape) for part, shape in parts))
 
 
 def _player(d: int, inputs: int, hidden: int, rng: np.random.Generator) -> Any:
@@ -174,28 +197,29 @@ def _player(d: int, inputs: int, hidden: int, rng: np.random.Generator) -> Any:
 
     size = d + d * inputs + d * hidden + hidden * inputs + hidden
     flat, gradient, m, v, step = np.zeros((5, size))
-    net, slopes = (kernels.Network(*_views(x, d, inputs, hidden)) for x in (flat, gradient))
+    net, slopes = (_network(x, d, inputs, hidden) for x in (flat, gradient))
     net.outer[:] = 0.1 * rng.standard_normal(net.outer.shape) / np.sqrt(max(hidden, 1))
     net.inner[:] = rng.standard_normal(net.inner.shape)
     net.bias[:] = rng.standard_normal(net.bias.shape)
     return kernels.Player(net, slopes, flat, gradient, m, v, step, flat.copy())
 
 
-def _scratch(target: Any, sizes: dict[str, int]) -> Any:
+def _scratch(target: Any, settings: Settings) -> Any:
     from fastvi.kernels import operator as kernels
 
-    d, n = target.dim, sizes["draws"]
-    rows = {"noise": sizes["noise"], "hidden": sizes["hidden"], "x": d, "scores": d,
-            "units": sizes["test"], "f": d, "adjoint": d, "moved": d, "other": d, "row": 2}  # fmt: skip
-    arrays = {name: np.zeros((k, n)) for name, k in rows.items()}
-    return kernels.Scratch(
-        weights=np.zeros(n), Z=np.zeros((n, d)), values=np.zeros((n, target.n_terms)),
-        grads=np.zeros((n, d)), **arrays,
-    )  # fmt: skip
+    d, n = target.dim, settings.n_draws
+    rows = dict.fromkeys(("x", "scores", "f", "adjoint", "moved", "other"), d)
+    rows |= {"noise": settings.n_noise, "hidden": settings.n_hidden, "units": settings.n_test}
+    arrays = {name: np.zeros((k, n)) for name, k in {**rows, "row": 2}.items()}
+    arrays |= {"Z": np.zeros((n, d)), "grads": np.zeros((n, d))}
+    values = np.zeros((n, target.n_terms))
+    return kernels.Scratch(weights=np.zeros(n), values=values, **arrays)
 
 
 def _scale(scale: Any, d: int) -> Array:
-    units = np.array(scale, np.float64)
-    if units.shape not in ((), (d,)) or not np.all((units > 0) & np.isfinite(units)):
+    """Standard deviations (d,)."""
+    units = np.array(scale)
+    real = units.dtype.kind in "iuf" and units.shape in ((), (d,))
+    if not real or not np.all((units > 0) & np.isfinite(units)):
         raise ValueError(f"scale is {scale!r}; wanted a number > 0, or {d} of them")
-    return np.ascontiguousarray(np.broadcast_to(units, (d,)))
+    return np.array(np.broadcast_to(units, (d,)), np.float64)
