@@ -65,6 +65,7 @@ def test_statistics_equal_those_of_the_twin(n, kernel, rng):
         np.testing.assert_allclose(line[:2], naive.linear(U), rtol=1e-10)
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("kernel", ["imq", "rbf"])
 @pytest.mark.parametrize("shift", [0.0, 0.7])
 def test_unbiased_for_a_shifted_gaussian(kernel, shift, rng):
@@ -87,6 +88,7 @@ def test_unbiased_for_a_shifted_gaussian(kernel, shift, rng):
     assert V.value > found.value or shift
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("shift", [0.0, 0.7])
 def test_standard_error_is_that_of_repeats(shift, rng):
     """300 repeats: their deviation has a relative error of 4 %, doubled by a heavy tail; 25 %."""
@@ -98,6 +100,7 @@ def test_standard_error_is_that_of_repeats(shift, rng):
     assert abs(np.sqrt(np.mean(error**2)) / value.std() - 1) < 0.25
 
 
+@pytest.mark.jit
 def test_draws_by_name_and_from_a_fit(normal, rng):
     target = fastvi.target(_gamma, names={"sigma": positive()})
     sigma = rng.gamma(3.0, size=500)
@@ -121,6 +124,7 @@ def test_scores_are_those_of_the_target(normal, rng):
     assert fastvi.ksd(normal, Z) == fastvi.ksd(normal, Z.astype(float))
 
 
+@pytest.mark.jit
 def test_float32_stays_and_agrees(rng):
     X, S = standard(rng, 700, 3, 0.5)
     wide = fastvi.ksd(None, X, scores=S, preconditioner="covariance")
@@ -147,6 +151,7 @@ def test_preconditioners(rng):
     np.testing.assert_allclose(uniform.value, fastvi.ksd(None, X, scores=S, bandwidth=2.0).value)
 
 
+@pytest.mark.jit
 def test_more_draws_than_a_tile_and_any_threads(rng):
     """Three blocks of 256 and a part of a fourth: the same bits for 1, 2 and 8 threads."""
     for dtype in (np.float32, np.float64):
@@ -223,6 +228,7 @@ def rejections(rng, repeats, n, shift=0.0, **options):
     return count
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize(
     "options",
     [{"kernel": "imq"}, {"kernel": "rbf"}, {"statistic": "linear"}],
@@ -235,6 +241,7 @@ def test_calibrated(options, rng):
     assert low <= rejections(rng, 300, 100, **options) <= high
 
 
+@pytest.mark.jit
 def test_power_grows_with_the_shift(rng):
     """100 tests of 100 draws each. At a shift of 0.6 hardly any is missed."""
     found = [rejections(rng, 100, 100, shift, n_bootstrap=200) for shift in (0.0, 0.2, 0.4, 0.6)]
@@ -252,6 +259,7 @@ def chain(rng, n, rho):
     return x[:, None]
 
 
+@pytest.mark.jit
 def test_chains_need_correlated_signs(rng):
     """150 chains of 300 draws of the target, autocorrelation 0.5.
 
@@ -313,6 +321,7 @@ PEER = {  # what stein-thinning 0.2.0, by the paper's authors, chooses (standard
 }
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("preconditioner", PEER)
 def test_thinning_chooses_what_the_authors_package_does(preconditioner):
     x, s = drifting()
@@ -320,6 +329,7 @@ def test_thinning_chooses_what_the_authors_package_does(preconditioner):
     assert list(found) == PEER[preconditioner]
 
 
+@pytest.mark.jit
 def test_thinning_leaves_the_burn_in_out():
     x, s = drifting()
     chosen = fastvi.stein_thinning(None, x, 50, scores=s)
@@ -331,6 +341,7 @@ def test_thinning_leaves_the_burn_in_out():
     assert good.value < 0.2 * usual.value
 
 
+@pytest.mark.jit
 def test_thinning_for_any_threads_and_chunks(rng, monkeypatch):
     X = rng.normal(size=(3000, 2)).astype(np.float32)
     whole = fastvi.stein_thinning(None, X, 20, scores=-X)

@@ -305,6 +305,7 @@ def quick(target, **options):
                                          "random_state": 0, **options})  # fmt: skip
 
 
+@pytest.mark.jit
 def test_same_seed_same_bits():
     target = fastvi.target(banana, dim=2)
     draws = [quick(target).sample(5, np.random.default_rng(0)) for _ in range(2)]
@@ -318,6 +319,7 @@ def gamma(z, grad):
     return 2.0 * np.log(z[0]) - z[0]
 
 
+@pytest.mark.jit
 def test_what_a_fit_has():
     target = fastvi.target(gamma, names={"sigma": positive()})
     p = quick(target, start={"sigma": 3.0}, scale=[0.5])
