@@ -95,7 +95,8 @@ def _thin(points: Points, n_points: int, n_threads: int) -> NDArray[np.int64]:
 
     n, d = points.X.shape
     of = points.metric
-    XT, WT, ST = (np.ascontiguousarray(array.T) for array in (points.X, points.W, points.S))
+    W = points.W[:0] if of.uniform else points.W
+    XT, WT, ST = (np.ascontiguousarray(array.T) for array in (points.X, W, points.S))
     width = min(n, max(256, CHUNK // d))
     starts = range(0, n, width)
     scratch = np.empty((len(starts), 4, min(width, AT_ONCE)), points.X.dtype)
@@ -109,8 +110,9 @@ def _thin(points: Points, n_points: int, n_threads: int) -> NDArray[np.int64]:
             start = starts[task]
             stop = min(n, start + width)
             least[task] = ksd.add_column(
-                of.kind, of.beta, points.trace, XT, WT, ST, new, start, stop, scratch[task], total
-            )
+                of.kind, of.beta, points.trace, of.uniform,
+                XT, WT, ST, new, start, stop, scratch[task], total,
+            )  # fmt: skip
 
         run(visit, len(starts), n_threads)
         chosen[k] = least[np.argmin(total[least])]

@@ -119,34 +119,45 @@ def pairs(kind, beta, trace, X, W, S, scratch, out):
 
 
 @kernel
-def column(kind, beta, trace, XT, WT, ST, new, start, scratch, out):
+def column(kind, beta, trace, uniform, XT, WT, ST, new, start, scratch, out):
     """Out (m,): u_p of the m draws from `start` with a draw; draws in columns, scratch (3, m)."""
     number = out.dtype.type
     square, cross, spread = scratch[0], scratch[1], scratch[2]
-    stop = start + out.size
+    stop, root = start + out.size, number(np.sqrt(uniform))
     square[:], cross[:], spread[:], out[:] = number(0), number(trace), number(0), number(0)
     for k in range(XT.shape[0]):
-        xs, ws, ss = XT[k, start:stop], WT[k, start:stop], ST[k, start:stop]
-        x_new, w_new, s_new = XT[k, new], WT[k, new], ST[k, new]
+        xs, ss, x_new, s_new = XT[k, start:stop], ST[k, start:stop], XT[k, new], ST[k, new]
+        if root > number(0):
+            for i in range(out.size):
+                x = xs[i] - x_new
+                square[i] += x * x
+                cross[i] += root * x * (ss[i] - s_new)
+                out[i] += ss[i] * s_new
+        else:
+            ws, w_new = WT[k, start:stop], WT[k, new]
+            for i in range(out.size):
+                x, w = xs[i] - x_new, ws[i] - w_new
+                square[i] += x * x
+                spread[i] += w * w
+                cross[i] += w * (ss[i] - s_new)
+                out[i] += ss[i] * s_new
+    if root > number(0):
         for i in range(out.size):
-            x, w = xs[i] - x_new, ws[i] - w_new
-            square[i] += x * x
-            spread[i] += w * w
-            cross[i] += w * (ss[i] - s_new)
-            out[i] += ss[i] * s_new
+            spread[i] = root * root * square[i]
     combine(kind, beta, square, cross, spread, out)
 
 
 @kernel
-def add_column(kind, beta, trace, XT, WT, ST, new, start, stop, scratch, total):
+def add_column(kind, beta, trace, uniform, XT, WT, ST, new, start, stop, scratch, total):
     """Total (n,) += u_p(x_i, x_new) for i from start to stop; the first i with the least of them.
 
-    Draws in columns, XT, WT, ST (d, n); scratch (4, m), m at a time. Riabiz et al. (2022), eq. 4.
+    Draws in columns, XT, ST (d, n), and WT (d, n) where M is not `uniform`, see `tile`; scratch (4,
+    m), m at a time. Riabiz et al. (2022), eq. 4.
     """
     for begin in range(start, stop, scratch.shape[1]):
         end = min(begin + scratch.shape[1], stop)
         part, values = scratch[:3, : end - begin], scratch[3, : end - begin]
-        column(kind, beta, trace, XT, WT, ST, new, begin, part, values)
+        column(kind, beta, trace, uniform, XT, WT, ST, new, begin, part, values)
         sums = total[begin:end]
         for i in range(sums.size):
             sums[i] += values[i]

@@ -96,7 +96,7 @@ def test_column(problem, at_once, data):
     want[start:stop] += U[start:stop, new]
     scratch = np.empty((4, at_once), X.dtype)
     least = kernels.add_column(
-        of.kind, of.beta, p.trace, *columns, new, start, stop, scratch, total
+        of.kind, of.beta, p.trace, of.uniform, *columns, new, start, stop, scratch, total
     )
     np.testing.assert_allclose(total, want, **close(X.dtype, np.abs(U).max()))
     assert least == start + np.argmin(total[start:stop])
