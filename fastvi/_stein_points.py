@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from fastvi import _checks
 
-__all__ = ["KERNELS", "N_SAMPLE", "Metric", "Points", "draws_and_scores", "metric", "prepare"]
+__all__ = [
+    "KERNELS",
+    "N_SAMPLE",
+    "Metric",
+    "Points",
+    "draws_and_scores",
+    "is_fit",
+    "metric",
+    "prepare",
+]
 
 Array = NDArray[Any]
 KERNELS = ("imq", "rbf")
@@ -77,7 +86,7 @@ def draws_and_scores(
     TargetError
         If the target fails at a draw.
     """
-    if hasattr(draws, "sample"):
+    if is_fit(draws):
         draws = draws.sample(_checks.integer(n_draws, "n_draws", least), rng)
     elif isinstance(draws, Mapping):
         if target is None:
@@ -102,6 +111,11 @@ def draws_and_scores(
         raise ValueError(f"scores are as large as {most:g}; their squares overflow {Z.dtype}")
     _checks.rows_to_fit(Z, name="draws")
     return Z, S
+
+
+def is_fit(draws: Any) -> bool:
+    """Whether draws are to be taken from it; tables that are arrays have `sample` as well."""
+    return hasattr(draws, "sample") and not hasattr(draws, "__array__")
 
 
 def _rows(array: Any, name: str, dim: int | None) -> Array:

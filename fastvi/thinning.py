@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _checks
-from fastvi._stein_points import N_SAMPLE, Metric, Points, draws_and_scores, metric, prepare
+from fastvi._stein_points import N_SAMPLE, Metric, Points, draws_and_scores, is_fit, metric, prepare
 from fastvi.parallel import resolve_n_jobs
 
 __all__ = ["stein_thinning"]
@@ -67,7 +67,7 @@ def stein_thinning(
     """
     n_points = _checks.integer(n_points, "n_points", 1)
     n_threads = resolve_n_jobs(n_jobs)
-    if hasattr(draws, "sample"):
+    if is_fit(draws):
         raise ValueError("draws is a fit; wanted an array of draws, which the result has rows of")
     rng = np.random.default_rng(0)  # of no use, as draws are given
     Z, S = draws_and_scores(target, draws, scores, 1, rng, 1)

@@ -124,6 +124,27 @@ def test_scores_are_those_of_the_target(normal, rng):
     assert fastvi.ksd(normal, Z) == fastvi.ksd(normal, Z.astype(float))
 
 
+class Table:
+    """As pandas has it: an array by `__array__`, and a `sample` of its own."""
+
+    def __init__(self, X):
+        self.X = X
+
+    def __array__(self, dtype=None, copy=None):
+        return self.X
+
+    def sample(self, n):
+        raise AssertionError("asked for a sample")
+
+
+def test_tables_are_arrays(rng):
+    X, S = standard(rng, 30)
+    assert fastvi.ksd(None, Table(X), scores=S) == fastvi.ksd(None, X, scores=S)
+    assert list(fastvi.stein_thinning(None, Table(X), 3, scores=S)) == list(
+        fastvi.stein_thinning(None, X, 3, scores=S)
+    )
+
+
 @pytest.mark.jit
 def test_float32_stays_and_agrees(rng):
     X, S = standard(rng, 700, 3, 0.5)
