@@ -433,6 +433,7 @@ def test_preconditioners_that_draws_do_not_have():
         fastvi.ksd(None, line, scores=line, preconditioner="scale")
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # interpreted kernels
 def test_bad_targets(normal):
     with pytest.raises(ValueError, match="draws has 3 columns; wanted 2"):
         fastvi.ksd(normal, np.ones((4, 3)))
