@@ -17,7 +17,11 @@ _LAZY = {
     "SparseGPClassifier": "fastvi.models.gp_variational",
     "SparseGPRegressor": "fastvi.models.gp_regression",
     "fit": "fastvi.inference",
+    "ksd": "fastvi.discrepancy",
+    "ksd_test": "fastvi.discrepancy",
     "load": "fastvi.models.lda",
+    "operator_vi": "fastvi.algorithms.operator",
+    "stein_thinning": "fastvi.thinning",
     "target": "fastvi.targets.python",
 }
 __all__ = ["__version__", *_LAZY]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from fastvi import _archive, _checks
+from fastvi.discrepancy import ksd
 from fastvi.families import MEMBERS, Blocks
 from fastvi.psis import Smoothed, psis
 
@@ -184,6 +185,10 @@ class Posterior:
         That is a k-hat below 0.7, or an `efficiency` above 0.9, and a `shift` below 0.25.
         """
         return bool(self.settled and self._covers and self.shift < FAR)
+
+    def ksd(self, **options: Any) -> Any:
+        """Squared Stein discrepancy of draws of q from the target, see `fastvi.ksd`."""
+        return ksd(self._target(), self, **options)
 
     def summary(self) -> str:
         """A table of the free numbers, and convergence and quality in words."""
