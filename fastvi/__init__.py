@@ -12,12 +12,14 @@ _LAZY = {
     "BayesianPCA": "fastvi.models.factors",
     "LatentDirichletAllocation": "fastvi.models.lda",
     "PoissonFactorization": "fastvi.models.poisson",
+    "ParticlePosterior": "fastvi.particles",
     "Posterior": "fastvi.posterior",
     "SVGP": "fastvi.models.gp_variational",
     "SparseGPClassifier": "fastvi.models.gp_variational",
     "SparseGPRegressor": "fastvi.models.gp_regression",
     "fit": "fastvi.inference",
     "load": "fastvi.models.lda",
+    "svgd": "fastvi.algorithms.svgd",
     "target": "fastvi.targets.python",
 }
 __all__ = ["__version__", *_LAZY]

@@ -143,7 +143,7 @@ def square_distances(x, out):
 
 @kernel
 def join(scores, u, inverse, weights, out):
-    """Out (n, D + 1) = weights (n,) times [scores - u * inverse, 1]: what K multiplies for `RBF`."""
+    """Out (n, D + 1) = weights (n,) times [scores - u * inverse, 1], for K of `RBF` to multiply."""
     d = scores.shape[1]
     for i in range(scores.shape[0]):
         weight = weights[i]
@@ -172,6 +172,22 @@ def assemble(sums, slope_sums, u, inverse, share, phi):
         else:
             for j in range(d):
                 out[j] = share * (total[j] + own[j] * inverse[j] * total[d])
+
+
+@kernel
+def moments(x, scores, centre, squares, products):
+    """Out squares (D,) and products (D,): sums over particles of (x - centre)^2 and (x - centre) s.
+
+    Of x and scores (n, D); out float64.
+    """
+    squares[:] = 0.0
+    products[:] = 0.0
+    for i in range(x.shape[0]):
+        row, score = x[i], scores[i]
+        for j in range(row.size):
+            away = np.float64(row[j]) - centre[j]
+            squares[j] += away * away
+            products[j] += away * np.float64(score[j])
 
 
 @kernel

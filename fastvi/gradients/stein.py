@@ -6,7 +6,6 @@ to target the fastest (Liu and Wang 2016).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -177,12 +176,12 @@ def scores_of(
 
 
 def report(
-    values: Array, weights: Array, field: Field, phi: Array, scores: Array, scale: Array
-) -> dict[str, float]:
-    """What a step says of itself; phi and scores in coordinates whose units are `scale`."""
+    values: Array, weights: Array, field: Field, phi: Array, scores: Array, units: Array
+) -> dict[str, Any]:
+    """What a step says of itself; phi and scores in coordinates with these units."""
     from fastvi.kernels import stein as kernels
 
-    left, pull = kernels.forces(phi, scores, field.masses, scale)
+    left, pull = kernels.forces(phi, scores, field.masses, units)
     n_rejected = len(weights) - int(np.count_nonzero(weights))
     log_prob = float(values.mean() if not n_rejected else values[weights > 0].mean())
     return {
@@ -190,7 +189,25 @@ def report(
         "residual": float(np.sqrt(left / pull)) if pull > 0 else 0.0,
         "bandwidth": float(np.exp(np.mean(np.log(field.lengths)))),
         "rejected": n_rejected,
+        "units": units,
     }
+
+
+def units_of(x: Array, scores: Array) -> Array:
+    """What standard deviations (D,) a Gaussian would have whose scores rise and fall as these do.
+
+    Unlike those of the particles x (n, D), which are too small where they have collapsed or have
+    not spread yet: by the slope of scores along each coordinate. Within a factor 100 of theirs, and
+    just theirs where slopes are not negative; 1 where particles agree.
+    """
+    from fastvi.kernels import stein as kernels
+
+    squares, products = np.empty((2, x.shape[1]))
+    kernels.moments(x, scores, x.mean(axis=0, dtype=np.float64), squares, products)
+    width = -products / len(x)
+    width = np.where(width > 0, np.clip(width, 1e-4, 1e4), 1.0)
+    units = np.sqrt(squares / len(x) / width)
+    return np.where(units > 0, units, 1.0).astype(x.dtype)
 
 
 def stein(
@@ -215,9 +232,8 @@ def stein(
     Gradient
         Of parameters (n, D), float32 or float64: particles. Its `info` has `log_prob`, their mean
         log density, nats; `residual`, the direction's norm by that of the scores that the kernel
-        lets through, in standard deviations of particles: near a Gaussian's, how many of its own a
-        mean is off; `bandwidth`, the kernel's length; and `rejected`, the number of particles with
-        a density or score that is not finite, which act on no other and are moved by them.
+        lets through, in `units`: near a Gaussian's, how many standard deviations a mean is off; `bandwidth`, the kernel's length; and `rejected`, the number of particles with
+        a density or score that is not finite, which act on no other and are moved by them; and `units` (D,), see `units_of`.
 
     Raises
     ------
@@ -232,16 +248,10 @@ def stein(
     ) -> tuple[Array, Any, dict[str, Any]]:
         values, scores, weights = scores_of(target, params, batch, n_threads)
         field = interaction.field(params, scores, weights)
-        scale = spread(params)
-        return field.phi, state, report(values, weights, field, field.phi, scores, scale)
+        units = units_of(params, scores)
+        return field.phi, state, report(values, weights, field, field.phi, scores, units)
 
     return Gradient(lambda params: None, estimate)
-
-
-def spread(x: Array) -> Array:
-    """Standard deviations of particles (D,); 1 where there is none."""
-    sd = x.std(axis=0)
-    return np.where(sd > 0, sd, sd.dtype.type(1))
 
 
 def needs_gradient(target: Any) -> None:
@@ -251,6 +261,3 @@ def needs_gradient(target: Any) -> None:
             "Stein variational gradients need the target's gradient, which it has not; wanted a "
             "target with one, or gradient='numerical' in fastvi.target"
         )
-
-
-Maker = Callable[..., Gradient]

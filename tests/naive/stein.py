@@ -19,7 +19,7 @@ def kernel_slope(kind, u, v):
 
 
 def direction(kind, X, scores, lengths):
-    """Liu and Wang (2016), eq. 8: phi(x_i) = mean over j of k(x_j, x_i) s_j + grad_j k(x_j, x_i)."""
+    """Liu and Wang (2016), eq. 8: mean over j of k(x_j, x_i) s_j + grad_j k(x_j, x_i)."""
     n, d = X.shape
     lengths = np.broadcast_to(np.asarray(lengths, float), (d,))
     U, phi = X / lengths, np.zeros((n, d))
