@@ -63,7 +63,7 @@ class ParticlePosterior(Approximation):
 
     @property
     def cov(self) -> Array:
-        """Covariance of the free numbers, (D, D): particles are all there is, so by n, not n - 1."""
+        """Covariance of the free numbers, (D, D); by n, as particles are all there is."""
         away = self._away
         return np.asarray(away.T @ away / len(away))
 

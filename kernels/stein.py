@@ -175,19 +175,33 @@ def assemble(sums, slope_sums, u, inverse, share, phi):
 
 
 @kernel
+def means(x, out):
+    """Out (D,) float64: means of rows x (n, D), about the first so that few digits cancel."""
+    first = x[0]
+    out[:] = 0.0
+    for i in range(x.shape[0]):
+        row = x[i]
+        for j in range(row.size):
+            out[j] += row[j] - first[j]
+    share = 1.0 / x.shape[0]
+    for j in range(out.size):
+        out[j] = first[j] + share * out[j]
+
+
+@kernel
 def moments(x, scores, centre, squares, products):
     """Out squares (D,) and products (D,): sums over particles of (x - centre)^2 and (x - centre) s.
 
-    Of x and scores (n, D); out float64.
+    Of x, scores (n, D) and centre (D,); out float64.
     """
     squares[:] = 0.0
     products[:] = 0.0
     for i in range(x.shape[0]):
         row, score = x[i], scores[i]
         for j in range(row.size):
-            away = np.float64(row[j]) - centre[j]
+            away = row[j] - centre[j]
             squares[j] += away * away
-            products[j] += away * np.float64(score[j])
+            products[j] += away * score[j]
 
 
 @kernel

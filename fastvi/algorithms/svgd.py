@@ -62,7 +62,7 @@ def svgd(
         k(z, z') = exp(-s / 2) or (1 + s)^(-1/2), s = |(z - z') / bandwidth|^2.
     bandwidth : "median", float or (D,) array
         The kernel's length in free numbers, or one for each of them (ARD). "median" is the median
-        distance by the root of 2 log n, of 200 particles at most, anew at each step.
+        distance by the root of 2 log n, of 128 particles at most, anew at each step.
     method : {"plain"}
     optimizer : Optimizer, optional
         Of `fastvi.optimizers`. By default Adam with falling rates, in units of each number's own,
@@ -125,7 +125,7 @@ def svgd(
         begin = _start(target, start, n_particles, rng).astype(kind)
         descent = _Descent(gradient, optimizer, tol, batch_size is not None, _bar(progress, n_iter))
         found = descent.run(begin, batches, n_iter, rng)
-        values, scores, weights = stein.scores_of(target, found, None, n_threads)
+        _, scores, weights = stein.scores_of(target, found, None, n_threads)
     kept = weights > 0
     return ParticlePosterior(
         found[kept],

@@ -18,8 +18,8 @@ __all__ = ["KERNELS", "Field", "Interaction", "median_square", "scores_of", "ste
 
 Array = NDArray[Any]
 KERNELS = ("rbf", "imq")
-SAMPLE = 200  # particles whose distances have the median: 2 % of it is noise
-CHUNK = 64  # particles a target is given at once, where it bears several threads
+SAMPLE = 128  # particles whose distances have the median: to within a few percent
+CHUNK, MOST_CHUNKS = 64, 8  # of particles, where a target bears several threads
 MOST_BLOCKS = 16
 
 
@@ -59,6 +59,14 @@ class Interaction:
     def __init__(self, kernel: str, bandwidth: Any, n_threads: int, seed: int) -> None:
         self.kind = KERNELS.index(kernel)
         self.bandwidth, self.n_threads, self.seed = bandwidth, n_threads, seed
+        self._kept: dict[str, Array] = {}
+
+    def _buffer(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Memory that the step before used: fresh pages would cost a tenth of a step."""
+        array = self._kept.get(name)
+        if array is None or array.shape != shape or array.dtype != dtype:
+            array = self._kept[name] = np.empty(shape, dtype)
+        return array
 
     def sample(self, n: int) -> NDArray[np.int64]:
         """Numbers of the particles whose distances have the median."""
@@ -83,7 +91,7 @@ class Interaction:
         inverse = 1 / lengths
         u, half = self.scaled(x, inverse)
         share = x.dtype.type(1.0 / np.sum(weights))
-        joined = np.empty((n, d + 1), x.dtype)
+        joined = self._buffer("joined", (n, d + 1), x.dtype)
         if self.kind == kernels.RBF:
             kernels.join(scores, u, inverse, weights, joined)
             sums, slopes = self.sums(u, half, joined, joined[:, :0])
@@ -96,18 +104,26 @@ class Interaction:
         return Field(phi, np.ascontiguousarray(sums[:, d]) * share, lengths)
 
     def scaled(self, x: Array, inverse: Array) -> tuple[Array, Array]:
-        """Particles in lengths, about their centre so that few digits cancel, and |u|^2 / 2."""
+        """Particles in lengths, about their centre so that few digits cancel, and |u|^2 / 2.
+
+        Overwritten by the next call.
+        """
         from fastvi.kernels import stein as kernels
 
-        u, half = np.empty_like(x), np.empty(len(x), x.dtype)
-        kernels.prepare(x, x.mean(axis=0), inverse, u, half)
+        u, half = self._buffer("u", x.shape, x.dtype), self._buffer("half", x.shape[:1], x.dtype)
+        kernels.prepare(x, centre_of(x).astype(x.dtype), inverse, u, half)
         return u, half
 
     def sums(self, u: Array, half: Array, values: Array, slopes: Array) -> tuple[Array, Array]:
-        """K values and F slopes: see `fastvi.kernels.stein`."""
+        """K values and F slopes: see `fastvi.kernels.stein`; overwritten by the next call."""
         from fastvi.kernels import stein as kernels
 
-        out = np.zeros_like(values), np.zeros(slopes.shape, u.dtype)
+        out = (
+            self._buffer("values", values.shape, u.dtype),
+            self._buffer("slopes", slopes.shape, u.dtype),
+        )
+        for array in out:
+            array.fill(0)
         n_tiles = -(-len(u) // kernels.TILE)
         n_blocks = max(1, min(n_tiles, MOST_BLOCKS))
         bounds = np.minimum(kernels.TILE * (np.arange(n_blocks + 1) * n_tiles // n_blocks), len(u))
@@ -129,6 +145,15 @@ class Interaction:
         return out
 
 
+def centre_of(x: Array) -> NDArray[np.float64]:
+    """Means (D,) of particles (n, D)."""
+    from fastvi.kernels import stein as kernels
+
+    out = np.empty(x.shape[1])
+    kernels.means(x, out)
+    return out
+
+
 def median_length(x: Array, n: int) -> float:
     """Length of exp(-s / 2) by the median of distances within x, which are some of n particles."""
     square = median_square(x)
@@ -143,8 +168,8 @@ def median_square(x: Array) -> float:
     if n < 2:
         return 0.0
     squares = np.empty(n * (n - 1) // 2, x.dtype)
-    kernels.square_distances(x - x.mean(axis=0), squares)
-    return float(np.median(squares)) or float(squares.mean())
+    kernels.square_distances(x - centre_of(x).astype(x.dtype), squares)
+    return float(np.median(squares, overwrite_input=True)) or float(squares.mean(dtype=np.float64))
 
 
 def scores_of(
@@ -158,7 +183,9 @@ def scores_of(
         If none is finite.
     """
     points = np.asarray(x, np.float64)
-    n_chunks = -(-len(points) // CHUNK) if getattr(target, "concurrent", False) else 1
+    n_chunks = 1
+    if getattr(target, "concurrent", False):
+        n_chunks = min(-(-len(points) // CHUNK), MOST_CHUNKS)
     cuts = np.arange(n_chunks + 1) * len(points) // n_chunks
     values, slopes = np.empty(len(points)), np.empty(points.shape)
 
@@ -203,7 +230,7 @@ def units_of(x: Array, scores: Array) -> Array:
     from fastvi.kernels import stein as kernels
 
     squares, products = np.empty((2, x.shape[1]))
-    kernels.moments(x, scores, x.mean(axis=0, dtype=np.float64), squares, products)
+    kernels.moments(x, scores, centre_of(x), squares, products)
     width = -products / len(x)
     width = np.where(width > 0, np.clip(width, 1e-4, 1e4), 1.0)
     units = np.sqrt(squares / len(x) / width)
@@ -232,8 +259,10 @@ def stein(
     Gradient
         Of parameters (n, D), float32 or float64: particles. Its `info` has `log_prob`, their mean
         log density, nats; `residual`, the direction's norm by that of the scores that the kernel
-        lets through, in `units`: near a Gaussian's, how many standard deviations a mean is off; `bandwidth`, the kernel's length; and `rejected`, the number of particles with
-        a density or score that is not finite, which act on no other and are moved by them; and `units` (D,), see `units_of`.
+        lets through, in `units` (D,), see `units_of`: near a Gaussian's, how many standard
+        deviations a mean is off; `bandwidth`, the kernel's length; and `rejected`, the number of
+        particles with a density or score that is not finite, which act on no other and are moved by
+        them.
 
     Raises
     ------

@@ -1,0 +1,79 @@
+"""The benchmarks of Stein variational gradient descent."""
+
+import harness as h
+from harness import median, row
+
+__all__ = ["PARTS", "extra_tables", "plot", "run"]
+
+PEERS = ["blackjax", "numpyro", "pymc", "jax"]
+SIZES = [(100, 50), (1000, 50), (5000, 20)]
+FORMS = {"usual": "NumPy as usually written, float64", "careful": "NumPy at its best, float32"}
+# Peers whose memory is n x n x D or that take minutes a step are not asked at n = 5000.
+LARGEST = {"blackjax": 5000, "numpyro": 1000, "pymc": 1000}
+
+
+def iteration(s):
+    """A step of each size: scores, bandwidth, direction, AdaGrad, on a standard normal."""
+    rows = []
+    for n, d in SIZES[:2] if s.quick else SIZES:
+        a = {"n": n, "d": d}
+        jobs = {
+            kind: lambda i, kind=kind: s.ours("iteration", dtype=kind, **a)
+            for kind in ("float32", "float64")
+        }
+        for form, dtype in (("usual", "float64"), ("careful", "float32")):
+            jobs[form] = lambda i, form=form, dtype=dtype: s.peer(
+                "numpy_stein.py", "iteration", form=form, dtype=dtype, **a
+            )
+        for peer, largest in LARGEST.items():
+            if n <= largest:
+                jobs[peer] = lambda i, peer=peer: s.peer("jax_stein.py", peer, **a)
+        runs = h.interleaved(jobs, s.repeats)
+        ms = {name: median([r["ms"] for r in x]) for name, x in runs.items()}
+        s.details[f"{n}, {d}"] = ms
+        for peer, target in (("usual", 5), ("careful", 5), ("blackjax", 50)):
+            what = f"SVGD, a step, n={n}, D={d}, float32, against {FORMS.get(peer, peer)}"
+            ratio = ms[peer] / ms["float32"]
+            rows.append(row(what, ms["float32"], ms[peer], ratio, target, unit="ms"))
+    return rows
+
+
+def peak(s):
+    """The flops of the two products of the definition by the peak of a large product."""
+    rows = []
+    for n, d in ((1000, 50), (5000, 20), (5000, 50)):
+        runs = [s.ours("direction", n=n, d=d) for _ in range(s.repeats)]
+        rate, most = (median([r[k] for r in runs]) for k in ("rate", "peak"))
+        what = f"SVGD, sums over pairs, n={n}, D={d}, float32: share of the sgemm peak"
+        note = "4 n^2 D flops, of which symmetry saves a quarter"
+        rows.append(row(what, rate, most, rate / most, 0.5, unit="G flop/s", note=note))
+    return rows
+
+
+PARTS = {"iteration": iteration, "peak": peak}
+
+
+def extra_tables(result):
+    """CPU milliseconds of a step by everybody."""
+    details = result["details"]
+    names = list(dict.fromkeys(name for ms in details.values() for name in ms))
+    if not names:
+        return ""
+    heads = {"float32": "fastvi float32", "float64": "fastvi float64", **FORMS}
+    lines = ["CPU milliseconds of a step, one thread:", ""]
+    lines += ["| n, D | " + " | ".join(heads.get(n, n) for n in names) + " |"]
+    lines += ["|---" * (len(names) + 1) + "|"]
+    for size, ms in details.items():
+        lines.append(f"| {size} | " + " | ".join(h.number(ms.get(n)) for n in names) + " |")
+    return "\n".join(lines)
+
+
+def plot(result, path):
+    """There is nothing to draw."""
+    raise SystemExit("the suite 'stein' has no picture")
+
+
+def run(only, quick, repeats=None, corpora=None):
+    """Measure the named parts (all by default); the result as plain data."""
+    session = h.Session("stein", "ours_stein.py", quick, repeats, corpora or ())
+    return session.run(PARTS, only, PEERS)
