@@ -1,5 +1,7 @@
 """The benchmarks of Stein variational gradient descent."""
 
+from functools import partial
+
 import harness as h
 from harness import median, row
 
@@ -12,23 +14,35 @@ FORMS = {"usual": "NumPy as usually written, float64", "careful": "NumPy at its 
 LARGEST = {"blackjax": 5000, "numpyro": 1000, "pymc": 1000}
 
 
+def jobs_of(s, n, d):
+    """Who is timed at this size: name -> job."""
+    a = {"n": n, "d": d}
+    jobs = {}
+    for kind in ("float32", "float64"):
+        jobs[kind] = partial(_ours, s, a | {"dtype": kind})
+    for form, dtype in (("usual", "float64"), ("careful", "float32")):
+        jobs[form] = partial(
+            _peer, s, "numpy_stein.py", "iteration", a | {"form": form, "dtype": dtype}
+        )
+    for peer, largest in LARGEST.items():
+        if n <= largest:
+            jobs[peer] = partial(_peer, s, "jax_stein.py", peer, a)
+    return jobs
+
+
+def _ours(s, arguments, repeat):
+    return s.ours("iteration", **arguments)
+
+
+def _peer(s, script, function, arguments, repeat):
+    return s.peer(script, function, **arguments)
+
+
 def iteration(s):
     """A step of each size: scores, bandwidth, direction, AdaGrad, on a standard normal."""
     rows = []
     for n, d in SIZES[:2] if s.quick else SIZES:
-        a = {"n": n, "d": d}
-        jobs = {
-            kind: lambda i, kind=kind: s.ours("iteration", dtype=kind, **a)
-            for kind in ("float32", "float64")
-        }
-        for form, dtype in (("usual", "float64"), ("careful", "float32")):
-            jobs[form] = lambda i, form=form, dtype=dtype: s.peer(
-                "numpy_stein.py", "iteration", form=form, dtype=dtype, **a
-            )
-        for peer, largest in LARGEST.items():
-            if n <= largest:
-                jobs[peer] = lambda i, peer=peer: s.peer("jax_stein.py", peer, **a)
-        runs = h.interleaved(jobs, s.repeats)
+        runs = h.interleaved(jobs_of(s, n, d), s.repeats)
         ms = {name: median([r["ms"] for r in x]) for name, x in runs.items()}
         s.details[f"{n}, {d}"] = ms
         for peer, target in (("usual", 5), ("careful", 5), ("blackjax", 50)):

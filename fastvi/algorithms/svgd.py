@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastvi import _checks, inference, loop, optimizers
 from fastvi.core import Batch, Gradient, Optimizer, ascend
-from fastvi.gradients import stein
+from fastvi.gradients import stein, stein_metric, stein_sliced
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 from fastvi.particles import ParticlePosterior
 
@@ -21,7 +21,12 @@ __all__ = ["svgd"]
 Array = NDArray[Any]
 METHODS: dict[str, Callable[..., Gradient]] = {
     "plain": stein.stein,
+    "matrix": stein_metric.matrix,
+    "newton": stein_metric.newton,
+    "sliced": stein_sliced.sliced,
 }
+# Arguments that only some methods take, and those.
+OPTIONS = {"curvature": ("matrix", "newton"), "slices": ("sliced",)}
 N_PARTICLES = 100
 WINDOW = 100  # steps on batches whose mean direction says whether particles are at rest
 
@@ -34,6 +39,8 @@ def svgd(
     kernel: str = "rbf",
     bandwidth: Any = "median",
     method: str = "plain",
+    curvature: Callable[[Array], Array] | None = None,
+    slices: str | None = None,
     optimizer: Optimizer | None = None,
     batch_size: int | None = None,
     sampling: str = "uniform",
@@ -63,10 +70,19 @@ def svgd(
     bandwidth : "median", float or (D,) array
         The kernel's length in free numbers, or one for each of them (ARD). "median" is the median
         distance by the root of 2 log n, of 128 particles at most, anew at each step.
-    method : {"plain"}
+    method : {"plain", "matrix", "newton", "sliced"}
+        The matrix-valued kernel of Wang et al. (2019), for numbers that are correlated or of very
+        different scales: particles are whitened by the target's mean curvature. Stein variational
+        Newton (Detommaso et al. 2018). Sliced SVGD (Gong et al. 2021), for many numbers, where
+        the others' particles are too narrow. See `fastvi.gradients`.
+    curvature : callable, optional
+        For "matrix" and "newton": ``curvature(Z)`` gives positive definite (k, D, D) for Z (k, D);
+        by default negated Hessians from differences of gradients.
+    slices : {"learned", "axes"}, optional
+        For "sliced": directions whose projections a coordinate's kernel sees, learned by default.
     optimizer : Optimizer, optional
         Of `fastvi.optimizers`. By default Adam with falling rates, in units of each number's own,
-        see `fastvi.gradients.stein.units_of`.
+        see `fastvi.gradients.stein.units_of`; for "matrix" and "newton" falling rates alone.
     batch_size : int, optional
         Rows of a step, for targets that take rows; all by default.
     sampling : {"uniform", "replacement"}
@@ -110,8 +126,16 @@ def svgd(
     stein.needs_gradient(target)
     n_threads, seed = resolve_n_jobs(n_jobs), inference._seed(random_state)
     make = METHODS[_checks.choice(method, "method", tuple(METHODS))]
+    given = {"curvature": curvature, "slices": slices}
+    options = {name: value for name, value in given.items() if value is not None}
+    for name in options:
+        if method not in OPTIONS[name]:
+            raise ValueError(f"{name} is given, which method={method!r} does not take")
+    if slices is not None:
+        _checks.choice(slices, "slices", stein_sliced.SLICES)
     gradient = make(
         target,
+        **options,
         kernel=_checks.choice(kernel, "kernel", stein.KERNELS),
         bandwidth=_bandwidth(bandwidth, target.dim),
         n_threads=n_threads,
@@ -120,10 +144,13 @@ def svgd(
     batches = inference._batches(target, batch_size, sampling, seed)
     if not (optimizer is None or isinstance(optimizer, Optimizer)):
         raise ValueError(f"optimizer is {optimizer!r}; wanted one of fastvi.optimizers, or None")
+    rule = optimizer
+    if optimizer is None and method in stein_metric.METHODS:
+        rule = optimizers.robbins_monro(20.0, 0.6)
     with single_threaded_blas():
         rng = np.random.default_rng(seed)
         begin = _start(target, start, n_particles, rng).astype(kind)
-        descent = _Descent(gradient, optimizer, tol, batch_size is not None, _bar(progress, n_iter))
+        descent = _Descent(gradient, rule, tol, batch_size is not None, _bar(progress, n_iter))
         found = descent.run(begin, batches, n_iter, rng)
         _, scores, weights = stein.scores_of(target, found, None, n_threads)
     kept = weights > 0
