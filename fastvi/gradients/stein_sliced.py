@@ -43,7 +43,8 @@ def sliced(
 
     Coordinate r moves by a kernel of the particles' projections on a slice g_r, in units of each
     number's own (`fastvi.gradients.stein.units_of`). Learned slices ascend the sliced discrepancy
-    that coordinate r still has, a step of Adam with falling rates each time; otherwise g_r is the axis r.
+    that coordinate r still has, a step of Adam with falling rates each time; otherwise g_r is the
+    axis r.
 
     Parameters
     ----------
