@@ -67,7 +67,7 @@ def split(folder, name, number):
     """Training and test data of a split, standardised, and y's deviation: X, y, X', y', sd."""
     with np.load(folder / f"{name}.npz") as f:
         X, y, seed = f["X"].astype(float), f["y"].astype(float), int(f["seeds"][number])
-    order = np.random.RandomState(seed).permutation(len(y))  # noqa: NPY002 as the data says
+    order = np.random.RandomState(seed).permutation(len(y))
     train, test = np.split(order, [int(0.9 * len(y))])
     mean, sd = X[train].mean(axis=0), X[train].std(axis=0)
     centre, scale = y[train].mean(), y[train].std()
