@@ -142,6 +142,26 @@ def square_distances(x, out):
 
 
 @kernel
+def take_scores(values, slopes, scores, weights):
+    """Out scores (n, D), slopes in the particles' type, and weights (n,): 0 for rows not finite.
+
+    values (n,), slopes (n, D) float64; returns how many rows have weight 1.
+    """
+    kind, n_taken = scores.dtype.type, 0
+    for i in range(slopes.shape[0]):
+        row, out = slopes[i], scores[i]
+        n_bad = 0 if np.isfinite(values[i]) else 1
+        for j in range(row.size):
+            n_bad += 0 if np.isfinite(row[j]) else 1
+        finite = n_bad == 0
+        for j in range(row.size):
+            out[j] = kind(row[j]) if finite else kind(0)
+        weights[i] = kind(1) if finite else kind(0)
+        n_taken += 1 if finite else 0
+    return n_taken
+
+
+@kernel
 def join(scores, u, inverse, weights, out):
     """Out (n, D + 1) = weights (n,) times [scores - u * inverse, 1], for K of `RBF` to multiply."""
     d = scores.shape[1]

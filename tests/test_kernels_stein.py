@@ -120,6 +120,19 @@ def test_a_rejected_particle_acts_on_no_other(rng):
         np.testing.assert_allclose(field.phi[rest], alone.phi, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("d", [1, 9, 40])
+def test_scores_that_are_not_finite_are_not_taken(rng, dtype, bad, d):
+    values, slopes = rng.normal(size=5), rng.normal(size=(5, d))
+    values[1], slopes[3, d - 1] = bad, bad
+    scores, weights = np.empty((5, d), dtype), np.empty(5, dtype)
+    assert kernels.take_scores(values, slopes, scores, weights) == 3
+    np.testing.assert_array_equal(weights, [1, 0, 1, 0, 1])
+    np.testing.assert_array_equal(scores[[1, 3]], 0)
+    np.testing.assert_array_equal(scores[[0, 2, 4]], slopes[[0, 2, 4]].astype(dtype))
+
+
 @pytest.mark.jit
 def test_other_sizes_compile_nothing(rng):
     for n, d in ((30, 2), (300, 5)):
