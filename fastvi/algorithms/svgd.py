@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _checks, inference, loop, optimizers
-from fastvi.core import Batch, Gradient, Optimizer, ascend
+from fastvi.core import Batch, Gradient, Optimizer, ascend, scale
 from fastvi.gradients import stein, stein_metric, stein_sliced
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 from fastvi.particles import ParticlePosterior
@@ -28,6 +28,8 @@ METHODS: dict[str, Callable[..., Gradient]] = {
 # Arguments that only some methods take, and those.
 OPTIONS = {"curvature": ("matrix", "newton"), "slices": ("sliced",)}
 N_PARTICLES = 100
+DELAY, EXPONENT = 50.0, 0.6  # of rates that fall
+FAR = 0.5  # residual above which particles are still on their way
 WINDOW = 100  # steps on batches whose mean direction says whether particles are at rest
 
 
@@ -81,8 +83,9 @@ def svgd(
     slices : {"learned", "axes"}, optional
         For "sliced": directions whose projections a coordinate's kernel sees, learned by default.
     optimizer : Optimizer, optional
-        Of `fastvi.optimizers`. By default Adam with falling rates, in units of each number's own,
-        see `fastvi.gradients.stein.units_of`; for "matrix" and "newton" falling rates alone.
+        Of `fastvi.optimizers`. By default Adam, in units of each number's own
+        (`fastvi.gradients.stein.units_of`), with rates that fall once particles are near; for
+        "matrix" and "newton" falling rates alone.
     batch_size : int, optional
         Rows of a step, for targets that take rows; all by default.
     sampling : {"uniform", "replacement"}
@@ -184,13 +187,21 @@ class _Descent:
         self._report = report
         self._kept: Array | None = None  # particles of the last step that could be taken
         self._units: Array | float = 1.0
+        self._residual = 0.0
         self._sum: Array | float = 0.0
         self._squares = self._residuals = 0.0
 
     def _falling_adam(self) -> Optimizer:
-        """Steps of a tenth of a standard deviation at first."""
-        falling = optimizers.chain(optimizers.adam(1.0), optimizers.robbins_monro(50.0, 0.6))
-        return optimizers.scaled(falling, lambda params: self._units)
+        """Steps of up to a fifth of a standard deviation on the way, which fall near the goal."""
+
+        def fall(gradient: Any, t: int, params: Any) -> tuple[Any, int, float]:
+            far = self.window == 1 and self._residual > FAR
+            rate = (1.0 + far) * (DELAY + t) ** -EXPONENT
+            return scale(gradient, rate), t + (not far), rate
+
+        falling = Optimizer(lambda params: 1, fall, takes_rows=False)
+        both = optimizers.chain(optimizers.adam(1.0), falling)
+        return optimizers.scaled(both, lambda params: self._units)
 
     def run(self, begin: Array, batches: Any, n_iter: int, rng: np.random.Generator) -> Array:
         """Particles (n, D) after at most so many steps."""
@@ -223,7 +234,7 @@ class _Descent:
         self, state: Any, params: Array, batch: Batch, rng: np.random.Generator
     ) -> tuple[Array, Any, dict[str, Any]]:
         phi, state, info = self.gradient.estimate(state, params, batch, rng)
-        self._kept, self._units = params.copy(), info["units"]
+        self._kept, self._units, self._residual = params.copy(), info["units"], info["residual"]
         if self.window == 1:
             self.settled = info["residual"] < self.tol
         else:

@@ -223,15 +223,18 @@ def report(
     }
 
 
-def units_of(x: Array, scores: Array) -> Array:
+def units_of(x: Array, scores: Array, weights: Array | None = None) -> Array:
     """What standard deviations (D,) a Gaussian would have whose scores rise and fall as these do.
 
     Unlike those of the particles x (n, D), which are too small where they have collapsed or have
     not spread yet: by the slope of scores along each coordinate. Within a factor 100 of theirs, and
-    just theirs where slopes are not negative; 1 where particles agree.
+    just theirs where slopes are not negative; 1 where particles agree. Those of weight 0, which may
+    be far from the others, do not count.
     """
     from fastvi.kernels import stein as kernels
 
+    if weights is not None and not weights.all():
+        x, scores = x[weights > 0], scores[weights > 0]
     squares, products = np.empty((2, x.shape[1]))
     kernels.moments(x, scores, centre_of(x), squares, products)
     width = -products / len(x)
@@ -280,7 +283,7 @@ def stein(
     ) -> tuple[Array, Any, dict[str, Any]]:
         values, scores, weights = scores_of(target, params, batch, n_threads)
         field = interaction.field(params, scores, weights)
-        units = units_of(params, scores)
+        units = units_of(params, scores, weights)
         return field.phi, state, report(values, weights, field, field.phi, scores, units)
 
     return Gradient(lambda params: None, estimate)

@@ -77,7 +77,7 @@ def matrix(
         state: MetricState | None, params: Array, batch: Batch, rng: np.random.Generator
     ) -> tuple[Array, MetricState, dict[str, Any]]:
         values, scores, weights = scores_of(target, params, batch, n_threads)
-        units = units_of(params, scores)
+        units = units_of(params, scores, weights)
         if state is None or state.step >= state.due:
             step = 0 if state is None else state.step
             chosen = interaction.sample(len(params))[:ANCHORS]
@@ -118,7 +118,7 @@ def newton(
         state: Any, params: Array, batch: Batch, rng: np.random.Generator
     ) -> tuple[Array, Any, dict[str, Any]]:
         values, scores, weights = scores_of(target, params, batch, n_threads)
-        units = units_of(params, scores)
+        units = units_of(params, scores, weights)
         found = curvatures(target, params, units, batch, n_threads, curvature)
         metric = _metric(found.mean(axis=0), units, 0)
         factor, inverse = metric.factor.astype(params.dtype), metric.inverse.astype(params.dtype)

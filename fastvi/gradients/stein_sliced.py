@@ -83,7 +83,7 @@ def sliced(
         state: SliceState, params: Array, batch: Batch, rng: np.random.Generator
     ) -> tuple[Array, SliceState, dict[str, Any]]:
         values, scores, weights = scores_of(target, params, batch, n_threads)
-        units = units_of(params, scores)
+        units = units_of(params, scores, weights)
         cut = _Cut(state.slices, params / units, scores * units, weights, bandwidth, n_threads)
         phi, masses, lengths = cut.directions()
         if slices == "learned":
