@@ -209,19 +209,13 @@ def means(x, out):
 
 
 @kernel
-def moments(x, scores, centre, squares, products):
-    """Out squares (D,) and products (D,): sums over particles of (x - centre)^2 and (x - centre) s.
-
-    Of x, scores (n, D) and centre (D,); out float64.
-    """
-    squares[:] = 0.0
-    products[:] = 0.0
+def add_squares(x, centre, out):
+    """Out (D,) float64 += sums over the rows of x (n, D) of (x - centre)^2."""
     for i in range(x.shape[0]):
-        row, score = x[i], scores[i]
+        row = x[i]
         for j in range(row.size):
             away = row[j] - centre[j]
-            squares[j] += away * away
-            products[j] += away * score[j]
+            out[j] += away * away
 
 
 @kernel

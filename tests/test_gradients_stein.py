@@ -150,11 +150,21 @@ def test_slices_of_few_particles(n):
 
 
 def test_units_are_a_gaussians_deviations_whatever_the_particles(rng):
-    """Collapsed or not, and about any centre: slopes of scores do not ask how wide they lie."""
+    """Collapsed or not, and about any centre: scores vary in proportion."""
     sd = np.array([0.01, 1.0, 30.0])
     for spread in (0.1, 1.0, 5.0):
         x = 3.0 + spread * sd * rng.normal(size=(500, 3))
         np.testing.assert_allclose(units_of(x, -(x - 1.0) / sd**2), sd, rtol=1e-6)
+
+
+def test_units_of_correlated_numbers_lie_between_conditional_and_marginal_deviations(rng):
+    """Means of 5000 draws: 4 standard errors of a deviation are 4 %."""
+    covariance = np.array([[1.0, 0.999], [0.999, 1.0]])
+    precision = np.linalg.inv(covariance)
+    x = rng.multivariate_normal(np.zeros(2), covariance, size=5000)
+    wanted = np.sqrt(np.sqrt(np.diag(covariance) / np.diag(precision)))
+    np.testing.assert_allclose(units_of(x, -x @ precision), wanted, rtol=0.04)
+    np.testing.assert_array_equal(units_of(np.ones((3, 2)), np.zeros((3, 2))), 1.0)
 
 
 @pytest.mark.parametrize("make", [matrix, newton, sliced])

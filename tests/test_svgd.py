@@ -169,6 +169,17 @@ def test_widths_agree(correlated):
     np.testing.assert_allclose(two.particles, one.particles, rtol=1e-2, atol=1e-2)
 
 
+def test_numbers_that_are_nearly_one_another_do_not_fly_apart():
+    """A correlation of 0.9999: plain particles go slowly, and get no wider than they started."""
+    covariance = np.array([[1.0, 0.9999], [0.9999, 1.0]]) * [[1.0, 1e3], [1e3, 1e6]]
+    target = normal_of(np.zeros(2), covariance)
+    far = np.random.default_rng(0).normal(size=(50, 2)) * [3.0, 3e3]
+    for start, widest in ((None, 1.5), (far, 3.3)):  # the largest deviation of 50 draws of sd 3
+        n = 50 if start is None else None
+        p = fastvi.svgd(target, n, 500, start=start, random_state=0)
+        assert (p.sd < widest * np.sqrt(np.diag(covariance))).all()
+
+
 # Batches
 
 

@@ -224,22 +224,22 @@ def report(
 
 
 def units_of(x: Array, scores: Array, weights: Array | None = None) -> Array:
-    """What standard deviations (D,) a Gaussian would have whose scores rise and fall as these do.
+    """What standard deviations (D,) a Gaussian would have whose scores vary as these do.
 
-    Unlike those of the particles x (n, D), which are too small where they have collapsed or have
-    not spread yet: by the slope of scores along each coordinate. Within a factor 100 of theirs, and
-    just theirs where slopes are not negative; 1 where particles agree. Those of weight 0, which may
-    be far from the others, do not count.
+    The root of the particles' deviation by their scores': of independent numbers just the target's
+    deviation, of correlated ones between the marginal and the conditional one. Unlike deviations of
+    particles x (n, D), it is right where these have collapsed, have not spread yet, or fly apart. 1
+    where particles agree. Those of weight 0, which may be far from the others, do not count.
     """
     from fastvi.kernels import stein as kernels
 
     if weights is not None and not weights.all():
         x, scores = x[weights > 0], scores[weights > 0]
-    squares, products = np.empty((2, x.shape[1]))
-    kernels.moments(x, scores, centre_of(x), squares, products)
-    width = -products / len(x)
-    width = np.where(width > 0, np.clip(width, 1e-4, 1e4), 1.0)
-    units = np.sqrt(squares / len(x) / width)
+    of_x, of_scores = np.zeros((2, x.shape[1]))
+    kernels.add_squares(x, centre_of(x), of_x)
+    kernels.add_squares(scores, centre_of(scores), of_scores)
+    flat = of_scores == 0.0
+    units = np.where(flat, np.sqrt(of_x / len(x)), (of_x / np.where(flat, 1.0, of_scores)) ** 0.25)
     return np.where(units > 0, units, 1.0).astype(x.dtype)
 
 
