@@ -10,6 +10,7 @@ __all__ = ["PARTS", "extra_tables", "plot", "run"]
 PEERS = ["blackjax", "numpyro", "pymc", "jax"]
 SIZES = [(100, 50), (1000, 50), (5000, 20)]
 FORMS = {"usual": "NumPy as usually written, float64", "careful": "NumPy at its best, float32"}
+WANTED = [("usual", 5), ("careful", 5), ("blackjax", 50)]  # at 1000 particles and more
 # Peers whose memory is n x n x D or that take minutes a step are not asked at n = 5000.
 LARGEST = {"blackjax": 5000, "numpyro": 1000, "pymc": 1000}
 
@@ -45,7 +46,7 @@ def iteration(s):
         runs = h.interleaved(jobs_of(s, n, d), s.repeats)
         ms = {name: median([r["ms"] for r in x]) for name, x in runs.items()}
         s.details[f"{n}, {d}"] = ms
-        for peer, target in (("usual", 5), ("careful", 5), ("blackjax", 50)):
+        for peer, target in WANTED if n >= 1000 else ():
             what = f"SVGD, a step, n={n}, D={d}, float32, against {FORMS.get(peer, peer)}"
             ratio = ms[peer] / ms["float32"]
             rows.append(row(what, ms["float32"], ms[peer], ratio, target, unit="ms"))
