@@ -9,10 +9,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import harness
 import lda
+import stein
 import stochastic
 
-SUITES = {"lda": lda, "stochastic": stochastic}
-README = Path(__file__).resolve().parents[1] / "README.md"
+SUITES = {"lda": lda, "stein": stein, "stochastic": stochastic}
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {"stein": ROOT / "docs" / "stein.md"}  # of suites whose table is not in README.md
 
 
 def main():
@@ -26,7 +28,9 @@ def main():
     )
     parts = "; ".join(f"{name}: {', '.join(suite.PARTS)}" for name, suite in SUITES.items())
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"parts of {parts}")
-    parser.add_argument("--readme", action="store_true", help="replace the table in README.md")
+    parser.add_argument(
+        "--readme", action="store_true", help="replace the table in README.md or docs"
+    )
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves")
     parser.add_argument(
         "--again", metavar="FILE", type=Path, nargs="+",
@@ -47,7 +51,7 @@ def main():
     text = "\n\n".join(p for p in parts if p)
     print(text)
     if args.readme:
-        harness.replace_block(README, args.suite, text)
+        harness.replace_block(PAGES.get(args.suite, ROOT / "README.md"), args.suite, text)
     if args.plot:
         suite.plot(result, args.plot)
 

@@ -12,6 +12,7 @@ _LAZY = {
     "BayesianPCA": "fastvi.models.factors",
     "LatentDirichletAllocation": "fastvi.models.lda",
     "PoissonFactorization": "fastvi.models.poisson",
+    "ParticlePosterior": "fastvi.particles",
     "Posterior": "fastvi.posterior",
     "SVGP": "fastvi.models.gp_variational",
     "SparseGPClassifier": "fastvi.models.gp_variational",
@@ -22,6 +23,7 @@ _LAZY = {
     "load": "fastvi.models.lda",
     "operator_vi": "fastvi.algorithms.operator",
     "stein_thinning": "fastvi.thinning",
+    "svgd": "fastvi.algorithms.svgd",
     "target": "fastvi.targets.python",
 }
 __all__ = ["__version__", *_LAZY]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from fastvi import _archive, _checks
-from fastvi.discrepancy import ksd
+from fastvi._approximation import Approximation
 from fastvi.families import MEMBERS, Blocks
 from fastvi.psis import Smoothed, psis
 
@@ -26,7 +26,7 @@ FAR = 0.25  # standard deviations that means may be off
 Array = NDArray[np.float64]
 
 
-class Posterior:
+class Posterior(Approximation):
     """An approximation of a target, and how far it can be trusted.
 
     Attributes
@@ -60,9 +60,10 @@ class Posterior:
         seed: int = 0,
         log_ratios: Array | None = None,
     ) -> None:
-        self.member, self.target, self.names = member, target, names
-        self.settled, self.n_iter, self.history = settled, n_iter, history
-        self.objective, self._seed = objective, seed
+        super().__init__(
+            target, settled=settled, n_iter=n_iter, history=history, names=names, seed=seed
+        )
+        self.member, self.objective = member, objective
         if log_ratios is not None:
             self.__dict__["log_ratios"] = log_ratios
 
@@ -94,22 +95,11 @@ class Posterior:
         n = _checks.integer(n, "n", 0)
         return np.asarray(self.member.draw(self.member.noise(n, rng)))
 
-    def sample_parameters(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
-        """Draws of the named parameters, within their constraints: (n, *shape) each."""
-        return dict(self._target().parameters.constrain(self.sample(n, rng)))
-
     def log_prob(self, Z: Any) -> Array:
         """Log density (n,) of the approximation at free numbers Z (n, D), nats."""
         return np.asarray(self.member.log_prob(np.atleast_2d(np.asarray(Z, np.float64))))
 
     # How good it is
-
-    def _target(self) -> Any:
-        if self.target is None:
-            raise ValueError(
-                "this posterior was loaded without its target; wanted Posterior.load(path, target)"
-            )
-        return self.target
 
     def _draws(self) -> Array:
         """The draws that figures are of; the same each time."""
@@ -186,25 +176,8 @@ class Posterior:
         """
         return bool(self.settled and self._covers and self.shift < FAR)
 
-    def ksd(self, **options: Any) -> Any:
-        """Squared Stein discrepancy of draws of q from the target, see `fastvi.ksd`."""
-        return ksd(self._target(), self, **options)
-
-    def summary(self) -> str:
-        """A table of the free numbers, and convergence and quality in words."""
-        width = max(map(len, self.names))
-        lines = [f"{'':{width}}  {'mean':>12}  {'sd':>12}"]
-        for name, mean, sd in zip(self.names, self.mean, self.sd):
-            lines.append(f"{name:{width}}  {mean:12.6g}  {sd:12.6g}")
-        return "\n".join([*lines, "", *self._words()])
-
     def _words(self) -> list[str]:
-        steps = f"{self.n_iter} steps"
-        words = [
-            f"The fit settled after {steps}."
-            if self.settled
-            else f"The fit was still moving after {steps}: its figures are not the optimum's."
-        ]
+        words = super()._words()
         if self.target is None:
             return words
         words.append(f"ELBO {self.elbo:.4f} +- {self.elbo_error:.4f} nats.")
@@ -229,23 +202,6 @@ class Posterior:
             )
         return words
 
-    def to_arviz(self, n: int = 1000, seed: int = 0) -> Any:
-        """Draws of the named parameters as ArviZ's container, one chain of n draws.
-
-        Raises
-        ------
-        ImportError
-            If ArviZ is not installed.
-        """
-        try:
-            import arviz
-        except ImportError:
-            raise ImportError(
-                "to_arviz needs ArviZ, which is not installed: pip install 'fastvi[arviz]'"
-            ) from None
-        draws = self.sample_parameters(n, np.random.default_rng(seed))
-        return arviz.from_dict({"posterior": {name: x[None] for name, x in draws.items()}})
-
     # Files
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -258,14 +214,11 @@ class Posterior:
         """
         header = {
             "family": next(name for name, kind in MEMBERS.items() if type(self.member) is kind),
-            "names": list(self.names),
-            "settled": self.settled,
-            "n_iter": self.n_iter,
             "objective": self.objective,
-            "seed": self._seed,
+            **self._header(),
         }
         arrays = {f"member.{name}": array for name, array in self.member._asdict().items()}
-        arrays |= {f"history.{name}": column for name, column in self.history.items()}
+        arrays |= self._history_arrays()
         if "log_ratios" in self.__dict__ or self.target is not None:
             arrays["log_ratios"] = self.log_ratios
         _archive.save(path, KIND, header, arrays)
@@ -303,23 +256,12 @@ class Posterior:
         problem = member.problem(len(names)) if family is Blocks else _problem(member, len(names))
         if problem:
             raise ValueError(f"{path}: member.{problem}")
-        if target is not None and target.names != names:
-            raise ValueError(f"{path}: it is of {', '.join(names)}; the target is of other names")
-        history = {
-            name.removeprefix("history."): column
-            for name, column in arrays.items()
-            if name.startswith("history.")
-        }
         return cls(
             member,
             target,
-            settled=_checks.flag(header["settled"], f"{path}: settled"),
-            n_iter=_checks.integer(header["n_iter"], f"{path}: n_iter", 0),
-            history=history,
-            names=names,
             objective=str(header["objective"]),
-            seed=_checks.integer(header["seed"], f"{path}: seed", 0),
             log_ratios=arrays.get("log_ratios"),
+            **cls._options(header, arrays, target, path),
         )
 
 

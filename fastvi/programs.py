@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _checks
-from fastvi.discrepancy import Discrepancy, ksd, ksd_test
+from fastvi._approximation import Approximation
+from fastvi.discrepancy import ksd_test
 
 __all__ = ["ProgramPosterior"]
 
@@ -18,7 +19,7 @@ N_DRAWS = 20_000  # for moments
 N_TESTED = 1000  # for discrepancies
 
 
-class ProgramPosterior:
+class ProgramPosterior(Approximation):
     """A network of noise fitted to a target, see `fastvi.operator_vi`.
 
     Attributes
@@ -44,9 +45,10 @@ class ProgramPosterior:
         history: dict[str, Array],
         seed: int,
     ) -> None:
-        self._program, self._centre, self._scale, self._seed = program, centre, scale, seed
-        self.target, self.n_iter, self.history = target, n_iter, history
-        self.names: tuple[str, ...] = target.names
+        super().__init__(
+            target, settled=False, n_iter=n_iter, history=history, names=target.names, seed=seed
+        )
+        self._program, self._centre, self._scale = program, centre, scale
 
     def __repr__(self) -> str:
         return f"<ProgramPosterior of {', '.join(self.names)}>"
@@ -68,10 +70,6 @@ class ProgramPosterior:
         forward(net, noise, hidden, x)
         return np.ascontiguousarray(self._centre + self._scale * x.T)
 
-    def sample_parameters(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
-        """Draws of the named parameters, within their constraints: (n, *shape) each."""
-        return dict(self.target.parameters.constrain(self.sample(n, rng)))
-
     @cached_property
     def _draws(self) -> Array:
         return self.sample(N_DRAWS, np.random.default_rng([self._seed, 1]))
@@ -91,15 +89,6 @@ class ProgramPosterior:
         """Standard deviations of the free numbers, (D,), of 20,000 draws."""
         return np.asarray(np.sqrt(np.diag(self.cov)))
 
-    def ksd(self, **options: Any) -> Discrepancy:
-        """Squared Stein discrepancy of draws from the target, see `fastvi.ksd`."""
-        return ksd(self.target, self, **options)
-
-    def summary(self) -> str:
-        """A table of the free numbers, and how far the draws are from the target, in words."""
-        width = max(map(len, self.names))
-        lines = [f"{'':{width}}  {'mean':>12}  {'sd':>12}"]
-        for name, mean, sd in zip(self.names, self.mean, self.sd):
-            lines.append(f"{name:{width}}  {mean:12.6g}  {sd:12.6g}")
-        test = ksd_test(self.target, self._draws[:N_TESTED], random_state=self._seed)
-        return "\n".join([*lines, "", f"After {self.n_iter} steps. {test}"])
+    def _words(self) -> list[str]:
+        test = ksd_test(self._target(), self._draws[:N_TESTED], random_state=self._seed)
+        return [f"After {self.n_iter} steps. {test}"]

@@ -1,0 +1,49 @@
+"""Stein particles of posteriors beside their gold draws: `python bench/stein_posteriors.py`.
+
+Prints a table of docs/stein.md. FASTVI_TEST_DATA names the folder of the data.
+"""
+
+import argparse
+import runpy
+import time
+from pathlib import Path
+
+import evaluation as ev
+import numpy as np
+
+import fastvi
+
+# posteriors.py of this folder, which imports that of tests by the same name
+everything = runpy.run_path(str(Path(__file__).with_name("posteriors.py")))["everything"]
+
+METHODS = ("plain", "matrix", "sliced")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", type=int, default=100, help="particles")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="some posteriors")
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    args = parser.parse_args()
+    print("| posterior | method | CPU s | steps | mean off, sd | sd ratio | width | converged |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, target, mean, sd in everything(ev.data_folder().parent / "posteriors"):
+        if args.only and name not in args.only:
+            continue
+        for method in args.methods:
+            fastvi.svgd(target, args.n, 1, method=method)  # compiles
+            began = time.process_time()
+            p = fastvi.svgd(target, args.n, 1000, method=method, random_state=0)
+            seconds = time.process_time() - began
+            off, ratio = np.abs((p.mean - mean) / sd).max(), p.sd / sd
+            print(
+                f"| {name} | {method} | {seconds:.2f} | {p.n_iter} | {off:.3f} "
+                f"| {ratio.min():.2f} to {ratio.max():.2f} "
+                f"| {p.width.min():.2f} to {p.width.max():.2f} "
+                f"| {'yes' if p.converged else 'no'} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,298 @@
+"""Stein variational gradients: the direction in which particles come nearer to a target.
+
+Of all displacements in the unit ball of a kernel's space it lowers the divergence from particles
+to target the fastest (Liu and Wang 2016).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi import parallel
+from fastvi.core import Batch, Gradient
+
+__all__ = ["KERNELS", "Field", "Interaction", "median_square", "scores_of", "stein"]
+
+Array = NDArray[Any]
+KERNELS = ("rbf", "imq")
+SAMPLE = 128  # particles whose distances have the median: to within a few percent
+CHUNK, MOST_CHUNKS = 64, 8  # of particles, where a target bears several threads
+MOST_BLOCKS = 16
+
+
+class Field(NamedTuple):
+    """What particles make of their scores.
+
+    Attributes
+    ----------
+    phi : (n, D) array
+        The direction.
+    masses : (n,) array
+        Means of the kernel over the other particles: what each moves with.
+    lengths : (D,) array
+        Of the kernel.
+    """
+
+    phi: Array
+    masses: Array
+    lengths: Array
+
+
+class Interaction:
+    """A kernel and what it does to particles.
+
+    Parameters
+    ----------
+    kernel : {"rbf", "imq"}
+        exp(-s / 2) or (1 + s)^(-1/2), s the squared distance in lengths.
+    bandwidth : "median", float or (D,) array
+        The length, or lengths; with "median" that of Liu and Wang (2016), which lets a particle
+        feel as much of the others as of itself, anew at each step.
+    n_threads : int
+    seed : int
+        Of the particles whose distances have the median.
+    """
+
+    def __init__(self, kernel: str, bandwidth: Any, n_threads: int, seed: int) -> None:
+        self.kind = KERNELS.index(kernel)
+        self.bandwidth, self.n_threads, self.seed = bandwidth, n_threads, seed
+        self._kept: dict[str, Array] = {}
+
+    def _buffer(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Memory that the step before used: fresh pages would cost a tenth of a step."""
+        array = self._kept.get(name)
+        if array is None or array.shape != shape or array.dtype != dtype:
+            array = self._kept[name] = np.empty(shape, dtype)
+        return array
+
+    def sample(self, n: int) -> NDArray[np.int64]:
+        """Numbers of the particles whose distances have the median."""
+        if n <= SAMPLE:
+            return np.arange(n)
+        return np.sort(np.random.default_rng([self.seed, n]).permutation(n)[:SAMPLE])
+
+    def lengths(self, x: Array) -> Array:
+        """Lengths (D,) for particles x (n, D)."""
+        d = x.shape[1]
+        if not isinstance(self.bandwidth, str):
+            return np.broadcast_to(np.asarray(self.bandwidth, x.dtype), (d,)).copy()
+        length = median_length(x[self.sample(len(x))], len(x))
+        return np.full(d, length, x.dtype)
+
+    def field(self, x: Array, scores: Array, weights: Array) -> Field:
+        """The direction at particles x (n, D), given scores (n, D) and weights 0 or 1 (n,)."""
+        from fastvi.kernels import stein as kernels
+
+        n, d = x.shape
+        lengths = self.lengths(x)
+        inverse = 1 / lengths
+        u, half = self.scaled(x, inverse)
+        share = x.dtype.type(1.0 / np.sum(weights))
+        joined = self._buffer("joined", (n, d + 1), x.dtype)
+        if self.kind == kernels.RBF:
+            kernels.join(scores, u, inverse, weights, joined)
+            sums, slopes = self.sums(u, half, joined, joined[:, :0])
+        else:
+            kernels.join(np.zeros_like(scores), u, inverse, weights, joined)
+            values = np.concatenate((scores, np.ones((n, 1), x.dtype)), axis=1)
+            sums, slopes = self.sums(u, half, values * weights[:, None], joined)
+        phi = np.empty_like(scores)
+        kernels.assemble(sums, slopes, u, inverse, share, phi)
+        return Field(phi, np.ascontiguousarray(sums[:, d]) * share, lengths)
+
+    def scaled(self, x: Array, inverse: Array) -> tuple[Array, Array]:
+        """Particles in lengths, about their centre so that few digits cancel, and |u|^2 / 2.
+
+        Overwritten by the next call.
+        """
+        from fastvi.kernels import stein as kernels
+
+        u, half = self._buffer("u", x.shape, x.dtype), self._buffer("half", x.shape[:1], x.dtype)
+        kernels.prepare(x, centre_of(x).astype(x.dtype), inverse, u, half)
+        return u, half
+
+    def sums(self, u: Array, half: Array, values: Array, slopes: Array) -> tuple[Array, Array]:
+        """K values and F slopes: see `fastvi.kernels.stein`; overwritten by the next call."""
+        from fastvi.kernels import stein as kernels
+
+        out = (
+            self._buffer("values", values.shape, u.dtype),
+            self._buffer("slopes", slopes.shape, u.dtype),
+        )
+        for array in out:
+            array.fill(0)
+        n_tiles = -(-len(u) // kernels.TILE)
+        n_blocks = max(1, min(n_tiles, MOST_BLOCKS))
+        bounds = np.minimum(kernels.TILE * (np.arange(n_blocks + 1) * n_tiles // n_blocks), len(u))
+        arrays = (u, half, values, np.ascontiguousarray(slopes), *out)
+        if self.n_threads == 1:
+            kernels.add_rounds(self.kind, bounds, *arrays)
+            return out
+        cuts = bounds.tolist()
+        for r in range(n_blocks):
+            others = [(r - i) % n_blocks for i in range(n_blocks)]
+            meetings = [(i, j) for i, j in enumerate(others) if i <= j]
+
+            def meet(task: int, meetings: list[tuple[int, int]] = meetings) -> None:
+                i, j = meetings[task]
+                rows, columns = (cuts[i], cuts[i + 1]), (cuts[j], cuts[j + 1])
+                kernels.add_pairs(self.kind, rows, columns, *arrays)
+
+            parallel.run(meet, len(meetings), self.n_threads)
+        return out
+
+
+def centre_of(x: Array) -> NDArray[np.float64]:
+    """Means (D,) of particles (n, D)."""
+    from fastvi.kernels import stein as kernels
+
+    out = np.empty(x.shape[1])
+    kernels.means(x, out)
+    return out
+
+
+def median_length(x: Array, n: int) -> float:
+    """Length of exp(-s / 2) by the median of distances within x, which are some of n particles."""
+    square = median_square(x)
+    return float(np.sqrt(square / (2.0 * np.log(n)))) if n > 1 and square > 0 else 1.0
+
+
+def median_square(x: Array) -> float:
+    """Median of the squared distances between rows; where it is 0, their mean."""
+    from fastvi.kernels import stein as kernels
+
+    n = len(x)
+    if n < 2:
+        return 0.0
+    squares = np.empty(n * (n - 1) // 2, x.dtype)
+    kernels.square_distances(x - centre_of(x).astype(x.dtype), squares)
+    half = len(squares) // 2
+    squares.partition(half)  # np.median takes twice as long
+    low = squares[half] if len(squares) % 2 else squares[:half].max()
+    return 0.5 * (float(low) + float(squares[half])) or float(squares.mean(dtype=np.float64))
+
+
+def scores_of(
+    target: Any, x: Array, batch: Batch | None, n_threads: int
+) -> tuple[Array, Array, Array]:
+    """Log densities (n,), scores (n, D) and weights (n,): 0 where one is not finite, 1 elsewhere.
+
+    Raises
+    ------
+    TargetError
+        If none is finite.
+    """
+    from fastvi.kernels import stein as kernels
+
+    points = np.asarray(x, np.float64)
+    n_chunks = 1
+    if getattr(target, "concurrent", False):
+        n_chunks = min(-(-len(points) // CHUNK), MOST_CHUNKS)
+    cuts = np.arange(n_chunks + 1) * len(points) // n_chunks
+    values, slopes = np.empty(len(points)), np.empty(points.shape)
+
+    def attempt(i: int) -> None:
+        part = slice(cuts[i], cuts[i + 1])
+        values[part], slopes[part] = target.attempt(points[part], batch)
+
+    parallel.run(attempt, n_chunks, n_threads)
+    scores, weights = np.empty_like(x), np.empty(len(x), x.dtype)
+    if not kernels.take_scores(values, slopes, scores, weights):
+        target.log_prob_and_grad(points, batch)  # which raises what is wrong
+    return values, scores, weights
+
+
+def report(
+    values: Array, weights: Array, field: Field, phi: Array, scores: Array, units: Array
+) -> dict[str, Any]:
+    """What a step says of itself; phi and scores in coordinates with these units."""
+    from fastvi.kernels import stein as kernels
+
+    left, pull = kernels.forces(phi, scores, field.masses, units)
+    n_rejected = len(weights) - int(np.count_nonzero(weights))
+    log_prob = float(values.mean() if not n_rejected else values[weights > 0].mean())
+    return {
+        "log_prob": log_prob,
+        "residual": float(np.sqrt(left / pull)) if pull > 0 else 0.0,
+        "bandwidth": float(np.exp(np.mean(np.log(field.lengths)))),
+        "rejected": n_rejected,
+        "units": units,
+    }
+
+
+def units_of(x: Array, scores: Array, weights: Array | None = None) -> Array:
+    """What standard deviations (D,) a Gaussian would have whose scores vary as these do.
+
+    The root of the particles' deviation by their scores': of independent numbers just the target's
+    deviation, of correlated ones between the marginal and the conditional one. Unlike deviations of
+    particles x (n, D), it is right where these have collapsed, have not spread yet, or fly apart. 1
+    where particles agree. Those of weight 0, which may be far from the others, do not count.
+    """
+    from fastvi.kernels import stein as kernels
+
+    if weights is not None and not weights.all():
+        x, scores = x[weights > 0], scores[weights > 0]
+    of_x, of_scores = np.zeros((2, x.shape[1]))
+    kernels.add_squares(x, centre_of(x), of_x)
+    kernels.add_squares(scores, centre_of(scores), of_scores)
+    flat = of_scores == 0.0
+    units = np.where(flat, np.sqrt(of_x / len(x)), (of_x / np.where(flat, 1.0, of_scores)) ** 0.25)
+    return np.where(units > 0, units, 1.0).astype(x.dtype)
+
+
+def stein(
+    target: Any,
+    *,
+    kernel: str = "rbf",
+    bandwidth: Any = "median",
+    n_threads: int = 1,
+    seed: int = 0,
+) -> Gradient:
+    """The direction of Stein variational gradient descent (Liu and Wang 2016, eq. 8).
+
+    Parameters
+    ----------
+    target : Target
+        With a gradient.
+    kernel, bandwidth, n_threads, seed
+        As in `Interaction`.
+
+    Returns
+    -------
+    Gradient
+        Of parameters (n, D), float32 or float64: particles. Its `info` has `log_prob`, their mean
+        log density, nats; `residual`, the direction's norm by that of the scores that the kernel
+        lets through, in `units` (D,), see `units_of`: near a Gaussian's, how many standard
+        deviations a mean is off; `bandwidth`, the kernel's length; and `rejected`, the number of
+        particles with a density or score that is not finite, which act on no other and are moved by
+        them.
+
+    Raises
+    ------
+    ValueError
+        If the target has no gradient.
+    """
+    needs_gradient(target)
+    interaction = Interaction(kernel, bandwidth, n_threads, seed)
+
+    def estimate(
+        state: Any, params: Array, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Array, Any, dict[str, Any]]:
+        values, scores, weights = scores_of(target, params, batch, n_threads)
+        field = interaction.field(params, scores, weights)
+        units = units_of(params, scores, weights)
+        return field.phi, state, report(values, weights, field, field.phi, scores, units)
+
+    return Gradient(lambda params: None, estimate)
+
+
+def needs_gradient(target: Any) -> None:
+    """Raise ValueError if the target has none."""
+    if not target.has_gradient:
+        raise ValueError(
+            "Stein variational gradients need the target's gradient, which it has not; wanted a "
+            "target with one, or gradient='numerical' in fastvi.target"
+        )
