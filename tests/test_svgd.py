@@ -375,3 +375,9 @@ def test_memory_grows_with_the_number_of_particles_and_not_its_square():
     used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert p.particles.shape == (n, d)
     assert used < 30 * 8 * n * d  # a square would be 40 GB, 2500 such arrays
+
+
+def test_the_discrepancy_of_particles_is_that_of_what_they_are(correlated):
+    p = fastvi.svgd(correlated[0], 40, 200, random_state=0)
+    ours, want = p.ksd(statistic="v"), fastvi.ksd(correlated[0], p.particles, statistic="v")
+    assert ours.value == pytest.approx(want.value, rel=1e-9)
