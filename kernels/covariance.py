@@ -1,9 +1,10 @@
-"""Covariance functions: K(X, Z), its diagonal, and their reverse passes, a row at a time.
+"""Covariance functions: K(X, Z), its diagonal, and their reverse passes, a few rows at a time.
 
 A covariance function is a tree of sums and products whose leaves are constants, the linear
 function, or profiles of the squared distance between scaled inputs. `Program` lists its nodes,
-operands before what they are operands of. Shapes: n rows x of D columns, M columns z, L nodes; a
-row's node values fit in a core's first cache. Equations: Rasmussen and Williams (2006), chapter 4.
+operands before what they are operands of. Shapes: n rows x of D columns, M columns z, padded to W,
+a multiple of `WIDTH`, L nodes; the node values of a block of rows fit in a core's first cache.
+Equations: Rasmussen and Williams (2006), chapter 4.
 """
 
 from typing import NamedTuple
@@ -19,6 +20,7 @@ RBF, MATERN12, MATERN32, MATERN52, RATIONAL, PERIODIC = 4, 5, 6, 7, 8, 9
 # sin(u) / u in powers of u**2, to 2e-16 for |u| <= pi / 2
 SINE = tuple((-1.0) ** k / float(np.prod(np.arange(1.0, 2 * k + 2))) for k in range(11))
 PI, ROOT3, ROOT5 = float(np.pi), float(np.sqrt(3.0)), float(np.sqrt(5.0))
+WIDTH = 8  # loops over distances leave no rest
 NEAR = 1e-24  # squared distances below it count as 0 where a slope has a pole
 
 
@@ -45,46 +47,62 @@ def _half_turn(r):
 
 @kernel
 def scale_columns(program, z, zt):
-    """Out zt (L, D, M) = z (M, D), transposed and scaled for each node."""
+    """Out zt (L, D, W) = z (M, D), transposed and scaled for each node, then 0."""
     for node in range(zt.shape[0]):
         for d in range(zt.shape[1]):
             scale, row = program.scales[node, d], zt[node, d]
-            for j in range(zt.shape[2]):
+            for j in range(z.shape[0]):
                 row[j] = z[j, d] * scale
+            row[z.shape[0] :] = row.dtype.type(0)
+
+
+@kernel(inline="always")
+def _add_squares(x, scales, zt, d, out):
+    """Out (W,) (+)= |x * scales - z|^2 of the columns d to d + 8 of inputs; the first ones set."""
+    z0, z1, z2, z3 = zt[d], zt[d + 1], zt[d + 2], zt[d + 3]
+    z4, z5, z6, z7 = zt[d + 4], zt[d + 5], zt[d + 6], zt[d + 7]
+    x0, x1 = x[d] * scales[d], x[d + 1] * scales[d + 1]
+    x2, x3 = x[d + 2] * scales[d + 2], x[d + 3] * scales[d + 3]
+    x4, x5 = x[d + 4] * scales[d + 4], x[d + 5] * scales[d + 5]
+    x6, x7 = x[d + 6] * scales[d + 6], x[d + 7] * scales[d + 7]
+    zero = out.dtype.type(0)
+    for j in range(out.size):
+        a = out[j] if d > 0 else zero
+        t0, t1, t2, t3 = x0 - z0[j], x1 - z1[j], x2 - z2[j], x3 - z3[j]
+        t4, t5, t6, t7 = x4 - z4[j], x5 - z5[j], x6 - z6[j], x7 - z7[j]
+        a = t3 * t3 + (t2 * t2 + (t1 * t1 + (t0 * t0 + a)))
+        out[j] = t7 * t7 + (t6 * t6 + (t5 * t5 + (t4 * t4 + a)))
 
 
 @kernel
 def _square_distances(x, scales, zt, out):
-    """Out (M,) = |x * scales - z|^2, up to eight columns of inputs at a time."""
+    """Out (W,) = |x * scales - z|^2, up to eight columns of inputs at a time."""
     n_columns, n = zt.shape
-    out[:] = out.dtype.type(0)
+    zero = out.dtype.type(0)
     d = 0
+    if n_columns >= 8:
+        _add_squares(x, scales, zt, 0, out)
+        d = 8
     while d + 8 <= n_columns:
-        z0, z1, z2, z3 = zt[d], zt[d + 1], zt[d + 2], zt[d + 3]
-        z4, z5, z6, z7 = zt[d + 4], zt[d + 5], zt[d + 6], zt[d + 7]
-        x0, x1 = x[d] * scales[d], x[d + 1] * scales[d + 1]
-        x2, x3 = x[d + 2] * scales[d + 2], x[d + 3] * scales[d + 3]
-        x4, x5 = x[d + 4] * scales[d + 4], x[d + 5] * scales[d + 5]
-        x6, x7 = x[d + 6] * scales[d + 6], x[d + 7] * scales[d + 7]
-        for j in range(n):
-            t0, t1, t2, t3 = x0 - z0[j], x1 - z1[j], x2 - z2[j], x3 - z3[j]
-            t4, t5, t6, t7 = x4 - z4[j], x5 - z5[j], x6 - z6[j], x7 - z7[j]
-            a = (t0 * t0 + t1 * t1) + (t2 * t2 + t3 * t3)
-            out[j] += a + ((t4 * t4 + t5 * t5) + (t6 * t6 + t7 * t7))
+        _add_squares(x, scales, zt, d, out)
         d += 8
     if d + 4 <= n_columns:
         z0, z1, z2, z3 = zt[d], zt[d + 1], zt[d + 2], zt[d + 3]
         x0, x1 = x[d] * scales[d], x[d + 1] * scales[d + 1]
         x2, x3 = x[d + 2] * scales[d + 2], x[d + 3] * scales[d + 3]
         for j in range(n):
+            a = out[j] if d > 0 else zero
             t0, t1, t2, t3 = x0 - z0[j], x1 - z1[j], x2 - z2[j], x3 - z3[j]
-            out[j] += (t0 * t0 + t1 * t1) + (t2 * t2 + t3 * t3)
+            out[j] = t3 * t3 + (t2 * t2 + (t1 * t1 + (t0 * t0 + a)))
         d += 4
+    if n_columns == 0:
+        out[:] = zero
     while d < n_columns:
         z0, x0 = zt[d], x[d] * scales[d]
         for j in range(n):
+            a = out[j] if d > 0 else zero
             t0 = x0 - z0[j]
-            out[j] += t0 * t0
+            out[j] = t0 * t0 + a
         d += 1
 
 
@@ -227,63 +245,77 @@ def _dot(a, b):
 
 @kernel
 def _leaf(program, node, x, zt, square, out):
-    """Out (M,) = a leaf's value at the row x; square (M,) is scratch, or what `_slope` takes."""
+    """Out (r M,) = a leaf's values at rows x (r, D), one after the other.
+
+    square (r M + W - M,) is scratch, or what `_slope` takes: a row of distances runs on into the
+    next, which comes after it.
+    """
     kind, amplitude, shape = program.kinds[node], program.amplitudes[node], program.shapes[node]
+    scales, r, width = program.scales[node], x.shape[0], zt.shape[2]
+    m = out.size // r
     if kind == CONSTANT:
         out[:] = amplitude
     elif kind == LINEAR:
-        _linear(x, program.scales[node], zt[node], amplitude, shape, out)
+        for i in range(r):
+            _linear(x[i], scales, zt[node], amplitude, shape, out[i * m : (i + 1) * m])
     else:
-        _square_distances(x, program.scales[node], zt[node], square)
-        _profile(kind, amplitude, shape, square, out)
+        for i in range(r):
+            _square_distances(x[i], scales, zt[node], square[i * m : i * m + width])
+        _profile(kind, amplitude, shape, square[: out.size], out)
 
 
 @kernel
 def covariance(program, x, zt, scratch, out):
-    """Out (n, M) = k(x, z), x (n, D), zt (L, D, M) from `scale_columns`, scratch (L + 1, M)."""
+    """Out (n, M) = k(x, z), x (n, D), zt (L, D, W) from `scale_columns`.
+
+    scratch (L + 1, K) with K >= W; the larger it is, the more rows are done at a time.
+    """
+    n, m = out.shape
     last = program.kinds.size - 1
-    for i in range(x.shape[0]):
+    n_block = 1 + (scratch.shape[1] - zt.shape[2]) // max(m, 1)
+    flat = out.reshape(n * m)
+    for i in range(0, n, n_block):
+        block = x[i : min(i + n_block, n)]
+        size = block.shape[0] * m
         for node in range(last + 1):
-            row = out[i] if node == last else scratch[node]
+            values = flat[i * m : i * m + size] if node == last else scratch[node, :size]
             if program.kinds[node] > PRODUCT:
-                _leaf(program, node, x[i], zt, scratch[last + 1], row)
+                _leaf(program, node, block, zt, scratch[last + 1], values)
             else:
-                a, b = scratch[program.left[node]], scratch[program.right[node]]
-                _combine(program.kinds[node], a, b, row)
+                a, b = scratch[program.left[node], :size], scratch[program.right[node], :size]
+                _combine(program.kinds[node], a, b, values)
 
 
 @kernel
 def _leaf_reverse(program, node, adjoint, value, square, row, slopes):
-    """Out row (M,), the weights of a leaf; adds to its slopes; returns the sum of the row."""
+    """Out row (M,), the weights of a leaf; adds to its slopes."""
     kind, amplitude, shape = program.kinds[node], program.amplitudes[node], program.shapes[node]
     slopes[node, 0] += _dot(adjoint, value)
     if kind == LINEAR:
         for j in range(row.size):
             row[j] = amplitude * adjoint[j]
-        total = _sum(row)
-        slopes[node, 1] += total
-        return total
+        slopes[node, 1] += _sum(row)
+        return
     _slope(kind, amplitude, shape, square, value, adjoint, row)
     if kind >= RATIONAL:
         slopes[node, 1] += _shape_slope(kind, shape, square, value, adjoint)
-    return _sum(row)
 
 
 @kernel
-def covariance_reverse(program, x, zt, adjoint, scratch, weights, row_sums, slopes):
+def covariance_reverse(program, x, zt, adjoint, scratch, weights, slopes):
     """Reverse pass of `covariance` from adjoints (n, M).
 
-    scratch (3, L, M); out, for each of S nodes that look at inputs: weights (S, n, M), adjoint
-    times the derivative by the squared distance (`LINEAR`: by x z), and row_sums (S, n) of it; in
-    and out: slopes (L, 2) float64 += derivatives by the logarithm of the amplitude, and by that
-    of the shape (`LINEAR`: by sigma_0^2).
+    scratch (3, L, W); out weights (S, n, M) for each of S nodes that look at inputs, adjoint times
+    the derivative by the squared distance (`LINEAR`: by x z); in and out: slopes (L, 2) float64 +=
+    derivatives by the logarithm of the amplitude, and by that of the shape (`LINEAR`: by
+    sigma_0^2).
     """
-    last = program.kinds.size - 1
-    values, squares, down = scratch[0], scratch[1], scratch[2]
+    last, m = program.kinds.size - 1, adjoint.shape[1]
+    values, squares, down = scratch[0, :, :m], scratch[1], scratch[2, :, :m]
     for i in range(x.shape[0]):
         for node in range(last + 1):
             if program.kinds[node] > PRODUCT:
-                _leaf(program, node, x[i], zt, squares[node], values[node])
+                _leaf(program, node, x[i : i + 1], zt, squares[node], values[node])
             elif node < last:  # the last is an operand of none
                 a, b = values[program.left[node]], values[program.right[node]]
                 _combine(program.kinds[node], a, b, values[node])
@@ -296,27 +328,64 @@ def covariance_reverse(program, x, zt, adjoint, scratch, weights, row_sums, slop
             elif kind == CONSTANT:
                 slopes[node, 0] += program.amplitudes[node] * _sum(above)
             else:
-                row_sums[slot, i] = _leaf_reverse(
-                    program, node, above, values[node], squares[node], weights[slot, i], slopes
-                )
+                square, row = squares[node, :m], weights[slot, i]
+                _leaf_reverse(program, node, above, values[node], square, row, slopes)
 
 
 @kernel
-def gaussian_reverse(adjoint, values, row_sums):
+def gaussian_reverse(adjoint, left, right, values):
     """`covariance_reverse` for one `RBF`, whose slopes its values (n, M) give.
 
-    In and out adjoint (n, M), which becomes the weights; out row_sums (n,). Returns the derivative
-    by the logarithm of the amplitude.
+    Adjoints are those given (n, M) plus left (n, T) times right (T, M), and become the weights.
+    Returns the derivative by the logarithm of the amplitude.
     """
     half = values.dtype.type(-0.5)
     total = 0.0
     for i in range(values.shape[0]):
         row, value = adjoint[i], values[i]
+        for t in range(left.shape[1]):
+            factor, other = left[i, t], right[t]
+            for j in range(row.size):
+                row[j] += factor * other[j]
         for j in range(row.size):
             row[j] *= half * value[j]
-        row_sums[i] = _sum(row)
-        total += row_sums[i]
+        total += _sum(row)
     return -2.0 * total
+
+
+@kernel
+def add_moments(weights, x, centre, moments, squares):
+    """In and out moments (D + 1, M) += (x - centre, 1)' weights, squares (D,) of the rows' sums.
+
+    weights (n, M), x (n, D); squares += (x - centre)^2' weights 1. Four rows at a time.
+    """
+    n, n_columns = x.shape
+    i = 0
+    while i + 4 <= n:
+        a, b, c, d = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+        for k in range(n_columns + 1):
+            row = moments[k]
+            if k < n_columns:
+                p, q = x[i, k] - centre[k], x[i + 1, k] - centre[k]
+                r, s = x[i + 2, k] - centre[k], x[i + 3, k] - centre[k]
+            else:
+                p, q, r, s = 1.0, 1.0, 1.0, 1.0
+            for j in range(row.size):
+                row[j] += (p * a[j] + q * b[j]) + (r * c[j] + s * d[j])
+        i += 4
+    while i < n:
+        a = weights[i]
+        for k in range(n_columns + 1):
+            row = moments[k]
+            p = x[i, k] - centre[k] if k < n_columns else 1.0
+            for j in range(row.size):
+                row[j] += p * a[j]
+        i += 1
+    for i in range(n):
+        total = _sum(weights[i])
+        for k in range(n_columns):
+            t = x[i, k] - centre[k]
+            squares[k] += total * (t * t)
 
 
 @kernel

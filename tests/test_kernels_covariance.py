@@ -84,9 +84,11 @@ def test_covariances_and_their_reverse_pass(seed, n, m, n_columns, n_leaves, dty
     shared = min(n // 2, m)
     z[:shared] = x[:shared]
     n_nodes, n_slots = len(program.kinds), int(program.slots.max(initial=-1)) + 1
-    zt, out = np.empty((n_nodes, n_columns, m), dtype), np.full((n, m), np.nan, dtype)
+    width = -(-m // kernels.WIDTH) * kernels.WIDTH
+    zt, out = np.empty((n_nodes, n_columns, width), dtype), np.full((n, m), np.nan, dtype)
     kernels.scale_columns(program, z, zt)
-    kernels.covariance(program, x, zt, np.empty((n_nodes + 1, m), dtype), out)
+    room = width + int(rng.integers(0, 3 * m + 1))
+    kernels.covariance(program, x, zt, np.empty((n_nodes + 1, room), dtype), out)
     want = naive.covariance(program, x, z)
     size = max(1.0, np.abs(want).max(initial=0.0))
     tolerance = 300 * np.finfo(dtype).eps
@@ -94,14 +96,12 @@ def test_covariances_and_their_reverse_pass(seed, n, m, n_columns, n_leaves, dty
 
     adjoint = rng.normal(size=(n, m)).astype(dtype)
     weights = np.full((n_slots, n, m), np.nan, dtype)
-    sums, slopes = np.full((n_slots, n), np.nan, dtype), np.ones((n_nodes, 2))
-    scratch = np.empty((3, n_nodes, m), dtype)
-    kernels.covariance_reverse(program, x, zt, adjoint, scratch, weights, sums, slopes)
+    slopes, scratch = np.ones((n_nodes, 2)), np.empty((3, n_nodes, width), dtype)
+    kernels.covariance_reverse(program, x, zt, adjoint, scratch, weights, slopes)
     want_weights, want_slopes = naive.reverse(program, x, z, adjoint.astype(np.float64))
     size = max(1.0, np.abs(want_weights).max(initial=0.0))
     np.testing.assert_allclose(weights, want_weights, rtol=tolerance, atol=tolerance * size)
     size *= max(1, n * m) * max(1.0, np.abs(want_slopes).max(initial=0.0))
-    np.testing.assert_allclose(sums, want_weights.sum(axis=2), rtol=1e-3, atol=tolerance * size)
     np.testing.assert_allclose(slopes - 1, want_slopes, rtol=1e-3, atol=tolerance * size)
 
 
@@ -126,21 +126,38 @@ def test_diagonals(seed, n, m, n_columns, n_leaves, dtype):
 
 
 @pytest.mark.parametrize("m", [0, 1, 37])
+@pytest.mark.parametrize("n_targets", [0, 2])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_short_reverse_pass_of_gaussians(m, dtype, rng):
+def test_the_short_reverse_pass_of_gaussians(m, n_targets, dtype, rng):
     program = random_program(rng, 1, D, dtype)._replace(
         kinds=np.array([kernels.RBF]), slots=np.array([0])
     )
     x, z = rng.normal(size=(5, D)).astype(dtype), rng.normal(size=(m, D)).astype(dtype)
     values = naive.covariance(program, x, z).astype(dtype)
     adjoint = rng.normal(size=(5, m)).astype(dtype)
-    weights, slopes = naive.reverse(program, x, z, adjoint.astype(np.float64))
-    sums = np.full(5, np.nan, dtype)
-    by_amplitude = kernels.gaussian_reverse(adjoint, values, sums)
+    left, right = rng.normal(size=(5, n_targets)).astype(dtype), np.zeros((n_targets, m), dtype)
+    right += rng.normal(size=right.shape)
+    weights, slopes = naive.reverse(program, x, z, (adjoint + left @ right).astype(np.float64))
+    by_amplitude = kernels.gaussian_reverse(adjoint, left, right, values)
     tolerance = 100 * np.finfo(dtype).eps
     np.testing.assert_allclose(adjoint, weights[0], rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(sums, weights[0].sum(axis=1), rtol=tolerance, atol=m * tolerance)
     np.testing.assert_allclose(by_amplitude, slopes[0, 0], atol=5 * m * tolerance)
+
+
+@given(
+    n=st.integers(0, 9), m=st.integers(0, 21), n_columns=st.integers(0, 5),
+    seed=st.integers(0, 99), dtype=st.sampled_from(DTYPES),
+)  # fmt: skip
+def test_moments(n, m, n_columns, seed, dtype):
+    rng = np.random.default_rng(seed)
+    weights, x = rng.normal(size=(n, m)).astype(dtype), rng.normal(size=(n, n_columns))
+    x, centre = x.astype(dtype), np.full(n_columns, 0.3, dtype)
+    moments, squares = np.ones((n_columns + 1, m)), np.ones(n_columns)
+    kernels.add_moments(weights, x, centre, moments, squares)
+    want, want_squares = naive.moments(weights, x, centre)
+    tolerance = 100 * np.finfo(dtype).eps
+    np.testing.assert_allclose(moments, 1 + want, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(squares, 1 + want_squares, rtol=tolerance, atol=(1 + m) * tolerance)
 
 
 @every_kernel

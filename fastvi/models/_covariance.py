@@ -14,12 +14,14 @@ from fastvi.kernels.covariance import Program
 __all__ = ["Covariance", "Reverse"]
 
 Array = NDArray[np.float64]
+NOTHING: Array = np.empty((0, 0))
 MATERN = {
     0.5: kernels.MATERN12,
     1.5: kernels.MATERN32,
     2.5: kernels.MATERN52,
     np.inf: kernels.RBF,
 }
+BLOCK_ENTRIES = 2048  # of a block of rows, which stays in a core's first cache
 KNOWN = (
     "ConstantKernel, WhiteKernel, RBF, Matern, RationalQuadratic, ExpSineSquared, DotProduct, "
     "their sums, products and whole powers"
@@ -236,14 +238,21 @@ class Covariance:
 
     def scaled(self, program: Program, z: Array) -> Array:
         """Columns of a covariance matrix as `Reverse.add` and `fill` take them."""
-        zt = np.empty((len(self.nodes), self.n_features, len(z)))
+        width = -(-len(z) // kernels.WIDTH) * kernels.WIDTH
+        zt = np.empty((len(self.nodes), self.n_features, width))
         kernels.scale_columns(program, z, zt)
         return zt
 
     def fill(self, program: Program, x: Array, zt: Array, out: Array) -> Array:
         """Write k(x, z) (n, M) into `out`."""
-        kernels.covariance(program, x, zt, np.empty((len(self.nodes) + 1, zt.shape[2])), out)
+        kernels.covariance(program, x, zt, self.scratch(len(x), zt), out)
         return out
+
+    def scratch(self, n: int, zt: Array) -> Array:
+        """What `kernels.covariance` takes for up to n rows."""
+        width = zt.shape[2]
+        size = max(width, min(n * width, BLOCK_ENTRIES))
+        return np.empty((len(self.nodes) + 1, size))
 
     def matrix(self, program: Program, x: Array, z: Array) -> Array:
         """k(x, z), (n, M)."""
@@ -277,31 +286,46 @@ class Reverse:
     def __init__(self, covariance: Covariance, program: Program, z: Array, centre: Array) -> None:
         self.covariance, self.program, self.z, self.centre = covariance, program, z, centre
         n_slots, (m, d) = len(covariance.inputs), z.shape
-        self.moments = np.zeros((n_slots, m, d + 1))
+        self.moments = np.zeros((n_slots, d + 1, m))
         self.squares = np.zeros((n_slots, d))
         self.slopes = np.zeros((len(covariance.nodes), 2))
-        self._scratch = np.empty((3, len(covariance.nodes), m))
         self._weights = np.empty((n_slots, 0, m))
 
-    def add(self, x: Array, zt: Array, adjoint: Array, values: Array) -> None:
-        """Rows x (n, D) with adjoints (n, M) of their `values`; overwrites `adjoint`."""
-        n, d = x.shape
-        row_sums = np.empty((len(self.moments), n))
+    def add(
+        self,
+        x: Array,
+        zt: Array,
+        adjoint: Array,
+        values: Array,
+        left: Array = NOTHING,
+        right: Array = NOTHING,
+    ) -> None:
+        """Rows x (n, D) with adjoints (n, M) of their `values`; overwrites `adjoint`.
+
+        The adjoints are those given plus left (n, T) times right (T, M).
+        """
         if self.covariance.is_gaussian:
-            self.slopes[0, 0] += kernels.gaussian_reverse(adjoint, values, row_sums[0])
+            if not left.size:
+                left, right = np.empty((len(x), 0)), np.empty((0, len(self.z)))
+            self.slopes[0, 0] += kernels.gaussian_reverse(adjoint, left, right, values)
             weights = adjoint[None]
         else:
-            if self._weights.shape[1] < n:
-                self._weights = np.empty((len(self.moments), n, len(self.z)))
-            weights = self._weights[:, :n]
-            kernels.covariance_reverse(
-                self.program, x, zt, adjoint, self._scratch, weights, row_sums, self.slopes
-            )
-        columns = np.ones((n, d + 1))
-        np.subtract(x, self.centre, out=columns[:, :d])
+            if left.size:
+                adjoint += left @ right
+            weights = self._reversed(x, zt, adjoint)
         for slot in range(len(self.moments)):
-            self.moments[slot] += weights[slot].T @ columns
-            self.squares[slot] += row_sums[slot] @ np.square(columns[:, :d])
+            kernels.add_moments(
+                weights[slot], x, self.centre, self.moments[slot], self.squares[slot]
+            )
+
+    def _reversed(self, x: Array, zt: Array, adjoint: Array) -> Array:
+        n = len(x)
+        if self._weights.shape[1] < n:
+            self._weights = np.empty((len(self.moments), n, len(self.z)))
+        weights = self._weights[:, :n]
+        scratch = np.empty((3, len(self.covariance.nodes), zt.shape[2]))
+        kernels.covariance_reverse(self.program, x, zt, adjoint, scratch, weights, self.slopes)
+        return weights
 
     def add_diagonal(self, x: Array, adjoint: Array) -> None:
         """Rows whose variances k(x, x) have these adjoints (n,)."""
@@ -330,7 +354,7 @@ class Reverse:
             if node.kind == kernels.CONSTANT:
                 continue
             slot = self.program.slots[i]
-            sums, first = self.moments[slot, :, d:], self.moments[slot, :, :d]
+            sums, first = self.moments[slot, d:].T, self.moments[slot, :d].T
             if node.kind == kernels.LINEAR:
                 by_log[node.shape] += 2.0 * self.program.shapes[i] * self.slopes[i, 1]
                 by_z += first + sums * self.centre

@@ -47,8 +47,8 @@ class GaussianProcessPredictor:
         explained = basis * np.sqrt(np.maximum(share, 0.0))
         explained = solve_rows(posterior.lower, np.ascontiguousarray(explained.T), transposed=True)
         self._explained = np.ascontiguousarray(explained.T)
-        n_nodes = len(posterior.covariance.nodes)
-        self._scratch = np.empty((n_nodes + 1, m))
+        self._m = m
+        self._scratch = posterior.covariance.scratch(m, posterior.columns)
         point = posterior.z[:1]
         self._variance: float | None = (
             float(posterior.covariance.diagonal(posterior.program, point)[0])
@@ -64,7 +64,7 @@ class GaussianProcessPredictor:
         ----------
         x : (n, n_features) float64 array in C order
         """
-        k = np.empty((len(x), self._scratch.shape[1]))
+        k = np.empty((len(x), self._m))
         kernels.covariance(self._program, x, self._columns, self._scratch, k)
         explained = k @ self._explained
         variance = (

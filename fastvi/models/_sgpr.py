@@ -15,7 +15,7 @@ from scipy.linalg import lapack
 
 from fastvi import parallel
 from fastvi.kernels.rows import mirror
-from fastvi.models._blas import add_product, add_square, solve_rows
+from fastvi.models._blas import add_square, solve_rows
 from fastvi.models._covariance import Covariance, Reverse
 
 __all__ = ["Bound", "Posterior", "SparseRegression", "cholesky", "chunk_rows", "jitter_slope"]
@@ -300,11 +300,8 @@ class _Evaluation:
                 if self.careful:
                     solved[...] = k
                     k = solve_rows(lower, solved)
-                y = self.model.y[rows]
-                product = np.multiply if y.shape[1] == 1 else np.matmul  # several times as fast
-                product(y, outer, out=adjoint)
-                add_product(k, matrix, adjoint)
-                sums[i].add(x, self.columns, adjoint, values)
+                np.matmul(k, matrix, out=adjoint)
+                sums[i].add(x, self.columns, adjoint, values, self.model.y[rows], outer)
                 if not self.covariance.is_stationary:
                     sums[i].add_diagonal(x, np.full(len(x), slope))
 
