@@ -38,10 +38,13 @@ class Factor(NamedTuple):
     rcond: float
 
 
-def cholesky(matrix: Array, name: str, least: float = JITTER) -> Factor:
+def cholesky(
+    matrix: Array, name: str, least: float = JITTER, *, condition: bool = True
+) -> Factor:
     """Factor of a covariance matrix (M, M), with the least jitter that makes one exist.
 
-    `least` is the share of its norm that is added at once, the jitter to begin with.
+    `least` is the share of its norm that is added at once, the jitter to begin with. Without
+    `condition` the reciprocal condition is NaN.
 
     Raises
     ------
@@ -56,7 +59,9 @@ def cholesky(matrix: Array, name: str, least: float = JITTER) -> Factor:
         shifted.flat[:: len(matrix) + 1] += jitter
         lower, info = lapack.dpotrf(shifted.T, lower=0, overwrite_a=1)  # of .T, for C order
         if info == 0:
-            rcond, _ = lapack.dpocon(lower, norm + jitter, uplo="U")
+            rcond = np.nan
+            if condition:
+                rcond, _ = lapack.dpocon(lower, norm + jitter, uplo="U")
             return Factor(np.ascontiguousarray(lower.T), jitter, float(rcond))
         share = max(10.0 * share, JITTER)
     if not np.isfinite(norm):

@@ -15,7 +15,7 @@ from scipy.linalg import lapack
 
 from fastvi.core import Algorithm, Batch, Local, Optimizer, add
 from fastvi.kernels import rows as kernels
-from fastvi.models._blas import add_product, add_square, multiply_rows, solve_rows
+from fastvi.models._blas import add_crossed, add_product, add_square, multiply_rows, solve_rows, square
 from fastvi.models._covariance import Covariance, Reverse
 from fastvi.models._likelihoods import Likelihood
 from fastvi.models._sgpr import Posterior, cholesky, chunk_rows, jitter_slope
@@ -126,7 +126,7 @@ class SparseVariational:
         m = len(z)
         self.plain = self.covariance.fill(self.program, self.z, self.columns, np.empty((m, m)))
         name = "covariance of the inducing inputs"
-        self.lower, self.jitter, self.rcond = cholesky(self.plain, name, JITTER)
+        self.lower, self.jitter, _ = cholesky(self.plain, name, JITTER, condition=False)
         self.k = self.plain + self.jitter * np.eye(m)
         self.inverse = _inverse(self.lower)
         self.log_det = 2.0 * float(np.log(self.lower.diagonal()).sum())
@@ -138,7 +138,8 @@ class SparseVariational:
     def _latents(self, params: Sites) -> list[_Latent]:
         latents = []
         for linear, precision in zip(*params):
-            lower = cholesky(self.k + precision, "covariance plus precision of the sites", 0.0)[0]
+            name = "covariance plus precision of the sites"
+            lower = cholesky(self.k + precision, name, 0.0, condition=False).lower
             a = _inverse(lower)
             log_det = 2.0 * float(np.log(lower.diagonal()).sum())
             latents.append(_Latent(a, self.inverse - a, a @ linear, log_det))
@@ -204,18 +205,14 @@ class SparseVariational:
     def _by_k(self, latent: _Latent, slope: Array, crossed: Array) -> Array:
         """Derivative of the bound by K, from `_Rows.slopes` and `_Rows.crossed`.
 
-        -1/2 (2 A - K^-1 - A K A) + K^-1 C K^-1 - A C A - 1/2 w w' - A g w', its symmetric part:
-        that of D C (K^-1 + A) is that of K^-1 C K^-1 - A C A. g is the slope less K w.
+        1/2 D K D + K^-1 C K^-1 - A C A - 1/2 w w' - A g w', its symmetric part: D K D is
+        K^-1 - 2 A + A K A, and D C (K^-1 + A) has that of K^-1 C K^-1 - A C A. g is the slope
+        less K w.
         """
-        a, w = latent.a, latent.weights
-        half = multiply_rows(self.lower, a.copy())
-        result: Array = half @ half.T
-        result += self.inverse
-        result -= 2.0 * a
-        crossed -= np.outer(a @ (slope - self.k @ w) + 0.5 * w, w)
-        result += crossed
-        result += crossed.T
-        result *= 0.5
+        w = latent.weights
+        result = np.empty_like(self.k)
+        square(multiply_rows(self.lower, latent.d.copy()), 0.5, result)
+        kernels.add_symmetric(crossed, latent.a @ (slope - self.k @ w) + 0.5 * w, w, result)
         return result
 
     def posterior(self, params: Sites) -> list[Posterior]:
@@ -224,7 +221,7 @@ class SparseVariational:
         for linear, precision in zip(*params):
             half = solve_rows(self.lower, precision.copy())
             v = solve_rows(self.lower, np.ascontiguousarray(half.T))
-            inner = cholesky(np.eye(len(v)) + 0.5 * (v + v.T), "precision of q(u)", 0.0)[0]
+            inner = cholesky(np.eye(len(v)) + 0.5 * (v + v.T), "precision of q(u)", 0.0).lower
             beta = solve_rows(self.lower, linear[None].copy())
             gamma = solve_rows(inner, solve_rows(inner, beta), transposed=True)
             weights = np.ascontiguousarray(solve_rows(self.lower, gamma, transposed=True).T)
@@ -321,10 +318,10 @@ class _Rows:
             scratch[...] = -0.5 * product
             add_product(k, self.model.inverse, scratch)
             kernels.scale_rows(scratch, 2.0 * second, scratch)
-            self.curvatures[t] += product.T @ scratch
+            add_crossed(product, scratch, self.curvatures[t])
         else:
             kernels.scale_rows(k, second, scratch)
-            self.curvatures[t] += scratch.T @ k
+            add_crossed(scratch, k, self.curvatures[t])
 
     def _norms(self, rows: slice, k: Array, first: Array, curvature: Array, mean: Array) -> None:
         assert self.squares is not None
