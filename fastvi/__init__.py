@@ -17,7 +17,7 @@ _LAZY = {
     "SparseGPClassifier": "fastvi.models.gp_variational",
     "SparseGPRegressor": "fastvi.models.gp_regression",
     "fit": "fastvi.inference",
-    "load": "fastvi.models.lda",
+    "load": "fastvi.models.loading",
     "target": "fastvi.targets.python",
 }
 __all__ = ["__version__", *_LAZY]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 __all__ = ["add_crossed", "add_product", "add_square", "multiply_rows", "solve_rows", "square"]
 
 Array = NDArray[np.float64]
-KINDS = {bytes: ctypes.c_char, int: ctypes.c_int, float: ctypes.c_double}
+KINDS: dict[type, Any] = {bytes: ctypes.c_char, int: ctypes.c_int, float: ctypes.c_double}
 
 
 @functools.cache
@@ -30,7 +30,7 @@ def _routine(name: str, n_arguments: int) -> Any:
 @functools.lru_cache(1024)
 def _number(value: Any) -> Any:
     """Fortran takes numbers by address, and writes to none of these; and the address."""
-    number = KINDS[type(value)](value)
+    number: Any = KINDS[type(value)](value)
     return number, ctypes.addressof(number)
 
 

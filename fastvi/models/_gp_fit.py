@@ -12,7 +12,7 @@ from fastvi.batches import ShuffledEpochs
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.models._covariance import Covariance
 from fastvi.models._likelihoods import Gaussian, Likelihood
-from fastvi.models._svgp import LearnState, Points, PointSource, SparseVariational, learn
+from fastvi.models._svgp import LearnState, Points, PointSource, Sites, SparseVariational, learn
 
 __all__ = ["LearnSettings", "Learner"]
 
@@ -68,6 +68,13 @@ class Learner:
         return learn(
             self.model, natural, settings.optimizer, self.scale, self.bounds, settings.moves
         )
+
+    def resume(self, theta: Array, z: Array, sites: Sites, rows_seen: int) -> None:
+        """Go on from the parameters of an earlier fit."""
+        self.model.move(theta, z)
+        self.state = self.algorithm.init(sites)
+        self.rows_seen = rows_seen
+        self.finish()
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the algorithm, whose functions cannot be pickled."""

@@ -38,9 +38,7 @@ class Factor(NamedTuple):
     rcond: float
 
 
-def cholesky(
-    matrix: Array, name: str, least: float = JITTER, *, condition: bool = True
-) -> Factor:
+def cholesky(matrix: Array, name: str, least: float = JITTER, *, condition: bool = True) -> Factor:
     """Factor of a covariance matrix (M, M), with the least jitter that makes one exist.
 
     `least` is the share of its norm that is added at once, the jitter to begin with. Without

@@ -15,7 +15,14 @@ from scipy.linalg import lapack
 
 from fastvi.core import Algorithm, Batch, Local, Optimizer, add
 from fastvi.kernels import rows as kernels
-from fastvi.models._blas import add_crossed, add_product, add_square, multiply_rows, solve_rows, square
+from fastvi.models._blas import (
+    add_crossed,
+    add_product,
+    add_square,
+    multiply_rows,
+    solve_rows,
+    square,
+)
 from fastvi.models._covariance import Covariance, Reverse
 from fastvi.models._likelihoods import Likelihood
 from fastvi.models._sgpr import Posterior, cholesky, chunk_rows, jitter_slope

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from typing import Any, Self
@@ -16,11 +17,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import _checks
+from fastvi.models import _gp_files
 from fastvi.models._covariance import Covariance
 from fastvi.models._gp_objective import Objective, column_scales
 from fastvi.models._gp_predictor import GaussianProcessPredictor
 from fastvi.models._inducing import distinct_rows, greedy, subset
-from fastvi.models._sgpr import SparseRegression
+from fastvi.models._sgpr import Posterior, SparseRegression
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 
 __all__ = ["SparseGPRegressor"]
@@ -183,7 +185,8 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             )
             theta, z = self._optimize(model, kernel, z, rng)
             best = model.bound(theta, z, gradient=False)
-        self._model, self._posterior, self._theta = model, best.posterior, theta
+        self._posterior, self._theta = best.posterior, theta
+        self._model: SparseRegression | None = model
         self.kernel_ = kernel.clone_with_theta(theta)
         self.inducing_points_ = z
         self.log_marginal_likelihood_value_ = best.value
@@ -384,6 +387,8 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             if eval_gradient:
                 raise ValueError("Gradient can only be evaluated for theta!=None")
             return self.log_marginal_likelihood_value_
+        if self._model is None:
+            raise ValueError("a model from a file holds no rows; fit it to evaluate other theta")
         if not clone_kernel:
             self.kernel_.theta = theta
         with single_threaded_blas():
@@ -391,6 +396,41 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 np.asarray(theta, np.float64), self.inducing_points_, gradient=eval_gradient
             )
         return (result.value, result.by_theta) if eval_gradient else result.value
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what predictions take to a file that `fastvi.load` reads; the rows are not in it.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; the old one is kept then.
+        ValueError
+            If a parameter is something no file holds, such as a callable.
+        """
+        check_is_fitted(self)
+        p = self._posterior
+        state = {"theta": self._theta, "lower": p.lower, "inner": p.inner, "weights": p.weights}
+        targets = {"y_mean": self._y_mean, "y_scale": self._y_scale, "flat": np.array(self._flat)}
+        _gp_files.save(self, path, state | targets)
+
+    def _restore(self, arrays: dict[str, NDArray[Any]], path: str) -> None:
+        """The rest of a fit from `save`'s arrays."""
+        z = self.inducing_points_
+        self._covariance = Covariance(self.kernel_, z.shape[1], self.alpha or 0.0)
+        m, t = len(z), len(arrays["y_mean"])
+        self._theta, self._y_mean, self._y_scale, *parts = _gp_files.check_shapes(
+            arrays, path, theta=self._covariance.theta.shape, y_mean=(t,), y_scale=(t,),
+            lower=(m, m), inner=(m, m), weights=(m, t),
+        )  # fmt: skip
+        self._flat = bool(arrays["flat"])
+        program = self._covariance.program(self._theta)
+        columns = self._covariance.scaled(program, z)
+        self._posterior = Posterior(self._covariance, program, z, columns, *parts)
+        self._model = None
 
     def compiled(self) -> GaussianProcessPredictor:
         """A bare predictor of mean and standard deviation that checks nothing: microseconds."""

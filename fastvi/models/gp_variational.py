@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import _checks, optimizers
 from fastvi.core import Optimizer
+from fastvi.models import _gp_files
 from fastvi.models._covariance import Covariance
 from fastvi.models._gp_fit import Learner, LearnSettings
 from fastvi.models._gp_objective import column_scales
@@ -24,6 +26,7 @@ from fastvi.models._likelihoods import (
     Softmax,
     StudentT,
 )
+from fastvi.models._svgp import Sites
 from fastvi.models.gp_regression import SELECTIONS, default_kernel, initial_inducing, with_noise
 from fastvi.parallel import single_threaded_blas
 
@@ -110,6 +113,51 @@ class _Variational(BaseEstimator):
         self.jitter_ = learner.model.jitter
         self.history_ = learner.history.arrays()
         self.n_iter_ = len(learner.history)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fit to a file that `fastvi.load` reads; the rows are not in it.
+
+        A stream may go on from it, with rates and momenta that begin anew.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; the old one is kept then.
+        ValueError
+            If a parameter is something no file holds, such as an Optimizer.
+        """
+        check_is_fitted(self)
+        learner = self._learner
+        sites = learner.state.sites
+        state = {
+            "theta": learner.model.theta,
+            "linear": sites.linear,
+            "precision": sites.precision,
+            "scale": learner.scale,
+            "centre": learner.model.centre,
+            "rows_seen": np.array(learner.rows_seen),
+        }
+        _gp_files.save(self, path, state)
+
+    def _restore(self, arrays: dict[str, NDArray[Any]], path: str) -> None:
+        """The rest of a fit from `save`'s arrays."""
+        z, likelihood = self.inducing_points_, self._likelihood()
+        covariance, kernel = Covariance(self.kernel_, z.shape[1]), self.kernel_
+        (m, d), t = z.shape, likelihood.n_latents
+        theta, linear, precision, scale, centre = _gp_files.check_shapes(
+            arrays, path, theta=covariance.theta.shape, linear=(t, m), precision=(t, m, m),
+            scale=(d,), centre=(d,),
+        )  # fmt: skip
+        bounds = kernel.bounds.reshape(-1, 2)
+        self._kernel = kernel
+        with single_threaded_blas():
+            learner = Learner(covariance, likelihood, z, scale, centre, bounds, self._settings())
+            learner.resume(theta, z, Sites(linear, precision), int(arrays["rows_seen"]))
+        self._learner = learner
 
     def _latents(self, X: Any) -> tuple[Array, Array]:
         check_is_fitted(self)
