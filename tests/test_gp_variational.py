@@ -10,6 +10,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
+from fastvi.models import _svgp
 from fastvi.optimizers import adam
 
 pytestmark = pytest.mark.jit
@@ -210,3 +211,37 @@ def test_noise_where_there_is_none(rng):
         SparseGPClassifier(link="cauchit").fit(X, f > 0)
     with pytest.raises(ValueError, match="only one class"):
         SparseGPClassifier().fit(X, f > 100)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "student-t", "bernoulli-probit", "poisson"])
+def test_compiled_predictions_of_targets(likelihood, rng):
+    X, f = data(rng, 100)
+    y = {"bernoulli-probit": f > 0, "poisson": np.floor(np.exp(f))}.get(likelihood, f)
+    ours = SVGP(likelihood=likelihood, inducing_points=12, max_iter=20, random_state=0).fit(X, y)
+    new = rng.normal(size=(7, 2))
+    for a, b in zip(ours.compiled()(new), ours.predict(new, return_std=True)):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_compiled_predictions_of_classes(n_classes, rng):
+    X, f = data(rng, 100)
+    y = np.digitize(f, [-0.3, 0.5][: n_classes - 1])
+    ours = SparseGPClassifier(inducing_points=12, max_iter=20, random_state=0).fit(X, y)
+    new = rng.normal(size=(7, 2))
+    np.testing.assert_allclose(ours.compiled()(new), ours.predict_proba(new), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_threads_change_no_bit(n_classes, rng, monkeypatch):
+    monkeypatch.setattr(_svgp, "TASK_FLOPS", 1e4)
+    monkeypatch.setattr(_svgp, "chunk_rows", lambda m: 16)
+    X, f = data(rng, 200)
+    y = np.digitize(f, [-0.3, 0.5][: n_classes - 1])
+    options = {"inducing_points": 12, "batch_size": 100, "max_iter": 10, "random_state": 0}
+    results = set()
+    for n_jobs in (1, 2, 8):
+        ours = SparseGPClassifier(**options, n_jobs=n_jobs).fit(X, y)
+        proba = ours.predict_proba(X).tobytes()
+        results.add((proba, ours.log_marginal_likelihood_value_, ours.kernel_.theta.tobytes()))
+    assert len(results) == 1

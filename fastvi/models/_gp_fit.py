@@ -27,6 +27,7 @@ class LearnSettings(NamedTuple):
     optimizer: Optimizer | None
     moves: bool
     verbose: bool = False
+    n_threads: int = 1
 
 
 class Learner:
@@ -55,7 +56,9 @@ class Learner:
         bounds: Array,
         settings: LearnSettings,
     ) -> None:
-        self.model = SparseVariational(covariance, likelihood, covariance.theta, z, centre)
+        self.model = SparseVariational(
+            covariance, likelihood, covariance.theta, z, centre, settings.n_threads
+        )
         self.settings, self.scale, self.bounds = settings, scale, bounds
         self.algorithm = self._algorithm()
         self.state: LearnState = self.algorithm.init(self.model.start())
@@ -128,11 +131,11 @@ class Learner:
         local = self.model.local(self.state.sites, batch, None, np.random.default_rng(0))
         return local.bound + self.model.global_bound(self.state.sites)
 
-    def latents(self, x: Array) -> tuple[Array, Array]:
+    def latents(self, x: Array, n_threads: int = 1) -> tuple[Array, Array]:
         """Means and variances of the latent functions, (n, T) each."""
         means, variances = [], []
         for posterior in self.posteriors:
-            mean, variance = posterior.predict(x)
+            mean, variance = posterior.predict(x, n_threads=n_threads)
             assert variance is not None
             means.append(mean[:, 0])
             variances.append(variance)

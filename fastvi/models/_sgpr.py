@@ -84,16 +84,18 @@ class Posterior(NamedTuple):
     inner: Array
     weights: Array
 
-    def predict(self, x: Array, *, variance: bool = True) -> tuple[Array, Array | None]:
+    def predict(
+        self, x: Array, *, variance: bool = True, n_threads: int = 1
+    ) -> tuple[Array, Array | None]:
         """Mean (n, T) and variance (n,) of the function, without noise; the variance is >= 0."""
         n, m = len(x), len(self.z)
         mean = np.empty((n, self.weights.shape[1]))
         spread = np.empty(n) if variance else None
         n_chunk = chunk_rows(m)
-        buffer = np.empty((min(n_chunk, n), m))
-        for start in range(0, n, n_chunk):
-            rows = slice(start, min(start + n_chunk, n))
-            k = self._covariances(x[rows], buffer[: rows.stop - start])
+
+        def task(i: int) -> None:
+            rows = slice(i * n_chunk, min((i + 1) * n_chunk, n))
+            k = self._covariances(x[rows], np.empty((rows.stop - rows.start, m)))
             np.matmul(k, self.weights, out=mean[rows])
             if spread is not None:
                 a = solve_rows(self.lower, k)
@@ -102,6 +104,8 @@ class Posterior(NamedTuple):
                 np.maximum(unexplained, 0.0, out=unexplained)
                 b = solve_rows(self.inner, a)
                 spread[rows] = unexplained + np.einsum("ij,ij->i", b, b)
+
+        parallel.run(task, -(-n // n_chunk), n_threads)
         return mean, spread
 
     def joint(self, x: Array) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from fastvi import parallel
 from fastvi.core import Algorithm, Batch, Local, Optimizer, add
 from fastvi.kernels import rows as kernels
 from fastvi.models._blas import (
@@ -25,11 +26,12 @@ from fastvi.models._blas import (
 )
 from fastvi.models._covariance import Covariance, Reverse
 from fastvi.models._likelihoods import Likelihood
-from fastvi.models._sgpr import Posterior, cholesky, chunk_rows, jitter_slope
+from fastvi.models._sgpr import MAX_TASKS, Posterior, cholesky, chunk_rows, jitter_slope
 
 __all__ = ["Evaluation", "Hyper", "PointSource", "Points", "Sites", "SparseVariational", "learn"]
 
 Array = NDArray[np.float64]
+TASK_FLOPS = 5e8  # a step on a batch is one task: sums of size M x M cost as much as its rows
 JITTER = 1e-9  # in relation to the norm; explicit inverses need more than factors do
 
 
@@ -108,11 +110,20 @@ class SparseVariational:
     z : (M, D) array
     centre : (D,) array
         Of the inputs, for gradients.
+    n_threads : int
+        Results do not depend on it.
     """
 
     def __init__(
-        self, covariance: Covariance, likelihood: Likelihood, theta: Array, z: Array, centre: Array
+        self,
+        covariance: Covariance,
+        likelihood: Likelihood,
+        theta: Array,
+        z: Array,
+        centre: Array,
+        n_threads: int = 1,
     ) -> None:
+        self.n_threads = n_threads
         self.covariance, self.likelihood, self.centre = covariance, likelihood, centre
         self.move(theta, z)
         n_latents, m = likelihood.n_latents, len(z)
@@ -162,7 +173,37 @@ class SparseVariational:
         norms: bool = False,
     ) -> Local:
         """Expected curvatures and slopes of a batch; see `fastvi.core.Conjugate`."""
-        return _Rows(self, self._latents(params), batch, rng, norms=norms).run()
+        return self._pass(self._latents(params), batch, rng, norms=norms).local()
+
+    def _pass(
+        self,
+        latents: list[_Latent],
+        batch: Batch,
+        rng: np.random.Generator,
+        *,
+        norms: bool = False,
+        slopes: bool = False,
+    ) -> _Rows:
+        """Sums over a batch, by tasks whose number depends on the work only."""
+        (x, y), weights = batch.rows, batch.weights
+        n, m = len(x), len(self.z)
+        n_most = min(MAX_TASKS, -(-n // chunk_rows(m)))
+        n_tasks = max(1, min(n_most, int(len(latents) * n * m * (m + 100.0) / TASK_FLOPS)))
+        streams = [rng] if n_tasks == 1 else rng.spawn(n_tasks)
+        is_thin = slopes and 2 * n < 3 * m
+        parts = []
+        for i, stream in enumerate(streams):
+            rows = slice(i * n // n_tasks, (i + 1) * n // n_tasks)
+            part = Batch(Points(x[rows], y[rows]), weights[rows])
+            reverse = self._reversed() if slopes else None
+            parts.append(
+                _Rows(self, latents, part, stream, norms=norms, reverse=reverse, is_thin=is_thin)
+            )
+        parallel.run(lambda i: parts[i].run(), n_tasks, self.n_threads)
+        for other in parts[1:]:
+            parts[0].merge(other)
+        parts[0].finish()
+        return parts[0]
 
     def global_bound(self, params: Sites) -> float:
         """Minus the divergence of q(u) from p(u), nats."""
@@ -188,8 +229,8 @@ class SparseVariational:
     def evaluate(self, params: Sites, batch: Batch, rng: np.random.Generator) -> Evaluation:
         """The local step and the gradient by theta and z, with the dual parameters held."""
         latents = self._latents(params)
-        rows = _Rows(self, latents, batch, rng, reverse=self._reversed())
-        local = rows.run()
+        rows = self._pass(latents, batch, rng, slopes=True)
+        local = rows.local()
         bound = local.bound - sum(map(self._divergence, latents))
         by_k = np.zeros_like(self.k)
         for latent, slope, crossed in zip(latents, rows.slopes, rows.crossed()):
@@ -252,13 +293,14 @@ class _Rows:
         *,
         norms: bool = False,
         reverse: Reverse | None = None,
+        is_thin: bool = False,
     ) -> None:
         self.model, self.latents, self.rng, self.reverse = model, latents, rng, reverse
         (self.x, self.y), self.weights = batch.rows, batch.weights
         n_latents, m = len(latents), len(model.z)
         self.linear, self.precision = np.zeros((n_latents, m)), np.zeros((n_latents, m, m))
         self.slopes = np.zeros((n_latents, m))  # sum_i dE_i/dm_i k_i
-        self.is_thin = reverse is not None and 2 * len(self.x) < 3 * m
+        self.is_thin = is_thin
         is_signed = reverse is not None and not model.likelihood.is_log_concave
         self.curvatures = np.zeros((n_latents if is_signed or self.is_thin else 0, m, m))
         self.squares = np.zeros(len(self.x)) if norms else None
@@ -277,15 +319,34 @@ class _Rows:
             latent.d @ (c @ (inverse + latent.a)) for latent, c in zip(self.latents, curvatures)
         ]
 
-    def run(self) -> Local:
+    def run(self) -> None:
+        """Add up these rows; of `precision` only the lower triangle."""
         n, m = len(self.x), len(self.model.z)
         size = chunk_rows(m)
         buffers = np.empty((2 + len(self.latents), min(n, size), m))
         for start in range(0, n, size):
             rows = slice(start, min(start + size, n))
             self._chunk(rows, *np.split(buffers[:, : rows.stop - start], [1, 2]))
-        for total in self.precision:  # only the lower triangle was summed
+
+    def merge(self, other: _Rows) -> None:
+        """Take the sums over the rows that follow as well."""
+        for name in ("linear", "precision", "slopes", "curvatures"):
+            total = getattr(self, name)
+            total += getattr(other, name)
+        self.bound += other.bound
+        self.by_log_noise += other.by_log_noise
+        if self.squares is not None and other.squares is not None:
+            self.squares = np.concatenate((self.squares, other.squares))
+        if self.reverse is not None and other.reverse is not None:
+            self.reverse.merge(other.reverse)
+
+    def finish(self) -> None:
+        """Complete what was summed by triangles."""
+        for total in self.precision:
             kernels.mirror(total)
+
+    def local(self) -> Local:
+        """The local step that the sums give."""
         norms = None if self.squares is None else np.sqrt(self.squares)
         return Local(Sites(self.linear, self.precision), self.bound, None, norms)
 

@@ -114,6 +114,8 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     0.841
     """
 
+    _flat = True  # before a fit there is one target
+
     def __init__(
         self,
         kernel: Any = None,
@@ -301,6 +303,9 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
         """Mean of the targets, and their standard deviation or covariance.
 
+        Before `fit`, those of the prior, as scikit-learn's: of one target, with an RBF of length
+        and variance 1 if `kernel` is None.
+
         Parameters
         ----------
         X : (n_rows, n_features) array
@@ -320,10 +325,11 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         RuntimeError
             If both are asked for.
         """
-        check_is_fitted(self)
         if return_std and return_cov:
             raise RuntimeError("At most one of return_std or return_cov can be requested.")
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        if not hasattr(self, "_posterior"):
+            return self._prior(X, return_std, return_cov)
         noise = self._covariance.white_noise(self._theta)
         with single_threaded_blas():
             if return_cov:
@@ -331,7 +337,9 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 covariance[np.diag_indices(len(X))] += noise
                 spread = covariance[..., None] * np.square(self._y_scale)
             else:
-                mean, variance = self._posterior.predict(X, variance=return_std)
+                mean, variance = self._posterior.predict(
+                    X, variance=return_std, n_threads=resolve_n_jobs(self.n_jobs)
+                )
                 if variance is not None:
                     spread = np.sqrt(variance + noise)[:, None] * self._y_scale
         mean = mean * self._y_scale + self._y_mean
@@ -340,6 +348,19 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if not (return_std or return_cov):
             return mean
         return mean, spread[..., 0] if self._flat else spread
+
+    def _prior(self, X: Array, return_std: bool, return_cov: bool) -> Any:
+        kernel = ConstantKernel(1.0) * RBF(1.0) if self.kernel is None else self.kernel
+        mean = np.zeros(len(X))
+        if return_cov:
+            return mean, kernel(X)
+        return (mean, np.sqrt(kernel.diag(X))) if return_std else mean
+
+    def __sklearn_tags__(self) -> Any:
+        """As scikit-learn asks: predictions need no fit."""
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        return tags
 
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
         """Draws from the joint posterior of the targets at X, white noise included.

@@ -18,6 +18,7 @@ from fastvi.models import _gp_files
 from fastvi.models._covariance import Covariance
 from fastvi.models._gp_fit import Learner, LearnSettings
 from fastvi.models._gp_objective import column_scales
+from fastvi.models._gp_predictor import ClassPredictor, TargetPredictor, probabilities
 from fastvi.models._likelihoods import (
     Bernoulli,
     Gaussian,
@@ -28,7 +29,7 @@ from fastvi.models._likelihoods import (
 )
 from fastvi.models._svgp import Sites
 from fastvi.models.gp_regression import SELECTIONS, default_kernel, initial_inducing, with_noise
-from fastvi.parallel import single_threaded_blas
+from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 
 __all__ = ["SVGP", "SparseGPClassifier"]
 
@@ -57,7 +58,10 @@ class _Variational(BaseEstimator):
             raise ValueError(
                 f"optimizer is {optimizer!r}; wanted 'adam', a fastvi.optimizers.Optimizer or None"
             )
-        return LearnSettings(rate, optimizer, bool(self.learn_inducing_points), bool(self.verbose))
+        return LearnSettings(
+            rate, optimizer, bool(self.learn_inducing_points), bool(self.verbose),
+            resolve_n_jobs(self.n_jobs),
+        )  # fmt: skip
 
     def _begin(self, X: Array, y: Array, likelihood: Likelihood, seed: int) -> None:
         settings = self._settings()
@@ -163,7 +167,7 @@ class _Variational(BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         with single_threaded_blas():
-            return self._learner.latents(X)
+            return self._learner.latents(X, resolve_n_jobs(self.n_jobs))
 
 
 class SVGP(RegressorMixin, _Variational):
@@ -200,6 +204,9 @@ class SVGP(RegressorMixin, _Variational):
         How many rows a stream stands for in `partial_fit`; by default those seen so far.
     random_state : int, RandomState or None, default=None
         For inducing inputs and the order of rows.
+    n_jobs : int, optional
+        Threads for large batches, passes over all rows and predictions; -1 for all cores, None for
+        one. No bit of a result depends on it.
     verbose : int, default=0
         Print a line a step.
 
@@ -235,6 +242,7 @@ class SVGP(RegressorMixin, _Variational):
         learning_rate: float = 0.01,
         total_samples: float | None = None,
         random_state: Any = None,
+        n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
         self.kernel = kernel
@@ -250,6 +258,7 @@ class SVGP(RegressorMixin, _Variational):
         self.learning_rate = learning_rate
         self.total_samples = total_samples
         self.random_state = random_state
+        self.n_jobs = n_jobs
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> Self:
@@ -303,6 +312,13 @@ class SVGP(RegressorMixin, _Variational):
         mean, variance = model.likelihood.predict(*latents, model.noise)
         return (mean, np.sqrt(variance)) if return_std else mean
 
+    def compiled(self) -> TargetPredictor:
+        """A bare predictor of mean and standard deviation that checks nothing: microseconds."""
+        check_is_fitted(self)
+        model = self._learner.model
+        with single_threaded_blas():
+            return TargetPredictor(self._learner.posteriors, model.likelihood, model.noise)
+
 
 class SparseGPClassifier(ClassifierMixin, _Variational):
     """Gaussian process classification by inducing inputs, for many rows.
@@ -318,7 +334,7 @@ class SparseGPClassifier(ClassifierMixin, _Variational):
         For two classes.
     inducing_points, inducing_selection, learn_inducing_points, batch_size, max_iter, natural_rate
         As in `SVGP`.
-    optimizer, learning_rate, total_samples, random_state, verbose
+    optimizer, learning_rate, total_samples, random_state, n_jobs, verbose
         As in `SVGP`.
 
     Attributes
@@ -354,6 +370,7 @@ class SparseGPClassifier(ClassifierMixin, _Variational):
         learning_rate: float = 0.01,
         total_samples: float | None = None,
         random_state: Any = None,
+        n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
         self.kernel = kernel
@@ -368,6 +385,7 @@ class SparseGPClassifier(ClassifierMixin, _Variational):
         self.learning_rate = learning_rate
         self.total_samples = total_samples
         self.random_state = random_state
+        self.n_jobs = n_jobs
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> Self:
@@ -424,11 +442,7 @@ class SparseGPClassifier(ClassifierMixin, _Variational):
         X : (n_rows, n_features) array
         """
         latents = self._latents(X)
-        likelihood = self._learner.model.likelihood
-        if isinstance(likelihood, Softmax):
-            return likelihood.probabilities(*latents)
-        positive, _ = likelihood.predict(*latents, 0.0)
-        return np.column_stack((1.0 - positive, positive))
+        return probabilities(self._learner.model.likelihood, *latents)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The likeliest label of each row, (n_rows,).
@@ -439,3 +453,10 @@ class SparseGPClassifier(ClassifierMixin, _Variational):
         """
         proba = self.predict_proba(X)
         return np.asarray(self.classes_[proba.argmax(axis=1)])
+
+    def compiled(self) -> ClassPredictor:
+        """A bare predictor of probabilities that checks nothing: microseconds."""
+        check_is_fitted(self)
+        model = self._learner.model
+        with single_threaded_blas():
+            return ClassPredictor(self._learner.posteriors, model.likelihood, 0.0)
