@@ -23,7 +23,9 @@ from fastvi.core import Batch
 from fastvi.models._covariance import Covariance
 from fastvi.models._likelihoods import Gaussian
 from fastvi.models._sgpr import SparseRegression
-from fastvi.models._svgp import Points, SparseVariational, learn
+from fastvi.models._svgp import SparseVariational
+from fastvi.models._svgp_learn import learn
+from fastvi.models._svgp_rows import Points
 from fastvi.parallel import single_threaded_blas
 
 

@@ -14,7 +14,7 @@ _LAZY = {
     "PoissonFactorization": "fastvi.models.poisson",
     "Posterior": "fastvi.posterior",
     "SVGP": "fastvi.models.gp_variational",
-    "SparseGPClassifier": "fastvi.models.gp_variational",
+    "SparseGPClassifier": "fastvi.models.gp_classification",
     "SparseGPRegressor": "fastvi.models.gp_regression",
     "fit": "fastvi.inference",
     "load": "fastvi.models.loading",

@@ -17,7 +17,9 @@ from sklearn.gaussian_process.kernels import (
 )
 
 from fastvi.kernels import covariance as kernels
-from fastvi.models._covariance import Covariance, Reverse
+from fastvi.kernels import covariance_reverse as reverse
+from fastvi.models._covariance import Covariance
+from fastvi.models._covariance_reverse import Reverse
 
 DTYPES = [np.float32, np.float64]
 LEAVES = range(kernels.CONSTANT, kernels.PERIODIC + 1)
@@ -97,7 +99,7 @@ def test_covariances_and_their_reverse_pass(seed, n, m, n_columns, n_leaves, dty
     adjoint = rng.normal(size=(n, m)).astype(dtype)
     weights = np.full((n_slots, n, m), np.nan, dtype)
     slopes, scratch = np.ones((n_nodes, 2)), np.empty((3, n_nodes, width), dtype)
-    kernels.covariance_reverse(program, x, zt, adjoint, scratch, weights, slopes)
+    reverse.covariance_reverse(program, x, zt, adjoint, scratch, weights, slopes)
     want_weights, want_slopes = naive.reverse(program, x, z, adjoint.astype(np.float64))
     size = max(1.0, np.abs(want_weights).max(initial=0.0))
     np.testing.assert_allclose(weights, want_weights, rtol=tolerance, atol=tolerance * size)
@@ -119,7 +121,7 @@ def test_diagonals(seed, n, m, n_columns, n_leaves, dtype):
     down = np.full_like(values, np.nan)
     down[-1] = adjoint
     slopes = np.zeros((len(program.kinds), 2))
-    kernels.diagonal_reverse(program, values, down, slopes)
+    reverse.diagonal_reverse(program, values, down, slopes)
     want = naive.reverse(program, x, x, np.diag(adjoint.astype(np.float64)))[1]
     size = max(1.0, np.abs(want).max(initial=0.0)) * max(1, n)
     np.testing.assert_allclose(slopes, want, rtol=1e-3, atol=tolerance * size)
@@ -138,7 +140,7 @@ def test_the_short_reverse_pass_of_gaussians(m, n_targets, dtype, rng):
     left, right = rng.normal(size=(5, n_targets)).astype(dtype), np.zeros((n_targets, m), dtype)
     right += rng.normal(size=right.shape)
     weights, slopes = naive.reverse(program, x, z, (adjoint + left @ right).astype(np.float64))
-    by_amplitude = kernels.gaussian_reverse(adjoint, left, right, values)
+    by_amplitude = reverse.gaussian_reverse(adjoint, left, right, values)
     tolerance = 100 * np.finfo(dtype).eps
     np.testing.assert_allclose(adjoint, weights[0], rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(by_amplitude, slopes[0, 0], atol=5 * m * tolerance)
@@ -153,7 +155,7 @@ def test_moments(n, m, n_columns, seed, dtype):
     weights, x = rng.normal(size=(n, m)).astype(dtype), rng.normal(size=(n, n_columns))
     x, centre = x.astype(dtype), np.full(n_columns, 0.3, dtype)
     moments, squares = np.ones((n_columns + 1, m)), np.ones(n_columns)
-    kernels.add_moments(weights, x, centre, moments, squares)
+    reverse.add_moments(weights, x, centre, moments, squares)
     want, want_squares = naive.moments(weights, x, centre)
     tolerance = 100 * np.finfo(dtype).eps
     np.testing.assert_allclose(moments, 1 + want, rtol=tolerance, atol=tolerance)
@@ -183,14 +185,14 @@ def test_gradients(kernel, shift, rng):
     theta = covariance.theta
     program = covariance.program(theta)
 
-    def reverse(x, z, adjoint):
+    def reversed_sums(x, z, adjoint):
         result = Reverse(covariance, program, z, x.mean(axis=0))
         values = covariance.matrix(program, x, z)
         result.add(x, covariance.scaled(program, z), adjoint.copy(), values)
         return result
 
     adjoint = rng.normal(size=(9, 6))
-    by_theta, by_z = reverse(x, z, adjoint).gradient(theta)
+    by_theta, by_z = reversed_sums(x, z, adjoint).gradient(theta)
     size = max(1.0, np.abs(by_z).max(), np.abs(by_theta).max(initial=0.0))
     step = 1e-5
     for index in np.ndindex(z.shape):
@@ -209,7 +211,7 @@ def test_gradients(kernel, shift, rng):
         assert abs(by_theta[index] - want) < 1e-6 * size
     square = rng.normal(size=(9, 9))
     _, derivatives = kernel(x, eval_gradient=True)
-    by_theta, _ = reverse(x, x, square).gradient(theta)
+    by_theta, _ = reversed_sums(x, x, square).gradient(theta)
     want = np.einsum("ij,ijk->k", square, derivatives)
     np.testing.assert_allclose(by_theta, want, rtol=1e-7, atol=1e-9 * size)
     diagonal = Reverse(covariance, program, z, x.mean(axis=0))

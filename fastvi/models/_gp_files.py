@@ -18,7 +18,7 @@ KIND = "gaussian-process"
 ESTIMATORS = {
     "SparseGPRegressor": "fastvi.models.gp_regression",
     "SVGP": "fastvi.models.gp_variational",
-    "SparseGPClassifier": "fastvi.models.gp_variational",
+    "SparseGPClassifier": "fastvi.models.gp_classification",
 }
 KERNELS = (
     "ConstantKernel", "DotProduct", "ExpSineSquared", "Exponentiation", "Matern", "Product", "RBF",

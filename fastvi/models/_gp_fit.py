@@ -12,7 +12,9 @@ from fastvi.batches import ShuffledEpochs
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.models._covariance import Covariance
 from fastvi.models._likelihoods import Gaussian, Likelihood
-from fastvi.models._svgp import LearnState, Points, PointSource, Sites, SparseVariational, learn
+from fastvi.models._svgp import SparseVariational
+from fastvi.models._svgp_learn import LearnState, learn
+from fastvi.models._svgp_rows import Points, PointSource, Sites
 
 __all__ = ["LearnSettings", "Learner"]
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from fastvi.kernels import covariance as kernels
 from fastvi.models._blas import solve_rows
+from fastvi.models._gp_posterior import Posterior
 from fastvi.models._likelihoods import Likelihood, Softmax
-from fastvi.models._sgpr import Posterior
 
 __all__ = ["ClassPredictor", "GaussianProcessPredictor", "TargetPredictor"]
 
