@@ -20,6 +20,7 @@ RBF, MATERN12, MATERN32, MATERN52, RATIONAL, PERIODIC = 4, 5, 6, 7, 8, 9
 # sin(u) / u in powers of u**2, to 2e-16 for |u| <= pi / 2
 SINE = tuple((-1.0) ** k / float(np.prod(np.arange(1.0, 2 * k + 2))) for k in range(11))
 PI, ROOT3, ROOT5 = float(np.pi), float(np.sqrt(3.0)), float(np.sqrt(5.0))
+TILE = 2048  # entries of z that several rows meet one after the other
 WIDTH = 8  # loops over distances leave no rest
 NEAR = 1e-24  # squared distances below it count as 0 where a slope has a pole
 
@@ -57,10 +58,12 @@ def scale_columns(program, z, zt):
 
 
 @kernel(inline="always")
-def _add_squares(x, scales, zt, d, out):
-    """Out (W,) (+)= |x * scales - z|^2 of the columns d to d + 8 of inputs; the first ones set."""
-    z0, z1, z2, z3 = zt[d], zt[d + 1], zt[d + 2], zt[d + 3]
-    z4, z5, z6, z7 = zt[d + 4], zt[d + 5], zt[d + 6], zt[d + 7]
+def _add_squares(x, scales, zt, d, first, last, out):
+    """Out (+)= |x * scales - z|^2 of the columns d to d + 8 of inputs; the first ones set."""
+    z0, z1 = zt[d, first:last], zt[d + 1, first:last]
+    z2, z3 = zt[d + 2, first:last], zt[d + 3, first:last]
+    z4, z5 = zt[d + 4, first:last], zt[d + 5, first:last]
+    z6, z7 = zt[d + 6, first:last], zt[d + 7, first:last]
     x0, x1 = x[d] * scales[d], x[d + 1] * scales[d + 1]
     x2, x3 = x[d + 2] * scales[d + 2], x[d + 3] * scales[d + 3]
     x4, x5 = x[d + 4] * scales[d + 4], x[d + 5] * scales[d + 5]
@@ -75,19 +78,20 @@ def _add_squares(x, scales, zt, d, out):
 
 
 @kernel
-def _square_distances(x, scales, zt, out):
-    """Out (W,) = |x * scales - z|^2, up to eight columns of inputs at a time."""
-    n_columns, n = zt.shape
+def _square_distances(x, scales, zt, first, last, out):
+    """Out (last - first,) = |x * scales - z|^2, up to eight columns of inputs at a time."""
+    n_columns, n = zt.shape[0], last - first
     zero = out.dtype.type(0)
     d = 0
     if n_columns >= 8:
-        _add_squares(x, scales, zt, 0, out)
+        _add_squares(x, scales, zt, 0, first, last, out)
         d = 8
     while d + 8 <= n_columns:
-        _add_squares(x, scales, zt, d, out)
+        _add_squares(x, scales, zt, d, first, last, out)
         d += 8
     if d + 4 <= n_columns:
-        z0, z1, z2, z3 = zt[d], zt[d + 1], zt[d + 2], zt[d + 3]
+        z0, z1 = zt[d, first:last], zt[d + 1, first:last]
+        z2, z3 = zt[d + 2, first:last], zt[d + 3, first:last]
         x0, x1 = x[d] * scales[d], x[d + 1] * scales[d + 1]
         x2, x3 = x[d + 2] * scales[d + 2], x[d + 3] * scales[d + 3]
         for j in range(n):
@@ -98,7 +102,7 @@ def _square_distances(x, scales, zt, out):
     if n_columns == 0:
         out[:] = zero
     while d < n_columns:
-        z0, x0 = zt[d], x[d] * scales[d]
+        z0, x0 = zt[d, first:last], x[d] * scales[d]
         for j in range(n):
             a = out[j] if d > 0 else zero
             t0 = x0 - z0[j]
@@ -164,7 +168,7 @@ def _leaf(program, node, x, zt, square, out):
     """Out (r M,) = a leaf's values at rows x (r, D), one after the other.
 
     square (r M + W - M,) is scratch, or what `_slope` takes: a row of distances runs on into the
-    next, which comes after it.
+    beginning of the next, which comes after it. Tiles of columns stay in the first cache.
     """
     kind, amplitude, shape = program.kinds[node], program.amplitudes[node], program.shapes[node]
     scales, r, width = program.scales[node], x.shape[0], zt.shape[2]
@@ -175,8 +179,14 @@ def _leaf(program, node, x, zt, square, out):
         for i in range(r):
             _linear(x[i], scales, zt[node], amplitude, shape, out[i * m : (i + 1) * m])
     else:
-        for i in range(r):
-            _square_distances(x[i], scales, zt[node], square[i * m : i * m + width])
+        tile = max(64, TILE // max(zt.shape[1], 1) // WIDTH * WIDTH)
+        first = max(width - 1, 0) // tile * tile  # the last tile is first: it runs on
+        while first >= 0:
+            last = min(first + tile, width)
+            for i in range(r):
+                row = square[i * m + first : i * m + last]
+                _square_distances(x[i], scales, zt[node], first, last, row)
+            first -= tile
         _profile(kind, amplitude, shape, square[: out.size], out)
 
 

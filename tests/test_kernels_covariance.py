@@ -107,6 +107,23 @@ def test_covariances_and_their_reverse_pass(seed, n, m, n_columns, n_leaves, dty
     np.testing.assert_allclose(slopes - 1, want_slopes, rtol=1e-3, atol=tolerance * size)
 
 
+@pytest.mark.parametrize(("m", "n_columns"), [(64, 40), (65, 40), (131, 33), (300, 8), (257, 0)])
+def test_tiles_of_columns(m, n_columns, rng):
+    """Rows run on into the next, whose beginning is in another tile."""
+    program = random_program(rng, 1, n_columns, np.float64)._replace(
+        kinds=np.array([kernels.RBF]), slots=np.array([0])
+    )
+    x, z = rng.normal(size=(7, n_columns)), rng.normal(size=(m, n_columns))
+    width = -(-m // kernels.WIDTH) * kernels.WIDTH
+    zt, out = np.empty((1, n_columns, width)), np.empty((7, m))
+    kernels.scale_columns(program, z, zt)
+    square = np.square((x[:, None] - z) * program.scales[0]).sum(axis=2)
+    want = program.amplitudes[0] * np.exp(-0.5 * square)
+    for room in (width, 3 * width):
+        kernels.covariance(program, x, zt, np.empty((2, room)), out)
+        np.testing.assert_allclose(out, want, rtol=1e-12)
+
+
 @given(**shapes)
 def test_diagonals(seed, n, m, n_columns, n_leaves, dtype):
     rng = np.random.default_rng(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
@@ -131,8 +132,6 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 
 def _restored(header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: str) -> Any:
-    import importlib
-
     name = _checks.choice(header["class"], f"{path}: class", tuple(ESTIMATORS))
     cls = getattr(importlib.import_module(ESTIMATORS[name]), name)
     for key, array in arrays.items():
