@@ -17,7 +17,7 @@ _LAZY = {
     "SparseGPClassifier": "fastvi.models.gp_classification",
     "SparseGPRegressor": "fastvi.models.gp_regression",
     "fit": "fastvi.inference",
-    "load": "fastvi.models.loading",
+    "load": "fastvi.loading",
     "target": "fastvi.targets.python",
 }
 __all__ = ["__version__", *_LAZY]

@@ -11,9 +11,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import _checks
-from fastvi.models._gp_estimator import Variational
 from fastvi.models._gp_predictor import ClassPredictor, probabilities
 from fastvi.models._likelihoods import Bernoulli, Likelihood, Softmax
+from fastvi.models.gp_estimator import Variational
 from fastvi.parallel import single_threaded_blas
 
 __all__ = ["SparseGPClassifier"]

@@ -15,13 +15,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import _checks
-from fastvi.models import _gp_files
+from fastvi.models import gp_files
 from fastvi.models._covariance import Covariance
 from fastvi.models._gp_objective import Objective, search
 from fastvi.models._gp_posterior import Posterior
 from fastvi.models._gp_predictor import GaussianProcessPredictor
-from fastvi.models._gp_start import SELECTIONS, default_kernel, initial_inducing, with_noise
 from fastvi.models._sgpr import SparseRegression
+from fastvi.models.gp_start import SELECTIONS, default_kernel, initial_inducing, with_noise
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 
 __all__ = ["SparseGPRegressor"]
@@ -414,14 +414,14 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         p = self._posterior
         state = {"theta": self._theta, "lower": p.lower, "inner": p.inner, "weights": p.weights}
         targets = {"y_mean": self._y_mean, "y_scale": self._y_scale, "flat": np.array(self._flat)}
-        _gp_files.save(self, path, state | targets)
+        gp_files.save(self, path, state | targets)
 
     def _restore(self, arrays: dict[str, NDArray[Any]], path: str) -> None:
         """The rest of a fit from `save`'s arrays."""
         z = self.inducing_points_
         self._covariance = Covariance(self.kernel_, z.shape[1], self.alpha or 0.0)
         m, t = len(z), len(arrays["y_mean"])
-        self._theta, self._y_mean, self._y_scale, *parts = _gp_files.check_shapes(
+        self._theta, self._y_mean, self._y_scale, *parts = gp_files.check_shapes(
             arrays, path, theta=self._covariance.theta.shape, y_mean=(t,), y_scale=(t,),
             lower=(m, m), inner=(m, m), weights=(m, t),
         )  # fmt: skip

@@ -10,9 +10,9 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import _checks
-from fastvi.models._gp_estimator import Variational
 from fastvi.models._gp_predictor import TargetPredictor
 from fastvi.models._likelihoods import Bernoulli, Gaussian, Likelihood, Poisson, StudentT
+from fastvi.models.gp_estimator import Variational
 from fastvi.parallel import single_threaded_blas
 
 __all__ = ["SVGP"]

@@ -13,13 +13,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import _checks, optimizers
 from fastvi.core import Optimizer
-from fastvi.models import _gp_files
+from fastvi.models import gp_files
 from fastvi.models._covariance import Covariance
 from fastvi.models._gp_fit import Learner, LearnSettings
 from fastvi.models._gp_objective import column_scales
-from fastvi.models._gp_start import SELECTIONS, default_kernel, initial_inducing, with_noise
 from fastvi.models._likelihoods import Likelihood
 from fastvi.models._svgp_rows import Sites
+from fastvi.models.gp_start import SELECTIONS, default_kernel, initial_inducing, with_noise
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 
 __all__ = ["Variational"]
@@ -134,14 +134,14 @@ class Variational(BaseEstimator):
             "centre": learner.model.centre,
             "rows_seen": np.array(learner.rows_seen),
         }
-        _gp_files.save(self, path, state)
+        gp_files.save(self, path, state)
 
     def _restore(self, arrays: dict[str, NDArray[Any]], path: str) -> None:
         """The rest of a fit from `save`'s arrays."""
         z, likelihood = self.inducing_points_, self._likelihood()
         covariance, kernel = Covariance(self.kernel_, z.shape[1]), self.kernel_
         (m, d), t = z.shape, likelihood.n_latents
-        theta, linear, precision, scale, centre = _gp_files.check_shapes(
+        theta, linear, precision, scale, centre = gp_files.check_shapes(
             arrays, path, theta=covariance.theta.shape, linear=(t, m), precision=(t, m, m),
             scale=(d,), centre=(d,),
         )  # fmt: skip

@@ -10,7 +10,7 @@ from fastvi import _archive
 
 __all__ = ["load"]
 
-LOADERS = {"gaussian-process": "fastvi.models._gp_files"}
+LOADERS = {"gaussian-process": "fastvi.models.gp_files"}
 TOPICS = "fastvi.models.lda"
 
 
