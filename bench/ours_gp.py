@@ -3,11 +3,15 @@
     PYTHONPATH=bench python bench/ours_gp.py sgpr '{"n": 10000, "m": 100}'
     PYTHONPATH=bench PEERS_PYTHON bench/peers/gpflow_gp.py sgpr '{"n": 10000, "m": 100}'
 
-and so on with `svgp`, `matrix` and `fit`; one thread each (OMP_NUM_THREADS=1 and the like), peers
-from `requirements-gp.txt`. The last line is JSON, with times in CPU milliseconds or seconds.
+and so on with `svgp`, `matrix`, `fit`, `large`, `point` and `split`; one thread each
+(OMP_NUM_THREADS=1 and the like), peers from `requirements-gp.txt`. The last line is JSON, with
+times in CPU milliseconds or seconds. `gp.py` runs them all.
 """
 
+import resource
+import sys
 import time
+import warnings
 
 import evaluation as ev
 import gp_problems as gp
@@ -19,7 +23,9 @@ from fastvi.core import Batch
 from fastvi.models._covariance import Covariance
 from fastvi.models._likelihoods import Gaussian
 from fastvi.models._sgpr import SparseRegression
-from fastvi.models._svgp import Points, SparseVariational, learn
+from fastvi.models._svgp import SparseVariational
+from fastvi.models._svgp_learn import learn
+from fastvi.models._svgp_rows import Points
 from fastvi.parallel import single_threaded_blas
 
 
@@ -90,30 +96,70 @@ def matrix(n=10_000, m=500):
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def fit(name="kin8nm", m=100, iterations=1000):
+def fit(name="kin8nm", m=100, iterations=1000, seed=0):
     """L-BFGS on the collapsed bound; the bound after each iteration and CPU seconds."""
     x, y, x_test, y_test = gp.regression(name)
     kernel = ConstantKernel(1.0) * RBF(np.full(x.shape[1], np.sqrt(x.shape[1])))
     model = SparseGPRegressor(
         kernel + WhiteKernel(0.01, (1e-8, 10.0)),
-        inducing_points=m, max_iter=iterations, tol=0.0, random_state=0,
+        inducing_points=m, max_iter=iterations, tol=0.0, random_state=seed,
     )  # fmt: skip
     with ev.Stopwatch() as watch:
         model.fit(x, y)
     mean, std = model.predict(x_test, return_std=True)
     return {
-        "cpu": watch.cpu, "bound": model.log_marginal_likelihood_value_,
+        "cpu": watch.cpu, "wall": watch.wall, "bound": model.log_marginal_likelihood_value_,
         "bounds": model.history_["bound"].tolist(), "seconds": model.history_["seconds"].tolist(),
         **gp.scores(mean, std, y_test),
     }  # fmt: skip
 
 
-def cold():
-    """Wall seconds to a fit of 1000 points in this process, imports not counted."""
-    x, y, _ = gp.rows(1000, 1)
-    start = time.perf_counter()
-    SparseGPRegressor(max_iter=20, random_state=0).fit(x, y)
-    return {"seconds": time.perf_counter() - start}
+def large(n=1_000_000, m=200):
+    """Collapsed bound and gradient of many rows: CPU seconds, and peak memory in bytes."""
+    x, y, z = gp.rows(n, m)
+    covariance = Covariance(kernel_of(), gp.D)
+    model = SparseRegression(covariance, x, y[:, None])
+    with ev.Stopwatch() as watch:
+        model.bound(covariance.theta, z)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"cpu": watch.cpu, "bytes": peak * (1 if sys.platform == "darwin" else 1024)}
+
+
+def point(n=10_000, m=100):
+    """Mean and standard deviation of one point through `compiled()`."""
+    x, y, z = gp.rows(n, m)
+    model = SparseGPRegressor(kernel_of(), inducing_points=z, optimizer=None).fit(x, y)
+    predict, row = model.compiled(), x[:1].copy()
+    predict(row)
+    times = []
+    for _ in range(2000):
+        start = time.perf_counter()
+        predict(row)
+        times.append(time.perf_counter() - start)
+    return {"us": 1e6 * float(np.median(times))}
+
+
+def split(name, ard, number, iterations=1000):
+    """A split of a set of the published table, begun as there: test scores and CPU seconds."""
+    x, y, x_test, y_test = gp.regression(name, number)
+    length = np.sqrt(x.shape[1])
+    lengths = np.full(x.shape[1], length) if ard else length
+    kernel = ConstantKernel(1.0, (1e-5, 1e7)) * RBF(lengths, (1e-3, 1e4))
+    model = SparseGPRegressor(
+        kernel + WhiteKernel(0.01, (1e-8, 10.0)),
+        inducing_points=100, max_iter=iterations, random_state=number,
+    )  # fmt: skip
+    with ev.Stopwatch() as watch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that iterations ran out, which `n_iter` says
+        model.fit(x, y)
+    mean, std = model.predict(x_test, return_std=True)
+    bound = model.log_marginal_likelihood_value_
+    return {
+        "cpu": watch.cpu,
+        "bound": bound,
+        "n_iter": model.n_iter_,
+        **gp.scores(mean, std, y_test),
+    }
 
 
 def limited(function):
@@ -125,6 +171,5 @@ def limited(function):
 
 
 if __name__ == "__main__":
-    ev.main(
-        sgpr=limited(sgpr), svgp=limited(svgp), matrix=limited(matrix), fit=limited(fit), cold=cold
-    )
+    functions = (sgpr, svgp, matrix, fit, large, point, split)
+    ev.main(**{function.__name__: limited(function) for function in functions})

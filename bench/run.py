@@ -7,12 +7,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import gp
 import harness
 import lda
 import stein
 import stochastic
 
-SUITES = {"lda": lda, "stein": stein, "stochastic": stochastic}
+SUITES = {"lda": lda, "stochastic": stochastic, "stein": stein, "gp": gp}
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"stein": ROOT / "docs" / "stein.md"}  # of suites whose table is not in README.md
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Blocks",
+    "kind",
     "load",
     "pack_strings",
     "remove_leftovers",
@@ -137,6 +138,24 @@ def load(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
             header = _check_header(top, kind, [name[:-4] for name in members], path)
             arrays = {name[:-4]: _read_array(archive, info, path) for name, info in members.items()}
     return header, {name: arrays[name] for name in top["arrays"]}
+
+
+def kind(path: str | os.PathLike[str]) -> str | None:
+    """What kind of archive a file says it is, or None if it says nothing that `save` writes.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    """
+    with open(path, "rb") as file:
+        try:
+            with _open_zip(file, path) as archive:
+                members = _check_members(archive, os.fstat(file.fileno()).st_size, path)
+                name = _read_header(archive, members.get(HEADER), path).get("kind")
+        except ValueError:
+            return None
+    return name if isinstance(name, str) else None
 
 
 @contextmanager

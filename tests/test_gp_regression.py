@@ -169,8 +169,9 @@ def test_pickles_and_clones(rng):
     ours = SparseGPRegressor(KERNEL, inducing_points=20, random_state=0).fit(X, y)
     again = pickle.loads(pickle.dumps(ours))
     np.testing.assert_array_equal(again.predict(X), ours.predict(X))
+    np.testing.assert_array_equal(clone(ours).predict(X), np.zeros(len(X)))  # the prior's
     with pytest.raises(NotFittedError):
-        clone(ours).predict(X)
+        clone(ours).compiled()
 
 
 @pytest.mark.parametrize("kernel", [KERNEL, DotProduct() + RBF() + WhiteKernel(0.1)])
@@ -354,3 +355,14 @@ def test_published_test_log_likelihoods(name, ard, data_dir, record_property):
     record_property("mean test log-likelihood", float(np.mean(scores)))
     if not ard:
         assert np.mean(scores) > mean - 2 * std / np.sqrt(10)
+
+
+@pytest.mark.parametrize("kernel", [None, KERNEL])
+def test_before_a_fit_predictions_are_the_priors(kernel, rng):
+    X, _ = data(rng, 9)
+    ours, exact = SparseGPRegressor(kernel), GaussianProcessRegressor(kernel)
+    np.testing.assert_array_equal(ours.predict(X), exact.predict(X))
+    for option in ("return_std", "return_cov"):
+        got, want = (model.predict(X, **{option: True})[1] for model in (ours, exact))
+        np.testing.assert_allclose(got, want)
+    np.testing.assert_allclose(ours.sample_y(X, 3), exact.sample_y(X, 3))

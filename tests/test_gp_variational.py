@@ -4,12 +4,14 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
+from fastvi.models import _svgp
 from fastvi.optimizers import adam
 
 pytestmark = pytest.mark.jit
@@ -210,3 +212,83 @@ def test_noise_where_there_is_none(rng):
         SparseGPClassifier(link="cauchit").fit(X, f > 0)
     with pytest.raises(ValueError, match="only one class"):
         SparseGPClassifier().fit(X, f > 100)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "student-t", "bernoulli-probit", "poisson"])
+def test_compiled_predictions_of_targets(likelihood, rng):
+    X, f = data(rng, 100)
+    y = {"bernoulli-probit": f > 0, "poisson": np.floor(np.exp(f))}.get(likelihood, f)
+    ours = SVGP(likelihood=likelihood, inducing_points=12, max_iter=20, random_state=0).fit(X, y)
+    new = rng.normal(size=(7, 2))
+    for a, b in zip(ours.compiled()(new), ours.predict(new, return_std=True)):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_compiled_predictions_of_classes(n_classes, rng):
+    X, f = data(rng, 100)
+    y = np.digitize(f, [-0.3, 0.5][: n_classes - 1])
+    ours = SparseGPClassifier(inducing_points=12, max_iter=20, random_state=0).fit(X, y)
+    new = rng.normal(size=(7, 2))
+    np.testing.assert_allclose(ours.compiled()(new), ours.predict_proba(new), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_threads_change_no_bit(n_classes, rng, monkeypatch):
+    monkeypatch.setattr(_svgp, "TASK_FLOPS", 1e4)
+    monkeypatch.setattr(_svgp, "chunk_rows", lambda m: 16)
+    X, f = data(rng, 200)
+    y = np.digitize(f, [-0.3, 0.5][: n_classes - 1])
+    options = {"inducing_points": 12, "batch_size": 100, "max_iter": 10, "random_state": 0}
+    results = set()
+    for n_jobs in (1, 2, 8):
+        ours = SparseGPClassifier(**options, n_jobs=n_jobs).fit(X, y)
+        proba = ours.predict_proba(X).tobytes()
+        results.add((proba, ours.log_marginal_likelihood_value_, ours.kernel_.theta.tobytes()))
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda X: X[:1],
+        lambda X: X[:7],
+        lambda X: np.repeat(X[:5], 20, axis=0),
+        lambda X: np.c_[X, np.full(len(X), 7.0)],
+        lambda X: X * [1e-6, 1e6],
+        lambda X: X + 1e5,
+        lambda X: X.astype(np.float32),
+    ],
+    ids=["one row", "few rows", "duplicates", "constant column", "scales", "far", "single"],
+)
+@pytest.mark.parametrize("selection", ["kmeans", "greedy"])
+def test_data_at_the_edges(change, selection, rng):
+    X, f = data(rng, 100)
+    X = change(X)
+    f = np.resize(f, len(X))
+    options = {"inducing_points": 20, "inducing_selection": selection, "random_state": 0}
+    ours = SVGP(**options, max_iter=30).fit(X, f)
+    mean, std = ours.predict(X, return_std=True)
+    assert np.all(np.isfinite(mean))
+    assert np.all(std > 0)
+    assert np.isfinite(ours.log_marginal_likelihood_value_)
+    assert len(ours.inducing_points_) <= min(20, len(np.unique(X, axis=0)))
+    if len(X) > 1:
+        y = f > np.median(f)
+        proba = SparseGPClassifier(**options, max_iter=30).fit(X, y).predict_proba(X)
+        np.testing.assert_allclose(proba.sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X, y: (np.where(X > 1, np.nan, X), y), "NaN"),
+        (lambda X, y: (X[:, :0], y), "0 feature"),
+        (lambda X, y: (X[:0], y[:0]), "0 sample"),
+    ],
+)
+@pytest.mark.parametrize("estimator", [SVGP(), SparseGPClassifier()])
+def test_bad_data(change, message, estimator, rng):
+    X, f = data(rng, 50)
+    with pytest.raises(ValueError, match=message):
+        clone(estimator).fit(*change(X, f > 0))

@@ -17,7 +17,9 @@ from sklearn.gaussian_process.kernels import (
 )
 
 from fastvi.kernels import covariance as kernels
-from fastvi.models._covariance import Covariance, Reverse
+from fastvi.kernels import covariance_reverse as reverse
+from fastvi.models._covariance import Covariance
+from fastvi.models._covariance_reverse import Reverse
 
 DTYPES = [np.float32, np.float64]
 LEAVES = range(kernels.CONSTANT, kernels.PERIODIC + 1)
@@ -84,9 +86,11 @@ def test_covariances_and_their_reverse_pass(seed, n, m, n_columns, n_leaves, dty
     shared = min(n // 2, m)
     z[:shared] = x[:shared]
     n_nodes, n_slots = len(program.kinds), int(program.slots.max(initial=-1)) + 1
-    zt, out = np.empty((n_nodes, n_columns, m), dtype), np.full((n, m), np.nan, dtype)
+    width = -(-m // kernels.WIDTH) * kernels.WIDTH
+    zt, out = np.empty((n_nodes, n_columns, width), dtype), np.full((n, m), np.nan, dtype)
     kernels.scale_columns(program, z, zt)
-    kernels.covariance(program, x, zt, np.empty((n_nodes + 1, m), dtype), out)
+    room = width + int(rng.integers(0, 3 * m + 1))
+    kernels.covariance(program, x, zt, np.empty((n_nodes + 1, room), dtype), out)
     want = naive.covariance(program, x, z)
     size = max(1.0, np.abs(want).max(initial=0.0))
     tolerance = 300 * np.finfo(dtype).eps
@@ -94,15 +98,30 @@ def test_covariances_and_their_reverse_pass(seed, n, m, n_columns, n_leaves, dty
 
     adjoint = rng.normal(size=(n, m)).astype(dtype)
     weights = np.full((n_slots, n, m), np.nan, dtype)
-    sums, slopes = np.full((n_slots, n), np.nan, dtype), np.ones((n_nodes, 2))
-    scratch = np.empty((3, n_nodes, m), dtype)
-    kernels.covariance_reverse(program, x, zt, adjoint, scratch, weights, sums, slopes)
+    slopes, scratch = np.ones((n_nodes, 2)), np.empty((3, n_nodes, width), dtype)
+    reverse.covariance_reverse(program, x, zt, adjoint, scratch, weights, slopes)
     want_weights, want_slopes = naive.reverse(program, x, z, adjoint.astype(np.float64))
     size = max(1.0, np.abs(want_weights).max(initial=0.0))
     np.testing.assert_allclose(weights, want_weights, rtol=tolerance, atol=tolerance * size)
     size *= max(1, n * m) * max(1.0, np.abs(want_slopes).max(initial=0.0))
-    np.testing.assert_allclose(sums, want_weights.sum(axis=2), rtol=1e-3, atol=tolerance * size)
     np.testing.assert_allclose(slopes - 1, want_slopes, rtol=1e-3, atol=tolerance * size)
+
+
+@pytest.mark.parametrize(("m", "n_columns"), [(64, 40), (65, 40), (131, 33), (300, 8), (257, 0)])
+def test_tiles_of_columns(m, n_columns, rng):
+    """Rows run on into the next, whose beginning is in another tile."""
+    program = random_program(rng, 1, n_columns, np.float64)._replace(
+        kinds=np.array([kernels.RBF]), slots=np.array([0])
+    )
+    x, z = rng.normal(size=(7, n_columns)), rng.normal(size=(m, n_columns))
+    width = -(-m // kernels.WIDTH) * kernels.WIDTH
+    zt, out = np.empty((1, n_columns, width)), np.empty((7, m))
+    kernels.scale_columns(program, z, zt)
+    square = np.square((x[:, None] - z) * program.scales[0]).sum(axis=2)
+    want = program.amplitudes[0] * np.exp(-0.5 * square)
+    for room in (width, 3 * width):
+        kernels.covariance(program, x, zt, np.empty((2, room)), out)
+        np.testing.assert_allclose(out, want, rtol=1e-12)
 
 
 @given(**shapes)
@@ -119,28 +138,45 @@ def test_diagonals(seed, n, m, n_columns, n_leaves, dtype):
     down = np.full_like(values, np.nan)
     down[-1] = adjoint
     slopes = np.zeros((len(program.kinds), 2))
-    kernels.diagonal_reverse(program, values, down, slopes)
+    reverse.diagonal_reverse(program, values, down, slopes)
     want = naive.reverse(program, x, x, np.diag(adjoint.astype(np.float64)))[1]
     size = max(1.0, np.abs(want).max(initial=0.0)) * max(1, n)
     np.testing.assert_allclose(slopes, want, rtol=1e-3, atol=tolerance * size)
 
 
 @pytest.mark.parametrize("m", [0, 1, 37])
+@pytest.mark.parametrize("n_targets", [0, 2])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_short_reverse_pass_of_gaussians(m, dtype, rng):
+def test_the_short_reverse_pass_of_gaussians(m, n_targets, dtype, rng):
     program = random_program(rng, 1, D, dtype)._replace(
         kinds=np.array([kernels.RBF]), slots=np.array([0])
     )
     x, z = rng.normal(size=(5, D)).astype(dtype), rng.normal(size=(m, D)).astype(dtype)
     values = naive.covariance(program, x, z).astype(dtype)
     adjoint = rng.normal(size=(5, m)).astype(dtype)
-    weights, slopes = naive.reverse(program, x, z, adjoint.astype(np.float64))
-    sums = np.full(5, np.nan, dtype)
-    by_amplitude = kernels.gaussian_reverse(adjoint, values, sums)
+    left, right = rng.normal(size=(5, n_targets)).astype(dtype), np.zeros((n_targets, m), dtype)
+    right += rng.normal(size=right.shape)
+    weights, slopes = naive.reverse(program, x, z, (adjoint + left @ right).astype(np.float64))
+    by_amplitude = reverse.gaussian_reverse(adjoint, left, right, values)
     tolerance = 100 * np.finfo(dtype).eps
     np.testing.assert_allclose(adjoint, weights[0], rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(sums, weights[0].sum(axis=1), rtol=tolerance, atol=m * tolerance)
     np.testing.assert_allclose(by_amplitude, slopes[0, 0], atol=5 * m * tolerance)
+
+
+@given(
+    n=st.integers(0, 9), m=st.integers(0, 21), n_columns=st.integers(0, 5),
+    seed=st.integers(0, 99), dtype=st.sampled_from(DTYPES),
+)  # fmt: skip
+def test_moments(n, m, n_columns, seed, dtype):
+    rng = np.random.default_rng(seed)
+    weights, x = rng.normal(size=(n, m)).astype(dtype), rng.normal(size=(n, n_columns))
+    x, centre = x.astype(dtype), np.full(n_columns, 0.3, dtype)
+    moments, squares = np.ones((n_columns + 1, m)), np.ones(n_columns)
+    reverse.add_moments(weights, x, centre, moments, squares)
+    want, want_squares = naive.moments(weights, x, centre)
+    tolerance = 100 * np.finfo(dtype).eps
+    np.testing.assert_allclose(moments, 1 + want, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(squares, 1 + want_squares, rtol=tolerance, atol=(1 + m) * tolerance)
 
 
 @every_kernel
@@ -166,14 +202,14 @@ def test_gradients(kernel, shift, rng):
     theta = covariance.theta
     program = covariance.program(theta)
 
-    def reverse(x, z, adjoint):
+    def reversed_sums(x, z, adjoint):
         result = Reverse(covariance, program, z, x.mean(axis=0))
         values = covariance.matrix(program, x, z)
         result.add(x, covariance.scaled(program, z), adjoint.copy(), values)
         return result
 
     adjoint = rng.normal(size=(9, 6))
-    by_theta, by_z = reverse(x, z, adjoint).gradient(theta)
+    by_theta, by_z = reversed_sums(x, z, adjoint).gradient(theta)
     size = max(1.0, np.abs(by_z).max(), np.abs(by_theta).max(initial=0.0))
     step = 1e-5
     for index in np.ndindex(z.shape):
@@ -192,7 +228,7 @@ def test_gradients(kernel, shift, rng):
         assert abs(by_theta[index] - want) < 1e-6 * size
     square = rng.normal(size=(9, 9))
     _, derivatives = kernel(x, eval_gradient=True)
-    by_theta, _ = reverse(x, x, square).gradient(theta)
+    by_theta, _ = reversed_sums(x, x, square).gradient(theta)
     want = np.einsum("ij,ijk->k", square, derivatives)
     np.testing.assert_allclose(by_theta, want, rtol=1e-7, atol=1e-9 * size)
     diagonal = Reverse(covariance, program, z, x.mean(axis=0))

@@ -14,7 +14,9 @@ from fastvi.models._covariance import Covariance
 from fastvi.models._fitting import fit_conjugate
 from fastvi.models._likelihoods import Bernoulli, Gaussian, Poisson, Softmax, StudentT
 from fastvi.models._sgpr import SparseRegression
-from fastvi.models._svgp import Points, PointSource, Sites, SparseVariational, learn
+from fastvi.models._svgp import SparseVariational
+from fastvi.models._svgp_learn import learn
+from fastvi.models._svgp_rows import Points, PointSource, Sites
 from fastvi.parallel import single_threaded_blas
 
 KERNEL = ConstantKernel(1.5) * RBF([0.9, 1.3]) + WhiteKernel(0.1)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["add_product", "add_square", "multiply_rows", "solve_rows"]
+__all__ = ["add_crossed", "add_product", "add_square", "multiply_rows", "solve_rows", "square"]
 
 Array = NDArray[np.float64]
-KINDS = {bytes: ctypes.c_char, int: ctypes.c_int, float: ctypes.c_double}
+KINDS: dict[type, Any] = {bytes: ctypes.c_char, int: ctypes.c_int, float: ctypes.c_double}
 
 
 @functools.cache
@@ -28,27 +28,38 @@ def _routine(name: str, n_arguments: int) -> Any:
 
 
 @functools.lru_cache(1024)
-def _number(kind: Any, value: Any) -> Any:
-    """Fortran takes numbers by address, and writes to none of these."""
-    return kind(value)
+def _number(value: Any) -> Any:
+    """Fortran takes numbers by address, and writes to none of these; and the address."""
+    number: Any = KINDS[type(value)](value)
+    return number, ctypes.addressof(number)
 
 
 def _call(name: str, *arguments: Any) -> None:
-    parts = [
-        argument if isinstance(argument, np.ndarray) else _number(KINDS[type(argument)], argument)
+    addresses = [
+        argument.ctypes.data if isinstance(argument, np.ndarray) else _number(argument)[1]
         for argument in arguments
     ]
-    addresses = [
-        part.ctypes.data if isinstance(part, np.ndarray) else ctypes.addressof(part)
-        for part in parts
-    ]
-    _routine(name, len(parts))(*addresses)
+    _routine(name, len(arguments))(*addresses)
 
 
 def add_square(rows: Array, total: Array) -> None:
     """Lower triangle of total (M, M) += rows' rows, rows (n, M)."""
     n, m = rows.shape
     _call("dsyrk", b"U", b"N", m, n, 1.0, rows, max(m, 1), 1.0, total, max(m, 1))
+
+
+def square(rows: Array, factor: float, out: Array) -> None:
+    """Lower triangle of out (M, M) = factor rows rows', rows (M, K)."""
+    m, k = rows.shape
+    _call("dsyrk", b"U", b"T", m, k, factor, rows, max(k, 1), 0.0, out, max(m, 1))
+
+
+def add_crossed(a: Array, b: Array, total: Array) -> None:
+    """Total (K, M) += a' b, a (n, K), b (n, M)."""
+    n, k = a.shape
+    m = b.shape[1]
+    width = max(m, 1)
+    _call("dgemm", b"N", b"T", m, k, n, 1.0, b, width, a, max(k, 1), 1.0, total, width)
 
 
 def add_product(a: Array, b: Array, total: Array) -> None:

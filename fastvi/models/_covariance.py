@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastvi.kernels import covariance as kernels
 from fastvi.kernels.covariance import Program
 
-__all__ = ["Covariance", "Reverse"]
+__all__ = ["Covariance"]
 
 Array = NDArray[np.float64]
 MATERN = {
@@ -20,6 +20,7 @@ MATERN = {
     2.5: kernels.MATERN52,
     np.inf: kernels.RBF,
 }
+BLOCK_ENTRIES = 2048  # of a block of rows, which stays in a core's first cache
 KNOWN = (
     "ConstantKernel, WhiteKernel, RBF, Matern, RationalQuadratic, ExpSineSquared, DotProduct, "
     "their sums, products and whole powers"
@@ -235,15 +236,22 @@ class Covariance:
     # Matrices
 
     def scaled(self, program: Program, z: Array) -> Array:
-        """Columns of a covariance matrix as `Reverse.add` and `fill` take them."""
-        zt = np.empty((len(self.nodes), self.n_features, len(z)))
+        """Columns of a covariance matrix as `fill` and `Reverse.add` take them."""
+        width = -(-len(z) // kernels.WIDTH) * kernels.WIDTH
+        zt = np.empty((len(self.nodes), self.n_features, width))
         kernels.scale_columns(program, z, zt)
         return zt
 
     def fill(self, program: Program, x: Array, zt: Array, out: Array) -> Array:
         """Write k(x, z) (n, M) into `out`."""
-        kernels.covariance(program, x, zt, np.empty((len(self.nodes) + 1, zt.shape[2])), out)
+        kernels.covariance(program, x, zt, self.scratch(len(x), zt), out)
         return out
+
+    def scratch(self, n: int, zt: Array) -> Array:
+        """What `kernels.covariance` takes for up to n rows."""
+        width = zt.shape[2]
+        size = max(width, min(n * width, BLOCK_ENTRIES))
+        return np.empty((len(self.nodes) + 1, size))
 
     def matrix(self, program: Program, x: Array, z: Array) -> Array:
         """k(x, z), (n, M)."""
@@ -258,89 +266,3 @@ class Covariance:
 
 def _times(a: Terms, b: Iterable[tuple[int, ...]]) -> Terms:
     return [p + q for p in a for q in b]
-
-
-class Reverse:
-    """Sums over rows that the gradient of a function of k(X, Z) needs; nothing of size N x M.
-
-    The gradient by lengths and inducing inputs takes the weights only times X, 1 and their
-    squares: sum_i w_ij |x_i - z_j|^2 and its derivative by z_j, around a centre of the inputs.
-
-    Parameters
-    ----------
-    covariance : Covariance
-    program : Program
-    z : (M, D) array
-    centre : (D,) array
-    """
-
-    def __init__(self, covariance: Covariance, program: Program, z: Array, centre: Array) -> None:
-        self.covariance, self.program, self.z, self.centre = covariance, program, z, centre
-        n_slots, (m, d) = len(covariance.inputs), z.shape
-        self.moments = np.zeros((n_slots, m, d + 1))
-        self.squares = np.zeros((n_slots, d))
-        self.slopes = np.zeros((len(covariance.nodes), 2))
-        self._scratch = np.empty((3, len(covariance.nodes), m))
-        self._weights = np.empty((n_slots, 0, m))
-
-    def add(self, x: Array, zt: Array, adjoint: Array, values: Array) -> None:
-        """Rows x (n, D) with adjoints (n, M) of their `values`; overwrites `adjoint`."""
-        n, d = x.shape
-        row_sums = np.empty((len(self.moments), n))
-        if self.covariance.is_gaussian:
-            self.slopes[0, 0] += kernels.gaussian_reverse(adjoint, values, row_sums[0])
-            weights = adjoint[None]
-        else:
-            if self._weights.shape[1] < n:
-                self._weights = np.empty((len(self.moments), n, len(self.z)))
-            weights = self._weights[:, :n]
-            kernels.covariance_reverse(
-                self.program, x, zt, adjoint, self._scratch, weights, row_sums, self.slopes
-            )
-        columns = np.ones((n, d + 1))
-        np.subtract(x, self.centre, out=columns[:, :d])
-        for slot in range(len(self.moments)):
-            self.moments[slot] += weights[slot].T @ columns
-            self.squares[slot] += row_sums[slot] @ np.square(columns[:, :d])
-
-    def add_diagonal(self, x: Array, adjoint: Array) -> None:
-        """Rows whose variances k(x, x) have these adjoints (n,)."""
-        values, down = np.empty((2, len(self.covariance.nodes), len(x)))
-        kernels.diagonal(self.program, x, values)
-        down[-1] = adjoint
-        kernels.diagonal_reverse(self.program, values, down, self.slopes)
-
-    def merge(self, other: Reverse) -> None:
-        """Take the sums over other rows as well."""
-        self.moments += other.moments
-        self.squares += other.squares
-        self.slopes += other.slopes
-
-    def gradient(self, theta: Array) -> tuple[Array, Array]:
-        """Derivatives by theta and by z (M, D)."""
-        values = self.covariance.hyperparameters(theta)
-        by_log = np.zeros(len(values))
-        by_z = np.zeros_like(self.z)
-        d = self.z.shape[1]
-        z = self.z - self.centre
-        for i, node in enumerate(self.covariance.nodes):
-            if node.kind <= kernels.PRODUCT:
-                continue
-            np.add.at(by_log, list(node.amplitudes), self.slopes[i, 0])
-            if node.kind == kernels.CONSTANT:
-                continue
-            slot = self.program.slots[i]
-            sums, first = self.moments[slot, :, d:], self.moments[slot, :, :d]
-            if node.kind == kernels.LINEAR:
-                by_log[node.shape] += 2.0 * self.program.shapes[i] * self.slopes[i, 1]
-                by_z += first + sums * self.centre
-                continue
-            if node.shape >= 0:
-                by_log[node.shape] += self.slopes[i, 1]
-            inverse = np.square(self.program.scales[i])
-            by_z += 2.0 * inverse * (sums * z - first)
-            spread = self.squares[slot] - 2.0 * (z * first).sum(axis=0)
-            spread += (sums * np.square(z)).sum(axis=0)
-            lengths = np.broadcast_to(np.array(node.lengths), (d,))
-            np.add.at(by_log, lengths, -2.0 * inverse * spread)
-        return np.asarray(by_log[self.covariance.free]), by_z

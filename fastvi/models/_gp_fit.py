@@ -12,7 +12,9 @@ from fastvi.batches import ShuffledEpochs
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.models._covariance import Covariance
 from fastvi.models._likelihoods import Gaussian, Likelihood
-from fastvi.models._svgp import LearnState, Points, PointSource, SparseVariational, learn
+from fastvi.models._svgp import SparseVariational
+from fastvi.models._svgp_learn import LearnState, learn
+from fastvi.models._svgp_rows import Points, PointSource, Sites
 
 __all__ = ["LearnSettings", "Learner"]
 
@@ -27,6 +29,7 @@ class LearnSettings(NamedTuple):
     optimizer: Optimizer | None
     moves: bool
     verbose: bool = False
+    n_threads: int = 1
 
 
 class Learner:
@@ -55,7 +58,9 @@ class Learner:
         bounds: Array,
         settings: LearnSettings,
     ) -> None:
-        self.model = SparseVariational(covariance, likelihood, covariance.theta, z, centre)
+        self.model = SparseVariational(
+            covariance, likelihood, covariance.theta, z, centre, settings.n_threads
+        )
         self.settings, self.scale, self.bounds = settings, scale, bounds
         self.algorithm = self._algorithm()
         self.state: LearnState = self.algorithm.init(self.model.start())
@@ -68,6 +73,13 @@ class Learner:
         return learn(
             self.model, natural, settings.optimizer, self.scale, self.bounds, settings.moves
         )
+
+    def resume(self, theta: Array, z: Array, sites: Sites, rows_seen: int) -> None:
+        """Go on from the parameters of an earlier fit."""
+        self.model.move(theta, z)
+        self.state = self.algorithm.init(sites)
+        self.rows_seen = rows_seen
+        self.finish()
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the algorithm, whose functions cannot be pickled."""
@@ -121,11 +133,11 @@ class Learner:
         local = self.model.local(self.state.sites, batch, None, np.random.default_rng(0))
         return local.bound + self.model.global_bound(self.state.sites)
 
-    def latents(self, x: Array) -> tuple[Array, Array]:
+    def latents(self, x: Array, n_threads: int = 1) -> tuple[Array, Array]:
         """Means and variances of the latent functions, (n, T) each."""
         means, variances = [], []
         for posterior in self.posteriors:
-            mean, variance = posterior.predict(x)
+            mean, variance = posterior.predict(x, n_threads=n_threads)
             assert variance is not None
             means.append(mean[:, 0])
             variances.append(variance)

@@ -1,17 +1,20 @@
-"""What the optimizer of a sparse Gaussian process regression minimises."""
+"""What a sparse Gaussian process regression minimises, and how."""
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from fastvi.models._sgpr import SparseRegression
 
-__all__ = ["Objective", "column_scales"]
+__all__ = ["Found", "Objective", "column_scales", "search"]
 
 Array = NDArray[np.float64]
+MEMORY = 50  # pairs of steps and gradients that L-BFGS keeps
 
 
 def column_scales(X: Array) -> Array:
@@ -63,3 +66,46 @@ class Objective:
         if self.moves:
             parts.append((-result.by_z * self.scale).ravel())
         return value, np.concatenate(parts)
+
+
+class Found(NamedTuple):
+    """Where a search ended, and the bound and seconds after each of its iterations."""
+
+    point: Array
+    value: float
+    history: dict[str, Array]
+    n_iter: int
+    converged: bool
+
+
+def search(
+    objective: Objective,
+    start: Array,
+    bounds: Array,
+    optimizer: Any,
+    max_iter: int,
+    tol: float,
+    verbose: bool,
+) -> Found:
+    """The minimum by a callable, or by L-BFGS."""
+    history: dict[str, list[float]] = {"bound": [], "seconds": []}
+    begin = time.perf_counter()
+
+    def follow(intermediate_result: Any) -> None:
+        history["bound"].append(-float(intermediate_result.fun))
+        history["seconds"].append(time.perf_counter() - begin)
+        if verbose:
+            print(f"iteration {len(history['bound'])}, bound {history['bound'][-1]:.4f}")
+
+    if callable(optimizer):
+        point, value = optimizer(objective, start, bounds=bounds)
+        n_iter, converged = 0, True
+    else:
+        limits = {"maxiter": max_iter, "maxfun": 10 * max_iter + 100}
+        done = minimize(
+            objective, start, jac=True, method="L-BFGS-B", bounds=bounds, callback=follow,
+            options={"ftol": tol, "gtol": 1e-5, "maxcor": MEMORY, **limits},
+        )  # fmt: skip
+        point, value, n_iter, converged = done.x, done.fun, int(done.nit), done.status != 1
+    arrays = {name: np.array(column) for name, column in history.items()}
+    return Found(np.asarray(point), float(value), arrays, n_iter, bool(converged))

@@ -11,108 +11,22 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from fastvi import parallel
 from fastvi.kernels.rows import mirror
-from fastvi.models._blas import add_product, add_square, solve_rows
-from fastvi.models._covariance import Covariance, Reverse
+from fastvi.models._blas import add_square, solve_rows
+from fastvi.models._covariance import Covariance
+from fastvi.models._covariance_reverse import Reverse
+from fastvi.models._gp_cholesky import cholesky, cholesky_of_sum, jitter_slope
+from fastvi.models._gp_posterior import Posterior, chunk_rows
 
-__all__ = ["Bound", "Posterior", "SparseRegression", "cholesky", "chunk_rows", "jitter_slope"]
+__all__ = ["MAX_TASKS", "Bound", "SparseRegression"]
 
 Array = NDArray[np.float64]
-CHUNK_ENTRIES = 1 << 17  # a chunk's covariances fit in a core's second cache
 TASK_FLOPS = 1e8
 MAX_TASKS = 8  # each holds M x M sums
-JITTER = 1e-12  # in relation to the norm of the matrix
-WORST_JITTER = 1e-5
 ROUNDING = 1e-3  # estimated error of the bound, nats, that the form with fewer flops may have
 LOG_2PI = float(np.log(2.0 * np.pi))
-
-
-class Factor(NamedTuple):
-    """A Cholesky factor, what was added to the diagonal, and the reciprocal condition."""
-
-    lower: Array
-    jitter: float
-    rcond: float
-
-
-def cholesky(matrix: Array, name: str, least: float = JITTER) -> Factor:
-    """Factor of a covariance matrix (M, M), with the least jitter that makes one exist.
-
-    `least` is the share of its norm that is added at once, the jitter to begin with.
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If none up to 1e-5 of its norm does, or it is not finite.
-    """
-    norm = float(np.abs(matrix).sum(axis=1).max(initial=0.0))
-    share = least
-    while np.isfinite(norm) and share <= WORST_JITTER:
-        jitter = share * norm
-        shifted = matrix.copy()
-        shifted.flat[:: len(matrix) + 1] += jitter
-        lower, info = lapack.dpotrf(shifted.T, lower=0, overwrite_a=1)  # of .T, for C order
-        if info == 0:
-            rcond, _ = lapack.dpocon(lower, norm + jitter, uplo="U")
-            return Factor(np.ascontiguousarray(lower.T), jitter, float(rcond))
-        share = max(10.0 * share, JITTER)
-    if not np.isfinite(norm):
-        reason = "holds numbers that are not finite; try length scales nearer to those of X"
-    else:
-        reason = (
-            f"is singular to rounding (condition above {1.0 / WORST_JITTER:.0e} with a jitter of "
-            f"{WORST_JITTER * norm:.1e}); try fewer or other inducing inputs, or shorter length "
-            "scales"
-        )
-    raise np.linalg.LinAlgError(f"the {name} ({len(matrix)} x {len(matrix)}) {reason}")
-
-
-class Posterior(NamedTuple):
-    """What predictions take: K(z, z) = L L', B = L_B L_B', and weights L^-T B^-1 beta (M, T)."""
-
-    covariance: Covariance
-    program: object
-    z: Array
-    columns: Array
-    lower: Array
-    inner: Array
-    weights: Array
-
-    def predict(self, x: Array, *, variance: bool = True) -> tuple[Array, Array | None]:
-        """Mean (n, T) and variance (n,) of the function, without noise; the variance is >= 0."""
-        n, m = len(x), len(self.z)
-        mean = np.empty((n, self.weights.shape[1]))
-        spread = np.empty(n) if variance else None
-        n_chunk = chunk_rows(m)
-        buffer = np.empty((min(n_chunk, n), m))
-        for start in range(0, n, n_chunk):
-            rows = slice(start, min(start + n_chunk, n))
-            k = self._covariances(x[rows], buffer[: rows.stop - start])
-            np.matmul(k, self.weights, out=mean[rows])
-            if spread is not None:
-                a = solve_rows(self.lower, k)
-                unexplained = self.covariance.diagonal(self.program, x[rows])
-                unexplained -= np.einsum("ij,ij->i", a, a)
-                np.maximum(unexplained, 0.0, out=unexplained)
-                b = solve_rows(self.inner, a)
-                spread[rows] = unexplained + np.einsum("ij,ij->i", b, b)
-        return mean, spread
-
-    def joint(self, x: Array) -> tuple[Array, Array]:
-        """Mean (n, T) and covariance (n, n) of the function, without noise."""
-        k = self._covariances(x, np.empty((len(x), len(self.z))))
-        mean = k @ self.weights
-        a = solve_rows(self.lower, k)
-        covariance = self.covariance.matrix(self.program, x, x) - a @ a.T
-        np.fill_diagonal(covariance, np.maximum(covariance.diagonal(), 0.0))
-        b = solve_rows(self.inner, a)
-        return mean, covariance + b @ b.T
-
-    def _covariances(self, x: Array, out: Array) -> Array:
-        return self.covariance.fill(self.program, x, self.columns, out)
 
 
 class Bound(NamedTuple):
@@ -124,11 +38,6 @@ class Bound(NamedTuple):
     posterior: Posterior
     jitter: float
     condition: float
-
-
-def chunk_rows(m: int) -> int:
-    """Rows of a chunk of covariances with M inducing inputs."""
-    return max(128, CHUNK_ENTRIES // max(m, 1))
 
 
 class SparseRegression:
@@ -300,11 +209,8 @@ class _Evaluation:
                 if self.careful:
                     solved[...] = k
                     k = solve_rows(lower, solved)
-                y = self.model.y[rows]
-                product = np.multiply if y.shape[1] == 1 else np.matmul  # several times as fast
-                product(y, outer, out=adjoint)
-                add_product(k, matrix, adjoint)
-                sums[i].add(x, self.columns, adjoint, values)
+                np.matmul(k, matrix, out=adjoint)
+                sums[i].add(x, self.columns, adjoint, values, self.model.y[rows], outer)
                 if not self.covariance.is_stationary:
                     sums[i].add_diagonal(x, np.full(len(x), slope))
 
@@ -314,29 +220,6 @@ class _Evaluation:
         if self.covariance.is_stationary:
             sums[0].add_diagonal(self.model.x[:1], np.full(1, slope * len(self.model.x)))
         return sums[0]
-
-
-def jitter_slope(matrix: Array, jitter: float, adjoint: Array) -> None:
-    """Add to the adjoint of a matrix what its jitter adds, a share of its norm, a row's sum."""
-    sums = np.abs(matrix).sum(axis=1)
-    row = int(sums.argmax())
-    slope = 0.5 * (jitter / sums[row]) * adjoint.trace() * np.sign(matrix[row])
-    adjoint[row] += slope
-    adjoint[:, row] += slope
-
-
-def cholesky_of_sum(v: Array) -> Array:
-    """Lower factor of B = I + V."""
-    b = v + np.eye(len(v))
-    try:
-        return np.ascontiguousarray(np.linalg.cholesky(b))
-    except np.linalg.LinAlgError:
-        largest = float(np.abs(v).max(initial=0.0))
-        raise np.linalg.LinAlgError(
-            f"I + K(z, x) K(x, z) / noise, whitened ({len(v)} x {len(v)}, largest entry "
-            f"{largest:.1e}), is not positive definite to rounding; try a larger noise level "
-            "or fewer inducing inputs"
-        ) from None
 
 
 def _sandwich(lower: Array, matrix: Array, *, transposed: bool = False) -> Array:

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import time
+import os
 import warnings
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import _checks
+from fastvi.models import gp_files
 from fastvi.models._covariance import Covariance
-from fastvi.models._gp_objective import Objective, column_scales
+from fastvi.models._gp_objective import Objective, search
+from fastvi.models._gp_posterior import Posterior
 from fastvi.models._gp_predictor import GaussianProcessPredictor
-from fastvi.models._inducing import distinct_rows, greedy, subset
 from fastvi.models._sgpr import SparseRegression
+from fastvi.models.gp_start import SELECTIONS, default_kernel, initial_inducing, with_noise
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 
 __all__ = ["SparseGPRegressor"]
 
 Array = NDArray[np.float64]
-SELECTIONS = ("kmeans", "greedy", "subset")
 LBFGS = "fmin_l_bfgs_b"
-MEMORY = 50  # pairs of steps and gradients that L-BFGS keeps
-KMEANS_ROWS = 100  # rows a centre that k-means looks at
 
 
 class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -112,6 +110,8 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     0.841
     """
 
+    _flat = True  # before a fit there is one target
+
     def __init__(
         self,
         kernel: Any = None,
@@ -183,7 +183,8 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             )
             theta, z = self._optimize(model, kernel, z, rng)
             best = model.bound(theta, z, gradient=False)
-        self._model, self._posterior, self._theta = model, best.posterior, theta
+        self._posterior, self._theta = best.posterior, theta
+        self._model: SparseRegression | None = model
         self.kernel_ = kernel.clone_with_theta(theta)
         self.inducing_points_ = z
         self.log_marginal_likelihood_value_ = best.value
@@ -257,9 +258,15 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 drawn = rng.uniform(limits[:, 0], limits[:, 1])
                 starts.append(np.concatenate((drawn, objective.start[len(theta) :])))
         model.bound(theta, z, gradient=False)  # if this has no factor, say so
-        results = [self._search(objective, start, bounds) for start in starts]
-        best = min(results, key=lambda result: float(result[1]))
-        point, _, self.history_, self.n_iter_, self.converged_ = best
+        results = [
+            search(
+                objective, start, bounds, self.optimizer, self.max_iter, self.tol,
+                bool(self.verbose),
+            )
+            for start in starts
+        ]  # fmt: skip
+        best = min(results, key=lambda result: result.value)
+        self.history_, self.n_iter_, self.converged_ = best.history, best.n_iter, best.converged
         if not self.converged_:
             warnings.warn(
                 f"L-BFGS stopped after {self.n_iter_} iterations before tol was reached; "
@@ -267,36 +274,15 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        return objective.parts(point)
-
-    def _search(self, objective: Objective, start: Array, bounds: Array) -> tuple[Any, ...]:
-        """(point, value, history, n_iter, converged) from one start."""
-        history: dict[str, list[float]] = {"bound": [], "seconds": []}
-        begin = time.perf_counter()
-
-        def follow(intermediate_result: Any) -> None:
-            history["bound"].append(-float(intermediate_result.fun))
-            history["seconds"].append(time.perf_counter() - begin)
-            if self.verbose:
-                print(f"iteration {len(history['bound'])}, bound {history['bound'][-1]:.4f}")
-
-        if callable(self.optimizer):
-            point, value = self.optimizer(objective, start, bounds=bounds)
-            n_iter, converged = 0, True
-        else:
-            limits = {"maxiter": self.max_iter, "maxfun": 10 * self.max_iter + 100}
-            done = minimize(
-                objective, start, jac=True, method="L-BFGS-B", bounds=bounds, callback=follow,
-                options={"ftol": self.tol, "gtol": 1e-5, "maxcor": MEMORY, **limits},
-            )  # fmt: skip
-            point, value, n_iter, converged = done.x, done.fun, int(done.nit), done.status != 1
-        arrays = {name: np.array(column) for name, column in history.items()}
-        return np.asarray(point), value, arrays, n_iter, bool(converged)
+        return objective.parts(best.point)
 
     # Predictions
 
     def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
         """Mean of the targets, and their standard deviation or covariance.
+
+        Before `fit`, those of the prior, as scikit-learn's: of one target, with an RBF of length
+        and variance 1 if `kernel` is None.
 
         Parameters
         ----------
@@ -317,10 +303,11 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         RuntimeError
             If both are asked for.
         """
-        check_is_fitted(self)
         if return_std and return_cov:
             raise RuntimeError("At most one of return_std or return_cov can be requested.")
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        if not hasattr(self, "_posterior"):
+            return self._prior(X, return_std, return_cov)
         noise = self._covariance.white_noise(self._theta)
         with single_threaded_blas():
             if return_cov:
@@ -328,7 +315,9 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 covariance[np.diag_indices(len(X))] += noise
                 spread = covariance[..., None] * np.square(self._y_scale)
             else:
-                mean, variance = self._posterior.predict(X, variance=return_std)
+                mean, variance = self._posterior.predict(
+                    X, variance=return_std, n_threads=resolve_n_jobs(self.n_jobs)
+                )
                 if variance is not None:
                     spread = np.sqrt(variance + noise)[:, None] * self._y_scale
         mean = mean * self._y_scale + self._y_mean
@@ -337,6 +326,19 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if not (return_std or return_cov):
             return mean
         return mean, spread[..., 0] if self._flat else spread
+
+    def _prior(self, X: Array, return_std: bool, return_cov: bool) -> Any:
+        kernel = ConstantKernel(1.0) * RBF(1.0) if self.kernel is None else self.kernel
+        mean = np.zeros(len(X))
+        if return_cov:
+            return mean, kernel(X)
+        return (mean, np.sqrt(kernel.diag(X))) if return_std else mean
+
+    def __sklearn_tags__(self) -> Any:
+        """As scikit-learn asks: predictions need no fit."""
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        return tags
 
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
         """Draws from the joint posterior of the targets at X, white noise included.
@@ -379,11 +381,13 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         -------
         float, or (float, (n_hyperparameters,) array)
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "kernel_")
         if theta is None:
             if eval_gradient:
                 raise ValueError("Gradient can only be evaluated for theta!=None")
             return self.log_marginal_likelihood_value_
+        if self._model is None:
+            raise ValueError("a model from a file holds no rows; fit it to evaluate other theta")
         if not clone_kernel:
             self.kernel_.theta = theta
         with single_threaded_blas():
@@ -392,9 +396,44 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             )
         return (result.value, result.by_theta) if eval_gradient else result.value
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what predictions take to a file that `fastvi.load` reads; the rows are not in it.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; the old one is kept then.
+        ValueError
+            If a parameter is something no file holds, such as a callable.
+        """
+        check_is_fitted(self, "kernel_")
+        p = self._posterior
+        state = {"theta": self._theta, "lower": p.lower, "inner": p.inner, "weights": p.weights}
+        targets = {"y_mean": self._y_mean, "y_scale": self._y_scale, "flat": np.array(self._flat)}
+        gp_files.save(self, path, state | targets)
+
+    def _restore(self, arrays: dict[str, NDArray[Any]], path: str) -> None:
+        """The rest of a fit from `save`'s arrays."""
+        z = self.inducing_points_
+        self._covariance = Covariance(self.kernel_, z.shape[1], self.alpha or 0.0)
+        m, t = len(z), len(arrays["y_mean"])
+        self._theta, self._y_mean, self._y_scale, *parts = gp_files.check_shapes(
+            arrays, path, theta=self._covariance.theta.shape, y_mean=(t,), y_scale=(t,),
+            lower=(m, m), inner=(m, m), weights=(m, t),
+        )  # fmt: skip
+        self._flat = bool(arrays["flat"])
+        program = self._covariance.program(self._theta)
+        columns = self._covariance.scaled(program, z)
+        self._posterior = Posterior(self._covariance, program, z, columns, *parts)
+        self._model = None
+
     def compiled(self) -> GaussianProcessPredictor:
         """A bare predictor of mean and standard deviation that checks nothing: microseconds."""
-        check_is_fitted(self)
+        check_is_fitted(self, "kernel_")
         with single_threaded_blas():
             return GaussianProcessPredictor(
                 self._posterior,
@@ -403,56 +442,3 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 self._y_scale,
                 self._flat,
             )
-
-
-def default_kernel(X: Array, power: float) -> Any:
-    """A constant times an RBF with a length scale a column, at scales of the data."""
-    scale = column_scales(X) * np.sqrt(X.shape[1])
-    rbf = RBF(scale, [(1e-3 * s, 1e3 * s) for s in scale])
-    return _bounded(ConstantKernel, power, "constant_value") * rbf
-
-
-def with_noise(kernel: Any, level: float) -> Any:
-    """The kernel plus white noise that is learnt."""
-    return kernel + _bounded(WhiteKernel, level, "noise_level")
-
-
-def initial_inducing(
-    covariance: Covariance, X: Array, points: Any, selection: str, rng: np.random.Generator
-) -> Array:
-    """Inducing inputs to begin with, given or chosen; `selection` has been checked."""
-    if np.ndim(points):
-        z = np.array(points, np.float64, order="C")
-        if z.ndim != 2 or z.shape[1] != X.shape[1] or not len(z):
-            raise ValueError(
-                f"inducing_points has shape {z.shape}; wanted (n_inducing, {X.shape[1]})"
-            )
-        if not np.all(np.isfinite(z)):
-            raise ValueError("inducing_points holds NaN or infinity; wanted finite numbers")
-        return z
-    m = _checks.integer(points, "inducing_points", 1)
-    rows = distinct_rows(X)
-    if len(rows) <= m:
-        return X[rows].copy()
-    if selection == "kmeans":
-        return kmeans(X, m, rng)
-    if selection == "subset":
-        return subset(X[rows], m, rng)
-    return greedy(covariance, covariance.program(covariance.theta), X, m, rng)
-
-
-def _bounded(kernel: Any, value: float, name: str) -> Any:
-    """A kernel of one parameter, with bounds in relation to where it begins."""
-    return kernel(value, **{f"{name}_bounds": (1e-5 * value, 1e5 * value)})
-
-
-def kmeans(X: Array, m: int, rng: np.random.Generator) -> Array:
-    """Centres of k-means on columns of unit variance, on a random part of many rows."""
-    from sklearn.cluster import KMeans
-
-    scale = column_scales(X)
-    rows = X if len(X) <= (most := KMEANS_ROWS * m) else subset(X, most, rng)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than centres
-        fitted = KMeans(m, n_init=1, random_state=int(rng.integers(1 << 31))).fit(rows / scale)
-    return np.ascontiguousarray(fitted.cluster_centers_ * scale)

@@ -1,4 +1,4 @@
-"""Sparse variational Gaussian processes as scikit-learn estimators."""
+"""Sparse variational Gaussian processes of any likelihood as a scikit-learn estimator."""
 
 from __future__ import annotations
 
@@ -6,119 +6,22 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
-from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastvi import _checks, optimizers
-from fastvi.core import Optimizer
-from fastvi.models._covariance import Covariance
-from fastvi.models._gp_fit import Learner, LearnSettings
-from fastvi.models._gp_objective import column_scales
-from fastvi.models._likelihoods import (
-    Bernoulli,
-    Gaussian,
-    Likelihood,
-    Poisson,
-    Softmax,
-    StudentT,
-)
-from fastvi.models.gp_regression import SELECTIONS, default_kernel, initial_inducing, with_noise
+from fastvi import _checks
+from fastvi.models._gp_predictor import TargetPredictor
+from fastvi.models._likelihoods import Bernoulli, Gaussian, Likelihood, Poisson, StudentT
+from fastvi.models.gp_estimator import Variational
 from fastvi.parallel import single_threaded_blas
 
-__all__ = ["SVGP", "SparseGPClassifier"]
+__all__ = ["SVGP"]
 
 Array = NDArray[np.float64]
 LIKELIHOODS = ("gaussian", "student-t", "poisson", "bernoulli-logit", "bernoulli-probit")
-LINKS = ("logit", "probit")
 
 
-class _Variational(BaseEstimator):
-    """Fit and streams; subclasses say which likelihood, and what y means."""
-
-    def _seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(1 << 31))
-
-    def _settings(self) -> LearnSettings:
-        _checks.choice(self.inducing_selection, "inducing_selection", SELECTIONS)
-        _checks.integer(self.max_iter, "max_iter", 1)
-        _checks.integer(self.batch_size, "batch_size", 1)
-        rate = _checks.number(self.natural_rate, "natural_rate", 0.0, 1.0, open_low=True)
-        optimizer = self.optimizer
-        if isinstance(optimizer, str) and optimizer == "adam":
-            optimizer = optimizers.adam(
-                _checks.number(self.learning_rate, "learning_rate", 0.0, open_low=True)
-            )
-        if optimizer is not None and not isinstance(optimizer, Optimizer):
-            raise ValueError(
-                f"optimizer is {optimizer!r}; wanted 'adam', a fastvi.optimizers.Optimizer or None"
-            )
-        return LearnSettings(rate, optimizer, bool(self.learn_inducing_points), bool(self.verbose))
-
-    def _begin(self, X: Array, y: Array, likelihood: Likelihood, seed: int) -> None:
-        settings = self._settings()
-        power = float(np.square(y).mean()) or 1.0 if likelihood.is_noisy else 1.0
-        kernel = default_kernel(X, power) if self.kernel is None else clone(self.kernel)
-        covariance = Covariance(kernel, X.shape[1])
-        if likelihood.is_noisy and not covariance.white:
-            if self.optimizer is None and self.kernel is not None:
-                raise ValueError(
-                    "the noise has variance 0, and optimizer=None learns none; "
-                    "add a WhiteKernel to the kernel"
-                )
-            kernel = with_noise(kernel, 0.1 * power)
-            covariance = Covariance(kernel, X.shape[1])
-        elif covariance.white and not likelihood.is_noisy:
-            raise ValueError(
-                f"kernel is {kernel}, but this likelihood has no noise; "
-                "wanted a kernel without WhiteKernel"
-            )
-        z = initial_inducing(
-            covariance, X, self.inducing_points, self.inducing_selection,
-            np.random.default_rng(seed),
-        )  # fmt: skip
-        self._kernel = kernel
-        self._learner = Learner(
-            covariance, likelihood, z, column_scales(X), X.mean(axis=0),
-            kernel.bounds.reshape(-1, 2), settings,
-        )  # fmt: skip
-
-    def _fit(self, X: Array, y: Array, likelihood: Likelihood) -> None:
-        seed = self._seed()
-        with single_threaded_blas():
-            self._begin(X, y, likelihood, seed)
-            self._learner.fit(X, y, self.batch_size, self.max_iter, seed)
-            self._learner.polish(X, y)
-            self._finish()
-            self.log_marginal_likelihood_value_ = self._learner.bound(X, y)
-
-    def _feed(self, X: Array, y: Array, likelihood: Likelihood) -> None:
-        with single_threaded_blas():
-            if not hasattr(self, "_learner"):
-                self._begin(X, y, likelihood, self._seed())
-            if not hasattr(self, "_stream"):
-                self._stream = np.random.default_rng(self._seed())
-            self._learner.feed(X, y, self.batch_size, self.total_samples, self._stream)
-            self._finish()
-
-    def _finish(self) -> None:
-        learner = self._learner
-        learner.finish()
-        self.kernel_ = self._kernel.clone_with_theta(learner.model.theta)
-        self.inducing_points_ = learner.model.z
-        self.jitter_ = learner.model.jitter
-        self.history_ = learner.history.arrays()
-        self.n_iter_ = len(learner.history)
-
-    def _latents(self, X: Any) -> tuple[Array, Array]:
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
-        with single_threaded_blas():
-            return self._learner.latents(X)
-
-
-class SVGP(RegressorMixin, _Variational):
+class SVGP(RegressorMixin, Variational):
     """Sparse variational Gaussian process with a likelihood of choice, by mini-batches.
 
     Maximises the bound of Hensman et al. (2013), "Gaussian processes for big data", by natural
@@ -152,6 +55,9 @@ class SVGP(RegressorMixin, _Variational):
         How many rows a stream stands for in `partial_fit`; by default those seen so far.
     random_state : int, RandomState or None, default=None
         For inducing inputs and the order of rows.
+    n_jobs : int, optional
+        Threads for large batches, passes over all rows and predictions; -1 for all cores, None for
+        one. No bit of a result depends on it.
     verbose : int, default=0
         Print a line a step.
 
@@ -187,6 +93,7 @@ class SVGP(RegressorMixin, _Variational):
         learning_rate: float = 0.01,
         total_samples: float | None = None,
         random_state: Any = None,
+        n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
         self.kernel = kernel
@@ -202,6 +109,7 @@ class SVGP(RegressorMixin, _Variational):
         self.learning_rate = learning_rate
         self.total_samples = total_samples
         self.random_state = random_state
+        self.n_jobs = n_jobs
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> Self:
@@ -255,139 +163,9 @@ class SVGP(RegressorMixin, _Variational):
         mean, variance = model.likelihood.predict(*latents, model.noise)
         return (mean, np.sqrt(variance)) if return_std else mean
 
-
-class SparseGPClassifier(ClassifierMixin, _Variational):
-    """Gaussian process classification by inducing inputs, for many rows.
-
-    One latent function for two classes, with the logistic or the normal distribution function; one
-    for each of more classes, with softmax by Monte Carlo. Fitted as `SVGP` is.
-
-    Parameters
-    ----------
-    kernel : sklearn.gaussian_process.kernels.Kernel, optional
-        As in `SparseGPRegressor`, without white noise.
-    link : {"logit", "probit"}, default="logit"
-        For two classes.
-    inducing_points, inducing_selection, learn_inducing_points, batch_size, max_iter, natural_rate
-        As in `SVGP`.
-    optimizer, learning_rate, total_samples, random_state, verbose
-        As in `SVGP`.
-
-    Attributes
-    ----------
-    classes_ : (n_classes,) array
-    kernel_, inducing_points_, log_marginal_likelihood_value_, jitter_, history_, n_iter_
-        As in `SVGP`.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastvi import SparseGPClassifier
-    >>> X = np.linspace(-2, 2, 80)[:, None]
-    >>> model = SparseGPClassifier(inducing_points=10, max_iter=100, random_state=0)
-    >>> model.fit(X, np.abs(X[:, 0]) > 1).predict([[0.0], [1.8]])
-    array([False,  True])
-    """
-
-    def __init__(
-        self,
-        kernel: Any = None,
-        *,
-        link: str = "logit",
-        inducing_points: Any = 100,
-        inducing_selection: str = "kmeans",
-        learn_inducing_points: bool = True,
-        batch_size: int = 256,
-        max_iter: int = 2000,
-        natural_rate: float = 0.1,
-        optimizer: Any = "adam",
-        learning_rate: float = 0.01,
-        total_samples: float | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.kernel = kernel
-        self.link = link
-        self.inducing_points = inducing_points
-        self.inducing_selection = inducing_selection
-        self.learn_inducing_points = learn_inducing_points
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.natural_rate = natural_rate
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.total_samples = total_samples
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit q(u), hyperparameters and inducing inputs.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        y : (n_rows,) array of labels
-        """
-        X, y = validate_data(self, X, y, dtype=np.float64, order="C")
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                "Classifier can't train when only one class is present. "
-                f"y holds {self.classes_.tolist()}, wanted at least 2 labels."
-            )
-        self._fit(X, codes.astype(np.float64), self._likelihood())
-        return self
-
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """A step on each `batch_size` of these rows; the first call says which `classes` there are.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        y : (n_rows,) array of labels
-        classes : array of labels
-            All there will be.
-        """
-        first = not hasattr(self, "_learner")
-        X, y = validate_data(self, X, y, dtype=np.float64, order="C", reset=first)
-        if first:
-            if classes is None:
-                raise ValueError("classes is None in the first call of partial_fit; wanted labels")
-            self.classes_ = np.unique(classes)
-        if not np.all(np.isin(y, self.classes_)):
-            raise ValueError(f"y holds other labels than classes, {self.classes_.tolist()}")
-        codes = np.searchsorted(self.classes_, y)
-        self._feed(X, codes.astype(np.float64), self._likelihood())
-        return self
-
-    def _likelihood(self) -> Likelihood:
-        _checks.choice(self.link, "link", LINKS)
-        n_classes = len(self.classes_)
-        return Bernoulli(self.link) if n_classes == 2 else Softmax(n_classes)
-
-    def predict_proba(self, X: Any) -> Array:
-        """Posterior probabilities of `classes_`, (n_rows, n_classes).
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        """
-        latents = self._latents(X)
-        likelihood = self._learner.model.likelihood
-        if isinstance(likelihood, Softmax):
-            return likelihood.probabilities(*latents)
-        positive, _ = likelihood.predict(*latents, 0.0)
-        return np.column_stack((1.0 - positive, positive))
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """The likeliest label of each row, (n_rows,).
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        """
-        proba = self.predict_proba(X)
-        return np.asarray(self.classes_[proba.argmax(axis=1)])
+    def compiled(self) -> TargetPredictor:
+        """A bare predictor of mean and standard deviation that checks nothing: microseconds."""
+        check_is_fitted(self)
+        model = self._learner.model
+        with single_threaded_blas():
+            return TargetPredictor(self._learner.posteriors, model.likelihood, model.noise)

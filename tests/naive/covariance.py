@@ -85,3 +85,9 @@ def reverse(program, x, z, adjoint):
                     if program.slots[node] >= 0:
                         weights[program.slots[node], i, j] = down[node] * by_input[node]
     return weights, slopes
+
+
+def moments(weights, x, centre):
+    """Sums of weights times x - centre and 1, and of their rows' sums times (x - centre)^2."""
+    columns = np.column_stack([x - centre, np.ones(len(x))])
+    return columns.T @ weights, weights.sum(axis=1) @ np.square(columns[:, :-1])

@@ -1,0 +1,117 @@
+"""Gradients of functions of covariance matrices, from sums over rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.kernels import covariance as kernels
+from fastvi.kernels import covariance_reverse as reverse
+from fastvi.kernels.covariance import Program
+from fastvi.models._covariance import Covariance
+
+__all__ = ["Reverse"]
+
+Array = NDArray[np.float64]
+NOTHING: Array = np.empty((0, 0))
+
+
+class Reverse:
+    """Sums over rows that the gradient of a function of k(X, Z) needs; nothing of size N x M.
+
+    The gradient by lengths and inducing inputs takes the weights only times X, 1 and their
+    squares: sum_i w_ij |x_i - z_j|^2 and its derivative by z_j, around a centre of the inputs.
+
+    Parameters
+    ----------
+    covariance : Covariance
+    program : Program
+    z : (M, D) array
+    centre : (D,) array
+    """
+
+    def __init__(self, covariance: Covariance, program: Program, z: Array, centre: Array) -> None:
+        self.covariance, self.program, self.z, self.centre = covariance, program, z, centre
+        n_slots, (m, d) = len(covariance.inputs), z.shape
+        self.moments = np.zeros((n_slots, d + 1, m))
+        self.squares = np.zeros((n_slots, d))
+        self.slopes = np.zeros((len(covariance.nodes), 2))
+        self._weights = np.empty((n_slots, 0, m))
+
+    def add(
+        self,
+        x: Array,
+        zt: Array,
+        adjoint: Array,
+        values: Array,
+        left: Array = NOTHING,
+        right: Array = NOTHING,
+    ) -> None:
+        """Rows x (n, D) with adjoints (n, M) of their `values`; overwrites `adjoint`.
+
+        The adjoints are those given plus left (n, T) times right (T, M).
+        """
+        if self.covariance.is_gaussian:
+            if not left.size:
+                left, right = np.empty((len(x), 0)), np.empty((0, len(self.z)))
+            self.slopes[0, 0] += reverse.gaussian_reverse(adjoint, left, right, values)
+            weights = adjoint[None]
+        else:
+            if left.size:
+                adjoint += left @ right
+            weights = self._reversed(x, zt, adjoint)
+        for slot in range(len(self.moments)):
+            reverse.add_moments(
+                weights[slot], x, self.centre, self.moments[slot], self.squares[slot]
+            )
+
+    def _reversed(self, x: Array, zt: Array, adjoint: Array) -> Array:
+        n = len(x)
+        if self._weights.shape[1] < n:
+            self._weights = np.empty((len(self.moments), n, len(self.z)))
+        weights = self._weights[:, :n]
+        scratch = np.empty((3, len(self.covariance.nodes), zt.shape[2]))
+        reverse.covariance_reverse(self.program, x, zt, adjoint, scratch, weights, self.slopes)
+        return weights
+
+    def add_diagonal(self, x: Array, adjoint: Array) -> None:
+        """Rows whose variances k(x, x) have these adjoints (n,)."""
+        values, down = np.empty((2, len(self.covariance.nodes), len(x)))
+        kernels.diagonal(self.program, x, values)
+        down[-1] = adjoint
+        reverse.diagonal_reverse(self.program, values, down, self.slopes)
+
+    def merge(self, other: Reverse) -> None:
+        """Take the sums over other rows as well."""
+        self.moments += other.moments
+        self.squares += other.squares
+        self.slopes += other.slopes
+
+    def gradient(self, theta: Array) -> tuple[Array, Array]:
+        """Derivatives by theta and by z (M, D)."""
+        values = self.covariance.hyperparameters(theta)
+        by_log = np.zeros(len(values))
+        by_z = np.zeros_like(self.z)
+        d = self.z.shape[1]
+        z = self.z - self.centre
+        for i, node in enumerate(self.covariance.nodes):
+            if node.kind <= kernels.PRODUCT:
+                continue
+            np.add.at(by_log, list(node.amplitudes), self.slopes[i, 0])
+            if node.kind == kernels.CONSTANT:
+                continue
+            slot = self.program.slots[i]
+            sums, first = self.moments[slot, d:].T, self.moments[slot, :d].T
+            if node.kind == kernels.LINEAR:
+                by_log[node.shape] += 2.0 * self.program.shapes[i] * self.slopes[i, 1]
+                by_z += first + sums * self.centre
+                continue
+            if node.shape >= 0:
+                by_log[node.shape] += self.slopes[i, 1]
+            inverse = np.square(self.program.scales[i])
+            by_z += 2.0 * inverse * (sums * z - first)
+            spread = self.squares[slot] - 2.0 * (z * first).sum(axis=0)
+            spread += (sums * np.square(z)).sum(axis=0)
+            lengths = np.broadcast_to(np.array(node.lengths), (d,))
+            np.add.at(by_log, lengths, -2.0 * inverse * spread)
+        return np.asarray(by_log[self.covariance.free]), by_z

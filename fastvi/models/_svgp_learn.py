@@ -1,0 +1,79 @@
+"""Natural gradients for q(u) and another optimizer for the rest, as an algorithm."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.core import Algorithm, Batch, Optimizer, add
+from fastvi.models._svgp import SparseVariational
+from fastvi.models._svgp_rows import Sites
+
+__all__ = ["Hyper", "LearnState", "learn"]
+
+Array = NDArray[np.float64]
+
+
+class Hyper(NamedTuple):
+    """Logarithms of hyperparameters, and inducing inputs in standard deviations of columns."""
+
+    theta: Array
+    z: Array
+
+
+class LearnState(NamedTuple):
+    """Dual parameters, hyperparameters, and the states of their optimizers."""
+
+    sites: Sites
+    hyper: Hyper
+    natural: Any
+    adaptive: Any
+
+
+def learn(
+    model: SparseVariational,
+    natural: Optimizer,
+    adaptive: Optimizer | None,
+    scale: Array,
+    bounds: Array,
+    moves: bool = True,
+) -> Algorithm:
+    """Natural gradients for q(u), and `adaptive` for the rest, from one pass over the batch.
+
+    Its `init` takes the `Sites` to start from, which it owns from then on. `scale` (D,) is what
+    columns are measured in, `bounds` (P, 2) are kept by theta, and the inducing inputs stay where
+    they are unless `moves`; without `adaptive` theta does too. ``info["bound"]`` is the batch's
+    estimate of the bound before the step, nats.
+    """
+
+    def init(sites: Sites) -> LearnState:
+        hyper = Hyper(model.theta.copy(), model.z / scale)
+        start = None if adaptive is None else adaptive.init(hyper)
+        return LearnState(sites, hyper, natural.init(sites), start)
+
+    def step(
+        state: LearnState, batch: Batch, rng: np.random.Generator
+    ) -> tuple[LearnState, dict[str, Any]]:
+        sites, hyper, natural_state, adaptive_state = state
+        if adaptive is None:
+            local = model.local(sites, batch, None, rng)
+            bound = local.bound + model.global_bound(sites)
+        else:
+            result = model.evaluate(sites, batch, rng)
+            local, bound = result.local, result.bound
+        direction = Sites(*(new - old for new, old in zip(local.statistics, sites)))
+        change, natural_state, rate = natural.update(direction, natural_state, sites)
+        sites = add(sites, change)
+        if adaptive is not None:
+            by_z = result.by_z * scale if moves else np.zeros_like(result.by_z)
+            gradient = Hyper(result.by_theta, by_z)
+            change, adaptive_state, _ = adaptive.update(gradient, adaptive_state, hyper)
+            hyper = add(hyper, change)
+            np.clip(hyper.theta, bounds[:, 0], bounds[:, 1], out=hyper.theta)
+            model.move(hyper.theta.copy(), hyper.z * scale)
+        info = {"bound": bound, "rate": rate, "local_bound": local.bound}
+        return LearnState(sites, hyper, natural_state, adaptive_state), info
+
+    return Algorithm(init, step)

@@ -1,0 +1,159 @@
+"""What estimators of sparse variational Gaussian processes share."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastvi import _checks, optimizers
+from fastvi.core import Optimizer
+from fastvi.models import gp_files
+from fastvi.models._covariance import Covariance
+from fastvi.models._gp_fit import Learner, LearnSettings
+from fastvi.models._gp_objective import column_scales
+from fastvi.models._likelihoods import Likelihood
+from fastvi.models._svgp_rows import Sites
+from fastvi.models.gp_start import SELECTIONS, default_kernel, initial_inducing, with_noise
+from fastvi.parallel import resolve_n_jobs, single_threaded_blas
+
+__all__ = ["Variational"]
+
+Array = NDArray[np.float64]
+
+
+class Variational(BaseEstimator):
+    """Fit and streams; subclasses say which likelihood, and what y means."""
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(1 << 31))
+
+    def _settings(self) -> LearnSettings:
+        _checks.choice(self.inducing_selection, "inducing_selection", SELECTIONS)
+        _checks.integer(self.max_iter, "max_iter", 1)
+        _checks.integer(self.batch_size, "batch_size", 1)
+        rate = _checks.number(self.natural_rate, "natural_rate", 0.0, 1.0, open_low=True)
+        optimizer = self.optimizer
+        if isinstance(optimizer, str) and optimizer == "adam":
+            optimizer = optimizers.adam(
+                _checks.number(self.learning_rate, "learning_rate", 0.0, open_low=True)
+            )
+        if optimizer is not None and not isinstance(optimizer, Optimizer):
+            raise ValueError(
+                f"optimizer is {optimizer!r}; wanted 'adam', a fastvi.optimizers.Optimizer or None"
+            )
+        return LearnSettings(
+            rate, optimizer, bool(self.learn_inducing_points), bool(self.verbose),
+            resolve_n_jobs(self.n_jobs),
+        )  # fmt: skip
+
+    def _begin(self, X: Array, y: Array, likelihood: Likelihood, seed: int) -> None:
+        settings = self._settings()
+        power = float(np.square(y).mean()) or 1.0 if likelihood.is_noisy else 1.0
+        kernel = default_kernel(X, power) if self.kernel is None else clone(self.kernel)
+        covariance = Covariance(kernel, X.shape[1])
+        if likelihood.is_noisy and not covariance.white:
+            if self.optimizer is None and self.kernel is not None:
+                raise ValueError(
+                    "the noise has variance 0, and optimizer=None learns none; "
+                    "add a WhiteKernel to the kernel"
+                )
+            kernel = with_noise(kernel, 0.1 * power)
+            covariance = Covariance(kernel, X.shape[1])
+        elif covariance.white and not likelihood.is_noisy:
+            raise ValueError(
+                f"kernel is {kernel}, but this likelihood has no noise; "
+                "wanted a kernel without WhiteKernel"
+            )
+        z = initial_inducing(
+            covariance, X, self.inducing_points, self.inducing_selection,
+            np.random.default_rng(seed),
+        )  # fmt: skip
+        self._kernel = kernel
+        self._learner = Learner(
+            covariance, likelihood, z, column_scales(X), X.mean(axis=0),
+            kernel.bounds.reshape(-1, 2), settings,
+        )  # fmt: skip
+
+    def _fit(self, X: Array, y: Array, likelihood: Likelihood) -> None:
+        seed = self._seed()
+        with single_threaded_blas():
+            self._begin(X, y, likelihood, seed)
+            self._learner.fit(X, y, self.batch_size, self.max_iter, seed)
+            self._learner.polish(X, y)
+            self._finish()
+            self.log_marginal_likelihood_value_ = self._learner.bound(X, y)
+
+    def _feed(self, X: Array, y: Array, likelihood: Likelihood) -> None:
+        with single_threaded_blas():
+            if not hasattr(self, "_learner"):
+                self._begin(X, y, likelihood, self._seed())
+            if not hasattr(self, "_stream"):
+                self._stream = np.random.default_rng(self._seed())
+            self._learner.feed(X, y, self.batch_size, self.total_samples, self._stream)
+            self._finish()
+
+    def _finish(self) -> None:
+        learner = self._learner
+        learner.finish()
+        self.kernel_ = self._kernel.clone_with_theta(learner.model.theta)
+        self.inducing_points_ = learner.model.z
+        self.jitter_ = learner.model.jitter
+        self.history_ = learner.history.arrays()
+        self.n_iter_ = len(learner.history)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fit to a file that `fastvi.load` reads; the rows are not in it.
+
+        A stream may go on from it, with rates and momenta that begin anew.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; the old one is kept then.
+        ValueError
+            If a parameter is something no file holds, such as an Optimizer.
+        """
+        check_is_fitted(self)
+        learner = self._learner
+        sites = learner.state.sites
+        state = {
+            "theta": learner.model.theta,
+            "linear": sites.linear,
+            "precision": sites.precision,
+            "scale": learner.scale,
+            "centre": learner.model.centre,
+            "rows_seen": np.array(learner.rows_seen),
+        }
+        gp_files.save(self, path, state)
+
+    def _restore(self, arrays: dict[str, NDArray[Any]], path: str) -> None:
+        """The rest of a fit from `save`'s arrays."""
+        z, likelihood = self.inducing_points_, self._likelihood()
+        covariance, kernel = Covariance(self.kernel_, z.shape[1]), self.kernel_
+        (m, d), t = z.shape, likelihood.n_latents
+        theta, linear, precision, scale, centre = gp_files.check_shapes(
+            arrays, path, theta=covariance.theta.shape, linear=(t, m), precision=(t, m, m),
+            scale=(d,), centre=(d,),
+        )  # fmt: skip
+        bounds = kernel.bounds.reshape(-1, 2)
+        self._kernel = kernel
+        with single_threaded_blas():
+            learner = Learner(covariance, likelihood, z, scale, centre, bounds, self._settings())
+            learner.resume(theta, z, Sites(linear, precision), int(arrays["rows_seen"]))
+        self._learner = learner
+
+    def _latents(self, X: Any) -> tuple[Array, Array]:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        with single_threaded_blas():
+            return self._learner.latents(X, resolve_n_jobs(self.n_jobs))

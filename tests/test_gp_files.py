@@ -1,0 +1,123 @@
+"""Gaussian processes come back from files as they were."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern, WhiteKernel
+
+import fastvi
+from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor, optimizers
+from fastvi.models.gp_files import decoded, encoded
+
+KERNEL = ConstantKernel(1.5, "fixed") * RBF([0.7, 1.3], [(1e-3, 1e3), (1e-2, 1e2)])
+KERNELS = [
+    KERNEL,
+    KERNEL + WhiteKernel(0.1),
+    Matern(0.3, nu=2.5) + DotProduct(0.2, (0, np.inf)) ** 2,
+]
+
+
+def data(rng, n=60):
+    X = rng.normal(size=(n, 2))
+    return X, np.sin(X.sum(axis=1)) + 0.1 * rng.normal(size=n)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_kernels(kernel):
+    back = decoded(json.loads(json.dumps(encoded(kernel))), "file")
+    assert back == kernel
+    assert back.hyperparameters == kernel.hyperparameters
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_regressors(n_targets, tmp_path, rng):
+    X, y = data(rng)
+    y = y if n_targets == 1 else np.column_stack([y, y**2])
+    model = SparseGPRegressor(KERNEL, inducing_points=X[:9], max_iter=5, normalize_y=True)
+    model.fit(X, y).save(tmp_path / "gp.npz")
+    back = fastvi.load(tmp_path / "gp.npz")
+    assert type(back) is SparseGPRegressor
+    for a, b in zip(back.predict(X, return_std=True), model.predict(X, return_std=True)):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(back.compiled()(X)[0], model.compiled()(X)[0])
+    assert back.kernel_ == model.kernel_
+    assert back.get_params()["max_iter"] == 5
+    assert back.log_marginal_likelihood() == model.log_marginal_likelihood()
+    np.testing.assert_array_equal(back.history_["bound"], model.history_["bound"])
+    with pytest.raises(ValueError, match="holds no rows"):
+        back.log_marginal_likelihood(back.kernel_.theta)
+    back.fit(X, y)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "student-t"])
+def test_variational(likelihood, tmp_path, rng):
+    X, y = data(rng)
+    model = SVGP(likelihood=likelihood, inducing_points=9, max_iter=10, random_state=0).fit(X, y)
+    model.save(tmp_path / "gp.npz")
+    back = fastvi.load(tmp_path / "gp.npz")
+    for a, b in zip(back.predict(X, return_std=True), model.predict(X, return_std=True)):
+        np.testing.assert_array_equal(a, b)
+    back.partial_fit(X, y)
+    assert np.all(np.isfinite(back.predict(X)))
+
+
+@pytest.mark.parametrize("labels", [[3, 5], ["a", "b", "c"], [False, True]])
+@pytest.mark.parametrize("dtype", [None, object])
+def test_classifiers(labels, dtype, tmp_path, rng):
+    if dtype is object and not isinstance(labels[0], str):
+        dtype = None
+    X, y = data(rng)
+    y = np.array(labels, dtype)[np.digitize(y, [-0.3, 0.3][: len(labels) - 1])]
+    model = SparseGPClassifier(inducing_points=9, max_iter=10, random_state=0).fit(X, y)
+    model.save(tmp_path / "gp.npz")
+    back = fastvi.load(tmp_path / "gp.npz")
+    np.testing.assert_array_equal(back.predict_proba(X), model.predict_proba(X))
+    np.testing.assert_array_equal(back.predict(X), model.predict(X))
+    assert back.classes_.dtype == model.classes_.dtype
+
+
+def test_what_a_file_cannot_hold(tmp_path, rng):
+    X, y = data(rng)
+    model = SVGP(optimizer=optimizers.adam(0.01), inducing_points=9, max_iter=3).fit(X, y)
+    with pytest.raises(ValueError, match=r"optimizer is .*, which a file cannot hold"):
+        model.save(tmp_path / "gp.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def rewritten(path, change):
+    """The file with another header."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    header = json.loads(members["header.json"])
+    change(header["header"])
+    members["header.json"] = json.dumps(header).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: h.update({"class": "os"}), "class is 'os'; wanted one of"),
+        (lambda h: h["kernel"].update({"class": "system"}), "kernel 'system' is not known here"),
+        (lambda h: h["kernel"]["parameters"].pop("k1"), "kernel Sum is incomplete"),
+        (lambda h: h.pop("jitter_"), None),
+        (lambda h: h.pop("n_features"), "not a complete Gaussian process"),
+        (lambda h: h.update({"n_features": 5}), "do not fit together"),
+        (lambda h: h["parameters"].update({"other": 1}), "not a complete Gaussian process"),
+    ],
+)
+def test_damaged_files(change, message, tmp_path, rng):
+    path = tmp_path / "gp.npz"
+    kernel = KERNEL + WhiteKernel(0.1)
+    SparseGPRegressor(kernel, inducing_points=5, optimizer=None).fit(*data(rng)).save(path)
+    rewritten(path, change)
+    if message is None:
+        fastvi.load(path)
+        return
+    with pytest.raises(ValueError, match=message):
+        fastvi.load(path)
