@@ -19,6 +19,7 @@ from fastvi.gradients.reparam import reparam
 from fastvi.parallel import single_threaded_blas
 from fastvi.posterior import Posterior
 from fastvi.stages import NaturalStages, PlainStages
+from fastvi.targets.standardised import Standardised
 
 __all__ = ["fit"]
 
@@ -165,7 +166,7 @@ def _plain(
 ) -> tuple[PlainStages, Any]:  # fmt: skip
     """Averaged Adam in the start's units, in which one rate suits all parameters."""
     family = type(member)
-    standard = _Standardised(target, member.mean, member.units)
+    standard = Standardised(target, member.mean, member.units)
     gradient = reparam(standard, goal, n_draws=n, family=family)
     if variance_reduction == "svrg":
         assert batch_size is not None
@@ -193,30 +194,6 @@ def _of_blocks(
     )
     stages.run()
     return stages, _block_fits.result(begin.from_free(stages.params), member)
-
-
-class _Standardised:
-    """A target of x where z = centre + units x; units (D,) or lower triangular (D, D)."""
-
-    def __init__(self, target: Any, centre: Array, units: Array) -> None:
-        self.target, self.centre, self.units = target, np.array(centre), np.array(units)
-        self.has_gradient = target.has_gradient
-        diagonal = units if units.ndim == 1 else np.diag(units)
-        self.log_det = float(np.log(diagonal).sum())
-
-    def _out(self, X: Array) -> Array:
-        Z = X * self.units if self.units.ndim == 1 else X @ self.units.T
-        return np.asarray(self.centre + Z)
-
-    def attempt(self, X: Array, batch: Any = None) -> tuple[Array, Array]:
-        """Values and gradients with respect to x."""
-        values, slopes = self.target.attempt(self._out(X), batch)
-        slopes = slopes * self.units if self.units.ndim == 1 else slopes @ self.units
-        return values + self.log_det, slopes
-
-    def log_prob_and_grad(self, X: Array, batch: Any = None) -> Any:
-        """Raise what is wrong; see `fastvi.targets.Target`."""
-        return self.target.log_prob_and_grad(self._out(X), batch)
 
 
 def _method(method: str, family: Any, variance_reduction: Any) -> str:

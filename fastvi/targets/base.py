@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -232,6 +232,20 @@ class Target:
                 if targets.evaluate(self.address, words, points[part], one, of_grads) != 1:
                     values[part] = np.nan
         return values if terms else values.sum(axis=1), grads
+
+    def refuse(self, Z: NDArray[np.float64], batch: Batch | None = None) -> NoReturn:
+        """Say what is wrong with vectors (k, dim) of which none has a finite density and gradient.
+
+        Raises
+        ------
+        TargetError
+            As `log_prob_and_grad`, or because the vectors themselves are not finite.
+        """
+        finite = np.isfinite(Z).all(axis=1)
+        if finite.any():
+            self.log_prob_and_grad(Z[finite], batch)
+        where = describe(self.names, Z[0])
+        raise TargetError(f"{self.name} cannot be evaluated at {where}", Z[0].copy())
 
     def check_gradient(self, Z: Any = None, rtol: float = 1e-5) -> float:
         """Compare the gradient with finite differences of the value.
