@@ -7,11 +7,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import generic
 import harness
 import lda
 import stochastic
 
-SUITES = {"lda": lda, "stochastic": stochastic}
+SUITES = {"lda": lda, "stochastic": stochastic, "generic": generic}
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
