@@ -1,6 +1,10 @@
-"""A user's script: a new model (its constant NEW has never been compiled) and a first answer."""
+"""A user's script: a new model (its constant NEW has never been compiled) and a first answer.
+
+Ends with the CPU seconds of its process until then.
+"""
 
 import sys
+import time
 
 import numpy as np
 
@@ -30,3 +34,4 @@ def schools(z, data, grad):
 
 print(fastvi.fit(schools, random_state=0).summary())
 assert "sklearn" not in sys.modules
+print(time.process_time())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from functools import cached_property
 from typing import Any
@@ -227,6 +228,8 @@ class Posterior:
     def to_arviz(self, n: int = 1000, seed: int = 0) -> Any:
         """Draws of the named parameters as ArviZ's container, one chain of n draws.
 
+        That is an InferenceData with ArviZ before 1.0, and an xarray DataTree from then on.
+
         Raises
         ------
         ImportError
@@ -239,7 +242,10 @@ class Posterior:
                 "to_arviz needs ArviZ, which is not installed: pip install 'fastvi[arviz]'"
             ) from None
         draws = self.sample_parameters(n, np.random.default_rng(seed))
-        return arviz.from_dict({"posterior": {name: x[None] for name, x in draws.items()}})
+        chain = {name: x[None] for name, x in draws.items()}
+        if "posterior" in inspect.signature(arviz.from_dict).parameters:  # before 1.0
+            return arviz.from_dict(posterior=chain)
+        return arviz.from_dict({"posterior": chain})
 
     # Files
 

@@ -1,6 +1,8 @@
 """`fastvi.fit`: closed forms, real posteriors with gold draws, honesty, and misuse."""
 
 import math
+import sys
+import warnings
 
 import numpy as np
 import posteriors
@@ -15,6 +17,7 @@ from fastvi.gradients.reparam import reparam
 from fastvi.objectives import elbo, f_divergence, tempered
 from fastvi.parallel import single_threaded_blas
 from fastvi.targets import TargetError
+from fastvi.transforms import positive
 
 pytestmark = pytest.mark.jit
 
@@ -371,3 +374,30 @@ def test_a_family_that_does_not_fit_is_named(conjugate, data_dir):
     assert misses.efficiency < 0.9
     assert not misses.converged
     assert "k-hat" in misses.summary()
+
+
+def test_draws_go_to_arviz(conjugate):
+    """Whichever its version is: a chain of named draws, with the fit's moments.
+
+    Means to 5 standard errors of 1000 draws.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what ArviZ itself imports
+        arviz = pytest.importorskip("arviz", reason="ArviZ is not installed: fastvi[arviz]")
+        target = fastvi.target(half, names={"rate": positive(), "level": ()})
+        p = fastvi.fit(target, random_state=0)
+        found = p.to_arviz(n=1000, seed=1)
+        table = arviz.summary(found, kind="stats", round_to="none")
+    draws = p.sample_parameters(1000, np.random.default_rng(1))
+    for name in ("rate", "level"):
+        assert found["posterior"][name].shape == (1, 1000)
+        np.testing.assert_array_equal(np.asarray(found["posterior"][name])[0], draws[name])
+        assert float(table.loc[name, "mean"]) == pytest.approx(draws[name].mean())
+    assert abs(draws["level"].mean() - p.mean[1]) < 5 * p.sd[1] / np.sqrt(1000)
+
+
+def test_arviz_is_asked_for_by_name(conjugate, monkeypatch):
+    p = fastvi.fit(conjugate[0], random_state=0, method="laplace")
+    monkeypatch.setitem(sys.modules, "arviz", None)
+    with pytest.raises(ImportError, match=r"fastvi\[arviz\]"):
+        p.to_arviz()
