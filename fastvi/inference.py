@@ -19,6 +19,7 @@ from fastvi.gradients.reparam import reparam
 from fastvi.parallel import single_threaded_blas
 from fastvi.posterior import Posterior
 from fastvi.stages import NaturalStages, PlainStages
+from fastvi.targets import Target
 from fastvi.targets.standardised import Standardised
 
 __all__ = ["fit"]
@@ -102,11 +103,17 @@ def fit(
     Raises
     ------
     ValueError
-        If an argument is out of its range, options do not go together, or the target has no
-        gradient.
+        If an argument is out of its range, options do not go together, the target has no gradient,
+        or is none.
     TargetError
-        If every draw of a step has a density or gradient that is not finite.
+        If every draw of a step has a density or gradient that is not finite, or the gradient is
+        plainly not that of the density.
     """
+    if not isinstance(target, Target):
+        raise ValueError(
+            f"target is {target!r}; wanted one of fastvi.target(logp, dim=...) or its siblings, "
+            "bound to its data"
+        )
     tol = _checks.number(tol, "tol", 0.0, open_low=True)
     max_iter = _checks.integer(max_iter, "max_iter", 1)
     goal, goal_name = _objective(objective)
@@ -264,6 +271,7 @@ def _begin(target: Any, family: Any, start: Any, rank: int) -> tuple[Any, Laplac
     z = np.zeros(target.dim) if start is None else _point(target, start)
     if not target.has_gradient:
         return kind.of(z, np.eye(target.dim)), None
+    target.screen(z)
     found = laplace(target, z)
     options = {"rank": _checks.integer(rank, "rank", 1)} if kind is LowRank else {}
     if found.cov is None:

@@ -26,6 +26,7 @@ WINDOW = 10  # steps at unit rate before it is asked whether the fit has settled
 PLAIN_WINDOW = 200
 FIRST_RATE = 0.1  # of Adam, in units of the start's standard deviations
 CLEAR = 0.1  # share of what may be left that one window is enough to see
+ENDLESS = 1e60  # what a parameter comes to where a posterior is improper
 DROWNED = 2.0  # progress below so many times its own variance is none
 
 
@@ -83,20 +84,24 @@ class _Stages:
         return window
 
     def _attempt(self, rate: float, n_steps: int) -> Window | None:
-        """A window, or None if it ended where no draw has a density: the last mean is kept then.
+        """A window, or None if it ended where no draw has a density, or ran away without end.
+
+        The last mean is kept then.
 
         Raises
         ------
         TargetError
-            If that happens in the first window.
+            If no draw has a density in the first window.
         """
         first = len(self.history) == 0
         try:
-            return self._window(rate, n_steps)
+            window = self._window(rate, n_steps)
         except ArithmeticError:
             if first:
                 raise
             return None
+        ends = all(np.all(np.abs(leaf) < ENDLESS) for leaf in tree.leaves(window.params))
+        return window if ends else None
 
     def _optimizer(self, rate: float) -> Optimizer:
         return constant(rate)
@@ -122,14 +127,15 @@ class NaturalStages(_Stages):
         """
         rate, agreed = 1.0, False
         while not self.settled and self._left() > 0:
-            n_steps = max(min(int(WINDOW / rate), self._left()), 2)
-            window = self._attempt(rate, n_steps)
+            window = self._attempt(rate, min(int(WINDOW / rate), self._left()))
             if window is None:
+                return
+            self.params = window.mean()
+            if window.n < 2:  # of which nothing can be told
                 return
             whole = self._square(window.step) / window.n**2
             noise = max(window.square / window.n - whole, 0.0) / (window.n - 1)
             left = whole - noise
-            self.params = window.mean()
             most = max(left, 0.0) + noise
             self.settled = most < (1.0 if agreed else CLEAR) * self.enough
             agreed = most < self.enough
@@ -153,8 +159,8 @@ class PlainStages(_Stages):
         """
         rate, best, at_last_rate = FIRST_RATE, -np.inf, None
         while not self.settled and self._left() > 0:
-            n_steps = max(min(int(PLAIN_WINDOW * np.sqrt(FIRST_RATE / rate)), self._left()), 2)
-            window = self._attempt(rate, n_steps)
+            n_steps = int(PLAIN_WINDOW * np.sqrt(FIRST_RATE / rate))
+            window = self._attempt(rate, min(n_steps, self._left()))
             if window is None:
                 return
             self.params = window.mean()

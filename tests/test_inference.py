@@ -401,3 +401,47 @@ def test_arviz_is_asked_for_by_name(conjugate, monkeypatch):
     monkeypatch.setitem(sys.modules, "arviz", None)
     with pytest.raises(ImportError, match=r"fastvi\[arviz\]"):
         p.to_arviz()
+
+
+def flat(z, grad):
+    grad[0] = -z[0]
+    return -0.5 * z[0] ** 2
+
+
+@pytest.mark.parametrize("family", ["fullrank", "meanfield"])
+@pytest.mark.parametrize("method", ["natural", "plain"])
+def test_an_improper_posterior_is_never_called_converged(family, method):
+    """The last member that numbers could hold is kept, and its width is asked about in words."""
+    p = fastvi.fit(fastvi.target(flat, dim=2), family, method=method, random_state=0, max_iter=5000)
+    assert np.all(np.isfinite(p.mean))
+    assert np.all(np.isfinite(p.cov))
+    assert not p.converged
+    if p.sd.max() > 1e20:
+        assert "is the posterior proper" in p.summary()
+    assert p.sd[0] == pytest.approx(1.0, rel=0.1)
+
+
+def test_no_more_steps_than_asked_for(conjugate):
+    for method in ("natural", "plain"):
+        for most in (1, 2, 13):
+            p = fastvi.fit(conjugate[0], "meanfield", method=method, max_iter=most, random_state=0)
+            assert p.n_iter <= most
+            assert not p.converged
+
+
+@pytest.mark.parametrize("wrong", [flat, None, fastvi.target(flat)])
+def test_what_is_no_target_is_named(wrong):
+    with pytest.raises(ValueError, match=r"wanted one of fastvi\.target"):
+        fastvi.fit(wrong)
+
+
+def forgetful(z, grad):
+    """Of its second component."""
+    grad[0] = -z[0]
+    return -0.5 * z[0] ** 2 - 2.0 * z[1] ** 2
+
+
+def test_a_gradient_that_is_not_filled_in_is_named(conjugate):
+    with pytest.raises(TargetError, match=r"gradient's component 1 \(z\[1\]\) is 0, and by finite"):
+        fastvi.fit(fastvi.target(forgetful, dim=2))
+    conjugate[0].screen(np.full(3, 1e6))  # where rounding is large
