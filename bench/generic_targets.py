@@ -16,19 +16,20 @@ def logistic(z, data, grad):
     for j in range(D):
         value += (data.moment[j] - 0.5 * z[j]) * z[j]
         grad[j] = data.moment[j] - z[j]
-    beta, p, pull = z.copy(), np.empty(ROWS), np.empty(D)
+    beta, p, decay, pull = z.copy(), np.empty(ROWS), np.empty(ROWS), np.empty(D)
     for i in range(0, n, ROWS):
         m = min(ROWS, n - i)
         X = data.X[i : i + m]
         np.dot(X, beta, p[:m])
+        for r in range(m):
+            decay[r] = exp(-abs(p[r]))
         product = 1.0  # of factors from 1 to 2, so that a block needs one logarithm
         for r in range(m):
             value -= max(p[r], 0.0)
-            product *= 1.0 + exp(-abs(p[r]))
+            product *= 1.0 + decay[r]
         value -= log(product)
         for r in range(m):
-            decay = exp(-abs(p[r]))
-            p[r] = (1.0 if p[r] >= 0 else decay) / (1.0 + decay)
+            p[r] = (1.0 if p[r] >= 0 else decay[r]) / (1.0 + decay[r])
         np.dot(X.T, p[:m], pull)
         for j in range(D):
             grad[j] -= pull[j]
@@ -46,17 +47,20 @@ def logistic_batched(Z, data, values, grads):
             grads[k, j] = data.moment[j] - Z[k, j]
     columns, p = np.ascontiguousarray(Z.T), np.empty((ROWS, K))
     product, pull = np.empty(K), np.empty((K, D))
-    for i in range(0, n, ROWS):
-        m = min(ROWS, n - i)
-        X = data.X[i : i + m]
+    flat, decay = p.reshape(ROWS * K), np.empty(ROWS * K)
+    for first in range(0, n, ROWS):
+        m = min(ROWS, n - first)
+        X = data.X[first : first + m]
         np.dot(X, columns, p[:m])
+        for i in range(m * K):  # one long loop, whatever K is
+            decay[i] = exp(-abs(flat[i]))
         product[:] = 1.0
         for r in range(m):
             for k in range(K):
-                decay = exp(-abs(p[r, k]))
                 values[k, 0] -= max(p[r, k], 0.0)
-                product[k] *= 1.0 + decay
-                p[r, k] = (1.0 if p[r, k] >= 0 else decay) / (1.0 + decay)
+                product[k] *= 1.0 + decay[r * K + k]
+        for i in range(m * K):
+            flat[i] = (1.0 if flat[i] >= 0 else decay[i]) / (1.0 + decay[i])
         for k in range(K):
             values[k, 0] -= log(product[k])
         np.dot(p[:m].T, X, pull)
