@@ -68,7 +68,8 @@ def _record(
 ) -> int:
     """Add what a step, or a block of them, reports to the history; how many steps it was.
 
-    The seconds of a block are spread evenly over its steps.
+    The seconds of a block are spread evenly over its steps; without rows each is an epoch, so that
+    the history does not depend on how long blocks are.
     """
     block = info.get("block")
     if block is None:
@@ -76,7 +77,8 @@ def _record(
         return 1
     n = len(next(iter(block.values())))
     elapsed = np.linspace(before, seconds, n + 1)[1:]
-    history.extend(n, epoch=epoch, seconds=elapsed, **_numbers(batch, info), **block)
+    epochs = len(history) + np.arange(n) if batch.rows is None else epoch
+    history.extend(n, epoch=epochs, seconds=elapsed, **_numbers(batch, info), **block)
     return n
 
 

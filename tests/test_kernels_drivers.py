@@ -107,7 +107,7 @@ def compare(params, one, block, n_steps, seed, batches=None):
     assert window.n == wanted.n == n_steps
     assert type(window.params) is type(wanted.params)
     assert_equal(tuple(window)[:3], tuple(wanted)[:3])
-    for name in ("bound", "bound_error", "rate", "rejected"):
+    for name in ("epoch", "bound", "bound_error", "rate", "rejected"):
         np.testing.assert_allclose(found[name], columns[name], rtol=1e-8, atol=1e-9)
     assert np.all(np.diff(found["seconds"]) >= 0)
     return found
