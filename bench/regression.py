@@ -22,3 +22,21 @@ def milliseconds(run, least=0.5, most=50):
             run()
         times.append(watch.cpu)
     return {"ms": 1e3 * float(np.median(times)), "calls": len(times)}
+
+
+SCHOOLS = {
+    "y": np.array([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0]),
+    "sigma": np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0]),
+}
+
+
+def a_step(run, n_steps, least=1.0, most=20):
+    """Median CPU milliseconds a step of `run()`, which takes `n_steps`, after one not counted."""
+    with ev.Stopwatch() as first:
+        run()
+    times = []
+    while len(times) < 3 or (sum(times) < least and len(times) < most):
+        with ev.Stopwatch() as watch:
+            run()
+        times.append(watch.cpu)
+    return {"ms": 1e3 * float(np.median(times)) / n_steps, "first": first.wall, "steps": n_steps}

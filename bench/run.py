@@ -7,13 +7,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import generic
 import gp
 import harness
 import lda
 import stein
 import stochastic
 
-SUITES = {"lda": lda, "stochastic": stochastic, "stein": stein, "gp": gp}
+SUITES = {"lda": lda, "stochastic": stochastic, "generic": generic, "stein": stein, "gp": gp}
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"stein": ROOT / "docs" / "stein.md"}  # of suites whose table is not in README.md
 

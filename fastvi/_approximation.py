@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,8 @@ class Approximation:
     def to_arviz(self, n: int = 1000, seed: int = 0) -> Any:
         """Draws of the named parameters as ArviZ's container, one chain of n draws.
 
+        That is an InferenceData with ArviZ before 1.0, and an xarray DataTree from then on.
+
         Raises
         ------
         ImportError
@@ -131,4 +134,7 @@ def _to_arviz(draws: dict[str, Array]) -> Any:
         raise ImportError(
             "to_arviz needs ArviZ, which is not installed: pip install 'fastvi[arviz]'"
         ) from None
-    return arviz.from_dict({"posterior": {name: x[None] for name, x in draws.items()}})
+    chain = {name: x[None] for name, x in draws.items()}
+    if "posterior" in inspect.signature(arviz.from_dict).parameters:  # before 1.0
+        return arviz.from_dict(posterior=chain)
+    return arviz.from_dict({"posterior": chain})

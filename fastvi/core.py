@@ -53,11 +53,13 @@ class Gradient(NamedTuple):
     info)``. The gradient has the type of the parameters, or is a `RowGradient` of a `LazyTable`.
     `info` is a dict; its numbers are traced. `pathwise`: at two parameters, the same batch and the
     same random numbers give gradients with nearly the same noise; so not for score functions.
+    `blocks`: ``blocks(params) -> fastvi.windows.Blocks``, the same for many steps at once, or None.
     """
 
     init: Callable[..., Any]
     estimate: Callable[..., Any]
     pathwise: bool = True
+    blocks: Callable[..., Any] | None = None
 
 
 def _read_params(state: Any, params: Any) -> Any:
@@ -84,7 +86,8 @@ class Optimizer(NamedTuple):
 class Algorithm(NamedTuple):
     """What the loop drives: ``init(start) -> state``, ``step(state, batch, rng) -> (state, info)``.
 
-    `info` is a dict; its numbers are traced.
+    `info` is a dict; its numbers are traced. A step may be a block of several on one batch, where
+    one takes microseconds: then ``info["block"]`` has arrays of what each of them reports.
     """
 
     init: Callable[..., Any]

@@ -19,6 +19,8 @@ from fastvi.gradients.reparam import reparam
 from fastvi.parallel import single_threaded_blas
 from fastvi.posterior import Posterior
 from fastvi.stages import NaturalStages, PlainStages
+from fastvi.targets import Target
+from fastvi.targets.standardised import Standardised
 
 __all__ = ["fit"]
 
@@ -101,11 +103,17 @@ def fit(
     Raises
     ------
     ValueError
-        If an argument is out of its range, options do not go together, or the target has no
-        gradient.
+        If an argument is out of its range, options do not go together, the target has no gradient,
+        or is none.
     TargetError
-        If every draw of a step has a density or gradient that is not finite.
+        If every draw of a step has a density or gradient that is not finite, or the gradient is
+        plainly not that of the density.
     """
+    if not isinstance(target, Target):
+        raise ValueError(
+            f"target is {target!r}; wanted one of fastvi.target(logp, dim=...) or its siblings, "
+            "bound to its data"
+        )
     tol = _checks.number(tol, "tol", 0.0, open_low=True)
     max_iter = _checks.integer(max_iter, "max_iter", 1)
     goal, goal_name = _objective(objective)
@@ -165,7 +173,7 @@ def _plain(
 ) -> tuple[PlainStages, Any]:  # fmt: skip
     """Averaged Adam in the start's units, in which one rate suits all parameters."""
     family = type(member)
-    standard = _Standardised(target, member.mean, member.units)
+    standard = Standardised(target, member.mean, member.units)
     gradient = reparam(standard, goal, n_draws=n, family=family)
     if variance_reduction == "svrg":
         assert batch_size is not None
@@ -193,30 +201,6 @@ def _of_blocks(
     )
     stages.run()
     return stages, _block_fits.result(begin.from_free(stages.params), member)
-
-
-class _Standardised:
-    """A target of x where z = centre + units x; units (D,) or lower triangular (D, D)."""
-
-    def __init__(self, target: Any, centre: Array, units: Array) -> None:
-        self.target, self.centre, self.units = target, np.array(centre), np.array(units)
-        self.has_gradient = target.has_gradient
-        diagonal = units if units.ndim == 1 else np.diag(units)
-        self.log_det = float(np.log(diagonal).sum())
-
-    def _out(self, X: Array) -> Array:
-        Z = X * self.units if self.units.ndim == 1 else X @ self.units.T
-        return np.asarray(self.centre + Z)
-
-    def attempt(self, X: Array, batch: Any = None) -> tuple[Array, Array]:
-        """Values and gradients with respect to x."""
-        values, slopes = self.target.attempt(self._out(X), batch)
-        slopes = slopes * self.units if self.units.ndim == 1 else slopes @ self.units
-        return values + self.log_det, slopes
-
-    def log_prob_and_grad(self, X: Array, batch: Any = None) -> Any:
-        """Raise what is wrong; see `fastvi.targets.Target`."""
-        return self.target.log_prob_and_grad(self._out(X), batch)
 
 
 def _method(method: str, family: Any, variance_reduction: Any) -> str:
@@ -287,6 +271,7 @@ def _begin(target: Any, family: Any, start: Any, rank: int) -> tuple[Any, Laplac
     z = np.zeros(target.dim) if start is None else _point(target, start)
     if not target.has_gradient:
         return kind.of(z, np.eye(target.dim)), None
+    target.screen(z)
     found = laplace(target, z)
     options = {"rank": _checks.integer(rank, "rank", 1)} if kind is LowRank else {}
     if found.cov is None:

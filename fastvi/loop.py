@@ -39,6 +39,15 @@ class History:
         for name, column in self.columns.items():
             column.append(float(values.get(name, np.nan)))
 
+    def extend(self, length: int, **values: Any) -> None:
+        """Add as many rows, of arrays (length,) or of numbers that are the same in all of them."""
+        before = len(self)
+        for name in values:
+            self.columns.setdefault(name, [np.nan] * before)
+        for name, column in self.columns.items():
+            array = np.broadcast_to(np.asarray(values.get(name, np.nan), np.float64), length)
+            column.extend(array.tolist())
+
     def note(self, name: str, value: float) -> None:
         """Add to the last row what was found out since."""
         self.columns.setdefault(name, [np.nan] * len(self))[-1] = float(value)
@@ -56,6 +65,25 @@ def _numbers(batch: Batch, info: dict[str, Any]) -> dict[str, float]:
     numbers = {k: float(v) for k, v in info.items() if isinstance(v, (int, float, np.number))}
     size = len(batch.weights)
     return {**numbers, "batch_size": size} if size else numbers
+
+
+def _record(
+    history: History, epoch: int, before: float, seconds: float, batch: Batch, info: dict[str, Any]
+) -> int:
+    """Add what a step, or a block of them, reports to the history; how many steps it was.
+
+    The seconds of a block are spread evenly over its steps; without rows each is an epoch, so that
+    the history does not depend on how long blocks are.
+    """
+    block = info.get("block")
+    if block is None:
+        history.append(epoch=epoch, seconds=seconds, **_numbers(batch, info))
+        return 1
+    n = len(next(iter(block.values())))
+    elapsed = np.linspace(before, seconds, n + 1)[1:]
+    epochs = len(history) + np.arange(n) if batch.rows is None else epoch
+    history.extend(n, epoch=epochs, seconds=elapsed, **_numbers(batch, info), **block)
+    return n
 
 
 Hook = Callable[[Any, Position, History], bool | None]
@@ -108,12 +136,11 @@ def run(
         before = time.perf_counter()
         for batch in batches.epoch(epoch, skip):
             state, info = algorithm.step(state, batch, rng)
-            step += 1
             batches.observe(batch, info)
             if len(history):  # which hooks may have added to
                 seconds = history.columns["seconds"][-1]
-            seconds += time.perf_counter() - before
-            history.append(epoch=epoch, seconds=seconds, **_numbers(batch, info))
+            began, seconds = seconds, seconds + time.perf_counter() - before
+            step += _record(history, epoch, began, seconds, batch, info)
             if after_step is not None and after_step(state, Position(epoch, step), history):
                 return state, history
             before = time.perf_counter()

@@ -21,6 +21,7 @@ KIND = "posterior"
 N_DRAWS = 1000  # for the figures that say how good it is
 TRUSTED = 0.7  # k-hat
 EVEN = 0.9  # effective share of draws
+ENDLESS = 1e20  # a standard deviation that no posterior has in sensible units
 FAR = 0.25  # standard deviations that means may be off
 
 Array = NDArray[np.float64]
@@ -178,6 +179,10 @@ class Posterior(Approximation):
 
     def _words(self) -> list[str]:
         words = super()._words()
+        if self.sd.max() > ENDLESS:
+            words.append(
+                f"A standard deviation has come to {self.sd.max():.1g}: is the posterior proper?"
+            )
         if self.target is None:
             return words
         words.append(f"ELBO {self.elbo:.4f} +- {self.elbo_error:.4f} nats.")

@@ -10,48 +10,24 @@ what the last windows have moved.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi import loop, tree
 from fastvi.batches import Batches
-from fastvi.core import Batch, Gradient, Optimizer, ascend
+from fastvi.core import Gradient, Optimizer
 from fastvi.optimizers import adam, constant, scaled
+from fastvi.windows import Window, stepwise
 
-__all__ = ["NaturalStages", "PlainStages", "Window"]
+__all__ = ["NaturalStages", "PlainStages"]
 
-Array = NDArray[np.float64]
 WINDOW = 10  # steps at unit rate before it is asked whether the fit has settled
 PLAIN_WINDOW = 200
 FIRST_RATE = 0.1  # of Adam, in units of the start's standard deviations
 CLEAR = 0.1  # share of what may be left that one window is enough to see
+ENDLESS = 1e60  # what a parameter comes to where a posterior is improper
 DROWNED = 2.0  # progress below so many times its own variance is none
-
-
-class Window(NamedTuple):
-    """Sums over the steps of a window: gradients, their squared lengths, iterates."""
-
-    step: Any = None
-    square: float = 0.0
-    params: Any = None
-    n: int = 0
-
-    def plus(self, step: Any, square: float, params: Any) -> Window:
-        """With one more step, taken at `params`."""
-        if self.n == 0:
-            return Window(step, square, tree.map_leaves(np.array, params), 1)
-        return Window(
-            tree.map_leaves(np.add, self.step, step),
-            self.square + square,
-            tree.map_leaves(np.add, self.params, params),
-            self.n + 1,
-        )
-
-    def mean(self) -> Any:
-        """Mean of the iterates: near each other, they are as good as on a plane."""
-        return tree.map_leaves(lambda leaf: leaf / self.n, self.params)
 
 
 class _Stages:
@@ -81,54 +57,54 @@ class _Stages:
         self.history, self._position = loop.History(), loop.START
         self._report = report
         self._memory: Any = None  # of the gradient, from one window to the next
+        self._blocks = None if gradient.blocks is None else gradient.blocks(params)
         n_parameters = sum(np.size(leaf) for leaf in tree.leaves(params))
         self.enough = tol * tol * n_parameters
 
-    def _window(self, optimizer: Optimizer, n_steps: int) -> Window:
+    def _window(self, rate: float, n_steps: int) -> Window:
         """So many steps from the last mean on."""
-        sums = Window()
-
-        def collect(
-            state: Any, params: Any, batch: Batch, rng: np.random.Generator
-        ) -> tuple[Any, Any, dict[str, Any]]:
-            nonlocal sums
-            step, state, info = self.gradient.estimate(state, params, batch, rng)
-            self._memory = state
-            sums = sums.plus(step, self._square(step), params)
-            return step, state, info
 
         def enough(state: Any, position: loop.Position, history: loop.History) -> bool:
             self._position = position
             if self._report is not None:
                 self._report(history)
-            return sums.n >= n_steps
+            return bool(state.gradient.window.n >= n_steps)
 
-        def remember(params: Any) -> Any:
-            return self.gradient.init(params) if self._memory is None else self._memory
-
-        algorithm = ascend(Gradient(remember, collect), optimizer)
-        start = tree.map_leaves(np.array, self.params)
-        loop.run(
-            algorithm, algorithm.init(start), self.batches, n_epochs=2**62, rng=self.rng,
-            position=self._position, history=self.history, after_step=enough,
+        if self._blocks is not None:
+            algorithm = self._blocks(rate, n_steps)
+        else:
+            algorithm = stepwise(self.gradient, self._optimizer(rate), self._memory, self._square)
+        state, _ = loop.run(
+            algorithm, algorithm.init(tree.map_leaves(np.array, self.params)), self.batches,
+            n_epochs=2**62, rng=self.rng, position=self._position, history=self.history,
+            after_step=enough,
         )  # fmt: skip
-        return sums
+        self._memory = state.gradient.inner
+        window: Window = state.gradient.window
+        return window
 
-    def _attempt(self, optimizer: Optimizer, n_steps: int) -> Window | None:
-        """A window, or None if it ended where no draw has a density: the last mean is kept then.
+    def _attempt(self, rate: float, n_steps: int) -> Window | None:
+        """A window, or None if it ended where no draw has a density, or ran away without end.
+
+        The last mean is kept then.
 
         Raises
         ------
         TargetError
-            If that happens in the first window.
+            If no draw has a density in the first window.
         """
         first = len(self.history) == 0
         try:
-            return self._window(optimizer, n_steps)
+            window = self._window(rate, n_steps)
         except ArithmeticError:
             if first:
                 raise
             return None
+        ends = all(np.all(np.abs(leaf) < ENDLESS) for leaf in tree.leaves(window.params))
+        return window if ends else None
+
+    def _optimizer(self, rate: float) -> Optimizer:
+        return constant(rate)
 
     def _square(self, step: Any) -> float:
         return 0.0
@@ -151,14 +127,15 @@ class NaturalStages(_Stages):
         """
         rate, agreed = 1.0, False
         while not self.settled and self._left() > 0:
-            n_steps = max(min(int(WINDOW / rate), self._left()), 2)
-            window = self._attempt(constant(rate), n_steps)
+            window = self._attempt(rate, min(int(WINDOW / rate), self._left()))
             if window is None:
+                return
+            self.params = window.mean()
+            if window.n < 2:  # of which nothing can be told
                 return
             whole = self._square(window.step) / window.n**2
             noise = max(window.square / window.n - whole, 0.0) / (window.n - 1)
             left = whole - noise
-            self.params = window.mean()
             most = max(left, 0.0) + noise
             self.settled = most < (1.0 if agreed else CLEAR) * self.enough
             agreed = most < self.enough
@@ -182,8 +159,8 @@ class PlainStages(_Stages):
         """
         rate, best, at_last_rate = FIRST_RATE, -np.inf, None
         while not self.settled and self._left() > 0:
-            n_steps = max(min(int(PLAIN_WINDOW * np.sqrt(FIRST_RATE / rate)), self._left()), 2)
-            window = self._attempt(self._optimizer(rate), n_steps)
+            n_steps = int(PLAIN_WINDOW * np.sqrt(FIRST_RATE / rate))
+            window = self._attempt(rate, min(n_steps, self._left()))
             if window is None:
                 return
             self.params = window.mean()

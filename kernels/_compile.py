@@ -99,7 +99,10 @@ def compile_user_function(function, form):
     compiled = function
     if plain is function:
         flags = SAFE if form.fastmath else UNORDERED
-        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=flags)(function)
+        compiled = numba.njit(
+            nogil=True, error_model="numpy", fastmath=flags,
+            no_cpython_wrapper=True, no_cfunc_wrapper=True,  # only the C function calls it
+        )(function)  # fmt: skip
     return target_function(_wrapped(compiled, form), _cache_for(plain, key))
 
 

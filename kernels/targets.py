@@ -18,7 +18,9 @@ FUNCTION, CONTEXT = 4, 5  # of a foreign function, and what it is given instead 
 CONSTRAINED, N_CONSTRAINED = 6, 7  # the target of constrained parameters, and how many they are
 BLOCKS, BOUNDS, N_BLOCKS = 8, 9, 10  # of `transforms.py`
 DIFFERENTIATED = 11  # the target whose gradient is taken numerically
-HEADER = 12
+STANDARDISED = 12  # the target of z = centre + units x
+CENTRE, UNITS, IS_MATRIX = 13, 14, 15  # (n,); (n,), or lower triangular (n, n); which of them
+HEADER = 16
 
 SUCCESS = 1
 # Truncation of the fourth-order difference, h^4, against rounding, 2e-16 / h.
@@ -129,6 +131,70 @@ def constrained(k, n, Z, data, values, grads):
         terms[s, 0] += log_jacobian[s]
     if grads != 0:
         pull_back(blocks, bounds, points, X, GX, array_at(grads, (k, n), REAL))
+    return status
+
+
+@kernel
+def call_at(address, Z, data, values, grads):
+    """Call a target at Z (k, n), which is kept until it returns: an address alone keeps nothing."""
+    k, n = Z.shape
+    return call_target(address, k, n, address_of(Z), data, values, grads)
+
+
+@kernel
+def placed(centre, units, X, Z):
+    """Out Z = centre + units X, rows (n,); units (n, n) lower triangular, or (1, n) diagonal."""
+    n = centre.size
+    for s in range(X.shape[0]):
+        if units.shape[0] == 1:
+            for j in range(n):
+                Z[s, j] = centre[j] + units[0, j] * X[s, j]
+        else:
+            for i in range(n):
+                total = 0.0
+                for j in range(i + 1):
+                    total += units[i, j] * X[s, j]
+                Z[s, i] = centre[i] + total
+
+
+@kernel
+def pulled(units, grads):
+    """Gradients with respect to X from those with respect to Z, in place; units as in `placed`."""
+    n = units.shape[1]
+    for s in range(grads.shape[0]):
+        if units.shape[0] == 1:
+            for j in range(n):
+                grads[s, j] *= units[0, j]
+        else:
+            for j in range(n):  # which those after it do not need
+                total = 0.0
+                for i in range(j, n):
+                    total += units[i, j] * grads[s, i]
+                grads[s, j] = total
+
+
+def standardised(k, n, X, data, values, grads):
+    """A target of x, of the target table[STANDARDISED] of z = centre + units x.
+
+    The logarithm of the units' determinant is added to the first term.
+    """
+    table = array_at(data, (HEADER,), INTEGER)
+    n_rows = n if table[IS_MATRIX] != 0 else np.int64(1)
+    centre = array_at(table[CENTRE], (n,), REAL)
+    units = array_at(table[UNITS], (n_rows, n), REAL)
+    Z = np.empty((k, n))
+    placed(centre, units, array_at(X, (k, n), REAL), Z)
+    status = call_at(table[STANDARDISED], Z, data, values, grads)
+    if status != SUCCESS:
+        return status
+    log_det = 0.0
+    for j in range(n):
+        log_det += np.log(units[min(j, n_rows - 1), j])
+    terms = array_at(values, (k, table[N_TERMS]), REAL)
+    for s in range(k):
+        terms[s, 0] += log_det
+    if grads != 0:
+        pulled(units, array_at(grads, (k, n), REAL))
     return status
 
 

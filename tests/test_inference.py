@@ -1,6 +1,8 @@
 """`fastvi.fit`: closed forms, real posteriors with gold draws, honesty, and misuse."""
 
 import math
+import sys
+import warnings
 
 import numpy as np
 import posteriors
@@ -15,6 +17,7 @@ from fastvi.gradients.reparam import reparam
 from fastvi.objectives import elbo, f_divergence, tempered
 from fastvi.parallel import single_threaded_blas
 from fastvi.targets import TargetError
+from fastvi.transforms import positive
 
 pytestmark = pytest.mark.jit
 
@@ -371,3 +374,74 @@ def test_a_family_that_does_not_fit_is_named(conjugate, data_dir):
     assert misses.efficiency < 0.9
     assert not misses.converged
     assert "k-hat" in misses.summary()
+
+
+def test_draws_go_to_arviz(conjugate):
+    """Whichever its version is: a chain of named draws, with the fit's moments.
+
+    Means to 5 standard errors of 1000 draws.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what ArviZ itself imports
+        arviz = pytest.importorskip("arviz", reason="ArviZ is not installed: fastvi[arviz]")
+        target = fastvi.target(half, names={"rate": positive(), "level": ()})
+        p = fastvi.fit(target, random_state=0)
+        found = p.to_arviz(n=1000, seed=1)
+        table = arviz.summary(found, kind="stats", round_to="none")
+    draws = p.sample_parameters(1000, np.random.default_rng(1))
+    for name in ("rate", "level"):
+        assert found["posterior"][name].shape == (1, 1000)
+        np.testing.assert_array_equal(np.asarray(found["posterior"][name])[0], draws[name])
+        assert float(table.loc[name, "mean"]) == pytest.approx(draws[name].mean())
+    assert abs(draws["level"].mean() - p.mean[1]) < 5 * p.sd[1] / np.sqrt(1000)
+
+
+def test_arviz_is_asked_for_by_name(conjugate, monkeypatch):
+    p = fastvi.fit(conjugate[0], random_state=0, method="laplace")
+    monkeypatch.setitem(sys.modules, "arviz", None)
+    with pytest.raises(ImportError, match=r"fastvi\[arviz\]"):
+        p.to_arviz()
+
+
+def flat(z, grad):
+    grad[0] = -z[0]
+    return -0.5 * z[0] ** 2
+
+
+@pytest.mark.parametrize("family", ["fullrank", "meanfield"])
+@pytest.mark.parametrize("method", ["natural", "plain"])
+def test_an_improper_posterior_is_never_called_converged(family, method):
+    """The last member that numbers could hold is kept, and its width is asked about in words."""
+    p = fastvi.fit(fastvi.target(flat, dim=2), family, method=method, random_state=0, max_iter=5000)
+    assert np.all(np.isfinite(p.mean))
+    assert np.all(np.isfinite(p.cov))
+    assert not p.converged
+    if p.sd.max() > 1e20:
+        assert "is the posterior proper" in p.summary()
+    assert p.sd[0] == pytest.approx(1.0, rel=0.1)
+
+
+def test_no_more_steps_than_asked_for(conjugate):
+    for method in ("natural", "plain"):
+        for most in (1, 2, 13):
+            p = fastvi.fit(conjugate[0], "meanfield", method=method, max_iter=most, random_state=0)
+            assert p.n_iter <= most
+            assert not p.converged
+
+
+@pytest.mark.parametrize("wrong", [flat, None, fastvi.target(flat)])
+def test_what_is_no_target_is_named(wrong):
+    with pytest.raises(ValueError, match=r"wanted one of fastvi\.target"):
+        fastvi.fit(wrong)
+
+
+def forgetful(z, grad):
+    """Of its second component."""
+    grad[0] = -z[0]
+    return -0.5 * z[0] ** 2 - 2.0 * z[1] ** 2
+
+
+def test_a_gradient_that_is_not_filled_in_is_named(conjugate):
+    with pytest.raises(TargetError, match=r"gradient's component 1 \(z\[1\]\) is 0, and by finite"):
+        fastvi.fit(fastvi.target(forgetful, dim=2))
+    conjugate[0].screen(np.full(3, 1e6))  # where rounding is large

@@ -135,6 +135,30 @@ def test_constrained_adds_the_jacobian_and_pulls_back(seed):
     assert evaluate(where, table, Z + 100)[0] == 5
 
 
+@given(seeds, st.integers(1, 6), st.booleans())
+def test_standardised_is_the_target_elsewhere(seed, n, is_matrix):
+    rng = np.random.default_rng(seed)
+    root = np.tril(rng.normal(size=(n, n)), -1) + np.diag(rng.uniform(0.5, 2.0, n))
+    units = root if is_matrix else np.diag(root).copy()
+    centre, X = rng.normal(size=n), rng.normal(size=(3, n))
+    table = make_table(
+        STANDARDISED=address(wave), CENTRE=centre.ctypes.data, UNITS=units.ctypes.data,
+        IS_MATRIX=is_matrix,
+    )  # fmt: skip
+    where = adapter(targets.standardised)[0]
+    matrix = units if is_matrix else np.diag(units)
+    Z = centre + X @ matrix.T
+    status, values, grads = evaluate(where, table, X)
+    assert status == 1
+    log_det = np.log(np.diag(matrix)).sum()
+    np.testing.assert_allclose(values, [value(z) + log_det for z in Z], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(grads, (np.cos(Z) - Z) @ matrix, rtol=1e-12, atol=1e-12)
+    status, again, _ = evaluate(where, table, X, with_gradient=False)
+    np.testing.assert_array_equal(again, values)
+    centre += 1000
+    assert evaluate(where, table, X)[0] == 5
+
+
 def test_from_value_calls_once_a_vector(rng):
     seen = []
 
@@ -206,10 +230,11 @@ def test_arrays_at_addresses(rng):
 
 def test_the_wrapper_has_a_place_for_each_field():
     fields = (Field("X", "float32", 2), Field("s", "int64", 0), Field("y", "bool", 1))
-    assert offsets(fields) == [12, 15, 16, 18]
+    at = targets.HEADER
+    assert offsets(fields) == [at, at + 3, at + 4, at + 6]
     source = wrapper_source(Form(("z", "data"), fields, True, 1, False))
-    assert "table[12], (table[13], table[14], ), float32" in source
-    assert "table[15], (1,), int64)[0]" in source
+    assert f"table[{at}], (table[{at + 1}], table[{at + 2}], ), float32" in source
+    assert f"table[{at + 3}], (1,), int64)[0]" in source
     assert "grads" not in source.replace("values, grads)", "")
 
 

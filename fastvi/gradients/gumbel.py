@@ -112,7 +112,7 @@ def gumbel(
         values, slopes = target.attempt(hard if straight_through else soft, batch)
         finite = np.isfinite(values) & np.all(np.isfinite(slopes), axis=1)
         if not np.any(finite):
-            target.log_prob_and_grad(hard if straight_through else soft, batch)  # which raises
+            target.refuse(hard if straight_through else soft, batch)
         if not straight_through:
             values = target.attempt(hard, batch, with_gradient=False)[0]
         values = values[np.isfinite(values)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from fastvi import tree
 from fastvi.core import Batch, Gradient
 from fastvi.objectives import Objective, elbo
+from fastvi.windows import blocks_of
 
 __all__ = ["reparam"]
 
@@ -69,7 +71,7 @@ def reparam(
         finite = np.isfinite(values) & np.all(np.isfinite(slopes), axis=1)
         n_rejected = int(np.count_nonzero(~finite))
         if n_rejected == n_draws:
-            target.log_prob_and_grad(Z, batch)  # which raises what is wrong
+            target.refuse(Z, batch)
         if n_rejected:
             eps, values, slopes = eps[finite], values[finite], slopes[finite]
         log_w = objective.power * values - q.log_prob_of(eps)
@@ -83,4 +85,6 @@ def reparam(
         info = {"bound": objective.bound(log_w), "bound_error": error, "rejected": n_rejected}
         return gradient, state, info
 
-    return Gradient(lambda params: None, estimate)
+    is_elbo = sticking and objective[:2] == elbo()[:2]
+    blocks = partial(blocks_of, target, objective.power, n_draws, family) if is_elbo else None
+    return Gradient(lambda params: None, estimate, blocks=blocks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,6 +233,20 @@ class Target:
                     values[part] = np.nan
         return values if terms else values.sum(axis=1), grads
 
+    def refuse(self, Z: NDArray[np.float64], batch: Batch | None = None) -> NoReturn:
+        """Say what is wrong with vectors (k, dim) of which none has a finite density and gradient.
+
+        Raises
+        ------
+        TargetError
+            As `log_prob_and_grad`, or because the vectors themselves are not finite.
+        """
+        finite = np.isfinite(Z).all(axis=1)
+        if finite.any():
+            self.log_prob_and_grad(Z[finite], batch)
+        where = describe(self.names, Z[0])
+        raise TargetError(f"{self.name} cannot be evaluated at {where}", Z[0].copy())
+
     def check_gradient(self, Z: Any = None, rtol: float = 1e-5) -> float:
         """Compare the gradient with finite differences of the value.
 
@@ -268,6 +282,31 @@ class Target:
             raise self._failure(status, points[0])
         size = np.abs(values).sum(axis=1, keepdims=True)
         return compare(self.name, self.names, points, grads, wanted, rtol, ROUNDING * size / step)
+
+    def screen(self, z: NDArray[np.float64]) -> None:
+        """Refuse a gradient that is plainly not the value's, at the price of four values.
+
+        Along one direction near z (dim,); where that is suspicious, `check_gradient` decides.
+
+        Raises
+        ------
+        TargetError
+            As `check_gradient`.
+        """
+        from fastvi.kernels import targets
+
+        along, at = np.random.default_rng(0).standard_normal((2, self.dim))
+        at = z + 0.1 * at
+        along *= targets.STEP * np.maximum(1.0, np.abs(at))
+        steps = np.array([[0.0], [1.0], [-1.0], [2.0], [-2.0]])
+        values, slopes = self.attempt(at + steps * along)
+        if not (np.all(np.isfinite(values)) and np.all(np.isfinite(slopes[0]))):
+            return  # which the fit itself deals with
+        parts = slopes[0] * along
+        wanted = (8.0 * (values[1] - values[2]) - (values[3] - values[4])) / 12.0
+        room = 1e-3 * np.abs(parts).sum() + 100 * ROUNDING * np.abs(values).max()
+        if np.abs(parts.sum() - wanted) > max(room, 1e-3 * np.abs(wanted)):
+            self.check_gradient(at)
 
     def _evaluate(
         self, points: NDArray[np.float64], batch: Batch | None, with_gradient: bool

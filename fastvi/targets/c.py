@@ -187,9 +187,11 @@ class CTarget(Target):
 
 def declarations(fields: Sequence[Field], prototype: str) -> str:
     """C declarations of the data and of the function that is to be defined."""
+    from fastvi.kernels import targets
+
     lines = ["#include <math.h>", "#include <stddef.h>", "#include <stdint.h>", "typedef struct {"]
     lines += ["const int64_t *rows;", "int64_t n_rows;", "const double *weights;"]
-    lines += ["int64_t reserved[9];"]
+    lines += [f"int64_t reserved[{targets.HEADER - 3}];"]
     for field in fields:
         lines.append(f"const {C_TYPES.get(field.dtype, field.dtype + '_t')} *{field.name};")
         if field.ndim:

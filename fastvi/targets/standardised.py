@@ -1,0 +1,42 @@
+"""A target in other units and about another centre."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.core import Batch
+from fastvi.targets.base import Target
+
+__all__ = ["Standardised"]
+
+Array = NDArray[np.float64]
+
+
+class Standardised(Target):
+    """A target of x where z = centre + units x; units (D,) or lower triangular (D, D)."""
+
+    def __init__(self, target: Target, centre: Array, units: Array) -> None:
+        self.target, self.centre, self.units = target, np.array(centre), np.array(units, order="C")
+        super().__init__(
+            target.name, target.compiled, target.parameters, target._data, target.n_rows,
+            numerical=target._numerical, touches=target.touches,
+        )  # fmt: skip
+
+    def _layers(self) -> tuple[int, dict[int, int]]:
+        from fastvi.kernels import targets
+        from fastvi.kernels._jit import adapter
+
+        address, header = super()._layers()
+        header[targets.STANDARDISED] = address
+        header[targets.CENTRE] = self.centre.ctypes.data
+        header[targets.UNITS] = self.units.ctypes.data
+        header[targets.IS_MATRIX] = self.units.ndim - 1
+        return adapter(targets.standardised)[0], header
+
+    def refuse(self, Z: Array, batch: Batch | None = None) -> NoReturn:
+        """As `Target.refuse`, in the numbers of the target itself."""
+        moved = Z * self.units if self.units.ndim == 1 else Z @ self.units.T
+        self.target.refuse(self.centre + moved, batch)
