@@ -223,6 +223,19 @@ def test_particles_without_a_density_are_moved_by_the_others():
     assert np.abs(p.mean - [5.0, 0.0]).max() < 0.5
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("far", [-50.0, -1e160])
+def test_a_lost_particle_does_not_hold_the_others_up(method, far):
+    target = fastvi.target(half, dim=2)
+    start = np.random.default_rng(0).normal([4.0, 0.0], 0.5, size=(20, 2))
+    alone = fastvi.svgd(target, start=start, n_iter=20, method=method, random_state=0)
+    more = np.concatenate((start[:3], [[far, 0.0]], start[3:]))
+    p = fastvi.svgd(target, start=more, n_iter=20, method=method, random_state=0)
+    assert p.n_lost == 1
+    # to rounding, which differences of gradients multiply
+    np.testing.assert_allclose(p.particles, alone.particles, atol=1e-6)
+
+
 def test_lost_particles_are_said():
     start = np.array([[4.0, 0.0], [5.0, 1.0], [-50.0, 0.0]])
     p = fastvi.svgd(fastvi.target(half, dim=2), start=start, n_iter=3, bandwidth=0.1)
@@ -243,6 +256,30 @@ def test_steps_that_are_too_long_end_the_fit_with_a_warning(correlated):
         p = fastvi.svgd(target, start=start, optimizer=constant(1e200))
     assert not p.settled
     assert np.isfinite(p.particles).all()
+    with pytest.warns(RuntimeWarning, match="after 1 steps"):  # the last step, too
+        q = fastvi.svgd(target, start=start, n_iter=1, optimizer=constant(1e200))
+    np.testing.assert_array_equal(q.particles, start)
+    assert not q.settled
+
+
+@pytest.mark.parametrize("method", ["matrix", "newton"])
+def test_curvatures_that_are_not_finite(method):
+    target = normal_of(np.zeros(2), np.eye(2))
+    start = np.random.default_rng(0).normal(size=(10, 2))
+
+    def some(Z):
+        return np.where(Z[:, :1, None] > 0, np.nan, np.eye(2))
+
+    def none(Z):
+        return np.full((len(Z), 2, 2), np.nan)
+
+    p, q = (
+        fastvi.svgd(target, start=start, n_iter=5, method=method, curvature=curvature)
+        for curvature in (some, lambda Z: np.broadcast_to(np.eye(2), (len(Z), 2, 2)))
+    )
+    np.testing.assert_array_equal(p.particles, q.particles)
+    with pytest.raises(ValueError, match="curvature gave no matrix of finite numbers"):
+        fastvi.svgd(target, start=start, n_iter=5, method=method, curvature=none)
 
 
 def test_a_fit_cut_short_says_so(correlated):
