@@ -106,11 +106,15 @@ def draws_and_scores(
     with np.errstate(over="ignore"):
         S = np.ascontiguousarray(S, Z.dtype)
     most = float(np.abs(S).max(initial=0.0))
-    limit = 1e-3 * float(np.sqrt(np.finfo(Z.dtype).max / max(S.size, 1)))
-    if not most <= limit:
+    if not most <= _largest(Z):
         raise ValueError(f"scores are as large as {most:g}; their squares overflow {Z.dtype}")
     _checks.rows_to_fit(Z, name="draws")
     return Z, S
+
+
+def _largest(Z: Array) -> float:
+    """Number whose squares sum up without overflow over an array like this."""
+    return 1e-3 * float(np.sqrt(np.finfo(Z.dtype).max / max(Z.size, 1)))
 
 
 def is_fit(draws: Any) -> bool:
@@ -212,16 +216,29 @@ def _root(Z: Array, preconditioner: Any) -> NDArray[np.float64] | None:
 
 
 def prepare(Z: Array, S: Array, of: Metric) -> Points:
-    """Points (n, d) for the kernels."""
+    """Points (n, d) for the kernels.
+
+    Raises
+    ------
+    ValueError
+        If distances, as the metric has them, overflow the type.
+    """
     dtype = Z.dtype
     centred = Z - Z.mean(axis=0, dtype=np.float64)  # so that products lose no digits
-    if of.root is None:
-        X, W = centred / of.bandwidth, centred / of.bandwidth**2
-        trace = Z.shape[1] / of.bandwidth**2
-    else:
-        root = of.root / of.bandwidth
-        X = centred @ root
-        W, trace = X @ root.T, float(np.square(root).sum())
-    X, W = np.ascontiguousarray(X, dtype), np.ascontiguousarray(W, dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if of.root is None:
+            X = centred / of.bandwidth
+            W, trace = X / of.bandwidth, Z.shape[1] / of.bandwidth / of.bandwidth
+        else:
+            root = of.root / of.bandwidth
+            X = centred @ root
+            W, trace = X @ root.T, float(np.square(root).sum())
+        X, W = np.ascontiguousarray(X, dtype), np.ascontiguousarray(W, dtype)
+    most = max(float(np.abs(X).max()), float(np.abs(W).max()))
+    if not (most <= _largest(Z) and trace <= np.finfo(dtype).max):
+        raise ValueError(
+            f"bandwidth {of.bandwidth:g} is so small that distances of the draws overflow {dtype}; "
+            "wanted a larger one, or a larger preconditioner"
+        )
     own = [np.einsum("ij,ij->i", a, b) for a, b in ((X, X), (W, S), (W, W))]
     return Points(of, trace, X, W, S, np.array(own, dtype))
