@@ -418,3 +418,14 @@ def test_the_discrepancy_of_particles_is_that_of_what_they_are(correlated):
     p = fastvi.svgd(correlated[0], 40, 200, random_state=0)
     ours, want = p.ksd(statistic="v"), fastvi.ksd(correlated[0], p.particles, statistic="v")
     assert ours.value == pytest.approx(want.value, rel=1e-9)
+
+
+def test_particles_that_are_too_wide_are_not_called_converged():
+    target = normal_of(np.zeros(1), np.eye(1))
+    particles = 1.5 * np.random.default_rng(0).normal(size=(500, 1))  # width 1.5^2
+    p = fastvi.ParticlePosterior(
+        particles, -particles, target, settled=True, n_iter=1, history={}, names=target.names
+    )
+    assert p.width == pytest.approx([2.25], rel=0.15)  # standard error 6 %
+    assert not p.converged
+    assert "do not trust them" in p.summary()
