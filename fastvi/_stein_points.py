@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,7 +156,7 @@ def metric(Z: Array, kernel: Any, beta: Any, bandwidth: Any, preconditioner: Any
         If an argument is out of its range, or the draws have no spread to take it from.
     """
     kind = KERNELS.index(_checks.choice(kernel, "kernel", KERNELS))
-    if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not -1.0 < beta < 0.0:
+    if isinstance(beta, bool) or not isinstance(beta, Real) or not -1.0 < float(beta) < 0.0:
         raise ValueError(f"beta is {beta!r}; wanted a number > -1 and < 0")
     root = _root(Z, preconditioner)
     if isinstance(bandwidth, str):

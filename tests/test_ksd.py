@@ -416,6 +416,11 @@ def test_bad_input(options, words):
         fastvi.ksd(None, arguments.pop("draws"), **arguments)
 
 
+def test_exponents_of_any_type():
+    wanted = fastvi.ksd(None, GOOD, scores=-GOOD, beta=-0.25)
+    assert fastvi.ksd(None, GOOD, scores=-GOOD, beta=np.float32(-0.25)) == wanted
+
+
 def test_bandwidths_at_the_ends_of_a_type(rng):
     x = rng.normal(size=(300, 2)).astype(np.float32)
     with pytest.raises(ValueError, match=r"bandwidth 1e-30 .* overflow float32"):
