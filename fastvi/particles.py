@@ -57,6 +57,10 @@ class ParticlePosterior(Approximation):
         super().__init__(target, **options)
         self.particles, self.scores, self.n_lost = particles, scores, n_lost
 
+    def __repr__(self) -> str:
+        n = len(self.particles)
+        return f"<ParticlePosterior of {', '.join(self.names)}: {n} particles>"
+
     @property
     def mean(self) -> Array:
         """Means of the free numbers, (D,)."""
