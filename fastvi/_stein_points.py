@@ -88,7 +88,11 @@ def draws_and_scores(
         If the target fails at a draw.
     """
     if is_fit(draws):
-        draws = draws.sample(_checks.integer(n_draws, "n_draws", least), rng)
+        if scores is not None:
+            raise ValueError("scores are given, but of which draws? draws is a fit")
+        n = _checks.integer(n_draws, "n_draws", least)
+        # particles once at most: a pair of equal draws is no pair of different ones
+        draws = draws.sample(min(n, len(getattr(draws, "particles", range(n)))), rng)
     elif isinstance(draws, Mapping):
         if target is None:
             raise ValueError("draws by name need a target, which says how they are constrained")

@@ -420,6 +420,19 @@ def test_the_discrepancy_of_particles_is_that_of_what_they_are(correlated):
     assert ours.value == pytest.approx(want.value, rel=1e-9)
 
 
+def test_tests_take_each_particle_once(correlated):
+    """More draws than particles would be pairs of equal ones, which look like a bad fit."""
+    target = correlated[0]
+    p = fastvi.svgd(target, 40, 200, random_state=0)
+    found, want = fastvi.ksd(target, p, random_state=0), p.ksd()
+    assert found.n == 40
+    assert found.value == pytest.approx(want.value, rel=1e-9)
+    assert fastvi.ksd_test(target, p, random_state=0).n == 40
+    assert fastvi.ksd(target, p, n_draws=10, random_state=0).n == 10
+    with pytest.raises(ValueError, match="of which draws"):
+        fastvi.ksd(target, p, scores=p.scores)
+
+
 def test_particles_that_are_too_wide_are_not_called_converged():
     target = normal_of(np.zeros(1), np.eye(1))
     particles = 1.5 * np.random.default_rng(0).normal(size=(500, 1))  # width 1.5^2
