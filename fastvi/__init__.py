@@ -13,6 +13,7 @@ _LAZY = {
     "LatentDirichletAllocation": "fastvi.models.lda",
     "PoissonFactorization": "fastvi.models.poisson",
     "ParticlePosterior": "fastvi.particles",
+    "ProgramPosterior": "fastvi.programs",
     "Posterior": "fastvi.posterior",
     "SVGP": "fastvi.models.gp_variational",
     "SparseGPClassifier": "fastvi.models.gp_classification",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,7 +88,11 @@ def draws_and_scores(
         If the target fails at a draw.
     """
     if is_fit(draws):
-        draws = draws.sample(_checks.integer(n_draws, "n_draws", least), rng)
+        if scores is not None:
+            raise ValueError("scores are given, but of which draws? draws is a fit")
+        n = _checks.integer(n_draws, "n_draws", least)
+        # particles once at most: a pair of equal draws is no pair of different ones
+        draws = draws.sample(min(n, len(getattr(draws, "particles", range(n)))), rng)
     elif isinstance(draws, Mapping):
         if target is None:
             raise ValueError("draws by name need a target, which says how they are constrained")
@@ -106,11 +111,15 @@ def draws_and_scores(
     with np.errstate(over="ignore"):
         S = np.ascontiguousarray(S, Z.dtype)
     most = float(np.abs(S).max(initial=0.0))
-    limit = 1e-3 * float(np.sqrt(np.finfo(Z.dtype).max / max(S.size, 1)))
-    if not most <= limit:
+    if not most <= _largest(Z):
         raise ValueError(f"scores are as large as {most:g}; their squares overflow {Z.dtype}")
     _checks.rows_to_fit(Z, name="draws")
     return Z, S
+
+
+def _largest(Z: Array) -> float:
+    """Number whose squares sum up without overflow over an array like this."""
+    return 1e-3 * float(np.sqrt(np.finfo(Z.dtype).max / max(Z.size, 1)))
 
 
 def is_fit(draws: Any) -> bool:
@@ -151,7 +160,7 @@ def metric(Z: Array, kernel: Any, beta: Any, bandwidth: Any, preconditioner: Any
         If an argument is out of its range, or the draws have no spread to take it from.
     """
     kind = KERNELS.index(_checks.choice(kernel, "kernel", KERNELS))
-    if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not -1.0 < beta < 0.0:
+    if isinstance(beta, bool) or not isinstance(beta, Real) or not -1.0 < float(beta) < 0.0:
         raise ValueError(f"beta is {beta!r}; wanted a number > -1 and < 0")
     root = _root(Z, preconditioner)
     if isinstance(bandwidth, str):
@@ -212,16 +221,29 @@ def _root(Z: Array, preconditioner: Any) -> NDArray[np.float64] | None:
 
 
 def prepare(Z: Array, S: Array, of: Metric) -> Points:
-    """Points (n, d) for the kernels."""
+    """Points (n, d) for the kernels.
+
+    Raises
+    ------
+    ValueError
+        If distances, as the metric has them, overflow the type.
+    """
     dtype = Z.dtype
     centred = Z - Z.mean(axis=0, dtype=np.float64)  # so that products lose no digits
-    if of.root is None:
-        X, W = centred / of.bandwidth, centred / of.bandwidth**2
-        trace = Z.shape[1] / of.bandwidth**2
-    else:
-        root = of.root / of.bandwidth
-        X = centred @ root
-        W, trace = X @ root.T, float(np.square(root).sum())
-    X, W = np.ascontiguousarray(X, dtype), np.ascontiguousarray(W, dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if of.root is None:
+            X = centred / of.bandwidth
+            W, trace = X / of.bandwidth, Z.shape[1] / of.bandwidth / of.bandwidth
+        else:
+            root = of.root / of.bandwidth
+            X = centred @ root
+            W, trace = X @ root.T, float(np.square(root).sum())
+        X, W = np.ascontiguousarray(X, dtype), np.ascontiguousarray(W, dtype)
+    most = max(float(np.abs(X).max()), float(np.abs(W).max()))
+    if not (most <= _largest(Z) and trace <= np.finfo(dtype).max):
+        raise ValueError(
+            f"bandwidth {of.bandwidth:g} is so small that distances of the draws overflow {dtype}; "
+            "wanted a larger one, or a larger preconditioner"
+        )
     own = [np.einsum("ij,ij->i", a, b) for a, b in ((X, X), (W, S), (W, W))]
     return Points(of, trace, X, W, S, np.array(own, dtype))

@@ -100,7 +100,7 @@ def ksd(
         of Gorham and Mackey, never negative); or over disjoint pairs of neighbours, in linear time
         (Liu, Lee and Jordan 2016, eq. 17).
     n_draws : int
-        To take from a fit.
+        To take from a fit; of particles no more than there are.
     n_jobs : int, optional
         Threads; results are the same bits for any number.
     random_state : int, Generator or None

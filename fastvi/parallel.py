@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -215,15 +216,25 @@ class _BlasLimit:
         self.lock = threading.Lock()
         self.n_users = 0
         self.limits: Any = None
+        self.libraries: Any = None
+        self.n_modules = -1
 
     def enter(self) -> None:
-        from threadpoolctl import threadpool_limits
-
         with self.lock:
             if self.n_users == 0:
+                self.find_libraries()
                 self.release_control()
-                self.limits = threadpool_limits(limits=1, user_api="blas")
+                self.limits = self.libraries.limit(limits=1, user_api="blas")
             self.n_users += 1
+
+    def find_libraries(self) -> None:
+        """Search the process for BLAS, which takes 1 to 4 ms: again only after further imports."""
+        import threadpoolctl
+
+        n_modules = len(sys.modules)
+        if n_modules != self.n_modules:
+            found = threadpoolctl.ThreadpoolController()
+            self.libraries, self.n_modules = found.select(user_api="blas"), n_modules
 
     def leave(self) -> None:
         with self.lock:
@@ -256,7 +267,8 @@ def single_threaded_blas() -> Iterator[None]:
     """Keep BLAS on one thread while our own threads are at work (process-wide).
 
     Overlapping uses from several threads share the limit, and the last to leave restores what was
-    set before the first. Costs about 1 ms: once a fit, not once a step.
+    set before the first. Costs some 20 microseconds, and 1 to 4 ms after modules were imported,
+    which may have brought another BLAS; one that comes without an import is not seen till then.
     """
     _blas.enter()
     try:

@@ -17,7 +17,7 @@ __all__ = ["KIND", "ParticlePosterior"]
 
 KIND = "particle-posterior"
 FAR = 0.25  # standard deviations that means may be off
-NARROW, CLOSE = 0.5, 0.9  # variances by those that Stein's identity asks for
+NARROW, CLOSE, WIDE = 0.5, 0.9, 2.0  # variances by those that Stein's identity asks for
 
 Array = NDArray[np.float64]
 
@@ -56,6 +56,10 @@ class ParticlePosterior(Approximation):
     ) -> None:
         super().__init__(target, **options)
         self.particles, self.scores, self.n_lost = particles, scores, n_lost
+
+    def __repr__(self) -> str:
+        n = len(self.particles)
+        return f"<ParticlePosterior of {', '.join(self.names)}: {n} particles>"
 
     @property
     def mean(self) -> Array:
@@ -121,11 +125,10 @@ class ParticlePosterior(Approximation):
     def converged(self) -> bool:
         """The fit has settled, no particle was lost, and means and widths are near the target's.
 
-        That is a `shift` below 0.25 and a `width` above 0.5 throughout.
+        That is a `shift` below 0.25 and a `width` between 0.5 and 2 throughout.
         """
-        return bool(
-            self.settled and not self.n_lost and self.shift < FAR and self.width.min() > NARROW
-        )
+        is_near = self.shift < FAR and self.width.min() > NARROW and self.width.max() < WIDE
+        return bool(self.settled and not self.n_lost and is_near)
 
     def ksd(self, **options: Any) -> Discrepancy:
         """Squared Stein discrepancy of the particles from the target, see `fastvi.ksd`."""
@@ -141,7 +144,9 @@ class ParticlePosterior(Approximation):
             words.append(f"Scores would move a mean by {self.shift:.2f} standard deviations.")
         low, high = float(self.width.min()), float(self.width.max())
         ratio = f"{low:.2f} to {high:.2f} of what Stein's identity asks for"
-        if low > CLOSE:
+        if high >= WIDE:
+            words.append(f"Variances are {ratio}: do not trust them. Try more steps or particles.")
+        elif low > CLOSE:
             words.append(f"Variances are {ratio}: the particles are as wide as the target.")
         elif low > NARROW:
             words.append(f"Variances are {ratio}: a little too narrow. Try more particles.")

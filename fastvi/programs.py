@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import _checks
+from fastvi import _archive, _checks
 from fastvi._approximation import Approximation
 from fastvi.discrepancy import ksd_test
 
-__all__ = ["ProgramPosterior"]
+__all__ = ["KIND", "ProgramPosterior"]
+
+KIND = "program-posterior"
 
 Array = NDArray[np.float64]
 N_DRAWS = 20_000  # for moments
@@ -24,7 +27,8 @@ class ProgramPosterior(Approximation):
 
     Attributes
     ----------
-    target : Target
+    target : Target or None
+        What was fitted; None after `load` without it.
     names : tuple of str
         Of the D free numbers.
     n_iter : int
@@ -41,13 +45,10 @@ class ProgramPosterior(Approximation):
         scale: Array,
         target: Any,
         *,
-        n_iter: int,
-        history: dict[str, Array],
-        seed: int,
+        settled: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            target, settled=False, n_iter=n_iter, history=history, names=target.names, seed=seed
-        )
+        super().__init__(target, settled=settled, **options)
         self._program, self._centre, self._scale = program, centre, scale
 
     def __repr__(self) -> str:
@@ -90,5 +91,62 @@ class ProgramPosterior(Approximation):
         return np.asarray(np.sqrt(np.diag(self.cov)))
 
     def _words(self) -> list[str]:
-        test = ksd_test(self._target(), self._draws[:N_TESTED], random_state=self._seed)
+        if self.target is None:
+            return [f"After {self.n_iter} steps. Load it with its target for a test of its draws."]
+        test = ksd_test(self.target, self._draws[:N_TESTED], random_state=self._seed)
         return [f"After {self.n_iter} steps. {test}"]
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the program, not the target, as a numpy archive with a JSON header; atomic.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the old file is kept then.
+        """
+        arrays = {"centre": self._centre, "scale": self._scale, **self._history_arrays()}
+        arrays |= {f"program.{name}": x for name, x in self._program._asdict().items()}
+        _archive.save(path, KIND, self._header(), arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], target: Any = None) -> ProgramPosterior:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        target : Target, optional
+            What was fitted; without it there are draws of free numbers only.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it is damaged or no such posterior, or the target has other names.
+        """
+        from fastvi.kernels.networks import Network
+
+        header, arrays = _archive.load(path, KIND)
+        try:
+            parts = {"centre": arrays["centre"], "scale": arrays["scale"]}
+            parts |= {name: arrays[f"program.{name}"] for name in Network._fields}
+            options = cls._options(header, arrays, target, str(path))
+            _check_parts(parts, len(options["names"]), str(path))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
+        centre, scale = parts.pop("centre"), parts.pop("scale")
+        return cls(Network(**parts), centre, scale, target, **options)
+
+
+def _check_parts(parts: dict[str, Array], d: int, path: str) -> None:
+    """Raise ValueError if arrays of a file are not those of a program of d numbers."""
+    n_hidden, n_noise = parts["inner"].shape if parts["inner"].ndim == 2 else (0, 0)
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("centre", "scale", "shift"), (d,))
+    shapes |= {"linear": (d, n_noise), "outer": (d, n_hidden), "inner": (n_hidden, n_noise)}
+    for name, shape in {**shapes, "bias": (n_hidden,)}.items():
+        array = parts[name]
+        if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
+            raise ValueError(f"{path}: {name} must hold finite float64 numbers {shape}")

@@ -57,7 +57,7 @@ def tile(kind, beta, trace, uniform, left, right, XX, CC, WW, SS):
             distance = (x + right[0, j]) - two * square[j]
             square[j] = distance if distance > number(0) else number(0)
             cross[j] = (c + right[1, j]) - cross[j]
-        if factor > number(0):
+        if uniform > 0.0:  # factor may be too small for the type, and there are no products of W
             for j in range(spread.size):
                 spread[j] = factor * square[j]
         else:
@@ -127,7 +127,7 @@ def column(kind, beta, trace, uniform, XT, WT, ST, new, start, scratch, out):
     square[:], cross[:], spread[:], out[:] = number(0), number(trace), number(0), number(0)
     for k in range(XT.shape[0]):
         xs, ss, x_new, s_new = XT[k, start:stop], ST[k, start:stop], XT[k, new], ST[k, new]
-        if root > number(0):
+        if uniform > 0.0:
             for i in range(out.size):
                 x = xs[i] - x_new
                 square[i] += x * x
@@ -141,7 +141,7 @@ def column(kind, beta, trace, uniform, XT, WT, ST, new, start, scratch, out):
                 spread[i] += w * w
                 cross[i] += w * (ss[i] - s_new)
                 out[i] += ss[i] * s_new
-    if root > number(0):
+    if uniform > 0.0:
         for i in range(out.size):
             spread[i] = root * root * square[i]
     combine(kind, beta, square, cross, spread, out)

@@ -54,6 +54,15 @@ def test_tile(problem, cut):
     np.testing.assert_allclose(p.diagonal, np.diag(want), **scale)
 
 
+def test_a_metric_too_small_for_the_type_needs_no_products_of_its_rows():
+    """As of float32 draws with a bandwidth of 1e30: |M (x - y)|^2 is 0, and WW is not filled."""
+    own, filled = np.zeros((3, 2), np.float32), np.zeros((2, 2), np.float32)
+    scores = np.ones((2, 2), np.float32)
+    empty = np.full((2, 2), np.nan, np.float32)
+    kernels.tile(0, -0.5, 0.0, 1e-60, own, own, filled, filled.copy(), empty, scores)
+    np.testing.assert_array_equal(scores, 1.0)
+
+
 @FEW
 @given(problems(), st.integers(0, 3))
 def test_all_pairs(problem, n_signs):

@@ -406,12 +406,31 @@ GOOD = np.arange(10.0).reshape(5, 2)
         ({"draws": GOOD * 1e200}, "squares overflow"),
         ({"draws": {"x": GOOD}}, "draws by name need a target"),
         ({"draws": np.ones((5, 2))}, "all draws are equal"),
+        ({"bandwidth": 1e-200}, "bandwidth 1e-200 is so small that distances"),
+        ({"bandwidth": 1e-160}, "overflow float64; wanted a larger one"),
     ],
 )
 def test_bad_input(options, words):
     arguments = {"draws": GOOD, "scores": -GOOD, "random_state": 0, **options}
     with pytest.raises(ValueError, match=words):
         fastvi.ksd(None, arguments.pop("draws"), **arguments)
+
+
+def test_exponents_of_any_type():
+    wanted = fastvi.ksd(None, GOOD, scores=-GOOD, beta=-0.25)
+    assert fastvi.ksd(None, GOOD, scores=-GOOD, beta=np.float32(-0.25)) == wanted
+
+
+def test_bandwidths_at_the_ends_of_a_type(rng):
+    x = rng.normal(size=(300, 2)).astype(np.float32)
+    with pytest.raises(ValueError, match=r"bandwidth 1e-30 .* overflow float32"):
+        fastvi.ksd(None, x, scores=-x, bandwidth=1e-30)
+    scores = np.asarray(-x, np.float64)
+    flat = (np.square(scores.sum(axis=0)).sum() - np.square(scores).sum()) / (300 * 299)
+    for width in (1e10, 1e25, 1e100, 1e200):  # a kernel that is 1 throughout
+        for draws in (x, x.astype(np.float64)):
+            found = fastvi.ksd(None, draws, scores=-draws, bandwidth=width)
+            assert found.value == pytest.approx(flat, abs=1e-6)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from naive import operator as naive
 
 import fastvi
+from fastvi import _archive
 from fastvi.algorithms.operator import Settings, _network, _player, _scratch
 from fastvi.kernels import networks
 from fastvi.kernels import operator as kernels
+from fastvi.programs import KIND
 from fastvi.targets import TargetError
 from fastvi.transforms import positive
 
@@ -342,6 +344,47 @@ def test_what_a_fit_has():
 
 
 @pytest.mark.jit
+@pytest.mark.parametrize("n_hidden", [0, 5])
+def test_files_bring_it_back(tmp_path, n_hidden):
+    target = fastvi.target(banana, dim=2)
+    p = quick(target, n_hidden=n_hidden, scale=[1.0, 2.0], start=[0.1, 0.2])
+    p.save(tmp_path / "p.npz")
+    q = fastvi.ProgramPosterior.load(tmp_path / "p.npz", target)
+    np.testing.assert_array_equal(q.mean, p.mean)
+    np.testing.assert_array_equal(q.history["objective"], p.history["objective"])
+    assert (q.names, q.n_iter, q.summary()) == (p.names, p.n_iter, p.summary())
+    alone = fastvi.ProgramPosterior.load(tmp_path / "p.npz")
+    np.testing.assert_array_equal(alone.mean, p.mean)
+    assert "Load it with its target" in alone.summary()
+    with pytest.raises(ValueError, match="loaded without its target"):
+        alone.ksd()
+    with pytest.raises(ValueError, match="the target is of other names"):
+        fastvi.ProgramPosterior.load(tmp_path / "p.npz", fastvi.target(mixture, dim=1))
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("scale", np.ones(3)),
+        ("centre", np.full(2, np.nan)),
+        ("program.inner", np.ones(5)),
+        ("program.bias", np.ones(4)),
+        ("program.linear", np.ones((2, 3), np.float32)),
+        ("program.outer", None),
+    ],
+)
+def test_damaged_files(tmp_path, name, wrong):
+    quick(fastvi.target(banana, dim=2), n_hidden=5).save(tmp_path / "p.npz")
+    header, arrays = _archive.load(tmp_path / "p.npz", KIND)
+    arrays[name] = wrong
+    arrays = {name: array for name, array in arrays.items() if array is not None}
+    _archive.save(tmp_path / "p.npz", KIND, header, arrays)
+    with pytest.raises(ValueError, match=r"p\.npz: "):
+        fastvi.ProgramPosterior.load(tmp_path / "p.npz")
+
+
+@pytest.mark.jit
 def test_other_sizes_compile_nothing():
     quick(fastvi.target(mixture, dim=1))
     before = len(kernels.train.signatures)
@@ -379,3 +422,5 @@ def test_targets_that_cannot_be_fitted():
         quick(fastvi.target(lambda z: -0.5 * z[0] ** 2, dim=1))
     with pytest.raises(TargetError):
         quick(fastvi.target(half, dim=1), start=[50.0])
+    with pytest.raises(TargetError, match="cannot be evaluated at"):
+        quick(fastvi.target(normal, dim=2), start=[1e308, 0.0])

@@ -11,10 +11,12 @@ import textwrap
 import threading
 import time
 import traceback
+import types
 import warnings
 
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -408,3 +410,52 @@ def test_blas_limit_is_restored_after_an_error() -> None:
     with pytest.raises(RuntimeError, match="inside"), single_threaded_blas():
         raise RuntimeError("inside")
     assert blas_threads() == before
+
+
+def test_libraries_are_searched_for_again_only_after_an_import(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searches: list[int] = []
+
+    class Counted(threadpoolctl.ThreadpoolController):  # type: ignore[misc]
+        def __init__(self) -> None:
+            searches.append(1)
+            super().__init__()
+
+    with single_threaded_blas():  # whatever this imports
+        pass
+    monkeypatch.setattr(threadpoolctl, "ThreadpoolController", Counted)
+    for _ in range(5):
+        with single_threaded_blas(), single_threaded_blas():
+            pass
+    assert not searches
+    monkeypatch.setitem(sys.modules, "a_module_with_a_blas", types.ModuleType("blas"))
+    for _ in range(5):
+        with single_threaded_blas():
+            pass
+    assert len(searches) == 1
+
+
+def test_a_blas_that_an_import_brings_is_limited() -> None:
+    process = start("""
+        import numpy
+        from threadpoolctl import threadpool_info, threadpool_limits
+        from fastvi.parallel import single_threaded_blas
+
+        def threads():
+            return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+        with single_threaded_blas():
+            few = threads()
+        import scipy.linalg
+        with threadpool_limits(limits=2, user_api="blas"):
+            before = threads()
+            with single_threaded_blas():
+                assert set(threads()) <= {1}, threads()
+            assert threads() == before, (before, threads())
+        print(len(few), len(before))
+    """)
+    code, out, err = finish(process)
+    assert (code, err) == (0, "")
+    few, more = map(int, out.split())
+    assert few <= more

@@ -223,6 +223,19 @@ def test_particles_without_a_density_are_moved_by_the_others():
     assert np.abs(p.mean - [5.0, 0.0]).max() < 0.5
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("far", [-50.0, -1e160])
+def test_a_lost_particle_does_not_hold_the_others_up(method, far):
+    target = fastvi.target(half, dim=2)
+    start = np.random.default_rng(0).normal([4.0, 0.0], 0.5, size=(20, 2))
+    alone = fastvi.svgd(target, start=start, n_iter=20, method=method, random_state=0)
+    more = np.concatenate((start[:3], [[far, 0.0]], start[3:]))
+    p = fastvi.svgd(target, start=more, n_iter=20, method=method, random_state=0)
+    assert p.n_lost == 1
+    # to rounding, which differences of gradients multiply
+    np.testing.assert_allclose(p.particles, alone.particles, atol=1e-6)
+
+
 def test_lost_particles_are_said():
     start = np.array([[4.0, 0.0], [5.0, 1.0], [-50.0, 0.0]])
     p = fastvi.svgd(fastvi.target(half, dim=2), start=start, n_iter=3, bandwidth=0.1)
@@ -243,6 +256,30 @@ def test_steps_that_are_too_long_end_the_fit_with_a_warning(correlated):
         p = fastvi.svgd(target, start=start, optimizer=constant(1e200))
     assert not p.settled
     assert np.isfinite(p.particles).all()
+    with pytest.warns(RuntimeWarning, match="after 1 steps"):  # the last step, too
+        q = fastvi.svgd(target, start=start, n_iter=1, optimizer=constant(1e200))
+    np.testing.assert_array_equal(q.particles, start)
+    assert not q.settled
+
+
+@pytest.mark.parametrize("method", ["matrix", "newton"])
+def test_curvatures_that_are_not_finite(method):
+    target = normal_of(np.zeros(2), np.eye(2))
+    start = np.random.default_rng(0).normal(size=(10, 2))
+
+    def some(Z):
+        return np.where(Z[:, :1, None] > 0, np.nan, np.eye(2))
+
+    def none(Z):
+        return np.full((len(Z), 2, 2), np.nan)
+
+    p, q = (
+        fastvi.svgd(target, start=start, n_iter=5, method=method, curvature=curvature)
+        for curvature in (some, lambda Z: np.broadcast_to(np.eye(2), (len(Z), 2, 2)))
+    )
+    np.testing.assert_array_equal(p.particles, q.particles)
+    with pytest.raises(ValueError, match="curvature gave no matrix of finite numbers"):
+        fastvi.svgd(target, start=start, n_iter=5, method=method, curvature=none)
 
 
 def test_a_fit_cut_short_says_so(correlated):
@@ -381,3 +418,27 @@ def test_the_discrepancy_of_particles_is_that_of_what_they_are(correlated):
     p = fastvi.svgd(correlated[0], 40, 200, random_state=0)
     ours, want = p.ksd(statistic="v"), fastvi.ksd(correlated[0], p.particles, statistic="v")
     assert ours.value == pytest.approx(want.value, rel=1e-9)
+
+
+def test_tests_take_each_particle_once(correlated):
+    """More draws than particles would be pairs of equal ones, which look like a bad fit."""
+    target = correlated[0]
+    p = fastvi.svgd(target, 40, 200, random_state=0)
+    found, want = fastvi.ksd(target, p, random_state=0), p.ksd()
+    assert found.n == 40
+    assert found.value == pytest.approx(want.value, rel=1e-9)
+    assert fastvi.ksd_test(target, p, random_state=0).n == 40
+    assert fastvi.ksd(target, p, n_draws=10, random_state=0).n == 10
+    with pytest.raises(ValueError, match="of which draws"):
+        fastvi.ksd(target, p, scores=p.scores)
+
+
+def test_particles_that_are_too_wide_are_not_called_converged():
+    target = normal_of(np.zeros(1), np.eye(1))
+    particles = 1.5 * np.random.default_rng(0).normal(size=(500, 1))  # width 1.5^2
+    p = fastvi.ParticlePosterior(
+        particles, -particles, target, settled=True, n_iter=1, history={}, names=target.names
+    )
+    assert p.width == pytest.approx([2.25], rel=0.15)  # standard error 6 %
+    assert not p.converged
+    assert "do not trust them" in p.summary()

@@ -117,7 +117,7 @@ def operator_vi(
     _, history = loop.run(algorithm, game, Passes(), n_epochs=n_blocks, rng=game.rng)
     return ProgramPosterior(
         game.result(), centre, units, target,
-        n_iter=settings.n_iter, history=history.arrays(), seed=seed,
+        n_iter=settings.n_iter, history=history.arrays(), names=target.names, seed=seed,
     )  # fmt: skip
 
 
@@ -170,7 +170,7 @@ class _Game:
             self.settings.schedule(self.done, n), self.settings.n_inner, 1.0 / AVERAGED, history,
         )  # fmt: skip
         if good == 0:
-            self.target.log_prob_and_grad(self.work.Z)  # which raises what is wrong
+            self.target.refuse(self.work.Z)
             raise ValueError("no draw of a step has a finite score; wanted a smaller scale or rate")
         self.done += n
         rejected = self.settings.n_draws - good

@@ -154,8 +154,8 @@ def svgd(
         rng = np.random.default_rng(seed)
         begin = _start(target, start, n_particles, rng).astype(kind)
         descent = _Descent(gradient, rule, tol, batch_size is not None, _bar(progress, n_iter))
-        found = descent.run(begin, batches, n_iter, rng)
-        _, scores, weights = stein.scores_of(target, found, None, n_threads)
+        look = partial(stein.scores_of, target, batch=None, n_threads=n_threads)
+        found, scores, weights = descent.run(begin, batches, n_iter, rng, look)
     kept = weights > 0
     return ParticlePosterior(
         found[kept],
@@ -203,8 +203,15 @@ class _Descent:
         both = optimizers.chain(optimizers.adam(1.0), falling)
         return optimizers.scaled(both, lambda params: self._units)
 
-    def run(self, begin: Array, batches: Any, n_iter: int, rng: np.random.Generator) -> Array:
-        """Particles (n, D) after at most so many steps."""
+    def run(
+        self,
+        begin: Array,
+        batches: Any,
+        n_iter: int,
+        rng: np.random.Generator,
+        look: Callable[[Array], tuple[Array, Array, Array]],
+    ) -> tuple[Array, Array, Array]:
+        """Particles (n, D) after at most so many steps, and what `look` says: scores, weights."""
         watched = Gradient(self.gradient.init, self._estimate)
         algorithm = ascend(watched, self.optimizer)
 
@@ -218,6 +225,8 @@ class _Descent:
                 algorithm, algorithm.init(begin.copy()), batches, n_epochs=2**62, rng=rng,
                 history=self.history, after_step=enough,
             )  # fmt: skip
+            found = np.asarray(self.optimizer.read(state.optimizer, state.params))
+            return found, *look(found)[1:]
         except ArithmeticError as error:
             if self._kept is None:
                 raise
@@ -227,8 +236,8 @@ class _Descent:
                 RuntimeWarning,
                 stacklevel=3,
             )
-            return self._kept
-        return np.asarray(self.optimizer.read(state.optimizer, state.params))
+            self.settled = False
+            return self._kept, *look(self._kept)[1:]
 
     def _estimate(
         self, state: Any, params: Array, batch: Batch, rng: np.random.Generator

@@ -21,6 +21,7 @@ KERNELS = ("rbf", "imq")
 SAMPLE = 128  # particles whose distances have the median: to within a few percent
 CHUNK, MOST_CHUNKS = 64, 8  # of particles, where a target bears several threads
 MOST_BLOCKS = 16
+FARTHEST = 1e6  # lengths, that a particle without a density counts as being off
 
 
 class Field(NamedTuple):
@@ -87,9 +88,9 @@ class Interaction:
         from fastvi.kernels import stein as kernels
 
         n, d = x.shape
-        lengths = self.lengths(x)
+        lengths = self.lengths(kept(x, weights))
         inverse = 1 / lengths
-        u, half = self.scaled(x, inverse)
+        u, half = self.scaled(x, inverse, weights)
         share = x.dtype.type(1.0 / np.sum(weights))
         joined = self._buffer("joined", (n, d + 1), x.dtype)
         if self.kind == kernels.RBF:
@@ -103,15 +104,20 @@ class Interaction:
         kernels.assemble(sums, slopes, u, inverse, share, phi)
         return Field(phi, np.ascontiguousarray(sums[:, d]) * share, lengths)
 
-    def scaled(self, x: Array, inverse: Array) -> tuple[Array, Array]:
+    def scaled(self, x: Array, inverse: Array, weights: Array) -> tuple[Array, Array]:
         """Particles in lengths, about their centre so that few digits cancel, and |u|^2 / 2.
 
-        Overwritten by the next call.
+        Those of weight 0 may be anywhere, and do not count for the centre. Overwritten by the next
+        call.
         """
         from fastvi.kernels import stein as kernels
 
         u, half = self._buffer("u", x.shape, x.dtype), self._buffer("half", x.shape[:1], x.dtype)
-        kernels.prepare(x, centre_of(x).astype(x.dtype), inverse, u, half)
+        centre = centre_of(kept(x, weights)).astype(x.dtype)
+        kernels.prepare(x, centre, inverse, u, half)
+        if not weights.all():
+            hold(u, weights)
+            half[:] = np.einsum("ij,ij->i", u, u) / 2
         return u, half
 
     def sums(self, u: Array, half: Array, values: Array, slopes: Array) -> tuple[Array, Array]:
@@ -143,6 +149,17 @@ class Interaction:
 
             parallel.run(meet, len(meetings), self.n_threads)
         return out
+
+
+def kept(x: Array, weights: Array) -> Array:
+    """Particles (n, D) of weight 1."""
+    return x if weights.all() else x[weights > 0]
+
+
+def hold(u: Array, weights: Array) -> None:
+    """Change particles (n, D) of weight 0, in lengths, so that sums over pairs stay finite."""
+    lost = weights == 0
+    u[lost] = np.clip(np.nan_to_num(u[lost], nan=FARTHEST), -FARTHEST, FARTHEST)
 
 
 def centre_of(x: Array) -> NDArray[np.float64]:
@@ -201,7 +218,7 @@ def scores_of(
     parallel.run(attempt, n_chunks, n_threads)
     scores, weights = np.empty_like(x), np.empty(len(x), x.dtype)
     if not kernels.take_scores(values, slopes, scores, weights):
-        target.log_prob_and_grad(points, batch)  # which raises what is wrong
+        target.refuse(points, batch)
     return values, scores, weights
 
 
@@ -233,8 +250,8 @@ def units_of(x: Array, scores: Array, weights: Array | None = None) -> Array:
     """
     from fastvi.kernels import stein as kernels
 
-    if weights is not None and not weights.all():
-        x, scores = x[weights > 0], scores[weights > 0]
+    if weights is not None:
+        x, scores = kept(x, weights), kept(scores, weights)
     of_x, of_scores = np.zeros((2, x.shape[1]))
     kernels.add_squares(x, centre_of(x), of_x)
     kernels.add_squares(scores, centre_of(scores), of_scores)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastvi import parallel
 from fastvi.core import Batch, Gradient
-from fastvi.gradients.stein import Interaction, needs_gradient, report, scores_of, units_of
+from fastvi.gradients.stein import Interaction, kept, needs_gradient, report, scores_of, units_of
 
 __all__ = ["curvatures", "matrix", "newton"]
 
@@ -80,13 +80,14 @@ def matrix(
         units = units_of(params, scores, weights)
         if state is None or state.step >= state.due:
             step = 0 if state is None else state.step
-            chosen = interaction.sample(len(params))[:ANCHORS]
+            good = np.flatnonzero(weights)
+            chosen = good[interaction.sample(len(good))[:ANCHORS]]
             found = curvatures(target, params[chosen], units, batch, n_threads, curvature)
             state = _metric(found.mean(axis=0), units, step)
         factor, inverse = state.factor.astype(params.dtype), state.inverse.astype(params.dtype)
         white = scores @ inverse.T
         field = interaction.field(params @ factor, white, weights)
-        phi = (field.phi @ inverse) / field.masses.mean()
+        phi = (field.phi @ inverse) / kept(field.masses, weights).mean()
         info = report(values, weights, field, field.phi, white, np.ones_like(units))
         return phi, state._replace(step=state.step + 1), {**info, "units": units}
 
@@ -126,13 +127,15 @@ def newton(
         field = interaction.field(y, white, weights)
         blocks = (inverse @ found @ inverse.T).astype(params.dtype)
         systems = _systems(interaction, y, blocks, weights, field.lengths)
+        systems[weights == 0] = np.eye(params.shape[1])  # of no use, and perhaps singular
         alpha = np.linalg.solve(systems, field.phi.astype(np.float64)[:, :, None])[:, :, 0]
         alpha = np.ascontiguousarray(alpha, params.dtype) * weights[:, None]
-        u, half = interaction.scaled(y, 1 / field.lengths)
+        u, half = interaction.scaled(y, 1 / field.lengths, weights)
         moved = interaction.sums(u, half, alpha, alpha[:, :0])[0]
         # a mean, not the paper's sum: without the blocks off the diagonal it is too long by the
         # number of particles that the kernel joins
-        step = moved / (weights.sum() * field.masses)[:, None]
+        masses = np.where(field.masses > 0, field.masses, 1)
+        step = moved / (weights.sum() * masses)[:, None]
         info = report(values, weights, field, field.phi, white, np.ones_like(units))
         info |= {"units": units, "residual": float(np.sqrt(np.mean(np.square(step))))}
         return step @ inverse, state, info
@@ -147,7 +150,7 @@ def _systems(
     n, d = y.shape
     inverse = 1 / lengths
     # k^2 is the kernel of particles sqrt(2) times as far apart
-    u, half = interaction.scaled(y, inverse * y.dtype.type(np.sqrt(2.0)))
+    u, half = interaction.scaled(y, inverse * y.dtype.type(np.sqrt(2.0)), weights)
     v = u / y.dtype.type(np.sqrt(2.0)) * inverse  # grad k_ij = -k_ij (v_i - v_j)
     outer = v[:, :, None] * v[:, None, :]
     columns = np.concatenate(
@@ -180,7 +183,10 @@ def curvatures(
         found = np.asarray(curvature(points), np.float64)
         if found.shape != (k, d, d):
             raise ValueError(f"curvature gave shape {found.shape}; wanted ({k}, {d}, {d})")
-        return found
+        finite = np.isfinite(found).all(axis=(1, 2))
+        if not finite.any():
+            raise ValueError("curvature gave no matrix of finite numbers; wanted at least one")
+        return found if finite.all() else _filled(found, finite)
     found, shifts = np.empty((k, d, d)), np.diag(STEP * np.asarray(units, np.float64))
 
     def differentiate(i: int) -> None:
@@ -192,8 +198,12 @@ def curvatures(
     finite = np.isfinite(found).all(axis=(1, 2))
     if not finite.any():
         return np.broadcast_to(np.diag(1.0 / np.square(units)), (k, d, d)).astype(np.float64)
-    found[~finite] = found[finite].mean(axis=0)
-    return _positive(found, units)
+    return _positive(_filled(found, finite), units)
+
+
+def _filled(matrices: Array, finite: Any) -> Array:
+    """Matrices (k, D, D), the mean of the finite ones for each other."""
+    return np.where(finite[:, None, None], matrices, matrices[finite].mean(axis=0))
 
 
 def _positive(matrices: Array, units: Array) -> Array:

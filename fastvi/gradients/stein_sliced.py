@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastvi import optimizers, parallel
 from fastvi.core import Batch, Gradient, Optimizer
-from fastvi.gradients.stein import Field, needs_gradient, report, scores_of, units_of
+from fastvi.gradients.stein import Field, hold, kept, needs_gradient, report, scores_of, units_of
 
 __all__ = ["SLICES", "sliced"]
 
@@ -110,10 +110,12 @@ class _Cut:
     def __init__(
         self, slices: Array, x: Array, scores: Array, weights: Array, bandwidth: Any, n_threads: int
     ) -> None:
-        self.x, self.weights, self.n_threads = x - x.mean(axis=0), weights, n_threads
+        self.x, self.weights, self.n_threads = x - kept(x, weights).mean(axis=0), weights, n_threads
+        if not weights.all():
+            hold(self.x, weights)
         self.share = x.dtype.type(1.0 / weights.sum())
         places = np.ascontiguousarray(slices.astype(x.dtype) @ self.x.T)
-        self.lengths = _lengths(places, bandwidth)
+        self.lengths = _lengths(places if weights.all() else places[:, weights > 0], bandwidth)
         self.places = places / self.lengths[:, None]
         self.scores = np.ascontiguousarray(scores.T)
         self.factors = np.diag(slices).astype(x.dtype) / self.lengths
