@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 SEED = 20240607
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs: the
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests of Ctrl-C would wait for ever
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") == "1"
 CHECKED = os.environ.get("NUMBA_BOUNDSCHECK", "0") == "1"
 
