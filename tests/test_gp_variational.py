@@ -1,11 +1,13 @@
 """`fastvi.SVGP` and `fastvi.SparseGPClassifier` as scikit-learn's users expect them."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -292,3 +294,36 @@ def test_bad_data(change, message, estimator, rng):
     X, f = data(rng, 50)
     with pytest.raises(ValueError, match=message):
         clone(estimator).fit(*change(X, f > 0))
+
+
+class Interrupted(list):
+    """Parameters that interrupt whoever looks at them, long after the data were checked."""
+
+    def __array__(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("estimator", [SparseGPRegressor(), SVGP(), SparseGPClassifier()])
+def test_a_fit_that_is_interrupted_leaves_the_one_before(estimator, rng):
+    X, f = data(rng, 40)
+    ours = clone(estimator).set_params(inducing_points=5, max_iter=2)
+    with pytest.raises(KeyboardInterrupt):
+        clone(ours).set_params(inducing_points=Interrupted([[0.0]])).fit(X, f > 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        before = ours.fit(X, (f > 0).astype(int)).predict(X)
+    ours.set_params(inducing_points=Interrupted([[0.0]]))
+    with pytest.raises(KeyboardInterrupt):
+        ours.fit(X[:, :1], np.arange(40) % 3)
+    assert ours.n_features_in_ == 2
+    np.testing.assert_array_equal(ours.predict(X), before)
+
+
+@pytest.mark.parametrize("estimator", [SVGP(), SparseGPClassifier()])
+def test_after_a_fit_that_failed_there_is_none(estimator, rng):
+    X, f = data(rng, 40)
+    ours = clone(estimator).set_params(max_iter=0)
+    with pytest.raises(ValueError, match="max_iter is 0"):
+        ours.fit(X, f > 0)
+    with pytest.raises(NotFittedError):
+        ours.predict(X)

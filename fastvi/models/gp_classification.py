@@ -14,6 +14,7 @@ from fastvi import _checks
 from fastvi.models._gp_predictor import ClassPredictor, probabilities
 from fastvi.models._likelihoods import Bernoulli, Likelihood, Softmax
 from fastvi.models.gp_estimator import Variational
+from fastvi.models.gp_start import all_or_nothing
 from fastvi.parallel import single_threaded_blas
 
 __all__ = ["SparseGPClassifier"]
@@ -90,6 +91,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> Self:
         """Fit q(u), hyperparameters and inducing inputs.
 
@@ -109,6 +111,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         self._fit(X, codes.astype(np.float64), self._likelihood())
         return self
 
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
         """A step on each `batch_size` of these rows; the first call says which `classes` there are.
 

@@ -21,7 +21,13 @@ from fastvi.models._gp_objective import Objective, search
 from fastvi.models._gp_posterior import Posterior
 from fastvi.models._gp_predictor import GaussianProcessPredictor
 from fastvi.models._sgpr import SparseRegression
-from fastvi.models.gp_start import SELECTIONS, default_kernel, initial_inducing, with_noise
+from fastvi.models.gp_start import (
+    SELECTIONS,
+    all_or_nothing,
+    default_kernel,
+    initial_inducing,
+    with_noise,
+)
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 
 __all__ = ["SparseGPRegressor"]
@@ -147,6 +153,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     # Fitting
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> Self:
         """Fit hyperparameters and inducing inputs.
 
@@ -272,7 +279,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"L-BFGS stopped after {self.n_iter_} iterations before tol was reached; "
                 "raise max_iter or tol",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return objective.parts(best.point)
 

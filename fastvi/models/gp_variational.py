@@ -13,6 +13,7 @@ from fastvi import _checks
 from fastvi.models._gp_predictor import TargetPredictor
 from fastvi.models._likelihoods import Bernoulli, Gaussian, Likelihood, Poisson, StudentT
 from fastvi.models.gp_estimator import Variational
+from fastvi.models.gp_start import all_or_nothing
 from fastvi.parallel import single_threaded_blas
 
 __all__ = ["SVGP"]
@@ -112,6 +113,7 @@ class SVGP(RegressorMixin, Variational):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> Self:
         """Fit q(u), hyperparameters and inducing inputs.
 
@@ -128,6 +130,7 @@ class SVGP(RegressorMixin, Variational):
         self._fit(*self._data(X, y, reset=True))
         return self
 
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any) -> Self:
         """A step on each `batch_size` of these rows; the first call chooses inducing inputs."""
         self._feed(*self._data(X, y, reset=not hasattr(self, "_learner")))
