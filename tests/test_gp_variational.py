@@ -327,3 +327,29 @@ def test_after_a_fit_that_failed_there_is_none(estimator, rng):
         ours.fit(X, f > 0)
     with pytest.raises(NotFittedError):
         ours.predict(X)
+
+
+@pytest.mark.parametrize("estimator", [SVGP(KERNEL), SparseGPClassifier(LATENT)])
+def test_a_stream_after_a_fit_counts_its_rows(estimator, rng):
+    """They are rows seen: a batch stands for them too, not for itself alone."""
+    X, f = data(rng, 200)
+    ours = clone(estimator).set_params(inducing_points=10, max_iter=20, random_state=0)
+    other = clone(ours).set_params(total_samples=250.0)
+    for model in (ours, other):
+        model.fit(X, f > 0).partial_fit(X[:50], f[:50] > 0)
+    np.testing.assert_array_equal(ours.predict(X), other.predict(X))
+
+
+def test_streams_out_of_range(rng):
+    X, f = data(rng, 20)
+    for total in (0, -5, "x"):
+        with pytest.raises(ValueError, match=f"total_samples is {total!r}; wanted a number > 0"):
+            SVGP(total_samples=total).partial_fit(X, f)
+    with pytest.raises(ValueError, match="wanted at least 2 labels"):
+        SparseGPClassifier().partial_fit(X, np.zeros(20), classes=[0])
+    classifier = SparseGPClassifier(inducing_points=5).fit(X, f > 0)
+    with pytest.raises(ValueError, match="wanted those of the first call"):
+        classifier.partial_fit(X, f > 0, classes=[0, 1, 2])
+    ours = SVGP(inducing_points=5).partial_fit(X, f).set_params(batch_size=0)
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        ours.partial_fit(X, f)

@@ -103,6 +103,7 @@ class Learner:
             n_epochs=n_steps, rng=np.random.default_rng(seed), history=self.history,
             after_step=stop,
         )  # fmt: skip
+        self.rows_seen = len(x)
 
     def polish(self, x: Array, y: Array) -> None:
         """Natural steps on all rows, which take away the noise that mini-batches left in q(u)."""

@@ -120,7 +120,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         X : (n_rows, n_features) array
         y : (n_rows,) array of labels
         classes : array of labels
-            All there will be.
+            All there will be, at least two.
         """
         first = not hasattr(self, "_learner")
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", reset=first)
@@ -128,6 +128,12 @@ class SparseGPClassifier(ClassifierMixin, Variational):
             if classes is None:
                 raise ValueError("classes is None in the first call of partial_fit; wanted labels")
             self.classes_ = np.unique(classes)
+            if len(self.classes_) < 2:
+                raise ValueError(f"classes is {classes!r}; wanted at least 2 labels")
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes is {classes!r}; wanted those of the first call, {self.classes_.tolist()}"
+            )
         if not np.all(np.isin(y, self.classes_)):
             raise ValueError(f"y holds other labels than classes, {self.classes_.tolist()}")
         codes = np.searchsorted(self.classes_, y)

@@ -90,12 +90,16 @@ class Variational(BaseEstimator):
             self.log_marginal_likelihood_value_ = self._learner.bound(X, y)
 
     def _feed(self, X: Array, y: Array, likelihood: Likelihood) -> None:
+        _checks.integer(self.batch_size, "batch_size", 1)
+        total = self.total_samples
+        if total is not None:
+            total = _checks.number(total, "total_samples", 0.0, open_low=True)
         with single_threaded_blas():
             if not hasattr(self, "_learner"):
                 self._begin(X, y, likelihood, self._seed())
             if not hasattr(self, "_stream"):
                 self._stream = np.random.default_rng(self._seed())
-            self._learner.feed(X, y, self.batch_size, self.total_samples, self._stream)
+            self._learner.feed(X, y, self.batch_size, total, self._stream)
             self._finish()
 
     def _finish(self) -> None:
