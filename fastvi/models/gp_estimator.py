@@ -144,6 +144,8 @@ class Variational(BaseEstimator):
         """The rest of a fit from `save`'s arrays."""
         z, likelihood = self.inducing_points_, self._likelihood()
         covariance, kernel = Covariance(self.kernel_, z.shape[1]), self.kernel_
+        if likelihood.is_noisy != bool(covariance.white):
+            raise ValueError(f"{path}: the noise of kernel {kernel} does not fit the likelihood")
         (m, d), t = z.shape, likelihood.n_latents
         theta, linear, precision, scale, centre = gp_files.check_shapes(
             arrays, path, theta=covariance.theta.shape, linear=(t, m), precision=(t, m, m),

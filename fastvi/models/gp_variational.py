@@ -137,16 +137,17 @@ class SVGP(RegressorMixin, Variational):
         return self
 
     def _data(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array, Likelihood]:
-        _checks.choice(self.likelihood, "likelihood", LIKELIHOODS)
+        likelihood = self._likelihood()
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True, reset=reset)
         y = np.ascontiguousarray(y, np.float64)
         if self.likelihood == "poisson" and not np.all((y >= 0) & (y == np.floor(y))):
             raise ValueError("y holds what is no count; likelihood='poisson' wants 0, 1, 2, ...")
         if self.likelihood.startswith("bernoulli") and not np.all((y == 0) | (y == 1)):
             raise ValueError(f"y holds more than 0 and 1, which likelihood={self.likelihood!r} has")
-        return X, y, self._likelihood()
+        return X, y, likelihood
 
     def _likelihood(self) -> Likelihood:
+        _checks.choice(self.likelihood, "likelihood", LIKELIHOODS)
         if self.likelihood == "student-t":
             return StudentT(_checks.number(self.df, "df", 2.0, open_low=True))
         if self.likelihood.startswith("bernoulli"):
