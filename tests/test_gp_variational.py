@@ -96,6 +96,33 @@ def test_counts(rng):
     np.testing.assert_allclose(np.mean((y - mean) ** 2 / std**2), 1.0, atol=0.15)
 
 
+@pytest.mark.parametrize("level", [100.0, 3000.0])
+def test_large_counts(level, rng):
+    """A step from f = 0 would overshoot past what exp can hold."""
+    X, f = data(rng, 400)
+    y = rng.poisson(level * np.exp(0.5 * f))
+    ours = SVGP(likelihood="poisson", inducing_points=20, max_iter=300, random_state=0)
+    rate = clone(ours).fit(X, y).predict(X)
+    assert np.sqrt(np.mean((rate / level / np.exp(0.5 * f) - 1) ** 2)) < 0.1
+
+
+def test_large_counts_of_a_stream(rng):
+    X, f = data(rng, 400)
+    y = rng.poisson(100 * np.exp(0.5 * f))
+    ours = SVGP(likelihood="poisson", inducing_points=20, random_state=0)
+    for _ in range(20):
+        ours.partial_fit(X, y)
+    assert np.sqrt(np.mean((ours.predict(X) / 100 / np.exp(0.5 * f) - 1) ** 2)) < 0.15
+
+
+def test_a_step_that_goes_too_far_says_so(rng):
+    X, _ = data(rng, 50)
+    ours = SVGP(likelihood="poisson", inducing_points=5, random_state=0).partial_fit(X, np.ones(50))
+    far = np.repeat(X, 60, axis=0)  # a dozen steps
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="natural_rate"):
+        ours.partial_fit(far, np.full(len(far), 1e8))
+
+
 @pytest.mark.parametrize("link", ["logit", "probit"])
 def test_two_classes(link, rng):
     X, f = data(rng, 1000)

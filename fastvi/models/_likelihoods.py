@@ -17,6 +17,7 @@ __all__ = [
     "Gaussian",
     "Likelihood",
     "Poisson",
+    "PoissonStart",
     "Softmax",
     "StudentT",
 ]
@@ -136,6 +137,27 @@ class Poisson(_OneLatent):
         """See `Likelihood`."""
         rate = np.exp(mean[:, 0] + 0.5 * variance[:, 0])
         return rate, rate + np.square(rate) * np.expm1(variance[:, 0])
+
+
+class PoissonStart(_OneLatent):
+    """Logarithms of counts as Gaussian targets of precision y + 1/2, where fits of counts begin.
+
+    The weighted least squares that generalized linear models begin with (McCullagh and Nelder
+    1989, section 2.5): from f = 0 a step of Newton's on counts far above 1 overshoots past what
+    exp can hold.
+    """
+
+    def expect(
+        self, y: Array, mean: Array, variance: Array, noise: float, rng: np.random.Generator
+    ) -> Expectation:
+        """See `Likelihood`; the value is not that of counts."""
+        precision = y + 0.5
+        residual = np.log(precision) - mean[:, 0]
+        value = -0.5 * precision * (np.square(residual) + variance[:, 0])
+        by_variance = -0.5 * precision
+        return Expectation(
+            value, (precision * residual)[:, None], by_variance[:, None], np.zeros(len(y))
+        )
 
 
 class Bernoulli(_OneLatent):

@@ -126,6 +126,8 @@ class SVGP(RegressorMixin, Variational):
         ------
         ValueError
             If a parameter is out of range, or y is not what the likelihood speaks of.
+        FloatingPointError
+            If steps run away.
         """
         self._fit(*self._data(X, y, reset=True))
         return self
