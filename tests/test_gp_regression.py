@@ -366,3 +366,11 @@ def test_before_a_fit_predictions_are_the_priors(kernel, rng):
         got, want = (model.predict(X, **{option: True})[1] for model in (ours, exact))
         np.testing.assert_allclose(got, want)
     np.testing.assert_allclose(ours.sample_y(X, 3), exact.sample_y(X, 3))
+
+
+@pytest.mark.parametrize("estimator", [SparseGPRegressor(), SparseGPRegressor(normalize_y=True)])
+@pytest.mark.parametrize(("scale", "name"), [(1e200, "X"), (1e200, "y"), (1e-100, "y")])
+def test_numbers_of_sizes_that_overflow(estimator, scale, name, rng):
+    X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
+    with pytest.raises(ValueError, match=f"{name} holds numbers up to .*: scale {name}"):
+        clone(estimator).fit(*((X * scale, y) if name == "X" else (X, y * scale)))

@@ -380,3 +380,11 @@ def test_streams_out_of_range(rng):
     ours = SVGP(inducing_points=5).partial_fit(X, f).set_params(batch_size=0)
     with pytest.raises(ValueError, match="batch_size is 0"):
         ours.partial_fit(X, f)
+
+
+@pytest.mark.parametrize("estimator", [SVGP()])
+@pytest.mark.parametrize(("scale", "name"), [(1e200, "X"), (1e200, "y"), (1e-100, "y")])
+def test_numbers_of_sizes_that_overflow(estimator, scale, name, rng):
+    X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
+    with pytest.raises(ValueError, match=f"{name} holds numbers up to .*: scale {name}"):
+        clone(estimator).fit(*((X * scale, y) if name == "X" else (X, y * scale)))

@@ -19,7 +19,14 @@ from fastvi.models._gp_fit import Learner, LearnSettings
 from fastvi.models._gp_objective import column_scales
 from fastvi.models._likelihoods import Likelihood
 from fastvi.models._svgp_rows import Sites
-from fastvi.models.gp_start import SELECTIONS, default_kernel, initial_inducing, with_noise
+from fastvi.models.gp_start import (
+    LARGEST,
+    SELECTIONS,
+    check_sizes,
+    default_kernel,
+    initial_inducing,
+    with_noise,
+)
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 
 __all__ = ["Variational"]
@@ -54,6 +61,8 @@ class Variational(BaseEstimator):
 
     def _begin(self, X: Array, y: Array, likelihood: Likelihood, seed: int) -> None:
         settings = self._settings()
+        check_sizes(X, "X")
+        check_sizes(y, "y", 1.0 / LARGEST)
         power = float(np.square(y).mean()) or 1.0 if likelihood.is_noisy else 1.0
         kernel = default_kernel(X, power) if self.kernel is None else clone(self.kernel)
         covariance = Covariance(kernel, X.shape[1])

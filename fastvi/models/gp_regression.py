@@ -22,8 +22,10 @@ from fastvi.models._gp_posterior import Posterior
 from fastvi.models._gp_predictor import GaussianProcessPredictor
 from fastvi.models._sgpr import SparseRegression
 from fastvi.models.gp_start import (
+    LARGEST,
     SELECTIONS,
     all_or_nothing,
+    check_sizes,
     default_kernel,
     initial_inducing,
     with_noise,
@@ -178,6 +180,8 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self, X, y, dtype=np.float64, order="C", multi_output=True, y_numeric=True
         )
         self._check_parameters()
+        check_sizes(X, "X")
+        check_sizes(y, "y", 1.0 / LARGEST)
         targets = self._normalised(np.asarray(y, np.float64))
         rng = np.random.default_rng(check_random_state(self.random_state).randint(1 << 31))
         kernel = self._initial_kernel(X, targets)

@@ -20,6 +20,7 @@ from fastvi.models._inducing import distinct_rows, greedy, subset
 __all__ = [
     "SELECTIONS",
     "all_or_nothing",
+    "check_sizes",
     "default_kernel",
     "initial_inducing",
     "kmeans",
@@ -29,6 +30,7 @@ __all__ = [
 Array = NDArray[np.float64]
 SELECTIONS = ("kmeans", "greedy", "subset")
 KMEANS_ROWS = 100  # rows a centre that k-means looks at
+LARGEST = 1e75
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -49,6 +51,22 @@ def all_or_nothing(method: Method) -> Method:
             raise
 
     return cast(Method, run)
+
+
+def check_sizes(values: Array, name: str, least: float = 0.0) -> None:
+    """Refuse numbers whose products of four are out of float64's range.
+
+    Raises
+    ------
+    ValueError
+        If the largest is above 1e75, or below `least` and not 0.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > LARGEST or 0.0 < largest < least:
+        raise ValueError(
+            f"{name} holds numbers up to {largest:.1e}; wanted them between {least:.0e} and "
+            f"{LARGEST:.0e} in size: scale {name}"
+        )
 
 
 def default_kernel(X: Array, power: float) -> Any:
