@@ -170,5 +170,6 @@ class Variational(BaseEstimator):
     def _latents(self, X: Any) -> tuple[Array, Array]:
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        check_sizes(X, "X")
         with single_threaded_blas():
             return self._learner.latents(X, resolve_n_jobs(self.n_jobs))

@@ -103,7 +103,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     n_iter_ : int
         Iterations of L-BFGS from the best start.
     converged_ : bool
-        Whether `tol` was reached (True without an optimizer).
+        False where `max_iter` ended the search.
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
 
@@ -317,6 +317,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if return_std and return_cov:
             raise RuntimeError("At most one of return_std or return_cov can be requested.")
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        check_sizes(X, "X")
         if not hasattr(self, "_posterior"):
             return self._prior(X, return_std, return_cov)
         noise = self._covariance.white_noise(self._theta)
