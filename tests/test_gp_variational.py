@@ -388,3 +388,32 @@ def test_numbers_of_sizes_that_overflow(estimator, scale, name, rng):
     X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
     with pytest.raises(ValueError, match=f"{name} holds numbers up to .*: scale {name}"):
         clone(estimator).fit(*((X * scale, y) if name == "X" else (X, y * scale)))
+
+
+def test_joint_predictions_are_those_of_the_collapsed_regression(rng):
+    X, f = data(rng)
+    options = {"inducing_points": X[:20], "optimizer": None}
+    best = SparseGPRegressor(KERNEL, **options).fit(X, f)
+    ours = SVGP(KERNEL, **options, natural_rate=1.0, max_iter=2, batch_size=len(X)).fit(X, f)
+    for a, b in zip(ours.predict(X[:9], return_cov=True), best.predict(X[:9], return_cov=True)):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    with pytest.raises(RuntimeError, match="At most one"):
+        ours.predict(X, return_std=True, return_cov=True)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "student-t", "poisson", "bernoulli-probit"])
+def test_draws_of_targets_have_the_predictions_moments(likelihood, rng):
+    """20000 draws: means within 5 standard errors, covariances within 6 % of the variances."""
+    X, f = data(rng, 100)
+    y = np.round(np.exp(f)) if likelihood == "poisson" else f > 0
+    ours = SVGP(likelihood=likelihood, df=9.0, inducing_points=10, max_iter=50, random_state=0)
+    draws = ours.fit(X, y).sample_y(X[:4], 20_000, random_state=1)
+    mean, std = ours.predict(X[:4], return_std=True)
+    np.testing.assert_allclose(draws.mean(axis=1), mean, atol=5 * std.max() / np.sqrt(20_000))
+    if likelihood.startswith("bernoulli"):
+        with pytest.raises(ValueError, match="use sample_y"):
+            ours.predict(X, return_cov=True)
+        return
+    _, covariance = ours.predict(X[:4], return_cov=True)
+    np.testing.assert_allclose(np.sqrt(covariance.diagonal()), std, rtol=1e-9)
+    np.testing.assert_allclose(np.cov(draws), covariance, atol=0.06 * std.max() ** 2)

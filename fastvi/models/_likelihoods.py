@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 
 from fastvi.kernels import likelihoods as kernels
 
@@ -57,6 +57,10 @@ class Likelihood(Protocol):
         """Mean and variance of targets, (n,) each."""
         ...
 
+    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+        """A target for each value of the function (one latent), of any shape."""
+        ...
+
 
 @functools.cache
 def _nodes() -> tuple[Array, Array]:
@@ -100,6 +104,10 @@ class Gaussian(_OneLatent):
         """See `Likelihood`."""
         return mean[:, 0], variance[:, 0] + noise
 
+    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+        """See `Likelihood`."""
+        return f + np.sqrt(noise) * rng.standard_normal(f.shape)
+
 
 class StudentT(_OneLatent):
     """The target is f plus noise of Student's t with `df` > 2, whose squared scale is `noise`."""
@@ -120,6 +128,10 @@ class StudentT(_OneLatent):
         """See `Likelihood`."""
         return mean[:, 0], variance[:, 0] + noise * self.df / (self.df - 2.0)
 
+    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+        """See `Likelihood`."""
+        return f + np.sqrt(noise) * rng.standard_t(self.df, f.shape)
+
 
 class Poisson(_OneLatent):
     """The target is a count of mean exp(f)."""
@@ -138,8 +150,12 @@ class Poisson(_OneLatent):
         rate = np.exp(mean[:, 0] + 0.5 * variance[:, 0])
         return rate, rate + np.square(rate) * np.expm1(variance[:, 0])
 
+    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+        """See `Likelihood`."""
+        return rng.poisson(np.exp(f)).astype(np.float64)
 
-class PoissonStart(_OneLatent):
+
+class PoissonStart(Poisson):
     """Logarithms of counts as Gaussian targets of precision y + 1/2, where fits of counts begin.
 
     The weighted least squares that generalized linear models begin with (McCullagh and Nelder
@@ -184,6 +200,11 @@ class Bernoulli(_OneLatent):
             p = np.where(m > 0, 1.0 - p, p)
         return p, p * (1.0 - p)
 
+    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+        """See `Likelihood`."""
+        p = ndtr(f) if self.kind == kernels.PROBIT else expit(f)
+        return (rng.uniform(size=f.shape) < p).astype(np.float64)
+
 
 class Softmax(Likelihood):
     """The target is one of `n_latents` classes, 0, 1, ..., with probabilities softmax(f)."""
@@ -214,4 +235,8 @@ class Softmax(Likelihood):
 
     def predict(self, mean: Array, variance: Array, noise: float) -> tuple[Any, Any]:
         """Not a number but a class: see `probabilities`."""
+        raise NotImplementedError
+
+    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+        """Of several latents: not needed."""
         raise NotImplementedError
