@@ -106,7 +106,7 @@ class Gaussian(_OneLatent):
 
     def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
         """See `Likelihood`."""
-        return f + np.sqrt(noise) * rng.standard_normal(f.shape)
+        return np.asarray(f + np.sqrt(noise) * rng.standard_normal(f.shape))
 
 
 class StudentT(_OneLatent):
@@ -130,7 +130,7 @@ class StudentT(_OneLatent):
 
     def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
         """See `Likelihood`."""
-        return f + np.sqrt(noise) * rng.standard_t(self.df, f.shape)
+        return np.asarray(f + np.sqrt(noise) * rng.standard_t(self.df, f.shape))
 
 
 class Poisson(_OneLatent):
@@ -203,7 +203,7 @@ class Bernoulli(_OneLatent):
     def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
         """See `Likelihood`."""
         p = ndtr(f) if self.kind == kernels.PROBIT else expit(f)
-        return (rng.uniform(size=f.shape) < p).astype(np.float64)
+        return np.asarray(rng.uniform(size=f.shape) < p, np.float64)
 
 
 class Softmax(Likelihood):
