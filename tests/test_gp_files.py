@@ -87,16 +87,18 @@ def test_what_a_file_cannot_hold(tmp_path, rng):
     assert not list(tmp_path.iterdir())
 
 
-def rewritten(path, change):
-    """The file with another header."""
+def rewritten(path, change, without=()):
+    """The file with another header, and without some arrays."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     header = json.loads(members["header.json"])
     change(header["header"])
+    header["arrays"] = [name for name in header["arrays"] if name not in without]
     members["header.json"] = json.dumps(header).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
-            archive.writestr(name, content)
+            if name.removesuffix(".npy") not in without:
+                archive.writestr(name, content)
 
 
 @pytest.mark.parametrize(
@@ -120,4 +122,38 @@ def test_damaged_files(change, message, tmp_path, rng):
         fastvi.load(path)
         return
     with pytest.raises(ValueError, match=message):
+        fastvi.load(path)
+
+
+@pytest.mark.parametrize("likelihood", [None, "cauchy", 1])
+def test_files_of_another_likelihood(likelihood, tmp_path, rng):
+    path = tmp_path / "gp.npz"
+    SVGP(inducing_points=5, max_iter=2).fit(*data(rng)).save(path)
+    rewritten(path, lambda header: header["parameters"].update(likelihood=likelihood))
+    with pytest.raises(ValueError, match=r"likelihood is .*; wanted one of"):
+        fastvi.load(path)
+
+
+@pytest.mark.parametrize("labels", [[3, 2, 1], [1, 1, 2], [1], None])
+def test_files_of_other_classes(labels, tmp_path, rng):
+    """Codes beyond the classes would reach compiled code from the next batch of a stream."""
+    path = tmp_path / "gp.npz"
+    X, y = data(rng)
+    model = SparseGPClassifier(inducing_points=5, max_iter=2)
+    model.fit(X, np.digitize(y, [-0.3, 0.3]))
+    if labels is None:
+        model.save(path)
+        rewritten(path, lambda header: header.update({"class": "SparseGPClassifier"}), {"classes_"})
+    else:
+        model.classes_ = np.array(labels)
+        model.save(path)
+    with pytest.raises(ValueError, match="classes_"):
+        fastvi.load(path)
+
+
+def test_files_of_a_kernel_without_its_noise(tmp_path, rng):
+    path = tmp_path / "gp.npz"
+    SVGP(inducing_points=5, max_iter=2).fit(*data(rng)).save(path)
+    rewritten(path, lambda header: header.update(kernel=header["kernel"]["parameters"]["k1"]))
+    with pytest.raises(ValueError, match="does not fit the likelihood"):
         fastvi.load(path)

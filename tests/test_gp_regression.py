@@ -11,13 +11,14 @@ from sklearn.gaussian_process.kernels import (
     RBF,
     ConstantKernel,
     DotProduct,
+    ExpSineSquared,
     Matern,
     PairwiseKernel,
     WhiteKernel,
 )
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastvi import SparseGPRegressor
+from fastvi import SVGP, SparseGPRegressor
 
 pytestmark = pytest.mark.jit
 KERNEL = ConstantKernel(1.5) * RBF([0.7, 1.3]) + WhiteKernel(0.05)
@@ -366,3 +367,30 @@ def test_before_a_fit_predictions_are_the_priors(kernel, rng):
         got, want = (model.predict(X, **{option: True})[1] for model in (ours, exact))
         np.testing.assert_allclose(got, want)
     np.testing.assert_allclose(ours.sample_y(X, 3), exact.sample_y(X, 3))
+
+
+@pytest.mark.parametrize("estimator", [SparseGPRegressor(), SparseGPRegressor(normalize_y=True)])
+@pytest.mark.parametrize(("scale", "name"), [(1e200, "X"), (1e200, "y"), (1e-100, "y")])
+def test_numbers_of_sizes_that_overflow(estimator, scale, name, rng):
+    X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
+    with pytest.raises(ValueError, match=f"{name} holds numbers up to .*: scale {name}"):
+        clone(estimator).fit(*((X * scale, y) if name == "X" else (X, y * scale)))
+
+
+@pytest.mark.parametrize("estimator", [SparseGPRegressor, SVGP])
+def test_predictions_where_distances_overflow(estimator, rng):
+    """Matern's profile would be infinity times 0 there."""
+    X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
+    kernel = Matern(nu=1.5) + WhiteKernel(0.1)
+    model = estimator(kernel, inducing_points=5, optimizer=None).fit(X, y)
+    with pytest.raises(ValueError, match="X holds numbers up to"):
+        model.predict([[1e200, 0.0]])
+    np.testing.assert_allclose(model.predict([[1e70, 0.0]], return_std=True), [[0], [1.1**0.5]])
+
+
+def test_a_kernel_that_is_not_positive_definite(rng):
+    """A periodic function of the Euclidean distance is one of a single column only."""
+    X, y = rng.normal(size=(100, 2)), rng.normal(size=100)
+    kernel = ExpSineSquared(1.0) + WhiteKernel(0.1)
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite, as ExpSineSquared"):
+        SparseGPRegressor(kernel, inducing_points=X[:30], optimizer=None).fit(X, y)

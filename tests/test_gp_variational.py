@@ -1,11 +1,13 @@
 """`fastvi.SVGP` and `fastvi.SparseGPClassifier` as scikit-learn's users expect them."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -92,6 +94,35 @@ def test_counts(rng):
     mean, std = ours.predict(X, return_std=True)
     assert np.sqrt(np.mean((mean / np.exp(1 + f) - 1) ** 2)) < 0.15
     np.testing.assert_allclose(np.mean((y - mean) ** 2 / std**2), 1.0, atol=0.15)
+
+
+@pytest.mark.parametrize("level", [100.0, 3000.0])
+def test_large_counts(level, rng):
+    """A step from f = 0 would overshoot past what exp can hold."""
+    X, f = data(rng, 400)
+    y = rng.poisson(level * np.exp(0.5 * f))
+    ours = SVGP(likelihood="poisson", inducing_points=20, max_iter=300, random_state=0)
+    rate = clone(ours).fit(X, y).predict(X)
+    assert np.sqrt(np.mean((rate / level / np.exp(0.5 * f) - 1) ** 2)) < 0.1
+
+
+@pytest.mark.parametrize("level", [100.0, 3000.0])
+def test_large_counts_of_a_stream(level, rng):
+    X, f = data(rng, 400)
+    y = rng.poisson(level * np.exp(0.5 * f))
+    options = {"learn_inducing_points": False, "random_state": 0}
+    ours = SVGP(likelihood="poisson", inducing_points=20, **options)
+    for _ in range(20):
+        ours.partial_fit(X, y)
+    assert np.sqrt(np.mean((ours.predict(X) / level / np.exp(0.5 * f) - 1) ** 2)) < 0.1
+
+
+def test_a_step_that_goes_too_far_says_so(rng):
+    X, _ = data(rng, 50)
+    ours = SVGP(likelihood="poisson", inducing_points=5, random_state=0).partial_fit(X, np.ones(50))
+    far = np.repeat(X, 60, axis=0)  # a dozen steps
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="natural_rate"):
+        ours.partial_fit(far, np.full(len(far), 1e8))
 
 
 @pytest.mark.parametrize("link", ["logit", "probit"])
@@ -292,3 +323,99 @@ def test_bad_data(change, message, estimator, rng):
     X, f = data(rng, 50)
     with pytest.raises(ValueError, match=message):
         clone(estimator).fit(*change(X, f > 0))
+
+
+class Interrupted(list):
+    """Parameters that interrupt whoever looks at them, long after the data were checked."""
+
+    def __array__(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("estimator", [SparseGPRegressor(), SVGP(), SparseGPClassifier()])
+def test_a_fit_that_is_interrupted_leaves_the_one_before(estimator, rng):
+    X, f = data(rng, 40)
+    ours = clone(estimator).set_params(inducing_points=5, max_iter=2)
+    with pytest.raises(KeyboardInterrupt):
+        clone(ours).set_params(inducing_points=Interrupted([[0.0]])).fit(X, f > 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        before = ours.fit(X, (f > 0).astype(int)).predict(X)
+    ours.set_params(inducing_points=Interrupted([[0.0]]))
+    with pytest.raises(KeyboardInterrupt):
+        ours.fit(X[:, :1], np.arange(40) % 3)
+    assert ours.n_features_in_ == 2
+    np.testing.assert_array_equal(ours.predict(X), before)
+
+
+@pytest.mark.parametrize("estimator", [SVGP(), SparseGPClassifier()])
+def test_after_a_fit_that_failed_there_is_none(estimator, rng):
+    X, f = data(rng, 40)
+    ours = clone(estimator).set_params(max_iter=0)
+    with pytest.raises(ValueError, match="max_iter is 0"):
+        ours.fit(X, f > 0)
+    with pytest.raises(NotFittedError):
+        ours.predict(X)
+
+
+@pytest.mark.parametrize("estimator", [SVGP(KERNEL), SparseGPClassifier(LATENT)])
+def test_a_stream_after_a_fit_counts_its_rows(estimator, rng):
+    """They are rows seen: a batch stands for them too, not for itself alone."""
+    X, f = data(rng, 200)
+    ours = clone(estimator).set_params(inducing_points=10, max_iter=20, random_state=0)
+    other = clone(ours).set_params(total_samples=250.0)
+    for model in (ours, other):
+        model.fit(X, f > 0).partial_fit(X[:50], f[:50] > 0)
+    np.testing.assert_array_equal(ours.predict(X), other.predict(X))
+
+
+def test_streams_out_of_range(rng):
+    X, f = data(rng, 20)
+    for total in (0, -5, "x"):
+        with pytest.raises(ValueError, match=f"total_samples is {total!r}; wanted a number > 0"):
+            SVGP(total_samples=total).partial_fit(X, f)
+    with pytest.raises(ValueError, match="wanted at least 2 labels"):
+        SparseGPClassifier().partial_fit(X, np.zeros(20), classes=[0])
+    classifier = SparseGPClassifier(inducing_points=5).fit(X, f > 0)
+    with pytest.raises(ValueError, match="wanted those of the first call"):
+        classifier.partial_fit(X, f > 0, classes=[0, 1, 2])
+    ours = SVGP(inducing_points=5).partial_fit(X, f).set_params(batch_size=0)
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        ours.partial_fit(X, f)
+
+
+@pytest.mark.parametrize("estimator", [SVGP()])
+@pytest.mark.parametrize(("scale", "name"), [(1e200, "X"), (1e200, "y"), (1e-100, "y")])
+def test_numbers_of_sizes_that_overflow(estimator, scale, name, rng):
+    X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
+    with pytest.raises(ValueError, match=f"{name} holds numbers up to .*: scale {name}"):
+        clone(estimator).fit(*((X * scale, y) if name == "X" else (X, y * scale)))
+
+
+def test_joint_predictions_are_those_of_the_collapsed_regression(rng):
+    X, f = data(rng)
+    options = {"inducing_points": X[:20], "optimizer": None}
+    best = SparseGPRegressor(KERNEL, **options).fit(X, f)
+    ours = SVGP(KERNEL, **options, natural_rate=1.0, max_iter=2, batch_size=len(X)).fit(X, f)
+    for a, b in zip(ours.predict(X[:9], return_cov=True), best.predict(X[:9], return_cov=True)):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    with pytest.raises(RuntimeError, match="At most one"):
+        ours.predict(X, return_std=True, return_cov=True)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "student-t", "poisson", "bernoulli-probit"])
+def test_draws_of_targets_have_the_predictions_moments(likelihood, rng):
+    """20000 draws: means within 5 standard errors, covariances within 6 % of the variances."""
+    X, f = data(rng, 100)
+    y = np.round(np.exp(f)) if likelihood == "poisson" else f > 0
+    ours = SVGP(likelihood=likelihood, df=9.0, inducing_points=10, max_iter=50, random_state=0)
+    draws = ours.fit(X, y).sample_y(X[:4], 20_000, random_state=1)
+    mean, std = ours.predict(X[:4], return_std=True)
+    np.testing.assert_allclose(draws.mean(axis=1), mean, atol=5 * std.max() / np.sqrt(20_000))
+    if likelihood.startswith("bernoulli"):
+        with pytest.raises(ValueError, match="use sample_y"):
+            ours.predict(X, return_cov=True)
+        return
+    _, covariance = ours.predict(X[:4], return_cov=True)
+    np.testing.assert_allclose(np.sqrt(covariance.diagonal()), std, rtol=1e-9)
+    np.testing.assert_allclose(np.cov(draws), covariance, atol=0.06 * std.max() ** 2)

@@ -49,6 +49,11 @@ def cholesky(matrix: Array, name: str, least: float = JITTER, *, condition: bool
         share = max(10.0 * share, JITTER)
     if not np.isfinite(norm):
         reason = "holds numbers that are not finite; try length scales nearer to those of X"
+    elif (least_eigenvalue := np.linalg.eigvalsh(matrix)[0]) < -WORST_JITTER * norm:
+        reason = (
+            f"has the eigenvalue {least_eigenvalue:.1e}: its kernel is not positive definite, as "
+            "ExpSineSquared of several columns; try another kernel"
+        )
     else:
         reason = (
             f"is singular to rounding (condition above {1.0 / WORST_JITTER:.0e} with a jitter of "

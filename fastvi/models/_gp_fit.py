@@ -11,7 +11,7 @@ from fastvi import loop, optimizers
 from fastvi.batches import ShuffledEpochs
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.models._covariance import Covariance
-from fastvi.models._likelihoods import Gaussian, Likelihood
+from fastvi.models._likelihoods import Gaussian, Likelihood, Poisson, PoissonStart
 from fastvi.models._svgp import SparseVariational
 from fastvi.models._svgp_learn import LearnState, learn
 from fastvi.models._svgp_rows import Points, PointSource, Sites
@@ -89,9 +89,22 @@ class Learner:
         self.__dict__.update(state)
         self.algorithm = self._algorithm()
 
+    def _begin(self, batch: Batch) -> None:
+        """Sites of counts to begin with, from rows."""
+        likelihood = self.model.likelihood
+        if not isinstance(likelihood, Poisson) or self.rows_seen:
+            return
+        self.model.likelihood = PoissonStart()
+        try:
+            local = self.model.local(self.model.start(), batch, None, np.random.default_rng(0))
+        finally:
+            self.model.likelihood = likelihood
+        self.state = self.algorithm.init(local.statistics)
+
     def fit(self, x: Array, y: Array, batch_size: int, n_steps: int, seed: int) -> None:
         """So many steps over shuffled mini-batches."""
         batches = ShuffledEpochs(PointSource(x, y), batch_size, seed)
+        self._begin(Batch(Points(x, y), np.ones(len(x))))
 
         def stop(state: Any, position: loop.Position, history: loop.History) -> bool:
             if self.settings.verbose:
@@ -103,6 +116,7 @@ class Learner:
             n_epochs=n_steps, rng=np.random.default_rng(seed), history=self.history,
             after_step=stop,
         )  # fmt: skip
+        self.rows_seen = len(x)
 
     def polish(self, x: Array, y: Array) -> None:
         """Natural steps on all rows, which take away the noise that mini-batches left in q(u)."""
@@ -121,9 +135,11 @@ class Learner:
         """A step on each batch of these rows, as a part of `total` rows or of those seen so far."""
         n_batches = -(-len(x) // batch_size)
         for rows in np.array_split(np.arange(len(x)), n_batches):
-            self.rows_seen += len(rows)
-            weight = (self.rows_seen if total is None else total) / len(rows)
+            seen = self.rows_seen + len(rows)
+            weight = (seen if total is None else total) / len(rows)
             batch = Batch(Points(x[rows], y[rows]), np.full(len(rows), weight))
+            self._begin(batch)
+            self.rows_seen = seen
             self.state, info = self.algorithm.step(self.state, batch, rng)
             self.history.append(**{name: info[name] for name in ("bound", "rate")})
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 
 from fastvi.kernels import likelihoods as kernels
 
@@ -17,6 +17,7 @@ __all__ = [
     "Gaussian",
     "Likelihood",
     "Poisson",
+    "PoissonStart",
     "Softmax",
     "StudentT",
 ]
@@ -54,6 +55,10 @@ class Likelihood(Protocol):
 
     def predict(self, mean: Array, variance: Array, noise: float) -> tuple[Array, Array]:
         """Mean and variance of targets, (n,) each."""
+        ...
+
+    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+        """A target for each value of the function (one latent), of any shape."""
         ...
 
 
@@ -99,6 +104,10 @@ class Gaussian(_OneLatent):
         """See `Likelihood`."""
         return mean[:, 0], variance[:, 0] + noise
 
+    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+        """See `Likelihood`."""
+        return np.asarray(f + np.sqrt(noise) * rng.standard_normal(f.shape))
+
 
 class StudentT(_OneLatent):
     """The target is f plus noise of Student's t with `df` > 2, whose squared scale is `noise`."""
@@ -119,6 +128,10 @@ class StudentT(_OneLatent):
         """See `Likelihood`."""
         return mean[:, 0], variance[:, 0] + noise * self.df / (self.df - 2.0)
 
+    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+        """See `Likelihood`."""
+        return np.asarray(f + np.sqrt(noise) * rng.standard_t(self.df, f.shape))
+
 
 class Poisson(_OneLatent):
     """The target is a count of mean exp(f)."""
@@ -136,6 +149,31 @@ class Poisson(_OneLatent):
         """See `Likelihood`."""
         rate = np.exp(mean[:, 0] + 0.5 * variance[:, 0])
         return rate, rate + np.square(rate) * np.expm1(variance[:, 0])
+
+    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+        """See `Likelihood`."""
+        return rng.poisson(np.exp(f)).astype(np.float64)
+
+
+class PoissonStart(Poisson):
+    """Logarithms of counts as Gaussian targets of precision y + 1/2, where fits of counts begin.
+
+    The weighted least squares that generalized linear models begin with (McCullagh and Nelder
+    1989, section 2.5): from f = 0 a step of Newton's on counts far above 1 overshoots past what
+    exp can hold.
+    """
+
+    def expect(
+        self, y: Array, mean: Array, variance: Array, noise: float, rng: np.random.Generator
+    ) -> Expectation:
+        """See `Likelihood`; the value is not that of counts."""
+        precision = y + 0.5
+        residual = np.log(precision) - mean[:, 0]
+        value = -0.5 * precision * (np.square(residual) + variance[:, 0])
+        by_variance = -0.5 * precision
+        return Expectation(
+            value, (precision * residual)[:, None], by_variance[:, None], np.zeros(len(y))
+        )
 
 
 class Bernoulli(_OneLatent):
@@ -161,6 +199,11 @@ class Bernoulli(_OneLatent):
             p = np.exp(np.minimum(log_mean_sigmoid(-np.abs(m), v), np.log(0.5)))
             p = np.where(m > 0, 1.0 - p, p)
         return p, p * (1.0 - p)
+
+    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+        """See `Likelihood`."""
+        p = ndtr(f) if self.kind == kernels.PROBIT else expit(f)
+        return np.asarray(rng.uniform(size=f.shape) < p, np.float64)
 
 
 class Softmax(Likelihood):
@@ -192,4 +235,8 @@ class Softmax(Likelihood):
 
     def predict(self, mean: Array, variance: Array, noise: float) -> tuple[Any, Any]:
         """Not a number but a class: see `probabilities`."""
+        raise NotImplementedError
+
+    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+        """Of several latents: not needed."""
         raise NotImplementedError

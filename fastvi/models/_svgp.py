@@ -84,14 +84,15 @@ class SparseVariational:
         numpy.linalg.LinAlgError
             If K(z, z) has no Cholesky factor.
         """
-        self.theta, self.z = theta, np.ascontiguousarray(z)
-        self.program = self.covariance.program(theta)
-        self.noise = self.covariance.noise(theta)
-        self.columns = self.covariance.scaled(self.program, self.z)
-        m = len(z)
-        self.plain = self.covariance.fill(self.program, self.z, self.columns, np.empty((m, m)))
+        z, m = np.ascontiguousarray(z), len(z)
+        program = self.covariance.program(theta)
+        columns = self.covariance.scaled(program, z)
+        plain = self.covariance.fill(program, z, columns, np.empty((m, m)))
         name = "covariance of the inducing inputs"
-        self.lower, self.jitter, _ = cholesky(self.plain, name, JITTER, condition=False)
+        lower, jitter, _ = cholesky(plain, name, JITTER, condition=False)
+        self.theta, self.z, self.program, self.columns = theta, z, program, columns
+        self.plain, self.lower, self.jitter = plain, lower, jitter
+        self.noise = self.covariance.noise(theta)
         self.k = self.plain + self.jitter * np.eye(m)
         self.inverse = _inverse(self.lower)
         self.log_det = 2.0 * float(np.log(self.lower.diagonal()).sum())

@@ -63,6 +63,11 @@ def learn(
         else:
             result = model.evaluate(sites, batch, rng)
             local, bound = result.local, result.bound
+        if not np.isfinite(bound):
+            raise FloatingPointError(
+                f"the bound of a batch is {bound}: a step went too far; try a smaller "
+                "natural_rate or learning_rate, or learn_inducing_points=False"
+            )
         direction = Sites(*(new - old for new, old in zip(local.statistics, sites)))
         change, natural_state, rate = natural.update(direction, natural_state, sites)
         sites = add(sites, change)

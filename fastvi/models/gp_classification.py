@@ -14,6 +14,7 @@ from fastvi import _checks
 from fastvi.models._gp_predictor import ClassPredictor, probabilities
 from fastvi.models._likelihoods import Bernoulli, Likelihood, Softmax
 from fastvi.models.gp_estimator import Variational
+from fastvi.models.gp_start import all_or_nothing
 from fastvi.parallel import single_threaded_blas
 
 __all__ = ["SparseGPClassifier"]
@@ -90,6 +91,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> Self:
         """Fit q(u), hyperparameters and inducing inputs.
 
@@ -109,6 +111,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         self._fit(X, codes.astype(np.float64), self._likelihood())
         return self
 
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
         """A step on each `batch_size` of these rows; the first call says which `classes` there are.
 
@@ -117,7 +120,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         X : (n_rows, n_features) array
         y : (n_rows,) array of labels
         classes : array of labels
-            All there will be.
+            All there will be, at least two.
         """
         first = not hasattr(self, "_learner")
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", reset=first)
@@ -125,6 +128,12 @@ class SparseGPClassifier(ClassifierMixin, Variational):
             if classes is None:
                 raise ValueError("classes is None in the first call of partial_fit; wanted labels")
             self.classes_ = np.unique(classes)
+            if len(self.classes_) < 2:
+                raise ValueError(f"classes is {classes!r}; wanted at least 2 labels")
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes is {classes!r}; wanted those of the first call, {self.classes_.tolist()}"
+            )
         if not np.all(np.isin(y, self.classes_)):
             raise ValueError(f"y holds other labels than classes, {self.classes_.tolist()}")
         codes = np.searchsorted(self.classes_, y)

@@ -19,7 +19,14 @@ from fastvi.models._gp_fit import Learner, LearnSettings
 from fastvi.models._gp_objective import column_scales
 from fastvi.models._likelihoods import Likelihood
 from fastvi.models._svgp_rows import Sites
-from fastvi.models.gp_start import SELECTIONS, default_kernel, initial_inducing, with_noise
+from fastvi.models.gp_start import (
+    LARGEST,
+    SELECTIONS,
+    check_sizes,
+    default_kernel,
+    initial_inducing,
+    with_noise,
+)
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 
 __all__ = ["Variational"]
@@ -54,6 +61,8 @@ class Variational(BaseEstimator):
 
     def _begin(self, X: Array, y: Array, likelihood: Likelihood, seed: int) -> None:
         settings = self._settings()
+        check_sizes(X, "X")
+        check_sizes(y, "y", 1.0 / LARGEST)
         power = float(np.square(y).mean()) or 1.0 if likelihood.is_noisy else 1.0
         kernel = default_kernel(X, power) if self.kernel is None else clone(self.kernel)
         covariance = Covariance(kernel, X.shape[1])
@@ -90,12 +99,16 @@ class Variational(BaseEstimator):
             self.log_marginal_likelihood_value_ = self._learner.bound(X, y)
 
     def _feed(self, X: Array, y: Array, likelihood: Likelihood) -> None:
+        _checks.integer(self.batch_size, "batch_size", 1)
+        total = self.total_samples
+        if total is not None:
+            total = _checks.number(total, "total_samples", 0.0, open_low=True)
         with single_threaded_blas():
             if not hasattr(self, "_learner"):
                 self._begin(X, y, likelihood, self._seed())
             if not hasattr(self, "_stream"):
                 self._stream = np.random.default_rng(self._seed())
-            self._learner.feed(X, y, self.batch_size, self.total_samples, self._stream)
+            self._learner.feed(X, y, self.batch_size, total, self._stream)
             self._finish()
 
     def _finish(self) -> None:
@@ -140,6 +153,8 @@ class Variational(BaseEstimator):
         """The rest of a fit from `save`'s arrays."""
         z, likelihood = self.inducing_points_, self._likelihood()
         covariance, kernel = Covariance(self.kernel_, z.shape[1]), self.kernel_
+        if likelihood.is_noisy != bool(covariance.white):
+            raise ValueError(f"{path}: the noise of kernel {kernel} does not fit the likelihood")
         (m, d), t = z.shape, likelihood.n_latents
         theta, linear, precision, scale, centre = gp_files.check_shapes(
             arrays, path, theta=covariance.theta.shape, linear=(t, m), precision=(t, m, m),
@@ -155,5 +170,6 @@ class Variational(BaseEstimator):
     def _latents(self, X: Any) -> tuple[Array, Array]:
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        check_sizes(X, "X")
         with single_threaded_blas():
             return self._learner.latents(X, resolve_n_jobs(self.n_jobs))

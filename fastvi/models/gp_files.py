@@ -127,7 +127,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     header, arrays = _archive.load(path, KIND)
     try:
         return _restored(header, arrays, str(path))
-    except (KeyError, TypeError, IndexError, np.linalg.LinAlgError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, np.linalg.LinAlgError) as error:
         raise ValueError(f"{path}: not a complete Gaussian process ({error!r})") from None
 
 
@@ -151,6 +151,8 @@ def _restored(header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: str
     for key in ("feature_names_in_", "classes_"):
         if key in arrays:
             setattr(estimator, key, _unpacked(arrays, key, path))
+    if name == "SparseGPClassifier":
+        _check_classes(estimator.classes_, path)
     columns = [key for key in arrays if key.startswith("history.")]
     estimator.history_ = {k.removeprefix("history."): arrays.pop(k) for k in columns}
     if estimator.inducing_points_.shape[1] != estimator.n_features_in_:
@@ -165,6 +167,12 @@ def _unpacked(arrays: dict[str, NDArray[Any]], name: str, path: str) -> NDArray[
         return array
     labels = _archive.unpack_strings(array, arrays.pop(f"{name}offsets"), path)
     return np.array(labels, dtype=object if arrays.pop(f"{name}object") else np.str_)
+
+
+def _check_classes(classes: NDArray[Any], path: str) -> None:
+    """Labels that rise, as codes of labels are looked up by bisection."""
+    if classes.ndim != 1 or len(classes) < 2 or not np.array_equal(np.unique(classes), classes):
+        raise ValueError(f"{path}: classes_ is {classes!r}; wanted at least 2 labels that rise")
 
 
 def _matrix(arrays: dict[str, NDArray[Any]], name: str, path: str) -> Array:

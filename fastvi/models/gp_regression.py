@@ -21,7 +21,15 @@ from fastvi.models._gp_objective import Objective, search
 from fastvi.models._gp_posterior import Posterior
 from fastvi.models._gp_predictor import GaussianProcessPredictor
 from fastvi.models._sgpr import SparseRegression
-from fastvi.models.gp_start import SELECTIONS, default_kernel, initial_inducing, with_noise
+from fastvi.models.gp_start import (
+    LARGEST,
+    SELECTIONS,
+    all_or_nothing,
+    check_sizes,
+    default_kernel,
+    initial_inducing,
+    with_noise,
+)
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 
 __all__ = ["SparseGPRegressor"]
@@ -95,7 +103,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     n_iter_ : int
         Iterations of L-BFGS from the best start.
     converged_ : bool
-        Whether `tol` was reached (True without an optimizer).
+        False where `max_iter` ended the search.
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
 
@@ -147,6 +155,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     # Fitting
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> Self:
         """Fit hyperparameters and inducing inputs.
 
@@ -171,6 +180,8 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self, X, y, dtype=np.float64, order="C", multi_output=True, y_numeric=True
         )
         self._check_parameters()
+        check_sizes(X, "X")
+        check_sizes(y, "y", 1.0 / LARGEST)
         targets = self._normalised(np.asarray(y, np.float64))
         rng = np.random.default_rng(check_random_state(self.random_state).randint(1 << 31))
         kernel = self._initial_kernel(X, targets)
@@ -272,7 +283,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"L-BFGS stopped after {self.n_iter_} iterations before tol was reached; "
                 "raise max_iter or tol",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return objective.parts(best.point)
 
@@ -306,6 +317,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if return_std and return_cov:
             raise RuntimeError("At most one of return_std or return_cov can be requested.")
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        check_sizes(X, "X")
         if not hasattr(self, "_posterior"):
             return self._prior(X, return_std, return_cov)
         noise = self._covariance.white_noise(self._theta)

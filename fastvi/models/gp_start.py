@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,56 @@ from fastvi.models._covariance import Covariance
 from fastvi.models._gp_objective import column_scales
 from fastvi.models._inducing import distinct_rows, greedy, subset
 
-__all__ = ["SELECTIONS", "default_kernel", "initial_inducing", "kmeans", "with_noise"]
+__all__ = [
+    "SELECTIONS",
+    "all_or_nothing",
+    "check_sizes",
+    "default_kernel",
+    "initial_inducing",
+    "kmeans",
+    "with_noise",
+]
 
 Array = NDArray[np.float64]
 SELECTIONS = ("kmeans", "greedy", "subset")
 KMEANS_ROWS = 100  # rows a centre that k-means looks at
+LARGEST = 1e75
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def all_or_nothing(method: Method) -> Method:
+    """A fit that, where it fails or is interrupted, leaves the estimator's attributes as before.
+
+    Half a fit would be taken for a whole one, with columns that its model does not have.
+    """
+
+    @functools.wraps(method)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return cast(Method, run)
+
+
+def check_sizes(values: Array, name: str, least: float = 0.0) -> None:
+    """Refuse numbers whose products of four are out of float64's range.
+
+    Raises
+    ------
+    ValueError
+        If the largest is above 1e75, or below `least` and not 0.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > LARGEST or 0.0 < largest < least:
+        raise ValueError(
+            f"{name} holds numbers up to {largest:.1e}; wanted them between {least:.0e} and "
+            f"{LARGEST:.0e} in size: scale {name}"
+        )
 
 
 def default_kernel(X: Array, power: float) -> Any:

@@ -7,12 +7,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import _checks
 from fastvi.models._gp_predictor import TargetPredictor
 from fastvi.models._likelihoods import Bernoulli, Gaussian, Likelihood, Poisson, StudentT
 from fastvi.models.gp_estimator import Variational
+from fastvi.models.gp_start import all_or_nothing, check_sizes
 from fastvi.parallel import single_threaded_blas
 
 __all__ = ["SVGP"]
@@ -112,6 +114,7 @@ class SVGP(RegressorMixin, Variational):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> Self:
         """Fit q(u), hyperparameters and inducing inputs.
 
@@ -124,44 +127,106 @@ class SVGP(RegressorMixin, Variational):
         ------
         ValueError
             If a parameter is out of range, or y is not what the likelihood speaks of.
+        FloatingPointError
+            If steps run away.
         """
         self._fit(*self._data(X, y, reset=True))
         return self
 
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any) -> Self:
         """A step on each `batch_size` of these rows; the first call chooses inducing inputs."""
         self._feed(*self._data(X, y, reset=not hasattr(self, "_learner")))
         return self
 
     def _data(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array, Likelihood]:
-        _checks.choice(self.likelihood, "likelihood", LIKELIHOODS)
+        likelihood = self._likelihood()
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True, reset=reset)
         y = np.ascontiguousarray(y, np.float64)
         if self.likelihood == "poisson" and not np.all((y >= 0) & (y == np.floor(y))):
             raise ValueError("y holds what is no count; likelihood='poisson' wants 0, 1, 2, ...")
         if self.likelihood.startswith("bernoulli") and not np.all((y == 0) | (y == 1)):
             raise ValueError(f"y holds more than 0 and 1, which likelihood={self.likelihood!r} has")
-        return X, y, self._likelihood()
+        return X, y, likelihood
 
     def _likelihood(self) -> Likelihood:
+        _checks.choice(self.likelihood, "likelihood", LIKELIHOODS)
         if self.likelihood == "student-t":
             return StudentT(_checks.number(self.df, "df", 2.0, open_low=True))
         if self.likelihood.startswith("bernoulli"):
             return Bernoulli(self.likelihood.removeprefix("bernoulli-"))
         return Poisson() if self.likelihood == "poisson" else Gaussian()
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:
-        """Mean of the targets, and with `return_std` their standard deviation, (n_rows,) each.
+    def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
+        """Mean of the targets, and their standard deviation or covariance, noise included.
 
         Parameters
         ----------
         X : (n_rows, n_features) array
-        return_std : bool
+        return_std, return_cov : bool
+            At most one. The covariance of targets 0 and 1 has no closed form: use `sample_y`.
+
+        Returns
+        -------
+        mean : (n_rows,) array
+        std : (n_rows,) array
+            With `return_std`.
+        cov : (n_rows, n_rows) array
+            With `return_cov`.
+
+        Raises
+        ------
+        RuntimeError
+            If both are asked for.
+        ValueError
+            If the covariance of Bernoulli targets is.
         """
-        latents = self._latents(X)
+        if return_std and return_cov:
+            raise RuntimeError("At most one of return_std or return_cov can be requested.")
+        if not return_cov:
+            latents = self._latents(X)
+            model = self._learner.model
+            mean, variance = model.likelihood.predict(*latents, model.noise)
+            return (mean, np.sqrt(variance)) if return_std else mean
+        f, covariance = self._joint(X)
         model = self._learner.model
-        mean, variance = model.likelihood.predict(*latents, model.noise)
-        return (mean, np.sqrt(variance)) if return_std else mean
+        if isinstance(model.likelihood, Bernoulli):
+            raise ValueError("return_cov is True, but Bernoulli targets have none; use sample_y")
+        mean, variance = model.likelihood.predict(
+            f[:, None], covariance.diagonal()[:, None], model.noise
+        )
+        if isinstance(model.likelihood, Poisson):
+            covariance = np.outer(mean, mean) * np.expm1(covariance)
+        np.fill_diagonal(covariance, variance)
+        return mean, covariance
+
+    def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
+        """Draws from the joint posterior of the targets at X, noise included.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+        n_samples : int
+        random_state : int, RandomState or None
+
+        Returns
+        -------
+        (n_rows, n_samples) array
+        """
+        _checks.integer(n_samples, "n_samples", 1)
+        rng = check_random_state(random_state)
+        f = rng.multivariate_normal(*self._joint(X), n_samples).T
+        model = self._learner.model
+        return model.likelihood.sample(f, model.noise, rng)
+
+    def _joint(self, X: Any) -> tuple[Array, Array]:
+        """Mean (n,) and covariance (n, n) of the function."""
+        check_is_fitted(self, "kernel_")
+        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        check_sizes(X, "X")
+        with single_threaded_blas():
+            mean, covariance = self._learner.posteriors[0].joint(X)
+        return mean[:, 0], covariance
 
     def compiled(self) -> TargetPredictor:
         """A bare predictor of mean and standard deviation that checks nothing: microseconds."""
