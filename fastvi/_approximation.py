@@ -111,6 +111,8 @@ class Approximation:
     ) -> dict[str, Any]:
         """What `_header` and `_history_arrays` gave, as arguments."""
         names = tuple(header["names"])
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{path}: names are {names}; wanted strings")
         if target is not None and target.names != names:
             raise ValueError(f"{path}: it is of {', '.join(names)}; the target is of other names")
         prefix = "history."

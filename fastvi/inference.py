@@ -266,6 +266,8 @@ def _begin(target: Any, family: Any, start: Any, rank: int) -> tuple[Any, Laplac
             raise ValueError(f"family is {family!r}; wanted one of {', '.join(FAMILIES)}")
         if len(family.mean) != target.dim:
             raise ValueError(f"family has {len(family.mean)} numbers; the target {target.dim}")
+        if start is not None:
+            raise ValueError("start is given, but the fit begins at the member of family given")
         return family, None
     kind = FAMILIES[_checks.choice(family, "family", tuple(FAMILIES))]
     z = np.zeros(target.dim) if start is None else _point(target, start)
@@ -290,6 +292,9 @@ def _point(target: Any, start: Any) -> Array:
 
 def _without_draws(target: Any, method: str, found: Any, seed: int) -> Posterior:
     if found.cov is None:
+        values, slopes = target.attempt(found.mode[None])
+        if not (np.isfinite(values[0]) and np.all(np.isfinite(slopes))):
+            target.refuse(found.mode[None])
         raise ValueError(
             f"method={method!r} needs a mode with a negative definite Hessian; the one found at "
             f"{found.mode} has none (is the density unbounded?)"
@@ -348,8 +353,7 @@ def _bar(progress: bool) -> Callable[[Any], None] | None:
     bar = tqdm(unit=" steps")
 
     def report(history: Any) -> None:
-        bar.update()
-        if bar.n % 10 == 0:
-            bar.set_postfix_str(f"bound {history.columns['bound'][-1]:.3f}", refresh=False)
+        bar.set_postfix_str(f"bound {history.columns['bound'][-1]:.10g}", refresh=False)
+        bar.update(len(history) - bar.n)
 
     return report

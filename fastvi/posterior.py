@@ -97,8 +97,17 @@ class Posterior(Approximation):
         return np.asarray(self.member.draw(self.member.noise(n, rng)))
 
     def log_prob(self, Z: Any) -> Array:
-        """Log density (n,) of the approximation at free numbers Z (n, D), nats."""
-        return np.asarray(self.member.log_prob(np.atleast_2d(np.asarray(Z, np.float64))))
+        """Log density (n,) of the approximation at free numbers Z (n, D), nats.
+
+        Raises
+        ------
+        ValueError
+            If Z has another shape.
+        """
+        points = np.atleast_2d(np.asarray(Z, np.float64))
+        if points.ndim != 2 or points.shape[1] != len(self.names):
+            raise ValueError(f"Z has shape {np.shape(Z)}; wanted (n, {len(self.names)})")
+        return np.asarray(self.member.log_prob(points))
 
     # How good it is
 
@@ -134,8 +143,11 @@ class Posterior(Approximation):
 
     @property
     def elbo_error(self) -> float:
-        """Standard error of `elbo`, nats."""
-        return float(np.std(self.log_ratios) / np.sqrt(len(self.log_ratios)))
+        """Standard error of `elbo`, nats; inf if a draw has no density."""
+        if not np.all(np.isfinite(self.log_ratios)):
+            return np.inf
+        with np.errstate(over="ignore"):
+            return float(np.std(self.log_ratios) / np.sqrt(len(self.log_ratios)))
 
     @property
     def log_evidence(self) -> float:
@@ -185,7 +197,12 @@ class Posterior(Approximation):
             )
         if self.target is None:
             return words
-        words.append(f"ELBO {self.elbo:.4f} +- {self.elbo_error:.4f} nats.")
+        n_without = int(np.count_nonzero(np.isneginf(self.log_ratios)))
+        if n_without:
+            share = f"{n_without} of {len(self.log_ratios)} draws"
+            words.append(f"{share} have no density, so that there is no ELBO.")
+        else:
+            words.append(f"ELBO {_nats(self.elbo)} +- {_nats(self.elbo_error)} nats.")
         if self._covers and self.shift >= FAR:
             words.append(
                 f"k-hat {self.khat:.2f}, but importance weights move a mean by {self.shift:.2f} "
@@ -261,6 +278,9 @@ class Posterior(Approximation):
         problem = member.problem(len(names)) if family is Blocks else _problem(member, len(names))
         if problem:
             raise ValueError(f"{path}: member.{problem}")
+        ratios = arrays.get("log_ratios")
+        if ratios is not None and (ratios.dtype != np.float64 or ratios.shape != (N_DRAWS,)):
+            raise ValueError(f"{path}: log_ratios are not {N_DRAWS} float64 numbers")
         return cls(
             member,
             target,
@@ -270,11 +290,22 @@ class Posterior(Approximation):
         )
 
 
+def _nats(x: float) -> str:
+    return f"{x:.4f}" if abs(x) < 1e9 else f"{x:.6g}"
+
+
 def _problem(member: Any, n: int) -> str:
     """What is wrong with a Gaussian member of n numbers that a file holds; "" if nothing."""
     for name, array in member._asdict().items():
-        if array.dtype != np.float64 or len(array) != n or array.ndim > 2:
+        width = n if name == "root" else array.shape[-1] if array.ndim else 0
+        shape = (n, width) if name in ("root", "factors") else (n,)
+        if array.dtype != np.float64 or array.shape != shape:
             return f"{name} does not fit {n} names"
         if not np.all(np.isfinite(array)):
             return f"{name} must hold finite numbers"
+        scale = np.diag(array) if name == "root" else array
+        if name in ("root", "sd", "sd0") and not np.all(scale > 0):
+            return f"{name} must have scales above 0"
+        if name == "root" and np.any(np.triu(array, 1)):
+            return "root must be lower triangular"
     return ""
