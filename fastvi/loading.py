@@ -23,8 +23,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     """A fitted estimator or a posterior from its file, of the class that saved it.
 
     A topic model's words are in `vocabulary_`, and in `feature_names_in_` too if the fit saw column
-    names. A Gaussian process predicts as before, to the bit, but holds no training rows. A posterior
-    comes without its target, which the `load` of its class takes.
+    names. A Gaussian process predicts as before, to the bit, but holds no training rows. A
+    posterior comes without its target, which the `load` of its class takes.
 
     Parameters
     ----------

@@ -234,7 +234,7 @@ class Target:
         return values if terms else values.sum(axis=1), grads
 
     def refuse(self, Z: NDArray[np.float64], batch: Batch | None = None) -> NoReturn:
-        """Say what is wrong with vectors (k, dim) of which none has a finite density (and gradient).
+        """Say what is wrong with vectors (k, dim) of which none has a density (and gradient).
 
         Raises
         ------
