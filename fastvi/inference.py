@@ -77,7 +77,8 @@ def fit(
         Draws a step, by default twice the dimension, from 16 to 128; for blocks four times, from 64
         to 256.
     batch_size : int, optional
-        Rows of a step, for targets that take rows; all by default.
+        Rows of a step, for targets that take rows; all by default. For the ELBO, whose gradients
+        are then unbiased.
     sampling : {"uniform", "replacement"}
         Shuffled epochs of rows, or independent draws of them.
     variance_reduction : {None, "svrg"} or some of "control", "baseline", "overdispersion"
@@ -127,6 +128,11 @@ def fit(
         )
     seed = _seed(random_state)
     batches = _batches(target, batch_size, sampling, seed)
+    if batch_size is not None and goal.weights is not objectives.elbo().weights:
+        raise ValueError(
+            f"batch_size with objective={objective!r}: the noise of mini-batches would be taken "
+            "for importance weights; wanted the ELBO, perhaps tempered, or all rows"
+        )
     if batch_size is None and variance_reduction == "svrg":
         raise ValueError(
             f"variance_reduction={variance_reduction!r} without batch_size: the gradient of all "

@@ -185,6 +185,23 @@ def test_mini_batches_reach_the_posterior(conjugate, options):
     np.testing.assert_allclose(p.sd, np.sqrt(np.diag(covariance)), rtol=0.15)
 
 
+@pytest.mark.parametrize("objective", ["iwae", "chi", 0.5, f_divergence(lambda w: w * np.log(w))])
+def test_mini_batches_are_for_the_elbo(conjugate, objective):
+    """Weights of others would follow the batches' noise: variances came out without end, or 0."""
+    with pytest.raises(ValueError, match="noise of mini-batches"):
+        fastvi.fit(conjugate[0], batch_size=60, objective=objective)
+    assert (
+        fastvi.fit(
+            conjugate[0],
+            batch_size=60,
+            objective=tempered(elbo(), 0.5),
+            random_state=0,
+            max_iter=20,
+        ).n_iter
+        == 20
+    )
+
+
 @pytest.mark.parametrize("reduced", [False, True])
 def test_mini_batch_gradients_are_unbiased(conjugate, reduced, rng):
     """z-tests of all coordinates of 400 gradients, 5 standard errors; SVRG has a tenth of the
