@@ -52,7 +52,7 @@ class Approximation:
         return self._named(self.sample(n, rng))
 
     def _named(self, draws: Array) -> dict[str, Array]:
-        return dict(self._target().parameters.constrain(draws))
+        return dict(self._target().constrain(draws))
 
     def _target(self) -> Any:
         if self.target is None:

@@ -122,6 +122,10 @@ class Target:
         names: tuple[str, ...] = self.parameters.names
         return names
 
+    def constrain(self, z: Any) -> dict[str, NDArray[np.float64]]:
+        """Parameters by name, each (..., *shape), of free numbers (..., dim)."""
+        return dict(self.parameters.constrain(z))
+
     @property
     def data_table(self) -> NDArray[np.int64]:
         """Words that the function at `address` is given, for all rows at weight one."""
