@@ -128,16 +128,7 @@ def fit(
         )
     seed = _seed(random_state)
     batches = _batches(target, batch_size, sampling, seed)
-    if batch_size is not None and goal.weights is not objectives.elbo().weights:
-        raise ValueError(
-            f"batch_size with objective={objective!r}: the noise of mini-batches would be taken "
-            "for importance weights; wanted the ELBO, perhaps tempered, or all rows"
-        )
-    if batch_size is None and variance_reduction == "svrg":
-        raise ValueError(
-            f"variance_reduction={variance_reduction!r} without batch_size: the gradient of all "
-            "rows has no noise of theirs"
-        )
+    _together(method, goal, objective, batch_size, variance_reduction)
     with single_threaded_blas():
         member, found = _begin(target, family, start, rank)
         if method in ("laplace", "delta"):
@@ -241,6 +232,27 @@ def _method(method: str, family: Any, variance_reduction: Any) -> str:
     if method in ("laplace", "delta") and family != "fullrank":
         raise ValueError(f"method={method!r} gives a full covariance; wanted family='fullrank'")
     return method
+
+
+def _together(
+    method: str, goal: objectives.Objective, objective: Any, batch_size: Any, reduction: Any
+) -> None:
+    """Refuse options that do not go together, or that would go unheard."""
+    if batch_size is None and reduction == "svrg":
+        raise ValueError(
+            f"variance_reduction={reduction!r} without batch_size: the gradient of all rows has no "
+            "noise of theirs"
+        )
+    if method in ("laplace", "delta") and (batch_size is not None or objective != "elbo"):
+        what = f"objective={objective!r}" if batch_size is None else f"batch_size={batch_size}"
+        raise ValueError(
+            f"{what} with method={method!r}, which takes all rows and has no objective"
+        )
+    if batch_size is not None and goal.weights is not objectives.elbo().weights:
+        raise ValueError(
+            f"batch_size with objective={objective!r}: the noise of mini-batches would be taken "
+            "for importance weights; wanted the ELBO, perhaps tempered, or all rows"
+        )
 
 
 def _objective(chosen: Any) -> tuple[objectives.Objective, str]:

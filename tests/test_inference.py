@@ -406,6 +406,8 @@ def test_a_fit_that_was_cut_short_says_so(conjugate):
         ({"family": "lowrank", "method": "natural"}, "has no natural gradients"),
         ({"family": "meanfield", "method": "laplace"}, "wanted family='fullrank'"),
         ({"random_state": -1}, "random_state is -1"),
+        ({"method": "laplace", "batch_size": 10}, "batch_size=10 with method='laplace'"),
+        ({"method": "delta", "objective": "chi"}, "objective='chi' with method='delta'"),
         ({"family": MeanField(np.zeros(3), np.ones(3)), "start": [0.0] * 3}, "start is given"),
         ({"max_iter": 0}, "max_iter is 0"),
     ],
