@@ -134,7 +134,7 @@ def test_bounds_of_a_conjugate_model():
     within 5 standard errors on the right side. In q's units log w = top - u' A u / 2, so that
     E[w^b] has a closed form.
     """
-    evidence, rho, n = 0.7, 0.6, 2**16
+    evidence, rho, n = 0.7, 0.3, 2**16
     precision = np.linalg.inv([[1.0, rho], [rho, 1.0]])
     sd = 1 / np.sqrt(np.diag(precision))
     z = sd * np.random.default_rng(5).normal(size=(n, 2))
@@ -154,7 +154,7 @@ def test_bounds_of_a_conjugate_model():
         assert bounds.mean() < evidence + 5 * bounds.std() / np.sqrt(len(bounds))
     assert means[0] == pytest.approx(elbo().bound(log_w[: 2**13]), abs=1e-12)
     assert np.all(np.diff(means) > 0)
-    for alpha in (2.0, 0.5, -0.3, -0.6):
+    for alpha in (2.0, 0.5, -0.1, -0.3):
         w = np.exp((1 - alpha) * (log_w - log_w.max()))
         error = w.std() / w.mean() / np.sqrt(n) / abs(1 - alpha)
         assert renyi(alpha).bound(log_w) == pytest.approx(exact(alpha), abs=5 * error)
