@@ -135,7 +135,8 @@ def hessian(target: Any, z: Array) -> Array:
         shifts = np.diag(step)
         _, slopes = target.attempt(np.concatenate((z + shifts, z - shifts)))
         up, down = slopes[: len(z)], slopes[len(z) :]
-        rows = (up - down) / (2.0 * step[:, None])
+        with np.errstate(over="ignore", invalid="ignore"):  # callers look for what is not finite
+            rows = (up - down) / (2.0 * step[:, None])
         curvature = np.abs(np.diag(rows))
         scale = 1.0 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
         better = np.clip(1e-4 * scale, 1e-9 * np.maximum(1.0, np.abs(z)), 1e-2)
