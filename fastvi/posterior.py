@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from fastvi import _archive, _checks
 from fastvi._approximation import Approximation
-from fastvi.families import MEMBERS, Blocks
+from fastvi.families import MEMBERS, Blocks, FullRank
 from fastvi.psis import Smoothed, psis
 
 __all__ = ["KIND", "Posterior"]
@@ -23,6 +23,7 @@ TRUSTED = 0.7  # k-hat
 EVEN = 0.9  # effective share of draws
 ENDLESS = 1e20  # a standard deviation that no posterior has in sensible units
 FAR = 0.25  # standard deviations that means may be off
+WIDER = 1.12  # by which standard deviations may be too small; 1.1 is within the noise of 1000 draws
 
 Array = NDArray[np.float64]
 
@@ -170,6 +171,16 @@ class Posterior(Approximation):
         return float(np.max(np.abs(weights @ self._standardised), initial=0.0))
 
     @property
+    def widening(self) -> float:
+        """Largest ratio of an importance-weighted standard deviation to q's, as far as `khat` sees.
+
+        Fits to KL(q || p) are too narrow rather than too wide, those of independent numbers above
+        all.
+        """
+        weights, draws = np.exp(self._smoothed.log_weights), self._standardised
+        return float(np.sqrt(np.max(weights @ np.square(draws - weights @ draws), initial=0.0)))
+
+    @property
     def efficiency(self) -> float:
         """Effective share of draws, (sum w)^2 / (n sum w^2) of importance weights w, in (0, 1]."""
         log_w = self.log_ratios - self.log_ratios.max()
@@ -185,9 +196,16 @@ class Posterior(Approximation):
     def converged(self) -> bool:
         """The fit has settled, its draws cover the target, and its means are the target's.
 
-        That is a k-hat below 0.7, or an `efficiency` above 0.9, and a `shift` below 0.25.
+        That is a k-hat below 0.7, or an `efficiency` above 0.9, and a `shift` below 0.25. Where the
+        covariance is full, standard deviations are promised as well: a `widening` below 1.12.
         """
-        return bool(self.settled and self._covers and self.shift < FAR)
+        return bool(
+            self.settled and self._covers and self.shift < FAR and not self._breaks_its_promise
+        )
+
+    @property
+    def _breaks_its_promise(self) -> bool:
+        return isinstance(self.member, FullRank) and self.widening > WIDER
 
     def _words(self) -> list[str]:
         words = super()._words()
@@ -212,6 +230,11 @@ class Posterior(Approximation):
             share = f"{100 * self.efficiency:.1f} %"
             words.append(
                 f"Draws are worth {share} of the target's own: the approximation is close."
+            )
+        elif self._covers and self.widening > WIDER:
+            words.append(
+                f"k-hat {self.khat:.2f}, but importance weights widen a standard deviation by "
+                f"{self.widening:.2f}: means are near, and standard deviations too small."
             )
         elif self.khat < 0.5:
             words.append(f"k-hat {self.khat:.2f}: the approximation is close.")

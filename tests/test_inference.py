@@ -268,6 +268,17 @@ def test_what_is_called_converged_has_the_right_means(data_dir, name, family):
             assert np.abs((p.mean - draws.mean(axis=0)) / draws.std(axis=0)).max() < 0.3
 
 
+@pytest.mark.parametrize("name", ["eight_schools-eight_schools_centered",
+                                  "eight_schools-eight_schools_noncentered"])  # fmt: skip
+@pytest.mark.parametrize("seed", [0, 1])
+def test_full_rank_fits_that_are_too_narrow_are_not_called_converged(data_dir, name, seed):
+    """No Gaussian has the spread of log tau: fitted ones have 0.2 and 0.6 of it."""
+    p = fastvi.fit(posteriors.target(data_dir / "posteriors", name), random_state=seed)
+    assert p.settled
+    assert not p.converged
+    assert p.khat > 0.7 or "standard deviations too small" in p.summary()
+
+
 def test_the_logistic_regression(data_dir):
     import json
 
