@@ -52,7 +52,7 @@ class Approximation:
         return self._named(self.sample(n, rng))
 
     def _named(self, draws: Array) -> dict[str, Array]:
-        return dict(self._target().parameters.constrain(draws))
+        return dict(self._target().constrain(draws))
 
     def _target(self) -> Any:
         if self.target is None:
@@ -111,6 +111,8 @@ class Approximation:
     ) -> dict[str, Any]:
         """What `_header` and `_history_arrays` gave, as arguments."""
         names = tuple(header["names"])
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{path}: names are {names}; wanted strings")
         if target is not None and target.names != names:
             raise ValueError(f"{path}: it is of {', '.join(names)}; the target is of other names")
         prefix = "history."

@@ -77,7 +77,8 @@ def fit(
         Draws a step, by default twice the dimension, from 16 to 128; for blocks four times, from 64
         to 256.
     batch_size : int, optional
-        Rows of a step, for targets that take rows; all by default.
+        Rows of a step, for targets that take rows; all by default. For the ELBO, whose gradients
+        are then unbiased.
     sampling : {"uniform", "replacement"}
         Shuffled epochs of rows, or independent draws of them.
     variance_reduction : {None, "svrg"} or some of "control", "baseline", "overdispersion"
@@ -127,11 +128,7 @@ def fit(
         )
     seed = _seed(random_state)
     batches = _batches(target, batch_size, sampling, seed)
-    if batch_size is None and variance_reduction == "svrg":
-        raise ValueError(
-            f"variance_reduction={variance_reduction!r} without batch_size: the gradient of all "
-            "rows has no noise of theirs"
-        )
+    _together(method, goal, objective, batch_size, variance_reduction)
     with single_threaded_blas():
         member, found = _begin(target, family, start, rank)
         if method in ("laplace", "delta"):
@@ -237,6 +234,27 @@ def _method(method: str, family: Any, variance_reduction: Any) -> str:
     return method
 
 
+def _together(
+    method: str, goal: objectives.Objective, objective: Any, batch_size: Any, reduction: Any
+) -> None:
+    """Refuse options that do not go together, or that would go unheard."""
+    if batch_size is None and reduction == "svrg":
+        raise ValueError(
+            f"variance_reduction={reduction!r} without batch_size: the gradient of all rows has no "
+            "noise of theirs"
+        )
+    if method in ("laplace", "delta") and (batch_size is not None or objective != "elbo"):
+        what = f"objective={objective!r}" if batch_size is None else f"batch_size={batch_size}"
+        raise ValueError(
+            f"{what} with method={method!r}, which takes all rows and has no objective"
+        )
+    if batch_size is not None and goal.weights is not objectives.elbo().weights:
+        raise ValueError(
+            f"batch_size with objective={objective!r}: the noise of mini-batches would be taken "
+            "for importance weights; wanted the ELBO, perhaps tempered, or all rows"
+        )
+
+
 def _objective(chosen: Any) -> tuple[objectives.Objective, str]:
     if isinstance(chosen, objectives.Objective):
         return chosen, "given"
@@ -266,6 +284,8 @@ def _begin(target: Any, family: Any, start: Any, rank: int) -> tuple[Any, Laplac
             raise ValueError(f"family is {family!r}; wanted one of {', '.join(FAMILIES)}")
         if len(family.mean) != target.dim:
             raise ValueError(f"family has {len(family.mean)} numbers; the target {target.dim}")
+        if start is not None:
+            raise ValueError("start is given, but the fit begins at the member of family given")
         return family, None
     kind = FAMILIES[_checks.choice(family, "family", tuple(FAMILIES))]
     z = np.zeros(target.dim) if start is None else _point(target, start)
@@ -290,6 +310,9 @@ def _point(target: Any, start: Any) -> Array:
 
 def _without_draws(target: Any, method: str, found: Any, seed: int) -> Posterior:
     if found.cov is None:
+        values, slopes = target.attempt(found.mode[None])
+        if not (np.isfinite(values[0]) and np.all(np.isfinite(slopes))):
+            target.refuse(found.mode[None])
         raise ValueError(
             f"method={method!r} needs a mode with a negative definite Hessian; the one found at "
             f"{found.mode} has none (is the density unbounded?)"
@@ -348,8 +371,7 @@ def _bar(progress: bool) -> Callable[[Any], None] | None:
     bar = tqdm(unit=" steps")
 
     def report(history: Any) -> None:
-        bar.update()
-        if bar.n % 10 == 0:
-            bar.set_postfix_str(f"bound {history.columns['bound'][-1]:.3f}", refresh=False)
+        bar.set_postfix_str(f"bound {history.columns['bound'][-1]:.10g}", refresh=False)
+        bar.update(len(history) - bar.n)
 
     return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import operator
 import os
 from typing import Any
 
@@ -10,20 +11,25 @@ from fastvi import _archive
 
 __all__ = ["load"]
 
-LOADERS = {"gaussian-process": "fastvi.models.gp_files"}
-TOPICS = "fastvi.models.lda"
+LOADERS = {
+    "gaussian-process": ("fastvi.models.gp_files", "load"),
+    "particle-posterior": ("fastvi.particles", "ParticlePosterior.load"),
+    "posterior": ("fastvi.posterior", "Posterior.load"),
+}
+TOPICS = "fastvi.models.lda", "load"
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """A fitted estimator from a model file, of the class that saved it.
+    """A fitted estimator or a posterior from its file, of the class that saved it.
 
     A topic model's words are in `vocabulary_`, and in `feature_names_in_` too if the fit saw column
-    names. A Gaussian process predicts as before, to the bit, but holds no training rows.
+    names. A Gaussian process predicts as before, to the bit, but holds no training rows. A
+    posterior comes without its target, which the `load` of its class takes.
 
     Parameters
     ----------
     path : path
-        What an estimator's `save` has written.
+        What `save` has written.
 
     Raises
     ------
@@ -32,5 +38,5 @@ def load(path: str | os.PathLike[str]) -> Any:
     ValueError
         If it is damaged or no model.
     """
-    module = LOADERS.get(_archive.kind(path) or "", TOPICS)
-    return importlib.import_module(module).load(path)
+    module, name = LOADERS.get(_archive.kind(path) or "", TOPICS)
+    return operator.attrgetter(name)(importlib.import_module(module))(path)

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from fastvi import _archive, _checks
 from fastvi._approximation import Approximation
-from fastvi.families import MEMBERS, Blocks
+from fastvi.families import MEMBERS, Blocks, FullRank
 from fastvi.psis import Smoothed, psis
 
 __all__ = ["KIND", "Posterior"]
@@ -23,6 +23,7 @@ TRUSTED = 0.7  # k-hat
 EVEN = 0.9  # effective share of draws
 ENDLESS = 1e20  # a standard deviation that no posterior has in sensible units
 FAR = 0.25  # standard deviations that means may be off
+WIDER = 1.12  # by which standard deviations may be too small; 1.1 is within the noise of 1000 draws
 
 Array = NDArray[np.float64]
 
@@ -97,8 +98,17 @@ class Posterior(Approximation):
         return np.asarray(self.member.draw(self.member.noise(n, rng)))
 
     def log_prob(self, Z: Any) -> Array:
-        """Log density (n,) of the approximation at free numbers Z (n, D), nats."""
-        return np.asarray(self.member.log_prob(np.atleast_2d(np.asarray(Z, np.float64))))
+        """Log density (n,) of the approximation at free numbers Z (n, D), nats.
+
+        Raises
+        ------
+        ValueError
+            If Z has another shape.
+        """
+        points = np.atleast_2d(np.asarray(Z, np.float64))
+        if points.ndim != 2 or points.shape[1] != len(self.names):
+            raise ValueError(f"Z has shape {np.shape(Z)}; wanted (n, {len(self.names)})")
+        return np.asarray(self.member.log_prob(points))
 
     # How good it is
 
@@ -134,8 +144,11 @@ class Posterior(Approximation):
 
     @property
     def elbo_error(self) -> float:
-        """Standard error of `elbo`, nats."""
-        return float(np.std(self.log_ratios) / np.sqrt(len(self.log_ratios)))
+        """Standard error of `elbo`, nats; inf if a draw has no density."""
+        if not np.all(np.isfinite(self.log_ratios)):
+            return np.inf
+        with np.errstate(over="ignore"):
+            return float(np.std(self.log_ratios) / np.sqrt(len(self.log_ratios)))
 
     @property
     def log_evidence(self) -> float:
@@ -158,6 +171,16 @@ class Posterior(Approximation):
         return float(np.max(np.abs(weights @ self._standardised), initial=0.0))
 
     @property
+    def widening(self) -> float:
+        """Largest ratio of an importance-weighted standard deviation to q's, as far as `khat` sees.
+
+        Fits to KL(q || p) are too narrow rather than too wide, those of independent numbers above
+        all.
+        """
+        weights, draws = np.exp(self._smoothed.log_weights), self._standardised
+        return float(np.sqrt(np.max(weights @ np.square(draws - weights @ draws), initial=0.0)))
+
+    @property
     def efficiency(self) -> float:
         """Effective share of draws, (sum w)^2 / (n sum w^2) of importance weights w, in (0, 1]."""
         log_w = self.log_ratios - self.log_ratios.max()
@@ -173,9 +196,16 @@ class Posterior(Approximation):
     def converged(self) -> bool:
         """The fit has settled, its draws cover the target, and its means are the target's.
 
-        That is a k-hat below 0.7, or an `efficiency` above 0.9, and a `shift` below 0.25.
+        That is a k-hat below 0.7, or an `efficiency` above 0.9, and a `shift` below 0.25. Where the
+        covariance is full, standard deviations are promised as well: a `widening` below 1.12.
         """
-        return bool(self.settled and self._covers and self.shift < FAR)
+        return bool(
+            self.settled and self._covers and self.shift < FAR and not self._breaks_its_promise
+        )
+
+    @property
+    def _breaks_its_promise(self) -> bool:
+        return isinstance(self.member, FullRank) and self.widening > WIDER
 
     def _words(self) -> list[str]:
         words = super()._words()
@@ -185,7 +215,12 @@ class Posterior(Approximation):
             )
         if self.target is None:
             return words
-        words.append(f"ELBO {self.elbo:.4f} +- {self.elbo_error:.4f} nats.")
+        n_without = int(np.count_nonzero(np.isneginf(self.log_ratios)))
+        if n_without:
+            share = f"{n_without} of {len(self.log_ratios)} draws"
+            words.append(f"{share} have no density, so that there is no ELBO.")
+        else:
+            words.append(f"ELBO {_nats(self.elbo)} +- {_nats(self.elbo_error)} nats.")
         if self._covers and self.shift >= FAR:
             words.append(
                 f"k-hat {self.khat:.2f}, but importance weights move a mean by {self.shift:.2f} "
@@ -195,6 +230,11 @@ class Posterior(Approximation):
             share = f"{100 * self.efficiency:.1f} %"
             words.append(
                 f"Draws are worth {share} of the target's own: the approximation is close."
+            )
+        elif self._covers and self.widening > WIDER:
+            words.append(
+                f"k-hat {self.khat:.2f}, but importance weights widen a standard deviation by "
+                f"{self.widening:.2f}: means are near, and standard deviations too small."
             )
         elif self.khat < 0.5:
             words.append(f"k-hat {self.khat:.2f}: the approximation is close.")
@@ -261,6 +301,9 @@ class Posterior(Approximation):
         problem = member.problem(len(names)) if family is Blocks else _problem(member, len(names))
         if problem:
             raise ValueError(f"{path}: member.{problem}")
+        ratios = arrays.get("log_ratios")
+        if ratios is not None and (ratios.dtype != np.float64 or ratios.shape != (N_DRAWS,)):
+            raise ValueError(f"{path}: log_ratios are not {N_DRAWS} float64 numbers")
         return cls(
             member,
             target,
@@ -270,11 +313,22 @@ class Posterior(Approximation):
         )
 
 
+def _nats(x: float) -> str:
+    return f"{x:.4f}" if abs(x) < 1e9 else f"{x:.6g}"
+
+
 def _problem(member: Any, n: int) -> str:
     """What is wrong with a Gaussian member of n numbers that a file holds; "" if nothing."""
     for name, array in member._asdict().items():
-        if array.dtype != np.float64 or len(array) != n or array.ndim > 2:
+        width = n if name == "root" else array.shape[-1] if array.ndim else 0
+        shape = (n, width) if name in ("root", "factors") else (n,)
+        if array.dtype != np.float64 or array.shape != shape:
             return f"{name} does not fit {n} names"
         if not np.all(np.isfinite(array)):
             return f"{name} must hold finite numbers"
+        scale = np.diag(array) if name == "root" else array
+        if name in ("root", "sd", "sd0") and not np.all(scale > 0):
+            return f"{name} must have scales above 0"
+        if name == "root" and np.any(np.triu(array, 1)):
+            return "root must be lower triangular"
     return ""

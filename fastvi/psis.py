@@ -12,6 +12,7 @@ __all__ = ["Smoothed", "psis"]
 
 Array = NDArray[np.float64]
 LEAST_TAIL = 5
+ROUNDING = 100 * float(np.finfo(float).eps)  # of a log-ratio, relative
 
 
 class Smoothed(NamedTuple):
@@ -52,7 +53,7 @@ def psis(log_ratios: Array) -> Smoothed:
         tail = order[-n_tail:]
         cut = float(np.exp(log_w[order[-n_tail - 1]]))
         excess = np.exp(log_w[tail]) - cut
-        if excess[-1] <= 10 * np.finfo(float).eps:
+        if excess[-1] <= ROUNDING * max(abs(largest), 1.0):
             khat = -np.inf  # as good as equal
         elif np.count_nonzero(excess > 0) >= LEAST_TAIL:
             khat, sigma = _pareto(excess[excess > 0])
@@ -72,6 +73,7 @@ def _pareto(x: Array) -> tuple[float, float]:
     n_grid = 30 + int(np.sqrt(n))
     quartile = x[int(n / 4 + 0.5) - 1]
     grid = 1.0 / x[-1] + (1.0 - np.sqrt(n_grid / (np.arange(1, n_grid + 1) - 0.5))) / (3 * quartile)
+    grid = grid[grid != 0.0]  # where the largest is just three times the quartile
     shapes = np.mean(np.log1p(-grid[:, None] * x), axis=1)
     height = n * (np.log(-grid / shapes) - shapes - 1.0)
     weights = np.exp(height - logsumexp(height))

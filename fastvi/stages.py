@@ -166,7 +166,7 @@ class PlainStages(_Stages):
             self.params = window.mean()
             bounds = self.sign * np.array(self.history.columns["bound"][-window.n :])
             height, error = float(bounds.mean()), float(bounds.std() / np.sqrt(window.n))
-            if height < best + DROWNED * error:
+            if height <= best + DROWNED * error:  # without noise they may be equal
                 member = self.family.from_free(self.params)
                 if at_last_rate is not None:
                     self.settled = _divergence(member, at_last_rate) < self.enough

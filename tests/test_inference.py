@@ -9,6 +9,8 @@ import posteriors
 import pytest
 
 import fastvi
+from fastvi import _archive
+from fastvi.algorithms.laplace import laplace
 from fastvi.core import Batch
 from fastvi.diagnostics import gradient_noise
 from fastvi.families import FullRank, LowRank, MeanField
@@ -183,6 +185,23 @@ def test_mini_batches_reach_the_posterior(conjugate, options):
     np.testing.assert_allclose(p.sd, np.sqrt(np.diag(covariance)), rtol=0.15)
 
 
+@pytest.mark.parametrize("objective", ["iwae", "chi", 0.5, f_divergence(lambda w: w * np.log(w))])
+def test_mini_batches_are_for_the_elbo(conjugate, objective):
+    """Weights of others would follow the batches' noise: variances came out without end, or 0."""
+    with pytest.raises(ValueError, match="noise of mini-batches"):
+        fastvi.fit(conjugate[0], batch_size=60, objective=objective)
+    assert (
+        fastvi.fit(
+            conjugate[0],
+            batch_size=60,
+            objective=tempered(elbo(), 0.5),
+            random_state=0,
+            max_iter=20,
+        ).n_iter
+        == 20
+    )
+
+
 @pytest.mark.parametrize("reduced", [False, True])
 def test_mini_batch_gradients_are_unbiased(conjugate, reduced, rng):
     """z-tests of all coordinates of 400 gradients, 5 standard errors; SVRG has a tenth of the
@@ -249,6 +268,17 @@ def test_what_is_called_converged_has_the_right_means(data_dir, name, family):
             assert np.abs((p.mean - draws.mean(axis=0)) / draws.std(axis=0)).max() < 0.3
 
 
+@pytest.mark.parametrize("name", ["eight_schools-eight_schools_centered",
+                                  "eight_schools-eight_schools_noncentered"])  # fmt: skip
+@pytest.mark.parametrize("seed", [0, 1])
+def test_full_rank_fits_that_are_too_narrow_are_not_called_converged(data_dir, name, seed):
+    """No Gaussian has the spread of log tau: fitted ones have 0.2 and 0.6 of it."""
+    p = fastvi.fit(posteriors.target(data_dir / "posteriors", name), random_state=seed)
+    assert p.settled
+    assert not p.converged
+    assert p.khat > 0.7 or "standard deviations too small" in p.summary()
+
+
 def test_the_logistic_regression(data_dir):
     import json
 
@@ -261,6 +291,86 @@ def test_the_logistic_regression(data_dir):
     assert np.abs((p.mean - mean) / sd).max() < 0.1
     assert np.abs(p.sd / sd - 1).max() < 0.1
     assert p.converged
+
+
+def valley(z, grad):
+    """A bent valley with its mode at 1, ..., 1, and curvature of the wrong sign at the start."""
+    value = 0.0
+    for j in range(z.size - 1):
+        bend, rest = z[j + 1] - z[j] ** 2, 1.0 - z[j]
+        value -= 10.0 * bend * bend + rest * rest
+        grad[j] += 40.0 * bend * z[j] + 2.0 * rest
+        grad[j + 1] -= 20.0 * bend
+    return value
+
+
+def curvature_of_valley(z):
+    H = np.zeros((len(z), len(z)))
+    for j in range(len(z) - 1):
+        H[j, j] += 40.0 * (z[j + 1] - z[j] ** 2) - 80.0 * z[j] ** 2 - 2.0
+        H[j + 1, j + 1] -= 20.0
+        H[j, j + 1] = H[j + 1, j] = 40.0 * z[j]
+    return H
+
+
+@pytest.mark.parametrize("hessian_of", [None, curvature_of_valley])
+@pytest.mark.parametrize("method", ["lbfgs", "trust"])
+def test_laplace_finds_the_mode_in_either_way(method, hessian_of):
+    start = np.array([-0.5, 1.0, 0.0, 2.0])
+    assert np.linalg.eigvalsh(curvature_of_valley(start)).max() > 0
+    found = laplace(fastvi.target(valley, dim=4), start, method=method, hessian_of=hessian_of)
+    wanted = np.linalg.inv(-curvature_of_valley(np.ones(4)))
+    np.testing.assert_allclose(found.mode, 1, atol=1e-4)
+    np.testing.assert_allclose(found.cov, wanted, rtol=1e-3)
+    log_det = np.linalg.slogdet(wanted)[1]
+    assert found.log_evidence == pytest.approx(0.5 * (4 * np.log(2 * np.pi) + log_det), abs=1e-3)
+    assert found.converged
+
+
+def test_a_trust_region_in_any_units(correlated):
+    target, mean, covariance = correlated
+    found = laplace(target, np.zeros(5), method="trust")
+    np.testing.assert_allclose((found.mode - mean) / np.sqrt(np.diag(covariance)), 0, atol=1e-3)
+    assert found.log_evidence == pytest.approx(2.5, abs=1e-3)
+    assert found.converged
+
+
+def steep(z, grad):
+    """Gradients whose differences overflow."""
+    grad[0] = -1e308 * math.tanh(1e6 * z[0])
+    return -1e302 * abs(z[0])
+
+
+def test_curvature_without_end_is_no_warning():
+    assert laplace(fastvi.target(steep, dim=1), np.zeros(1)).cov is None
+
+
+def test_laplace_misused(correlated):
+    with pytest.raises(ValueError, match="method is 'newton'"):
+        laplace(correlated[0], np.zeros(5), method="newton")
+    with pytest.raises(ValueError, match=r"hessian_of gives shape \(2, 2\)"):
+        laplace(correlated[0], np.zeros(5), hessian_of=lambda z: np.eye(2))
+
+
+@pytest.mark.parametrize("family", ["fullrank", "meanfield", "lowrank"])
+def test_plain_gradients_settle_where_there_is_no_noise(family):
+    """At the start the fit is exact, so that every bound is the same."""
+    p = fastvi.fit(fastvi.target(bell, dim=3), family, method="plain", random_state=0)
+    assert p.settled
+    assert p.n_iter < 2000
+
+
+def bell(z, grad):
+    value = 0.0
+    for j in range(z.size):
+        value -= 0.5 * z[j] * z[j]
+        grad[j] = -z[j]
+    return value
+
+
+def test_progress_counts_steps(capsys):
+    fastvi.fit(fastvi.target(bell, dim=3), random_state=0, progress=True)
+    assert "10 steps" in capsys.readouterr().err
 
 
 # What goes wrong
@@ -276,6 +386,19 @@ def test_draws_without_a_density_are_left_out():
 def test_a_density_that_is_nowhere_is_named():
     with pytest.raises(TargetError, match="gradient's component 0"):
         fastvi.fit(fastvi.target(nowhere, dim=2), random_state=0)
+
+
+@pytest.mark.parametrize("method", ["laplace", "delta"])
+def test_a_density_that_is_nowhere_is_named_without_draws(method):
+    with pytest.raises(TargetError, match=r"gradient's component 0 \(z\[0\]\) is nan"):
+        fastvi.fit(fastvi.target(nowhere, dim=2), method=method, random_state=0)
+
+
+def test_a_posterior_with_draws_outside_of_the_target_has_figures():
+    p = fastvi.fit(fastvi.target(half, dim=2), start=[3.0, 0.0], max_iter=50, random_state=0)
+    assert (p.elbo, p.elbo_error) == (-np.inf, np.inf)
+    assert np.isfinite([p.log_evidence, p.khat, p.shift, p.efficiency]).all()
+    assert "draws have no density, so that there is no ELBO" in p.summary()
 
 
 def test_a_fit_that_was_cut_short_says_so(conjugate):
@@ -304,6 +427,9 @@ def test_a_fit_that_was_cut_short_says_so(conjugate):
         ({"family": "lowrank", "method": "natural"}, "has no natural gradients"),
         ({"family": "meanfield", "method": "laplace"}, "wanted family='fullrank'"),
         ({"random_state": -1}, "random_state is -1"),
+        ({"method": "laplace", "batch_size": 10}, "batch_size=10 with method='laplace'"),
+        ({"method": "delta", "objective": "chi"}, "objective='chi' with method='delta'"),
+        ({"family": MeanField(np.zeros(3), np.ones(3)), "start": [0.0] * 3}, "start is given"),
         ({"max_iter": 0}, "max_iter is 0"),
     ],
 )
@@ -351,6 +477,48 @@ def test_damaged_files_are_refused(conjugate, tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"p\.npz"):
         fastvi.Posterior.load(path)
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "array"),
+    [
+        ("fullrank", "member.root", np.ones((3, 2))),
+        ("fullrank", "member.root", np.ones(3)),
+        ("fullrank", "member.root", -np.eye(3)),
+        ("fullrank", "member.root", np.ones((3, 3))),
+        ("fullrank", "member.mean", np.ones((3, 3))),
+        ("fullrank", "member.mean", np.array(1.0)),
+        ("meanfield", "member.sd", np.array([1.0, 0.0, 1.0])),
+        ("lowrank", "member.sd0", np.array([1.0, -1.0, 1.0])),
+        ("lowrank", "member.factors", np.ones(3)),
+        ("meanfield", "log_ratios", np.ones(5)),
+        ("meanfield", "log_ratios", np.array(1.0)),
+    ],
+)
+def test_files_with_other_arrays_are_refused(tmp_path, family, name, array):
+    path = tmp_path / "p.npz"
+    fastvi.fit(fastvi.target(bell, dim=3), family, random_state=0, max_iter=2).save(path)
+    header, arrays = _archive.load(path, "posterior")
+    fastvi.load(path)
+    _archive.save(path, "posterior", header, {**arrays, name: array})
+    with pytest.raises(ValueError, match=name.removeprefix("member.")):
+        fastvi.load(path)
+
+
+def test_files_with_other_names_are_refused(tmp_path):
+    path = tmp_path / "p.npz"
+    fastvi.fit(fastvi.target(bell, dim=3), random_state=0, max_iter=2).save(path)
+    header, arrays = _archive.load(path, "posterior")
+    _archive.save(path, "posterior", {**header, "names": [1, 2, 3]}, arrays)
+    with pytest.raises(ValueError, match="wanted strings"):
+        fastvi.load(path)
+
+
+def test_densities_of_other_shapes_are_refused(conjugate):
+    p = fastvi.fit(conjugate[0], random_state=0)
+    assert p.log_prob(np.zeros(3)).shape == (1,)
+    with pytest.raises(ValueError, match=r"Z has shape \(4,\); wanted \(n, 3\)"):
+        p.log_prob(np.zeros(4))
 
 
 def test_named_parameters_come_out_within_their_constraints(data_dir, rng):

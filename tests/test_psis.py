@@ -57,6 +57,7 @@ def test_log_mean_is_the_evidence_of_an_easy_target(rng):
         (np.array([0.0, np.inf] * 50), np.inf),
         (np.full(100, -np.inf), np.inf),
         (np.zeros(5), np.inf),
+        (183.8 + 2.8e-14 * (np.arange(1000) % 11), -np.inf),
         (np.zeros(0), np.inf),
     ],
 )
@@ -65,6 +66,14 @@ def test_edges(log_w, khat):
     assert smooth.khat == khat
     assert len(smooth.log_weights) == len(log_w)
     assert np.all(np.isfinite(smooth.log_weights))
+
+
+def test_a_tail_of_a_few_values():
+    """Of 80 in the tail the largest is just three times the quartile: 0 is in the fit's grid."""
+    ratios = np.ones(1000)
+    ratios[-80:] = np.repeat([1.5, 2.0, 2.5], [40, 30, 10])
+    log_w = np.log(ratios[np.random.default_rng(0).permutation(1000)])
+    assert np.isfinite(psis(log_w).khat)
 
 
 def test_ratios_of_zero_weigh_nothing(rng):

@@ -286,6 +286,18 @@ def test_draws_without_density_count_as_the_worst():
         estimates(score(half, n_draws=5, family=q), blocks(families.gaussian(-9.0, 0.1)), 1, 0)
 
 
+def test_draws_that_cannot_be_made_are_named():
+    """A Gamma shape of exp(800) is no number; the target is not to blame for a missing gradient."""
+
+    @fastvi.target(dim=1)
+    def line(z):
+        return -z[0]
+
+    q = blocks(gamma=1)._replace(values=np.array([800.0, 0.0]))
+    with pytest.raises(fastvi.targets.TargetError, match="cannot be evaluated at"):
+        estimates(score(line, n_draws=5, family=q), q, 1, 0)
+
+
 def test_mini_batches_are_unbiased():
     """Rows in shuffled batches: the mean over batches is the gradient of all rows."""
     y = np.array([0.0, 3.0, 1.0, 4.0, 2.0, 2.0])

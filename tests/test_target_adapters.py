@@ -179,6 +179,10 @@ def test_a_file_of_c_and_numbers_alone(tmp_path):
 def test_compilers_that_complain_are_heard(data, monkeypatch):
     with pytest.raises(RuntimeError, match=r"the C compiler reports an error:\n(.|\n)*logp\.c:1"):
         from_c("double logp(int x) { return x; }", dim=1)
+    monkeypatch.setenv("CC", f"env LANG=C {COMPILER}")  # words of their own are kept
+    bell = "double logp(int64_t n, const double *z, const data_t *d, double *grad) "
+    target = from_c(bell + "{ grad[0] = -z[0]; return -0.5 * z[0] * z[0]; }", dim=1)
+    assert target.log_prob([2.0]) == -2.0
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(RuntimeError, match=r"no C compiler .*set CC"):
         from_c("int unused;" + ONE, data=data, names=NAMES)

@@ -90,6 +90,16 @@ def test_names_in_and_out(target):
     np.testing.assert_array_equal(back, Z)
 
 
+def test_posteriors_have_the_names_of_the_model(target):
+    p = fastvi.fit(target, random_state=0)
+    draws = p.sample_parameters(5, np.random.default_rng(3))
+    assert {name: x.shape for name, x in draws.items()} == {
+        "beta": (5, 3), "sigma_log__": (5,), "sigma": (5,), "twice": (5,),
+    }  # fmt: skip
+    assert draws["sigma"].min() > 0
+    assert p.converged
+
+
 def test_other_data_compile_nothing(target, data):
     ours = fastvi.target(regression, data=data, names={"beta": 3, "sigma": positive()})
     other = {"X": data["X"][:5], "y": data["y"][:5]}

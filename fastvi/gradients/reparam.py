@@ -81,7 +81,8 @@ def reparam(
         if not sticking:
             entropy = q.entropy_natural() if family is None else q.entropy_plain()
             gradient = tree.map_leaves(np.add, gradient, entropy)
-        error = float(np.std(log_w) / np.sqrt(len(log_w)))
+        with np.errstate(over="ignore"):
+            error = float(np.std(log_w) / np.sqrt(len(log_w)))
         info = {"bound": objective.bound(log_w), "bound_error": error, "rejected": n_rejected}
         return gradient, state, info
 

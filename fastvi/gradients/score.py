@@ -118,7 +118,7 @@ def score(
         log_p = terms if terms.ndim == 1 else terms.sum(axis=1)
         bounds, rejected = _repaired((goal.power * log_p - log_q.sum(axis=1))[:, None])
         if rejected == n_draws:
-            target.log_prob(Z, batch)  # which raises what is wrong
+            target.refuse(Z, batch)
         signals = bounds
         if of_blocks is not None:
             signals = _repaired(goal.power * terms @ of_blocks.T - log_q)[0]
@@ -168,7 +168,9 @@ def _bound(log_w: Array, log_ratios: Array) -> dict[str, float]:
     weights = np.exp(log_ratios.sum(axis=1))
     weights /= weights.sum()
     bound = float(weights @ log_w)
-    return {"bound": bound, "bound_error": float(np.linalg.norm(weights * (log_w - bound)))}
+    with np.errstate(over="ignore"):
+        error = float(np.linalg.norm(weights * (log_w - bound)))
+    return {"bound": bound, "bound_error": error}
 
 
 # Variance reduction

@@ -122,6 +122,10 @@ class Target:
         names: tuple[str, ...] = self.parameters.names
         return names
 
+    def constrain(self, z: Any) -> dict[str, NDArray[np.float64]]:
+        """Parameters by name, each (..., *shape), of free numbers (..., dim)."""
+        return dict(self.parameters.constrain(z))
+
     @property
     def data_table(self) -> NDArray[np.int64]:
         """Words that the function at `address` is given, for all rows at weight one."""
@@ -234,7 +238,7 @@ class Target:
         return values if terms else values.sum(axis=1), grads
 
     def refuse(self, Z: NDArray[np.float64], batch: Batch | None = None) -> NoReturn:
-        """Say what is wrong with vectors (k, dim) of which none has a finite density and gradient.
+        """Say what is wrong with vectors (k, dim) of which none has a density (and gradient).
 
         Raises
         ------
@@ -243,7 +247,8 @@ class Target:
         """
         finite = np.isfinite(Z).all(axis=1)
         if finite.any():
-            self.log_prob_and_grad(Z[finite], batch)
+            ask = self.log_prob_and_grad if self.has_gradient else self.log_prob
+            ask(Z[finite], batch)
         where = describe(self.names, Z[0])
         raise TargetError(f"{self.name} cannot be evaluated at {where}", Z[0].copy())
 

@@ -256,7 +256,9 @@ def _compiled(text: str, flags: tuple[str, ...]) -> Path:
     """The shared library of a C source; kept by a hash of it, of the flags and of the machine."""
     from llvmlite.binding import get_host_cpu_name
 
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[:1]
+    compiler = shlex.split(os.environ.get("CC") or "")
+    # Python's own has flags that are for the machine it was built on.
+    compiler = compiler or shlex.split(sysconfig.get_config_var("CC") or "cc")[:1]
     parts = [text, *compiler, *flags, sys.platform, get_host_cpu_name()]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fastvi" / "c"
