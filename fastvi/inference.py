@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _block_fits, _checks, objectives
+from fastvi._fit_arguments import batches_of, begin_at, progress_bar, seed_of
 from fastvi.algorithms.delta import delta
-from fastvi.algorithms.laplace import Laplace, laplace
-from fastvi.batches import Batches, Passes, ShuffledEpochs, WithReplacement
+from fastvi.batches import Batches
 from fastvi.core import Batch
-from fastvi.families import FAMILIES, MEMBERS, Blocks, FullRank, LowRank, MeanField
+from fastvi.families import Blocks, FullRank, LowRank, MeanField
 from fastvi.gradients import svrg
 from fastvi.gradients.reparam import reparam
 from fastvi.parallel import single_threaded_blas
@@ -126,16 +126,16 @@ def fit(
             f"method={method!r} needs the target's gradient, which it has not; wanted a target "
             "with one, gradient='numerical' in fastvi.target, or method='score'"
         )
-    seed = _seed(random_state)
-    batches = _batches(target, batch_size, sampling, seed)
+    seed = seed_of(random_state)
+    batches = batches_of(target, batch_size, sampling, seed)
     _together(method, goal, objective, batch_size, variance_reduction)
     with single_threaded_blas():
-        member, found = _begin(target, family, start, rank)
+        member, found = begin_at(target, family, start, rank)
         if method in ("laplace", "delta"):
             return _without_draws(target, method, found, seed)
         options: dict[str, Any] = {
             "tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed),
-            "report": _bar(progress),
+            "report": progress_bar(progress, _show_bound),
         }  # fmt: skip
         if method == "natural":
             stages: Any = NaturalStages(
@@ -268,46 +268,6 @@ def _objective(chosen: Any) -> tuple[objectives.Objective, str]:
     )
 
 
-def _seed(random_state: Any) -> int:
-    if random_state is None or isinstance(random_state, np.random.Generator):
-        return int(np.random.default_rng(random_state).integers(2**31))
-    return _checks.integer(random_state, "random_state", 0)
-
-
-# Where to begin
-
-
-def _begin(target: Any, family: Any, start: Any, rank: int) -> tuple[Any, Laplace | None]:
-    """The member to begin with: Laplace's approximation, or of unit scale where there is none."""
-    if not isinstance(family, str):
-        if type(family) not in MEMBERS.values():
-            raise ValueError(f"family is {family!r}; wanted one of {', '.join(FAMILIES)}")
-        if len(family.mean) != target.dim:
-            raise ValueError(f"family has {len(family.mean)} numbers; the target {target.dim}")
-        if start is not None:
-            raise ValueError("start is given, but the fit begins at the member of family given")
-        return family, None
-    kind = FAMILIES[_checks.choice(family, "family", tuple(FAMILIES))]
-    z = np.zeros(target.dim) if start is None else _point(target, start)
-    if not target.has_gradient:
-        return kind.of(z, np.eye(target.dim)), None
-    target.screen(z)
-    found = laplace(target, z)
-    options = {"rank": _checks.integer(rank, "rank", 1)} if kind is LowRank else {}
-    if found.cov is None:
-        return kind.of(z, np.eye(target.dim), **options), found
-    return kind.of(found.mode, found.cov, **options), found
-
-
-def _point(target: Any, start: Any) -> Array:
-    if isinstance(start, dict):
-        start = target.parameters.unconstrain(start)
-    z = np.array(start, np.float64)
-    if z.shape != (target.dim,) or not np.all(np.isfinite(z)):
-        raise ValueError(f"start has shape {z.shape}; wanted {target.dim} finite numbers")
-    return z
-
-
 def _without_draws(target: Any, method: str, found: Any, seed: int) -> Posterior:
     if found.cov is None:
         values, slopes = target.attempt(found.mode[None])
@@ -332,46 +292,5 @@ def _without_draws(target: Any, method: str, found: Any, seed: int) -> Posterior
     )
 
 
-# Rows
-
-
-class _RowNumbers:
-    """A source whose rows are their numbers."""
-
-    def __init__(self, n_rows: int) -> None:
-        self.n_rows = n_rows
-
-    def all(self) -> NDArray[np.int64]:
-        """Every number."""
-        return np.arange(self.n_rows)
-
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """These."""
-        return rows
-
-
-def _batches(target: Any, batch_size: int | None, sampling: str, seed: int) -> Batches:
-    sampling = _checks.choice(sampling, "sampling", ("uniform", "replacement"))
-    if batch_size is None:
-        if sampling != "uniform":
-            raise ValueError(f"sampling={sampling!r} without batch_size: every row is in each step")
-        return Passes()
-    size = _checks.integer(batch_size, "batch_size", 1)
-    if target.n_rows is None:
-        raise ValueError("batch_size is given, but the target takes no rows and weights")
-    plan = ShuffledEpochs if sampling == "uniform" else WithReplacement
-    return plan(_RowNumbers(target.n_rows), size, seed)
-
-
-def _bar(progress: bool) -> Callable[[Any], None] | None:
-    if not progress:
-        return None
-    from tqdm import tqdm
-
-    bar = tqdm(unit=" steps")
-
-    def report(history: Any) -> None:
-        bar.set_postfix_str(f"bound {history.columns['bound'][-1]:.10g}", refresh=False)
-        bar.update(len(history) - bar.n)
-
-    return report
+def _show_bound(columns: dict[str, list[float]]) -> str:
+    return f"bound {columns['bound'][-1]:.10g}"

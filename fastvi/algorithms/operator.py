@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _checks, loop
+from fastvi._fit_arguments import point_of, seed_of
 from fastvi.batches import Passes
 from fastvi.core import Algorithm
-from fastvi.inference import _point, _seed
 from fastvi.programs import ProgramPosterior
 
 __all__ = ["operator_vi"]
@@ -108,9 +108,9 @@ def operator_vi(
         rate=_checks.number(rate, "rate", 0.0, open_low=True),
         test_rate=_checks.number(test_rate, "test_rate", 0.0, open_low=True),
     )
-    centre = np.zeros(d) if start is None else _point(target, start)
+    centre = np.zeros(d) if start is None else point_of(target, start)
     units = _scale(scale, d)
-    seed = _seed(random_state)
+    seed = seed_of(random_state)
     game = _Game(target, centre, units, settings, np.random.default_rng(seed))
     algorithm = Algorithm(lambda start: game, lambda game, batch, rng: game.step())
     n_blocks = -(-settings.n_iter // BLOCK)

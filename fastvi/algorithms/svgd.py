@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import _checks, inference, loop, optimizers
+from fastvi import _checks, loop, optimizers
+from fastvi._fit_arguments import batches_of, begin_at, progress_bar, seed_of
 from fastvi.core import Batch, Gradient, Optimizer, ascend, scale
 from fastvi.gradients import stein, stein_metric, stein_sliced
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
@@ -127,7 +128,7 @@ def svgd(
     kind = np.dtype(_checks.choice(dtype if isinstance(dtype, str) else np.dtype(dtype).name,
                                    "dtype", ("float64", "float32")))  # fmt: skip
     stein.needs_gradient(target)
-    n_threads, seed = resolve_n_jobs(n_jobs), inference._seed(random_state)
+    n_threads, seed = resolve_n_jobs(n_jobs), seed_of(random_state)
     make = METHODS[_checks.choice(method, "method", tuple(METHODS))]
     given = {"curvature": curvature, "slices": slices}
     options = {name: value for name, value in given.items() if value is not None}
@@ -144,7 +145,7 @@ def svgd(
         n_threads=n_threads,
         seed=seed,
     )
-    batches = inference._batches(target, batch_size, sampling, seed)
+    batches = batches_of(target, batch_size, sampling, seed)
     if not (optimizer is None or isinstance(optimizer, Optimizer)):
         raise ValueError(f"optimizer is {optimizer!r}; wanted one of fastvi.optimizers, or None")
     rule = optimizer
@@ -153,7 +154,9 @@ def svgd(
     with single_threaded_blas():
         rng = np.random.default_rng(seed)
         begin = _start(target, start, n_particles, rng).astype(kind)
-        descent = _Descent(gradient, rule, tol, batch_size is not None, _bar(progress, n_iter))
+        descent = _Descent(
+            gradient, rule, tol, batch_size is not None, progress_bar(progress, _show, n_iter)
+        )
         look = partial(stein.scores_of, target, batch=None, n_threads=n_threads)
         found, scores, weights = descent.run(begin, batches, n_iter, rng, look)
     kept = weights > 0
@@ -285,7 +288,7 @@ def _start(target: Any, start: Any, n_particles: int | None, rng: np.random.Gene
         start = target.parameters.unconstrain(start)
     n = None if n_particles is None else _checks.integer(n_particles, "n_particles", 1)
     if start is None or np.ndim(start) == 1:
-        member, _ = inference._begin(target, "fullrank", start, 1)
+        member, _ = begin_at(target, "fullrank", start, 1)
         return np.asarray(member.draw(member.noise(n or N_PARTICLES, rng)))
     try:
         particles = np.array(start, np.float64)
@@ -307,17 +310,5 @@ def _start(target: Any, start: Any, n_particles: int | None, rng: np.random.Gene
     return particles
 
 
-def _bar(progress: bool, n_iter: int) -> Callable[[Any], None] | None:
-    if not progress:
-        return None
-    from tqdm import tqdm
-
-    bar = tqdm(unit=" steps", total=n_iter)
-    return partial(_show, bar)
-
-
-def _show(bar: Any, history: Any) -> None:
-    bar.update()
-    if bar.n % 10 == 0:
-        residual, log_prob = (history.columns[name][-1] for name in ("residual", "log_prob"))
-        bar.set_postfix_str(f"residual {residual:.3f}, log density {log_prob:.2f}", refresh=False)
+def _show(columns: dict[str, list[float]]) -> str:
+    return f"residual {columns['residual'][-1]:.3f}, log density {columns['log_prob'][-1]:.2f}"
