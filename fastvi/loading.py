@@ -15,6 +15,7 @@ LOADERS = {
     "gaussian-process": ("fastvi.models.gp_files", "load"),
     "particle-posterior": ("fastvi.particles", "ParticlePosterior.load"),
     "posterior": ("fastvi.posterior", "Posterior.load"),
+    "program-posterior": ("fastvi.programs", "ProgramPosterior.load"),
 }
 TOPICS = "fastvi.models.lda", "load"
 

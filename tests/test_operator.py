@@ -349,6 +349,7 @@ def test_files_bring_it_back(tmp_path, n_hidden):
     target = fastvi.target(banana, dim=2)
     p = quick(target, n_hidden=n_hidden, scale=[1.0, 2.0], start=[0.1, 0.2])
     p.save(tmp_path / "p.npz")
+    np.testing.assert_array_equal(fastvi.load(tmp_path / "p.npz").mean, p.mean)
     q = fastvi.ProgramPosterior.load(tmp_path / "p.npz", target)
     np.testing.assert_array_equal(q.mean, p.mean)
     np.testing.assert_array_equal(q.history["objective"], p.history["objective"])

@@ -325,6 +325,7 @@ def test_draws_are_particles_by_name_and_within_constraints(named, rng):
 def test_files_bring_it_back(named, tmp_path):
     p = fastvi.svgd(named, 30, 20, random_state=0)
     p.save(tmp_path / "p.npz")
+    np.testing.assert_array_equal(fastvi.load(tmp_path / "p.npz").particles, p.particles)
     q = fastvi.ParticlePosterior.load(tmp_path / "p.npz", named)
     assert q.particles.tobytes() == p.particles.tobytes()
     assert q.summary() == p.summary()
