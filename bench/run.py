@@ -26,8 +26,9 @@ def main():
     parser.add_argument("--quick", action="store_true", help="small data, one run of each")
     parser.add_argument("--repeats", metavar="N", type=int, help="runs and seeds, 5 by default")
     parser.add_argument(
-        "--corpora", metavar="NAME", nargs="+", help="ap, news20, or both (default)"
-    )
+        "--corpora", metavar="NAME", nargs="+",
+        help="of the data, all by default; lda: ap, news20; gp: boston, concrete and so on",
+    )  # fmt: skip
     parts = "; ".join(f"{name}: {', '.join(suite.PARTS)}" for name, suite in SUITES.items())
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"parts of {parts}")
     parser.add_argument(
