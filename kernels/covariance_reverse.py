@@ -212,20 +212,3 @@ def add_moments(weights, x, centre, moments, squares):
         for k in range(n_columns):
             t = x[i, k] - centre[k]
             squares[k] += total * (t * t)
-
-
-@kernel
-def diagonal_reverse(program, values, down, slopes):
-    """Reverse pass of `diagonal`: in and out slopes (L, 2) float64 as in `covariance_reverse`.
-
-    values (L, n) from `diagonal`; down (L, n), whose last row is the adjoint; the rest is scratch.
-    """
-    for node in range(program.kinds.size - 1, -1, -1):
-        kind = program.kinds[node]
-        if kind <= PRODUCT:
-            p, q = program.left[node], program.right[node]
-            _pass_down(kind, down[node], values[p], values[q], down[p], down[q])
-            continue
-        slopes[node, 0] += _dot(down[node], values[node])
-        if kind == LINEAR:
-            slopes[node, 1] += program.amplitudes[node] * _sum(down[node])

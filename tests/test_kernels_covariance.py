@@ -67,6 +67,12 @@ def random_program(rng, n_leaves, n_columns, dtype):
     )
 
 
+def scaled_columns(program, z, width):
+    zt = np.zeros((len(program.kinds), z.shape[1], width), z.dtype)
+    zt[:, :, : len(z)] = z.T * program.scales[:, :, None]
+    return zt
+
+
 shapes = {
     "seed": st.integers(0, 2**32 - 1),
     "n": st.integers(0, 9),
@@ -87,8 +93,7 @@ def test_covariances_and_their_reverse_pass(seed, n, m, n_columns, n_leaves, dty
     z[:shared] = x[:shared]
     n_nodes, n_slots = len(program.kinds), int(program.slots.max(initial=-1)) + 1
     width = -(-m // kernels.WIDTH) * kernels.WIDTH
-    zt, out = np.empty((n_nodes, n_columns, width), dtype), np.full((n, m), np.nan, dtype)
-    kernels.scale_columns(program, z, zt)
+    zt, out = scaled_columns(program, z, width), np.full((n, m), np.nan, dtype)
     room = width + int(rng.integers(0, 3 * m + 1))
     kernels.covariance(program, x, zt, np.empty((n_nodes + 1, room), dtype), out)
     want = naive.covariance(program, x, z)
@@ -115,33 +120,45 @@ def test_tiles_of_columns(m, n_columns, rng):
     )
     x, z = rng.normal(size=(7, n_columns)), rng.normal(size=(m, n_columns))
     width = -(-m // kernels.WIDTH) * kernels.WIDTH
-    zt, out = np.empty((1, n_columns, width)), np.empty((7, m))
-    kernels.scale_columns(program, z, zt)
+    zt, out = scaled_columns(program, z, width), np.empty((7, m))
     square = np.square((x[:, None] - z) * program.scales[0]).sum(axis=2)
     want = program.amplitudes[0] * np.exp(-0.5 * square)
     for room in (width, 3 * width):
-        kernels.covariance(program, x, zt, np.empty((2, room)), out)
-        np.testing.assert_allclose(out, want, rtol=1e-12)
+        for function in (kernels.covariance, kernels.gaussian):
+            function(program, x, zt, np.empty((2, room)), out)
+            np.testing.assert_allclose(out, want, rtol=1e-12)
 
 
-@given(**shapes)
-def test_diagonals(seed, n, m, n_columns, n_leaves, dtype):
+@given(**{name: shapes[name] for name in ("seed", "n", "m", "n_columns", "dtype")})
+def test_one_gaussian_is_the_same_to_the_bit(seed, n, m, n_columns, dtype):
     rng = np.random.default_rng(seed)
-    program = random_program(rng, n_leaves, n_columns, dtype)
+    program = random_program(rng, 1, n_columns, dtype)._replace(
+        kinds=np.array([kernels.RBF]), slots=np.array([0])
+    )
     x = rng.normal(size=(n, n_columns)).astype(dtype)
-    values = np.full((len(program.kinds), n), np.nan, dtype)
-    kernels.diagonal(program, x, values)
+    width = -(-m // kernels.WIDTH) * kernels.WIDTH
+    zt = scaled_columns(program, rng.normal(size=(m, n_columns)).astype(dtype), width)
+    scratch = np.empty((2, width + int(rng.integers(0, 3 * m + 1))), dtype)
+    outs = np.full((2, n, m), np.nan, dtype)
+    kernels.covariance(program, x, zt, scratch, outs[0])
+    kernels.gaussian(program, x, zt, scratch, outs[1])
+    np.testing.assert_array_equal(*outs)
+
+
+@every_kernel
+@pytest.mark.parametrize("n", [0, 1, 9])
+def test_diagonals(kernel, n, rng):
+    """Their derivatives against those of the whole matrix."""
+    x, adjoint = rng.normal(size=(n, D)), rng.normal(size=n)
+    covariance = Covariance(kernel, D)
+    program = covariance.program(covariance.theta)
     want = np.diag(naive.covariance(program, x, x)) if n else np.zeros(0)
-    tolerance = 300 * np.finfo(dtype).eps
-    np.testing.assert_allclose(values[-1], want, rtol=tolerance)
-    adjoint = rng.normal(size=n).astype(dtype)
-    down = np.full_like(values, np.nan)
-    down[-1] = adjoint
-    slopes = np.zeros((len(program.kinds), 2))
-    reverse.diagonal_reverse(program, values, down, slopes)
-    want = naive.reverse(program, x, x, np.diag(adjoint.astype(np.float64)))[1]
-    size = max(1.0, np.abs(want).max(initial=0.0)) * max(1, n)
-    np.testing.assert_allclose(slopes, want, rtol=1e-3, atol=tolerance * size)
+    np.testing.assert_allclose(covariance.diagonal(program, x), want, rtol=1e-12)
+    sums = Reverse(covariance, program, x, np.zeros(D))
+    sums.add_diagonal(x, adjoint)
+    sums.add_diagonal(x, adjoint)
+    want = 2 * naive.reverse(program, x, x, np.diag(adjoint))[1]
+    np.testing.assert_allclose(sums.slopes, want, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("m", [0, 1, 37])

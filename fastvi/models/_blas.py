@@ -8,15 +8,29 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["add_crossed", "add_product", "add_square", "multiply_rows", "solve_rows", "square"]
+__all__ = [
+    "add_crossed", "add_product", "add_square", "aligned", "multiply_rows", "solve_rows", "square",
+]  # fmt: skip
 
 Array = NDArray[np.float64]
 KINDS: dict[type, Any] = {bytes: ctypes.c_char, int: ctypes.c_int, float: ctypes.c_double}
+
+
+LINE = 64  # bytes
+
+
+def aligned(shape: tuple[int, ...]) -> Array:
+    """An empty array that begins with a cache line, so that vectors read from it cross none."""
+    size = math.prod(shape)
+    block = np.empty(size + LINE // 8)
+    first = -block.ctypes.data % LINE // 8
+    return block[first : first + size].reshape(shape)
 
 
 @functools.cache

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from fastvi.kernels import covariance as kernels
 from fastvi.kernels.covariance import Program
+from fastvi.models._blas import aligned
 
-__all__ = ["Covariance"]
+__all__ = ["Covariance", "node_diagonals"]
 
 Array = NDArray[np.float64]
 MATERN = {
@@ -238,20 +239,24 @@ class Covariance:
     def scaled(self, program: Program, z: Array) -> Array:
         """Columns of a covariance matrix as `fill` and `Reverse.add` take them."""
         width = -(-len(z) // kernels.WIDTH) * kernels.WIDTH
-        zt = np.empty((len(self.nodes), self.n_features, width))
-        kernels.scale_columns(program, z, zt)
+        zt = aligned((len(self.nodes), self.n_features, width))
+        zt[:, :, len(z) :] = 0.0
+        np.multiply(z.T, program.scales[:, :, None], out=zt[:, :, : len(z)])
         return zt
 
-    def fill(self, program: Program, x: Array, zt: Array, out: Array) -> Array:
+    def fill(
+        self, program: Program, x: Array, zt: Array, out: Array, scratch: Array | None = None
+    ) -> Array:
         """Write k(x, z) (n, M) into `out`."""
-        kernels.covariance(program, x, zt, self.scratch(len(x), zt), out)
+        function = kernels.gaussian if self.is_gaussian else kernels.covariance
+        function(program, x, zt, self.scratch(len(x), zt) if scratch is None else scratch, out)
         return out
 
     def scratch(self, n: int, zt: Array) -> Array:
-        """What `kernels.covariance` takes for up to n rows."""
+        """What `fill` takes for up to n rows."""
         width = zt.shape[2]
         size = max(width, min(n * width, BLOCK_ENTRIES))
-        return np.empty((len(self.nodes) + 1, size))
+        return aligned((len(self.nodes) + 1, size))
 
     def matrix(self, program: Program, x: Array, z: Array) -> Array:
         """k(x, z), (n, M)."""
@@ -259,9 +264,25 @@ class Covariance:
 
     def diagonal(self, program: Program, x: Array) -> Array:
         """k(x, x), (n,)."""
-        values = np.empty((len(self.nodes), len(x)))
-        kernels.diagonal(program, x, values)
-        return np.asarray(values[-1])
+        return node_diagonals(program, x)[-1]
+
+
+def node_diagonals(program: Program, x: Array) -> list[Array]:
+    """k(x, x) of each node, (n,); that of the last is the whole function's."""
+    values: list[Array] = []
+    for kind, left, right, amplitude, shape, scales in zip(
+        program.kinds, program.left, program.right,
+        program.amplitudes, program.shapes, program.scales,
+    ):  # fmt: skip
+        if kind == kernels.SUM:
+            values.append(values[left] + values[right])
+        elif kind == kernels.PRODUCT:
+            values.append(values[left] * values[right])
+        elif kind == kernels.LINEAR:
+            values.append(amplitude * (shape + np.square(x * scales).sum(axis=1)))
+        else:
+            values.append(np.full(len(x), amplitude))
+    return values
 
 
 def _times(a: Terms, b: Iterable[tuple[int, ...]]) -> Terms:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fastvi.kernels import covariance as kernels
 from fastvi.kernels import covariance_reverse as reverse
 from fastvi.kernels.covariance import Program
-from fastvi.models._covariance import Covariance
+from fastvi.models._covariance import Covariance, node_diagonals
 
 __all__ = ["Reverse"]
 
@@ -76,10 +76,19 @@ class Reverse:
 
     def add_diagonal(self, x: Array, adjoint: Array) -> None:
         """Rows whose variances k(x, x) have these adjoints (n,)."""
-        values, down = np.empty((2, len(self.covariance.nodes), len(x)))
-        kernels.diagonal(self.program, x, values)
-        down[-1] = adjoint
-        reverse.diagonal_reverse(self.program, values, down, self.slopes)
+        program = self.program
+        values = node_diagonals(program, x)
+        down = {len(values) - 1: adjoint}
+        for node in range(len(values) - 1, -1, -1):
+            kind, left, right = program.kinds[node], program.left[node], program.right[node]
+            if kind == kernels.SUM:
+                down[left] = down[right] = down[node]
+            elif kind == kernels.PRODUCT:
+                down[left], down[right] = down[node] * values[right], down[node] * values[left]
+            else:
+                self.slopes[node, 0] += down[node] @ values[node]
+                if kind == kernels.LINEAR:
+                    self.slopes[node, 1] += program.amplitudes[node] * down[node].sum()
 
     def merge(self, other: Reverse) -> None:
         """Take the sums over other rows as well."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.kernels import covariance as kernels
 from fastvi.models._blas import solve_rows
 from fastvi.models._gp_posterior import Posterior
 from fastvi.models._likelihoods import Likelihood, Softmax
@@ -39,7 +38,7 @@ class _Function:
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Mean (n,) or (n, T), and variance (n,), at x (n, D)."""
         k = np.empty((len(x), self._m))
-        kernels.covariance(self._program, x, self._columns, self._scratch, k)
+        self._covariance.fill(self._program, x, self._columns, k, self._scratch)
         explained = k @ self._explained
         variance = (
             self._covariance.diagonal(self._program, x)
