@@ -29,10 +29,12 @@ KERNELS = {
 every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 
 
-@pytest.fixture(params=["fast", "careful"])
+@pytest.fixture(params=["fast", "many rows", "careful"])
 def form(request, monkeypatch):
-    """The one that forms K(z, x) K(x, z) first, and the one that solves with its rows."""
-    monkeypatch.setattr(_sgpr, "ROUNDING", np.inf if request.param == "fast" else 0.0)
+    """Those that form K(z, x) K(x, z) first, with and without K(x, z), and by solved rows."""
+    monkeypatch.setattr(_sgpr, "ROUNDING", 0.0 if request.param == "careful" else np.inf)
+    if request.param == "many rows":
+        monkeypatch.setattr(_sgpr, "KEPT", 0)
     return request.param
 
 

@@ -106,7 +106,8 @@ class Reverse:
         for i, node in enumerate(self.covariance.nodes):
             if node.kind <= kernels.PRODUCT:
                 continue
-            np.add.at(by_log, list(node.amplitudes), self.slopes[i, 0])
+            for amplitude in node.amplitudes:
+                by_log[amplitude] += self.slopes[i, 0]
             if node.kind == kernels.CONSTANT:
                 continue
             slot = self.program.slots[i]
@@ -118,9 +119,13 @@ class Reverse:
             if node.shape >= 0:
                 by_log[node.shape] += self.slopes[i, 1]
             inverse = np.square(self.program.scales[i])
-            by_z += 2.0 * inverse * (sums * z - first)
-            spread = self.squares[slot] - 2.0 * (z * first).sum(axis=0)
-            spread += (sums * np.square(z)).sum(axis=0)
-            lengths = np.broadcast_to(np.array(node.lengths), (d,))
-            np.add.at(by_log, lengths, -2.0 * inverse * spread)
+            around = sums * z
+            around -= first
+            by_z += (2.0 * inverse) * around
+            around -= first
+            spread = -2.0 * inverse * (self.squares[slot] + np.einsum("md,md->d", around, z))
+            if len(node.lengths) == 1:
+                by_log[node.lengths[0]] += spread.sum()
+            else:
+                by_log[list(node.lengths)] += spread
         return np.asarray(by_log[self.covariance.free]), by_z

@@ -1,20 +1,21 @@
 """Sparse Gaussian process regression: the collapsed bound, its gradient and its predictions.
 
-N rows, M inducing inputs z, T targets that share the kernel. Nothing of size N x M is held: rows
-come by in chunks, once for the bound and once more for the gradient.
+N rows, M inducing inputs z, T targets that share the kernel. Rows come by in chunks, once for the
+bound and once more for the gradient, and nothing of size N x M is held, but for covariances of few
+rows, whose second pass finds those of the first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import parallel
 from fastvi.kernels.rows import mirror
-from fastvi.models._blas import add_square, solve_rows
+from fastvi.models._blas import add_square, aligned, solve_rows
 from fastvi.models._covariance import Covariance
 from fastvi.models._covariance_reverse import Reverse
 from fastvi.models._gp_cholesky import cholesky, cholesky_of_sum, jitter_slope
@@ -25,6 +26,7 @@ __all__ = ["MAX_TASKS", "Bound", "SparseRegression"]
 Array = NDArray[np.float64]
 TASK_FLOPS = 1e8
 MAX_TASKS = 8  # each holds M x M sums
+KEPT = 1 << 20  # entries of K(x, z) that are kept for the second pass, if those are all
 ROUNDING = 1e-3  # estimated error of the bound, nats, that the form with fewer flops may have
 LOG_2PI = float(np.log(2.0 * np.pi))
 
@@ -63,6 +65,19 @@ class SparseRegression:
         self.n_threads = n_threads
         self.centre = np.asarray(x.mean(axis=0)) if len(x) else np.zeros(x.shape[1])
         self.square = float(np.vdot(y, y))
+        self._kept: Array | None = None
+
+    def kept(self, m: int) -> Array | None:
+        """Room for all K(x, z) (N, M), the same each time, where they are few."""
+        if len(self.x) * m > KEPT:
+            return None
+        if self._kept is None or self._kept.shape[1] != m:
+            self._kept = aligned((len(self.x), m))
+        return self._kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is kept between evaluations is no part of the model."""
+        return self.__dict__ | {"_kept": None}
 
     def bound(self, theta: Array, z: Array, *, gradient: bool = True) -> Bound:
         """The bound at these logarithms of hyperparameters and inducing inputs z (M, D).
@@ -101,6 +116,7 @@ class _Evaluation:
         # rounding in P is magnified by 1 / lambda_min(K), and then by 1 / noise
         error = np.finfo(float).eps / self.factor.rcond * self.variance / noise
         self.careful = bool(error > ROUNDING)
+        self.kept = self.model.kept(len(self.z)) if gradient and not self.careful else None
         v, beta = self._sums()
         v /= noise
         beta /= noise
@@ -124,6 +140,15 @@ class _Evaluation:
         first, last = self.tasks[task]
         n, size = len(self.model.x), self.n_chunk
         return [slice(c * size, min((c + 1) * size, n)) for c in range(first, last)]
+
+    def _buffer(self) -> Array:
+        return aligned((min(self.n_chunk, len(self.model.x)), len(self.z)))
+
+    def _fill(self, rows: slice, buffer: Array) -> Array:
+        """K(x, z) of these rows, where they are kept or in a buffer."""
+        x = self.model.x[rows]
+        out = buffer[: len(x)] if self.kept is None else self.kept[rows]
+        return self.covariance.fill(self.program, x, self.columns, out)
 
     def _parallel(self, function: Callable[[int], object]) -> None:
         parallel.run(function, len(self.tasks), self.model.n_threads)
@@ -149,10 +174,9 @@ class _Evaluation:
         lower = self.factor.lower
 
         def task(i: int) -> None:
-            buffer = np.empty((min(self.n_chunk, len(self.model.x)), m))
+            buffer = self._buffer()
             for rows in self._chunks(i):
-                x = self.model.x[rows]
-                k = self.covariance.fill(self.program, x, self.columns, buffer[: len(x)])
+                k = self._fill(rows, buffer)
                 if self.careful:
                     solve_rows(lower, k)
                 add_square(k, squares[i])
@@ -195,20 +219,20 @@ class _Evaluation:
 
     def _reverse(self, matrix: Array, outer: Array) -> Reverse:
         """Sums for the gradient, from the derivative by K(x, z): K(x, z) matrix + y outer."""
-        m, n_tasks = len(self.z), len(self.tasks)
+        n_tasks = len(self.tasks)
         sums = [self._reversed() for _ in range(n_tasks)]
         slope = -0.5 * self.n_targets / self.noise
         lower = self.factor.lower
 
         def task(i: int) -> None:
-            buffers = np.empty((3, min(self.n_chunk, len(self.model.x)), m))
+            buffer, room, copy = (self._buffer() for _ in range(3))
             for rows in self._chunks(i):
-                x = self.model.x[rows]
-                values, adjoint, solved = buffers[:, : len(x)]
-                k = self.covariance.fill(self.program, x, self.columns, values)
+                x, adjoint = self.model.x[rows], room[: rows.stop - rows.start]
+                k = values = self._fill(rows, buffer) if self.kept is None else self.kept[rows]
                 if self.careful:
-                    solved[...] = k
-                    k = solve_rows(lower, solved)
+                    k = copy[: len(x)]
+                    k[...] = values
+                    solve_rows(lower, k)
                 np.matmul(k, matrix, out=adjoint)
                 sums[i].add(x, self.columns, adjoint, values, self.model.y[rows], outer)
                 if not self.covariance.is_stationary:
