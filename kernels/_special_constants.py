@@ -18,6 +18,7 @@ class Constants(NamedTuple):
     nan: object
     inf: object
     log2e: object
+    ln2: object
     ln2_high: object  # few enough bits that k * ln2_high is exact
     ln2_low: object
     half_log_2pi: object
@@ -32,6 +33,7 @@ class Constants(NamedTuple):
     integer_offset: object
     tiny: object  # smallest normal number
     exp_range: tuple  # arguments are clamped to this
+    exp2_range: tuple
     reciprocal_range: tuple  # arguments of exp(-1/x - ...) are clamped to this
     large: object  # above it 1/x is all that is left of a correction
     shift: object
@@ -69,6 +71,7 @@ def _constants_of(floating, unsigned, mantissa, bias, **given):
         "nan": np.nan,
         "inf": np.inf,
         "log2e": np.log2(np.e),
+        "ln2": np.log(2.0),
         "half_log_2pi": 0.9189385332046728,
         "rounder": 1.5 * 2.0**mantissa,
         "integer_offset": 2.0**mantissa + bias,
@@ -91,6 +94,7 @@ SINGLE = _constants_of(
     ln2_high=0.693359375,
     ln2_low=-0.00021219444005469057,
     exp_range=(-87.4, 89.0),
+    exp2_range=(-126.0, 128.0),
     reciprocal_range=(1 / 85.9, 1e9),
     large=1e9,
     shift=3.0,
@@ -144,6 +148,7 @@ DOUBLE = _constants_of(
     ln2_high=0.6931471803691238,
     ln2_low=1.9082149292705877e-10,
     exp_range=(-708.4, 710.0),
+    exp2_range=(-1022.0, 1024.0),
     reciprocal_range=(1 / 706.0, 1e17),
     large=1e17,
     shift=7.0,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import kernel
-from .special import ORDERED, _polynomial, exp, log
+from .special import ORDERED, _polynomial, exp, exp2, log
 
 SUM, PRODUCT, CONSTANT, LINEAR = 0, 1, 2, 3
 RBF, MATERN12, MATERN32, MATERN52, RATIONAL, PERIODIC = 4, 5, 6, 7, 8, 9
@@ -22,6 +22,7 @@ SINE = tuple((-1.0) ** k / float(np.prod(np.arange(1.0, 2 * k + 2))) for k in ra
 PI, ROOT3, ROOT5 = float(np.pi), float(np.sqrt(3.0)), float(np.sqrt(5.0))
 TILE = 2048  # entries of z that several rows meet one after the other
 WIDTH = 8  # loops over distances leave no rest
+BINARY = float(np.sqrt(0.5 / np.log(2.0)))  # exp(-r**2 / 2) = 2**-(BINARY r)**2
 NEAR = 1e-24  # squared distances below it count as 0 where a slope has a pole
 
 
@@ -118,14 +119,6 @@ def _distances(x, scales, zt, m, square):
 
 
 @kernel
-def _gaussian(amplitude, square, out):
-    """Out (n,) = amplitude exp(-square / 2)."""
-    half = out.dtype.type(0.5)
-    for j in range(out.size):
-        out[j] = amplitude * exp(-half * square[j])
-
-
-@kernel
 def _linear(x, scales, zt, amplitude, shape, out):
     """Out (M,) = amplitude (sigma_0^2 + x z)."""
     out[:] = amplitude * shape
@@ -141,7 +134,8 @@ def _profile(kind, amplitude, shape, square, out):
     number = out.dtype.type
     one, half = number(1), number(0.5)
     if kind == RBF:
-        _gaussian(amplitude, square, out)
+        for j in range(out.size):
+            out[j] = amplitude * exp(-half * square[j])
     elif kind == MATERN12:
         for j in range(out.size):
             out[j] = amplitude * exp(-np.sqrt(square[j]))
@@ -220,12 +214,24 @@ def covariance(program, x, zt, scratch, out):
 
 @kernel
 def gaussian(program, x, zt, scratch, out):
-    """`covariance` of one `RBF`, the usual function: it is compiled in half the time."""
+    """`covariance` of one `RBF`, the usual function: faster, and compiled in half the time.
+
+    zt is times `BINARY`, so that the value is 2 to the power of minus the squared distance.
+    """
     n, m = out.shape
     n_block = 1 + (scratch.shape[1] - zt.shape[2]) // max(m, 1)
     flat, square = out.reshape(n * m), scratch[0]
+    scales = program.scales[0] * out.dtype.type(BINARY)
+    amplitude = program.amplitudes[0]
     for i in range(0, n, n_block):
         block = x[i : min(i + n_block, n)]
         size = block.shape[0] * m
-        _distances(block, program.scales[0], zt[0], m, square)
-        _gaussian(program.amplitudes[0], square[:size], flat[i * m : i * m + size])
+        _distances(block, scales, zt[0], m, square)
+        _scaled_powers(amplitude, square[:size], flat[i * m : i * m + size])
+
+
+@kernel
+def _scaled_powers(amplitude, exponents, out):
+    """Out (n,) = amplitude 2**-exponents."""
+    for j in range(out.size):
+        out[j] = amplitude * exp2(-exponents[j])

@@ -1,4 +1,4 @@
-"""Digamma, exp(digamma), trigamma, log-gamma, exp, log and log-sum-exp for float32 and float64.
+"""Digamma, exp(digamma), trigamma, log-gamma, exp, exp2, log and log-sum-exp, in two widths.
 
 Scalar functions take and return one float32 or float64 and can be called from any kernel; they
 hold no branch and no library call, so a loop around them vectorises. Each is written once: the
@@ -66,15 +66,21 @@ def _polynomial(x, coefficients):
 
 
 @kernel(fastmath=ORDERED, inline="always")
+def _scaled_exp(r, rounded):
+    """2**k exp(r), with |r| < 0.35 and k + c.rounder."""
+    c = _constants(r)
+    half_scale = _from_bits((_to_bits(rounded) + c.exponent_bias) << c.mantissa, r)
+    product = (c.one + (r + r * r * _polynomial(r, c.exp))) * half_scale
+    return product + product
+
+
+@kernel(fastmath=ORDERED, inline="always")
 def _exp_of_sum(high, low):
     """exp(high + low) for a sum within `exp_range`, as 2**k exp(r) with |r| < 0.35."""
     c = _constants(high)
     rounded = (high + low) * c.log2e + c.rounder
     k = rounded - c.rounder
-    r = ((high - k * c.ln2_high) + low) - k * c.ln2_low
-    half_scale = _from_bits((_to_bits(rounded) + c.exponent_bias) << c.mantissa, high)
-    product = (c.one + (r + r * r * _polynomial(r, c.exp))) * half_scale
-    return product + product
+    return _scaled_exp(((high - k * c.ln2_high) + low) - k * c.ln2_low, rounded)
 
 
 @kernel(fastmath=ORDERED, inline="always")
@@ -99,6 +105,16 @@ def exp(x):
     y = c.exp_range[0] if x < c.exp_range[0] else x
     y = c.exp_range[1] if y > c.exp_range[1] else y
     return _exp_of_sum(y, c.zero)
+
+
+@kernel(fastmath=ORDERED, inline="always")
+def exp2(x):
+    """2**x in fewer steps than `exp`, with its limits; accuracy 2e-7 / 4e-16."""
+    c = _constants(x)
+    y = c.exp2_range[0] if x < c.exp2_range[0] else x
+    y = c.exp2_range[1] if y > c.exp2_range[1] else y
+    rounded = y + c.rounder
+    return _scaled_exp((y - (rounded - c.rounder)) * c.ln2, rounded)
 
 
 @kernel(fastmath=ORDERED, inline="always")

@@ -21,17 +21,23 @@ WIDTHS = [np.float32, np.float64]
 # The accuracies of the docstrings: (float32, float64, floor of the divisor).
 ACCURACY = {
     "exp": (2e-7, 4e-16, 0),
+    "exp2": (2e-7, 4e-16, 0),
     "log": (3e-7, 6e-16, 0),
     "digamma": (5e-7, 2e-15, 1),
     "exp_digamma": (6e-7, 2e-15, 0),
     "trigamma": (4e-7, 1e-15, 0),
     "gammaln": (6e-7, 5e-15, 1),
 }
-FLUSHED_BELOW = {"exp": (1.7e-38, 3.2e-308), "exp_digamma": (6e-38, 8e-307)}
+FLUSHED_BELOW = {
+    "exp": (1.7e-38, 3.2e-308),
+    "exp2": (1.7e-38, 3.2e-308),
+    "exp_digamma": (6e-38, 8e-307),
+}
 INF, NAN = np.inf, np.nan
 # Argument and value where the width does not matter.
 EDGES = {
     "exp": [(-INF, 0), (0, 1), (-0.0, 1), (INF, INF), (-800, 0), (800, INF), (NAN, NAN)],
+    "exp2": [(-INF, 0), (0, 1), (3, 8), (INF, INF), (-1100, 0), (1100, INF), (NAN, NAN)],
     "log": [(0, -INF), (1, 0), (INF, INF), (-1, NAN), (-INF, NAN), (NAN, NAN)],
     "digamma": [(0, -INF), (INF, INF), (-1, NAN), (-2.5, NAN), (-INF, NAN), (NAN, NAN)],
     "exp_digamma": [(0, 0), (1e-30, 0), (1e-3, 0), (INF, INF), (-1, NAN), (NAN, NAN)],
@@ -54,8 +60,8 @@ def evaluate(name, x):
 def grid(name, dtype):
     """Points over all normal numbers, dense where the functions bend, with the shifts' seams."""
     info = np.finfo(dtype)
-    if name == "exp":
-        top = float(np.log(float(info.max)))
+    if name in ("exp", "exp2"):
+        top = float(getattr(np, name.replace("exp", "log"))(float(info.max)))
         return np.linspace(-top + 1.5, top - 1e-4, 2000).astype(dtype)
     lowest, highest = float(info.tiny), float(info.max)
     points = [
@@ -163,7 +169,7 @@ def test_loops_vectorise(name, dtype):
     (code,) = loop.inspect_llvm().values()
     width = "float" if dtype is np.float32 else "double"
     assert re.search(rf"fmul.*<\d+ x {width}>", code)
-    assert re.search(rf"fdiv.*<\d+ x {width}>", code) or name == "exp"
+    assert re.search(rf"fdiv.*<\d+ x {width}>", code) or name in ("exp", "exp2")
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -241,7 +241,8 @@ class Covariance:
         width = -(-len(z) // kernels.WIDTH) * kernels.WIDTH
         zt = aligned((len(self.nodes), self.n_features, width))
         zt[:, :, len(z) :] = 0.0
-        np.multiply(z.T, program.scales[:, :, None], out=zt[:, :, : len(z)])
+        scales = program.scales * kernels.BINARY if self.is_gaussian else program.scales
+        np.multiply(z.T, scales[:, :, None], out=zt[:, :, : len(z)])
         return zt
 
     def fill(

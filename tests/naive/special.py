@@ -7,6 +7,7 @@ import mpmath as mp
 
 REFERENCE = {
     "exp": mp.exp,
+    "exp2": lambda x: mp.mpf(2) ** x,
     "log": mp.log,
     "digamma": mp.digamma,
     "exp_digamma": lambda x: mp.exp(mp.digamma(x)),
