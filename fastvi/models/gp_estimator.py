@@ -165,6 +165,9 @@ class Variational(BaseEstimator):
         with single_threaded_blas():
             learner = Learner(covariance, likelihood, z, scale, centre, bounds, self._settings())
             learner.resume(theta, z, Sites(linear, precision), int(arrays["rows_seen"]))
+        if self.history_:
+            n_steps = len(next(iter(self.history_.values())))
+            learner.history.extend(n_steps, **self.history_)
         self._learner = learner
 
     def _latents(self, X: Any) -> tuple[Array, Array]:
