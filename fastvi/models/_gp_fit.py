@@ -143,11 +143,23 @@ class Learner:
             self.state, info = self.algorithm.step(self.state, batch, rng)
             self.history.append(**{name: info[name] for name in ("bound", "rate")})
 
-    def bound(self, x: Array, y: Array) -> float:
-        """The bound of all rows, nats."""
-        batch = Batch(Points(x, y), np.ones(len(x)))
-        local = self.model.local(self.state.sites, batch, None, np.random.default_rng(0))
-        return local.bound + self.model.global_bound(self.state.sites)
+    def bound(
+        self, x: Array, y: Array, theta: Array | None = None, gradient: bool = False
+    ) -> tuple[float, Array | None]:
+        """The bound of all rows, nats, and its gradient by theta if asked for.
+
+        At another theta the dual parameters are held.
+        """
+        model, sites = self.model, self.state.sites
+        if theta is not None:
+            model = SparseVariational(
+                model.covariance, model.likelihood, theta, model.z, model.centre, model.n_threads
+            )
+        batch, rng = Batch(Points(x, y), np.ones(len(x))), np.random.default_rng(0)
+        if gradient:
+            found = model.evaluate(sites, batch, rng)
+            return found.bound, found.by_theta
+        return model.local(sites, batch, None, rng).bound + model.global_bound(sites), None
 
     def latents(self, x: Array, n_threads: int = 1) -> tuple[Array, Array]:
         """Means and variances of the latent functions, (n, T) each."""

@@ -148,6 +148,11 @@ class Collapsed(BaseEstimator):
             )
         return objective.parts(best.point)
 
+    def _bound_at(self, theta: Array, gradient: bool) -> tuple[float, Array | None]:
+        assert self._model is not None
+        found = self._model.bound(theta, self.inducing_points_, gradient=gradient)
+        return found.value, found.by_theta
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write what predictions take to a file that `fastvi.load` reads; the rows are not in it.
 

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.models._gp_predictor import GaussianProcessPredictor
 from fastvi.models.gp_collapsed import LBFGS, Collapsed
+from fastvi.models.gp_evidence import log_marginal_likelihood
 from fastvi.models.gp_start import all_or_nothing, check_sizes
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 
@@ -264,21 +265,17 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         Returns
         -------
         float, or (float, (n_hyperparameters,) array)
+
+        Raises
+        ------
+        ValueError
+            If the gradient is asked for without `theta`, or `theta` where there are no rows: a
+            model from a file has none.
+        numpy.linalg.LinAlgError
+            If a matrix has no Cholesky factor at `theta`.
         """
-        check_is_fitted(self, "kernel_")
-        if theta is None:
-            if eval_gradient:
-                raise ValueError("Gradient can only be evaluated for theta!=None")
-            return self.log_marginal_likelihood_value_
-        if self._model is None:
-            raise ValueError("a model from a file holds no rows; fit it to evaluate other theta")
-        if not clone_kernel:
-            self.kernel_.theta = theta
-        with single_threaded_blas():
-            result = self._model.bound(
-                np.asarray(theta, np.float64), self.inducing_points_, gradient=eval_gradient
-            )
-        return (result.value, result.by_theta) if eval_gradient else result.value
+        bound_at = self._bound_at if getattr(self, "_model", None) else None
+        return log_marginal_likelihood(self, bound_at, theta, eval_gradient, clone_kernel)
 
     def compiled(self) -> GaussianProcessPredictor:
         """A bare predictor of mean and standard deviation that checks nothing: microseconds."""
