@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import loop, optimizers
+from fastvi._progress import progress_bar, show_bound
 from fastvi.batches import ShuffledEpochs
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.models._covariance import Covariance
@@ -106,16 +107,18 @@ class Learner:
         batches = ShuffledEpochs(PointSource(x, y), batch_size, seed)
         self._begin(Batch(Points(x, y), np.ones(len(x))))
 
-        def stop(state: Any, position: loop.Position, history: loop.History) -> bool:
-            if self.settings.verbose:
-                print(f"step {len(history)}, bound {history.columns['bound'][-1]:.4f}")
-            return len(history) >= n_steps
+        with progress_bar(self.settings.verbose, show_bound, n_steps) as report:
 
-        self.state, self.history = loop.run(
-            self.algorithm, self.state, batches,
-            n_epochs=n_steps, rng=np.random.default_rng(seed), history=self.history,
-            after_step=stop,
-        )  # fmt: skip
+            def stop(state: Any, position: loop.Position, history: loop.History) -> bool:
+                if report is not None:
+                    report(history)
+                return len(history) >= n_steps
+
+            self.state, self.history = loop.run(
+                self.algorithm, self.state, batches,
+                n_epochs=n_steps, rng=np.random.default_rng(seed), history=self.history,
+                after_step=stop,
+            )  # fmt: skip
         self.rows_seen = len(x)
 
     def polish(self, x: Array, y: Array) -> None:

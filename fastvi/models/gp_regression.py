@@ -69,7 +69,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
     n_jobs : int, optional
         Threads; -1 for all cores, None for one.
     verbose : int, default=0
-        Print a line an iteration.
+        1 shows a bar of iterations with the bound, one a start.
 
     Attributes
     ----------

@@ -61,7 +61,7 @@ class SVGP(RegressorMixin, Variational):
         Threads for large batches, passes over all rows and predictions; -1 for all cores, None for
         one. No bit of a result depends on it.
     verbose : int, default=0
-        Print a line a step.
+        1 shows a bar of `fit`'s steps with the batch's estimate of the bound.
 
     Attributes
     ----------
