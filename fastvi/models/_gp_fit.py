@@ -72,8 +72,9 @@ class Learner:
         settings = self.settings
         natural = optimizers.constant(settings.natural_rate)
         return learn(
-            self.model, natural, settings.optimizer, self.scale, self.bounds, settings.moves
-        )
+            self.model, natural, settings.optimizer, self.scale, self.bounds, settings.moves,
+            carries=isinstance(self.model.likelihood, Poisson),  # whose curvature has no bound
+        )  # fmt: skip
 
     def resume(self, theta: Array, z: Array, sites: Sites, rows_seen: int) -> None:
         """Go on from the parameters of an earlier fit."""
