@@ -68,7 +68,7 @@ class SVGP(RegressorMixin, Variational):
     kernel_ : Kernel
     inducing_points_ : (n_inducing, n_features) array
     log_marginal_likelihood_value_ : float
-        The bound of log p(y | X) in nats, on all rows; after `fit`.
+        The bound of log p(y | X) in nats, on all rows; after `fit`, until `partial_fit`.
     jitter_ : float
         What was added to the diagonal of the inducing inputs' covariance.
     history_ : dict of str to array
