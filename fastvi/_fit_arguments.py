@@ -1,8 +1,7 @@
-"""Arguments that fits of targets share: seeds, where to begin, rows, progress."""
+"""Arguments that fits of targets share: seeds, where to begin, rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from fastvi.algorithms.laplace import Laplace, laplace
 from fastvi.batches import Batches, Passes, ShuffledEpochs, WithReplacement
 from fastvi.families import FAMILIES, MEMBERS, LowRank
 
-__all__ = ["batches_of", "begin_at", "point_of", "progress_bar", "seed_of"]
+__all__ = ["batches_of", "begin_at", "point_of", "seed_of"]
 
 Array = NDArray[np.float64]
 
@@ -84,20 +83,3 @@ def batches_of(target: Any, batch_size: int | None, sampling: str, seed: int) ->
         raise ValueError("batch_size is given, but the target takes no rows and weights")
     plan = ShuffledEpochs if sampling == "uniform" else WithReplacement
     return plan(_RowNumbers(target.n_rows), size, seed)
-
-
-def progress_bar(
-    progress: bool, describe: Callable[[dict[str, list[float]]], str], total: int | None = None
-) -> Callable[[Any], None] | None:
-    """A bar that follows a history, with what `describe` says of its columns; None without."""
-    if not progress:
-        return None
-    from tqdm import tqdm
-
-    bar = tqdm(unit=" steps", total=total)
-
-    def report(history: Any) -> None:
-        bar.set_postfix_str(describe(history.columns), refresh=False)
-        bar.update(len(history) - bar.n)
-
-    return report

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _block_fits, _checks, objectives
-from fastvi._fit_arguments import batches_of, begin_at, progress_bar, seed_of
+from fastvi._fit_arguments import batches_of, begin_at, seed_of
+from fastvi._progress import progress_bar, show_bound
 from fastvi.algorithms.delta import delta
 from fastvi.batches import Batches
 from fastvi.core import Batch
@@ -129,13 +130,13 @@ def fit(
     seed = seed_of(random_state)
     batches = batches_of(target, batch_size, sampling, seed)
     _together(method, goal, objective, batch_size, variance_reduction)
-    with single_threaded_blas():
+    with single_threaded_blas(), progress_bar(progress, show_bound) as report:
         member, found = begin_at(target, family, start, rank)
         if method in ("laplace", "delta"):
             return _without_draws(target, method, found, seed)
         options: dict[str, Any] = {
             "tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed),
-            "report": progress_bar(progress, _show_bound),
+            "report": report,
         }  # fmt: skip
         if method == "natural":
             stages: Any = NaturalStages(
@@ -290,7 +291,3 @@ def _without_draws(target: Any, method: str, found: Any, seed: int) -> Posterior
         objective=method,
         seed=seed,
     )
-
-
-def _show_bound(columns: dict[str, list[float]]) -> str:
-    return f"bound {columns['bound'][-1]:.10g}"

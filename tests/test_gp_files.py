@@ -1,10 +1,12 @@
 """Gaussian processes come back from files as they were."""
 
 import json
+import pickle
 import zipfile
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern, WhiteKernel
 
 import fastvi
@@ -79,6 +81,61 @@ def test_classifiers(labels, dtype, tmp_path, rng):
     assert back.classes_.dtype == model.classes_.dtype
 
 
+def through_a_file(model, path):
+    model.save(path)
+    return fastvi.load(path)
+
+
+def through_a_pickle(model, path):
+    return pickle.loads(pickle.dumps(model))
+
+
+def assert_same_history(model, other):
+    assert model.n_iter_ == other.n_iter_
+    assert model.history_.keys() == other.history_.keys()
+    for name, column in model.history_.items():
+        np.testing.assert_array_equal(column, other.history_[name])
+
+
+@pytest.mark.parametrize("keep", [through_a_file, through_a_pickle])
+@pytest.mark.parametrize("max_iter", [3, 1000])
+@pytest.mark.parametrize("optimizer", ["fmin_l_bfgs_b", None])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_how_a_regression_went_is_kept(keep, max_iter, optimizer, tmp_path, rng):
+    model = SparseGPRegressor(
+        KERNELS[1], inducing_points=4, max_iter=max_iter, optimizer=optimizer, random_state=0
+    ).fit(*data(rng))
+    back = keep(model, tmp_path / "gp.npz")
+    assert set(back.history_) == {"bound", "seconds"}
+    assert_same_history(back, model)
+    assert back.converged_ is model.converged_ is (optimizer is None or max_iter > 3)
+    assert len(back.history_["bound"]) == (back.n_iter_ if optimizer else 0)
+
+
+@pytest.mark.parametrize("keep", [through_a_file, through_a_pickle])
+@pytest.mark.parametrize("estimator", [SVGP(), SparseGPClassifier()])
+@pytest.mark.parametrize("begin", ["fit", "stream", "both"])
+def test_the_history_of_a_stream_goes_on(keep, estimator, begin, tmp_path, rng):
+    X, y = data(rng)
+    labels = (y > 0).astype(int)
+    model = clone(estimator).set_params(
+        inducing_points=4, max_iter=3, batch_size=30, random_state=0
+    )
+    if begin != "stream":
+        model.fit(X, labels)
+    if begin != "fit":
+        classes = {"classes": [0, 1]} if isinstance(model, SparseGPClassifier) else {}
+        model.partial_fit(X, labels, **classes)
+    back = keep(model, tmp_path / "gp.npz")
+    assert_same_history(back, model)
+    n_before = {"fit": 3, "stream": 2, "both": 5}[begin]
+    assert back.n_iter_ == n_before
+    back.partial_fit(X, labels)
+    assert back.n_iter_ == n_before + 2
+    assert {len(column) for column in back.history_.values()} == {n_before + 2}
+    np.testing.assert_array_equal(back.history_["bound"][:n_before], model.history_["bound"])
+
+
 def test_what_a_file_cannot_hold(tmp_path, rng):
     X, y = data(rng)
     model = SVGP(optimizer=optimizers.adam(0.01), inducing_points=9, max_iter=3).fit(X, y)
@@ -149,6 +206,16 @@ def test_files_of_other_classes(labels, tmp_path, rng):
         model.save(path)
     with pytest.raises(ValueError, match="classes_"):
         fastvi.load(path)
+
+
+def test_files_of_a_history_of_other_shapes(tmp_path, rng):
+    path = tmp_path / "gp.npz"
+    model = SVGP(inducing_points=5, max_iter=2).fit(*data(rng))
+    for column in (np.zeros(3), np.zeros((2, 1)), np.zeros(2, np.int64)):
+        model.history_["bound"] = column
+        model.save(path)
+        with pytest.raises(ValueError, match="history_ is not columns of float64 of one length"):
+            fastvi.load(path)
 
 
 def test_files_of_a_kernel_without_its_noise(tmp_path, rng):

@@ -107,14 +107,28 @@ def test_large_counts(level, rng):
 
 
 @pytest.mark.parametrize("level", [100.0, 3000.0])
-def test_large_counts_of_a_stream(level, rng):
+@pytest.mark.parametrize("learn_inducing_points", [False, True])
+def test_large_counts_of_a_stream(level, learn_inducing_points, rng):
     X, f = data(rng, 400)
     y = rng.poisson(level * np.exp(0.5 * f))
-    options = {"learn_inducing_points": False, "random_state": 0}
+    options = {"learn_inducing_points": learn_inducing_points, "random_state": 0}
     ours = SVGP(likelihood="poisson", inducing_points=20, **options)
     for _ in range(20):
         ours.partial_fit(X, y)
     assert np.sqrt(np.mean((ours.predict(X) / level / np.exp(0.5 * f) - 1) ** 2)) < 0.1
+
+
+def test_small_batches_of_many_inducing_inputs_and_counts(rng):
+    """Were dual parameters held where inducing inputs move, this fit would run away (seed 0)."""
+    X = rng.uniform(-2, 2, size=(2000, 4))
+    f = np.sin(2 * X[:, 0]) + 0.5 * X[:, 1] + 0.5 * np.cos(2 * X[:, 2] * X[:, 3])
+    y = rng.poisson(30 * np.exp(0.7 * f))
+    options = {"inducing_points": 60, "batch_size": 128, "max_iter": 600, "random_state": 0}
+    ours = SVGP(likelihood="poisson", **options).fit(X, y)
+    start = SVGP(likelihood="poisson", optimizer=None, **options).fit(X, y)
+    first = start.log_marginal_likelihood_value_
+    assert ours.log_marginal_likelihood_value_ > first
+    assert ours.history_["bound"][20:].min() > 3 * first
 
 
 def test_a_step_that_goes_too_far_says_so(rng):

@@ -15,7 +15,7 @@ from fastvi.models._fitting import fit_conjugate
 from fastvi.models._likelihoods import Bernoulli, Gaussian, Poisson, Softmax, StudentT
 from fastvi.models._sgpr import SparseRegression
 from fastvi.models._svgp import SparseVariational
-from fastvi.models._svgp_learn import learn
+from fastvi.models._svgp_learn import carried, learn
 from fastvi.models._svgp_rows import Points, PointSource, Sites
 from fastvi.parallel import single_threaded_blas
 
@@ -190,6 +190,40 @@ def test_learning_raises_the_bound_near_the_collapsed_optimum(rng):
 
 
 # Likelihoods
+
+
+@pytest.mark.parametrize("n_latents", [1, 3])
+@pytest.mark.parametrize("m", [1, 7])
+def test_dual_parameters_go_along_with_inducing_inputs(n_latents, m, rng):
+    """Of rows that the old inducing inputs hold, they are those of the new ones: to 1e-6."""
+    model, _ = problem(rng, "softmax" if n_latents > 1 else "poisson", m=m)
+    slopes, curvatures = rng.normal(size=(n_latents, m)), rng.uniform(1, 300, (n_latents, m))
+
+    def sites(k):  # of rows of covariances
+        return Sites(slopes @ k, np.einsum("ti,ij,il->tjl", curvatures, k, k))
+
+    z = model.z + 0.3 * rng.normal(size=model.z.shape)
+    fill, program = model.covariance.matrix, model.program
+    old, want = sites(fill(program, model.z, model.z)), sites(fill(program, model.z, z))
+    new = carried(model, old, z)
+    for got, part in zip(new, want):
+        np.testing.assert_allclose(got, part, rtol=1e-6, atol=1e-6 * np.abs(part).max())
+    np.testing.assert_array_equal(new.precision, new.precision.transpose(0, 2, 1))
+    for got, part in zip(carried(model, old, model.z), old):
+        np.testing.assert_allclose(got, part, atol=1e-6 * np.abs(part).max())
+
+
+def test_carried_dual_parameters_are_the_plain_formula(rng):
+    """Of rows anywhere."""
+    model, batch = problem(rng, "poisson")
+    sites = some_sites(model, batch, rng)
+    z = model.z + 0.3 * rng.normal(size=model.z.shape)
+    fill, program = model.covariance.matrix, model.program
+    c = fill(program, z, model.z) @ np.linalg.inv(fill(program, model.z, model.z))
+    new = carried(model, sites, z)
+    np.testing.assert_allclose(new.linear[0], c @ sites.linear[0], rtol=1e-5, atol=1e-6)
+    want = c @ sites.precision[0] @ c.T
+    np.testing.assert_allclose(new.precision[0], want, rtol=1e-5, atol=1e-6 * np.abs(want).max())
 
 
 @pytest.mark.jit

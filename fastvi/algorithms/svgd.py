@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _checks, loop, optimizers
-from fastvi._fit_arguments import batches_of, begin_at, progress_bar, seed_of
+from fastvi._fit_arguments import batches_of, begin_at, seed_of
+from fastvi._progress import progress_bar
 from fastvi.core import Batch, Gradient, Optimizer, ascend, scale
 from fastvi.gradients import stein, stein_metric, stein_sliced
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
@@ -151,12 +152,10 @@ def svgd(
     rule = optimizer
     if optimizer is None and method in stein_metric.METHODS:
         rule = optimizers.robbins_monro(20.0, 0.6)
-    with single_threaded_blas():
+    with single_threaded_blas(), progress_bar(progress, _show, n_iter) as report:
         rng = np.random.default_rng(seed)
         begin = _start(target, start, n_particles, rng).astype(kind)
-        descent = _Descent(
-            gradient, rule, tol, batch_size is not None, progress_bar(progress, _show, n_iter)
-        )
+        descent = _Descent(gradient, rule, tol, batch_size is not None, report)
         look = partial(stein.scores_of, target, batch=None, n_threads=n_threads)
         found, scores, weights = descent.run(begin, batches, n_iter, rng, look)
     kept = weights > 0

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import loop, optimizers
+from fastvi._progress import progress_bar, show_bound
 from fastvi.batches import ShuffledEpochs
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.models._covariance import Covariance
@@ -71,8 +72,9 @@ class Learner:
         settings = self.settings
         natural = optimizers.constant(settings.natural_rate)
         return learn(
-            self.model, natural, settings.optimizer, self.scale, self.bounds, settings.moves
-        )
+            self.model, natural, settings.optimizer, self.scale, self.bounds, settings.moves,
+            carries=isinstance(self.model.likelihood, Poisson),  # whose curvature has no bound
+        )  # fmt: skip
 
     def resume(self, theta: Array, z: Array, sites: Sites, rows_seen: int) -> None:
         """Go on from the parameters of an earlier fit."""
@@ -106,16 +108,18 @@ class Learner:
         batches = ShuffledEpochs(PointSource(x, y), batch_size, seed)
         self._begin(Batch(Points(x, y), np.ones(len(x))))
 
-        def stop(state: Any, position: loop.Position, history: loop.History) -> bool:
-            if self.settings.verbose:
-                print(f"step {len(history)}, bound {history.columns['bound'][-1]:.4f}")
-            return len(history) >= n_steps
+        with progress_bar(self.settings.verbose, show_bound, n_steps) as report:
 
-        self.state, self.history = loop.run(
-            self.algorithm, self.state, batches,
-            n_epochs=n_steps, rng=np.random.default_rng(seed), history=self.history,
-            after_step=stop,
-        )  # fmt: skip
+            def stop(state: Any, position: loop.Position, history: loop.History) -> bool:
+                if report is not None:
+                    report(history)
+                return len(history) >= n_steps
+
+            self.state, self.history = loop.run(
+                self.algorithm, self.state, batches,
+                n_epochs=n_steps, rng=np.random.default_rng(seed), history=self.history,
+                after_step=stop,
+            )  # fmt: skip
         self.rows_seen = len(x)
 
     def polish(self, x: Array, y: Array) -> None:
@@ -143,11 +147,23 @@ class Learner:
             self.state, info = self.algorithm.step(self.state, batch, rng)
             self.history.append(**{name: info[name] for name in ("bound", "rate")})
 
-    def bound(self, x: Array, y: Array) -> float:
-        """The bound of all rows, nats."""
-        batch = Batch(Points(x, y), np.ones(len(x)))
-        local = self.model.local(self.state.sites, batch, None, np.random.default_rng(0))
-        return local.bound + self.model.global_bound(self.state.sites)
+    def bound(
+        self, x: Array, y: Array, theta: Array | None = None, gradient: bool = False
+    ) -> tuple[float, Array | None]:
+        """The bound of all rows, nats, and its gradient by theta if asked for.
+
+        At another theta the dual parameters are held.
+        """
+        model, sites = self.model, self.state.sites
+        if theta is not None:
+            model = SparseVariational(
+                model.covariance, model.likelihood, theta, model.z, model.centre, model.n_threads
+            )
+        batch, rng = Batch(Points(x, y), np.ones(len(x))), np.random.default_rng(0)
+        if gradient:
+            found = model.evaluate(sites, batch, rng)
+            return found.bound, found.by_theta
+        return model.local(sites, batch, None, rng).bound + model.global_bound(sites), None
 
     def latents(self, x: Array, n_threads: int = 1) -> tuple[Array, Array]:
         """Means and variances of the latent functions, (n, T) each."""

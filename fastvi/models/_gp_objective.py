@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from fastvi._progress import progress_bar, show_bound
+from fastvi.loop import History
 from fastvi.models._sgpr import SparseRegression
 
 __all__ = ["Found", "Objective", "column_scales", "search"]
@@ -87,25 +89,28 @@ def search(
     tol: float,
     verbose: bool,
 ) -> Found:
-    """The minimum by a callable, or by L-BFGS."""
-    history: dict[str, list[float]] = {"bound": [], "seconds": []}
-    begin = time.perf_counter()
-
-    def follow(intermediate_result: Any) -> None:
-        history["bound"].append(-float(intermediate_result.fun))
-        history["seconds"].append(time.perf_counter() - begin)
-        if verbose:
-            print(f"iteration {len(history['bound'])}, bound {history['bound'][-1]:.4f}")
-
+    """The minimum by a callable, or by L-BFGS, with a bar if `verbose`."""
+    history, begin = History(), time.perf_counter()
     if callable(optimizer):
         point, value = optimizer(objective, start, bounds=bounds)
-        n_iter, converged = 0, True
-    else:
+        return Found(np.asarray(point), float(value), _columns(history), 0, True)
+    with progress_bar(verbose, show_bound, unit="iterations") as report:
+
+        def follow(intermediate_result: Any) -> None:
+            bound = -float(intermediate_result.fun)
+            history.append(bound=bound, seconds=time.perf_counter() - begin)
+            if report is not None:
+                report(history)
+
         limits = {"maxiter": max_iter, "maxfun": 10 * max_iter + 100}
         done = minimize(
             objective, start, jac=True, method="L-BFGS-B", bounds=bounds, callback=follow,
             options={"ftol": tol, "gtol": 1e-5, "maxcor": MEMORY, **limits},
         )  # fmt: skip
-        point, value, n_iter, converged = done.x, done.fun, int(done.nit), done.status != 1
-    arrays = {name: np.array(column) for name, column in history.items()}
-    return Found(np.asarray(point), float(value), arrays, n_iter, bool(converged))
+    converged = bool(done.status != 1)
+    return Found(done.x, float(done.fun), _columns(history), int(done.nit), converged)
+
+
+def _columns(history: History) -> dict[str, Array]:
+    """Also of no iterations."""
+    return {name: np.zeros(0) for name in ("bound", "seconds")} | history.arrays()

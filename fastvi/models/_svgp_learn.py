@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.core import Algorithm, Batch, Optimizer, add
+from fastvi.models._blas import solve_rows
 from fastvi.models._svgp import SparseVariational
 from fastvi.models._svgp_rows import Sites
 
-__all__ = ["Hyper", "LearnState", "learn"]
+__all__ = ["Hyper", "LearnState", "carried", "learn"]
 
 Array = NDArray[np.float64]
 
@@ -39,13 +40,15 @@ def learn(
     scale: Array,
     bounds: Array,
     moves: bool = True,
+    carries: bool = False,
 ) -> Algorithm:
     """Natural gradients for q(u), and `adaptive` for the rest, from one pass over the batch.
 
     Its `init` takes the `Sites` to start from, which it owns from then on. `scale` (D,) is what
     columns are measured in, `bounds` (P, 2) are kept by theta, and the inducing inputs stay where
-    they are unless `moves`; without `adaptive` theta does too. ``info["bound"]`` is the batch's
-    estimate of the bound before the step, nats.
+    they are unless `moves`; without `adaptive` theta does too. Where they move, dual parameters
+    are held, or go along if it `carries`: see `carried`. ``info["bound"]`` is the batch's estimate
+    of the bound before the step, nats.
     """
 
     def init(sites: Sites) -> LearnState:
@@ -77,8 +80,24 @@ def learn(
             change, adaptive_state, _ = adaptive.update(gradient, adaptive_state, hyper)
             hyper = add(hyper, change)
             np.clip(hyper.theta, bounds[:, 0], bounds[:, 1], out=hyper.theta)
-            model.move(hyper.theta.copy(), hyper.z * scale)
+            z = hyper.z * scale
+            if moves and carries:
+                sites = carried(model, sites, z)
+            model.move(hyper.theta.copy(), z)
         info = {"bound": bound, "rate": rate, "local_bound": local.bound}
         return LearnState(sites, hyper, natural_state, adaptive_state), info
 
     return Algorithm(init, step)
+
+
+def carried(model: SparseVariational, sites: Sites, z: Array) -> Sites:
+    """The dual parameters for inducing inputs z (M, D): of nearly the same factor of f.
+
+    They are sums of K(z, x_i) times numbers, and K(z, z_old) K(z_old, z_old)^-1 takes K(z_old, x)
+    to what z_old says of K(z, x); all of it where x is in z_old.
+    """
+    k = np.empty((len(z), len(model.z)))
+    model.covariance.fill(model.program, np.ascontiguousarray(z), model.columns, k)
+    c = solve_rows(model.lower, solve_rows(model.lower, k), transposed=True)
+    linear, precision = sites.linear @ c.T, c @ sites.precision @ c.T
+    return Sites(linear, 0.5 * (precision + precision.transpose(0, 2, 1)))

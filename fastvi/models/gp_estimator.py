@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from fastvi.models._covariance import Covariance
 from fastvi.models._gp_fit import Learner, LearnSettings
 from fastvi.models._gp_objective import column_scales
 from fastvi.models._likelihoods import Likelihood
-from fastvi.models._svgp_rows import Sites
+from fastvi.models._svgp_rows import Points, Sites
+from fastvi.models.gp_evidence import log_marginal_likelihood
 from fastvi.models.gp_start import (
     LARGEST,
     SELECTIONS,
@@ -96,7 +98,8 @@ class Variational(BaseEstimator):
             self._learner.fit(X, y, self.batch_size, self.max_iter, seed)
             self._learner.polish(X, y)
             self._finish()
-            self.log_marginal_likelihood_value_ = self._learner.bound(X, y)
+            self.log_marginal_likelihood_value_ = self._learner.bound(X, y)[0]
+        self._rows: Points | None = Points(X, y)
 
     def _feed(self, X: Array, y: Array, likelihood: Likelihood) -> None:
         _checks.integer(self.batch_size, "batch_size", 1)
@@ -110,6 +113,8 @@ class Variational(BaseEstimator):
                 self._stream = np.random.default_rng(self._seed())
             self._learner.feed(X, y, self.batch_size, total, self._stream)
             self._finish()
+        self._rows = None  # a fit's are not all there is, and its bound is of other parameters
+        self.__dict__.pop("log_marginal_likelihood_value_", None)
 
     def _finish(self) -> None:
         learner = self._learner
@@ -119,6 +124,41 @@ class Variational(BaseEstimator):
         self.jitter_ = learner.model.jitter
         self.history_ = learner.history.arrays()
         self.n_iter_ = len(learner.history)
+
+    def log_marginal_likelihood(
+        self, theta: Any = None, eval_gradient: bool = False, clone_kernel: bool = True
+    ) -> Any:
+        """The bound of the log marginal likelihood in nats, on the rows of `fit`.
+
+        At another `theta` the inducing inputs and the dual parameters of q(u) are those of the
+        fit: what the rows said of the function meets another prior, and is not found anew. The
+        value is below what a fit with that kernel would reach, and the gradient is that of this
+        value. Of more than two classes, expectations are means of draws, the same in each call.
+
+        Parameters
+        ----------
+        theta : (n_hyperparameters,) array, optional
+            Logarithms of the kernel's hyperparameters; by default those of the fit.
+        eval_gradient : bool
+            Return the gradient by `theta` as well.
+        clone_kernel : bool
+            If False, `kernel_` takes these hyperparameters, though predictions do not.
+
+        Returns
+        -------
+        float, or (float, (n_hyperparameters,) array)
+
+        Raises
+        ------
+        ValueError
+            If the gradient is asked for without `theta`, or if there are no rows: `partial_fit`
+            keeps none, and a model from a file has only the value of its fit.
+        numpy.linalg.LinAlgError
+            If a matrix has no Cholesky factor at `theta`.
+        """
+        rows = getattr(self, "_rows", None)
+        bound_at = None if rows is None else partial(self._learner.bound, *rows)
+        return log_marginal_likelihood(self, bound_at, theta, eval_gradient, clone_kernel)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fit to a file that `fastvi.load` reads; the rows are not in it.
@@ -165,7 +205,10 @@ class Variational(BaseEstimator):
         with single_threaded_blas():
             learner = Learner(covariance, likelihood, z, scale, centre, bounds, self._settings())
             learner.resume(theta, z, Sites(linear, precision), int(arrays["rows_seen"]))
-        self._learner = learner
+        if self.history_:
+            n_steps = len(next(iter(self.history_.values())))
+            learner.history.extend(n_steps, **self.history_)
+        self._learner, self._rows = learner, None
 
     def _latents(self, X: Any) -> tuple[Array, Array]:
         check_is_fitted(self)

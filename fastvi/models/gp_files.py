@@ -135,6 +135,8 @@ def _restored(header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: str
     name = _checks.choice(header["class"], f"{path}: class", tuple(ESTIMATORS))
     cls = getattr(importlib.import_module(ESTIMATORS[name]), name)
     for key, array in arrays.items():
+        if key.startswith("history."):  # a stream after a fit leaves nan in the fit's columns
+            continue
         if array.dtype == np.float64 and not np.all(np.isfinite(array)):
             raise ValueError(f"{path}: {key} holds NaN or infinity")
     parameters = dict(header["parameters"])
@@ -153,12 +155,22 @@ def _restored(header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: str
             setattr(estimator, key, _unpacked(arrays, key, path))
     if name == "SparseGPClassifier":
         _check_classes(estimator.classes_, path)
-    columns = [key for key in arrays if key.startswith("history.")]
-    estimator.history_ = {k.removeprefix("history."): arrays.pop(k) for k in columns}
+    estimator.history_ = _history(arrays, path)
     if estimator.inducing_points_.shape[1] != estimator.n_features_in_:
         raise ValueError(f"{path}: the arrays of the model do not fit together")
     estimator._restore(arrays, path)
     return estimator
+
+
+def _history(arrays: dict[str, NDArray[Any]], path: str) -> dict[str, Array]:
+    """Columns of numbers, all of one length."""
+    keys = [key for key in arrays if key.startswith("history.")]
+    columns = {key.removeprefix("history."): arrays.pop(key) for key in keys}
+    shapes = {column.shape for column in columns.values()}
+    is_whole = all(column.dtype == np.float64 for column in columns.values())
+    if not is_whole or len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
+        raise ValueError(f"{path}: history_ is not columns of float64 of one length")
+    return columns
 
 
 def _unpacked(arrays: dict[str, NDArray[Any]], name: str, path: str) -> NDArray[Any]:

@@ -61,14 +61,14 @@ class SVGP(RegressorMixin, Variational):
         Threads for large batches, passes over all rows and predictions; -1 for all cores, None for
         one. No bit of a result depends on it.
     verbose : int, default=0
-        Print a line a step.
+        1 shows a bar of `fit`'s steps with the batch's estimate of the bound.
 
     Attributes
     ----------
     kernel_ : Kernel
     inducing_points_ : (n_inducing, n_features) array
     log_marginal_likelihood_value_ : float
-        The bound of log p(y | X) in nats, on all rows; after `fit`.
+        The bound of log p(y | X) in nats, on all rows; after `fit`, until `partial_fit`.
     jitter_ : float
         What was added to the diagonal of the inducing inputs' covariance.
     history_ : dict of str to array
