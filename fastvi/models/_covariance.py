@@ -83,6 +83,10 @@ class Covariance:
         self.values = np.array(values)
         self.free = ~np.array(fixed, bool)
         self.inputs = [i for i, node in enumerate(self.nodes) if node.kind > kernels.CONSTANT]
+        slots = np.full(len(self.nodes), -1)
+        slots[self.inputs] = np.arange(len(self.inputs))
+        tree = ([node[k] for node in self.nodes] for k in range(3))  # kinds, left, right
+        self._tree = *(np.array(part, np.int64) for part in tree), slots
         self.is_gaussian = [node.kind for node in self.nodes] == [kernels.RBF]
         self.is_stationary = all(node.kind != kernels.LINEAR for node in self.nodes)
 
@@ -203,8 +207,6 @@ class Covariance:
         """What the compiled code walks."""
         values = self.hyperparameters(theta)
         n = len(self.nodes)
-        slots = np.full(n, -1)
-        slots[self.inputs] = np.arange(len(self.inputs))
         amplitudes, shapes, scales = np.ones(n), np.ones(n), np.ones((n, self.n_features))
         for i, node in enumerate(self.nodes):
             amplitudes[i] = np.prod(values[list(node.amplitudes)])
@@ -212,10 +214,7 @@ class Covariance:
                 shapes[i] = values[node.shape] ** (2 if node.kind == kernels.LINEAR else 1)
             if node.lengths:
                 scales[i] = 1.0 / values[list(node.lengths)]
-        kinds, left, right = (
-            np.array([node[k] for node in self.nodes], np.int64) for k in range(3)
-        )
-        return Program(kinds, left, right, slots, amplitudes, shapes, scales)
+        return Program(*self._tree, amplitudes, shapes, scales)
 
     def noise(self, theta: Array) -> float:
         """Variance of the likelihood."""

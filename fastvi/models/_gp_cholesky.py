@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-__all__ = ["Factor", "cholesky", "cholesky_of_sum", "jitter_slope"]
+from fastvi.kernels.rows import mirror
+
+__all__ = ["Factor", "cholesky", "cholesky_of_sum", "inverse_of", "jitter_slope"]
 
 Array = NDArray[np.float64]
 JITTER = 1e-12  # in relation to the norm of the matrix
@@ -70,6 +72,15 @@ def jitter_slope(matrix: Array, jitter: float, adjoint: Array) -> None:
     slope = 0.5 * (jitter / sums[row]) * adjoint.trace() * np.sign(matrix[row])
     adjoint[row] += slope
     adjoint[:, row] += slope
+
+
+def inverse_of(lower: Array) -> Array:
+    """(L L')^-1, by LAPACK on the transpose, which is upper triangular in its order."""
+    inverse, info = lapack.dpotri(lower.T, lower=0)
+    assert info == 0
+    result: Array = inverse.T
+    mirror(result)
+    return result
 
 
 def cholesky_of_sum(v: Array) -> Array:

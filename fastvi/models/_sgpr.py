@@ -18,7 +18,7 @@ from fastvi.kernels.rows import mirror
 from fastvi.models._blas import add_square, aligned, solve_rows
 from fastvi.models._covariance import Covariance
 from fastvi.models._covariance_reverse import Reverse
-from fastvi.models._gp_cholesky import cholesky, cholesky_of_sum, jitter_slope
+from fastvi.models._gp_cholesky import cholesky, cholesky_of_sum, inverse_of, jitter_slope
 from fastvi.models._gp_posterior import Posterior, chunk_rows
 
 __all__ = ["MAX_TASKS", "Bound", "SparseRegression"]
@@ -195,8 +195,7 @@ class _Evaluation:
     ) -> tuple[Array, Array]:
         lower, noise, t = self.factor.lower, self.noise, self.n_targets
         n, m = len(self.model.x), len(self.z)
-        root = solve_rows(inner, np.eye(m))  # rows are columns of L_B^-1
-        by_v = 0.5 * (t * (np.eye(m) - root @ root.T) - gamma.T @ gamma)
+        by_v = 0.5 * (t * (np.eye(m) - inverse_of(inner)) - gamma.T @ gamma)
         by_noise = -0.5 * t * n + 0.5 * (self.model.square + t * self.variance) / noise
         by_noise = (by_noise - float(np.vdot(by_v, v)) - float(np.vdot(gamma.T, beta))) / noise
         matrix = solve_rows(lower, by_v * (2.0 / noise), transposed=True)

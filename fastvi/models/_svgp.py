@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from fastvi import parallel
 from fastvi.core import Batch, Local
@@ -19,7 +18,7 @@ from fastvi.kernels import rows as kernels
 from fastvi.models._blas import multiply_rows, solve_rows, square
 from fastvi.models._covariance import Covariance
 from fastvi.models._covariance_reverse import Reverse
-from fastvi.models._gp_cholesky import cholesky, jitter_slope
+from fastvi.models._gp_cholesky import cholesky, inverse_of, jitter_slope
 from fastvi.models._gp_posterior import Posterior, chunk_rows
 from fastvi.models._likelihoods import Likelihood
 from fastvi.models._sgpr import MAX_TASKS
@@ -94,7 +93,7 @@ class SparseVariational:
         self.plain, self.lower, self.jitter = plain, lower, jitter
         self.noise = self.covariance.noise(theta)
         self.k = self.plain + self.jitter * np.eye(m)
-        self.inverse = _inverse(self.lower)
+        self.inverse = inverse_of(self.lower)
         self.log_det = 2.0 * float(np.log(self.lower.diagonal()).sum())
 
     def start(self) -> Sites:
@@ -106,7 +105,7 @@ class SparseVariational:
         for linear, precision in zip(*params):
             name = "covariance plus precision of the sites"
             lower = cholesky(self.k + precision, name, 0.0, condition=False).lower
-            a = _inverse(lower)
+            a = inverse_of(lower)
             log_det = 2.0 * float(np.log(lower.diagonal()).sum())
             latents.append(Latent(a, self.inverse - a, a @ linear, log_det))
         return latents
@@ -227,12 +226,3 @@ class SparseVariational:
                 )
             )
         return result
-
-
-def _inverse(lower: Array) -> Array:
-    """(L L')^-1, by LAPACK on the transpose, which is upper triangular in its order."""
-    inverse, info = lapack.dpotri(lower.T, lower=0)
-    assert info == 0
-    result: Array = inverse.T
-    kernels.mirror(result)
-    return result
