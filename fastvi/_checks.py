@@ -13,6 +13,7 @@ __all__ = [
     "bags_of_words",
     "choice",
     "flag",
+    "generator",
     "integer",
     "new_rows",
     "number",
@@ -180,6 +181,13 @@ def integer(value: Any, name: str, low: int, high: int | None = None) -> int:
 def optional_integer(value: Any, name: str, low: int) -> int | None:
     """None, or a whole number as `integer` takes it."""
     return None if value is None else integer(value, name, low)
+
+
+def generator(value: Any, name: str) -> np.random.Generator:
+    """A generator as it is, or a new one of a seed; None takes the system's entropy."""
+    if value is None or isinstance(value, np.random.Generator):
+        return np.random.default_rng(value)
+    return np.random.default_rng(integer(value, name, 0))
 
 
 def flag(value: Any, name: str) -> bool:

@@ -11,10 +11,20 @@ from fastvi import _checks
 from fastvi.algorithms.laplace import Laplace, laplace
 from fastvi.batches import Batches, Passes, ShuffledEpochs, WithReplacement
 from fastvi.families import FAMILIES, MEMBERS, LowRank
+from fastvi.targets import Target
 
-__all__ = ["batches_of", "begin_at", "point_of", "seed_of"]
+__all__ = ["batches_of", "begin_at", "check_target", "point_of", "seed_of"]
 
 Array = NDArray[np.float64]
+
+
+def check_target(target: Any) -> None:
+    """Raise ValueError if it is none."""
+    if not isinstance(target, Target):
+        raise ValueError(
+            f"target is {target!r}; wanted one of fastvi.target(logp, dim=...) or its siblings, "
+            "bound to its data"
+        )
 
 
 def seed_of(random_state: Any) -> int:
@@ -50,7 +60,10 @@ def point_of(target: Any, start: Any) -> Array:
     """Free numbers (D,) of a point that is given as such, or by name."""
     if isinstance(start, dict):
         start = target.parameters.unconstrain(start)
-    z = np.array(start, np.float64)
+    try:
+        z = np.array(start, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"start is {start!r}; wanted {target.dim} finite numbers") from None
     if z.shape != (target.dim,) or not np.all(np.isfinite(z)):
         raise ValueError(f"start has shape {z.shape}; wanted {target.dim} finite numbers")
     return z

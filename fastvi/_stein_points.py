@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _checks
+from fastvi._fit_arguments import check_target
 
 __all__ = [
     "KERNELS",
@@ -87,6 +88,8 @@ def draws_and_scores(
     TargetError
         If the target fails at a draw.
     """
+    if target is not None:
+        check_target(target)
     if is_fit(draws):
         if scores is not None:
             raise ValueError("scores are given, but of which draws? draws is a fit")

@@ -134,7 +134,7 @@ def ksd(
     """
     _checks.choice(statistic, "statistic", STATISTICS)
     n_threads = resolve_n_jobs(n_jobs)
-    rng = _generator(random_state)
+    rng = _checks.generator(random_state, "random_state")
     Z, S = draws_and_scores(target, draws, scores, n_draws, rng, 2)
     points = prepare(Z, S, metric(Z, kernel, beta, bandwidth, preconditioner))
     if statistic == "linear":
@@ -255,7 +255,7 @@ def ksd_test(
             "wanted statistic='u'"
         )
     n_threads = resolve_n_jobs(n_jobs)
-    rng = _generator(random_state)
+    rng = _checks.generator(random_state, "random_state")
     least = 4 if statistic == "linear" else 2
     Z, S = draws_and_scores(target, draws, scores, n_draws, rng, least)
     points = prepare(Z, S, metric(Z, kernel, beta, bandwidth, preconditioner))
@@ -268,12 +268,6 @@ def ksd_test(
         value, replicates = float(sums.rows.sum()) / n_pairs, sums.signed / n_pairs
         p_value = _p_value(value, replicates, np.sqrt(sums.squares / n_pairs), Z.dtype)
     return KSDTest(value, p_value, p_value <= level, level, len(Z), replicates)
-
-
-def _generator(random_state: Any) -> np.random.Generator:
-    if random_state is None or isinstance(random_state, np.random.Generator):
-        return np.random.default_rng(random_state)
-    return np.random.default_rng(_checks.integer(random_state, "random_state", 0))
 
 
 def _quadratic(points: Points, sums: Sums, statistic: str) -> tuple[float, float]:

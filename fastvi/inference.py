@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _block_fits, _checks, objectives
-from fastvi._fit_arguments import batches_of, begin_at, seed_of
+from fastvi._fit_arguments import batches_of, begin_at, check_target, seed_of
 from fastvi._progress import progress_bar, show_bound
 from fastvi.algorithms.delta import delta
 from fastvi.batches import Batches
@@ -20,7 +20,6 @@ from fastvi.gradients.reparam import reparam
 from fastvi.parallel import single_threaded_blas
 from fastvi.posterior import Posterior
 from fastvi.stages import NaturalStages, PlainStages
-from fastvi.targets import Target
 from fastvi.targets.standardised import Standardised
 
 __all__ = ["fit"]
@@ -111,11 +110,7 @@ def fit(
         If every draw of a step has a density or gradient that is not finite, or the gradient is
         plainly not that of the density.
     """
-    if not isinstance(target, Target):
-        raise ValueError(
-            f"target is {target!r}; wanted one of fastvi.target(logp, dim=...) or its siblings, "
-            "bound to its data"
-        )
+    check_target(target)
     tol = _checks.number(tol, "tol", 0.0, open_low=True)
     max_iter = _checks.integer(max_iter, "max_iter", 1)
     goal, goal_name = _objective(objective)

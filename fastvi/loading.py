@@ -39,5 +39,6 @@ def load(path: str | os.PathLike[str]) -> Any:
     ValueError
         If it is damaged or no model.
     """
+    path = os.fspath(path)  # a number would be a file descriptor
     module, name = LOADERS.get(_archive.kind(path) or "", TOPICS)
     return operator.attrgetter(name)(importlib.import_module(module))(path)

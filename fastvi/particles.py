@@ -81,15 +81,17 @@ class ParticlePosterior(Approximation):
     def _away(self) -> Array:
         return np.asarray(self.particles - self.mean)
 
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
+    def sample(self, n: int, rng: int | np.random.Generator | None = None) -> Array:
         """Draws (n, D) of the particles, in random order: each as often as any, to within one.
 
         Parameters
         ----------
         n : int
-        rng : numpy.random.Generator
+        rng : int or numpy.random.Generator, optional
+            By default draws differ from call to call.
         """
         n, size = _checks.integer(n, "n", 0), len(self.particles)
+        rng = _checks.generator(rng, "rng")
         rounds = [rng.permutation(size) for _ in range(-(-n // size))]
         order = np.concatenate(rounds)[:n] if rounds else np.empty(0, int)
         return np.asarray(self.particles[order], np.float64)

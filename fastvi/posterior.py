@@ -86,16 +86,17 @@ class Posterior(Approximation):
         """Standard deviations of the free numbers, (D,)."""
         return np.array(self.member.sd)
 
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
+    def sample(self, n: int, rng: int | np.random.Generator | None = None) -> Array:
         """Draws (n, D) of the free numbers.
 
         Parameters
         ----------
         n : int
-        rng : numpy.random.Generator
+        rng : int or numpy.random.Generator, optional
+            By default draws differ from call to call.
         """
         n = _checks.integer(n, "n", 0)
-        return np.asarray(self.member.draw(self.member.noise(n, rng)))
+        return np.asarray(self.member.draw(self.member.noise(n, _checks.generator(rng, "rng"))))
 
     def log_prob(self, Z: Any) -> Array:
         """Log density (n,) of the approximation at free numbers Z (n, D), nats.

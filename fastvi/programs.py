@@ -54,18 +54,19 @@ class ProgramPosterior(Approximation):
     def __repr__(self) -> str:
         return f"<ProgramPosterior of {', '.join(self.names)}>"
 
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
+    def sample(self, n: int, rng: int | np.random.Generator | None = None) -> Array:
         """Draws (n, D) of the free numbers.
 
         Parameters
         ----------
         n : int
-        rng : numpy.random.Generator
+        rng : int or numpy.random.Generator, optional
+            By default draws differ from call to call.
         """
         from fastvi.kernels.networks import forward
 
         n = _checks.integer(n, "n", 0)
-        net = self._program
+        net, rng = self._program, _checks.generator(rng, "rng")
         noise = np.ascontiguousarray(rng.standard_normal((n, net.linear.shape[1])).T)
         hidden, x = np.empty((len(net.bias), n)), np.empty((len(net.shift), n))
         forward(net, noise, hidden, x)

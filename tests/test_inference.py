@@ -420,6 +420,11 @@ def test_a_fit_that_was_cut_short_says_so(conjugate):
         ({"tol": 0.0}, "tol is 0.0"),
         ({"start": [1.0]}, r"start has shape \(1,\)"),
         ({"start": [np.nan] * 3}, "wanted 3 finite numbers"),
+        ({"start": "here"}, "start is 'here'; wanted 3 finite numbers"),
+        (
+            {"family": "meanfield", "method": "score", "variance_reduction": 3},
+            "variance_reduction is 3",
+        ),
         ({"family": MeanField(np.zeros(2), np.ones(2))}, "family has 2 numbers; the target 3"),
         ({"sampling": "replacement"}, "without batch_size"),
         ({"variance_reduction": "svrg", "method": "natural"}, "wanted method='plain'"),
@@ -601,6 +606,21 @@ def test_no_more_steps_than_asked_for(conjugate):
 def test_what_is_no_target_is_named(wrong):
     with pytest.raises(ValueError, match=r"wanted one of fastvi\.target"):
         fastvi.fit(wrong)
+    for function in (fastvi.svgd, fastvi.operator_vi):
+        with pytest.raises(ValueError, match=r"wanted one of fastvi\.target"):
+            function(wrong)
+    if wrong is not None:  # scores may be given instead
+        with pytest.raises(ValueError, match=r"wanted one of fastvi\.target"):
+            fastvi.ksd(wrong, np.eye(3))
+
+
+def test_draws_of_a_seed(conjugate):
+    p = fastvi.fit(conjugate[0], random_state=0)
+    want = p.sample(5, np.random.default_rng(3))
+    np.testing.assert_array_equal(p.sample(5, 3), want)
+    assert not np.array_equal(p.sample(5), p.sample(5))
+    with pytest.raises(ValueError, match="rng is 'a'"):
+        p.sample(5, "a")
 
 
 def forgetful(z, grad):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _checks, loop
-from fastvi._fit_arguments import point_of, seed_of
+from fastvi._fit_arguments import check_target, point_of, seed_of
 from fastvi.batches import Passes
 from fastvi.core import Algorithm
 from fastvi.programs import ProgramPosterior
@@ -91,6 +91,7 @@ def operator_vi(
     ----------
     Ranganath, Altosaar, Tran and Blei (2016), "Operator variational inference", sections 3 and 4.
     """
+    check_target(target)
     if not target.has_gradient:
         raise ValueError(
             "operator_vi needs the target's gradient, which it has not; wanted a target with one, "

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import _checks, loop, optimizers
-from fastvi._fit_arguments import batches_of, begin_at, seed_of
+from fastvi._fit_arguments import batches_of, begin_at, check_target, seed_of
 from fastvi._progress import progress_bar
 from fastvi.core import Batch, Gradient, Optimizer, ascend, scale
 from fastvi.gradients import stein, stein_metric, stein_sliced
@@ -128,6 +128,7 @@ def svgd(
     n_iter = _checks.integer(n_iter, "n_iter", 1)
     kind = np.dtype(_checks.choice(dtype if isinstance(dtype, str) else np.dtype(dtype).name,
                                    "dtype", ("float64", "float32")))  # fmt: skip
+    check_target(target)
     stein.needs_gradient(target)
     n_threads, seed = resolve_n_jobs(n_jobs), seed_of(random_state)
     make = METHODS[_checks.choice(method, "method", tuple(METHODS))]
