@@ -181,6 +181,8 @@ def _curvature_weights(f: Callable[[Array], Array], step: float, log_w: Array) -
 def tempered(objective: Objective, power: float) -> Objective:
     """The same objective for the target raised to a power (a temperature of 1 / power).
 
+    The fit's own figures, such as `Posterior.elbo` and `khat`, are of the target as it is.
+
     Raises
     ------
     ValueError
