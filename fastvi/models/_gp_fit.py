@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -146,6 +149,20 @@ class Learner:
             self.rows_seen = seen
             self.state, info = self.algorithm.step(self.state, batch, rng)
             self.history.append(**{name: info[name] for name in ("bound", "rate")})
+
+    @contextmanager
+    def all_steps_or_none(self) -> Iterator[None]:
+        """Where a step fails or is interrupted, go back to before the first."""
+        before = vars(self) | {"state": copy.deepcopy(self.state)}  # which steps write into
+        model, history = dict(vars(self.model)), self.history
+        names, n_steps = list(history.columns), len(history)
+        try:
+            yield
+        except BaseException:
+            vars(self).update(before)
+            vars(self.model).update(model)
+            history.columns = {name: history.columns[name][:n_steps] for name in names}
+            raise
 
     def bound(
         self, x: Array, y: Array, theta: Array | None = None, gradient: bool = False
