@@ -16,7 +16,7 @@ import fastvi
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
 from fastvi.models import _svgp
 from fastvi.models._svgp import SparseVariational
-from fastvi.optimizers import adam
+from fastvi.optimizers import adam, averaged
 
 pytestmark = pytest.mark.jit
 KERNEL = ConstantKernel(1.5) * RBF([0.8, 1.3]) + WhiteKernel(0.1)
@@ -346,6 +346,30 @@ class Interrupted(list):
 
     def __array__(self, *args, **kwargs):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "poisson"])
+def test_averages_of_iterates_are_what_a_fit_ends_with(likelihood, rng):
+    X, f = data(rng)
+    seen, inner = [], adam()
+
+    def update(gradient, state, hyper):
+        seen.append((hyper.theta.copy(), hyper.z.copy()))
+        return inner.update(gradient, state, hyper)
+
+    options = {"inducing_points": 6, "batch_size": 50, "max_iter": 30, "random_state": 0}
+    model = SVGP(likelihood=likelihood, **options)
+    last = clone(model).set_params(optimizer=inner._replace(update=update)).fit(X, f > 0)
+    ours = clone(model).set_params(optimizer=averaged(adam(), 10)).fit(X, f > 0)
+    seen.append((last.kernel_.theta, last.inducing_points_ / X.std(axis=0)))
+    theta, z = (np.mean(part, axis=0) for part in zip(*seen[11:]))
+    np.testing.assert_allclose(ours.kernel_.theta, theta, rtol=1e-12)
+    np.testing.assert_allclose(ours.inducing_points_, z * X.std(axis=0), rtol=1e-12, atol=1e-14)
+    assert ours.log_marginal_likelihood_value_ == pytest.approx(
+        ours.log_marginal_likelihood(theta), rel=1e-9
+    )
+    ours.partial_fit(X, f > 0)
+    assert ours.n_iter_ == 36
 
 
 @pytest.mark.parametrize("estimator", [SVGP(), SVGP(likelihood="poisson"), SparseGPClassifier()])

@@ -17,7 +17,7 @@ from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.models._covariance import Covariance
 from fastvi.models._likelihoods import Gaussian, Likelihood, Poisson, PoissonStart
 from fastvi.models._svgp import SparseVariational
-from fastvi.models._svgp_learn import LearnState, learn
+from fastvi.models._svgp_learn import LearnState, carried, learn
 from fastvi.models._svgp_rows import Points, PointSource, Sites
 
 __all__ = ["LearnSettings", "Learner"]
@@ -66,6 +66,7 @@ class Learner:
             covariance, likelihood, covariance.theta, z, centre, settings.n_threads
         )
         self.settings, self.scale, self.bounds = settings, scale, bounds
+        self.carries = isinstance(likelihood, Poisson)  # whose curvature has no bound
         self.algorithm = self._algorithm()
         self.state: LearnState = self.algorithm.init(self.model.start())
         self.history = loop.History()
@@ -76,7 +77,7 @@ class Learner:
         natural = optimizers.constant(settings.natural_rate)
         return learn(
             self.model, natural, settings.optimizer, self.scale, self.bounds, settings.moves,
-            carries=isinstance(self.model.likelihood, Poisson),  # whose curvature has no bound
+            self.carries,
         )  # fmt: skip
 
     def resume(self, theta: Array, z: Array, sites: Sites, rows_seen: int) -> None:
@@ -124,6 +125,19 @@ class Learner:
                 after_step=stop,
             )  # fmt: skip
         self.rows_seen = len(x)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Take what the optimizer has found, which may be an average of its iterates."""
+        optimizer, (sites, hyper, _, adaptive) = self.settings.optimizer, self.state
+        found = hyper if optimizer is None else optimizer.read(adaptive, hyper)
+        if found is hyper:
+            return
+        z = found.z * self.scale
+        if self.carries and self.settings.moves:
+            sites = carried(self.model, sites, z)
+        self.model.move(found.theta.copy(), z)
+        self.state = self.state._replace(sites=sites, hyper=found)
 
     def polish(self, x: Array, y: Array) -> None:
         """Natural steps on all rows, which take away the noise that mini-batches left in q(u)."""

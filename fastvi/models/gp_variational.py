@@ -50,7 +50,8 @@ class SVGP(RegressorMixin, Variational):
     natural_rate : float, default=0.1
         Rate of the natural gradient, in (0, 1].
     optimizer : "adam", fastvi.optimizers.Optimizer or None, default="adam"
-        For the rest; None keeps the kernel and the inducing inputs.
+        For the rest; None keeps the kernel and the inducing inputs. An average of iterates, as
+        `fastvi.optimizers.averaged` has it, is what `fit` ends with; `partial_fit` takes the last.
     learning_rate : float, default=0.01
         Of ``"adam"``.
     total_samples : float, optional
