@@ -397,6 +397,8 @@ def test_a_stream_that_is_interrupted_goes_on_from_before(estimator, rng, tmp_pa
     np.testing.assert_array_equal(fastvi.load(tmp_path / "gp.npz").predict(X), ours.predict(X))
     for model in models:
         model.partial_fit(X, f > 0)
+    assert all(np.all(np.isfinite(column)) for column in ours.history_.values())
+    assert np.all(np.diff(ours.history_["seconds"]) > 0)
     assert ours.n_iter_ == want.n_iter_
     np.testing.assert_array_equal(ours.history_["bound"], want.history_["bound"])
     np.testing.assert_array_equal(ours.predict(X), want.predict(X))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastvi import loop, optimizers
 from fastvi._progress import progress_bar, show_bound
-from fastvi.batches import ShuffledEpochs
+from fastvi.batches import ShuffledEpochs, Stream
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.models._covariance import Covariance
 from fastvi.models._likelihoods import Gaussian, Likelihood, Poisson, PoissonStart
@@ -154,15 +154,18 @@ class Learner:
         self, x: Array, y: Array, batch_size: int, total: float | None, rng: np.random.Generator
     ) -> None:
         """A step on each batch of these rows, as a part of `total` rows or of those seen so far."""
-        n_batches = -(-len(x) // batch_size)
-        for rows in np.array_split(np.arange(len(x)), n_batches):
-            seen = self.rows_seen + len(rows)
-            weight = (seen if total is None else total) / len(rows)
-            batch = Batch(Points(x[rows], y[rows]), np.full(len(rows), weight))
-            self._begin(batch)
-            self.rows_seen = seen
-            self.state, info = self.algorithm.step(self.state, batch, rng)
-            self.history.append(**{name: info[name] for name in ("bound", "rate")})
+        parts = np.array_split(np.arange(len(x)), -(-len(x) // batch_size))
+        stream = Stream(
+            ((Points(x[rows], y[rows]), len(rows)) for rows in parts),
+            "seen" if total is None else total,
+        )
+        stream.n_seen = self.rows_seen
+        n = len(parts[0])
+        self._begin(Batch(Points(x[:n], y[:n]), np.full(n, 1.0 if total is None else total / n)))
+        self.state, self.history = loop.run(
+            self.algorithm, self.state, stream, n_epochs=1, rng=rng, history=self.history
+        )
+        self.rows_seen = stream.n_seen
 
     @contextmanager
     def all_steps_or_none(self) -> Iterator[None]:

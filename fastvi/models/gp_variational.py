@@ -73,7 +73,8 @@ class SVGP(RegressorMixin, Variational):
     jitter_ : float
         What was added to the diagonal of the inducing inputs' covariance.
     history_ : dict of str to array
-        What each step reported: `bound`, the batch's estimate, in nats.
+        What each step reported: epoch, seconds, batch_size, rate, and in nats `bound`, the batch's
+        estimate, and `local_bound`, the rows' part of it.
     n_iter_ : int
         Steps.
     n_features_in_, feature_names_in_
