@@ -17,8 +17,10 @@ from sklearn.gaussian_process.kernels import (
     WhiteKernel,
 )
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
 
 from fastvi import SVGP, SparseGPRegressor
+from fastvi.models.gp_start import kmeans
 
 pytestmark = pytest.mark.jit
 KERNEL = ConstantKernel(1.5) * RBF([0.7, 1.3]) + WhiteKernel(0.05)
@@ -79,6 +81,16 @@ def test_samples_have_the_posteriors_moments(rng):
     two = SparseGPRegressor(KERNEL, inducing_points=9, optimizer=None).fit(X, np.c_[y, y])
     assert two.sample_y(X[:5], 3).shape == (5, 2, 3)
     assert two.predict(X[:5], return_cov=True)[1].shape == (5, 5, 2)
+
+
+def test_kmeans_does_not_depend_on_the_number_of_cores(rng):
+    X = rng.normal(size=(3000, 4))
+    found = []
+    for n_threads in (1, 2, 5):
+        with threadpool_limits(n_threads, user_api="openmp"):
+            found.append(kmeans(X, 30, np.random.default_rng(0)))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
 
 
 @pytest.mark.parametrize("selection", ["kmeans", "greedy", "subset"])

@@ -12,9 +12,11 @@ from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import fastvi
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
 from fastvi.models import _svgp
-from fastvi.optimizers import adam
+from fastvi.models._svgp import SparseVariational
+from fastvi.optimizers import adam, averaged
 
 pytestmark = pytest.mark.jit
 KERNEL = ConstantKernel(1.5) * RBF([0.8, 1.3]) + WhiteKernel(0.1)
@@ -344,6 +346,62 @@ class Interrupted(list):
 
     def __array__(self, *args, **kwargs):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "poisson"])
+def test_averages_of_iterates_are_what_a_fit_ends_with(likelihood, rng):
+    X, f = data(rng)
+    seen, inner = [], adam()
+
+    def update(gradient, state, hyper):
+        seen.append((hyper.theta.copy(), hyper.z.copy()))
+        return inner.update(gradient, state, hyper)
+
+    options = {"inducing_points": 6, "batch_size": 50, "max_iter": 30, "random_state": 0}
+    model = SVGP(likelihood=likelihood, **options)
+    last = clone(model).set_params(optimizer=inner._replace(update=update)).fit(X, f > 0)
+    ours = clone(model).set_params(optimizer=averaged(adam(), 10)).fit(X, f > 0)
+    seen.append((last.kernel_.theta, last.inducing_points_ / X.std(axis=0)))
+    theta, z = (np.mean(part, axis=0) for part in zip(*seen[11:]))
+    np.testing.assert_allclose(ours.kernel_.theta, theta, rtol=1e-12)
+    np.testing.assert_allclose(ours.inducing_points_, z * X.std(axis=0), rtol=1e-12, atol=1e-14)
+    assert ours.log_marginal_likelihood_value_ == pytest.approx(
+        ours.log_marginal_likelihood(theta), rel=1e-9
+    )
+    ours.partial_fit(X, f > 0)
+    assert ours.n_iter_ == 36
+
+
+@pytest.mark.parametrize("estimator", [SVGP(), SVGP(likelihood="poisson"), SparseGPClassifier()])
+def test_a_stream_that_is_interrupted_goes_on_from_before(estimator, rng, tmp_path, monkeypatch):
+    X, f = data(rng)
+    options = {"inducing_points": 6, "batch_size": 20, "max_iter": 20, "random_state": 0}
+    models = [clone(estimator).set_params(**options).fit(X, f > 0) for _ in range(2)]
+    ours, want = models
+    value, move = ours.log_marginal_likelihood_value_, SparseVariational.move
+
+    def interrupted(*args):
+        move(*args)
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+
+    for n_steps in (0, 1, 3):
+        steps = iter(range(n_steps))
+        monkeypatch.setattr(SparseVariational, "move", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ours.partial_fit(X, f > 0)
+    monkeypatch.setattr(SparseVariational, "move", move)
+    theta = ours.kernel_.theta
+    assert ours.log_marginal_likelihood(theta) == pytest.approx(value, rel=1e-9)
+    ours.save(tmp_path / "gp.npz")
+    np.testing.assert_array_equal(fastvi.load(tmp_path / "gp.npz").predict(X), ours.predict(X))
+    for model in models:
+        model.partial_fit(X, f > 0)
+    assert all(np.all(np.isfinite(column)) for column in ours.history_.values())
+    assert np.all(np.diff(ours.history_["seconds"]) > 0)
+    assert ours.n_iter_ == want.n_iter_
+    np.testing.assert_array_equal(ours.history_["bound"], want.history_["bound"])
+    np.testing.assert_array_equal(ours.predict(X), want.predict(X))
 
 
 @pytest.mark.parametrize("estimator", [SparseGPRegressor(), SVGP(), SparseGPClassifier()])

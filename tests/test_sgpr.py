@@ -150,6 +150,25 @@ def test_the_same_bits_for_any_number_of_threads(rng, monkeypatch):
     assert len(results) == 1
 
 
+def test_evaluations_at_once_share_no_covariances(rng, monkeypatch):
+    """As of two threads: one begins where another is between its two passes over the rows."""
+    x, y, z = problem(rng)
+    model, theta = model_of(KERNELS["rbf"], x, y)
+    want = [model.bound(at, z) for at in (theta, theta + 0.3)]
+    second_pass, inner = _sgpr._Evaluation._gradient, []
+
+    def interleaved(self, *args):
+        if not inner:
+            inner.append(None)
+            inner[0] = model.bound(theta + 0.3, z)
+        return second_pass(self, *args)
+
+    monkeypatch.setattr(_sgpr._Evaluation, "_gradient", interleaved)
+    for got, one in zip((model.bound(theta, z), *inner), want):
+        np.testing.assert_array_equal(got.by_theta, one.by_theta)
+        np.testing.assert_array_equal(got.by_z, one.by_z)
+
+
 def test_the_form_is_chosen_by_the_condition(rng, monkeypatch):
     """Long length scales: in the short form rounding leaves nothing to factor."""
     x = rng.uniform(size=(2000, 2))

@@ -41,7 +41,7 @@ def _routine(name: str, n_arguments: int) -> Any:
     return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * n_arguments)(address)
 
 
-@functools.lru_cache(1024)
+@functools.lru_cache(1024, typed=True)
 def _number(value: Any) -> Any:
     """Fortran takes numbers by address, and writes to none of these; and the address."""
     number: Any = KINDS[type(value)](value)

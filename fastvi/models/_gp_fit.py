@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,12 +12,12 @@ from numpy.typing import NDArray
 
 from fastvi import loop, optimizers
 from fastvi._progress import progress_bar, show_bound
-from fastvi.batches import ShuffledEpochs
+from fastvi.batches import ShuffledEpochs, Stream
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.models._covariance import Covariance
 from fastvi.models._likelihoods import Gaussian, Likelihood, Poisson, PoissonStart
 from fastvi.models._svgp import SparseVariational
-from fastvi.models._svgp_learn import LearnState, learn
+from fastvi.models._svgp_learn import LearnState, carried, learn
 from fastvi.models._svgp_rows import Points, PointSource, Sites
 
 __all__ = ["LearnSettings", "Learner"]
@@ -63,6 +66,7 @@ class Learner:
             covariance, likelihood, covariance.theta, z, centre, settings.n_threads
         )
         self.settings, self.scale, self.bounds = settings, scale, bounds
+        self.carries = isinstance(likelihood, Poisson)  # whose curvature has no bound
         self.algorithm = self._algorithm()
         self.state: LearnState = self.algorithm.init(self.model.start())
         self.history = loop.History()
@@ -73,7 +77,7 @@ class Learner:
         natural = optimizers.constant(settings.natural_rate)
         return learn(
             self.model, natural, settings.optimizer, self.scale, self.bounds, settings.moves,
-            carries=isinstance(self.model.likelihood, Poisson),  # whose curvature has no bound
+            self.carries,
         )  # fmt: skip
 
     def resume(self, theta: Array, z: Array, sites: Sites, rows_seen: int) -> None:
@@ -121,6 +125,19 @@ class Learner:
                 after_step=stop,
             )  # fmt: skip
         self.rows_seen = len(x)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Take what the optimizer has found, which may be an average of its iterates."""
+        optimizer, (sites, hyper, _, adaptive) = self.settings.optimizer, self.state
+        found = hyper if optimizer is None else optimizer.read(adaptive, hyper)
+        if found is hyper:
+            return
+        z = found.z * self.scale
+        if self.carries and self.settings.moves:
+            sites = carried(self.model, sites, z)
+        self.model.move(found.theta.copy(), z)
+        self.state = self.state._replace(sites=sites, hyper=found)
 
     def polish(self, x: Array, y: Array) -> None:
         """Natural steps on all rows, which take away the noise that mini-batches left in q(u)."""
@@ -137,15 +154,32 @@ class Learner:
         self, x: Array, y: Array, batch_size: int, total: float | None, rng: np.random.Generator
     ) -> None:
         """A step on each batch of these rows, as a part of `total` rows or of those seen so far."""
-        n_batches = -(-len(x) // batch_size)
-        for rows in np.array_split(np.arange(len(x)), n_batches):
-            seen = self.rows_seen + len(rows)
-            weight = (seen if total is None else total) / len(rows)
-            batch = Batch(Points(x[rows], y[rows]), np.full(len(rows), weight))
-            self._begin(batch)
-            self.rows_seen = seen
-            self.state, info = self.algorithm.step(self.state, batch, rng)
-            self.history.append(**{name: info[name] for name in ("bound", "rate")})
+        parts = np.array_split(np.arange(len(x)), -(-len(x) // batch_size))
+        stream = Stream(
+            ((Points(x[rows], y[rows]), len(rows)) for rows in parts),
+            "seen" if total is None else total,
+        )
+        stream.n_seen = self.rows_seen
+        n = len(parts[0])
+        self._begin(Batch(Points(x[:n], y[:n]), np.full(n, 1.0 if total is None else total / n)))
+        self.state, self.history = loop.run(
+            self.algorithm, self.state, stream, n_epochs=1, rng=rng, history=self.history
+        )
+        self.rows_seen = stream.n_seen
+
+    @contextmanager
+    def all_steps_or_none(self) -> Iterator[None]:
+        """Where a step fails or is interrupted, go back to before the first."""
+        before = vars(self) | {"state": copy.deepcopy(self.state)}  # which steps write into
+        model, history = dict(vars(self.model)), self.history
+        names, n_steps = list(history.columns), len(history)
+        try:
+            yield
+        except BaseException:
+            vars(self).update(before)
+            vars(self.model).update(model)
+            history.columns = {name: history.columns[name][:n_steps] for name in names}
+            raise
 
     def bound(
         self, x: Array, y: Array, theta: Array | None = None, gradient: bool = False

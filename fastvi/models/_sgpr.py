@@ -65,19 +65,26 @@ class SparseRegression:
         self.n_threads = n_threads
         self.centre = np.asarray(x.mean(axis=0)) if len(x) else np.zeros(x.shape[1])
         self.square = float(np.vdot(y, y))
-        self._kept: Array | None = None
+        self._spare: list[Array] = []
 
-    def kept(self, m: int) -> Array | None:
-        """Room for all K(x, z) (N, M), the same each time, where they are few."""
+    def take_room(self, m: int) -> Array | None:
+        """Room for all K(x, z) (N, M), where they are few; nobody else has it till `give_room`."""
         if len(self.x) * m > KEPT:
             return None
-        if self._kept is None or self._kept.shape[1] != m:
-            self._kept = aligned((len(self.x), m))
-        return self._kept
+        try:
+            room = self._spare.pop()
+        except IndexError:
+            return aligned((len(self.x), m))
+        return room if room.shape[1] == m else aligned((len(self.x), m))
+
+    def give_room(self, room: Array | None) -> None:
+        """Keep it for the next evaluation."""
+        if room is not None:
+            self._spare[:] = [room]
 
     def __getstate__(self) -> dict[str, Any]:
         """What is kept between evaluations is no part of the model."""
-        return self.__dict__ | {"_kept": None}
+        return self.__dict__ | {"_spare": []}
 
     def bound(self, theta: Array, z: Array, *, gradient: bool = True) -> Bound:
         """The bound at these logarithms of hyperparameters and inducing inputs z (M, D).
@@ -116,7 +123,7 @@ class _Evaluation:
         # rounding in P is magnified by 1 / lambda_min(K), and then by 1 / noise
         error = np.finfo(float).eps / self.factor.rcond * self.variance / noise
         self.careful = bool(error > ROUNDING)
-        self.kept = self.model.kept(len(self.z)) if gradient and not self.careful else None
+        self.kept = None if self.careful or not gradient else self.model.take_room(len(self.z))
         v, beta = self._sums()
         v /= noise
         beta /= noise
@@ -134,6 +141,7 @@ class _Evaluation:
         slopes: tuple[Array | None, Array | None] = (None, None)
         if gradient:
             slopes = self._gradient(v, inner, beta, gamma, weights)
+            self.model.give_room(self.kept)
         return Bound(float(value), *slopes, posterior, self.factor.jitter, 1.0 / self.factor.rcond)
 
     def _chunks(self, task: int) -> list[slice]:

@@ -111,10 +111,11 @@ class Variational(BaseEstimator):
                 self._begin(X, y, likelihood, self._seed())
             if not hasattr(self, "_stream"):
                 self._stream = np.random.default_rng(self._seed())
-            self._learner.feed(X, y, self.batch_size, total, self._stream)
-            self._finish()
-        self._rows = None  # a fit's are not all there is, and its bound is of other parameters
-        self.__dict__.pop("log_marginal_likelihood_value_", None)
+            with self._learner.all_steps_or_none():
+                self._learner.feed(X, y, self.batch_size, total, self._stream)
+                self._finish()
+                self._rows = None  # a fit's are not all there is, and its bound is of other z
+                self.__dict__.pop("log_marginal_likelihood_value_", None)
 
     def _finish(self) -> None:
         learner = self._learner

@@ -135,7 +135,7 @@ def _restored(header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: str
     name = _checks.choice(header["class"], f"{path}: class", tuple(ESTIMATORS))
     cls = getattr(importlib.import_module(ESTIMATORS[name]), name)
     for key, array in arrays.items():
-        if key.startswith("history."):  # a stream after a fit leaves nan in the fit's columns
+        if key.startswith("history."):  # what is not finite does no harm there
             continue
         if array.dtype == np.float64 and not np.all(np.isfinite(array)):
             raise ValueError(f"{path}: {key} holds NaN or infinity")

@@ -111,12 +111,16 @@ def _bounded(kernel: Any, value: float, name: str) -> Any:
 
 
 def kmeans(X: Array, m: int, rng: np.random.Generator) -> Array:
-    """Centres of k-means on columns of unit variance, on a random part of many rows."""
+    """Centres of k-means on columns of unit variance, on a random part of many rows.
+
+    On one thread: scikit-learn's sums depend on how many there are.
+    """
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
     scale = column_scales(X)
     rows = X if len(X) <= (most := KMEANS_ROWS * m) else subset(X, most, rng)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="openmp"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than centres
         fitted = KMeans(m, n_init=1, random_state=int(rng.integers(1 << 31))).fit(rows / scale)
     return np.ascontiguousarray(fitted.cluster_centers_ * scale)

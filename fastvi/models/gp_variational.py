@@ -50,7 +50,8 @@ class SVGP(RegressorMixin, Variational):
     natural_rate : float, default=0.1
         Rate of the natural gradient, in (0, 1].
     optimizer : "adam", fastvi.optimizers.Optimizer or None, default="adam"
-        For the rest; None keeps the kernel and the inducing inputs.
+        For the rest; None keeps the kernel and the inducing inputs. An average of iterates, as
+        `fastvi.optimizers.averaged` has it, is what `fit` ends with; `partial_fit` takes the last.
     learning_rate : float, default=0.01
         Of ``"adam"``.
     total_samples : float, optional
@@ -72,7 +73,8 @@ class SVGP(RegressorMixin, Variational):
     jitter_ : float
         What was added to the diagonal of the inducing inputs' covariance.
     history_ : dict of str to array
-        What each step reported: `bound`, the batch's estimate, in nats.
+        What each step reported: epoch, seconds, batch_size, rate, and in nats `bound`, the batch's
+        estimate, and `local_bound`, the rows' part of it.
     n_iter_ : int
         Steps.
     n_features_in_, feature_names_in_
