@@ -14,9 +14,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastvi
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
+from fastvi.core import Batch
 from fastvi.models import _svgp
 from fastvi.models._svgp import SparseVariational
-from fastvi.optimizers import adam, averaged
+from fastvi.models._svgp_rows import Points, Sites
+from fastvi.optimizers import adam, averaged, robbins_monro
 
 pytestmark = pytest.mark.jit
 KERNEL = ConstantKernel(1.5) * RBF([0.8, 1.3]) + WhiteKernel(0.1)
@@ -491,3 +493,48 @@ def test_draws_of_targets_have_the_predictions_moments(likelihood, rng):
     _, covariance = ours.predict(X[:4], return_cov=True)
     np.testing.assert_allclose(np.sqrt(covariance.diagonal()), std, rtol=1e-9)
     np.testing.assert_allclose(np.cov(draws), covariance, atol=0.06 * std.max() ** 2)
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "replacement", "adaptive", "growing", "coupled"])
+def test_mini_batches_of_any_kind(sampling, rng):
+    """Before the last steps on all rows; estimates of bounds of -140 have a deviation of 10."""
+    X, f = data(rng, 1000)
+    y = f + 0.2 * rng.normal(size=len(f))
+    model = SVGP(KERNEL, inducing_points=X[:25], optimizer=None, batch_size=50, max_iter=150)
+    model.set_params(sampling=sampling, natural_rate=robbins_monro(), random_state=0).fit(X, y)
+    bounds, sizes = model.history_["bound"], model.history_["batch_size"]
+    assert bounds[-50:].mean() == pytest.approx(model.log_marginal_likelihood_value_, abs=15)
+    assert ("noise" in model.history_) == (sampling in ("adaptive", "growing", "coupled"))
+    if sampling in ("growing", "coupled"):
+        assert sizes.max() > 50
+    else:
+        assert set(sizes.tolist()) == {50}
+    assert np.all(np.diff(model.history_["rate"]) < 0)
+
+
+def test_what_plans_of_batches_are_told(rng):
+    """The noise is that of estimates from other batches, to 25 % from 200 of them."""
+    X, f = data(rng, 400)
+    model = SVGP(KERNEL, inducing_points=X[:6], optimizer=None, max_iter=3, batch_size=400)
+    learner = model.fit(X, f + 0.2 * rng.normal(size=len(f)))._learner
+    step = learner._algorithm(noise=True).step
+    estimates, told = [], []
+    for _ in range(200):
+        rows = rng.integers(400, size=40)
+        batch = Batch(Points(X[rows], f[rows]), np.full(40, 10.0))
+        state = learner.algorithm.init(Sites(*(part.copy() for part in learner.state.sites)))
+        estimates.append(learner.model.local(state.sites, batch, None, rng).statistics)
+        _, info = step(state, batch, rng)
+        told.append(info["noise"])
+        assert info["norms"].shape == (40,)
+    spread = sum(np.var([e[k] for e in estimates], axis=0, ddof=1).sum() for k in range(2))
+    assert np.mean(told) == pytest.approx(spread, rel=0.25)
+
+
+def test_rates_are_refused_that_are_none():
+    X = np.linspace(0, 1, 20)[:, None]
+    for rate in (0.0, 1.5, "fast", adam()):
+        with pytest.raises(ValueError, match="natural_rate is"):
+            SVGP(natural_rate=rate).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="sampling='importance' needs norms"):
+        SVGP(sampling="importance").fit(X, X[:, 0])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import fastvi
 
@@ -46,6 +47,12 @@ ESTIMATORS = {
         solver: (LDA(3, solver=solver, random_state=0), counts, completion)
         for solver in ("vb", "svi", "cvb0", "scvb0")
     },
+}
+GAUSSIAN_PROCESSES = {
+    "svgp": fastvi.SVGP(inducing_points=8, batch_size=50, max_iter=12, random_state=0),
+    "gp classes": fastvi.SparseGPClassifier(
+        inducing_points=8, batch_size=50, max_iter=12, random_state=0
+    ),
 }
 KINDS = {"all rows": {}, "mini-batches": {"batch_size": 50}}
 
@@ -111,3 +118,21 @@ def test_verbose_fits_print_the_score(capsys):
     X = real(np.random.default_rng(0))
     fastvi.BayesianPCA(2, max_iter=2, tol=0, verbose=1).fit(X[:N], X_val=X[N:])
     assert "held-out score" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", GAUSSIAN_PROCESSES)
+def test_gaussian_processes_score_after_each_pass(name, rng):
+    """Their fits end with steps on all rows, after which scores differ from the last trace's."""
+    X = real(rng)
+    y = (X[:, 0] + X[:, 1] > 0).astype(int)
+    model = GAUSSIAN_PROCESSES[name]
+    blind = clone(model).fit(X[:N], y[:N])
+    seen = clone(model).fit(X[:N], y[:N], X_val=X[N:], y_val=y[N:])
+    trace = seen.history_["held_out"]
+    assert np.flatnonzero(np.isfinite(trace)).tolist() == [3, 7, 11]
+    np.testing.assert_array_equal(seen.predict(X), blind.predict(X))
+    assert trace[11] == pytest.approx(seen.score(X[N:], y[N:]), abs=0.3)
+    with pytest.raises(ValueError, match="both of X_val and y_val"):
+        clone(model).fit(X, y, X_val=X)
+    with pytest.raises(ValueError, match="expecting 5 features"):
+        clone(model).fit(X, y, X_val=X[:, :2], y_val=y)

@@ -9,7 +9,7 @@ import numpy as np
 from fastvi import tree
 from fastvi.core import Batch, Conjugate, Gradient, Local, RowGradient, RowStatistics, dense
 
-__all__ = ["difference", "natural", "without_noise"]
+__all__ = ["difference", "natural", "noise_of", "squared_norm_of", "without_noise"]
 
 
 def without_noise(info: dict[str, Any]) -> dict[str, Any]:
@@ -63,9 +63,9 @@ def natural(
             info = {"bound": state[1]}
         direction = difference(model.prior, local.statistics, params)
         if noise:
-            info |= _noise(local, batch.weights)
+            info |= noise_of(local, batch.weights)
         if squared_norm:
-            info["squared_norm"] = _squared_norm(dense(direction, params))
+            info["squared_norm"] = squared_norm_of(dense(direction, params))
         return direction, state, {**info, "local": local}
 
     return Gradient(lambda params: (None, -np.inf) if remember else None, estimate)
@@ -81,21 +81,22 @@ def difference(prior: Any, statistics: Any, params: Any) -> Any:
     return prior + statistics - params
 
 
-def _noise(local: Local, weights: Any) -> dict[str, Any]:
-    """Trace of the covariance of a sum of n weighted rows, drawn independently.
+def noise_of(local: Local, weights: Any) -> dict[str, Any]:
+    """`noise`, the trace of the covariance of a sum of n weighted rows, and `norms`, as reports.
 
     n w_i S_i are n unbiased estimates whose mean is the sum; the variance of a mean is their
     sample variance by n.
     """
     n = len(weights)
-    total = _squared_norm(local.statistics) - local.common
+    total = squared_norm_of(local.statistics) - local.common
     spread = n * float(np.square(np.asarray(weights, float) * local.norms).sum()) - total
     return {"noise": max(spread, 0.0) / (n - 1) if n > 1 else np.nan, "norms": local.norms}
 
 
-def _squared_norm(gradient: Any) -> float:
+def squared_norm_of(gradient: Any) -> float:
+    """Of all parts of a dense gradient, or of the rows of statistics."""
     if isinstance(gradient, RowStatistics):
-        return _squared_norm(gradient.values)
+        return squared_norm_of(gradient.values)
     if isinstance(gradient, tuple):
-        return sum(map(_squared_norm, gradient))
+        return sum(map(squared_norm_of, gradient))
     return float(np.vdot(gradient, gradient))

@@ -30,6 +30,7 @@ __all__ = [
     "plan",
     "print_pass",
     "reduction_of",
+    "sampled",
     "still_rising",
 ]
 
@@ -121,7 +122,7 @@ def plan(
         batches = Everything(source)
     elif batches is None:
         assert batch_size is not None
-        batches = _batches(source, batch_size, sampling, seed)
+        batches = sampled(source, batch_size, sampling, seed)
     elif sampling != "uniform":
         raise ValueError(f"sampling={sampling!r} of a stream: its rows come in their own order")
     is_plain = gradient == "plain" or not chosen.convex
@@ -221,7 +222,14 @@ def _optimizer(chosen: Optimizer | str | float | None, is_batch: bool, gradient:
     )
 
 
-def _batches(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:
+def sampled(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:
+    """Mini-batches of a kind that `plan` names.
+
+    Raises
+    ------
+    ValueError
+        If `batch_size` is below 1, or the source has not what the kind needs.
+    """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; wanted a number of rows >= 1, or None")
     if sampling == "uniform":

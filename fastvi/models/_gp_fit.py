@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import loop, optimizers
+from fastvi import loop
 from fastvi._progress import progress_bar, show_bound
-from fastvi.batches import ShuffledEpochs, Stream
+from fastvi.batches import Stream
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.models._covariance import Covariance
+from fastvi.models._fitting import sampled
 from fastvi.models._likelihoods import Gaussian, Likelihood, Poisson, PoissonStart
 from fastvi.models._svgp import SparseVariational
 from fastvi.models._svgp_learn import LearnState, carried, learn
@@ -27,13 +28,14 @@ POLISH = (0.5,) * 5
 
 
 class LearnSettings(NamedTuple):
-    """Rates, and what is learnt beside q(u)."""
+    """Optimizers, of q(u) and of the rest, and what is learnt beside q(u)."""
 
-    natural_rate: float
+    natural: Optimizer
     optimizer: Optimizer | None
     moves: bool
     verbose: bool = False
     n_threads: int = 1
+    sampling: str = "uniform"
 
 
 class Learner:
@@ -72,12 +74,11 @@ class Learner:
         self.history = loop.History()
         self.rows_seen = 0
 
-    def _algorithm(self) -> Algorithm:
+    def _algorithm(self, noise: bool = False) -> Algorithm:
         settings = self.settings
-        natural = optimizers.constant(settings.natural_rate)
         return learn(
-            self.model, natural, settings.optimizer, self.scale, self.bounds, settings.moves,
-            self.carries,
+            self.model, settings.natural, settings.optimizer, self.scale, self.bounds,
+            settings.moves, self.carries, noise,
         )  # fmt: skip
 
     def resume(self, theta: Array, z: Array, sites: Sites, rows_seen: int) -> None:
@@ -107,29 +108,43 @@ class Learner:
             self.model.likelihood = likelihood
         self.state = self.algorithm.init(local.statistics)
 
-    def fit(self, x: Array, y: Array, batch_size: int, n_steps: int, seed: int) -> None:
-        """So many steps over shuffled mini-batches."""
-        batches = ShuffledEpochs(PointSource(x, y), batch_size, seed)
+    def fit(
+        self, x: Array, y: Array, batch_size: int, n_steps: int, seed: int,
+        held_out: Callable[[], float] | None = None,
+    ) -> None:  # fmt: skip
+        """So many steps over mini-batches; held-out rows are scored after passes, and last."""
+        batches = sampled(PointSource(x, y), batch_size, self.settings.sampling, seed)
         self._begin(Batch(Points(x, y), np.ones(len(x))))
+
+        def score(state: Any, position: loop.Position, history: loop.History) -> None:
+            if held_out is not None:
+                self.state = state
+                self.finish()
+                history.note("held_out", held_out())
 
         with progress_bar(self.settings.verbose, show_bound, n_steps) as report:
 
             def stop(state: Any, position: loop.Position, history: loop.History) -> bool:
                 if report is not None:
                     report(history)
-                return len(history) >= n_steps
+                is_last = len(history) >= n_steps
+                if is_last:
+                    score(state, position, history)
+                return is_last
 
             self.state, self.history = loop.run(
-                self.algorithm, self.state, batches,
+                self._algorithm(noise=batches.wants_noise), self.state, batches,
                 n_epochs=n_steps, rng=np.random.default_rng(seed), history=self.history,
-                after_step=stop,
+                after_step=stop, after_epoch=score,
             )  # fmt: skip
         self.rows_seen = len(x)
         self._settle()
 
     def _settle(self) -> None:
-        """Take what the optimizer has found, which may be an average of its iterates."""
-        optimizer, (sites, hyper, _, adaptive) = self.settings.optimizer, self.state
+        """Take what the optimizers have found, which may be averages of their iterates."""
+        optimizer, (sites, hyper, natural, adaptive) = self.settings.optimizer, self.state
+        sites = self.settings.natural.read(natural, sites)
+        self.state = self.state._replace(sites=sites)
         found = hyper if optimizer is None else optimizer.read(adaptive, hyper)
         if found is hyper:
             return

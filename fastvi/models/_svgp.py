@@ -173,10 +173,12 @@ class SparseVariational:
             return short
         return Sites(*(np.zeros_like(part) for part in step))
 
-    def evaluate(self, params: Sites, batch: Batch, rng: np.random.Generator) -> Evaluation:
+    def evaluate(
+        self, params: Sites, batch: Batch, rng: np.random.Generator, *, norms: bool = False
+    ) -> Evaluation:
         """The local step and the gradient by theta and z, with the dual parameters held."""
         latents = self._latents(params)
-        rows = self._pass(latents, batch, rng, slopes=True)
+        rows = self._pass(latents, batch, rng, norms=norms, slopes=True)
         local = rows.local()
         bound = local.bound - sum(map(self._divergence, latents))
         by_k = np.zeros_like(self.k)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.core import Algorithm, Batch, Optimizer, add
+from fastvi.gradients.natural import noise_of, squared_norm_of
 from fastvi.models._blas import solve_rows
 from fastvi.models._svgp import SparseVariational
 from fastvi.models._svgp_rows import Sites
@@ -41,6 +42,7 @@ def learn(
     bounds: Array,
     moves: bool = True,
     carries: bool = False,
+    noise: bool = False,
 ) -> Algorithm:
     """Natural gradients for q(u), and `adaptive` for the rest, from one pass over the batch.
 
@@ -48,7 +50,8 @@ def learn(
     columns are measured in, `bounds` (P, 2) are kept by theta, and the inducing inputs stay where
     they are unless `moves`; without `adaptive` theta does too. Where they move, dual parameters
     are held, or go along if it `carries`: see `carried`. ``info["bound"]`` is the batch's estimate
-    of the bound before the step, nats.
+    of the bound before the step, nats; with `noise` there is also what plans of batches that adapt
+    ask of `fastvi.gradients.natural`.
     """
 
     def init(sites: Sites) -> LearnState:
@@ -61,10 +64,10 @@ def learn(
     ) -> tuple[LearnState, dict[str, Any]]:
         sites, hyper, natural_state, adaptive_state = state
         if adaptive is None:
-            local = model.local(sites, batch, None, rng)
+            local = model.local(sites, batch, None, rng, norms=noise)
             bound = local.bound + model.global_bound(sites)
         else:
-            result = model.evaluate(sites, batch, rng)
+            result = model.evaluate(sites, batch, rng, norms=noise)
             local, bound = result.local, result.bound
         if not np.isfinite(bound):
             raise FloatingPointError(
@@ -85,6 +88,8 @@ def learn(
                 sites = carried(model, sites, z)
             model.move(hyper.theta.copy(), z)
         info = {"bound": bound, "rate": rate, "local_bound": local.bound}
+        if noise:
+            info |= noise_of(local, batch.weights) | {"squared_norm": squared_norm_of(direction)}
         return LearnState(sites, hyper, natural_state, adaptive_state), info
 
     return Algorithm(init, step)

@@ -35,9 +35,9 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         As in `SparseGPRegressor`, without white noise.
     link : {"logit", "probit"}, default="logit"
         For two classes.
-    inducing_points, inducing_selection, learn_inducing_points, batch_size, max_iter, natural_rate
+    inducing_points, inducing_selection, learn_inducing_points, batch_size, sampling, max_iter
         As in `SVGP`.
-    optimizer, learning_rate, total_samples, random_state, n_jobs, verbose
+    natural_rate, optimizer, learning_rate, total_samples, random_state, n_jobs, verbose
         As in `SVGP`.
 
     Attributes
@@ -67,6 +67,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         inducing_selection: str = "kmeans",
         learn_inducing_points: bool = True,
         batch_size: int = 256,
+        sampling: str = "uniform",
         max_iter: int = 2000,
         natural_rate: float = 0.1,
         optimizer: Any = "adam",
@@ -82,6 +83,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         self.inducing_selection = inducing_selection
         self.learn_inducing_points = learn_inducing_points
         self.batch_size = batch_size
+        self.sampling = sampling
         self.max_iter = max_iter
         self.natural_rate = natural_rate
         self.optimizer = optimizer
@@ -92,13 +94,16 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         self.verbose = verbose
 
     @all_or_nothing
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> Self:
         """Fit q(u), hyperparameters and inducing inputs.
 
         Parameters
         ----------
         X : (n_rows, n_features) array
         y : (n_rows,) array of labels
+        X_val, y_val : arrays, optional
+            Rows not to be fitted to: `score` of them after each pass, and after the last step of
+            mini-batches, is `held_out` of `history_`.
         """
         X, y = validate_data(self, X, y, dtype=np.float64, order="C")
         check_classification_targets(y)
@@ -108,7 +113,8 @@ class SparseGPClassifier(ClassifierMixin, Variational):
                 "Classifier can't train when only one class is present. "
                 f"y holds {self.classes_.tolist()}, wanted at least 2 labels."
             )
-        self._fit(X, codes.astype(np.float64), self._likelihood())
+        held_out = self._held_out(X_val, y_val)
+        self._fit(X, codes.astype(np.float64), self._likelihood(), held_out)
         return self
 
     @all_or_nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from fastvi import _checks, optimizers
 from fastvi.core import Optimizer
 from fastvi.models import gp_files
 from fastvi.models._covariance import Covariance
+from fastvi.models._fitting import SAMPLING
 from fastvi.models._gp_fit import Learner, LearnSettings
 from fastvi.models._gp_objective import column_scales
 from fastvi.models._likelihoods import Likelihood
@@ -46,7 +48,11 @@ class Variational(BaseEstimator):
         _checks.choice(self.inducing_selection, "inducing_selection", SELECTIONS)
         _checks.integer(self.max_iter, "max_iter", 1)
         _checks.integer(self.batch_size, "batch_size", 1)
-        rate = _checks.number(self.natural_rate, "natural_rate", 0.0, 1.0, open_low=True)
+        natural = self.natural_rate
+        if not (isinstance(natural, Optimizer) and natural.convex):
+            natural = optimizers.constant(
+                _checks.number(natural, "natural_rate", 0.0, 1.0, open_low=True)
+            )
         optimizer = self.optimizer
         if isinstance(optimizer, str) and optimizer == "adam":
             optimizer = optimizers.adam(
@@ -57,8 +63,8 @@ class Variational(BaseEstimator):
                 f"optimizer is {optimizer!r}; wanted 'adam', a fastvi.optimizers.Optimizer or None"
             )
         return LearnSettings(
-            rate, optimizer, bool(self.learn_inducing_points), bool(self.verbose),
-            resolve_n_jobs(self.n_jobs),
+            natural, optimizer, bool(self.learn_inducing_points), bool(self.verbose),
+            resolve_n_jobs(self.n_jobs), _checks.choice(self.sampling, "sampling", SAMPLING),
         )  # fmt: skip
 
     def _begin(self, X: Array, y: Array, likelihood: Likelihood, seed: int) -> None:
@@ -91,11 +97,22 @@ class Variational(BaseEstimator):
             kernel.bounds.reshape(-1, 2), settings,
         )  # fmt: skip
 
-    def _fit(self, X: Array, y: Array, likelihood: Likelihood) -> None:
+    def _held_out(self, X_val: Any, y_val: Any) -> Callable[[], float] | None:
+        """The score of rows not fitted to, during a fit."""
+        if (X_val is None) != (y_val is None):
+            raise ValueError("wanted both of X_val and y_val, or none")
+        if X_val is None:
+            return None
+        validate_data(self, X_val, y_val, dtype=np.float64, reset=False)  # before the first pass
+        return lambda: float(self.score(X_val, y_val))
+
+    def _fit(
+        self, X: Array, y: Array, likelihood: Likelihood, held_out: Callable[[], float] | None
+    ) -> None:
         seed = self._seed()
         with single_threaded_blas():
             self._begin(X, y, likelihood, seed)
-            self._learner.fit(X, y, self.batch_size, self.max_iter, seed)
+            self._learner.fit(X, y, self.batch_size, self.max_iter, seed, held_out)
             self._learner.polish(X, y)
             self._finish()
             self.log_marginal_likelihood_value_ = self._learner.bound(X, y)[0]

@@ -45,10 +45,15 @@ class SVGP(RegressorMixin, Variational):
         As in `SparseGPRegressor`.
     batch_size : int, default=256
         Rows of a step.
+    sampling : {"uniform", "replacement", "adaptive", "growing", "coupled"}, default="uniform"
+        How `fit` draws them: shuffled epochs; independently; by the norms that rows' terms were
+        last seen to have; shuffled epochs whose batches grow with the noise of the natural
+        gradient, or with that and the rate.
     max_iter : int, default=2000
         Steps.
-    natural_rate : float, default=0.1
-        Rate of the natural gradient, in (0, 1].
+    natural_rate : float or fastvi.optimizers.Optimizer, default=0.1
+        Rate of the natural gradient, in (0, 1]; or what chooses one for all coordinates, such as
+        ``fastvi.optimizers.robbins_monro()``.
     optimizer : "adam", fastvi.optimizers.Optimizer or None, default="adam"
         For the rest; None keeps the kernel and the inducing inputs. An average of iterates, as
         `fastvi.optimizers.averaged` has it, is what `fit` ends with; `partial_fit` takes the last.
@@ -74,7 +79,7 @@ class SVGP(RegressorMixin, Variational):
         What was added to the diagonal of the inducing inputs' covariance.
     history_ : dict of str to array
         What each step reported: epoch, seconds, batch_size, rate, and in nats `bound`, the batch's
-        estimate, and `local_bound`, the rows' part of it.
+        estimate, and `local_bound`, the rows' part of it; `held_out` with `X_val`.
     n_iter_ : int
         Steps.
     n_features_in_, feature_names_in_
@@ -91,6 +96,7 @@ class SVGP(RegressorMixin, Variational):
         inducing_selection: str = "kmeans",
         learn_inducing_points: bool = True,
         batch_size: int = 256,
+        sampling: str = "uniform",
         max_iter: int = 2000,
         natural_rate: float = 0.1,
         optimizer: Any = "adam",
@@ -107,6 +113,7 @@ class SVGP(RegressorMixin, Variational):
         self.inducing_selection = inducing_selection
         self.learn_inducing_points = learn_inducing_points
         self.batch_size = batch_size
+        self.sampling = sampling
         self.max_iter = max_iter
         self.natural_rate = natural_rate
         self.optimizer = optimizer
@@ -117,13 +124,16 @@ class SVGP(RegressorMixin, Variational):
         self.verbose = verbose
 
     @all_or_nothing
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> Self:
         """Fit q(u), hyperparameters and inducing inputs.
 
         Parameters
         ----------
         X : (n_rows, n_features) array
         y : (n_rows,) array
+        X_val, y_val : arrays, optional
+            Rows not to be fitted to: `score` of them after each pass, and after the last step of
+            mini-batches, is `held_out` of `history_`.
 
         Raises
         ------
@@ -132,7 +142,8 @@ class SVGP(RegressorMixin, Variational):
         FloatingPointError
             If steps run away.
         """
-        self._fit(*self._data(X, y, reset=True))
+        data = self._data(X, y, reset=True)
+        self._fit(*data, self._held_out(X_val, y_val))
         return self
 
     @all_or_nothing
