@@ -62,9 +62,8 @@ def gradient(
 
 def _reduced(found: Gradient, tools: Any) -> Gradient:
     """Control variates by default; overdispersion is innermost, whatever the order asked for."""
-    wanted = (
-        ("control",) if tools is None else tools if isinstance(tools, tuple | list) else (tools,)
-    )
+    tools = "control" if tools is None else tools
+    wanted = tools if isinstance(tools, tuple | list) else (tools,)
     for tool in wanted:
         _checks.choice(tool, "variance_reduction", TOOLS)
     if "overdispersion" in wanted:

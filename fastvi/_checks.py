@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 __all__ = [
     "Bags",
     "bags_of_words",
+    "both_or_none",
     "choice",
     "flag",
     "generator",
@@ -188,6 +189,19 @@ def generator(value: Any, name: str) -> np.random.Generator:
     if value is None or isinstance(value, np.random.Generator):
         return np.random.default_rng(value)
     return np.random.default_rng(integer(value, name, 0))
+
+
+def both_or_none(name: str, value: Any, other_name: str, other: Any) -> bool:
+    """Whether two arguments are given that need each other.
+
+    Raises
+    ------
+    ValueError
+        If only one of them is.
+    """
+    if (value is None) != (other is None):
+        raise ValueError(f"wanted both of {name} and {other_name}, or none")
+    return value is not None
 
 
 def flag(value: Any, name: str) -> bool:

@@ -214,7 +214,7 @@ def covariance(program, x, zt, scratch, out):
 
 @kernel
 def gaussian(program, x, zt, scratch, out):
-    """`covariance` of one `RBF`, the usual function: faster, and compiled in half the time.
+    """`covariance` of one `RBF`, the usual function: faster, and sooner compiled.
 
     zt is times `BINARY`, so that the value is 2 to the power of minus the squared distance.
     """

@@ -69,7 +69,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         batch_size: int = 256,
         sampling: str = "uniform",
         max_iter: int = 2000,
-        natural_rate: float = 0.1,
+        natural_rate: Any = 0.1,
         optimizer: Any = "adam",
         learning_rate: float = 0.01,
         total_samples: float | None = None,

@@ -1,17 +1,15 @@
-"""How sparse Gaussian process regressions are fitted, and their files."""
+"""How sparse Gaussian process regressions are fitted."""
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from fastvi import _checks
 from fastvi.models import gp_files
@@ -19,6 +17,7 @@ from fastvi.models._covariance import Covariance
 from fastvi.models._gp_objective import Objective, search
 from fastvi.models._gp_posterior import Posterior
 from fastvi.models._sgpr import SparseRegression
+from fastvi.models.gp_base import BoundAt, GaussianProcess
 from fastvi.models.gp_start import (
     LARGEST,
     SELECTIONS,
@@ -35,8 +34,8 @@ Array = NDArray[np.float64]
 LBFGS = "fmin_l_bfgs_b"
 
 
-class Collapsed(BaseEstimator):
-    """Fit by the collapsed bound, and files; the subclass has the parameters and predicts."""
+class Collapsed(GaussianProcess):
+    """Fit by the collapsed bound; the subclass has the parameters and predicts."""
 
     _flat = True  # before a fit there is one target
 
@@ -148,30 +147,22 @@ class Collapsed(BaseEstimator):
             )
         return objective.parts(best.point)
 
-    def _bound_at(self, theta: Array, gradient: bool) -> tuple[float, Array | None]:
-        assert self._model is not None
-        found = self._model.bound(theta, self.inducing_points_, gradient=gradient)
-        return found.value, found.by_theta
+    def _bound_at(self) -> BoundAt | None:
+        model = getattr(self, "_model", None)
+        if model is None:
+            return None
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write what predictions take to a file that `fastvi.load` reads; the rows are not in it.
+        def bound_at(theta: Array, gradient: bool) -> tuple[float, Array | None]:
+            found = model.bound(theta, self.inducing_points_, gradient=gradient)
+            return found.value, found.by_theta
 
-        Parameters
-        ----------
-        path : path
+        return bound_at
 
-        Raises
-        ------
-        OSError
-            If the file cannot be written; the old one is kept then.
-        ValueError
-            If a parameter is something no file holds, such as a callable.
-        """
-        check_is_fitted(self, "kernel_")
+    def _state(self) -> dict[str, Any]:
         p = self._posterior
         state = {"theta": self._theta, "lower": p.lower, "inner": p.inner, "weights": p.weights}
         targets = {"y_mean": self._y_mean, "y_scale": self._y_scale, "flat": np.array(self._flat)}
-        gp_files.save(self, path, state | targets)
+        return state | targets
 
     def _restore(self, arrays: dict[str, NDArray[Any]], path: str) -> None:
         """The rest of a fit from `save`'s arrays."""

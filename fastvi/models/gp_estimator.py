@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -22,7 +21,7 @@ from fastvi.models._gp_fit import Learner, LearnSettings
 from fastvi.models._gp_objective import column_scales
 from fastvi.models._likelihoods import Likelihood
 from fastvi.models._svgp_rows import Points, Sites
-from fastvi.models.gp_evidence import log_marginal_likelihood
+from fastvi.models.gp_base import BoundAt, GaussianProcess
 from fastvi.models.gp_start import (
     LARGEST,
     SELECTIONS,
@@ -38,7 +37,7 @@ __all__ = ["Variational"]
 Array = NDArray[np.float64]
 
 
-class Variational(BaseEstimator):
+class Variational(GaussianProcess):
     """Fit and streams; subclasses say which likelihood, and what y means."""
 
     def _seed(self) -> int:
@@ -99,9 +98,7 @@ class Variational(BaseEstimator):
 
     def _held_out(self, X_val: Any, y_val: Any) -> Callable[[], float] | None:
         """The score of rows not fitted to, during a fit."""
-        if (X_val is None) != (y_val is None):
-            raise ValueError("wanted both of X_val and y_val, or none")
-        if X_val is None:
+        if not _checks.both_or_none("X_val", X_val, "y_val", y_val):
             return None
         validate_data(self, X_val, y_val, dtype=np.float64, reset=False)  # before the first pass
         return lambda: float(self.score(X_val, y_val))
@@ -143,61 +140,14 @@ class Variational(BaseEstimator):
         self.history_ = learner.history.arrays()
         self.n_iter_ = len(learner.history)
 
-    def log_marginal_likelihood(
-        self, theta: Any = None, eval_gradient: bool = False, clone_kernel: bool = True
-    ) -> Any:
-        """The bound of the log marginal likelihood in nats, on the rows of `fit`.
-
-        At another `theta` the inducing inputs and the dual parameters of q(u) are those of the
-        fit: what the rows said of the function meets another prior, and is not found anew. The
-        value is below what a fit with that kernel would reach, and the gradient is that of this
-        value. Of more than two classes, expectations are means of draws, the same in each call.
-
-        Parameters
-        ----------
-        theta : (n_hyperparameters,) array, optional
-            Logarithms of the kernel's hyperparameters; by default those of the fit.
-        eval_gradient : bool
-            Return the gradient by `theta` as well.
-        clone_kernel : bool
-            If False, `kernel_` takes these hyperparameters, though predictions do not.
-
-        Returns
-        -------
-        float, or (float, (n_hyperparameters,) array)
-
-        Raises
-        ------
-        ValueError
-            If the gradient is asked for without `theta`, or if there are no rows: `partial_fit`
-            keeps none, and a model from a file has only the value of its fit.
-        numpy.linalg.LinAlgError
-            If a matrix has no Cholesky factor at `theta`.
-        """
+    def _bound_at(self) -> BoundAt | None:
         rows = getattr(self, "_rows", None)
-        bound_at = None if rows is None else partial(self._learner.bound, *rows)
-        return log_marginal_likelihood(self, bound_at, theta, eval_gradient, clone_kernel)
+        return None if rows is None else partial(self._learner.bound, *rows)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fit to a file that `fastvi.load` reads; the rows are not in it.
-
-        A stream may go on from it, with rates and momenta that begin anew.
-
-        Parameters
-        ----------
-        path : path
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written; the old one is kept then.
-        ValueError
-            If a parameter is something no file holds, such as an Optimizer.
-        """
-        check_is_fitted(self)
+    def _state(self) -> dict[str, Any]:
         learner = self._learner
         sites = learner.state.sites
-        state = {
+        return {
             "theta": learner.model.theta,
             "linear": sites.linear,
             "precision": sites.precision,
@@ -205,7 +155,6 @@ class Variational(BaseEstimator):
             "centre": learner.model.centre,
             "rows_seen": np.array(learner.rows_seen),
         }
-        gp_files.save(self, path, state)
 
     def _restore(self, arrays: dict[str, NDArray[Any]], path: str) -> None:
         """The rest of a fit from `save`'s arrays."""

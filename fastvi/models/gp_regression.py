@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.models._gp_predictor import GaussianProcessPredictor
 from fastvi.models.gp_collapsed import LBFGS, Collapsed
-from fastvi.models.gp_evidence import log_marginal_likelihood
 from fastvi.models.gp_start import all_or_nothing, check_sizes
 from fastvi.parallel import resolve_n_jobs, single_threaded_blas
 
@@ -247,35 +246,6 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
             for t in range(mean.shape[1])
         ]
         return np.hstack(draws)
-
-    def log_marginal_likelihood(
-        self, theta: Any = None, eval_gradient: bool = False, clone_kernel: bool = True
-    ) -> Any:
-        """The bound of the log marginal likelihood in nats, at the fitted inducing inputs.
-
-        Parameters
-        ----------
-        theta : (n_hyperparameters,) array, optional
-            Logarithms of the kernel's hyperparameters; by default those of the fit.
-        eval_gradient : bool
-            Return the gradient by `theta` as well.
-        clone_kernel : bool
-            If False, `kernel_` takes these hyperparameters, though predictions do not.
-
-        Returns
-        -------
-        float, or (float, (n_hyperparameters,) array)
-
-        Raises
-        ------
-        ValueError
-            If the gradient is asked for without `theta`, or `theta` where there are no rows: a
-            model from a file has none.
-        numpy.linalg.LinAlgError
-            If a matrix has no Cholesky factor at `theta`.
-        """
-        bound_at = self._bound_at if getattr(self, "_model", None) else None
-        return log_marginal_likelihood(self, bound_at, theta, eval_gradient, clone_kernel)
 
     def compiled(self) -> GaussianProcessPredictor:
         """A bare predictor of mean and standard deviation that checks nothing: microseconds."""

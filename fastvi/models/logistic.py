@@ -224,9 +224,7 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
     def _held_out(
         self, model: Logistic, classes: NDArray[Any], X_val: Any, y_val: Any
     ) -> Callable[[Coefficients], float] | None:
-        if (X_val is None) != (y_val is None):
-            raise ValueError("wanted both of X_val and y_val, or none")
-        if X_val is None:
+        if not _checks.both_or_none("X_val", X_val, "y_val", y_val):
             return None
         X, y = validate_data(self, X_val, y_val, dtype=[np.float64, np.float32], reset=False)
         known = classes.tolist()
