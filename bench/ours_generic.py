@@ -9,10 +9,10 @@ from generic_targets import logistic, logistic_batched, schools
 
 import fastvi
 from fastvi import loop
+from fastvi.base.parallel import single_threaded_blas
 from fastvi.batches import Passes
 from fastvi.families import MeanField
 from fastvi.gradients.reparam import reparam
-from fastvi.parallel import single_threaded_blas
 
 LOGISTIC = "synthetic_logreg_N10000_D50"
 

@@ -19,14 +19,14 @@ import numpy as np
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from fastvi import SparseGPRegressor, optimizers
+from fastvi.base.parallel import single_threaded_blas
 from fastvi.core import Batch
-from fastvi.models._covariance import Covariance
-from fastvi.models._likelihoods import Gaussian
-from fastvi.models._sgpr import SparseRegression
-from fastvi.models._svgp import SparseVariational
-from fastvi.models._svgp_learn import learn
-from fastvi.models._svgp_rows import Points
-from fastvi.parallel import single_threaded_blas
+from fastvi.models.gp.covariance import Covariance
+from fastvi.models.gp.learn import learn
+from fastvi.models.gp.likelihoods import Gaussian
+from fastvi.models.gp.model import SparseVariational
+from fastvi.models.gp.rows import Points
+from fastvi.models.gp.sgpr import SparseRegression
 
 
 def kernel_of():

@@ -9,9 +9,9 @@ import scipy.sparse as sp
 
 from fastvi import LatentDirichletAllocation
 from fastvi.core import Batch, LazyTable
-from fastvi.documents import DocumentSource
-from fastvi.models._lda import LDA, padded
-from fastvi.models._lda_fit import make_solver
+from fastvi.models.counts import DocumentSource
+from fastvi.models.topics.model import LDA, padded
+from fastvi.models.topics.solvers import make_solver
 
 
 class Hooked(LatentDirichletAllocation):

@@ -8,10 +8,10 @@ import poisson_problem as problem
 
 from fastvi import PoissonFactorization
 from fastvi.core import Batch, LazyTable, add
-from fastvi.documents import DocumentSource
 from fastvi.gradients import natural
-from fastvi.models._lda import padded
-from fastvi.models._poisson import Factors, GammaPrior, PoissonFactors
+from fastvi.models.counts import DocumentSource
+from fastvi.models.poisson.model import Factors, GammaPrior, PoissonFactors
+from fastvi.models.topics.model import padded
 
 
 class Pass:

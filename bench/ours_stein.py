@@ -5,10 +5,10 @@ import numpy as np
 import regression
 
 import fastvi
+from fastvi.base.parallel import single_threaded_blas
 from fastvi.core import Batch, ascend
 from fastvi.gradients.stein import Interaction, stein
 from fastvi.optimizers import adagrad
-from fastvi.parallel import single_threaded_blas
 
 
 @fastvi.target(fastmath=True)

@@ -2,6 +2,6 @@
 
 import sys
 
-from fastvi.cli import main
+from fastvi.cli.main import main
 
 sys.exit(main())

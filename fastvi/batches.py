@@ -322,7 +322,7 @@ class Stream(Batches):
     population_size : float or {"seen", "batch"}
         How many rows the result is to stand for. ``"seen"``: as many as were seen so far, this
         batch included, so that the posterior grows with the stream. ``"batch"``: each batch stands
-        for itself alone, as `fastvi.algorithms.streaming` has it.
+        for itself alone, as `fastvi.models.streaming` has it.
 
     Raises
     ------

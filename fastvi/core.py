@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.tables import LazyTable, RowGradient, RowStatistics
-from fastvi.tree import rebuild
+from fastvi.base.tables import LazyTable, RowGradient, RowStatistics
+from fastvi.base.tree import rebuild
 
 __all__ = [
     "Algorithm",
@@ -53,7 +53,7 @@ class Gradient(NamedTuple):
     info)``. The gradient has the type of the parameters, or is a `RowGradient` of a `LazyTable`.
     `info` is a dict; its numbers are traced. `pathwise`: at two parameters, the same batch and the
     same random numbers give gradients with nearly the same noise; so not for score functions.
-    `blocks`: ``blocks(params) -> fastvi.windows.Blocks``, the same for many steps at once, or None.
+    `blocks`: ``blocks(params) -> fastvi.fitting.compiled.Blocks``, many steps at once, or None.
     """
 
     init: Callable[..., Any]

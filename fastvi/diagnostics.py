@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import tree
+from fastvi.base import tree
 from fastvi.core import Batch, Gradient, dense
 
 __all__ = ["GradientNoise", "gradient_noise"]

@@ -7,17 +7,17 @@ import operator
 import os
 from typing import Any
 
-from fastvi import _archive
+from fastvi.base import archive
 
 __all__ = ["load"]
 
 LOADERS = {
-    "gaussian-process": ("fastvi.models.gp_files", "load"),
-    "particle-posterior": ("fastvi.particles", "ParticlePosterior.load"),
-    "posterior": ("fastvi.posterior", "Posterior.load"),
-    "program-posterior": ("fastvi.programs", "ProgramPosterior.load"),
+    "gaussian-process": ("fastvi.models.gp.files", "load"),
+    "particle-posterior": ("fastvi.posteriors.particles", "ParticlePosterior.load"),
+    "posterior": ("fastvi.posteriors.member", "Posterior.load"),
+    "program-posterior": ("fastvi.posteriors.programs", "ProgramPosterior.load"),
 }
-TOPICS = "fastvi.models.lda", "load"
+TOPICS = "fastvi.models.topics.estimator", "load"
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -40,5 +40,5 @@ def load(path: str | os.PathLike[str]) -> Any:
         If it is damaged or no model.
     """
     path = os.fspath(path)  # a number would be a file descriptor
-    module, name = LOADERS.get(_archive.kind(path) or "", TOPICS)
+    module, name = LOADERS.get(archive.kind(path) or "", TOPICS)
     return operator.attrgetter(name)(importlib.import_module(module))(path)

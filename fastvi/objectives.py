@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
-from fastvi import _checks
+from fastvi.base import checks
 
 __all__ = ["Objective", "chi", "elbo", "f_divergence", "iwae", "renyi", "tempered"]
 
@@ -125,7 +125,7 @@ def chi(n: float = 2.0) -> Objective:
     ValueError
         If `n` is not a number above 1.
     """
-    return renyi(1.0 - _checks.number(n, "n", 1.0, open_low=True))
+    return renyi(1.0 - checks.number(n, "n", 1.0, open_low=True))
 
 
 def f_divergence(f: Callable[[Array], Array], step: float = 1e-3) -> Objective:
@@ -188,4 +188,4 @@ def tempered(objective: Objective, power: float) -> Objective:
     ValueError
         If `power` is not a number above 0.
     """
-    return objective._replace(power=_checks.number(power, "power", 0.0, open_low=True))
+    return objective._replace(power=checks.number(power, "power", 0.0, open_low=True))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import _checks, tree
+from fastvi.base import checks, tree
 from fastvi.core import LazyTable, Optimizer, scale
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def _positive(name: str, value: float) -> float:
-    return _checks.number(value, name, 0.0, open_low=True)
+    return checks.number(value, name, 0.0, open_low=True)
 
 
 def _decay(name: str, value: float) -> float:
@@ -97,7 +97,7 @@ def robbins_monro(delay: float = 10.0, exponent: float = 0.7) -> Optimizer:
     ValueError
         If a parameter is out of its range.
     """
-    delay = _checks.number(delay, "delay", 0.0)
+    delay = checks.number(delay, "delay", 0.0)
     if not (_is_number(exponent) and 0.5 < exponent <= 1):
         raise ValueError(
             f"exponent is {exponent!r}; Robbins-Monro steps converge for exponents in (0.5, 1]"

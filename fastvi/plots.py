@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastvi._archive import replacing
-from fastvi.models._topic_model import TopicModel
+from fastvi.base.archive import replacing
+from fastvi.models.topics.fitted import TopicModel
 
 __all__ = ["check_ending", "plot_history", "plot_topics", "require_matplotlib"]
 

@@ -278,6 +278,6 @@ def _shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _positive_size(size: int, low: int) -> int:
-    from fastvi._checks import integer
+    from fastvi.base.checks import integer
 
     return integer(size, "a parameter's size", low)

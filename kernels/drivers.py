@@ -1,8 +1,9 @@
 """Blocks of steps on a target: draw, evaluate, pull back, move and sum, all in machine code.
 
 A driver does what one step of `fastvi.gradients.reparam`, an optimizer and
-`fastvi.windows.Window` do, as many times as there is noise (m, h, D): for Gaussian families and the
-ELBO, sticking the landing. It returns how many steps had a draw with a density, and ends there.
+`fastvi.fitting.compiled.Window` do, as many times as there is noise (m, h, D): for Gaussian
+families and the ELBO, sticking the landing. It returns how many steps had a draw with a density,
+and ends there.
 """
 
 import numpy as np

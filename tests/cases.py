@@ -10,9 +10,9 @@ import scipy.sparse
 from simulated import simulate
 
 from fastvi import optimizers
-from fastvi.documents import DocumentSource
-from fastvi.models._lda_fit import fit, make_solver
-from fastvi.models._lda_settings import Settings
+from fastvi.models.counts import DocumentSource
+from fastvi.models.topics.settings import Settings
+from fastvi.models.topics.solvers import fit, make_solver
 
 N_TOPICS = 5
 LEARNED = {"learn_alpha": True, "learn_eta": True}

@@ -8,17 +8,17 @@ from cases import N_TOPICS
 from cases import source as corpus
 
 from fastvi.core import LazyTable
-from fastvi.documents import DocumentSource
-from fastvi.models._factor_rows import StandardRows
-from fastvi.models._factors import Factors, Hyperparameters
-from fastvi.models._lda import LDA
-from fastvi.models._lda_fit import random_topics
-from fastvi.models._lda_settings import Settings
-from fastvi.models._logistic import LabelledRows, Logistic, Prior
-from fastvi.models._mixture import Mixture, RowsInMemory
-from fastvi.models._mixture import Prior as MixturePrior
-from fastvi.models._mixture_blocks import Frame
-from fastvi.models._poisson import GammaPrior, PoissonFactors
+from fastvi.models.counts import DocumentSource
+from fastvi.models.factors.model import Factors, Hyperparameters
+from fastvi.models.factors.rows import StandardRows
+from fastvi.models.logistic.model import LabelledRows, Logistic, Prior
+from fastvi.models.mixture.model import Mixture, RowsInMemory
+from fastvi.models.mixture.model import Prior as MixturePrior
+from fastvi.models.mixture.rows import Frame
+from fastvi.models.poisson.model import GammaPrior, PoissonFactors
+from fastvi.models.topics.model import LDA
+from fastvi.models.topics.settings import Settings
+from fastvi.models.topics.solvers import random_topics
 
 
 class Entry(NamedTuple):

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastvi._archive import Blocks, load, pack_strings, save, unpack_strings
+from fastvi.base.archive import Blocks, load, pack_strings, save, unpack_strings
 
 KIND = "lda-model"
 HEADER: dict[str, Any] = {"alpha": 0.1, "words": ["a", "ü"], "trace": [1.5, -2.0], "seed": None}
@@ -191,7 +191,7 @@ def test_kill_during_save_leaves_the_old_file(saved: Path) -> None:
     code = """if True:
         import sys, time
         import numpy as np
-        from fastvi._archive import Blocks, save
+        from fastvi.base.archive import Blocks, save
 
         def blocks():
             for i in range(1000):

@@ -9,7 +9,6 @@ from scipy.stats import chi2
 from test_core import PRECISION, NormalMean, Rows, posterior
 
 from fastvi import loop, optimizers
-from fastvi.algorithms.streaming import streaming
 from fastvi.batches import (
     AdaptiveImportance,
     AdaptiveSize,
@@ -19,6 +18,7 @@ from fastvi.batches import (
 )
 from fastvi.core import ascend
 from fastvi.gradients import natural
+from fastvi.models.streaming import streaming
 
 sizes = {
     "n_rows": st.integers(1, 40),

@@ -10,8 +10,8 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastvi import _checks
-from fastvi._checks import bags_of_words
+from fastvi.base import checks
+from fastvi.base.checks import bags_of_words
 
 DTYPES = [
     bool, "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g", ">i4", ">f8",
@@ -33,7 +33,7 @@ def raw(
     return matrix
 
 
-def dense(bags: _checks.Bags) -> np.ndarray:
+def dense(bags: checks.Bags) -> np.ndarray:
     shape = (len(bags.indptr) - 1, bags.n_words)
     return scipy.sparse.csr_array((bags.counts, bags.indices, bags.indptr), shape=shape).toarray()
 
@@ -151,43 +151,43 @@ def test_the_name_is_said() -> None:
 @pytest.mark.parametrize("value", [0, 0.0, 1.0, "1", None, True, -3, np.nan, [1], 11])
 def test_not_an_integer(value: Any) -> None:
     with pytest.raises(ValueError, match=r"batch_size is .*; wanted an integer from 1 to 10"):
-        _checks.integer(value, "batch_size", 1, 10)
+        checks.integer(value, "batch_size", 1, 10)
 
 
 def test_integers() -> None:
-    assert _checks.integer(3, "n", 1) == 3
-    assert type(_checks.integer(np.uint8(3), "n", 1)) is int
+    assert checks.integer(3, "n", 1) == 3
+    assert type(checks.integer(np.uint8(3), "n", 1)) is int
 
 
 @pytest.mark.parametrize("value", [0.5, 1.5, "1", None, True, np.nan, np.inf, 1j, [1]])
 def test_not_a_number(value: Any) -> None:
     with pytest.raises(ValueError, match=r"kappa is .*; wanted a number > 0.5 and <= 1"):
-        _checks.number(value, "kappa", 0.5, 1.0, open_low=True)
+        checks.number(value, "kappa", 0.5, 1.0, open_low=True)
 
 
 def test_numbers() -> None:
-    assert _checks.number(1, "kappa", 0.5, 1.0) == 1.0
-    assert type(_checks.number(np.float32(0.5), "kappa", 0.5)) is float
+    assert checks.number(1, "kappa", 0.5, 1.0) == 1.0
+    assert type(checks.number(np.float32(0.5), "kappa", 0.5)) is float
     with pytest.raises(ValueError, match=r"wanted a number >= 0$"):
-        _checks.number(-1, "tau", 0.0)
+        checks.number(-1, "tau", 0.0)
 
 
 def test_choices() -> None:
-    assert _checks.choice("a", "solver", ("a", "b")) == "a"
+    assert checks.choice("a", "solver", ("a", "b")) == "a"
     for value in ("c", None, ["a"], 1):
         with pytest.raises(ValueError, match=r"solver is .*; wanted one of 'a', 'b'"):
-            _checks.choice(value, "solver", ("a", "b"))
+            checks.choice(value, "solver", ("a", "b"))
 
 
 def test_priors() -> None:
-    np.testing.assert_array_equal(_checks.prior(None, "alpha", 2, 0.5), [0.5, 0.5])
-    np.testing.assert_array_equal(_checks.prior(3, "alpha", 2, 0.5), [3.0, 3.0])
+    np.testing.assert_array_equal(checks.prior(None, "alpha", 2, 0.5), [0.5, 0.5])
+    np.testing.assert_array_equal(checks.prior(3, "alpha", 2, 0.5), [3.0, 3.0])
     given = np.array([1, 2])
-    result = _checks.prior(given, "alpha", 2, 0.5)
+    result = checks.prior(given, "alpha", 2, 0.5)
     assert result.dtype == np.float64
     assert not np.shares_memory(result, given)
     same = np.array([0.1, 0.2])
-    assert not np.shares_memory(_checks.prior(same, "alpha", 2, 0.5), same)
+    assert not np.shares_memory(checks.prior(same, "alpha", 2, 0.5), same)
 
 
 @pytest.mark.parametrize(
@@ -197,4 +197,4 @@ def test_priors() -> None:
 )  # fmt: skip
 def test_bad_priors(value: Any) -> None:
     with pytest.raises(ValueError, match=r"alpha .*(wanted|must hold)"):
-        _checks.prior(value, "alpha", 2, 0.5)
+        checks.prior(value, "alpha", 2, 0.5)

@@ -22,8 +22,10 @@ import scipy.io
 import scipy.sparse
 
 import fastvi
-from fastvi import _archive, _commands, cli
-from fastvi.models._topic_model import TopicModel
+from fastvi.base import archive
+from fastvi.cli import commands
+from fastvi.cli import main as cli_main
+from fastvi.models.topics.fitted import TopicModel
 
 pytestmark = pytest.mark.jit
 
@@ -143,14 +145,14 @@ def model(tmp_path_factory: Any) -> Path:
     folder = tmp_path_factory.mktemp("model")
     path = folder / "model.npz"
     arguments = [str(write_lines(folder, documents())), "-k", "3", "--quiet", "-o", str(path)]
-    assert cli.main(["lda", *arguments]) == 0
+    assert cli_main.main(["lda", *arguments]) == 0
     return path
 
 
 def run(capsys: Any, *arguments: Any) -> str:
     """Standard output of a command that succeeds."""
     capsys.readouterr()
-    assert cli.main([str(argument) for argument in arguments]) == 0
+    assert cli_main.main([str(argument) for argument in arguments]) == 0
     return capsys.readouterr().out
 
 
@@ -158,7 +160,7 @@ def fail(capsys: Any, *arguments: Any) -> str:
     """The one line that a command that fails says last, after notes and a progress bar."""
     capsys.readouterr()
     try:
-        code = cli.main([str(argument) for argument in arguments])
+        code = cli_main.main([str(argument) for argument in arguments])
     except SystemExit as end:
         code = end.code
     out, err = capsys.readouterr()
@@ -201,7 +203,7 @@ def test_themes_are_found(corpus: Path, tmp_path: Path, capsys: Any) -> None:
 def test_json_is_one_object_and_nothing_else(corpus: Path, tmp_path: Path, capsys: Any) -> None:
     output = tmp_path / "m.npz"
     capsys.readouterr()
-    assert cli.main(["lda", str(corpus), "-k", "3", "--json", "-o", str(output)]) == 0
+    assert cli_main.main(["lda", str(corpus), "-k", "3", "--json", "-o", str(output)]) == 0
     out, err = capsys.readouterr()
     assert out.count("\n") == 1
     found = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
@@ -222,7 +224,7 @@ def test_json_is_one_object_and_nothing_else(corpus: Path, tmp_path: Path, capsy
 
 def test_quiet(corpus: Path, tmp_path: Path, capsys: Any) -> None:
     capsys.readouterr()
-    assert cli.main(["lda", str(corpus), *FAST, "-o", str(tmp_path / "m.npz")]) == 0
+    assert cli_main.main(["lda", str(corpus), *FAST, "-o", str(tmp_path / "m.npz")]) == 0
     assert capsys.readouterr().err == ""
 
 
@@ -311,7 +313,7 @@ def test_words_of_any_script(tmp_path: Path, monkeypatch: Any) -> None:
     )
     screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", screen)
-    assert cli.main(["lda", str(path), *FAST, "-o", str(tmp_path / "m.npz")]) == 0
+    assert cli_main.main(["lda", str(path), *FAST, "-o", str(tmp_path / "m.npz")]) == 0
     screen.flush()
     text = screen.buffer.getvalue().decode("ascii")
     assert "na\\xefve" in text
@@ -449,16 +451,16 @@ def test_stream(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
 def test_large_corpora_are_streamed(
     corpus: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(_commands, "STREAM_BYTES", 100)
+    monkeypatch.setattr(commands, "STREAM_BYTES", 100)
     output = tmp_path / "m.npz"
     for more, streamed in (([], True), (["--no-stream"], False), (["--solver", "vb"], False)):
         found = json.loads(run(capsys, "lda", corpus, *FAST, *more, "--json", "-o", output))
         assert ("held out" in found["corpus"]) == streamed
-    assert not _commands._is_streamed(cli._parser().parse_args(["lda", "nofile"]), _settings())
+    assert not commands._is_streamed(cli_main._parser().parse_args(["lda", "nofile"]), _settings())
 
 
 def _settings() -> Any:
-    return _commands._settings(cli._parser().parse_args(["lda"]))
+    return commands._settings(cli_main._parser().parse_args(["lda"]))
 
 
 # --- topics, transform, score ---------------------------------------------------------------------
@@ -755,14 +757,14 @@ def test_commands_are_needed(capsys: Any) -> None:
 def test_help(capsys: Any) -> None:
     for arguments in ([], ["lda"], ["topics"], ["transform"], ["score"]):
         with pytest.raises(SystemExit) as end:
-            cli.main([*arguments, "--help"])
+            cli_main.main([*arguments, "--help"])
         assert end.value.code == 0
         assert "usage: fastvi" in capsys.readouterr().out
 
 
 def test_bad_models(model: Path, corpus: Path, tmp_path: Path, capsys: Any) -> None:
     raw = model.read_bytes()
-    header, arrays = _archive.load(model, "lda-model")
+    header, arrays = archive.load(model, "lda-model")
     bad = {
         "none.npz": None,
         "cut.npz": raw[: len(raw) // 2],
@@ -772,8 +774,8 @@ def test_bad_models(model: Path, corpus: Path, tmp_path: Path, capsys: Any) -> N
     for name, content in bad.items():
         if content is not None:
             (tmp_path / name).write_bytes(content)
-    _archive.save(tmp_path / "nan.npz", "lda-model", header, arrays | {"eta": np.array(np.nan)})
-    _archive.save(tmp_path / "state.npz", "lda-checkpoint", header, arrays)
+    archive.save(tmp_path / "nan.npz", "lda-model", header, arrays | {"eta": np.array(np.nan)})
+    archive.save(tmp_path / "state.npz", "lda-checkpoint", header, arrays)
     (tmp_path / "folder.npz").mkdir()
     for name in (*bad, "nan.npz", "state.npz", "folder.npz"):
         for command in (["topics"], ["transform"], ["score"]):
@@ -817,7 +819,7 @@ def test_a_failing_write_keeps_the_old_table(
     def full(*arguments: Any, **arrays: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_commands, "_write_csv", full)
+    monkeypatch.setattr(commands, "_write_csv", full)
     monkeypatch.setattr(np, "savez", full)
     for name in ("t.csv", "t.csv.gz", "t.npz"):
         old = file_of(tmp_path, name, "old")
@@ -831,7 +833,7 @@ def test_no_memory(corpus: Path, tmp_path: Path, capsys: Any, monkeypatch: Any) 
     def none(*arguments: Any, **options: Any) -> None:
         raise MemoryError("Unable to allocate 9 TiB")
 
-    monkeypatch.setattr(_commands, "train", none)
+    monkeypatch.setattr(commands, "train", none)
     message = fail(capsys, "lda", corpus, *FAST, "-o", tmp_path / "m.npz")
     assert message.startswith("not enough memory: Unable to allocate 9 TiB; try --stream")
 
@@ -879,7 +881,7 @@ def test_interrupt_in_the_fit(more: list[str], corpus: Path, tmp_path: Path) -> 
     names = {"corpus.txt", "m.npz", "state.npz", "temporary"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert list((tmp_path / "temporary").iterdir()) == []
-    _archive.load(state, "lda-checkpoint")
+    archive.load(state, "lda-checkpoint")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT for one process, and pipes")
@@ -919,7 +921,7 @@ def test_kill_9_and_resume(corpus: Path, tmp_path: Path, capsys: Any) -> None:
         process.kill()
         process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
-    position = _archive.load(state, "lda-checkpoint")[0]["position"]
+    position = archive.load(state, "lda-checkpoint")[0]["position"]
     assert [0, 0] < position < [300, 0]
     run(capsys, *common, "--checkpoint", state, "-o", output, "--resume")
     run(capsys, *common, "-o", whole)

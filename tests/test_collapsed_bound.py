@@ -7,7 +7,7 @@ from naive import lda as naive
 from scipy.special import psi
 from test_lda_methods import TINY, cavi, in_float64
 
-from fastvi.models._lda_settings import Settings
+from fastvi.models.topics.settings import Settings
 
 pytestmark = pytest.mark.jit
 

@@ -7,11 +7,12 @@ import pytest
 from cases import from_file, in_file
 from conjugate import MODELS
 
-from fastvi import loop, optimizers, parallel, tree
-from fastvi.algorithms.streaming import streaming
+from fastvi import loop, optimizers
+from fastvi.base import parallel, tree
 from fastvi.core import Batch, LazyTable
 from fastvi.gradients import plain
-from fastvi.models._fitting import SAMPLING, fit_conjugate, plan
+from fastvi.models.plan import SAMPLING, fit_conjugate, plan
+from fastvi.models.streaming import streaming
 
 pytestmark = pytest.mark.jit
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from cases import CASES, N_TOPICS, fingerprint, from_file, in_file, settings, solve, source
 
-from fastvi import parallel
-from fastvi.algorithms import collapsed
-from fastvi.documents import DocumentSource
+from fastvi.base import parallel
 from fastvi.loop import History, Position
-from fastvi.models._lda_fit import fit, make_solver
-from fastvi.models._lda_settings import IN_MEMORY
+from fastvi.models.counts import DocumentSource
+from fastvi.models.topics import collapsed
+from fastvi.models.topics.settings import IN_MEMORY
+from fastvi.models.topics.solvers import fit, make_solver
 
 pytestmark = pytest.mark.jit
 every_case = pytest.mark.parametrize("name", CASES)

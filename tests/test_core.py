@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastvi import loop, optimizers, tree
+from fastvi import loop, optimizers
+from fastvi.base import tree
 from fastvi.batches import Everything, ShuffledEpochs
 from fastvi.core import Algorithm, Batch, LazyTable, Local, RowGradient, add, ascend, scale
 from fastvi.gradients.natural import natural

@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastvi import LatentDirichletAllocation as LDA
 from fastvi import optimizers
-from fastvi.models._fitting import SAMPLING
+from fastvi.models.plan import SAMPLING
 
 pytestmark = pytest.mark.jit
 

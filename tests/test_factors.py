@@ -15,12 +15,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastvi.core import Batch
 from fastvi.gradients import natural
-from fastvi.models import _factor_rows, _factors
-from fastvi.models._factor_rows import Rows, StandardRows, compressed
-from fastvi.models._factor_units import Units
-from fastvi.models._factors import Factors, Gaussian, Hyperparameters, Loadings
-from fastvi.models._fitting import fit_conjugate
-from fastvi.models.factors import BayesianFactorAnalysis, BayesianPCA
+from fastvi.models.factors import model as factors_model
+from fastvi.models.factors import rows as factors_rows
+from fastvi.models.factors.estimator import BayesianFactorAnalysis, BayesianPCA
+from fastvi.models.factors.model import Factors, Gaussian, Hyperparameters, Loadings
+from fastvi.models.factors.rows import Rows, StandardRows, compressed
+from fastvi.models.factors.units import Units
+from fastvi.models.plan import fit_conjugate
 
 BOTH = [BayesianPCA, BayesianFactorAnalysis]
 HYPER = Hyperparameters(0.7, 0.4, 0.5, 0.3, 0.2)
@@ -257,8 +258,8 @@ def test_the_noise_of_a_gradient_is_its_variance(rng):
 @pytest.mark.parametrize("batch_size", [None, 200])
 @both
 def test_the_same_bits_for_any_number_of_threads(kind, batch_size, dtype, rng, monkeypatch):
-    monkeypatch.setattr(_factors, "TASK_FLOPS", 5000)
-    monkeypatch.setattr(_factor_rows, "BLOCK_ENTRIES", 100)
+    monkeypatch.setattr(factors_model, "TASK_FLOPS", 5000)
+    monkeypatch.setattr(factors_rows, "BLOCK_ENTRIES", 100)
     X = data(rng, 500).astype(dtype)
     results = set()
     for n_jobs in (1, 2, 8):

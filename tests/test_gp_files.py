@@ -11,7 +11,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Ma
 
 import fastvi
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor, optimizers
-from fastvi.models.gp_files import decoded, encoded
+from fastvi.models.gp.files import decoded, encoded
 
 KERNEL = ConstantKernel(1.5, "fixed") * RBF([0.7, 1.3], [(1e-3, 1e3), (1e-2, 1e2)])
 KERNELS = [

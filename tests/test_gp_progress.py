@@ -8,7 +8,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 import fastvi
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
-from fastvi._progress import progress_bar
+from fastvi.base.progress import progress_bar
 from fastvi.core import Optimizer
 from fastvi.loop import History
 

@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
 from fastvi import SVGP, SparseGPRegressor
-from fastvi.models.gp_start import kmeans
+from fastvi.models.gp.start import kmeans
 
 pytestmark = pytest.mark.jit
 KERNEL = ConstantKernel(1.5) * RBF([0.7, 1.3]) + WhiteKernel(0.05)

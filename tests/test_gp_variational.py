@@ -15,9 +15,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import fastvi
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
 from fastvi.core import Batch
-from fastvi.models import _svgp
-from fastvi.models._svgp import SparseVariational
-from fastvi.models._svgp_rows import Points, Sites
+from fastvi.models.gp import model as gp_model
+from fastvi.models.gp.model import SparseVariational
+from fastvi.models.gp.rows import Points, Sites
 from fastvi.optimizers import adam, averaged, robbins_monro
 
 pytestmark = pytest.mark.jit
@@ -284,8 +284,8 @@ def test_compiled_predictions_of_classes(n_classes, rng):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_threads_change_no_bit(n_classes, rng, monkeypatch):
-    monkeypatch.setattr(_svgp, "TASK_FLOPS", 1e4)
-    monkeypatch.setattr(_svgp, "chunk_rows", lambda m: 16)
+    monkeypatch.setattr(gp_model, "TASK_FLOPS", 1e4)
+    monkeypatch.setattr(gp_model, "chunk_rows", lambda m: 16)
     X, f = data(rng, 200)
     y = np.digitize(f, [-0.3, 0.5][: n_classes - 1])
     options = {"inducing_points": 12, "batch_size": 100, "max_iter": 10, "random_state": 0}

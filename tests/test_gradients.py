@@ -11,9 +11,9 @@ from test_core import PRECISION, NormalMean, Rows
 
 from fastvi.batches import AdaptiveImportance, ShuffledEpochs, WithReplacement
 from fastvi.core import Batch, Gradient, LazyTable, ascend, dense
-from fastvi.documents import DocumentSource
 from fastvi.gradients import averaged, natural, plain, svrg
-from fastvi.models._lda import LDA
+from fastvi.models.counts import DocumentSource
+from fastvi.models.topics.model import LDA
 from fastvi.optimizers import constant
 
 pytestmark = pytest.mark.jit

@@ -5,12 +5,12 @@ import pytest
 from naive import stein as naive
 
 import fastvi
+from fastvi.base.parallel import single_threaded_blas
 from fastvi.core import Batch
 from fastvi.gradients.stein import stein, units_of
 from fastvi.gradients.stein_metric import curvatures, matrix, newton
 from fastvi.gradients.stein_sliced import _Cut, sliced
 from fastvi.kernels import stein_sliced as kernels
-from fastvi.parallel import single_threaded_blas
 
 pytestmark = pytest.mark.jit
 ALL = Batch(None, np.empty(0))

@@ -9,9 +9,9 @@ from naive import score as naive
 import fastvi
 from fastvi import families
 from fastvi.families import blocks
+from fastvi.fitting.fit import fit
 from fastvi.gradients.gumbel import annealed, gumbel
 from fastvi.gradients.svrg import svrg
-from fastvi.inference import fit
 from fastvi.kernels import relaxed
 from fastvi.objectives import elbo, renyi, tempered
 

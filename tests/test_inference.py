@@ -9,15 +9,15 @@ import posteriors
 import pytest
 
 import fastvi
-from fastvi import _archive
-from fastvi.algorithms.laplace import laplace
+from fastvi.base import archive
+from fastvi.base.parallel import single_threaded_blas
 from fastvi.core import Batch
 from fastvi.diagnostics import gradient_noise
 from fastvi.families import FullRank, LowRank, MeanField
+from fastvi.fitting.laplace import laplace
 from fastvi.gradients import svrg
 from fastvi.gradients.reparam import reparam
 from fastvi.objectives import elbo, f_divergence, tempered
-from fastvi.parallel import single_threaded_blas
 from fastvi.targets import TargetError
 from fastvi.transforms import positive
 
@@ -503,9 +503,9 @@ def test_damaged_files_are_refused(conjugate, tmp_path):
 def test_files_with_other_arrays_are_refused(tmp_path, family, name, array):
     path = tmp_path / "p.npz"
     fastvi.fit(fastvi.target(bell, dim=3), family, random_state=0, max_iter=2).save(path)
-    header, arrays = _archive.load(path, "posterior")
+    header, arrays = archive.load(path, "posterior")
     fastvi.load(path)
-    _archive.save(path, "posterior", header, {**arrays, name: array})
+    archive.save(path, "posterior", header, {**arrays, name: array})
     with pytest.raises(ValueError, match=name.removeprefix("member.")):
         fastvi.load(path)
 
@@ -513,8 +513,8 @@ def test_files_with_other_arrays_are_refused(tmp_path, family, name, array):
 def test_files_with_other_names_are_refused(tmp_path):
     path = tmp_path / "p.npz"
     fastvi.fit(fastvi.target(bell, dim=3), random_state=0, max_iter=2).save(path)
-    header, arrays = _archive.load(path, "posterior")
-    _archive.save(path, "posterior", {**header, "names": [1, 2, 3]}, arrays)
+    header, arrays = archive.load(path, "posterior")
+    archive.save(path, "posterior", {**header, "names": [1, 2, 3]}, arrays)
     with pytest.raises(ValueError, match="wanted strings"):
         fastvi.load(path)
 

@@ -18,8 +18,8 @@ from sklearn.gaussian_process.kernels import (
 
 from fastvi.kernels import covariance as kernels
 from fastvi.kernels import covariance_reverse as reverse
-from fastvi.models._covariance import Covariance
-from fastvi.models._covariance_reverse import Reverse
+from fastvi.models.gp.covariance import Covariance
+from fastvi.models.gp.reverse import Reverse
 
 DTYPES = [np.float32, np.float64]
 LEAVES = range(kernels.CONSTANT, kernels.PERIODIC + 1)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from naive import cvb0 as naive
 from naive import sparse as naive_sparse
 
-from fastvi.algorithms import collapsed
 from fastvi.kernels import cvb0 as kernels
+from fastvi.models.topics import collapsed
 
 SEEDS = st.integers(0, 2**32 - 1)
 

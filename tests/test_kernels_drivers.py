@@ -8,17 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastvi
-from fastvi import loop, tree
+from fastvi import loop
+from fastvi.base import tree
 from fastvi.batches import Passes, ShuffledEpochs
 from fastvi.core import Batch
 from fastvi.families import FullRank, LowRank, MeanField
+from fastvi.fitting.compiled import LARGEST, stepwise
 from fastvi.gradients.reparam import reparam
 from fastvi.kernels import drivers, steps
 from fastvi.objectives import elbo, iwae, tempered
 from fastvi.optimizers import adam, constant
 from fastvi.targets import TargetError
 from fastvi.targets.standardised import Standardised
-from fastvi.windows import LARGEST, stepwise
 
 seeds = st.integers(0, 2**32 - 1)
 FAMILIES = [MeanField, FullRank]

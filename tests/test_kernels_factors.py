@@ -68,9 +68,9 @@ def test_norms_of_rows_that_stand_for_many(seed, d, k):
 
 @pytest.mark.jit
 def test_other_sizes_compile_nothing(rng):
-    from fastvi.models._factor_rows import StandardRows
-    from fastvi.models._factors import Factors
-    from fastvi.models._fitting import fit_conjugate
+    from fastvi.models.factors.model import Factors
+    from fastvi.models.factors.rows import StandardRows
+    from fastvi.models.plan import fit_conjugate
 
     def solve(n, d, k):
         for dtype in DTYPES:

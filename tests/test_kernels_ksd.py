@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive import ksd as naive
 
-from fastvi._stein_points import metric, prepare
-from fastvi._stein_tiles import rounds, sweep
 from fastvi.kernels import ksd as kernels
+from fastvi.stein.draws import metric, prepare
+from fastvi.stein.tiles import rounds, sweep
 
 FEW = settings(max_examples=min(40, settings().max_examples))  # twins visit every pair
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from naive import lda as naive
 from naive import sparse as naive_sparse
 
-from fastvi.documents import DocumentSource
 from fastvi.kernels import lda as kernels
 from fastvi.kernels.responsibilities import statistics
+from fastvi.models.counts import DocumentSource
 
 DTYPES = [np.float32, np.float64]
 SEEDS = st.integers(0, 2**32 - 1)

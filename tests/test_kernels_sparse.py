@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from naive import sparse as naive
 
-from fastvi.documents import DocumentSource
 from fastvi.kernels import sparse as kernels
+from fastvi.models.counts import DocumentSource
 
 N_WORDS = 9
 PAIRS = st.tuples(st.integers(0, N_WORDS - 1), st.integers(0, 5))

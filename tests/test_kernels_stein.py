@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from naive import stein as naive
 
+from fastvi.base.parallel import single_threaded_blas
 from fastvi.gradients.stein import Interaction, median_length, median_square
 from fastvi.kernels import stein as kernels
-from fastvi.parallel import single_threaded_blas
 
 TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
 

@@ -7,9 +7,9 @@ from scipy.special import roots_hermitenorm
 from scipy.stats import binom
 
 import fastvi
-from fastvi._stein_points import metric, prepare
-from fastvi.discrepancy import _signs
 from fastvi.kernels import ksd as kernels
+from fastvi.stein.discrepancy import _signs
+from fastvi.stein.draws import metric, prepare
 from fastvi.targets import TargetError
 from fastvi.transforms import positive
 
@@ -366,7 +366,7 @@ def test_thinning_leaves_the_burn_in_out():
 def test_thinning_for_any_threads_and_chunks(rng, monkeypatch):
     X = rng.normal(size=(3000, 2)).astype(np.float32)
     whole = fastvi.stein_thinning(None, X, 20, scores=-X)
-    monkeypatch.setattr("fastvi.thinning.CHUNK", 512)
+    monkeypatch.setattr("fastvi.stein.thinning.CHUNK", 512)
     for jobs in (1, 2, 8):
         assert list(fastvi.stein_thinning(None, X, 20, scores=-X, n_jobs=jobs)) == list(whole)
 

@@ -13,11 +13,11 @@ from simulated import best_match
 from fastvi import optimizers
 from fastvi.batches import Everything, ShuffledEpochs
 from fastvi.core import LazyTable, ascend
-from fastvi.documents import DocumentSource
 from fastvi.gradients.natural import natural
-from fastvi.models._lda import LDA, Topics
-from fastvi.models._lda_fit import GradientFit, fit
-from fastvi.models._lda_settings import Settings
+from fastvi.models.counts import DocumentSource
+from fastvi.models.topics.model import LDA, Topics
+from fastvi.models.topics.settings import Settings
+from fastvi.models.topics.solvers import GradientFit, fit
 
 pytestmark = pytest.mark.jit
 

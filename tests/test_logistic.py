@@ -12,9 +12,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastvi.core import Batch
-from fastvi.models._fitting import fit_conjugate
-from fastvi.models._logistic import Coefficients, LabelledRows, Logistic, Prior, log_mean_sigmoid
-from fastvi.models.logistic import BayesianLogisticRegression
+from fastvi.models.logistic.estimator import BayesianLogisticRegression
+from fastvi.models.logistic.model import (
+    Coefficients,
+    LabelledRows,
+    Logistic,
+    Prior,
+    log_mean_sigmoid,
+)
+from fastvi.models.plan import fit_conjugate
 
 PRIORS = ["fixed", "gamma", "ard"]
 
@@ -129,10 +135,10 @@ def test_statistics_are_weighted_sums_over_rows(kind, rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_same_bits_for_any_number_of_threads(dtype, rng, monkeypatch):
-    from fastvi.models import _logistic
+    from fastvi.models.logistic import model as logistic_model
 
-    monkeypatch.setattr(_logistic, "TASK_FLOPS", 5000)
-    monkeypatch.setattr(_logistic, "BLOCK_ENTRIES", 100)
+    monkeypatch.setattr(logistic_model, "TASK_FLOPS", 5000)
+    monkeypatch.setattr(logistic_model, "BLOCK_ENTRIES", 100)
     X, y = data(rng, 500, 4)
     results = set()
     for n_threads in (1, 2, 8):

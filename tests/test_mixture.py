@@ -12,11 +12,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastvi.core import Batch
 from fastvi.kernels import mixture as kernels
-from fastvi.models import _mixture, _mixture_blocks
-from fastvi.models._fitting import fit_conjugate
-from fastvi.models._mixture import Mixture, Parameters, Prior, RowsInMemory
-from fastvi.models._mixture_blocks import Frame
-from fastvi.models.mixture import BayesianGaussianMixture
+from fastvi.models.mixture import model as mixture_model
+from fastvi.models.mixture import rows as mixture_rows
+from fastvi.models.mixture.estimator import BayesianGaussianMixture
+from fastvi.models.mixture.model import Mixture, Parameters, Prior, RowsInMemory
+from fastvi.models.mixture.rows import Frame
+from fastvi.models.plan import fit_conjugate
 
 TYPES = ["full", "tied", "diag", "spherical"]
 PROCESS = [True, False]
@@ -179,9 +180,9 @@ def test_statistics_are_weighted_sums_over_rows(kind, reg_covar, rng):
 def test_the_same_bits_for_any_number_of_threads(kind, dtype, rng, monkeypatch):
     if kind == "full by roots":
         kind = "full"
-        monkeypatch.setattr(_mixture_blocks, "FEW", -100)
-    monkeypatch.setattr(_mixture_blocks, "TASK_FLOPS", 1e4)
-    monkeypatch.setattr(_mixture_blocks, "BLOCK_ENTRIES", 100)
+        monkeypatch.setattr(mixture_rows, "FEW", -100)
+    monkeypatch.setattr(mixture_rows, "TASK_FLOPS", 1e4)
+    monkeypatch.setattr(mixture_rows, "BLOCK_ENTRIES", 100)
     X = clusters(rng, 1000).astype(dtype)
     results = set()
     for n_threads in (1, 2, 8):
@@ -201,7 +202,7 @@ def test_matrix_products_of_each_component(dtype, rng, monkeypatch):
     X, k = clusters(rng, 200).astype(dtype), 3
     r, weights, results = random_responsibilities(rng, 200, k), rng.random(200), []
     for few in (16, -100):
-        monkeypatch.setattr(_mixture_blocks, "FEW", few)
+        monkeypatch.setattr(mixture_rows, "FEW", few)
         model, _ = small_model("full", 3, k, reg_covar=0.1, dtype=dtype)
         assert model.by_roots == (few < 0)
         params = model.gather(X, r)
@@ -221,8 +222,8 @@ def test_sizes_of_blocks_change_no_sum(kind, n, rng, monkeypatch):
     model, _ = small_model(kind, 3, 2)
     params = model.gather(X, np.arange(n) % 2)
     whole = model.local(params, Batch(X, np.ones(n)), None, rng)
-    monkeypatch.setattr(_mixture_blocks, "BLOCK_ENTRIES", 1)
-    monkeypatch.setattr(_mixture_blocks, "TASK_FLOPS", 1e4)
+    monkeypatch.setattr(mixture_rows, "BLOCK_ENTRIES", 1)
+    monkeypatch.setattr(mixture_rows, "TASK_FLOPS", 1e4)
     parts = model.local(params, Batch(X, np.ones(n)), None, rng)
     for a, b in zip(whole.statistics, parts.statistics):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
@@ -706,4 +707,4 @@ def test_loss_of_digits_is_foreseen(kind, away, rng):
     single, double = np.empty(300, np.float32), np.empty(300)
     model.predict(params, X, log_norm=single)
     model.predict(params, X.astype(np.float64), log_norm=double)
-    assert np.all(np.abs(single - double) < 10 * _mixture.LOSS + 1e-5 * np.abs(double))
+    assert np.all(np.abs(single - double) < 10 * mixture_model.LOSS + 1e-5 * np.abs(double))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from naive import optimizers as naive
 
-from fastvi import optimizers, tree
+from fastvi import optimizers
+from fastvi.base import tree
 from fastvi.core import Gradient as GradientNoun
 from fastvi.core import LazyTable, RowGradient, add, ascend
 

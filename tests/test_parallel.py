@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from fastvi import parallel
-from fastvi.parallel import resolve_n_jobs, run, single_threaded_blas, split
+from fastvi.base import parallel
+from fastvi.base.parallel import resolve_n_jobs, run, single_threaded_blas, split
 
 TIMEOUT = 60
 
@@ -227,7 +227,7 @@ def test_ctrl_c_waits_for_running_kernels_and_drops_the_rest() -> None:
         import time
         import numba
         import numpy as np
-        from fastvi.parallel import run
+        from fastvi.base.parallel import run
 
         @numba.njit(nogil=True)
         def kernel(out, i, n):
@@ -267,7 +267,7 @@ def test_ctrl_c_waits_for_running_kernels_and_drops_the_rest() -> None:
 def test_many_ctrl_c_while_small_tasks_run() -> None:
     process = start("""
         import time
-        from fastvi.parallel import run
+        from fastvi.base.parallel import run
 
         running = set()
         def task(i):
@@ -303,7 +303,7 @@ def test_many_ctrl_c_while_small_tasks_run() -> None:
 def test_exit_does_not_hang(end: str) -> None:
     process = start(f"""
         import atexit, os, sys, time
-        from fastvi.parallel import run
+        from fastvi.base.parallel import run
 
         def write(i):
             os.write(1, b"%d\\n" % i)
@@ -440,7 +440,7 @@ def test_a_blas_that_an_import_brings_is_limited() -> None:
     process = start("""
         import numpy
         from threadpoolctl import threadpool_info, threadpool_limits
-        from fastvi.parallel import single_threaded_blas
+        from fastvi.base.parallel import single_threaded_blas
 
         def threads():
             return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]

@@ -14,15 +14,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastvi
-from fastvi import parallel
+from fastvi.base import parallel
 from fastvi.core import Batch
-from fastvi.documents import DocumentSource
 from fastvi.gradients import plain
-from fastvi.models import _lda, _poisson
-from fastvi.models._fitting import fit_conjugate
-from fastvi.models._poisson import Factors, GammaPrior, PoissonFactors
-from fastvi.models._poisson_scales import common_scale
-from fastvi.models.poisson import PoissonFactorization
+from fastvi.models.counts import DocumentSource
+from fastvi.models.plan import fit_conjugate
+from fastvi.models.poisson import model as poisson_model
+from fastvi.models.poisson.estimator import PoissonFactorization
+from fastvi.models.poisson.model import Factors, GammaPrior, PoissonFactors
+from fastvi.models.poisson.scales import common_scale
+from fastvi.models.topics import model as topics_model
 
 BOTH = pytest.mark.parametrize("hierarchical", [False, True])
 PRIORS = GammaPrior(0.4, 1.3, 0.0), GammaPrior(0.5, 0.7, 0.0)
@@ -184,8 +185,8 @@ def test_a_batch_of_all_rows_at_rate_one_is_coordinate_ascent(hierarchical, rng)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("batch_size", [None, 20])
 def test_the_same_bits_for_any_number_of_threads(hierarchical, dtype, batch_size, rng, monkeypatch):
-    monkeypatch.setattr(_lda, "CHUNK_WORK", 400)
-    monkeypatch.setattr(_poisson, "TABLE_CHUNK", 40)
+    monkeypatch.setattr(topics_model, "CHUNK_WORK", 400)
+    monkeypatch.setattr(poisson_model, "TABLE_CHUNK", 40)
     most, run = [0], parallel.run
 
     def spy(function, n_tasks, n_threads):
@@ -327,9 +328,9 @@ def test_transform_is_what_the_fit_found(hierarchical, rng):
 
 
 def test_recommendations_are_the_best_unseen_columns(rng, monkeypatch):
-    from fastvi.models import poisson
+    from fastvi.models.poisson import estimator as poisson_estimator
 
-    monkeypatch.setattr(poisson, "BLOCK_ENTRIES", 100)  # several blocks
+    monkeypatch.setattr(poisson_estimator, "BLOCK_ENTRIES", 100)  # several blocks
     X, _, _ = counts(rng)
     X[1] = 1  # has seen everything
     X[2] = np.arange(40) >= 4

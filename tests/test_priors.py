@@ -6,7 +6,7 @@ from naive import dirichlet as naive
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import psi
 
-from fastvi.models import _priors
+from fastvi.models.topics import priors as topics_priors
 
 PRIORS = [
     [0.1, 0.1, 0.1],
@@ -33,7 +33,7 @@ def test_dirichlet_finds_the_maximum(truth, start):
     mean_log = psi(truth) - psi(truth.sum())
     if len(truth) == 1:
         return  # one topic: any prior is as good
-    found = _priors.dirichlet(np.full(len(truth), start), mean_log)
+    found = topics_priors.dirichlet(np.full(len(truth), start), mean_log)
     np.testing.assert_allclose(found, truth, rtol=1e-6)
 
 
@@ -42,14 +42,14 @@ def test_dirichlet_finds_the_maximum(truth, start):
 @pytest.mark.parametrize("truth", [0.003, 0.1, 30.0])
 def test_symmetric_dirichlet_finds_the_maximum(truth, size, start):
     mean_log = float(psi(truth) - psi(size * truth))
-    found = _priors.symmetric_dirichlet(start, mean_log, size)
+    found = topics_priors.symmetric_dirichlet(start, mean_log, size)
     assert found == pytest.approx(truth, rel=1e-6)
 
 
 def test_dirichlet_recovers_the_prior_of_simulated_proportions(rng):
     truth = np.array([0.2, 0.7, 1.5, 4.0])
     theta = rng.dirichlet(truth, 20_000)
-    found = _priors.dirichlet(np.ones(4), np.log(theta).mean(axis=0))
+    found = topics_priors.dirichlet(np.ones(4), np.log(theta).mean(axis=0))
     np.testing.assert_allclose(found, truth, rtol=0.03)  # 3 sd or more at 20,000 draws
     best = maximise(lambda a: naive.dirichlet_likelihood(a, np.log(theta).mean(axis=0)), np.ones(4))
     np.testing.assert_allclose(found, best, rtol=1e-4)
@@ -80,7 +80,7 @@ def test_polya_steps_end_at_the_maximum(truth, start, spread, weighted, rng):
     weights = rng.gamma(3.0, 1.0, 300) if weighted else None
     prior = np.full(len(truth), start)
     for _ in range(60):
-        last, prior = prior, _priors.polya(prior, with_prior(means, prior), 1, weights)
+        last, prior = prior, topics_priors.polya(prior, with_prior(means, prior), 1, weights)
     np.testing.assert_allclose(prior, last, rtol=1e-6)
 
     def of_logs(logs):
@@ -89,7 +89,7 @@ def test_polya_steps_end_at_the_maximum(truth, start, spread, weighted, rng):
     x = np.log(prior)
     h = 1e-5 * np.eye(len(prior))
     slope = np.array([(of_logs(x + dx) - of_logs(x - dx)) / 2e-5 for dx in h])
-    slope[(prior <= _priors.SMALLEST) & (slope < 0)] = 0  # at the bound, and wants beyond
+    slope[(prior <= topics_priors.SMALLEST) & (slope < 0)] = 0  # at the bound, and wants beyond
     np.testing.assert_allclose(slope, 0, atol=2e-3)  # of a likelihood of some thousands
     best = maximise(lambda a: naive.polya_likelihood(a, means, weights), prior * 1.5)
     assert of_logs(x) >= of_logs(np.log(best)) - 1e-6 * abs(of_logs(np.log(best)))
@@ -105,7 +105,7 @@ def test_symmetric_polya_steps_end_at_the_maximum(truth, start, rng):
     for _ in range(60):
         counts = with_prior(means, prior)
         totals = counts.sum(axis=0)[:n_topics]
-        last, prior = prior, _priors.symmetric_polya(prior, counts, totals, n_topics)
+        last, prior = prior, topics_priors.symmetric_polya(prior, counts, totals, n_topics)
     assert prior == pytest.approx(last, rel=1e-6)
     result = minimize_scalar(
         lambda log: -naive.polya_likelihood(np.full(size, np.exp(log)), means.T),
@@ -122,7 +122,7 @@ def test_polya_recovers_the_prior_of_simulated_counts(rng):
     means = soft_counts(rng, truth, 4000, 3000, 0.0)
     prior = np.ones(3)
     for _ in range(30):
-        prior = _priors.polya(prior, with_prior(means, prior))
+        prior = topics_priors.polya(prior, with_prior(means, prior))
     np.testing.assert_allclose(prior, truth, rtol=0.06)
 
 
@@ -135,9 +135,9 @@ def test_polya_of_columns_that_nothing_is_in(rng):
     dead = np.zeros((500, 5))
     dead[:, [0, 2, 4]] = means
     for _ in range(40):
-        without = _priors.polya(without, with_prior(means, without))
-        prior = _priors.polya(prior, with_prior(dead, prior))
-    assert prior[[1, 3]].tolist() == [_priors.SMALLEST] * 2
+        without = topics_priors.polya(without, with_prior(means, without))
+        prior = topics_priors.polya(prior, with_prior(dead, prior))
+    assert prior[[1, 3]].tolist() == [topics_priors.SMALLEST] * 2
     np.testing.assert_allclose(prior[[0, 2, 4]], without, rtol=1e-4)
 
 
@@ -147,15 +147,15 @@ def test_rows_that_are_all_alike_give_a_finite_prior():
     for _ in range(100):
         counts = np.zeros((30, 8), np.float32)
         counts[:, :4] = 10 + prior
-        prior = _priors.polya(prior, counts)
+        prior = topics_priors.polya(prior, counts)
         counts[:, :4] = 10 + eta
         totals = counts.sum(axis=0)[:4].astype(np.float64)
-        eta = _priors.symmetric_polya(eta, counts, totals, 4)
+        eta = topics_priors.symmetric_polya(eta, counts, totals, 4)
     assert np.isfinite(prior).all()
-    assert prior.max() <= _priors.LARGEST
-    assert eta <= _priors.LARGEST
+    assert prior.max() <= topics_priors.LARGEST
+    assert eta <= topics_priors.LARGEST
     mean_log = np.log(np.full(4, 0.25))
-    assert _priors.dirichlet(np.full(4, 0.25), mean_log).max() <= _priors.LARGEST
+    assert topics_priors.dirichlet(np.full(4, 0.25), mean_log).max() <= topics_priors.LARGEST
 
 
 @pytest.mark.jit
@@ -166,9 +166,9 @@ def test_sums_have_the_same_bits_for_any_number_of_threads(n_threads, rng):
     for prior in (None, np.full(5, 0.1)):
         call = {"row_weights": weights}
         if prior is None:
-            one = _priors.column_sums(values, 5, 1, **call)
-            more = _priors.column_sums(values, 5, n_threads, **call)
+            one = topics_priors.column_sums(values, 5, 1, **call)
+            more = topics_priors.column_sums(values, 5, n_threads, **call)
         else:
-            one = _priors.polya(prior, values, 1, weights)
-            more = _priors.polya(prior, values, n_threads, weights)
+            one = topics_priors.polya(prior, values, 1, weights)
+            more = topics_priors.polya(prior, values, n_threads, weights)
         np.testing.assert_array_equal(one, more)

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import genpareto
 
-from fastvi.psis import _pareto, psis
+from fastvi.posteriors.psis import _pareto, psis
 
 
 @pytest.mark.parametrize("shape", [-0.3, 0.0, 0.3, 0.7, 1.0])

@@ -13,13 +13,13 @@ import fastvi
 from fastvi import families
 from fastvi.core import Batch
 from fastvi.families import blocks
+from fastvi.fitting.fit import fit
+from fastvi.fitting.stages import Window
 from fastvi.gradients import svrg
 from fastvi.gradients.score import baseline, control_variates, overdispersed, score
-from fastvi.inference import fit
 from fastvi.objectives import renyi, tempered
 from fastvi.optimizers import adam, scaled
-from fastvi.posterior import Posterior
-from fastvi.stages import Window
+from fastvi.posteriors.member import Posterior
 
 pytestmark = pytest.mark.jit
 CLEAR = 4.5  # standard errors

@@ -13,12 +13,12 @@ from sklearn.gaussian_process.kernels import (
     WhiteKernel,
 )
 
-from fastvi.models import _sgpr
-from fastvi.models._blas import add_product, add_square, multiply_rows, solve_rows
-from fastvi.models._covariance import Covariance
-from fastvi.models._gp_objective import Objective
-from fastvi.models._inducing import distinct_rows, greedy, subset
-from fastvi.models._sgpr import SparseRegression, cholesky
+from fastvi.base.blas import add_product, add_square, multiply_rows, solve_rows
+from fastvi.models.gp import sgpr
+from fastvi.models.gp.covariance import Covariance
+from fastvi.models.gp.inducing import distinct_rows, greedy, subset
+from fastvi.models.gp.objective import Objective
+from fastvi.models.gp.sgpr import SparseRegression, cholesky
 
 KERNELS = {
     "rbf": ConstantKernel(1.5) * RBF([0.7, 1.3]) + WhiteKernel(0.1),
@@ -32,17 +32,17 @@ every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 @pytest.fixture(params=["fast", "many rows", "careful"])
 def form(request, monkeypatch):
     """Those that form K(z, x) K(x, z) first, with and without K(x, z), and by solved rows."""
-    monkeypatch.setattr(_sgpr, "ROUNDING", 0.0 if request.param == "careful" else np.inf)
+    monkeypatch.setattr(sgpr, "ROUNDING", 0.0 if request.param == "careful" else np.inf)
     if request.param == "many rows":
-        monkeypatch.setattr(_sgpr, "KEPT", 0)
+        monkeypatch.setattr(sgpr, "KEPT", 0)
     return request.param
 
 
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Several tasks of several chunks, as with many rows."""
-    monkeypatch.setattr(_sgpr, "TASK_FLOPS", 1e4)
-    monkeypatch.setattr(_sgpr, "chunk_rows", lambda m: 7)
+    monkeypatch.setattr(sgpr, "TASK_FLOPS", 1e4)
+    monkeypatch.setattr(sgpr, "chunk_rows", lambda m: 7)
 
 
 def problem(rng, n=60, m=9, n_targets=2):
@@ -139,8 +139,8 @@ def test_fitc_is_another_bound(rng):
 
 @pytest.mark.usefixtures("form")
 def test_the_same_bits_for_any_number_of_threads(rng, monkeypatch):
-    monkeypatch.setattr(_sgpr, "TASK_FLOPS", 1e4)
-    monkeypatch.setattr(_sgpr, "chunk_rows", lambda m: 16)
+    monkeypatch.setattr(sgpr, "TASK_FLOPS", 1e4)
+    monkeypatch.setattr(sgpr, "chunk_rows", lambda m: 16)
     x, y, z = problem(rng, 500)
     results = set()
     for n_threads in (1, 2, 8):
@@ -155,7 +155,7 @@ def test_evaluations_at_once_share_no_covariances(rng, monkeypatch):
     x, y, z = problem(rng)
     model, theta = model_of(KERNELS["rbf"], x, y)
     want = [model.bound(at, z) for at in (theta, theta + 0.3)]
-    second_pass, inner = _sgpr._Evaluation._gradient, []
+    second_pass, inner = sgpr._Evaluation._gradient, []
 
     def interleaved(self, *args):
         if not inner:
@@ -163,7 +163,7 @@ def test_evaluations_at_once_share_no_covariances(rng, monkeypatch):
             inner[0] = model.bound(theta + 0.3, z)
         return second_pass(self, *args)
 
-    monkeypatch.setattr(_sgpr._Evaluation, "_gradient", interleaved)
+    monkeypatch.setattr(sgpr._Evaluation, "_gradient", interleaved)
     for got, one in zip((model.bound(theta, z), *inner), want):
         np.testing.assert_array_equal(got.by_theta, one.by_theta)
         np.testing.assert_array_equal(got.by_z, one.by_z)
@@ -177,9 +177,9 @@ def test_the_form_is_chosen_by_the_condition(rng, monkeypatch):
     kernel = RBF(1.0) + WhiteKernel(1e-4)
     model, theta = model_of(kernel, x, y)
     chosen = model.bound(theta, z)
-    monkeypatch.setattr(_sgpr, "ROUNDING", 0.0)
+    monkeypatch.setattr(sgpr, "ROUNDING", 0.0)
     careful = model.bound(theta, z)
-    monkeypatch.setattr(_sgpr, "ROUNDING", np.inf)
+    monkeypatch.setattr(sgpr, "ROUNDING", np.inf)
     with pytest.raises(np.linalg.LinAlgError, match=r"whitened \(40 x 40.*try a larger noise"):
         model.bound(theta, z)
     assert chosen.value == careful.value

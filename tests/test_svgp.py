@@ -6,18 +6,18 @@ from scipy.special import gammaln
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern, WhiteKernel
 
 from fastvi import optimizers
+from fastvi.base.parallel import single_threaded_blas
 from fastvi.batches import Everything
 from fastvi.core import Batch
 from fastvi.loop import run
-from fastvi.models import _likelihoods
-from fastvi.models._covariance import Covariance
-from fastvi.models._fitting import fit_conjugate
-from fastvi.models._likelihoods import Bernoulli, Gaussian, Poisson, Softmax, StudentT
-from fastvi.models._sgpr import SparseRegression
-from fastvi.models._svgp import SparseVariational
-from fastvi.models._svgp_learn import carried, learn
-from fastvi.models._svgp_rows import Points, PointSource, Sites
-from fastvi.parallel import single_threaded_blas
+from fastvi.models.gp import likelihoods
+from fastvi.models.gp.covariance import Covariance
+from fastvi.models.gp.learn import carried, learn
+from fastvi.models.gp.likelihoods import Bernoulli, Gaussian, Poisson, Softmax, StudentT
+from fastvi.models.gp.model import SparseVariational
+from fastvi.models.gp.rows import Points, PointSource, Sites
+from fastvi.models.gp.sgpr import SparseRegression
+from fastvi.models.plan import fit_conjugate
 
 KERNEL = ConstantKernel(1.5) * RBF([0.9, 1.3]) + WhiteKernel(0.1)
 LATENT = ConstantKernel(1.5) * Matern(1.1, nu=1.5) + DotProduct(0.5)
@@ -67,7 +67,7 @@ def test_gradients_by_hyperparameters(name, form, rng, monkeypatch):
     For softmax E[g''] / 2 is another expectation than what a difference sees, and both have the
     error of 40000 draws, 1 %.
     """
-    monkeypatch.setattr(_likelihoods, "N_DRAWS", 40_000)
+    monkeypatch.setattr(likelihoods, "N_DRAWS", 40_000)
     tolerance = 2e-2 if name == "softmax" else 1e-5
     n = 10 if form == "thin" else 13 if name == "softmax" else 40
     model, batch = problem(rng, name, n=n)

@@ -6,13 +6,19 @@ import scipy.sparse
 from cases import solve
 
 from fastvi import loop, optimizers
-from fastvi.algorithms.streaming import streaming
 from fastvi.batches import Stream
 from fastvi.core import LazyTable
-from fastvi.documents import DocumentSource
-from fastvi.models._lda import LDA, Topics
-from fastvi.models._lda_fit import GradientFit, fit, make_solver, one_quick_pass, random_topics
-from fastvi.models._lda_settings import Settings
+from fastvi.models.counts import DocumentSource
+from fastvi.models.streaming import streaming
+from fastvi.models.topics.model import LDA, Topics
+from fastvi.models.topics.settings import Settings
+from fastvi.models.topics.solvers import (
+    GradientFit,
+    fit,
+    make_solver,
+    one_quick_pass,
+    random_topics,
+)
 
 pytestmark = [pytest.mark.jit, pytest.mark.slow]
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import fastvi
-from fastvi import _archive
-from fastvi.models._lda import padded
-from fastvi.models._topic_model import KIND, TopicModel
+from fastvi.base import archive
+from fastvi.models.topics.fitted import KIND, TopicModel
+from fastvi.models.topics.model import padded
 
 pytestmark = pytest.mark.jit
 
@@ -109,7 +109,7 @@ def test_an_interrupt_inside_of_zipfile(tmp_path: Path, monkeypatch: Any) -> Non
 
 def parts(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     model_of().save(path)
-    return _archive.load(path, KIND)
+    return archive.load(path, KIND)
 
 
 def with_cell(array: np.ndarray, value: float) -> np.ndarray:
@@ -167,7 +167,7 @@ def test_arrays_that_do_not_fit(name: str, tmp_path: Path) -> None:
             del arrays[key]
         else:
             arrays[key] = np.asarray(change(arrays.get(key)))
-    _archive.save(path, KIND, header, arrays)
+    archive.save(path, KIND, header, arrays)
     with pytest.raises(ValueError, match=r"m\.npz: "):
         TopicModel.load(path)
     with pytest.raises(ValueError, match=r"m\.npz: "):
@@ -201,7 +201,7 @@ BAD_HEADERS: list[tuple[str, Any]] = [
 def test_headers_that_do_not_fit(key: str, value: Any, tmp_path: Path) -> None:
     path = tmp_path / "m.npz"
     header, arrays = parts(path)
-    _archive.save(path, KIND, {**header, key: value}, arrays)
+    archive.save(path, KIND, {**header, key: value}, arrays)
     with pytest.raises(ValueError, match=r"m\.npz: "):
         TopicModel.load(path)
 
@@ -211,7 +211,7 @@ def test_headers_that_are_not_complete(key: str, tmp_path: Path) -> None:
     path = tmp_path / "m.npz"
     header, arrays = parts(path)
     del header[key]
-    _archive.save(path, KIND, header, arrays)
+    archive.save(path, KIND, header, arrays)
     with pytest.raises(ValueError, match=r"m\.npz: not a complete topic model"):
         TopicModel.load(path)
 
@@ -231,7 +231,7 @@ def test_an_estimator_needs_sound_info(key: str, value: Any, tmp_path: Path) -> 
 def test_files_of_other_kinds(tmp_path: Path) -> None:
     path = tmp_path / "m.npz"
     header, arrays = parts(path)
-    _archive.save(path, "lda-checkpoint", header, arrays)
+    archive.save(path, "lda-checkpoint", header, arrays)
     with pytest.raises(ValueError, match="holds 'lda-checkpoint'; wanted 'lda-model'"):
         fastvi.load(path)
     np.savez(path, table=np.ones((2, 2)))
@@ -286,7 +286,7 @@ def test_any_arrays_and_headers(
     sound_header, sound_arrays = parts(path)
     with zipfile.ZipFile(path) as file:
         assert json.loads(file.read("header.json"))["kind"] == KIND
-    _archive.save(path, KIND, {**sound_header, **header}, {**sound_arrays, **arrays})
+    archive.save(path, KIND, {**sound_header, **header}, {**sound_arrays, **arrays})
     try:
         model = TopicModel.load(path)
     except ValueError:

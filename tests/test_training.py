@@ -15,15 +15,15 @@ import pytest
 import scipy.sparse
 from simulated import simulate
 
-from fastvi import _archive, _checks
+from fastvi.base import archive, checks
 from fastvi.corpus.shards import read_sharded
-from fastvi.documents import DocumentSource
 from fastvi.loop import Position
-from fastvi.models import _training
-from fastvi.models._lda import Topics
-from fastvi.models._lda_fit import make_solver
-from fastvi.models._lda_settings import Settings
-from fastvi.models._training import CHECKPOINT, HeldOut, ShardedEpochs, Training, train
+from fastvi.models.counts import DocumentSource
+from fastvi.models.topics import training as topics_training
+from fastvi.models.topics.model import Topics
+from fastvi.models.topics.settings import Settings
+from fastvi.models.topics.solvers import make_solver
+from fastvi.models.topics.training import CHECKPOINT, HeldOut, ShardedEpochs, Training, train
 
 pytestmark = pytest.mark.jit
 
@@ -41,7 +41,7 @@ def settings_for(solver: str, learned: bool = False, **changes: Any) -> Settings
 
 
 def source_of(counts: Any) -> DocumentSource:
-    return DocumentSource(*_checks.bags_of_words(counts))
+    return DocumentSource(*checks.bags_of_words(counts))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_the_score_is_document_completion(
 ) -> None:
     """Of all halves together, though each group is scored over its own words."""
     whole = HeldOut.of(UNSEEN[:5], np.random.default_rng(0))
-    monkeypatch.setattr(_training, "GROUP_DOCUMENTS", 2)
+    monkeypatch.setattr(topics_training, "GROUP_DOCUMENTS", 2)
     held_out = HeldOut.of(UNSEEN[:5], np.random.default_rng(0))
     assert len(held_out.groups) == 3
     assert len(held_out.groups[0].rows) < source.n_words
@@ -294,7 +294,7 @@ def test_without_resume_a_checkpoint_is_replaced(source: Any, tmp_path: Path) ->
 def test_checkpoints_come_at_intervals(source: Any, tmp_path: Path, monkeypatch: Any) -> None:
     saves = []
     monkeypatch.setattr(
-        _archive, "save", lambda path, kind, header, arrays: saves.append(header["position"])
+        archive, "save", lambda path, kind, header, arrays: saves.append(header["position"])
     )
     for interval, wanted in ((1e9, [[2, 0]]), (0.0, None)):
         saves.clear()
@@ -397,7 +397,7 @@ def test_arrays_that_do_not_fit(
     solver: str, change: str, source: Any, stopped: Any, tmp_path: Path
 ) -> None:
     """Rows are looked up unchecked later on, so that a wrong length would end in a crash."""
-    header, arrays = _archive.load(stopped[solver], CHECKPOINT)
+    header, arrays = archive.load(stopped[solver], CHECKPOINT)
     path = tmp_path / "c.npz"
     for name in arrays:
         changed = dict(arrays)
@@ -409,7 +409,7 @@ def test_arrays_that_do_not_fit(
             changed[name] = CHANGES[change](arrays[name])
         if name.startswith("history.") and change in ("another type", "another shape"):
             continue
-        _archive.save(path, CHECKPOINT, header, changed)
+        archive.save(path, CHECKPOINT, header, changed)
         with pytest.raises(ValueError, match=r"c\.npz: "):
             train(settings_for(solver), source, 6, checkpoint=path, resume=True)
 
@@ -431,9 +431,9 @@ def test_arrays_that_do_not_fit(
     ],
 )
 def test_headers_that_do_not_fit(changes: Any, source: Any, stopped: Any, tmp_path: Path) -> None:
-    header, arrays = _archive.load(stopped["scvb0"], CHECKPOINT)
+    header, arrays = archive.load(stopped["scvb0"], CHECKPOINT)
     path = tmp_path / "c.npz"
-    _archive.save(path, CHECKPOINT, {**header, **changes}, arrays)
+    archive.save(path, CHECKPOINT, {**header, **changes}, arrays)
     with pytest.raises(ValueError, match=r"c\.npz: "):
         train(settings_for("scvb0"), source, 6, checkpoint=path, resume=True)
 
@@ -491,7 +491,7 @@ KILLED = """if True:
         time.sleep(rng.uniform(0, 0.02))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        position = t._archive.load(path, t.CHECKPOINT)[0]["position"]
+        position = t.archive.load(path, t.CHECKPOINT)[0]["position"]
         print("killed" if os.WIFSIGNALED(status) else "ended", position, flush=True)
     t.assert_same(fit(checkpoint=path, resume=True), whole)
     print("same")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastvi import _checks
+from fastvi.base import checks
 
 __all__ = [
     "Block",
@@ -324,7 +324,7 @@ def blocks(*parts: Block, **counts: int | Sequence[int]) -> Blocks:
         if kind in CATEGORIES:
             found += [_even(kind, c) for c in np.atleast_1d(np.asarray(count)).tolist()]
         elif kind in _MAKERS:
-            shape = np.ones(_checks.integer(count, kind, 1))
+            shape = np.ones(checks.integer(count, kind, 1))
             made = _MAKERS[kind]()
             found.append(made._replace(free=shape[:, None] * made.free))
         else:
@@ -337,7 +337,7 @@ def blocks(*parts: Block, **counts: int | Sequence[int]) -> Blocks:
 
 
 def _even(kind: str, n_categories: Any) -> Block:
-    n = _checks.integer(n_categories, kind, 1)
+    n = checks.integer(n_categories, kind, 1)
     return Block(kind, np.zeros((1, n)))
 
 

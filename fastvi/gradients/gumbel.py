@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import _checks
+from fastvi.base import checks
 from fastvi.core import Batch, Gradient
 from fastvi.families import Blocks
 from fastvi.objectives import Objective, elbo
@@ -39,8 +39,8 @@ def annealed(start: float = 1.0, stop: float = 0.5, n_steps: int = 1000) -> Sche
         If a temperature is not above 0, or n_steps below 1.
     """
     for name, value in (("start", start), ("stop", stop)):
-        _checks.number(value, name, 0.0, open_low=True)
-    n_steps = _checks.integer(n_steps, "n_steps", 1)
+        checks.number(value, name, 0.0, open_low=True)
+    n_steps = checks.integer(n_steps, "n_steps", 1)
 
     def temperature(step: int) -> float:
         return float(start * (stop / start) ** min(step / n_steps, 1.0))
@@ -95,9 +95,9 @@ def gumbel(
     """
     goal = elbo() if objective is None else objective
     _check(target, goal, family)
-    n_draws = _checks.integer(n_draws, "n_draws", 1)
+    n_draws = checks.integer(n_draws, "n_draws", 1)
     if not callable(temperature):
-        _checks.number(temperature, "temperature", 0.0, open_low=True)
+        checks.number(temperature, "temperature", 0.0, open_low=True)
 
     def estimate(
         step: int, params: Array, batch: Batch, rng: np.random.Generator

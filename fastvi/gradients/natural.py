@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastvi import tree
+from fastvi.base import tree
 from fastvi.core import Batch, Conjugate, Gradient, Local, RowGradient, RowStatistics, dense
 
 __all__ = ["difference", "natural", "noise_of", "squared_norm_of", "without_noise"]

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastvi import tree
+from fastvi.base import tree
 from fastvi.core import Batch, Gradient
+from fastvi.fitting.compiled import blocks_of
 from fastvi.objectives import Objective, elbo
-from fastvi.windows import blocks_of
 
 __all__ = ["reparam"]
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastvi import _checks
+from fastvi.base import checks
 from fastvi.core import Batch, Gradient
 from fastvi.families import Blocks
 from fastvi.objectives import Objective, elbo
@@ -104,7 +104,7 @@ def score(
         raise ValueError("score-function gradients are of the ELBO, perhaps tempered; wanted that")
     if family.dim != target.dim:
         raise ValueError(f"family draws {family.dim} numbers; the target takes {target.dim}")
-    n_draws = _checks.integer(n_draws, "n_draws", 1)
+    n_draws = checks.integer(n_draws, "n_draws", 1)
     known = getattr(target, "touches", None) if touches is None else touches
     of_blocks = None if known is None else _of_blocks(family, known, target.n_terms)
     shares = None if of_blocks is None else _shares(of_blocks)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import parallel
+from fastvi.base import parallel
 from fastvi.core import Batch, Gradient
 
 __all__ = ["KERNELS", "Field", "Interaction", "median_square", "scores_of", "stein"]

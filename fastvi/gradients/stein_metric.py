@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import parallel
+from fastvi.base import parallel
 from fastvi.core import Batch, Gradient
 from fastvi.gradients.stein import Interaction, kept, needs_gradient, report, scores_of, units_of
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import optimizers, parallel
+from fastvi import optimizers
+from fastvi.base import parallel
 from fastvi.core import Batch, Gradient, Optimizer
 from fastvi.gradients.stein import Field, hold, kept, needs_gradient, report, scores_of, units_of
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastvi import tree
+from fastvi.base import tree
 from fastvi.core import Batch, Gradient, LazyTable, RowGradient, dense
 from fastvi.gradients.natural import without_noise
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastvi import _checks
+from fastvi.base import checks
 from fastvi.targets.base import Compiled, Target
 from fastvi.targets.data import Data, Field, prepare, prepare_like
 from fastvi.targets.failures import warn_of_cost
@@ -90,7 +90,7 @@ def from_c(
     prepared = None if data is None else prepare(data)
     code = Path(source).read_text() if isinstance(source, Path) else source
     warn_of_cost(function, gradient, stacklevel=2)
-    form = STATUS if _checks.flag(batched, "batched") else VALUE
+    form = STATUS if checks.flag(batched, "batched") else VALUE
     declared = declarations(prepared.fields if prepared else (), form.format(**_names(function)))
     library = _compiled(declared + code, tuple(flags))
     header = form.format(name=function, data="void") + ";"

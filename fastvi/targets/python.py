@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi import _checks
+from fastvi.base import checks
 from fastvi.targets.base import Compiled, Target
 from fastvi.targets.data import Data, prepare, prepare_like
 from fastvi.targets.failures import warn_of_cost
@@ -155,7 +155,7 @@ class Unbound:
         self.rows = (rows,) if isinstance(rows, str) else rows
         self.terms = terms
         n_terms = len(terms) if isinstance(terms, Sequence) else terms
-        self.n_terms = _checks.integer(n_terms, "terms", 1)
+        self.n_terms = checks.integer(n_terms, "terms", 1)
         if gradient not in (None, "numerical"):
             raise ValueError(f"gradient is {gradient!r}; wanted None or 'numerical'")
         if self.n_terms != 1 and not {"terms", "values"} & set(self.arguments):
@@ -164,7 +164,7 @@ class Unbound:
         self.numerical = gradient == "numerical"
         if self.numerical and self.has_gradient:
             raise ValueError(f"gradient is 'numerical', but {self.name} writes its own gradient")
-        self.fastmath = _checks.flag(fastmath, "fastmath")
+        self.fastmath = checks.flag(fastmath, "fastmath")
         self.compiled: dict[Any, Compiled] = {}
         functools.update_wrapper(self, self.plain, updated=())
 
@@ -277,7 +277,7 @@ def as_parameters(dim: int | None, names: Names | None) -> Parameters:
     if (dim is None) == (names is None):
         raise ValueError(f"dim is {dim!r} and names is {names!r}; wanted one of the two")
     if names is None:
-        return Parameters({"z": _checks.integer(dim, "dim", 1)})
+        return Parameters({"z": checks.integer(dim, "dim", 1)})
     if isinstance(names, Mapping):
         return Parameters(names)
     if isinstance(names, str) or len(set(names)) != len(names):

@@ -1,0 +1,423 @@
+"""What the commands do."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastvi import loop
+from fastvi.base import checks
+from fastvi.base.archive import replacing
+from fastvi.base.parallel import resolve_n_jobs
+from fastvi.cli.report import print_fit, print_topics, topics_as_dicts
+from fastvi.corpus.documents import Corpus
+from fastvi.corpus.options import TEXT_FORMATS, Options
+from fastvi.corpus.reading import align, read, resolve
+from fastvi.corpus.shards import ShardedCorpus, read_sharded
+from fastvi.corpus.splitting import halves, split
+from fastvi.corpus.stdlib import standard_library
+from fastvi.models.counts import DocumentSource
+from fastvi.models.topics.fitted import TopicModel
+from fastvi.models.topics.settings import IN_MEMORY, Settings, choose_solver, tools_of
+from fastvi.models.topics.training import HeldOut, train
+
+__all__ = ["run"]
+
+STREAM_BYTES = 64 << 20  # from this size on a corpus is shuffled on disk
+MAX_TOPICS = 1_000_000
+N_HELD_OUT = 1000  # documents kept in memory for scoring a streamed fit
+
+
+def run(options: argparse.Namespace) -> None:
+    """Dispatch a parsed command line."""
+    commands: dict[str, Callable[[argparse.Namespace], None]] = {
+        "lda": _lda,
+        "topics": _topics,
+        "transform": _transform,
+        "score": _score,
+    }
+    commands[options.command](options)
+
+
+def _lda(options: argparse.Namespace) -> None:
+    begin = time.perf_counter()
+    _check_outputs(options)
+    settings = _settings(options)
+    n_threads = _threads(options)
+    with _training_corpus(options, settings) as (corpus, held_out_counts, about):
+        _say(options, about["corpus"])
+        if settings.solver == "auto":
+            size = len(corpus.indices) if isinstance(corpus, DocumentSource) else 1 << 60
+            name = choose_solver(size, settings.n_topics, tools_of(settings))
+            settings = replace(settings, solver=name)
+        held_out = _held_out(held_out_counts, settings)
+        bar = _ProgressBar(options, settings, corpus)
+        with bar:
+            training = train(
+                settings, corpus, options.passes, n_threads=n_threads, held_out=held_out,
+                report=bar.report, checkpoint=options.checkpoint,
+                checkpoint_interval=options.checkpoint_interval, resume=options.resume,
+            )  # fmt: skip
+    history = training.model.history
+    score = float(history["held_out"][-1]) if "held_out" in history else None
+    info = about | {
+        "solver": settings.solver,
+        "n_iter": options.passes,
+        "n_steps": len(history["epoch"]),
+        "held_out_log_likelihood": score,
+        "held_out_perplexity": None if score is None else float(np.exp(-score)),
+        "documents_per_second": training.n_documents_seen / max(training.seconds, 1e-9),
+        "fit_seconds": training.seconds,
+    }
+    model = replace(training.model, info=info, vocabulary=about["vocabulary"])
+    del info["vocabulary"]
+    model.save(options.output)
+    if options.plot:
+        from fastvi.plots import plot_topics
+
+        plot_topics(model, options.plot)
+    info = info | {"model": options.output, "seconds": time.perf_counter() - begin}
+    if options.json:
+        print(json.dumps(info | {"topics": topics_as_dicts(model, options.top_words)}))
+    else:
+        print_topics(model, options.top_words)
+        print_fit(info)
+
+
+def _held_out(counts: Any, settings: Settings) -> HeldOut | None:
+    """Documents in halves, or None where there is no word to score."""
+    if counts is None:
+        return None
+    try:
+        held_out = HeldOut.of(counts, np.random.default_rng([settings.seed, 1]))
+    except ValueError as error:
+        raise ValueError(f"{error}, or fit without a score: --held-out 0") from None
+    return held_out if held_out.n_scored > 0 else None
+
+
+def _threads(options: argparse.Namespace) -> int:
+    if options.threads == 0:
+        raise ValueError("--threads is 0; wanted a number of threads, or -1 for all cores")
+    return resolve_n_jobs(options.threads)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    n_topics = checks.integer(options.topics, "--topics", 1, MAX_TOPICS)
+    checks.integer(options.passes, "--passes", 1)
+    checks.integer(options.top_words, "--top-words", 1)
+    checks.integer(options.seed, "--seed", 0)
+    if not 0 <= options.held_out < 1:
+        raise ValueError(f"--held-out is {options.held_out}; wanted a share >= 0 and < 1")
+    if options.batch_size is not None:
+        checks.integer(options.batch_size, "--batch-size", 1)
+    if options.learning_offset is not None:
+        checks.number(options.learning_offset, "--learning-offset", 0.0)
+    checks.number(options.checkpoint_interval, "--checkpoint-interval", 0.0)
+    if options.resume and not options.checkpoint:
+        raise ValueError("--resume needs --checkpoint FILE to go on from")
+    return Settings(
+        options.solver,
+        alpha=checks.prior(options.alpha, "--alpha", n_topics, 1.0 / n_topics),
+        eta=float(checks.prior(options.eta, "--eta", 1, 1.0 / n_topics)[0]),
+        learn_alpha=options.learn_priors,
+        learn_eta=options.learn_priors,
+        batch_size=options.batch_size,
+        learning_offset=options.learning_offset,
+        learning_decay=checks.number(
+            options.learning_decay, "--learning-decay", 0.5, 1.0, open_low=True
+        ),
+        seed=options.seed,
+        optimizer=_optimizer(options.optimizer),
+        sampling=options.sampling,
+    )
+
+
+def _optimizer(given: str | None) -> str | float | None:
+    """A rate where it is a number."""
+    try:
+        return None if given is None else float(given)
+    except ValueError:
+        return given
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Find out before the work whether its results can be written."""
+    outputs: list[Path] = []
+    for name in ("output", "checkpoint", "plot"):
+        value = getattr(options, name, None)
+        if value is None:
+            continue
+        path = Path(os.path.realpath(value))
+        if not path.parent.is_dir():
+            raise ValueError(f"--{name} {value}: there is no folder {path.parent}")
+        if not os.access(path.parent, os.W_OK) or (path.exists() and not path.is_file()):
+            raise ValueError(f"--{name} {value}: cannot be written")
+        inputs = [*(getattr(options, "paths", None) or []), getattr(options, "model", None)]
+        if path in outputs or path in [Path(os.path.realpath(i)) for i in inputs if i]:
+            raise ValueError(f"--{name} {value}: is also read, or written to by another option")
+        outputs.append(path)
+    if getattr(options, "plot", None):
+        from fastvi.plots import check_ending
+
+        check_ending(options.plot)
+
+
+def _reading(options: argparse.Namespace) -> dict[str, Any]:
+    """The reader's options that were given."""
+    stop_words = None if options.stop_words == "none" else options.stop_words
+    result = {"format": options.format, "field": options.field, "encoding": options.encoding}
+    result |= {"stop_words": stop_words, "vocabulary": options.vocabulary}
+    for name in ("min_df", "max_df", "max_features"):
+        if hasattr(options, name):
+            result[name] = getattr(options, name)
+    return result
+
+
+@contextmanager
+def _training_corpus(
+    options: argparse.Namespace, settings: Settings
+) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
+    """The corpus to fit, the held-out documents (or None), and what to say of them."""
+    rng = np.random.default_rng([settings.seed, 0])
+    if _is_streamed(options, settings):
+        n_held_out = N_HELD_OUT if options.held_out else 0
+        batch_size = settings.batch_size or 1024
+        with read_sharded(
+            options.paths, batch_size=batch_size, n_held_out=n_held_out, rng=rng,
+            **_reading(options),
+        ) as shards:  # fmt: skip
+            _check_tokens(shards.n_tokens, settings)
+            _check_columns(options, shards)
+            yield shards, shards.held_out, _about(shards)
+        return
+    reading = _reading(options)
+    corpus = read(options.paths, **reading) if options.paths else standard_library(**reading)
+    _check_tokens(corpus.n_tokens, settings)
+    _check_columns(options, corpus)
+    counts, held_out = corpus.counts, None
+    if options.held_out:
+        try:
+            train_rows, test_rows = split(counts, options.held_out, rng)
+        except ValueError as error:
+            raise ValueError(f"{error}; to fit without a score: --held-out 0") from None
+        counts, held_out = corpus.counts[train_rows], corpus.counts[test_rows]
+    yield DocumentSource(*checks.bags_of_words(counts)), held_out, _about(corpus)
+
+
+def _is_streamed(options: argparse.Namespace, settings: Settings) -> bool:
+    if options.stream is not None:
+        if options.stream and not options.paths:
+            raise ValueError("--stream needs a corpus: give its PATH")
+        if options.stream and settings.solver in IN_MEMORY:
+            raise ValueError(
+                f"--stream: solver {settings.solver} needs the corpus in memory; "
+                "wanted scvb0 or svi"
+            )
+        return bool(options.stream)
+    if not options.paths or settings.solver in IN_MEMORY:
+        return False
+    return sum(_size(Path(path)) for path in options.paths) >= STREAM_BYTES
+
+
+def _size(path: Path) -> int:
+    """Bytes of text in a file or folder; a gzipped file holds about four times its size."""
+    if path.is_dir():
+        return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+    if not path.exists():
+        return 0  # the reader will say so
+    with open(path, "rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    return path.stat().st_size * (4 if is_gzip else 1)
+
+
+def _check_tokens(n_tokens: float, settings: Settings) -> None:
+    if not n_tokens > 0:
+        raise ValueError("every document is empty: there is no word to fit topics to")
+    if n_tokens > checks.MAX_TOKENS:
+        raise ValueError(
+            f"the corpus holds {n_tokens:g} words; at most {checks.MAX_TOKENS:g} can be counted"
+        )
+    if settings.n_topics > n_tokens:
+        raise ValueError(
+            f"--topics is {settings.n_topics}, more than the {n_tokens:g} words in the corpus"
+        )
+
+
+def _check_columns(options: argparse.Namespace, corpus: Corpus | ShardedCorpus) -> None:
+    """Without a vocabulary nobody could tell later which columns a pruned model has."""
+    pruned = options.max_features is not None or {options.min_df, options.max_df} != {"auto"}
+    if pruned and corpus.vocabulary is None:
+        raise ValueError(
+            "--min-df, --max-df and --max-features renumber the words of a corpus without a "
+            "vocabulary: give its --vocabulary FILE, or do not prune"
+        )
+
+
+def _about(corpus: Corpus | ShardedCorpus) -> dict[str, Any]:
+    return {
+        "corpus": corpus.description,
+        "n_documents": corpus.n_documents,
+        "n_empty": corpus.n_empty,
+        "n_words": corpus.n_words,
+        "n_tokens": corpus.n_tokens,
+        "vocabulary": corpus.vocabulary,
+    }
+
+
+def _say(options: argparse.Namespace, text: str) -> None:
+    """A note for a person, where machines do not read."""
+    if not getattr(options, "quiet", False):
+        print(text, file=sys.stderr)
+
+
+class _ProgressBar:
+    """Passes done, and the held-out score so far."""
+
+    def __init__(self, options: argparse.Namespace, settings: Settings, corpus: Any) -> None:
+        self.options = options
+        n_documents = getattr(corpus, "n_documents", None) or corpus.n_rows
+        batch = settings.batch_size_for(n_documents)
+        is_stochastic = settings.solver not in IN_MEMORY
+        self.steps_a_pass = -(-n_documents // batch) if is_stochastic else 1
+        self.total = options.passes * self.steps_a_pass
+
+    def __enter__(self) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(
+            total=self.total, unit="step", file=sys.stderr, leave=not self.options.quiet,
+            disable=self.options.quiet, mininterval=0.1, dynamic_ncols=True,
+        )  # fmt: skip
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+
+    def report(self, position: loop.Position, score: float) -> None:
+        """Called after each step."""
+        done = min(self.total, position.epoch * self.steps_a_pass + position.step)
+        self.bar.update(done - self.bar.n)
+        if np.isfinite(score):
+            self.bar.set_postfix_str(
+                f"held-out {score:.4f} nats/word, perplexity {np.exp(-score):.0f}", refresh=False
+            )
+
+
+def _topics(options: argparse.Namespace) -> None:
+    checks.integer(options.top_words, "--top-words", 1)
+    _check_outputs(options)
+    model = TopicModel.load(options.model)
+    if options.plot:
+        from fastvi.plots import plot_topics
+
+        plot_topics(model, options.plot)
+    if options.json:
+        print(json.dumps({"topics": topics_as_dicts(model, options.top_words)}))
+    else:
+        print_topics(model, options.top_words)
+
+
+def _documents_for(model: TopicModel, options: argparse.Namespace) -> Corpus:
+    """Documents in the columns of the model."""
+    reading = _reading(options)
+    if model.vocabulary is None:
+        _, kind = resolve(options.paths, Options(format=options.format))
+        if kind in TEXT_FORMATS and options.vocabulary is None:
+            raise ValueError(
+                f"{options.model}: a model without a vocabulary, which texts cannot be matched "
+                "with; give --vocabulary FILE, or counts"
+            )
+        corpus = read(options.paths, **reading)
+    else:
+        if reading["vocabulary"] is None:
+            reading |= {"min_df": 1, "max_df": 1.0, "stop_words": None}
+        corpus = read(options.paths, **reading)
+        if corpus.vocabulary is not None:
+            return align(corpus, model.vocabulary)
+    if corpus.n_words > len(model.table):
+        raise ValueError(
+            f"the corpus has {corpus.n_words} words and the model {len(model.table)}: "
+            "they do not share a vocabulary"
+        )
+    if corpus.n_words < len(model.table):
+        corpus.counts.resize(corpus.n_documents, len(model.table))
+    return corpus
+
+
+def _transform(options: argparse.Namespace) -> None:
+    _check_outputs(options)
+    if options.output and not options.output.endswith((".npz", ".csv", ".csv.gz")):
+        raise ValueError(f"--output {options.output}: wanted a name in .npz, .csv or .csv.gz")
+    model = TopicModel.load(options.model)
+    corpus = _documents_for(model, options)
+    bags = checks.bags_of_words(corpus.counts, dtype=model.table.dtype)
+    gamma = model.topics.infer(*bags.parts, n_threads=_threads(options))
+    theta = gamma[:, : model.n_topics] / gamma.sum(axis=1, keepdims=True)
+    print(f"{corpus.description}; {corpus.n_empty} empty", file=sys.stderr)
+    names = corpus.names or [str(d) for d in range(len(theta))]
+    _write_proportions(options.output, names, theta)
+
+
+def _write_proportions(path: str | None, names: list[str], theta: Any) -> None:
+    if path is None:
+        _write_csv(sys.stdout, names, theta)
+        return
+    with replacing(path) as temporary:
+        if path.endswith(".npz"):
+            with open(temporary, "wb") as file:
+                np.savez(file, topic_proportions=theta, names=np.array(names, dtype=np.str_))
+        else:
+            opener: Any = gzip.open if path.endswith(".gz") else open
+            with opener(temporary, "wt", encoding="utf-8", newline="") as file:
+                _write_csv(file, names, theta)
+
+
+def _write_csv(file: Any, names: list[str], theta: Any) -> None:
+    import csv
+
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["document", *(f"topic_{k}" for k in range(theta.shape[1]))])
+    for name, row in zip(names, theta.tolist()):
+        writer.writerow([name, *(f"{p:.6g}" for p in row)])
+
+
+def _score(options: argparse.Namespace) -> None:
+    model = TopicModel.load(options.model)
+    checks.integer(options.seed, "--seed", 0)
+    corpus = _documents_for(model, options)
+    n_threads = _threads(options)
+    parts = [
+        checks.bags_of_words(half, dtype=model.table.dtype)
+        for half in halves(corpus.counts, np.random.default_rng(options.seed))
+    ]
+    n_scored = float(parts[1].counts.sum(dtype=np.float64))
+    if not n_scored > 0:
+        raise ValueError("no document has two words that the model knows: nothing to score")
+    completion = model.topics.completion(parts[0].parts, parts[1].parts, n_threads)
+    whole = checks.bags_of_words(corpus.counts, dtype=model.table.dtype)
+    bound = model.documents_bound(whole.parts, n_threads) / corpus.n_tokens
+    result = {
+        "n_documents": corpus.n_documents,
+        "n_empty": corpus.n_empty,
+        "n_scored_words": n_scored,
+        "document_completion": completion,
+        "document_completion_perplexity": float(np.exp(-completion)),
+        "variational_bound": bound,
+        "variational_bound_perplexity": float(np.exp(-bound)),
+    }
+    if options.json:
+        print(json.dumps(result))
+        return
+    print(f"documents                        {corpus.n_documents:>12,} ({corpus.n_empty} empty)")
+    for name, value in (("document completion", completion), ("variational bound", bound)):
+        print(f"{name + ', nats/word':<32} {value:>12.4f}  perplexity {np.exp(-value):.1f}")

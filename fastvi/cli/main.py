@@ -1,0 +1,178 @@
+"""The command line ``fastvi``: parsing here, the work in `fastvi.cli.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+__all__ = ["main"]
+
+DESCRIPTION = (
+    "Variational inference on CPUs. `fastvi lda` alone fits topics to Python's docstrings."
+)
+FORMATS = ["folder", "lines", "jsonl", "csv", "tsv", "ldac", "svmlight", "docword", "mtx", "npz"]
+MODEL = "lda.model.npz"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code is 0, or 2 after one sentence on what was wrong."""
+    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # words of any script, terminals of one
+    try:
+        from fastvi.cli import commands
+
+        commands.run(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _fail("interrupted; no file is half-written")
+    except BrokenPipeError:
+        # The reader of our output has gone. What is still buffered must not be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error}; try --stream, fewer topics or --max-features")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}")
+    except (ValueError, ImportError) as error:
+        return _fail(str(error))
+    return 0
+
+
+def _fail(message: str) -> int:
+    print("fastvi:", " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as all other errors are."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"fastvi: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from fastvi import __version__
+
+    parser = _Parser("fastvi", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"fastvi {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_lda(commands.add_parser("lda", help="fit topics to a corpus"))
+    _add_topics(commands.add_parser("topics", help="print the topics of a model"))
+    _add_transform(commands.add_parser("transform", help="topic proportions of documents"))
+    _add_score(commands.add_parser("score", help="held-out score of documents"))
+    return parser
+
+
+def _add_corpus(parser: argparse.ArgumentParser, n_paths: str, what: str) -> None:
+    parser.add_argument("paths", nargs=n_paths, metavar="PATH", help=what)
+    group = parser.add_argument_group("reading the corpus")
+    group.add_argument("--format", choices=FORMATS, help="by default recognised from the file")
+    group.add_argument("--field", help="JSON key or CSV column of the text (default: text)")
+    group.add_argument("--encoding", default="utf-8", help="of text (default: %(default)s)")
+    group.add_argument("--stop-words", default="auto", metavar="WHICH",
+                       help="english, none, or a file with a word a line "
+                            "(default: english for text)")  # fmt: skip
+    group.add_argument("--vocabulary", metavar="FILE", help="words, one a line")
+
+
+def _limit(text: str) -> int | float | str:
+    """A number of documents (3), a share of them (0.5), or auto."""
+    if text == "auto":
+        return text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise argparse.ArgumentTypeError(f"{text!r}; wanted a number, a share such as 0.5, or auto")
+
+
+def _add_lda(parser: argparse.ArgumentParser) -> None:
+    _add_corpus(
+        parser, "*", "folder of texts, text with a document a line, JSON lines, CSV, LDA-C, "
+        "svmlight, UCI docword, Matrix Market or npz; none: the docstrings of the standard library"
+    )  # fmt: skip
+    pruning = parser.add_argument_group("vocabulary pruning")
+    pruning.add_argument("--min-df", type=_limit, default="auto", metavar="N",
+                         help="drop words in fewer documents, a number or a share")  # fmt: skip
+    pruning.add_argument("--max-df", type=_limit, default="auto", metavar="N",
+                         help="drop words in more documents, a number or a share")  # fmt: skip
+    pruning.add_argument("--max-features", type=int, metavar="N",
+                         help="keep the N most frequent words")  # fmt: skip
+    fit = parser.add_argument_group("fitting")
+    fit.add_argument("-k", "--topics", type=int, default=20, help="(default: %(default)s)")
+    fit.add_argument("--passes", type=int, default=10, help="(default: %(default)s)")
+    fit.add_argument("--solver", choices=("auto", "cvb", "cvb0", "scvb0", "svi", "vb"),
+                     default="auto",
+                     help="auto is cvb0, the best soonest, and its mini-batch form scvb0 where "
+                          "a corpus is large; cvb: its second-order form; vb and svi: "
+                          "variational Bayes")  # fmt: skip
+    fit.add_argument("--alpha", type=float, metavar="X",
+                     help="prior of topic proportions (default: 1 / topics)")  # fmt: skip
+    fit.add_argument("--eta", type=float, metavar="X",
+                     help="prior of topics (default: 1 / topics)")  # fmt: skip
+    fit.add_argument("--learn-priors", action="store_true", help="fit both priors to the corpus")
+    fit.add_argument("--batch-size", type=int, metavar="N", help="documents in a mini-batch")
+    fit.add_argument("--learning-offset", type=float, metavar="TAU",
+                     help="steps are (TAU + t) ** -KAPPA")  # fmt: skip
+    fit.add_argument("--learning-decay", type=float, default=0.7, metavar="KAPPA",
+                     help="in (0.5, 1] (default: %(default)s)")  # fmt: skip
+    fit.add_argument("--optimizer", metavar="NAME",
+                     help="of svi and scvb0: a rate, adaptive, adagrad, rmsprop, adam or amsgrad "
+                          "(default: steps as above)")  # fmt: skip
+    fit.add_argument("--sampling", default="uniform",
+                     choices=("uniform", "replacement", "importance", "adaptive", "growing",
+                              "coupled"),
+                     help="how svi and scvb0 draw documents (default: %(default)s)")  # fmt: skip
+    fit.add_argument("--threads", type=int, default=-1, metavar="N",
+                     help="results do not depend on it (default: all cores)")  # fmt: skip
+    fit.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    fit.add_argument("--held-out", type=float, default=0.1, metavar="SHARE",
+                     help="documents kept for scoring (default: %(default)s)")  # fmt: skip
+    fit.add_argument("--stream", action=argparse.BooleanOptionalAction,
+                     help="shuffle it on disk; by default where it is large")  # fmt: skip
+    fit.add_argument("--checkpoint", metavar="FILE", help="save the fit's state at intervals")
+    fit.add_argument("--checkpoint-interval", type=float, default=60.0, metavar="SECONDS",
+                     help="(default: %(default)s)")  # fmt: skip
+    fit.add_argument("--resume", action="store_true",
+                     help="go on from the checkpoint, to the same bits")  # fmt: skip
+    out = parser.add_argument_group("output")
+    out.add_argument(
+        "-o", "--output", default=MODEL, metavar="MODEL", help="(default: %(default)s)"
+    )
+    out.add_argument(
+        "--top-words", type=int, default=10, metavar="N", help="(default: %(default)s)"
+    )
+    out.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    out.add_argument("--plot", metavar="FILE", help="draw topics and scores (needs matplotlib)")
+    out.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_topics(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("--top-words", type=int, default=10, metavar="N", help="(default: 10)")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--plot", metavar="FILE", help="draw them (needs matplotlib)")
+
+
+def _add_transform(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL")
+    _add_corpus(parser, "+", "documents, in any format that `fastvi lda` reads")
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help=".npz or .csv (default: CSV to standard output)")  # fmt: skip
+    parser.add_argument("--threads", type=int, default=-1, metavar="N")
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL")
+    _add_corpus(parser, "+", "documents that the model has not seen")
+    parser.add_argument("--seed", type=int, default=0, help="of the split into halves (default: 0)")
+    parser.add_argument("--threads", type=int, default=-1, metavar="N")
+    parser.add_argument("--json", action="store_true")

@@ -1,0 +1,55 @@
+"""Tables for people and dictionaries for machines."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import numpy as np
+
+from fastvi.models.topics.fitted import TopicModel
+
+__all__ = ["print_fit", "print_topics", "topics_as_dicts"]
+
+
+def topics_as_dicts(model: TopicModel, n_words: int) -> list[dict[str, Any]]:
+    """Topics with their share of the corpus and their top words."""
+    return [
+        {"topic": k, "share": share, "words": [{"word": w, "weight": p} for w, p in words]}
+        for k, (share, words) in enumerate(
+            zip(model.topic_shares.tolist(), model.top_words(n_words))
+        )
+    ]
+
+
+def print_topics(model: TopicModel, n_words: int) -> None:
+    """A row a topic, the largest first: its number, its share, its top words with weights."""
+    width = shutil.get_terminal_size((120, 24)).columns
+    print(f"{'topic':>5} {'share':>6}  top words (probability in the topic)")
+    shares, words = model.topic_shares, model.top_words(n_words)
+    for k in np.argsort(-shares, kind="stable"):
+        entries = [f"{word} {weight:.3f}".replace(" 0.", " .") for word, weight in words[k]]
+        lead = f"{k:>5} {100 * shares[k]:>5.1f}%  "
+        line = lead
+        for entry in entries:
+            if len(line) + len(entry) + 2 > width and line.strip() and line != lead:
+                print(line.rstrip(", "))
+                line = " " * len(lead)
+            line += entry + ", "
+        print(line.rstrip(", "))
+
+
+def print_fit(info: dict[str, Any]) -> None:
+    """What came of a fit."""
+    print()
+    if info["held_out_log_likelihood"] is not None:
+        print(
+            f"held-out log-likelihood  {info['held_out_log_likelihood']:.4f} nats a word "
+            f"(document completion), perplexity {info['held_out_perplexity']:.1f}"
+        )
+    print(
+        f"fit                      {info['n_documents']:,} documents ({info['n_empty']} empty), "
+        f"{info['n_iter']} passes of {info['solver']} in {info['fit_seconds']:.2f} s: "
+        f"{info['documents_per_second']:,.0f} documents a second"
+    )
+    print(f"model                    {info['model']}  ({info['seconds']:.1f} s in all)")

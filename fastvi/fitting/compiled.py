@@ -1,0 +1,174 @@
+"""Windows of steps at one rate, and what they sum: step by step, or in blocks of machine code.
+
+A step on a small target takes a microsecond and its Python side a hundred, so that fits of
+Gaussians hand over as many steps at once as take no longer than an interrupt may wait. Both forms
+make the same of the same noise, to rounding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import tree
+from fastvi.core import Algorithm, AscentState, Batch, Gradient, Optimizer, ascend
+from fastvi.families import FullRank, MeanField
+from fastvi.families._steps import Step
+
+__all__ = ["Blocks", "Summed", "Window", "blocks_of", "stepwise"]
+
+Array = NDArray[np.float64]
+AT_MOST = 0.05  # seconds of a block
+NUMBERS = 2**18  # of noise in a block
+LARGEST = 100  # numbers of a full-rank Gaussian, beyond which BLAS is worth a step of its own
+
+
+class Window(NamedTuple):
+    """Sums over the steps of a window: gradients, their squared lengths, iterates."""
+
+    step: Any = None
+    square: float = 0.0
+    params: Any = None
+    n: int = 0
+
+    def plus(self, step: Any, square: float, params: Any) -> Window:
+        """With one more step, taken at `params`."""
+        if self.n == 0:
+            return Window(step, square, tree.map_leaves(np.array, params), 1)
+        return Window(
+            tree.map_leaves(np.add, self.step, step),
+            self.square + square,
+            tree.map_leaves(np.add, self.params, params),
+            self.n + 1,
+        )
+
+    def mean(self) -> Any:
+        """Mean of the iterates: near each other, they are as good as on a plane."""
+        return tree.map_leaves(lambda leaf: leaf / self.n, self.params)
+
+
+class Summed(NamedTuple):
+    """State of a gradient, and the sums of its window; ``state.gradient`` in both forms."""
+
+    inner: Any
+    window: Window
+
+
+def stepwise(
+    gradient: Gradient, optimizer: Optimizer, memory: Any, square: Callable[[Any], float]
+) -> Algorithm:
+    """`ascend` that sums; the gradient's state is `memory` unless that is None."""
+
+    def init(params: Any) -> Summed:
+        return Summed(gradient.init(params) if memory is None else memory, Window())
+
+    def estimate(
+        state: Summed, params: Any, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Any, Summed, dict[str, Any]]:
+        step, inner, info = gradient.estimate(state.inner, params, batch, rng)
+        return step, Summed(inner, state.window.plus(step, square(step), params)), info
+
+    return ascend(Gradient(init, estimate), optimizer)
+
+
+class Blocks:
+    """The same in machine code, for `reparam` gradients of the ELBO of Gaussians.
+
+    Parameters
+    ----------
+    driver : str
+        A kernel of `fastvi.kernels.drivers`.
+    target : Target
+    power : float
+        That the target is raised to.
+    n_draws : int
+        Draws a step.
+    step : type, optional
+        NamedTuple of a natural gradient's parts; plain ones have the parameters' form.
+    """
+
+    def __init__(
+        self, driver: str, target: Any, power: float, n_draws: int, step: Any = None
+    ) -> None:
+        self.driver, self.target, self.power, self.n_draws = driver, target, power, n_draws
+        self.step = step
+        self._length = 1  # of the next block, which changes no bits
+
+    def __call__(self, rate: float, n_steps: int) -> Algorithm:
+        """Constant rates for natural gradients, Adam for plain ones; `n_steps` in all."""
+
+        def step(
+            state: AscentState, batch: Batch, rng: np.random.Generator
+        ) -> tuple[AscentState, dict[str, Any]]:
+            left = n_steps - state.gradient.window.n
+            return self._block(state, rate, left, batch, rng)
+
+        return Algorithm(self._begin, step)
+
+    def _begin(self, params: Any) -> AscentState:
+        from fastvi.kernels import drivers
+
+        K, D = self.n_draws, self.target.dim
+        n_terms, size = self.target.n_terms, sum(np.size(leaf) for leaf in params)
+        places = np.empty((2, K, D)), np.empty((K, n_terms)), np.empty((K, D)), np.empty(size)
+        (eps, Z), *rest = places
+        sums = drivers.Sums(np.zeros(size), np.zeros(1), np.zeros(size))
+        state = drivers.Work(eps, Z, *rest), sums, np.zeros((2, size))
+        return AscentState(tree.map_leaves(np.array, params), Summed(None, Window()), state)
+
+    def _block(
+        self, state: AscentState, rate: float, left: int, batch: Batch, rng: np.random.Generator
+    ) -> tuple[AscentState, dict[str, Any]]:
+        from fastvi.kernels import drivers
+
+        began, before = time.perf_counter(), rng.bit_generator.state
+        shape = (self.n_draws + 1) // 2, self.target.dim
+        m = min(left, self._length, max(NUMBERS // (shape[0] * shape[1]), 1))
+        noise = rng.standard_normal((m if batch.rows is None else 1, *shape))
+        table, flat = self.target.table(batch), _flat(state.params)
+        work, sums, moments = state.optimizer
+        n, trace = state.gradient.window.n, drivers.Trace(*np.empty((4, len(noise))))
+        options = () if self.step else (n + 1, moments)
+        done = getattr(drivers, self.driver)(
+            self.target.address, table.words, noise, self.power, rate, flat, work, sums, trace,
+            *options,
+        )  # fmt: skip
+        if done == 0:
+            self.target.refuse(work.Z, batch)
+        if done < len(noise):  # as if the noise of the step that failed had not been drawn
+            rng.bit_generator.state = before
+            rng.standard_normal((done, *shape))
+        if time.perf_counter() - began < AT_MOST:
+            self._length *= 2
+        step, total = (_like(state.params, x) for x in (sums.step, sums.params))
+        window = Window(
+            self.step(*step) if self.step else step, float(sums.square[0]), total, n + done
+        )
+        columns = {name: column[:done] for name, column in trace._asdict().items()}
+        params = _like(state.params, flat)
+        return AscentState(params, Summed(None, window), state.optimizer), {"block": columns}
+
+
+def blocks_of(target: Any, power: float, n_draws: int, family: Any, params: Any) -> Blocks | None:
+    """Blocks for steps from `params` on, as `reparam` takes its arguments; None if it has none."""
+    kind = type(params) if family is None else family
+    if (kind is FullRank and target.dim > LARGEST) or kind not in (FullRank, MeanField):
+        return None
+    name = f"{kind.__name__.lower()}_{'natural' if family is None else 'plain'}"
+    return Blocks(name, target, power, n_draws, Step if family is None else None)
+
+
+def _flat(params: Any) -> Array:
+    """The numbers of a tree of one level, in a new array."""
+    return np.concatenate([np.ravel(leaf) for leaf in params])
+
+
+def _like(params: Any, flat: Array) -> Any:
+    """Flat numbers as a tree of the form of `params`, which has one level."""
+    sizes = np.cumsum([np.size(leaf) for leaf in params])[:-1]
+    parts = (part.reshape(leaf.shape) for part, leaf in zip(np.split(flat, sizes), params))
+    return tree.rebuild(params, parts)

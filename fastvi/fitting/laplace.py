@@ -1,0 +1,160 @@
+"""Laplace's method and the delta method: Gaussians at the mode, without draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
+
+from fastvi.base import checks
+
+__all__ = ["Laplace", "hessian", "inverse_of", "laplace"]
+
+Array = NDArray[np.float64]
+MAX_ITER = 1000
+IMPOSSIBLE = 1e300  # of the negated log density where it is not finite
+
+
+class Laplace(NamedTuple):
+    """A mode and the curvature there.
+
+    Attributes
+    ----------
+    mode : (D,) array
+    cov : (D, D) array or None
+        Inverse of the negated Hessian; None where that is not positive definite.
+    log_evidence : float
+        Of the Gaussian with the target's height and curvature at the mode, nats; nan without `cov`.
+    converged : bool
+        The gradient vanishes at the mode, to what the optimiser was asked for.
+    n_evaluations : int
+    """
+
+    mode: Array
+    cov: Array | None
+    log_evidence: float
+    converged: bool
+    n_evaluations: int
+
+
+def laplace(
+    target: Any,
+    start: Array,
+    *,
+    method: str = "lbfgs",
+    hessian_of: Callable[[Array], Array] | None = None,
+    max_iter: int = MAX_ITER,
+    tol: float = 1e-8,
+) -> Laplace:
+    """Laplace's method (Tierney and Kadane 1986): a Gaussian with the mode's curvature.
+
+    Parameters
+    ----------
+    target : Target
+        With gradient.
+    start : (D,) array
+        Where the density is finite.
+    method : {"lbfgs", "trust"}
+        How to find the mode: L-BFGS, or a trust region, which takes a Hessian a step and fewer
+        steps, and goes on from where the curvature has the wrong sign.
+    hessian_of : callable, optional
+        ``z -> (D, D)``, of the log density; by default differences of its gradients.
+    max_iter : int
+    tol : float
+        Length of the gradient at which the search ends, or its square in posterior standard
+        deviations; for L-BFGS also, times 1e-4, the relative change of the log density.
+
+    Returns
+    -------
+    Laplace
+
+    Raises
+    ------
+    ValueError
+        If `method` is another, or `hessian_of` gives another shape.
+    """
+    method = checks.choice(method, "method", ("lbfgs", "trust"))
+    n_evaluations = 0
+
+    def negated(z: Array) -> tuple[float, Array]:
+        nonlocal n_evaluations
+        n_evaluations += 1
+        values, slopes = target.attempt(z[None])
+        if not (np.isfinite(values[0]) and np.all(np.isfinite(slopes[0]))):
+            return IMPOSSIBLE, np.zeros(len(z))
+        return -float(values[0]), -slopes[0]
+
+    def precision_at(z: Array) -> Array:
+        nonlocal n_evaluations
+        if hessian_of is None:
+            n_evaluations += 2 * len(z)
+            return -hessian(target, z)
+        given = np.asarray(hessian_of(z), np.float64)
+        if given.shape != (len(z), len(z)):
+            raise ValueError(
+                f"hessian_of gives shape {given.shape}; wanted ({len(z)}, {len(z)}) for {len(z)} "
+                "free numbers"
+            )
+        return -0.5 * (given + given.T)
+
+    def curvature(z: Array) -> Array:
+        found = precision_at(z)
+        return found if np.all(np.isfinite(found)) else np.eye(len(z))
+
+    options: dict[str, Any] = {"maxiter": max_iter, "gtol": tol}
+    if method == "trust":
+        found = minimize(
+            negated, start, jac=True, hess=curvature, method="trust-exact", options=options
+        )
+    else:
+        options |= {"ftol": tol * 1e-4, "maxcor": 10}
+        found = minimize(negated, start, jac=True, method="L-BFGS-B", options=options)
+    mode = np.asarray(found.x)
+    precision = precision_at(mode)
+    cov = inverse_of(precision)
+    log_evidence, converged = float("nan"), bool(found.success)
+    if cov is not None:
+        log_det = float(np.linalg.slogdet(precision)[1])
+        log_evidence = -float(found.fun) + 0.5 * (len(mode) * np.log(2 * np.pi) - log_det)
+        # Where units are small, rounding alone leaves a gradient longer than tol.
+        converged = converged or bool(found.jac @ cov @ found.jac < tol)
+    return Laplace(mode, cov, log_evidence, converged, n_evaluations)
+
+
+def hessian(target: Any, z: Array) -> Array:
+    """Hessian (D, D) of the log density by central differences of its gradients.
+
+    Steps follow the curvature: a first pass finds each coordinate's scale.
+    """
+    step = 1e-5 * np.maximum(1.0, np.abs(z))
+    for _ in range(2):
+        shifts = np.diag(step)
+        _, slopes = target.attempt(np.concatenate((z + shifts, z - shifts)))
+        up, down = slopes[: len(z)], slopes[len(z) :]
+        with np.errstate(over="ignore", invalid="ignore"):  # callers look for what is not finite
+            rows = (up - down) / (2.0 * step[:, None])
+        curvature = np.abs(np.diag(rows))
+        scale = 1.0 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
+        better = np.clip(1e-4 * scale, 1e-9 * np.maximum(1.0, np.abs(z)), 1e-2)
+        if np.all((better > 0.1 * step) & (better < 10.0 * step)):
+            break
+        step = better
+    return np.asarray(0.5 * (rows + rows.T))
+
+
+def inverse_of(precision: Array) -> Array | None:
+    """Inverse of a positive definite matrix, scaled to a unit diagonal first; None of another."""
+    diagonal = np.diag(precision)
+    if not (np.all(np.isfinite(precision)) and np.all(diagonal > 0)):
+        return None
+    scale = 1.0 / np.sqrt(diagonal)
+    try:
+        factor = cho_factor(precision * scale * scale[:, None], lower=True)
+    except np.linalg.LinAlgError:
+        return None
+    inverse = cho_solve(factor, np.eye(len(scale)))
+    return np.asarray(0.5 * (inverse + inverse.T) * scale * scale[:, None])

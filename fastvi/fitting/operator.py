@@ -1,0 +1,227 @@
+"""Operator variational inference: programs without a density, fitted by test functions."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi import loop
+from fastvi.base import checks
+from fastvi.batches import Passes
+from fastvi.core import Algorithm
+from fastvi.fitting.arguments import check_target, point_of, seed_of
+from fastvi.posteriors.programs import ProgramPosterior
+
+__all__ = ["operator_vi"]
+
+Array = NDArray[np.float64]
+BLOCK = 100  # steps of a call of compiled code
+FLAT = 0.1  # power of the target in the first step
+AVERAGED = 200  # steps that the result is an average of, about
+
+
+def operator_vi(
+    target: Any,
+    *,
+    n_hidden: int = 32,
+    n_test: int = 32,
+    n_noise: int | None = None,
+    n_draws: int = 200,
+    n_iter: int = 5000,
+    n_inner: int = 5,
+    warm_up: float = 0.5,
+    rate: float = 0.005,
+    test_rate: float = 0.01,
+    start: Any = None,
+    scale: Any = 1.0,
+    random_state: Any = None,
+) -> ProgramPosterior:
+    """Fit a network of noise, which has draws but no density, to a target of few dimensions.
+
+    Two networks play: test functions f look for where the Langevin-Stein operator E_q[s'f + div f],
+    with s the target's score, is not 0, as it is for every f only if q is the target; the program q
+    learns to leave them nothing. Neither needs the density of q nor the target's constant. The
+    size of f is penalised by E_q|f|^2 / 2, so that the objective is at most half of the Fisher
+    divergence E_q|s - grad log q|^2, which a rich f reaches.
+
+    It is for targets of one, two or few numbers whose shape is in no family. Like everything that
+    sees the target through its scores alone it cannot tell how much mass modes have that are far
+    apart, and it may lose one that the start does not reach: start wide, and look at `ksd` of the
+    result.
+
+    Parameters
+    ----------
+    target : Target
+        With gradient.
+    n_hidden, n_test : int
+        Hidden units of the program and of the test function, tanh in one layer, with a linear part.
+    n_noise : int, optional
+        Normal numbers that a draw is made of; one more than the target's by default.
+    n_draws : int
+        Fresh draws a step.
+    n_iter : int
+        Steps of the program.
+    n_inner : int
+        Steps of the test function before each.
+    warm_up : float
+        In [0, 1], share of the steps in which the target is p^t with t rising from 0.1 to 1: modes
+        are joined at first, so that the program finds them all.
+    rate, test_rate : float
+        Of Adam, for program and test function, in the units of `scale`; they fall linearly to 0 in
+        the second half.
+    start : (d,) array or dict of str to array, optional
+        Where the program begins: free numbers, or parameters by name; 0 by default.
+    scale : float or (d,) array
+        Its standard deviations there; choose them rather too large.
+    random_state : int, Generator or None
+
+    Returns
+    -------
+    ProgramPosterior
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or the target has no gradient.
+    TargetError
+        If the target fails, or has no finite gradient at any draw of a step.
+
+    References
+    ----------
+    Ranganath, Altosaar, Tran and Blei (2016), "Operator variational inference", sections 3 and 4.
+    """
+    check_target(target)
+    if not target.has_gradient:
+        raise ValueError(
+            "operator_vi needs the target's gradient, which it has not; wanted a target with one, "
+            "or gradient='numerical' in fastvi.target"
+        )
+    d = target.dim
+    settings = Settings(
+        n_hidden=checks.integer(n_hidden, "n_hidden", 0),
+        n_test=checks.integer(n_test, "n_test", 0),
+        n_noise=d + 1 if n_noise is None else checks.integer(n_noise, "n_noise", 1),
+        n_draws=checks.integer(n_draws, "n_draws", 2),
+        n_iter=checks.integer(n_iter, "n_iter", 1),
+        n_inner=checks.integer(n_inner, "n_inner", 1),
+        warm_up=checks.number(warm_up, "warm_up", 0.0, 1.0),
+        rate=checks.number(rate, "rate", 0.0, open_low=True),
+        test_rate=checks.number(test_rate, "test_rate", 0.0, open_low=True),
+    )
+    centre = np.zeros(d) if start is None else point_of(target, start)
+    units = _scale(scale, d)
+    seed = seed_of(random_state)
+    game = _Game(target, centre, units, settings, np.random.default_rng(seed))
+    algorithm = Algorithm(lambda start: game, lambda game, batch, rng: game.step())
+    n_blocks = -(-settings.n_iter // BLOCK)
+    _, history = loop.run(algorithm, game, Passes(), n_epochs=n_blocks, rng=game.rng)
+    return ProgramPosterior(
+        game.result(), centre, units, target,
+        n_iter=settings.n_iter, history=history.arrays(), names=target.names, seed=seed,
+    )  # fmt: skip
+
+
+class Settings(NamedTuple):
+    """Arguments of `operator_vi`, checked."""
+
+    n_hidden: int
+    n_test: int
+    n_noise: int
+    n_draws: int
+    n_iter: int
+    n_inner: int
+    warm_up: float
+    rate: float
+    test_rate: float
+
+    def schedule(self, begin: int, n: int) -> Array:
+        """(3, n): rates of program and test function, and the target's power, from a step on."""
+        gone = (begin + np.arange(n)) / self.n_iter
+        slow = np.minimum(1.0, 2.0 * (1.0 - gone))
+        warm = np.minimum(1.0, gone / self.warm_up) if self.warm_up > 0 else np.ones(n)
+        return np.array([self.rate * slow, self.test_rate * slow, FLAT + (1.0 - FLAT) * warm])
+
+
+class _Game:
+    """The two networks, their optimisers and scratch; steps come in blocks."""
+
+    def __init__(
+        self, target: Any, centre: Array, units: Array, settings: Settings, rng: np.random.Generator
+    ) -> None:
+        from fastvi.kernels import operator as kernels
+
+        self.target, self.settings, self.rng, self.done = target, settings, rng, 0
+        self.density = kernels.Density(target.address, target.data_table, centre, units)
+        d, noise = target.dim, settings.n_noise
+        self.program = _player(d, noise, settings.n_hidden, rng)
+        for j in range(d):
+            self.program.network.linear[j, j % noise] = 1.0
+        self.test = _player(d, d, settings.n_test, rng)
+        self.work = _scratch(target, settings)
+
+    def step(self) -> tuple[_Game, dict[str, float]]:
+        """Up to 100 steps of the program."""
+        from fastvi.kernels import operator as kernels
+
+        n = min(BLOCK, self.settings.n_iter - self.done)
+        history = np.full(n, np.nan)
+        good = kernels.train(
+            self.density, self.program, self.test, self.work, self.rng, self.done,
+            self.settings.schedule(self.done, n), self.settings.n_inner, 1.0 / AVERAGED, history,
+        )  # fmt: skip
+        if good == 0:
+            self.target.refuse(self.work.Z)
+            raise ValueError("no draw of a step has a finite score; wanted a smaller scale or rate")
+        self.done += n
+        rejected = self.settings.n_draws - good
+        return self, {"objective": float(history.mean()), "rejected": rejected}
+
+    def result(self) -> Any:
+        """The program, averaged over its last steps."""
+        s = self.settings
+        return _network(self.program.average, self.target.dim, s.n_noise, s.n_hidden)
+
+
+def _network(flat: Array, d: int, inputs: int, hidden: int) -> Any:
+    """A network whose memory is flat."""
+    from fastvi.kernels.networks import Network
+
+    shapes = [(d,), (d, inputs), (d, hidden), (hidden, inputs), (hidden,)]
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    parts = zip(np.split(flat, ends[:-1]), shapes)
+    return Network(*(part.reshape(shape) for part, shape in parts))
+
+
+def _player(d: int, inputs: int, hidden: int, rng: np.random.Generator) -> Any:
+    from fastvi.kernels import operator as kernels
+
+    size = d + d * inputs + d * hidden + hidden * inputs + hidden
+    flat, gradient, m, v, step = np.zeros((5, size))
+    net, slopes = (_network(x, d, inputs, hidden) for x in (flat, gradient))
+    net.outer[:] = 0.1 * rng.standard_normal(net.outer.shape) / np.sqrt(max(hidden, 1))
+    net.inner[:] = rng.standard_normal(net.inner.shape)
+    net.bias[:] = rng.standard_normal(net.bias.shape)
+    return kernels.Player(net, slopes, flat, gradient, m, v, step, flat.copy())
+
+
+def _scratch(target: Any, settings: Settings) -> Any:
+    from fastvi.kernels import operator as kernels
+
+    d, n = target.dim, settings.n_draws
+    rows = dict.fromkeys(("x", "scores", "f", "adjoint", "moved", "other"), d)
+    rows |= {"noise": settings.n_noise, "hidden": settings.n_hidden, "units": settings.n_test}
+    arrays = {name: np.zeros((k, n)) for name, k in {**rows, "row": 2}.items()}
+    arrays |= {"Z": np.zeros((n, d)), "grads": np.zeros((n, d))}
+    values = np.zeros((n, target.n_terms))
+    return kernels.Scratch(weights=np.zeros(n), values=values, **arrays)
+
+
+def _scale(scale: Any, d: int) -> Array:
+    """Standard deviations (d,)."""
+    units = np.array(scale)
+    real = units.dtype.kind in "iuf" and units.shape in ((), (d,))
+    if not real or not np.all((units > 0) & np.isfinite(units)):
+        raise ValueError(f"scale is {scale!r}; wanted a number > 0, or {d} of them")
+    return np.array(np.broadcast_to(units, (d,)), np.float64)

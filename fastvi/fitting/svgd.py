@@ -1,0 +1,315 @@
+"""Stein variational gradient descent: particles moved until they stand for a target."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi import loop, optimizers
+from fastvi.base import checks
+from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
+from fastvi.base.progress import progress_bar
+from fastvi.core import Batch, Gradient, Optimizer, ascend, scale
+from fastvi.fitting.arguments import batches_of, begin_at, check_target, seed_of
+from fastvi.gradients import stein, stein_metric, stein_sliced
+from fastvi.posteriors.particles import ParticlePosterior
+
+__all__ = ["svgd"]
+
+Array = NDArray[Any]
+METHODS: dict[str, Callable[..., Gradient]] = {
+    "plain": stein.stein,
+    "matrix": stein_metric.matrix,
+    "newton": stein_metric.newton,
+    "sliced": stein_sliced.sliced,
+}
+# Arguments that only some methods take, and those.
+OPTIONS = {"curvature": ("matrix", "newton"), "slices": ("sliced",)}
+N_PARTICLES = 100
+DELAY, EXPONENT = 50.0, 0.6  # of rates that fall
+FAR = 0.5  # residual above which particles are still on their way
+WINDOW = 100  # steps on batches whose mean direction says whether particles are at rest
+
+
+def svgd(
+    target: Any,
+    n_particles: int | None = None,
+    n_iter: int = 1000,
+    *,
+    kernel: str = "rbf",
+    bandwidth: Any = "median",
+    method: str = "plain",
+    curvature: Callable[[Array], Array] | None = None,
+    slices: str | None = None,
+    optimizer: Optimizer | None = None,
+    batch_size: int | None = None,
+    sampling: str = "uniform",
+    start: Any = None,
+    dtype: Any = "float64",
+    tol: float = 0.01,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+    progress: bool = False,
+) -> ParticlePosterior:
+    """Move particles until they stand for a target: Stein variational gradient descent.
+
+    Each moves along the scores of its neighbours, weighed by a kernel, and is pushed away by them
+    (Liu and Wang 2016, algorithm 1). Time grows with the square of the number of particles, memory
+    with the number itself.
+
+    Parameters
+    ----------
+    target : Target
+        From `fastvi.target`, with a gradient.
+    n_particles : int, optional
+        100 by default, or as many as `start` has.
+    n_iter : int
+        Largest number of steps.
+    kernel : {"rbf", "imq"}
+        k(z, z') = exp(-s / 2) or (1 + s)^(-1/2), s = |(z - z') / bandwidth|^2.
+    bandwidth : "median", float or (D,) array
+        The kernel's length in free numbers, or one for each of them (ARD). "median" is the median
+        distance by the root of 2 log n, of 128 particles at most, anew at each step.
+    method : {"plain", "matrix", "newton", "sliced"}
+        The matrix-valued kernel of Wang et al. (2019), for numbers that are correlated or of very
+        different scales: particles are whitened by the target's mean curvature. Stein variational
+        Newton (Detommaso et al. 2018). Sliced SVGD (Gong et al. 2021), for many numbers, where
+        the others' particles are too narrow. See `fastvi.gradients`.
+    curvature : callable, optional
+        For "matrix" and "newton": ``curvature(Z)`` gives positive definite (k, D, D) for Z (k, D);
+        by default negated Hessians from differences of gradients.
+    slices : {"learned", "axes"}, optional
+        For "sliced": directions whose projections a coordinate's kernel sees, learned by default.
+    optimizer : Optimizer, optional
+        Of `fastvi.optimizers`. By default Adam, in units of each number's own
+        (`fastvi.gradients.stein.units_of`), with rates that fall once particles are near; for
+        "matrix" and "newton" falling rates alone.
+    batch_size : int, optional
+        Rows of a step, for targets that take rows; all by default.
+    sampling : {"uniform", "replacement"}
+        Shuffled epochs of rows, or independent draws of them.
+    start : (n, D) or (D,) array, or dict of str to array, optional
+        Particles to begin with, as free numbers or parameters by name; or where to look for a mode.
+        By default particles are drawn from Laplace's approximation, looked for from 0, or around
+        the mode with unit scale where it has none.
+    dtype : {"float64", "float32"}
+        Of the particles; the target is given float64 all the same.
+    tol : float
+        The fit ends when the direction falls below this share of the scores that make it: near a
+        Gaussian, when means are off by so many standard deviations.
+    n_jobs : int, optional
+        Threads; results are the same to the bit for any number.
+    random_state : int, Generator or None
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    ParticlePosterior
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, options do not go together, or the target has no
+        gradient.
+    TargetError
+        If every particle of the first step has a density or gradient that is not finite.
+
+    Warns
+    -----
+    RuntimeWarning
+        If that happens in a later step: the particles of the step before are kept.
+    """
+    tol = checks.number(tol, "tol", 0.0, open_low=True)
+    n_iter = checks.integer(n_iter, "n_iter", 1)
+    kind = np.dtype(checks.choice(dtype if isinstance(dtype, str) else np.dtype(dtype).name,
+                                   "dtype", ("float64", "float32")))  # fmt: skip
+    check_target(target)
+    stein.needs_gradient(target)
+    n_threads, seed = resolve_n_jobs(n_jobs), seed_of(random_state)
+    make = METHODS[checks.choice(method, "method", tuple(METHODS))]
+    given = {"curvature": curvature, "slices": slices}
+    options = {name: value for name, value in given.items() if value is not None}
+    for name in options:
+        if method not in OPTIONS[name]:
+            raise ValueError(f"{name} is given, which method={method!r} does not take")
+    if slices is not None:
+        checks.choice(slices, "slices", stein_sliced.SLICES)
+    gradient = make(
+        target,
+        **options,
+        kernel=checks.choice(kernel, "kernel", stein.KERNELS),
+        bandwidth=_bandwidth(bandwidth, target.dim),
+        n_threads=n_threads,
+        seed=seed,
+    )
+    batches = batches_of(target, batch_size, sampling, seed)
+    if not (optimizer is None or isinstance(optimizer, Optimizer)):
+        raise ValueError(f"optimizer is {optimizer!r}; wanted one of fastvi.optimizers, or None")
+    rule = optimizer
+    if optimizer is None and method in stein_metric.METHODS:
+        rule = optimizers.robbins_monro(20.0, 0.6)
+    with single_threaded_blas(), progress_bar(progress, _show, n_iter) as report:
+        rng = np.random.default_rng(seed)
+        begin = _start(target, start, n_particles, rng).astype(kind)
+        descent = _Descent(gradient, rule, tol, batch_size is not None, report)
+        look = partial(stein.scores_of, target, batch=None, n_threads=n_threads)
+        found, scores, weights = descent.run(begin, batches, n_iter, rng, look)
+    kept = weights > 0
+    return ParticlePosterior(
+        found[kept],
+        scores[kept],
+        target,
+        settled=descent.settled,
+        n_iter=len(descent.history),
+        history=descent.history.arrays(),
+        names=target.names,
+        seed=seed,
+        n_lost=int(np.count_nonzero(~kept)),
+    )
+
+
+class _Descent:
+    """Steps until particles are at rest.
+
+    Without batches that is when the direction's norm falls below `tol` of the scores' that make
+    it; with batches, when that of the mean direction of a window does.
+    """
+
+    def __init__(
+        self, gradient: Gradient, optimizer: Any, tol: float, is_noisy: bool, report: Any
+    ) -> None:
+        self.gradient, self.tol = gradient, tol
+        self.optimizer: Optimizer = self._falling_adam() if optimizer is None else optimizer
+        self.window = WINDOW if is_noisy else 1
+        self.settled, self.history = False, loop.History()
+        self._report = report
+        self._kept: Array | None = None  # particles of the last step that could be taken
+        self._units: Array | float = 1.0
+        self._residual = 0.0
+        self._sum: Array | float = 0.0
+        self._squares = self._residuals = 0.0
+
+    def _falling_adam(self) -> Optimizer:
+        """Steps of up to a fifth of a standard deviation on the way, which fall near the goal."""
+
+        def fall(gradient: Any, t: int, params: Any) -> tuple[Any, int, float]:
+            far = self.window == 1 and self._residual > FAR
+            rate = (1.0 + far) * (DELAY + t) ** -EXPONENT
+            return scale(gradient, rate), t + (not far), rate
+
+        falling = Optimizer(lambda params: 1, fall, takes_rows=False)
+        both = optimizers.chain(optimizers.adam(1.0), falling)
+        return optimizers.scaled(both, lambda params: self._units)
+
+    def run(
+        self,
+        begin: Array,
+        batches: Any,
+        n_iter: int,
+        rng: np.random.Generator,
+        look: Callable[[Array], tuple[Array, Array, Array]],
+    ) -> tuple[Array, Array, Array]:
+        """Particles (n, D) after at most so many steps, and what `look` says: scores, weights."""
+        watched = Gradient(self.gradient.init, self._estimate)
+        algorithm = ascend(watched, self.optimizer)
+
+        def enough(state: Any, position: loop.Position, history: loop.History) -> bool:
+            if self._report is not None:
+                self._report(history)
+            return self.settled or len(history) >= n_iter
+
+        try:
+            state, _ = loop.run(
+                algorithm, algorithm.init(begin.copy()), batches, n_epochs=2**62, rng=rng,
+                history=self.history, after_step=enough,
+            )  # fmt: skip
+            found = np.asarray(self.optimizer.read(state.optimizer, state.params))
+            return found, *look(found)[1:]
+        except ArithmeticError as error:
+            if self._kept is None:
+                raise
+            warnings.warn(
+                f"svgd stopped after {len(self.history)} steps, before one that no particle can "
+                f"take (are steps too long?): {error}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            self.settled = False
+            return self._kept, *look(self._kept)[1:]
+
+    def _estimate(
+        self, state: Any, params: Array, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Array, Any, dict[str, Any]]:
+        phi, state, info = self.gradient.estimate(state, params, batch, rng)
+        self._kept, self._units, self._residual = params.copy(), info["units"], info["residual"]
+        if self.window == 1:
+            self.settled = info["residual"] < self.tol
+        else:
+            self._watch(phi, info["residual"])
+        return phi, state, info
+
+    def _watch(self, phi: Array, residual: float) -> None:
+        """The part of the residual that the steps of a window agree about."""
+        self._sum = self._sum + phi
+        self._squares += float(np.vdot(phi, phi))
+        self._residuals += residual * residual
+        if (len(self.history) + 1) % self.window:
+            return
+        share = float(np.vdot(self._sum, self._sum)) / self.window / max(self._squares, 1e-300)
+        self.settled = np.sqrt(self._residuals / self.window * share) < self.tol
+        self._sum, self._squares, self._residuals = 0.0, 0.0, 0.0
+
+
+# Arguments
+
+
+def _bandwidth(chosen: Any, dim: int) -> Any:
+    if isinstance(chosen, str):
+        return checks.choice(chosen, "bandwidth", ("median",))
+    try:
+        lengths = np.asarray(chosen, np.float64)
+    except (TypeError, ValueError):
+        lengths = np.empty((0, 0))
+    if lengths.shape not in ((), (dim,)) or not np.all(np.isfinite(lengths) & (lengths > 0)):
+        raise ValueError(
+            f"bandwidth is {chosen!r}; wanted 'median', a number above 0 or {dim} of them"
+        )
+    return lengths
+
+
+def _start(target: Any, start: Any, n_particles: int | None, rng: np.random.Generator) -> Array:
+    """Particles (n, D) to begin with."""
+    if isinstance(start, dict):
+        start = target.parameters.unconstrain(start)
+    n = None if n_particles is None else checks.integer(n_particles, "n_particles", 1)
+    if start is None or np.ndim(start) == 1:
+        member, _ = begin_at(target, "fullrank", start, 1)
+        return np.asarray(member.draw(member.noise(n or N_PARTICLES, rng)))
+    try:
+        particles = np.array(start, np.float64)
+    except (TypeError, ValueError):
+        particles = np.empty(0)
+    if particles.ndim != 2 or particles.shape[1] != target.dim or not len(particles):
+        raise ValueError(
+            f"start has shape {np.shape(start)}; wanted particles (n, {target.dim}) or a point "
+            f"({target.dim},)"
+        )
+    if n is not None and n != len(particles):
+        raise ValueError(f"n_particles is {n}, but start has {len(particles)} of them")
+    if not np.isfinite(particles).all():
+        i, j = np.argwhere(~np.isfinite(particles))[0]
+        raise ValueError(
+            f"start holds {particles[i, j]} for {target.names[j]} in particle {i}; wanted finite "
+            "numbers"
+        )
+    return particles
+
+
+def _show(columns: dict[str, list[float]]) -> str:
+    return f"residual {columns['residual'][-1]:.3f}, log density {columns['log_prob'][-1]:.2f}"

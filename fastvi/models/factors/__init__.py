@@ -1,0 +1,1 @@
+"""Bayesian PCA and factor analysis."""

@@ -1,0 +1,146 @@
+"""Parameters of factor models as numbers without constraints."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import cholesky_coordinates as triangles
+from fastvi.core import Coordinates
+from fastvi.models.factors.units import Units
+
+__all__ = ["factor_coordinates"]
+
+Floats = NDArray[np.float64]
+
+
+class Free(NamedTuple):
+    """The rows as a regression of features on factors, and logarithms of rates.
+
+    `n_rows` (1,) is known and stays, `latent` the free numbers of the mean of z z', `slopes` the
+    least-squares coefficients, `residuals` the logarithms of the mean squares that these leave.
+    """
+
+    n_rows: Floats
+    latent: Floats  # (K + 1, K + 1)
+    slopes: Floats  # (D, K + 1)
+    residuals: Floats  # (D,)
+    noise_rates: Floats  # (G,)
+    factor_rates: Floats  # (K,)
+
+
+def factor_coordinates(model: Any) -> Coordinates:
+    """Of a `fastvi.models.factors.model.Factors`."""
+
+    def free(params: Any) -> Free:
+        n = params.n_rows[0]
+        slopes = np.linalg.solve(params.latent, params.cross.T).T
+        left = params.squares - np.sum(slopes * params.cross, axis=1)
+        left = np.maximum(left, np.finfo(float).eps * params.squares + np.finfo(float).tiny)
+        return Free(
+            params.n_rows, triangles.free_of(np.linalg.cholesky(params.latent / n)), slopes,
+            np.log(left / n), np.log(params.noise_rates), np.log(params.factor_rates),
+        )  # fmt: skip
+
+    def params(free: Free) -> Any:
+        n = free.n_rows[0]
+        lower = triangles.lower_of(free.latent)
+        latent = n * lower @ lower.T
+        cross = free.slopes @ latent
+        squares = n * np.exp(free.residuals) + np.sum(free.slopes * cross, axis=1)
+        rates = np.exp(free.noise_rates), np.exp(free.factor_rates)
+        return type(model.prior)(free.n_rows.copy(), latent, cross, squares, *rates)
+
+    def gradient(params: Any, natural: Any) -> Free:
+        slope = _by_params(model, params, natural)
+        at = free(params)
+        n, squares = params.n_rows[0], slope.squares[:, None]
+        lower = np.linalg.cholesky(params.latent / n)
+        latent = slope.latent + _symmetric(slope.cross.T @ at.slopes)
+        latent += at.slopes.T @ (squares * at.slopes)
+        return Free(
+            np.zeros(1),
+            triangles.gradient(lower, n * latent),
+            (slope.cross + 2.0 * squares * at.slopes) @ params.latent,
+            slope.squares * n * np.exp(at.residuals),
+            slope.noise_rates * params.noise_rates,
+            slope.factor_rates * params.factor_rates,
+        )
+
+    return Coordinates(free, params, gradient)
+
+
+def _by_params(model: Any, params: Any, natural: Any) -> Any:
+    """Derivatives of the bound of the rows by the parameters, but by their number.
+
+    Back through `Factors.posterior`: q(tau), q(alpha) and the moments of q(w, mu), whose precision
+    for feature d is ``diag(alpha) + tau_d latent``, and the factors' units. Rows' statistics are
+    those of the natural gradient's batch: q(z) is at its best, so that its changes do not count.
+    """
+    rows = type(natural)(*(g + p - b for g, p, b in zip(natural, params, model.prior)))
+    units = Units.best(params, model.factor_shape, model.hyper)
+    own, q = units.apply(params), model.posterior(params)
+    tau = model.noise_shape(params) / own.noise_rates  # (G,), that q(w, mu) was fitted with
+    alpha = np.append(model.factor_shape / own.factor_rates, model.hyper.mean_precision)
+    covariance = np.einsum("ij,gj,kj->gik", q.basis, q.spreads, q.basis)  # (G, K + 1, K + 1)
+    by_mean, by_covariance, by_error = _by_moments(model, q, own, rows, covariance)
+
+    # mean_d = tau_d covariance_d cross_d
+    features = np.arange(model.n_features) * len(tau) // model.n_features
+    wide, each = covariance[features], tau[features, None]
+    pulled = np.einsum("dij,dj->di", wide, by_mean)
+    by_precision = -covariance @ by_covariance @ covariance
+    products = _symmetric(np.einsum("di,dj->dij", pulled, q.mean))
+    by_precision -= products.reshape(len(tau), -1, *products.shape[1:]).sum(axis=1)
+    by_tau = np.einsum("gij,ij->g", by_precision, own.latent)
+    by_tau += np.sum(pulled * own.cross, axis=1).reshape(len(tau), -1).sum(axis=1)
+    error = by_error[features]
+    latent = np.einsum("g,gij->ij", tau, by_precision)
+    latent += q.mean.T @ (error[:, None] * q.mean)
+    latent += np.einsum("g,gij->ij", model.shared * by_error, covariance)
+    by_alpha = np.diagonal(by_precision, axis1=1, axis2=2).sum(axis=0)
+    return units.pull(
+        own,
+        type(natural)(
+            np.zeros(1), latent, each * pulled - 2.0 * error[:, None] * q.mean, error,
+            -by_tau * tau / own.noise_rates, (-by_alpha * alpha)[:-1] / own.factor_rates,
+        ),
+    )  # fmt: skip
+
+
+def _by_moments(
+    model: Any, q: Any, own: Any, rows: Any, covariance: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Derivatives of the bound by E[w_d] (D, K + 1), the covariances, and the squared errors.
+
+    The errors (G,) are those that the parameters expect, of which q(tau) is made.
+    """
+    n_noises, features = len(q.noise_rates), model.n_features
+    group = np.arange(features) * n_noises // features
+
+    def errors(of: Any) -> Floats:
+        fit = of.squares - 2.0 * np.sum(q.mean * of.cross, axis=1)
+        fit += np.sum(q.mean @ of.latent * q.mean, axis=1)
+        fit += np.einsum("gij,ij->g", covariance, of.latent)[group]
+        return np.asarray(fit.reshape(n_noises, -1).sum(axis=1))
+
+    seen, rates = q.noise_shape, q.noise_rates
+    by_rate = seen * (model.hyper.noise_rate + 0.5 * errors(rows)) / np.square(rates)
+    by_rate -= (model.hyper.noise_shape + 0.5 * model.shared * rows.n_rows[0]) / rates
+    by_error = 0.5 * by_rate
+    by_squares = np.append(
+        -0.5 * model.factor_shape / q.factor_rates, -0.5 * model.hyper.mean_precision
+    )
+    tau = q.noise_precisions[group, None]
+    by_mean = -tau * (q.mean @ rows.latent - rows.cross) + 2.0 * by_squares * q.mean
+    by_mean += 2.0 * by_error[group, None] * (q.mean @ own.latent - own.cross)
+    by_covariance = -0.5 * q.noise_precisions[:, None, None] * rows.latent
+    by_covariance = by_covariance + by_error[:, None, None] * own.latent
+    by_covariance += np.diag(by_squares) + 0.5 * np.linalg.inv(covariance)
+    return by_mean, model.shared * by_covariance, by_error
+
+
+def _symmetric(matrices: Floats) -> Floats:
+    return np.asarray(0.5 * (matrices + np.swapaxes(matrices, -1, -2)))

@@ -1,0 +1,561 @@
+"""Bayesian PCA and factor analysis as scikit-learn estimators."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from fastvi.base import checks
+from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
+from fastvi.kernels.factors import column_squares
+from fastvi.models.factors.model import Factors, Gaussian, Hyperparameters, Loadings
+from fastvi.models.factors.rows import Rows, StandardRows, compressed, principal
+from fastvi.models.plan import fit_conjugate, print_pass, still_rising
+
+__all__ = ["BayesianFactorAnalysis", "BayesianPCA"]
+
+START_ROWS = 1000  # of which mini-batch fits take their first loadings, at least
+LEAST_NOISE = 1e-9  # of the start, in variances of the data
+
+
+class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """What the two models share; they differ in noise, units and the form of results."""
+
+    _per_feature: bool
+    components_: NDArray[Any]
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        alpha_1: float = 1e-6,
+        alpha_2: float = 1e-6,
+        lambda_1: float = 1e-6,
+        lambda_2: float = 1e-6,
+        mean_precision: float = 1e-6,
+        max_iter: int = 2000,
+        tol: float = 1e-6,
+        batch_size: int | None = None,
+        optimizer: Any = None,
+        sampling: str = "uniform",
+        variance_reduction: Any = None,
+        trace_noise: bool = False,
+        random_state: Any = None,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.alpha_1 = alpha_1
+        self.alpha_2 = alpha_2
+        self.lambda_1 = lambda_1
+        self.lambda_2 = lambda_2
+        self.mean_precision = mean_precision
+        self.max_iter = max_iter
+        self.tol = tol
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.sampling = sampling
+        self.variance_reduction = variance_reduction
+        self.trace_noise = trace_noise
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # Fitting
+
+    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
+        """Fit the posterior.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+            Mini-batches of float32 are computed in float32, all else in float64; results are
+            float32 where X is, and float64 else.
+        y : ignored
+        X_val : (n_held_out, n_features) array, optional
+            Rows not to fit to: their `score` after each pass is ``history_["held_out"]``.
+
+        Raises
+        ------
+        ValueError
+            If X holds NaN, infinity or numbers whose squares overflow, or fewer than two rows, or
+            a parameter is out of its range.
+        """
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
+        max_iter = checks.integer(self.max_iter, "max_iter", 1)
+        tol = checks.number(self.tol, "tol", 0.0)
+        trace_noise = checks.flag(self.trace_noise, "trace_noise")
+        batch_size = checks.optional_integer(self.batch_size, "batch_size", 1)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        last = self.__dict__.get("_fitted") if self.warm_start else None
+        goes_on = last and len(last[0]) == X.shape[1]  # other widths are refused below
+        checks.rows_to_fit(X, *((last[0], 1.0 / last[1]) if last and goes_on else ()))
+        source = StandardRows(X, *(last[:2] if last else self._units(X)))
+        model = self._make_model(source)
+        params = _go_on(last[2], model) if last else None
+        with single_threaded_blas():
+            rows = source if batch_size else _few_rows(source, model.n_threads, not trace_noise)
+            if params is None:
+                params = _begin(model, rows, len(X), seed)
+        fitted = fit_conjugate(
+            model, rows, params, n_epochs=max_iter, tol=tol * len(X), seed=seed,
+            after_epoch=print_pass if self.verbose else None, batch_size=batch_size,
+            optimizer=self.optimizer, sampling=self.sampling,
+            variance_reduction=self.variance_reduction, trace_noise=trace_noise,
+            held_out=None if X_val is None else self._held_out(model, source, X_val),
+        )  # fmt: skip
+        self.history_, self.n_iter_ = fitted.history, fitted.n_iter
+        self.converged_ = fitted.converged
+        self.__dict__.pop("bound_", None)
+        if batch_size is None:
+            self.bound_ = float(self.history_["bound"][-1])
+        self._fitted = source.centre, source.factor, fitted.params
+        self._take(model, source, fitted.params)
+        if batch_size is None and tol > 0 and not self.converged_:
+            warnings.warn(still_rising(tol, max_iter), ConvergenceWarning, stacklevel=2)
+        return self
+
+    def _units(self, X: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Means, and one divided by standard deviations, (n_features,) each."""
+        centre, squares = X.mean(axis=0, dtype=np.float64), np.zeros(X.shape[1])
+        column_squares(X, centre, squares)
+        variances = squares / len(X)
+        rounding = np.square(np.finfo(X.dtype).eps * centre) * len(X)
+        variances[variances <= rounding] = 0.0  # constant columns
+        if not self._per_feature:
+            variances[:] = variances.mean()
+        deviations = np.sqrt(variances)
+        return centre, 1.0 / np.where(deviations > np.finfo(float).tiny, deviations, 1.0)
+
+    def _make_model(self, source: StandardRows) -> Factors:
+        n_features = source.width - 1
+        n_factors = max(min(source.n_rows, n_features) - 1, 1)
+        if self.n_components is not None:
+            n_factors = checks.integer(self.n_components, "n_components", 1, n_features)
+        hyper = [
+            checks.number(getattr(self, name), name, 0.0, open_low=True)
+            for name in ("alpha_1", "alpha_2", "lambda_1", "lambda_2", "mean_precision")
+        ]
+        return Factors(
+            n_features,
+            n_factors,
+            per_feature=self._per_feature,
+            hyper=Hyperparameters(*hyper),
+            log_volume=float(np.log(source.factor).sum()),
+            n_threads=resolve_n_jobs(self.n_jobs),
+        )
+
+    def _take(self, model: Factors, source: StandardRows, params: Loadings) -> None:
+        """Keep the posterior, in the units of X, factors of large loadings first."""
+        self._model = model
+        q = model.posterior(params)
+        k, unit, dtype = model.n_factors, 1.0 / source.factor, source.x.dtype
+        kept = np.square(q.mean[:, :k]).sum(axis=0)
+        order = np.argsort(-kept, kind="stable")
+        self._mean = source.centre + unit * q.mean[:, k]
+        loadings = unit[:, None] * q.mean[:, order]
+        noise = 1.0 / q.noise_precisions
+        self._noise = np.square(unit) * noise
+        self._density = _density(model, params)
+        self._log_volume = model.log_volume
+        self.mean_ = self._mean.astype(dtype)
+        self.lambda_ = (model.factor_shape / q.factor_rates)[order].astype(dtype)
+        self.n_relevant_ = int(np.sum(kept > 0.5 * q.squares[:k]))
+        self._take_components(loadings, q.encoder[:, order], dtype)
+
+    def _take_components(
+        self, loadings: NDArray[np.float64], encoder: NDArray[np.float64], dtype: Any
+    ) -> None:
+        raise NotImplementedError
+
+    def _held_out(
+        self, model: Factors, source: StandardRows, X_val: Any
+    ) -> Callable[[Loadings], float]:
+        rows = self._as_rows(X_val, source.centre, source.factor)
+
+        def score(params: Loadings) -> float:
+            densities = _log_densities(rows, _density(model, params), model.n_threads)
+            return float(densities.mean()) + model.log_volume
+
+        return score
+
+    # Results
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
+
+    def _rows(self, X: Any) -> StandardRows:
+        check_is_fitted(self)
+        return self._as_rows(X, *self._fitted[:2])
+
+    def _as_rows(
+        self, X: Any, centre: NDArray[np.float64], factor: NDArray[np.float64]
+    ) -> StandardRows:
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
+        checks.new_rows(X, centre, 1.0 / factor)
+        return StandardRows(X, centre, factor)
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Posterior means of the components of rows, (n_rows, n_components).
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+        """
+        rows = self._rows(X)
+        out = np.empty((rows.n_rows, len(self.components_)), rows.x.dtype)
+        with single_threaded_blas():
+            rows.map(lambda block: block @ self._encoder, out, resolve_n_jobs(self.n_jobs))
+        return out
+
+    def inverse_transform(self, X: Any) -> NDArray[Any]:
+        """Rows without noise, (n_rows, n_features), of given components.
+
+        Parameters
+        ----------
+        X : (n_rows, n_components) array
+            As from `transform`.
+        """
+        check_is_fitted(self)
+        X = check_array(X, dtype=[np.float64, np.float32])
+        if X.shape[1] != len(self.components_):
+            raise ValueError(f"X has {X.shape[1]} columns; wanted {len(self.components_)}")
+        return np.asarray(X @ self.components_.astype(X.dtype) + self._mean.astype(X.dtype))
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Log density of rows at the posterior means of loadings, mean and noise, (n_rows,), nats.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+        """
+        rows = self._rows(X)
+        return _log_densities(rows, self._density, resolve_n_jobs(self.n_jobs)) + self._log_volume
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`, nats a row.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+        y : ignored
+        """
+        return float(self.score_samples(X).mean())
+
+    def get_covariance(self) -> NDArray[Any]:
+        """Covariance of rows at the posterior means, (n_features, n_features)."""
+        check_is_fitted(self)
+        unit = 1.0 / self._fitted[1]
+        result = unit[:, None] * self._density.covariance() * unit
+        return np.asarray(result.astype(self.mean_.dtype))
+
+    def get_precision(self) -> NDArray[Any]:
+        """Inverse of `get_covariance`, (n_features, n_features)."""
+        check_is_fitted(self)
+        factor = self._fitted[1]
+        result = factor[:, None] * self._density.precision() * factor
+        return np.asarray(result.astype(self.mean_.dtype))
+
+
+def _density(model: Factors, params: Loadings) -> Gaussian:
+    """Of rows in the model's units, at the posterior means."""
+    q, k = model.posterior(params), model.n_factors
+    noise = np.broadcast_to(1.0 / q.noise_precisions, len(q.mean))
+    return Gaussian(q.mean[:, k], q.mean[:, :k], noise)
+
+
+def _log_densities(rows: StandardRows, density: Gaussian, n_threads: int) -> NDArray[np.float64]:
+    out = np.empty(rows.n_rows)
+    with single_threaded_blas():
+        rows.map(lambda block: density.log_density(block[:, :-1]), out, n_threads)
+    return out
+
+
+class BayesianPCA(_BayesianFactors):
+    """Probabilistic PCA that finds the number of components.
+
+    ``x = W z + mean + noise`` with z standard normal and noise of one variance. The columns of W
+    are Gaussian with precisions learnt one by one (ARD), which switches off columns that the data
+    do not support (Bishop 1999, "Variational principal components"). Fitted by closed-form updates
+    over all rows at once, where the bound never falls, or by mini-batches. Results do not depend
+    on `n_jobs`, to the bit.
+
+    Priors hold for the data less their columns' means, divided by the root of the mean of the
+    columns' variances, so that results follow the units of X.
+
+    Parameters
+    ----------
+    n_components : int, optional
+        Largest number of components, at most n_features; by default one less than the smaller of
+        the numbers of rows and features. Superfluous ones are switched off, not removed.
+    alpha_1, alpha_2 : float, default=1e-6
+        Shape and rate of the Gamma prior of the noise's precision, as in scikit-learn's
+        ARDRegression.
+    lambda_1, lambda_2 : float, default=1e-6
+        Shape and rate of the Gamma prior of the components' precisions.
+    mean_precision : float, default=1e-6
+        Precision of the Gaussian prior of the mean, around the columns' means.
+    max_iter : int, default=2000
+        Largest number of passes over the rows.
+    tol : float, default=1e-6
+        Without `batch_size` the fit ends where the bound rises by less than this in a pass, in
+        nats a row.
+    batch_size : int, optional
+        Rows of a mini-batch. By default each step takes all rows; if they are more than the
+        features, through their sums of products, which are computed once.
+    optimizer : float, "adaptive" or fastvi.optimizers.Optimizer, optional
+        Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
+        without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
+        come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
+        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take plain gradients in numbers without
+        constraints: means, logarithms and Cholesky factors.
+    sampling : str, default="uniform"
+        How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
+        ``"replacement"``: independently. ``"importance"``: more often where a row's statistics
+        are large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms of statistics
+        last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
+        the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
+        et al. 2017).
+    variance_reduction : {"svrg", "window"} or (str, int), optional
+        Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
+        passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
+        statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
+        bias. A pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the
+        batches.
+    trace_noise : bool, default=False
+        Have the noise of the steps in `history_` whatever `sampling` is, at some cost;
+        without `batch_size` rows are then not summed up beforehand.
+    random_state : int, RandomState or None, default=None
+        Seed of mini-batches and of the rows that they start from; coordinate ascent draws nothing.
+    warm_start : bool, default=False
+        Begin with the last fit's posterior, and its units.
+    n_jobs : int, optional
+        Threads; -1 for all cores, None for one.
+    verbose : int, default=0
+        Print a line a pass.
+
+    Attributes
+    ----------
+    components_ : (n_components, n_features) array
+        Orthonormal axes of the loadings, those of large variance first, as in scikit-learn's PCA.
+    explained_variance_ : (n_components,) array
+        Variance of rows along them, noise included; about `noise_variance_` for those that were
+        switched off.
+    explained_variance_ratio_ : (n_components,) array
+        The same as a share of the whole variance of the model.
+    noise_variance_ : float
+        One divided by the posterior mean of the noise's precision.
+    mean_ : (n_features,) array
+        Posterior mean of the mean.
+    lambda_ : (n_components,) array
+        Posterior means of the components' prior precisions, in the prior's units.
+    n_relevant_ : int
+        Number of components that were not switched off: whose loadings are larger than their
+        posterior deviations, both summed over features.
+    bound_ : float
+        A lower bound of log p(X) in nats; without `batch_size`.
+    history_ : dict of str to array
+        What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
+        `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
+        `sampling` needs it, the `noise`, the trace of the gradient's covariance. With `X_val`,
+        `held_out` at the end of each pass.
+    n_iter_ : int
+        Passes over the rows.
+    converged_ : bool
+        Whether `tol` was reached.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import BayesianPCA
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 10)) + 0.1 * rng.normal(size=(500, 10))
+    >>> BayesianPCA().fit(X).n_relevant_
+    2
+    """
+
+    _per_feature = False
+
+    def _take_components(
+        self, loadings: NDArray[np.float64], encoder: NDArray[np.float64], dtype: Any
+    ) -> None:
+        axes, deviations, _ = np.linalg.svd(loadings, full_matrices=False)
+        axes = axes * _signs(axes)
+        noise = float(self._noise[0])
+        variances = np.square(deviations) + noise
+        whole = np.square(deviations).sum() + noise * len(loadings)
+        self._encoder = encoder @ (loadings.T @ axes)
+        self.components_ = np.ascontiguousarray(axes.T).astype(dtype)
+        self.explained_variance_ = variances.astype(dtype)
+        self.explained_variance_ratio_ = (variances / whole).astype(dtype)
+        self.noise_variance_ = noise
+
+
+class BayesianFactorAnalysis(_BayesianFactors):
+    """Factor analysis that finds the number of factors.
+
+    ``x = W z + mean + noise`` with z standard normal and noise of a variance for each feature. The
+    columns of W are Gaussian with precisions learnt one by one (ARD), which switches off columns
+    that the data do not support (Bishop 1999, "Variational principal components", whose noise has
+    one variance; Ghahramani and Beal 2000, "Variational inference for Bayesian mixtures of factor
+    analysers"). Fitted by closed-form updates over all rows at once, where the bound never falls,
+    or by mini-batches. Results do not depend on `n_jobs`, to the bit.
+
+    Priors hold for the data with columns less their means, divided by their deviations, so that
+    results follow the units of every column.
+
+    Parameters
+    ----------
+    n_components : int, optional
+        Largest number of components, at most n_features; by default one less than the smaller of
+        the numbers of rows and features. Superfluous ones are switched off, not removed.
+    alpha_1, alpha_2 : float, default=1e-6
+        Shape and rate of the Gamma prior of the noises' precisions, as in scikit-learn's
+        ARDRegression.
+    lambda_1, lambda_2 : float, default=1e-6
+        Shape and rate of the Gamma prior of the components' precisions.
+    mean_precision : float, default=1e-6
+        Precision of the Gaussian prior of the mean, around the columns' means.
+    max_iter : int, default=2000
+        Largest number of passes over the rows.
+    tol : float, default=1e-6
+        Without `batch_size` the fit ends where the bound rises by less than this in a pass, in
+        nats a row.
+    batch_size : int, optional
+        Rows of a mini-batch. By default each step takes all rows; if they are more than the
+        features, through their sums of products, which are computed once.
+    optimizer : float, "adaptive" or fastvi.optimizers.Optimizer, optional
+        Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
+        without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
+        come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
+        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take plain gradients in numbers without
+        constraints: means, logarithms and Cholesky factors.
+    sampling : str, default="uniform"
+        How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
+        ``"replacement"``: independently. ``"importance"``: more often where a row's statistics
+        are large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms of statistics
+        last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
+        the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
+        et al. 2017).
+    variance_reduction : {"svrg", "window"} or (str, int), optional
+        Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
+        passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
+        statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
+        bias. A pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the
+        batches.
+    trace_noise : bool, default=False
+        Have the noise of the steps in `history_` whatever `sampling` is, at some cost;
+        without `batch_size` rows are then not summed up beforehand.
+    random_state : int, RandomState or None, default=None
+        Seed of mini-batches and of the rows that they start from; coordinate ascent draws nothing.
+    warm_start : bool, default=False
+        Begin with the last fit's posterior, and its units.
+    n_jobs : int, optional
+        Threads; -1 for all cores, None for one.
+    verbose : int, default=0
+        Print a line a pass.
+
+    Attributes
+    ----------
+    components_ : (n_components, n_features) array
+        Posterior means of the loadings, large ones first, as in scikit-learn's FactorAnalysis.
+    noise_variance_ : (n_features,) array
+        One divided by the posterior means of the noises' precisions.
+    mean_ : (n_features,) array
+        Posterior mean of the mean.
+    lambda_ : (n_components,) array
+        Posterior means of the components' prior precisions, in the prior's units.
+    n_relevant_ : int
+        Number of components that were not switched off: whose loadings are larger than their
+        posterior deviations, both summed over features.
+    bound_ : float
+        A lower bound of log p(X) in nats; without `batch_size`.
+    history_ : dict of str to array
+        What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
+        `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
+        `sampling` needs it, the `noise`, the trace of the gradient's covariance. With `X_val`,
+        `held_out` at the end of each pass.
+    n_iter_ : int
+        Passes over the rows.
+    converged_ : bool
+        Whether `tol` was reached.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import BayesianFactorAnalysis
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 10))
+    >>> X += np.linspace(0.1, 1, 10) * rng.normal(size=X.shape)
+    >>> BayesianFactorAnalysis().fit(X).n_relevant_
+    2
+    """
+
+    _per_feature = True
+
+    def _take_components(
+        self, loadings: NDArray[np.float64], encoder: NDArray[np.float64], dtype: Any
+    ) -> None:
+        signs = _signs(loadings)
+        self._encoder = encoder * signs
+        self.components_ = np.ascontiguousarray((loadings * signs).T).astype(dtype)
+        self.noise_variance_ = self._noise.astype(dtype)
+
+
+def _few_rows(source: StandardRows, n_threads: int, compress: bool = True) -> Rows:
+    """The rows in float64, or fewer that stand for them."""
+    if compress and source.n_rows > source.width:
+        return compressed(source.gram(n_threads))
+    return Rows(source.all(np.float64))
+
+
+def _begin(model: Factors, source: StandardRows | Rows, n_rows: int, seed: int) -> Loadings:
+    """Parameters near the most likely PCA, of a sample where mini-batches are to come."""
+    if isinstance(source, Rows):
+        sample, count = source.all(), n_rows
+    else:
+        count = min(n_rows, max(START_ROWS, 2 * model.n_factors))
+        drawn = np.random.default_rng(seed).choice(n_rows, count, replace=False)
+        sample = source.take(np.sort(drawn)).astype(np.float64)
+    loadings, noise = principal(sample, count, model.n_factors, LEAST_NOISE)
+    noise = noise if model.n_noises > 1 else noise.mean(keepdims=True)
+    return model.start(n_rows, loadings, noise)
+
+
+def _go_on(last: Loadings, model: Factors) -> Loadings:
+    """Parameters of the last fit, if they are of the same model."""
+    (n_features, width), (k, d) = last.cross.shape, (model.n_factors, model.n_features)
+    if (n_features, width) != (d, k + 1):
+        raise ValueError(
+            f"warm_start goes on from {n_features} features and {width - 1} components; X and the "
+            f"parameters ask for {d} and {k}"
+        )
+    return Loadings(*(part.copy() for part in last))
+
+
+def _signs(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the largest entry of each column."""
+    largest = np.abs(columns).argmax(axis=0)
+    return np.where(columns[largest, np.arange(columns.shape[1])] < 0, -1.0, 1.0)

@@ -1,0 +1,129 @@
+"""Rows for probabilistic PCA and factor analysis: standardized, compressed, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import parallel
+from fastvi.base.linear_algebra import SUMS_ENTRIES
+from fastvi.kernels import factors as kernels
+
+__all__ = ["Rows", "StandardRows", "block_rows", "compressed", "principal"]
+
+BLOCK_ENTRIES = 1 << 16  # a block stays in a core's cache between its two products
+
+
+def block_rows(width: int) -> int:
+    """Number of rows in a block of this width."""
+    return max(64, BLOCK_ENTRIES // width)
+
+
+class Rows:
+    """Rows as they are."""
+
+    def __init__(self, rows: NDArray[Any]) -> None:
+        self.rows, self.n_rows = rows, len(rows)
+
+    def all(self) -> NDArray[Any]:
+        """Every row, in order."""
+        return self.rows
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """The rows with these numbers."""
+        return np.asarray(self.rows[rows])
+
+
+class StandardRows:
+    """Rows in memory that are handed out as ((x - centre) * factor, 1)."""
+
+    def __init__(self, x: NDArray[Any], centre: NDArray[Any], factor: NDArray[Any]) -> None:
+        self.x, self.centre, self.factor = x, centre, factor
+        self.n_rows, self.width = len(x), x.shape[1] + 1
+
+    @property
+    def norms(self) -> NDArray[np.float64]:
+        """Squared lengths of rows, to which norms of their statistics are about proportional."""
+        result = np.empty(self.n_rows)
+        self.map(lambda rows: np.einsum("ij,ij->i", rows, rows), result)
+        return result
+
+    def all(self, dtype: Any = None) -> NDArray[Any]:
+        """Every row, in order, (n_rows, D + 1); by default in the dtype of the data."""
+        return self._standard(self.x, dtype or self.x.dtype)
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """The rows with these numbers."""
+        return self._standard(self.x[rows], self.x.dtype)
+
+    def _standard(self, x: NDArray[Any], dtype: Any) -> NDArray[Any]:
+        rows = np.empty((len(x), self.width), dtype)
+        kernels.standardize(x, self.centre, self.factor, rows)
+        return rows
+
+    def map(
+        self,
+        function: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+        out: NDArray[Any],
+        n_threads: int = 1,
+    ) -> None:
+        """Let out (n_rows, ...) be a function of rows in float64, block by block."""
+        n_block = block_rows(self.width)
+
+        def task(i: int) -> None:
+            block = slice(i * n_block, (i + 1) * n_block)
+            out[block] = function(self._standard(self.x[block], np.float64))
+
+        parallel.run(task, -(-self.n_rows // n_block), n_threads)
+
+    def gram(self, n_threads: int = 1) -> NDArray[np.float64]:
+        """Sums of products of columns, (D + 1, D + 1)."""
+        most = max(4, SUMS_ENTRIES // self.width**2)
+        n_tasks = min(most, -(-self.n_rows * self.width**2 // 10**7))
+        bounds = np.linspace(0, self.n_rows, n_tasks + 1).astype(np.int64)
+        sums = np.zeros((n_tasks, self.width, self.width))
+        n_block = block_rows(self.width)
+
+        def task(i: int) -> None:
+            for a in range(bounds[i], bounds[i + 1], n_block):
+                rows = self._standard(self.x[a : min(a + n_block, bounds[i + 1])], np.float64)
+                sums[i] += rows.T @ rows
+
+        parallel.run(task, n_tasks, n_threads)
+        return np.asarray(sums.sum(axis=0))
+
+
+def compressed(gram: NDArray[np.float64]) -> Rows:
+    """D + 1 rows with the same sums of products as all rows, longest first.
+
+    The local step is linear and its statistics are quadratic in (x, 1), so that coordinate ascent
+    on these rows is coordinate ascent on the data, whatever the number of its rows.
+    """
+    values, vectors = np.linalg.eigh(gram)
+    rows = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    return Rows(np.ascontiguousarray(rows[::-1]))
+
+
+def principal(
+    rows: NDArray[np.float64], count: float, n_factors: int, least: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Loadings (D, n_factors) and noise variances (D,) of the most likely probabilistic PCA.
+
+    Tipping and Bishop (1999), "Probabilistic principal component analysis", eq. 8 and 9, of rows
+    (n, D + 1) that stand for `count` rows. As a start, noise is at least `least` and no direction
+    of the data keeps less than half of its variance, from which loadings would not recover; noise
+    is what loadings leave of a feature's variance, at least a tenth of the mean noise's share.
+    """
+    n_features = rows.shape[1] - 1
+    _, lengths, axes = np.linalg.svd(rows[:, :-1] / np.sqrt(count), full_matrices=False)
+    variances = np.square(lengths)
+    noise = float(variances[n_factors:].sum()) / max(n_features - n_factors, 1)
+    kept = variances[:n_factors]
+    loadings = np.zeros((n_features, n_factors))
+    loadings[:, : len(kept)] = axes[:n_factors].T * np.sqrt(np.maximum(kept - noise, 0.5 * kept))
+    whole = np.square(rows[:, :-1]).sum(axis=0) / count
+    rest = whole - np.square(loadings).sum(axis=1)
+    return loadings, np.maximum(np.maximum(rest, 0.1 * min(noise, 1.0) * whole), least)

@@ -1,0 +1,145 @@
+"""Predictions of a fitted Gaussian process with nothing in between."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base.blas import solve_rows
+from fastvi.models.gp.likelihoods import Likelihood, Softmax
+from fastvi.models.gp.posterior import Posterior
+
+__all__ = ["ClassPredictor", "GaussianProcessPredictor", "TargetPredictor"]
+
+Array = NDArray[np.float64]
+
+
+class _Function:
+    """Mean and variance of one function, or of several that share their variance."""
+
+    def __init__(self, posterior: Posterior, weights: Array) -> None:
+        self._program, self._columns = posterior.program, posterior.columns
+        self._covariance, self._weights = posterior.covariance, np.ascontiguousarray(weights)
+        m = self._m = len(posterior.z)
+        # I - B^-1 = U D U', so the variance that z explains is that of the row times L^-T U D^1/2
+        root = solve_rows(posterior.inner, np.eye(m))
+        share, basis = np.linalg.eigh(np.eye(m) - root @ root.T)
+        explained = basis * np.sqrt(np.maximum(share, 0.0))
+        explained = solve_rows(posterior.lower, np.ascontiguousarray(explained.T), transposed=True)
+        self._explained = np.ascontiguousarray(explained.T)
+        self._scratch = posterior.covariance.scratch(m, posterior.columns)
+        self.point = posterior.z[:1]
+        self._variance: float | None = (
+            float(posterior.covariance.diagonal(posterior.program, self.point)[0])
+            if posterior.covariance.is_stationary
+            else None
+        )
+
+    def __call__(self, x: Array) -> tuple[Array, Array]:
+        """Mean (n,) or (n, T), and variance (n,), at x (n, D)."""
+        k = np.empty((len(x), self._m))
+        self._covariance.fill(self._program, x, self._columns, k, self._scratch)
+        explained = k @ self._explained
+        variance = (
+            self._covariance.diagonal(self._program, x)
+            if self._variance is None
+            else np.full(len(x), self._variance)
+        )
+        variance -= np.einsum("ij,ij->i", explained, explained)
+        return k @ self._weights, np.maximum(variance, 0.0, out=variance)
+
+
+class GaussianProcessPredictor:
+    """Mean and standard deviation at rows given as float64 in C order; nothing is checked.
+
+    Rows of another width read memory that is not theirs: use `predict` for unchecked data. The
+    standard deviation includes the white noise. One thread at a time.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    noise : float
+        Variance to be added to the function's.
+    mean, scale : (T,) array
+        What predictions are multiplied with and then added to.
+    flat : bool
+        Return (n,) instead of (n, T).
+    """
+
+    def __init__(
+        self, posterior: Posterior, noise: float, mean: Array, scale: Array, flat: bool
+    ) -> None:
+        self._noise, self._flat = noise, flat
+        self._mean = mean[0] if flat else mean
+        self._scale = scale[0] if flat else scale
+        weights = posterior.weights * scale
+        self._function = _Function(posterior, weights[:, 0] if flat else weights)
+        self(self._function.point)  # compiles
+
+    def __call__(self, x: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation at x (n, n_features), (n,) or (n, n_targets) each.
+
+        Parameters
+        ----------
+        x : (n, n_features) float64 array in C order
+        """
+        mean, variance = self._function(x)
+        deviation = np.sqrt(variance + self._noise)
+        if not self._flat:
+            deviation = deviation[:, None]
+        return mean + self._mean, deviation * self._scale
+
+
+class TargetPredictor:
+    """Mean and standard deviation of targets under a likelihood; nothing is checked.
+
+    Rows are float64 in C order. One thread at a time.
+
+    Parameters
+    ----------
+    posteriors : list of Posterior
+        Of each latent function.
+    likelihood : Likelihood
+    noise : float
+    """
+
+    def __init__(self, posteriors: list[Posterior], likelihood: Likelihood, noise: float) -> None:
+        self._functions = [_Function(p, p.weights[:, 0]) for p in posteriors]
+        self._likelihood, self._noise = likelihood, noise
+        self(posteriors[0].z[:1])  # compiles
+
+    def __call__(self, x: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation at x (n, n_features), (n,) each.
+
+        Parameters
+        ----------
+        x : (n, n_features) float64 array in C order
+        """
+        mean, variance = self._likelihood.predict(*self._latents(x), self._noise)
+        return mean, np.sqrt(variance)
+
+    def _latents(self, x: Array) -> tuple[Array, Array]:
+        parts = [function(x) for function in self._functions]
+        mean, variance = (np.stack(part, axis=1) for part in zip(*parts))
+        return mean, variance
+
+
+class ClassPredictor(TargetPredictor):
+    """Probabilities of classes; nothing is checked. Arguments as of `TargetPredictor`."""
+
+    def __call__(self, x: Array) -> Array:  # type: ignore[override]
+        """Probabilities at x (n, n_features), (n, n_classes).
+
+        Parameters
+        ----------
+        x : (n, n_features) float64 array in C order
+        """
+        return probabilities(self._likelihood, *self._latents(x))
+
+
+def probabilities(likelihood: Likelihood, mean: Array, variance: Array) -> Array:
+    """Of the classes, (n, n_classes), from latents (n, T)."""
+    if isinstance(likelihood, Softmax):
+        return likelihood.probabilities(mean, variance)
+    positive, _ = likelihood.predict(mean, variance, 0.0)
+    return np.column_stack((1.0 - positive, positive))

@@ -1,0 +1,260 @@
+"""Sparse Gaussian process regression as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
+from fastvi.models.gp.collapsed import LBFGS, Collapsed
+from fastvi.models.gp.predictor import GaussianProcessPredictor
+from fastvi.models.gp.start import all_or_nothing, check_sizes
+
+__all__ = ["SparseGPRegressor"]
+
+Array = NDArray[np.float64]
+
+
+class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
+    """Gaussian process regression by inducing inputs, for many rows.
+
+    Maximises the collapsed variational bound of Titsias (2009), "Variational learning of inducing
+    variables in sparse Gaussian processes", by L-BFGS on the logarithms of the kernel's
+    hyperparameters and on the inducing inputs. A step takes O(N M^2) time for N rows and M
+    inducing inputs and O(M^2) memory. Parameters have the names of scikit-learn's
+    GaussianProcessRegressor where they mean the same. Results do not depend on `n_jobs`, to the
+    bit.
+
+    Parameters
+    ----------
+    kernel : sklearn.gaussian_process.kernels.Kernel, optional
+        Sums, products and whole powers of ConstantKernel, RBF, Matern (nu 1/2, 3/2, 5/2, inf),
+        RationalQuadratic, ExpSineSquared and DotProduct, with WhiteKernel for the noise. Without
+        WhiteKernel, and with `alpha` None, one is added and learnt. By default a constant times an
+        RBF with a length scale for each column, beginning at scales of the data.
+    inducing_points : int or (n_inducing, n_features) array, default=100
+        How many inducing inputs, at most one for each distinct row; or which to begin with.
+    inducing_selection : {"kmeans", "greedy", "subset"}, default="kmeans"
+        Begin with centres of k-means; with the rows that, one after the other, have the largest
+        variance given those before (Burt et al. 2020); or with random rows.
+    learn_inducing_points : bool, default=True
+        Whether they move.
+    alpha : float, optional
+        Noise variance beside that of WhiteKernel, not part of predictions; in units of the
+        normalised targets with `normalize_y`.
+    optimizer : "fmin_l_bfgs_b", callable or None, default="fmin_l_bfgs_b"
+        None keeps the kernel and the inducing inputs. A callable has scikit-learn's form,
+        ``optimizer(obj_func, initial_theta, bounds) -> (theta_opt, func_min)``, where theta is
+        followed by the inducing inputs, in standard deviations of the columns, if they move.
+    n_restarts_optimizer : int, default=0
+        Further starts, drawn log-uniformly from the kernel's bounds.
+    normalize_y : bool, default=False
+        Scale targets to mean 0 and variance 1 for the fit.
+    prior_scale : float, optional
+        Standard deviation of Gaussian priors of the logarithms of the hyperparameters, around the
+        kernel's own; by default there are none.
+    max_iter : int, default=1000
+        Largest number of iterations of L-BFGS.
+    tol : float, default=1e-9
+        L-BFGS ends where an iteration raises the bound by less than this share of it.
+    random_state : int, RandomState or None, default=None
+        For the inducing inputs and restarts.
+    n_jobs : int, optional
+        Threads; -1 for all cores, None for one.
+    verbose : int, default=0
+        1 shows a bar of iterations with the bound, one a start.
+
+    Attributes
+    ----------
+    kernel_ : Kernel
+        With the hyperparameters that were found.
+    inducing_points_ : (n_inducing, n_features) array
+    log_marginal_likelihood_value_ : float
+        The bound of log p(y | X) in nats (of the normalised targets), without priors.
+    jitter_ : float
+        What was added to the diagonal of the inducing inputs' covariance.
+    condition_ : float
+        Estimated condition number of that matrix, jitter included.
+    history_ : dict of str to array
+        `bound` (with the log prior, if any) and `seconds` after each iteration of the best start.
+    n_iter_ : int
+        Iterations of L-BFGS from the best start.
+    converged_ : bool
+        False where `max_iter` ended the search.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import SparseGPRegressor
+    >>> X = np.linspace(0, 6, 200)[:, None]
+    >>> model = SparseGPRegressor(inducing_points=15, random_state=0).fit(X, np.sin(X[:, 0]))
+    >>> mean, std = model.predict([[1.0]], return_std=True)
+    >>> print(f"{mean[0]:.3f}")
+    0.841
+    """
+
+    def __init__(
+        self,
+        kernel: Any = None,
+        *,
+        inducing_points: Any = 100,
+        inducing_selection: str = "kmeans",
+        learn_inducing_points: bool = True,
+        alpha: float | None = None,
+        optimizer: Any = LBFGS,
+        n_restarts_optimizer: int = 0,
+        normalize_y: bool = False,
+        prior_scale: float | None = None,
+        max_iter: int = 1000,
+        tol: float = 1e-9,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.kernel = kernel
+        self.inducing_points = inducing_points
+        self.inducing_selection = inducing_selection
+        self.learn_inducing_points = learn_inducing_points
+        self.alpha = alpha
+        self.optimizer = optimizer
+        self.n_restarts_optimizer = n_restarts_optimizer
+        self.normalize_y = normalize_y
+        self.prior_scale = prior_scale
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @all_or_nothing
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit hyperparameters and inducing inputs.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+        y : (n_rows,) or (n_rows, n_targets) array
+            Targets share the kernel.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range or the kernel is not known.
+        numpy.linalg.LinAlgError
+            If a matrix has no Cholesky factor at the hyperparameters to begin with; it says which.
+        """
+        X, y = validate_data(
+            self, X, y, dtype=np.float64, order="C", multi_output=True, y_numeric=True
+        )
+        self._fit(X, np.asarray(y, np.float64))
+        return self
+
+    def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
+        """Mean of the targets, and their standard deviation or covariance.
+
+        Before `fit`, those of the prior, as scikit-learn's: of one target, with an RBF of length
+        and variance 1 if `kernel` is None.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+        return_std, return_cov : bool
+            At most one. Both include the white noise, as scikit-learn's do.
+
+        Returns
+        -------
+        mean : (n_rows,) or (n_rows, n_targets) array
+        std : array of that shape
+            With `return_std`.
+        cov : (n_rows, n_rows) or (n_rows, n_rows, n_targets) array
+            With `return_cov`.
+
+        Raises
+        ------
+        RuntimeError
+            If both are asked for.
+        """
+        if return_std and return_cov:
+            raise RuntimeError("At most one of return_std or return_cov can be requested.")
+        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        check_sizes(X, "X")
+        if not hasattr(self, "_posterior"):
+            return self._prior(X, return_std, return_cov)
+        noise = self._covariance.white_noise(self._theta)
+        with single_threaded_blas():
+            if return_cov:
+                mean, covariance = self._posterior.joint(X)
+                covariance[np.diag_indices(len(X))] += noise
+                spread = covariance[..., None] * np.square(self._y_scale)
+            else:
+                mean, variance = self._posterior.predict(
+                    X, variance=return_std, n_threads=resolve_n_jobs(self.n_jobs)
+                )
+                if variance is not None:
+                    spread = np.sqrt(variance + noise)[:, None] * self._y_scale
+        mean = mean * self._y_scale + self._y_mean
+        if self._flat:
+            mean = mean[:, 0]
+        if not (return_std or return_cov):
+            return mean
+        return mean, spread[..., 0] if self._flat else spread
+
+    def _prior(self, X: Array, return_std: bool, return_cov: bool) -> Any:
+        kernel = ConstantKernel(1.0) * RBF(1.0) if self.kernel is None else self.kernel
+        mean = np.zeros(len(X))
+        if return_cov:
+            return mean, kernel(X)
+        return (mean, np.sqrt(kernel.diag(X))) if return_std else mean
+
+    def __sklearn_tags__(self) -> Any:
+        """As scikit-learn asks: predictions need no fit."""
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        return tags
+
+    def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
+        """Draws from the joint posterior of the targets at X, white noise included.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+        n_samples : int
+        random_state : int, RandomState or None
+
+        Returns
+        -------
+        (n_rows, n_samples) or (n_rows, n_targets, n_samples) array
+        """
+        rng = check_random_state(random_state)
+        mean, covariance = self.predict(X, return_cov=True)
+        if self._flat:
+            return np.asarray(rng.multivariate_normal(mean, covariance, n_samples).T)
+        draws = [
+            rng.multivariate_normal(mean[:, t], covariance[..., t], n_samples).T[:, None]
+            for t in range(mean.shape[1])
+        ]
+        return np.hstack(draws)
+
+    def compiled(self) -> GaussianProcessPredictor:
+        """A bare predictor of mean and standard deviation that checks nothing: microseconds."""
+        check_is_fitted(self, "kernel_")
+        with single_threaded_blas():
+            return GaussianProcessPredictor(
+                self._posterior,
+                self._covariance.white_noise(self._theta),
+                self._y_mean,
+                self._y_scale,
+                self._flat,
+            )

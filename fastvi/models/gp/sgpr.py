@@ -1,0 +1,259 @@
+"""Sparse Gaussian process regression: the collapsed bound, its gradient and its predictions.
+
+N rows, M inducing inputs z, T targets that share the kernel. Rows come by in chunks, once for the
+bound and once more for the gradient, and nothing of size N x M is held, but for covariances of few
+rows, whose second pass finds those of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import parallel
+from fastvi.base.blas import add_square, aligned, solve_rows
+from fastvi.base.cholesky import cholesky, cholesky_of_sum, inverse_of, jitter_slope
+from fastvi.kernels.rows import mirror
+from fastvi.models.gp.covariance import Covariance
+from fastvi.models.gp.posterior import Posterior, chunk_rows
+from fastvi.models.gp.reverse import Reverse
+
+__all__ = ["MAX_TASKS", "Bound", "SparseRegression"]
+
+Array = NDArray[np.float64]
+TASK_FLOPS = 1e8
+MAX_TASKS = 8  # each holds M x M sums
+KEPT = 1 << 20  # entries of K(x, z) that are kept for the second pass, if those are all
+ROUNDING = 1e-3  # estimated error of the bound, nats, that the form with fewer flops may have
+LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+class Bound(NamedTuple):
+    """The bound in nats, its derivatives by theta and z (None if not asked for), and more."""
+
+    value: float
+    by_theta: Array | None
+    by_z: Array | None
+    posterior: Posterior
+    jitter: float
+    condition: float
+
+
+class SparseRegression:
+    """The collapsed bound of Titsias (2009), eq. 9, and its gradient by hand.
+
+    With K = K(z, z) = L L', P = K(z, x) K(x, z), V = L^-1 P L^-T / noise and B = I + V, the bound
+    depends on the rows through P and b = K(z, x) y alone. Its derivatives by P, b and K are
+    L^-T (.) L^-1 of small matrices, so that no factorization has to be differentiated, and the one
+    by K(z, x) is a matrix times K(z, x) plus an outer product: a second pass recomputes K(z, x).
+
+    Parameters
+    ----------
+    covariance : Covariance
+    x : (N, D) float64 array
+    y : (N, T) float64 array
+        Of mean 0.
+    n_threads : int
+        Results do not depend on it.
+    """
+
+    def __init__(self, covariance: Covariance, x: Array, y: Array, n_threads: int = 1) -> None:
+        self.covariance, self.x, self.y = covariance, x, y
+        self.n_threads = n_threads
+        self.centre = np.asarray(x.mean(axis=0)) if len(x) else np.zeros(x.shape[1])
+        self.square = float(np.vdot(y, y))
+        self._spare: list[Array] = []
+
+    def take_room(self, m: int) -> Array | None:
+        """Room for all K(x, z) (N, M), where they are few; nobody else has it till `give_room`."""
+        if len(self.x) * m > KEPT:
+            return None
+        try:
+            room = self._spare.pop()
+        except IndexError:
+            return aligned((len(self.x), m))
+        return room if room.shape[1] == m else aligned((len(self.x), m))
+
+    def give_room(self, room: Array | None) -> None:
+        """Keep it for the next evaluation."""
+        if room is not None:
+            self._spare[:] = [room]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is kept between evaluations is no part of the model."""
+        return self.__dict__ | {"_spare": []}
+
+    def bound(self, theta: Array, z: Array, *, gradient: bool = True) -> Bound:
+        """The bound at these logarithms of hyperparameters and inducing inputs z (M, D).
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If K(z, z) or B has no Cholesky factor.
+        """
+        return _Evaluation(self, theta, np.ascontiguousarray(z)).run(gradient)
+
+
+class _Evaluation:
+    """One evaluation of the bound; symbols as in `SparseRegression`."""
+
+    def __init__(self, model: SparseRegression, theta: Array, z: Array) -> None:
+        self.model, self.theta, self.z = model, theta, z
+        self.covariance = model.covariance
+        self.program = self.covariance.program(theta)
+        self.noise = self.covariance.noise(theta)
+        self.columns = self.covariance.scaled(self.program, z)
+        n, m, t = len(model.x), len(z), model.y.shape[1]
+        self.n_chunk = chunk_rows(m)
+        n_chunks = -(-n // self.n_chunk)
+        n_tasks = int(np.clip(n * m * (m + 100.0) / TASK_FLOPS, 1, min(MAX_TASKS, n_chunks)))
+        self.tasks = [(i * n_chunks // n_tasks, (i + 1) * n_chunks // n_tasks)
+                      for i in range(n_tasks)]  # fmt: skip
+        self.kuu = self.covariance.fill(self.program, z, self.columns, np.empty((m, m)))
+        self.factor = cholesky(self.kuu, "covariance of the inducing inputs")
+        self.n_targets = t
+
+    def run(self, gradient: bool) -> Bound:
+        lower, noise, t = self.factor.lower, self.noise, self.n_targets
+        n = len(self.model.x)
+        self.variance = self._variance()
+        # rounding in P is magnified by 1 / lambda_min(K), and then by 1 / noise
+        error = np.finfo(float).eps / self.factor.rcond * self.variance / noise
+        self.careful = bool(error > ROUNDING)
+        self.kept = None if self.careful or not gradient else self.model.take_room(len(self.z))
+        v, beta = self._sums()
+        v /= noise
+        beta /= noise
+        inner = cholesky_of_sum(v)
+        log_det = 2.0 * float(np.log(inner.diagonal()).sum())
+        gamma = solve_rows(inner, beta.T.copy())  # rows are targets
+        fit = float(np.vdot(gamma, gamma))
+        solve_rows(inner, gamma, transposed=True)
+        value = -0.5 * t * (n * (LOG_2PI + np.log(noise)) + log_det) + 0.5 * fit
+        value -= 0.5 * (self.model.square + t * self.variance) / noise - 0.5 * t * v.trace()
+        weights = np.ascontiguousarray(solve_rows(lower, gamma.copy(), transposed=True).T)
+        posterior = Posterior(
+            self.covariance, self.program, self.z, self.columns, lower, inner, weights
+        )
+        slopes: tuple[Array | None, Array | None] = (None, None)
+        if gradient:
+            slopes = self._gradient(v, inner, beta, gamma, weights)
+            self.model.give_room(self.kept)
+        return Bound(float(value), *slopes, posterior, self.factor.jitter, 1.0 / self.factor.rcond)
+
+    def _chunks(self, task: int) -> list[slice]:
+        first, last = self.tasks[task]
+        n, size = len(self.model.x), self.n_chunk
+        return [slice(c * size, min((c + 1) * size, n)) for c in range(first, last)]
+
+    def _buffer(self) -> Array:
+        return aligned((min(self.n_chunk, len(self.model.x)), len(self.z)))
+
+    def _fill(self, rows: slice, buffer: Array) -> Array:
+        """K(x, z) of these rows, where they are kept or in a buffer."""
+        x = self.model.x[rows]
+        out = buffer[: len(x)] if self.kept is None else self.kept[rows]
+        return self.covariance.fill(self.program, x, self.columns, out)
+
+    def _parallel(self, function: Callable[[int], object]) -> None:
+        parallel.run(function, len(self.tasks), self.model.n_threads)
+
+    def _variance(self) -> float:
+        """Sum of k(x, x)."""
+        x = self.model.x
+        if self.covariance.is_stationary:
+            return len(x) * float(self.covariance.diagonal(self.program, x[:1]).sum())
+        total = np.zeros(len(self.tasks))
+
+        def task(i: int) -> None:
+            for rows in self._chunks(i):
+                total[i] += self.covariance.diagonal(self.program, x[rows]).sum()
+
+        self._parallel(task)
+        return float(total.sum())
+
+    def _sums(self) -> tuple[Array, Array]:
+        """L^-1 P L^-T (M, M) and L^-1 K(z, x) y (M, T)."""
+        m, n_tasks = len(self.z), len(self.tasks)
+        squares, products = np.zeros((n_tasks, m, m)), np.zeros((n_tasks, m, self.n_targets))
+        lower = self.factor.lower
+
+        def task(i: int) -> None:
+            buffer = self._buffer()
+            for rows in self._chunks(i):
+                k = self._fill(rows, buffer)
+                if self.careful:
+                    solve_rows(lower, k)
+                add_square(k, squares[i])
+                products[i] += k.T @ self.model.y[rows]
+
+        self._parallel(task)
+        square, product = squares.sum(axis=0), products.sum(axis=0)
+        mirror(square)
+        if not self.careful:
+            square = _sandwich(lower, square)
+            product = solve_rows(lower, product.T.copy()).T
+        return square, np.ascontiguousarray(product)
+
+    def _gradient(
+        self, v: Array, inner: Array, beta: Array, gamma: Array, weights: Array
+    ) -> tuple[Array, Array]:
+        lower, noise, t = self.factor.lower, self.noise, self.n_targets
+        n, m = len(self.model.x), len(self.z)
+        by_v = 0.5 * (t * (np.eye(m) - inverse_of(inner)) - gamma.T @ gamma)
+        by_noise = -0.5 * t * n + 0.5 * (self.model.square + t * self.variance) / noise
+        by_noise = (by_noise - float(np.vdot(by_v, v)) - float(np.vdot(gamma.T, beta))) / noise
+        matrix = solve_rows(lower, by_v * (2.0 / noise), transposed=True)
+        if self.careful:  # times L^-1 K(z, x)
+            matrix = np.ascontiguousarray(matrix)
+        else:
+            matrix = solve_rows(lower, np.ascontiguousarray(matrix.T), transposed=True)
+        by_k = _sandwich(lower, by_v - (0.5 * t) * v, transposed=True)
+        jitter_slope(self.kuu, self.factor.jitter, by_k)
+        sums = self._reverse(matrix, weights.T / noise)
+        of_z = self._reversed()
+        of_z.add(self.z, self.columns, by_k, self.kuu)
+        by_theta, by_z = sums.gradient(self.theta)
+        more_theta, more_z = of_z.gradient(self.theta)
+        by_theta += more_theta + by_noise * self.covariance.noise_gradient(self.theta)
+        return by_theta, by_z + 2.0 * more_z
+
+    def _reversed(self) -> Reverse:
+        return Reverse(self.covariance, self.program, self.z, self.model.centre)
+
+    def _reverse(self, matrix: Array, outer: Array) -> Reverse:
+        """Sums for the gradient, from the derivative by K(x, z): K(x, z) matrix + y outer."""
+        n_tasks = len(self.tasks)
+        sums = [self._reversed() for _ in range(n_tasks)]
+        slope = -0.5 * self.n_targets / self.noise
+        lower = self.factor.lower
+
+        def task(i: int) -> None:
+            buffer, room, copy = (self._buffer() for _ in range(3))
+            for rows in self._chunks(i):
+                x, adjoint = self.model.x[rows], room[: rows.stop - rows.start]
+                k = values = self._fill(rows, buffer) if self.kept is None else self.kept[rows]
+                if self.careful:
+                    k = copy[: len(x)]
+                    k[...] = values
+                    solve_rows(lower, k)
+                np.matmul(k, matrix, out=adjoint)
+                sums[i].add(x, self.columns, adjoint, values, self.model.y[rows], outer)
+                if not self.covariance.is_stationary:
+                    sums[i].add_diagonal(x, np.full(len(x), slope))
+
+        self._parallel(task)
+        for other in sums[1:]:
+            sums[0].merge(other)
+        if self.covariance.is_stationary:
+            sums[0].add_diagonal(self.model.x[:1], np.full(1, slope * len(self.model.x)))
+        return sums[0]
+
+
+def _sandwich(lower: Array, matrix: Array, *, transposed: bool = False) -> Array:
+    """L^-1 A L^-T of a symmetric A, or L^-T A L^-1."""
+    half = solve_rows(lower, np.array(matrix, order="C"), transposed=transposed)
+    return solve_rows(lower, np.ascontiguousarray(half.T), transposed=transposed)

@@ -1,0 +1,49 @@
+"""The Gaussian q(w) of logistic regression as numbers without constraints."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import cholesky_coordinates as triangles
+from fastvi.base.linear_algebra import cholesky
+from fastvi.core import Coordinates
+
+__all__ = ["logistic_coordinates"]
+
+
+class Free(NamedTuple):
+    """Mean of q(w), and its precision's free numbers.
+
+    The precisions' q(alpha) is not here: the bound is at the best one for q(w).
+    """
+
+    mean: NDArray[np.float64]  # (P,)
+    precision: NDArray[np.float64]  # (P, P)
+
+
+def logistic_coordinates(model: Any) -> Coordinates:
+    """Of a `fastvi.models.logistic.model.Logistic`."""
+
+    def free(params: Any) -> Free:
+        precision = params.precision + np.diag(model.precisions(params.rates))
+        return Free(model.posterior(params).mean, triangles.free_of(cholesky(precision)))
+
+    def params(free: Free) -> Any:
+        lower = triangles.lower_of(free.precision)
+        return model.params_of(free.mean, lower @ lower.T)
+
+    def gradient(params: Any, natural: Any) -> Free:
+        """By the chain rule from the natural one, which is that by E[w] and -E[w w'] / 2."""
+        posterior = model.posterior(params)
+        learnt = model.precisions(params.rates + natural.rates) - model.precisions(params.rates)
+        change = natural.precision + np.diag(learnt)
+        mean = natural.precision_mean - change @ posterior.mean
+        covariance = posterior.covariance
+        precision = params.precision + np.diag(model.precisions(params.rates))
+        slope = 0.5 * covariance @ change @ covariance
+        return Free(mean, triangles.gradient(cholesky(precision), slope))
+
+    return Coordinates(free, params, gradient)

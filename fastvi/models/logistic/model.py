@@ -1,0 +1,369 @@
+"""Bayesian logistic regression without scikit-learn: the conjugate model and its predictions."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+from scipy.special import gammaln, log_ndtr
+
+from fastvi.base import parallel
+from fastvi.base.linear_algebra import SUMS_ENTRIES, TASK_FLOPS, cholesky
+from fastvi.core import Batch, Coordinates, Local, scale
+from fastvi.kernels import logistic as kernels
+from fastvi.models.logistic.coordinates import logistic_coordinates
+
+__all__ = ["Coefficients", "LabelledRows", "Logistic", "Prior", "Rows", "log_mean_sigmoid"]
+
+BLOCK_ENTRIES = 1 << 16  # a block and its two copies fit in a core's cache
+LOSS = 1e-4  # share of a variance, or of a logit, that rounding to float32 may cost
+
+
+class Coefficients(NamedTuple):
+    """Natural parameters of the global factors, of P coefficients in G groups.
+
+    ``q(w) = N(w | E[w], Lambda^-1)`` with ``Lambda = precision + diag(E[alpha])`` and
+    ``Lambda E[w] = precision_mean``; ``q(alpha_g)`` is Gamma with rate `rates`, its shape is known
+    beforehand.
+    """
+
+    precision_mean: NDArray[np.float64]  # (P,)
+    precision: NDArray[np.float64]  # (P, P)
+    rates: NDArray[np.float64]  # (G,)
+
+
+class Prior(NamedTuple):
+    """Independent Gaussians of mean 0, with known precisions or Gamma-distributed ones.
+
+    ``groups[j]`` is the number of the precision that coefficient j shares with others, or -1 where
+    `fixed` (P,) holds its known precision. Each of the G precisions is Gamma(`shape`, `rate`).
+    """
+
+    fixed: NDArray[np.float64]
+    groups: NDArray[np.int64]
+    shape: float = 1e-6
+    rate: float = 1e-6
+
+
+class Rows(NamedTuple):
+    """A block of data: features (n, D) and targets (n,), y - 1/2 with y in {0, 1}."""
+
+    features: NDArray[Any]
+    targets: NDArray[np.float64]
+
+
+class LabelledRows:
+    """Rows in memory; `norms` bounds their statistics, for importance sampling.
+
+    `intercept` says that the model adds a column of ones, which counts in them.
+    """
+
+    def __init__(
+        self, features: NDArray[Any], targets: NDArray[np.float64], intercept: bool = False
+    ) -> None:
+        self.rows = Rows(features, targets)
+        self.n_rows = len(features)
+        self.intercept = intercept
+
+    @property
+    def norms(self) -> NDArray[np.float64]:
+        """Norm of a row's statistics where its logit is 0, (n_rows,)."""
+        square = np.einsum("ij,ij->i", *[self.rows.features] * 2, dtype=np.float64)
+        length = np.sqrt(square + self.intercept)
+        return np.asarray(length * np.hypot(0.5, 0.25 * length))
+
+    def all(self) -> Rows:
+        """Every row, in order."""
+        return self.rows
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> Rows:
+        """The rows with these numbers."""
+        return Rows(self.rows.features[rows], self.rows.targets[rows])
+
+
+class Posterior(NamedTuple):
+    """Q(w) in the form that computations take: mean (P,), and covariance = root root' (P, P)."""
+
+    mean: NDArray[np.float64]
+    root: NDArray[np.float64]
+    log_det: float  # of the precision
+    inflation: float  # how much further than its precision alone says a coefficient may vary
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """Of the coefficients, (P, P)."""
+        return self.root @ self.root.T
+
+    @property
+    def squares(self) -> NDArray[np.float64]:
+        """E[w_j^2], (P,)."""
+        return np.asarray(np.square(self.mean) + np.square(self.root).sum(axis=1))
+
+
+class Logistic:
+    """The conjugate model of `fastvi.BayesianLogisticRegression`.
+
+    The bound of Jaakkola and Jordan (2000) makes the likelihood of a row Gaussian in w once its
+    local parameter xi is fitted, in closed form (Bishop 2006, eq. 10.163). Precisions alpha take
+    their closed-form update (eq. 10.177) within the local step, between w and xi: it depends on
+    `params` alone, so mini-batches neither disturb nor bias it.
+
+    Parameters
+    ----------
+    prior : Prior
+        Of the P coefficients.
+    intercept : bool
+        The last coefficient is that of a column of ones, which rows do not hold.
+    dtype : dtype
+        float32 or float64, that of the rows; parameters are float64. Rows are computed in float64
+        all the same where float32 would lose `LOSS`.
+    n_threads : int
+        Threads to use; results do not depend on it.
+    """
+
+    def __init__(
+        self, prior: Prior, *, intercept: bool, dtype: Any = np.float64, n_threads: int = 1
+    ) -> None:
+        self.intercept = intercept
+        self.dtype = np.dtype(dtype)
+        self.n_threads = n_threads
+        self.groups = prior.groups
+        self.in_group = prior.groups >= 0
+        sizes = np.bincount(prior.groups[self.in_group])
+        self.shapes = prior.shape + 0.5 * sizes
+        self.hyper = prior
+        fixed = np.where(self.in_group, 0.0, prior.fixed)
+        self.prior = Coefficients(
+            np.zeros(len(fixed)), np.diag(fixed), np.full(len(sizes), prior.rate)
+        )
+
+    def start(self, mean_squares: NDArray[np.float64]) -> Coefficients:
+        """Parameters to begin with: mean 0, and logits of variance 1 on rows of these squares."""
+        n = len(mean_squares)
+        tiny = np.finfo(np.float64).tiny
+        precision = n * np.where(mean_squares > tiny, mean_squares, 1.0)
+        rates = self.prior.rates + 0.5 * self._group_sums(1.0 / precision)
+        return Coefficients(np.zeros(n), np.diag(precision), rates)
+
+    def _group_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums = np.zeros(len(self.shapes))
+        np.add.at(sums, self.groups[self.in_group], values[self.in_group])
+        return sums
+
+    def precisions(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """E[alpha] of each coefficient that is in a group, 0 for others, (P,)."""
+        expected = np.zeros(len(self.groups))
+        expected[self.in_group] = (self.shapes / rates)[self.groups[self.in_group]]
+        return expected
+
+    def posterior(self, params: Coefficients) -> Posterior:
+        """q(w)."""
+        precision = params.precision + np.diag(self.precisions(params.rates))
+        lower = cholesky(precision)
+        root = solve_triangular(lower, np.eye(len(lower)), lower=True).T
+        mean = root @ (root.T @ params.precision_mean)
+        variances = np.square(root).sum(axis=1)
+        inflation = float(np.max(np.diag(precision) * variances))
+        return Posterior(mean, root, 2.0 * float(np.log(np.diag(lower)).sum()), inflation)
+
+    def params_of(self, mean: NDArray[np.float64], precision: NDArray[np.float64]) -> Coefficients:
+        """Parameters of q(w) = N(mean, precision^-1) and the best q(alpha) for it."""
+        known = Coefficients(precision @ mean, precision, np.full(len(self.shapes), np.inf))
+        rates = self.rates(self.posterior(known))
+        return Coefficients(
+            known.precision_mean, precision - np.diag(self.precisions(rates)), rates
+        )
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """See `logistic_coordinates`."""
+        return logistic_coordinates(self)
+
+    def _dtype(self, params: Coefficients, posterior: Posterior) -> Any:
+        """float64 where sums in float32 would lose `LOSS` of a variance, as of columns far from 0.
+
+        Rounding by a share of the precision's diagonal is worth `inflation` as much where columns
+        depend on each other. While the precision is diagonal nothing is known of that.
+        """
+        p = len(params.precision)
+        known = p == 1 or np.count_nonzero(params.precision) > p
+        lossy = not known or posterior.inflation * np.finfo(self.dtype).eps > LOSS
+        return np.dtype(np.float64) if lossy else self.dtype
+
+    def rates(self, posterior: Posterior) -> NDArray[np.float64]:
+        """Rates of q(alpha) that fit q(w), eq. 10.179, (G,)."""
+        return self.hyper.rate + 0.5 * self._group_sums(posterior.squares)
+
+    def local(
+        self,
+        params: Coefficients,
+        batch: Batch,
+        start: Any,
+        rng: np.random.Generator,
+        *,
+        norms: bool = False,
+    ) -> Local:
+        """Fit the local parameters xi of a batch; see `fastvi.core.Conjugate`."""
+        posterior = self.posterior(params)
+        whitener = np.column_stack((posterior.root, posterior.mean))
+        dtype = self._dtype(params, posterior)
+        work = _Blocks(batch, whitener, self.intercept, norms, dtype)
+        bound, linear, precision = work.run(self.n_threads)
+        bound += float(linear @ posterior.mean)
+        squares = self.rates(posterior) - self.hyper.rate
+        statistics = Coefficients(linear, precision, squares)
+        return Local(statistics, bound, work.xi, work.norms, float(squares @ squares))
+
+    def global_bound(self, params: Coefficients) -> float:
+        """E_q[log p(w, alpha) - log q(w, alpha)] in nats, at the best q(alpha) for q(w)."""
+        posterior = self.posterior(params)
+        n, rates = len(posterior.mean), self.rates(posterior)
+        fixed = self.hyper.fixed[~self.in_group]
+        shape, rate = self.hyper.shape, self.hyper.rate
+        known = 0.5 * np.sum(np.log(fixed) - fixed * posterior.squares[~self.in_group])
+        learnt = np.sum(gammaln(self.shapes) - self.shapes * np.log(rates)) + len(rates) * (
+            shape * np.log(rate) - gammaln(shape)
+        )
+        return float(known + learnt + 0.5 * (n - posterior.log_det))
+
+    def confine(self, params: Coefficients, step: Coefficients) -> Coefficients:
+        """The step, halved until rates and precision keep a tenth of what they are."""
+        before = params.precision + np.diag(self.precisions(params.rates))
+        for halvings in range(60):
+            short: Coefficients = scale(step, 0.5**halvings)
+            rates = params.rates + short.rates
+            if np.any(rates < 0.1 * params.rates):
+                continue
+            after = params.precision + short.precision + np.diag(self.precisions(rates))
+            try:
+                np.linalg.cholesky(after - 0.1 * before)
+            except np.linalg.LinAlgError:
+                continue
+            return short
+        nothing: Coefficients = scale(step, 0.0)  # `before` is singular but for rounding
+        return nothing
+
+    def logits(
+        self, posterior: Posterior, features: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Mean and variance of the logits of rows (n, D) under q(w), (n,) each.
+
+        In float64 where float32 could lose `LOSS` of a logit or of its deviation.
+        """
+        n_features = features.shape[1]
+        reach = np.abs(features).max(axis=0).astype(np.float64)
+        size = np.abs(posterior.mean) + np.sqrt(np.square(posterior.root).sum(axis=1))
+        most = reach @ size[:n_features] + size[n_features:].sum()
+        dtype = np.result_type(self.dtype, features.dtype)
+        if not most * np.finfo(dtype).eps <= LOSS:
+            dtype = np.dtype(np.float64)
+        features = features.astype(dtype, copy=False)
+        root, mean = (part.astype(dtype) for part in (posterior.root, posterior.mean))
+        spread = features @ root[:n_features]
+        centre = features @ mean[:n_features]
+        if self.intercept:
+            spread += root[-1]
+            centre += mean[-1]
+        return centre, np.einsum("ij,ij->i", spread, spread)
+
+
+class _Blocks:
+    """One local step: tasks of about 1 ms, in blocks of rows that fit in the cache."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        whitener: NDArray[np.float64],
+        intercept: bool,
+        norms: bool,
+        dtype: Any,
+    ) -> None:
+        self.features, self.targets = batch.rows
+        self.weights = batch.weights
+        self.intercept = intercept
+        self.dtype = np.promote_types(dtype, self.features.dtype)
+        self.whitener = whitener.astype(self.dtype)
+        self.xi = np.empty(len(self.features), self.dtype)
+        self.norms = np.empty(len(self.xi)) if norms else None
+        self.n_coefficients = p = len(whitener)
+        self.n_block = max(64, BLOCK_ENTRIES // p)
+        row_flops = 4 * p * p + 100 * p
+        most = max(4, SUMS_ENTRIES // (p * p))
+        target = max(TASK_FLOPS / row_flops, len(self.xi) / most)
+        self.bounds = parallel.split(np.arange(len(self.xi) + 1), target)
+
+    def run(self, n_threads: int) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Bound, and sums of the two statistics."""
+        n_tasks, p = len(self.bounds) - 1, self.n_coefficients
+        bound = np.zeros(n_tasks)
+        linear, precision = np.zeros((n_tasks, p)), np.zeros((n_tasks, p, p))
+
+        def task(i: int) -> None:
+            bound[i] = self._task(self.bounds[i], self.bounds[i + 1], linear[i], precision[i])
+
+        parallel.run(task, n_tasks, n_threads)
+        return float(bound.sum()), linear.sum(axis=0), precision.sum(axis=0)
+
+    def _task(
+        self, start: int, stop: int, linear: NDArray[np.float64], precision: NDArray[np.float64]
+    ) -> float:
+        dtype, p = self.dtype, self.n_coefficients
+        shape = (min(self.n_block, stop - start), p)
+        ones, scaled = np.empty(shape, dtype), np.empty(shape, dtype)
+        whitened, product = np.empty((shape[0], p + 1), dtype), np.empty((p, p), dtype)
+        bound = 0.0
+        for a in range(start, stop, self.n_block):
+            b = min(a + self.n_block, stop)
+            n = b - a
+            block = self.features[a:b]
+            if self.intercept:
+                kernels.append_one(self.features, a, b, ones)
+                block = ones[:n]
+            elif block.dtype != dtype:
+                block = ones[:n]
+                block[:] = self.features[a:b]
+            np.matmul(block, self.whitener, out=whitened[:n])
+            bound += kernels.fit_rows(
+                block, whitened[:n], self.targets[a:b], self.weights[a:b],
+                self.xi[a:b], scaled[:n], linear,
+            )  # fmt: skip
+            if self.norms is not None:
+                kernels.statistics_norms(block, self.xi[a:b], self.norms[a:b])
+            precision += np.matmul(scaled[:n].T, scaled[:n], out=product)
+        return bound
+
+
+# The logistic function as a mixture of normal distribution functions, of error below 2.2e-9:
+# Monahan and Stefanski (1992), "Normal scale mixture approximations to F*(z) and computation of
+# the logistic-normal integral", table for k = 8.
+MIXTURE = (
+    (0.003246343272134, 1.365340806296348),
+    (0.051517477033972, 1.059523971016916),
+    (0.195077912673858, 0.830791313765644),
+    (0.315569823632818, 0.650732166639391),
+    (0.274149576158423, 0.508135425366489),
+    (0.131076880695470, 0.396313345166341),
+    (0.027912418727972, 0.308904252267995),
+    (0.001449567805354, 0.238212616409306),
+)
+
+
+def log_mean_sigmoid(mean: NDArray[Any], variance: NDArray[Any]) -> NDArray[np.float64]:
+    """Log of E[1 / (1 + exp(-a))] of a ~ N(mean, variance), for mean <= 0.
+
+    Each term of the mixture has its integral in closed form, as the probit approximation (Bishop
+    2006, eq. 4.153) has for a mixture of one. Since sigma(a) = exp(a) sigma(-a), the mean is also
+    exp(mean + variance / 2) times the one at -mean - variance; taking the larger of the two keeps
+    small probabilities accurate, where the mixture's tails are too light.
+    """
+    mean, variance = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
+    tilted = mean < -0.5 * variance
+    centre = np.where(tilted, -mean - variance, mean)
+    factor = np.where(tilted, mean + 0.5 * variance, 0.0)
+    terms = [
+        np.log(weight) + log_ndtr(slope * centre / np.sqrt(1.0 + slope * slope * variance))
+        for weight, slope in MIXTURE
+    ]
+    return np.asarray(factor + np.logaddexp.reduce(terms), np.float64)

@@ -1,0 +1,492 @@
+"""Bayesian Gaussian mixtures as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastvi import loop
+from fastvi.base import checks
+from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
+from fastvi.models.mixture.model import Mixture, Parameters, RowsInMemory
+from fastvi.models.mixture.priors import data_frame, make_prior
+from fastvi.models.mixture.rows import COVARIANCE_TYPES, Frame
+from fastvi.models.plan import Fit, fit_conjugate, print_pass
+
+__all__ = ["BayesianGaussianMixture"]
+
+STARTS = ("kmeans", "k-means++", "random", "random_from_data")
+
+
+class _Run(NamedTuple):
+    """One fit from one start: what it came to, its bound, and the labels of the rows."""
+
+    fit: Fit
+    bound: float
+    labels: NDArray[np.int64]
+
+
+class BayesianGaussianMixture(DensityMixin, BaseEstimator):
+    """A mixture of Gaussians whose weights, means and precisions have a posterior each.
+
+    A drop-in replacement for scikit-learn's class of this name: the same starts and updates, hence
+    the same parameters after as many iterations, and mini-batches beside. (One start differs: with
+    tied covariances and rows chosen as means, theirs depends on where 0 is.)
+
+    Maximises the variational bound by closed-form updates (Bishop 2006, section 10.2; Blei and
+    Jordan 2006 for the Dirichlet process). Each component has a Normal-Wishart prior; types other
+    than ``"full"`` restrict the posterior, to Wishart scales that are diagonal, spherical or common
+    to all components. Results do not depend on `n_jobs`, to the bit.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components; those that the data do not need keep weights near 0.
+    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
+        Form of the covariances.
+    tol : float, default=1e-3
+        Without `batch_size` the fit ends where the bound changes by less than this in a pass, in
+        nats (but not less than what rounding does to it).
+    reg_covar : float, default=1e-6
+        Added to the diagonal of covariances: to that of x x' of each row in the updates of
+        components. With 0 the bound never falls; else it may, by an amount of this order.
+    max_iter : int, default=100
+        Largest number of passes over the rows.
+    n_init : int, default=1
+        Number of starts, of which the one with the largest bound is kept.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
+        The first responsibilities: clusters of k-means; rows chosen by k-means++ or at random, one
+        a component; or random numbers.
+    weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}
+        The prior of weights: sticks Beta(1, gamma) of a Dirichlet process, the default, or a
+        symmetric Dirichlet.
+    weight_concentration_prior : float, optional
+        gamma, or the Dirichlet's parameter; 1 / n_components by default.
+    mean_precision_prior : float, default=1.0
+        How many rows the prior of means counts for.
+    mean_prior : (n_features,) array, optional
+        Prior of means; the mean of X by default.
+    degrees_of_freedom_prior : float, optional
+        Of the Wishart, above n_features - 1; n_features by default.
+    covariance_prior : float or array, optional
+        Inverse scale of the Wishart: (n_features, n_features) for full and tied, (n_features,)
+        for diagonal covariances, a number for spherical ones. The covariance of X by default, with
+        `reg_covar` on its diagonal if it is singular (scikit-learn's prior is improper then).
+    random_state : int, RandomState or None, default=None
+        Seed of starts, of mini-batches and of `sample`.
+    warm_start : bool, default=False
+        Begin with the last fit's posterior.
+    verbose : int, default=0
+        Print a line each `verbose_interval` passes.
+    verbose_interval : int, default=10
+    batch_size : int, optional
+        Rows of a mini-batch; by default each step takes all rows.
+    optimizer : float, "adaptive" or fastvi.optimizers.Optimizer, optional
+        Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
+        without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
+        come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
+        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take plain gradients in numbers without
+        constraints: means, logarithms and Cholesky factors.
+    sampling : str, default="uniform"
+        How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
+        ``"replacement"``: independently. ``"importance"``: more often where a row's statistics
+        are large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms of statistics
+        last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
+        the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
+        et al. 2017).
+    variance_reduction : {"svrg", "window"} or (str, int), optional
+        Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
+        passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
+        statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
+        bias. A pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the
+        batches.
+    trace_noise : bool, default=False
+        Have the noise of the steps in `history_` whatever `sampling` is, at some cost.
+    n_jobs : int, optional
+        Threads; -1 for all cores, None for one.
+
+    Attributes
+    ----------
+    weights_ : (n_components,) array
+        Posterior means of the weights, scaled to a sum of 1.
+    means_ : (n_components, n_features) array
+        Posterior means of the components' means.
+    covariances_, precisions_, precisions_cholesky_
+        Inverse scale by degrees of freedom, its inverse P, and an upper-triangular U with U U' = P;
+        (n_components, n_features, n_features) if full, (n_features, n_features) if tied,
+        (n_components, n_features) if diagonal, (n_components,) if spherical.
+    weight_concentration_ : array, or tuple of two
+        The Dirichlet's parameters, or the two of each Beta, (n_components,) each.
+    mean_precision_, degrees_of_freedom_ : (n_components,) array
+        Of the Normal-Wisharts; the latter is one number if tied.
+    weight_concentration_prior_, mean_precision_prior_, mean_prior_, degrees_of_freedom_prior_, \
+covariance_prior_
+        The priors in use.
+    lower_bound_ : float
+        The evidence lower bound at these parameters, in nats: log p(X) less a Kullback-Leibler
+        divergence. scikit-learn's leaves constants out and belongs to the responsibilities before
+        the last update, so that a fit here may end a pass earlier or later.
+    lower_bounds_ : list of float
+        The bound at the parameters each pass began with; empty with mini-batches.
+    history_ : dict of str to array
+        What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
+        `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
+        `sampling` needs it, the `noise`, the trace of the gradient's covariance; with `X_val`,
+        `held_out` at the end of each pass.
+    n_iter_ : int
+        Passes over the rows.
+    converged_ : bool
+        Whether `tol` was reached.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import BayesianGaussianMixture
+    >>> X = np.array([[1.0, 2], [1, 4], [1, 0], [4, 2], [12, 4], [10, 7]])
+    >>> model = BayesianGaussianMixture(n_components=2, random_state=42).fit(X)
+    >>> model.means_.round(1).tolist()
+    [[2.5, 2.3], [8.5, 4.5]]
+    >>> model.predict([[0, 0], [9, 3]]).tolist()
+    [0, 1]
+    """
+
+    def __init__(
+        self,
+        *,
+        n_components: int = 1,
+        covariance_type: str = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: str = "kmeans",
+        weight_concentration_prior_type: str = "dirichlet_process",
+        weight_concentration_prior: float | None = None,
+        mean_precision_prior: float | None = None,
+        mean_prior: Any = None,
+        degrees_of_freedom_prior: float | None = None,
+        covariance_prior: Any = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        batch_size: int | None = None,
+        optimizer: Any = None,
+        sampling: str = "uniform",
+        variance_reduction: Any = None,
+        trace_noise: bool = False,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weight_concentration_prior_type = weight_concentration_prior_type
+        self.weight_concentration_prior = weight_concentration_prior
+        self.mean_precision_prior = mean_precision_prior
+        self.mean_prior = mean_prior
+        self.degrees_of_freedom_prior = degrees_of_freedom_prior
+        self.covariance_prior = covariance_prior
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.sampling = sampling
+        self.variance_reduction = variance_reduction
+        self.trace_noise = trace_noise
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
+        """Fit the posterior.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+            float32 is computed in float32 (but for what would lose too many digits in it),
+            everything else in float64.
+        y : ignored
+        X_val : (n_held_out, n_features) array, optional
+            Rows not to fit to: their `score` after each pass is ``history_["held_out"]``.
+
+        Raises
+        ------
+        ValueError
+            If X holds NaN, infinity, numbers whose squares overflow or fewer rows than components,
+            or a parameter is out of its range.
+        """
+        self.fit_predict(X, y, X_val=X_val)
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None, *, X_val: Any = None) -> NDArray[np.int64]:
+        """Fit the posterior, and give the likeliest component of each row, (n_rows,).
+
+        Parameters
+        ----------
+        X, y, X_val
+            As in `fit`.
+        """
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
+        k = checks.integer(self.n_components, "n_components", 1)
+        checks.integer(self.verbose_interval, "verbose_interval", 1)
+        if len(X) < k:
+            raise ValueError(
+                f"Expected n_samples >= n_components but got n_components = {k}, "
+                f"n_samples = {len(X)}"
+            )
+        warm = self.warm_start and hasattr(self, "_params")
+        if warm:
+            self._check_warm_start(X.shape[1])
+        model = self._make_model(X, k, self._model.frame if warm else None)
+        held_out = None if X_val is None else self._held_out(model, X_val)
+        rng = check_random_state(self.random_state)
+        n_init = 1 if warm else checks.integer(self.n_init, "n_init", 1)
+        with single_threaded_blas():
+            runs = []
+            for _ in range(n_init):
+                start = self._continue(model) if warm else self._begin(model, X, rng)
+                runs.append(self._run(model, X, start, rng, held_out))
+        best = max(runs, key=lambda run: run.bound)
+        self.history_, self.n_iter_ = best.fit.history, best.fit.n_iter
+        self.converged_, self.lower_bound_ = best.fit.converged, best.bound
+        self.lower_bounds_ = list(self.history_.get("bound", ()))
+        self._take(model, best.fit.params, X.dtype)
+        if self.batch_size is None and self.max_iter > 0 and not self.converged_:
+            warnings.warn(
+                f"the bound still changed by more than tol={self.tol:g} nats in pass "
+                f"{self.max_iter}; raise max_iter or tol",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return best.labels
+
+    # A fit
+
+    def _check_warm_start(self, n_features: int) -> None:
+        last = self._model
+        old = last.n_components, last.covariance_type, last.n_features
+        new = self.n_components, self.covariance_type, n_features
+        if old != new:
+            raise ValueError(
+                "warm_start goes on from {} components, {!r}, of {} features; ".format(*old)
+                + "X and the parameters ask for {}, {!r}, of {}".format(*new)
+            )
+
+    def _make_model(self, X: NDArray[Any], k: int, frame: Frame | None) -> Mixture:
+        kind = checks.choice(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
+        reg_covar = checks.number(self.reg_covar, "reg_covar", 0.0)
+        checks.rows_to_fit(X, *(frame or ()))
+        frame = data_frame(X, spherical=kind == "spherical") if frame is None else frame
+        prior = make_prior(
+            X, kind, k, frame, reg_covar,
+            weights=self.weight_concentration_prior_type,
+            concentration=self.weight_concentration_prior,
+            mean_precision=self.mean_precision_prior,
+            mean=self.mean_prior,
+            dof=self.degrees_of_freedom_prior,
+            scatter=self.covariance_prior,
+        )  # fmt: skip
+        return Mixture(
+            prior, frame, k, kind,
+            reg_covar=reg_covar, dtype=X.dtype, n_threads=resolve_n_jobs(self.n_jobs),
+        )  # fmt: skip
+
+    def _begin(self, model: Mixture, X: NDArray[Any], rng: Any) -> Parameters:
+        """Parameters that follow from the first responsibilities, scikit-learn's to the bit."""
+        start, k = checks.choice(self.init_params, "init_params", STARTS), model.n_components
+        if start == "random":
+            responsibilities = rng.uniform(size=(len(X), k))
+            responsibilities /= responsibilities.sum(axis=1, keepdims=True)
+            return model.gather(X, responsibilities)
+        if start == "kmeans":
+            return model.gather(X, KMeans(k, n_init=1, random_state=rng).fit(X).labels_)
+        if start == "k-means++":
+            chosen = kmeans_plusplus(X, k, random_state=rng)[1]
+        else:
+            chosen = rng.choice(len(X), size=k, replace=False)
+        labels = np.full(len(X), -1)
+        labels[chosen] = np.arange(k)
+        return model.gather(X, labels)
+
+    def _continue(self, model: Mixture) -> Parameters:
+        """The last fit's statistics under the priors of this one."""
+        parts = zip(self._params, self._model.prior, model.prior)
+        return Parameters(*(part - old + new for part, old, new in parts))
+
+    def _held_out(self, model: Mixture, X_val: Any) -> Callable[[Parameters], float]:
+        rows = self._as_rows(X_val, model)
+
+        def score(params: Parameters) -> float:
+            out = np.empty(len(rows), rows.dtype)
+            model.predict(params, rows, log_norm=out)
+            return float(out.mean(dtype=np.float64))
+
+        return score
+
+    def _run(
+        self,
+        model: Mixture,
+        X: NDArray[Any],
+        params: Parameters,
+        rng: Any,
+        held_out: Callable[[Parameters], float] | None,
+    ) -> _Run:
+        tol = checks.number(self.tol, "tol", 0.0)
+        batch_size = self.batch_size
+        seed = 0
+        if batch_size is not None:
+            batch_size = checks.integer(batch_size, "batch_size", 1)
+            seed = rng.randint(np.iinfo(np.int32).max)
+        rounding = 4 * float(np.finfo(X.dtype).eps) * X.shape[1] * np.sqrt(len(X))
+        fit = fit_conjugate(
+            model, RowsInMemory(X, model.frame), params,
+            n_epochs=checks.integer(self.max_iter, "max_iter", 0),
+            tol=max(tol, rounding) if tol > 0 else 0.0,
+            seed=seed, after_epoch=self._report, batch_size=batch_size, optimizer=self.optimizer,
+            sampling=self.sampling, variance_reduction=self.variance_reduction,
+            trace_noise=checks.flag(self.trace_noise, "trace_noise"), held_out=held_out,
+        )  # fmt: skip
+        labels, densities = np.empty(len(X), np.int64), np.empty(len(X), X.dtype)
+        model.predict(fit.params, X, labels=labels, log_norm=densities)
+        bound = float(densities.sum(dtype=np.float64)) + model.global_bound(fit.params)
+        return _Run(fit, bound, labels)
+
+    def _report(self, state: Any, position: loop.Position, history: loop.History) -> None:
+        if self.verbose and position.epoch % self.verbose_interval == 0:
+            print_pass(state, position, history)
+
+    def _take(self, model: Mixture, params: Parameters, dtype: Any) -> None:
+        """Keep the posterior, in scikit-learn's attributes and as parameters."""
+        self._model, self._params = model, params
+        posterior, frame, hyper = model.posterior(params), model.frame, model.hyper
+        self.weight_concentration_prior_ = hyper.concentration
+        self.mean_precision_prior_ = hyper.mean_precision
+        self.mean_prior_ = hyper.mean
+        self.degrees_of_freedom_prior_ = hyper.dof
+        self.covariance_prior_ = hyper.scatter
+        weights = model.weights(params.counts)
+        self.weights_ = (weights / weights.sum()).astype(dtype)
+        if hyper.process:
+            a, b = model.sticks(params.counts)
+            self.weight_concentration_: Any = (a.astype(dtype), b.astype(dtype))
+        else:
+            self.weight_concentration_ = (hyper.concentration + params.counts).astype(dtype)
+        self.mean_precision_ = posterior.kappa.astype(dtype)
+        self.means_ = (frame.centre + frame.scale * posterior.means).astype(dtype)
+        dof = posterior.dof[0] if model.tied else posterior.dof
+        self.degrees_of_freedom_ = dof.astype(dtype)
+        covariances, precisions, roots = model.covariances(posterior)
+        self.covariances_ = covariances.astype(dtype)
+        self.precisions_ = precisions.astype(dtype)
+        self.precisions_cholesky_ = roots.astype(dtype)
+
+    # Predictions
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """The likeliest component of each row, (n_rows,).
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+        """
+        X = self._rows(X)
+        labels = np.empty(len(X), np.int64)
+        self._predict(X, labels=labels)
+        return labels
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Responsibilities of the components for each row, (n_rows, n_components).
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+        """
+        X = self._rows(X)
+        out = np.empty((len(X), self._model.n_components), X.dtype)
+        self._predict(X, responsibilities=out)
+        return out
+
+    def score_samples(self, X: Any) -> NDArray[Any]:
+        """Log of sum_k exp(E[log pi_k] + E[log N(x | mu_k, Lambda_k^-1)]), nats, (n_rows,).
+
+        What scikit-learn's class gives; at most the log of the posterior predictive density.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+        """
+        X = self._rows(X)
+        out = np.empty(len(X), X.dtype)
+        self._predict(X, log_norm=out)
+        return out
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`, nats a row.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+        y : ignored
+        """
+        return float(self.score_samples(X).mean(dtype=np.float64))
+
+    def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Rows (n_samples, n_features) drawn at the posterior means, and their components.
+
+        Parameters
+        ----------
+        n_samples : int
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is below 1.
+        """
+        check_is_fitted(self)
+        n_samples = checks.integer(n_samples, "n_samples", 1)
+        rng = check_random_state(self.random_state)
+        weights = self.weights_.astype(np.float64)
+        sizes = rng.multinomial(n_samples, weights / weights.sum())
+        parts = [self._draw(rng, k, int(size)) for k, size in enumerate(sizes)]
+        return np.concatenate(parts), np.repeat(np.arange(len(sizes)), sizes)
+
+    def _draw(self, rng: Any, k: int, size: int) -> NDArray[np.float64]:
+        tied = self._model.tied
+        covariance = self.covariances_ if tied else self.covariances_[k]
+        covariance, mean = covariance.astype(np.float64), self.means_[k].astype(np.float64)
+        if covariance.ndim == 2:
+            draws = rng.multivariate_normal(mean, covariance, size)
+        else:
+            draws = mean + rng.standard_normal((size, len(mean))) * np.sqrt(covariance)
+        return np.asarray(draws)
+
+    def _rows(self, X: Any) -> NDArray[Any]:
+        """X of a width and an order that it can be computed with."""
+        check_is_fitted(self)
+        return self._as_rows(X, self._model)
+
+    def _as_rows(self, X: Any, model: Mixture) -> NDArray[Any]:
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        most = checks.new_rows(X, *model.frame)
+        dtype = np.float64 if most > 1e9 else np.result_type(X.dtype, model.dtype)
+        return np.require(X, dtype, ["C_CONTIGUOUS", "WRITEABLE"])
+
+    def _predict(self, X: NDArray[Any], **wanted: NDArray[Any]) -> None:
+        with single_threaded_blas():
+            self._model.predict(self._params, X, **wanted)

@@ -1,0 +1,255 @@
+"""Passes over the rows of a Gaussian mixture, by blocks whose features fit in a core's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import parallel
+from fastvi.base.linear_algebra import SUMS_ENTRIES
+from fastvi.kernels import mixture as kernels
+
+__all__ = ["COVARIANCE_TYPES", "Blocks", "Coefficients", "Frame", "Sums", "by_roots"]
+
+COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+BLOCK_ENTRIES = 3 << 16  # entries of features and logits of a block: about a core's cache
+TASK_FLOPS = 5e7  # about 1 ms
+FEW = 16  # features whose products are worth their memory whatever the number of components
+
+FEATURES = {
+    "full": kernels.products,
+    "tied": kernels.linear,
+    "diag": kernels.squares,
+    "spherical": kernels.mean_square,
+}
+
+
+class Frame(NamedTuple):
+    """Coordinates to compute in: (X - centre) / scale, where products lose the fewest digits.
+
+    Scales are powers of two, which change no digit.
+    """
+
+    centre: NDArray[np.float64]  # (D,)
+    scale: NDArray[np.float64]  # (D,)
+
+
+class Coefficients(NamedTuple):
+    """What makes logits of features.
+
+    `linear` (K, F) times the features, minus the squares of each of `roots` (G, D, D + 1) times
+    (x, 1): one for each component, or one for all, or none.
+    """
+
+    linear: NDArray[np.float64]
+    roots: NDArray[np.float64]
+
+
+class Sums(NamedTuple):
+    """Weighted sums over rows: the local bound, r features' (K, F), and x x' (G, D, D)."""
+
+    bound: float
+    features: NDArray[np.float64]
+    products: NDArray[np.float64]
+
+
+def by_roots(covariance_type: str, n_features: int, n_components: int) -> bool:
+    """Whether components have matrix products of their own, by where it was seen to be faster."""
+    return covariance_type == "full" and n_features > FEW + 4 * n_components
+
+
+class Blocks:
+    """Rows X (n, D) in coordinates of `frame`, in tasks of about 1 ms.
+
+    Tasks and blocks depend on sizes only, so results do not depend on the number of threads.
+    With full covariances products x_i x_j are features too, so that two matrix products do all.
+    Where few components share many of them, moving them costs more than it saves: there every
+    component has two matrix products of its own (`by_roots`), of twice the operations.
+    """
+
+    def __init__(
+        self,
+        X: NDArray[Any],
+        frame: Frame,
+        covariance_type: str,
+        n_components: int,
+        *,
+        dtype: Any,
+        n_threads: int,
+    ) -> None:
+        self.X, self.centre, self.factor = X, frame.centre, 1.0 / frame.scale
+        self.dtype, self.n_threads = np.dtype(dtype), n_threads
+        n_rows, d = X.shape
+        self.tied = covariance_type == "tied"
+        n_roots = (
+            1 if self.tied else n_components if by_roots(covariance_type, d, n_components) else 0
+        )
+        self.fill = kernels.linear if n_roots else FEATURES[covariance_type]
+        n_quadratic = {"full": d * (d + 1) // 2, "tied": 0, "diag": d, "spherical": 1}
+        self.n_quadratic = 0 if n_roots else n_quadratic[covariance_type]
+        self.shape = k, f = n_components, self.n_quadratic + d + 1
+        self.products_shape = (n_roots, d, d) if n_roots else (0, 0, 0)
+        self.n_block = max(64, BLOCK_ENTRIES // (f + k) // 64 * 64)
+        row_flops = 4 * k * f + 4 * n_roots * d * d + 20 * k + f
+        most = max(4, SUMS_ENTRIES // (k * f + n_roots * d * d))
+        target = max(TASK_FLOPS / row_flops, n_rows / most)
+        self.bounds = parallel.split(np.arange(n_rows + 1), target)
+
+    def expect(
+        self,
+        coefficients: Coefficients,
+        weights: NDArray[Any],
+        norms: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    ) -> Sums:
+        """Sums under the responsibilities of `coefficients`, of rows with weights (n,).
+
+        `norms` is an array (n,) for the norms of rows' statistics, and what is to be added to
+        their quadratic features.
+        """
+        theta, roots = self._cast(coefficients)
+
+        def responsible(block: _Block) -> float:
+            logits, norm = block.logits(theta, roots)
+            kernels.responsibilities(logits, norm)
+            if norms is not None:
+                self._norms(block, norms[0][block.rows], norms[1])
+            logits *= weights[block.rows].astype(self.dtype)
+            return float(kernels.weighted_sum(norm, weights[block.rows]))
+
+        return self._sums(responsible, weights)
+
+    def gather(self, responsibilities: NDArray[Any]) -> tuple[Sums, float]:
+        """Sums under given responsibilities (n, K), or labels (n,) where -1 is no component.
+
+        Also the sum of all responsibilities.
+        """
+        by_label = responsibilities.ndim == 1
+        weights = (responsibilities >= 0) if by_label else responsibilities.sum(axis=1)
+        weights = weights.astype(np.float64)
+
+        def given(block: _Block) -> float:
+            part = responsibilities[block.rows]
+            if by_label:
+                part = part[:, None] == np.arange(self.shape[0])
+            np.copyto(block.responsibilities, part.T, casting="unsafe")
+            return 0.0
+
+        return self._sums(given, weights), float(weights.sum())
+
+    def predict(
+        self,
+        coefficients: Coefficients,
+        *,
+        labels: NDArray[np.int64] | None = None,
+        log_norm: NDArray[Any] | None = None,
+        responsibilities: NDArray[Any] | None = None,
+    ) -> None:
+        """Write what is asked for: (n,) labels, (n,) logs of sums, (n, K) responsibilities."""
+        theta, roots = self._cast(coefficients)
+
+        def predict(block: _Block) -> None:
+            logits, norm = block.logits(theta, roots)
+            if labels is not None:
+                kernels.likeliest(logits, labels[block.rows])
+            if log_norm is None and responsibilities is None:
+                return
+            kernels.responsibilities(logits, norm)
+            if log_norm is not None:
+                log_norm[block.rows] = norm
+            if responsibilities is not None:
+                responsibilities[block.rows] = logits.T
+
+        self._run(lambda i, block: predict(block))
+
+    def _sums(self, responsible: Callable[[_Block], float], weights: NDArray[Any]) -> Sums:
+        n_tasks = len(self.bounds) - 1
+        bound, sums = np.zeros(n_tasks), np.zeros((n_tasks, *self.shape[::-1]))
+        products = np.zeros((n_tasks, *self.products_shape))
+
+        def visit(i: int, block: _Block) -> None:
+            bound[i] += responsible(block)
+            sums[i] += block.weighted_features()
+            for g, total in enumerate(products[i]):
+                by = weights[block.rows] if self.tied else block.responsibilities[g]
+                total += block.weighted_products(by)
+
+        self._run(visit)
+        return Sums(float(bound.sum()), sums.sum(axis=0).T, products.sum(axis=0))
+
+    def _norms(self, block: _Block, out: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
+        out[:] = 0.0
+        d, length = self.X.shape[1], np.zeros(len(out))
+        if self.products_shape[0]:
+            many = float(self.shape[0]) if self.tied else 1.0
+            squares = out if self.tied else length
+            kernels.add_pair_squares(block.features[:d], shift, many, squares)
+            shift = np.zeros(0)
+        more = np.concatenate((shift, np.zeros(d + 1)))
+        kernels.statistics_norms(block.responsibilities, block.features, more, length, out)
+
+    def _cast(self, coefficients: Coefficients) -> tuple[NDArray[Any], ...]:
+        return tuple(np.ascontiguousarray(part, self.dtype) for part in coefficients)
+
+    def _run(self, visit: Callable[[int, _Block], None]) -> None:
+        def task(i: int) -> None:
+            start, stop = self.bounds[i], self.bounds[i + 1]
+            try:
+                buffers = free.pop()
+            except IndexError:
+                buffers = _Buffers(self, min(self.n_block, longest))
+            n_blocks = -(-(stop - start) // self.n_block)
+            ends = start + np.arange(n_blocks + 1) * (stop - start) // n_blocks
+            for a, b in zip(ends[:-1].tolist(), ends[1:].tolist()):
+                visit(i, _Block(self, buffers, a, b))
+            free.append(buffers)
+
+        longest = int(np.diff(self.bounds).max(initial=0))
+        free: list[_Buffers] = []  # fresh memory for each task would cost as much as its features
+        parallel.run(task, len(self.bounds) - 1, self.n_threads)
+
+
+class _Buffers:
+    """Memory of one task, and of the next on its thread."""
+
+    def __init__(self, blocks: Blocks, n: int) -> None:
+        (k, f), d, dtype = blocks.shape, blocks.products_shape[1], blocks.dtype
+        self.features, self.logits = np.empty(f * n, dtype), np.empty(k * n, dtype)
+        self.log_norm, self.sums = np.empty(n, dtype), np.empty((f, k), dtype)
+        self.whitened, self.products = np.empty(d * n, dtype), np.empty((d, d), dtype)
+
+
+class _Block:
+    """A block of rows: its features (F, B), and its logits or responsibilities (K, B)."""
+
+    def __init__(self, blocks: Blocks, buffers: _Buffers, start: int, stop: int) -> None:
+        n, (k, f), d = stop - start, blocks.shape, blocks.products_shape[1]
+        self.rows = slice(start, stop)
+        self.features = buffers.features[: f * n].reshape(f, n)
+        self.responsibilities = buffers.logits[: k * n].reshape(k, n)
+        self.log_norm = buffers.log_norm[:n]
+        self.whitened = buffers.whitened[: d * n].reshape(d, n)
+        self.sums, self.products, self.tied = buffers.sums, buffers.products, blocks.tied
+        blocks.fill(blocks.X, blocks.centre, blocks.factor, start, stop, self.features)
+
+    def logits(self, theta: NDArray[Any], roots: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Logits, and what all those of a row have in common."""
+        np.matmul(theta, self.features, out=self.responsibilities)
+        self.log_norm[:] = 0
+        for g, root in enumerate(roots):
+            np.matmul(root, self.features, out=self.whitened)
+            out = self.log_norm if self.tied else self.responsibilities[g]
+            kernels.subtract_squares(self.whitened, out)
+        return self.responsibilities, self.log_norm
+
+    def weighted_features(self) -> NDArray[Any]:
+        """Sums over rows of features times responsibilities, (F, K), which BLAS does faster."""
+        return np.matmul(self.features, self.responsibilities.T, out=self.sums)
+
+    def weighted_products(self, weights: NDArray[Any]) -> NDArray[Any]:
+        """Sums over rows of weights times x x', (D, D)."""
+        x = self.features[: len(self.products)]
+        kernels.scaled_columns(x, weights, self.whitened)
+        return np.matmul(self.whitened, x.T, out=self.products)

@@ -1,0 +1,361 @@
+"""One fit for every conjugate model: which batches, gradient and optimizer go together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi import gradients, loop, optimizers
+from fastvi.base import checks
+from fastvi.base.parallel import single_threaded_blas
+from fastvi.batches import (
+    AdaptiveImportance,
+    AdaptiveSize,
+    Batches,
+    Everything,
+    ShuffledEpochs,
+    Source,
+    WithReplacement,
+)
+from fastvi.core import Algorithm, Batch, Conjugate, Gradient, LazyTable, Optimizer, ascend
+
+__all__ = [
+    "SAMPLING",
+    "Fit",
+    "Plan",
+    "fit_conjugate",
+    "plan",
+    "print_pass",
+    "reduction_of",
+    "sampled",
+    "still_rising",
+]
+
+SAMPLING = ("uniform", "replacement", "importance", "adaptive", "growing", "coupled")
+NAMED: dict[str, Callable[[], Optimizer]] = {
+    "adaptive": optimizers.adaptive,
+    "adagrad": optimizers.adagrad,
+    "rmsprop": optimizers.rmsprop,
+    "adam": optimizers.adam,
+    "amsgrad": optimizers.amsgrad,
+}
+WINDOW = 10  # batches, as in most figures of Mandt and Blei (2014)
+
+
+class Plan(NamedTuple):
+    """What the loop is to drive, and how to read what it has found.
+
+    ``begin(params)`` is what ``algorithm.init`` takes, ``read(state)`` the parameters again.
+    """
+
+    algorithm: Algorithm
+    batches: Batches
+    begin: Any
+    read: Any
+
+
+def plan(
+    model: Conjugate,
+    source: Source,
+    *,
+    batch_size: int | None = None,
+    optimizer: Optimizer | str | float | None = None,
+    sampling: str = "uniform",
+    variance_reduction: str | tuple[str, int] | None = None,
+    gradient: str = "natural",
+    trace_noise: bool = False,
+    seed: int = 0,
+    batches: Batches | None = None,
+) -> Plan:
+    """Put batches, gradient and optimizer together, or say why they do not fit.
+
+    Parameters
+    ----------
+    model : Conjugate
+    source : Source
+    batch_size : int, optional
+        None is all rows, with rate 1: coordinate ascent.
+    optimizer : Optimizer, str or float, optional
+        A number is a constant rate. By default `fastvi.optimizers.robbins_monro` for mini-batches.
+        The names are "adaptive", "adagrad", "rmsprop", "adam" and "amsgrad".
+    sampling : {"uniform", "replacement", "importance", "adaptive", "growing", "coupled"}
+        Shuffled epochs; independent draws; draws by the source's `norms`; by the norms last seen;
+        shuffled epochs whose batches grow with the noise (De et al. 2017), or with the noise and
+        the rate (Balles et al. 2017).
+    variance_reduction : {None, "svrg", "window"} or (str, int)
+        `fastvi.gradients.svrg` with a snapshot every two epochs, or `fastvi.gradients.averaged`
+        over ten batches; ``("svrg", m)`` and ``("window", m)`` give steps and batches.
+    gradient : {"natural", "plain"}
+        Optimizers with a rate for each coordinate take the plain one, whatever is asked for.
+    trace_noise : bool
+        Have the trace of the gradient's covariance in the history, as ``"noise"``, also where
+        `sampling` does not need it.
+    seed : int
+    batches : Batches, optional
+        Instead of those that `sampling` names.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown, or options do not go together.
+    """
+    for name, value, known in (
+        ("sampling", sampling, SAMPLING),
+        ("gradient", gradient, ("natural", "plain")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, known))}")
+    reduction, every = reduction_of(variance_reduction)
+    is_batch = batch_size is None and batches is None
+    chosen = _optimizer(optimizer, is_batch, gradient)
+    if is_batch:
+        if sampling != "uniform":
+            raise ValueError(f"sampling={sampling!r} without batch_size: every row is in each step")
+        if variance_reduction is not None:
+            raise ValueError(
+                f"variance_reduction={variance_reduction!r} without batch_size: "
+                "the gradient of all rows has no noise"
+            )
+        batches = Everything(source)
+    elif batches is None:
+        assert batch_size is not None
+        batches = sampled(source, batch_size, sampling, seed)
+    elif sampling != "uniform":
+        raise ValueError(f"sampling={sampling!r} of a stream: its rows come in their own order")
+    is_plain = gradient == "plain" or not chosen.convex
+    if is_plain and variance_reduction is not None:
+        raise ValueError(
+            f"variance_reduction={variance_reduction!r} works on natural gradients; "
+            "wanted an optimizer with one rate for all coordinates"
+        )
+    if variance_reduction is not None and (batches.wants_squared_norm or trace_noise):
+        raise ValueError(
+            f"variance_reduction={variance_reduction!r} leaves a noise that is not known from one "
+            "batch; wanted trace_noise=False, and sampling other than 'growing' and 'coupled'"
+        )
+    if is_plain and sampling == "coupled":
+        raise ValueError(
+            "sampling='coupled' needs one rate for all coordinates; wanted a natural gradient"
+        )
+    options = {
+        "remember": is_batch,
+        "noise": batches.wants_noise or trace_noise,
+        "squared_norm": batches.wants_squared_norm,
+    }
+    estimator = (gradients.plain if is_plain else gradients.natural)(model, **options)
+    confine = None
+    if reduction == "window":
+        estimator = gradients.averaged(estimator, every or WINDOW)
+    elif reduction == "svrg":
+        if batch_size is None:
+            raise ValueError(
+                "variance_reduction='svrg' needs all rows at hand; these come by and go"
+            )
+        every = every or 2 * -(-source.n_rows // batch_size)
+        estimator = _with_svrg(estimator, source, every)
+        confine = getattr(model, "confine", None)
+    return _plan(model, estimator, chosen, batches, is_plain, confine)
+
+
+def _plan(
+    model: Any,
+    estimator: Gradient,
+    optimizer: Optimizer,
+    batches: Batches,
+    is_plain: bool,
+    confine: Any,
+) -> Plan:
+    coordinates = model.coordinates if is_plain else None
+
+    def begin(params: Any) -> Any:
+        return coordinates.free(params) if coordinates else params
+
+    def read(state: Any) -> Any:
+        params = optimizer.read(state.optimizer, state.params)
+        return coordinates.params(params) if coordinates else params
+
+    return Plan(ascend(estimator, optimizer, confine), batches, begin, read)
+
+
+def reduction_of(chosen: Any) -> tuple[str | None, int | None]:
+    """The name of a variance reduction, and the number of steps or batches given with it.
+
+    Raises
+    ------
+    ValueError
+        If it is neither known nor a pair of what is known and a number >= 1.
+    """
+    pair = isinstance(chosen, tuple) and len(chosen) == 2
+    name, number = chosen if pair else (chosen, None)
+    if name not in (None, "svrg", "window") or (pair and name is None):
+        raise ValueError(
+            f"variance_reduction is {chosen!r}; wanted one of None, 'svrg', 'window', or a pair "
+            "such as ('svrg', 100)"
+        )
+    return name, checks.integer(number, "variance_reduction[1]", 1) if pair else None
+
+
+def _with_svrg(estimator: Gradient, source: Source, every: int) -> Gradient:
+    def everything() -> Batch:  # made anew: kept, it would be a second copy of the data
+        return Batch(source.all(), np.ones(source.n_rows))
+
+    return gradients.svrg(estimator, everything, every=every)
+
+
+def _optimizer(chosen: Optimizer | str | float | None, is_batch: bool, gradient: str) -> Optimizer:
+    if chosen is None:
+        return optimizers.constant(1.0) if is_batch else optimizers.robbins_monro()
+    if isinstance(chosen, Optimizer):
+        return chosen
+    if isinstance(chosen, str) and chosen in NAMED:
+        return NAMED[chosen]()
+    if isinstance(chosen, Real) and not isinstance(chosen, bool):
+        if gradient == "natural" and chosen > 1:
+            raise ValueError(f"optimizer is {chosen}; wanted a rate in (0, 1]")
+        return optimizers.constant(float(chosen))
+    raise ValueError(
+        f"optimizer is {chosen!r}; wanted a fastvi.optimizers.Optimizer, a rate, or one of "
+        + ", ".join(map(repr, NAMED))
+    )
+
+
+def sampled(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:
+    """Mini-batches of a kind that `plan` names.
+
+    Raises
+    ------
+    ValueError
+        If `batch_size` is below 1, or the source has not what the kind needs.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; wanted a number of rows >= 1, or None")
+    if sampling == "uniform":
+        return ShuffledEpochs(source, batch_size, seed)
+    if sampling == "replacement":
+        return WithReplacement(source, batch_size, seed)
+    if sampling in ("growing", "coupled"):
+        theta = 1.0 if sampling == "growing" else None
+        return AdaptiveSize(source, batch_size, seed, theta=theta)
+    norms = getattr(source, "norms", None)
+    if sampling == "adaptive":
+        return AdaptiveImportance(source, batch_size, seed, norms)
+    if norms is None:
+        raise ValueError(
+            "sampling='importance' needs norms of rows, which this data has not; "
+            "wanted 'adaptive', which learns them"
+        )
+    return WithReplacement(source, batch_size, seed, norms)
+
+
+def print_pass(state: Any, position: loop.Position, history: loop.History) -> None:
+    """The hook of estimators that are asked to be verbose: a line a pass."""
+    name = "bound" if "bound" in history.columns else "local_bound"
+    line = f"pass {position.epoch}, {name} {history.columns[name][-1]:.4f}"
+    if "held_out" in history.columns:
+        line += f", held-out score {history.columns['held_out'][-1]:.4f}"
+    print(line)
+
+
+def still_rising(tol: float, max_iter: int) -> str:
+    """What coordinate ascent that did not converge warns of."""
+    return (
+        f"the bound still rose by more than tol={tol:g} nats a row in pass {max_iter}; "
+        "raise max_iter or tol"
+    )
+
+
+class Fit(NamedTuple):
+    """A fitted model's parameters and how the fit went."""
+
+    params: Any
+    history: dict[str, NDArray[np.float64]]
+    n_iter: int
+    converged: bool
+
+
+def fit_conjugate(
+    model: Conjugate,
+    source: Source,
+    params: Any,
+    *,
+    n_epochs: int,
+    tol: float = 0.0,
+    seed: int = 0,
+    after_epoch: loop.Hook | None = None,
+    held_out: Callable[[Any], float] | None = None,
+    **options: Any,
+) -> Fit:
+    """Fit a conjugate model from `params`, which the fit owns from then on.
+
+    Parameters
+    ----------
+    model, source : Conjugate, Source
+    params : natural parameters
+    n_epochs : int
+        Largest number of passes over the rows.
+    tol : float
+        Coordinate ascent ends where the bound rises by less than this in a pass, nats; mini-batches
+        ignore it, as their bound is noisy. 0: never.
+    seed : int
+    after_epoch : callable, optional
+        As in `fastvi.loop.run`.
+    held_out : callable, optional
+        ``held_out(params)``, the score of rows not fitted to, goes into the history's column of
+        that name after each pass, and costs none of its `seconds`. It only looks at `params`.
+    options
+        Those of `plan`.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown, options do not go together, or the fit ends with a parameter that
+        is not finite.
+    """
+    chosen = plan(model, source, seed=seed, **options)
+    converged = False
+
+    def hook(state: Any, position: loop.Position, history: loop.History) -> bool:
+        nonlocal converged
+        if held_out is not None:
+            history.note("held_out", held_out(chosen.read(state)))
+        bounds = history.columns.get("bound", [])
+        if len(bounds) > 1 and tol > 0:
+            moved = history.columns["rate"][-2] > 0  # a rate still to be found moves nothing
+            converged = moved and abs(bounds[-1] - bounds[-2]) < tol
+        stop = after_epoch(state, position, history) if after_epoch is not None else None
+        return converged or bool(stop)
+
+    with single_threaded_blas():
+        state, history = loop.run(
+            chosen.algorithm,
+            chosen.algorithm.init(chosen.begin(params)),
+            chosen.batches,
+            n_epochs=n_epochs,
+            rng=np.random.default_rng(seed),
+            after_epoch=hook,
+        )
+    n_iter = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
+    found = chosen.read(state)
+    if len(history) and not _is_finite(found):
+        raise ValueError(
+            "the fit ended with parameters that are not finite: its steps were too large; "
+            "lower the optimizer's rate, or raise batch_size"
+        )
+    return Fit(found, history.arrays(), n_iter, converged)
+
+
+def _is_finite(params: Any) -> bool:
+    """Whether all numbers are; a lazy table's as they are, without making it dense."""
+    if isinstance(params, tuple):
+        return all(map(_is_finite, params))
+    if isinstance(params, LazyTable):
+        return all(np.isfinite(part).all() for part in params.save().values())
+    return params is None or bool(np.isfinite(params).all())

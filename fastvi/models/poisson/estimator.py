@@ -1,0 +1,518 @@
+"""Poisson matrix factorization as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastvi import loop
+from fastvi.base import checks, parallel
+from fastvi.base.parallel import resolve_n_jobs
+from fastvi.batches import ShuffledEpochs
+from fastvi.core import Batch
+from fastvi.models.counts import DocumentSource
+from fastvi.models.plan import (
+    SAMPLING,
+    Plan,
+    fit_conjugate,
+    plan,
+    print_pass,
+    still_rising,
+)
+from fastvi.models.poisson.model import Factors, Fitted, GammaPrior, PoissonFactors
+from fastvi.models.poisson.rows import LocalStep, Parts
+
+__all__ = ["PoissonFactorization"]
+
+ROW_ITER = 20  # in a fit, where the columns' factors move on anyway
+INFERENCE_ITER = 200  # for new rows
+BATCH_SIZE = 256  # rows of a step of `partial_fit`
+BLOCK_ENTRIES = 1 << 22  # of the dense scores that `recommend` holds at a time
+
+
+class _Part(ShuffledEpochs):
+    """Rows of a stream, that stand for `population`."""
+
+    def __init__(
+        self, source: DocumentSource, batch_size: int, seed: int, population: float
+    ) -> None:
+        super().__init__(source, batch_size, seed)
+        self.share = population / source.n_rows
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """As those of shuffled epochs, with other weights."""
+        for batch in super().epoch(number, skip):
+            yield Batch(batch.rows, batch.weights * self.share)
+
+
+class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Poisson matrix factorization with Gamma priors: topics, or tastes, of sparse counts.
+
+    Counts are ``X[u, i] ~ Poisson(sum_k theta[u, k] beta[i, k])`` with ``theta[u, k] ~ Gamma(a,
+    xi[u])`` and ``beta[i, k] ~ Gamma(c, eta[i])``. In the hierarchical model of Gopalan, Hofman and
+    Blei (2015, "Scalable recommendation with hierarchical Poisson factorization") each row has an
+    activity ``1 / xi[u]`` and each column a popularity ``1 / eta[i]`` of its own: ``xi[u] ~
+    Gamma(a_prime, a_prime / b_prime)`` and ``eta[i] ~ Gamma(c_prime, c_prime / d_prime)``. The
+    posterior is approximated by independent Gamma factors (their table 2), by coordinate ascent
+    over all rows, where the bound never falls, or by stochastic variational inference on
+    mini-batches. Zeros cost nothing. Results do not depend on `n_jobs`, to the bit.
+
+    Parameters
+    ----------
+    n_components : int, default=10
+        Number of factors, K.
+    a, c : float, default=0.3
+        Shapes of the Gamma priors of rows' and columns' factors. Small ones make factors sparse.
+    b_prime, d_prime : float, default=1.0
+        Prior means of their rates.
+    a_prime, c_prime : float, default=0.3
+        Shapes of the Gamma priors of the rates, which are learnt for each row and column.
+    hierarchical : bool, default=True
+        With False the rates are `b_prime` and `d_prime`. Steps of mini-batches then look at the
+        columns of the batch only, else at all.
+    max_iter : int, default=200
+        Largest number of passes over the rows.
+    tol : float, default=1e-2
+        Without `batch_size` the fit ends where the bound rises by less than this in a pass, in
+        nats a row.
+    batch_size : int, optional
+        Rows of a mini-batch; by default each step takes all rows.
+    optimizer, sampling, variance_reduction
+        As in `fastvi.BayesianLogisticRegression`.
+    max_row_iter : int, optional
+        Largest number of iterations on a row's factors; by default 20 in a step of a fit and 200
+        where new rows are inferred.
+    row_tol : float, default=1e-3
+        These end when the mean absolute change of a row's shapes, in counts, is below it.
+    total_samples : float, optional
+        Rows that `partial_fit` is to stand for; by default as many as it has seen.
+    random_state : int, RandomState or None, default=None
+        Seed of the start and of the order of rows in mini-batches.
+    warm_start : bool, default=False
+        Begin with the last fit's columns' factors.
+    n_jobs : int, optional
+        Threads; -1 for all cores, None for one.
+    verbose : int, default=0
+        Print a line a pass.
+
+    Attributes
+    ----------
+    components_ : (n_components, n_features) array
+        Posterior means of the columns' factors, E[beta] transposed.
+    component_shapes_, component_rates_ : (n_components, n_features) arrays
+        Shapes and rates of their Gamma posteriors.
+    bound_ : float
+        The evidence lower bound of log p(X), nats; without `batch_size`.
+    history_ : dict of str to array
+        What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
+        `local_bound`, the batch's part of it scaled to all rows). With `X_val`,
+        `held_out` at the end of each pass.
+    n_iter_ : int
+        Passes over the rows.
+    n_batch_iter_ : int
+        Steps.
+    converged_ : bool
+        Whether `tol` was reached.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import PoissonFactorization
+    >>> X = np.array([[3, 2, 0, 0], [4, 3, 0, 0], [0, 0, 5, 2], [0, 0, 3, 3], [2, 0, 0, 0]])
+    >>> model = PoissonFactorization(2, random_state=0).fit(X)
+    >>> items, _ = model.recommend(X[-1:], 1)
+    >>> items.tolist()
+    [[1]]
+    """
+
+    def __init__(
+        self,
+        n_components: int = 10,
+        *,
+        a: float = 0.3,
+        a_prime: float = 0.3,
+        b_prime: float = 1.0,
+        c: float = 0.3,
+        c_prime: float = 0.3,
+        d_prime: float = 1.0,
+        hierarchical: bool = True,
+        max_iter: int = 200,
+        tol: float = 1e-2,
+        batch_size: int | None = None,
+        optimizer: Any = None,
+        sampling: str = "uniform",
+        variance_reduction: Any = None,
+        max_row_iter: int | None = None,
+        row_tol: float = 1e-3,
+        total_samples: float | None = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.a = a
+        self.a_prime = a_prime
+        self.b_prime = b_prime
+        self.c = c
+        self.c_prime = c_prime
+        self.d_prime = d_prime
+        self.hierarchical = hierarchical
+        self.max_iter = max_iter
+        self.tol = tol
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.sampling = sampling
+        self.variance_reduction = variance_reduction
+        self.max_row_iter = max_row_iter
+        self.row_tol = row_tol
+        self.total_samples = total_samples
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float32", "float64"]
+        return tags
+
+    # Fitting
+
+    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
+        """Fit the columns' factors.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) CSR matrix or array
+            Counts of any integer or float dtype. float64 is computed in float64, everything else
+            in float32. Rows may be empty.
+        y : ignored
+        X_val : (n_held_out, n_features) CSR matrix or array, optional
+            Rows not to fit to: their `score` after each pass is ``history_["held_out"]``.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a count is out of its range.
+        """
+        bags = self._counts(X, reset=True)
+        model = self._make_model(bags)
+        max_iter = checks.integer(self.max_iter, "max_iter", 1)
+        tol = checks.number(self.tol, "tol", 0.0)
+        batch_size = checks.optional_integer(self.batch_size, "batch_size", 1)
+        source = DocumentSource(*bags)
+        seed = self._seed()
+        held_out = None if X_val is None else self._held_out(model, X_val)
+        fitted = fit_conjugate(
+            model, source, self._begin(model, bags, seed), n_epochs=max_iter,
+            tol=tol * source.n_rows, seed=seed,
+            after_epoch=print_pass if self.verbose else None, batch_size=batch_size,
+            optimizer=self.optimizer, sampling=self.sampling,
+            variance_reduction=self.variance_reduction, held_out=held_out,
+        )  # fmt: skip
+        self._take(model, fitted.params)
+        self.history_, self.n_iter_ = fitted.history, fitted.n_iter
+        self.n_batch_iter_, self._n_seen = len(fitted.history["epoch"]), source.n_rows
+        self.converged_ = fitted.converged
+        if batch_size is None:
+            self.bound_ = float(fitted.history["bound"][-1])
+            if tol > 0 and not fitted.converged:
+                warnings.warn(still_rising(tol, max_iter), ConvergenceWarning, stacklevel=2)
+        return self
+
+    def _held_out(self, model: PoissonFactors, X_val: Any) -> Callable[[Factors], float]:
+        parts = self._counts(X_val, reset=False, dtype=model.dtype).parts
+        ones = np.ones(len(parts[0]) - 1)
+
+        def score(params: Factors) -> float:
+            found = Fitted(model, params._replace(shapes=model.lazy(params).shapes.dense()))
+            loadings = found.loadings._replace(max_iter=self._row_iter(INFERENCE_ITER))
+            return float(loadings.fit_rows(parts, ones, model.n_threads).bounds.mean())
+
+        return score
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Take mini-batch steps on some rows of a stream of `total_samples`.
+
+        Goes on from an earlier `fit` or `partial_fit`, and with its `history_`, in which each call
+        is an epoch. Steps are of `batch_size` rows (256 by default), in an order drawn from
+        `random_state`, without variance reduction and by uniform sampling.
+
+        The first call, or the first after `fit` or unpickling, settles the priors, `optimizer`,
+        `max_row_iter`, `row_tol` of steps and `random_state`: setting them later changes nothing
+        until the next `fit`. `n_components` and `hierarchical` must stay what they were.
+        `batch_size`, `total_samples` and `n_jobs` are those of each call.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) CSR matrix or array
+            Counts.
+        y : ignored
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a count is out of its range, or the factors to go on from are of
+            another number of components or value of `hierarchical`.
+        """
+        first = not self.__sklearn_is_fitted__()
+        bags = self._counts(X, reset=first)
+        if not first:
+            self._check_form("partial_fit", bags)
+        checks.choice(self.sampling, "sampling", SAMPLING)
+        n_rows = len(bags.indptr) - 1
+        seen = n_rows + (0 if first else self.__dict__.get("_n_seen", 0))
+        population = float(seen)
+        if self.total_samples is not None:
+            population = checks.number(self.total_samples, "total_samples", 1.0)
+        batch_size = BATCH_SIZE if self.batch_size is None else self.batch_size
+        batch_size = checks.integer(batch_size, "batch_size", 1)
+        n_threads = resolve_n_jobs(self.n_jobs)
+        source = DocumentSource(*bags)
+        model, chosen, state, seed = self.__dict__.get("_online") or self._go_online(
+            bags, source, population, first
+        )
+        model.n_threads = n_threads
+        history = loop.History()
+        if not first:
+            history.columns = {key: column.tolist() for key, column in self.history_.items()}
+        epoch = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
+        with parallel.single_threaded_blas():
+            state, history = loop.run(
+                chosen.algorithm, state, _Part(source, batch_size, seed, population),
+                n_epochs=epoch + 1, rng=np.random.default_rng([seed, epoch]),
+                position=loop.Position(epoch), history=history,
+            )  # fmt: skip
+        self._take(model, chosen.read(state))
+        self._online = model, chosen, state, seed
+        self.history_ = history.arrays()
+        self._n_seen, self.n_batch_iter_ = seen, len(history)
+        self.n_iter_ = 1 if first else self.n_iter_
+        return self
+
+    def _go_online(
+        self, bags: checks.Bags, source: DocumentSource, population: float, first: bool
+    ) -> tuple[PoissonFactors, Plan, Any, int]:
+        """A model, a plan, its state and seed, from random factors or from those there are."""
+        model, seed = self._make_model(bags), self._seed()
+        if first:
+            params = self._start(model, bags, population, seed)
+        else:
+            params = self._fitted.parameters(model)
+        batches = ShuffledEpochs(source, BATCH_SIZE, 0)
+        chosen = plan(model, source, optimizer=self.optimizer, batches=batches)
+        state = chosen.algorithm.init(chosen.begin(params))
+        if not first and isinstance(state.optimizer, int):
+            state = state._replace(optimizer=state.optimizer + self.n_batch_iter_)
+        return model, chosen, state, seed
+
+    def _make_model(self, bags: checks.Bags) -> PoissonFactors:
+        n_components = checks.integer(self.n_components, "n_components", 1)
+        learnt = checks.flag(self.hierarchical, "hierarchical")
+        low, high = checks.PRIOR_RANGE
+
+        def prior(shape: str, rate: str, rate_shape: str) -> GammaPrior:
+            given = [
+                checks.number(getattr(self, name), name, low, high)
+                for name in (shape, rate, rate_shape)
+            ]
+            return GammaPrior(given[0], given[1], given[2] if learnt else 0.0)
+
+        return PoissonFactors(
+            n_components,
+            prior("a", "b_prime", "a_prime"),
+            prior("c", "d_prime", "c_prime"),
+            bags.n_words,
+            max_iter=self._row_iter(ROW_ITER),
+            tol=checks.number(self.row_tol, "row_tol", 0.0),
+            dtype=bags.counts.dtype,
+            n_threads=resolve_n_jobs(self.n_jobs),
+        )
+
+    def _row_iter(self, default: int) -> int:
+        if self.max_row_iter is None:
+            return default
+        return checks.integer(self.max_row_iter, "max_row_iter", 1)
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    def _start(self, model: PoissonFactors, bags: checks.Bags, n_rows: float, seed: int) -> Factors:
+        scale = n_rows / (len(bags.indptr) - 1)
+        sums = scale * np.bincount(bags.indices, bags.counts, bags.n_words)
+        return model.start(sums, n_rows, np.random.default_rng(seed))
+
+    def _begin(self, model: PoissonFactors, bags: checks.Bags, seed: int) -> Factors:
+        if not self.warm_start or not self.__sklearn_is_fitted__():
+            return self._start(model, bags, len(bags.indptr) - 1, seed)
+        self._check_form("warm_start", bags)
+        return self._fitted.parameters(model)
+
+    def _check_form(self, what: str, bags: checks.Bags) -> None:
+        """Refuse to go on from factors of another form: kernels would step past their ends."""
+        n_components = checks.integer(self.n_components, "n_components", 1)
+        learnt, last = checks.flag(self.hierarchical, "hierarchical"), self._fitted
+        if last.n_columns != bags.n_words or last.model.n_components != n_components:
+            raise ValueError(
+                f"{what} goes on from {last.model.n_components} components of "
+                f"{last.n_columns} columns; X and n_components ask for "
+                f"{n_components} of {bags.n_words}"
+            )
+        if last.model.hierarchical != learnt:
+            raise ValueError(f"{what} goes on from factors with another value of hierarchical")
+
+    def _take(self, model: PoissonFactors, params: Factors) -> None:
+        """Keep what was found, and nothing that an earlier fit left."""
+        for name in ("_online", "_n_seen", "bound_", "history_", "converged_"):
+            self.__dict__.pop(name, None)
+        self._fitted = Fitted(model, params)
+
+    def _counts(self, X: Any, reset: bool, dtype: Any = None) -> checks.Bags:
+        X = validate_data(
+            self, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=1
+        )
+        if dtype is None and not reset:
+            dtype = self._fitted.model.dtype
+        return checks.bags_of_words(X, dtype=dtype)
+
+    # What was found
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_fitted" in self.__dict__
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 the live one
+        state.pop("_online", None)
+        return state
+
+    @property
+    def component_shapes_(self) -> NDArray[Any]:
+        """Shapes of the columns' factors, (n_components, n_features)."""
+        return self._attribute("component_shapes_").shapes
+
+    @property
+    def component_rates_(self) -> NDArray[Any]:
+        """Rates of the columns' factors, (n_components, n_features)."""
+        return self._attribute("component_rates_").rates
+
+    @property
+    def components_(self) -> NDArray[Any]:
+        """E[beta] transposed, (n_components, n_features)."""
+        fitted = self._attribute("components_")
+        return np.asarray(fitted.shapes / fitted.rates)
+
+    def _attribute(self, name: str) -> Fitted:
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"{name} is there after fit")
+        return self._fitted
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._fitted.model.n_components
+
+    # New rows
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Factors of rows, E[theta] given the fitted columns.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) CSR matrix or array
+            Counts. An empty row has seen every column and taken none.
+
+        Returns
+        -------
+        (n_rows, n_components) array of the dtype of the fit
+        """
+        check_is_fitted(self)
+        return self._means(self._counts(X, reset=False).parts)
+
+    def _fit_rows(self, parts: Parts) -> LocalStep:
+        loadings = self._fitted.loadings._replace(max_iter=self._row_iter(INFERENCE_ITER))
+        return loadings.fit_rows(parts, np.ones(len(parts[0]) - 1), resolve_n_jobs(self.n_jobs))
+
+    def _means(self, parts: Parts) -> NDArray[Any]:
+        means = self._fit_rows(parts).factors.means
+        return np.ascontiguousarray(means[:, : self._n_features_out])
+
+    def inverse_transform(self, X: Any) -> NDArray[Any]:
+        """Expected counts (n_rows, n_features) of rows with factors X (n_rows, n_components).
+
+        Raises
+        ------
+        ValueError
+            If X has another number of columns.
+        """
+        check_is_fitted(self)
+        factors = np.asarray(X)
+        if factors.ndim != 2 or factors.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has shape {factors.shape}; wanted (n_rows, {self._n_features_out})"
+            )
+        return np.asarray(factors @ self.components_)
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """A lower bound of each row's log probability given the fitted columns, (n_rows,), nats.
+
+        That of log E[p(row | beta)] under the posterior of beta, the row's factors integrated out.
+        """
+        check_is_fitted(self)
+        return self._fit_rows(self._counts(X, reset=False).parts).bounds
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The mean of `score_samples`: a held-out log-likelihood's lower bound, nats a row."""
+        return float(self.score_samples(X).mean())
+
+    def recommend(
+        self, X: Any, n_items: int = 10, *, exclude_seen: bool = True
+    ) -> tuple[NDArray[np.intp], NDArray[Any]]:
+        """The columns of which rows are expected to have most, best first.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) CSR matrix or array
+            Counts so far.
+        n_items : int
+            Columns to name for each row.
+        exclude_seen : bool
+            Leave out columns of which the row has counts. A row without `n_items` others ends with
+            -1, of expectation -inf.
+
+        Returns
+        -------
+        (columns, expected counts), both (n_rows, n_items)
+        """
+        check_is_fitted(self)
+        bags = self._counts(X, reset=False)
+        n_items = checks.integer(n_items, "n_items", 1, bags.n_words)
+        factors, components = self._means(bags.parts), self.components_
+        columns = np.empty((len(factors), n_items), np.intp)
+        expected = np.empty(columns.shape, factors.dtype)
+        n_block = max(1, BLOCK_ENTRIES // bags.n_words)
+        for start in range(0, len(factors), n_block):
+            rows = np.arange(start, min(start + n_block, len(factors)))
+            scores = factors[rows] @ components
+            if exclude_seen:
+                ends = bags.indptr[rows[0]], bags.indptr[rows[-1] + 1]
+                owners = np.repeat(rows - start, np.diff(bags.indptr[rows[0] : rows[-1] + 2]))
+                scores[owners, bags.indices[slice(*ends)]] = -np.inf
+            best = np.argpartition(-scores, n_items - 1, axis=1)[:, :n_items]
+            found = np.take_along_axis(scores, best, axis=1)
+            order = np.lexsort((best, -found))
+            expected[rows] = np.take_along_axis(found, order, axis=1)
+            columns[rows] = np.take_along_axis(best, order, axis=1)
+        columns[np.isneginf(expected)] = -1
+        return columns, expected

@@ -1,0 +1,639 @@
+"""Latent Dirichlet allocation as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastvi import loop
+from fastvi.base import checks
+from fastvi.base.parallel import resolve_n_jobs
+from fastvi.batches import Passes, ShuffledEpochs
+from fastvi.core import Batch
+from fastvi.models.counts import DocumentSource
+from fastvi.models.plan import SAMPLING
+from fastvi.models.topics import solvers
+from fastvi.models.topics.fitted import MAX_ITER, TopicModel
+from fastvi.models.topics.predictor import Predictor
+from fastvi.models.topics.settings import SOLVERS, Settings, choose_solver, tools_of
+
+__all__ = ["LatentDirichletAllocation", "load"]
+
+
+class LatentDirichletAllocation(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):  # fmt: skip
+    """Latent Dirichlet allocation (Blei, Ng and Jordan 2003) by compiled variational inference.
+
+    A drop-in replacement for ``sklearn.decomposition.LatentDirichletAllocation``. Results do not
+    depend on `n_jobs`, to the bit.
+
+    Parameters
+    ----------
+    n_components : int, default=10
+        Number of topics K.
+    doc_topic_prior : float or (n_components,) array, optional
+        Dirichlet prior of topic proportions, alpha; by default 1 / n_components.
+    topic_word_prior : float or (n_features,) array, optional
+        Dirichlet prior of topics, eta; by default 1 / n_components.
+    solver : {"auto", "scvb0", "cvb0", "cvb", "svi", "vb"}, default="auto"
+        ``"cvb0"``: collapsed variational Bayes, zeroth order (Asuncion et al. 2009), which
+        reaches the best held-out score soonest; needs 2 bytes an entry and topic. ``"scvb0"``: its
+        mini-batch form (Foulds et al. 2013), for streams and corpora of any size. ``"cvb"``: the
+        second order (Teh, Newman and Welling 2007), closer to the collapsed bound and two to three
+        times slower a pass; for comparison, since "cvb0" predicts better. ``"svi"``:
+        stochastic variational inference (Hoffman et al. 2013). ``"vb"``: coordinate ascent, whose
+        bound never falls. ``"auto"`` follows `learning_method`; otherwise it is ``"cvb0"`` up to
+        1 GiB of responsibilities and ``"scvb0"`` from there on, or ``"svi"`` where `optimizer`,
+        `sampling`, `variance_reduction` or `trace_noise` is given.
+    learning_method : {"batch", "online"}, optional
+        scikit-learn's name for the solver: ``"vb"`` or ``"svi"``.
+    learning_decay : float, default=0.7
+        Exponent kappa of the steps (offset + t) ** -kappa, in (0.5, 1].
+    learning_offset : float, optional
+        Offset tau >= 0 of the steps; by default 64 for "svi" (10 in `partial_fit`) and 1 for
+        "scvb0".
+    max_iter : int, default=10
+        Passes over the data in `fit`.
+    batch_size : int, optional
+        Documents in a mini-batch; by default a sixteenth of the corpus, from 64 to 1024, and 128
+        in `partial_fit`.
+    evaluate_every : int, default=-1
+        Compute the perplexity of the training data every so many passes, and stop where it
+        changes by less than `perp_tol`. Never if not positive.
+    total_samples : float, default=1e6
+        Number of documents that `partial_fit` is to stand for.
+    perp_tol : float, default=0.1
+        See `evaluate_every`.
+    mean_change_tol : float, default=1e-3
+        A document's update ends when the mean absolute change of its topic counts is below it.
+    max_doc_update_iter : int, optional
+        Largest number of iterations of a document's update; by default 100, and 8 in the fit of
+        "scvb0".
+    optimizer : float, str or fastvi.optimizers.Optimizer, optional
+        Of "svi", "scvb0" and "vb", instead of the steps that `learning_decay` and
+        `learning_offset` describe (rate 1 for "vb"). A number in (0, 1] is a constant rate.
+        ``"adaptive"``: the rate that expects to come nearest to the optimum (Ranganath et al.
+        2013), without parameters. ``"adagrad"``, ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take
+        plain gradients in log-space, which "scvb0" has not. An optimizer that averages iterates
+        has their mean in `components_`.
+    sampling : str, default="uniform"
+        How "svi" and "scvb0" draw documents. ``"uniform"``: each once a pass, in random order.
+        ``"replacement"``: independently. ``"importance"``: more often where the norm of the
+        document's counts is large, weighted so that steps stay unbiased. ``"adaptive"``: by the
+        norms of expected counts last seen. ``"growing"``: each once a pass, in batches that grow
+        from `batch_size` with the gradient's noise (De et al. 2017); ``"coupled"``: with its noise
+        and the rate (Balles et al. 2017).
+    variance_reduction : {"svrg", "window"} or (str, int), optional
+        Of "svi" and "scvb0". ``"svrg"``: corrected by a gradient of all documents, taken anew
+        every two passes (Johnson and Zhang 2013); unbiased, for two local steps a step and two
+        more copies of the topics. ``"window"``: statistics averaged over ten batches (Mandt and
+        Blei 2014), a tenth of the noise for some bias, and ten batches' statistics in memory. A
+        pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the batches.
+    trace_noise : bool, default=False
+        Have the noise of the steps in `history_` whatever `sampling` is; 2 to 15 % slower.
+    n_jobs : int, optional
+        Threads; -1 for all cores, None for one.
+    verbose : int, default=0
+        Print a line a pass.
+    random_state : int, RandomState or None, default=None
+        Seed of the start and of the order of documents.
+    learn_doc_topic_prior, learn_topic_word_prior : bool, default=False
+        Fit the priors to the data (empirical Bayes, Newton's method): alpha one number a topic,
+        eta one number in all. They start from the values above.
+
+    Attributes
+    ----------
+    components_ : (n_components, n_features) array
+        Dirichlet parameters of the topics: pseudo-counts of words.
+    exp_dirichlet_component_ : (n_components, n_features) array
+        exp(E[log topics]).
+    doc_topic_prior_ : float or (n_components,) array
+        The prior used, or learned.
+    topic_word_prior_ : float or (n_features,) array
+        The prior used, or learned.
+    solver_ : str
+        The solver used.
+    n_iter_ : int
+        Passes over the data.
+    n_batch_iter_ : int
+        Steps taken.
+    bound_ : float
+        Perplexity of the training data by the variational bound; only with "vb" or where
+        `evaluate_every` asked for it.
+    history_ : dict of str to array
+        What each step reported: epoch, seconds, rate, batch_size, and in nats the `bound` ("vb")
+        or the `local_bound`, the batch's part of it scaled to all documents ("svi"). Where it is
+        known, the `noise`, which is the trace of the covariance of the gradient, and its
+        `squared_norm`. With `X_val`, `held_out` at the end of each pass.
+        `fastvi.plots.plot_history` draws it.
+    vocabulary_ : list of str
+        The words of a model that `fastvi.load` read.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import LatentDirichletAllocation
+    >>> X = np.array([[5, 4, 0, 0], [4, 5, 0, 1], [0, 0, 5, 4], [0, 1, 4, 5]])
+    >>> lda = LatentDirichletAllocation(n_components=2, random_state=0).fit(X)
+    >>> topic = lda.transform(X).argmax(axis=1)
+    >>> bool(topic[0] == topic[1] != topic[2] == topic[3])
+    True
+    """
+
+    n_iter_: int
+    n_batch_iter_: int
+    _dtype: Any
+
+    def __init__(
+        self,
+        n_components: int = 10,
+        *,
+        doc_topic_prior: Any = None,
+        topic_word_prior: Any = None,
+        solver: str = "auto",
+        learning_method: str | None = None,
+        learning_decay: float = 0.7,
+        learning_offset: float | None = None,
+        max_iter: int = 10,
+        batch_size: int | None = None,
+        evaluate_every: int = -1,
+        total_samples: float = 1e6,
+        perp_tol: float = 1e-1,
+        mean_change_tol: float = 1e-3,
+        max_doc_update_iter: int | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+        random_state: Any = None,
+        learn_doc_topic_prior: bool = False,
+        learn_topic_word_prior: bool = False,
+        optimizer: Any = None,
+        sampling: str = "uniform",
+        variance_reduction: Any = None,
+        trace_noise: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.doc_topic_prior = doc_topic_prior
+        self.topic_word_prior = topic_word_prior
+        self.solver = solver
+        self.learning_method = learning_method
+        self.learning_decay = learning_decay
+        self.learning_offset = learning_offset
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.evaluate_every = evaluate_every
+        self.total_samples = total_samples
+        self.perp_tol = perp_tol
+        self.mean_change_tol = mean_change_tol
+        self.max_doc_update_iter = max_doc_update_iter
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.random_state = random_state
+        self.learn_doc_topic_prior = learn_doc_topic_prior
+        self.learn_topic_word_prior = learn_topic_word_prior
+        self.optimizer = optimizer
+        self.sampling = sampling
+        self.variance_reduction = variance_reduction
+        self.trace_noise = trace_noise
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float32", "float64"]
+        return tags
+
+    # Fitting
+
+    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
+        """Fit topics to counts.
+
+        Parameters
+        ----------
+        X : (n_documents, n_features) CSR matrix or array
+            Counts of any integer or float dtype. float64 is computed in float64 (by "cvb0" and
+            "cvb" in float32 all the same), everything else in float32. Documents may be empty.
+        y : ignored
+        X_val : (n_held_out, n_features) CSR matrix or array, optional
+            Documents not to fit to: their score by document completion after each pass, nats a
+            word, is ``history_["held_out"]``. Halves are drawn from `random_state`.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a count is out of its range.
+        """
+        self._forget()
+        bags = self._counts(X, reset=True)
+        n_topics = checks.integer(self.n_components, "n_components", 1)
+        total = bags.counts.sum(dtype=np.float64)
+        if not total > 0:
+            raise ValueError("every document is empty: X holds no counts above 0")
+        if n_topics > total:
+            raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")
+        name = self._solver() or choose_solver(len(bags.indices), n_topics, tools_of(self))
+        settings = self._settings(name, bags)
+        n_epochs = checks.integer(self.max_iter, "max_iter", 1)
+        began = time.perf_counter()
+        solver = solvers.make_solver(settings, DocumentSource(*bags), resolve_n_jobs(self.n_jobs))
+        history = solvers.fit(
+            solver, n_epochs, seconds=time.perf_counter() - began,
+            after_epoch=self._watch(solver, bags, X_val),
+        )  # fmt: skip
+        self._cached_model = self._model_of(solver)
+        self._take(solver, int(history.columns["epoch"][-1]) + 1, len(history))
+        self.history_ = history.arrays()
+        if settings.solver == "vb":
+            self.bound_ = self._perplexity(self._cached_model, bags)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Take mini-batch steps on some documents of a stream of about `total_samples`.
+
+        Goes on from an earlier `fit` or `partial_fit`. Solvers "vb" and "svi" take the steps of
+        "svi", the others those of "scvb0". Settings are those of the first call, but for `n_jobs`
+        and `total_samples`. `sampling` is left aside, as documents come in their own order, and
+        `variance_reduction` may not be "svrg", which needs all of them.
+
+        Parameters
+        ----------
+        X : (n_documents, n_features) CSR matrix or array
+            Counts.
+        y : ignored
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a count is out of its range, or `variance_reduction` is "svrg".
+        """
+        first = not self.__sklearn_is_fitted__()
+        if first:
+            self._forget()
+        bags = self._counts(X, reset=first)
+        population = checks.number(self.total_samples, "total_samples", 1.0, checks.MAX_TOKENS)
+        online = self.__dict__.get("_online") or self._go_online(bags, first)
+        solver, marker = online
+        solver.model.n_threads = solver.n_threads = resolve_n_jobs(self.n_jobs)
+        if self.n_components != solver.settings.n_topics:
+            raise ValueError(
+                f"n_components is {self.n_components}; the topics to go on from are "
+                f"{solver.settings.n_topics}"
+            )
+        n_steps = 0 if first else self.n_batch_iter_
+        source = DocumentSource(*bags, marker=marker)
+        batch_size = solver.settings.batch_size or 128
+        rng = np.random.default_rng(0)
+        for batch in ShuffledEpochs(source, batch_size, n_steps).epoch(0):
+            weights = np.full(len(batch.weights), population / len(batch.weights))
+            solver.algorithm.step(solver.state, Batch(batch.rows, weights), rng)
+            n_steps += 1
+        self.__dict__.pop("_cached_model", None)
+        self._online = online
+        self._take(solver, 1 if first else self.n_iter_, n_steps)
+        return self
+
+    def _go_online(
+        self, bags: checks.Bags, first: bool
+    ) -> tuple[solvers.GradientFit, NDArray[np.int32]]:
+        """Make a solver for `partial_fit`, from random topics or from those there are."""
+        asked = self._solver() or choose_solver(0, 1, tools_of(self))
+        name = "svi" if asked in ("vb", "svi") else "scvb0"
+        settings = replace(self._settings(name, bags), sampling="uniform")
+        if name == "svi" and self.learning_offset is None:
+            settings = replace(settings, learning_offset=10.0)  # streams need bolder steps
+        if first:
+            table = solvers.random_topics(settings, bags.n_words)
+        else:
+            model = self._model
+            settings = replace(settings, alpha=model.alpha, eta=model.eta)  # perhaps learned
+            table = model.table.astype(settings.dtype)
+        solver = solvers.GradientFit(
+            settings, bags, resolve_n_jobs(self.n_jobs), batches=Passes(), table=table,
+            n_steps=0 if first else self.n_batch_iter_,
+        )  # fmt: skip
+        return solver, np.full(bags.n_words, -1, np.int32)
+
+    def _forget(self) -> None:
+        """A fit that fails leaves no topics of earlier data, whose shape may be another."""
+        for name in ("_cached_model", "_online", "vocabulary_", "bound_", "history_"):
+            self.__dict__.pop(name, None)
+
+    def _take(self, solver: solvers.Solver, n_iter: int, n_steps: int) -> None:
+        """Take over what a solver has found besides its table."""
+        self.solver_ = solver.settings.solver
+        self.n_iter_, self.n_batch_iter_ = n_iter, n_steps
+        alpha, eta = solver.alpha, solver.eta
+        uniform = np.ndim(self.doc_topic_prior) == 0 and not self.learn_doc_topic_prior
+        uniform = uniform and bool(np.all(alpha == alpha[0]))  # an earlier fit may have learned
+        self.doc_topic_prior_ = float(alpha[0]) if uniform else alpha
+        self.topic_word_prior_ = eta if np.ndim(eta) == 0 else eta[:, 0]
+
+    def _watch(self, solver: solvers.Solver, bags: checks.Bags, X_val: Any) -> loop.Hook:
+        every = checks.integer(self.evaluate_every, "evaluate_every", -(10**9))
+        tol = checks.number(self.perp_tol, "perp_tol", 0.0)
+        n_epochs = self.max_iter
+        held_out = None if X_val is None else self._held_out(X_val, solver.settings.seed)
+
+        def after_epoch(state: Any, position: loop.Position, history: loop.History) -> bool:
+            line = f"pass {position.epoch} of {n_epochs}"
+            stop = False
+            if held_out is not None:
+                history.note("held_out", held_out.score(solver, resolve_n_jobs(self.n_jobs)))
+                line += f", held-out score {history.columns['held_out'][-1]:.4f}"
+            if every > 0 and position.epoch % every == 0:
+                last = self.__dict__.get("bound_")
+                self.bound_ = self._perplexity(self._model_of(solver), bags)
+                line += f", perplexity {self.bound_:.4f}"
+                stop = last is not None and abs(last - self.bound_) < tol
+            if self.verbose:
+                print(line)
+            return stop
+
+        return after_epoch
+
+    def _held_out(self, X_val: Any, seed: int) -> Any:
+        from fastvi.models.topics.training import HeldOut
+
+        counts = _matrix(self._counts(X_val, reset=False))
+        held_out = HeldOut.of(counts, np.random.default_rng(seed))
+        if not held_out.n_scored > 0:
+            raise ValueError("X_val has no word to score")
+        return held_out
+
+    # Settings and checks
+
+    def _solver(self) -> str | None:
+        """The solver asked for, None for one that suits the data."""
+        solver = checks.choice(self.solver, "solver", ("auto", *SOLVERS))
+        if self.learning_method is None:
+            return None if solver == "auto" else solver
+        method = checks.choice(self.learning_method, "learning_method", ("batch", "online"))
+        named = "vb" if method == "batch" else "svi"
+        if solver not in ("auto", named):
+            raise ValueError(
+                f"learning_method={method!r} means solver={named!r}, but solver is {solver!r}"
+            )
+        return named
+
+    def _settings(self, solver: str, bags: checks.Bags) -> Settings:
+        n_topics = checks.integer(self.n_components, "n_components", 1)
+        eta: Any = self.topic_word_prior
+        if np.ndim(eta) == 0:
+            eta = float(checks.prior(eta, "topic_word_prior", 1, 1.0 / n_topics)[0])
+        else:
+            if self.learn_topic_word_prior:
+                raise ValueError("learn_topic_word_prior needs a topic_word_prior of one number")
+            eta = checks.prior(eta, "topic_word_prior", bags.n_words, 0.0)[:, None]
+        decay = checks.number(self.learning_decay, "learning_decay", 0.5, 1.0, open_low=True)
+        optional: dict[str, Any] = {}
+        if self.learning_offset is not None:
+            offset = checks.number(self.learning_offset, "learning_offset", 0.0)
+            optional["learning_offset"] = offset
+        for name in ("batch_size", "max_doc_update_iter"):
+            if getattr(self, name) is not None:
+                optional[name] = checks.integer(getattr(self, name), name, 1)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        return Settings(
+            solver,
+            alpha=checks.prior(self.doc_topic_prior, "doc_topic_prior", n_topics, 1.0 / n_topics),
+            eta=eta,
+            learn_alpha=bool(self.learn_doc_topic_prior),
+            learn_eta=bool(self.learn_topic_word_prior),
+            learning_decay=decay,
+            mean_change_tol=checks.number(self.mean_change_tol, "mean_change_tol", 0.0),
+            seed=int(seed),
+            dtype=bags.counts.dtype.type,
+            optimizer=self.optimizer,
+            sampling=checks.choice(self.sampling, "sampling", SAMPLING),
+            variance_reduction=self.variance_reduction,
+            trace_noise=bool(self.trace_noise),
+            **optional,
+        )
+
+    def _counts(self, X: Any, reset: bool) -> checks.Bags:
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype="numeric",
+            ensure_min_samples=1,
+        )
+        dtype = None if reset else self._dtype
+        bags = checks.bags_of_words(X, dtype=dtype)
+        self._dtype = bags.counts.dtype if reset else self._dtype
+        return bags
+
+    # What was found
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_cached_model" in self.__dict__ or "_online" in self.__dict__
+
+    def _model_of(self, solver: solvers.Solver) -> TopicModel:
+        return TopicModel(
+            solver.table(), solver.alpha, solver.eta, solver.settings.collapsed,
+            max_iter=self.max_doc_update_iter or MAX_ITER, tol=self.mean_change_tol,
+        )  # fmt: skip
+
+    @property
+    def _model(self) -> TopicModel:
+        check_is_fitted(self)
+        if "_cached_model" not in self.__dict__:
+            self._cached_model = self._model_of(self._online[0])
+        return self._cached_model
+
+    @property
+    def components_(self) -> NDArray[Any]:
+        """Dirichlet parameters of the topics, (n_components, n_features)."""
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError("components_ is there after fit")
+        model = self._model
+        return model.table[:, : model.n_topics].T
+
+    @property
+    def exp_dirichlet_component_(self) -> NDArray[Any]:
+        """exp(E[log topics]), (n_components, n_features)."""
+        from scipy.special import psi
+
+        components = self.components_
+        log_topics = psi(components) - psi(components.sum(axis=1, keepdims=True))
+        return np.asarray(np.exp(log_topics))
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._model.n_topics
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.__sklearn_is_fitted__():
+            self._model  # noqa: B018  reads the table of a solver under way
+        state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 the live one
+        state.pop("_online", None)
+        return state
+
+    def transform(self, X: Any, *, normalize: bool = True) -> NDArray[Any]:
+        """Topic proportions of documents.
+
+        Parameters
+        ----------
+        X : (n_documents, n_features) CSR matrix or array
+            Counts. An empty document gets the prior.
+        normalize : bool, default=True
+            False returns Dirichlet parameters, whose sum is the document's length plus the prior.
+
+        Returns
+        -------
+        (n_documents, n_components) array of the dtype of the fit
+        """
+        check_is_fitted(self)
+        bags = self._counts(X, reset=False)
+        gamma = self._model.topics.infer(*bags.parts, n_threads=resolve_n_jobs(self.n_jobs))
+        gamma = gamma[:, : self._model.n_topics]
+        return np.ascontiguousarray(
+            gamma / gamma.sum(axis=1, keepdims=True) if normalize else gamma
+        )
+
+    def fit_transform(self, X: Any, y: Any = None, *, normalize: bool = True) -> NDArray[Any]:
+        """``fit(X).transform(X)``."""
+        return self.fit(X).transform(X, normalize=normalize)
+
+    def compiled(self) -> Predictor:
+        """A bare predictor for arrays already in shape, for calls that must cost microseconds."""
+        return Predictor(self._model.topics)
+
+    # Scores
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The variational bound on log p(X) in nats, the topics' part included.
+
+        As scikit-learn's: a sum, not a mean. It bounds what Dirichlet(components_) topics give,
+        whichever solver found them.
+        """
+        check_is_fitted(self)
+        return self._model.bound(self._counts(X, reset=False).parts, resolve_n_jobs(self.n_jobs))
+
+    def perplexity(self, X: Any, sub_sampling: bool = False) -> float:
+        """exp(-bound per word); `sub_sampling` scales X up to `total_samples` documents."""
+        check_is_fitted(self)
+        return self._perplexity(self._model, self._counts(X, reset=False), sub_sampling)
+
+    def _perplexity(
+        self, model: TopicModel, bags: checks.Bags, sub_sampling: bool = False
+    ) -> float:
+        factor = self.total_samples / (len(bags.indptr) - 1) if sub_sampling else 1.0
+        bound = model.bound(bags.parts, resolve_n_jobs(self.n_jobs), factor)
+        n_words = factor * bags.counts.sum(dtype=np.float64)
+        with np.errstate(over="ignore"):
+            return float(np.exp(-bound / n_words)) if n_words > 0 else np.nan
+
+    def document_completion(
+        self, X: Any, X_scored: Any = None, *, random_state: Any = None
+    ) -> float:
+        """Held-out log-likelihood by document completion, nats a word.
+
+        Topic proportions are fitted to one half of each document and the other half is scored
+        (Wallach et al. 2009, section 5.1). Higher is better; exp of its negative is a perplexity.
+
+        Parameters
+        ----------
+        X : (n_documents, n_features) CSR matrix or array
+            Documents that the model has not seen, or their observed halves.
+        X_scored : same shape, optional
+            The other halves. By default each document's tokens are split at random.
+        random_state : int, RandomState or None
+            Seed of that split.
+        """
+        check_is_fitted(self)
+        observed = self._counts(X, reset=False)
+        if X_scored is None:
+            from fastvi.corpus import halves
+
+            seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+            parts = halves(_matrix(observed), np.random.default_rng(seed))
+            observed, scored = (self._counts(part, reset=False) for part in parts)
+        else:
+            scored = self._counts(X_scored, reset=False)
+            if len(scored.indptr) != len(observed.indptr):
+                raise ValueError(
+                    f"X_scored has {len(scored.indptr) - 1} documents; "
+                    f"wanted {len(observed.indptr) - 1} as in X"
+                )
+        if not scored.counts.sum() > 0:
+            raise ValueError("there is no word to score")
+        topics = self._model.topics
+        return topics.completion(observed.parts, scored.parts, resolve_n_jobs(self.n_jobs))
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the topics to a file that `fastvi.load` and the command line read."""
+        check_is_fitted(self)
+        names = getattr(self, "feature_names_in_", None)
+        vocabulary = getattr(self, "vocabulary_", None)
+        if names is not None:
+            vocabulary = [str(name) for name in names]
+        info = {
+            "solver": self.solver_,
+            "n_iter": self.n_iter_,
+            "n_steps": self.n_batch_iter_,
+            "feature_names": names is not None,
+        }
+        replace(self._model, vocabulary=vocabulary, info=info).save(path)
+
+
+def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
+    """A fitted estimator from a model file.
+
+    Its words are in `vocabulary_`; in `feature_names_in_` too if the fit saw column names.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is damaged or not a topic model.
+    """
+    model = TopicModel.load(path)
+    alpha = model.alpha
+    prior: Any = float(alpha[0]) if np.all(alpha == alpha[0]) else alpha
+    word_prior = model.eta if np.ndim(model.eta) == 0 else model.eta[:, 0]
+    solver = model.info.get("solver", "scvb0" if model.collapsed else "svi")
+    estimator = LatentDirichletAllocation(
+        model.n_topics,
+        doc_topic_prior=prior,
+        topic_word_prior=word_prior,
+        solver=checks.choice(solver, f"{path}: solver", SOLVERS),
+        mean_change_tol=model.tol,
+        max_doc_update_iter=None if model.max_iter == MAX_ITER else model.max_iter,
+    )
+    estimator._cached_model = model
+    estimator.solver_ = estimator.solver
+    estimator._dtype = model.table.dtype
+    estimator.doc_topic_prior_, estimator.topic_word_prior_ = prior, word_prior
+    estimator.n_iter_, estimator.n_batch_iter_ = (
+        checks.integer(model.info.get(name, 1), f"{path}: {name}", 1)
+        for name in ("n_iter", "n_steps")
+    )
+    estimator.n_features_in_ = len(model.table)
+    if model.vocabulary is not None:
+        estimator.vocabulary_ = model.vocabulary
+        if model.info.get("feature_names") is True:
+            estimator.feature_names_in_ = np.array(model.vocabulary, dtype=object)
+    return estimator
+
+
+def _matrix(bags: checks.Bags) -> Any:
+    """The counts as a CSR matrix."""
+    from scipy.sparse import csr_array
+
+    shape = (len(bags.indptr) - 1, bags.n_words)
+    return csr_array((bags.counts, bags.indices, bags.indptr), shape=shape)

@@ -1,0 +1,216 @@
+"""A fitted topic model without scikit-learn: what the command line and the estimator share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import archive, checks
+from fastvi.models.topics.model import Parts, Topics, padded, topic_bound
+
+__all__ = ["KIND", "MAX_ITER", "TopicModel"]
+
+KIND = "lda-model"
+BLOCK_ROWS = 4096
+MAX_ITER = 100  # iterations for a new document, unless asked for otherwise
+
+
+@dataclass(frozen=True, eq=False)
+class TopicModel:
+    """Topics with their priors, and what can be asked of them.
+
+    Parameters
+    ----------
+    table : (V, K padded) float32 or float64 array
+        Dirichlet parameters of topics by word, as solvers leave them.
+    alpha : (n_topics,) float64 array
+    eta : float or (V, 1) array
+    collapsed : bool
+        Whether proportions of new documents come from expected counts (CVB0 and SCVB0) or from
+        expected logarithms (variational Bayes).
+    vocabulary : list of str, optional
+    info : dict
+        What JSON can hold: solver, settings, corpus, scores.
+    history : dict of str to array
+        What `fastvi.loop.History.arrays` gave.
+    """
+
+    table: NDArray[Any]
+    alpha: NDArray[np.float64]
+    eta: Any
+    collapsed: bool
+    vocabulary: list[str] | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    history: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    max_iter: int = MAX_ITER
+    tol: float = 1e-3
+
+    @property
+    def n_topics(self) -> int:
+        """Number of topics."""
+        return len(self.alpha)
+
+    @cached_property
+    def topics(self) -> Topics:
+        """Ready for new documents, in the way of the solver."""
+        return self._topics(self.collapsed)
+
+    @cached_property
+    def _variational(self) -> Topics:
+        return self.topics if not self.collapsed else self._topics(False)
+
+    def _topics(self, collapsed: bool) -> Topics:
+        return Topics.of(
+            self.table, self.alpha, collapsed=collapsed, max_iter=self.max_iter, tol=self.tol
+        )
+
+    def documents_bound(self, parts: Parts, n_threads: int = 1) -> float:
+        """The documents' part of the variational bound, nats; `parts` as in `bound`."""
+        return float(self._variational.bounds(*parts, n_threads=n_threads).sum())
+
+    def bound(self, parts: Parts, n_threads: int = 1, documents_factor: float = 1.0) -> float:
+        """The variational bound on log p(documents), nats, with the topics' part.
+
+        A lower bound for q(beta) = Dirichlet(table), whichever solver found it. `parts` is
+        (indptr, indices, counts); the documents' part is multiplied by `documents_factor`.
+        """
+        prior = np.asarray(self.eta, self.table.dtype)
+        topics = topic_bound(self.table, prior, self.n_topics)
+        return documents_factor * self.documents_bound(parts, n_threads) + topics
+
+    def top_words(self, n: int = 10) -> list[list[tuple[str, float]]]:
+        """The n most probable words of each topic with E[beta], topics by falling weight."""
+        words = self.vocabulary
+        result = []
+        for k in range(self.n_topics):
+            column = self.table[:, k] / self.table[:, k].sum(dtype=np.float64)
+            m = min(n, len(column))
+            best = np.argpartition(-column, m - 1)[:m]
+            best = best[np.lexsort((best, -column[best]))]
+            result.append([(words[v] if words else str(v), float(column[v])) for v in best])
+        return result
+
+    @cached_property
+    def topic_shares(self) -> NDArray[np.float64]:
+        """Share of each topic in the corpus it was fitted to, (n_topics,)."""
+        sums = self.table.sum(axis=0, dtype=np.float64)[: self.n_topics]
+        sums -= np.sum(np.broadcast_to(self.eta, (len(self.table), 1)), dtype=np.float64)
+        sums = np.maximum(sums, 0.0)
+        return np.asarray(sums / max(sums.sum(), np.finfo(float).tiny))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as a numpy archive with a JSON header; atomic.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the old file is kept then.
+        """
+        n = self.n_topics
+        header = {
+            "info": self.info,
+            "collapsed": self.collapsed,
+            "max_iter": self.max_iter,
+            "tol": self.tol,
+            "has_vocabulary": self.vocabulary is not None,
+        }
+        blocks = (
+            np.ascontiguousarray(self.table[i : i + BLOCK_ROWS, :n])
+            for i in range(0, len(self.table), BLOCK_ROWS)
+        )
+        arrays: dict[str, Any] = {
+            "table": archive.Blocks((len(self.table), n), self.table.dtype, blocks),
+            "alpha": self.alpha,
+            "eta": np.asarray(self.eta, np.float64),
+        }
+        if self.vocabulary is not None:
+            arrays["vocabulary"], arrays["vocabulary_offsets"] = archive.pack_strings(
+                self.vocabulary
+            )
+        arrays |= {f"history.{name}": column for name, column in self.history.items()}
+        archive.save(path, KIND, header, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TopicModel:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it is damaged or not a topic model.
+        """
+        header, arrays = archive.load(path, KIND)
+        try:
+            return cls._from_archive(header, arrays, str(path))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not a complete topic model ({error!r})") from None
+
+    @classmethod
+    def _from_archive(
+        cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: str
+    ) -> TopicModel:
+        values, alpha, eta = arrays.pop("table"), arrays.pop("alpha"), arrays.pop("eta")
+        if (
+            values.ndim != 2
+            or values.dtype not in (np.float32, np.float64)
+            or not alpha.dtype == eta.dtype == np.float64
+            or alpha.shape != values.shape[1:]
+            or min(values.shape) < 1
+            or eta.shape not in ((), (len(values), 1))
+        ):
+            raise ValueError(f"{path}: the arrays of the model do not fit together")
+        for name, array in (("table", values), ("alpha", alpha), ("eta", eta)):
+            if not np.all(np.isfinite(array)) or np.any(array <= 0):
+                raise ValueError(f"{path}: {name} must hold finite numbers > 0")
+        table = np.zeros((len(values), padded(len(alpha))), values.dtype)
+        table[:, : len(alpha)] = values
+        vocabulary = None
+        if checks.flag(header["has_vocabulary"], f"{path}: has_vocabulary"):
+            vocabulary = archive.unpack_strings(
+                arrays.pop("vocabulary"), arrays.pop("vocabulary_offsets"), path
+            )
+            check_vocabulary(vocabulary, len(table), path)
+        if not isinstance(header["info"], dict):
+            raise ValueError(f"{path}: info is {header['info']!r}; wanted a JSON object")
+        return cls(
+            table,
+            alpha,
+            float(eta) if eta.ndim == 0 else eta,
+            checks.flag(header["collapsed"], f"{path}: collapsed"),
+            vocabulary,
+            header["info"],
+            _history(arrays, path),
+            checks.integer(header["max_iter"], f"{path}: max_iter", 1, np.iinfo(np.int32).max),
+            checks.number(header["tol"], f"{path}: tol", 0.0),
+        )
+
+
+def _history(arrays: dict[str, NDArray[Any]], path: str) -> dict[str, NDArray[np.float64]]:
+    """The arrays that are left: columns of one length."""
+    columns = {name.removeprefix("history."): array for name, array in arrays.items()}
+    length = len(next(iter(columns.values()), ()))
+    for name, array in arrays.items():
+        is_column = array.dtype == np.float64 and array.shape == (length,)
+        if not is_column or not name.startswith("history."):
+            raise ValueError(f"{path}: {name!r} is no column of the history of {length} steps")
+    return columns
+
+
+def check_vocabulary(vocabulary: Sequence[str], n_words: int, what: str) -> None:
+    """Refuse a vocabulary of another size than the topics.
+
+    Raises
+    ------
+    ValueError
+        If the sizes differ.
+    """
+    if len(vocabulary) != n_words:
+        raise ValueError(f"{what}: {len(vocabulary)} words in the vocabulary; wanted {n_words}")

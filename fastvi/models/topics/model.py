@@ -1,0 +1,388 @@
+"""Latent Dirichlet allocation without scikit-learn: the conjugate model, inference and scores."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import parallel
+from fastvi.base.tables import empty_rows
+from fastvi.core import Batch, Coordinates, LazyTable, Local, RowGradient, RowStatistics
+from fastvi.kernels import dirichlet
+from fastvi.kernels import lda as kernels
+from fastvi.kernels.responsibilities import document_norms, statistics
+from fastvi.models.counts import Documents
+
+__all__ = ["LDA", "Topics", "chunks_of", "confined", "padded", "topic_bound", "word_weights"]
+
+Parts = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]  # indptr, indices, counts
+CHUNK_WORK = 500_000  # entries x topics of a chunk, about 1 ms of local steps
+
+
+def padded(n_topics: int) -> int:
+    """Topics with padding: kernels go eight at a time."""
+    return (n_topics + 7) // 8 * 8
+
+
+def chunks_of(indptr: NDArray[np.int64], n_topics: int, passes: int = 1) -> NDArray[np.int64]:
+    """Boundaries of chunks of about 1 ms; `passes` is how often each entry is cheaper than usual.
+
+    Depends on the documents alone, so that results do not depend on the number of threads.
+    """
+    work = indptr + 4 * np.arange(len(indptr))  # an empty document is not free either
+    return parallel.split(work, passes * CHUNK_WORK / padded(n_topics))
+
+
+def word_weights(
+    values: NDArray[Any],
+    column_sums: NDArray[np.float64],
+    n_topics: int,
+    collapsed: bool,
+    n_threads: int,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Weights (U, K) of topics for words, which overwrite values, and their log factors (U,)."""
+    shift = np.empty(len(values), values.dtype)
+    bounds = parallel.split(np.arange(len(values) + 1), 10_000_000 / values.shape[1] / 20)
+
+    def task(i: int) -> None:
+        kernels.word_weights(
+            values, column_sums, n_topics, collapsed, bounds[i], bounds[i + 1], shift
+        )
+
+    parallel.run(task, len(bounds) - 1, n_threads)
+    return values, shift
+
+
+def topic_bound(table: NDArray[Any], prior: Any, n_topics: int) -> float:
+    """E_q[log p(beta | eta) - log q(beta | lambda)], the topics' part of the ELBO in nats.
+
+    table (V, K padded) holds lambda; prior broadcasts to it.
+    """
+    prior_columns = np.broadcast_to(prior, table.shape)
+    return sum(
+        float(
+            kernels.dirichlet_divergence(
+                np.ascontiguousarray(table[:, k]),
+                np.ascontiguousarray(prior_columns[:, k]),
+                len(table),
+            )
+        )
+        for k in range(n_topics)
+    )
+
+
+def confined(table: LazyTable, step: Any, least: NDArray[Any]) -> Any:
+    """The step, clipped so that no row of the table falls below `least`, its prior."""
+    if not isinstance(step, RowGradient):
+        before = table.dense()
+        return np.maximum(before + step, np.broadcast_to(least, before.shape)) - before
+    kind, rows = table.values.dtype.type, step.rows
+    shape = table.values.shape
+    anchor = np.broadcast_to(step.anchor, shape)[rows]
+    rest = table.read(rows)
+    rest = anchor + (rest - anchor) * kind(1 - step.factor * step.coefficient)
+    lowest = np.broadcast_to(least, shape)[rows] + kind(1e-6) * rest  # adding rounds
+    return step._replace(values=np.maximum(step.values, (lowest - rest) / kind(step.factor)))
+
+
+class LDA:
+    """The conjugate model of topics: a local step on documents, given a table of topics.
+
+    The parameters are a `LazyTable` (V, K padded): row v, column k is the Dirichlet parameter
+    lambda_kv of word v in topic k, or its expected count plus prior in the collapsed form.
+
+    Parameters
+    ----------
+    alpha : (n_topics,) float64 array
+        Dirichlet prior of a document's topic proportions.
+    eta : float or (V, 1) array
+        Dirichlet prior of the topics.
+    collapsed : bool
+        False: the variational Bayes of Hoffman et al. (2013). True: the mini-batch form of CVB0
+        (Foulds et al. 2013), whose local step weighs by expected counts.
+    max_iter : int
+        Largest number of iterations of a document's local step.
+    tol : float
+        A local step ends when the mean absolute change of gamma is below it.
+    dtype : dtype
+        float32 or float64.
+    n_threads : int
+        Threads to use; results do not depend on it.
+    """
+
+    def __init__(
+        self,
+        alpha: NDArray[np.float64],
+        eta: Any,
+        *,
+        collapsed: bool = False,
+        max_iter: int = 100,
+        tol: float = 1e-3,
+        dtype: Any = np.float32,
+        n_threads: int = 1,
+    ) -> None:
+        self.n_topics = len(alpha)
+        self.dtype = np.dtype(dtype)
+        self.alpha = alpha
+        self.prior = np.asarray(eta, dtype=self.dtype)
+        self.collapsed = collapsed
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_threads = n_threads
+
+    @property
+    def alpha(self) -> NDArray[np.float64]:
+        """Prior of topic proportions, (n_topics,); may be set during a fit."""
+        return self._given_alpha.copy()
+
+    @alpha.setter
+    def alpha(self, alpha: NDArray[np.float64]) -> None:
+        self._given_alpha = np.array(alpha, np.float64)
+        self._alpha = np.zeros(padded(self.n_topics), self.dtype)
+        self._alpha[: self.n_topics] = alpha
+
+    def local(
+        self,
+        params: LazyTable,
+        batch: Batch,
+        start: NDArray[Any] | None,
+        rng: np.random.Generator,
+        *,
+        norms: bool = False,
+    ) -> Local:
+        """Fit the topic proportions of a batch; see `fastvi.core.Conjugate`.
+
+        The local variables are gamma (D, K padded).
+        """
+        documents: Documents = batch.rows
+        weights, shift = word_weights(
+            params.read(documents.rows),
+            params.column_sums,
+            self.n_topics,
+            self.collapsed,
+            self.n_threads,
+        )
+        shape = (documents.n_documents, len(self._alpha))
+        gamma = np.empty(shape, self.dtype) if start is None else start
+        e = np.empty(shape, self.dtype)
+        ratio = np.empty(len(documents.words), self.dtype)
+        bounds = np.empty(documents.n_documents)
+        indptr, words, counts = documents[:3]
+        chunks = chunks_of(indptr, self.n_topics)
+
+        def task(i: int) -> None:
+            kernels.local_step(
+                indptr, words, counts, weights, shift, self._alpha, self.n_topics, self.collapsed,
+                start is not None, self.max_iter, self.tol * self.n_topics,
+                chunks[i], chunks[i + 1], gamma, e, ratio, bounds,
+            )  # fmt: skip
+
+        parallel.run(task, len(chunks) - 1, self.n_threads)
+        lengths = self._norms(documents, weights, e, ratio) if norms else None
+        statistics = self._statistics(documents, batch.weights, weights, e, ratio)
+        bound = float(bounds @ batch.weights)
+        return Local(RowStatistics(documents.rows, statistics), bound, gamma, lengths)
+
+    def global_bound(self, params: LazyTable) -> float:
+        """The topics' part of the ELBO, nats."""
+        return topic_bound(params.dense(), self.prior, self.n_topics)
+
+    def confine(self, params: LazyTable, step: Any) -> Any:
+        """Clip a step so that no word's count falls below its prior."""
+        return confined(params, step, self.prior)
+
+    @property
+    def coordinates(self) -> Coordinates | None:
+        """Logarithms of the table (V, K padded); None if collapsed, where there is no bound."""
+        if self.collapsed:
+            return None
+        return Coordinates(self._logarithm, self._exponential, self._plain)
+
+    def _logarithm(self, params: LazyTable) -> NDArray[Any]:
+        table = params.dense()
+        table[:, self.n_topics :] = 1.0  # padding
+        np.log(table, out=table)
+        return table
+
+    def _exponential(self, free: NDArray[Any]) -> LazyTable:
+        return LazyTable(np.exp(free), self.prior)
+
+    def _plain(self, params: LazyTable, natural: NDArray[Any]) -> NDArray[Any]:
+        """Gradient with respect to log lambda: lambda times the Fisher matrix times `natural`."""
+        sums = natural.sum(axis=0, dtype=np.float64)
+        out = np.zeros_like(natural)
+        dirichlet.plain_gradient(
+            params.dense(), params.column_sums, natural, sums, self.n_topics, out
+        )
+        return out
+
+    def _norms(
+        self, documents: Documents, weights: NDArray[Any], e: NDArray[Any], ratio: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Norm of each document's expected counts, (D,)."""
+        out = np.empty(documents.n_documents)
+        indptr, words = documents[:2]
+        chunks = chunks_of(indptr, self.n_topics, passes=10)
+
+        def task(i: int) -> None:
+            document_norms(indptr, words, weights, e, ratio, chunks[i], chunks[i + 1], out)
+
+        parallel.run(task, len(chunks) - 1, self.n_threads)
+        return out
+
+    def _statistics(
+        self,
+        documents: Documents,
+        doc_weights: NDArray[Any],
+        weights: NDArray[Any],
+        e: NDArray[Any],
+        ratio: NDArray[Any],
+    ) -> NDArray[Any]:
+        """Expected counts of the batch's words in topics, (U, K padded), in place of weights."""
+        columns, owners, entries = documents[4:]
+        chunks = chunks_of(columns, self.n_topics, passes=10)
+        doc_weights = doc_weights.astype(self.dtype)
+
+        def task(i: int) -> None:
+            statistics(
+                columns, owners, entries, ratio, e, doc_weights, chunks[i], chunks[i + 1], weights
+            )
+
+        parallel.run(task, len(chunks) - 1, self.n_threads)
+        return weights
+
+
+def _copy(table: NDArray[Any]) -> NDArray[Any]:
+    copy = empty_rows(table.shape, table.dtype)
+    copy[:] = table
+    return copy
+
+
+class Topics(NamedTuple):
+    """Fitted topics, ready for new documents.
+
+    Attributes
+    ----------
+    weights : (V, K padded) array
+        exp(E[log beta]) up to a factor a word (`shift` is its log), or E[beta] if collapsed.
+    shift : (V,) array
+    means : (V, K padded) array
+        E[beta], to predict words.
+    alpha : (K padded,) array
+    n_topics : int
+    collapsed : bool
+    max_iter : int
+    tol : float
+    """
+
+    weights: NDArray[Any]
+    shift: NDArray[Any]
+    means: NDArray[Any]
+    alpha: NDArray[Any]
+    n_topics: int
+    collapsed: bool
+    max_iter: int
+    tol: float
+
+    @classmethod
+    def of(
+        cls,
+        table: NDArray[Any],
+        alpha: NDArray[np.float64],
+        *,
+        collapsed: bool,
+        max_iter: int = 100,
+        tol: float = 1e-3,
+        n_threads: int = 1,
+        sums: NDArray[np.float64] | None = None,
+    ) -> Topics:
+        """From a table (V, K padded) of Dirichlet parameters, or some rows and `sums` of all."""
+        n_topics = len(alpha)
+        if sums is None:
+            sums = table.sum(axis=0, dtype=np.float64)
+        means, shift = word_weights(_copy(table), sums, n_topics, True, n_threads)
+        weights = means
+        if not collapsed:
+            weights, shift = word_weights(_copy(table), sums, n_topics, False, n_threads)
+        padded_alpha = np.zeros(table.shape[1], table.dtype)
+        padded_alpha[:n_topics] = alpha
+        return cls(weights, shift, means, padded_alpha, n_topics, collapsed, max_iter, tol)
+
+    def infer(
+        self,
+        indptr: NDArray[np.int64],
+        indices: NDArray[np.int32],
+        counts: NDArray[Any],
+        n_threads: int = 1,
+    ) -> NDArray[Any]:
+        """Dirichlet parameters gamma (D, K padded) of documents' topic proportions."""
+        gamma = np.empty((len(indptr) - 1, len(self.alpha)), self.weights.dtype)
+        total_tol = self.tol * self.n_topics
+        chunks = np.array([0, len(gamma)]) if n_threads == 1 else chunks_of(indptr, self.n_topics)
+
+        def task(i: int) -> None:
+            kernels.infer(
+                indptr, indices, counts, self.weights, self.alpha, self.collapsed, self.max_iter,
+                total_tol, chunks[i], chunks[i + 1], gamma,
+            )  # fmt: skip
+
+        parallel.run(task, len(chunks) - 1, n_threads)
+        return gamma
+
+    def bounds(
+        self,
+        indptr: NDArray[np.int64],
+        indices: NDArray[np.int32],
+        counts: NDArray[Any],
+        n_threads: int = 1,
+    ) -> NDArray[np.float64]:
+        """Each document's part of the variational bound (D,), nats; nan if collapsed."""
+        gamma = np.empty((len(indptr) - 1, len(self.alpha)), self.weights.dtype)
+        e = np.empty_like(gamma)
+        ratio = np.empty(len(indices), gamma.dtype)
+        out = np.empty(len(gamma))
+        chunks = chunks_of(indptr, self.n_topics)
+
+        def task(i: int) -> None:
+            kernels.local_step(
+                indptr, indices, counts, self.weights, self.shift, self.alpha, self.n_topics,
+                self.collapsed, False, self.max_iter, self.tol * self.n_topics,
+                chunks[i], chunks[i + 1], gamma, e, ratio, out,
+            )  # fmt: skip
+
+        parallel.run(task, len(chunks) - 1, n_threads)
+        return out
+
+    def log_likelihoods(
+        self,
+        theta: NDArray[Any],
+        indptr: NDArray[np.int64],
+        indices: NDArray[np.int32],
+        counts: NDArray[Any],
+        n_threads: int = 1,
+    ) -> NDArray[np.float64]:
+        """Log probability (D,), nats, of documents' words under proportions theta (D, K)."""
+        out = np.empty(len(indptr) - 1)
+        chunks = chunks_of(indptr, self.n_topics, passes=10)
+
+        def task(i: int) -> None:
+            kernels.score_documents(
+                indptr, indices, counts, self.means, theta, chunks[i], chunks[i + 1], out
+            )
+
+        parallel.run(task, len(chunks) - 1, n_threads)
+        return out
+
+    def completion(self, observed: Parts, scored: Parts, n_threads: int = 1) -> float:
+        """Held-out log-likelihood by document completion, nats a word.
+
+        Proportions are fitted to one part of each document, and the mean log probability of the
+        words of the other is returned (Wallach et al. 2009, section 5.1). Both parts are
+        (indptr, indices, counts).
+        """
+        theta = self.infer(*observed, n_threads=n_threads)
+        theta /= theta.sum(axis=1, keepdims=True)
+        total = self.log_likelihoods(theta, *scored, n_threads=n_threads).sum()
+        return float(total / scored[2].sum(dtype=np.float64))

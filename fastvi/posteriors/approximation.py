@@ -1,0 +1,142 @@
+"""What approximations of a target have in common: names, history, draws, words, files."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import checks
+from fastvi.stein.discrepancy import Discrepancy, ksd
+
+__all__ = ["Approximation"]
+
+Array = NDArray[np.float64]
+
+
+class Approximation:
+    """Free numbers by name, and how they were found; subclasses have `mean`, `sd` and `sample`."""
+
+    def __init__(
+        self,
+        target: Any,
+        *,
+        settled: bool,
+        n_iter: int,
+        history: dict[str, NDArray[np.float64]],
+        names: tuple[str, ...],
+        seed: int = 0,
+    ) -> None:
+        self.target, self.names = target, names
+        self.settled, self.n_iter, self.history = settled, n_iter, history
+        self._seed = seed
+
+    @property
+    def mean(self) -> Array:
+        """Means of the free numbers, (D,)."""
+        raise NotImplementedError
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviations of the free numbers, (D,)."""
+        raise NotImplementedError
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Draws (n, D) of the free numbers."""
+        raise NotImplementedError
+
+    def sample_parameters(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
+        """Draws of the named parameters, within their constraints: (n, *shape) each."""
+        return self._named(self.sample(n, rng))
+
+    def _named(self, draws: Array) -> dict[str, Array]:
+        return dict(self._target().constrain(draws))
+
+    def _target(self) -> Any:
+        if self.target is None:
+            kind = type(self).__name__
+            raise ValueError(
+                f"this posterior was loaded without its target; wanted {kind}.load(path, target)"
+            )
+        return self.target
+
+    def ksd(self, **options: Any) -> Discrepancy:
+        """Squared Stein discrepancy of draws from the target, see `fastvi.ksd`."""
+        return ksd(self._target(), self, **options)
+
+    def summary(self) -> str:
+        """A table of the free numbers, and convergence and quality in words."""
+        width = max(map(len, self.names))
+        lines = [f"{'':{width}}  {'mean':>12}  {'sd':>12}"]
+        for name, mean, sd in zip(self.names, self.mean, self.sd):
+            lines.append(f"{name:{width}}  {mean:12.6g}  {sd:12.6g}")
+        return "\n".join([*lines, "", *self._words()])
+
+    def _words(self) -> list[str]:
+        steps = f"{self.n_iter} steps"
+        if self.settled:
+            return [f"The fit settled after {steps}."]
+        return [f"The fit was still moving after {steps}: its figures are not the optimum's."]
+
+    def to_arviz(self, n: int = 1000, seed: int = 0) -> Any:
+        """Draws of the named parameters as ArviZ's container, one chain of n draws.
+
+        That is an InferenceData with ArviZ before 1.0, and an xarray DataTree from then on.
+
+        Raises
+        ------
+        ImportError
+            If ArviZ is not installed.
+        """
+        return _to_arviz(self.sample_parameters(n, np.random.default_rng(seed)))
+
+    # Files
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "names": list(self.names),
+            "settled": self.settled,
+            "n_iter": self.n_iter,
+            "seed": self._seed,
+        }
+
+    def _history_arrays(self) -> dict[str, NDArray[np.float64]]:
+        return {f"history.{name}": column for name, column in self.history.items()}
+
+    @staticmethod
+    def _options(
+        header: dict[str, Any], arrays: dict[str, Array], target: Any, path: str
+    ) -> dict[str, Any]:
+        """What `_header` and `_history_arrays` gave, as arguments."""
+        names = tuple(header["names"])
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{path}: names are {names}; wanted strings")
+        if target is not None and target.names != names:
+            raise ValueError(f"{path}: it is of {', '.join(names)}; the target is of other names")
+        prefix = "history."
+        return {
+            "names": names,
+            "settled": checks.flag(header["settled"], f"{path}: settled"),
+            "n_iter": checks.integer(header["n_iter"], f"{path}: n_iter", 0),
+            "seed": checks.integer(header["seed"], f"{path}: seed", 0),
+            "history": {
+                name.removeprefix(prefix): column
+                for name, column in arrays.items()
+                if name.startswith(prefix)
+            },
+        }
+
+
+def _to_arviz(draws: dict[str, Array]) -> Any:
+    try:
+        import arviz
+    except ImportError:
+        raise ImportError(
+            "to_arviz needs ArviZ, which is not installed: pip install 'fastvi[arviz]'"
+        ) from None
+    chain = {name: x[None] for name, x in draws.items()}
+    if "posterior" in inspect.signature(arviz.from_dict).parameters:  # before 1.0
+        return arviz.from_dict(posterior=chain)
+    return arviz.from_dict({"posterior": chain})

@@ -1,0 +1,335 @@
+"""What a fit of a log density comes to."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from fastvi.base import archive, checks
+from fastvi.families import MEMBERS, Blocks, FullRank
+from fastvi.posteriors.approximation import Approximation
+from fastvi.posteriors.psis import Smoothed, psis
+
+__all__ = ["KIND", "Posterior"]
+
+KIND = "posterior"
+N_DRAWS = 1000  # for the figures that say how good it is
+TRUSTED = 0.7  # k-hat
+EVEN = 0.9  # effective share of draws
+ENDLESS = 1e20  # a standard deviation that no posterior has in sensible units
+FAR = 0.25  # standard deviations that means may be off
+WIDER = 1.12  # by which standard deviations may be too small; 1.1 is within the noise of 1000 draws
+
+Array = NDArray[np.float64]
+
+
+class Posterior(Approximation):
+    """An approximation of a target, and how far it can be trusted.
+
+    Attributes
+    ----------
+    member : family
+        The approximation q, in `fastvi.families`.
+    target : Target or None
+        What was fitted; None after `load` without it.
+    names : tuple of str
+        Of the D free numbers.
+    settled : bool
+        The optimiser has come to rest.
+    n_iter : int
+        Steps.
+    history : dict of str to array
+        What each step reported: `seconds`, `rate`, `bound` and its standard error `bound_error`
+        (nats), `rejected` draws.
+    objective : str
+    """
+
+    def __init__(
+        self,
+        member: Any,
+        target: Any,
+        *,
+        settled: bool,
+        n_iter: int,
+        history: dict[str, NDArray[np.float64]],
+        names: tuple[str, ...],
+        objective: str = "elbo",
+        seed: int = 0,
+        log_ratios: Array | None = None,
+    ) -> None:
+        super().__init__(
+            target, settled=settled, n_iter=n_iter, history=history, names=names, seed=seed
+        )
+        self.member, self.objective = member, objective
+        if log_ratios is not None:
+            self.__dict__["log_ratios"] = log_ratios
+
+    # The approximation
+
+    @property
+    def mean(self) -> Array:
+        """Means of the free numbers, (D,)."""
+        return np.array(self.member.mean)
+
+    @property
+    def cov(self) -> Array:
+        """Covariance of the free numbers, (D, D)."""
+        return np.array(self.member.cov)
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviations of the free numbers, (D,)."""
+        return np.array(self.member.sd)
+
+    def sample(self, n: int, rng: int | np.random.Generator | None = None) -> Array:
+        """Draws (n, D) of the free numbers.
+
+        Parameters
+        ----------
+        n : int
+        rng : int or numpy.random.Generator, optional
+            By default draws differ from call to call.
+        """
+        n = checks.integer(n, "n", 0)
+        return np.asarray(self.member.draw(self.member.noise(n, checks.generator(rng, "rng"))))
+
+    def log_prob(self, Z: Any) -> Array:
+        """Log density (n,) of the approximation at free numbers Z (n, D), nats.
+
+        Raises
+        ------
+        ValueError
+            If Z has another shape.
+        """
+        points = np.atleast_2d(np.asarray(Z, np.float64))
+        if points.ndim != 2 or points.shape[1] != len(self.names):
+            raise ValueError(f"Z has shape {np.shape(Z)}; wanted (n, {len(self.names)})")
+        return np.asarray(self.member.log_prob(points))
+
+    # How good it is
+
+    def _draws(self) -> Array:
+        """The draws that figures are of; the same each time."""
+        return self.sample(N_DRAWS, np.random.default_rng([self._seed, 1]))
+
+    @property
+    def _standardised(self) -> Array:
+        sd = self.sd  # 0 where a chance has come to 0 or 1, and there every draw is the mean
+        return np.asarray((self._draws() - self.mean) / np.where(sd > 0, sd, 1.0))
+
+    @cached_property
+    def log_ratios(self) -> Array:
+        """Log p(z) - log q(z) of 1000 draws z from q, -inf where p fails; nats."""
+        Z = self._draws()
+        values = self._target().attempt(Z, with_gradient=False)[0]
+        return np.where(np.isfinite(values), values, -np.inf) - self.log_prob(Z)
+
+    @cached_property
+    def _smoothed(self) -> Smoothed:
+        return psis(self.log_ratios)
+
+    @property
+    def khat(self) -> float:
+        """Shape of the importance ratios' tail (Yao et al. 2018): below 0.7 q is of use."""
+        return self._smoothed.khat
+
+    @property
+    def elbo(self) -> float:
+        """Evidence lower bound, nats; -inf if a draw has no density."""
+        return float(np.mean(self.log_ratios))
+
+    @property
+    def elbo_error(self) -> float:
+        """Standard error of `elbo`, nats; inf if a draw has no density."""
+        if not np.all(np.isfinite(self.log_ratios)):
+            return np.inf
+        with np.errstate(over="ignore"):
+            return float(np.std(self.log_ratios) / np.sqrt(len(self.log_ratios)))
+
+    @property
+    def log_evidence(self) -> float:
+        """Log evidence by smoothed importance sampling, nats; to be trusted as far as `khat`."""
+        return self._smoothed.log_mean
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lower (ELBO) and upper (chi, order 2) bound of the log evidence, nats; estimates."""
+        n = len(self.log_ratios)
+        return self.elbo, 0.5 * float(logsumexp(2.0 * self.log_ratios) - np.log(n))
+
+    @property
+    def shift(self) -> float:
+        """Largest distance, in standard deviations, from q's means to importance-weighted ones.
+
+        What is wrong with q's means, as far as `khat` lets it be seen.
+        """
+        weights = np.exp(self._smoothed.log_weights)
+        return float(np.max(np.abs(weights @ self._standardised), initial=0.0))
+
+    @property
+    def widening(self) -> float:
+        """Largest ratio of an importance-weighted standard deviation to q's, as far as `khat` sees.
+
+        Fits to KL(q || p) are too narrow rather than too wide, those of independent numbers above
+        all.
+        """
+        weights, draws = np.exp(self._smoothed.log_weights), self._standardised
+        return float(np.sqrt(np.max(weights @ np.square(draws - weights @ draws), initial=0.0)))
+
+    @property
+    def efficiency(self) -> float:
+        """Effective share of draws, (sum w)^2 / (n sum w^2) of importance weights w, in (0, 1]."""
+        log_w = self.log_ratios - self.log_ratios.max()
+        weights = np.exp(log_w)
+        return float(weights.sum() ** 2 / (len(weights) * np.square(weights).sum()))
+
+    @property
+    def _covers(self) -> bool:
+        """k-hat alone is noise where all weights are nearly equal."""
+        return self.khat < TRUSTED or self.efficiency > EVEN
+
+    @property
+    def converged(self) -> bool:
+        """The fit has settled, its draws cover the target, and its means are the target's.
+
+        That is a k-hat below 0.7, or an `efficiency` above 0.9, and a `shift` below 0.25. Where the
+        covariance is full, standard deviations are promised as well: a `widening` below 1.12.
+        """
+        return bool(
+            self.settled and self._covers and self.shift < FAR and not self._breaks_its_promise
+        )
+
+    @property
+    def _breaks_its_promise(self) -> bool:
+        return isinstance(self.member, FullRank) and self.widening > WIDER
+
+    def _words(self) -> list[str]:
+        words = super()._words()
+        if self.sd.max() > ENDLESS:
+            words.append(
+                f"A standard deviation has come to {self.sd.max():.1g}: is the posterior proper?"
+            )
+        if self.target is None:
+            return words
+        n_without = int(np.count_nonzero(np.isneginf(self.log_ratios)))
+        if n_without:
+            share = f"{n_without} of {len(self.log_ratios)} draws"
+            words.append(f"{share} have no density, so that there is no ELBO.")
+        else:
+            words.append(f"ELBO {_nats(self.elbo)} +- {_nats(self.elbo_error)} nats.")
+        if self._covers and self.shift >= FAR:
+            words.append(
+                f"k-hat {self.khat:.2f}, but importance weights move a mean by {self.shift:.2f} "
+                "standard deviations: the family does not fit. Try a richer one."
+            )
+        elif self.efficiency > EVEN:
+            share = f"{100 * self.efficiency:.1f} %"
+            words.append(
+                f"Draws are worth {share} of the target's own: the approximation is close."
+            )
+        elif self._covers and self.widening > WIDER:
+            words.append(
+                f"k-hat {self.khat:.2f}, but importance weights widen a standard deviation by "
+                f"{self.widening:.2f}: means are near, and standard deviations too small."
+            )
+        elif self.khat < 0.5:
+            words.append(f"k-hat {self.khat:.2f}: the approximation is close.")
+        elif self.khat < TRUSTED:
+            words.append(f"k-hat {self.khat:.2f}: usable; importance weights would improve it.")
+        else:
+            words.append(
+                f"k-hat {self.khat:.2f}: the target has mass that the approximation misses; do not "
+                "trust its moments. Try a richer family, or other parameters for the model."
+            )
+        return words
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the approximation, not the target, as a numpy archive with a JSON header; atomic.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the old file is kept then.
+        """
+        header = {
+            "family": next(name for name, kind in MEMBERS.items() if type(self.member) is kind),
+            "objective": self.objective,
+            **self._header(),
+        }
+        arrays = {f"member.{name}": array for name, array in self.member._asdict().items()}
+        arrays |= self._history_arrays()
+        if "log_ratios" in self.__dict__ or self.target is not None:
+            arrays["log_ratios"] = self.log_ratios
+        archive.save(path, KIND, header, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], target: Any = None) -> Posterior:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        target : Target, optional
+            What was fitted; without it there are neither named parameters nor new figures.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it is damaged or no posterior, or the target has other names.
+        """
+        header, arrays = archive.load(path, KIND)
+        try:
+            return cls._from_archive(header, arrays, target, str(path))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
+
+    @classmethod
+    def _from_archive(
+        cls, header: dict[str, Any], arrays: dict[str, Array], target: Any, path: str
+    ) -> Posterior:
+        family = MEMBERS[checks.choice(header["family"], f"{path}: family", tuple(MEMBERS))]
+        member = family(*(arrays[f"member.{name}"] for name in family._fields))
+        names = tuple(header["names"])
+        problem = member.problem(len(names)) if family is Blocks else _problem(member, len(names))
+        if problem:
+            raise ValueError(f"{path}: member.{problem}")
+        ratios = arrays.get("log_ratios")
+        if ratios is not None and (ratios.dtype != np.float64 or ratios.shape != (N_DRAWS,)):
+            raise ValueError(f"{path}: log_ratios are not {N_DRAWS} float64 numbers")
+        return cls(
+            member,
+            target,
+            objective=str(header["objective"]),
+            log_ratios=arrays.get("log_ratios"),
+            **cls._options(header, arrays, target, path),
+        )
+
+
+def _nats(x: float) -> str:
+    return f"{x:.4f}" if abs(x) < 1e9 else f"{x:.6g}"
+
+
+def _problem(member: Any, n: int) -> str:
+    """What is wrong with a Gaussian member of n numbers that a file holds; "" if nothing."""
+    for name, array in member._asdict().items():
+        width = n if name == "root" else array.shape[-1] if array.ndim else 0
+        shape = (n, width) if name in ("root", "factors") else (n,)
+        if array.dtype != np.float64 or array.shape != shape:
+            return f"{name} does not fit {n} names"
+        if not np.all(np.isfinite(array)):
+            return f"{name} must hold finite numbers"
+        scale = np.diag(array) if name == "root" else array
+        if name in ("root", "sd", "sd0") and not np.all(scale > 0):
+            return f"{name} must have scales above 0"
+        if name == "root" and np.any(np.triu(array, 1)):
+            return "root must be lower triangular"
+    return ""

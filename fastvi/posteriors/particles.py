@@ -1,0 +1,215 @@
+"""What Stein variational gradient descent comes to."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import archive, checks
+from fastvi.posteriors.approximation import Approximation
+from fastvi.stein.discrepancy import Discrepancy, ksd
+
+__all__ = ["KIND", "ParticlePosterior"]
+
+KIND = "particle-posterior"
+FAR = 0.25  # standard deviations that means may be off
+NARROW, CLOSE, WIDE = 0.5, 0.9, 2.0  # variances by those that Stein's identity asks for
+
+Array = NDArray[np.float64]
+
+
+class ParticlePosterior(Approximation):
+    """Particles that stand for a target, and how far they can be trusted.
+
+    Attributes
+    ----------
+    particles : (n, D) array
+        Free numbers.
+    scores : (n, D) array
+        Gradients of the log density there, of all rows.
+    target : Target or None
+        What was fitted; None after `load` without it.
+    names : tuple of str
+        Of the D free numbers.
+    settled : bool
+        The particles have come to rest.
+    n_iter : int
+        Steps.
+    history : dict of str to array
+        What each step reported, see `fastvi.gradients.stein.stein`.
+    n_lost : int
+        Particles left out, as they ended where the density or its gradient is not finite.
+    """
+
+    def __init__(
+        self,
+        particles: NDArray[Any],
+        scores: NDArray[Any],
+        target: Any,
+        *,
+        n_lost: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(target, **options)
+        self.particles, self.scores, self.n_lost = particles, scores, n_lost
+
+    def __repr__(self) -> str:
+        n = len(self.particles)
+        return f"<ParticlePosterior of {', '.join(self.names)}: {n} particles>"
+
+    @property
+    def mean(self) -> Array:
+        """Means of the free numbers, (D,)."""
+        return np.asarray(self.particles.mean(axis=0, dtype=np.float64))
+
+    @property
+    def cov(self) -> Array:
+        """Covariance of the free numbers, (D, D); by n, as particles are all there is."""
+        away = self._away
+        return np.asarray(away.T @ away / len(away))
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviations of the free numbers, (D,)."""
+        return np.asarray(self.particles.std(axis=0, dtype=np.float64))
+
+    @property
+    def _away(self) -> Array:
+        return np.asarray(self.particles - self.mean)
+
+    def sample(self, n: int, rng: int | np.random.Generator | None = None) -> Array:
+        """Draws (n, D) of the particles, in random order: each as often as any, to within one.
+
+        Parameters
+        ----------
+        n : int
+        rng : int or numpy.random.Generator, optional
+            By default draws differ from call to call.
+        """
+        n, size = checks.integer(n, "n", 0), len(self.particles)
+        rng = checks.generator(rng, "rng")
+        rounds = [rng.permutation(size) for _ in range(-(-n // size))]
+        order = np.concatenate(rounds)[:n] if rounds else np.empty(0, int)
+        return np.asarray(self.particles[order], np.float64)
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """The particles as named parameters, within their constraints: (n, *shape) each."""
+        return self._named(np.asarray(self.particles, np.float64))
+
+    # How good it is
+
+    @cached_property
+    def width(self) -> Array:
+        """Variances by those that Stein's identity asks for, (D,): below 1, too narrow.
+
+        -E[(z - m) score], which is 1 under the target; of particles about a Gaussian, their
+        variance by the target's where coordinates are independent.
+        """
+        return np.asarray(-(self._away * self.scores).mean(axis=0))
+
+    @cached_property
+    def shift(self) -> float:
+        """Largest distance, in standard deviations, of means from where scores have mean 0.
+
+        By a Newton step with the covariance of the particles: exact for their own Gaussian.
+        """
+        pull = self.scores.mean(axis=0, dtype=np.float64)
+        step = self._away.T @ (self._away @ pull) / len(self.particles)
+        sd = self.sd
+        return float(np.max(np.abs(step) / np.where(sd > 0, sd, 1.0), initial=0.0))
+
+    @property
+    def converged(self) -> bool:
+        """The fit has settled, no particle was lost, and means and widths are near the target's.
+
+        That is a `shift` below 0.25 and a `width` between 0.5 and 2 throughout.
+        """
+        is_near = self.shift < FAR and self.width.min() > NARROW and self.width.max() < WIDE
+        return bool(self.settled and not self.n_lost and is_near)
+
+    def ksd(self, **options: Any) -> Discrepancy:
+        """Squared Stein discrepancy of the particles from the target, see `fastvi.ksd`."""
+        return ksd(self._target(), self.particles, scores=self.scores, **options)
+
+    def _words(self) -> list[str]:
+        words = super()._words()
+        if self.n_lost:
+            words.append(
+                f"{self.n_lost} particles ended where the density is not finite, and are left out."
+            )
+        if self.shift >= FAR:
+            words.append(f"Scores would move a mean by {self.shift:.2f} standard deviations.")
+        low, high = float(self.width.min()), float(self.width.max())
+        ratio = f"{low:.2f} to {high:.2f} of what Stein's identity asks for"
+        if high >= WIDE:
+            words.append(f"Variances are {ratio}: do not trust them. Try more steps or particles.")
+        elif low > CLOSE:
+            words.append(f"Variances are {ratio}: the particles are as wide as the target.")
+        elif low > NARROW:
+            words.append(f"Variances are {ratio}: a little too narrow. Try more particles.")
+        else:
+            words.append(
+                f"Variances are {ratio}: too narrow, do not trust them. Try more particles, or "
+                "method='sliced'."
+            )
+        return words
+
+    def to_arviz(self, n: int | None = None, seed: int = 0) -> Any:
+        """The particles (or n draws of them) as ArviZ's container, one chain.
+
+        Raises
+        ------
+        ImportError
+            If ArviZ is not installed.
+        """
+        return super().to_arviz(len(self.particles) if n is None else n, seed)
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the particles, not the target, as a numpy archive with a JSON header; atomic.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the old file is kept then.
+        """
+        arrays = {"particles": self.particles, "scores": self.scores, **self._history_arrays()}
+        archive.save(path, KIND, {**self._header(), "n_lost": self.n_lost}, arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], target: Any = None) -> ParticlePosterior:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        target : Target, optional
+            What was fitted; without it there are no named parameters.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it is damaged or no such posterior, or the target has other names.
+        """
+        header, arrays = archive.load(path, KIND)
+        try:
+            particles, scores = arrays["particles"], arrays["scores"]
+            shape = (len(particles), len(header["names"]))
+            for name, array in (("particles", particles), ("scores", scores)):
+                if array.dtype.kind != "f" or array.shape != shape or not shape[0]:
+                    raise ValueError(f"{path}: {name} does not fit {shape[1]} names")
+                if not np.all(np.isfinite(array)):
+                    raise ValueError(f"{path}: {name} must hold finite numbers")
+            lost = checks.integer(header["n_lost"], f"{path}: n_lost", 0)
+            options = cls._options(header, arrays, target, str(path))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
+        return cls(particles, scores, target, n_lost=lost, **options)

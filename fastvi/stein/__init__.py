@@ -1,0 +1,1 @@
+"""Kernelised Stein discrepancies and what is built on them."""

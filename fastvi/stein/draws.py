@@ -1,0 +1,252 @@
+"""Draws, their scores and the metric of a kernel, as `fastvi.kernels.ksd` takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import checks
+from fastvi.fitting.arguments import check_target
+
+__all__ = [
+    "KERNELS",
+    "N_SAMPLE",
+    "Metric",
+    "Points",
+    "draws_and_scores",
+    "is_fit",
+    "metric",
+    "prepare",
+]
+
+Array = NDArray[Any]
+KERNELS = ("imq", "rbf")
+N_SAMPLE = 1000  # draws that a median distance is taken of
+
+
+class Metric(NamedTuple):
+    """The distance of a kernel: r^2 = (x - y)' M (x - y).
+
+    Attributes
+    ----------
+    kind : int
+        Of `fastvi.kernels.ksd`.
+    beta : float
+        Exponent of the inverse multiquadric.
+    bandwidth : float
+        In the units of the preconditioner.
+    root : (d, d) array or None
+        Rows x @ root have the distances; None for x / bandwidth.
+    """
+
+    kind: int
+    beta: float
+    bandwidth: float
+    root: NDArray[np.float64] | None
+
+    @property
+    def uniform(self) -> float:
+        """M, if it is a number times the unit matrix; else 0."""
+        return self.bandwidth**-2 if self.root is None else 0.0
+
+
+class Points(NamedTuple):
+    """n draws of d numbers: X, W = M x, S scores, and their products with themselves (3, n)."""
+
+    metric: Metric
+    trace: float
+    X: Array
+    W: Array
+    S: Array
+    own: Array
+
+    @property
+    def diagonal(self) -> NDArray[np.float64]:
+        """Each draw's u_p(x, x), (n,) float64."""
+        factor = 1.0 if self.metric.kind else -2.0 * self.metric.beta
+        scores = np.einsum("ij,ij->i", self.S, self.S, dtype=np.float64)
+        return np.asarray(scores + factor * self.trace)
+
+
+# Draws
+
+
+def draws_and_scores(
+    target: Any, draws: Any, scores: Any, n_draws: int, rng: np.random.Generator, least: int
+) -> tuple[Array, Array]:
+    """Free numbers (n, d) and scores (n, d), of one float type.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite numbers of these shapes, are fewer than `least`, or neither target
+        nor scores tell the gradient.
+    TargetError
+        If the target fails at a draw.
+    """
+    if target is not None:
+        check_target(target)
+    if is_fit(draws):
+        if scores is not None:
+            raise ValueError("scores are given, but of which draws? draws is a fit")
+        n = checks.integer(n_draws, "n_draws", least)
+        # particles once at most: a pair of equal draws is no pair of different ones
+        draws = draws.sample(min(n, len(getattr(draws, "particles", range(n)))), rng)
+    elif isinstance(draws, Mapping):
+        if target is None:
+            raise ValueError("draws by name need a target, which says how they are constrained")
+        draws = target.parameters.unconstrain(draws)
+    Z = _rows(draws, "draws", None if target is None else target.dim)
+    if len(Z) < least:
+        raise ValueError(f"draws holds {len(Z)} draws; wanted at least {least}")
+    if scores is not None:
+        S = _rows(scores, "scores", None)
+        if S.shape != Z.shape:
+            raise ValueError(f"scores has shape {S.shape}; wanted that of the draws, {Z.shape}")
+    elif target is None:
+        raise ValueError("target and scores are None; wanted one of them")
+    else:
+        S = target.log_prob_and_grad(Z)[1]
+    with np.errstate(over="ignore"):
+        S = np.ascontiguousarray(S, Z.dtype)
+    most = float(np.abs(S).max(initial=0.0))
+    if not most <= _largest(Z):
+        raise ValueError(f"scores are as large as {most:g}; their squares overflow {Z.dtype}")
+    checks.rows_to_fit(Z, name="draws")
+    return Z, S
+
+
+def _largest(Z: Array) -> float:
+    """Number whose squares sum up without overflow over an array like this."""
+    return 1e-3 * float(np.sqrt(np.finfo(Z.dtype).max / max(Z.size, 1)))
+
+
+def is_fit(draws: Any) -> bool:
+    """Whether draws are to be taken from it; tables that are arrays have `sample` as well."""
+    return hasattr(draws, "sample") and not hasattr(draws, "__array__")
+
+
+def _rows(array: Any, name: str, dim: int | None) -> Array:
+    """Rows (n, d) in C order, float32 where they are that, else float64."""
+    given = np.asarray(array)
+    if given.dtype.kind not in "biuf" or given.ndim != 2 or given.shape[1] == 0:
+        raise ValueError(
+            f"{name} has shape {given.shape} and dtype {given.dtype}; wanted numbers (n, d), with "
+            "a draw a row"
+        )
+    if dim is not None and given.shape[1] != dim:
+        raise ValueError(
+            f"{name} has {given.shape[1]} columns; wanted {dim}, the target's free numbers (draws "
+            "of constrained parameters go by name: {'sigma': (n,) array, ...})"
+        )
+    dtype = np.float32 if given.dtype == np.float32 else np.float64
+    rows = np.require(given, dtype, ["C_CONTIGUOUS", "WRITEABLE"])
+    if not np.isfinite(rows).all():
+        i, j = np.argwhere(~np.isfinite(rows))[0]
+        raise ValueError(f"{name} holds {rows[i, j]} in row {i}, column {j}; wanted finite numbers")
+    return rows
+
+
+# Distances
+
+
+def metric(Z: Array, kernel: Any, beta: Any, bandwidth: Any, preconditioner: Any) -> Metric:
+    """The metric that a user's words and numbers stand for, given draws (n, d).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or the draws have no spread to take it from.
+    """
+    kind = KERNELS.index(checks.choice(kernel, "kernel", KERNELS))
+    if isinstance(beta, bool) or not isinstance(beta, Real) or not -1.0 < float(beta) < 0.0:
+        raise ValueError(f"beta is {beta!r}; wanted a number > -1 and < 0")
+    root = _root(Z, preconditioner)
+    if isinstance(bandwidth, str):
+        checks.choice(bandwidth, "bandwidth", ("median",))
+        width = _median_distance(Z if root is None else Z @ root)
+    else:
+        width = checks.number(bandwidth, "bandwidth", 0.0, open_low=True)
+    return Metric(kind, float(beta), width, root)
+
+
+def _median_distance(X: Array) -> float:
+    """Of evenly spaced draws, at most 1000; pairs of equal draws do not count."""
+    from scipy.spatial.distance import pdist
+
+    chosen = np.linspace(0, len(X) - 1, min(len(X), N_SAMPLE)).astype(np.int64)
+    distances = pdist(np.asarray(X[chosen], np.float64))
+    distances = distances[distances > 0]
+    if not distances.size:
+        raise ValueError("bandwidth is 'median', but all draws are equal; wanted a number")
+    return float(np.median(distances))
+
+
+def _root(Z: Array, preconditioner: Any) -> NDArray[np.float64] | None:
+    """Root (d, d) with root root' the inverse of the preconditioner."""
+    if preconditioner is None:
+        return None
+    n, d = Z.shape
+    if isinstance(preconditioner, str):
+        checks.choice(preconditioner, "preconditioner", ("covariance", "scale"))
+        if preconditioner == "scale":
+            spread = Z.std(axis=0, dtype=np.float64)
+            if not spread.all():
+                raise ValueError(
+                    f"preconditioner is 'scale', but column {int(np.argmin(spread))} of draws has "
+                    "no spread"
+                )
+            return np.diag(1.0 / spread)
+        wide = np.atleast_2d(np.cov(np.asarray(Z, np.float64), rowvar=False)) if n > 1 else None
+    else:
+        wide = np.asarray(preconditioner)
+        if wide.shape != (d, d) or wide.dtype.kind not in "iuf" or not np.isfinite(wide).all():
+            raise ValueError(
+                f"preconditioner has shape {wide.shape}; wanted None, 'covariance', 'scale' or a "
+                f"positive definite ({d}, {d}) matrix of finite numbers"
+            )
+        if not np.allclose(wide, wide.T):
+            raise ValueError("preconditioner is not symmetric")
+    try:
+        if wide is None or np.linalg.cond(wide) > 1e14:
+            raise np.linalg.LinAlgError
+        lower = np.linalg.cholesky(wide)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "preconditioner is not positive definite: "
+            + (f"the covariance of {n} draws" if isinstance(preconditioner, str) else "the matrix")
+        ) from None
+    return np.asarray(np.linalg.inv(lower).T)
+
+
+def prepare(Z: Array, S: Array, of: Metric) -> Points:
+    """Points (n, d) for the kernels.
+
+    Raises
+    ------
+    ValueError
+        If distances, as the metric has them, overflow the type.
+    """
+    dtype = Z.dtype
+    centred = Z - Z.mean(axis=0, dtype=np.float64)  # so that products lose no digits
+    with np.errstate(over="ignore", invalid="ignore"):
+        if of.root is None:
+            X = centred / of.bandwidth
+            W, trace = X / of.bandwidth, Z.shape[1] / of.bandwidth / of.bandwidth
+        else:
+            root = of.root / of.bandwidth
+            X = centred @ root
+            W, trace = X @ root.T, float(np.square(root).sum())
+        X, W = np.ascontiguousarray(X, dtype), np.ascontiguousarray(W, dtype)
+    most = max(float(np.abs(X).max()), float(np.abs(W).max()))
+    if not (most <= _largest(Z) and trace <= np.finfo(dtype).max):
+        raise ValueError(
+            f"bandwidth {of.bandwidth:g} is so small that distances of the draws overflow {dtype}; "
+            "wanted a larger one, or a larger preconditioner"
+        )
+    own = [np.einsum("ij,ij->i", a, b) for a, b in ((X, X), (W, S), (W, W))]
+    return Points(of, trace, X, W, S, np.array(own, dtype))
