@@ -9,8 +9,8 @@ import scipy.sparse as sp
 
 from fastvi import LatentDirichletAllocation
 from fastvi.core import Batch, LazyTable
-from fastvi.models.counts import DocumentSource
-from fastvi.models.topics.model import LDA, padded
+from fastvi.models.counts import DocumentSource, padded
+from fastvi.models.topics.model import LDA
 from fastvi.models.topics.solvers import make_solver
 
 

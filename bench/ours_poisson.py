@@ -9,9 +9,8 @@ import poisson_problem as problem
 from fastvi import PoissonFactorization
 from fastvi.core import Batch, LazyTable, add
 from fastvi.gradients import natural
-from fastvi.models.counts import DocumentSource
+from fastvi.models.counts import DocumentSource, padded
 from fastvi.models.poisson.model import Factors, GammaPrior, PoissonFactors
-from fastvi.models.topics.model import padded
 
 
 class Pass:

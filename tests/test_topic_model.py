@@ -16,8 +16,8 @@ from hypothesis.extra import numpy as hnp
 
 import fastvi
 from fastvi.base import archive
+from fastvi.models.counts import padded
 from fastvi.models.topics.fitted import KIND, TopicModel
-from fastvi.models.topics.model import padded
 
 pytestmark = pytest.mark.jit
 

@@ -18,12 +18,13 @@ from simulated import simulate
 from fastvi.base import archive, checks
 from fastvi.corpus.shards import read_sharded
 from fastvi.loop import Position
-from fastvi.models.counts import DocumentSource
-from fastvi.models.topics import training as topics_training
+from fastvi.models.counts import DocumentSource, ShardedEpochs
+from fastvi.models.topics import held_out as topics_held_out
+from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.model import Topics
 from fastvi.models.topics.settings import Settings
 from fastvi.models.topics.solvers import make_solver
-from fastvi.models.topics.training import CHECKPOINT, HeldOut, ShardedEpochs, Training, train
+from fastvi.models.topics.training import CHECKPOINT, Training, train
 
 pytestmark = pytest.mark.jit
 
@@ -113,7 +114,7 @@ def test_the_score_is_document_completion(
 ) -> None:
     """Of all halves together, though each group is scored over its own words."""
     whole = HeldOut.of(UNSEEN[:5], np.random.default_rng(0))
-    monkeypatch.setattr(topics_training, "GROUP_DOCUMENTS", 2)
+    monkeypatch.setattr(topics_held_out, "GROUP_DOCUMENTS", 2)
     held_out = HeldOut.of(UNSEEN[:5], np.random.default_rng(0))
     assert len(held_out.groups) == 3
     assert len(held_out.groups[0].rows) < source.n_words

@@ -29,8 +29,9 @@ from fastvi.corpus.splitting import halves, split
 from fastvi.corpus.stdlib import standard_library
 from fastvi.models.counts import DocumentSource
 from fastvi.models.topics.fitted import TopicModel
+from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.settings import IN_MEMORY, Settings, choose_solver, tools_of
-from fastvi.models.topics.training import HeldOut, train
+from fastvi.models.topics.training import train
 
 __all__ = ["run"]
 

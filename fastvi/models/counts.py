@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base import parallel
+from fastvi.batches import Batches, ShuffledEpochs
+from fastvi.core import Batch, LazyTable, RowGradient
+from fastvi.corpus.shards import ShardedCorpus
 from fastvi.kernels import sparse
 
-__all__ = ["DocumentSource", "Documents", "prepare"]
+__all__ = [
+    "DocumentSource",
+    "Documents",
+    "Parts",
+    "ShardedEpochs",
+    "chunks_of",
+    "confined",
+    "padded",
+    "prepare",
+]
+
+Parts = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]  # indptr, indices, counts
+CHUNK_WORK = 500_000  # entries x topics of a chunk, about 1 ms of local steps
+
+
+def padded(n_topics: int) -> int:
+    """Topics with padding: kernels go eight at a time."""
+    return (n_topics + 7) // 8 * 8
+
+
+def chunks_of(indptr: NDArray[np.int64], n_topics: int, passes: int = 1) -> NDArray[np.int64]:
+    """Boundaries of chunks of about 1 ms; `passes` is how often each entry is cheaper than usual.
+
+    Depends on the documents alone, so that results do not depend on the number of threads.
+    """
+    work = indptr + 4 * np.arange(len(indptr))  # an empty document is not free either
+    return parallel.split(work, passes * CHUNK_WORK / padded(n_topics))
 
 
 class Documents(NamedTuple):
@@ -108,3 +140,45 @@ class DocumentSource:
         counts = np.empty(indptr[-1], self.counts.dtype)
         sparse.take_rows(self.indptr, self.indices, self.counts, rows, indptr, indices, counts)
         return prepare(indptr, indices, counts, self.marker)
+
+
+class ShardedEpochs(Batches):
+    """Mini-batches of a corpus on disk: shards in a new order each epoch, shuffled within."""
+
+    def __init__(
+        self, corpus: ShardedCorpus, batch_size: int, seed: int, marker: NDArray[np.int32]
+    ) -> None:
+        self.corpus, self.batch_size, self.seed, self.marker = corpus, batch_size, seed, marker
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """The mini-batches of an epoch but the first `skip`."""
+        return itertools.islice(self._epoch(number), skip, None)
+
+    def _epoch(self, number: int) -> Iterator[Batch]:
+        rng = np.random.default_rng([self.seed, number])
+        n_documents = self.corpus.n_documents
+        for i in rng.permutation(self.corpus.n_shards):
+            indptr, indices, counts = self.corpus.shard(int(i))
+            n_rows = len(indptr) - 1
+            if n_rows <= self.batch_size:
+                documents = prepare(indptr, indices, counts, self.marker)
+                yield Batch(documents, np.full(n_rows, n_documents / n_rows))
+                continue
+            source = DocumentSource(indptr, indices, counts, len(self.marker), self.marker)
+            seed = int(rng.integers(2**31))
+            for rows, weights in ShuffledEpochs(source, self.batch_size, seed).epoch(0):
+                yield Batch(rows, weights * (n_documents / n_rows))
+
+
+def confined(table: LazyTable, step: Any, least: NDArray[Any]) -> Any:
+    """The step, clipped so that no row of the table falls below `least`, its prior."""
+    if not isinstance(step, RowGradient):
+        before = table.dense()
+        return np.maximum(before + step, np.broadcast_to(least, before.shape)) - before
+    kind, rows = table.values.dtype.type, step.rows
+    shape = table.values.shape
+    anchor = np.broadcast_to(step.anchor, shape)[rows]
+    rest = table.read(rows)
+    rest = anchor + (rest - anchor) * kind(1 - step.factor * step.coefficient)
+    lowest = np.broadcast_to(least, shape)[rows] + kind(1e-6) * rest  # adding rounds
+    return step._replace(values=np.maximum(step.values, (lowest - rest) / kind(step.factor)))

@@ -18,7 +18,7 @@ from fastvi.base import checks, parallel
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.batches import ShuffledEpochs
 from fastvi.core import Batch
-from fastvi.models.counts import DocumentSource
+from fastvi.models.counts import DocumentSource, Parts
 from fastvi.models.plan import (
     SAMPLING,
     Plan,
@@ -28,7 +28,7 @@ from fastvi.models.plan import (
     still_rising,
 )
 from fastvi.models.poisson.model import Factors, Fitted, GammaPrior, PoissonFactors
-from fastvi.models.poisson.rows import LocalStep, Parts
+from fastvi.models.poisson.rows import LocalStep
 
 __all__ = ["PoissonFactorization"]
 

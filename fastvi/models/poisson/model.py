@@ -13,10 +13,9 @@ from fastvi.core import Batch, Coordinates, LazyTable, Local, RowStatistics
 from fastvi.kernels import poisson as kernels
 from fastvi.kernels.poisson import GammaPrior
 from fastvi.kernels.responsibilities import document_norms, statistics
-from fastvi.models.counts import Documents
+from fastvi.models.counts import Documents, chunks_of, confined, padded
 from fastvi.models.poisson.rows import Loadings, LocalStep, RowFactors
 from fastvi.models.poisson.scales import common_scale
-from fastvi.models.topics.model import chunks_of, confined, padded
 
 __all__ = ["Factors", "Fitted", "GammaPrior", "PoissonFactors"]
 

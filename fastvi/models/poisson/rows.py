@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from fastvi.base import parallel
 from fastvi.kernels import poisson as kernels
 from fastvi.kernels.poisson import GammaPrior
-from fastvi.models.topics.model import chunks_of
+from fastvi.models.counts import Parts, chunks_of
 
 __all__ = ["Loadings", "LocalStep", "RowFactors"]
-
-Parts = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]  # indptr, indices, counts
 
 
 class RowFactors(NamedTuple):

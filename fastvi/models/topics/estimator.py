@@ -21,8 +21,8 @@ from fastvi.core import Batch
 from fastvi.models.counts import DocumentSource
 from fastvi.models.plan import SAMPLING
 from fastvi.models.topics import solvers
-from fastvi.models.topics.fitted import MAX_ITER, TopicModel
-from fastvi.models.topics.predictor import Predictor
+from fastvi.models.topics.fitted import MAX_ITER, Predictor, TopicModel
+from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.settings import SOLVERS, Settings, choose_solver, tools_of
 
 __all__ = ["LatentDirichletAllocation", "load"]
@@ -362,8 +362,6 @@ class LatentDirichletAllocation(
         return after_epoch
 
     def _held_out(self, X_val: Any, seed: int) -> Any:
-        from fastvi.models.topics.training import HeldOut
-
         counts = _matrix(self._counts(X_val, reset=False))
         held_out = HeldOut.of(counts, np.random.default_rng(seed))
         if not held_out.n_scored > 0:

@@ -9,30 +9,13 @@ from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.tables import empty_rows
-from fastvi.core import Batch, Coordinates, LazyTable, Local, RowGradient, RowStatistics
+from fastvi.core import Batch, Coordinates, LazyTable, Local, RowStatistics
 from fastvi.kernels import dirichlet
 from fastvi.kernels import lda as kernels
 from fastvi.kernels.responsibilities import document_norms, statistics
-from fastvi.models.counts import Documents
+from fastvi.models.counts import Documents, Parts, chunks_of, confined, padded
 
-__all__ = ["LDA", "Topics", "chunks_of", "confined", "padded", "topic_bound", "word_weights"]
-
-Parts = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]  # indptr, indices, counts
-CHUNK_WORK = 500_000  # entries x topics of a chunk, about 1 ms of local steps
-
-
-def padded(n_topics: int) -> int:
-    """Topics with padding: kernels go eight at a time."""
-    return (n_topics + 7) // 8 * 8
-
-
-def chunks_of(indptr: NDArray[np.int64], n_topics: int, passes: int = 1) -> NDArray[np.int64]:
-    """Boundaries of chunks of about 1 ms; `passes` is how often each entry is cheaper than usual.
-
-    Depends on the documents alone, so that results do not depend on the number of threads.
-    """
-    work = indptr + 4 * np.arange(len(indptr))  # an empty document is not free either
-    return parallel.split(work, passes * CHUNK_WORK / padded(n_topics))
+__all__ = ["LDA", "Topics", "topic_bound", "word_weights"]
 
 
 def word_weights(
@@ -71,20 +54,6 @@ def topic_bound(table: NDArray[Any], prior: Any, n_topics: int) -> float:
         )
         for k in range(n_topics)
     )
-
-
-def confined(table: LazyTable, step: Any, least: NDArray[Any]) -> Any:
-    """The step, clipped so that no row of the table falls below `least`, its prior."""
-    if not isinstance(step, RowGradient):
-        before = table.dense()
-        return np.maximum(before + step, np.broadcast_to(least, before.shape)) - before
-    kind, rows = table.values.dtype.type, step.rows
-    shape = table.values.shape
-    anchor = np.broadcast_to(step.anchor, shape)[rows]
-    rest = table.read(rows)
-    rest = anchor + (rest - anchor) * kind(1 - step.factor * step.coefficient)
-    lowest = np.broadcast_to(least, shape)[rows] + kind(1e-6) * rest  # adding rounds
-    return step._replace(values=np.maximum(step.values, (lowest - rest) / kind(step.factor)))
 
 
 class LDA:

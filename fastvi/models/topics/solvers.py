@@ -15,10 +15,10 @@ from fastvi.base import tree
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.batches import Batches, Passes, ShuffledEpochs
 from fastvi.core import Algorithm, AscentState, Batch, LazyTable
-from fastvi.models.counts import DocumentSource
+from fastvi.models.counts import DocumentSource, padded
 from fastvi.models.plan import Plan, plan, reduction_of
 from fastvi.models.topics import collapsed, priors
-from fastvi.models.topics.model import LDA, padded, word_weights
+from fastvi.models.topics.model import LDA, word_weights
 from fastvi.models.topics.settings import Settings
 
 __all__ = ["CollapsedFit", "GradientFit", "Solver", "fit", "make_solver", "random_topics"]

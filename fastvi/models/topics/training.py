@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,103 +14,16 @@ from numpy.typing import NDArray
 
 from fastvi import loop
 from fastvi.base import archive, checks
-from fastvi.batches import Batches, ShuffledEpochs
-from fastvi.core import Batch
 from fastvi.corpus.shards import ShardedCorpus
-from fastvi.corpus.splitting import halves
-from fastvi.models.counts import DocumentSource, prepare
+from fastvi.models.counts import ShardedEpochs, padded
 from fastvi.models.topics import solvers
 from fastvi.models.topics.fitted import TopicModel
-from fastvi.models.topics.model import Parts, Topics, padded
+from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.settings import IN_MEMORY, Settings
 
-__all__ = ["CHECKPOINT", "HeldOut", "ShardedEpochs", "Training", "train"]
+__all__ = ["CHECKPOINT", "Training", "train"]
 
 CHECKPOINT = "lda-checkpoint"
-GROUP_DOCUMENTS = 128
-
-
-class _Group(NamedTuple):
-    """Some held-out documents over their own distinct words.
-
-    `rows` (U,) int32 are those words, as rows of the table of topics; `observed` and `scored` are
-    the documents' two halves, (indptr, indices, counts) with indices into `rows`.
-    """
-
-    rows: NDArray[np.int32]
-    observed: Parts
-    scored: Parts
-
-
-class HeldOut(NamedTuple):
-    """Documents to score while the fit runs, group by group, so that few rows are read at once."""
-
-    groups: list[_Group]
-    n_scored: float
-
-    @classmethod
-    def of(cls, counts: Any, rng: np.random.Generator) -> HeldOut:
-        """Halve the documents of a CSR matrix (n_documents, n_words)."""
-        observed, scored = halves(counts, rng)
-        marker = np.full(counts.shape[1], -1, np.int32)
-
-        def parts(half: Any) -> Parts:
-            indptr, indices = half.indptr.astype(np.int64), marker[half.indices]
-            return indptr, indices, half.data.astype(np.float32)
-
-        groups = []
-        for i in range(0, counts.shape[0], GROUP_DOCUMENTS):
-            pair = observed[i : i + GROUP_DOCUMENTS], scored[i : i + GROUP_DOCUMENTS]
-            rows = np.union1d(pair[0].indices, pair[1].indices).astype(np.int32)
-            marker[rows] = np.arange(len(rows), dtype=np.int32)
-            groups.append(_Group(rows, *map(parts, pair)))
-        return cls(groups, float(scored.data.sum(dtype=np.float64)))
-
-    def score(self, solver: solvers.Solver, n_threads: int) -> float:
-        """Log-likelihood by document completion, nats a word; the solver is only looked at."""
-        total = 0.0
-        for rows, *pair in self.groups:
-            values, sums = solver.rows(rows)
-            topics = Topics.of(
-                values, solver.alpha, collapsed=solver.settings.collapsed, n_threads=n_threads,
-                sums=sums,
-            )  # fmt: skip
-            observed, scored = (
-                (indptr, indices, counts.astype(values.dtype, copy=False))
-                for indptr, indices, counts in pair
-            )
-            n_words = scored[2].sum(dtype=np.float64)
-            if n_words > 0:
-                total += n_words * topics.completion(observed, scored, n_threads)
-        return total / self.n_scored
-
-
-class ShardedEpochs(Batches):
-    """Mini-batches of a corpus on disk: shards in a new order each epoch, shuffled within."""
-
-    def __init__(
-        self, corpus: ShardedCorpus, batch_size: int, seed: int, marker: NDArray[np.int32]
-    ) -> None:
-        self.corpus, self.batch_size, self.seed, self.marker = corpus, batch_size, seed, marker
-
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """The mini-batches of an epoch but the first `skip`."""
-        return itertools.islice(self._epoch(number), skip, None)
-
-    def _epoch(self, number: int) -> Iterator[Batch]:
-        rng = np.random.default_rng([self.seed, number])
-        n_documents = self.corpus.n_documents
-        for i in rng.permutation(self.corpus.n_shards):
-            indptr, indices, counts = self.corpus.shard(int(i))
-            n_rows = len(indptr) - 1
-            if n_rows <= self.batch_size:
-                documents = prepare(indptr, indices, counts, self.marker)
-                yield Batch(documents, np.full(n_rows, n_documents / n_rows))
-                continue
-            source = DocumentSource(indptr, indices, counts, len(self.marker), self.marker)
-            seed = int(rng.integers(2**31))
-            for rows, weights in ShuffledEpochs(source, self.batch_size, seed).epoch(0):
-                yield Batch(rows, weights * (n_documents / n_rows))
 
 
 class Training(NamedTuple):
