@@ -88,10 +88,12 @@ class Algorithm(NamedTuple):
 
     `info` is a dict; its numbers are traced. A step may be a block of several on one batch, where
     one takes microseconds: then ``info["block"]`` has arrays of what each of them reports.
+    ``after_epoch(state) -> state`` is what is due after each pass over the data, if anything.
     """
 
     init: Callable[..., Any]
     step: Callable[..., Any]
+    after_epoch: Callable[..., Any] | None = None
 
 
 class Local(NamedTuple):

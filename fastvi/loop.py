@@ -144,6 +144,11 @@ def run(
             if after_step is not None and after_step(state, Position(epoch, step), history):
                 return state, history
             before = time.perf_counter()
+        if algorithm.after_epoch is not None:
+            before = time.perf_counter()
+            state = algorithm.after_epoch(state)
+            if len(history):
+                history.columns["seconds"][-1] += time.perf_counter() - before
         if after_epoch is not None and after_epoch(state, Position(epoch + 1), history):
             break
     return state, history
