@@ -1,20 +1,57 @@
-"""fastvi: variational inference on CPUs, compiled kernels under a thin Python API."""
+"""fastvi: variational inference on CPUs, compiled kernels under a thin Python API.
+
+Everything public is an attribute of this package and is imported when it is first used.
+"""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastvi import corpus as corpus
+    from fastvi import families as families
+    from fastvi import gradients as gradients
+    from fastvi import objectives as objectives
+    from fastvi import optimizers as optimizers
+    from fastvi import plots as plots
+    from fastvi import targets as targets
+    from fastvi import transforms as transforms
+    from fastvi.fitting.fit import fit as fit
+    from fastvi.fitting.operator import operator_vi as operator_vi
+    from fastvi.fitting.svgd import svgd as svgd
+    from fastvi.loading import load as load
+    from fastvi.models.factors.estimator import BayesianFactorAnalysis as BayesianFactorAnalysis
+    from fastvi.models.factors.estimator import BayesianPCA as BayesianPCA
+    from fastvi.models.gp.classification import SparseGPClassifier as SparseGPClassifier
+    from fastvi.models.gp.regression import SparseGPRegressor as SparseGPRegressor
+    from fastvi.models.gp.variational import SVGP as SVGP
+    from fastvi.models.logistic.estimator import (
+        BayesianLogisticRegression as BayesianLogisticRegression,
+    )
+    from fastvi.models.mixture.estimator import BayesianGaussianMixture as BayesianGaussianMixture
+    from fastvi.models.poisson.estimator import PoissonFactorization as PoissonFactorization
+    from fastvi.models.topics.estimator import (
+        LatentDirichletAllocation as LatentDirichletAllocation,
+    )
+    from fastvi.posteriors.member import Posterior as Posterior
+    from fastvi.posteriors.particles import ParticlePosterior as ParticlePosterior
+    from fastvi.posteriors.programs import ProgramPosterior as ProgramPosterior
+    from fastvi.stein.discrepancy import ksd as ksd
+    from fastvi.stein.discrepancy import ksd_test as ksd_test
+    from fastvi.stein.thinning import stein_thinning as stein_thinning
+    from fastvi.targets.python import target as target
 
 __version__ = "0.1.0"
 
-_LAZY = {
+_NAMES = {
     "BayesianFactorAnalysis": "fastvi.models.factors.estimator",
     "BayesianGaussianMixture": "fastvi.models.mixture.estimator",
     "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
     "BayesianPCA": "fastvi.models.factors.estimator",
     "LatentDirichletAllocation": "fastvi.models.topics.estimator",
-    "PoissonFactorization": "fastvi.models.poisson.estimator",
     "ParticlePosterior": "fastvi.posteriors.particles",
-    "ProgramPosterior": "fastvi.posteriors.programs",
+    "PoissonFactorization": "fastvi.models.poisson.estimator",
     "Posterior": "fastvi.posteriors.member",
+    "ProgramPosterior": "fastvi.posteriors.programs",
     "SVGP": "fastvi.models.gp.variational",
     "SparseGPClassifier": "fastvi.models.gp.classification",
     "SparseGPRegressor": "fastvi.models.gp.regression",
@@ -27,15 +64,22 @@ _LAZY = {
     "svgd": "fastvi.fitting.svgd",
     "target": "fastvi.targets.python",
 }
-__all__ = ["__version__", *_LAZY]
+_MODULES = (
+    "corpus", "families", "gradients", "objectives", "optimizers", "plots", "targets", "transforms",
+)  # fmt: skip
+__all__ = ["__version__", *_MODULES, *_NAMES]
 
 
-def __getattr__(name: str) -> Any:
-    """Import public names on first use, so that ``import fastvi`` costs nothing."""
-    if name not in _LAZY:
+if not TYPE_CHECKING:  # to a type checker it would give every name, misspelt ones as well
+
+    def __getattr__(name: str) -> Any:
+        """Import public names on first use, so that ``import fastvi`` costs nothing."""
+        if name in _NAMES:
+            return getattr(importlib.import_module(_NAMES[name]), name)
+        if name in _MODULES:
+            return importlib.import_module(f"fastvi.{name}")
         raise AttributeError(f"module 'fastvi' has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted(__all__)

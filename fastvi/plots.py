@@ -12,7 +12,7 @@ import numpy as np
 from fastvi.base.archive import replacing
 from fastvi.models.topics.fitted import TopicModel
 
-__all__ = ["check_ending", "plot_history", "plot_topics", "require_matplotlib"]
+__all__ = ["plot_history", "plot_topics"]
 
 MAX_TOPICS = 30
 PANELS = {  # columns of a history, and how to draw them

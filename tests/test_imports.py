@@ -110,6 +110,24 @@ def test_public_names() -> None:
     assert fastvi.__version__.count(".") == 2
 
 
+def test_import_fastvi_is_enough() -> None:
+    """Each public module is reachable when nothing else of fastvi was imported before."""
+    code = (
+        "import sys\n"
+        f"for name in {[name for name in fastvi.__all__ if name not in fastvi._NAMES]}:\n"
+        "    for module in [m for m in sys.modules if m.split('.')[0] == 'fastvi']:\n"
+        "        del sys.modules[module]\n"
+        "    import fastvi\n"
+        "    assert getattr(fastvi, name) is not None"
+    )
+    assert loaded_by(code, "sklearn", "matplotlib", "pandas") == set()
+
+
+def test_dir_lists_public_names_only() -> None:
+    assert dir(fastvi) == sorted(fastvi.__all__)
+    assert not [name for name in dir(fastvi) if name.startswith("_") and name != "__version__"]
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_declared_names_are_there(name: str) -> None:
     """And none of them twice; the examples in docstrings are right."""

@@ -32,8 +32,14 @@ _LAZY = {
 __all__ = sorted(_LAZY)
 
 
-def __getattr__(name: str) -> Any:
-    """Import public names on first use, so that the default corpus needs no scikit-learn."""
-    if name not in _LAZY:
-        raise AttributeError(f"module 'fastvi.corpus' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"fastvi.corpus.{_LAZY[name]}"), name)
+if not TYPE_CHECKING:  # to a type checker it would give every name, misspelt ones as well
+
+    def __getattr__(name: str) -> Any:
+        """Import public names on first use, so that the default corpus needs no scikit-learn."""
+        if name not in _LAZY:
+            raise AttributeError(f"module 'fastvi.corpus' has no attribute {name!r}")
+        return getattr(importlib.import_module(f"fastvi.corpus.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -22,6 +22,7 @@ from fastvi.fitting.stages import NaturalStages, PlainStages
 from fastvi.gradients import svrg
 from fastvi.gradients.reparam import reparam
 from fastvi.posteriors.member import Posterior
+from fastvi.targets.base import Target
 from fastvi.targets.standardised import Standardised
 
 __all__ = ["fit"]
@@ -36,7 +37,7 @@ METHODS = ("auto", "natural", "plain", "laplace", "delta", *block_fits.METHODS)
 
 
 def fit(
-    target: Any,
+    target: Target,
     family: Any = "fullrank",
     *,
     method: str = "auto",

@@ -13,6 +13,7 @@ from fastvi.batches import Passes
 from fastvi.core import Algorithm
 from fastvi.fitting.arguments import check_target, point_of, seed_of
 from fastvi.posteriors.programs import ProgramPosterior
+from fastvi.targets.base import Target
 
 __all__ = ["operator_vi"]
 
@@ -23,7 +24,7 @@ AVERAGED = 200  # steps that the result is an average of, about
 
 
 def operator_vi(
-    target: Any,
+    target: Target,
     *,
     n_hidden: int = 32,
     n_test: int = 32,

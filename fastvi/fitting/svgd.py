@@ -18,6 +18,7 @@ from fastvi.core import Batch, Gradient, Optimizer, ascend, scale
 from fastvi.fitting.arguments import batches_of, begin_at, check_target, seed_of
 from fastvi.gradients import stein, stein_metric, stein_sliced
 from fastvi.posteriors.particles import ParticlePosterior
+from fastvi.targets.base import Target
 
 __all__ = ["svgd"]
 
@@ -37,7 +38,7 @@ WINDOW = 100  # steps on batches whose mean direction says whether particles are
 
 
 def svgd(
-    target: Any,
+    target: Target,
     n_particles: int | None = None,
     n_iter: int = 1000,
     *,

@@ -14,6 +14,7 @@ from fastvi.base import archive, checks
 from fastvi.families import MEMBERS, Blocks, FullRank
 from fastvi.posteriors.approximation import Approximation
 from fastvi.posteriors.psis import Smoothed, psis
+from fastvi.targets.base import Target
 
 __all__ = ["KIND", "Posterior"]
 
@@ -270,7 +271,7 @@ class Posterior(Approximation):
         archive.save(path, KIND, header, arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], target: Any = None) -> Posterior:
+    def load(cls, path: str | os.PathLike[str], target: Target | None = None) -> Posterior:
         """Read what `save` wrote.
 
         Parameters

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastvi.base import archive, checks
 from fastvi.posteriors.approximation import Approximation
 from fastvi.stein.discrepancy import Discrepancy, ksd
+from fastvi.targets.base import Target
 
 __all__ = ["KIND", "ParticlePosterior"]
 
@@ -183,7 +184,7 @@ class ParticlePosterior(Approximation):
         archive.save(path, KIND, {**self._header(), "n_lost": self.n_lost}, arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], target: Any = None) -> ParticlePosterior:
+    def load(cls, path: str | os.PathLike[str], target: Target | None = None) -> ParticlePosterior:
         """Read what `save` wrote.
 
         Parameters

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastvi.base import archive, checks
 from fastvi.posteriors.approximation import Approximation
 from fastvi.stein.discrepancy import ksd_test
+from fastvi.targets.base import Target
 
 __all__ = ["KIND", "ProgramPosterior"]
 
@@ -112,7 +113,7 @@ class ProgramPosterior(Approximation):
         archive.save(path, KIND, self._header(), arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], target: Any = None) -> ProgramPosterior:
+    def load(cls, path: str | os.PathLike[str], target: Target | None = None) -> ProgramPosterior:
         """Read what `save` wrote.
 
         Parameters

@@ -11,6 +11,7 @@ from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.stein.draws import KERNELS, Points, draws_and_scores, metric, prepare
 from fastvi.stein.tiles import Sums, sweep
+from fastvi.targets.base import Target
 
 __all__ = ["Discrepancy", "KSDTest", "ksd", "ksd_test"]
 
@@ -55,7 +56,7 @@ class Discrepancy(NamedTuple):
 
 
 def ksd(
-    target: Any,
+    target: Target | None,
     draws: Any,
     *,
     scores: Any = None,
@@ -183,7 +184,7 @@ class KSDTest(NamedTuple):
 
 
 def ksd_test(
-    target: Any,
+    target: Target | None,
     draws: Any,
     *,
     scores: Any = None,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.stein.draws import N_SAMPLE, Metric, Points, draws_and_scores, is_fit, metric, prepare
+from fastvi.targets.base import Target
 
 __all__ = ["stein_thinning"]
 
@@ -19,7 +20,7 @@ PRECONDITIONERS = ("med", "sclmed", "smpcov")
 
 
 def stein_thinning(
-    target: Any,
+    target: Target | None,
     draws: Any,
     n_points: int,
     *,

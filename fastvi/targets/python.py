@@ -6,7 +6,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +23,50 @@ VECTOR = ("z", "data", "rows", "weights", "terms", "grad")
 BATCHED = ("Z", "data", "rows", "weights", "values", "grads")
 
 Names = Mapping[str, Transform | int | tuple[int, ...]] | Sequence[str]
+Rows = str | Sequence[str] | None
+Terms = int | Sequence[Sequence[int]]
+LogDensity = Callable[..., Any]
 
 
+# With dim or names a target, without them `Unbound`; of a function, or a decorator for one.
+@overload
 def target(
-    logp: Callable[..., Any] | None = None,
+    logp: LogDensity, /, *, dim: int, names: None = None, data: Any = None, rows: Rows = None,
+    terms: Terms = 1, gradient: str | None = None, fastmath: bool = False,
+) -> PythonTarget: ...  # fmt: skip
+@overload
+def target(
+    logp: LogDensity, /, *, names: Names, dim: None = None, data: Any = None, rows: Rows = None,
+    terms: Terms = 1, gradient: str | None = None, fastmath: bool = False,
+) -> PythonTarget: ...  # fmt: skip
+@overload
+def target(
+    logp: LogDensity, /, *, rows: Rows = None, terms: Terms = 1, gradient: str | None = None,
+    fastmath: bool = False,
+) -> Unbound: ...  # fmt: skip
+@overload
+def target(
+    *, dim: int, names: None = None, data: Any = None, rows: Rows = None, terms: Terms = 1,
+    gradient: str | None = None, fastmath: bool = False,
+) -> Callable[[LogDensity], PythonTarget]: ...  # fmt: skip
+@overload
+def target(
+    *, names: Names, dim: None = None, data: Any = None, rows: Rows = None, terms: Terms = 1,
+    gradient: str | None = None, fastmath: bool = False,
+) -> Callable[[LogDensity], PythonTarget]: ...  # fmt: skip
+@overload
+def target(
+    *, rows: Rows = None, terms: Terms = 1, gradient: str | None = None, fastmath: bool = False
+) -> Callable[[LogDensity], Unbound]: ...
+def target(
+    logp: LogDensity | None = None,
     /,
     *,
     data: Any = None,
     dim: int | None = None,
     names: Names | None = None,
-    rows: str | Sequence[str] | None = None,
-    terms: int | Sequence[Sequence[int]] = 1,
+    rows: Rows = None,
+    terms: Terms = 1,
     gradient: str | None = None,
     fastmath: bool = False,
 ) -> Any:
@@ -184,7 +217,9 @@ class Unbound:
         gradient = "numerical" if self.numerical else None
         return Unbound, (self.logp, self.rows, self.terms, gradient, self.fastmath)
 
-    def bind(self, data: Any = None, *, dim: int | None = None, names: Names | None = None) -> Any:
+    def bind(
+        self, data: Any = None, *, dim: int | None = None, names: Names | None = None
+    ) -> PythonTarget:
         """A `Target` of these data; what has been compiled for their types is used again.
 
         Parameters
