@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tolerances import assert_never_falls
 
 import fastvi
 from fastvi import LatentDirichletAllocation as LDA
@@ -64,11 +65,17 @@ def same(a: LDA, b: LDA) -> bool:
 # --- scikit-learn's rules -----------------------------------------------------------------------
 
 
-@parametrize_with_checks([LDA(4, solver=solver, max_iter=3) for solver in SOLVERS])
-def test_scikit_learn_compatible(estimator: LDA, check: Any) -> None:
+@parametrize_with_checks([LDA(4, max_iter=3)])
+def test_scikit_learn_checks(estimator: LDA, check: Any) -> None:
     if getattr(check, "func", check).__name__ == "check_array_api_input":
         pytest.skip("wants SCIPY_ARRAY_API=1 set before SciPy is imported")
     check(estimator)
+
+
+@parametrize_with_checks([LDA(4, solver=solver, max_iter=3) for solver in SOLVERS])
+@pytest.mark.slow
+def test_more_scikit_learn_checks(estimator: LDA, check: Any) -> None:
+    test_scikit_learn_checks(estimator, check)
 
 
 def test_constructor_takes_the_names_of_scikit_learn() -> None:
@@ -506,7 +513,8 @@ def test_history(X: Any, solver: str) -> None:
     assert np.all(np.diff(lda.history_["seconds"]) >= 0)
     if solver == "vb":
         bound = lda.history_["bound"]
-        assert np.all(np.diff(bound) >= -1e-6 * np.abs(bound[1:]))
+        n_terms = 4 * X.nnz / X.shape[0]  # of the sums in single precision, one a row
+        assert_never_falls(bound, lda.components_.dtype, n_terms, abs(bound[-1]))
 
 
 def test_names_of_scikit_learn_choose_the_solver(X: Any) -> None:

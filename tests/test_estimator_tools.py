@@ -47,7 +47,8 @@ def refused_in_streams(estimator):
     ],
     expected_failed_checks=refused_in_streams,
 )
-def test_scikit_learn_compatible(estimator, check):
+@pytest.mark.slow
+def test_more_scikit_learn_checks(estimator, check):
     if getattr(check, "func", check).__name__ == "check_array_api_input":
         pytest.skip("wants SCIPY_ARRAY_API=1 set before SciPy is imported")
     check(estimator)

@@ -31,14 +31,18 @@ def data(rng, n=200, noise=0.1):
     return X, np.sin(2 * X[:, 0]) + 0.5 * X[:, 1] + noise * rng.normal(size=n)
 
 
-@parametrize_with_checks(
-    [
-        SparseGPRegressor(inducing_points=20, max_iter=20),
-        SparseGPRegressor(Matern(nu=1.5), inducing_points=5, max_iter=3, normalize_y=True),
-    ]
-)
+@parametrize_with_checks([SparseGPRegressor(inducing_points=20, max_iter=20)])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks(
+    [SparseGPRegressor(Matern(nu=1.5), inducing_points=5, max_iter=3, normalize_y=True)]
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.slow
+def test_more_scikit_learn_checks(estimator, check):
     check(estimator)
 
 

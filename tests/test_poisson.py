@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment, minimize_scalar
 from scipy.special import gammaln
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tolerances import assert_never_falls
 
 import fastvi
 from fastvi.base import parallel
@@ -87,13 +88,12 @@ def test_coordinate_ascent_equals_a_plain_one(hierarchical, rng):
 @pytest.mark.parametrize("max_iter", [1, 3, 100])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_bound_never_falls(hierarchical, max_iter, dtype, rng):
-    """Whatever the number of inner iterations; float32 rounds to 1e-6 of its terms."""
+    """Whatever the number of inner iterations. Rows sum about 10 counts of 3 components."""
     X, _, _ = counts(rng)
     model = small_model(hierarchical, 40, 5, dtype, max_iter=max_iter)
     fitted = fit_conjugate(model, source_of(X, dtype), begin(model, X), n_epochs=60)
     bound = fitted.history["bound"]
-    tolerance = 1e-6 if dtype == np.float32 else 1e-12
-    assert np.diff(bound).min() > -tolerance * abs(bound[-1])
+    assert_never_falls(bound, dtype, 30, abs(bound[-1]))
     assert bound[-1] > bound[0] + 100
 
 
@@ -254,15 +254,17 @@ def test_mini_batches_come_near(hierarchical, options, rng):
 # The estimator
 
 
-@parametrize_with_checks(
-    [
-        PoissonFactorization(2),
-        PoissonFactorization(2, hierarchical=False, batch_size=10, max_iter=5),
-    ]
-)
+@parametrize_with_checks([PoissonFactorization(2)])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.jit
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks([PoissonFactorization(2, hierarchical=False, batch_size=10, max_iter=5)])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.slow
+def test_more_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
@@ -608,7 +610,7 @@ def test_associated_press(data_dir):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         batch = PoissonFactorization(20, random_state=0, max_iter=100).fit(X[:2000])
-    assert np.diff(batch.history_["bound"]).min() > -1e-6 * abs(batch.bound_)
+    assert_never_falls(batch.history_["bound"], np.float32, 100 * 20, abs(batch.bound_))
     ours = PoissonFactorization(20, random_state=0, max_iter=30, batch_size=128).fit(X[:2000])
     assert ours.score(X[2000:]) > 1.01 * batch.score(X[2000:])
 
