@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import fastvi.corpus.files
-from fastvi.corpus import read, sniff
+from fastvi.corpus import read, read_sharded, sniff
 from fastvi.corpus.numbers import parse_numbers
 
 # Plain writers: one line of file at a time, nothing shared with the readers.
@@ -55,6 +56,7 @@ def to_plain_npz(counts):
     return file.getvalue()
 
 
+MTX = b"%%MatrixMarket matrix coordinate integer general\n"
 FORMATS = {
     "ldac": (to_ldac, "name.dat"),
     "svmlight": (to_svmlight, "name.txt"),
@@ -159,11 +161,56 @@ def test_unsorted_triples(tmp_path, kind, order):
         ("coordinate pattern general\n2 2 2\n1 1\n2 2\n", [[1, 0], [0, 1]]),
         ("coordinate integer symmetric\n2 2 2\n1 1 5\n2 1 3\n", [[5, 3], [3, 0]]),
         ("array real general\n2 2\n1\n0\n2\n3\n", [[1, 2], [0, 3]]),
+        ("array integer symmetric\n2 2\n1\n4\n3\n", [[1, 4], [4, 3]]),
+        ("COORDINATE Integer GENERAL\n2 2 1\n\n1 2 5e3\n\n", [[0, 5000], [0, 0]]),
+        ("coordinate real general\n%\n% 1 1 1\n2 2 2\n1 1 .5\n2 1 2.\n", [[0.5, 0], [2, 0]]),
+        ("coordinate integer general\n1 1 1\n1 1 10000000000000000000\n", [[1e19]]),
     ],
 )
 def test_other_matrix_market_kinds(tmp_path, content, expected):
     (tmp_path / "a.mtx").write_text("%%MatrixMarket matrix " + content)
-    np.testing.assert_array_equal(read(tmp_path / "a.mtx").counts.toarray(), expected)
+    table = np.array(expected, np.float32)
+    np.testing.assert_array_equal(read(tmp_path / "a.mtx").counts.toarray(), table)
+    with read_sharded(tmp_path / "a.mtx", rng=np.random.default_rng(0)) as shards:
+        assert shards.n_tokens == table.sum()
+
+
+@pytest.mark.parametrize("kind", ["ldac", "svmlight", "docword", "npz"])
+def test_counts_above_the_largest_integer(tmp_path, kind):
+    write, name = FORMATS[kind]
+    table = np.array([[2.0**63, 1e30], [0, 2.0**64]])
+    (tmp_path / name).write_bytes(write(table).replace(b"9.22337204e+18", b"9223372036854775809"))
+    corpus = read(tmp_path / name, format=kind)
+    np.testing.assert_array_equal(corpus.counts.toarray(), table.astype(np.float32))
+
+
+WIDE = {
+    "a.svm": b"1 67108863:2 7:1\n1 67000000:3\n",
+    "a.ldac": b"2 67108863:2 7:1\n1 67000000:3\n",
+    "a.docword": b"2\n67108864\n3\n1 67108864 2\n1 8 1\n2 67000001 3\n",
+    "a.mtx": MTX + b"2 67108864 3\n1 67108864 2\n1 8 1\n2 67000001 3\n",
+    "a.npz": to_npz(
+        scipy.sparse.coo_array(([2, 1, 3], ([0, 0, 1], [67108863, 7, 67000000])), (2, 1 << 26))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_memory_follows_the_columns_that_occur(tmp_path, name):
+    (tmp_path / name).write_bytes(WIDE[name])
+    kind = {"svm": "svmlight"}.get(name[2:], name[2:])
+    tracemalloc.start()
+    counts = read(tmp_path / name, format=kind, zero_based=True).counts
+    with read_sharded(
+        tmp_path / name, format=kind, zero_based=True, rng=np.random.default_rng(0)
+    ) as shards:
+        assert (shards.n_words, shards.n_tokens) == (1 << 26, 6)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6
+    assert counts.shape == (2, 1 << 26)
+    np.testing.assert_array_equal(counts.indices, [7, 67108863, 67000000])
+    np.testing.assert_array_equal(counts.data, [1, 2, 3])
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc", "coo"])
@@ -190,7 +237,9 @@ def test_real_corpora(data_dir):
     assert corpus.vocabulary[:3] == ["i", "new", "percent"]
 
 
-MTX = b"%%MatrixMarket matrix coordinate integer general\n"
+REAL, PATTERN = MTX.replace(b"integer", b"real"), MTX.replace(b"integer", b"pattern")
+ARRAY = MTX.replace(b"coordinate", b"array")
+SYMMETRIC = MTX.replace(b"general", b"symmetric")
 BAD = {
     # name: (content, message); each error names the file too
     "short.ldac": (b"1 0:1\n2 0:1\n", "line 2: 2 pairs promised, 1 found"),
@@ -204,7 +253,7 @@ BAD = {
     ),
     "half.ldac": (b"1 0.5:1\n", "line 1: an index is '0.5'; wanted: a whole number"),
     "negative.ldac": (b"1 0:1\n1 0:-2\n", "line 2: the count of index 0 is -2"),
-    "nan.ldac": (b"1 0:nan\n", "line 1: the count of index 0 is nan"),
+    "nan.ldac": (b"1 0:nan\n", "line 1: the count of index 0 is 'nan'; wanted: a number"),
     "inf.ldac": (b"1 0:1e999\n", "line 1: the count of index 0 is 1e999"),
     "text.ldac": (b"1 0:x\n", "line 1: the count of index 0 is 'x'"),
     "colons.ldac": (b"2 1:2:3 4\n", "line 1: "),
@@ -219,7 +268,10 @@ BAD = {
     "wide.docword": (b"2\n900000000000\n1\n1 1 1\n", "at most 67108864"),
     "cut.docword": (b"2\n2\n2\n1 1 1\n", "line 4: the header promises 2 entries, 1 were found"),
     "cutline.docword": (b"2\n2\n2\n1 1 1\n2 1\n", "line 5: 2 numbers, wanted"),
-    "many.docword": (b"2\n2\n1\n1 1 1\n2 1 1\n", "promises 1 entries, 2 were found"),
+    "many.docword": (
+        b"2\n2\n1\n1 1 1\n2 1 1\n",
+        "line 5: one more entry than the 1 that",
+    ),
     "row.docword": (b"2\n2\n1\n3 1 1\n", "line 4: a document index is 3; allowed: 1 to 2"),
     "column.docword": (b"2\n2\n1\n1 0 1\n", "line 4: a word index is 0; allowed: 1 to 2"),
     "count.docword": (b"2\n2\n1\n1 1 -1\n", "line 4: a count is -1"),
@@ -229,7 +281,37 @@ BAD = {
     "cut.mtx": (MTX + b"2 2 2\n1 1 1\n", "promises 2 entries, 1 were found"),
     "row.mtx": (MTX + b"2 2 1\n3 1 1\n", "line 3: a document index is 3; allowed: 1 to 2"),
     "negative.mtx": (MTX + b"2 2 1\n1 1 -1\n", "line 3: a count is -1"),
-    "dense.mtx": (MTX.replace(b"coordinate", b"array") + b"2 2\n1\n-2\n0\n0\n", "finite and >= 0"),
+    "dense.mtx": (
+        MTX.replace(b"coordinate", b"array") + b"2 2\n1\n-2\n0\n0\n",
+        "line 4: a count is -2",
+    ),
+    "underscore.ldac": (b"1 0:1_0\n", "line 1: the count of index 0 is '1_0'"),
+    "underscore.docword": (b"2\n2\n1\n1 1_0 1\n", "line 4: a word index is '1_0'"),
+    "hexadecimal.svm": (b"1 1:0x10\n", "line 1: the count of index 1 is '0x10'"),
+    "infinity.svm": (b"1 1:infinity\n", "line 1: the count of index 1 is 'infinity'"),
+    "label.svm": (b"1 1:1\nspam 1:1\n", "line 2: the label is 'spam'"),
+    "size.docword2": (b"2.0\n2\n1\n1 1 1\n", "line 1: the number of documents is '2.0'"),
+    "jump.docword": (b"10000000000\n2\n2\n1 1 1\n9999999999 1 1\n", "line 3: .*only 2 entries"),
+    "claim.docword": (b"2\n2\n100000000000\n1 1 1\n", "line 3: 100000000000 entries promised"),
+    "claim.mtx": (MTX + b"2 2 100000000000\n1 1 1\n", "line 2: 100000000000 entries promised"),
+    "array.mtx": (ARRAY + b"9999999 99999\n1\n", "line 2: 99"),
+    "float.mtx": (MTX + b"2.0 2 1\n1 1 1\n", "line 2: the number of documents is '2.0'"),
+    "minus.mtx": (MTX + b"-2 2 1\n1 1 1\n", "line 2: the number of documents is '-2'"),
+    "comma.mtx": (MTX + b"2 2 1\n1 1 1,5\n", "line 3: a count is '1,5'"),
+    "half.mtx": (MTX + b"2 2 2\n1 1 1\n1 2 1.5\n", "line 4: a count is 1.5; wanted: a whole"),
+    "point.mtx": (MTX + b"2 2 1\n1 1 0.9\n", "line 3: a count is 0.9; wanted: a whole"),
+    "nan.mtx": (MTX + b"2 2 1\n1 1 1nan\n", "line 3: a count is '1nan'"),
+    "fourth.mtx": (MTX + b"2 2 1\n1 1 1 1\n", "line 3: 4 numbers, wanted: 'document word count'"),
+    "tail.mtx": (REAL + b"2 2 1\n1 1 1.5abc\n", "line 3: a count is '1.5abc'"),
+    "extra.mtx": (PATTERN + b"2 2 1\n1 1 5\n", "line 3: 3 numbers, wanted: 'document word'"),
+    "word.mtx": (MTX.replace(b"matrix", b"matix") + b"1 1 1\n1 1 1\n", "line 1: wanted"),
+    "kind.mtx": (MTX.replace(b"integer", b"intger") + b"1 1 1\n1 1 1\n", "line 1: wanted"),
+    "skew.mtx": (MTX.replace(b"general", b"skew-symmetric") + b"1 1 1\n1 1 1\n", "line 1: wanted"),
+    "five.mtx": (MTX.replace(b"general", b"general x") + b"1 1 1\n1 1 1\n", "line 1: wanted"),
+    "upper.mtx": (SYMMETRIC + b"2 2 1\n1 2 1\n", "line 3: above the diagonal"),
+    "square.mtx": (SYMMETRIC + b"2 3 1\n1 1 1\n", "line 2: a symmetric matrix of 2 rows and 3"),
+    "more.mtx": (MTX + b"2 2 1\n1 1 1\n\n2 2 1\n", "line 5: one more entry than the 1"),
+    "long.mtx": (MTX + b"%" + b"x" * 9999 + b"\n1 1 1\n1 1 1\n", "line 2: no line of a header"),
 }
 
 
@@ -238,11 +320,16 @@ def test_bad_files(tmp_path, name):
     content, message = BAD[name]
     (tmp_path / name).write_bytes(content)
     suffix = name.rpartition(".")[2]
-    kind = {"svm": "svmlight"}.get(suffix, suffix)
-    with pytest.raises(ValueError, match=message) as error:
-        read(tmp_path / name, format=kind)
-    assert name in str(error.value)
-    assert "\n" not in str(error.value)
+    kind = {"svm": "svmlight", "docword2": "docword"}.get(suffix, suffix)
+    for reader in (read, sharded):
+        with pytest.raises(ValueError, match=message) as error:
+            reader(tmp_path / name, format=kind)
+        assert name in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def sharded(path, **options):
+    read_sharded(path, rng=np.random.default_rng(0), **options).close()
 
 
 def test_vocabulary_that_does_not_fit(tmp_path):
@@ -282,6 +369,14 @@ BAD_NPZ = {
     "falls": (npz(indptr=[0, 3, 2]), "indptr must rise from 0 to the 2 entries"),
     "offsets": (npz(indptr=[0, 2]), "indptr has 2 entries; wanted: 3"),
     "shape": (npz(shape=[2, -2]), "shape is"),
+    "tall": (npz(shape=np.array([2**63, 2], np.uint64)), "indptr has 3 entries"),
+    "tall coo": (
+        npz(row=[0, 1], col=[0, 1], shape=[9 * 10**15, 2], format=np.array("coo")),
+        "9000000000000000 documents but only 2 entries",
+    ),
+    "tall csc": (npz(shape=[9 * 10**15, 2], format=np.array("csc")), "only 2 entries"),
+    "wide": (npz(shape=np.array([2, 2**63], np.uint64)), "at most 67108864"),
+    "claim": (npz().replace(b"(2,), }", b"(999999999999,), }".ljust(7)), "not a readable npz"),
     "empty": (npz(data=[], indices=np.zeros(0, int), indptr=[0], shape=[0, 2]), "no documents"),
     "wordless": (npz(data=[], indices=np.zeros(0, int), indptr=[0, 0], shape=[1, 0]), "no words"),
 }

@@ -1,30 +1,65 @@
 """CSR matrices in .npz archives, never unpickled."""
 
+import math
+import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from fastvi.corpus.columns import ColumnNumbers
 from fastvi.corpus.documents import Columns, Counts, csr_block
 from fastvi.corpus.numbers import MAX_WORDS, proper
 
 BLOCK_DOCUMENTS = 1 << 13
+BLOCK_BYTES = 1 << 20
+PARTS = ("data", "indices", "indptr", "row", "col", "shape", "format")
 
 
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Load all arrays of an archive; damaged files and pickles become a ValueError."""
+def load_arrays(path: Path, names: Collection[str] = PARTS) -> dict[str, NDArray[Any]]:
+    """Load some arrays of an archive; damaged files and pickles become a ValueError."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            return {
+                info.filename[:-4]: _member(archive, info)
+                for info in archive.infolist()
+                if info.filename.endswith(".npy") and info.filename[:-4] in names
+            }
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: not a readable npz archive ({error})") from None
-    except (AttributeError, NotImplementedError, RuntimeError, MemoryError) as error:
+    except Exception as error:
         # What NumPy and zipfile let slip on archives that were tampered with.
         raise ValueError(f"{path}: not a readable npz archive ({error!r})") from None
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """Read one array, in blocks, if the archive holds as many bytes as its header says."""
+    with warnings.catch_warnings(), archive.open(info) as member:
+        warnings.simplefilter("error")  # NumPy's repair of Python 2 headers: refused
+        version = npy.read_magic(member)
+        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+        if version not in read_header:
+            raise ValueError(f"{info.filename} has npy version {version}")
+        shape, fortran_order, dtype = read_header[version](member)
+        n_bytes = math.prod(shape) * dtype.itemsize
+        if (
+            dtype.hasobject
+            or n_bytes != info.file_size - member.tell()
+            or min(shape, default=0) < 0
+        ):
+            raise ValueError(f"{info.filename} is {dtype} of shape {shape}, which it does not hold")
+        data = bytearray()
+        while block := member.read(BLOCK_BYTES):
+            data += block
+        if len(data) != n_bytes:
+            raise ValueError(f"{info.filename} holds {len(data)} bytes of {n_bytes}")
+        array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
+        return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def csr_parts(path: Path, arrays: dict[str, NDArray[Any]]) -> Counts:
@@ -40,7 +75,7 @@ def csr_parts(path: Path, arrays: dict[str, NDArray[Any]]) -> Counts:
             f"{path}: wanted: arrays data, indices, indptr, shape of a CSR matrix; there: {there}"
         )
     data, first, second = arrays["data"], arrays[wanted[0]], arrays[wanted[1]]
-    n_rows, n_columns = _shape(path, arrays["shape"])
+    n_rows, n_columns = _shape(path, arrays["shape"], stored, data.size)
     _check_numbers(path, data, first, second)
     if stored == "coo":
         _check_range(path, "row", first, n_rows)
@@ -65,11 +100,13 @@ def _format(arrays: dict[str, NDArray[Any]]) -> str:
     return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _shape(path: Path, shape: NDArray[Any]) -> tuple[int, int]:
+def _shape(path: Path, shape: NDArray[Any], stored: str, n_entries: int) -> tuple[int, int]:
     if shape.shape != (2,) or shape.dtype.kind not in "iu" or shape.min() < 0:
         raise ValueError(f"{path}: shape is {shape}; wanted: two whole numbers >= 0")
     if shape[1] > MAX_WORDS:
         raise ValueError(f"{path}: {shape[1]} words; at most {MAX_WORDS} are possible")
+    if stored != "csr" and shape[0] > 10 * n_entries + 10**6:
+        raise ValueError(f"{path}: {shape[0]} documents but only {n_entries} entries")
     return int(shape[0]), int(shape[1])
 
 
@@ -108,6 +145,7 @@ class ArchiveSource:
         self._paths = paths
         self._vocabulary = vocabulary
         self._n_words = -1
+        self._numbers = ColumnNumbers()
 
     def blocks(self) -> Iterator[Counts]:
         """Yield CSR blocks."""
@@ -117,9 +155,8 @@ class ArchiveSource:
             for begin in range(0, matrix.shape[0], BLOCK_DOCUMENTS):
                 indptr = matrix.indptr[begin : begin + BLOCK_DOCUMENTS + 1]
                 part = slice(indptr[0], indptr[-1])
-                yield csr_block(
-                    indptr - indptr[0], matrix.indices[part], matrix.data[part], self._n_words
-                )
+                ids = self._numbers.ids(matrix.indices[part].astype(np.int64, copy=False))
+                yield csr_block(indptr - indptr[0], ids, matrix.data[part], self._numbers.n_ids)
 
     def _check_words(self, path: Path, shape: tuple[int, int]) -> None:
         if self._n_words < 0:
@@ -136,4 +173,4 @@ class ArchiveSource:
 
     def columns(self) -> Columns:
         """Return all columns in the order of the file."""
-        return Columns(np.arange(max(self._n_words, 0)), self._vocabulary)
+        return self._numbers.columns(0, max(self._n_words, 0), self._vocabulary)

@@ -54,10 +54,16 @@ class Corpus(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The columns of a corpus that was read to its end, before pruning."""
+    """The columns of a corpus that was read to its end, before pruning.
 
-    ids: NDArray[np.int64]  # (n_columns,) provisional word ids, in the final order
-    words: list[str] | None  # (n_columns,)
+    Of columns without words, those that no document has may be left out: `places` are then the
+    places of the others among all `n_columns`.
+    """
+
+    ids: NDArray[np.int64]  # (n,) provisional word ids, in the final order
+    words: list[str] | None  # (n,)
+    places: NDArray[np.int64] | None = None  # (n,)
+    n_columns: int = 0
 
 
 class Source(Protocol):
@@ -171,6 +177,9 @@ def prune(
     if len(kept) and not kept.any():
         raise ValueError(f"no word is left, pruning removed {', '.join(removed)}; relax that")
     position = np.full(len(statistics.totals), -1, np.int32)
+    if columns.places is not None and not removed:
+        position[columns.ids] = columns.places
+        return Pruned(position, None, columns.n_columns, removed)
     position[columns.ids[kept]] = np.arange(np.count_nonzero(kept), dtype=np.int32)
     vocabulary = None
     if columns.words is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 BLOCK_BYTES = 1 << 20
+MAX_LINE = 1 << 26  # bytes of a line of numbers; a file of longer ones holds something else
 
 
 @contextmanager
@@ -91,6 +92,8 @@ def line_blocks(path: Path, skip: int = 0) -> Iterator[tuple[int, bytes]]:
             cut = chunk.rfind(b"\n") + 1
             if not cut:
                 pending += chunk
+                if len(pending) > MAX_LINE:
+                    raise ValueError(f"{path}, line {number}: longer than {MAX_LINE} bytes")
                 continue
             block = bytes(pending) + chunk[:cut]
             pending = bytearray(chunk[cut:])

@@ -1,6 +1,7 @@
 """Fast parsing of blocks of lines of numbers, and the slow road that names the bad line."""
 
 import math
+import re
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,11 +11,15 @@ from numpy.typing import NDArray
 
 # Above this, a column number is a mistake (or an attack) rather than a word.
 MAX_WORDS = 1 << 26
+# Up to this, float64 holds every whole number.
+MAX_WHOLE = 1 << 53
 
 _SEPARATES = np.zeros(256, bool)
 _SEPARATES[list(b" \t\r\n:")] = True
 _NEWLINE = ord("\n")
 _COLON = ord(":")
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 class Numbers(NamedTuple):
@@ -54,12 +59,16 @@ def _values(text: bytes) -> NDArray[Any] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
         try:
-            return np.fromstring(text, dtype, sep=" ")
+            values = np.fromstring(text, dtype, sep=" ")
         except (ValueError, DeprecationWarning):
             return None
+    # The integer parser reads whatever is larger than the largest integer as that.
+    if dtype is np.int64 and len(values) and values.max() == np.iinfo(np.int64).max:
+        return None
+    return values
 
 
-def whole(values: NDArray[Any], low: int, high: int) -> bool:
+def whole(values: NDArray[Any], low: float, high: float) -> bool:
     """Whether all values are whole numbers from `low` to below `high`."""
     if not len(values):
         return True
@@ -83,36 +92,37 @@ class Line(NamedTuple):
         """Return an error that names file and line."""
         return ValueError(f"{self.path}, line {self.number}: {problem}")
 
-    def whole(self, text: str, what: str, low: int, high: int | None = None) -> int:
+    def size(self, text: str, what: str) -> int:
+        """Parse a size in a header: digits only."""
+        if not _DIGITS.fullmatch(text):
+            raise self.error(f"{what} is {_short(text)!r}; wanted: a whole number in digits")
+        return int(text)
+
+    def whole(self, text: str, what: str, low: int, high: int = MAX_WHOLE) -> int:
         """Parse a whole number, perhaps written as 1.0, from `low` to below `high`."""
-        try:
-            value = int(text) if text.isdecimal() and len(text) < 20 else _integral(float(text))
-        except (ValueError, OverflowError):
-            raise self.error(f"{what} is {_short(text)}; wanted: a whole number") from None
-        if value < low or (high is not None and value >= high):
-            allowed = f"at least {low}" if high is None else f"{low} to {high - 1}"
-            raise self.error(f"{what} is {value}; allowed: {allowed}")
-        return value
+        value = self._number(text, what, "a whole number")
+        if math.isfinite(value) and value != math.floor(value):
+            raise self.error(f"{what} is {_short(text)!r}; wanted: a whole number")
+        if not low <= value < high:
+            allowed = f"at least {low}" if high == MAX_WHOLE else f"{low} to {high - 1}"
+            raise self.error(f"{what} is {_short(text)}; allowed: {allowed}")
+        return int(value)
 
     def amount(self, text: str, what: str) -> float:
         """Parse a finite number that is not negative."""
-        try:
-            value = float(text)
-        except ValueError:
-            raise self.error(f"{what} is {_short(text)}; wanted: a number") from None
-        if not (math.isfinite(value) and 0 <= value <= np.finfo(np.float32).max):
-            raise self.error(f"{what} is {text}; wanted: a finite number >= 0")
+        value = self._number(text, what, "a number")
+        if not 0 <= value <= np.finfo(np.float32).max:
+            raise self.error(f"{what} is {_short(text)}; wanted: a finite number >= 0")
         return value
 
-
-def _integral(number: float) -> int:
-    if number != math.floor(number):
-        raise ValueError(number)
-    return int(number)
+    def _number(self, text: str, what: str, wanted: str) -> float:
+        if not _NUMBER.fullmatch(text):  # float() takes 1_0 and infinity
+            raise self.error(f"{what} is {_short(text)!r}; wanted: {wanted}")
+        return float(text)
 
 
 def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def lines_of(path: Path, number: int, block: bytes) -> list[Line]:

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.corpus.columns import ColumnNumbers
 from fastvi.corpus.documents import Columns, Counts, csr_block
 from fastvi.corpus.files import line_blocks
 from fastvi.corpus.numbers import MAX_WORDS, Line, lines_of, parse_numbers, proper, whole
 
 _COMMENT = re.compile(rb"#[^\n]*")
+_LABEL = re.compile(r"[-+]?[0-9][-+.eE0-9]*(,[-+]?[0-9][-+.eE0-9]*)*")
 
 
 class Pairs(NamedTuple):
@@ -47,7 +49,7 @@ class PairSource:
         n_words = MAX_WORDS if vocabulary is None else len(vocabulary)
         # One more while it is open whether indices begin at 0 or at 1.
         self._high = n_words + (0 if self._zero_based else 1)
-        self._lowest, self._highest = MAX_WORDS, -1
+        self._numbers = ColumnNumbers()
 
     def blocks(self) -> Iterator[Counts]:
         """Yield CSR blocks of about 1 MB of file."""
@@ -56,10 +58,8 @@ class PairSource:
                 pairs = self._fast(block)
                 if pairs is None:
                     pairs = self._careful(lines_of(path, number, block))
-                if len(pairs.indices):
-                    self._lowest = min(self._lowest, int(pairs.indices.min()))
-                    self._highest = max(self._highest, int(pairs.indices.max()))
-                yield csr_block(*pairs, self._highest + 1)
+                ids = self._numbers.ids(pairs.indices.astype(np.int64, copy=False))
+                yield csr_block(pairs.indptr, ids, pairs.counts, self._numbers.n_ids)
 
     def _fast(self, block: bytes) -> Pairs | None:
         """Parse a block all at once; None leaves it to the careful parser."""
@@ -111,7 +111,10 @@ class PairSource:
     def _tail(self, line: Line, words: list[str]) -> list[str]:
         """Return the pairs of a line, its head checked."""
         if self._svmlight:
-            tail = words if ":" in words[0] else words[1:]
+            is_label = ":" not in words[0]
+            if is_label and not _LABEL.fullmatch(words[0]):
+                raise line.error(f"the label is {words[0][:40]!r}; wanted: a number")
+            tail = words[1:] if is_label else words
             return [word for word in tail if not word.startswith("qid:")]
         if not words:
             raise line.error("empty line; LDA-C writes an empty document as '0'")
@@ -123,14 +126,14 @@ class PairSource:
     def columns(self) -> Columns:
         """Return the columns, an unused column 0 left out if indices begin at 1."""
         first = self._low
-        if self._zero_based is None and self._lowest > 0:
+        if self._zero_based is None and self._numbers.lowest > 0:
             first = 1
-        n_words = self._highest + 1 - first
+        n_words = self._numbers.highest + 1 - first
         if self._vocabulary is not None:
             if n_words > len(self._vocabulary):
                 raise ValueError(
-                    f"{self.label}: indices go from {first} to {self._highest}, but the "
+                    f"{self.label}: indices go from {first} to {self._numbers.highest}, but the "
                     f"vocabulary has only {len(self._vocabulary)} words"
                 )
             n_words = len(self._vocabulary)
-        return Columns(np.arange(first, first + max(n_words, 0)), self._vocabulary)
+        return self._numbers.columns(first, max(n_words, 0), self._vocabulary)

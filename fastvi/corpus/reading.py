@@ -57,8 +57,7 @@ def read(paths: Paths, **options: Any) -> Corpus:
     """
     wanted = Options(**options)
     places, kind = resolve(paths, wanted)
-    # SciPy reads a whole Matrix Market file faster than we read it in blocks.
-    for whole_file in (True,) if kind == "mtx" else (False, True):
+    for whole_file in (False, True):
         try:
             return gather(open_source(places, kind, wanted, whole_file), wanted)
         except NotSorted:

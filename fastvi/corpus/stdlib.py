@@ -27,6 +27,7 @@ COLLECTOR_VERSION = 1
 SKIPPED_FOLDERS = frozenset(
     {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 )
+TEXTS = ("vocabulary", "names", "description")  # of a cached corpus, besides its matrix
 Definition = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -159,16 +160,14 @@ def store(corpus: Corpus, path: Path) -> None:
 
 def load(path: Path) -> Corpus | None:
     """Read what `store` wrote; None if it is not there or damaged."""
-    from fastvi.corpus.archive import csr_parts, load_arrays
+    from fastvi.corpus.archive import PARTS, csr_parts, load_arrays
 
     if not path.is_file():
         return None
     try:
-        arrays = load_arrays(path)
+        arrays = load_arrays(path, (*PARTS, *TEXTS))
         matrix = csr_parts(path, arrays)
-        vocabulary, names, description = (
-            arrays[name].tobytes().decode() for name in ("vocabulary", "names", "description")
-        )
+        vocabulary, names, description = (arrays[name].tobytes().decode() for name in TEXTS)
     except (ValueError, KeyError):
         return None
     words, documents = vocabulary.split("\n"), names.split("\n")
