@@ -128,7 +128,7 @@ def cold(s):
     rows = []
     for name, i, target in (("first time", 0, 5), ("after that", 2, 0.6)):
         value = median([times[i] for times in seconds])
-        what = f"a fit of 1000 points above `import sklearn.gaussian_process`, {name}, CPU"
+        what = f"a fit of 1000 points beyond `import sklearn.gaussian_process`, {name}, CPU"
         rows.append(row(what, value, None, value, target, at_most=True, unit="s"))
     return rows
 
@@ -148,7 +148,7 @@ def fit(s):
     bound, theirs = median([p["bound"] for p in peers]), median([p["cpu"] for p in peers])
     ours = median([_until(run, bound) for run in runs])
     s.details["kin8nm"] = {"gpflow": peers, "ours": runs}
-    what = f"kin8nm, M=100, to GPflow's bound after {iterations} iterations, {bound:.1f}"
+    what = f"kin8nm, M=100, time to GPflow's bound after {iterations} iterations, {bound:.1f}"
     if ours == float("inf"):
         return [h.missing(what, 4, f"our bound ended at {runs[0]['bound']:.1f}")]
     return [row(what, ours, theirs, theirs / ours, 4, unit="s")]

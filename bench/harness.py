@@ -200,18 +200,20 @@ def missing(what, target, why):
     return row(what, None, None, None, target, note=f"not measured: {why}") | {"wanted": "–"}
 
 
-def markdown(rows):
-    """The rows as a table."""
-    lines = ["| what | fastvi | peer | ratio | wanted | reached |", "|---|---|---|---|---|---|"]
+def markdown(rows, targets=True):
+    """The rows as a table; without `targets` as readers of the documents see it."""
+    heads = ["what", "fastvi", "peer", "ratio", *(["wanted", "reached"] if targets else [])]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for r in rows:
-        what = r["what"] + (f" ({r['note']})" if r["note"] else "")
-        reached = {True: "yes", False: "**no**", None: "–"}[r["reached"]]
         values = [number(r[k]) for k in ("ours", "peer")]
         values = [f"{v} {r['unit']}".strip() if v != "–" else v for v in values]
-        lines.append(
-            f"| {what} | {values[0]} | {values[1]} | {number(r['ratio'])} | {r['wanted']} "
-            f"| {reached} |"
-        )
+        cells = [r["what"] + (f" ({r['note']})" if r["note"] else ""), *values]
+        if targets:
+            reached = {True: "yes", False: "**no**", None: "–"}[r["reached"]]
+            cells += [number(r["ratio"]), r["wanted"], reached]
+        else:  # where the figure itself has a limit, there is no ratio
+            cells.append("–" if r["ratio"] == r["ours"] else number(r["ratio"]))
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -94,7 +94,7 @@ def startup(s):
     rows = []
     for name, target in (("import", 0.05), ("help", 0.15)):
         what = {"import": "`import fastvi`", "help": "`fastvi --help`"}[name]
-        what += " above `python -c pass`, difference"
+        what += " beyond `python -c pass`, difference"
         more = runs[name] - runs["pass"]
         rows.append(row(what, runs[name], runs["pass"], more, target, at_most=True, unit="s"))
     return rows
@@ -110,7 +110,7 @@ def main_job(s):
     rows = []
     for i, (name, target) in enumerate((("first time", 30), ("second time", 6))):
         value = median([x[i] for x in seconds])
-        what = f"main job, `fastvi lda`, start to result, {name}, wall"
+        what = f"`fastvi lda`, start to result, {name}, wall"
         rows.append(row(what, value, None, value, target, at_most=True, unit="s", sign="≤ "))
     return rows
 

@@ -16,7 +16,7 @@ import stochastic
 
 SUITES = {"lda": lda, "stochastic": stochastic, "generic": generic, "stein": stein, "gp": gp}
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = {"stein": ROOT / "docs" / "stein.md"}  # of suites whose table is not in README.md
+PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 def main():
@@ -32,7 +32,7 @@ def main():
     parts = "; ".join(f"{name}: {', '.join(suite.PARTS)}" for name, suite in SUITES.items())
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"parts of {parts}")
     parser.add_argument(
-        "--readme", action="store_true", help="replace the table in README.md or docs"
+        "--docs", action="store_true", help="replace the tables in docs/benchmarks.md"
     )
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves")
     parser.add_argument(
@@ -49,14 +49,18 @@ def main():
     result = earlier or suite.run(args.only, args.quick, args.repeats, args.corpora)
     if args.json:
         harness.write(args.json, json.dumps(result, indent=1) + "\n")
-    parts = [harness.describe(result["machine"]), harness.markdown(result["rows"])]
-    parts.append(suite.extra_tables(result))
-    text = "\n\n".join(p for p in parts if p)
-    print(text)
-    if args.readme:
-        harness.replace_block(PAGES.get(args.suite, ROOT / "README.md"), args.suite, text)
+    print(report(suite, result, targets=True))
+    if args.docs:
+        harness.replace_block(PAGE, args.suite, report(suite, result, targets=False))
     if args.plot:
         suite.plot(result, args.plot)
+
+
+def report(suite, result, targets):
+    """The machine, the table of figures with or without their targets, and further tables."""
+    table = harness.markdown(result["rows"], targets)
+    parts = [harness.describe(result["machine"]), table, suite.extra_tables(result)]
+    return "\n\n".join(part for part in parts if part)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def poisson(s):
 def overhead(s):
     """The Python side of a step."""
     value = median([s.ours("overhead")["microseconds"] for _ in range(s.repeats)])
-    what = "the loop's own cost a step (Python side)"
+    what = "overhead of the loop per step (Python)"
     return [row(what, value, None, value, 100, at_most=True, unit="us")]
 
 
@@ -102,7 +102,7 @@ def grid(s):
     s.details["grid"] = scores
     best = max(scores, key=lambda n: scores[n] if n != "adaptive" else -np.inf)
     gap = scores[best] - scores["adaptive"]
-    what = f"adaptive rate, {h.NAMES[corpus]}, K=50, 3 passes: nats a word below the best of 9 "
+    what = f"adaptive rate, {h.NAMES[corpus]}, K=50, 3 passes: nats per word below the best of 9 "
     what += "Robbins-Monro schedules"
     note = f"tau, kappa = {best}"
     return [

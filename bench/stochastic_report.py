@@ -11,7 +11,7 @@ def extra_tables(result):
     scores = result["details"].get("grid")
     if scores:
         lines += [
-            "Held-out nats a word of schedules (tau + t)^-kappa, and of the adaptive rate:",
+            "Held-out nats per word with rates (tau + t)^-kappa, and with the adaptive rate:",
             "",
         ]
         names = list(scores)
@@ -21,7 +21,7 @@ def extra_tables(result):
     for curve in result["curves"]:
         ends.setdefault((curve["corpus"], curve["name"]), []).append(curve["points"])
     if ends:
-        lines += ["Where fits end (medians; held-out nats a word, or a row of the mixture):", ""]
+        lines += ["Final scores (medians; held-out nats per word, or per row of the mixture):", ""]
         lines += ["| data | fit | passes | CPU s | held-out score |", "|---|---|---|---|---|"]
         for (corpus, name), runs in ends.items():
             last = [points[-1] for points in runs]
@@ -53,6 +53,6 @@ def plot(result, path):
                 axis.plot(x, y, color=colour, label=label, lw=1.2, marker="o", ms=3)
         title = "200k x 20 mixture, K=32" if panel == "mixture" else f"{h.NAMES[panel]}, K=50"
         axis.set(xscale="log", title=title, xlabel="CPU seconds")
-        axis.set_ylabel("held-out score, nats a " + ("row" if panel == "mixture" else "word"))
+        axis.set_ylabel("held-out score, nats per " + ("row" if panel == "mixture" else "word"))
         axis.legend(fontsize="small", loc="lower right")
     figure.savefig(path, dpi=80)

@@ -76,7 +76,7 @@ fastvi.targets.from_pymc(None)
 fastvi.families.MeanField
 fastvi.corpus.read(["a.txt"])
 fastvi.gradients.naturall  # error: attr-defined
-fastvi.plots.plot_history(lda, "history.png")
+fastvi.plots.plot_history(lda.history_, "history.png")
 fastvi.corpus.reed("a.txt")  # error: attr-defined
 """
 

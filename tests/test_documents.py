@@ -1,0 +1,119 @@
+"""The documents keep what they promise: their examples run, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastvi
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
+OTHERS = [ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md"]
+
+
+def examples(page: Path) -> list[str]:
+    """The Python blocks of a page, which share their names."""
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def texts() -> dict[str, Any]:
+    """Documents, and their counts as bare arrays."""
+    rng = np.random.default_rng(0)
+    words = np.array([f"word{letter}" for letter in "abcdefghijklmnopqrst"])
+    documents = [" ".join(rng.choice(words, 6)) for _ in range(60)]
+    Path("texts.txt").write_text("\n".join(documents))
+    parts = {"indptr": np.array([0, 2]), "indices": np.array([0, 3])}
+    counts = np.array([1.0, 2.0])
+    return {"texts": documents, "X_new": rng.poisson(1.0, (5, 20)), "counts": counts, **parts}
+
+
+def numbers() -> dict[str, Any]:
+    """Data of the models that are not of words."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(80, 8))
+    return {
+        "X": x, "X_new": x[:5], "measurements": x, "labels": x[:, 0] > 0, "y": x[:, 0],
+        "inputs": x, "outputs": x[:, 0], "new_inputs": x[:5], "ratings": rng.poisson(1.0, (30, 25)),
+        "n_events": rng.poisson(2.0, 80), "other": x[:7, 1], "Z": np.zeros((3, 2)),
+    }  # fmt: skip
+
+
+def density() -> dict[str, Any]:
+    """A target, draws of it and a chain."""
+    rng = np.random.default_rng(2)
+
+    @fastvi.target(names=["alpha", "sigma"])
+    def target(z: Any, grad: Any) -> float:
+        grad[0], grad[1] = -z[0], -z[1]
+        return -0.5 * float(z[0] ** 2 + z[1] ** 2)
+
+    draws = rng.normal(size=(200, 2))
+    posterior = fastvi.fit(target, random_state=0)
+    return {
+        "target": target, "draws": draws, "chain": draws, "scores": -draws, "posterior": posterior,
+    }  # fmt: skip
+
+
+STAND_INS: dict[str, list[Callable[[], dict[str, Any]]]] = {
+    "README.md": [numbers, texts],
+    "docs/topics.md": [texts],
+    "docs/models.md": [numbers],
+    "docs/densities.md": [numbers],
+    "docs/gp.md": [numbers],
+    "docs/stein.md": [density],
+    "docs/ksd.md": [density],
+}
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("name", [p.relative_to(ROOT).as_posix() for p in PAGES if examples(p)])
+@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run as they stand, on small data under the names that they use."""
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {"__name__": "example"}
+    for stand_in in STAND_INS.get(name, []):
+        scope |= stand_in()
+    for number, example in enumerate(examples(ROOT / name)):
+        path = tmp_path / f"example_{number}.py"
+        path.write_text(example)  # so that a compiled function has a source
+        exec(compile(example, str(path), "exec"), scope)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links(page: Path) -> None:
+    """Links between files lead to files, and to headings that they have."""
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith("http"):
+            continue
+        name, _, heading = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.is_file(), link
+        if heading:
+            assert heading in headings(target), link
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, made as is usual."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found}
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_suite_has_its_place() -> None:
+    """`python bench/run.py SUITE --docs` writes between these lines."""
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    for suite in ("lda", "stochastic", "generic", "stein", "gp"):
+        assert text.count(f"<!-- bench:{suite} -->") == 1
+        assert text.count(f"<!-- /bench:{suite} -->") == 1
+    assert "wanted" not in text
