@@ -1,18 +1,23 @@
-"""The only loop: batches in, steps out, a history of what happened."""
+"""The only loop: batches in, steps out, a history of what happened, and those who watch."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base.progress import Bar, describe
 from fastvi.batches import Batches
 from fastvi.core import Algorithm, Batch
 
-__all__ = ["History", "Position", "run"]
+__all__ = ["START", "FitState", "History", "Hook", "Position", "Saver", "Watch", "run"]
+
+logger = logging.getLogger("fastvi")
 
 
 class Position(NamedTuple):
@@ -25,11 +30,39 @@ class Position(NamedTuple):
 START = Position()
 
 
+class FitState(NamedTuple):
+    """What a callback sees of a fit, after each step and after each pass over the data.
+
+    Attributes
+    ----------
+    epoch : int
+        Passes completed.
+    step : int
+        Steps taken in the pass under way; 0 once a pass is completed.
+    n_steps : int
+        Steps taken since the beginning of the fit.
+    seconds : float
+        Time spent in steps so far.
+    values : dict of str to float
+        What the last step reported, such as ``"bound"`` or ``"rate"``, and ``"held_out"`` if that
+        was scored since.
+    params : tree of arrays
+        The parameters found so far. Later steps may write into the arrays: copy what is to be kept.
+    """
+
+    epoch: int
+    step: int
+    n_steps: int
+    seconds: float
+    values: dict[str, float]
+    params: Any
+
+
 class History:
     """What each step reported, as columns; `seconds` is the time spent in steps so far."""
 
-    def __init__(self) -> None:
-        self.columns: dict[str, list[float]] = {}
+    def __init__(self, columns: dict[str, list[float]] | None = None) -> None:
+        self.columns: dict[str, list[float]] = {} if columns is None else columns
 
     def append(self, **values: float) -> None:
         """Add a row; columns that it lacks, or that are new, are filled with nan."""
@@ -51,6 +84,11 @@ class History:
     def note(self, name: str, value: float) -> None:
         """Add to the last row what was found out since."""
         self.columns.setdefault(name, [np.nan] * len(self))[-1] = float(value)
+
+    def last(self) -> dict[str, float]:
+        """The values of the last row, without those that it lacks."""
+        row = {name: column[-1] for name, column in self.columns.items() if column}
+        return {name: value for name, value in row.items() if value == value}
 
     def __len__(self) -> int:
         return max(map(len, self.columns.values()), default=0)
@@ -89,6 +127,168 @@ def _record(
 Hook = Callable[[Any, Position, History], bool | None]
 
 
+class Saver(Protocol):
+    """Keeps the state of a fit in a file; see `fastvi.checkpoints.Checkpoints`."""
+
+    def exists(self) -> bool:
+        """Whether there is such a file."""
+        ...
+
+    def due(self) -> bool:
+        """Whether it is time to save again."""
+        ...
+
+    def load(
+        self, state: Any, batches: Batches, rng: np.random.Generator, n_epochs: int
+    ) -> tuple[Any, Position, History]:
+        """State, position and history from the file; batches and generator take up theirs."""
+        ...
+
+    def save(
+        self,
+        state: Any,
+        batches: Batches,
+        rng: np.random.Generator,
+        position: Position,
+        history: History,
+    ) -> None:
+        """Replace the file."""
+        ...
+
+
+class Watch(AbstractContextManager["Watch"]):
+    """Those who look at a fit and change nothing in it: scores, logs, bar, callback, checkpoints.
+
+    A driver enters it, takes up a checkpoint with `begin`, and hands it to `run`::
+
+        with watch:
+            state, position, history = watch.begin(state, batches, rng, n_epochs)
+            run(..., position=position, history=history, watch=watch)
+
+    On leaving without an error, rows that are held out are scored and the last state is saved,
+    unless that has just been done.
+
+    Parameters
+    ----------
+    read : callable, optional
+        ``read(state)`` gives the parameters found so far.
+    callback : callable, optional
+        ``callback(FitState)`` after each step and each pass; True stops the fit.
+    held_out : callable, optional
+        ``held_out(params)``, the score of rows not fitted to, goes into the history's column of
+        that name after each pass, and takes none of its `seconds`.
+    early : bool
+        Score also after steps 1, 2, 4, 8 ... of the first pass, in which most is gained.
+    checkpoints : Saver, optional
+    resume : bool
+        Take up what `checkpoints` has, if there is such a file.
+    verbose : bool
+        Show a bar.
+    total : int, optional
+        Where the bar ends.
+    unit : {"passes", "steps"}
+        What the bar counts.
+    log_passes : bool
+        Log a line per pass; not for fits in which each step is one.
+    """
+
+    def __init__(
+        self,
+        *,
+        read: Callable[[Any], Any] | None = None,
+        callback: Callable[[FitState], bool | None] | None = None,
+        held_out: Callable[[Any], float] | None = None,
+        early: bool = False,
+        checkpoints: Saver | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        total: int | None = None,
+        unit: str = "passes",
+        log_passes: bool = True,
+    ) -> None:
+        self.read = read if read is not None else lambda state: state
+        self.callback, self.held_out, self.early = callback, held_out, early
+        self.checkpoints, self.resume = checkpoints, resume
+        self.bar = Bar(total, unit) if verbose else None
+        self.log_passes = log_passes
+        self.stopped = False  # by the callback
+        self._sources: Any = None  # batches and generator
+        self._last: tuple[Any, Position, History] | None = None
+        self._saved: Position | None = None  # if nothing has changed since
+
+    def begin(
+        self, state: Any, batches: Batches, rng: np.random.Generator, n_epochs: int
+    ) -> tuple[Any, Position, History]:
+        """Where to start: at a checkpoint if one is to be taken up, else at the beginning."""
+        self._sources = batches, rng
+        if self.checkpoints is None or not self.resume or not self.checkpoints.exists():
+            return state, START, History()
+        state, position, history = self.checkpoints.load(state, batches, rng, n_epochs)
+        logger.info("resumed after %d steps, in pass %d", len(history), position.epoch + 1)
+        return state, position, history
+
+    def after_step(self, state: Any, position: Position, history: History) -> bool:
+        """Look at a step; whether the callback says stop."""
+        due = self.early and position.epoch == 0 and position.step & (position.step - 1) == 0
+        return self._look(state, position, history, due)
+
+    def after_epoch(self, state: Any, position: Position, history: History) -> bool:
+        """Look at a pass; whether the callback says stop."""
+        stop = self._look(state, position, history, True)
+        if self.log_passes and logger.isEnabledFor(logging.INFO):
+            row = history.last()
+            logger.info(
+                "pass %d: %s, %.2f s", position.epoch, describe(row), row.get("seconds", np.nan)
+            )
+        return stop
+
+    def _look(self, state: Any, position: Position, history: History, score: bool) -> bool:
+        self._last, self._saved = (state, position, history), None
+        if score:
+            self._score(state, history)
+        if self.bar is not None:
+            passes = self.bar.unit == "passes"
+            self.bar.show(position.epoch if passes else len(history), history)
+        if self.checkpoints is not None and self.checkpoints.due():
+            self._save()
+        if self.callback is not None:
+            self.stopped = bool(self.callback(self._seen(state, position, history)))
+        return self.stopped
+
+    def _seen(self, state: Any, position: Position, history: History) -> FitState:
+        values = history.last()
+        values.pop("epoch", None)
+        seconds = values.pop("seconds", 0.0)
+        return FitState(
+            position.epoch, position.step, len(history), seconds, values, self.read(state)
+        )
+
+    def _score(self, state: Any, history: History) -> None:
+        if self.held_out is not None and len(history):
+            history.note("held_out", self.held_out(self.read(state)))
+
+    def _save(self) -> None:
+        assert self.checkpoints is not None
+        assert self._last is not None
+        state, position, history = self._last
+        batches, rng = self._sources
+        self.checkpoints.save(state, batches, rng, position, history)
+        self._saved = position
+        logger.debug("saved a checkpoint after %d steps", len(history))
+
+    def __exit__(self, error: Any, *_: Any) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        if error is not None or self._last is None:
+            return
+        state, _, history = self._last
+        if self.held_out is not None and "held_out" not in history.last():
+            self._score(state, history)
+            self._saved = None
+        if self.checkpoints is not None and self._saved is None:
+            self._save()
+
+
 def run(
     algorithm: Algorithm,
     state: Any,
@@ -99,8 +299,10 @@ def run(
     position: Position = START,
     history: History | None = None,
     seconds: float = 0.0,
+    max_steps: int | None = None,
     after_step: Hook | None = None,
     after_epoch: Hook | None = None,
+    watch: Watch | None = None,
 ) -> tuple[Any, History]:
     """Step through batches until the epochs are over or a hook says stop.
 
@@ -122,17 +324,25 @@ def run(
         To be continued.
     seconds : float
         Time spent before the first step, to be counted where there is no history.
+    max_steps : int, optional
+        Stop once the history has this many steps.
     after_step, after_epoch : callable, optional
         ``hook(state, position, history)`` with the position of the next step; True stops.
+    watch : Watch, optional
+        Is told after these.
 
     Returns
     -------
     (state, history)
     """
     history = History() if history is None else history
+    step_hooks = _both(after_step, watch.after_step if watch is not None else None)
+    epoch_hooks = _both(after_epoch, watch.after_epoch if watch is not None else None)
+    limit = np.inf if max_steps is None else max_steps
     for epoch in range(position.epoch, n_epochs):
-        skip = position.step if epoch == position.epoch else 0
-        step = skip
+        step = skip = position.step if epoch == position.epoch else 0
+        if len(history) >= limit:
+            break
         before = time.perf_counter()
         for batch in batches.epoch(epoch, skip):
             state, info = algorithm.step(state, batch, rng)
@@ -141,7 +351,10 @@ def run(
                 seconds = history.columns["seconds"][-1]
             began, seconds = seconds, seconds + time.perf_counter() - before
             step += _record(history, epoch, began, seconds, batch, info)
-            if after_step is not None and after_step(state, Position(epoch, step), history):
+            stop = False
+            for hook in step_hooks:
+                stop = hook(state, Position(epoch, step), history) or stop
+            if stop or len(history) >= limit:
                 return state, history
             before = time.perf_counter()
         if algorithm.after_epoch is not None:
@@ -149,6 +362,13 @@ def run(
             state = algorithm.after_epoch(state)
             if len(history):
                 history.columns["seconds"][-1] += time.perf_counter() - before
-        if after_epoch is not None and after_epoch(state, Position(epoch + 1), history):
+        stop = False
+        for hook in epoch_hooks:
+            stop = hook(state, Position(epoch + 1), history) or stop
+        if stop:
             break
     return state, history
+
+
+def _both(*hooks: Hook | None) -> list[Hook]:
+    return [hook for hook in hooks if hook is not None]

@@ -7,7 +7,7 @@ import pytest
 from cases import from_file, in_file
 from conjugate import MODELS
 
-from fastvi import loop, optimizers
+from fastvi import gradients, loop, optimizers
 from fastvi.base import parallel, tree
 from fastvi.core import Batch, LazyTable
 from fastvi.gradients import plain
@@ -26,7 +26,7 @@ TOOLS = {
     **{name: {"sampling": name} for name in SAMPLING[1:]},
     "window": {"variance_reduction": "window"},
     "svrg": {"variance_reduction": "svrg", "optimizer": 0.1},
-    "window of 3": {"variance_reduction": ("window", 3)},
+    "window of 3": {"variance_reduction": gradients.window(3)},
     "svrg, importance": {"variance_reduction": "svrg", "sampling": "importance", "optimizer": 0.1},
     "noise traced": {"trace_noise": True},
 }
@@ -212,9 +212,9 @@ REFUSED = {
     "optimizer": ({"optimizer": "sgd"}, "optimizer is 'sgd'; wanted"),
     "rate": ({"batch_size": 8, "optimizer": 1.5}, "optimizer is 1.5; wanted a rate"),
     "sampling": ({"batch_size": 8, "sampling": "often"}, "sampling is 'often'; wanted one of"),
-    "reduction's number": (
-        {"batch_size": 8, "variance_reduction": ("svrg", 0)},
-        r"variance_reduction\[1\] is 0",
+    "a pair": (
+        {"batch_size": 8, "variance_reduction": ("svrg", 100)},
+        r"variance_reduction is \('svrg', 100\); wanted",
     ),
     "reduction": ({"batch_size": 8, "variance_reduction": "saga"}, "variance_reduction is 'saga'"),
     "gradient": ({"gradient": "steep"}, "gradient is 'steep'"),
@@ -281,7 +281,7 @@ def test_rates_for_each_coordinate_need_coordinates(model):
 
 def test_snapshots_are_taken_as_often_as_asked():
     for number, period in ((None, 16), (5, 5)):
-        reduction = "svrg" if number is None else ("svrg", number)
+        reduction = gradients.svrg(number)
         options = {"batch_size": BATCH_SIZE, "optimizer": 0.1, "variance_reduction": reduction}
         history = fitted("logistic", options, n_epochs=4).history
         taken = np.flatnonzero(history["snapshot"])

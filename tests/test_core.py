@@ -373,6 +373,38 @@ def test_what_was_none_in_the_template_comes_back_whole():
             np.testing.assert_array_equal(ours[1], pair[1])
         assert four.tolist() == [0, 1, 2, 3]
         assert number == 2.5
-    saved = tree.save((LazyTable(np.ones((3, 2)), np.ones(2)),), "s")
-    with pytest.raises(ValueError, match=r"s\.0 was saved as a LazyTable"):
-        tree.restore((None,), saved, "s")
+
+
+class Ladder(NamedTuple):
+    """A state with everything a state may hold."""
+
+    values: np.ndarray
+    n: int
+    rate: float
+    started: bool
+    late: object
+    table: LazyTable
+
+
+def ladder(late=None, n_rows=4):
+    table = LazyTable(np.ones((n_rows, 2)), np.ones(()))
+    return Ladder(np.arange(3.0), 4, 0.5, True, late, table)
+
+
+def test_a_saved_tree_is_restored_whole():
+    state = ladder((np.arange(2), LazyTable(np.zeros((2, 2)), np.ones(2))))
+    again = tree.restore(ladder(), tree.save(state, "s"), "s")
+    assert isinstance(again, Ladder)
+    assert (again.n, again.rate, again.started) == (4, 0.5, True)
+    assert again.late[0].tolist() == [0, 1]
+    assert again.late[1].anchor.tolist() == [1, 1]
+    assert again.table.values.tolist() == state.table.values.tolist()
+
+
+@pytest.mark.parametrize("name", ["s.values", "s.n", "s.table.values", "s.table.clock"])
+@pytest.mark.parametrize("change", [lambda a: np.append(a, a), lambda a: a.astype("f4")])
+def test_arrays_of_other_sizes_are_refused(name, change):
+    arrays = tree.save(ladder(), "s")
+    arrays[name] = change(arrays[name])
+    with pytest.raises(ValueError, match=f"{name} is .* wanted"):
+        tree.restore(ladder(), arrays, "s")

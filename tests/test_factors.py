@@ -552,7 +552,7 @@ def test_results_follow_the_units(kind, scale, dtype, rng):
 def test_warm_start_goes_on(kind, batch_size, rng, capsys):
     X, max_iter = data(rng, 300), 30 if batch_size else 500
     ours = kind(warm_start=True, verbose=1, batch_size=batch_size, max_iter=max_iter).fit(X)
-    assert f"pass {ours.n_iter_}, " in capsys.readouterr().out
+    assert f"{ours.n_iter_}/{max_iter}" in capsys.readouterr().err
     score, n_iter = ours.score(X), ours.n_iter_
     ours.set_params(max_iter=5, tol=1e-6).fit(X)
     assert ours.n_iter_ == (2 if batch_size is None else 5) < n_iter

@@ -11,7 +11,7 @@ from test_core import PRECISION, NormalMean, Rows
 
 from fastvi.batches import AdaptiveImportance, ShuffledEpochs, WithReplacement
 from fastvi.core import Batch, Gradient, LazyTable, ascend, dense
-from fastvi.gradients import averaged, natural, plain, svrg
+from fastvi.gradients import averaged, corrected, natural, plain
 from fastvi.models.counts import DocumentSource
 from fastvi.models.topics.model import LDA
 from fastvi.optimizers import constant
@@ -68,7 +68,7 @@ class Setting:
 
     def svrg(self, at):
         """The corrected gradient, and its state once it has a snapshot at some topics."""
-        gradient = svrg(self.gradient, lambda: self.all, every=5)
+        gradient = corrected(self.gradient, lambda: self.all, every=5)
         state = gradient.init(at)
         batch = Batch(self.source.take(np.arange(3)), np.ones(3))
         _, state, _ = gradient.estimate(state, at, batch, np.random.default_rng(0))
@@ -174,7 +174,7 @@ def test_svrg_takes_a_snapshot_every_so_many_steps(rng):
     for name in ("uniform", "svrg"):
         gradient = natural(model)
         if name == "svrg":
-            gradient = svrg(gradient, lambda: Batch(source.all(), np.ones(60)), every=4)
+            gradient = corrected(gradient, lambda: Batch(source.all(), np.ones(60)), every=4)
         algorithm = ascend(gradient, constant(0.2))
         state, snapshots = algorithm.init(model.zeros()), []
         for number in range(10):
@@ -190,9 +190,9 @@ def test_svrg_takes_a_snapshot_every_so_many_steps(rng):
 def test_svrg_is_refused_for_score_functions():
     noisy = Gradient(lambda params: None, lambda *_: None, pathwise=False)
     with pytest.raises(ValueError, match="score-function gradient's is not"):
-        svrg(noisy, lambda: None, 3)
+        corrected(noisy, lambda: None, 3)
     with pytest.raises(ValueError, match="every is 0; wanted a number of steps >= 1"):
-        svrg(natural(NormalMean(PRECISION)), lambda: None, 0)
+        corrected(natural(NormalMean(PRECISION)), lambda: None, 0)
 
 
 def test_svrg_hands_both_calls_the_same_random_numbers(rng):
@@ -202,7 +202,7 @@ def test_svrg_hands_both_calls_the_same_random_numbers(rng):
         drawn.append(rng.random())
         return np.zeros(1), state, {}
 
-    gradient = svrg(Gradient(lambda params: None, estimate), lambda: None, 2)
+    gradient = corrected(Gradient(lambda params: None, estimate), lambda: None, 2)
     state = gradient.init(np.zeros(1))
     for _ in range(2):
         _, state, _ = gradient.estimate(state, np.zeros(1), None, rng)

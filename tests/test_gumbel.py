@@ -11,7 +11,7 @@ from fastvi import families
 from fastvi.families import blocks
 from fastvi.fitting.fit import fit
 from fastvi.gradients.gumbel import annealed, gumbel
-from fastvi.gradients.svrg import svrg
+from fastvi.gradients.svrg import corrected
 from fastvi.kernels import relaxed
 from fastvi.objectives import elbo, renyi, tempered
 
@@ -143,7 +143,7 @@ def test_temperatures():
 
 def test_pathwise_so_that_svrg_takes_it():
     q, _ = two_by_two()
-    gradient = svrg(gumbel(problem(4), n_draws=3, family=q), lambda: None, every=2)
+    gradient = corrected(gumbel(problem(4), n_draws=3, family=q), lambda: None, every=2)
     found, _, _ = gradient.estimate(
         gradient.init(q.free()), q.free(), None, np.random.default_rng(0)
     )

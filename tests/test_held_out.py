@@ -114,10 +114,10 @@ def test_documents_without_words_to_score_are_refused():
         LDA(3).fit(X, X_val=np.zeros((4, X.shape[1])))
 
 
-def test_verbose_fits_print_the_score(capsys):
+def test_verbose_fits_show_the_score(capsys):
     X = real(np.random.default_rng(0))
     fastvi.BayesianPCA(2, max_iter=2, tol=0, verbose=1).fit(X[:N], X_val=X[N:])
-    assert "held-out score" in capsys.readouterr().out
+    assert "held_out " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", GAUSSIAN_PROCESSES)

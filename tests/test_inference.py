@@ -15,7 +15,7 @@ from fastvi.core import Batch
 from fastvi.diagnostics import gradient_noise
 from fastvi.families import FullRank, LowRank, MeanField
 from fastvi.fitting.laplace import laplace
-from fastvi.gradients import svrg
+from fastvi.gradients import corrected
 from fastvi.gradients.reparam import reparam
 from fastvi.objectives import elbo, f_divergence, tempered
 from fastvi.targets import TargetError
@@ -213,7 +213,7 @@ def test_mini_batch_gradients_are_unbiased(conjugate, reduced, rng):
     whole = gradient_noise(gradient, q.free(), [Batch(None, np.empty(0))] * 400, rng)
     if reduced:
         every = lambda: Batch(np.arange(300), np.ones(300))  # noqa: E731
-        gradient = svrg(gradient, every, every=10**9)
+        gradient = corrected(gradient, every, every=10**9)
     batches = [Batch(rng.choice(300, 30, replace=False), np.full(30, 10.0)) for _ in range(400)]
     part = gradient_noise(gradient, q.free(), batches, rng)
     error = np.sqrt(whole.error**2 + part.error**2)

@@ -532,7 +532,7 @@ def test_a_fit_that_diverges_says_so(hierarchical, rng):
         3, hierarchical=hierarchical, batch_size=10, max_iter=50, optimizer=optimizer,
         random_state=0,
     )  # fmt: skip
-    with pytest.raises(ValueError, match=r"not finite: its steps were too large; lower"):
+    with pytest.raises(ValueError, match="the fit diverged: its parameters are no longer finite; lower"):
         model.fit(X)
 
 
@@ -550,7 +550,7 @@ def test_what_was_found_is_no_view_of_it(rng):
 def test_warm_start_goes_on(rng, capsys):
     X, _, _ = counts(rng)
     ours = PoissonFactorization(3, warm_start=True, verbose=1, random_state=0).fit(X)
-    assert f"pass {ours.n_iter_}, bound {ours.bound_:.4f}" in capsys.readouterr().out
+    assert f"bound {ours.bound_:.10g}" in capsys.readouterr().err
     assert ours.converged_
     bound = ours.bound_
     ours.fit(X)

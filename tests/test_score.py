@@ -15,7 +15,7 @@ from fastvi.core import Batch
 from fastvi.families import blocks
 from fastvi.fitting.fit import fit
 from fastvi.fitting.stages import Window
-from fastvi.gradients import svrg
+from fastvi.gradients import corrected
 from fastvi.gradients.score import baseline, control_variates, overdispersed, score
 from fastvi.objectives import renyi, tempered
 from fastvi.optimizers import adam, scaled
@@ -267,7 +267,7 @@ def test_svrg_refuses_it():
     for tools in ((), *SETS):
         gradient = with_tools(score(STATES, n_draws=3, family=discrete()), tools)
         with pytest.raises(ValueError, match="score-function"):
-            svrg(gradient, lambda: None, every=3)
+            corrected(gradient, lambda: None, every=3)
 
 
 def test_draws_without_density_count_as_the_worst():

@@ -21,6 +21,7 @@ __all__ = [
     "optional_integer",
     "prior",
     "rows_to_fit",
+    "seed_of",
 ]
 
 
@@ -189,6 +190,31 @@ def generator(value: Any, name: str) -> np.random.Generator:
     if value is None or isinstance(value, np.random.Generator):
         return np.random.default_rng(value)
     return np.random.default_rng(integer(value, name, 0))
+
+
+def seed_of(random_state: Any) -> int:
+    """A number that generators follow from, below 2^31 unless it was given.
+
+    Parameters
+    ----------
+    random_state : int, RandomState, Generator or None
+        An integer is the number itself; generators draw it; None takes the system's entropy.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(np.iinfo(np.int32).max))
+    if random_state is None or isinstance(random_state, np.random.Generator):
+        return int(np.random.default_rng(random_state).integers(2**31))
+    if isinstance(random_state, Integral) and not isinstance(random_state, bool):
+        return integer(random_state, "random_state", 0)
+    raise ValueError(
+        f"random_state is {random_state!r}; wanted an integer >= 0, a numpy.random.Generator, "
+        "a numpy.random.RandomState or None"
+    )
 
 
 def both_or_none(name: str, value: Any, other_name: str, other: Any) -> bool:

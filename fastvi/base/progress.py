@@ -6,9 +6,37 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["progress_bar", "show_bound"]
+__all__ = ["Bar", "describe", "progress_bar", "show_bound"]
 
 Columns = dict[str, list[float]]
+SHOWN = ("bound", "local_bound", "held_out", "perplexity")
+
+
+def describe(values: dict[str, float]) -> str:
+    """What a line about a fit says of the values of its last step."""
+    return ", ".join(f"{name} {values[name]:.10g}" for name in SHOWN if name in values)
+
+
+class Bar:
+    """A bar that is not drawn before the first step, and counts passes or steps."""
+
+    def __init__(self, total: int | None, unit: str) -> None:
+        self.total, self.unit = total, unit
+        self._bar: Any = None
+
+    def show(self, n: int, history: Any) -> None:
+        """Move to `n`, and show the values of the history's last row."""
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(unit=f" {self.unit}", total=self.total, miniters=0)
+        self._bar.set_postfix_str(describe(history.last()), refresh=False)
+        self._bar.update(n - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 @contextmanager

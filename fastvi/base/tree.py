@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from fastvi.base.tables import LazyTable
 
-__all__ = ["leaves", "map_leaves", "rebuild", "restore", "save", "zeros_like"]
+__all__ = ["leaves", "like", "map_leaves", "rebuild", "restore", "save", "zeros_like"]
+
+TABLE = ("values", "clock", "decay", "column_sums", "anchor")  # what a LazyTable saves
 
 
 def rebuild(like: Any, parts: Any) -> Any:
@@ -60,29 +62,54 @@ def save(tree: Any, name: str = "") -> dict[str, NDArray[Any]]:
 def restore(template: Any, arrays: dict[str, NDArray[Any]], name: str = "") -> Any:
     """The tree that `save` took apart, in the form of `template`, which a fresh start gives.
 
-    What is None in the template may have become an array since, or a tuple of them, which keeps
-    the names of its fields if not its type.
+    Kernels look up rows unchecked, so that arrays must have the shapes and dtypes of the template.
+    A NamedTuple whose arrays grow checks them itself: ``template.adopted(found)`` returns what is
+    to be used. What is None in the template may have become an array since, or a tuple of them,
+    which keeps the names of its fields if not its type; who uses it must look at its shapes.
 
     Raises
     ------
     KeyError
         If an array is missing.
     ValueError
-        If the template has None where a `LazyTable` was saved.
+        If one has another shape or dtype.
     """
     if template is None:
         return arrays[name] if name in arrays else _restore_new(arrays, name)
     if isinstance(template, LazyTable):
-        return LazyTable.restore({key: arrays[f"{name}.{key}"] for key in template.save()})
+        return _restore_table(template, arrays, name)
     if isinstance(template, tuple):
-        fields = getattr(template, "_fields", range(len(template)))
-        return rebuild(
-            template,
-            (restore(part, arrays, f"{name}.{field}") for field, part in zip(fields, template)),
+        return _restore_tuple(template, arrays, name)
+    array, wanted = arrays[name], np.asarray(template)
+    _check(name, array, wanted.dtype, wanted.shape)
+    return array if isinstance(template, np.ndarray) else type(template)(array)
+
+
+def _restore_tuple(template: Any, arrays: dict[str, NDArray[Any]], name: str) -> Any:
+    adopted = getattr(template, "adopted", None)
+    parts: Any = template if adopted is None else (None,) * len(template)
+    fields = getattr(template, "_fields", range(len(template)))
+    found = rebuild(
+        template, (restore(part, arrays, f"{name}.{field}") for field, part in zip(fields, parts))
+    )
+    return found if adopted is None else adopted(found)
+
+
+def _restore_table(template: LazyTable, arrays: dict[str, NDArray[Any]], name: str) -> LazyTable:
+    saved = {key: arrays[f"{name}.{key}"] for key in template.save()}
+    for key, part in template.save().items():
+        shape = np.shape(part)
+        if key == "anchor" and saved[key].shape in ((), template.values.shape):
+            shape = saved[key].shape  # SVRG anchors a table to another
+        _check(f"{name}.{key}", saved[key], np.asarray(part).dtype, shape)
+    return LazyTable.restore(saved)
+
+
+def _check(name: str, array: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(
+            f"{name} is {array.dtype} of shape {array.shape}; wanted {dtype} of shape {shape}"
         )
-    if isinstance(template, np.ndarray):
-        return arrays[name]
-    return type(template)(arrays[name])
 
 
 def _restore_new(arrays: dict[str, NDArray[Any]], name: str) -> Any:
@@ -91,11 +118,18 @@ def _restore_new(arrays: dict[str, NDArray[Any]], name: str) -> Any:
     fields = list(dict.fromkeys(key.split(".", 1)[0] for key in below))
     if not fields:
         return None
-    if {"values", "clock", "anchor"} <= set(fields):
-        raise ValueError(f"{name} was saved as a LazyTable; the template has None there")
+    if set(TABLE) <= set(fields):
+        return LazyTable.restore({key: arrays[f"{name}.{key}"] for key in TABLE})
     if all(field.isdigit() for field in fields):
         numbers = range(max(map(int, fields)) + 1)  # one that is not there was None
         return tuple(restore(None, arrays, f"{name}.{i}") for i in numbers)
     return namedtuple("Restored", fields)(
         *(restore(None, arrays, f"{name}.{field}") for field in fields)
     )
+
+
+def like(tree: Any, other: Any) -> bool:
+    """Whether two trees have the same number of leaves, of the same shapes and dtypes."""
+    pairs = list(map(np.asarray, leaves(tree))), list(map(np.asarray, leaves(other)))
+    forms = [[(leaf.shape, leaf.dtype) for leaf in part] for part in pairs]
+    return forms[0] == forms[1]

@@ -19,8 +19,8 @@ from fastvi.fitting import block_fits
 from fastvi.fitting.arguments import batches_of, begin_at, check_target, seed_of
 from fastvi.fitting.delta import delta
 from fastvi.fitting.stages import NaturalStages, PlainStages
-from fastvi.gradients import svrg
 from fastvi.gradients.reparam import reparam
+from fastvi.gradients.svrg import corrected
 from fastvi.posteriors.member import Posterior
 from fastvi.targets.base import Target
 from fastvi.targets.standardised import Standardised
@@ -174,7 +174,7 @@ def _plain(
     if variance_reduction == "svrg":
         assert batch_size is not None
         n_rows = target.n_rows
-        gradient = svrg(
+        gradient = corrected(
             gradient,
             lambda: Batch(np.arange(n_rows), np.ones(n_rows)),
             every=2 * -(-n_rows // batch_size),

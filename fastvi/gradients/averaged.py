@@ -2,15 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastvi.base import tree
+from fastvi.base import checks, tree
 from fastvi.core import Batch, Gradient, LazyTable, RowGradient
 from fastvi.gradients.natural import without_noise
 
-__all__ = ["averaged"]
+__all__ = ["Window", "averaged", "window"]
+
+
+class Window(NamedTuple):
+    """Reduces the variance of gradients by an average over the last `size` batches."""
+
+    size: int
+
+    @property
+    def takes_snapshots(self) -> bool:
+        """Whether it needs all rows now and then."""
+        return False
+
+    def reduce(
+        self, gradient: Gradient, everything: Callable[[], Batch], n_batches: int
+    ) -> Gradient:
+        """The gradient with statistics averaged."""
+        return averaged(gradient, self.size)
+
+
+def window(size: int = 10) -> Window:
+    """Statistics averaged over the last batches (Mandt and Blei 2014), see `averaged`.
+
+    Parameters
+    ----------
+    size : int
+        Batches in the window, by default as in most of the paper's figures.
+
+    Returns
+    -------
+    Window
+        For the argument `variance_reduction` of fits.
+
+    Raises
+    ------
+    ValueError
+        If `size` is below 1.
+    """
+    return Window(checks.integer(size, "size", 1))
 
 
 class WindowState(NamedTuple):
@@ -22,10 +61,20 @@ class WindowState(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows (n,) of a table and their statistics (n, K)."""
+    """Rows (n,) of a table with `length` rows, and their statistics (n, K)."""
 
     rows: Any
     values: Any
+    length: int
+
+    def adopted(self, found: Rows) -> Rows:
+        """Rows from a checkpoint, if they are of the same table."""
+        rows, values, length = found.rows, found.values, int(found.length)
+        fits = rows.dtype == self.rows.dtype and values.dtype == self.values.dtype
+        fits = fits and rows.ndim == 1 and values.shape == (len(rows), self.values.shape[1])
+        if not fits or length != self.length or not np.all((rows >= 0) & (rows < length)):
+            raise ValueError(f"the window holds rows of another table than one of {self.length}")
+        return Rows(rows, values, length)
 
 
 def averaged(gradient: Gradient, length: int) -> Gradient:
@@ -70,13 +119,14 @@ def averaged(gradient: Gradient, length: int) -> Gradient:
 
 def _nothing(leaf: Any) -> Any:
     if isinstance(leaf, LazyTable):
-        return Rows(np.empty(0, np.int32), np.empty((0, leaf.values.shape[1]), leaf.values.dtype))
+        length, width = leaf.values.shape
+        return Rows(np.empty(0, np.int32), np.empty((0, width), leaf.values.dtype), length)
     return np.zeros_like(leaf)
 
 
 def _target(direction: Any, params: Any) -> Any:
     if isinstance(direction, RowGradient):
-        return Rows(direction.rows, direction.values)
+        return Rows(direction.rows, direction.values, len(params.values))
     if isinstance(direction, tuple):
         return tree.rebuild(direction, (_target(*parts) for parts in zip(direction, params)))
     return direction + params

@@ -58,6 +58,8 @@ def natural(
             last, last_bound = state
             fixed = model.global_bound(params)
             if local.bound + fixed < last_bound and last is not None:
+                if not tree.like(last, local.variables):  # of a checkpoint; kernels do not look
+                    raise ValueError("the local variables of the checkpoint have other shapes")
                 local = model.local(params, batch, last, rng, norms=noise)
             state = local.variables, local.bound + fixed
             info = {"bound": state[1]}

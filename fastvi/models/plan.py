@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import gradients, loop, optimizers
-from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.batches import (
     AdaptiveImportance,
@@ -27,9 +27,9 @@ __all__ = [
     "SAMPLING",
     "Fit",
     "Plan",
+    "Reduction",
     "fit_conjugate",
     "plan",
-    "print_pass",
     "reduction_of",
     "sampled",
     "still_rising",
@@ -43,7 +43,31 @@ NAMED: dict[str, Callable[[], Optimizer]] = {
     "adam": optimizers.adam,
     "amsgrad": optimizers.amsgrad,
 }
-WINDOW = 10  # batches, as in most figures of Mandt and Blei (2014)
+
+
+@runtime_checkable
+class Reduction(Protocol):
+    """A tool that makes a gradient with less noise of one of mini-batches.
+
+    `takes_snapshots`: it needs all rows now and then, and steps may then leave the domain.
+    """
+
+    @property
+    def takes_snapshots(self) -> bool:
+        """As above."""
+        ...
+
+    def reduce(
+        self, gradient: Gradient, everything: Callable[[], Batch], n_batches: int
+    ) -> Gradient:
+        """The gradient; `everything` gives the batch of all rows, a pass has `n_batches`."""
+        ...
+
+
+REDUCTIONS: dict[str, Callable[[], Reduction]] = {
+    "svrg": gradients.svrg,
+    "window": gradients.window,
+}
 
 
 class Plan(NamedTuple):
@@ -65,7 +89,7 @@ def plan(
     batch_size: int | None = None,
     optimizer: Optimizer | str | float | None = None,
     sampling: str = "uniform",
-    variance_reduction: str | tuple[str, int] | None = None,
+    variance_reduction: str | Reduction | None = None,
     gradient: str = "natural",
     trace_noise: bool = False,
     seed: int = 0,
@@ -86,9 +110,8 @@ def plan(
         Shuffled epochs; independent draws; draws by the source's `norms`; by the norms last seen;
         shuffled epochs whose batches grow with the noise (De et al. 2017), or with the noise and
         the rate (Balles et al. 2017).
-    variance_reduction : {None, "svrg", "window"} or (str, int)
-        `fastvi.gradients.svrg` with a snapshot every two epochs, or `fastvi.gradients.averaged`
-        over ten batches; ``("svrg", m)`` and ``("window", m)`` give steps and batches.
+    variance_reduction : {"svrg", "window"} or Reduction, optional
+        `fastvi.gradients.svrg` or `fastvi.gradients.window`, or their names.
     gradient : {"natural", "plain"}
         Optimizers with a rate for each coordinate take the plain one, whatever is asked for.
     trace_noise : bool
@@ -109,7 +132,7 @@ def plan(
     ):
         if value not in known:
             raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, known))}")
-    reduction, every = reduction_of(variance_reduction)
+    reduction = reduction_of(variance_reduction)
     is_batch = batch_size is None and batches is None
     chosen = _optimizer(optimizer, is_batch, gradient)
     if is_batch:
@@ -148,16 +171,15 @@ def plan(
     }
     estimator = (gradients.plain if is_plain else gradients.natural)(model, **options)
     confine = None
-    if reduction == "window":
-        estimator = gradients.averaged(estimator, every or WINDOW)
-    elif reduction == "svrg":
-        if batch_size is None:
+    if reduction is not None:
+        if reduction.takes_snapshots and batch_size is None:
             raise ValueError(
-                "variance_reduction='svrg' needs all rows at hand; these come by and go"
+                f"variance_reduction={variance_reduction!r} needs all rows; a stream does not keep "
+                "them"
             )
-        every = every or 2 * -(-source.n_rows // batch_size)
-        estimator = _with_svrg(estimator, source, every)
-        confine = getattr(model, "confine", None)
+        n_batches = -(-source.n_rows // batch_size) if batch_size else 1
+        estimator = reduction.reduce(estimator, partial(_everything, source), n_batches)
+        confine = getattr(model, "confine", None) if reduction.takes_snapshots else None
     return _plan(model, estimator, chosen, batches, is_plain, confine)
 
 
@@ -181,29 +203,27 @@ def _plan(
     return Plan(ascend(estimator, optimizer, confine), batches, begin, read)
 
 
-def reduction_of(chosen: Any) -> tuple[str | None, int | None]:
-    """The name of a variance reduction, and the number of steps or batches given with it.
+def reduction_of(chosen: str | Reduction | None) -> Reduction | None:
+    """The tool that a name stands for, or the tool itself.
 
     Raises
     ------
     ValueError
-        If it is neither known nor a pair of what is known and a number >= 1.
+        If it is neither.
     """
-    pair = isinstance(chosen, tuple) and len(chosen) == 2
-    name, number = chosen if pair else (chosen, None)
-    if name not in (None, "svrg", "window") or (pair and name is None):
-        raise ValueError(
-            f"variance_reduction is {chosen!r}; wanted one of None, 'svrg', 'window', or a pair "
-            "such as ('svrg', 100)"
-        )
-    return name, checks.integer(number, "variance_reduction[1]", 1) if pair else None
+    if chosen is None or isinstance(chosen, Reduction):
+        return chosen
+    if isinstance(chosen, str) and chosen in REDUCTIONS:
+        return REDUCTIONS[chosen]()
+    raise ValueError(
+        f"variance_reduction is {chosen!r}; wanted None, 'svrg', 'window', or what "
+        "fastvi.gradients.svrg(...) or fastvi.gradients.window(...) returns"
+    )
 
 
-def _with_svrg(estimator: Gradient, source: Source, every: int) -> Gradient:
-    def everything() -> Batch:  # made anew: kept, it would be a second copy of the data
-        return Batch(source.all(), np.ones(source.n_rows))
-
-    return gradients.svrg(estimator, everything, every=every)
+def _everything(source: Source) -> Batch:
+    """Made each time: kept, it would be a second copy of the data."""
+    return Batch(source.all(), np.ones(source.n_rows))
 
 
 def _optimizer(chosen: Optimizer | str | float | None, is_batch: bool, gradient: str) -> Optimizer:
@@ -251,15 +271,6 @@ def sampled(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:
     return WithReplacement(source, batch_size, seed, norms)
 
 
-def print_pass(state: Any, position: loop.Position, history: loop.History) -> None:
-    """The hook of estimators that are asked to be verbose: a line a pass."""
-    name = "bound" if "bound" in history.columns else "local_bound"
-    line = f"pass {position.epoch}, {name} {history.columns[name][-1]:.4f}"
-    if "held_out" in history.columns:
-        line += f", held-out score {history.columns['held_out'][-1]:.4f}"
-    print(line)
-
-
 def still_rising(tol: float, max_iter: int) -> str:
     """What coordinate ascent that did not converge warns of."""
     return (
@@ -275,6 +286,7 @@ class Fit(NamedTuple):
     history: dict[str, NDArray[np.float64]]
     n_iter: int
     converged: bool
+    stopped: bool = False  # by a callback
 
 
 def fit_conjugate(
@@ -285,8 +297,7 @@ def fit_conjugate(
     n_epochs: int,
     tol: float = 0.0,
     seed: int = 0,
-    after_epoch: loop.Hook | None = None,
-    held_out: Callable[[Any], float] | None = None,
+    watch: loop.Watch | None = None,
     **options: Any,
 ) -> Fit:
     """Fit a conjugate model from `params`, which the fit owns from then on.
@@ -301,11 +312,8 @@ def fit_conjugate(
         Coordinate ascent ends where the bound rises by less than this in a pass, nats; mini-batches
         ignore it, as their bound is noisy. 0: never.
     seed : int
-    after_epoch : callable, optional
-        As in `fastvi.loop.run`.
-    held_out : callable, optional
-        ``held_out(params)``, the score of rows not fitted to, goes into the history's column of
-        that name after each pass, and costs none of its `seconds`. It only looks at `params`.
+    watch : fastvi.loop.Watch, optional
+        Callback, held-out scores, bar and checkpoints.
     options
         Those of `plan`.
 
@@ -320,36 +328,40 @@ def fit_conjugate(
         is not finite.
     """
     chosen = plan(model, source, seed=seed, **options)
-    converged = False
+    watch = loop.Watch() if watch is None else watch
+    watch.read = chosen.read
+    rng = np.random.default_rng(seed)
 
-    def hook(state: Any, position: loop.Position, history: loop.History) -> bool:
-        nonlocal converged
-        if held_out is not None:
-            history.note("held_out", held_out(chosen.read(state)))
+    def settled(state: Any, position: loop.Position, history: loop.History) -> bool:
         bounds = history.columns.get("bound", [])
-        if len(bounds) > 1 and tol > 0:
-            moved = history.columns["rate"][-2] > 0  # a rate still to be found moves nothing
-            converged = moved and abs(bounds[-1] - bounds[-2]) < tol
-        stop = after_epoch(state, position, history) if after_epoch is not None else None
-        return converged or bool(stop)
+        if len(bounds) < 2 or tol <= 0:
+            return False
+        moved = history.columns["rate"][-2] > 0  # a rate still to be found moves nothing
+        return moved and abs(bounds[-1] - bounds[-2]) < tol
 
-    with single_threaded_blas():
+    with single_threaded_blas(), watch:
+        state = chosen.algorithm.init(chosen.begin(params))
+        state, position, history = watch.begin(state, chosen.batches, rng, n_epochs)
+        done = position.step == 0 and settled(state, position, history)  # a finished checkpoint
         state, history = loop.run(
             chosen.algorithm,
-            chosen.algorithm.init(chosen.begin(params)),
+            state,
             chosen.batches,
-            n_epochs=n_epochs,
-            rng=np.random.default_rng(seed),
-            after_epoch=hook,
+            n_epochs=0 if done else n_epochs,
+            rng=rng,
+            position=position,
+            history=history,
+            after_epoch=settled,
+            watch=watch,
         )
     n_iter = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
     found = chosen.read(state)
     if len(history) and not _is_finite(found):
         raise ValueError(
-            "the fit ended with parameters that are not finite: its steps were too large; "
-            "lower the optimizer's rate, or raise batch_size"
+            "the fit diverged: its parameters are no longer finite; lower the optimizer's rate, "
+            "or raise batch_size"
         )
-    return Fit(found, history.arrays(), n_iter, converged)
+    return Fit(found, history.arrays(), n_iter, settled(state, position, history), watch.stopped)
 
 
 def _is_finite(params: Any) -> bool:

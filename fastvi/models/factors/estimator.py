@@ -13,12 +13,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from fastvi import loop
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
 from fastvi.kernels.factors import column_squares
 from fastvi.models.factors.model import Factors, Gaussian, Hyperparameters, Loadings
 from fastvi.models.factors.rows import Rows, StandardRows, compressed, principal
-from fastvi.models.plan import fit_conjugate, print_pass, still_rising
+from fastvi.models.plan import fit_conjugate, still_rising
 
 __all__ = ["BayesianFactorAnalysis", "BayesianPCA"]
 
@@ -113,12 +114,13 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             rows = source if batch_size else _few_rows(source, model.n_threads, not trace_noise)
             if params is None:
                 params = _begin(model, rows, len(X), seed)
+        held_out = None if X_val is None else self._held_out(model, source, X_val)
+        watch = loop.Watch(held_out=held_out, verbose=bool(self.verbose), total=max_iter)
         fitted = fit_conjugate(
             model, rows, params, n_epochs=max_iter, tol=tol * len(X), seed=seed,
-            after_epoch=print_pass if self.verbose else None, batch_size=batch_size,
+            watch=watch, batch_size=batch_size,
             optimizer=self.optimizer, sampling=self.sampling,
             variance_reduction=self.variance_reduction, trace_noise=trace_noise,
-            held_out=None if X_val is None else self._held_out(model, source, X_val),
         )  # fmt: skip
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
         self.converged_ = fitted.converged
@@ -334,12 +336,13 @@ class BayesianPCA(_BayesianFactors):
         last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
         the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
         et al. 2017).
-    variance_reduction : {"svrg", "window"} or (str, int), optional
+    variance_reduction : {"svrg", "window"} or a tool, optional
         Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
         passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
         statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
-        bias. A pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the
-        batches.
+        bias.
+        Other numbers of steps or batches: ``fastvi.gradients.svrg(every=100)`` and
+        ``fastvi.gradients.window(size=3)``.
     trace_noise : bool, default=False
         Have the noise of the steps in `history_` whatever `sampling` is, at some cost;
         without `batch_size` rows are then not summed up beforehand.
@@ -457,12 +460,13 @@ class BayesianFactorAnalysis(_BayesianFactors):
         last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
         the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
         et al. 2017).
-    variance_reduction : {"svrg", "window"} or (str, int), optional
+    variance_reduction : {"svrg", "window"} or a tool, optional
         Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
         passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
         statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
-        bias. A pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the
-        batches.
+        bias.
+        Other numbers of steps or batches: ``fastvi.gradients.svrg(every=100)`` and
+        ``fastvi.gradients.window(size=3)``.
     trace_noise : bool, default=False
         Have the noise of the steps in `history_` whatever `sampling` is, at some cost;
         without `batch_size` rows are then not summed up beforehand.

@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastvi import loop
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.models.logistic.model import (
@@ -24,7 +25,7 @@ from fastvi.models.logistic.model import (
     Prior,
     log_mean_sigmoid,
 )
-from fastvi.models.plan import fit_conjugate, print_pass, still_rising
+from fastvi.models.plan import fit_conjugate, still_rising
 
 __all__ = ["BayesianLogisticRegression"]
 
@@ -73,12 +74,13 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
         the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
         et al. 2017).
-    variance_reduction : {"svrg", "window"} or (str, int), optional
+    variance_reduction : {"svrg", "window"} or a tool, optional
         Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
         passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
         statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
-        bias. A pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the
-        batches.
+        bias.
+        Other numbers of steps or batches: ``fastvi.gradients.svrg(every=100)`` and
+        ``fastvi.gradients.window(size=3)``.
     trace_noise : bool, default=False
         Have the noise of the steps in `history_` whatever `sampling` is, at some cost.
     random_state : int, RandomState or None, default=None
@@ -207,11 +209,11 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
         fitted = fit_conjugate(
             model, rows, self._begin(model, squares), n_epochs=max_iter,
             tol=tol * len(X), seed=seed,
-            after_epoch=print_pass if self.verbose else None,
+            watch=loop.Watch(held_out=held_out, verbose=bool(self.verbose), total=max_iter),
             batch_size=checks.optional_integer(self.batch_size, "batch_size", 1),
             optimizer=self.optimizer, sampling=self.sampling,
             variance_reduction=self.variance_reduction,
-            trace_noise=checks.flag(self.trace_noise, "trace_noise"), held_out=held_out,
+            trace_noise=checks.flag(self.trace_noise, "trace_noise"),
         )  # fmt: skip
         self.classes_ = classes
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter

@@ -20,7 +20,7 @@ from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
 from fastvi.models.mixture.model import Mixture, Parameters, RowsInMemory
 from fastvi.models.mixture.priors import data_frame, make_prior
 from fastvi.models.mixture.rows import COVARIANCE_TYPES, Frame
-from fastvi.models.plan import Fit, fit_conjugate, print_pass
+from fastvi.models.plan import Fit, fit_conjugate
 
 __all__ = ["BayesianGaussianMixture"]
 
@@ -103,12 +103,13 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
         last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
         the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
         et al. 2017).
-    variance_reduction : {"svrg", "window"} or (str, int), optional
+    variance_reduction : {"svrg", "window"} or a tool, optional
         Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
         passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
         statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
-        bias. A pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the
-        batches.
+        bias.
+        Other numbers of steps or batches: ``fastvi.gradients.svrg(every=100)`` and
+        ``fastvi.gradients.window(size=3)``.
     trace_noise : bool, default=False
         Have the noise of the steps in `history_` whatever `sampling` is, at some cost.
     n_jobs : int, optional
@@ -354,22 +355,20 @@ covariance_prior_
             batch_size = checks.integer(batch_size, "batch_size", 1)
             seed = rng.randint(np.iinfo(np.int32).max)
         rounding = 4 * float(np.finfo(X.dtype).eps) * X.shape[1] * np.sqrt(len(X))
+        max_iter = checks.integer(self.max_iter, "max_iter", 0)
+        watch = loop.Watch(held_out=held_out, verbose=bool(self.verbose), total=max_iter)
         fit = fit_conjugate(
             model, RowsInMemory(X, model.frame), params,
-            n_epochs=checks.integer(self.max_iter, "max_iter", 0),
+            n_epochs=max_iter,
             tol=max(tol, rounding) if tol > 0 else 0.0,
-            seed=seed, after_epoch=self._report, batch_size=batch_size, optimizer=self.optimizer,
+            seed=seed, watch=watch, batch_size=batch_size, optimizer=self.optimizer,
             sampling=self.sampling, variance_reduction=self.variance_reduction,
-            trace_noise=checks.flag(self.trace_noise, "trace_noise"), held_out=held_out,
+            trace_noise=checks.flag(self.trace_noise, "trace_noise"),
         )  # fmt: skip
         labels, densities = np.empty(len(X), np.int64), np.empty(len(X), X.dtype)
         model.predict(fit.params, X, labels=labels, log_norm=densities)
         bound = float(densities.sum(dtype=np.float64)) + model.global_bound(fit.params)
         return _Run(fit, bound, labels)
-
-    def _report(self, state: Any, position: loop.Position, history: loop.History) -> None:
-        if self.verbose and position.epoch % self.verbose_interval == 0:
-            print_pass(state, position, history)
 
     def _take(self, model: Mixture, params: Parameters, dtype: Any) -> None:
         """Keep the posterior, in scikit-learn's attributes and as parameters."""

@@ -24,7 +24,6 @@ from fastvi.models.plan import (
     Plan,
     fit_conjugate,
     plan,
-    print_pass,
     still_rising,
 )
 from fastvi.models.poisson.model import Factors, Fitted, GammaPrior, PoissonFactors
@@ -219,9 +218,10 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         fitted = fit_conjugate(
             model, source, self._begin(model, bags, seed), n_epochs=max_iter,
             tol=tol * source.n_rows, seed=seed,
-            after_epoch=print_pass if self.verbose else None, batch_size=batch_size,
+            watch=loop.Watch(held_out=held_out, verbose=bool(self.verbose), total=max_iter),
+            batch_size=batch_size,
             optimizer=self.optimizer, sampling=self.sampling,
-            variance_reduction=self.variance_reduction, held_out=held_out,
+            variance_reduction=self.variance_reduction,
         )  # fmt: skip
         self._take(model, fitted.params)
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter

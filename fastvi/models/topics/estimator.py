@@ -92,12 +92,13 @@ class LatentDirichletAllocation(
         norms of expected counts last seen. ``"growing"``: each once a pass, in batches that grow
         from `batch_size` with the gradient's noise (De et al. 2017); ``"coupled"``: with its noise
         and the rate (Balles et al. 2017).
-    variance_reduction : {"svrg", "window"} or (str, int), optional
+    variance_reduction : {"svrg", "window"} or a tool, optional
         Of "svi" and "scvb0". ``"svrg"``: corrected by a gradient of all documents, taken anew
         every two passes (Johnson and Zhang 2013); unbiased, for two local steps a step and two
         more copies of the topics. ``"window"``: statistics averaged over ten batches (Mandt and
-        Blei 2014), a tenth of the noise for some bias, and ten batches' statistics in memory. A
-        pair such as ``("svrg", 100)`` gives the steps from snapshot to snapshot, or the batches.
+        Blei 2014), a tenth of the noise for some bias, and ten batches' statistics in memory.
+        Other numbers of steps or batches: ``fastvi.gradients.svrg(every=100)`` and
+        ``fastvi.gradients.window(size=3)``.
     trace_noise : bool, default=False
         Have the noise of the steps in `history_` whatever `sampling` is; 2 to 15 % slower.
     n_jobs : int, optional

@@ -41,7 +41,7 @@ class Settings:
     dtype: Any = np.float32
     optimizer: Any = None
     sampling: str = "uniform"
-    variance_reduction: str | None = None
+    variance_reduction: Any = None
     gradient: str = "natural"
     trace_noise: bool = False
 

@@ -248,9 +248,9 @@ class GradientFit:
             self.eta = priors.symmetric_dirichlet(self.eta, float(mean_log), len(table))
         del table
         self.model.prior = np.asarray(self.eta, self.settings.dtype)
-        if (
-            isinstance(self.state.params, LazyTable)
-            and reduction_of(self.settings.variance_reduction)[0] != "svrg"
+        reduction = reduction_of(self.settings.variance_reduction)
+        if isinstance(self.state.params, LazyTable) and not (
+            reduction is not None and reduction.takes_snapshots
         ):
             self.state.params.move_anchor(self.model.prior)  # now: a saved state has one prior
 

@@ -1,0 +1,175 @@
+"""Checkpoints: the whole state of a fit in a file, from which it goes on with the same bits."""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import archive, checks, tree
+from fastvi.batches import Batches
+from fastvi.loop import History, Position
+
+__all__ = ["KIND", "Checkpoints", "described", "digest"]
+
+KIND = "checkpoint"
+
+
+class Checkpoints:
+    """Saves a fit at intervals, and refuses a file that belongs to another fit.
+
+    Parameters
+    ----------
+    path : path
+        Replaced at each save; at any time it holds all of one state or all of the next.
+    identity : dict
+        What must be the same for the file to be taken up: JSON values by name.
+    interval : float
+        Seconds from one save to the next.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], identity: dict[str, Any], interval: float = 60.0
+    ) -> None:
+        self.path, self.identity = os.fspath(path), identity
+        self.interval = checks.number(interval, "checkpoint_interval", 0.0)
+        self._next = time.monotonic() + self.interval
+
+    def exists(self) -> bool:
+        """Whether there is such a file."""
+        return os.path.exists(self.path)
+
+    def due(self) -> bool:
+        """Whether the interval is over."""
+        return time.monotonic() >= self._next
+
+    def load(
+        self, state: Any, batches: Batches, rng: np.random.Generator, n_epochs: int
+    ) -> tuple[Any, Position, History]:
+        """State, position and history of the fit; `batches` and `rng` take up theirs.
+
+        Parameters
+        ----------
+        state : tree
+            As the fit begins with it: what is loaded must have its form.
+        batches : Batches
+        rng : numpy.random.Generator
+        n_epochs : int
+            Passes that are asked for.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it is damaged, belongs to another fit, or has come further than `n_epochs` passes.
+        """
+        header, arrays = archive.load(self.path, KIND)
+        archive.remove_leftovers(self.path)  # a fit killed again and again would fill the disk
+        try:
+            self._check_identity(header["identity"])
+            position = self._position(header["position"], n_epochs)
+            history = self._history(arrays)
+            state = tree.restore(state, arrays, "state")
+            learnt = batches.save()
+            batches.restore({k: tree.restore(learnt[k], arrays, f"batches.{k}") for k in learnt})
+            rng.bit_generator.state = header["generator"]
+        except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            raise ValueError(f"{self.path}: not a complete checkpoint ({error!r})") from None
+        except ValueError as error:
+            text = str(error)
+            raise ValueError(text if self.path in text else f"{self.path}: {text}") from None
+        return state, position, history
+
+    def _check_identity(self, saved: dict[str, Any]) -> None:
+        for name, value in self.identity.items():
+            if saved.get(name) != value:
+                raise ValueError(
+                    f"{self.path}: checkpoint of another fit: "
+                    f"{name} was {saved.get(name)!r} and is {value!r}"
+                )
+
+    def _position(self, saved: list[int], n_epochs: int) -> Position:
+        epoch, step = (checks.integer(saved[i], f"{self.path}: position", 0) for i in (0, 1))
+        if epoch > n_epochs or (epoch == n_epochs and step):
+            raise ValueError(
+                f"{self.path}: the checkpoint has come further than {n_epochs} passes "
+                f"(epoch {epoch}, step {step})"
+            )
+        return Position(epoch, step)
+
+    def _history(self, arrays: dict[str, NDArray[Any]]) -> History:
+        names = [name for name in arrays if name.startswith("history.")]
+        columns = {name.removeprefix("history."): arrays.pop(name) for name in names}
+        if len({column.shape for column in columns.values()}) > 1:
+            raise ValueError(f"{self.path}: the columns of the history differ in length")
+        if not all(column.dtype == np.float64 and column.ndim == 1 for column in columns.values()):
+            raise ValueError(f"{self.path}: the history does not consist of columns of float64")
+        return History({name: column.tolist() for name, column in columns.items()})
+
+    def save(
+        self,
+        state: Any,
+        batches: Batches,
+        rng: np.random.Generator,
+        position: Position,
+        history: History,
+    ) -> None:
+        """Replace the file by the state of the fit now."""
+        arrays = tree.save(state, "state")
+        arrays |= {f"batches.{name}": array for name, array in batches.save().items()}
+        arrays |= {f"history.{name}": column for name, column in history.arrays().items()}
+        header = {
+            "identity": self.identity,
+            "position": list(position),
+            "generator": rng.bit_generator.state,
+        }
+        archive.save(self.path, KIND, header, arrays)
+        self._next = time.monotonic() + self.interval
+
+
+def digest(*arrays: Any) -> str:
+    """Shapes, dtypes and a checksum of arrays, which tell one data set from another."""
+    checksum, forms = 0, []
+    for array in map(np.asarray, arrays):
+        forms.append(f"{array.dtype}{list(array.shape)}")
+        for block in _rows(array):
+            data = np.ascontiguousarray(block).reshape(-1).view(np.uint8)
+            checksum = zlib.crc32(data.data, checksum)
+    return f"{' '.join(forms)} {checksum:08x}"
+
+
+def _rows(array: NDArray[Any]) -> list[NDArray[Any]]:
+    """An array that is not contiguous, in parts small enough to be copied."""
+    if array.flags.c_contiguous or array.ndim == 0:
+        return [array]
+    return np.array_split(array, max(array.nbytes >> 24, 1))
+
+
+def described(value: Any) -> Any:
+    """A parameter's value as JSON that is the same in each process, and differs if the value does.
+
+    Arrays become a digest; functions, such as those of a `fastvi.optimizers.Optimizer`, their name
+    and the values bound in them.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return digest(value)
+    if isinstance(value, dict):
+        return {str(name): described(part) for name, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [type(value).__name__, *map(described, value)]
+    if isinstance(value, partial):
+        return [described(value.func), described(value.args), described(value.keywords)]
+    if callable(value) and hasattr(value, "__qualname__"):
+        bound = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+        return [f"{value.__module__}.{value.__qualname__}", *map(described, bound)]
+    return repr(value)
