@@ -532,7 +532,7 @@ def test_a_fit_that_diverges_says_so(hierarchical, rng):
         3, hierarchical=hierarchical, batch_size=10, max_iter=50, optimizer=optimizer,
         random_state=0,
     )  # fmt: skip
-    with pytest.raises(ValueError, match="the fit diverged: its parameters are no longer finite; lower"):
+    with pytest.raises(ValueError, match="the fit diverged: its parameters are no longer"):
         model.fit(X)
 
 
