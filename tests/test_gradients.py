@@ -213,7 +213,7 @@ def test_svrg_hands_both_calls_the_same_random_numbers(rng):
 # Sliding windows
 
 
-@pytest.mark.parametrize("length", [1, 4, 10])
+@pytest.mark.parametrize("length", [1, 4, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_window_divides_the_noise_by_its_length_where_nothing_moves(length, setting):
     """Independent batches at fixed topics: unbiased, and 1 / length of the trace within 30 %."""
     gradient = averaged(natural(setting.model), length)

@@ -245,7 +245,7 @@ SPEC = ["arK-arK", "earnings-logearn_interaction", "kidiq-kidscore_interaction",
 OTHERS = ["eight_schools-eight_schools_noncentered", "low_dim_gauss_mix-low_dim_gauss_mix"]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SPEC)
 def test_means_and_deviations_are_those_of_the_gold_draws(data_dir, name, seed):
     folder = data_dir / "posteriors"

@@ -168,7 +168,20 @@ def test_a_batch_of_all_documents_at_rate_one_is_coordinate_ascent(rng):
     np.testing.assert_allclose(*states, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if "learned" not in name])
+ONE_OF_A_KIND = ["cvb", "cvb0", "scvb0", "svi", "vb", "svi, plain", "scvb0, svrg"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *ONE_OF_A_KIND,
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in CASES
+            if "learned" not in name and name not in ONE_OF_A_KIND
+        ),
+    ],
+)
 def test_bars_are_found(name):
     """Within 15 % of their words' probability: all ten from one of four starts, most from each.
 
@@ -258,6 +271,7 @@ def fitted(solver, ap, n_topics, n_epochs, seed=0, table=None):
     return going_on.table()
 
 
+@pytest.mark.slow
 def test_one_stochastic_pass_is_near_the_batch_fit_on_ap(ap):
     """Within 0.05 nats a held-out word of 20 passes of coordinate ascent from the same start,
     20 topics, medians of 3 seeds.

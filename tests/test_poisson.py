@@ -224,17 +224,10 @@ def test_confined_steps_stay_in_the_domain(hierarchical, rng):
     "options",
     [
         {},
-        {"optimizer": 0.05},
         {"optimizer": "adaptive"},
         {"optimizer": fastvi.optimizers.adam(0.1)},
-        {"optimizer": fastvi.optimizers.adagrad(0.5)},
-        {"optimizer": fastvi.optimizers.averaged(fastvi.optimizers.constant(0.1), 30)},
-        {"sampling": "replacement"},
         {"sampling": "importance"},
-        {"sampling": "adaptive"},
-        {"sampling": "growing"},
         {"variance_reduction": "svrg", "optimizer": 0.1},
-        {"variance_reduction": "window"},
     ],
     ids=lambda options: " ".join(map(str, options)),
 )  # fmt: skip

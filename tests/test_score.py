@@ -27,6 +27,15 @@ TOOLS = {"overdispersed": overdispersed, "baseline": baseline, "control": contro
 SETS = [set for n in range(4) for set in itertools.combinations(TOOLS, n)]
 
 
+def sets_of_tools(sets):
+    """Each tool alone and all at once; two at a time meet nothing that three do not."""
+    return pytest.mark.parametrize(
+        "tools",
+        [pytest.param(s, marks=pytest.mark.slow if len(s) == 2 else ()) for s in sets],
+        ids="+".join,
+    )
+
+
 @fastvi.target(terms=[[0], [0, 1], [1, 2], [2, 3], [3]])
 def states(z, data, terms):
     """Two bits, a category of three and a one of two, in a row."""
@@ -98,7 +107,7 @@ def discrete():
     )
 
 
-@pytest.mark.parametrize("tools", SETS, ids="+".join)
+@sets_of_tools(SETS)
 @pytest.mark.parametrize("told", [True, False])
 def test_unbiased_against_enumeration(tools, told):
     """Seed 3; every set of tools, with and without Rao-Blackwellization."""
@@ -182,7 +191,7 @@ def spread(gradient, q, seed=6, n=600, warm=300):
 
 
 @pytest.mark.parametrize("target", [STATES, Untold(STATES)], ids=["told", "untold"])
-@pytest.mark.parametrize("tools", [s for s in SETS if s and s != ("overdispersed",)], ids="+".join)
+@sets_of_tools([s for s in SETS if s and s != ("overdispersed",)])
 def test_tools_lower_the_variance(target, tools):
     q = discrete()
     plain, _ = spread(score(target, n_draws=20, family=q), q)

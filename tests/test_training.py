@@ -503,13 +503,12 @@ KILLED = """if True:
 @pytest.mark.parametrize(
     "case",
     [
-        "scvb0 learned memory",
         "cvb0 learned memory",
         "svi learned disk",
-        "vb learned memory",
         *(
             pytest.param(case, marks=pytest.mark.slow)
             for case in (
+                "scvb0 learned memory", "vb learned memory",
                 "scvb0 fixed memory", "cvb0 fixed memory", "svi fixed memory",
                 "svi learned memory", "vb fixed memory", "scvb0 fixed disk",
                 "scvb0 learned disk", "svi fixed disk",
