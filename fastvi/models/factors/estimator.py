@@ -297,8 +297,8 @@ class BayesianPCA(_BayesianFactors):
     ``x = W z + mean + noise`` with z standard normal and noise of one variance. The columns of W
     are Gaussian with precisions learnt one by one (ARD), which switches off columns that the data
     do not support (Bishop 1999, "Variational principal components"). Fitted by closed-form updates
-    over all rows at once, where the bound never falls, or by mini-batches. Results do not depend
-    on `n_jobs`, to the bit.
+    over all rows at once, where the bound never falls except by rounding (of float64, whatever the
+    dtype of X), or by mini-batches. Results do not depend on `n_jobs`, to the bit.
 
     Priors hold for the data less their columns' means, divided by the root of the mean of the
     columns' variances, so that results follow the units of X.
@@ -421,8 +421,9 @@ class BayesianFactorAnalysis(_BayesianFactors):
     columns of W are Gaussian with precisions learnt one by one (ARD), which switches off columns
     that the data do not support (Bishop 1999, "Variational principal components", whose noise has
     one variance; Ghahramani and Beal 2000, "Variational inference for Bayesian mixtures of factor
-    analysers"). Fitted by closed-form updates over all rows at once, where the bound never falls,
-    or by mini-batches. Results do not depend on `n_jobs`, to the bit.
+    analysers"). Fitted by closed-form updates over all rows at once, where the bound never falls
+    except by rounding (of float64, whatever the dtype of X), or by mini-batches. Results do not
+    depend on `n_jobs`, to the bit.
 
     Priors hold for the data with columns less their means, divided by their deviations, so that
     results follow the units of every column.

@@ -37,8 +37,9 @@ class BayesianLogisticRegression(ClassifierMixin, BaseEstimator):
     """Binary logistic regression with a Gaussian posterior of the coefficients.
 
     Maximises the variational bound of Jaakkola and Jordan (2000) by closed-form updates (Bishop
-    2006, section 10.6): over all rows at once, where the bound never falls, or by mini-batches.
-    Results do not depend on `n_jobs`, to the bit.
+    2006, section 10.6): over all rows at once, where the bound never falls except by rounding
+    (about 1e-6 nats per row in float32), or by mini-batches. Results do not depend on `n_jobs`, to
+    the bit.
 
     Parameters
     ----------

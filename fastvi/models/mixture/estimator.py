@@ -58,7 +58,8 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
         nats (but not less than what rounding does to it).
     reg_covar : float, default=1e-6
         Added to the diagonal of covariances: to that of x x' of each row in the updates of
-        components. With 0 the bound never falls; else it may, by an amount of this order.
+        components. With 0 the bound never falls, except by rounding, about 1e-6 of it in float32;
+        otherwise it may, by an amount of this order.
     max_iter : int, default=100
         Largest number of passes over the rows.
     n_init : int, default=1

@@ -61,8 +61,9 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     activity ``1 / xi[u]`` and each column a popularity ``1 / eta[i]`` of its own: ``xi[u] ~
     Gamma(a_prime, a_prime / b_prime)`` and ``eta[i] ~ Gamma(c_prime, c_prime / d_prime)``. The
     posterior is approximated by independent Gamma factors (their table 2), by coordinate ascent
-    over all rows, where the bound never falls, or by stochastic variational inference on
-    mini-batches. Zeros cost nothing. Results do not depend on `n_jobs`, to the bit.
+    over all rows, where the bound never falls except by rounding (about 1e-6 of it in float32), or
+    by stochastic variational inference on mini-batches. Zeros cost nothing. Results do not depend
+    on `n_jobs`, to the bit.
 
     Parameters
     ----------

@@ -51,9 +51,10 @@ class LatentDirichletAllocation(
         second order (Teh, Newman and Welling 2007), closer to the collapsed bound and two to three
         times slower a pass; for comparison, since "cvb0" predicts better. ``"svi"``:
         stochastic variational inference (Hoffman et al. 2013). ``"vb"``: coordinate ascent, whose
-        bound never falls. ``"auto"`` follows `learning_method`; otherwise it is ``"cvb0"`` up to
-        1 GiB of responsibilities and ``"scvb0"`` from there on, or ``"svi"`` where `optimizer`,
-        `sampling`, `variance_reduction` or `trace_noise` is given.
+        bound never falls except by rounding, about 1e-6 of it in float32. ``"auto"`` follows
+        `learning_method`; otherwise it is ``"cvb0"`` up to 1 GiB of responsibilities and
+        ``"scvb0"`` from there on, or ``"svi"`` where `optimizer`, `sampling`, `variance_reduction`
+        or `trace_noise` is given.
     learning_method : {"batch", "online"}, optional
         scikit-learn's name for the solver: ``"vb"`` or ``"svi"``.
     learning_decay : float, default=0.7
