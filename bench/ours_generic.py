@@ -12,19 +12,20 @@ from fastvi import loop
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.batches import Passes
 from fastvi.families import MeanField
-from fastvi.gradients.reparam import reparam
+from fastvi.fitting.compiled import compiled_steps
+from fastvi.objectives import elbo
 
 LOGISTIC = "synthetic_logreg_N10000_D50"
 
 
 def steps(target, n_draws, n_steps):
     """Adam on the ELBO of a mean-field Gaussian, through the loop that every fit goes through."""
-    gradient = reparam(target, n_draws=n_draws, family=MeanField)
-    begin = MeanField(np.zeros(target.dim), np.full(target.dim, 0.1)).free()
-    blocks = gradient.blocks(begin)
+    member = MeanField(np.zeros(target.dim), np.full(target.dim, 0.1))
+    begin = member.free()
+    compiled = compiled_steps(target, elbo(), member, n_draws=n_draws, natural=False)
 
     def run():
-        algorithm = blocks(0.01, n_steps)
+        algorithm = compiled(0.01, n_steps)
         loop.run(
             algorithm, algorithm.init(begin), Passes(), n_epochs=10**9,
             rng=np.random.default_rng(0),

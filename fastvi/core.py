@@ -53,13 +53,11 @@ class Gradient(NamedTuple):
     info)``. The gradient has the type of the parameters, or is a `RowGradient` of a `LazyTable`.
     `info` is a dict; its numbers are traced. `pathwise`: at two parameters, the same batch and the
     same random numbers give gradients with nearly the same noise; so not for score functions.
-    `blocks`: ``blocks(params) -> fastvi.fitting.compiled.Blocks``, many steps at once, or None.
     """
 
     init: Callable[..., Any]
     estimate: Callable[..., Any]
     pathwise: bool = True
-    blocks: Callable[..., Any] | None = None
 
 
 def _read_params(state: Any, params: Any) -> Any:

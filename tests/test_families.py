@@ -1,11 +1,22 @@
-"""Gaussian families: densities, moments, and gradients against closed forms and differences."""
+"""Families: densities, moments, and gradients against closed forms and differences."""
 
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from fastvi.families import FAMILIES, FullRank, LowRank, MeanField
-from fastvi.families._steps import FARTHEST, Step, antithetic, retraction
+from fastvi.families import (
+    FAMILIES,
+    FullRank,
+    LowRank,
+    MeanField,
+    blocks,
+    gaussian,
+    is_member,
+    load,
+    lowrank,
+    name_of,
+)
+from fastvi.families.gaussians import FARTHEST, Step, antithetic, retraction
 
 D = 4
 
@@ -20,7 +31,8 @@ def member(name, rng, d=D):
     return FullRank.of(rng.normal(size=d), covariance)
 
 
-every_family = pytest.mark.parametrize("name", FAMILIES)
+GAUSSIANS = ["fullrank", "meanfield", "lowrank"]
+every_family = pytest.mark.parametrize("name", GAUSSIANS)
 with_natural = pytest.mark.parametrize("name", ["fullrank", "meanfield"])
 
 
@@ -32,8 +44,9 @@ def test_log_density_is_scipys(name, d, rng):
     np.testing.assert_allclose(
         q.log_prob(Z), multivariate_normal(q.mean, q.cov).logpdf(Z), rtol=1e-10
     )
-    eps = q.noise(3, rng)
-    np.testing.assert_allclose(q.log_prob_of(eps), q.log_prob(q.draw(eps)), rtol=1e-10)
+    draws = q.draw(3, rng)
+    np.testing.assert_allclose(q.log_prob_of(draws), q.log_prob(draws.points), rtol=1e-10)
+    np.testing.assert_array_equal(q.at(draws.noise).points, draws.points)
     np.testing.assert_allclose(q.log_det, 0.5 * np.linalg.slogdet(q.cov)[1], rtol=1e-10)
     np.testing.assert_allclose(q.sd, np.sqrt(np.diag(q.cov)))
 
@@ -42,7 +55,7 @@ def test_log_density_is_scipys(name, d, rng):
 def test_draws_have_the_moments(name, rng):
     """5 standard errors; 200,000 draws in pairs, so that the mean has no noise."""
     q = member(name, rng)
-    Z = q.draw(q.noise(200_000, rng))
+    Z = q.draw(200_000, rng).points
     np.testing.assert_allclose(Z.mean(axis=0), q.mean, atol=1e-10)
     error = np.sqrt((np.outer(q.sd**2, q.sd**2) + q.cov**2) / 100_000)
     assert np.all(np.abs(np.cov(Z.T) - q.cov) < 5 * error)
@@ -51,11 +64,11 @@ def test_draws_have_the_moments(name, rng):
 @every_family
 def test_score_is_the_gradient_of_the_density(name, rng):
     q, h = member(name, rng), 1e-5
-    eps = q.noise(3, rng)
-    Z = q.draw(eps)
+    draws = q.draw(3, rng)
+    Z = draws.points
     shifts = h * np.eye(D)
     wanted = np.column_stack([(q.log_prob(Z + s) - q.log_prob(Z - s)) / (2 * h) for s in shifts])
-    np.testing.assert_allclose(q.score(eps), wanted, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(q.score(draws), wanted, rtol=1e-6, atol=1e-8)
 
 
 @every_family
@@ -70,14 +83,14 @@ def test_free_parameters_there_and_back(name, rng):
 def test_plain_gradients_are_those_of_finite_differences(name, rng):
     """Of sum_k w_k f(draw_k) for a cubic f, with the noise held fixed."""
     q, h = member(name, rng), 1e-6
-    eps, weights = q.noise(5, rng), rng.random(5)
+    draws, weights = q.draw(5, rng), rng.random(5)
     a = rng.normal(size=D)
 
     def f(free):
-        return weights @ ((type(q).from_free(free).draw(eps) @ a) ** 3 / 3)
+        return weights @ ((type(q).from_free(free).at(draws.noise).points @ a) ** 3 / 3)
 
-    Z = q.draw(eps)
-    got = q.plain(((Z @ a) ** 2)[:, None] * a, eps, weights, sticking=False)
+    Z = draws.points
+    got = q.pullback(draws, ((Z @ a) ** 2)[:, None] * a, 0.0, weights)
     for i, leaf in enumerate(q.free()):
         for place in np.ndindex(leaf.shape):
             if name == "fullrank" and leaf.ndim == 2 and place[1] > place[0]:
@@ -97,26 +110,27 @@ def test_mapped_members_are_mapped_draws(name, rng):
     for a, b in zip(q, back):
         np.testing.assert_allclose(a, b, atol=1e-12)
     eps = q.noise(3, rng)
-    x = q.standard().draw(eps)
+    x = q.standard().at(eps).points
     z = q.mean + (x * q.units if q.units.ndim == 1 else x @ q.units.T)
-    np.testing.assert_allclose(q.draw(eps), z, atol=1e-12)
+    np.testing.assert_allclose(q.at(eps).points, z, atol=1e-12)
 
 
 @with_natural
 def test_a_step_of_unit_rate_solves_a_gaussian(name, rng):
     """The target's slopes are linear, and 2 D antithetic draws of a spherical design are exact."""
     mean, sd = rng.normal(size=D), 0.5 + rng.random(D)
-    q = FAMILIES[name].of(mean + 0.5, np.diag(1.3 * sd**2))
+    q = FAMILIES[name].near(mean + 0.5, np.diag(1.3 * sd**2))
     eps = np.sqrt(D) * np.concatenate((np.eye(D), -np.eye(D)))
     weights = np.full(2 * D, 1 / (2 * D))
-    step = q.natural(-(q.draw(eps) - mean) / sd**2, eps, weights)
+    draws = q.at(eps)
+    step = q.natural(draws, -(draws.points - mean) / sd**2, -1.0, weights)
     away = (mean - q.mean) / q.sd
     np.testing.assert_allclose(step.mean, away / 1.0 * (q.sd / sd) ** 2, rtol=1e-10)
     spread = step.spread if step.spread.ndim == 1 else np.diag(step.spread)
     np.testing.assert_allclose(spread, 1 - (q.sd / sd) ** 2, rtol=1e-10)
     for _ in range(12):
-        step = q.natural(-(q.draw(eps) - mean) / sd**2, eps, weights)
-        q = q.moved(step)
+        draws = q.at(eps)
+        q = q.moved(q.natural(draws, -(draws.points - mean) / sd**2, -1.0, weights))
     np.testing.assert_allclose(q.mean, mean, rtol=1e-7)
     np.testing.assert_allclose(q.sd, sd, rtol=1e-7)
 
@@ -135,17 +149,16 @@ def test_natural_gradients_are_plain_ones_over_the_fisher_matrix(name, rng):
 
     eps = np.sqrt(D) * np.concatenate((np.eye(D), -np.eye(D)))
     weights = np.full(2 * D, 1 / (2 * D))
+    draws = q.at(eps)
+    step = q.natural(draws, draws.points @ A, 0.0, weights)
     if name == "fullrank":
-        step = q.natural(q.draw(eps) @ A, eps, weights, sticking=False)
         wanted = q.root.T @ A @ q.root
         np.testing.assert_allclose(step.spread, wanted, rtol=1e-9, atol=1e-12)
     else:
-        step = q.natural(q.draw(eps) @ A, eps, weights, sticking=False)
         np.testing.assert_allclose(step.spread, np.diag(A) * q.sd**2, rtol=1e-9)
     h = 1e-6 / max(1.0, float(np.abs(step.spread).max()), float(np.abs(step.mean).max()))
     slope = expected(q.moved(Step(h * step.mean, h * step.spread))) - expected(q)
-    norm = step.mean @ step.mean + 0.5 * np.vdot(step.spread, step.spread)
-    np.testing.assert_allclose(slope / h, norm, rtol=1e-4)
+    np.testing.assert_allclose(slope / h, step.gain(), rtol=1e-4)
 
 
 @with_natural
@@ -179,13 +192,14 @@ def test_antithetic_noise_comes_in_pairs(n, rng):
     np.testing.assert_array_equal(eps[n - half :], -eps[:half])
 
 
-@with_natural
+@every_family
 def test_entropy_gradients(name, rng):
     q, h = member(name, rng), 1e-6
+    assert q.entropy() == pytest.approx(multivariate_normal(q.mean, q.cov).entropy())
     for i, leaf in enumerate(q.free()):
-        gradient = q.entropy_plain()[i]
+        gradient = q.entropy_pullback()[i]
         for place in np.ndindex(leaf.shape):
-            if leaf.ndim == 2 and place[1] > place[0]:
+            if name == "fullrank" and leaf.ndim == 2 and place[1] > place[0]:
                 continue
             up, down = ([part.copy() for part in q.free()] for _ in range(2))
             up[i][place] += h
@@ -193,7 +207,9 @@ def test_entropy_gradients(name, rng):
             kind = type(q)
             slope = kind.from_free(tuple(up)).log_det - kind.from_free(tuple(down)).log_det
             np.testing.assert_allclose(gradient[place], slope / (2 * h), atol=1e-8)
-    step = q.entropy_natural()
+    if name == "lowrank":
+        return
+    step = q.natural_entropy()
     rise = q.moved(Step(h * step.mean, h * step.spread)).log_det - q.log_det
     np.testing.assert_allclose(rise / h, 0.5 * D, rtol=1e-4)
 
@@ -207,3 +223,70 @@ def test_nearest_members(rng):
     np.testing.assert_allclose(sd, 1 / np.sqrt(np.diag(np.linalg.inv(covariance))))
     low = LowRank.of(mean, covariance, rank=D)
     np.testing.assert_allclose(low.sd, np.sqrt(np.diag(covariance)), rtol=0.02)
+
+
+# What every family in the table offers
+
+
+def members(rng):
+    yield from (member(name, rng) for name in GAUSSIANS)
+    yield blocks(gaussian(0.3, 2.0), gamma=1, categorical=3, one_hot=2)
+    yield blocks(gaussian=2, bernoulli=1, one_hot=3)
+
+
+def test_every_family_of_the_table_is_tested(rng):
+    assert {name_of(q) for q in members(rng)} == set(FAMILIES)
+
+
+def test_members_offer_what_the_protocol_says(rng):
+    for q in members(rng):
+        assert is_member(q)
+        draws = q.draw(5, rng)
+        assert draws.points.shape == (5, q.dim)
+        assert q.mean.shape == q.sd.shape == (q.dim,)
+        np.testing.assert_allclose(np.diag(q.cov), q.sd**2)
+        assert q.powers.density == q.powers.moments == "exact"
+        np.testing.assert_allclose(q.log_prob_of(draws), q.log_prob(draws.points))
+        some = draws.kept(np.array([True, False, False, True, False]))
+        np.testing.assert_array_equal(q.log_prob_of(some), q.log_prob_of(draws)[[0, 3]])
+        again = q.from_free(q.free())
+        assert q.divergence(again) == pytest.approx(0.0, abs=1e-10)
+        np.testing.assert_array_equal(q.draw(3, np.random.default_rng(1)).points,
+                                      q.draw(3, np.random.default_rng(1)).points)  # fmt: skip
+
+
+def test_members_come_back_from_files(rng):
+    for q in members(rng):
+        arrays = q.save()
+        again = load(name_of(q), arrays, q.dim)
+        assert type(again) is type(q)
+        for a, b in zip(q, again):
+            np.testing.assert_array_equal(a, b)
+        with pytest.raises(ValueError, match=f"{q.dim}|{q.dim + 1}"):
+            load(name_of(q), arrays, q.dim + 1)
+        for name in arrays:
+            with pytest.raises(KeyError):
+                load(name_of(q), {k: x for k, x in arrays.items() if k != name}, q.dim)
+
+
+def test_powers_are_the_families_own(rng):
+    powers = {name: member(name, rng).powers for name in GAUSSIANS}
+    assert [name for name in GAUSSIANS if powers[name].natural] == ["fullrank", "meanfield"]
+    assert [name for name in GAUSSIANS if powers[name].full_covariance] == ["fullrank"]
+    assert [name for name in GAUSSIANS if powers[name].score] == ["meanfield"]
+    form = powers["meanfield"].score
+    q = form.back(form.product)
+    np.testing.assert_allclose(q.cov, form.product.cov)
+    mixed, soft = (q.powers for q in list(members(rng))[-2:])
+    assert mixed.discrete
+    assert mixed.relaxed is None
+    assert soft.relaxed is not None
+    assert not blocks(gaussian=1).powers.discrete
+    assert mixed.pathwise is None
+
+
+def test_low_rank_is_a_recipe():
+    covariance = np.eye(4) + 0.5
+    assert lowrank(rank=2)(np.zeros(4), covariance).factors.shape == (4, 2)
+    with pytest.raises(ValueError, match="rank is 0"):
+        lowrank(rank=0)

@@ -13,7 +13,7 @@ from fastvi.base import archive
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.core import Batch
 from fastvi.diagnostics import gradient_noise
-from fastvi.families import FullRank, LowRank, MeanField
+from fastvi.families import FullRank, LowRank, MeanField, lowrank
 from fastvi.fitting.laplace import laplace
 from fastvi.gradients import corrected
 from fastvi.gradients.reparam import reparam
@@ -148,7 +148,7 @@ def test_a_low_rank_fit_beats_independence(correlated):
     covariance = np.outer(factor, factor) + np.diag(1 - factor**2)
     covariance *= np.outer(scale, scale)
     data = {"mean": mean, "precision": np.linalg.inv(covariance), "height": 0.0}
-    p = fastvi.fit(target.bind(data), "lowrank", rank=1, random_state=1)
+    p = fastvi.fit(target.bind(data), lowrank(rank=1), random_state=1)
     np.testing.assert_allclose((p.mean - mean) / scale, 0, atol=0.05)
     np.testing.assert_allclose(
         p.cov / np.outer(scale, scale), covariance / np.outer(scale, scale), atol=0.1
@@ -209,7 +209,7 @@ def test_mini_batch_gradients_are_unbiased(conjugate, reduced, rng):
     """
     target, mean, covariance, _ = conjugate
     q = FullRank.of(mean + 0.1, 1.2 * covariance)
-    gradient = reparam(target, n_draws=4, family=FullRank)
+    gradient = reparam(target, n_draws=4, family=q)
     whole = gradient_noise(gradient, q.free(), [Batch(None, np.empty(0))] * 400, rng)
     if reduced:
         every = lambda: Batch(np.arange(300), np.ones(300))  # noqa: E731
@@ -218,7 +218,7 @@ def test_mini_batch_gradients_are_unbiased(conjugate, reduced, rng):
     part = gradient_noise(gradient, q.free(), batches, rng)
     error = np.sqrt(whole.error**2 + part.error**2)
     if reduced:  # the snapshot's full gradient has the noise of its own draws, at all steps
-        plain = gradient_noise(reparam(target, n_draws=4, family=FullRank), q.free(), batches, rng)
+        plain = gradient_noise(reparam(target, n_draws=4, family=q), q.free(), batches, rng)
         assert part.trace < 0.5 * plain.trace
     else:
         assert np.all(np.abs(part.mean - whole.mean) < 5 * error + 1e-12)
@@ -429,8 +429,11 @@ def test_a_fit_that_was_cut_short_says_so(conjugate):
         ({"sampling": "replacement"}, "without batch_size"),
         ({"variance_reduction": "svrg", "method": "natural"}, "wanted method='plain'"),
         ({"variance_reduction": "svrg"}, "without batch_size"),
-        ({"family": "lowrank", "method": "natural"}, "has no natural gradients"),
-        ({"family": "meanfield", "method": "laplace"}, "wanted family='fullrank'"),
+        (
+            {"family": "lowrank", "method": "natural"},
+            "families with natural gradients, which 'lowrank' does not have",
+        ),
+        ({"family": "meanfield", "method": "laplace"}, "a full covariance"),
         ({"random_state": -1}, "random_state is -1"),
         ({"method": "laplace", "batch_size": 10}, "batch_size=10 with method='laplace'"),
         ({"method": "delta", "objective": "chi"}, "objective='chi' with method='delta'"),

@@ -13,7 +13,8 @@ from fastvi.base import tree
 from fastvi.batches import Passes, ShuffledEpochs
 from fastvi.core import Batch
 from fastvi.families import FullRank, LowRank, MeanField
-from fastvi.fitting.compiled import LARGEST, stepwise
+from fastvi.families.fullrank import LARGEST
+from fastvi.fitting.compiled import compiled_steps, stepwise
 from fastvi.gradients.reparam import reparam
 from fastvi.kernels import drivers, steps
 from fastvi.objectives import elbo, iwae, tempered
@@ -67,19 +68,15 @@ def member_of(family, rng, dim):
 
 
 def algorithms(target, member, n_draws, rate, n_steps, natural, goal=None):
-    """(gradient, params, in Python, in blocks)."""
-    kind = None if natural else type(member)
-    gradient = reparam(target, goal, n_draws=n_draws, family=kind)
+    """(params, in Python, compiled)."""
+    goal = goal or elbo()
+    gradient = reparam(target, goal, n_draws=n_draws, family=None if natural else member)
     params = member if natural else member.free()
     optimizer = constant(rate) if natural else adam(rate)
-
-    def square(step):
-        return np.vdot(step.mean, step.mean) + 0.5 * np.vdot(step.spread, step.spread)
-
-    one = stepwise(gradient, optimizer, None, square if natural else lambda step: 0.0)
-    blocks = gradient.blocks(params)
-    blocks._length = 4
-    return params, one, blocks(rate, n_steps)
+    one = stepwise(gradient, optimizer, None, lambda step: step.gain() if natural else 0.0)
+    compiled = compiled_steps(target, goal, member, n_draws=n_draws, natural=natural)
+    compiled._length = 4
+    return params, one, compiled(rate, n_steps)
 
 
 def walk(algorithm, params, n_steps, seed, batches=None):
@@ -88,7 +85,7 @@ def walk(algorithm, params, n_steps, seed, batches=None):
     state = algorithm.init(tree.map_leaves(np.array, params))
     state, history = loop.run(
         algorithm, state, batches or Passes(), n_epochs=10**6, rng=rng,
-        after_step=lambda state, position, history: state.gradient.window.n >= n_steps,
+        after_step=lambda state, position, history: state.gradient.stage.n >= n_steps,
     )  # fmt: skip
     return state, history.arrays(), rng.random()
 
@@ -104,10 +101,10 @@ def compare(params, one, block, n_steps, seed, batches=None):
     b, found, also = walk(block, params, n_steps, seed, batches)
     assert after == also
     assert_equal(b.params, a.params)
-    window, wanted = b.gradient.window, a.gradient.window
-    assert window.n == wanted.n == n_steps
-    assert type(window.params) is type(wanted.params)
-    assert_equal(tuple(window)[:3], tuple(wanted)[:3])
+    stage, wanted = b.gradient.stage, a.gradient.stage
+    assert stage.n == wanted.n == n_steps
+    assert type(stage.params) is type(wanted.params)
+    assert_equal(tuple(stage)[:3], tuple(wanted)[:3])
     for name in ("epoch", "bound", "bound_error", "rate", "rejected"):
         np.testing.assert_allclose(found[name], columns[name], rtol=1e-8, atol=1e-9)
     assert np.all(np.diff(found["seconds"]) >= 0)
@@ -187,28 +184,30 @@ def test_a_step_without_a_density_ends_a_block(family, natural, rng):
     np.testing.assert_allclose(ends[1], ends[0], rtol=1e-9)
 
 
-def test_bits_do_not_depend_on_the_length_of_blocks(rng):
+def test_bits_do_not_depend_on_the_length_of_calls(rng):
     target, member = target_of(rng, 3), member_of(FullRank, rng, 3)
     ends = []
     for length in (1, 3, 64):
-        gradient = reparam(target, n_draws=5)
-        blocks = gradient.blocks(member)
-        blocks._length = length
-        state, history, after = walk(blocks(0.5, 50), member, 50, 1)
+        compiled = compiled_steps(target, elbo(), member, n_draws=5, natural=True)
+        compiled._length = length
+        state, history, after = walk(compiled(0.5, 50), member, 50, 1)
         ends.append((state.params.root.tobytes(), history["bound"].tobytes(), after))
     assert ends[0] == ends[1] == ends[2]
 
 
-def test_blocks_are_for_the_elbo_of_gaussians(rng):
+def test_compiled_steps_are_for_the_elbo_of_families_that_have_them(rng):
     target, member = target_of(rng, 3), member_of(FullRank, rng, 3)
-    assert reparam(target, iwae(), n_draws=4).blocks is None
-    assert reparam(target, n_draws=4, sticking=False).blocks is None
-    low = LowRank.of(member.mean, member.cov)
-    assert reparam(target, n_draws=4, family=LowRank).blocks(low.free()) is None
+
+    def compiled(target, goal, member, natural=True):
+        return compiled_steps(target, goal, member, n_draws=4, natural=natural)
+
+    assert compiled(target, iwae(), member) is None
+    assert compiled(target, tempered(elbo(), 0.5), member) is not None
+    assert compiled(target, elbo(), LowRank.of(member.mean, member.cov), natural=False) is None
     large = LARGEST + 1
     target = target_of(rng, large)
-    assert reparam(target, n_draws=4).blocks(member_of(FullRank, rng, large)) is None
-    assert reparam(target, n_draws=4).blocks(member_of(MeanField, rng, large)) is not None
+    assert compiled(target, elbo(), member_of(FullRank, rng, large)) is None
+    assert compiled(target, elbo(), member_of(MeanField, rng, large)) is not None
 
 
 @given(seeds, st.integers(1, 9))
@@ -243,9 +242,8 @@ def test_a_batch_of_no_rows_is_the_prior(rng):
     none = Batch(np.empty(0, np.int64), np.empty(0))
     Z = rng.normal(size=(3, 2))
     np.testing.assert_allclose(target.attempt(Z, none)[0], -0.5 * (Z**2).sum(axis=1), rtol=1e-14)
-    gradient = reparam(target, n_draws=4)
     member = MeanField(np.zeros(2), np.ones(2))
-    algorithm = gradient.blocks(member)(1.0, 1)
+    algorithm = compiled_steps(target, elbo(), member, n_draws=4, natural=True)(1.0, 1)
     state, info = algorithm.step(algorithm.init(member), none, rng)
     np.testing.assert_allclose(info["block"]["bound"], np.log(2 * np.pi), rtol=1e-14)
     np.testing.assert_allclose(state.params.mean, 0.0, atol=1e-14)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive import score as naive
 
-from fastvi.families import _blocks
+from fastvi import families
+from fastvi.families.kinds import KINDS
 from fastvi.kernels import blocks as kernels
 from fastvi.kernels import relaxed, score
 
@@ -14,19 +15,19 @@ FEW = settings(max_examples=min(30, settings().max_examples))  # twins ask scipy
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 
 
-def member(rng, kinds=_blocks.KINDS, scale=1.0):
+def member(rng, kinds=KINDS, scale=1.0):
     """Blocks of some kinds with random parameters."""
     pairs = {"gaussian", "lognormal", "gamma", "beta"}
     made = []
     for kind in kinds:
         size = 2 if kind in pairs else int(rng.integers(1, 5)) if "cat" in kind else 1
         size = int(rng.integers(1, 5)) if kind == "one_hot" else size
-        made.append(_blocks.Block(kind, scale * rng.normal(size=(1, size))))
-    return _blocks.blocks(*made)
+        made.append(families.Block(kind, scale * rng.normal(size=(1, size))))
+    return families.blocks(*made)
 
 
 @st.composite
-def members(draw, kinds=_blocks.KINDS):
+def members(draw, kinds=KINDS):
     """(generator, blocks, number of draws)."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     chosen = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=6))
@@ -48,7 +49,7 @@ def differences(function, x, step=1e-5):
 def test_draws_come_from_the_same_stream(case):
     rng, q, n = case
     seed = int(rng.integers(2**31))
-    Z = q.noise(n, np.random.default_rng(seed))
+    Z = q.draw(n, np.random.default_rng(seed)).points
     want = naive.draw(q.layout, q.values, n, np.random.default_rng(seed))
     np.testing.assert_allclose(Z, want, rtol=1e-11, atol=1e-12)
 
@@ -57,7 +58,7 @@ def test_draws_come_from_the_same_stream(case):
 @given(members())
 def test_densities(case):
     rng, q, n = case
-    Z = q.noise(n, rng)
+    Z = q.draw(n, rng).points
     np.testing.assert_allclose(
         q.block_log_prob(Z), naive.log_densities(q.layout, q.values, Z), rtol=1e-9, atol=1e-9
     )
@@ -80,12 +81,12 @@ def test_densities(case):
     ],
 )
 def test_no_density_outside_of_the_range(kind, outside):
-    q = _blocks.blocks(**{kind: 3 if kind == "categorical" else 1})
+    q = families.blocks(**{kind: 3 if kind == "categorical" else 1})
     assert np.all(q.log_prob(np.array(outside)[:, None]) == -np.inf)
 
 
 def test_one_hot_vectors_only():
-    q = _blocks.blocks(one_hot=3)
+    q = families.blocks(one_hot=3)
     Z = np.array([[0, 0, 0], [1, 1, 0], [0.5, 0.5, 0], [0, 2, 0], [0, 1, 0.0]])
     np.testing.assert_array_equal(np.isfinite(q.log_prob(Z)), [False, False, False, False, True])
 
@@ -104,7 +105,7 @@ def test_moments(case):
 def test_scores_are_gradients_of_the_density(case):
     """The twin's formulas equal the kernel's, and both the differences of the kernel's density."""
     rng, q, _ = case
-    Z = q.noise(1, rng)
+    Z = q.draw(1, rng).points
     one = np.ones((1, 1))
     found, scratch = np.empty(len(q.values)), np.empty((q.layout[:, 4].max(), 1))
     score.gather(q.layout, *q._prepared(), Z, one, one, False, scratch, found)
@@ -120,7 +121,7 @@ def test_gather(case, controlled, whole_weight, whole_signal):
     rng, q, n = case
     n += 1
     B = len(q.layout)
-    Z = q.noise(n, rng)
+    Z = q.draw(n, rng).points
     weights = rng.gamma(1.0, size=(n, 1 if whole_weight else B))
     signals = rng.normal(size=(n, 1 if whole_signal else B)) + 50
     found, scratch = np.empty(len(q.values)), np.empty((q.layout[:, 4].max(), n))
@@ -150,7 +151,7 @@ def test_dispersions_are_gradients_of_the_wide_density(case):
 
 def test_dispersion_of_counts_is_continuous_at_one():
     """The series at tau = 1, and the formulas right above the bound from which they are used."""
-    q = _blocks.blocks(_blocks.poisson([0.3, 4.0, 300.0]))
+    q = families.blocks(families.poisson([0.3, 4.0, 300.0]))
     Z = np.array([[0.0, 3.0, 280.0], [2.0, 4.0, 320.0]])
     here, near = np.empty((2, 3)), np.empty((2, 3))
     log_tau = np.full(3, np.log1p(1.01 * kernels.DISPERSED))
@@ -175,14 +176,14 @@ def test_information_is_the_variance_of_scores(case):
     np.testing.assert_allclose(found, want, rtol=1e-3, atol=1e-7)
 
 
-@pytest.mark.parametrize("kind", _blocks.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_divergence(kind, rng):
     """Against the mean of log ratios under both, 4 standard errors."""
     a, b = member(rng, [kind], 0.5), member(rng, [kind], 0.5)
     b = a.from_free(a.values + 0.3 * rng.normal(size=len(a.values)))
     total, variance = 0.0, 0.0
     for one, other in ((a, b), (b, a)):
-        Z = one.noise(20_000, rng)
+        Z = one.draw(20_000, rng).points
         ratios = one.log_prob(Z) - other.log_prob(Z)
         total += ratios.mean()
         variance += ratios.var() / len(Z)
@@ -235,7 +236,7 @@ def test_relaxed_noise_has_its_distributions(rng):
     """Kolmogorov and Smirnov, 20000 draws, p above 1e-4."""
     from scipy import stats
 
-    q = _blocks.blocks(gaussian=1, bernoulli=1, one_hot=2)
+    q = families.blocks(gaussian=1, bernoulli=1, one_hot=2)
     eps = np.empty((20_000, 4))
     relaxed.noise(q.layout, rng, eps)
     for column, name in zip(eps.T, ("norm", "logistic", "gumbel_r", "gumbel_r")):
@@ -246,15 +247,15 @@ def test_relaxed_noise_has_its_distributions(rng):
 @pytest.mark.parametrize("kind", ["gamma", "beta", "poisson"])
 def test_draws_come_to_an_end(kind, log_shape):
     """Where rejection would not, they are nan, which no target has a density at."""
-    q = _blocks.blocks(**{kind: 1})
+    q = families.blocks(**{kind: 1})
     with np.errstate(all="ignore"):  # interpreted kernels warn of overflow
-        Z = q.from_free(np.full(len(q.values), log_shape)).noise(3, np.random.default_rng(0))
+        Z = q.from_free(np.full(len(q.values), log_shape)).draw(3, np.random.default_rng(0)).points
     assert Z.shape == (3, 1)
     assert np.isnan(Z).all()
 
 
 def test_other_sizes_compile_nothing():
-    for q in (_blocks.blocks(gaussian=1), _blocks.blocks(gamma=3, one_hot=(2, 5))):
+    for q in (families.blocks(gaussian=1), families.blocks(gamma=3, one_hot=(2, 5))):
         Z, _, _ = q.dispersed(np.full(len(q.layout), 0.1), 3, np.random.default_rng(0))
         q.divergence(q)
         assert Z.shape == (3, q.dim)

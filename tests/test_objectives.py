@@ -117,9 +117,10 @@ def test_weights_give_the_direction_of_the_bounds_gradient(objective, order, rng
     sign = -1.0 if objective.is_upper else 1.0
     q = MeanField(np.array([m]), np.array([s]))
     eps = rng.standard_normal((n, 1))
-    z = q.draw(eps)
+    draws = q.at(eps)
+    z = draws.points
     weights = objective.weights(log_w(z[:, 0], m, s))
-    terms = (-z - q.score(eps)) * np.column_stack((np.ones(n), eps[:, 0]))
+    terms = (-z - q.score(draws)) * np.column_stack((np.ones(n), eps[:, 0]))
     got = weights @ terms
     # the weights are normalised, so only directions can be compared
     cosine = sign * got @ exact / np.linalg.norm(got) / np.linalg.norm(exact)

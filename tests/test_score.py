@@ -13,8 +13,8 @@ import fastvi
 from fastvi import families
 from fastvi.core import Batch
 from fastvi.families import blocks
+from fastvi.fitting.compiled import Stage
 from fastvi.fitting.fit import fit
-from fastvi.fitting.stages import Window
 from fastvi.gradients import corrected
 from fastvi.gradients.score import baseline, control_variates, overdispersed, score
 from fastvi.objectives import renyi, tempered
@@ -373,7 +373,7 @@ def test_constructors():
         (lambda: blocks(normal=3), "no blocks 'normal'; wanted gaussian"),
         (lambda: blocks(gaussian=0), "gaussian"),
         (lambda: blocks(categorical=(3, 0)), "categorical"),
-        (lambda: blocks("gaussian"), "is no block"),
+        (lambda: blocks("gaussian"), "is not a block"),
         (lambda: families.gaussian(0.0, 0.0), "sd is .* > 0"),
         (lambda: families.gaussian([0.0, 1.0], [1.0, 1.0, 1.0]), "mean 2, sd 3"),
         (lambda: families.gaussian(np.nan), "finite"),
@@ -493,11 +493,11 @@ def test_a_certain_posterior_has_a_summary():
     ("family", "options", "message"),
     [
         ("fullrank", {"method": "score"}, "method='score' is for"),
-        (blocks(gaussian=4), {"method": "natural"}, "is for Gaussians; for blocks"),
+        (blocks(gaussian=4), {"method": "natural"}, "is for families with natural gradients"),
         (blocks(gaussian=3), {}, "3 numbers; the target 4"),
         (blocks(gaussian=4), {"variance_reduction": "svrg"}, "variance_reduction"),
         (blocks(bernoulli=4), {"method": "gumbel"}, "gradient"),
-        ("blocks", {"method": "score"}, "method='score' is for"),
+        ("blocks", {"method": "score"}, "family is 'blocks'; wanted one of"),
     ],
 )
 def test_options_that_do_not_go_together(family, options, message):
@@ -523,9 +523,9 @@ def test_scaled_steps_are_those_in_the_units():
     np.testing.assert_allclose(step, [0.001, -0.1, 30.0], rtol=1e-4)
 
 
-def test_a_window_keeps_its_first_iterate():
+def test_a_stage_keeps_its_first_iterate():
     """Iterates are stepped on in place after they have been added."""
     params = np.zeros(2)
-    window = Window().plus(np.ones(2), 1.0, params)
+    stage = Stage().plus(np.ones(2), 1.0, params)
     params += 1.0
-    np.testing.assert_array_equal(window.plus(np.ones(2), 1.0, params).mean(), [0.5, 0.5])
+    np.testing.assert_array_equal(stage.plus(np.ones(2), 1.0, params).mean(), [0.5, 0.5])

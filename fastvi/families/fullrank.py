@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, solve_triangular
 
-from fastvi.families._steps import Step, antithetic, retraction
+from fastvi.families.base import Draws, Driver, Powers, column, stored
+from fastvi.families.gaussians import Step, antithetic, divergence, entropy, retraction
 
 __all__ = ["FullRank"]
 
 Array = NDArray[np.float64]
+LARGEST = 100  # numbers, beyond which BLAS is worth a step of its own
 
 
 class FullRank(NamedTuple):
@@ -25,6 +28,19 @@ class FullRank(NamedTuple):
     def of(cls, mean: Array, covariance: Array) -> Self:
         """The member with these moments."""
         return cls(np.array(mean), np.asarray(np.linalg.cholesky(covariance), np.float64))
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a draw, D."""
+        return len(self.mean)
+
+    @property
+    def powers(self) -> Powers:
+        """What it can do besides."""
+        return Powers(
+            pathwise=self, natural=self, entropy=self, frame=self, compiled=self,
+            full_covariance=True,
+        )  # fmt: skip
 
     @property
     def cov(self) -> Array:
@@ -55,12 +71,16 @@ class FullRank(NamedTuple):
         return FullRank(centre + units @ self.mean, units @ self.root)
 
     def noise(self, n: int, rng: np.random.Generator) -> Array:
-        """What `draw` turns into n draws, (n, D)."""
-        return antithetic(n, len(self.mean), rng)
+        """What `at` turns into n draws, (n, D)."""
+        return antithetic(n, self.dim, rng)
 
-    def draw(self, eps: Array) -> Array:
-        """Draws (n, D) from noise."""
-        return self.mean + eps @ self.root.T
+    def at(self, noise: Array) -> Draws:
+        """The draws that come from noise."""
+        return Draws(self.mean + noise @ self.root.T, noise)
+
+    def draw(self, n: int, rng: np.random.Generator) -> Draws:
+        """Draw n points, in antithetic pairs."""
+        return self.at(self.noise(n, rng))
 
     def log_prob(self, Z: Array) -> Array:
         """Log densities of Z (n, D), (n,) nats."""
@@ -68,25 +88,32 @@ class FullRank(NamedTuple):
         square = np.square(white).sum(axis=0)
         return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
 
-    def log_prob_of(self, eps: Array) -> Array:
-        """`log_prob` of the draws from noise."""
-        square = np.square(eps).sum(axis=1)
+    def log_prob_of(self, draws: Draws) -> Array:
+        """`log_prob` of the member's own draws."""
+        square = np.square(draws.noise).sum(axis=1)
         return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
 
-    def score(self, eps: Array) -> Array:
+    def score(self, draws: Draws) -> Array:
         """Gradients of `log_prob` with respect to draws, (n, D)."""
-        return np.asarray(-solve_triangular(self.root, eps.T, lower=True, trans="T").T)
+        return np.asarray(-solve_triangular(self.root, draws.noise.T, lower=True, trans="T").T)
+
+    def divergence(self, other: FullRank) -> float:
+        """Symmetrised KL divergence from another member, nats."""
+        return divergence(self, other)
 
     # Natural gradients, in the frame where this is the standard normal
 
-    def natural(self, slopes: Array, eps: Array, weights: Array, sticking: bool = True) -> Step:
-        """From weighted gradients `slopes` (n, D) of the target's log density at draws.
-
-        As in `fastvi.families.MeanField.natural`.
-        """
-        pulled = slopes @ self.root + eps if sticking else slopes @ self.root
-        spread = (eps.T * weights) @ pulled
+    def natural(
+        self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
+    ) -> Step:
+        """The natural gradient of a loss, as in `fastvi.families.MeanField.natural`."""
+        pulled = of_points @ self.root - column(of_log_q) * draws.noise
+        spread = (draws.noise.T * weights) @ pulled
         return Step(weights @ pulled, 0.5 * (spread + spread.T))
+
+    def natural_entropy(self) -> Step:
+        """The natural gradient of the entropy."""
+        return Step(np.zeros(len(self.mean)), np.eye(len(self.mean)))
 
     def moved(self, step: Step) -> FullRank:
         """The member that a step leads to; the covariance stays positive definite whatever it is.
@@ -116,22 +143,44 @@ class FullRank(NamedTuple):
         np.fill_diagonal(root, np.exp(np.diag(free[1])))
         return cls(free[0], root)
 
-    def plain(
-        self, slopes: Array, eps: Array, weights: Array, sticking: bool = True
+    def pullback(
+        self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
     ) -> tuple[Array, Array]:
-        """Gradient with respect to `free`, arguments as in `natural`."""
-        slopes = slopes - self.score(eps) if sticking else slopes
-        of_root = np.tril((slopes.T * weights) @ eps)
+        """Gradient of a loss with respect to `free`, see `fastvi.families.base.Pathwise`."""
+        slopes = of_points + column(of_log_q) * self.score(draws)
+        of_root = np.tril((slopes.T * weights) @ draws.noise)
         diagonal = np.arange(len(self.mean))
         of_root[diagonal, diagonal] *= np.diag(self.root)
         return weights @ slopes, of_root
 
-    # The entropy's own gradients, for estimators that take it in closed form
+    def entropy(self) -> float:
+        """The entropy, nats."""
+        return entropy(self)
 
-    def entropy_natural(self) -> Step:
-        """Natural gradient of the entropy."""
-        return Step(np.zeros(len(self.mean)), np.eye(len(self.mean)))
-
-    def entropy_plain(self) -> tuple[Array, Array]:
+    def entropy_pullback(self) -> tuple[Array, Array]:
         """Gradient of the entropy with respect to `free`."""
         return np.zeros(len(self.mean)), np.eye(len(self.mean))
+
+    def driver(self, natural: bool) -> Driver | None:
+        """Many steps in machine code, for up to 100 numbers."""
+        from fastvi.kernels import drivers
+
+        if self.dim > LARGEST:
+            return None
+        if natural:
+            return Driver(drivers.fullrank_natural, Step)
+        return Driver(drivers.fullrank_plain, None)
+
+    # Files
+
+    def save(self) -> dict[str, Array]:
+        """The arrays of a file."""
+        return self._asdict()
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
+        """The member of `dim` numbers in a file, see `fastvi.families.base.Family`."""
+        root = stored(arrays, "root", (dim, dim))
+        if np.any(np.triu(root, 1)) or not np.all(np.diag(root) > 0):
+            raise ValueError("root must be lower triangular, with a diagonal above 0")
+        return cls(stored(arrays, "mean", (dim,)), root)

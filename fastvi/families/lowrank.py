@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from fastvi.families._steps import antithetic
+from fastvi.base import checks
+from fastvi.families.base import Draws, Near, Powers, column, stored
+from fastvi.families.gaussians import antithetic, divergence, entropy, stored_scales
 
-__all__ = ["LowRank"]
+__all__ = ["LowRank", "lowrank"]
 
 Array = NDArray[np.float64]
 
@@ -36,6 +40,16 @@ class LowRank(NamedTuple):
         factors = vectors[:, ::-1][:, :rank] * np.sqrt(excess)
         rest = np.maximum(1.0 - np.square(factors).sum(axis=1), 0.01)
         return cls(np.array(mean), factors * scale[:, None], np.sqrt(rest) * scale)
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a draw, D."""
+        return len(self.mean)
+
+    @property
+    def powers(self) -> Powers:
+        """What it can do besides."""
+        return Powers(pathwise=self, entropy=self, frame=self)
 
     @property
     def cov(self) -> Array:
@@ -81,13 +95,18 @@ class LowRank(NamedTuple):
         return LowRank(centre + units * self.mean, factors, units * self.sd0)
 
     def noise(self, n: int, rng: np.random.Generator) -> Array:
-        """What `draw` turns into n draws, (n, R + D)."""
-        return antithetic(n, self.factors.shape[1] + len(self.mean), rng)
+        """What `at` turns into n draws, (n, R + D)."""
+        return antithetic(n, self.factors.shape[1] + self.dim, rng)
 
-    def draw(self, eps: Array) -> Array:
-        """Draws (n, D) from noise."""
+    def at(self, noise: Array) -> Draws:
+        """The draws that come from noise."""
         rank = self.factors.shape[1]
-        return self.mean + eps[:, :rank] @ self.factors.T + eps[:, rank:] * self.sd0
+        points = self.mean + noise[:, :rank] @ self.factors.T + noise[:, rank:] * self.sd0
+        return Draws(points, noise)
+
+    def draw(self, n: int, rng: np.random.Generator) -> Draws:
+        """Draw n points, in antithetic pairs."""
+        return self.at(self.noise(n, rng))
 
     def log_prob(self, Z: Array) -> Array:
         """Log densities of Z (n, D), (n,) nats."""
@@ -95,13 +114,17 @@ class LowRank(NamedTuple):
         square = np.sum(away * self._solve(away), axis=1)
         return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
 
-    def log_prob_of(self, eps: Array) -> Array:
-        """`log_prob` of the draws from noise."""
-        return self.log_prob(self.draw(eps))
+    def log_prob_of(self, draws: Draws) -> Array:
+        """`log_prob` of the member's own draws."""
+        return self.log_prob(draws.points)
 
-    def score(self, eps: Array) -> Array:
+    def score(self, draws: Draws) -> Array:
         """Gradients of `log_prob` with respect to draws, (n, D)."""
-        return -self._solve(self.draw(eps) - self.mean)
+        return -self._solve(draws.points - self.mean)
+
+    def divergence(self, other: LowRank) -> float:
+        """Symmetrised KL divergence from another member, nats."""
+        return divergence(self, other)
 
     def free(self) -> tuple[Array, Array, Array]:
         """Parameters without constraints: mean, factors, log sd0."""
@@ -112,12 +135,48 @@ class LowRank(NamedTuple):
         """The member with these free parameters."""
         return cls(free[0], free[1], np.exp(free[2]))
 
-    def plain(
-        self, slopes: Array, eps: Array, weights: Array, sticking: bool = True
+    def pullback(
+        self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
     ) -> tuple[Array, Array, Array]:
-        """Gradient with respect to `free`, arguments as in `fastvi.families.FullRank.natural`."""
-        slopes = slopes - self.score(eps) if sticking else slopes
+        """Gradient of a loss with respect to `free`, see `fastvi.families.base.Pathwise`."""
+        slopes = of_points + column(of_log_q) * self.score(draws)
         rank = self.factors.shape[1]
         weighted = slopes * weights[:, None]
-        of_sd = np.sum(weighted * eps[:, rank:], axis=0) * self.sd0
-        return weighted.sum(axis=0), weighted.T @ eps[:, :rank], of_sd
+        of_sd = np.sum(weighted * draws.noise[:, rank:], axis=0) * self.sd0
+        return weighted.sum(axis=0), weighted.T @ draws.noise[:, :rank], of_sd
+
+    def entropy(self) -> float:
+        """The entropy, nats."""
+        return entropy(self)
+
+    def entropy_pullback(self) -> tuple[Array, Array, Array]:
+        """Gradient of the entropy with respect to `free`."""
+        of_factors = self._solve(self.factors.T).T
+        share = np.sum(of_factors * self.factors, axis=1)  # of the variance that the factors make
+        return np.zeros(self.dim), of_factors, 1.0 - share
+
+    # Files
+
+    def save(self) -> dict[str, Array]:
+        """The arrays of a file."""
+        return self._asdict()
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
+        """The member of `dim` numbers in a file, see `fastvi.families.base.Family`."""
+        return cls(
+            stored(arrays, "mean", (dim,)),
+            stored(arrays, "factors", (dim, -1)),
+            stored_scales(arrays, "sd0", dim),
+        )
+
+
+def lowrank(rank: int = 1) -> Near:
+    """The family with so many factors, for the argument `family` of `fastvi.fit`.
+
+    Raises
+    ------
+    ValueError
+        If `rank` is below 1.
+    """
+    return partial(LowRank.of, rank=checks.integer(rank, "rank", 1))

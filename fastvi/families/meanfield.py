@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.families._steps import Step, antithetic, retraction
+from fastvi.families.base import Draws, Driver, Powers, ProductForm, column, stored
+from fastvi.families.gaussians import (
+    Step,
+    antithetic,
+    divergence,
+    entropy,
+    retraction,
+    stored_scales,
+)
+from fastvi.families.kinds import gaussian
+from fastvi.families.products import Blocks, blocks
 
 __all__ = ["MeanField"]
 
@@ -24,6 +35,25 @@ class MeanField(NamedTuple):
     def of(cls, mean: Array, covariance: Array) -> Self:
         """The member nearest in KL(q || p) to a Gaussian p."""
         return cls(np.array(mean), 1.0 / np.sqrt(np.diag(np.linalg.inv(covariance))))
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a draw, D."""
+        return len(self.mean)
+
+    @property
+    def powers(self) -> Powers:
+        """What it can do besides."""
+        form = ProductForm(blocks(gaussian(self.mean, self.sd)), self.from_blocks)
+        return Powers(
+            pathwise=self, natural=self, entropy=self, frame=self, compiled=self, score=form
+        )
+
+    @classmethod
+    def from_blocks(cls, product: Blocks) -> Self:
+        """The member that a product of Gaussian blocks is."""
+        pairs = product.values.reshape(-1, 2)
+        return cls(pairs[:, 0].copy(), np.exp(pairs[:, 1]))
 
     @property
     def cov(self) -> Array:
@@ -49,38 +79,51 @@ class MeanField(NamedTuple):
         return MeanField(centre + units * self.mean, units * self.sd)
 
     def noise(self, n: int, rng: np.random.Generator) -> Array:
-        """What `draw` turns into n draws, (n, D)."""
-        return antithetic(n, len(self.mean), rng)
+        """What `at` turns into n draws, (n, D)."""
+        return antithetic(n, self.dim, rng)
 
-    def draw(self, eps: Array) -> Array:
-        """Draws (n, D) from noise."""
-        return self.mean + self.sd * eps
+    def at(self, noise: Array) -> Draws:
+        """The draws that come from noise."""
+        return Draws(self.mean + self.sd * noise, noise)
+
+    def draw(self, n: int, rng: np.random.Generator) -> Draws:
+        """Draw n points, in antithetic pairs."""
+        return self.at(self.noise(n, rng))
 
     def log_prob(self, Z: Array) -> Array:
         """Log densities of Z (n, D), (n,) nats."""
         square = np.square((Z - self.mean) / self.sd).sum(axis=1)
         return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
 
-    def log_prob_of(self, eps: Array) -> Array:
-        """`log_prob` of the draws from noise."""
-        square = np.square(eps).sum(axis=1)
+    def log_prob_of(self, draws: Draws) -> Array:
+        """`log_prob` of the member's own draws."""
+        square = np.square(draws.noise).sum(axis=1)
         return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
 
-    def score(self, eps: Array) -> Array:
+    def score(self, draws: Draws) -> Array:
         """Gradients of `log_prob` with respect to draws, (n, D)."""
-        return -eps / self.sd
+        return -draws.noise / self.sd
+
+    def divergence(self, other: MeanField) -> float:
+        """Symmetrised KL divergence from another member, nats."""
+        return divergence(self, other)
 
     # Natural gradients, in the frame where this is the standard normal
 
-    def natural(self, slopes: Array, eps: Array, weights: Array, sticking: bool = True) -> Step:
-        """From weighted gradients `slopes` (n, D) of the target's log density at draws.
+    def natural(
+        self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
+    ) -> Step:
+        """The natural gradient of a loss, arguments as in `fastvi.families.base.Pathwise`.
 
-        The natural gradient of mean and precision, by the theorems of Bonnet and Price, as in Khan
-        and Rue (2023), "The Bayesian learning rule", eq. 11 to 13. `sticking`: less the gradient of
-        the member's own density, `score`.
+        By mean and precision, from the theorems of Bonnet and Price, as in Khan and Rue (2023),
+        "The Bayesian learning rule", eq. 11 to 13.
         """
-        pulled = slopes * self.sd + eps if sticking else slopes * self.sd
-        return Step(weights @ pulled, weights @ (pulled * eps))
+        pulled = of_points * self.sd - column(of_log_q) * draws.noise
+        return Step(weights @ pulled, weights @ (pulled * draws.noise))
+
+    def natural_entropy(self) -> Step:
+        """The natural gradient of the entropy."""
+        return Step(np.zeros(len(self.mean)), np.ones(len(self.mean)))
 
     def moved(self, step: Step) -> MeanField:
         """The member that a step leads to; precisions stay positive whatever it is.
@@ -103,19 +146,36 @@ class MeanField(NamedTuple):
         """The member with these free parameters."""
         return cls(free[0], np.exp(free[1]))
 
-    def plain(
-        self, slopes: Array, eps: Array, weights: Array, sticking: bool = True
+    def pullback(
+        self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
     ) -> tuple[Array, Array]:
-        """Gradient with respect to `free`, arguments as in `natural`."""
-        slopes = slopes - self.score(eps) if sticking else slopes
-        return weights @ slopes, weights @ (slopes * eps) * self.sd
+        """Gradient of a loss with respect to `free`, see `fastvi.families.base.Pathwise`."""
+        slopes = of_points + column(of_log_q) * self.score(draws)
+        return weights @ slopes, weights @ (slopes * draws.noise) * self.sd
 
-    # The entropy's own gradients, for estimators that take it in closed form
+    def entropy(self) -> float:
+        """The entropy, nats."""
+        return entropy(self)
 
-    def entropy_natural(self) -> Step:
-        """Natural gradient of the entropy."""
-        return Step(np.zeros(len(self.mean)), np.ones(len(self.mean)))
-
-    def entropy_plain(self) -> tuple[Array, Array]:
+    def entropy_pullback(self) -> tuple[Array, Array]:
         """Gradient of the entropy with respect to `free`."""
         return np.zeros(len(self.mean)), np.ones(len(self.mean))
+
+    def driver(self, natural: bool) -> Driver:
+        """Many steps in machine code."""
+        from fastvi.kernels import drivers
+
+        if natural:
+            return Driver(drivers.meanfield_natural, Step)
+        return Driver(drivers.meanfield_plain, None)
+
+    # Files
+
+    def save(self) -> dict[str, Array]:
+        """The arrays of a file."""
+        return self._asdict()
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
+        """The member of `dim` numbers in a file, see `fastvi.families.base.Family`."""
+        return cls(stored(arrays, "mean", (dim,)), stored_scales(arrays, "sd", dim))

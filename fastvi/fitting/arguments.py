@@ -1,30 +1,23 @@
-"""Arguments that fits of targets share: seeds, where to begin, rows."""
+"""Arguments that fits of targets share: seeds, families, where to begin, rows."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.batches import Batches, Passes, ShuffledEpochs, WithReplacement
-from fastvi.families import FAMILIES, MEMBERS, LowRank
+from fastvi.families import FAMILIES, is_member
+from fastvi.families.base import Family, Near
 from fastvi.fitting.laplace import Laplace, laplace
-from fastvi.targets import Target
+from fastvi.targets.base import Target
 
-__all__ = ["batches_of", "begin_at", "check_target", "point_of", "seed_of"]
+__all__ = ["Chosen", "batches_of", "begin_near", "family_of", "point_of", "seed_of"]
 
 Array = NDArray[np.float64]
-
-
-def check_target(target: Any) -> None:
-    """Raise ValueError if it is none."""
-    if not isinstance(target, Target):
-        raise ValueError(
-            f"target is {target!r}; wanted one of fastvi.target(logp, dim=...) or its siblings, "
-            "bound to its data"
-        )
+NAMES = tuple(name for name, family in FAMILIES.items() if family.near is not None)
 
 
 def seed_of(random_state: Any) -> int:
@@ -34,29 +27,49 @@ def seed_of(random_state: Any) -> int:
     return checks.integer(random_state, "random_state", 0)
 
 
-def begin_at(target: Any, family: Any, start: Any, rank: int) -> tuple[Any, Laplace | None]:
-    """The member to begin with: Laplace's approximation, or of unit scale where there is none."""
-    if not isinstance(family, str):
-        if type(family) not in MEMBERS.values():
-            raise ValueError(f"family is {family!r}; wanted one of {', '.join(FAMILIES)}")
-        if len(family.mean) != target.dim:
-            raise ValueError(f"family has {len(family.mean)} numbers; the target {target.dim}")
-        if start is not None:
-            raise ValueError("start is given, but the fit begins at the member of family given")
-        return family, None
-    kind = FAMILIES[checks.choice(family, "family", tuple(FAMILIES))]
+class Chosen(NamedTuple):
+    """A family: a member to ask for its powers, and how to make one near a Gaussian.
+
+    `near` is None where a fit is to begin at the member itself; else the member has one number.
+    """
+
+    member: Family
+    near: Near | None
+
+
+def family_of(target: Target, family: Any) -> Chosen:
+    """What `family` says: a name, a member, or a function that makes one near a Gaussian.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or a member of another number of numbers than the target.
+    """
+    if is_member(family):
+        if family.dim != target.dim:
+            raise ValueError(f"family has {family.dim} numbers; the target {target.dim}")
+        return Chosen(family, None)
+    if isinstance(family, str) or not callable(family):
+        near = FAMILIES[checks.choice(family, "family", NAMES)].near
+    else:
+        near = family
+    assert near is not None
+    return Chosen(near(np.zeros(1), np.eye(1)), near)
+
+
+def begin_near(target: Target, near: Near, start: Any) -> tuple[Family, Laplace | None]:
+    """A member near Laplace's approximation, or of unit scale where that does not exist."""
     z = np.zeros(target.dim) if start is None else point_of(target, start)
     if not target.has_gradient:
-        return kind.of(z, np.eye(target.dim)), None
+        return near(z, np.eye(target.dim)), None
     target.screen(z)
     found = laplace(target, z)
-    options = {"rank": checks.integer(rank, "rank", 1)} if kind is LowRank else {}
     if found.cov is None:
-        return kind.of(z, np.eye(target.dim), **options), found
-    return kind.of(found.mode, found.cov, **options), found
+        return near(z, np.eye(target.dim)), found
+    return near(found.mode, found.cov), found
 
 
-def point_of(target: Any, start: Any) -> Array:
+def point_of(target: Target, start: Any) -> Array:
     """Free numbers (D,) of a point that is given as such, or by name."""
     if isinstance(start, dict):
         start = target.parameters.unconstrain(start)
@@ -84,7 +97,7 @@ class _RowNumbers:
         return rows
 
 
-def batches_of(target: Any, batch_size: int | None, sampling: str, seed: int) -> Batches:
+def batches_of(target: Target, batch_size: int | None, sampling: str, seed: int) -> Batches:
     """Passes over all rows, or mini-batches of them."""
     sampling = checks.choice(sampling, "sampling", ("uniform", "replacement"))
     if batch_size is None:

@@ -1,8 +1,8 @@
-"""Windows of steps at one rate, and what they sum: step by step, or in blocks of machine code.
+"""Steps of a stage and what they sum: one by one, or many at once in machine code.
 
-A step on a small target takes a microsecond and its Python side a hundred, so that fits of
-Gaussians hand over as many steps at once as take no longer than an interrupt may wait. Both forms
-make the same of the same noise, to rounding.
+A step on a small target takes a microsecond and its Python side a hundred, so that fits of families
+with compiled steps hand over as many at once as take no longer than an interrupt may wait. Both
+forms make the same of the same noise, to rounding.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from numpy.typing import NDArray
 
 from fastvi.base import tree
 from fastvi.core import Algorithm, AscentState, Batch, Gradient, Optimizer, ascend
-from fastvi.families import FullRank, MeanField
-from fastvi.families._steps import Step
+from fastvi.families.base import Driver, Family
+from fastvi.objectives import Objective, elbo
+from fastvi.targets.base import Target
 
-__all__ = ["Blocks", "Summed", "Window", "blocks_of", "stepwise"]
+__all__ = ["CompiledSteps", "Stage", "Summed", "compiled_steps", "stepwise"]
 
 Array = NDArray[np.float64]
-AT_MOST = 0.05  # seconds of a block
-NUMBERS = 2**18  # of noise in a block
-LARGEST = 100  # numbers of a full-rank Gaussian, beyond which BLAS is worth a step of its own
+AT_MOST = 0.05  # seconds of a call
+NUMBERS = 2**18  # of noise in a call
 
 
-class Window(NamedTuple):
-    """Sums over the steps of a window: gradients, their squared lengths, iterates."""
+class Stage(NamedTuple):
+    """Sums over the steps of a stage at one rate: gradients, their squared lengths, iterates."""
 
     step: Any = None
     square: float = 0.0
     params: Any = None
     n: int = 0
 
-    def plus(self, step: Any, square: float, params: Any) -> Window:
+    def plus(self, step: Any, square: float, params: Any) -> Stage:
         """With one more step, taken at `params`."""
         if self.n == 0:
-            return Window(step, square, tree.map_leaves(np.array, params), 1)
-        return Window(
+            return Stage(step, square, tree.map_leaves(np.array, params), 1)
+        return Stage(
             tree.map_leaves(np.add, self.step, step),
             self.square + square,
             tree.map_leaves(np.add, self.params, params),
@@ -47,15 +47,15 @@ class Window(NamedTuple):
         )
 
     def mean(self) -> Any:
-        """Mean of the iterates: near each other, they are as good as on a plane."""
+        """Mean of the iterates, which are close enough to be averaged linearly."""
         return tree.map_leaves(lambda leaf: leaf / self.n, self.params)
 
 
 class Summed(NamedTuple):
-    """State of a gradient, and the sums of its window; ``state.gradient`` in both forms."""
+    """State of a gradient, and the sums of its stage; ``state.gradient`` in both forms."""
 
     inner: Any
-    window: Window
+    stage: Stage
 
 
 def stepwise(
@@ -64,39 +64,34 @@ def stepwise(
     """`ascend` that sums; the gradient's state is `memory` unless that is None."""
 
     def init(params: Any) -> Summed:
-        return Summed(gradient.init(params) if memory is None else memory, Window())
+        return Summed(gradient.init(params) if memory is None else memory, Stage())
 
     def estimate(
         state: Summed, params: Any, batch: Batch, rng: np.random.Generator
     ) -> tuple[Any, Summed, dict[str, Any]]:
         step, inner, info = gradient.estimate(state.inner, params, batch, rng)
-        return step, Summed(inner, state.window.plus(step, square(step), params)), info
+        return step, Summed(inner, state.stage.plus(step, square(step), params)), info
 
     return ascend(Gradient(init, estimate), optimizer)
 
 
-class Blocks:
-    """The same in machine code, for `reparam` gradients of the ELBO of Gaussians.
+class CompiledSteps:
+    """The same in machine code, for `fastvi.gradients.reparam` gradients of the ELBO.
 
     Parameters
     ----------
-    driver : str
-        A kernel of `fastvi.kernels.drivers`.
+    driver : Driver
+        The family's loop over steps.
     target : Target
     power : float
         That the target is raised to.
     n_draws : int
-        Draws a step.
-    step : type, optional
-        NamedTuple of a natural gradient's parts; plain ones have the parameters' form.
+        Draws per step.
     """
 
-    def __init__(
-        self, driver: str, target: Any, power: float, n_draws: int, step: Any = None
-    ) -> None:
+    def __init__(self, driver: Driver, target: Target, power: float, n_draws: int) -> None:
         self.driver, self.target, self.power, self.n_draws = driver, target, power, n_draws
-        self.step = step
-        self._length = 1  # of the next block, which changes no bits
+        self._length = 1  # steps of the next call, which changes no bits
 
     def __call__(self, rate: float, n_steps: int) -> Algorithm:
         """Constant rates for natural gradients, Adam for plain ones; `n_steps` in all."""
@@ -104,8 +99,8 @@ class Blocks:
         def step(
             state: AscentState, batch: Batch, rng: np.random.Generator
         ) -> tuple[AscentState, dict[str, Any]]:
-            left = n_steps - state.gradient.window.n
-            return self._block(state, rate, left, batch, rng)
+            left = n_steps - state.gradient.stage.n
+            return self._call(state, rate, left, batch, rng)
 
         return Algorithm(self._begin, step)
 
@@ -118,9 +113,9 @@ class Blocks:
         (eps, Z), *rest = places
         sums = drivers.Sums(np.zeros(size), np.zeros(1), np.zeros(size))
         state = drivers.Work(eps, Z, *rest), sums, np.zeros((2, size))
-        return AscentState(tree.map_leaves(np.array, params), Summed(None, Window()), state)
+        return AscentState(tree.map_leaves(np.array, params), Summed(None, Stage()), state)
 
-    def _block(
+    def _call(
         self, state: AscentState, rate: float, left: int, batch: Batch, rng: np.random.Generator
     ) -> tuple[AscentState, dict[str, Any]]:
         from fastvi.kernels import drivers
@@ -131,9 +126,10 @@ class Blocks:
         noise = rng.standard_normal((m if batch.rows is None else 1, *shape))
         table, flat = self.target.table(batch), _flat(state.params)
         work, sums, moments = state.optimizer
-        n, trace = state.gradient.window.n, drivers.Trace(*np.empty((4, len(noise))))
-        options = () if self.step else (n + 1, moments)
-        done = getattr(drivers, self.driver)(
+        n, trace = state.gradient.stage.n, drivers.Trace(*np.empty((4, len(noise))))
+        kind = self.driver.step
+        options = () if kind else (n + 1, moments)
+        done = self.driver.run(
             self.target.address, table.words, noise, self.power, rate, flat, work, sums, trace,
             *options,
         )  # fmt: skip
@@ -145,21 +141,24 @@ class Blocks:
         if time.perf_counter() - began < AT_MOST:
             self._length *= 2
         step, total = (_like(state.params, x) for x in (sums.step, sums.params))
-        window = Window(
-            self.step(*step) if self.step else step, float(sums.square[0]), total, n + done
-        )
+        stage = Stage(kind(*step) if kind else step, float(sums.square[0]), total, n + done)
         columns = {name: column[:done] for name, column in trace._asdict().items()}
         params = _like(state.params, flat)
-        return AscentState(params, Summed(None, window), state.optimizer), {"block": columns}
+        return AscentState(params, Summed(None, stage), state.optimizer), {"block": columns}
 
 
-def blocks_of(target: Any, power: float, n_draws: int, family: Any, params: Any) -> Blocks | None:
-    """Blocks for steps from `params` on, as `reparam` takes its arguments; None if it has none."""
-    kind = type(params) if family is None else family
-    if (kind is FullRank and target.dim > LARGEST) or kind not in (FullRank, MeanField):
+def compiled_steps(
+    target: Target, objective: Objective, member: Family, *, n_draws: int, natural: bool
+) -> CompiledSteps | None:
+    """Compiled steps of a member, for natural or plain gradients; None if it has none.
+
+    The drivers are of the ELBO, perhaps tempered.
+    """
+    power = member.powers.compiled
+    if power is None or objective[:2] != elbo()[:2]:
         return None
-    name = f"{kind.__name__.lower()}_{'natural' if family is None else 'plain'}"
-    return Blocks(name, target, power, n_draws, Step if family is None else None)
+    driver = power.driver(natural)
+    return None if driver is None else CompiledSteps(driver, target, objective.power, n_draws)
 
 
 def _flat(params: Any) -> Array:

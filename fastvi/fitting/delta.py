@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.fitting.laplace import Laplace, hessian, inverse_of
+from fastvi.targets.base import Target
 
 __all__ = ["delta"]
 
@@ -15,7 +14,7 @@ Array = NDArray[np.float64]
 STEP = 0.05  # standard deviations, of the second differences of gradients
 
 
-def delta(target: Any, found: Laplace, *, max_iter: int = 100, tol: float = 1e-6) -> Laplace:
+def delta(target: Target, found: Laplace, *, max_iter: int = 100, tol: float = 1e-6) -> Laplace:
     """Move Laplace's approximation to where the delta method's bound is highest.
 
     "Variational inference in nonconjugate models" (Wang and Blei 2013, section 3.2): the expected

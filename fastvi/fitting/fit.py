@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,27 +13,43 @@ from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.progress import progress_bar, show_bound
 from fastvi.batches import Batches
-from fastvi.core import Batch
-from fastvi.families import Blocks, FullRank, LowRank, MeanField
-from fastvi.fitting import block_fits
-from fastvi.fitting.arguments import batches_of, begin_at, check_target, seed_of
+from fastvi.core import Batch, Gradient
+from fastvi.families import name_of
+from fastvi.families.base import Family, Near, Powers
+from fastvi.fitting.arguments import batches_of, begin_near, family_of, seed_of
+from fastvi.fitting.compiled import compiled_steps
 from fastvi.fitting.delta import delta
-from fastvi.fitting.stages import NaturalStages, PlainStages
+from fastvi.fitting.laplace import Laplace
+from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
+from fastvi.gradients.gumbel import annealed, gumbel
 from fastvi.gradients.reparam import reparam
+from fastvi.gradients.score import baseline, control_variates, overdispersed, score
 from fastvi.gradients.svrg import corrected
+from fastvi.objectives import Objective
 from fastvi.posteriors.member import Posterior
-from fastvi.targets.base import Target
+from fastvi.targets.base import Target, check_target
 from fastvi.targets.standardised import Standardised
 
 __all__ = ["fit"]
 
 Array = NDArray[np.float64]
-OBJECTIVES: dict[str, Callable[[], objectives.Objective]] = {
+OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "elbo": objectives.elbo,
     "iwae": objectives.iwae,
     "chi": objectives.chi,
 }
-METHODS = ("auto", "natural", "plain", "laplace", "delta", *block_fits.METHODS)
+NEEDS = {  # what a family must have for a method
+    "natural": "natural gradients",
+    "plain": "draws that move smoothly with noise",
+    "laplace": "a full covariance",
+    "delta": "a full covariance",
+    "score": "score functions",
+    "gumbel": "relaxed categories",
+    "straight-through": "relaxed categories",
+}
+MODES, BY_SCORES = ("laplace", "delta"), ("score", "gumbel", "straight-through")
+COOLING = 1.0, 0.1, 500  # it ends before a fit can have settled; many draws bear the noise
+TOOLS = ("control", "baseline", "overdispersion")
 
 
 def fit(
@@ -41,13 +57,12 @@ def fit(
     family: Any = "fullrank",
     *,
     method: str = "auto",
-    objective: str | float | objectives.Objective = "elbo",
+    objective: str | float | Objective = "elbo",
     n_draws: int | None = None,
     batch_size: int | None = None,
     sampling: str = "uniform",
-    variance_reduction: str | tuple[str, ...] | None = None,
+    variance_reduction: str | Sequence[str] | None = None,
     start: Any = None,
-    rank: int = 1,
     tol: float = 0.02,
     max_iter: int = 20_000,
     random_state: Any = None,
@@ -65,32 +80,32 @@ def fit(
     ----------
     target : Target
         From `fastvi.target`, with a gradient (which method "score" does without).
-    family : {"fullrank", "meanfield", "lowrank"} or a member of `fastvi.families`
-        A member is where the fit begins. For numbers that are discrete, or neither normal nor
-        free, `fastvi.families.blocks`.
+    family : {"fullrank", "meanfield", "lowrank"}, a member, or callable
+        A member of `fastvi.families` is where the fit begins. A callable makes one from a mean and
+        a covariance, such as ``fastvi.families.lowrank(rank=3)``. For numbers that are discrete, or
+        neither normal nor free, `fastvi.families.blocks`.
     method : {"auto", "natural", "plain", "laplace", "delta", "score", "gumbel", "straight-through"}
-        Natural gradients (the default, but for "lowrank"); plain gradients with averaged Adam;
-        Laplace's method; the delta method (Wang and Blei 2013). For blocks (and "meanfield"), with
-        averaged Adam: score-function gradients, see `fastvi.gradients.score`, their default; and
-        relaxed categories, see `fastvi.gradients.gumbel`.
+        Natural gradients, the default where the family has them; plain gradients with averaged
+        Adam, the default of "lowrank"; Laplace's method; the delta method (Wang and Blei 2013). For
+        blocks (and "meanfield"), with averaged Adam: score-function gradients, see
+        `fastvi.gradients.score`, the default of blocks; and relaxed categories, see
+        `fastvi.gradients.gumbel`.
     objective : {"elbo", "iwae", "chi"}, float or Objective
-        What is to rise (or, for upper bounds, fall), see `fastvi.objectives`; a number is the order
-        of Renyi's divergence.
+        The objective to maximise (or, for upper bounds, minimise), see `fastvi.objectives`; a
+        number is the order of Renyi's divergence.
     n_draws : int, optional
-        Draws a step, by default twice the dimension, from 16 to 128; for blocks four times, from 64
-        to 256.
+        Draws per step, by default twice the dimension, from 16 to 128; for score-function gradients
+        and relaxed categories four times the dimension, from 64 to 256.
     batch_size : int, optional
-        Rows of a step, for targets that take rows; all by default. For the ELBO, whose gradients
+        Rows per step, for targets that take rows; all by default. For the ELBO, whose gradients
         are then unbiased.
     sampling : {"uniform", "replacement"}
         Shuffled epochs of rows, or independent draws of them.
     variance_reduction : {None, "svrg"} or some of "control", "baseline", "overdispersion"
         SVRG removes the noise of mini-batches; with method "plain". The others are for method
-        "score", a name or a tuple of them, "control" by default and none by ``()``.
+        "score", a name or a list of them, "control" by default and none by ``[]``.
     start : (D,) array or dict of str to array, optional
         Where to look for the mode: free numbers, or parameters by name; 0 by default.
-    rank : int
-        Factors of "lowrank".
     tol : float
         Root mean square error, in posterior standard deviations, that the optimiser may leave in a
         parameter.
@@ -107,8 +122,8 @@ def fit(
     Raises
     ------
     ValueError
-        If an argument is out of its range, options do not go together, the target has no gradient,
-        or is none.
+        If an argument is out of its range, options do not go together, the family lacks what the
+        method needs, or the target has no gradient.
     TargetError
         If every draw of a step has a density or gradient that is not finite, or the gradient is
         plainly not that of the density.
@@ -117,145 +132,212 @@ def fit(
     tol = checks.number(tol, "tol", 0.0, open_low=True)
     max_iter = checks.integer(max_iter, "max_iter", 1)
     goal, goal_name = _objective(objective)
-    method = _method(method, family, variance_reduction)
-    n = 2 * target.dim if n_draws is None else checks.integer(n_draws, "n_draws", 2)
-    n = n if n_draws is not None else min(max(n, 16), 128)
+    chosen = family_of(target, family)
+    method = _method(method, chosen.member, variance_reduction)
     if not target.has_gradient and method != "score":
         raise ValueError(
-            f"method={method!r} needs the target's gradient, which it has not; wanted a target "
-            "with one, gradient='numerical' in fastvi.target, or method='score'"
+            f"method={method!r} needs the gradient of the target, which has none; wanted a target "
+            "with a gradient, gradient='numerical' in fastvi.target, or method='score'"
         )
     seed = seed_of(random_state)
-    batches = batches_of(target, batch_size, sampling, seed)
-    _together(method, goal, objective, batch_size, variance_reduction)
+    wanted = _Wanted(
+        target, method, goal, _n_draws(n_draws, method, target.dim),
+        batches_of(target, batch_size, sampling, seed), batch_size, variance_reduction,
+    )  # fmt: skip
+    _together(wanted, objective)
+    if chosen.near is None and start is not None:
+        raise ValueError("start is given, but the fit begins at the member of family given")
     with single_threaded_blas(), progress_bar(progress, show_bound) as report:
-        member, found = begin_at(target, family, start, rank)
-        if method in ("laplace", "delta"):
-            return _without_draws(target, method, found, seed)
-        options: dict[str, Any] = {
-            "tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed),
-            "report": report,
+        member, near, found = chosen.member, chosen.near, None
+        if near is not None:
+            member, found = begin_near(target, near, start)
+        if method in MODES:
+            return _without_draws(target, method, near, found, seed)
+        options = {
+            "tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed), "report": report,
         }  # fmt: skip
-        if method == "natural":
-            stages: Any = NaturalStages(
-                reparam(target, goal, n_draws=n), member, batches, **options
-            )
-            stages.run()
-            best = stages.params
-        elif method in block_fits.METHODS:
-            n = block_fits.default_draws(target.dim) if n_draws is None else n
-            stages, best = _of_blocks(
-                target, goal, n, member, batches, method, variance_reduction, options
-            )
-        else:
-            stages, best = _plain(
-                target, goal, n, member, batches, batch_size, variance_reduction, options
-            )
+        course = COURSES[method](wanted, member, options)
+        state = course.stages.run(course.begin)
+    history = course.stages.history
     return Posterior(
-        best,
+        course.read(state.params),
         target,
-        settled=stages.settled,
-        n_iter=len(stages.history),
-        history=stages.history.arrays(),
+        settled=state.settled,
+        n_iter=len(history),
+        history=history.arrays(),
         names=target.names,
         objective=goal_name,
         seed=seed,
     )
 
 
-def _plain(
-    target: Any, goal: Any, n: int, member: Any, batches: Batches, batch_size: int | None,
-    variance_reduction: Any, options: dict[str, Any],
-) -> tuple[PlainStages, Any]:  # fmt: skip
+class _Wanted(NamedTuple):
+    """Arguments of `fit`, checked."""
+
+    target: Target
+    method: str
+    goal: Objective
+    n_draws: int
+    batches: Batches
+    batch_size: int | None
+    reduction: Any
+
+
+class _Course(NamedTuple):
+    """Stages, the parameters to begin with, and ``read(params)``, the member they stand for."""
+
+    stages: Stages
+    begin: Any
+    read: Callable[[Any], Family]
+
+
+def _natural(wanted: _Wanted, member: Family, options: dict[str, Any]) -> _Course:
+    """Along natural gradients, whose parameters are the member itself."""
+    target, goal, n = wanted.target, wanted.goal, wanted.n_draws
+    compiled = compiled_steps(target, goal, member, n_draws=n, natural=True)
+    gradient = reparam(target, goal, n_draws=n)
+    stages = NaturalStages(gradient, wanted.batches, compiled=compiled, **options)
+    return _Course(stages, member, lambda params: params)
+
+
+def _plain(wanted: _Wanted, member: Family, options: dict[str, Any]) -> _Course:
     """Averaged Adam in the start's units, in which one rate suits all parameters."""
-    family = type(member)
-    standard = Standardised(target, member.mean, member.units)
-    gradient = reparam(standard, goal, n_draws=n, family=family)
-    if variance_reduction == "svrg":
-        assert batch_size is not None
-        n_rows = target.n_rows
-        gradient = corrected(
-            gradient,
-            lambda: Batch(np.arange(n_rows), np.ones(n_rows)),
-            every=2 * -(-n_rows // batch_size),
-        )
-    begin = member.standard().free()
-    stages = PlainStages(gradient, begin, batches, family=family, is_upper=goal.is_upper, **options)
-    stages.run()
-    return stages, family.from_free(stages.params).mapped(member.mean, member.units)
-
-
-def _of_blocks(
-    target: Any, goal: Any, n: int, member: Any, batches: Batches, method: str,
-    variance_reduction: Any, options: dict[str, Any],
-) -> tuple[PlainStages, Any]:  # fmt: skip
-    """Averaged Adam in units that follow the blocks, along gradients that need no frame."""
-    begin = block_fits.begin(target, member)
-    gradient = block_fits.gradient(target, goal, begin, method, n, variance_reduction)
+    frame = member.powers.frame
+    assert frame is not None
+    centre, units, like = member.mean, frame.units, frame.standard()
+    target, goal, n = Standardised(wanted.target, centre, units), wanted.goal, wanted.n_draws
+    gradient, compiled = reparam(target, goal, n_draws=n, family=like), None
+    if wanted.reduction is not None:
+        gradient = _with_svrg(gradient, target.n_rows, wanted.batch_size)
+    else:
+        compiled = compiled_steps(target, goal, like, n_draws=n, natural=False)
     stages = PlainStages(
-        gradient, begin.free(), batches, family=begin, is_upper=goal.is_upper, **options
+        gradient, wanted.batches, like=like, is_upper=goal.is_upper, compiled=compiled, **options
     )
-    stages.run()
-    return stages, block_fits.result(begin.from_free(stages.params), member)
+    return _Course(stages, like.free(), lambda params: like.from_free(params).mapped(centre, units))
 
 
-def _method(method: str, family: Any, variance_reduction: Any) -> str:
-    method = checks.choice(method, "method", METHODS)
-    is_lowrank = family == "lowrank" or isinstance(family, LowRank)
-    if method == "auto" and isinstance(family, Blocks):
-        method = "score"
-    if method in block_fits.METHODS:
-        if not isinstance(family, (Blocks, MeanField)) and family != "meanfield":
-            raise ValueError(
-                f"method={method!r} is for fastvi.families.blocks(...) and 'meanfield'; "
-                f"family is {family!r}"
-            )
-        return method
-    if isinstance(family, Blocks):
-        raise ValueError(
-            f"method={method!r} is for Gaussians; for blocks wanted one of "
-            + ", ".join(map(repr, block_fits.METHODS))
-        )
-    if variance_reduction is not None:
-        checks.choice(variance_reduction, "variance_reduction", ("svrg",))
+def _with_svrg(gradient: Gradient, n_rows: int | None, batch_size: int | None) -> Gradient:
+    assert n_rows is not None
+    assert batch_size is not None
+    everything = Batch(np.arange(n_rows), np.ones(n_rows))
+    return corrected(gradient, lambda: everything, every=2 * -(-n_rows // batch_size))
+
+
+def _by_scores(wanted: _Wanted, member: Family, options: dict[str, Any]) -> _Course:
+    """Averaged Adam in units that follow the parts, along gradients that need no frame."""
+    form = member.powers.score
+    assert form is not None
+    product, target, goal = form.product, wanted.target, wanted.goal
+    if wanted.method == "score":
+        found = score(target, goal, n_draws=wanted.n_draws, family=product)
+        gradient = _reduced(found, wanted.reduction)
+    else:
+        gradient = gumbel(
+            target, goal, n_draws=wanted.n_draws, family=product, temperature=annealed(*COOLING),
+            straight_through=wanted.method == "straight-through",
+        )  # fmt: skip
+    stages = PlainStages(
+        gradient, wanted.batches, like=product, is_upper=goal.is_upper, units=product.step_units,
+        **options,
+    )  # fmt: skip
+    return _Course(stages, product.free(), lambda params: form.back(product.from_free(params)))
+
+
+COURSES: dict[str, Callable[[_Wanted, Family, dict[str, Any]], _Course]] = {
+    "natural": _natural,
+    "plain": _plain,
+    **dict.fromkeys(BY_SCORES, _by_scores),
+}
+
+
+def _reduced(gradient: Gradient, tools: Any) -> Gradient:
+    """Control variates by default; overdispersion is innermost, whatever the order asked for."""
+    tools = "control" if tools is None else tools
+    wanted = [tools] if isinstance(tools, str) or not isinstance(tools, Sequence) else tools
+    for tool in wanted:
+        checks.choice(tool, "variance_reduction", TOOLS)
+    if "overdispersion" in wanted:
+        gradient = overdispersed(gradient, centred=len(wanted) > 1)
+    if "baseline" in wanted:
+        gradient = baseline(gradient)
+    return control_variates(gradient) if "control" in wanted else gradient
+
+
+# Arguments
+
+
+def _can(method: str, powers: Powers) -> bool:
+    """Whether a family has what a method needs."""
+    if method == "natural":
+        return powers.natural is not None
+    if method == "plain":
+        return powers.pathwise is not None and powers.frame is not None
+    if method in MODES:
+        return powers.full_covariance
+    if method == "score":
+        return powers.score is not None
+    return powers.score is not None and powers.score.product.powers.relaxed is not None
+
+
+def _method(method: str, member: Family, reduction: Any) -> str:
+    """The method, chosen by the powers of the family where that is left open."""
+    method = checks.choice(method, "method", ("auto", *NEEDS))
+    able = [name for name in NEEDS if _can(name, member.powers)]
     if method == "auto":
-        method = "plain" if is_lowrank or variance_reduction else "natural"
-    if method == "natural" and is_lowrank:
-        raise ValueError("family='lowrank' has no natural gradients here; wanted method='plain'")
-    if method != "plain" and variance_reduction is not None:
+        method = next(
+            name for name in ("natural", "plain", "score")
+            if name in able and not (name == "natural" and reduction)
+        )  # fmt: skip
+    if method not in able:
+        raise ValueError(
+            f"method={method!r} is for families with {NEEDS[method]}, which {name_of(member)!r} "
+            "does not have; wanted one of " + ", ".join(map(repr, able))
+        )
+    if method == "score" or reduction is None:
+        return method
+    if method in BY_SCORES:
+        raise ValueError(f"variance_reduction={reduction!r} is for method='score'; wanted None")
+    checks.choice(reduction, "variance_reduction", ("svrg",))
+    if method != "plain":
         raise ValueError(
             f"variance_reduction='svrg' compares gradients at two members, so that method="
             f"{method!r}, whose gradients are each in a frame of its own, cannot take it; "
             "wanted method='plain'"
         )
-    if method in ("laplace", "delta") and family != "fullrank":
-        raise ValueError(f"method={method!r} gives a full covariance; wanted family='fullrank'")
     return method
 
 
-def _together(
-    method: str, goal: objectives.Objective, objective: Any, batch_size: Any, reduction: Any
-) -> None:
+def _n_draws(n_draws: Any, method: str, dim: int) -> int:
+    if n_draws is not None:
+        return checks.integer(n_draws, "n_draws", 2)
+    if method in BY_SCORES:  # more than pathwise gradients need
+        return min(max(4 * dim, 64), 256)
+    return min(max(2 * dim, 16), 128)
+
+
+def _together(wanted: _Wanted, objective: Any) -> None:
     """Refuse options that do not go together, or that would go unheard."""
-    if batch_size is None and reduction == "svrg":
+    method, batch_size, reduction = wanted.method, wanted.batch_size, wanted.reduction
+    if batch_size is None and method == "plain" and reduction is not None:
         raise ValueError(
             f"variance_reduction={reduction!r} without batch_size: the gradient of all rows has no "
             "noise of theirs"
         )
-    if method in ("laplace", "delta") and (batch_size is not None or objective != "elbo"):
+    if method in MODES and (batch_size is not None or objective != "elbo"):
         what = f"objective={objective!r}" if batch_size is None else f"batch_size={batch_size}"
         raise ValueError(
             f"{what} with method={method!r}, which takes all rows and has no objective"
         )
-    if batch_size is not None and goal.weights is not objectives.elbo().weights:
+    if batch_size is not None and wanted.goal.weights is not objectives.elbo().weights:
         raise ValueError(
             f"batch_size with objective={objective!r}: the noise of mini-batches would be taken "
             "for importance weights; wanted the ELBO, perhaps tempered, or all rows"
         )
 
 
-def _objective(chosen: Any) -> tuple[objectives.Objective, str]:
-    if isinstance(chosen, objectives.Objective):
+def _objective(chosen: Any) -> tuple[Objective, str]:
+    if isinstance(chosen, Objective):
         return chosen, "given"
     if isinstance(chosen, str) and chosen in OBJECTIVES:
         return OBJECTIVES[chosen](), chosen
@@ -267,20 +349,27 @@ def _objective(chosen: Any) -> tuple[objectives.Objective, str]:
     )
 
 
-def _without_draws(target: Any, method: str, found: Any, seed: int) -> Posterior:
+def _without_draws(
+    target: Target, method: str, near: Near | None, found: Laplace | None, seed: int
+) -> Posterior:
+    if near is None or found is None:
+        raise ValueError(
+            f"method={method!r} begins at no member; wanted the name of a family, such as "
+            "family='fullrank'"
+        )
     if found.cov is None:
         values, slopes = target.attempt(found.mode[None])
         if not (np.isfinite(values[0]) and np.all(np.isfinite(slopes))):
             target.refuse(found.mode[None])
         raise ValueError(
-            f"method={method!r} needs a mode with a negative definite Hessian; the one found at "
-            f"{found.mode} has none (is the density unbounded?)"
+            f"method={method!r} needs a mode with a negative definite Hessian; the Hessian at the "
+            f"one found, {found.mode}, is not (is the density unbounded?)"
         )
     if method == "delta":
         found = delta(target, found)
-    member = FullRank.of(found.mode, found.cov)
+    assert found.cov is not None
     return Posterior(
-        member,
+        near(found.mode, found.cov),
         target,
         settled=found.converged,
         n_iter=found.n_evaluations,

@@ -11,6 +11,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from fastvi.base import checks
+from fastvi.targets.base import Target
 
 __all__ = ["Laplace", "hessian", "inverse_of", "laplace"]
 
@@ -42,7 +43,7 @@ class Laplace(NamedTuple):
 
 
 def laplace(
-    target: Any,
+    target: Target,
     start: Array,
     *,
     method: str = "lbfgs",
@@ -125,7 +126,7 @@ def laplace(
     return Laplace(mode, cov, log_evidence, converged, n_evaluations)
 
 
-def hessian(target: Any, z: Array) -> Array:
+def hessian(target: Target, z: Array) -> Array:
     """Hessian (D, D) of the log density by central differences of its gradients.
 
     Steps follow the curvature: a first pass finds each coordinate's scale.

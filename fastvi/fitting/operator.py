@@ -11,9 +11,9 @@ from fastvi import loop
 from fastvi.base import checks
 from fastvi.batches import Passes
 from fastvi.core import Algorithm
-from fastvi.fitting.arguments import check_target, point_of, seed_of
+from fastvi.fitting.arguments import point_of, seed_of
 from fastvi.posteriors.programs import ProgramPosterior
-from fastvi.targets.base import Target
+from fastvi.targets.base import Target, check_target
 
 __all__ = ["operator_vi"]
 
@@ -149,7 +149,12 @@ class _Game:
     """The two networks, their optimisers and scratch; steps come in blocks."""
 
     def __init__(
-        self, target: Any, centre: Array, units: Array, settings: Settings, rng: np.random.Generator
+        self,
+        target: Target,
+        centre: Array,
+        units: Array,
+        settings: Settings,
+        rng: np.random.Generator,
     ) -> None:
         from fastvi.kernels import operator as kernels
 
@@ -207,7 +212,7 @@ def _player(d: int, inputs: int, hidden: int, rng: np.random.Generator) -> Any:
     return kernels.Player(net, slopes, flat, gradient, m, v, step, flat.copy())
 
 
-def _scratch(target: Any, settings: Settings) -> Any:
+def _scratch(target: Target, settings: Settings) -> Any:
     from fastvi.kernels import operator as kernels
 
     d, n = target.dim, settings.n_draws

@@ -1,16 +1,17 @@
 """Fits that lower their own step size and know when to stop.
 
-Both go through windows of steps at one rate, go on from the mean of a window's iterates (Polyak and
-Juditsky 1992), halve the rate when a window makes no progress that its noise would let one see,
-and end when the divergence that is left is small against the posterior's own scale: the scheme of
+Both go through stages of steps at one rate, go on from the mean of a stage's iterates (Polyak and
+Juditsky 1992), halve the rate when a stage makes no progress that its noise would let one see, and
+end when the divergence that is left is small against the posterior's own scale: the scheme of
 Welandawe, Andersen, Vehtari and Huggins (2022), "Robust, automated, and accurate black-box
 variational inference". Natural gradients measure what is left themselves; for plain ones it is
-what the last windows have moved.
+what the last stages have moved.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,91 +19,131 @@ from fastvi import loop
 from fastvi.base import tree
 from fastvi.batches import Batches
 from fastvi.core import Gradient, Optimizer
-from fastvi.fitting.compiled import Window, stepwise
+from fastvi.families.base import Family
+from fastvi.fitting.compiled import CompiledSteps, Stage, stepwise
 from fastvi.optimizers import adam, constant, scaled
 
-__all__ = ["NaturalStages", "PlainStages"]
+__all__ = ["NaturalStages", "PlainStages", "Stages"]
 
-WINDOW = 10  # steps at unit rate before it is asked whether the fit has settled
-PLAIN_WINDOW = 200
+STEPS = 10  # of a stage at unit rate, before it is asked whether the fit has settled
+PLAIN_STEPS = 200
 FIRST_RATE = 0.1  # of Adam, in units of the start's standard deviations
-CLEAR = 0.1  # share of what may be left that one window is enough to see
+CLEAR = 0.1  # share of what may be left that one stage is enough to see
 ENDLESS = 1e60  # what a parameter comes to where a posterior is improper
-DROWNED = 2.0  # progress below so many times its own variance is none
+DROWNED = 2.0  # progress below so many times its own variance counts as noise
 
 
-class _Stages:
-    """Windows of steps; a subclass says what follows from one.
+class NaturalState(NamedTuple):
+    """What is known at the end of a stage: a pure function of it and the generator follows.
+
+    `params` is the mean of the stage's iterates, `memory` the state of the gradient, `over` says
+    that nothing more can be done, `agreed` that the stage found little left to gain.
+    """
+
+    params: Any
+    memory: Any
+    rate: float = 1.0
+    settled: bool = False
+    over: bool = False
+    agreed: bool = False
+
+
+class PlainState(NamedTuple):
+    """As `NaturalState`, with the best bound so far and the mean of the last stage of a rate."""
+
+    params: Any
+    memory: Any
+    rate: float = FIRST_RATE
+    settled: bool = False
+    over: bool = False
+    best: float = -np.inf
+    at_last_rate: Any = None
+
+
+class Stages:
+    """Stages of steps; a subclass says what follows from one.
 
     Attributes
     ----------
-    params : tree
-        The mean of the last window's iterates.
-    settled : bool
     history : fastvi.loop.History
     """
 
     def __init__(
         self,
         gradient: Gradient,
-        params: Any,
         batches: Batches,
         *,
         tol: float,
         max_iter: int,
         rng: np.random.Generator,
-        report: Any = None,
+        compiled: CompiledSteps | None = None,
+        report: Callable[[loop.History], None] | None = None,
     ) -> None:
-        self.gradient, self.batches, self.max_iter, self.rng = gradient, batches, max_iter, rng
-        self.params, self.settled = params, False
+        self.gradient, self.batches, self.tol = gradient, batches, tol
+        self.max_iter, self.rng, self.compiled = max_iter, rng, compiled
         self.history, self._position = loop.History(), loop.START
         self._report = report
-        self._memory: Any = None  # of the gradient, from one window to the next
-        self._blocks = None if gradient.blocks is None else gradient.blocks(params)
+
+    def begin(self, params: Any) -> Any:
+        """The state to begin with."""
+        raise NotImplementedError
+
+    def next(self, state: Any) -> Any:
+        """The state after one more stage."""
+        raise NotImplementedError
+
+    def run(self, params: Any) -> Any:
+        """The state when the fit has settled, can do no more, or has used up its steps."""
+        state = self.begin(params)
+        while not (state.settled or state.over) and self._left() > 0:
+            state = self.next(state)
+        return state
+
+    def _enough(self, params: Any) -> float:
+        """Divergence that may be left, nats."""
         n_parameters = sum(np.size(leaf) for leaf in tree.leaves(params))
-        self.enough = tol * tol * n_parameters
+        return self.tol * self.tol * n_parameters
 
-    def _window(self, rate: float, n_steps: int) -> Window:
-        """So many steps from the last mean on."""
+    def _stage(self, state: Any, n_steps: int) -> tuple[Stage, Any]:
+        """At most so many steps from the last mean on; the gradient's state after them."""
+        n_steps = min(n_steps, self._left())
 
-        def enough(state: Any, position: loop.Position, history: loop.History) -> bool:
+        def enough(inner: Any, position: loop.Position, history: loop.History) -> bool:
             self._position = position
             if self._report is not None:
                 self._report(history)
-            return bool(state.gradient.window.n >= n_steps)
+            return bool(inner.gradient.stage.n >= n_steps)
 
-        if self._blocks is not None:
-            algorithm = self._blocks(rate, n_steps)
+        if self.compiled is not None:
+            algorithm = self.compiled(state.rate, n_steps)
         else:
-            algorithm = stepwise(self.gradient, self._optimizer(rate), self._memory, self._square)
-        state, _ = loop.run(
-            algorithm, algorithm.init(tree.map_leaves(np.array, self.params)), self.batches,
+            algorithm = stepwise(
+                self.gradient, self._optimizer(state.rate), state.memory, self._square
+            )
+        inner, _ = loop.run(
+            algorithm, algorithm.init(tree.map_leaves(np.array, state.params)), self.batches,
             n_epochs=2**62, rng=self.rng, position=self._position, history=self.history,
             after_step=enough,
         )  # fmt: skip
-        self._memory = state.gradient.inner
-        window: Window = state.gradient.window
-        return window
+        return inner.gradient.stage, inner.gradient.inner
 
-    def _attempt(self, rate: float, n_steps: int) -> Window | None:
-        """A window, or None if it ended where no draw has a density, or ran away without end.
-
-        The last mean is kept then.
+    def _attempt(self, state: Any, n_steps: int) -> tuple[Stage | None, Any]:
+        """A stage, or None if no draw of a step has a density, or parameters ran away.
 
         Raises
         ------
         TargetError
-            If no draw has a density in the first window.
+            If no draw has a density in the first stage.
         """
         first = len(self.history) == 0
         try:
-            window = self._window(rate, n_steps)
+            stage, memory = self._stage(state, n_steps)
         except ArithmeticError:
             if first:
                 raise
-            return None
-        ends = all(np.all(np.abs(leaf) < ENDLESS) for leaf in tree.leaves(window.params))
-        return window if ends else None
+            return None, state.memory
+        ends = all(np.all(np.abs(leaf) < ENDLESS) for leaf in tree.leaves(stage.params))
+        return (stage if ends else None), memory
 
     def _optimizer(self, rate: float) -> Optimizer:
         return constant(rate)
@@ -114,83 +155,89 @@ class _Stages:
         return self.max_iter - len(self.history)
 
 
-class NaturalStages(_Stages):
-    """Constant rates along natural gradients, from 1 downwards."""
+class NaturalStages(Stages):
+    """Constant rates along natural gradients, from 1 downwards.
+
+    A fit has settled when two stages in a row find little left to gain, or one finds next to
+    nothing.
+    """
+
+    def begin(self, params: Any) -> NaturalState:
+        """The state to begin with; `params` is a member."""
+        return NaturalState(params, self.gradient.init(params))
+
+    def next(self, state: NaturalState) -> NaturalState:
+        """The state after one more stage."""
+        stage, memory = self._attempt(state, int(STEPS / state.rate))
+        if stage is None:
+            return state._replace(over=True)
+        state = state._replace(params=stage.mean(), memory=memory)
+        if stage.n < 2:  # of which nothing can be told
+            return state._replace(over=True)
+        whole = self._square(stage.step) / stage.n**2
+        noise = max(stage.square / stage.n - whole, 0.0) / (stage.n - 1)
+        left = whole - noise
+        most, enough = max(left, 0.0) + noise, self._enough(state.params)
+        return state._replace(
+            settled=most < (1.0 if state.agreed else CLEAR) * enough,
+            agreed=most < enough,
+            rate=state.rate * 0.5 if left < DROWNED * noise else state.rate,
+        )
 
     def _square(self, step: Any) -> float:
-        """Symmetrised divergence that a step of unit rate gains on a Gaussian, nats."""
-        return float(np.vdot(step.mean, step.mean) + 0.5 * np.vdot(step.spread, step.spread))
-
-    def run(self) -> None:
-        """Until the fit has settled or the steps are used up.
-
-        That two windows in a row find little left says so, or one that finds next to nothing.
-        """
-        rate, agreed = 1.0, False
-        while not self.settled and self._left() > 0:
-            window = self._attempt(rate, min(int(WINDOW / rate), self._left()))
-            if window is None:
-                return
-            self.params = window.mean()
-            if window.n < 2:  # of which nothing can be told
-                return
-            whole = self._square(window.step) / window.n**2
-            noise = max(window.square / window.n - whole, 0.0) / (window.n - 1)
-            left = whole - noise
-            most = max(left, 0.0) + noise
-            self.settled = most < (1.0 if agreed else CLEAR) * self.enough
-            agreed = most < self.enough
-            if left < DROWNED * noise:
-                rate *= 0.5
+        return float(step.gain())
 
 
-class PlainStages(_Stages):
-    """Adam on free parameters (in units near 1), with rates from 0.1 downwards."""
+class PlainStages(Stages):
+    """Adam on free parameters (in units near 1), with rates from 0.1 downwards.
 
-    def __init__(self, *args: Any, family: Any, is_upper: bool, **options: Any) -> None:
+    A rate is done with when the bound of a stage is no better than that of the stage before, and
+    the fit when the last stages of two rates agree as well.
+
+    Parameters
+    ----------
+    like : Family
+        A member of the form that the free parameters are of.
+    is_upper : bool
+        The bound is to fall.
+    units : callable, optional
+        ``units(params)``: what a step of 1 is in each parameter.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        like: Family,
+        is_upper: bool,
+        units: Callable[[Any], Any] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
-        self.family = family
+        self.like, self.units = like, units
         self.sign = -1.0 if is_upper else 1.0
 
-    def run(self) -> None:
-        """Until the fit has settled or the steps are used up.
+    def begin(self, params: Any) -> PlainState:
+        """The state to begin with; `params` are the free parameters of a member."""
+        return PlainState(params, self.gradient.init(params))
 
-        A rate is done with when the bound of a window is no better than that of the window before,
-        and the fit when the last windows of two rates agree as well.
-        """
-        rate, best, at_last_rate = FIRST_RATE, -np.inf, None
-        while not self.settled and self._left() > 0:
-            n_steps = int(PLAIN_WINDOW * np.sqrt(FIRST_RATE / rate))
-            window = self._attempt(rate, min(n_steps, self._left()))
-            if window is None:
-                return
-            self.params = window.mean()
-            bounds = self.sign * np.array(self.history.columns["bound"][-window.n :])
-            height, error = float(bounds.mean()), float(bounds.std() / np.sqrt(window.n))
-            if height <= best + DROWNED * error:  # without noise they may be equal
-                member = self.family.from_free(self.params)
-                if at_last_rate is not None:
-                    self.settled = _divergence(member, at_last_rate) < self.enough
-                rate, at_last_rate = rate * 0.5, member
-            best = max(best, height)
+    def next(self, state: PlainState) -> PlainState:
+        """The state after one more stage."""
+        stage, memory = self._attempt(state, int(PLAIN_STEPS * np.sqrt(FIRST_RATE / state.rate)))
+        if stage is None:
+            return state._replace(over=True)
+        state = state._replace(params=stage.mean(), memory=memory)
+        bounds = self.sign * np.array(self.history.columns["bound"][-stage.n :])
+        height, error = float(bounds.mean()), float(bounds.std() / np.sqrt(stage.n))
+        best = max(state.best, height)
+        if height > state.best + DROWNED * error:  # without noise they may be equal
+            return state._replace(best=best)
+        settled = False
+        if state.at_last_rate is not None:
+            here, there = map(self.like.from_free, (state.params, state.at_last_rate))
+            settled = here.divergence(there) < self._enough(state.params)
+        return state._replace(
+            best=best, settled=settled, rate=state.rate * 0.5, at_last_rate=state.params
+        )
 
     def _optimizer(self, rate: float) -> Optimizer:
-        """Adam, in units of the family's own where it has them."""
-        units = getattr(self.family, "step_units", None)
-        return adam(rate) if units is None else scaled(adam(rate), units)
-
-
-def _divergence(a: Any, b: Any) -> float:
-    """Symmetrised divergence of two members, nats."""
-    if hasattr(a, "divergence"):
-        return float(a.divergence(b))
-    return _relative(a, b) + _relative(b, a)
-
-
-def _relative(a: Any, b: Any) -> float:
-    """KL(a || b) of Gaussians."""
-    away = b.mean - a.mean
-    inverse = np.linalg.inv(b.cov)
-    trace = float(np.sum(inverse * a.cov))
-    square = float(away @ inverse @ away)
-    return float(0.5 * (trace + square - len(away)) + b.log_det - a.log_det)
+        return adam(rate) if self.units is None else scaled(adam(rate), self.units)

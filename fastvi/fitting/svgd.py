@@ -15,10 +15,11 @@ from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
 from fastvi.base.progress import progress_bar
 from fastvi.core import Batch, Gradient, Optimizer, ascend, scale
-from fastvi.fitting.arguments import batches_of, begin_at, check_target, seed_of
+from fastvi.families import FullRank
+from fastvi.fitting.arguments import batches_of, begin_near, seed_of
 from fastvi.gradients import stein, stein_metric, stein_sliced
 from fastvi.posteriors.particles import ParticlePosterior
-from fastvi.targets.base import Target
+from fastvi.targets.base import Target, check_target
 
 __all__ = ["svgd"]
 
@@ -284,14 +285,14 @@ def _bandwidth(chosen: Any, dim: int) -> Any:
     return lengths
 
 
-def _start(target: Any, start: Any, n_particles: int | None, rng: np.random.Generator) -> Array:
+def _start(target: Target, start: Any, n_particles: int | None, rng: np.random.Generator) -> Array:
     """Particles (n, D) to begin with."""
     if isinstance(start, dict):
         start = target.parameters.unconstrain(start)
     n = None if n_particles is None else checks.integer(n_particles, "n_particles", 1)
     if start is None or np.ndim(start) == 1:
-        member, _ = begin_at(target, "fullrank", start, 1)
-        return np.asarray(member.draw(member.noise(n or N_PARTICLES, rng)))
+        member, _ = begin_near(target, FullRank.of, start)
+        return member.draw(n or N_PARTICLES, rng).points
     try:
         particles = np.array(start, np.float64)
     except (TypeError, ValueError):

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.core import Batch, Gradient
-from fastvi.families import Blocks
+from fastvi.families.base import Product
 from fastvi.objectives import Objective, elbo
+from fastvi.targets.base import Target
 
 __all__ = ["annealed", "gumbel"]
 
@@ -49,11 +50,11 @@ def annealed(start: float = 1.0, stop: float = 0.5, n_steps: int = 1000) -> Sche
 
 
 def gumbel(
-    target: Any,
+    target: Target,
     objective: Objective | None = None,
     *,
     n_draws: int,
-    family: Blocks,
+    family: Product,
     temperature: float | Schedule = 0.5,
     straight_through: bool = False,
 ) -> Gradient:
@@ -70,9 +71,9 @@ def gumbel(
     objective : Objective, optional
         The ELBO (the default), perhaps tempered.
     n_draws : int
-        Draws a step.
-    family : Blocks
-        A member whose layout the fit keeps, of ``one_hot``, ``bernoulli``, ``gaussian`` and
+        Draws per step.
+    family : Product
+        A member whose form the fit keeps, of ``one_hot``, ``bernoulli``, ``gaussian`` and
         ``lognormal`` blocks.
     temperature : float or callable
         A number above 0, or one for each step, such as `annealed`.
@@ -102,13 +103,9 @@ def gumbel(
     def estimate(
         step: int, params: Array, batch: Batch, rng: np.random.Generator
     ) -> tuple[Array, int, dict[str, Any]]:
-        from fastvi.kernels import relaxed
-
-        q = family.from_free(params)
+        q: Any = family.from_free(params)
         heat = float(temperature(step)) if callable(temperature) else float(temperature)
-        eps, soft, hard = np.empty((3, n_draws, q.dim))
-        relaxed.noise(q.layout, rng, eps)
-        relaxed.move(q.layout, params, heat, eps, soft, hard)
+        noise, soft, hard = q.relaxed(heat, n_draws, rng)
         values, slopes = target.attempt(hard if straight_through else soft, batch)
         finite = np.isfinite(values) & np.all(np.isfinite(slopes), axis=1)
         if not np.any(finite):
@@ -116,10 +113,9 @@ def gumbel(
         if not straight_through:
             values = target.attempt(hard, batch, with_gradient=False)[0]
         values = values[np.isfinite(values)]
-        out = np.zeros(len(params))
-        parts = eps[finite], soft[finite], goal.power * slopes[finite]
-        relaxed.pull(q.layout, params, heat, *parts, out)
-        rest = float(relaxed.entropy(q.layout, *q._prepared(), out))
+        out, rest = q.relaxed_pullback(
+            heat, noise[finite], soft[finite], goal.power * slopes[finite]
+        )
         log_p = goal.power * values if len(values) else np.array([-np.inf])
         info = {
             "bound": float(log_p.mean()) + rest,
@@ -132,20 +128,18 @@ def gumbel(
     return Gradient(lambda params: 0, estimate)
 
 
-def _check(target: Any, goal: Objective, family: Blocks) -> None:
-    from fastvi.families._blocks import KINDS
-    from fastvi.kernels.relaxed import RELAXED
-
+def _check(target: Target, goal: Objective, family: Product) -> None:
     if goal.weights is not elbo().weights:
         raise ValueError("Gumbel-softmax gradients are of the ELBO, perhaps tempered; wanted that")
     if not target.has_gradient:
         raise ValueError(
-            "Gumbel-softmax needs the target's gradient, which this target has not; wanted "
-            "method='score', or a target with one"
+            "Gumbel-softmax needs the gradient of the target, which has none; wanted "
+            "method='score', or a target with a gradient"
         )
-    other = sorted({KINDS[kind] for kind in family.layout[:, 0] if kind not in RELAXED})
-    if other:
-        wanted = ", ".join(KINDS[kind] for kind in RELAXED)
-        raise ValueError(f"family has {', '.join(other)} blocks; wanted {wanted}")
+    if family.powers.relaxed is None:
+        raise ValueError(
+            "family has blocks without relaxed draws; wanted one_hot, bernoulli, gaussian and "
+            "lognormal blocks"
+        )
     if family.dim != target.dim:
         raise ValueError(f"family draws {family.dim} numbers; the target takes {target.dim}")

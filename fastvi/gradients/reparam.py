@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fastvi.base import tree
 from fastvi.core import Batch, Gradient
-from fastvi.fitting.compiled import blocks_of
+from fastvi.families.base import Family
 from fastvi.objectives import Objective, elbo
+from fastvi.targets.base import Target
 
 __all__ = ["reparam"]
 
 
 def reparam(
-    target: Any,
+    target: Target,
     objective: Objective | None = None,
     *,
     n_draws: int,
-    family: Any = None,
+    family: Family | None = None,
     sticking: bool = True,
 ) -> Gradient:
     """Pathwise gradients (Kingma and Welling 2014; Rezende et al. 2014).
@@ -32,14 +32,14 @@ def reparam(
     objective : Objective, optional
         The ELBO by default.
     n_draws : int
-        Draws a step, in antithetic pairs.
-    family : type, optional
-        Plain gradients of the `free` parameters of this family; by default natural gradients of the
-        member itself.
+        Draws per step, in antithetic pairs where the family has them.
+    family : Family, optional
+        Plain gradients with respect to the `free` parameters of members of the form of this one; by
+        default natural gradients, whose parameters are the member itself.
     sticking : bool
         Leave out what differentiates the density of q and has mean zero: "Sticking the landing"
         (Roeder et al. 2017), whose noise vanishes where q equals the target. Without it, the
-        entropy's gradient is taken in closed form; the ELBO alone has that form.
+        entropy's gradient is taken in closed form; of the objectives, the ELBO alone has that form.
 
     Returns
     -------
@@ -50,42 +50,44 @@ def reparam(
     Raises
     ------
     ValueError
-        If the target has no gradient, or `sticking` is False for another objective than the ELBO.
+        If the target has no gradient, the family does not draw by moving noise, or `sticking` is
+        False for another objective than the ELBO or a family without a closed-form entropy.
     """
     objective = elbo() if objective is None else objective
     if not target.has_gradient:
         raise ValueError(
-            "reparameterization needs the target's gradient, which this target has not; "
-            "wanted gradient='score', or a target with one"
+            "reparameterization needs the gradient of the target, which has none; wanted a target "
+            "with a gradient, or fastvi.gradients.score"
         )
+    if family is not None and family.powers.pathwise is None:
+        raise ValueError("family does not draw by moving noise; wanted fastvi.gradients.score")
     if not sticking and objective.weights is not elbo().weights:
         raise ValueError("sticking=False is for the ELBO; other objectives have no such form")
+    if not sticking and family is not None and family.powers.entropy is None:
+        raise ValueError("sticking=False needs a family whose entropy has a closed form")
 
     def estimate(
         state: Any, params: Any, batch: Batch, rng: np.random.Generator
     ) -> tuple[Any, Any, dict[str, Any]]:
-        q = params if family is None else family.from_free(params)
-        eps = q.noise(n_draws, rng)
-        Z = q.draw(eps)
-        values, slopes = target.attempt(Z, batch)
+        q: Any = params if family is None else family.from_free(params)
+        draws = q.draw(n_draws, rng)
+        values, slopes = target.attempt(draws.points, batch)
         finite = np.isfinite(values) & np.all(np.isfinite(slopes), axis=1)
         n_rejected = int(np.count_nonzero(~finite))
         if n_rejected == n_draws:
-            target.refuse(Z, batch)
+            target.refuse(draws.points, batch)
         if n_rejected:
-            eps, values, slopes = eps[finite], values[finite], slopes[finite]
-        log_w = objective.power * values - q.log_prob_of(eps)
+            draws, values, slopes = draws.kept(finite), values[finite], slopes[finite]
+        log_w = objective.power * values - q.log_prob_of(draws)
         weights = objective.weights(log_w)
-        pull = q.natural if family is None else q.plain
-        gradient = pull(objective.power * slopes, eps, weights, sticking)
+        pull = q.natural if family is None else q.pullback
+        gradient = pull(draws, objective.power * slopes, -1.0 if sticking else 0.0, weights)
         if not sticking:
-            entropy = q.entropy_natural() if family is None else q.entropy_plain()
+            entropy = q.natural_entropy() if family is None else q.entropy_pullback()
             gradient = tree.map_leaves(np.add, gradient, entropy)
         with np.errstate(over="ignore"):
             error = float(np.std(log_w) / np.sqrt(len(log_w)))
         info = {"bound": objective.bound(log_w), "bound_error": error, "rejected": n_rejected}
         return gradient, state, info
 
-    is_elbo = sticking and objective[:2] == elbo()[:2]
-    blocks = partial(blocks_of, target, objective.power, n_draws, family) if is_elbo else None
-    return Gradient(lambda params: None, estimate, blocks=blocks)
+    return Gradient(lambda params: None, estimate)

@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastvi.base import checks
 from fastvi.core import Batch, Gradient
-from fastvi.families import Blocks
+from fastvi.families.base import Family, Product
 from fastvi.objectives import Objective, elbo
+from fastvi.targets.base import Target
 
 __all__ = ["Draws", "baseline", "control_variates", "overdispersed", "score"]
 
@@ -30,7 +31,7 @@ class Draws(NamedTuple):
 
     Attributes
     ----------
-    q : Blocks
+    q : Product
         Whose gradient it is.
     Z : (n, D) array
     weights : (n, B) or (n, 1) array
@@ -41,7 +42,7 @@ class Draws(NamedTuple):
         Whether control variates are to be taken off.
     """
 
-    q: Blocks
+    q: Product
     Z: Array
     weights: Array
     signals: Array
@@ -49,23 +50,15 @@ class Draws(NamedTuple):
 
     def gradient(self) -> Array:
         """With respect to the free parameters of q, (P,)."""
-        from fastvi.kernels.score import gather
-
-        q, n = self.q, len(self.Z)
-        out, scratch = np.empty(len(q.values)), np.empty((int(q.layout[:, 4].max()), n))
-        gather(
-            q.layout, *q._prepared(), self.Z, self.weights, self.signals, self.controlled,
-            scratch, out,
-        )  # fmt: skip
-        return out
+        return self.q.score_pullback(self.Z, self.weights, self.signals, self.controlled)
 
 
 def score(
-    target: Any,
+    target: Target,
     objective: Objective | None = None,
     *,
     n_draws: int,
-    family: Blocks,
+    family: Family,
     touches: ArrayLike | None = None,
 ) -> Gradient:
     """Gradients of the ELBO from values of the log density alone.
@@ -81,38 +74,43 @@ def score(
     objective : Objective, optional
         The ELBO (the default), perhaps tempered.
     n_draws : int
-        Draws a step.
-    family : Blocks
-        A member whose layout the fit keeps.
+        Draws per step.
+    family : Family
+        A product of independent blocks, or a member that is one; the fit keeps its form.
     touches : (D, n_terms) array of bool, optional
         By default ``target.touches``; all True (or None there) is no Rao-Blackwellization.
 
     Returns
     -------
     Gradient
-        Of ``family.free()``. Its `info` has `bound` in nats, its standard error `bound_error`,
-        `draws` (a `Draws`), and `rejected`, the number of draws whose density was not finite:
-        these count as the worst of the others, so that q moves away from them.
+        With respect to ``free()`` of the product. Its `info` has `bound` in nats, its standard
+        error `bound_error`, `draws` (a `Draws`), and `rejected`, the number of draws whose density
+        was not finite: these count as the worst of the others, so that q moves away from them.
 
     Raises
     ------
     ValueError
-        If the family has another number of numbers than the target, or the objective is another.
+        If the family is not a product of independent blocks, or has another number of numbers than
+        the target, or the objective is another.
     """
     goal = elbo() if objective is None else objective
     if goal.weights is not elbo().weights:
         raise ValueError("score-function gradients are of the ELBO, perhaps tempered; wanted that")
+    form = family.powers.score
+    if form is None:
+        raise ValueError("family has no score functions; wanted fastvi.families.blocks(...)")
     if family.dim != target.dim:
         raise ValueError(f"family draws {family.dim} numbers; the target takes {target.dim}")
+    like = form.product
     n_draws = checks.integer(n_draws, "n_draws", 1)
-    known = getattr(target, "touches", None) if touches is None else touches
-    of_blocks = None if known is None else _of_blocks(family, known, target.n_terms)
+    known = target.touches if touches is None else touches
+    of_blocks = None if known is None else _of_blocks(like, known, target.n_terms)
     shares = None if of_blocks is None else _shares(of_blocks)
 
     def estimate(
         log_tau: Array, params: Array, batch: Batch, rng: np.random.Generator
     ) -> tuple[Array, Array, dict[str, Any]]:
-        q = family.from_free(np.array(params))  # which are stepped on in place
+        q = like.from_free(np.array(params))  # which are stepped on in place
         Z, log_q, log_r = q.dispersed(log_tau, n_draws, rng)
         terms = target.attempt(Z, batch, with_gradient=False, terms=of_blocks is not None)[0]
         log_p = terms if terms.ndim == 1 else terms.sum(axis=1)
@@ -126,10 +124,10 @@ def score(
         info = _bound(bounds[:, 0], log_q - log_r) | {"rejected": rejected, "draws": draws}
         return draws.gradient(), log_tau, info
 
-    return Gradient(lambda params: np.zeros(len(family.layout)), estimate, pathwise=False)
+    return Gradient(lambda params: np.zeros(len(like.starts)), estimate, pathwise=False)
 
 
-def _of_blocks(family: Blocks, touches: ArrayLike, n_terms: int) -> Array:
+def _of_blocks(family: Product, touches: ArrayLike, n_terms: int) -> Array:
     """Which terms each block touches, (B, n_terms) of 0 and 1."""
     table = np.asarray(touches)
     if table.dtype != bool or table.shape != (family.dim, n_terms):
@@ -137,7 +135,7 @@ def _of_blocks(family: Blocks, touches: ArrayLike, n_terms: int) -> Array:
             f"touches is {table.dtype} of shape {table.shape}; wanted bool, ({family.dim}, "
             f"{n_terms}): a row a number, a column a term"
         )
-    return np.asarray(np.logical_or.reduceat(table, family.layout[:, 1], axis=0), np.float64)
+    return np.asarray(np.logical_or.reduceat(table, family.starts, axis=0), np.float64)
 
 
 def _repaired(signals: Array) -> tuple[Array, int]:
@@ -260,7 +258,7 @@ def overdispersed(
     """Draw from distributions with heavier tails, and weigh (Ruiz, Titsias and Blei 2016).
 
     Scores are small where draws are many. The dispersion tau of each block begins at 1, which is
-    no change, and follows the gradient of the variance, in the units of `Blocks.step_units`. All
+    no change, and follows the gradient of the variance, in the units of `Product.step_units`. All
     blocks of a draw are dispersed at once and weighed together, where Ruiz et al. draw for each
     block anew: a draw costs one evaluation, and gains fall with the number of blocks that share
     terms, down to none.
@@ -298,7 +296,10 @@ def overdispersed(
     ) -> tuple[Array, OverdispersedState, dict[str, Any]]:
         direction, _, info = gradient.estimate(state.log_tau, params, batch, rng)
         rate = (DELAY + state.t) ** -EXPONENT
-        step = rate * _slope(info["draws"], centred, state.log_tau, params)
+        draws = info["draws"]
+        step = rate * draws.q.dispersion_slopes(
+            state.log_tau, draws.Z, draws.weights, draws.signals, centred
+        )
         log_tau = state.log_tau + np.clip(step, -FARTHEST, FARTHEST)
         info |= {"dispersion": float(np.exp(state.log_tau).mean())}
         return (
@@ -308,21 +309,3 @@ def overdispersed(
         )
 
     return Gradient(init, estimate, pathwise=False)
-
-
-def _slope(draws: Draws, centred: bool, log_tau: Array, params: Array) -> Array:
-    """Minus the relative change of the gradient's variance with log tau, (B,)."""
-    from fastvi.kernels.score import dispersions, lengths
-
-    q, n = draws.q, len(draws.Z)
-    scratch = np.empty((int(q.layout[:, 4].max()), n))
-    squares, slopes = np.empty(n), np.empty((n, len(q.layout)))
-    lengths(
-        q.layout, *q._prepared(), draws.Z, draws.weights, draws.signals, centred,
-        q.step_units(params), scratch, squares,
-    )  # fmt: skip
-    dispersions(q.layout, *q._prepared(log_tau), draws.Z, slopes)
-    mean = squares.mean()
-    if not 0 < mean < np.inf:
-        return np.zeros(len(q.layout))
-    return np.asarray((squares / mean - 1.0) @ slopes / n)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.core import Batch, Gradient
+from fastvi.targets.base import Target
 
 __all__ = ["KERNELS", "Field", "Interaction", "median_square", "scores_of", "stein"]
 
@@ -193,7 +194,7 @@ def median_square(x: Array) -> float:
 
 
 def scores_of(
-    target: Any, x: Array, batch: Batch | None, n_threads: int
+    target: Target, x: Array, batch: Batch | None, n_threads: int
 ) -> tuple[Array, Array, Array]:
     """Log densities (n,), scores (n, D) and weights (n,): 0 where one is not finite, 1 elsewhere.
 
@@ -206,7 +207,7 @@ def scores_of(
 
     points = np.asarray(x, np.float64)
     n_chunks = 1
-    if getattr(target, "concurrent", False):
+    if target.concurrent:
         n_chunks = min(-(-len(points) // CHUNK), MOST_CHUNKS)
     cuts = np.arange(n_chunks + 1) * len(points) // n_chunks
     values, slopes = np.empty(len(points)), np.empty(points.shape)
@@ -261,7 +262,7 @@ def units_of(x: Array, scores: Array, weights: Array | None = None) -> Array:
 
 
 def stein(
-    target: Any,
+    target: Target,
     *,
     kernel: str = "rbf",
     bandwidth: Any = "median",
@@ -306,7 +307,7 @@ def stein(
     return Gradient(lambda params: None, estimate)
 
 
-def needs_gradient(target: Any) -> None:
+def needs_gradient(target: Target) -> None:
     """Raise ValueError if the target has none."""
     if not target.has_gradient:
         raise ValueError(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fastvi.base import parallel
 from fastvi.core import Batch, Gradient
 from fastvi.gradients.stein import Interaction, kept, needs_gradient, report, scores_of, units_of
+from fastvi.targets.base import Target
 
 __all__ = ["curvatures", "matrix", "newton"]
 
@@ -36,7 +37,7 @@ class MetricState(NamedTuple):
 
 
 def matrix(
-    target: Any,
+    target: Target,
     *,
     kernel: str = "rbf",
     bandwidth: Any = "median",
@@ -95,7 +96,7 @@ def matrix(
 
 
 def newton(
-    target: Any,
+    target: Target,
     *,
     kernel: str = "rbf",
     bandwidth: Any = "median",
@@ -165,7 +166,7 @@ def _systems(
 
 
 def curvatures(
-    target: Any,
+    target: Target,
     x: Array,
     units: Array,
     batch: Batch | None,
@@ -193,7 +194,7 @@ def curvatures(
         slopes = target.attempt(np.concatenate((points[i] + shifts, points[i] - shifts)), batch)[1]
         found[i] = (slopes[d:] - slopes[:d]) / (2.0 * np.diag(shifts)[:, None])
 
-    parallel.run(differentiate, k, n_threads if getattr(target, "concurrent", False) else 1)
+    parallel.run(differentiate, k, n_threads if target.concurrent else 1)
     found = 0.5 * (found + found.transpose(0, 2, 1))
     finite = np.isfinite(found).all(axis=(1, 2))
     if not finite.any():

@@ -15,6 +15,7 @@ from fastvi import optimizers
 from fastvi.base import parallel
 from fastvi.core import Batch, Gradient, Optimizer
 from fastvi.gradients.stein import Field, hold, kept, needs_gradient, report, scores_of, units_of
+from fastvi.targets.base import Target
 
 __all__ = ["SLICES", "sliced"]
 
@@ -32,7 +33,7 @@ class SliceState(NamedTuple):
 
 
 def sliced(
-    target: Any,
+    target: Target,
     *,
     kernel: str = "rbf",
     bandwidth: Any = "median",

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from fastvi import families
 from fastvi.base import archive, checks
-from fastvi.families import MEMBERS, Blocks, FullRank
+from fastvi.families.base import Family
 from fastvi.posteriors.approximation import Approximation
 from fastvi.posteriors.psis import Smoothed, psis
 from fastvi.targets.base import Target
@@ -52,8 +53,8 @@ class Posterior(Approximation):
 
     def __init__(
         self,
-        member: Any,
-        target: Any,
+        member: Family,
+        target: Target | None,
         *,
         settled: bool,
         n_iter: int,
@@ -97,7 +98,7 @@ class Posterior(Approximation):
             By default draws differ from call to call.
         """
         n = checks.integer(n, "n", 0)
-        return np.asarray(self.member.draw(self.member.noise(n, checks.generator(rng, "rng"))))
+        return self.member.draw(n, checks.generator(rng, "rng")).points
 
     def log_prob(self, Z: Any) -> Array:
         """Log density (n,) of the approximation at free numbers Z (n, D), nats.
@@ -207,7 +208,7 @@ class Posterior(Approximation):
 
     @property
     def _breaks_its_promise(self) -> bool:
-        return isinstance(self.member, FullRank) and self.widening > WIDER
+        return self.member.powers.full_covariance and self.widening > WIDER
 
     def _words(self) -> list[str]:
         words = super()._words()
@@ -260,11 +261,11 @@ class Posterior(Approximation):
             If it cannot be written; the old file is kept then.
         """
         header = {
-            "family": next(name for name, kind in MEMBERS.items() if type(self.member) is kind),
+            "family": families.name_of(self.member),
             "objective": self.objective,
             **self._header(),
         }
-        arrays = {f"member.{name}": array for name, array in self.member._asdict().items()}
+        arrays = {f"member.{name}": array for name, array in self.member.save().items()}
         arrays |= self._history_arrays()
         if "log_ratios" in self.__dict__ or self.target is not None:
             arrays["log_ratios"] = self.log_ratios
@@ -295,17 +296,17 @@ class Posterior(Approximation):
 
     @classmethod
     def _from_archive(
-        cls, header: dict[str, Any], arrays: dict[str, Array], target: Any, path: str
+        cls, header: dict[str, Any], arrays: dict[str, Array], target: Target | None, path: str
     ) -> Posterior:
-        family = MEMBERS[checks.choice(header["family"], f"{path}: family", tuple(MEMBERS))]
-        member = family(*(arrays[f"member.{name}"] for name in family._fields))
-        names = tuple(header["names"])
-        problem = member.problem(len(names)) if family is Blocks else _problem(member, len(names))
-        if problem:
-            raise ValueError(f"{path}: member.{problem}")
+        name = checks.choice(header["family"], f"{path}: family", tuple(families.FAMILIES))
+        parts = {key.removeprefix("member."): array for key, array in arrays.items()}
+        try:
+            member = families.load(name, parts, len(header["names"]))
+        except ValueError as error:
+            raise ValueError(f"{path}: member.{error}") from None
         ratios = arrays.get("log_ratios")
         if ratios is not None and (ratios.dtype != np.float64 or ratios.shape != (N_DRAWS,)):
-            raise ValueError(f"{path}: log_ratios are not {N_DRAWS} float64 numbers")
+            raise ValueError(f"{path}: log_ratios must hold {N_DRAWS} float64 numbers")
         return cls(
             member,
             target,
@@ -317,20 +318,3 @@ class Posterior(Approximation):
 
 def _nats(x: float) -> str:
     return f"{x:.4f}" if abs(x) < 1e9 else f"{x:.6g}"
-
-
-def _problem(member: Any, n: int) -> str:
-    """What is wrong with a Gaussian member of n numbers that a file holds; "" if nothing."""
-    for name, array in member._asdict().items():
-        width = n if name == "root" else array.shape[-1] if array.ndim else 0
-        shape = (n, width) if name in ("root", "factors") else (n,)
-        if array.dtype != np.float64 or array.shape != shape:
-            return f"{name} does not fit {n} names"
-        if not np.all(np.isfinite(array)):
-            return f"{name} must hold finite numbers"
-        scale = np.diag(array) if name == "root" else array
-        if name in ("root", "sd", "sd0") and not np.all(scale > 0):
-            return f"{name} must have scales above 0"
-        if name == "root" and np.any(np.triu(array, 1)):
-            return "root must be lower triangular"
-    return ""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
-from fastvi.fitting.arguments import check_target
+from fastvi.targets.base import Target, check_target
 
 __all__ = [
     "KERNELS",
@@ -76,7 +76,12 @@ class Points(NamedTuple):
 
 
 def draws_and_scores(
-    target: Any, draws: Any, scores: Any, n_draws: int, rng: np.random.Generator, least: int
+    target: Target | None,
+    draws: Any,
+    scores: Any,
+    n_draws: int,
+    rng: np.random.Generator,
+    least: int,
 ) -> tuple[Array, Array]:
     """Free numbers (n, d) and scores (n, d), of one float type.
 

@@ -13,7 +13,7 @@ from fastvi.targets.data import Data, Table, checked_batch, make_table
 from fastvi.targets.failures import TargetError, compare, describe, not_finite
 from fastvi.transforms import Parameters
 
-__all__ = ["Compiled", "Target"]
+__all__ = ["Compiled", "Target", "check_target"]
 
 ROUNDING = 4e-15  # of a log density, relative: some additions of terms as large as the sum
 
@@ -365,3 +365,12 @@ class Target:
                 "these arguments"
             )
         return checked_batch(batch, self.n_rows)
+
+
+def check_target(target: Any) -> None:
+    """Raise ValueError if it is not a target."""
+    if not isinstance(target, Target):
+        raise ValueError(
+            f"target is {target!r}; wanted one of fastvi.target(logp, dim=...) or its siblings, "
+            "bound to its data"
+        )

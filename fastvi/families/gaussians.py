@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Step", "antithetic", "retraction"]
+from fastvi.families.base import stored
+
+__all__ = ["Step", "antithetic", "divergence", "entropy", "retraction", "stored_scales"]
 
 Array = NDArray[np.float64]
 FARTHEST = 2.0  # standard deviations a coordinate that a step moves the mean, root mean square
@@ -17,12 +20,15 @@ class Step(NamedTuple):
     """A natural gradient, or a part of one, in the frame where the member is standard normal.
 
     `mean` (D,) moves the mean; `spread` (D, D) or (D,) is subtracted from the precision. At unit
-    rate it leads to the optimum of a Gaussian target, so that its squared length
-    ``|mean|^2 + |spread|^2 / 2`` estimates the symmetrised divergence that is left to gain.
+    rate it leads to the optimum of a Gaussian target.
     """
 
     mean: Array
     spread: Array
+
+    def gain(self) -> float:
+        """Its squared length: the symmetrised divergence that a step of unit rate gains, nats."""
+        return float(np.vdot(self.mean, self.mean) + 0.5 * np.vdot(self.spread, self.spread))
 
 
 def antithetic(n: int, width: int, rng: np.random.Generator) -> Array:
@@ -48,3 +54,30 @@ def retraction(step: Step) -> Step:
     if norm > 1.0:
         spread = spread / norm
     return Step(mean, spread)
+
+
+def divergence(a: Any, b: Any) -> float:
+    """Symmetrised KL divergence of Gaussians with `mean`, `cov` and `log_det`, nats."""
+    return _relative(a, b) + _relative(b, a)
+
+
+def _relative(a: Any, b: Any) -> float:
+    """KL(a || b)."""
+    away = b.mean - a.mean
+    inverse = np.linalg.inv(b.cov)
+    trace = float(np.sum(inverse * a.cov))
+    square = float(away @ inverse @ away)
+    return float(0.5 * (trace + square - len(away)) + b.log_det - a.log_det)
+
+
+def entropy(a: Any) -> float:
+    """Entropy of a Gaussian with `dim` and `log_det`, nats."""
+    return float(a.log_det + 0.5 * a.dim * (1.0 + np.log(2 * np.pi)))
+
+
+def stored_scales(arrays: Mapping[str, NDArray[Any]], name: str, dim: int) -> Array:
+    """Scales (dim,) above 0 of a file, as `fastvi.families.base.stored` reads them."""
+    scales = stored(arrays, name, (dim,))
+    if not np.all(scales > 0):
+        raise ValueError(f"{name} must have scales above 0")
+    return scales

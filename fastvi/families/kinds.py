@@ -1,0 +1,148 @@
+"""Kinds of random numbers that blocks are made of, continuous or discrete."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastvi.base import checks
+
+__all__ = [
+    "CATEGORIES",
+    "DISCRETE",
+    "KINDS",
+    "Block",
+    "bernoulli",
+    "beta",
+    "categorical",
+    "gamma",
+    "gaussian",
+    "layout_of",
+    "lognormal",
+    "one_hot",
+    "poisson",
+    "repeated",
+]
+
+Array = NDArray[np.float64]
+# In the order of `fastvi.kernels.blocks`
+KINDS = (
+    "gaussian", "lognormal", "gamma", "beta", "bernoulli", "categorical", "poisson", "one_hot",
+)  # fmt: skip
+PAIRS, CATEGORIES = 4, ("categorical", "one_hot")
+DISCRETE = ("bernoulli", "categorical", "poisson", "one_hot")
+
+
+class Block(NamedTuple):
+    """Independent random numbers of one kind, and their parameters (count, size), all free."""
+
+    kind: str
+    free: Array
+
+
+def layout_of(kinds: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The layout of blocks one after another; empty if a kind is unknown or a size is 0."""
+    kinds, sizes = np.asarray(kinds, np.int64), np.asarray(sizes, np.int64)
+    known = (kinds >= 0) & (kinds < len(KINDS))
+    fixed = np.where(kinds < PAIRS, 2, 1)
+    has_categories = np.isin(kinds, [KINDS.index(kind) for kind in CATEGORIES])
+    if not np.all(known & (has_categories | (sizes == fixed)) & (sizes > 0)):
+        return np.empty((0, 5), np.int64)
+    widths = np.where(kinds == KINDS.index("one_hot"), sizes, 1)
+    columns = kinds, np.cumsum(widths) - widths, widths, np.cumsum(sizes) - sizes, sizes
+    return np.ascontiguousarray(np.stack(columns, axis=1))
+
+
+def gaussian(mean: ArrayLike = 0.0, sd: ArrayLike = 1.0) -> Block:
+    """Normal numbers, one for each of the broadcast arguments."""
+    centre, spread = _numbers(mean=mean, sd=sd)
+    return Block("gaussian", np.stack((centre, np.log(_above(spread, "sd"))), axis=1))
+
+
+def lognormal(mean: ArrayLike = 0.0, sd: ArrayLike = 1.0) -> Block:
+    """Numbers whose logarithms are normal, with such means and standard deviations."""
+    return gaussian(mean, sd)._replace(kind="lognormal")
+
+
+def gamma(shape: ArrayLike = 2.0, rate: ArrayLike = 2.0) -> Block:
+    """Gamma numbers, of mean shape / rate."""
+    a, b = _numbers(shape=shape, rate=rate)
+    log_shape = np.log(_above(a, "shape"))
+    return Block("gamma", np.stack((log_shape, log_shape - np.log(_above(b, "rate"))), axis=1))
+
+
+def beta(a: ArrayLike = 1.0, b: ArrayLike = 1.0) -> Block:
+    """Beta numbers, of mean a / (a + b)."""
+    first, second = _numbers(a=a, b=b)
+    logit = np.log(_above(first, "a")) - np.log(_above(second, "b"))
+    return Block("beta", np.stack((logit, np.log(first + second)), axis=1))
+
+
+def bernoulli(p: ArrayLike = 0.5) -> Block:
+    """Numbers that are 1 with chance p, and else 0."""
+    (chance,) = _numbers(p=p)
+    if not np.all((chance > 0) & (chance < 1)):
+        raise ValueError(f"p is {chance.tolist()}; wanted numbers between 0 and 1")
+    return Block("bernoulli", (np.log(chance) - np.log1p(-chance))[:, None])
+
+
+def poisson(rate: ArrayLike = 1.0) -> Block:
+    """Counts of such means."""
+    (mean,) = _numbers(rate=rate)
+    return Block("poisson", np.log(_above(mean, "rate"))[:, None])
+
+
+def categorical(p: ArrayLike) -> Block:
+    """Category numbers 0, 1, ..., C - 1 with chances p: (C,), or (count, C) of several."""
+    chances = np.atleast_2d(np.asarray(p, np.float64))
+    if chances.ndim != 2 or 0 in chances.shape or not np.all(np.isfinite(chances) & (chances > 0)):
+        raise ValueError(f"p has shape {chances.shape}; wanted positive chances, (C,) or (n, C)")
+    total = chances.sum(axis=1, keepdims=True)
+    if not np.allclose(total, 1.0, rtol=0, atol=1e-6):
+        raise ValueError(f"p sums to {total.ravel().tolist()}; wanted chances that sum to 1")
+    logits = np.log(chances)
+    return Block("categorical", logits - logits.mean(axis=1, keepdims=True))
+
+
+def one_hot(p: ArrayLike) -> Block:
+    """Categories as C numbers of which one is 1 and the others 0; p as in `categorical`."""
+    return categorical(p)._replace(kind="one_hot")
+
+
+_MAKERS: dict[str, Any] = {
+    "gaussian": gaussian, "lognormal": lognormal, "gamma": gamma, "beta": beta,
+    "bernoulli": bernoulli, "poisson": poisson,
+}  # fmt: skip
+
+
+def repeated(kind: str, count: Any) -> list[Block]:
+    """Blocks of a kind as `fastvi.families.blocks` begins with them, by count or categories."""
+    if kind in CATEGORIES:
+        sizes = (checks.integer(n, kind, 1) for n in np.atleast_1d(np.asarray(count)).tolist())
+        return [Block(kind, np.zeros((1, size))) for size in sizes]
+    if kind not in _MAKERS:
+        raise ValueError(f"there are no blocks {kind!r}; wanted " + ", ".join(KINDS))
+    shape = np.ones(checks.integer(count, kind, 1))
+    made: Block = _MAKERS[kind]()
+    return [made._replace(free=shape[:, None] * made.free)]
+
+
+def _numbers(**arguments: ArrayLike) -> list[Array]:
+    """Arguments of one length, finite."""
+    arrays = [np.atleast_1d(np.asarray(value, np.float64)) for value in arguments.values()]
+    for name, array in zip(arguments, arrays):
+        if array.ndim > 1 or not np.all(np.isfinite(array)):
+            raise ValueError(f"{name} has shape {array.shape}; wanted finite numbers in a row")
+    lengths = {len(array) for array in arrays} - {1}
+    if len(lengths) > 1:
+        shapes = ", ".join(f"{name} {len(array)}" for name, array in zip(arguments, arrays))
+        raise ValueError(f"lengths differ: {shapes}; wanted one length")
+    return [np.array(array) for array in np.broadcast_arrays(*arrays)]
+
+
+def _above(array: Array, name: str) -> Array:
+    if not np.all(array > 0):
+        raise ValueError(f"{name} is {array.tolist()}; wanted numbers > 0")
+    return array

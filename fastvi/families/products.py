@@ -1,0 +1,313 @@
+"""Products of independent blocks of typed random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.families.base import Draws, Powers, ProductForm, stored
+from fastvi.families.kinds import CATEGORIES, DISCRETE, KINDS, Block, layout_of, repeated
+
+__all__ = ["Blocks", "blocks"]
+
+Array = NDArray[np.float64]
+LEAST_INFORMATION = 0.05  # where a chance is near 0 or 1, a step must end somewhere
+
+
+class _Constants(NamedTuple):
+    """What kernels read of a member, see `fastvi.kernels.blocks.prepare`."""
+
+    constants: Array
+    log_chances: Array
+
+
+class Blocks(NamedTuple):
+    """A product of independent blocks; made by `blocks`.
+
+    Attributes
+    ----------
+    layout : (B, 5) int64 array
+        Kinds and places of the blocks, see `fastvi.kernels.blocks`.
+    values : (P,) array
+        Parameters without constraints.
+    """
+
+    layout: NDArray[np.int64]
+    values: Array
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a draw, D."""
+        return int(self.layout[:, 2].sum())
+
+    @property
+    def powers(self) -> Powers:
+        """What it can do besides."""
+        from fastvi.kernels.relaxed import RELAXED
+
+        kinds = {int(kind) for kind in self.layout[:, 0]}
+        return Powers(
+            score=ProductForm(self, _same),
+            relaxed=self if kinds <= {int(kind) for kind in RELAXED} else None,
+            discrete=any(KINDS[kind] in DISCRETE for kind in kinds),
+        )
+
+    def _prepared(self, log_tau: Array | None = None) -> _Constants:
+        from fastvi.kernels.blocks import N_CONSTANTS, prepare
+
+        n_blocks = len(self.layout)
+        log_tau = np.zeros(n_blocks) if log_tau is None else log_tau
+        found = _Constants(np.zeros((n_blocks, N_CONSTANTS)), np.zeros(len(self.values)))
+        prepare(self.layout, self.values, log_tau, *found)
+        return found
+
+    def _moments(self) -> tuple[Array, Array]:
+        from fastvi.kernels.blocks import moments
+
+        mean, variance = np.empty((2, self.dim))
+        moments(self.layout, *self._prepared(), mean, variance)
+        return mean, variance
+
+    @property
+    def mean(self) -> Array:
+        """Means of the numbers, (D,); of a categorical's number, as of any other."""
+        return self._moments()[0]
+
+    @property
+    def cov(self) -> Array:
+        """Covariance of the numbers, (D, D)."""
+        from fastvi.kernels.blocks import covariances
+
+        out = np.zeros((self.dim, self.dim))
+        covariances(self.layout, *self._moments(), out)
+        return out
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviations of the numbers, (D,)."""
+        return np.sqrt(self._moments()[1])
+
+    def chances(self, block: int) -> Array:
+        """Probabilities (C,) of a categorical or one-hot block, or (2,) of a Bernoulli one.
+
+        Raises
+        ------
+        ValueError
+            If there is no such block, or it is of another kind.
+        """
+        if not 0 <= block < len(self.layout):
+            raise ValueError(f"block is {block}; wanted one of {len(self.layout)} blocks, from 0")
+        kind, _, _, first, size = self.layout[block]
+        found = self._prepared()
+        if KINDS[kind] == "bernoulli":
+            return np.exp(found.constants[block, 3:1:-1])
+        if KINDS[kind] not in CATEGORIES:
+            raise ValueError(f"block {block} is {KINDS[kind]}; wanted one with categories")
+        return np.exp(found.log_chances[first : first + size])
+
+    # Draws
+
+    def draw(self, n: int, rng: np.random.Generator) -> Draws:
+        """Draw n points; there is no noise that all kinds move smoothly with."""
+        Z = self._draw(n, rng, self._prepared())
+        return Draws(Z, Z)
+
+    def _draw(self, n: int, rng: np.random.Generator, prepared: _Constants) -> Array:
+        from fastvi.kernels.blocks import draw
+
+        Z = np.empty((n, self.dim))
+        draw(self.layout, *prepared, rng, Z)
+        return Z
+
+    def block_log_prob(self, Z: Array) -> Array:
+        """Log densities (n, B) of each block's numbers in Z (n, D), nats; -inf outside."""
+        return self._log_prob(Z, self._prepared())
+
+    def _log_prob(self, Z: Array, prepared: _Constants) -> Array:
+        from fastvi.kernels.blocks import log_densities
+
+        out = np.empty((len(Z), len(self.layout)))
+        log_densities(self.layout, *prepared, np.ascontiguousarray(Z), out)
+        return out
+
+    def log_prob(self, Z: Array) -> Array:
+        """Log densities (n,) of Z (n, D), nats; -inf outside of a block's range."""
+        return np.asarray(self.block_log_prob(Z).sum(axis=1))
+
+    def log_prob_of(self, draws: Draws) -> Array:
+        """`log_prob` of the member's own draws."""
+        return self.log_prob(draws.points)
+
+    # Score functions, see `fastvi.families.base.Product`
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Where in a draw the numbers of each block begin, (B,)."""
+        return self.layout[:, 1]
+
+    def dispersed(
+        self, log_tau: Array, n: int, rng: np.random.Generator
+    ) -> tuple[Array, Array, Array]:
+        """Draws (n, D) of overdispersed blocks, and log densities (n, B): of these, and of those.
+
+        Parameters
+        ----------
+        log_tau : (B,) array
+            Logarithms of the dispersions, 0 or more, see `fastvi.kernels.blocks.prepare`.
+        """
+        wide = self._prepared(log_tau)
+        Z = self._draw(n, rng, wide)
+        log_q = self.block_log_prob(Z)
+        return Z, log_q, self._log_prob(Z, wide) if np.any(log_tau) else log_q
+
+    def score_pullback(self, Z: Array, weights: Array, signals: Array, controlled: bool) -> Array:
+        """The mean (P,) over draws of weights x signals x scores."""
+        from fastvi.kernels.score import gather
+
+        out = np.empty(len(self.values))
+        gather(
+            self.layout, *self._prepared(), Z, weights, signals, controlled, self._scratch(Z), out
+        )
+        return out
+
+    def dispersion_slopes(
+        self, log_tau: Array, Z: Array, weights: Array, signals: Array, controlled: bool
+    ) -> Array:
+        """Minus the relative change of the variance of `score_pullback` with log_tau, (B,)."""
+        from fastvi.kernels.score import dispersions, lengths
+
+        squares, slopes = np.empty(len(Z)), np.empty((len(Z), len(self.layout)))
+        lengths(
+            self.layout, *self._prepared(), Z, weights, signals, controlled,
+            self.step_units(self.values), self._scratch(Z), squares,
+        )  # fmt: skip
+        dispersions(self.layout, *self._prepared(log_tau), Z, slopes)
+        mean = squares.mean()
+        if not 0 < mean < np.inf:
+            return np.zeros(len(self.layout))
+        return np.asarray((squares / mean - 1.0) @ slopes / len(Z))
+
+    def _scratch(self, Z: Array) -> Array:
+        return np.empty((int(self.layout[:, 4].max()), len(Z)))
+
+    # Relaxed draws, see `fastvi.families.base.Relaxed`
+
+    def relaxed(
+        self, temperature: float, n: int, rng: np.random.Generator
+    ) -> tuple[Array, Array, Array]:
+        """Noise, soft draws and the categories that these are near, (n, D) each."""
+        from fastvi.kernels import relaxed
+
+        noise, soft, hard = np.empty((3, n, self.dim))
+        relaxed.noise(self.layout, rng, noise)
+        relaxed.move(self.layout, self.values, temperature, noise, soft, hard)
+        return noise, soft, hard
+
+    def relaxed_pullback(
+        self, temperature: float, noise: Array, soft: Array, of_points: Array
+    ) -> tuple[Array, float]:
+        """Gradient (P,) of the mean loss plus the entropy of the categories; that entropy, nats."""
+        from fastvi.kernels import relaxed
+
+        out = np.zeros(len(self.values))
+        relaxed.pull(self.layout, self.values, temperature, noise, soft, of_points, out)
+        return out, float(relaxed.entropy(self.layout, *self._prepared(), out))
+
+    # Parameters without constraints
+
+    def free(self) -> Array:
+        """Parameters without constraints, (P,)."""
+        return self.values
+
+    def from_free(self, free: Array) -> Self:
+        """The member of this layout with these parameters."""
+        return self._replace(values=free)
+
+    def step_units(self, free: Array) -> Array:
+        """How far a parameter moves for one standard deviation's worth of change, (P,)."""
+        from fastvi.kernels.blocks import GAUSSIAN, information
+
+        found = np.empty(len(free))
+        information(self.layout, *self.from_free(free)._prepared(), found)
+        bounded = np.ones(len(free), bool)
+        bounded[self.layout[self.layout[:, 0] == GAUSSIAN, 3]] = False
+        return np.asarray(1.0 / np.sqrt(np.where(bounded, found.clip(LEAST_INFORMATION), found)))
+
+    def divergence(self, other: Blocks) -> float:
+        """Symmetrised KL divergence from another of the same layout, nats."""
+        from fastvi.kernels.blocks import divergence
+
+        here, there = self._prepared(), other._prepared()
+        pairs = zip(here, there)
+        return float(divergence(self.layout, *(array for pair in pairs for array in pair)))
+
+    # Files
+
+    def save(self) -> dict[str, NDArray[Any]]:
+        """The arrays of a file."""
+        return self._asdict()
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
+        """The member of `dim` numbers in a file, see `fastvi.families.base.Family`."""
+        layout = stored(arrays, "layout", (-1, 5), np.int64)
+        values = stored(arrays, "values", (-1,))
+        if not np.array_equal(layout, layout_of(layout[:, 0], layout[:, 4])):
+            raise ValueError("layout is not one of blocks")
+        member = cls(layout, values)
+        if member.dim != dim or layout[:, 4].sum() != len(values):
+            raise ValueError(
+                f"layout has {member.dim} numbers and {layout[:, 4].sum()} parameters; "
+                f"wanted {dim} and {len(values)}"
+            )
+        return member
+
+
+def _same(product: Blocks) -> Blocks:
+    return product
+
+
+def blocks(*parts: Block, **counts: int | Sequence[int]) -> Blocks:
+    """A mean-field family of typed numbers, in the order given.
+
+    Parameters
+    ----------
+    *parts : Block
+        From `gaussian`, `lognormal`, `gamma`, `beta`, `bernoulli`, `categorical`, `poisson` and
+        `one_hot` of this module, with the parameters to begin with.
+    **counts : int or sequence of int
+        How many of a kind, which begin as N(0, 1), its exponential, Gamma(2, 2), uniform, even
+        chances or a rate of 1; for ``categorical`` and ``one_hot`` the numbers of categories.
+
+    Returns
+    -------
+    Blocks
+
+    Raises
+    ------
+    ValueError
+        If there are none, a kind is unknown or a number is below 1.
+
+    Examples
+    --------
+    >>> from fastvi.families import blocks, gamma
+    >>> q = blocks(gamma(shape=3.0, rate=[1.0, 2.0]), gaussian=2, categorical=(4, 3))
+    >>> q.dim
+    6
+    >>> q.mean[:2].round(6).tolist()
+    [3.0, 1.5]
+    """
+    found = list(parts)
+    for part in found:
+        if not isinstance(part, Block):
+            raise ValueError(f"{part!r} is not a block; wanted gaussian(...), gamma(...) and so on")
+    for kind, count in counts.items():
+        found += repeated(kind, count)
+    if not found:
+        raise ValueError("blocks() of nothing; wanted at least one number, such as gaussian=1")
+    kinds = np.concatenate([np.full(len(p.free), KINDS.index(p.kind)) for p in found])
+    sizes = np.concatenate([np.full(len(p.free), p.free.shape[1]) for p in found])
+    return Blocks(layout_of(kinds, sizes), np.concatenate([p.free.ravel() for p in found]))
