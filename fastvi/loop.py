@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base.progress import Bar, describe
+from fastvi.base.progress import Bar, compiling_announced, describe
 from fastvi.batches import Batches
 from fastvi.core import Algorithm, Batch
 
@@ -215,6 +215,12 @@ class Watch(AbstractContextManager["Watch"]):
         self._sources: Any = None  # batches and generator
         self._last: tuple[Any, Position, History] | None = None
         self._saved: Position | None = None  # if nothing has changed since
+        self._announced = compiling_announced(verbose)
+
+    def __enter__(self) -> Watch:
+        """Announce, if there is a bar, that kernels are compiled."""
+        self._announced.__enter__()
+        return self
 
     def begin(
         self, state: Any, batches: Batches, rng: np.random.Generator, n_epochs: int
@@ -277,6 +283,7 @@ class Watch(AbstractContextManager["Watch"]):
         logger.debug("saved a checkpoint after %d steps", len(history))
 
     def __exit__(self, error: Any, *_: Any) -> None:
+        self._announced.__exit__(None, None, None)
         if self.bar is not None:
             self.bar.close()
         if error is not None or self._last is None:

@@ -1,12 +1,14 @@
-"""A bar that follows a fit."""
+"""What a fit shows while it runs: a bar, and a line when kernels are compiled."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Bar", "describe", "progress_bar", "show_bound"]
+__all__ = ["Bar", "compiling_announced", "describe", "progress_bar", "show_bound"]
 
 Columns = dict[str, list[float]]
 SHOWN = ("bound", "local_bound", "held_out", "perplexity")
@@ -39,6 +41,34 @@ class Bar:
             self._bar.close()
 
 
+class _Line(logging.Handler):
+    """Prints a message to standard error, above a bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(f"fastvi: {self.format(record)}", file=sys.stderr)
+
+
+@contextmanager
+def compiling_announced(show: bool = True) -> Iterator[None]:
+    """Print what the log ``fastvi.kernels`` says of compilation, unless it is shown already."""
+    log = logging.getLogger("fastvi.kernels")
+    if not show or (log.isEnabledFor(logging.INFO) and log.hasHandlers()):
+        yield
+        return
+    handler, before = _Line(), (log.level, log.propagate)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.propagate = before[1]
+
+
 @contextmanager
 def progress_bar(
     progress: bool,
@@ -65,7 +95,8 @@ def progress_bar(
         bar.update(len(history) - bar.n)
 
     try:
-        yield report
+        with compiling_announced():
+            yield report
     finally:
         if bar is not None:
             bar.close()

@@ -20,6 +20,7 @@ from fastvi import loop
 from fastvi.base import checks
 from fastvi.base.archive import replacing
 from fastvi.base.parallel import resolve_n_jobs
+from fastvi.base.progress import compiling_announced
 from fastvi.cli.report import print_fit, print_topics, topics_as_dicts
 from fastvi.corpus.documents import Corpus
 from fastvi.corpus.options import TEXT_FORMATS, Options
@@ -47,8 +48,16 @@ def run(options: argparse.Namespace) -> None:
         "topics": _topics,
         "transform": _transform,
         "score": _score,
+        "warmup": _warm_up,
     }
-    commands[options.command](options)
+    with compiling_announced(not getattr(options, "quiet", False)):
+        commands[options.command](options)
+
+
+def _warm_up(options: argparse.Namespace) -> None:
+    from fastvi.cli.warmup import warm_up  # imports every estimator
+
+    warm_up(options)
 
 
 def _lda(options: argparse.Namespace) -> None:

@@ -16,6 +16,17 @@ DESCRIPTION = (
 )
 FORMATS = ["folder", "lines", "jsonl", "csv", "tsv", "ldac", "svmlight", "docword", "mtx", "npz"]
 MODEL = "lda.model.npz"
+WARMUPS = [
+    "topics",
+    "mixture",
+    "factors",
+    "logistic",
+    "poisson",
+    "gp",
+    "densities",
+    "particles",
+    "all",
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_topics(commands.add_parser("topics", help="print the topics of a model"))
     _add_transform(commands.add_parser("transform", help="topic proportions of documents"))
     _add_score(commands.add_parser("score", help="held-out score of documents"))
+    _add_warmup(commands.add_parser("warmup", help="compile kernels ahead of their first use"))
     return parser
 
 
@@ -176,3 +188,8 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the split into halves (default: 0)")
     parser.add_argument("--threads", type=int, default=-1, metavar="N")
     parser.add_argument("--json", action="store_true")
+
+
+def _add_warmup(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", nargs="*", metavar="WHAT", choices=WARMUPS, default="all",
+                        help=f"some of {', '.join(WARMUPS)} (default: all)")  # fmt: skip

@@ -1,0 +1,147 @@
+"""``fastvi warmup``: compile kernels ahead of their first use, by tiny fits."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import fastvi
+
+__all__ = ["FITS", "warm_up"]
+
+ROWS = 40
+TYPES = (np.float64, np.float32)
+
+
+def warm_up(options: argparse.Namespace) -> None:
+    """Run the fits that were asked for, and say where compiled kernels are kept."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        raise ValueError("NUMBA_DISABLE_JIT is set, so that nothing is compiled; unset it")
+    chosen = FITS if "all" in options.what else dict.fromkeys(options.what)
+    for name in chosen:
+        begin = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such small fits do not converge
+            FITS[name]()
+        print(f"{name}: {time.perf_counter() - begin:.1f} s", flush=True)
+    print(f"Compiled kernels are kept in {_folder()}; NUMBA_CACHE_DIR names another folder.")
+
+
+def _folder() -> str:
+    from fastvi.kernels.special import digamma
+
+    return str(digamma.stats.cache_path)
+
+
+def _numbers(dtype: Any = np.float64) -> Any:
+    return np.random.default_rng(0).normal(size=(ROWS, 3)).astype(dtype)
+
+
+def _counts(dtype: Any = np.float64) -> Any:
+    return np.random.default_rng(0).poisson(1.0, (ROWS, 12)).astype(dtype)
+
+
+def _topics() -> None:
+    for dtype in TYPES:
+        X = _counts(dtype)
+        for solver in ("cvb0", "scvb0", "svi", "vb"):
+            model = fastvi.LatentDirichletAllocation(
+                n_components=3, solver=solver, max_iter=2, random_state=0
+            )
+            model.fit(X).transform(X)
+            model.document_completion(X)
+            model.perplexity(X)
+
+
+def _mixture() -> None:
+    for dtype in TYPES:
+        X = _numbers(dtype)
+        for kind in ("full", "tied", "diag", "spherical"):
+            for batch_size in (None, 20):
+                model = fastvi.BayesianGaussianMixture(
+                    n_components=2,
+                    covariance_type=kind,
+                    max_iter=2,
+                    batch_size=batch_size,
+                    random_state=0,
+                )
+                model.fit(X).predict(X)
+
+
+def _factors() -> None:
+    for dtype in TYPES:
+        X = _numbers(dtype)
+        for kind in (fastvi.BayesianPCA, fastvi.BayesianFactorAnalysis):
+            for batch_size in (None, 20):
+                kind(max_iter=2, batch_size=batch_size, random_state=0).fit(X).transform(X)
+
+
+def _logistic() -> None:
+    for dtype in TYPES:
+        X = _numbers(dtype)
+        for batch_size in (None, 20):
+            model = fastvi.BayesianLogisticRegression(
+                max_iter=2, batch_size=batch_size, random_state=0
+            )
+            model.fit(X, X[:, 0] > 0).predict_proba(X)
+
+
+def _poisson() -> None:
+    for dtype in TYPES:
+        X = _counts(dtype)
+        for batch_size in (None, 20):
+            model = fastvi.PoissonFactorization(
+                n_components=2, max_iter=2, batch_size=batch_size, random_state=0
+            )
+            model.fit(X).transform(X)
+
+
+def _gp() -> None:
+    X = _numbers()
+    options: dict[str, Any] = {"inducing_points": 5, "max_iter": 2, "random_state": 0}
+    fastvi.SparseGPRegressor(**options).fit(X, X[:, 0]).predict(X, return_std=True)
+    for likelihood, y in (("gaussian", X[:, 0]), ("poisson", _counts()[:, 0])):
+        fastvi.SVGP(likelihood=likelihood, **options).fit(X, y).predict(X, return_std=True)
+    fastvi.SparseGPClassifier(**options).fit(X, X[:, 0] > 0).predict_proba(X)
+
+
+def _normal() -> Any:
+    """A target that is compiled for this process only, as a user's own would be for its file."""
+
+    def normal(z: Any, grad: Any) -> Any:
+        grad[0], grad[1] = -z[0], -z[1]
+        return -0.5 * (z[0] ** 2 + z[1] ** 2)
+
+    return fastvi.target(normal, names={"a": (), "b": fastvi.transforms.positive()})
+
+
+def _densities() -> None:
+    for family in ("fullrank", "meanfield", "lowrank"):
+        fastvi.fit(_normal(), family, random_state=0).summary()
+
+
+def _particles() -> None:
+    target = _normal()
+    for method in ("plain", "matrix", "sliced"):
+        for dtype in ("float64", "float32"):
+            fit = fastvi.svgd(target, 20, 2, method=method, dtype=dtype, random_state=0)
+    fastvi.ksd_test(target, fit.particles, random_state=0)
+    fastvi.stein_thinning(target, fit.particles, 5)
+
+
+FITS: dict[str, Callable[[], None]] = {
+    "topics": _topics,
+    "mixture": _mixture,
+    "factors": _factors,
+    "logistic": _logistic,
+    "poisson": _poisson,
+    "gp": _gp,
+    "densities": _densities,
+    "particles": _particles,
+}
