@@ -26,6 +26,7 @@ __all__ = [
     "amsgrad",
     "averaged",
     "chain",
+    "chosen",
     "clip",
     "constant",
     "rmsprop",
@@ -431,6 +432,42 @@ def _in_form_of(leaf: Any, values: Any) -> Any:
 
 def _dense_params(params: Any) -> Any:
     return tree.map_leaves(lambda x: x.dense() if isinstance(x, LazyTable) else x, params)
+
+
+# Arguments
+
+NAMED: dict[str, Callable[[], Optimizer]] = {
+    "adaptive": adaptive,
+    "adagrad": adagrad,
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "amsgrad": amsgrad,
+}
+
+
+def chosen(optimizer: Optimizer | str | float | None) -> Optimizer | None:
+    """The optimizer that the argument `optimizer` of a fit stands for; None is the fit's default.
+
+    Parameters
+    ----------
+    optimizer : Optimizer, {"adaptive", "adagrad", "rmsprop", "adam", "amsgrad"}, float or None
+        A number is a constant rate.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if optimizer is None or isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, str) and optimizer in NAMED:
+        return NAMED[optimizer]()
+    if isinstance(optimizer, Real) and not isinstance(optimizer, bool):
+        return constant(float(optimizer))
+    raise ValueError(
+        f"optimizer is {optimizer!r}; wanted a fastvi.optimizers.Optimizer, a rate, or one of "
+        + ", ".join(map(repr, NAMED))
+    )
 
 
 # Sums over all coordinates

@@ -120,6 +120,6 @@ def test_bars_of_targets_are_closed(bars):
         return -0.5 * (z @ z)
 
     target = fastvi.target(bell, dim=2)
-    fastvi.fit(target, random_state=0, progress=True)
-    fastvi.svgd(target, n_particles=10, n_iter=5, random_state=0, progress=True)
+    fastvi.fit(target, random_state=0, verbose=True)
+    fastvi.svgd(target, n_particles=10, max_iter=5, random_state=0, verbose=True)
     assert [bar.n_closed for bar in bars] == [1, 1]

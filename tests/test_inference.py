@@ -368,8 +368,8 @@ def bell(z, grad):
     return value
 
 
-def test_progress_counts_steps(capsys):
-    fastvi.fit(fastvi.target(bell, dim=3), random_state=0, progress=True)
+def test_the_bar_counts_steps(capsys):
+    fastvi.fit(fastvi.target(bell, dim=3), random_state=0, verbose=True)
     assert "10 steps" in capsys.readouterr().err
 
 
@@ -562,7 +562,7 @@ def test_draws_go_to_arviz(conjugate):
         arviz = pytest.importorskip("arviz", reason="ArviZ is not installed: fastvi[arviz]")
         target = fastvi.target(half, names={"rate": positive(), "level": ()})
         p = fastvi.fit(target, random_state=0)
-        found = p.to_arviz(n=1000, seed=1)
+        found = p.to_arviz(n=1000, random_state=1)
         table = arviz.summary(found, kind="stats", round_to="none")
     draws = p.sample_parameters(1000, np.random.default_rng(1))
     for name in ("rate", "level"):
@@ -622,7 +622,7 @@ def test_draws_of_a_seed(conjugate):
     want = p.sample(5, np.random.default_rng(3))
     np.testing.assert_array_equal(p.sample(5, 3), want)
     assert not np.array_equal(p.sample(5), p.sample(5))
-    with pytest.raises(ValueError, match="rng is 'a'"):
+    with pytest.raises(ValueError, match="random_state is 'a'"):
         p.sample(5, "a")
 
 

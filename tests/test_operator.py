@@ -10,7 +10,7 @@ from naive import operator as naive
 
 import fastvi
 from fastvi.base import archive
-from fastvi.fitting.operator import Settings, _network, _player, _scratch
+from fastvi.fitting.operator import Settings, _fresh, _network, _player, _scratch
 from fastvi.kernels import networks
 from fastvi.kernels import operator as kernels
 from fastvi.posteriors.programs import KIND
@@ -58,7 +58,7 @@ def nets(draw, square=False):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     d, hidden, n = draw(st.integers(1, 3)), draw(st.integers(0, 5)), draw(st.integers(0, 9))
     inputs = d if square else draw(st.integers(1, 4))
-    net = _player(d, inputs, hidden, rng).network
+    net = _player(_fresh(d, inputs, hidden, rng), d, inputs, hidden).network
     for part in net:
         part[:] = rng.normal(size=part.shape)
     return rng, net, rng.normal(size=(inputs, n))
@@ -176,7 +176,7 @@ def game(target, seed, n_draws=7, power=0.8):
     rng = np.random.default_rng(seed)
     d = target.dim
     sizes = Settings(4, 5, 3, n_draws, 1, 1, 0.0, 0.01, 0.01)
-    program, test = _player(d, 3, 4, rng), _player(d, d, 5, rng)
+    program, test = _player(_fresh(d, 3, 4, rng), d, 3, 4), _player(_fresh(d, d, 5, rng), d, d, 5)
     for player in (program, test):
         player.flat[:] = 0.7 * rng.normal(size=len(player.flat))
     density = kernels.Density(
@@ -262,8 +262,8 @@ def test_best_linear_test_function_gives_half_the_fisher_divergence():
     """
     target = fastvi.target(normal, dim=1)
     p = fastvi.operator_vi(
-        target, n_hidden=0, n_test=0, n_noise=1, n_draws=1000, n_iter=1500, rate=1e-12, start=[1.0],
-        scale=2.0, warm_up=0.0, n_inner=2, test_rate=0.02, random_state=0,
+        target, n_hidden=0, n_test=0, n_noise=1, n_draws=1000, max_iter=1500, learning_rate=1e-12,
+        start=[1.0], scale=2.0, warm_up=0.0, n_inner=2, test_learning_rate=0.02, random_state=0,
     )  # fmt: skip
     np.testing.assert_allclose(p.history["objective"][-5:].mean(), 2.0 * (9 / 4 + 1), rtol=0.02)
     np.testing.assert_allclose([p.mean[0], p.sd[0]], [1.0, 2.0], atol=0.05)
@@ -303,7 +303,7 @@ def test_banana():
 
 
 def quick(target, **options):
-    return fastvi.operator_vi(target, **{"n_iter": 120, "n_draws": 20, "n_hidden": 4, "n_test": 4,
+    return fastvi.operator_vi(target, **{"max_iter": 120, "n_draws": 20, "n_hidden": 4, "n_test": 4,
                                          "random_state": 0, **options})  # fmt: skip
 
 
@@ -400,11 +400,11 @@ def test_other_sizes_compile_nothing():
         ({"n_test": 1.5}, "n_test is 1.5"),
         ({"n_noise": 0}, "n_noise is 0"),
         ({"n_draws": 1}, "n_draws is 1"),
-        ({"n_iter": 0}, "n_iter is 0"),
+        ({"max_iter": 0}, "max_iter is 0"),
         ({"n_inner": 0}, "n_inner is 0"),
         ({"warm_up": 1.1}, "warm_up is 1.1"),
-        ({"rate": 0.0}, "rate is 0.0"),
-        ({"test_rate": np.inf}, "test_rate is inf"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"test_learning_rate": np.inf}, "test_learning_rate is inf"),
         ({"scale": 0.0}, "scale is 0.0; wanted a number > 0, or 2 of them"),
         ({"scale": [1.0, np.nan]}, "scale is"),
         ({"scale": [1.0] * 3}, "scale is"),

@@ -105,7 +105,7 @@ def test_covariances_improve_with_the_number_of_particles(kernel):
     target = normal_of(np.zeros(3), np.eye(3))
     start = np.random.default_rng(0).normal(size=(300, 3)) * 2.0
     errors = [
-        np.abs(fastvi.svgd(target, start=start[:n], n_iter=3000, kernel=kernel).cov - np.eye(3))
+        np.abs(fastvi.svgd(target, start=start[:n], max_iter=3000, kernel=kernel).cov - np.eye(3))
         for n in (10, 50, 300)
     ]
     sizes = [error.max() for error in errors]
@@ -217,7 +217,7 @@ def test_particles_without_a_density_are_moved_by_the_others():
     target = fastvi.target(half, dim=2)
     start = np.random.default_rng(0).normal([2.0, 0.0], size=(40, 2))
     start[0, 0] = -0.5
-    p = fastvi.svgd(target, start=start, n_iter=1000, random_state=0)
+    p = fastvi.svgd(target, start=start, max_iter=1000, random_state=0)
     assert p.history["rejected"][0] >= 1
     assert len(p.particles) + p.n_lost == 40
     assert np.abs(p.mean - [5.0, 0.0]).max() < 0.5
@@ -228,9 +228,9 @@ def test_particles_without_a_density_are_moved_by_the_others():
 def test_a_lost_particle_does_not_hold_the_others_up(method, far):
     target = fastvi.target(half, dim=2)
     start = np.random.default_rng(0).normal([4.0, 0.0], 0.5, size=(20, 2))
-    alone = fastvi.svgd(target, start=start, n_iter=20, method=method, random_state=0)
+    alone = fastvi.svgd(target, start=start, max_iter=20, method=method, random_state=0)
     more = np.concatenate((start[:3], [[far, 0.0]], start[3:]))
-    p = fastvi.svgd(target, start=more, n_iter=20, method=method, random_state=0)
+    p = fastvi.svgd(target, start=more, max_iter=20, method=method, random_state=0)
     assert p.n_lost == 1
     # to rounding, which differences of gradients multiply
     np.testing.assert_allclose(p.particles, alone.particles, atol=1e-6)
@@ -238,7 +238,7 @@ def test_a_lost_particle_does_not_hold_the_others_up(method, far):
 
 def test_lost_particles_are_said():
     start = np.array([[4.0, 0.0], [5.0, 1.0], [-50.0, 0.0]])
-    p = fastvi.svgd(fastvi.target(half, dim=2), start=start, n_iter=3, bandwidth=0.1)
+    p = fastvi.svgd(fastvi.target(half, dim=2), start=start, max_iter=3, bandwidth=0.1)
     assert p.n_lost == 1
     assert not p.converged
     assert "1 particles ended where the density is not finite" in p.summary()
@@ -257,7 +257,7 @@ def test_steps_that_are_too_long_end_the_fit_with_a_warning(correlated):
     assert not p.settled
     assert np.isfinite(p.particles).all()
     with pytest.warns(RuntimeWarning, match="after 1 steps"):  # the last step, too
-        q = fastvi.svgd(target, start=start, n_iter=1, optimizer=constant(1e200))
+        q = fastvi.svgd(target, start=start, max_iter=1, optimizer=constant(1e200))
     np.testing.assert_array_equal(q.particles, start)
     assert not q.settled
 
@@ -274,17 +274,17 @@ def test_curvatures_that_are_not_finite(method):
         return np.full((len(Z), 2, 2), np.nan)
 
     p, q = (
-        fastvi.svgd(target, start=start, n_iter=5, method=method, curvature=curvature)
+        fastvi.svgd(target, start=start, max_iter=5, method=method, curvature=curvature)
         for curvature in (some, lambda Z: np.broadcast_to(np.eye(2), (len(Z), 2, 2)))
     )
     np.testing.assert_array_equal(p.particles, q.particles)
     with pytest.raises(ValueError, match="curvature gave no matrix of finite numbers"):
-        fastvi.svgd(target, start=start, n_iter=5, method=method, curvature=none)
+        fastvi.svgd(target, start=start, max_iter=5, method=method, curvature=none)
 
 
 def test_a_fit_cut_short_says_so(correlated):
     target, _, _ = correlated
-    p = fastvi.svgd(target, start=np.random.default_rng(0).normal(size=(20, 2)), n_iter=5)
+    p = fastvi.svgd(target, start=np.random.default_rng(0).normal(size=(20, 2)), max_iter=5)
     assert not p.settled
     assert not p.converged
     assert "still moving after 5 steps" in p.summary()
@@ -296,7 +296,7 @@ def test_an_array_of_the_callers_is_not_written_to(correlated):
     target, _, _ = correlated
     start = np.zeros((10, 2)) + np.arange(10.0)[:, None]
     before = start.copy()
-    fastvi.svgd(target, start=start, n_iter=3)
+    fastvi.svgd(target, start=start, max_iter=3)
     np.testing.assert_array_equal(start, before)
 
 
@@ -319,7 +319,7 @@ def test_draws_are_particles_by_name_and_within_constraints(named, rng):
     np.testing.assert_allclose(p.parameters["sigma"], np.exp(p.particles[:, 0]))
     assert p.sample(0, rng).shape == (0, 1)
     start = {"sigma": p.parameters["sigma"]}
-    assert fastvi.svgd(named, start=start, n_iter=1).particles.shape == (30, 1)
+    assert fastvi.svgd(named, start=start, max_iter=1).particles.shape == (30, 1)
 
 
 def test_files_bring_it_back(named, tmp_path):
@@ -350,10 +350,13 @@ def test_files_bring_it_back(named, tmp_path):
         ({"bandwidth": [1.0, 2.0, 3.0]}, "or 2 of them"),
         ({"bandwidth": [1.0, math.nan]}, "or 2 of them"),
         ({"n_particles": 0}, "n_particles is 0; wanted an integer >= 1"),
-        ({"n_iter": 0}, "n_iter is 0"),
+        ({"max_iter": 0}, "max_iter is 0"),
         ({"dtype": "float16"}, "dtype is 'float16'; wanted one of 'float64', 'float32'"),
         ({"tol": 0.0}, "tol is 0.0"),
-        ({"optimizer": 0.1}, "optimizer is 0.1; wanted one of fastvi.optimizers"),
+        (
+            {"optimizer": "fast"},
+            "optimizer is 'fast'; wanted a fastvi.optimizers.Optimizer, a rate",
+        ),
         ({"batch_size": 10}, "batch_size is given, but the target takes no rows"),
         ({"sampling": "replacement"}, "without batch_size"),
         ({"start": np.zeros((3, 5))}, r"start has shape \(3, 5\); wanted particles \(n, 2\)"),
@@ -395,7 +398,7 @@ def test_logistic_regression_is_as_accurate_as_its_reference(data_dir):
     target = fastvi.target(posteriors.logistic, data={"X": X, "y": y}, dim=50)
     start = np.random.default_rng(0).normal(size=(100, 50)) * 0.1
     for method in ("plain", "matrix"):
-        p = fastvi.svgd(target, start=start, n_iter=500, method=method, random_state=0)
+        p = fastvi.svgd(target, start=start, max_iter=500, method=method, random_state=0)
         wanted = np.mean((X @ mean > 0) == y)
         assert abs(np.mean((X @ p.mean > 0) == y) - wanted) < 0.005
         chances = 1.0 / (1.0 + np.exp(-(X @ p.particles.T)))
@@ -409,7 +412,7 @@ def test_memory_grows_with_the_number_of_particles_and_not_its_square():
     target = normal_of(np.zeros(d), np.eye(d))
     start = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    p = fastvi.svgd(target, start=start, n_iter=1, dtype="float32")
+    p = fastvi.svgd(target, start=start, max_iter=1, dtype="float32")
     used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert p.particles.shape == (n, d)
     assert used < 30 * 8 * n * d  # a square would be 40 GB, 2500 such arrays

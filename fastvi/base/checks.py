@@ -186,7 +186,9 @@ def optional_integer(value: Any, name: str, low: int) -> int | None:
 
 
 def generator(value: Any, name: str) -> np.random.Generator:
-    """A generator as it is, or a new one of a seed; None takes the system's entropy."""
+    """A generator as it is, or a new one; seeded by an integer, by a RandomState, or at random."""
+    if isinstance(value, np.random.RandomState):
+        return np.random.default_rng(seed_of(value))
     if value is None or isinstance(value, np.random.Generator):
         return np.random.default_rng(value)
     return np.random.default_rng(integer(value, name, 0))

@@ -7,8 +7,10 @@ What a member of a family can do is in `fastvi.families.base`. Every family is o
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base import checks
 from fastvi.families.base import Draws, Family, Near, Powers
 from fastvi.families.fullrank import FullRank
 from fastvi.families.kinds import (
@@ -50,6 +52,7 @@ __all__ = [
     "name_of",
     "one_hot",
     "poisson",
+    "sample",
 ]
 
 
@@ -85,3 +88,16 @@ def load(name: str, arrays: Mapping[str, NDArray[Any]], dim: int) -> Family:
     """The member of a family that a file holds, see `fastvi.families.base.Family.load`."""
     member: Family = FAMILIES[name].member.load(arrays, dim)
     return member
+
+
+def sample(member: Family, n: int, random_state: Any = None) -> NDArray[np.float64]:
+    """Draw n points (n, D) of a member.
+
+    Parameters
+    ----------
+    member : Family
+    n : int
+    random_state : int, RandomState, Generator or None
+    """
+    rng = checks.generator(random_state, "random_state")
+    return member.draw(checks.integer(n, "n", 0), rng).points

@@ -1,4 +1,4 @@
-"""Arguments that fits of targets share: seeds, families, where to begin, rows."""
+"""Arguments that fits of targets share: families, where to begin, rows."""
 
 from __future__ import annotations
 
@@ -14,17 +14,10 @@ from fastvi.families.base import Family, Near
 from fastvi.fitting.laplace import Laplace, laplace
 from fastvi.targets.base import Target
 
-__all__ = ["Chosen", "batches_of", "begin_near", "family_of", "point_of", "seed_of"]
+__all__ = ["Chosen", "batches_of", "begin_near", "family_of", "point_of"]
 
 Array = NDArray[np.float64]
 NAMES = tuple(name for name, family in FAMILIES.items() if family.near is not None)
-
-
-def seed_of(random_state: Any) -> int:
-    """A number that generators follow from; a Generator draws it."""
-    if random_state is None or isinstance(random_state, np.random.Generator):
-        return int(np.random.default_rng(random_state).integers(2**31))
-    return checks.integer(random_state, "random_state", 0)
 
 
 class Chosen(NamedTuple):

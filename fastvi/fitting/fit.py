@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,20 +12,21 @@ from numpy.typing import NDArray
 from fastvi import objectives
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.progress import progress_bar, show_bound
 from fastvi.batches import Batches
 from fastvi.core import Batch, Gradient
 from fastvi.families import name_of
 from fastvi.families.base import Family, Near, Powers
-from fastvi.fitting.arguments import batches_of, begin_near, family_of, seed_of
+from fastvi.fitting.arguments import batches_of, begin_near, family_of
 from fastvi.fitting.compiled import compiled_steps
 from fastvi.fitting.delta import delta
 from fastvi.fitting.laplace import Laplace
 from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
+from fastvi.fitting.watching import Watching
 from fastvi.gradients.gumbel import annealed, gumbel
 from fastvi.gradients.reparam import reparam
 from fastvi.gradients.score import baseline, control_variates, overdispersed, score
 from fastvi.gradients.svrg import corrected
+from fastvi.loop import FitState
 from fastvi.objectives import Objective
 from fastvi.posteriors.member import Posterior
 from fastvi.targets.base import Target, check_target
@@ -66,7 +68,11 @@ def fit(
     tol: float = 0.02,
     max_iter: int = 20_000,
     random_state: Any = None,
-    progress: bool = False,
+    verbose: bool = False,
+    callback: Callable[[FitState], bool | None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_interval: float = 60.0,
+    resume: bool = False,
 ) -> Posterior:
     """Approximate a log density by a Gaussian, with nothing to tune.
 
@@ -111,9 +117,19 @@ def fit(
         parameter.
     max_iter : int
         Largest number of steps.
-    random_state : int, Generator or None
-    progress : bool
+    random_state : int, RandomState, Generator or None
+    verbose : bool
         Show a bar.
+    callback : callable, optional
+        ``callback(state)`` with a `fastvi.loop.FitState` after each stage of the fit, whose
+        `params` are the member found so far; True stops the fit.
+    checkpoint : path, optional
+        A file that keeps the state of the fit, saved at the ends of stages and of the fit.
+    checkpoint_interval : float
+        Seconds from one save to the next, at least.
+    resume : bool
+        Go on from `checkpoint` if there is such a file: the fit has the same bits as one that was
+        not interrupted. `max_iter` may be another.
 
     Returns
     -------
@@ -139,25 +155,30 @@ def fit(
             f"method={method!r} needs the gradient of the target, which has none; wanted a target "
             "with a gradient, gradient='numerical' in fastvi.target, or method='score'"
         )
-    seed = seed_of(random_state)
+    watching = Watching(callback, checkpoint, checkpoint_interval, resume, verbose)
+    seed = watching.seed(random_state)
     wanted = _Wanted(
         target, method, goal, _n_draws(n_draws, method, target.dim),
-        batches_of(target, batch_size, sampling, seed), batch_size, variance_reduction,
+        batches_of(target, batch_size, sampling, seed), batch_size, sampling, variance_reduction,
+        tol,
     )  # fmt: skip
     _together(wanted, objective)
+    if method in MODES and checkpoint is not None:
+        raise ValueError(f"checkpoint with method={method!r}, which has no steps; wanted None")
     if chosen.near is None and start is not None:
         raise ValueError("start is given, but the fit begins at the member of family given")
-    with single_threaded_blas(), progress_bar(progress, show_bound) as report:
+    with single_threaded_blas():
         member, near, found = chosen.member, chosen.near, None
         if near is not None:
             member, found = begin_near(target, near, start)
         if method in MODES:
             return _without_draws(target, method, near, found, seed)
-        options = {
-            "tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed), "report": report,
-        }  # fmt: skip
+        options = {"tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed)}
         course = COURSES[method](wanted, member, options)
-        state = course.stages.run(course.begin)
+        watch = watching.watch(
+            target, seed, wanted.identity(family, start), read=lambda s: course.read(s.params)
+        )
+        state = course.stages.run(course.begin, watch)
     history = course.stages.history
     return Posterior(
         course.read(state.params),
@@ -180,7 +201,15 @@ class _Wanted(NamedTuple):
     n_draws: int
     batches: Batches
     batch_size: int | None
+    sampling: str
     reduction: Any
+    tol: float
+
+    def identity(self, family: Any, start: Any) -> dict[str, Any]:
+        """What must be the same for a checkpoint to be taken up."""
+        names = "method", "goal", "n_draws", "batch_size", "sampling", "reduction", "tol"
+        chosen = {name: getattr(self, name) for name in names}
+        return {"family": family, "start": start, **chosen}
 
 
 class _Course(NamedTuple):

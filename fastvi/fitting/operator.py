@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,14 +13,15 @@ from fastvi import loop
 from fastvi.base import checks
 from fastvi.batches import Passes
 from fastvi.core import Algorithm
-from fastvi.fitting.arguments import point_of, seed_of
+from fastvi.fitting.arguments import point_of
+from fastvi.fitting.watching import Watching
 from fastvi.posteriors.programs import ProgramPosterior
 from fastvi.targets.base import Target, check_target
 
 __all__ = ["operator_vi"]
 
 Array = NDArray[np.float64]
-BLOCK = 100  # steps of a call of compiled code
+STEPS = 100  # of a call of compiled code
 FLAT = 0.1  # power of the target in the first step
 AVERAGED = 200  # steps that the result is an average of, about
 
@@ -30,14 +33,19 @@ def operator_vi(
     n_test: int = 32,
     n_noise: int | None = None,
     n_draws: int = 200,
-    n_iter: int = 5000,
+    max_iter: int = 5000,
     n_inner: int = 5,
     warm_up: float = 0.5,
-    rate: float = 0.005,
-    test_rate: float = 0.01,
+    learning_rate: float = 0.005,
+    test_learning_rate: float = 0.01,
     start: Any = None,
     scale: Any = 1.0,
     random_state: Any = None,
+    verbose: bool = False,
+    callback: Callable[[loop.FitState], bool | None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_interval: float = 60.0,
+    resume: bool = False,
 ) -> ProgramPosterior:
     """Fit a network of noise, which has draws but no density, to a target of few dimensions.
 
@@ -61,22 +69,33 @@ def operator_vi(
     n_noise : int, optional
         Normal numbers that a draw is made of; one more than the target's by default.
     n_draws : int
-        Fresh draws a step.
-    n_iter : int
+        Fresh draws per step.
+    max_iter : int
         Steps of the program.
     n_inner : int
         Steps of the test function before each.
     warm_up : float
         In [0, 1], share of the steps in which the target is p^t with t rising from 0.1 to 1: modes
         are joined at first, so that the program finds them all.
-    rate, test_rate : float
+    learning_rate, test_learning_rate : float
         Of Adam, for program and test function, in the units of `scale`; they fall linearly to 0 in
         the second half.
     start : (d,) array or dict of str to array, optional
         Where the program begins: free numbers, or parameters by name; 0 by default.
     scale : float or (d,) array
         Its standard deviations there; choose them rather too large.
-    random_state : int, Generator or None
+    random_state : int, RandomState, Generator or None
+    verbose : bool
+        Show a bar.
+    callback : callable, optional
+        ``callback(state)`` with a `fastvi.loop.FitState` after each 100 steps, whose `params` are
+        the network of the program; True stops the fit.
+    checkpoint : path, optional
+        A file that keeps the state of the fit.
+    checkpoint_interval : float
+        Seconds from one save to the next.
+    resume : bool
+        Go on from `checkpoint` if there is such a file, with the same bits.
 
     Returns
     -------
@@ -96,8 +115,8 @@ def operator_vi(
     check_target(target)
     if not target.has_gradient:
         raise ValueError(
-            "operator_vi needs the target's gradient, which it has not; wanted a target with one, "
-            "or gradient='numerical' in fastvi.target"
+            "operator_vi needs the gradient of the target, which has none; wanted a target with a "
+            "gradient, or gradient='numerical' in fastvi.target"
         )
     d = target.dim
     settings = Settings(
@@ -105,22 +124,29 @@ def operator_vi(
         n_test=checks.integer(n_test, "n_test", 0),
         n_noise=d + 1 if n_noise is None else checks.integer(n_noise, "n_noise", 1),
         n_draws=checks.integer(n_draws, "n_draws", 2),
-        n_iter=checks.integer(n_iter, "n_iter", 1),
+        max_iter=checks.integer(max_iter, "max_iter", 1),
         n_inner=checks.integer(n_inner, "n_inner", 1),
         warm_up=checks.number(warm_up, "warm_up", 0.0, 1.0),
-        rate=checks.number(rate, "rate", 0.0, open_low=True),
-        test_rate=checks.number(test_rate, "test_rate", 0.0, open_low=True),
+        rate=checks.number(learning_rate, "learning_rate", 0.0, open_low=True),
+        test_rate=checks.number(test_learning_rate, "test_learning_rate", 0.0, open_low=True),
     )
     centre = np.zeros(d) if start is None else point_of(target, start)
     units = _scale(scale, d)
-    seed = seed_of(random_state)
-    game = _Game(target, centre, units, settings, np.random.default_rng(seed))
-    algorithm = Algorithm(lambda start: game, lambda game, batch, rng: game.step())
-    n_blocks = -(-settings.n_iter // BLOCK)
-    _, history = loop.run(algorithm, game, Passes(), n_epochs=n_blocks, rng=game.rng)
+    watching = Watching(callback, checkpoint, checkpoint_interval, resume, verbose)
+    seed = watching.seed(random_state)
+    rng = np.random.default_rng(seed)
+    game = _Game(target, centre, units, settings)
+    algorithm = Algorithm(game.begin, game.step)
+    identity = {**settings._asdict(), "centre": centre, "units": units}
+    with watching.watch(target, seed, identity, read=game.result) as watch:
+        state, position, history = watch.begin(game.begin(rng), Passes(), rng, settings.n_calls)
+        state, history = loop.run(
+            algorithm, state, Passes(), n_epochs=settings.n_calls, rng=rng, position=position,
+            history=history, watch=watch,
+        )  # fmt: skip
     return ProgramPosterior(
-        game.result(), centre, units, target,
-        n_iter=settings.n_iter, history=history.arrays(), names=target.names, seed=seed,
+        game.result(state), centre, units, target,
+        n_iter=state.done, history=history.arrays(), names=target.names, seed=seed,
     )  # fmt: skip
 
 
@@ -131,63 +157,88 @@ class Settings(NamedTuple):
     n_test: int
     n_noise: int
     n_draws: int
-    n_iter: int
+    max_iter: int
     n_inner: int
     warm_up: float
     rate: float
     test_rate: float
 
+    @property
+    def n_calls(self) -> int:
+        """Calls of compiled code."""
+        return -(-self.max_iter // STEPS)
+
     def schedule(self, begin: int, n: int) -> Array:
         """(3, n): rates of program and test function, and the target's power, from a step on."""
-        gone = (begin + np.arange(n)) / self.n_iter
+        gone = (begin + np.arange(n)) / self.max_iter
         slow = np.minimum(1.0, 2.0 * (1.0 - gone))
         warm = np.minimum(1.0, gone / self.warm_up) if self.warm_up > 0 else np.ones(n)
         return np.array([self.rate * slow, self.test_rate * slow, FLAT + (1.0 - FLAT) * warm])
 
 
-class _Game:
-    """The two networks, their optimisers and scratch; steps come in blocks."""
+class _Memory(NamedTuple):
+    """Flat arrays (P,) of a network: parameters, Adam's running means, and the mean of the last."""
 
-    def __init__(
-        self,
-        target: Target,
-        centre: Array,
-        units: Array,
-        settings: Settings,
-        rng: np.random.Generator,
-    ) -> None:
+    params: Array
+    first: Array
+    second: Array
+    average: Array
+
+
+class _State(NamedTuple):
+    """Of the two networks, and the number of steps taken."""
+
+    program: _Memory
+    test: _Memory
+    done: int
+
+
+class _Game:
+    """The two networks' game on a target; `STEPS` steps of the program at a time."""
+
+    def __init__(self, target: Target, centre: Array, units: Array, settings: Settings) -> None:
         from fastvi.kernels import operator as kernels
 
-        self.target, self.settings, self.rng, self.done = target, settings, rng, 0
+        self.target, self.settings = target, settings
         self.density = kernels.Density(target.address, target.data_table, centre, units)
-        d, noise = target.dim, settings.n_noise
-        self.program = _player(d, noise, settings.n_hidden, rng)
-        for j in range(d):
-            self.program.network.linear[j, j % noise] = 1.0
-        self.test = _player(d, d, settings.n_test, rng)
         self.work = _scratch(target, settings)
+        d = target.dim
+        self.shapes = (d, settings.n_noise, settings.n_hidden), (d, d, settings.n_test)
 
-    def step(self) -> tuple[_Game, dict[str, float]]:
+    def begin(self, rng: np.random.Generator) -> _State:
+        """Where both begin: the program as scaled noise."""
+        program, test = (_fresh(*shape, rng) for shape in self.shapes)
+        d, noise, hidden = self.shapes[0]
+        linear = _network(program.params, d, noise, hidden).linear
+        for j in range(d):
+            linear[j, j % noise] = 1.0
+        return _State(program, test, 0)
+
+    def step(
+        self, state: _State, batch: Any, rng: np.random.Generator
+    ) -> tuple[_State, dict[str, float]]:
         """Up to 100 steps of the program."""
         from fastvi.kernels import operator as kernels
 
-        n = min(BLOCK, self.settings.n_iter - self.done)
+        n = min(STEPS, self.settings.max_iter - state.done)
         history = np.full(n, np.nan)
+        players = (_player(m, *shape) for m, shape in zip(state[:2], self.shapes))
         good = kernels.train(
-            self.density, self.program, self.test, self.work, self.rng, self.done,
-            self.settings.schedule(self.done, n), self.settings.n_inner, 1.0 / AVERAGED, history,
+            self.density, *players, self.work, rng, state.done,
+            self.settings.schedule(state.done, n), self.settings.n_inner, 1.0 / AVERAGED, history,
         )  # fmt: skip
         if good == 0:
             self.target.refuse(self.work.Z)
-            raise ValueError("no draw of a step has a finite score; wanted a smaller scale or rate")
-        self.done += n
+            raise ValueError(
+                "no draw of a step has a finite score; wanted a smaller scale or learning_rate"
+            )
         rejected = self.settings.n_draws - good
-        return self, {"objective": float(history.mean()), "rejected": rejected}
+        info = {"objective": float(history.mean()), "rejected": rejected}
+        return state._replace(done=state.done + n), info
 
-    def result(self) -> Any:
+    def result(self, state: _State) -> Any:
         """The program, averaged over its last steps."""
-        s = self.settings
-        return _network(self.program.average, self.target.dim, s.n_noise, s.n_hidden)
+        return _network(state.program.average, *self.shapes[0])
 
 
 def _network(flat: Array, d: int, inputs: int, hidden: int) -> Any:
@@ -200,16 +251,23 @@ def _network(flat: Array, d: int, inputs: int, hidden: int) -> Any:
     return Network(*(part.reshape(shape) for part, shape in parts))
 
 
-def _player(d: int, inputs: int, hidden: int, rng: np.random.Generator) -> Any:
-    from fastvi.kernels import operator as kernels
-
+def _fresh(d: int, inputs: int, hidden: int, rng: np.random.Generator) -> _Memory:
     size = d + d * inputs + d * hidden + hidden * inputs + hidden
-    flat, gradient, m, v, step = np.zeros((5, size))
-    net, slopes = (_network(x, d, inputs, hidden) for x in (flat, gradient))
+    params, first, second = np.zeros((3, size))
+    net = _network(params, d, inputs, hidden)
     net.outer[:] = 0.1 * rng.standard_normal(net.outer.shape) / np.sqrt(max(hidden, 1))
     net.inner[:] = rng.standard_normal(net.inner.shape)
     net.bias[:] = rng.standard_normal(net.bias.shape)
-    return kernels.Player(net, slopes, flat, gradient, m, v, step, flat.copy())
+    return _Memory(params, first, second, params.copy())
+
+
+def _player(memory: _Memory, d: int, inputs: int, hidden: int) -> Any:
+    from fastvi.kernels import operator as kernels
+
+    flat, m, v, average = memory
+    gradient, step = np.zeros((2, len(flat)))
+    net, slopes = (_network(x, d, inputs, hidden) for x in (flat, gradient))
+    return kernels.Player(net, slopes, flat, gradient, m, v, step, average)
 
 
 def _scratch(target: Target, settings: Settings) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastvi import loop
 from fastvi.base import tree
+from fastvi.base.progress import Bar, describe
 from fastvi.batches import Batches
 from fastvi.core import Gradient, Optimizer
 from fastvi.families.base import Family
@@ -29,6 +30,7 @@ STEPS = 10  # of a stage at unit rate, before it is asked whether the fit has se
 PLAIN_STEPS = 200
 FIRST_RATE = 0.1  # of Adam, in units of the start's standard deviations
 CLEAR = 0.1  # share of what may be left that one stage is enough to see
+ENDLESS_PASSES = 2**62
 ENDLESS = 1e60  # what a parameter comes to where a posterior is improper
 DROWNED = 2.0  # progress below so many times its own variance counts as noise
 
@@ -49,7 +51,9 @@ class NaturalState(NamedTuple):
 
 
 class PlainState(NamedTuple):
-    """As `NaturalState`, with the best bound so far and the mean of the last stage of a rate."""
+    """As `NaturalState`, with the best bound so far, the number of rates that are done with, and
+    the mean of the last stage of the last of them.
+    """
 
     params: Any
     memory: Any
@@ -57,6 +61,7 @@ class PlainState(NamedTuple):
     settled: bool = False
     over: bool = False
     best: float = -np.inf
+    n_rates: int = 0
     at_last_rate: Any = None
 
 
@@ -77,12 +82,11 @@ class Stages:
         max_iter: int,
         rng: np.random.Generator,
         compiled: CompiledSteps | None = None,
-        report: Callable[[loop.History], None] | None = None,
     ) -> None:
         self.gradient, self.batches, self.tol = gradient, batches, tol
         self.max_iter, self.rng, self.compiled = max_iter, rng, compiled
         self.history, self._position = loop.History(), loop.START
-        self._report = report
+        self._bar: Bar | None = None
 
     def begin(self, params: Any) -> Any:
         """The state to begin with."""
@@ -92,11 +96,26 @@ class Stages:
         """The state after one more stage."""
         raise NotImplementedError
 
-    def run(self, params: Any) -> Any:
-        """The state when the fit has settled, can do no more, or has used up its steps."""
+    def run(self, params: Any, watch: loop.Watch) -> Any:
+        """The state when the fit has settled, can do no more, or has used up its steps.
+
+        `watch` sees the end of each stage, from which the fit can be resumed.
+        """
         state = self.begin(params)
-        while not (state.settled or state.over) and self._left() > 0:
-            state = self.next(state)
+        with watch:
+            self._bar = watch.bar
+            state, self._position, self.history = watch.begin(
+                state, self.batches, self.rng, ENDLESS_PASSES
+            )
+            while not (state.settled or state.over) and self._left() > 0:
+                before = len(self.history)
+                state = self.next(state)
+                loop.logger.info(
+                    "stage of %d steps, next rate %g: %s",
+                    len(self.history) - before, state.rate, describe(self.history.last()),
+                )  # fmt: skip
+                if watch.after_step(state, self._position, self.history):
+                    break
         return state
 
     def _enough(self, params: Any) -> float:
@@ -110,8 +129,8 @@ class Stages:
 
         def enough(inner: Any, position: loop.Position, history: loop.History) -> bool:
             self._position = position
-            if self._report is not None:
-                self._report(history)
+            if self._bar is not None:
+                self._bar.show(len(history), history)
             return bool(inner.gradient.stage.n >= n_steps)
 
         if self.compiled is not None:
@@ -122,7 +141,7 @@ class Stages:
             )
         inner, _ = loop.run(
             algorithm, algorithm.init(tree.map_leaves(np.array, state.params)), self.batches,
-            n_epochs=2**62, rng=self.rng, position=self._position, history=self.history,
+            n_epochs=ENDLESS_PASSES, rng=self.rng, position=self._position, history=self.history,
             after_step=enough,
         )  # fmt: skip
         return inner.gradient.stage, inner.gradient.inner
@@ -218,7 +237,7 @@ class PlainStages(Stages):
 
     def begin(self, params: Any) -> PlainState:
         """The state to begin with; `params` are the free parameters of a member."""
-        return PlainState(params, self.gradient.init(params))
+        return PlainState(params, self.gradient.init(params), at_last_rate=params)
 
     def next(self, state: PlainState) -> PlainState:
         """The state after one more stage."""
@@ -232,11 +251,15 @@ class PlainStages(Stages):
         if height > state.best + DROWNED * error:  # without noise they may be equal
             return state._replace(best=best)
         settled = False
-        if state.at_last_rate is not None:
+        if state.n_rates:
             here, there = map(self.like.from_free, (state.params, state.at_last_rate))
             settled = here.divergence(there) < self._enough(state.params)
         return state._replace(
-            best=best, settled=settled, rate=state.rate * 0.5, at_last_rate=state.params
+            best=best,
+            settled=settled,
+            rate=state.rate * 0.5,
+            n_rates=state.n_rates + 1,
+            at_last_rate=state.params,
         )
 
     def _optimizer(self, rate: float) -> Optimizer:

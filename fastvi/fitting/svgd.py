@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from fastvi import loop, optimizers
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
-from fastvi.base.progress import progress_bar
 from fastvi.core import Batch, Gradient, Optimizer, ascend, scale
 from fastvi.families import FullRank
-from fastvi.fitting.arguments import batches_of, begin_near, seed_of
+from fastvi.fitting.arguments import batches_of, begin_near
+from fastvi.fitting.watching import Watching
 from fastvi.gradients import stein, stein_metric, stein_sliced
 from fastvi.posteriors.particles import ParticlePosterior
 from fastvi.targets.base import Target, check_target
@@ -35,20 +36,21 @@ OPTIONS = {"curvature": ("matrix", "newton"), "slices": ("sliced",)}
 N_PARTICLES = 100
 DELAY, EXPONENT = 50.0, 0.6  # of rates that fall
 FAR = 0.5  # residual above which particles are still on their way
+ENDLESS = 2**62  # passes
 WINDOW = 100  # steps on batches whose mean direction says whether particles are at rest
 
 
 def svgd(
     target: Target,
     n_particles: int | None = None,
-    n_iter: int = 1000,
+    max_iter: int = 1000,
     *,
     kernel: str = "rbf",
     bandwidth: Any = "median",
     method: str = "plain",
     curvature: Callable[[Array], Array] | None = None,
     slices: str | None = None,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer | str | float | None = None,
     batch_size: int | None = None,
     sampling: str = "uniform",
     start: Any = None,
@@ -56,7 +58,11 @@ def svgd(
     tol: float = 0.01,
     n_jobs: int | None = None,
     random_state: Any = None,
-    progress: bool = False,
+    verbose: bool = False,
+    callback: Callable[[loop.FitState], bool | None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_interval: float = 60.0,
+    resume: bool = False,
 ) -> ParticlePosterior:
     """Move particles until they stand for a target: Stein variational gradient descent.
 
@@ -70,7 +76,7 @@ def svgd(
         From `fastvi.target`, with a gradient.
     n_particles : int, optional
         100 by default, or as many as `start` has.
-    n_iter : int
+    max_iter : int
         Largest number of steps.
     kernel : {"rbf", "imq"}
         k(z, z') = exp(-s / 2) or (1 + s)^(-1/2), s = |(z - z') / bandwidth|^2.
@@ -87,12 +93,13 @@ def svgd(
         by default negated Hessians from differences of gradients.
     slices : {"learned", "axes"}, optional
         For "sliced": directions whose projections a coordinate's kernel sees, learned by default.
-    optimizer : Optimizer, optional
-        Of `fastvi.optimizers`. By default Adam, in units of each number's own
+    optimizer : Optimizer, str or float, optional
+        Of `fastvi.optimizers`; "adaptive", "adagrad", "rmsprop", "adam", "amsgrad"; or a rate that
+        stays as it is. By default Adam, in units of each number's own
         (`fastvi.gradients.stein.units_of`), with rates that fall once particles are near; for
         "matrix" and "newton" falling rates alone.
     batch_size : int, optional
-        Rows of a step, for targets that take rows; all by default.
+        Rows per step, for targets that take rows; all by default.
     sampling : {"uniform", "replacement"}
         Shuffled epochs of rows, or independent draws of them.
     start : (n, D) or (D,) array, or dict of str to array, optional
@@ -106,9 +113,19 @@ def svgd(
         Gaussian, when means are off by so many standard deviations.
     n_jobs : int, optional
         Threads; results are the same to the bit for any number.
-    random_state : int, Generator or None
-    progress : bool
+    random_state : int, RandomState, Generator or None
+    verbose : bool
         Show a bar.
+    callback : callable, optional
+        ``callback(state)`` with a `fastvi.loop.FitState` after each step, whose `params` are the
+        particles (n, D); True stops the fit.
+    checkpoint : path, optional
+        A file that keeps the state of the fit.
+    checkpoint_interval : float
+        Seconds from one save to the next.
+    resume : bool
+        Go on from `checkpoint` if there is such a file: the particles have the same bits as those
+        of a fit that was not interrupted. `max_iter` and `n_jobs` may be others.
 
     Returns
     -------
@@ -128,12 +145,13 @@ def svgd(
         If that happens in a later step: the particles of the step before are kept.
     """
     tol = checks.number(tol, "tol", 0.0, open_low=True)
-    n_iter = checks.integer(n_iter, "n_iter", 1)
+    max_iter = checks.integer(max_iter, "max_iter", 1)
     kind = np.dtype(checks.choice(dtype if isinstance(dtype, str) else np.dtype(dtype).name,
                                    "dtype", ("float64", "float32")))  # fmt: skip
     check_target(target)
     stein.needs_gradient(target)
-    n_threads, seed = resolve_n_jobs(n_jobs), seed_of(random_state)
+    watching = Watching(callback, checkpoint, checkpoint_interval, resume, verbose)
+    n_threads, seed = resolve_n_jobs(n_jobs), watching.seed(random_state)
     make = METHODS[checks.choice(method, "method", tuple(METHODS))]
     given = {"curvature": curvature, "slices": slices}
     options = {name: value for name, value in given.items() if value is not None}
@@ -151,17 +169,21 @@ def svgd(
         seed=seed,
     )
     batches = batches_of(target, batch_size, sampling, seed)
-    if not (optimizer is None or isinstance(optimizer, Optimizer)):
-        raise ValueError(f"optimizer is {optimizer!r}; wanted one of fastvi.optimizers, or None")
-    rule = optimizer
-    if optimizer is None and method in stein_metric.METHODS:
+    rule = optimizers.chosen(optimizer)
+    if rule is None and method in stein_metric.METHODS:
         rule = optimizers.robbins_monro(20.0, 0.6)
-    with single_threaded_blas(), progress_bar(progress, _show, n_iter) as report:
+    identity = {
+        "method": method, "options": options, "kernel": kernel, "bandwidth": bandwidth,
+        "optimizer": optimizer, "batch_size": batch_size, "sampling": sampling, "start": start,
+        "n_particles": n_particles, "dtype": kind.name, "tol": tol,
+    }  # fmt: skip
+    with single_threaded_blas():
         rng = np.random.default_rng(seed)
         begin = _start(target, start, n_particles, rng).astype(kind)
-        descent = _Descent(gradient, rule, tol, batch_size is not None, report)
+        descent = _Descent(gradient, rule, tol, batch_size is not None)
         look = partial(stein.scores_of, target, batch=None, n_threads=n_threads)
-        found, scores, weights = descent.run(begin, batches, n_iter, rng, look)
+        watch = watching.watch(target, seed, identity, read=descent.read, total=max_iter)
+        found, scores, weights = descent.run(begin, batches, max_iter, rng, look, watch)
     kept = weights > 0
     return ParticlePosterior(
         found[kept],
@@ -176,6 +198,29 @@ def svgd(
     )
 
 
+class _Rest(NamedTuple):
+    """State of the gradient, and what says whether particles are at rest.
+
+    Attributes
+    ----------
+    inner : tree
+        State of the method's own gradient.
+    sum : (n, D) array
+        Of the directions in the window so far.
+    squares, residuals : float
+        Sums of their squared lengths, and of their squared residuals.
+    n_steps : int
+    settled : bool
+    """
+
+    inner: Any
+    sum: Array
+    squares: float = 0.0
+    residuals: float = 0.0
+    n_steps: int = 0
+    settled: bool = False
+
+
 class _Descent:
     """Steps until particles are at rest.
 
@@ -184,18 +229,15 @@ class _Descent:
     """
 
     def __init__(
-        self, gradient: Gradient, optimizer: Any, tol: float, is_noisy: bool, report: Any
+        self, gradient: Gradient, optimizer: Optimizer | None, tol: float, is_noisy: bool
     ) -> None:
         self.gradient, self.tol = gradient, tol
         self.optimizer: Optimizer = self._falling_adam() if optimizer is None else optimizer
         self.window = WINDOW if is_noisy else 1
         self.settled, self.history = False, loop.History()
-        self._report = report
         self._kept: Array | None = None  # particles of the last step that could be taken
-        self._units: Array | float = 1.0
+        self._units: Array | float = 1.0  # of the step under way, as its residual
         self._residual = 0.0
-        self._sum: Array | float = 0.0
-        self._squares = self._residuals = 0.0
 
     def _falling_adam(self) -> Optimizer:
         """Steps of up to a fifth of a standard deviation on the way, which fall near the goal."""
@@ -209,29 +251,38 @@ class _Descent:
         both = optimizers.chain(optimizers.adam(1.0), falling)
         return optimizers.scaled(both, lambda params: self._units)
 
+    def read(self, state: Any) -> Array:
+        """The particles of a state."""
+        return np.asarray(self.optimizer.read(state.optimizer, state.params))
+
     def run(
         self,
         begin: Array,
         batches: Any,
-        n_iter: int,
+        max_iter: int,
         rng: np.random.Generator,
         look: Callable[[Array], tuple[Array, Array, Array]],
+        watch: loop.Watch,
     ) -> tuple[Array, Array, Array]:
         """Particles (n, D) after at most so many steps, and what `look` says: scores, weights."""
-        watched = Gradient(self.gradient.init, self._estimate)
-        algorithm = ascend(watched, self.optimizer)
 
-        def enough(state: Any, position: loop.Position, history: loop.History) -> bool:
-            if self._report is not None:
-                self._report(history)
-            return self.settled or len(history) >= n_iter
+        def init(params: Array) -> _Rest:
+            return _Rest(self.gradient.init(params), np.zeros_like(params))
 
+        algorithm = ascend(Gradient(init, self._estimate), self.optimizer)
         try:
-            state, _ = loop.run(
-                algorithm, algorithm.init(begin.copy()), batches, n_epochs=2**62, rng=rng,
-                history=self.history, after_step=enough,
-            )  # fmt: skip
-            found = np.asarray(self.optimizer.read(state.optimizer, state.params))
+            with watch:
+                state, position, self.history = watch.begin(
+                    algorithm.init(begin.copy()), batches, rng, ENDLESS
+                )
+                if not state.gradient.settled:
+                    state, _ = loop.run(
+                        algorithm, state, batches, n_epochs=ENDLESS, rng=rng, position=position,
+                        history=self.history, watch=watch, max_steps=max_iter,
+                        after_step=lambda state, position, history: state.gradient.settled,
+                    )  # fmt: skip
+            self.settled = state.gradient.settled
+            found = self.read(state)
             return found, *look(found)[1:]
         except ArithmeticError as error:
             if self._kept is None:
@@ -242,30 +293,28 @@ class _Descent:
                 RuntimeWarning,
                 stacklevel=3,
             )
-            self.settled = False
             return self._kept, *look(self._kept)[1:]
 
     def _estimate(
-        self, state: Any, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, Any, dict[str, Any]]:
-        phi, state, info = self.gradient.estimate(state, params, batch, rng)
+        self, state: _Rest, params: Array, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Array, _Rest, dict[str, Any]]:
+        phi, inner, info = self.gradient.estimate(state.inner, params, batch, rng)
         self._kept, self._units, self._residual = params.copy(), info["units"], info["residual"]
+        state = state._replace(inner=inner, n_steps=state.n_steps + 1)
         if self.window == 1:
-            self.settled = info["residual"] < self.tol
-        else:
-            self._watch(phi, info["residual"])
-        return phi, state, info
+            return phi, state._replace(settled=bool(info["residual"] < self.tol)), info
+        return phi, self._watched(state, phi, info["residual"]), info
 
-    def _watch(self, phi: Array, residual: float) -> None:
-        """The part of the residual that the steps of a window agree about."""
-        self._sum = self._sum + phi
-        self._squares += float(np.vdot(phi, phi))
-        self._residuals += residual * residual
-        if (len(self.history) + 1) % self.window:
-            return
-        share = float(np.vdot(self._sum, self._sum)) / self.window / max(self._squares, 1e-300)
-        self.settled = np.sqrt(self._residuals / self.window * share) < self.tol
-        self._sum, self._squares, self._residuals = 0.0, 0.0, 0.0
+    def _watched(self, state: _Rest, phi: Array, residual: float) -> _Rest:
+        """With the part of the residual that the steps of a window agree about."""
+        total = state.sum + phi
+        squares = state.squares + float(np.vdot(phi, phi))
+        residuals = state.residuals + residual * residual
+        if state.n_steps % self.window:
+            return state._replace(sum=total, squares=squares, residuals=residuals)
+        share = float(np.vdot(total, total)) / self.window / max(squares, 1e-300)
+        settled = bool(np.sqrt(residuals / self.window * share) < self.tol)
+        return _Rest(state.inner, np.zeros_like(phi), n_steps=state.n_steps, settled=settled)
 
 
 # Arguments
@@ -311,7 +360,3 @@ def _start(target: Target, start: Any, n_particles: int | None, rng: np.random.G
             "numbers"
         )
     return particles
-
-
-def _show(columns: dict[str, list[float]]) -> str:
-    return f"residual {columns['residual'][-1]:.3f}, log density {columns['log_prob'][-1]:.2f}"

@@ -36,13 +36,6 @@ __all__ = [
 ]
 
 SAMPLING = ("uniform", "replacement", "importance", "adaptive", "growing", "coupled")
-NAMED: dict[str, Callable[[], Optimizer]] = {
-    "adaptive": optimizers.adaptive,
-    "adagrad": optimizers.adagrad,
-    "rmsprop": optimizers.rmsprop,
-    "adam": optimizers.adam,
-    "amsgrad": optimizers.amsgrad,
-}
 
 
 @runtime_checkable
@@ -227,20 +220,12 @@ def _everything(source: Source) -> Batch:
 
 
 def _optimizer(chosen: Optimizer | str | float | None, is_batch: bool, gradient: str) -> Optimizer:
-    if chosen is None:
-        return optimizers.constant(1.0) if is_batch else optimizers.robbins_monro()
-    if isinstance(chosen, Optimizer):
-        return chosen
-    if isinstance(chosen, str) and chosen in NAMED:
-        return NAMED[chosen]()
-    if isinstance(chosen, Real) and not isinstance(chosen, bool):
-        if gradient == "natural" and chosen > 1:
-            raise ValueError(f"optimizer is {chosen}; wanted a rate in (0, 1]")
-        return optimizers.constant(float(chosen))
-    raise ValueError(
-        f"optimizer is {chosen!r}; wanted a fastvi.optimizers.Optimizer, a rate, or one of "
-        + ", ".join(map(repr, NAMED))
-    )
+    if isinstance(chosen, Real) and gradient == "natural" and chosen > 1:
+        raise ValueError(f"optimizer is {chosen}; wanted a rate in (0, 1]")
+    found = optimizers.chosen(chosen)
+    if found is not None:
+        return found
+    return optimizers.constant(1.0) if is_batch else optimizers.robbins_monro()
 
 
 def sampled(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:

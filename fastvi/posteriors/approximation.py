@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.stein.discrepancy import Discrepancy, ksd
+from fastvi.targets.base import Target
 
 __all__ = ["Approximation"]
 
@@ -21,7 +22,7 @@ class Approximation:
 
     def __init__(
         self,
-        target: Any,
+        target: Target | None,
         *,
         settled: bool,
         n_iter: int,
@@ -43,18 +44,25 @@ class Approximation:
         """Standard deviations of the free numbers, (D,)."""
         raise NotImplementedError
 
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
+    def sample(self, n: int, random_state: Any = None) -> Array:
         """Draws (n, D) of the free numbers."""
         raise NotImplementedError
 
-    def sample_parameters(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
-        """Draws of the named parameters, within their constraints: (n, *shape) each."""
-        return self._named(self.sample(n, rng))
+    def sample_parameters(self, n: int, random_state: Any = None) -> dict[str, Array]:
+        """Draws of the named parameters, within their constraints: (n, *shape) each.
+
+        Parameters
+        ----------
+        n : int
+        random_state : int, RandomState, Generator or None
+            By default draws differ from call to call.
+        """
+        return self._named(self.sample(n, random_state))
 
     def _named(self, draws: Array) -> dict[str, Array]:
         return dict(self._target().constrain(draws))
 
-    def _target(self) -> Any:
+    def _target(self) -> Target:
         if self.target is None:
             kind = type(self).__name__
             raise ValueError(
@@ -80,7 +88,7 @@ class Approximation:
             return [f"The fit settled after {steps}."]
         return [f"The fit was still moving after {steps}: its figures are not the optimum's."]
 
-    def to_arviz(self, n: int = 1000, seed: int = 0) -> Any:
+    def to_arviz(self, n: int = 1000, random_state: Any = 0) -> Any:
         """Draws of the named parameters as ArviZ's container, one chain of n draws.
 
         That is an InferenceData with ArviZ before 1.0, and an xarray DataTree from then on.
@@ -90,7 +98,7 @@ class Approximation:
         ImportError
             If ArviZ is not installed.
         """
-        return _to_arviz(self.sample_parameters(n, np.random.default_rng(seed)))
+        return _to_arviz(self.sample_parameters(n, random_state))
 
     # Files
 
@@ -107,7 +115,7 @@ class Approximation:
 
     @staticmethod
     def _options(
-        header: dict[str, Any], arrays: dict[str, Array], target: Any, path: str
+        header: dict[str, Any], arrays: dict[str, Array], target: Target | None, path: str
     ) -> dict[str, Any]:
         """What `_header` and `_history_arrays` gave, as arguments."""
         names = tuple(header["names"])

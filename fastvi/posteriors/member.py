@@ -88,17 +88,17 @@ class Posterior(Approximation):
         """Standard deviations of the free numbers, (D,)."""
         return np.array(self.member.sd)
 
-    def sample(self, n: int, rng: int | np.random.Generator | None = None) -> Array:
+    def sample(self, n: int, random_state: Any = None) -> Array:
         """Draws (n, D) of the free numbers.
 
         Parameters
         ----------
         n : int
-        rng : int or numpy.random.Generator, optional
+        random_state : int, RandomState, Generator or None
             By default draws differ from call to call.
         """
         n = checks.integer(n, "n", 0)
-        return self.member.draw(n, checks.generator(rng, "rng")).points
+        return self.member.draw(n, checks.generator(random_state, "random_state")).points
 
     def log_prob(self, Z: Any) -> Array:
         """Log density (n,) of the approximation at free numbers Z (n, D), nats.

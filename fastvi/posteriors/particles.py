@@ -50,7 +50,7 @@ class ParticlePosterior(Approximation):
         self,
         particles: NDArray[Any],
         scores: NDArray[Any],
-        target: Any,
+        target: Target | None,
         *,
         n_lost: int = 0,
         **options: Any,
@@ -82,17 +82,17 @@ class ParticlePosterior(Approximation):
     def _away(self) -> Array:
         return np.asarray(self.particles - self.mean)
 
-    def sample(self, n: int, rng: int | np.random.Generator | None = None) -> Array:
+    def sample(self, n: int, random_state: Any = None) -> Array:
         """Draws (n, D) of the particles, in random order: each as often as any, to within one.
 
         Parameters
         ----------
         n : int
-        rng : int or numpy.random.Generator, optional
+        random_state : int, RandomState, Generator or None
             By default draws differ from call to call.
         """
         n, size = checks.integer(n, "n", 0), len(self.particles)
-        rng = checks.generator(rng, "rng")
+        rng = checks.generator(random_state, "random_state")
         rounds = [rng.permutation(size) for _ in range(-(-n // size))]
         order = np.concatenate(rounds)[:n] if rounds else np.empty(0, int)
         return np.asarray(self.particles[order], np.float64)
@@ -160,7 +160,7 @@ class ParticlePosterior(Approximation):
             )
         return words
 
-    def to_arviz(self, n: int | None = None, seed: int = 0) -> Any:
+    def to_arviz(self, n: int | None = None, random_state: Any = 0) -> Any:
         """The particles (or n draws of them) as ArviZ's container, one chain.
 
         Raises
@@ -168,7 +168,7 @@ class ParticlePosterior(Approximation):
         ImportError
             If ArviZ is not installed.
         """
-        return super().to_arviz(len(self.particles) if n is None else n, seed)
+        return super().to_arviz(len(self.particles) if n is None else n, random_state)
 
     # Files
 

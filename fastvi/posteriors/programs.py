@@ -44,7 +44,7 @@ class ProgramPosterior(Approximation):
         program: Any,
         centre: Array,
         scale: Array,
-        target: Any,
+        target: Target | None,
         *,
         settled: bool = False,
         **options: Any,
@@ -55,19 +55,19 @@ class ProgramPosterior(Approximation):
     def __repr__(self) -> str:
         return f"<ProgramPosterior of {', '.join(self.names)}>"
 
-    def sample(self, n: int, rng: int | np.random.Generator | None = None) -> Array:
+    def sample(self, n: int, random_state: Any = None) -> Array:
         """Draws (n, D) of the free numbers.
 
         Parameters
         ----------
         n : int
-        rng : int or numpy.random.Generator, optional
+        random_state : int, RandomState, Generator or None
             By default draws differ from call to call.
         """
         from fastvi.kernels.networks import forward
 
         n = checks.integer(n, "n", 0)
-        net, rng = self._program, checks.generator(rng, "rng")
+        net, rng = self._program, checks.generator(random_state, "random_state")
         noise = np.ascontiguousarray(rng.standard_normal((n, net.linear.shape[1])).T)
         hidden, x = np.empty((len(net.bias), n)), np.empty((len(net.shift), n))
         forward(net, noise, hidden, x)

@@ -80,9 +80,9 @@ def ksd(
     ----------
     target : Target or None
         With a gradient; None if `scores` are given.
-    draws : (n, d) array, mapping of str to (n, *shape) array, or object with ``sample(n, rng)``
-        Free numbers of the target, its named parameters within their constraints, or a fit, which
-        `n_draws` are taken from. float32 stays float32.
+    draws : (n, d) array, mapping of str to (n, *shape) array, or fit
+        Free numbers of the target, its named parameters within their constraints, or anything with
+        ``sample(n, rng)``, which `n_draws` are taken from. float32 stays float32.
     scores : (n, d) array, optional
         Gradients of the log density at the draws, by free numbers.
     kernel : {"imq", "rbf"}
@@ -104,7 +104,7 @@ def ksd(
         To take from a fit; of particles no more than there are.
     n_jobs : int, optional
         Threads; results are the same bits for any number.
-    random_state : int, Generator or None
+    random_state : int, RandomState, Generator or None
         For draws from a fit.
 
     Returns
@@ -222,7 +222,7 @@ def ksd_test(
         In [0, 1), of a sign with the next. 0 for independent draws. For a Markov chain it should be
         well above the draws' own autocorrelation, 1 - 2 a in the paper with chance a of a change;
         chains are better thinned first till theirs is below a half.
-    random_state : int, Generator or None
+    random_state : int, RandomState, Generator or None
         For signs, and draws from a fit.
 
     Returns

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base import checks
 from fastvi.core import Batch
 from fastvi.targets.data import Data, Table, checked_batch, make_table
 from fastvi.targets.failures import TargetError, compare, describe, not_finite
@@ -252,7 +253,7 @@ class Target:
         where = describe(self.names, Z[0])
         raise TargetError(f"{self.name} cannot be evaluated at {where}", Z[0].copy())
 
-    def check_gradient(self, Z: Any = None, rtol: float = 1e-5) -> float:
+    def check_gradient(self, Z: Any = None, rtol: float = 1e-5, random_state: Any = 0) -> float:
         """Compare the gradient with finite differences of the value.
 
         Central differences of fourth order; if the gradient is such itself, with half the step.
@@ -260,9 +261,11 @@ class Target:
         Parameters
         ----------
         Z : (dim,) or (k, dim) array, optional
-            Where; by default three standard normal vectors of seed 0.
+            Where; by default three standard normal vectors.
         rtol : float
             Largest error, relative to the component or to 1, allowed beside that of rounding.
+        random_state : int, RandomState, Generator or None
+            For the vectors.
 
         Returns
         -------
@@ -277,7 +280,8 @@ class Target:
         from fastvi.kernels import targets
 
         if Z is None:
-            Z = np.random.default_rng(0).standard_normal((3, self.dim))
+            rng = checks.generator(random_state, "random_state")
+            Z = rng.standard_normal((3, self.dim))
         points = self._points(Z)
         values, grads = self._evaluate(points, None, with_gradient=True)
         wanted, step = np.empty_like(points), targets.STEP / (2 if self._numerical else 1)
