@@ -15,8 +15,7 @@ from fastvi import loop, optimizers
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
 from fastvi.core import Batch, Gradient, Optimizer, ascend, scale
-from fastvi.families import FullRank
-from fastvi.fitting.arguments import batches_of, begin_near
+from fastvi.fitting.arguments import batches_of, begin_near, family_of
 from fastvi.fitting.watching import Watching
 from fastvi.gradients import stein, stein_metric, stein_sliced
 from fastvi.posteriors.particles import ParticlePosterior
@@ -340,7 +339,9 @@ def _start(target: Target, start: Any, n_particles: int | None, rng: np.random.G
         start = target.parameters.unconstrain(start)
     n = None if n_particles is None else checks.integer(n_particles, "n_particles", 1)
     if start is None or np.ndim(start) == 1:
-        member, _ = begin_near(target, FullRank.of, start)
+        near = family_of(target, "fullrank").near
+        assert near is not None
+        member, _ = begin_near(target, near, start)
         return member.draw(n or N_PARTICLES, rng).points
     try:
         particles = np.array(start, np.float64)
