@@ -127,5 +127,5 @@ def test_streams_come_in_their_own_order(data):
 
 
 def test_streams_refuse_what_needs_all_documents(data):
-    with pytest.raises(ValueError, match="'svrg' needs all rows at hand"):
+    with pytest.raises(ValueError, match="'svrg' needs all rows"):
         LDA(4, variance_reduction="svrg").partial_fit(data.counts)

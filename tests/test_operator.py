@@ -419,7 +419,7 @@ def test_bad_input(options, words):
 
 
 def test_targets_that_cannot_be_fitted():
-    with pytest.raises(ValueError, match="needs the target's gradient"):
+    with pytest.raises(ValueError, match="needs the gradient of the target"):
         quick(fastvi.target(lambda z: -0.5 * z[0] ** 2, dim=1))
     with pytest.raises(TargetError):
         quick(fastvi.target(half, dim=1), start=[50.0])

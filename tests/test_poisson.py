@@ -18,13 +18,13 @@ import fastvi
 from fastvi.base import parallel
 from fastvi.core import Batch
 from fastvi.gradients import plain
+from fastvi.models import counts as documents
 from fastvi.models.counts import DocumentSource
 from fastvi.models.plan import fit_conjugate
 from fastvi.models.poisson import model as poisson_model
 from fastvi.models.poisson.estimator import PoissonFactorization
 from fastvi.models.poisson.model import Factors, GammaPrior, PoissonFactors
 from fastvi.models.poisson.scales import common_scale
-from fastvi.models.topics import model as topics_model
 
 BOTH = pytest.mark.parametrize("hierarchical", [False, True])
 PRIORS = GammaPrior(0.4, 1.3, 0.0), GammaPrior(0.5, 0.7, 0.0)
@@ -185,7 +185,7 @@ def test_a_batch_of_all_rows_at_rate_one_is_coordinate_ascent(hierarchical, rng)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("batch_size", [None, 20])
 def test_the_same_bits_for_any_number_of_threads(hierarchical, dtype, batch_size, rng, monkeypatch):
-    monkeypatch.setattr(topics_model, "CHUNK_WORK", 400)
+    monkeypatch.setattr(documents, "CHUNK_WORK", 400)
     monkeypatch.setattr(poisson_model, "TABLE_CHUNK", 40)
     most, run = [0], parallel.run
 
