@@ -12,6 +12,7 @@ from fastvi.base import archive
 __all__ = ["load"]
 
 LOADERS = {
+    "estimator": ("fastvi.models.files", "load"),
     "gaussian-process": ("fastvi.models.gp.files", "load"),
     "particle-posterior": ("fastvi.posteriors.particles", "ParticlePosterior.load"),
     "posterior": ("fastvi.posteriors.member", "Posterior.load"),

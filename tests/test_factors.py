@@ -65,7 +65,7 @@ def assert_bound_never_falls(ours, X):
     """
     X = X.astype(np.float64)
     squares = np.square(X - X.mean(axis=0)) / ours.noise_variance_
-    assert_never_falls(ours.history_["bound"], np.float64, X.size, squares.sum() + abs(ours.bound_))
+    assert_never_falls(ours.history_["bound"], np.float64, X.size, squares.sum() + abs(ours.elbo_))
 
 
 # The model
@@ -275,8 +275,8 @@ def test_the_same_bits_for_any_number_of_threads(kind, batch_size, dtype, rng, m
     results = set()
     for n_jobs in (1, 2, 8):
         ours = kind(batch_size=batch_size, max_iter=4, tol=0, n_jobs=n_jobs, random_state=1).fit(X)
-        arrays = [*ours._fitted, ours.transform(X), ours.score_samples(X)]
-        results.add(b"".join(np.asarray(part).tobytes() for part in [*arrays[2], *arrays[3:]]))
+        arrays = [*ours._params, ours.transform(X), ours.score_samples(X)]
+        results.add(b"".join(np.asarray(part).tobytes() for part in arrays))
     assert len(results) == 1
 
 
@@ -363,7 +363,7 @@ def test_results_fit_together(kind, shape, rng):
     np.testing.assert_allclose(ours.score_samples(X), want, rtol=1e-9)
     assert ours.score(X) == pytest.approx(want.mean())
     scores = ours.transform(X)
-    q, (centre, factor, _) = ours._model.posterior(ours._fitted[2]), ours._fitted
+    q, centre, factor = ours._model.posterior(ours._params), ours._centre, ours._factor
     z = ((X - centre) * factor) @ q.encoder[:-1, :-1] + q.encoder[-1, :-1]
     clean = centre + (z @ q.mean[:, :-1].T + q.mean[:, -1]) / factor
     np.testing.assert_allclose(ours.inverse_transform(scores), clean, rtol=1e-9)
@@ -413,7 +413,7 @@ def test_mini_batches_come_near(kind, options, rng):
     n_parameters = 8 * 3 - 1 + ours._model.n_noises
     loss = (2 if slow else 1) * n_parameters / (2 * len(X))
     assert best.score(X) - loss < ours.score(X) < best.score(X) + 1e-4
-    assert not hasattr(ours, "bound_")
+    assert not hasattr(ours, "elbo_")
     assert np.all(np.isfinite(ours.history_["local_bound"]))
 
 
@@ -534,7 +534,7 @@ def test_results_follow_the_units(kind, scale, dtype, rng):
         same = kind(max_iter=50, tol=0).fit(X)
     rtol = 1e-6 if dtype == np.float64 else 1e-3
     change = len(X) * np.log(units).sum()
-    np.testing.assert_allclose(ours.bound_, same.bound_ - change, rtol=rtol)
+    np.testing.assert_allclose(ours.elbo_, same.elbo_ - change, rtol=rtol)
     covariance = same.get_covariance() * units * units[:, None]
     np.testing.assert_allclose(ours.get_covariance(), covariance, rtol=10 * rtol, atol=rtol * (
         covariance.max()

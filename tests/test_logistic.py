@@ -105,7 +105,7 @@ def test_the_bound_is_below_the_evidence(n, rng):
     ):
         part = X[:, :columns]
         estimator = BayesianLogisticRegression(C=1.0, fit_intercept=False, tol=1e-10).fit(part, y)
-        gap = evidence(part, integrate) - estimator.bound_
+        gap = evidence(part, integrate) - estimator.elbo_
         assert 0 < gap < 1
 
 
@@ -230,8 +230,8 @@ def test_mini_batches_come_near(prior, variance_reduction, rng):
     ).fit(X, y)  # fmt: skip
     model, batch = ours._model, Batch(LabelledRows(X, y - 0.5).all(), np.ones(len(X)))
     bound = model.local(ours._params, batch, None, rng).bound + model.global_bound(ours._params)
-    assert best.bound_ - 1e-4 * len(X) < bound < best.bound_ + 1e-4 * len(X)
-    assert not hasattr(ours, "bound_")
+    assert best.elbo_ - 1e-4 * len(X) < bound < best.elbo_ + 1e-4 * len(X)
+    assert not hasattr(ours, "elbo_")
 
 
 @pytest.mark.parametrize("sampling", ["replacement", "importance", "adaptive", "growing"])
@@ -277,7 +277,7 @@ def test_more_columns_than_rows(rng):
     X, y = data(rng, 20, 100)
     ours = BayesianLogisticRegression().fit(X, y)
     assert ours.score(X, y) > 0.9
-    assert_never_falls(ours.history_["bound"], np.float64, X.size, abs(ours.bound_))
+    assert_never_falls(ours.history_["bound"], np.float64, X.size, abs(ours.elbo_))
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -289,7 +289,7 @@ def test_float32_of_columns_far_from_zero(offset, fit_intercept, rng):
     single = BayesianLogisticRegression(**options).fit(X, y)
     double = BayesianLogisticRegression(**options).fit(X.astype(np.float64), y)
     assert np.diff(single.history_["bound"]).min() > -1e-6 * len(X)
-    assert abs(single.bound_ - double.bound_) < 1e-6 * len(X)
+    assert abs(single.elbo_ - double.elbo_) < 1e-6 * len(X)
     for rows in (X, X[:3], X + np.float32(3)):
         probabilities = single.predict_proba(rows)
         assert probabilities.dtype == np.float32
@@ -335,11 +335,11 @@ def test_float32_of_columns_that_depend_on_each_other(batch_size, rng):
 def test_warm_start_goes_on(rng, capsys):
     X, y = data(rng, 200, 3)
     ours = BayesianLogisticRegression(warm_start=True, verbose=1).fit(X, y)
-    assert f"bound {ours.bound_:.10g}" in capsys.readouterr().err
-    bound, n_iter = ours.bound_, ours.n_iter_
+    assert f"bound {ours.elbo_:.10g}" in capsys.readouterr().err
+    bound, n_iter = ours.elbo_, ours.n_iter_
     ours.fit(X, y)
     assert ours.n_iter_ == 2 < n_iter
-    assert ours.bound_ >= bound - 1e-9 * abs(bound)
+    assert ours.elbo_ >= bound - 1e-9 * abs(bound)
     with pytest.raises(ValueError, match=r"warm_start goes on from 4 coefficients"):
         ours.fit(X[:, :2], y)
 

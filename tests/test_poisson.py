@@ -297,11 +297,11 @@ def test_scores_bound_held_out_rows(hierarchical, rng):
     mean = X[:1000].mean(axis=0) + 1e-3
     independent = (X[1000:] * np.log(mean) - mean - gammaln(X[1000:] + 1)).sum(axis=1)
     assert scores.mean() > independent.mean() + 3
-    found = model._fitted
+    found = model._found
     whole = model.score_samples(X[:1000]).sum() + found.model.global_bound(
         found.parameters(found.model)
     )
-    assert whole == pytest.approx(model.bound_, rel=1e-3)  # rows are fitted further here
+    assert whole == pytest.approx(model.elbo_, rel=1e-3)  # rows are fitted further here
 
 
 @BOTH
@@ -472,7 +472,7 @@ def test_partial_fit_goes_on_from_a_fit(rng):
     model = PoissonFactorization(3, **options).fit(X[:1000])
     score = model.score(X[1000:])
     assert model.partial_fit(X[1000:1050]).score(X[1000:]) > score - 0.02 * abs(score)
-    assert not hasattr(model, "bound_")
+    assert not hasattr(model, "elbo_")
     averages = fastvi.optimizers.averaged(fastvi.optimizers.constant(0.1))
     for optimizer in (fastvi.optimizers.adam(0.01), averages):
         model = PoissonFactorization(3, optimizer=optimizer, batch_size=200, **options)
@@ -486,7 +486,7 @@ def test_partial_fit_goes_on_from_a_fit(rng):
 @BOTH
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
 def test_plain_gradients_of_all_rows_report_the_bound(optimizer, hierarchical, rng):
-    """In the history and as `bound_`, the bound of the last step's start."""
+    """In the history and as `elbo_`, the bound of the last step's start."""
     X, _, _ = counts(rng)
     optimizer = getattr(fastvi.optimizers, optimizer)(0.1)
     options = {"hierarchical": hierarchical, "random_state": 0, "tol": 0.0, "optimizer": optimizer}
@@ -495,7 +495,7 @@ def test_plain_gradients_of_all_rows_report_the_bound(optimizer, hierarchical, r
     assert "local_bound" not in ours.history_
     assert len(bounds) == 30
     assert bounds[-1] > bounds[0]
-    assert ours.bound_ == bounds[-1]
+    assert ours.elbo_ == bounds[-1]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert PoissonFactorization(3, **{**options, "tol": 1e9}).fit(X).n_iter_ == 2
@@ -543,12 +543,12 @@ def test_what_was_found_is_no_view_of_it(rng):
 def test_warm_start_goes_on(rng, capsys):
     X, _, _ = counts(rng)
     ours = PoissonFactorization(3, warm_start=True, verbose=1, random_state=0).fit(X)
-    assert f"bound {ours.bound_:.10g}" in capsys.readouterr().err
+    assert f"bound {ours.elbo_:.10g}" in capsys.readouterr().err
     assert ours.converged_
-    bound = ours.bound_
+    bound = ours.elbo_
     ours.fit(X)
     assert ours.n_iter_ < 10
-    assert ours.bound_ >= bound - 1e-6 * abs(bound)
+    assert ours.elbo_ >= bound - 1e-6 * abs(bound)
     with pytest.raises(ValueError, match="warm_start goes on from 3 components of 40 columns"):
         ours.fit(X[:, :30])
     with pytest.raises(ValueError, match="another value of hierarchical"):
@@ -603,7 +603,7 @@ def test_associated_press(data_dir):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         batch = PoissonFactorization(20, random_state=0, max_iter=100).fit(X[:2000])
-    assert_never_falls(batch.history_["bound"], np.float32, 100 * 20, abs(batch.bound_))
+    assert_never_falls(batch.history_["bound"], np.float32, 100 * 20, abs(batch.elbo_))
     ours = PoissonFactorization(20, random_state=0, max_iter=30, batch_size=128).fit(X[:2000])
     assert ours.score(X[2000:]) > 1.01 * batch.score(X[2000:])
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastvi.base.tables import LazyTable
 
-__all__ = ["leaves", "like", "map_leaves", "rebuild", "restore", "save", "zeros_like"]
+__all__ = ["copy", "leaves", "like", "map_leaves", "rebuild", "restore", "save", "zeros_like"]
 
 TABLE = ("values", "clock", "decay", "column_sums", "anchor")  # what a LazyTable saves
 
@@ -44,6 +44,17 @@ def zeros_like(tree: Any) -> Any:
         return np.zeros_like(like, order="C")  # which may be viewed flat
 
     return map_leaves(zeros, tree)
+
+
+def copy(tree: Any) -> Any:
+    """The tree with arrays of its own, so that steps from it leave the given one as it is."""
+
+    def leaf(part: Any) -> Any:
+        if isinstance(part, LazyTable):
+            return LazyTable.restore({key: np.array(value) for key, value in part.save().items()})
+        return part.copy() if isinstance(part, np.ndarray) else part
+
+    return map_leaves(leaf, tree)
 
 
 def save(tree: Any, name: str = "") -> dict[str, NDArray[Any]]:

@@ -32,7 +32,6 @@ __all__ = [
     "plan",
     "reduction_of",
     "sampled",
-    "still_rising",
 ]
 
 SAMPLING = ("uniform", "replacement", "importance", "adaptive", "growing", "coupled")
@@ -57,7 +56,7 @@ class Reduction(Protocol):
         ...
 
 
-REDUCTIONS: dict[str, Callable[[], Reduction]] = {
+REDUCTIONS: dict[str, Callable[..., Any]] = {
     "svrg": gradients.svrg,
     "window": gradients.window,
 }
@@ -207,7 +206,8 @@ def reduction_of(chosen: str | Reduction | None) -> Reduction | None:
     if chosen is None or isinstance(chosen, Reduction):
         return chosen
     if isinstance(chosen, str) and chosen in REDUCTIONS:
-        return REDUCTIONS[chosen]()
+        made: Reduction = REDUCTIONS[chosen]()
+        return made
     raise ValueError(
         f"variance_reduction is {chosen!r}; wanted None, 'svrg', 'window', or what "
         "fastvi.gradients.svrg(...) or fastvi.gradients.window(...) returns"
@@ -254,14 +254,6 @@ def sampled(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:
             "wanted 'adaptive', which learns them"
         )
     return WithReplacement(source, batch_size, seed, norms)
-
-
-def still_rising(tol: float, max_iter: int) -> str:
-    """What coordinate ascent that did not converge warns of."""
-    return (
-        f"the bound still rose by more than tol={tol:g} nats a row in pass {max_iter}; "
-        "raise max_iter or tol"
-    )
 
 
 class Fit(NamedTuple):

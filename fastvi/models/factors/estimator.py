@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted
 
-from fastvi import loop
 from fastvi.base import checks
-from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
+from fastvi.base.parallel import single_threaded_blas
 from fastvi.kernels.factors import column_squares
+from fastvi.models.documentation import TEXTS as SHARED_TEXTS
+from fastvi.models.estimator import MeanScore, Unsupervised, Watching
 from fastvi.models.factors.model import Factors, Gaussian, Hyperparameters, Loadings
 from fastvi.models.factors.rows import Rows, StandardRows, compressed, principal
-from fastvi.models.plan import fit_conjugate, still_rising
+from fastvi.models.files import Saved
 
 __all__ = ["BayesianFactorAnalysis", "BayesianPCA"]
 
@@ -27,10 +25,54 @@ START_ROWS = 1000  # of which mini-batch fits take their first loadings, at leas
 LEAST_NOISE = 1e-9  # of the start, in variances of the data
 
 
-class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+TEXTS = {
+    "factors": """
+n_components : int, optional
+    Largest number of components, at most n_features; by default one less than the smaller of the
+    numbers of rows and features. Superfluous ones are switched off, not removed.
+alpha_1, alpha_2 : float, default=1e-6
+    Shape and rate of the Gamma prior of noise precisions, as in scikit-learn's ARDRegression.
+lambda_1, lambda_2 : float, default=1e-6
+    Shape and rate of the Gamma prior of the components' precisions.
+mean_precision : float, default=1e-6
+    Precision of the Gaussian prior of the mean, around the columns' means.
+max_iter : int, default=2000
+    Largest number of passes over the rows.
+tol : float, default=1e-6
+    Without `batch_size` the fit ends where the bound rises by less than this in a pass, in nats per
+    row.
+batch_size : int, optional
+    Rows per mini-batch. By default each step takes all rows; if they are more than the features,
+    through their sums of products, which are computed once.
+""" + "".join(SHARED_TEXTS[name] for name in ("optimizer", "sampling", "variance_reduction"))
+    + """
+trace_noise : bool, default=False
+    Record the noise of the steps in `history_` whatever `sampling` is, at some cost; without
+    `batch_size` rows are then not summed up beforehand.
+random_state : int, RandomState, Generator or None, default=None
+    Seed of mini-batches and of the rows that they start from; coordinate ascent draws nothing.
+warm_start : bool, default=False
+    Begin with the posterior of the last fit, and its units.
+""" + SHARED_TEXTS["n_jobs"] + SHARED_TEXTS["verbose"],
+    "relevant": """
+mean_ : (n_features,) array
+    Posterior mean of the mean.
+lambda_ : (n_components,) array
+    Posterior means of the components' prior precisions, in the prior's units.
+n_relevant_ : int
+    Number of components that were not switched off: whose loadings are larger than their posterior
+    deviations, both summed over features.
+""",
+}  # fmt: skip
+
+
+class _BayesianFactors(
+    MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Unsupervised
+):  # fmt: skip
     """What the two models share; they differ in noise, units and the form of results."""
 
     _per_feature: bool
+    _texts = TEXTS
     components_: NDArray[Any]
 
     def __init__(
@@ -54,23 +96,13 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
+        self._share(locals())
         self.n_components = n_components
         self.alpha_1 = alpha_1
         self.alpha_2 = alpha_2
         self.lambda_1 = lambda_1
         self.lambda_2 = lambda_2
         self.mean_precision = mean_precision
-        self.max_iter = max_iter
-        self.tol = tol
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.sampling = sampling
-        self.variance_reduction = variance_reduction
-        self.trace_noise = trace_noise
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.n_jobs = n_jobs
-        self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -79,59 +111,44 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     # Fitting
 
-    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
-        """Fit the posterior.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-            Mini-batches of float32 are computed in float32, all else in float64; results are
-            float32 where X is, and float64 else.
-        y : ignored
-        X_val : (n_held_out, n_features) array, optional
-            Rows not to fit to: their `score` after each pass is ``history_["held_out"]``.
-
-        Raises
-        ------
-        ValueError
-            If X holds NaN, infinity or numbers whose squares overflow, or fewer than two rows, or
-            a parameter is out of its range.
-        """
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
-        max_iter = checks.integer(self.max_iter, "max_iter", 1)
+    def _fit(self, last: Self | None, watching: Watching, X: Any, X_val: Any) -> None:
+        X = self._array(X, ensure_min_samples=2)
         tol = checks.number(self.tol, "tol", 0.0)
         trace_noise = checks.flag(self.trace_noise, "trace_noise")
-        batch_size = checks.optional_integer(self.batch_size, "batch_size", 1)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        last = self.__dict__.get("_fitted") if self.warm_start else None
-        goes_on = last and len(last[0]) == X.shape[1]  # other widths are refused below
-        checks.rows_to_fit(X, *((last[0], 1.0 / last[1]) if last and goes_on else ()))
-        source = StandardRows(X, *(last[:2] if last else self._units(X)))
+        seed = self._seed(watching)
+        goes_on = last is not None and len(last._centre) == X.shape[1]  # others are refused below
+        checks.rows_to_fit(X, *((last._centre, 1.0 / last._factor) if last and goes_on else ()))
+        source = StandardRows(X, *((last._centre, last._factor) if last else self._units(X)))
         model = self._make_model(source)
-        params = _go_on(last[2], model) if last else None
+        params = last._go_on(model) if last else None
         with single_threaded_blas():
-            rows = source if batch_size else _few_rows(source, model.n_threads, not trace_noise)
+            compress = self.batch_size is None
+            rows = _few_rows(source, model.n_threads, not trace_noise) if compress else source
             if params is None:
                 params = _begin(model, rows, len(X), seed)
-        held_out = None if X_val is None else self._held_out(model, source, X_val)
-        watch = loop.Watch(held_out=held_out, verbose=bool(self.verbose), total=max_iter)
-        fitted = fit_conjugate(
-            model, rows, params, n_epochs=max_iter, tol=tol * len(X), seed=seed,
-            watch=watch, batch_size=batch_size,
-            optimizer=self.optimizer, sampling=self.sampling,
-            variance_reduction=self.variance_reduction, trace_noise=trace_noise,
-        )  # fmt: skip
-        self.history_, self.n_iter_ = fitted.history, fitted.n_iter
-        self.converged_ = fitted.converged
-        self.__dict__.pop("bound_", None)
-        if batch_size is None:
-            self.bound_ = float(self.history_["bound"][-1])
-        self._fitted = source.centre, source.factor, fitted.params
-        self._take(model, source, fitted.params)
-        if batch_size is None and tol > 0 and not self.converged_:
-            warnings.warn(still_rising(tol, max_iter), ConvergenceWarning, stacklevel=2)
-        return self
+        fitted = self._ascend(
+            model,
+            rows,
+            params,
+            watching,
+            data=(X,),
+            held_out=None if X_val is None else self._held_out(model, source, X_val),
+            tol=tol * len(X),
+            seed=seed,
+            going_on=last is not None,
+        )
+        self._take(model, source.centre, source.factor, fitted.params, X.dtype)
+        self._warn_unless_converged(fitted)
+
+    def _go_on(self, model: Factors) -> Loadings:
+        """A copy of the parameters found, if they are of a model of this form."""
+        (n_features, width), (k, d) = self._params.cross.shape, (model.n_factors, model.n_features)
+        if (n_features, width) != (d, k + 1):
+            raise ValueError(
+                f"warm_start goes on from {n_features} features and {width - 1} components; X and "
+                f"the parameters ask for {d} and {k}"
+            )
+        return Loadings(*(part.copy() for part in self._params))
 
     def _units(self, X: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Means, and one divided by standard deviations, (n_features,) each."""
@@ -150,6 +167,9 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         n_factors = max(min(source.n_rows, n_features) - 1, 1)
         if self.n_components is not None:
             n_factors = checks.integer(self.n_components, "n_components", 1, n_features)
+        return self._model_of(n_features, n_factors, source.factor)
+
+    def _model_of(self, n_features: int, n_factors: int, factor: NDArray[np.float64]) -> Factors:
         hyper = [
             checks.number(getattr(self, name), name, 0.0, open_low=True)
             for name in ("alpha_1", "alpha_2", "lambda_1", "lambda_2", "mean_precision")
@@ -159,27 +179,50 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             n_factors,
             per_feature=self._per_feature,
             hyper=Hyperparameters(*hyper),
-            log_volume=float(np.log(source.factor).sum()),
-            n_threads=resolve_n_jobs(self.n_jobs),
+            log_volume=float(np.log(factor).sum()),
+            n_threads=self._n_threads,
         )
 
-    def _take(self, model: Factors, source: StandardRows, params: Loadings) -> None:
+    def _take(
+        self,
+        model: Factors,
+        centre: NDArray[np.float64],
+        factor: NDArray[np.float64],
+        params: Loadings,
+        dtype: Any,
+    ) -> None:
         """Keep the posterior, in the units of X, factors of large loadings first."""
-        self._model = model
+        self._model, self._params = model, params
+        self._centre, self._factor = centre, factor
         q = model.posterior(params)
-        k, unit, dtype = model.n_factors, 1.0 / source.factor, source.x.dtype
+        k, unit = model.n_factors, 1.0 / factor
         kept = np.square(q.mean[:, :k]).sum(axis=0)
         order = np.argsort(-kept, kind="stable")
-        self._mean = source.centre + unit * q.mean[:, k]
+        self._mean = centre + unit * q.mean[:, k]
         loadings = unit[:, None] * q.mean[:, order]
-        noise = 1.0 / q.noise_precisions
-        self._noise = np.square(unit) * noise
+        self._noise = np.square(unit) / q.noise_precisions
         self._density = _density(model, params)
         self._log_volume = model.log_volume
         self.mean_ = self._mean.astype(dtype)
         self.lambda_ = (model.factor_shape / q.factor_rates)[order].astype(dtype)
         self.n_relevant_ = int(np.sum(kept > 0.5 * q.squares[:k]))
         self._take_components(loadings, q.encoder[:, order], dtype)
+
+    def _saved(self) -> dict[str, Any]:
+        dtype = self.mean_.dtype.name
+        return {
+            "loadings": self._params, "centre": self._centre, "factor": self._factor, "dtype": dtype
+        }  # fmt: skip
+
+    def _restore(self, saved: Saved) -> None:
+        d = saved.n_features
+        centre, factor = saved.array("centre", d), saved.positive("factor", d)
+        k = len(saved.positive("loadings.factor_rates", None))
+        for name in ("n_rows", "noise_rates"):
+            saved.positive(f"loadings.{name}", None)
+        model = self._model_of(d, k, factor)
+        params = saved.tree("loadings", model.prior)
+        self._take(model, centre, factor, params, saved.dtype())
 
     def _take_components(
         self, loadings: NDArray[np.float64], encoder: NDArray[np.float64], dtype: Any
@@ -205,13 +248,12 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _rows(self, X: Any) -> StandardRows:
         check_is_fitted(self)
-        return self._as_rows(X, *self._fitted[:2])
+        return self._as_rows(X, self._centre, self._factor)
 
     def _as_rows(
         self, X: Any, centre: NDArray[np.float64], factor: NDArray[np.float64]
     ) -> StandardRows:
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
+        X = self._array(X, reset=False)
         checks.new_rows(X, centre, 1.0 / factor)
         return StandardRows(X, centre, factor)
 
@@ -225,7 +267,7 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         rows = self._rows(X)
         out = np.empty((rows.n_rows, len(self.components_)), rows.x.dtype)
         with single_threaded_blas():
-            rows.map(lambda block: block @ self._encoder, out, resolve_n_jobs(self.n_jobs))
+            rows.map(lambda block: block @ self._encoder, out, self._n_threads)
         return out
 
     def inverse_transform(self, X: Any) -> NDArray[Any]:
@@ -250,29 +292,19 @@ class _BayesianFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         X : (n_rows, n_features) array
         """
         rows = self._rows(X)
-        return _log_densities(rows, self._density, resolve_n_jobs(self.n_jobs)) + self._log_volume
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples`, nats a row.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        y : ignored
-        """
-        return float(self.score_samples(X).mean())
+        return _log_densities(rows, self._density, self._n_threads) + self._log_volume
 
     def get_covariance(self) -> NDArray[Any]:
         """Covariance of rows at the posterior means, (n_features, n_features)."""
         check_is_fitted(self)
-        unit = 1.0 / self._fitted[1]
+        unit = 1.0 / self._factor
         result = unit[:, None] * self._density.covariance() * unit
         return np.asarray(result.astype(self.mean_.dtype))
 
     def get_precision(self) -> NDArray[Any]:
         """Inverse of `get_covariance`, (n_features, n_features)."""
         check_is_fitted(self)
-        factor = self._fitted[1]
+        factor = self._factor
         result = factor[:, None] * self._density.precision() * factor
         return np.asarray(result.astype(self.mean_.dtype))
 
@@ -305,55 +337,7 @@ class BayesianPCA(_BayesianFactors):
 
     Parameters
     ----------
-    n_components : int, optional
-        Largest number of components, at most n_features; by default one less than the smaller of
-        the numbers of rows and features. Superfluous ones are switched off, not removed.
-    alpha_1, alpha_2 : float, default=1e-6
-        Shape and rate of the Gamma prior of the noise's precision, as in scikit-learn's
-        ARDRegression.
-    lambda_1, lambda_2 : float, default=1e-6
-        Shape and rate of the Gamma prior of the components' precisions.
-    mean_precision : float, default=1e-6
-        Precision of the Gaussian prior of the mean, around the columns' means.
-    max_iter : int, default=2000
-        Largest number of passes over the rows.
-    tol : float, default=1e-6
-        Without `batch_size` the fit ends where the bound rises by less than this in a pass, in
-        nats a row.
-    batch_size : int, optional
-        Rows of a mini-batch. By default each step takes all rows; if they are more than the
-        features, through their sums of products, which are computed once.
-    optimizer : float, "adaptive" or fastvi.optimizers.Optimizer, optional
-        Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
-        without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
-        come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
-        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take plain gradients in numbers without
-        constraints: means, logarithms and Cholesky factors.
-    sampling : str, default="uniform"
-        How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
-        ``"replacement"``: independently. ``"importance"``: more often where a row's statistics
-        are large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms of statistics
-        last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
-        the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
-        et al. 2017).
-    variance_reduction : {"svrg", "window"} or a tool, optional
-        Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
-        passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
-        statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
-        bias.
-        Other numbers of steps or batches: ``fastvi.gradients.svrg(every=100)`` and
-        ``fastvi.gradients.window(size=3)``.
-    trace_noise : bool, default=False
-        Have the noise of the steps in `history_` whatever `sampling` is, at some cost;
-        without `batch_size` rows are then not summed up beforehand.
-    random_state : int, RandomState or None, default=None
-        Seed of mini-batches and of the rows that they start from; coordinate ascent draws nothing.
-    warm_start : bool, default=False
-        Begin with the last fit's posterior, and its units.
-    n_jobs : int, optional
-        Threads; -1 for all cores, None for one.
-    verbose : int, default=0
-        Print a line a pass.
+    {factors}
 
     Attributes
     ----------
@@ -366,26 +350,8 @@ class BayesianPCA(_BayesianFactors):
         The same as a share of the whole variance of the model.
     noise_variance_ : float
         One divided by the posterior mean of the noise's precision.
-    mean_ : (n_features,) array
-        Posterior mean of the mean.
-    lambda_ : (n_components,) array
-        Posterior means of the components' prior precisions, in the prior's units.
-    n_relevant_ : int
-        Number of components that were not switched off: whose loadings are larger than their
-        posterior deviations, both summed over features.
-    bound_ : float
-        A lower bound of log p(X) in nats; without `batch_size`.
-    history_ : dict of str to array
-        What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
-        `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
-        `sampling` needs it, the `noise`, the trace of the gradient's covariance. With `X_val`,
-        `held_out` at the end of each pass.
-    n_iter_ : int
-        Passes over the rows.
-    converged_ : bool
-        Whether `tol` was reached.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
+    {relevant}
+    {found}
 
     Examples
     --------
@@ -430,55 +396,7 @@ class BayesianFactorAnalysis(_BayesianFactors):
 
     Parameters
     ----------
-    n_components : int, optional
-        Largest number of components, at most n_features; by default one less than the smaller of
-        the numbers of rows and features. Superfluous ones are switched off, not removed.
-    alpha_1, alpha_2 : float, default=1e-6
-        Shape and rate of the Gamma prior of the noises' precisions, as in scikit-learn's
-        ARDRegression.
-    lambda_1, lambda_2 : float, default=1e-6
-        Shape and rate of the Gamma prior of the components' precisions.
-    mean_precision : float, default=1e-6
-        Precision of the Gaussian prior of the mean, around the columns' means.
-    max_iter : int, default=2000
-        Largest number of passes over the rows.
-    tol : float, default=1e-6
-        Without `batch_size` the fit ends where the bound rises by less than this in a pass, in
-        nats a row.
-    batch_size : int, optional
-        Rows of a mini-batch. By default each step takes all rows; if they are more than the
-        features, through their sums of products, which are computed once.
-    optimizer : float, "adaptive" or fastvi.optimizers.Optimizer, optional
-        Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
-        without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
-        come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
-        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take plain gradients in numbers without
-        constraints: means, logarithms and Cholesky factors.
-    sampling : str, default="uniform"
-        How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
-        ``"replacement"``: independently. ``"importance"``: more often where a row's statistics
-        are large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms of statistics
-        last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
-        the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
-        et al. 2017).
-    variance_reduction : {"svrg", "window"} or a tool, optional
-        Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
-        passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
-        statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
-        bias.
-        Other numbers of steps or batches: ``fastvi.gradients.svrg(every=100)`` and
-        ``fastvi.gradients.window(size=3)``.
-    trace_noise : bool, default=False
-        Have the noise of the steps in `history_` whatever `sampling` is, at some cost;
-        without `batch_size` rows are then not summed up beforehand.
-    random_state : int, RandomState or None, default=None
-        Seed of mini-batches and of the rows that they start from; coordinate ascent draws nothing.
-    warm_start : bool, default=False
-        Begin with the last fit's posterior, and its units.
-    n_jobs : int, optional
-        Threads; -1 for all cores, None for one.
-    verbose : int, default=0
-        Print a line a pass.
+    {factors}
 
     Attributes
     ----------
@@ -486,26 +404,8 @@ class BayesianFactorAnalysis(_BayesianFactors):
         Posterior means of the loadings, large ones first, as in scikit-learn's FactorAnalysis.
     noise_variance_ : (n_features,) array
         One divided by the posterior means of the noises' precisions.
-    mean_ : (n_features,) array
-        Posterior mean of the mean.
-    lambda_ : (n_components,) array
-        Posterior means of the components' prior precisions, in the prior's units.
-    n_relevant_ : int
-        Number of components that were not switched off: whose loadings are larger than their
-        posterior deviations, both summed over features.
-    bound_ : float
-        A lower bound of log p(X) in nats; without `batch_size`.
-    history_ : dict of str to array
-        What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
-        `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
-        `sampling` needs it, the `noise`, the trace of the gradient's covariance. With `X_val`,
-        `held_out` at the end of each pass.
-    n_iter_ : int
-        Passes over the rows.
-    converged_ : bool
-        Whether `tol` was reached.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
+    {relevant}
+    {found}
 
     Examples
     --------
@@ -547,17 +447,6 @@ def _begin(model: Factors, source: StandardRows | Rows, n_rows: int, seed: int) 
     loadings, noise = principal(sample, count, model.n_factors, LEAST_NOISE)
     noise = noise if model.n_noises > 1 else noise.mean(keepdims=True)
     return model.start(n_rows, loadings, noise)
-
-
-def _go_on(last: Loadings, model: Factors) -> Loadings:
-    """Parameters of the last fit, if they are of the same model."""
-    (n_features, width), (k, d) = last.cross.shape, (model.n_factors, model.n_features)
-    if (n_features, width) != (d, k + 1):
-        raise ValueError(
-            f"warm_start goes on from {n_features} features and {width - 1} components; X and the "
-            f"parameters ask for {d} and {k}"
-        )
-    return Loadings(*(part.copy() for part in last))
 
 
 def _signs(columns: NDArray[np.float64]) -> NDArray[np.float64]:

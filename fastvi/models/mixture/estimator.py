@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import DensityMixin
 from sklearn.cluster import KMeans, kmeans_plusplus
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from fastvi import loop
 from fastvi.base import checks
-from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
-from fastvi.models.mixture.model import Mixture, Parameters, RowsInMemory
+from fastvi.base.parallel import single_threaded_blas
+from fastvi.models.estimator import Callback, MeanScore, Unsupervised, Watching
+from fastvi.models.files import Saved
+from fastvi.models.mixture.model import Mixture, Parameters, Prior, RowsInMemory
 from fastvi.models.mixture.priors import data_frame, make_prior
 from fastvi.models.mixture.rows import COVARIANCE_TYPES, Frame
-from fastvi.models.plan import Fit, fit_conjugate
+from fastvi.models.plan import Fit
 
 __all__ = ["BayesianGaussianMixture"]
 
@@ -35,7 +34,7 @@ class _Run(NamedTuple):
     labels: NDArray[np.int64]
 
 
-class BayesianGaussianMixture(DensityMixin, BaseEstimator):
+class BayesianGaussianMixture(MeanScore, DensityMixin, Unsupervised):
     """A mixture of Gaussians whose weights, means and precisions have a posterior each.
 
     A drop-in replacement for scikit-learn's class of this name: the same starts and updates, hence
@@ -84,37 +83,12 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
         `reg_covar` on its diagonal if it is singular (scikit-learn's prior is improper then).
     random_state : int, RandomState or None, default=None
         Seed of starts, of mini-batches and of `sample`.
-    warm_start : bool, default=False
-        Begin with the last fit's posterior.
-    verbose : int, default=0
-        Print a line each `verbose_interval` passes.
+    {warm_start}
+    {verbose}
     verbose_interval : int, default=10
-    batch_size : int, optional
-        Rows of a mini-batch; by default each step takes all rows.
-    optimizer : float, "adaptive" or fastvi.optimizers.Optimizer, optional
-        Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches and 1
-        without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to
-        come nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
-        ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take plain gradients in numbers without
-        constraints: means, logarithms and Cholesky factors.
-    sampling : str, default="uniform"
-        How mini-batches are drawn. ``"uniform"``: each row once a pass, in random order.
-        ``"replacement"``: independently. ``"importance"``: more often where a row's statistics
-        are large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms of statistics
-        last seen. ``"growing"``: each row once a pass, in batches that grow from `batch_size` with
-        the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
-        et al. 2017).
-    variance_reduction : {"svrg", "window"} or a tool, optional
-        Of mini-batches. ``"svrg"``: corrected by a gradient of all rows, taken anew every two
-        passes (Johnson and Zhang 2013); unbiased, for two local steps a step. ``"window"``:
-        statistics averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some
-        bias.
-        Other numbers of steps or batches: ``fastvi.gradients.svrg(every=100)`` and
-        ``fastvi.gradients.window(size=3)``.
-    trace_noise : bool, default=False
-        Have the noise of the steps in `history_` whatever `sampling` is, at some cost.
-    n_jobs : int, optional
-        Threads; -1 for all cores, None for one.
+        Without effect; scikit-learn's class has it.
+    {toolbox}
+    {n_jobs}
 
     Attributes
     ----------
@@ -133,23 +107,16 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
     weight_concentration_prior_, mean_precision_prior_, mean_prior_, degrees_of_freedom_prior_, \
 covariance_prior_
         The priors in use.
-    lower_bound_ : float
+    elbo_, lower_bound_ : float
         The evidence lower bound at these parameters, in nats: log p(X) less a Kullback-Leibler
         divergence. scikit-learn's leaves constants out and belongs to the responsibilities before
         the last update, so that a fit here may end a pass earlier or later.
     lower_bounds_ : list of float
         The bound at the parameters each pass began with; empty with mini-batches.
-    history_ : dict of str to array
-        What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
-        `local_bound`, the batch's part of it scaled to all rows); with `trace_noise`, or where
-        `sampling` needs it, the `noise`, the trace of the gradient's covariance; with `X_val`,
-        `held_out` at the end of each pass.
-    n_iter_ : int
-        Passes over the rows.
-    converged_ : bool
-        Whether `tol` was reached.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
+    {history_}
+    {n_iter_}
+    {converged_}
+    {n_features_in_}
 
     Examples
     --------
@@ -162,6 +129,10 @@ covariance_prior_
     >>> model.predict([[0, 0], [9, 3]]).tolist()
     [0, 1]
     """
+
+    _least_iter = 0
+    _model: Mixture
+    _params: Parameters
 
     def __init__(
         self,
@@ -190,11 +161,10 @@ covariance_prior_
         trace_noise: bool = False,
         n_jobs: int | None = None,
     ) -> None:
+        self._share(locals())
         self.n_components = n_components
         self.covariance_type = covariance_type
-        self.tol = tol
         self.reg_covar = reg_covar
-        self.max_iter = max_iter
         self.n_init = n_init
         self.init_params = init_params
         self.weight_concentration_prior_type = weight_concentration_prior_type
@@ -203,48 +173,32 @@ covariance_prior_
         self.mean_prior = mean_prior
         self.degrees_of_freedom_prior = degrees_of_freedom_prior
         self.covariance_prior = covariance_prior
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
         self.verbose_interval = verbose_interval
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.sampling = sampling
-        self.variance_reduction = variance_reduction
-        self.trace_noise = trace_noise
-        self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
-        """Fit the posterior.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-            float32 is computed in float32 (but for what would lose too many digits in it),
-            everything else in float64.
-        y : ignored
-        X_val : (n_held_out, n_features) array, optional
-            Rows not to fit to: their `score` after each pass is ``history_["held_out"]``.
-
-        Raises
-        ------
-        ValueError
-            If X holds NaN, infinity, numbers whose squares overflow or fewer rows than components,
-            or a parameter is out of its range.
-        """
-        self.fit_predict(X, y, X_val=X_val)
-        return self
-
-    def fit_predict(self, X: Any, y: Any = None, *, X_val: Any = None) -> NDArray[np.int64]:
+    def fit_predict(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_val: Any = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+    ) -> NDArray[np.int64]:
         """Fit the posterior, and give the likeliest component of each row, (n_rows,).
 
         Parameters
         ----------
-        X, y, X_val
+        X, y, X_val, callback, checkpoint, checkpoint_interval, resume
             As in `fit`.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        X = np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
+        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
+        labels: NDArray[np.int64] = self._become(watching, X, X_val)
+        return labels
+
+    def _fit(self, last: Self | None, watching: Watching, X: Any, X_val: Any) -> NDArray[np.int64]:
+        X = self._array(X, ensure_min_samples=2)
         k = checks.integer(self.n_components, "n_components", 1)
         checks.integer(self.verbose_interval, "verbose_interval", 1)
         if len(X) < k:
@@ -252,38 +206,35 @@ covariance_prior_
                 f"Expected n_samples >= n_components but got n_components = {k}, "
                 f"n_samples = {len(X)}"
             )
-        warm = self.warm_start and hasattr(self, "_params")
-        if warm:
-            self._check_warm_start(X.shape[1])
-        model = self._make_model(X, k, self._model.frame if warm else None)
+        if last is not None:
+            last._check_form(self, X.shape[1])
+        model = self._make_model(X, k, last._model.frame if last is not None else None)
         held_out = None if X_val is None else self._held_out(model, X_val)
-        rng = check_random_state(self.random_state)
-        n_init = 1 if warm else checks.integer(self.n_init, "n_init", 1)
+        rng = self._random()
+        n_init = 1 if last is not None else checks.integer(self.n_init, "n_init", 1)
+        if n_init > 1 and watching.checkpoint is not None:
+            raise ValueError(f"checkpoint is given with n_init={n_init}; wanted n_init=1")
+        runs = []
         with single_threaded_blas():
-            runs = []
             for _ in range(n_init):
-                start = self._continue(model) if warm else self._begin(model, X, rng)
-                runs.append(self._run(model, X, start, rng, held_out))
+                start = self._begin(model, X, rng) if last is None else last._go_on(model)
+                runs.append(self._run(model, X, start, rng, held_out, watching, last is not None))
         best = max(runs, key=lambda run: run.bound)
-        self.history_, self.n_iter_ = best.fit.history, best.fit.n_iter
-        self.converged_, self.lower_bound_ = best.fit.converged, best.bound
+        self._report(best.fit)
+        self.elbo_ = self.lower_bound_ = best.bound
         self.lower_bounds_ = list(self.history_.get("bound", ()))
-        self._take(model, best.fit.params, X.dtype)
-        if self.batch_size is None and self.max_iter > 0 and not self.converged_:
-            warnings.warn(
-                f"the bound still changed by more than tol={self.tol:g} nats in pass "
-                f"{self.max_iter}; raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        self._take(model, best.fit.params)
+        if self.max_iter > 0:
+            self._warn_unless_converged(best.fit, "nats")
         return best.labels
 
     # A fit
 
-    def _check_warm_start(self, n_features: int) -> None:
-        last = self._model
-        old = last.n_components, last.covariance_type, last.n_features
-        new = self.n_components, self.covariance_type, n_features
+    def _check_form(self, asked: Self, n_features: int) -> None:
+        """Refuse to go on from a posterior of another form."""
+        model = self._model
+        old = model.n_components, model.covariance_type, model.n_features
+        new = asked.n_components, asked.covariance_type, n_features
         if old != new:
             raise ValueError(
                 "warm_start goes on from {} components, {!r}, of {} features; ".format(*old)
@@ -306,7 +257,7 @@ covariance_prior_
         )  # fmt: skip
         return Mixture(
             prior, frame, k, kind,
-            reg_covar=reg_covar, dtype=X.dtype, n_threads=resolve_n_jobs(self.n_jobs),
+            reg_covar=reg_covar, dtype=X.dtype, n_threads=self._n_threads,
         )  # fmt: skip
 
     def _begin(self, model: Mixture, X: NDArray[Any], rng: Any) -> Parameters:
@@ -326,8 +277,8 @@ covariance_prior_
         labels[chosen] = np.arange(k)
         return model.gather(X, labels)
 
-    def _continue(self, model: Mixture) -> Parameters:
-        """The last fit's statistics under the priors of this one."""
+    def _go_on(self, model: Mixture) -> Parameters:
+        """The statistics found, under the priors of another fit."""
         parts = zip(self._params, self._model.prior, model.prior)
         return Parameters(*(part - old + new for part, old, new in parts))
 
@@ -348,32 +299,30 @@ covariance_prior_
         params: Parameters,
         rng: Any,
         held_out: Callable[[Parameters], float] | None,
+        watching: Watching,
+        going_on: bool,
     ) -> _Run:
         tol = checks.number(self.tol, "tol", 0.0)
-        batch_size = self.batch_size
-        seed = 0
-        if batch_size is not None:
-            batch_size = checks.integer(batch_size, "batch_size", 1)
-            seed = rng.randint(np.iinfo(np.int32).max)
         rounding = 4 * float(np.finfo(X.dtype).eps) * X.shape[1] * np.sqrt(len(X))
-        max_iter = checks.integer(self.max_iter, "max_iter", 0)
-        watch = loop.Watch(held_out=held_out, verbose=bool(self.verbose), total=max_iter)
-        fit = fit_conjugate(
-            model, RowsInMemory(X, model.frame), params,
-            n_epochs=max_iter,
+        fit = self._ascend(
+            model,
+            RowsInMemory(X, model.frame),
+            params,
+            watching,
+            data=(X,),
+            held_out=held_out,
             tol=max(tol, rounding) if tol > 0 else 0.0,
-            seed=seed, watch=watch, batch_size=batch_size, optimizer=self.optimizer,
-            sampling=self.sampling, variance_reduction=self.variance_reduction,
-            trace_noise=checks.flag(self.trace_noise, "trace_noise"),
-        )  # fmt: skip
+            seed=0 if self.batch_size is None else self._seed(watching, rng),
+            going_on=going_on,
+        )
         labels, densities = np.empty(len(X), np.int64), np.empty(len(X), X.dtype)
         model.predict(fit.params, X, labels=labels, log_norm=densities)
         bound = float(densities.sum(dtype=np.float64)) + model.global_bound(fit.params)
         return _Run(fit, bound, labels)
 
-    def _take(self, model: Mixture, params: Parameters, dtype: Any) -> None:
+    def _take(self, model: Mixture, params: Parameters) -> None:
         """Keep the posterior, in scikit-learn's attributes and as parameters."""
-        self._model, self._params = model, params
+        self._model, self._params, dtype = model, params, model.dtype
         posterior, frame, hyper = model.posterior(params), model.frame, model.hyper
         self.weight_concentration_prior_ = hyper.concentration
         self.mean_precision_prior_ = hyper.mean_precision
@@ -395,6 +344,41 @@ covariance_prior_
         self.covariances_ = covariances.astype(dtype)
         self.precisions_ = precisions.astype(dtype)
         self.precisions_cholesky_ = roots.astype(dtype)
+
+    def _saved(self) -> dict[str, Any]:
+        model, hyper = self._model, self._model.hyper
+        return {
+            "parameters_": self._params, "frame": model.frame, "dtype": model.dtype.name,
+            "covariance_type": model.covariance_type, "reg_covar": model.reg_covar,
+            "concentration": hyper.concentration, "process": hyper.process,
+            "mean_precision": hyper.mean_precision, "mean": hyper.mean, "dof": hyper.dof,
+            "scatter": np.asarray(hyper.scatter, np.float64), "lower_bound": self.lower_bound_,
+        }  # fmt: skip
+
+    def _restore(self, saved: Saved) -> None:
+        d, values = saved.n_features, saved.values
+        kind = checks.choice(values["covariance_type"], "covariance_type", COVARIANCE_TYPES)
+        k = len(saved.array("parameters_.counts", None))
+        frame = Frame(saved.array("frame.centre", d), saved.positive("frame.scale", d))
+        shapes: dict[str, tuple[int, ...]] = {"diag": (d,), "spherical": ()}
+        prior = Prior(
+            checks.number(values["concentration"], "concentration", 0.0, open_low=True),
+            checks.flag(values["process"], "process"),
+            checks.number(values["mean_precision"], "mean_precision", 0.0, open_low=True),
+            saved.array("mean", d),
+            checks.number(values["dof"], "dof", d - 1.0, open_low=True),
+            saved.array("scatter", *shapes.get(kind, (d, d)))[()],
+        )
+        model = Mixture(
+            prior, frame, k, kind, dtype=saved.dtype(), n_threads=self._n_threads,
+            reg_covar=checks.number(values["reg_covar"], "reg_covar", 0.0),
+        )  # fmt: skip
+        self.lower_bound_ = checks.number(values["lower_bound"], "lower_bound", -np.inf)
+        self.lower_bounds_ = list(self.history_.get("bound", ()))
+        params = saved.tree("parameters_", model.prior)
+        if np.any(params.counts < 0):
+            raise ValueError(f"{saved.path}: counts of components must be >= 0")
+        self._take(model, params)
 
     # Predictions
 
@@ -436,16 +420,6 @@ covariance_prior_
         self._predict(X, log_norm=out)
         return out
 
-    def score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples`, nats a row.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        y : ignored
-        """
-        return float(self.score_samples(X).mean(dtype=np.float64))
-
     def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Rows (n_samples, n_features) drawn at the posterior means, and their components.
 
@@ -460,7 +434,7 @@ covariance_prior_
         """
         check_is_fitted(self)
         n_samples = checks.integer(n_samples, "n_samples", 1)
-        rng = check_random_state(self.random_state)
+        rng = self._random()
         weights = self.weights_.astype(np.float64)
         sizes = rng.multinomial(n_samples, weights / weights.sum())
         parts = [self._draw(rng, k, int(size)) for k, size in enumerate(sizes)]
@@ -482,7 +456,7 @@ covariance_prior_
         return self._as_rows(X, self._model)
 
     def _as_rows(self, X: Any, model: Mixture) -> NDArray[Any]:
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = self._array(X, reset=False)
         most = checks.new_rows(X, *model.frame)
         dtype = np.float64 if most > 1e9 else np.result_type(X.dtype, model.dtype)
         return np.require(X, dtype, ["C_CONTIGUOUS", "WRITEABLE"])

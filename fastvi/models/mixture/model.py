@@ -122,7 +122,7 @@ class Mixture:
         d, scale = len(frame.centre), frame.scale
         self.hyper, self.frame = prior, frame
         self.n_components, self.n_features = n_components, d
-        self.covariance_type = covariance_type
+        self.covariance_type, self.reg_covar = covariance_type, reg_covar
         self.dtype, self.n_threads = np.dtype(dtype), n_threads
         self.shape = make_shape(covariance_type, d, n_components)
         self.tied = covariance_type == "tied"

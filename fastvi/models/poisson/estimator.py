@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from fastvi import loop
-from fastvi.base import checks, parallel
-from fastvi.base.parallel import resolve_n_jobs
+from fastvi.base import checks, parallel, tree
 from fastvi.batches import ShuffledEpochs
 from fastvi.core import Batch
-from fastvi.models.counts import DocumentSource, Parts
-from fastvi.models.plan import (
-    SAMPLING,
-    Plan,
-    fit_conjugate,
-    plan,
-    still_rising,
-)
+from fastvi.models.counts import DocumentSource, Parts, padded
+from fastvi.models.estimator import CountEstimator, MeanScore, Watching
+from fastvi.models.files import Saved
+from fastvi.models.plan import SAMPLING, Plan, plan
 from fastvi.models.poisson.model import Factors, Fitted, GammaPrior, PoissonFactors
 from fastvi.models.poisson.rows import LocalStep
 
@@ -52,7 +43,7 @@ class _Part(ShuffledEpochs):
             yield Batch(batch.rows, batch.weights * self.share)
 
 
-class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class PoissonFactorization(MeanScore, CountEstimator):
     """Poisson matrix factorization with Gamma priors: topics, or tastes, of sparse counts.
 
     Counts are ``X[u, i] ~ Poisson(sum_k theta[u, k] beta[i, k])`` with ``theta[u, k] ~ Gamma(a,
@@ -83,10 +74,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     tol : float, default=1e-2
         Without `batch_size` the fit ends where the bound rises by less than this in a pass, in
         nats a row.
-    batch_size : int, optional
-        Rows of a mini-batch; by default each step takes all rows.
-    optimizer, sampling, variance_reduction
-        As in `fastvi.BayesianLogisticRegression`.
+    {toolbox}
     max_row_iter : int, optional
         Largest number of iterations on a row's factors; by default 20 in a step of a fit and 200
         where new rows are inferred.
@@ -98,10 +86,8 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         Seed of the start and of the order of rows in mini-batches.
     warm_start : bool, default=False
         Begin with the last fit's columns' factors.
-    n_jobs : int, optional
-        Threads; -1 for all cores, None for one.
-    verbose : int, default=0
-        Print a line a pass.
+    {n_jobs}
+    {verbose}
 
     Attributes
     ----------
@@ -109,20 +95,13 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         Posterior means of the columns' factors, E[beta] transposed.
     component_shapes_, component_rates_ : (n_components, n_features) arrays
         Shapes and rates of their Gamma posteriors.
-    bound_ : float
-        The evidence lower bound of log p(X), nats; without `batch_size`.
-    history_ : dict of str to array
-        What each step reported: epoch, seconds, rate, and in nats the `bound` (or the
-        `local_bound`, the batch's part of it scaled to all rows). With `X_val`,
-        `held_out` at the end of each pass.
-    n_iter_ : int
-        Passes over the rows.
+    {elbo_}
+    {history_}
+    {n_iter_}
     n_batch_iter_ : int
         Steps.
-    converged_ : bool
-        Whether `tol` was reached.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
+    {converged_}
+    {n_features_in_}
 
     Examples
     --------
@@ -134,6 +113,9 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     >>> items.tolist()
     [[1]]
     """
+
+    _found: Fitted
+    _n_seen: int
 
     def __init__(
         self,
@@ -152,6 +134,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         optimizer: Any = None,
         sampling: str = "uniform",
         variance_reduction: Any = None,
+        trace_noise: bool = False,
         max_row_iter: int | None = None,
         row_tol: float = 1e-3,
         total_samples: float | None = None,
@@ -160,6 +143,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
+        self._share(locals())
         self.n_components = n_components
         self.a = a
         self.a_prime = a_prime
@@ -168,71 +152,37 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.c_prime = c_prime
         self.d_prime = d_prime
         self.hierarchical = hierarchical
-        self.max_iter = max_iter
-        self.tol = tol
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.sampling = sampling
-        self.variance_reduction = variance_reduction
         self.max_row_iter = max_row_iter
         self.row_tol = row_tol
         self.total_samples = total_samples
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.positive_only = True
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float32", "float64"]
-        return tags
 
     # Fitting
 
-    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
-        """Fit the columns' factors.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) CSR matrix or array
-            Counts of any integer or float dtype. float64 is computed in float64, everything else
-            in float32. Rows may be empty.
-        y : ignored
-        X_val : (n_held_out, n_features) CSR matrix or array, optional
-            Rows not to fit to: their `score` after each pass is ``history_["held_out"]``.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or a count is out of its range.
-        """
+    def _fit(self, last: Self | None, watching: Watching, X: Any, X_val: Any) -> None:
         bags = self._counts(X, reset=True)
-        model = self._make_model(bags)
-        max_iter = checks.integer(self.max_iter, "max_iter", 1)
+        model = self._make_model(bags.n_words, bags.counts.dtype)
         tol = checks.number(self.tol, "tol", 0.0)
-        batch_size = checks.optional_integer(self.batch_size, "batch_size", 1)
         source = DocumentSource(*bags)
-        seed = self._seed()
-        held_out = None if X_val is None else self._held_out(model, X_val)
-        fitted = fit_conjugate(
-            model, source, self._begin(model, bags, seed), n_epochs=max_iter,
-            tol=tol * source.n_rows, seed=seed,
-            watch=loop.Watch(held_out=held_out, verbose=bool(self.verbose), total=max_iter),
-            batch_size=batch_size,
-            optimizer=self.optimizer, sampling=self.sampling,
-            variance_reduction=self.variance_reduction,
-        )  # fmt: skip
-        self._take(model, fitted.params)
-        self.history_, self.n_iter_ = fitted.history, fitted.n_iter
+        seed = self._seed(watching)
+        if last is None:
+            params = self._start(model, bags, source.n_rows, seed)
+        else:
+            last._check_form("warm_start", self, bags)
+            params = last._found.parameters(model)
+        fitted = self._ascend(
+            model,
+            source,
+            params,
+            watching,
+            data=(*bags.parts, bags.n_words),
+            held_out=None if X_val is None else self._held_out(model, X_val),
+            tol=tol * source.n_rows,
+            seed=seed,
+            going_on=last is not None,
+        )
+        self._found = Fitted(model, fitted.params)
         self.n_batch_iter_, self._n_seen = len(fitted.history["epoch"]), source.n_rows
-        self.converged_ = fitted.converged
-        if batch_size is None:
-            self.bound_ = float(fitted.history["bound"][-1])
-            if tol > 0 and not fitted.converged:
-                warnings.warn(still_rising(tol, max_iter), ConvergenceWarning, stacklevel=2)
-        return self
+        self._warn_unless_converged(fitted)
 
     def _held_out(self, model: PoissonFactors, X_val: Any) -> Callable[[Factors], float]:
         parts = self._counts(X_val, reset=False, dtype=model.dtype).parts
@@ -269,19 +219,23 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             If a parameter or a count is out of its range, or the factors to go on from are of
             another number of components or value of `hierarchical`.
         """
+        self._advance(X)
+        return self
+
+    def _partial_fit(self, X: Any) -> None:
         first = not self.__sklearn_is_fitted__()
         bags = self._counts(X, reset=first)
         if not first:
-            self._check_form("partial_fit", bags)
+            self._check_form("partial_fit", self, bags)
         checks.choice(self.sampling, "sampling", SAMPLING)
         n_rows = len(bags.indptr) - 1
-        seen = n_rows + (0 if first else self.__dict__.get("_n_seen", 0))
+        seen = n_rows + (0 if first else self._n_seen)
         population = float(seen)
         if self.total_samples is not None:
             population = checks.number(self.total_samples, "total_samples", 1.0)
         batch_size = BATCH_SIZE if self.batch_size is None else self.batch_size
         batch_size = checks.integer(batch_size, "batch_size", 1)
-        n_threads = resolve_n_jobs(self.n_jobs)
+        n_threads = self._n_threads
         source = DocumentSource(*bags)
         model, chosen, state, seed = self.__dict__.get("_online") or self._go_online(
             bags, source, population, first
@@ -293,26 +247,28 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         epoch = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
         with parallel.single_threaded_blas():
             state, history = loop.run(
-                chosen.algorithm, state, _Part(source, batch_size, seed, population),
+                chosen.algorithm, tree.copy(state), _Part(source, batch_size, seed, population),
                 n_epochs=epoch + 1, rng=np.random.default_rng([seed, epoch]),
                 position=loop.Position(epoch), history=history,
             )  # fmt: skip
-        self._take(model, chosen.read(state))
+        for name in ("elbo_", "converged_"):
+            self.__dict__.pop(name, None)
+        self._found = Fitted(model, chosen.read(state))
         self._online = model, chosen, state, seed
         self.history_ = history.arrays()
         self._n_seen, self.n_batch_iter_ = seen, len(history)
         self.n_iter_ = 1 if first else self.n_iter_
-        return self
 
     def _go_online(
         self, bags: checks.Bags, source: DocumentSource, population: float, first: bool
     ) -> tuple[PoissonFactors, Plan, Any, int]:
         """A model, a plan, its state and seed, from random factors or from those there are."""
-        model, seed = self._make_model(bags), self._seed()
+        model = self._make_model(bags.n_words, bags.counts.dtype)
+        seed = self._seed(Watching())
         if first:
             params = self._start(model, bags, population, seed)
         else:
-            params = self._fitted.parameters(model)
+            params = self._found.parameters(model)
         batches = ShuffledEpochs(source, BATCH_SIZE, 0)
         chosen = plan(model, source, optimizer=self.optimizer, batches=batches)
         state = chosen.algorithm.init(chosen.begin(params))
@@ -320,7 +276,7 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             state = state._replace(optimizer=state.optimizer + self.n_batch_iter_)
         return model, chosen, state, seed
 
-    def _make_model(self, bags: checks.Bags) -> PoissonFactors:
+    def _make_model(self, n_columns: int, dtype: Any) -> PoissonFactors:
         n_components = checks.integer(self.n_components, "n_components", 1)
         learnt = checks.flag(self.hierarchical, "hierarchical")
         low, high = checks.PRIOR_RANGE
@@ -336,11 +292,11 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             n_components,
             prior("a", "b_prime", "a_prime"),
             prior("c", "d_prime", "c_prime"),
-            bags.n_words,
+            n_columns,
             max_iter=self._row_iter(ROW_ITER),
             tol=checks.number(self.row_tol, "row_tol", 0.0),
-            dtype=bags.counts.dtype,
-            n_threads=resolve_n_jobs(self.n_jobs),
+            dtype=dtype,
+            n_threads=self._n_threads,
         )
 
     def _row_iter(self, default: int) -> int:
@@ -348,51 +304,42 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             return default
         return checks.integer(self.max_row_iter, "max_row_iter", 1)
 
-    def _seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-
     def _start(self, model: PoissonFactors, bags: checks.Bags, n_rows: float, seed: int) -> Factors:
         scale = n_rows / (len(bags.indptr) - 1)
         sums = scale * np.bincount(bags.indices, bags.counts, bags.n_words)
         return model.start(sums, n_rows, np.random.default_rng(seed))
 
-    def _begin(self, model: PoissonFactors, bags: checks.Bags, seed: int) -> Factors:
-        if not self.warm_start or not self.__sklearn_is_fitted__():
-            return self._start(model, bags, len(bags.indptr) - 1, seed)
-        self._check_form("warm_start", bags)
-        return self._fitted.parameters(model)
-
-    def _check_form(self, what: str, bags: checks.Bags) -> None:
+    def _check_form(self, what: str, asked: Self, bags: checks.Bags) -> None:
         """Refuse to go on from factors of another form: kernels would step past their ends."""
-        n_components = checks.integer(self.n_components, "n_components", 1)
-        learnt, last = checks.flag(self.hierarchical, "hierarchical"), self._fitted
+        n_components = checks.integer(asked.n_components, "n_components", 1)
+        learned, last = checks.flag(asked.hierarchical, "hierarchical"), self._found
         if last.n_columns != bags.n_words or last.model.n_components != n_components:
             raise ValueError(
                 f"{what} goes on from {last.model.n_components} components of "
                 f"{last.n_columns} columns; X and n_components ask for "
                 f"{n_components} of {bags.n_words}"
             )
-        if last.model.hierarchical != learnt:
+        if last.model.hierarchical != learned:
             raise ValueError(f"{what} goes on from factors with another value of hierarchical")
 
-    def _take(self, model: PoissonFactors, params: Factors) -> None:
-        """Keep what was found, and nothing that an earlier fit left."""
-        for name in ("_online", "_n_seen", "bound_", "history_", "converged_"):
-            self.__dict__.pop(name, None)
-        self._fitted = Fitted(model, params)
+    def _saved(self) -> dict[str, Any]:
+        dtype = self._found.model.dtype.name
+        return {"factors": self._found.params, "n_seen": self._n_seen, "dtype": dtype}
 
-    def _counts(self, X: Any, reset: bool, dtype: Any = None) -> checks.Bags:
-        X = validate_data(
-            self, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=1
-        )
-        if dtype is None and not reset:
-            dtype = self._fitted.model.dtype
-        return checks.bags_of_words(X, dtype=dtype)
+    def _restore(self, saved: Saved) -> None:
+        k, self._dtype = checks.integer(self.n_components, "n_components", 1), saved.dtype()
+        shape = saved.n_features, padded(k)
+        shapes = saved.array("factors.shapes", *shape, dtype=self._dtype)
+        model = self._make_model(saved.n_features, self._dtype)
+        params = saved.tree("factors", model.prior._replace(shapes=shapes))
+        if np.any(shapes[:, :k] <= 0) or np.any(params.rates[:k] < model.prior.rates[:k]):
+            raise ValueError(f"{saved.path}: factors must hold numbers > 0")
+        if model.hierarchical:
+            saved.positive("factors.popularity", saved.n_features)
+        self._n_seen = checks.integer(saved.values["n_seen"], f"{saved.path}: n_seen", 0)
+        self._found = Fitted(model, params)
 
     # What was found
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return "_fitted" in self.__dict__
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 the live one
@@ -417,12 +364,12 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
     def _attribute(self, name: str) -> Fitted:
         if not self.__sklearn_is_fitted__():
-            raise AttributeError(f"{name} is there after fit")
-        return self._fitted
+            raise AttributeError(f"{name} is available only after fit")
+        return self._found
 
     @property
     def _n_features_out(self) -> int:
-        return self._fitted.model.n_components
+        return self._found.model.n_components
 
     # New rows
 
@@ -442,8 +389,8 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return self._means(self._counts(X, reset=False).parts)
 
     def _fit_rows(self, parts: Parts) -> LocalStep:
-        loadings = self._fitted.loadings._replace(max_iter=self._row_iter(INFERENCE_ITER))
-        return loadings.fit_rows(parts, np.ones(len(parts[0]) - 1), resolve_n_jobs(self.n_jobs))
+        loadings = self._found.loadings._replace(max_iter=self._row_iter(INFERENCE_ITER))
+        return loadings.fit_rows(parts, np.ones(len(parts[0]) - 1), self._n_threads)
 
     def _means(self, parts: Parts) -> NDArray[Any]:
         means = self._fit_rows(parts).factors.means
@@ -472,10 +419,6 @@ class PoissonFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         """
         check_is_fitted(self)
         return self._fit_rows(self._counts(X, reset=False).parts).bounds
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """The mean of `score_samples`: a held-out log-likelihood's lower bound, nats a row."""
-        return float(self.score_samples(X).mean())
 
     def recommend(
         self, X: Any, n_items: int = 10, *, exclude_seen: bool = True

@@ -1,0 +1,116 @@
+"""Documentation that estimators share: lines such as ``{optimizer}`` in docstrings stand for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["TEXTS", "fill_in"]
+
+TEXTS: dict[str, str] = {
+    "batch_size": """
+batch_size : int, optional
+    Rows per mini-batch; by default each step takes all rows.
+""",
+    "optimizer": """
+optimizer : float, str or fastvi.optimizers.Optimizer, optional
+    Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches, and 1
+    without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to come
+    nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
+    ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take plain gradients with respect to unconstrained
+    parameters: means, logarithms and Cholesky factors.
+""",
+    "sampling": """
+sampling : str, default="uniform"
+    How mini-batches are drawn. ``"uniform"``: each row once per pass, in random order.
+    ``"replacement"``: independently. ``"importance"``: more often where a row's statistics are
+    large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms that statistics were
+    last seen to have. ``"growing"``: each row once per pass, in batches that grow from `batch_size`
+    with the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
+    et al. 2017).
+""",
+    "variance_reduction": """
+variance_reduction : {"svrg", "window"} or a tool of fastvi.gradients, optional
+    For mini-batches. ``"svrg"``: steps are corrected by a gradient of all rows, computed every two
+    passes (Johnson and Zhang 2013); unbiased, at twice the cost per step. ``"window"``: statistics
+    are averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some bias.
+    ``fastvi.gradients.svrg(every=100)`` and ``fastvi.gradients.window(size=3)`` give other numbers
+    of steps and batches.
+""",
+    "trace_noise": """
+trace_noise : bool, default=False
+    Record the noise of the steps in `history_` whatever `sampling` is, at some cost.
+""",
+    "warm_start": """
+warm_start : bool, default=False
+    Begin with the posterior of the last fit.
+""",
+    "n_jobs": """
+n_jobs : int, optional
+    Threads; -1 for all cores, None for one.
+""",
+    "verbose": """
+verbose : int, default=0
+    Show a progress bar. The logger ``"fastvi"`` gets a line per pass in any case.
+""",
+    "elbo_": """
+elbo_ : float
+    The evidence lower bound of the training data, nats; without `batch_size`.
+""",
+    "history_": """
+history_ : dict of str to array
+    What each step reported: epoch, seconds, rate, and in nats the `bound` (or the `local_bound`,
+    the batch's part of it scaled to all rows); with `trace_noise`, or where `sampling` needs it,
+    the `noise`, the trace of the gradient's covariance; with `X_val`, `held_out` at the end of each
+    pass.
+""",
+    "n_iter_": """
+n_iter_ : int
+    Passes over the rows.
+""",
+    "converged_": """
+converged_ : bool
+    Whether `tol` was reached.
+""",
+    "n_features_in_": """
+n_features_in_, feature_names_in_
+    As everywhere in scikit-learn.
+""",
+    "callback": """
+callback : callable, optional
+    ``callback(state)`` is called with a `fastvi.loop.FitState` after each step and after each pass;
+    the fit stops if it returns True.
+""",
+    "checkpoint": """
+checkpoint : path, optional
+    A file to which the state of the fit is saved every `checkpoint_interval` seconds and at the end
+    of the fit.
+checkpoint_interval : float, default=60.0
+resume : bool, default=False
+    Go on from `checkpoint` if there is such a file, with the same bits as if the fit had not been
+    interrupted. Data and parameters must be the same; `max_iter` and `tol` may differ.
+""",
+}
+GROUPS = {
+    "toolbox": ("batch_size", "optimizer", "sampling", "variance_reduction", "trace_noise"),
+    "running": ("warm_start", "n_jobs", "verbose"),
+    "found": ("elbo_", "history_", "n_iter_", "converged_", "n_features_in_"),
+    "watching": ("callback", "checkpoint"),
+}
+
+
+def fill_in(holder: Any, more: Mapping[str, str]) -> None:
+    """Replace the lines of a class's or function's docstring that are a name in braces.
+
+    `more` has texts beside those that all estimators share.
+    """
+
+    def text(line: re.Match[str]) -> str:
+        indent, name = line.groups()
+        parts = ((TEXTS | dict(more))[part] for part in GROUPS.get(name, (name,)))
+        lines = [line for line in "".join(parts).splitlines() if line]
+        return "\n".join(indent + line for line in lines)
+
+    if holder.__doc__:
+        holder.__doc__ = re.sub(r"^( *)\{(\w+)\}$", text, holder.__doc__, flags=re.MULTILINE)

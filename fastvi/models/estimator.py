@@ -1,0 +1,416 @@
+"""What all estimators share: options, fits that succeed or change nothing, checkpoints, files."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastvi import loop
+from fastvi.base import archive, checks
+from fastvi.base.parallel import resolve_n_jobs
+from fastvi.checkpoints import KIND, Checkpoints, described, digest
+from fastvi.models import files
+from fastvi.models.documentation import fill_in
+from fastvi.models.plan import Fit, fit_conjugate
+
+__all__ = [
+    "Callback",
+    "CountEstimator",
+    "Estimator",
+    "MeanScore",
+    "Supervised",
+    "Unsupervised",
+    "Watching",
+]
+
+# Parameters with which a fit may go on from a checkpoint of other values.
+FREE = ("max_iter", "tol", "n_jobs", "verbose", "verbose_interval", "random_state", "warm_start")
+
+SHARED = (
+    "max_iter", "tol", "batch_size", "optimizer", "sampling", "variance_reduction", "trace_noise",
+    "random_state", "warm_start", "n_jobs", "verbose",
+)  # fmt: skip
+
+Callback = Callable[[loop.FitState], bool | None]
+
+
+class Watching(NamedTuple):
+    """The arguments of `fit` that say who is told how it goes, and where its state is kept."""
+
+    callback: Callback | None = None
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_interval: float = 60.0
+    resume: bool = False
+
+    def checkpoints(self, identity: Callable[[], dict[str, Any]]) -> Checkpoints | None:
+        """Where the state is kept, if anywhere.
+
+        Raises
+        ------
+        ValueError
+            If the fit is to be resumed from no file, or the interval is not a number >= 0.
+        """
+        if self.checkpoint is None:
+            if self.resume:
+                raise ValueError("resume=True needs checkpoint, the file to go on from")
+            return None
+        return Checkpoints(self.checkpoint, identity(), self.checkpoint_interval)
+
+    def seed(self, fresh: int) -> int:
+        """The seed of the checkpoint that is to be taken up, or else a fresh one."""
+        if not self.resume or self.checkpoint is None or not os.path.exists(self.checkpoint):
+            return fresh
+        identity = archive.load(self.checkpoint, KIND)[0].get("identity")
+        return identity.get("seed", fresh) if isinstance(identity, dict) else fresh
+
+
+class Estimator(BaseEstimator):
+    """The base of all estimators.
+
+    A subclass has a constructor, `_fit`, and what it predicts. `_fit` works on a copy of the
+    estimator without anything fitted, which takes its place once the fit has succeeded: a fit that
+    fails or is interrupted changes nothing. Lines such as ``{optimizer}`` in docstrings are filled
+    in from `fastvi.models.documentation`.
+    """
+
+    max_iter: int
+    tol: float
+    batch_size: int | None
+    optimizer: Any
+    sampling: str
+    variance_reduction: Any
+    trace_noise: bool
+    random_state: Any
+    warm_start: bool
+    n_jobs: int | None
+    verbose: int
+
+    n_features_in_: int
+    history_: dict[str, NDArray[np.float64]]
+    n_iter_: int
+    converged_: bool
+    elbo_: float
+
+    _names: frozenset[str]  # of the attributes that come from a fit
+    _least_iter = 1
+    _texts: Mapping[str, str] = {}  # documentation that subclasses share
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        fill_in(cls, cls._texts)
+        for attribute in vars(cls).values():
+            if callable(attribute):
+                fill_in(attribute, cls._texts)
+
+    def _share(self, given: Mapping[str, Any]) -> None:
+        """Take the constructor's arguments that most estimators have, out of its ``locals()``."""
+        for name in SHARED:
+            if name in given:
+                setattr(self, name, given[name])
+
+    # Hooks of a subclass
+
+    def _fit(self, last: Self | None, watching: Watching, X: Any, *more: Any) -> Any:
+        """Fit this copy; `last` is the fitted estimator to go on from, if it is to."""
+        raise NotImplementedError
+
+    def _partial_fit(self, *data: Any) -> None:
+        """Go on with this copy, by steps that leave what it shares with the original as it is."""
+        raise NotImplementedError
+
+    def _saved(self) -> dict[str, Any]:
+        """Trees of arrays, and values that JSON holds, from which `_restore` makes the model."""
+        raise NotImplementedError
+
+    def _restore(self, saved: files.Saved) -> None:
+        """Take back what `_saved` gave; parameters and reports are in place already."""
+        raise NotImplementedError
+
+    _encoded = staticmethod(files.encoded)
+    _decoded = staticmethod(files.decoded)
+
+    # Fits
+
+    def _become(self, watching: Watching, *data: Any) -> Any:
+        """Fit a copy with nothing fitted, and be that copy if all goes well."""
+        work = self._fresh()
+        last = self if self.__sklearn_is_fitted__() and getattr(self, "warm_start", False) else None
+        found = work._fit(last, watching, *data)
+        self._replace(work)
+        return found
+
+    def _advance(self, *data: Any) -> None:
+        """Let a copy take steps on `data`, and be that copy if all goes well."""
+        work = object.__new__(type(self))
+        work.__dict__.update(self.__dict__)
+        work._partial_fit(*data)
+        self._replace(work)
+
+    def _fresh(self) -> Self:
+        """A copy without what came from fits."""
+        fresh = object.__new__(type(self))
+        names = self.__dict__.get("_names", frozenset())
+        fresh.__dict__.update({k: v for k, v in self.__dict__.items() if k not in names})
+        return fresh
+
+    def _replace(self, work: Self) -> None:
+        """Be `work`, in one step."""
+        work._remember(self._fresh())
+        self.__dict__ = work.__dict__
+
+    def _remember(self, before: Self | None = None) -> None:
+        """Note which attributes a fit has set, beside those there were before."""
+        kept = self.get_params(deep=False) if before is None else vars(before)
+        self._names = frozenset(vars(self)) - frozenset(kept) | {"_names"}
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_names" in self.__dict__
+
+    def _ascend(
+        self,
+        model: Any,
+        source: Any,
+        params: Any,
+        watching: Watching,
+        *,
+        data: tuple[Any, ...],
+        held_out: Callable[[Any], float] | None = None,
+        tol: float,
+        seed: int,
+        going_on: bool = False,
+    ) -> Fit:
+        """Fit a conjugate model by the toolbox, and report how it went.
+
+        `data` are the arrays that a checkpoint belongs to; `tol` is nats of the whole bound.
+        """
+        max_iter = checks.integer(self.max_iter, "max_iter", self._least_iter)
+        batch_size = checks.optional_integer(self.batch_size, "batch_size", 1)
+
+        def identity() -> dict[str, Any]:
+            start = {"start": digest(*params)} if going_on else {}
+            return self._identity(data) | {"seed": seed} | start
+
+        watch = loop.Watch(
+            callback=watching.callback,
+            held_out=held_out,
+            checkpoints=watching.checkpoints(identity),
+            resume=watching.resume,
+            verbose=bool(self.verbose),
+            total=max_iter,
+        )
+        fitted = fit_conjugate(
+            model,
+            source,
+            params,
+            n_epochs=max_iter,
+            tol=tol,
+            seed=seed,
+            watch=watch,
+            batch_size=batch_size,
+            optimizer=self.optimizer,
+            sampling=self.sampling,
+            variance_reduction=self.variance_reduction,
+            trace_noise=checks.flag(self.trace_noise, "trace_noise"),
+        )
+        self._report(fitted)
+        return fitted
+
+    def _report(self, fitted: Fit) -> None:
+        """How a fit went, as attributes."""
+        self.history_, self.n_iter_ = fitted.history, fitted.n_iter
+        self.converged_ = fitted.converged
+        if "bound" in fitted.history:
+            self.elbo_ = float(fitted.history["bound"][-1])
+
+    def _identity(self, data: tuple[Any, ...]) -> dict[str, Any]:
+        """What must be the same for a checkpoint to be taken up."""
+        parameters = self.get_params(deep=False)
+        chosen = {k: described(v) for k, v in parameters.items() if k not in FREE}
+        return {"class": type(self).__name__, "data": digest(*data)} | chosen
+
+    def _warn_unless_converged(self, fitted: Fit, unit: str = "nats per row") -> None:
+        """Warn of coordinate ascent that has not come to its end."""
+        if self.batch_size is None and self.tol > 0 and not (fitted.converged or fitted.stopped):
+            warnings.warn(
+                f"the bound still rose by more than tol={self.tol:g} {unit} in pass "
+                f"{fitted.n_iter}; raise max_iter or tol",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _random(self) -> np.random.RandomState:
+        """The generator that `random_state` stands for."""
+        if isinstance(self.random_state, np.random.Generator):
+            return np.random.RandomState(checks.seed_of(self.random_state))
+        found: np.random.RandomState = check_random_state(self.random_state)
+        return found
+
+    def _seed(self, watching: Watching, rng: np.random.RandomState | None = None) -> int:
+        """A seed for mini-batches, from `rng` if given; that of the checkpoint if any will do."""
+        seed = checks.seed_of(self._random() if rng is None else rng)
+        return seed if self.random_state is not None else watching.seed(seed)
+
+    @property
+    def _n_threads(self) -> int:
+        return resolve_n_jobs(self.n_jobs)
+
+    # Rows
+
+    def _array(self, X: Any, y: Any = "no_validation", **options: Any) -> Any:
+        """X (and y) checked, in an order that kernels take: rows to fit unless ``reset=False``."""
+        options = {"dtype": [np.float64, np.float32]} | options
+        found = validate_data(self, X, y, **options)
+        if isinstance(found, tuple):
+            return _in_order(found[0]), found[1]
+        return _in_order(found)
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to a file that `fastvi.load` reads; no training rows are kept.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; the old one is kept then.
+        ValueError
+            If a parameter is something no file holds, such as a callable or an Optimizer.
+        """
+        check_is_fitted(self)
+        files.save(self, path)
+
+
+def _in_order(X: NDArray[Any]) -> NDArray[Any]:
+    return np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
+
+
+class MeanScore:
+    """Estimators with `score_samples`."""
+
+    def score_samples(self, X: Any) -> NDArray[Any]:
+        """A value per row, nats."""
+        raise NotImplementedError
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`, nats per row.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array, or CSR matrix of counts
+        y : ignored
+        """
+        return float(self.score_samples(X).mean(dtype=np.float64))
+
+
+class Unsupervised(Estimator):
+    """Estimators that are fitted to rows alone."""
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        X_val: Any = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+    ) -> Self:
+        """Fit the posterior. A fit that fails or is interrupted leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array, or CSR matrix of counts
+            Rows to fit to.
+        y : ignored
+        X_val : same kind as X, optional
+            Rows not to fit to: their score after each pass is ``history_["held_out"]``.
+        {watching}
+
+        Raises
+        ------
+        ValueError
+            If X is not what the model takes, a parameter is out of its range, or `checkpoint`
+            belongs to another fit.
+        """
+        self._become(Watching(callback, checkpoint, checkpoint_interval, resume), X, X_val)
+        return self
+
+
+class Supervised(Estimator):
+    """Estimators that are fitted to rows and their targets."""
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+    ) -> Self:
+        """Fit the posterior. A fit that fails or is interrupted leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+            Rows to fit to.
+        y : (n_rows,) array
+            Their targets.
+        X_val, y_val : arrays, optional
+            Rows not to fit to, and their targets: the mean log probability of these after each pass
+            is ``history_["held_out"]``, nats per row.
+        {watching}
+
+        Raises
+        ------
+        ValueError
+            If X or y is not what the model takes, a parameter is out of its range, or `checkpoint`
+            belongs to another fit.
+        """
+        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
+        self._become(watching, X, y, X_val, y_val)
+        return self
+
+
+class CountEstimator(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, Unsupervised
+):  # fmt: skip
+    """Transformers of sparse counts."""
+
+    _dtype: Any  # of the counts of the fit
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float32", "float64"]
+        return tags
+
+    def _counts(self, X: Any, reset: bool, dtype: Any = None) -> checks.Bags:
+        """X checked, as parts of a CSR matrix; `dtype` is by default that of the fit."""
+        X = validate_data(
+            self, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=1
+        )
+        if dtype is None and not reset:
+            dtype = self._dtype
+        bags = checks.bags_of_words(X, dtype=dtype)
+        if reset:
+            self._dtype = bags.counts.dtype
+        return bags

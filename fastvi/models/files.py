@@ -1,0 +1,248 @@
+"""Files of estimators of every class, without pickle; see `fastvi.base.archive`.
+
+A file holds the class's name, the constructor's parameters, what a fit reports about itself, and
+the arrays of the model. An estimator says which those are (`_saved`) and takes them back
+(`_restore`), with everything else computed again, so that a file cannot contradict itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import archive, checks, tree
+from fastvi.models.plan import REDUCTIONS
+
+__all__ = ["ESTIMATORS", "KIND", "Saved", "load", "save"]
+
+KIND = "estimator"
+ESTIMATORS = {
+    "BayesianFactorAnalysis": "fastvi.models.factors.estimator",
+    "BayesianGaussianMixture": "fastvi.models.mixture.estimator",
+    "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
+    "BayesianPCA": "fastvi.models.factors.estimator",
+    "PoissonFactorization": "fastvi.models.poisson.estimator",
+}
+REPORTED = ("n_iter_", "n_batch_iter_", "converged_", "elbo_")  # numbers
+LABELS = ("feature_names_in_", "classes_")
+BROKEN = (ArithmeticError, AttributeError, LookupError, TypeError, np.linalg.LinAlgError)
+
+
+class Saved:
+    """What a file holds, by name, checked as it is taken out.
+
+    Attributes
+    ----------
+    path : str
+        What errors begin with.
+    parameters : dict
+        Of the constructor.
+    values : dict
+        What JSON holds of the rest.
+    arrays : dict of str to array
+    """
+
+    def __init__(self, path: str, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        self.path, self.arrays = path, arrays
+        self.parameters, self.values = dict(header["parameters"]), dict(header["values"])
+        self.n_features = checks.integer(header["n_features"], f"{path}: n_features", 1)
+
+    def array(self, name: str, *shape: int | None, dtype: Any = np.float64) -> NDArray[Any]:
+        """A finite array of this shape, in which None is any length, and dtype.
+
+        Raises
+        ------
+        ValueError
+            If it is another or missing.
+        """
+        array = self.arrays.get(name)
+        if array is None:
+            raise ValueError(f"{self.path}: {name} is missing")
+        fits = array.dtype == dtype and array.ndim == len(shape)
+        if not fits or any(n not in (None, m) for n, m in zip(shape, array.shape)):
+            raise ValueError(
+                f"{self.path}: {name} is {array.dtype} of shape {array.shape}; "
+                f"wanted {np.dtype(dtype)} of shape {shape}"
+            )
+        if not np.all(np.isfinite(array)):
+            raise ValueError(f"{self.path}: {name} holds NaN or infinity")
+        return array
+
+    def tree(self, name: str, template: Any) -> Any:
+        """A tree of finite numbers in the form of `template`."""
+        found = tree.restore(template, self.arrays, name)
+        if not all(np.all(np.isfinite(leaf)) for leaf in tree.leaves(found)):
+            raise ValueError(f"{self.path}: {name} holds NaN or infinity")
+        return found
+
+    def positive(self, name: str, *shape: int | None) -> NDArray[np.float64]:
+        """As `array`, of numbers above 0."""
+        array = self.array(name, *shape)
+        if np.any(array <= 0):
+            raise ValueError(f"{self.path}: {name} must hold numbers > 0")
+        return array
+
+    def dtype(self) -> Any:
+        """That of the rows of the fit, float32 or float64."""
+        return np.dtype(checks.choice(self.values["dtype"], "dtype", ("float32", "float64")))
+
+    def labels(self, name: str) -> NDArray[Any]:
+        """An array of labels, as `save` packed it."""
+        array = self.arrays[name]
+        if f"{name}offsets" not in self.arrays:
+            return array
+        labels = archive.unpack_strings(array, self.arrays[f"{name}offsets"], self.path)
+        return np.array(labels, dtype=object if self.arrays[f"{name}object"] else np.str_)
+
+    def history(self) -> dict[str, NDArray[np.float64]]:
+        """Columns of numbers, all of one length."""
+        columns = {
+            name.removeprefix("history."): array
+            for name, array in self.arrays.items()
+            if name.startswith("history.")
+        }
+        shapes = {column.shape for column in columns.values()}
+        is_whole = all(column.dtype == np.float64 for column in columns.values())
+        if not is_whole or len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
+            raise ValueError(f"{self.path}: history_ is not columns of float64 of one length")
+        return columns
+
+
+def save(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; the old one is kept then.
+    ValueError
+        If a parameter is something no file holds.
+    """
+    arrays: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    for name, part in estimator._saved().items():
+        if isinstance(part, (bool, int, float, str)):
+            values[name] = part
+        else:
+            arrays |= tree.save(part, name)
+    parameters = {}
+    for name, value in estimator.get_params(deep=False).items():
+        parameters[name] = estimator._encoded(name, value)
+        if isinstance(parameters[name], np.ndarray):
+            arrays[f"parameters.{name}"] = parameters[name]
+            parameters[name] = {"array": name}
+    values |= {n: _number(getattr(estimator, n)) for n in REPORTED if hasattr(estimator, n)}
+    for name in LABELS:
+        if hasattr(estimator, name):
+            arrays |= _labels(name, getattr(estimator, name))
+    columns = getattr(estimator, "history_", {})
+    arrays |= {f"history.{name}": column for name, column in columns.items()}
+    header = {
+        "class": type(estimator).__name__,
+        "parameters": parameters,
+        "values": values,
+        "n_features": int(estimator.n_features_in_),
+    }
+    archive.save(path, KIND, header, arrays)
+
+
+def encoded(name: str, value: Any) -> Any:
+    """A constructor's parameter as JSON or an array.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if isinstance(value, (np.random.Generator, np.random.RandomState)):
+        return None
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    for tool, make in REDUCTIONS.items():
+        if type(value) is type(make()):
+            return {"tool": tool, "numbers": list(value)}
+    array = np.asarray(value) if isinstance(value, (list, tuple, np.ndarray)) else None
+    if array is None or array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} is {value!r}, which a file cannot hold; set_params another before saving"
+        )
+    return array
+
+
+def decoded(name: str, value: Any, saved: Saved) -> Any:
+    """What `encoded` was given."""
+    if not isinstance(value, dict):
+        return value
+    if "tool" in value:
+        return REDUCTIONS[value["tool"]](*value["numbers"])
+    return saved.arrays[f"parameters.{name}"]
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _labels(name: str, labels: NDArray[Any]) -> dict[str, Any]:
+    """Arrays of labels: numbers as they are, strings packed."""
+    if labels.dtype.kind in "biuf":
+        return {name: labels}
+    if not all(isinstance(label, str) for label in labels.tolist()):
+        raise ValueError(f"{name} has the dtype {labels.dtype}; a file holds numbers or strings")
+    text, offsets = archive.pack_strings(labels.tolist())
+    is_object = np.array(labels.dtype.kind == "O")
+    return {name: text, f"{name}offsets": offsets, f"{name}object": is_object}
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """The estimator that `save` wrote.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is damaged or not an estimator.
+    """
+    header, arrays = archive.load(path, KIND)
+    try:
+        return _restored(Saved(str(path), header, arrays), header["class"])
+    except BROKEN as error:
+        raise ValueError(f"{path}: not a complete estimator ({error!r})") from None
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if str(path) in text else f"{path}: {text}") from None
+
+
+def _restored(saved: Saved, name: str) -> Any:
+    name = checks.choice(name, f"{saved.path}: class", tuple(ESTIMATORS))
+    cls = getattr(importlib.import_module(ESTIMATORS[name]), name)
+    given = saved.parameters.items()
+    estimator = cls(**{key: cls._decoded(key, value, saved) for key, value in given})
+    estimator.n_features_in_ = saved.n_features
+    for key in REPORTED:
+        if key in saved.values:
+            setattr(estimator, key, _reported(key, saved))
+    for key in LABELS:
+        if key in saved.arrays:
+            setattr(estimator, key, saved.labels(key))
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None and len(names) != saved.n_features:
+        raise ValueError(f"{saved.path}: {len(names)} names of {saved.n_features} features")
+    estimator.history_ = saved.history()
+    with np.errstate(all="ignore"):
+        estimator._restore(saved)
+    estimator._remember()
+    return estimator
+
+
+def _reported(name: str, saved: Saved) -> Any:
+    value = saved.values[name]
+    if not isinstance(value, (bool, int, float)):
+        raise ValueError(f"{saved.path}: {name} is {value!r}; wanted a number")
+    return value

@@ -1,0 +1,387 @@
+"""What every estimator promises, whatever it fits: an entry in `CASES` brings these tests."""
+
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+import fastvi
+from fastvi import gradients, optimizers
+from fastvi.base import archive, tree
+from fastvi.checkpoints import KIND
+from fastvi.core import Batch
+from fastvi.models import plan as plans
+
+pytestmark = pytest.mark.jit
+BATCHES = {"batch_size": 16, "max_iter": 3, "random_state": 1}
+ASCENT = {"max_iter": 6, "tol": 0.0, "random_state": 1}
+COUNTS = {"n_components": 3, "hierarchical": False}
+CASES = {
+    "mixture": (fastvi.BayesianGaussianMixture, {"n_components": 2} | ASCENT),
+    "mixture, batches": (fastvi.BayesianGaussianMixture, {"n_components": 2} | BATCHES),
+    "PCA": (fastvi.BayesianPCA, {"n_components": 2} | ASCENT),
+    "factors, svrg": (
+        fastvi.BayesianFactorAnalysis,
+        {"n_components": 2, "variance_reduction": gradients.svrg(4)} | BATCHES,
+    ),
+    "logistic": (fastvi.BayesianLogisticRegression, {"prior": "ard"} | ASCENT),
+    "logistic, window": (
+        fastvi.BayesianLogisticRegression,
+        {"variance_reduction": "window", "sampling": "adaptive"} | BATCHES,
+    ),
+    "Poisson": (fastvi.PoissonFactorization, {"n_components": 3} | ASCENT),
+    "Poisson, batches": (
+        fastvi.PoissonFactorization,
+        COUNTS | BATCHES | {"variance_reduction": "window"},
+    ),
+}
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+def data():
+    rng = np.random.default_rng(8)
+    y = np.repeat([0, 1], 30)
+    return np.floor(np.abs(rng.normal(size=(60, 4)) + 2 * y[:, None]) * 3), y
+
+
+def made(case, **more):
+    cls, options = CASES[case]
+    return cls(**(options | more))
+
+
+def fit(model, **options):
+    X, y = data()
+    if isinstance(model, fastvi.BayesianLogisticRegression):
+        return model.fit(X, y, **options)
+    return model.fit(X, **options)
+
+
+def found(model):
+    """What a fit came to, as bits, but for the time it took."""
+    method = "predict_proba" if hasattr(model, "predict_proba") else "transform"
+    parts = {"predictions": getattr(model, method)(data()[0]).tobytes()}
+    parts |= {k: v.tobytes() for k, v in model.history_.items() if k != "seconds"}
+    names = ("means_", "covariances_", "components_", "coef_", "covariance_", "lambda_", "mean_")
+    parts |= {name: np.asarray(getattr(model, name, 0)).tobytes() for name in names}
+    for name in ("elbo_", "n_iter_", "converged_"):
+        parts[name] = getattr(model, name, None)
+    return parts
+
+
+class Stopped(BaseException):
+    pass
+
+
+def stopper(n_calls):
+    left = iter(range(n_calls - 1))
+
+    def callback(state):
+        if next(left, None) is None:
+            raise Stopped
+
+    return callback
+
+
+def calls(case):
+    """How often a callback is called in a fit."""
+    seen = []
+    fit(made(case), callback=seen.append)
+    return len(seen)
+
+
+# --- fits that fail change nothing ----------------------------------------------------------------
+
+
+@every_case
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_an_interrupted_fit_leaves_the_estimator_as_it_was(case):
+    for warm_start in (False, True):
+        model = fit(made(case, warm_start=warm_start))
+        before, attributes = found(model), dict(vars(model))
+        for n in (1, calls(case)):
+            with pytest.raises(Stopped):
+                fit(model, callback=stopper(n))
+            assert vars(model) == attributes or found(model) == before
+            assert vars(model).keys() == attributes.keys()
+            assert all(vars(model)[k] is v for k, v in attributes.items())
+        assert found(model) == before
+    fresh = made(case)
+    with pytest.raises(Stopped):
+        fit(fresh, callback=stopper(2))
+    assert vars(fresh) == vars(clone(fresh))
+
+
+@every_case
+def test_a_fit_that_is_refused_leaves_the_estimator_as_it_was(case):
+    model = fit(made(case))
+    before = found(model)
+    model.set_params(sampling="nonsense")
+    with pytest.raises(ValueError, match="sampling is 'nonsense'"):
+        fit(model)
+    assert found(model) == before
+
+
+def test_an_interrupted_stream_leaves_the_estimator_as_it_was(monkeypatch):
+    X = data()[0]
+    model = made("Poisson, batches", variance_reduction=None).partial_fit(X).partial_fit(X)
+    before, step = found(model), gradients.natural
+    assert step is not None
+    with pytest.raises(ValueError, match="Negative"):
+        model.partial_fit(-X)
+    plan, state = model._online[1:3]
+    n_steps = 0
+
+    def failing(*args):
+        nonlocal n_steps
+        n_steps += 1
+        if n_steps == 3:
+            raise KeyboardInterrupt
+        return plan.algorithm.step(*args)
+
+    online = list(model._online)
+    online[1] = plan._replace(algorithm=plan.algorithm._replace(step=failing))
+    model._online = tuple(online)
+    with pytest.raises(KeyboardInterrupt):
+        model.partial_fit(X)
+    assert found(model) == before
+    model._online = model._online[0], plan, state, model._online[3]
+    whole = made("Poisson, batches", variance_reduction=None)
+    assert found(model.partial_fit(X)) == found(whole.partial_fit(X).partial_fit(X).partial_fit(X))
+
+
+# --- steps are functions --------------------------------------------------------------------------
+
+
+def step_of(case):
+    """The bits of a step from fixed parameters, batch and seed."""
+    kept = {}
+    original = plans.fit_conjugate
+
+    def spy(model, source, params, **options):
+        options.pop("watch")
+        n_epochs, tol, seed = (options.pop(name) for name in ("n_epochs", "tol", "seed"))
+        assert n_epochs
+        assert tol is not None
+        chosen = plans.plan(model, source, seed=seed, **options)
+        start = chosen.algorithm.init(chosen.begin(params))
+        batch = Batch(source.all(), np.ones(source.n_rows))
+        if options["batch_size"] is not None:
+            batch = Batch(source.take(np.arange(9)), np.full(9, 3.0))
+        results = []
+        for _ in range(3):  # the second and third from copies, after others have been made
+            state, _ = chosen.algorithm.step(tree.copy(start), batch, np.random.default_rng(3))
+            results.append({k: np.asarray(v).tobytes() for k, v in tree.save(state).items()})
+        kept.update(results[0])
+        assert results[0] == results[1] == results[2]
+        raise Stopped
+
+    from fastvi.models import estimator
+
+    estimator.fit_conjugate = spy
+    try:
+        fit(made(case))
+    except Stopped:
+        pass
+    finally:
+        estimator.fit_conjugate = original
+    return kept
+
+
+def print_steps():
+    """All steps of all cases, for a process of its own."""
+    sys.stdout.buffer.write(pickle.dumps({case: step_of(case) for case in CASES}))
+
+
+def test_a_step_is_a_function_of_parameters_batch_and_seed():
+    """Here, from copies, and in another process."""
+    code = "import test_estimator_base as t; t.print_steps()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(__file__),
+                          capture_output=True, check=True)  # fmt: skip
+    there = pickle.loads(done.stdout)
+    for case in CASES:
+        here = step_of(case)
+        assert here
+        assert here == there[case], case
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+
+
+@every_case
+def test_a_stopped_fit_goes_on_with_the_same_bits(case, tmp_path):
+    whole, path = found(fit(made(case))), tmp_path / "fit.npz"
+    for n in (1, 4, calls(case)):
+        options = {"checkpoint": path, "checkpoint_interval": 0.0}
+        with pytest.raises(Stopped):
+            fit(made(case), callback=stopper(n), **options)
+        assert found(fit(made(case), checkpoint=path, resume=True)) == whole
+        assert found(fit(made(case), checkpoint=path, resume=True)) == whole  # of a finished fit
+
+
+def test_a_fit_may_go_on_for_more_passes_and_from_no_seed(tmp_path):
+    path = tmp_path / "fit.npz"
+    for case, seed in (("logistic, window", 1), ("logistic, window", None), ("mixture", None)):
+        options = {"random_state": seed, "init_params": "random"} if case == "mixture" else {
+            "random_state": seed
+        }  # fmt: skip
+        fit(made(case, **options, max_iter=2), checkpoint=path)
+        longer = fit(made(case, **options, max_iter=4), checkpoint=path, resume=True)
+        assert longer.n_iter_ == 4
+        if seed is not None:
+            assert found(longer) == found(fit(made(case, **options, max_iter=4)))
+
+
+def test_checkpoints_of_other_fits_are_refused(tmp_path):
+    path = tmp_path / "fit.npz"
+    fit(made("logistic"), checkpoint=path)
+    before = path.read_bytes()
+    for changes, name in (({"prior": "gamma"}, "prior"), ({"random_state": 9}, "seed")):
+        with pytest.raises(ValueError, match=f"fit.npz: checkpoint of another fit: {name} was"):
+            fit(made("logistic", **changes), checkpoint=path, resume=True)
+    with pytest.raises(ValueError, match="checkpoint of another fit: class was"):
+        fit(made("PCA"), checkpoint=path, resume=True)
+    X, y = data()
+    with pytest.raises(ValueError, match="checkpoint of another fit: data was"):
+        made("logistic").fit(X[:-1], y[:-1], checkpoint=path, resume=True)
+    assert path.read_bytes() == before
+    with pytest.raises(ValueError, match="resume=True needs checkpoint"):
+        fit(made("logistic"), resume=True)
+    with pytest.raises(ValueError, match="checkpoint_interval is -1"):
+        fit(made("logistic"), checkpoint=path, checkpoint_interval=-1)
+    with pytest.raises(ValueError, match="wanted n_init=1"):
+        fit(made("mixture", n_init=2), checkpoint=path)
+
+
+def test_kill_9(tmp_path):
+    """A process that is killed in the middle of its steps, which save each time."""
+    path, case = tmp_path / "fit.npz", "logistic, window"
+    code = (
+        "import sys, test_estimator_base as t\n"
+        f"t.fit(t.made({case!r}, max_iter=10**6), checkpoint={str(path)!r},"
+        " checkpoint_interval=0.0, callback=lambda s: print(s.n_steps, flush=True))"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=os.path.dirname(__file__), stdout=subprocess.PIPE
+    )
+    for _ in range(10):
+        child.stdout.readline()
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    n_passes = archive.load(path, KIND)[0]["position"][0] + 3
+    whole = found(fit(made(case, max_iter=n_passes)))
+    assert found(fit(made(case, max_iter=n_passes), checkpoint=path, resume=True)) == whole
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@every_case
+def test_files(case, tmp_path):
+    model, path = fit(made(case)), tmp_path / "model.npz"
+    model.save(path)
+    again = fastvi.load(path)
+    assert type(again) is type(model)
+    assert found(again) == found(model)
+    assert again.get_params() == model.get_params()
+    assert vars(again).keys() == vars(model).keys()
+    fit(again.set_params(warm_start=True))
+
+
+@every_case
+def test_files_that_do_not_fit_are_refused(case, tmp_path):
+    path = tmp_path / "model.npz"
+    fit(made(case)).save(path)
+    header, arrays = archive.load(path, "estimator")
+    changes = {
+        "longer": lambda a: np.concatenate([np.atleast_1d(a)] * 2),
+        "another type": lambda a: np.zeros(a.shape, np.int8),
+        "another shape": lambda a: a[None],
+        "not a number": lambda a: np.full_like(a, np.nan),
+    }
+    n_columns = sum(name.startswith("history.") for name in arrays)
+    for name, array in arrays.items():
+        is_column = name.startswith("history.")
+        for what, change in changes.items():
+            if not array.size or (is_column and (what == "not a number" or n_columns == 1)):
+                continue
+            if name == "classes_" and what in ("another type", "not a number"):
+                continue
+            archive.save(path, "estimator", header, arrays | {name: change(array)})
+            with pytest.raises(ValueError, match=r"model\.npz: "):
+                fastvi.load(path)
+        if not is_column:
+            archive.save(path, "estimator", header, {k: v for k, v in arrays.items() if k != name})
+            with pytest.raises(ValueError, match=r"model\.npz: "):
+                fastvi.load(path)
+    for key, value in (
+        ("class", "os.system"), ("class", None), ("parameters", None), ("values", []),
+        ("n_features", 0), ("n_features", 10**12), ("parameters", {"nonsense": 1}),
+    ):  # fmt: skip
+        archive.save(path, "estimator", header | {key: value}, arrays)
+        with pytest.raises(ValueError, match=r"model\.npz: "):
+            fastvi.load(path)
+    raw = path.read_bytes()
+    path.write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(ValueError, match=r"model\.npz"):
+        fastvi.load(path)
+
+
+def test_files_keep_names_and_labels(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    X, y = data()
+    frame = pandas.DataFrame(X, columns=list("abcd"))
+    model = made("logistic").fit(frame, np.array(["no", "yes"])[y])
+    model.save(tmp_path / "m.npz")
+    again = fastvi.load(tmp_path / "m.npz")
+    assert again.predict(frame).tolist() == model.predict(frame).tolist()
+    assert again.feature_names_in_.tolist() == list("abcd")
+
+
+def test_what_a_file_cannot_hold(tmp_path):
+    model = fit(made("logistic, window", optimizer=optimizers.constant(0.1)))
+    with pytest.raises(ValueError, match=r"optimizer is .* which a file cannot hold"):
+        model.save(tmp_path / "m.npz")
+    model.set_params(optimizer=None, random_state=np.random.default_rng(0)).save(tmp_path / "m.npz")
+    assert fastvi.load(tmp_path / "m.npz").random_state is None
+
+
+# --- who is told ----------------------------------------------------------------------------------
+
+
+@every_case
+def test_callbacks_and_logs(case, caplog):
+    seen = []
+
+    def callback(state):
+        seen.append((state.epoch, state.step, len(state.values), state.n_steps))
+        return state.epoch == 2
+
+    with caplog.at_level(logging.INFO, "fastvi"):
+        model = fit(made(case), callback=callback)
+    assert model.n_iter_ == 2
+    assert not model.converged_
+    assert seen[-1][:2] == (2, 0)
+    assert seen[-1][3] == len(model.history_["rate"])
+    assert [record.message.split(":")[0] for record in caplog.records] == ["pass 1", "pass 2"]
+
+
+@pytest.mark.parametrize("random_state", [3, np.int64(3), np.random.default_rng(3), None])
+def test_any_random_state(random_state):
+    for case in ("mixture, batches", "Poisson, batches"):
+        fit(made(case, random_state=random_state))
+
+
+def test_documentation_is_filled_in():
+    for cls, _ in CASES.values():
+        for text in (cls.__doc__, cls.fit.__doc__):
+            assert not any(line.strip().startswith("{") for line in text.splitlines())
+        for name in cls().get_params():
+            assert name in cls.__doc__, (cls, name)
+        assert "checkpoint_interval" in cls.fit.__doc__
