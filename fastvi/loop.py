@@ -212,6 +212,8 @@ class Watch(AbstractContextManager["Watch"]):
         self.bar = Bar(total, unit) if verbose else None
         self.log_passes = log_passes
         self.stopped = False  # by the callback
+        looks = callback is not None or checkpoints is not None or verbose or early
+        self._looks_at_passes = not looks  # alone
         self._sources: Any = None  # batches and generator
         self._last: tuple[Any, Position, History] | None = None
         self._saved: Position | None = None  # if nothing has changed since
@@ -235,6 +237,9 @@ class Watch(AbstractContextManager["Watch"]):
 
     def after_step(self, state: Any, position: Position, history: History) -> bool:
         """Look at a step; whether the callback says stop."""
+        if self._looks_at_passes:
+            self._last, self._saved = (state, position, history), None
+            return False
         due = self.early and position.epoch == 0 and position.step & (position.step - 1) == 0
         return self._look(state, position, history, due)
 

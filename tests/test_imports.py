@@ -28,7 +28,10 @@ PROCESSES = (
     "variational",
 )
 MAY_IMPORT_SKLEARN = (
-    ESTIMATORS | {f"models/gp/{name}.py" for name in PROCESSES} | {"corpus/text.py"}
+    ESTIMATORS
+    | {"models/estimator.py"}
+    | {f"models/gp/{name}.py" for name in PROCESSES}
+    | {"corpus/text.py"}
 )
 FUNCTIONAL_CORE = [
     "fastvi.core", "fastvi.loop", "fastvi.batches", "fastvi.models.counts", "fastvi.optimizers",
