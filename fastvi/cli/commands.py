@@ -24,7 +24,7 @@ from fastvi.base.progress import compiling_announced
 from fastvi.cli.report import print_fit, print_topics, topics_as_dicts
 from fastvi.corpus.documents import Corpus
 from fastvi.corpus.options import TEXT_FORMATS, Options
-from fastvi.corpus.reading import align, read, resolve
+from fastvi.corpus.reading import align, read, resolve, without_other_formats
 from fastvi.corpus.shards import ShardedCorpus, read_sharded
 from fastvi.corpus.splitting import halves, split
 from fastvi.corpus.stdlib import standard_library
@@ -185,13 +185,13 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 def _reading(options: argparse.Namespace) -> dict[str, Any]:
     """The reader's options that were given."""
-    stop_words = None if options.stop_words == "none" else options.stop_words
-    result = {"format": options.format, "field": options.field, "encoding": options.encoding}
-    result |= {"stop_words": stop_words, "vocabulary": options.vocabulary}
-    for name in ("min_df", "max_df", "max_features"):
-        if hasattr(options, name):
-            result[name] = getattr(options, name)
-    return result
+    names = ("format", "field", "delimiter", "encoding", "token_pattern", "lowercase",
+             "normal_form", "zero_based", "stop_words", "vocabulary", "min_df", "max_df",
+             "max_features")  # fmt: skip
+    given = {name: getattr(options, name, None) for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
+    nothing = {name: None for name in ("stop_words", "normal_form") if given.get(name) == "none"}
+    return given | nothing
 
 
 @contextmanager
@@ -282,6 +282,8 @@ def _about(corpus: Corpus | ShardedCorpus) -> dict[str, Any]:
         "n_words": corpus.n_words,
         "n_tokens": corpus.n_tokens,
         "vocabulary": corpus.vocabulary,
+        "reading": dict(corpus.reading),
+        "pruned": corpus.pruned,
     }
 
 
@@ -338,30 +340,56 @@ def _topics(options: argparse.Namespace) -> None:
 
 
 def _documents_for(model: TopicModel, options: argparse.Namespace) -> Corpus:
-    """Documents in the columns of the model."""
-    reading = _reading(options)
-    if model.vocabulary is None:
-        _, kind = resolve(options.paths, Options(format=options.format))
-        if kind in TEXT_FORMATS and options.vocabulary is None:
+    """Documents in the columns of the model, read as those of its fit were."""
+    kept = _kept(model, options.model)
+    if options.format is None:
+        kept = without_other_formats(options.paths, kept)
+    reading = kept | _reading(options)
+    _, kind = resolve(options.paths, Options(**reading))
+    words = model.vocabulary
+    if kind in TEXT_FORMATS and options.vocabulary is None:
+        if words is None:
             raise ValueError(
                 f"{options.model}: a model without a vocabulary, which texts cannot be matched "
                 "with; give --vocabulary FILE, or counts"
             )
-        corpus = read(options.paths, **reading)
-    else:
-        if reading["vocabulary"] is None:
-            reading |= {"min_df": 1, "max_df": 1.0, "stop_words": None}
-        corpus = read(options.paths, **reading)
-        if corpus.vocabulary is not None:
-            return align(corpus, model.vocabulary)
-    if corpus.n_words > len(model.table):
-        raise ValueError(
-            f"the corpus has {corpus.n_words} words and the model {len(model.table)}: "
-            "they do not share a vocabulary"
-        )
+        return read(options.paths, **reading | {"vocabulary": words})
+    if words is not None and options.vocabulary is None:
+        reading |= {"min_df": 1, "max_df": 1.0, "stop_words": None}
+    corpus = read(options.paths, **reading)
+    if words is not None and corpus.vocabulary is not None:
+        return align(corpus, words)
+    _check_columns_of(corpus, model, kind, options.model)
     if corpus.n_words < len(model.table):
         corpus.counts.resize(corpus.n_documents, len(model.table))
     return corpus
+
+
+def _kept(model: TopicModel, path: str) -> dict[str, Any]:
+    """How the corpus was read that the model was fitted to."""
+    reading = model.info.get("reading", {})
+    try:
+        Options(**reading)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its options of reading are damaged ({error})") from None
+    return dict(reading)
+
+
+def _check_columns_of(corpus: Corpus, model: TopicModel, kind: str, path: str) -> None:
+    """Refuse columns that are matched by number, where numbers do not mean the same."""
+    n_words = len(model.table)
+    if corpus.n_words > n_words:
+        raise ValueError(
+            f"the corpus has {corpus.n_words} words and the model {n_words}: "
+            "they do not share a vocabulary"
+        )
+    was_counts = "token_pattern" not in model.info.get("reading", {})
+    same_width = corpus.n_words == n_words and kind not in ("ldac", "svmlight")
+    if was_counts and model.info.get("pruned") and not same_width:
+        raise ValueError(
+            f"{path}: its words are some of the columns of its corpus, and columns without words "
+            "cannot be matched with them; give --vocabulary FILE"
+        )
 
 
 def _transform(options: argparse.Namespace) -> None:

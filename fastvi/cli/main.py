@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -14,7 +15,19 @@ __all__ = ["main"]
 DESCRIPTION = (
     "Variational inference on CPUs. `fastvi lda` alone fits topics to Python's docstrings."
 )
-FORMATS = ["folder", "lines", "jsonl", "csv", "tsv", "ldac", "svmlight", "docword", "mtx", "npz"]
+FORMATS = [
+    "folder",
+    "lines",
+    "jsonl",
+    "json",
+    "csv",
+    "tsv",
+    "ldac",
+    "svmlight",
+    "docword",
+    "mtx",
+    "npz",
+]
 MODEL = "lda.model.npz"
 WARMUPS = [
     "topics",
@@ -27,6 +40,7 @@ WARMUPS = [
     "particles",
     "all",
 ]
+AS_FITTED = "What is not given is as it was, or was found out, when the model was fitted."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from fastvi.cli import commands
 
-        commands.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn  # type: ignore[assignment]
+            commands.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _fail("interrupted; no file is half-written")
@@ -54,6 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ImportError) as error:
         return _fail(str(error))
     return 0
+
+
+def _warn(message: Warning | str, *where: object) -> None:
+    """Show a warning as all other messages are shown."""
+    print("fastvi:", " ".join(str(message).split()), file=sys.stderr)
 
 
 def _fail(message: str) -> int:
@@ -82,16 +103,34 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_corpus(parser: argparse.ArgumentParser, n_paths: str, what: str) -> None:
+def _add_corpus(
+    parser: argparse.ArgumentParser, n_paths: str, what: str, note: str | None = None
+) -> None:
     parser.add_argument("paths", nargs=n_paths, metavar="PATH", help=what)
-    group = parser.add_argument_group("reading the corpus")
+    group = parser.add_argument_group("reading the corpus", note)
     group.add_argument("--format", choices=FORMATS, help="by default recognised from the file")
     group.add_argument("--field", help="JSON key or CSV column of the text (default: text)")
-    group.add_argument("--encoding", default="utf-8", help="of text (default: %(default)s)")
+    group.add_argument("--delimiter", metavar="CHARACTER", type=_delimiter,
+                       help="of CSV columns, or 'tab' (default: found out)")  # fmt: skip
+    group.add_argument("--encoding", help="of text (default: utf-8)")
+    group.add_argument("--token-pattern", metavar="REGEX",
+                       help="what a word is (default: three letters of any script, fewer where "
+                            "letters are syllables)")  # fmt: skip
+    group.add_argument("--lowercase", action=argparse.BooleanOptionalAction,
+                       help="put texts in lower case first (default: yes)")  # fmt: skip
+    group.add_argument("--normal-form", choices=("NFC", "NFD", "NFKC", "NFKD", "none"),
+                       help="of Unicode, for texts (default: NFC)")  # fmt: skip
+    group.add_argument("--zero-based", action=argparse.BooleanOptionalAction,
+                       help="svmlight's columns count from 0 (default: if a 0 occurs)")  # fmt: skip
     group.add_argument("--stop-words", default="auto", metavar="WHICH",
                        help="english, none, or a file with a word a line "
                             "(default: english for text)")  # fmt: skip
     group.add_argument("--vocabulary", metavar="FILE", help="words, one a line")
+
+
+def _delimiter(text: str) -> str:
+    """A character, or its name."""
+    return {"tab": "\t", "\\t": "\t"}.get(text, text)
 
 
 def _limit(text: str) -> int | float | str:
@@ -108,7 +147,7 @@ def _limit(text: str) -> int | float | str:
 
 def _add_lda(parser: argparse.ArgumentParser) -> None:
     _add_corpus(
-        parser, "*", "folder of texts, text with a document a line, JSON lines, CSV, LDA-C, "
+        parser, "*", "folder of texts, text with a document a line, JSON, CSV, LDA-C, "
         "svmlight, UCI docword, Matrix Market or npz; none: the docstrings of the standard library"
     )  # fmt: skip
     pruning = parser.add_argument_group("vocabulary pruning")
@@ -176,7 +215,7 @@ def _add_topics(parser: argparse.ArgumentParser) -> None:
 
 def _add_transform(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
-    _add_corpus(parser, "+", "documents, in any format that `fastvi lda` reads")
+    _add_corpus(parser, "+", "documents, in any format that `fastvi lda` reads", AS_FITTED)
     parser.add_argument("-o", "--output", metavar="FILE",
                         help=".npz or .csv (default: CSV to standard output)")  # fmt: skip
     parser.add_argument("--threads", type=int, default=-1, metavar="N")
@@ -184,7 +223,7 @@ def _add_transform(parser: argparse.ArgumentParser) -> None:
 
 def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
-    _add_corpus(parser, "+", "documents that the model has not seen")
+    _add_corpus(parser, "+", "documents that the model has not seen", AS_FITTED)
     parser.add_argument("--seed", type=int, default=0, help="of the split into halves (default: 0)")
     parser.add_argument("--threads", type=int, default=-1, metavar="N")
     parser.add_argument("--json", action="store_true")

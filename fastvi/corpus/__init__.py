@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fastvi.corpus.options import Options as Options
     from fastvi.corpus.reading import align as align
     from fastvi.corpus.reading import read as read
+    from fastvi.corpus.reading import read_again as read_again
     from fastvi.corpus.shards import ShardedCorpus as ShardedCorpus
     from fastvi.corpus.shards import read_sharded as read_sharded
     from fastvi.corpus.sniffing import sniff as sniff
@@ -24,6 +25,7 @@ _LAZY = {
     "align": "reading",
     "halves": "splitting",
     "read": "reading",
+    "read_again": "reading",
     "read_sharded": "shards",
     "sniff": "sniffing",
     "split": "splitting",

@@ -4,8 +4,9 @@ import math
 import warnings
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,7 @@ class ArchiveSource:
 
     names: list[str] | None = None
     open_vocabulary = False
+    reading: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, paths: list[Path], label: str, vocabulary: list[str] | None) -> None:
         self.label = label

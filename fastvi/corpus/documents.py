@@ -1,7 +1,9 @@
 """A corpus in memory, and the choice of its words."""
 
 import numbers
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -25,12 +27,18 @@ class Corpus(NamedTuple):
         The name of each document (file name, qualified name).
     description : str
         One line: what was read, its size, what pruning removed.
+    reading : mapping
+        Options, given or found out, by which `read` reads other files in the same way.
+    pruned : bool
+        Whether columns were left out.
     """
 
     counts: Counts
     vocabulary: list[str] | None
     names: list[str] | None
     description: str
+    reading: Mapping[str, Any] = MappingProxyType({})
+    pruned: bool = False
 
     @property
     def n_documents(self) -> int:
@@ -77,6 +85,11 @@ class Source(Protocol):
     names: list[str] | None
     open_vocabulary: bool
     removed: list[str]
+
+    @property
+    def reading(self) -> Mapping[str, Any]:
+        """How it was read, as options, once `columns` is known."""
+        ...
 
     def blocks(self) -> Iterator[Counts]:
         """Yield canonical CSR blocks (documents x provisional words, float32)."""
@@ -234,6 +247,17 @@ def stack(blocks: Iterable[Counts], n_words: int) -> Counts:
     result = csr_array(np.concatenate(data), np.concatenate(indices), indptr, n_words)
     result.has_canonical_format = True
     return result
+
+
+def warn_of_empty(source: Source, n_empty: int, n_documents: int) -> None:
+    """Say that most texts came out without a word."""
+    if "token_pattern" in source.reading and 2 * n_empty > n_documents:
+        words = "words" if source.open_vocabulary else "words of the vocabulary"
+        warnings.warn(
+            f"{source.label}: {n_empty} of {n_documents} documents have no {words} left; do "
+            "token_pattern, encoding, stop_words, min_df and max_df suit them?",
+            stacklevel=2,
+        )
 
 
 def describe(label: str, size: tuple[int, int, float, int], removed: list[str]) -> str:

@@ -1,37 +1,119 @@
-"""Opening plain and gzipped files so that every failure names its file and place."""
+"""Opening plain and compressed files so that every failure names its file and place."""
 
+import bz2
 import codecs
 import gzip
 import io
+import lzma
 import os
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 BLOCK_BYTES = 1 << 20
 MAX_LINE = 1 << 26  # bytes of a line of numbers; a file of longer ones holds something else
 
 
+# Kinds of files that hold no text to be read, by their first bytes.
+_OTHER_KINDS = {
+    b"%PDF-": "a PDF file; extract its text first",
+    b"PAR1": "a Parquet file; write it as CSV or JSON lines",
+    b"ARROW1": "an Arrow file; write it as CSV or JSON lines",
+    b"FEA1": "a Feather file; write it as CSV or JSON lines",
+    b"ORC": "an ORC file; write it as CSV or JSON lines",
+    b"Obj\x01": "an Avro file; write it as CSV or JSON lines",
+    b"SQLite format 3\0": "an SQLite database; write it as CSV or JSON lines",
+    b"\x89HDF\r\n": "an HDF5 file; write it as npz",
+    b"\x93NUMPY": "an npy file of a single array; write a CSR matrix as npz",
+    b"\xd0\xcf\x11\xe0": "an old Office document; save it as text or CSV",
+    b"{\\rtf": "an RTF document; save it as text",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"Rar!": "a RAR archive; unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it first",
+    b"\x04\x22\x4d\x18": "compressed with lz4; unpack it first",
+    b"\x1f\x9d": "compressed with compress; unpack it first",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+    b"\x7fELF": "a program",
+    **dict.fromkeys(
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "a Python pickle, which is never opened as it can run code; write it as text or npz",
+    ),
+}
+_PACKED: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
+    b"\x1f\x8b": ("gzip", gzip.open),
+    b"BZh": ("bzip2", bz2.open),
+    b"\xfd7zXZ\0": ("xz", lzma.open),
+}
+ZIP = b"PK\x03\x04"
+
+
+def packed_with(head: bytes) -> str | None:
+    """Return how a file is compressed that begins with these bytes."""
+    return next((name for magic, (name, _) in _PACKED.items() if head.startswith(magic)), None)
+
+
 @contextmanager
 def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading bytes, unpacking it if it is gzipped."""
+    """Open a file for reading bytes, unpacking it if it is compressed by gzip, bzip2, xz or zip.
+
+    Files of kinds that hold no text are refused by name.
+    """
     with path.open("rb") as raw:
-        packed = raw.peek(2)[:2] == b"\x1f\x8b"
-        if not packed:
+        head = raw.peek(512)[:512]
+        _refuse_other_kinds(path, head)
+        if head.startswith(ZIP):
+            with _only_member(path, raw) as unpacked:
+                yield unpacked
+            return
+        packed = packed_with(head)
+        if packed is None:
             yield raw
             return
+        opener = next(opener for name, opener in _PACKED.values() if name == packed)
         try:
-            with gzip.open(raw) as unpacked:
+            with opener(raw) as unpacked:
                 yield cast(BinaryIO, unpacked)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{path}: damaged or truncated gzip file ({error})") from None
+        except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+            raise ValueError(f"{path}: damaged or truncated {packed} file ({error})") from None
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise ValueError(f"{path}: damaged or truncated {packed} file ({error})") from None
+
+
+def _refuse_other_kinds(path: Path, head: bytes) -> None:
+    if head[257:262] == b"ustar":
+        raise ValueError(f"{path}: a tar archive; unpack it first")
+    for magic, kind in _OTHER_KINDS.items():
+        if head.startswith(magic):
+            raise ValueError(f"{path}: {kind}")
+
+
+@contextmanager
+def _only_member(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
+    """Open the one file that a zip archive holds."""
+    try:
+        with zipfile.ZipFile(raw) as archive:
+            members = [info for info in archive.infolist() if not info.is_dir()]
+            names = {info.filename for info in members}
+            if "[Content_Types].xml" in names or "content.xml" in names:
+                raise ValueError(f"{path}: an Office document; save it as text or CSV")
+            if len(members) != 1:
+                raise ValueError(f"{path}: a zip archive of {len(members)} files; unpack it first")
+            with archive.open(members[0]) as unpacked:
+                yield cast(BinaryIO, unpacked)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"{path}: damaged, encrypted or truncated zip file ({error})") from None
 
 
 @contextmanager
 def open_text(path: Path, encoding: str, newline: str | None = None) -> Iterator[io.TextIOBase]:
-    """Open a plain or gzipped text file; an undecodable byte becomes a ValueError."""
+    """Open a plain or compressed text file; an undecodable byte becomes a ValueError."""
     with open_bytes(path) as file:
         try:
             with io.TextIOWrapper(file, encoding=_without_mark(encoding), newline=newline) as text:

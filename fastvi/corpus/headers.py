@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from fastvi.corpus.files import open_bytes
+from fastvi.corpus.files import ZIP, open_bytes, packed_with
 from fastvi.corpus.numbers import MAX_WORDS, Line
 
 SIZES = ("the number of documents", "the number of words", "the number of entries")
 FIELDS = ("integer", "unsigned-integer", "real", "double", "pattern")
 MAX_LINE = 1 << 12  # bytes of a line of a header
-GZIP_RATIO = 1100  # no gzip file holds more than so many times its size
-TEXT_RATIO = 40  # nor one of numbers more than this
+# A compressed file may hold many times its size, but not of different entries.
+PACKED_RATIO = 1100
+TEXT_RATIO = 40
 
 
 class Header(NamedTuple):
@@ -100,9 +101,10 @@ def _believable(header: Header, line: Line) -> Header:
     if header.n_words > MAX_WORDS:
         raise line.error(f"{header.n_words} words promised; at most {MAX_WORDS} are possible")
     with line.path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+        head = file.read(8)
+    packed = packed_with(head) is not None or head.startswith(ZIP)
     n_bytes = line.path.stat().st_size
-    if header.n_entries > (n_bytes * GZIP_RATIO if packed else n_bytes):
+    if header.n_entries > (n_bytes * PACKED_RATIO if packed else n_bytes):
         raise line.error(f"{header.n_entries} entries promised in a file of {n_bytes} bytes")
     n_entries = min(header.n_entries, n_bytes * TEXT_RATIO)
     if header.n_documents > 10 * n_entries + 10**6:

@@ -6,11 +6,16 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from fastvi.base.checks import flag
+from fastvi.corpus.words import FORMS, WORDS
 
 FORMATS = {
     "folder": "folder of text files",
     "lines": "text, one document a line",
     "jsonl": "JSON lines",
+    "json": "JSON array",
     "csv": "CSV",
     "tsv": "tab-separated values",
     "ldac": "LDA-C",
@@ -19,10 +24,7 @@ FORMATS = {
     "mtx": "Matrix Market",
     "npz": "npz CSR",
 }
-TEXT_FORMATS = frozenset({"folder", "lines", "jsonl", "csv", "tsv"})
-
-# Three letters or more of any script; digits and underscores are no letters.
-WORDS_OF_THREE_LETTERS = r"(?u)\b[^\W\d_]{3,}\b"
+TEXT_FORMATS = frozenset({"folder", "lines", "jsonl", "json", "csv", "tsv"})
 
 Path = str | os.PathLike[str]
 Limit = int | float | str
@@ -35,10 +37,14 @@ class Options:
     Parameters
     ----------
     format : str, optional
-        One of ``folder, lines, jsonl, csv, tsv, ldac, svmlight, docword, mtx, npz``; recognised
-        from the file when not given.
+        One of ``folder, lines, jsonl, json, csv, tsv, ldac, svmlight, docword, mtx, npz``;
+        recognised from the file when not given.
     field : str, optional
-        Column (CSV, TSV) or key (JSON lines) that holds the text; ``"text"`` when not given.
+        Column (CSV, TSV) or key (JSON) that holds the text; when not given, ``"text"`` or a
+        table's only column.
+    delimiter : str, optional
+        One character that parts the columns of a CSV file; when not given, the comma, semicolon,
+        tab or ``|`` that gives the header row a column `field`, or most columns.
     vocabulary : path, sequence of str or False, optional
         Text: count these words only, in this order, and prune nothing unless asked.
         Bag of words: the name of each column; when not given, a vocabulary file beside the
@@ -55,7 +61,10 @@ class Options:
     lowercase : bool
         Lower-case texts first.
     token_pattern : str
-        Regular expression of a word.
+        Regular expression of a word, or of its context and, as a group, the word. By default three
+        letters of any script; fewer where letters are syllables (one) or consonants (two).
+    normal_form : {"NFC", "NFD", "NFKC", "NFKD"} or None
+        Unicode normal form that texts, stop words and vocabulary are put in first.
     encoding : str
         Encoding of text and vocabulary files.
     zero_based : bool, optional
@@ -64,13 +73,15 @@ class Options:
 
     format: str | None = None
     field: str | None = None
+    delimiter: str | None = None
     vocabulary: Path | Sequence[str] | bool | None = None
     min_df: Limit = "auto"
     max_df: Limit = "auto"
     max_features: int | None = None
     stop_words: Path | Collection[str] | None = "auto"
     lowercase: bool = True
-    token_pattern: str = WORDS_OF_THREE_LETTERS
+    token_pattern: str = WORDS
+    normal_form: str | None = "NFC"
     encoding: str = "utf-8"
     zero_based: bool | None = None
 
@@ -84,9 +95,20 @@ class Options:
         if self.max_features is not None and not is_count(self.max_features):
             raise ValueError(f"max_features is {self.max_features!r}; wanted: an integer >= 1")
         check_pattern(self.token_pattern)
+        if self.normal_form is not None and self.normal_form not in FORMS:
+            raise ValueError(
+                f"normal_form is {self.normal_form!r}; wanted one of {', '.join(FORMS)} or None"
+            )
+        if self.delimiter is not None:
+            check_delimiter(self.delimiter)
+        if self.field is not None and not isinstance(self.field, str):
+            raise ValueError(f"field is {self.field!r}; wanted: the name of a column or key")
+        flag(self.lowercase, "lowercase")
+        if self.zero_based is not None:
+            flag(self.zero_based, "zero_based")
         try:
             "".encode(self.encoding)
-        except LookupError:
+        except (LookupError, TypeError):
             raise ValueError(
                 f"encoding is {self.encoding!r}, which Python does not know; try 'utf-8', "
                 "'latin-1' or 'utf-16'"
@@ -109,6 +131,14 @@ def check_limit(name: str, value: Limit) -> None:
         raise ValueError(
             f"{name} is {value!r}; wanted: a number of documents (an integer >= 1), a share of "
             "them (a float from 0.0 to 1.0) or 'auto'"
+        )
+
+
+def check_delimiter(delimiter: Any) -> None:
+    """Refuse what cannot part columns."""
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n\0':
+        raise ValueError(
+            f"delimiter is {delimiter!r}; wanted: one character other than a quote or line end"
         )
 
 

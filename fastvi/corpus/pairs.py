@@ -125,9 +125,7 @@ class PairSource:
 
     def columns(self) -> Columns:
         """Return the columns, an unused column 0 left out if indices begin at 1."""
-        first = self._low
-        if self._zero_based is None and self._numbers.lowest > 0:
-            first = 1
+        first = self._first
         n_words = self._numbers.highest + 1 - first
         if self._vocabulary is not None:
             if n_words > len(self._vocabulary):
@@ -137,3 +135,17 @@ class PairSource:
                 )
             n_words = len(self._vocabulary)
         return self._numbers.columns(first, max(n_words, 0), self._vocabulary)
+
+    @property
+    def _first(self) -> int:
+        """The number of the first column: if it was not given, 0 if a 0 occurs."""
+        if self._zero_based is None and self._numbers.lowest > 0:
+            return 1
+        return self._low
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The format, which looks much like another, and where columns count from."""
+        if not self._svmlight:
+            return {"format": "ldac"}
+        return {"format": "svmlight", "zero_based": self._first == 0}

@@ -1,7 +1,8 @@
 """Reading a corpus into memory."""
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,18 @@ from fastvi.corpus.documents import (
     prune,
     renumber,
     stack,
+    warn_of_empty,
 )
 from fastvi.corpus.files import existing, read_words
 from fastvi.corpus.options import FORMATS, TEXT_FORMATS, Options
 from fastvi.corpus.pairs import PairSource
 from fastvi.corpus.sniffing import sniff, vocabulary_beside
-from fastvi.corpus.text import READERS, TextSource, resolve_stop_words
+from fastvi.corpus.text import TextSource, resolve_stop_words
+from fastvi.corpus.text_files import READERS, Found
 from fastvi.corpus.triples import NotSorted, TripleSource
+
+TEXT_FILES = TEXT_FORMATS - {"folder"}
+NUMBER_FILES = frozenset({"ldac", "svmlight", "docword"})
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -36,17 +42,19 @@ def read(paths: Paths, **options: Any) -> Corpus:
     Parameters
     ----------
     paths : path or sequence of paths
-        A folder of text files; text with one document a line; JSON lines, CSV or TSV; LDA-C;
-        svmlight; UCI docword; Matrix Market; npz CSR. Text files may be gzipped. Several paths
-        of one format are read one after the other.
+        A folder of text files; text with one document a line; JSON, CSV or TSV; LDA-C; svmlight;
+        UCI docword; Matrix Market; npz CSR. Files may be compressed by gzip, bzip2, xz or zip.
+        Several paths of one format are read one after the other.
     **options
-        See `Options`: format, field, vocabulary, min_df, max_df, max_features, stop_words,
-        lowercase, token_pattern, encoding, zero_based.
+        See `Options`: format, field, delimiter, vocabulary, min_df, max_df, max_features,
+        stop_words, lowercase, token_pattern, normal_form, encoding, zero_based.
 
     Returns
     -------
     Corpus
-        The counts (n_documents, n_words) as float32 CSR, vocabulary, names and a description.
+        The counts (n_documents, n_words) as float32 CSR, vocabulary, names, a description, and
+        `reading`: what was chosen or found out about the files. Another file is read in the same
+        way, whatever it looks like, by ``read(path, **corpus.reading)``.
 
     Raises
     ------
@@ -76,11 +84,55 @@ def gather(source: Source, options: Options) -> Corpus:
     pruned = choose_words(source, statistics, options)
     counts = stack((renumber(block, pruned) for block in blocks), pruned.n_words)
     names = source.names or None
-    corpus = Corpus(counts, pruned.vocabulary, names, "")
+    reading = how_read(source, options)
+    corpus = Corpus(counts, pruned.vocabulary, names, "", reading, bool(pruned.removed))
     size = (corpus.n_documents, corpus.n_words, corpus.n_tokens, corpus.n_empty)
+    warn_of_empty(source, corpus.n_empty, corpus.n_documents)
     return corpus._replace(
         description=describe(source.label, size, [*source.removed, *pruned.removed])
     )
+
+
+def how_read(source: Source, options: Options) -> dict[str, Any]:
+    """Return the options by which other files are read as this source was."""
+    given = {} if options.format in (None, "folder") else {"format": options.format}
+    return {**source.reading, **given}
+
+
+def read_again(paths: Paths, reading: Mapping[str, Any], **options: Any) -> Corpus:
+    """Read a corpus in the way another one was read.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        As for `read`.
+    reading : mapping
+        `Corpus.reading` of the other corpus. Its format is used where the files could be of it:
+        texts for texts, lines of numbers for lines of numbers.
+    **options
+        As for `read`; they take the place of those in `reading`.
+
+    Returns
+    -------
+    Corpus
+
+    Raises
+    ------
+    ValueError
+        As for `read`.
+    """
+    kept = reading if options.get("format") is not None else without_other_formats(paths, reading)
+    return read(paths, **{**kept, **options})
+
+
+def without_other_formats(paths: Paths, reading: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of reading, without their format where the files cannot be of it."""
+    kept = dict(reading)
+    if kept.get("format") is not None:
+        _, kind = resolve(paths, Options())
+        if not any({kind, kept["format"]} <= group for group in (TEXT_FILES, NUMBER_FILES)):
+            del kept["format"]
+    return kept
 
 
 def choose_words(source: Source, statistics: Statistics, options: Options) -> Pruned:
@@ -124,8 +176,9 @@ def open_source(places: list[Path], kind: str, options: Options, whole_file: boo
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
     label = f"{places[0]}{more} ({FORMATS[kind]})"
     if kind in TEXT_FORMATS:
-        texts = chain.from_iterable(READERS[kind](place, options) for place in places)
-        return TextSource(texts, label, options, given_vocabulary(options))
+        found: Found = {}
+        texts = chain.from_iterable(READERS[kind](place, options, found) for place in places)
+        return TextSource(texts, label, options, given_vocabulary(options), found)
     vocabulary = find_vocabulary(places[0], options)
     if kind == "npz":
         return ArchiveSource(places, label, vocabulary)
@@ -187,7 +240,12 @@ def align(corpus: Corpus, vocabulary: Sequence[str]) -> Corpus:
     Raises
     ------
     ValueError
-        If the corpus has no vocabulary, or shares no word with the other one.
+        If the corpus has no vocabulary.
+
+    Warns
+    -----
+    UserWarning
+        If it shares no word with the other one.
     """
     if corpus.vocabulary is None:
         raise ValueError("corpus has no vocabulary, so its columns cannot be matched by word")
@@ -198,7 +256,7 @@ def align(corpus: Corpus, vocabulary: Sequence[str]) -> Corpus:
     position = np.array([column.get(word, -1) for word in corpus.vocabulary], np.int32)
     n_known = int(np.count_nonzero(position >= 0))
     if not n_known:
-        raise ValueError("vocabulary shares no word with that of the corpus")
+        warnings.warn("vocabulary shares no word with that of the corpus", stacklevel=2)
     counts = renumber(corpus.counts, Pruned(position, words, len(words), []))
     note = f"; {n_known:,} of its words are among the {len(words):,} of the other vocabulary"
-    return Corpus(counts, words, corpus.names, corpus.description + note)
+    return corpus._replace(counts=counts, vocabulary=words, description=corpus.description + note)

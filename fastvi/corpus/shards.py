@@ -6,6 +6,7 @@ Memory holds the vocabulary, one block of documents, a buffer, and the held-out 
 import errno
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,9 +14,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.corpus.documents import Counts, Pruned, Source, describe
+from fastvi.corpus.documents import Counts, Pruned, Source, describe, warn_of_empty
 from fastvi.corpus.options import Options, is_count
-from fastvi.corpus.reading import Paths, choose_words, open_source, resolve
+from fastvi.corpus.reading import Paths, choose_words, how_read, open_source, resolve
 from fastvi.corpus.shuffle import (
     Rows,
     gather_shard,
@@ -50,6 +51,10 @@ class ShardedCorpus:
         Documents kept out of the shards.
     description : str
         One line: what was read, its size, what pruning removed.
+    reading : mapping
+        As in `fastvi.corpus.Corpus`.
+    pruned : bool
+        Whether columns were left out.
     """
 
     def __init__(
@@ -63,6 +68,8 @@ class ShardedCorpus:
         self._closed = False
         self.vocabulary = pruned.vocabulary
         self.removed = pruned.removed
+        self.pruned = bool(pruned.removed)
+        self.reading: Mapping[str, Any] = {}
         self.n_words = pruned.n_words
         self.n_shards = n_shards
         self.held_out = held_out
@@ -177,6 +184,7 @@ def read_sharded(
         held_out = scatter(spool, pruned, sizes, temporary.name, rng)
         spool.unlink()
         corpus = ShardedCorpus(temporary, pruned, len(sizes) - 1, held_out)
+        corpus.reading = how_read(source, wanted)
         _finish(corpus, temporary.name, source, rng)
         return corpus
     except BaseException as error:
@@ -213,6 +221,7 @@ def _finish(corpus: ShardedCorpus, folder: str, source: Source, rng: np.random.G
         corpus.n_empty += int(np.count_nonzero(np.diff(documents.indptr) == 0))
         corpus.n_tokens += float(documents.data.sum(dtype=np.float64))
     size = (corpus.n_documents, corpus.n_words, corpus.n_tokens, corpus.n_empty)
+    warn_of_empty(source, corpus.n_empty, corpus.n_documents)
     removed = [*source.removed, *corpus.removed]
     corpus.description = describe(source.label, size, removed)
     if corpus.held_out.shape[0]:

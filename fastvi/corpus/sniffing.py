@@ -2,9 +2,10 @@
 
 import os
 import re
+import zipfile
 from pathlib import Path
 
-from fastvi.corpus.files import existing, open_bytes
+from fastvi.corpus.files import ZIP, existing, open_bytes
 
 SUFFIXES = {
     ".jsonl": "jsonl",
@@ -19,10 +20,12 @@ SUFFIXES = {
     ".svm": "svmlight",
     ".libsvm": "svmlight",
 }
+PACKED = frozenset({".gz", ".bz2", ".xz", ".zip"})
 HEAD_BYTES = 1 << 16
 
 _LABEL = re.compile(rb"[-+]?[0-9][-+.eE0-9]*(,[-+]?[0-9][-+.eE0-9]*)*")
 _PAIR = re.compile(rb"[0-9]+:[-+.eE0-9]+")
+_JSON_ARRAY = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*[\"{\]]")
 _THREE_NUMBERS = re.compile(rb"\s*[0-9]+\s+[0-9]+\s+[0-9]+\s*")
 
 
@@ -32,7 +35,7 @@ def sniff(path: str | os.PathLike[str]) -> str:
     Parameters
     ----------
     path : path
-        A file, gzipped or not, or a folder of text files.
+        A file, compressed or not, or a folder of text files.
 
     Returns
     -------
@@ -48,20 +51,38 @@ def sniff(path: str | os.PathLike[str]) -> str:
     place = existing(path)
     if place.is_dir():
         return "folder"
+    names = [place.name]
+    with place.open("rb") as raw:
+        if raw.read(4) == ZIP or place.suffix == ".npz":
+            names += (inside := _names_inside(place))
+            if place.suffix == ".npz" or all(name.endswith(".npy") for name in inside):
+                return "npz"
     with open_bytes(place) as file:
         head = file.read(HEAD_BYTES)
-    if head.startswith(b"PK\x03\x04") or place.suffix == ".npz":
-        return "npz"
     if head[:14].lower() == b"%%matrixmarket":
         return "mtx"
-    suffixes = [suffix.lower() for suffix in place.suffixes if suffix.lower() != ".gz"]
-    if suffixes and suffixes[-1] in SUFFIXES:
-        return SUFFIXES[suffixes[-1]]
+    for name in reversed(names):
+        suffixes = [suffix.lower() for suffix in Path(name).suffixes]
+        suffixes = [suffix for suffix in suffixes if suffix not in PACKED]
+        if suffixes and suffixes[-1] in SUFFIXES:
+            return SUFFIXES[suffixes[-1]]
+        if suffixes and suffixes[-1] == ".json":
+            return "json" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[") else "jsonl"
     return sniff_lines(head)
+
+
+def _names_inside(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        return []  # the reader will say what is wrong
 
 
 def sniff_lines(head: bytes) -> str:
     """Recognise a format by its first lines."""
+    if _JSON_ARRAY.match(head):
+        return "json"
     lines = head.split(b"\n")
     if len(head) == HEAD_BYTES and len(lines) > 1:
         lines.pop()
@@ -91,8 +112,9 @@ def vocabulary_beside(path: Path) -> Path | None:
     For `docword.NAME.txt.gz`, `NAME.npz` and the like: `vocab.NAME.txt`, `NAME_vocab.txt`,
     `NAME.vocab.txt`, `NAME.vocab`, `vocab.txt`.
     """
-    stem = path.name.removesuffix(".gz")
-    stem = stem.removeprefix("docword.")
+    stem = path.name.removeprefix("docword.")
+    for suffix in PACKED:
+        stem = stem.removesuffix(suffix)
     stem = stem.rpartition(".")[0] or stem
     patterns = ("vocab.{}.txt", "{}_vocab.txt", "{}.vocab.txt", "{}.vocab")
     names = [pattern.format(stem) for pattern in patterns]

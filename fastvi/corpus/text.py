@@ -1,129 +1,21 @@
-"""Texts from folders, lines, JSON lines and CSV, cut into words and counted."""
+"""Texts cut into words and counted."""
 
-import csv
-import json
 import os
-import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from fastvi.corpus.documents import Columns, Counts, csr_block
-from fastvi.corpus.files import open_text, read_words
+from fastvi.corpus.files import read_words
 from fastvi.corpus.options import Options
-
-Named = tuple[str | None, str]  # name and text of a document
+from fastvi.corpus.text_files import Found, Named
+from fastvi.corpus.words import WORDS, cutter, normal
 
 BLOCK_DOCUMENTS = 1024
 BLOCK_CHARACTERS = 1 << 20
-
-
-def folder_texts(path: Path, options: Options) -> Iterator[Named]:
-    """Yield each file below the folder in sorted order, hidden ones left out."""
-    found = False
-    for folder, subfolders, files in os.walk(path):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(files):
-            file = Path(folder, name)
-            if name.startswith(".") or not file.is_file():
-                continue
-            found = True
-            with open_text(file, options.encoding) as text:
-                yield file.relative_to(path).as_posix(), text.read()
-    if not found:
-        raise ValueError(f"{path}: the folder has no files")
-
-
-def line_texts(path: Path, options: Options) -> Iterator[Named]:
-    """Yield each line; an empty line is an empty document."""
-    with open_text(path, options.encoding) as file:
-        for line in file:
-            yield None, line
-
-
-def jsonl_texts(path: Path, options: Options) -> Iterator[Named]:
-    """Yield one field of each JSON object; empty lines are skipped, null is an empty text."""
-    field = options.field or "text"
-    with open_text(path, options.encoding) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            place = f"{path}, line {number}"
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{place}: not a JSON object on one line ({error})") from None
-            if not isinstance(record, dict):
-                kind = type(record).__name__
-                raise ValueError(f"{place}: one JSON object a line is wanted, this is a {kind}")
-            if field not in record:
-                raise ValueError(f"{place}: no field {field!r}; there are {_listed(record)}")
-            text = record[field]
-            if text is not None and not isinstance(text, str):
-                kind = type(text).__name__
-                raise ValueError(f"{place}: field {field!r} is a {kind}; wanted: a string")
-            yield None, text or ""
-
-
-def csv_texts(path: Path, options: Options, delimiter: str | None = None) -> Iterator[Named]:
-    """Yield one column of a table with a header row."""
-    longest = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    try:
-        with open_text(path, options.encoding, newline="") as file:
-            first = file.readline()
-            delimiter = delimiter or (";" if ";" in first and "," not in first else ",")
-            rows = csv.reader(chain([first], file), delimiter=delimiter, strict=True)
-            yield from _column(path, rows, options.field)
-    finally:
-        csv.field_size_limit(longest)
-
-
-def _column(path: Path, rows: Any, field: str | None) -> Iterator[Named]:
-    """Yield one column of a csv.reader whose first row is the header."""
-    try:
-        header = [name.strip() for name in next(rows, [])]
-        place = f"{path}, line 1"
-        if not header:
-            raise ValueError(f"{place}: no header row with column names")
-        name = field or (header[0] if len(header) == 1 else "text")
-        if name not in header:
-            raise ValueError(f"{place}: no column {name!r}; there are {_listed(header)}")
-        column = header.index(name)
-        for row in rows:
-            if len(row) > column:
-                yield None, row[column]
-            elif row:
-                raise ValueError(
-                    f"{path}, line {rows.line_num}: {len(row)} columns, but {name!r} is column "
-                    f"{column + 1} of {len(header)}"
-                )
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {rows.line_num}: not well-formed CSV ({error})") from None
-
-
-def _listed(names: Iterable[str]) -> str:
-    shown = [repr(name) for name in names]
-    more = f" and {len(shown) - 20} more" if len(shown) > 20 else ""
-    return (", ".join(shown[:20]) or "none") + more
-
-
-def tsv_texts(path: Path, options: Options) -> Iterator[Named]:
-    """Yield one column of a tab-separated table."""
-    return csv_texts(path, options, "\t")
-
-
-READERS: dict[str, Callable[[Path, Options], Iterator[Named]]] = {
-    "folder": folder_texts,
-    "lines": line_texts,
-    "jsonl": jsonl_texts,
-    "csv": csv_texts,
-    "tsv": tsv_texts,
-}
 
 
 def resolve_stop_words(options: Options, default: bool) -> frozenset[str]:
@@ -139,7 +31,8 @@ def resolve_stop_words(options: Options, default: bool) -> frozenset[str]:
         return frozenset(ENGLISH_STOP_WORDS)
     if isinstance(wanted, str | os.PathLike):
         wanted = read_words(wanted, options.encoding)
-    return frozenset(word.lower() if options.lowercase else word for word in wanted)
+    words = (normal(word, options.normal_form) for word in wanted)
+    return frozenset(word.lower() if options.lowercase else word for word in words)
 
 
 class TextSource:
@@ -150,7 +43,12 @@ class TextSource:
     """
 
     def __init__(
-        self, texts: Iterator[Named], label: str, options: Options, fixed: list[str] | None
+        self,
+        texts: Iterator[Named],
+        label: str,
+        options: Options,
+        fixed: list[str] | None,
+        found: Found | None = None,
     ) -> None:
         self.label = label
         self.names: list[str] | None = None
@@ -158,32 +56,39 @@ class TextSource:
         self._texts = texts
         self._options = options
         self._fixed = fixed
+        self._found = {} if found is None else found
         stop_words = resolve_stop_words(options, default=fixed is None)
         self.removed = [f"{len(stop_words)} stop words"] if stop_words else []
         self._index: dict[str, int] = _growing(stop_words)
         self._n_stop = len(stop_words)
         if fixed is not None:
-            self._index = {word: number for number, word in enumerate(fixed)}
+            words = [normal(word, options.normal_form) for word in fixed]
+            self._index = {word: number for number, word in enumerate(words)}
             if len(self._index) < len(fixed):
-                repeated = next(w for i, w in enumerate(fixed) if self._index[w] != i)
+                repeated = next(w for i, w in enumerate(words) if self._index[w] != i)
                 raise ValueError(f"vocabulary has {repeated!r} more than once")
             self._index.update(dict.fromkeys(stop_words & self._index.keys(), -1))
             self._n_stop = 0
 
     def blocks(self) -> Iterator[Counts]:
         """Yield CSR blocks (documents x words seen so far)."""
-        from sklearn.feature_extraction.text import CountVectorizer
-
         options = self._options
-        cut = CountVectorizer(
-            lowercase=options.lowercase, token_pattern=options.token_pattern
-        ).build_analyzer()
+        cut = cutter(options.token_pattern, options.lowercase, options.normal_form)
         for texts in self._chunks():
             ids, ends = array("i"), [0]
             for text in texts:
                 ids.extend(self._numbers(cut(text)))
                 ends.append(len(ids))
             yield self._block(np.frombuffer(ids, np.int32), np.array(ends))
+        if n_skipped := self._found.get("n_skipped"):
+            self.removed.append(f"{n_skipped} unreadable files")
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the texts were read: options by which others can be read the same way."""
+        names = ("encoding", "lowercase", "token_pattern", "normal_form")
+        found = {name: self._found[name] for name in ("field", "delimiter") if name in self._found}
+        return {name: getattr(self._options, name) for name in names} | found
 
     def _numbers(self, words: list[str]) -> list[int]:
         index = self._index
@@ -218,9 +123,10 @@ class TextSource:
             return Columns(np.arange(len(self._fixed)), self._fixed)
         words = list(self._index)[self._n_stop :]
         if not words:
+            pattern = self._options.token_pattern
             raise ValueError(
-                f"{self.label}: no words; nothing but stop words matched the token_pattern "
-                f"{self._options.token_pattern!r}"
+                f"{self.label}: no words; nothing but stop words matched the token_pattern"
+                + ("" if pattern == WORDS else f" {pattern!r}")
             )
         ids = sorted(range(len(words)), key=words.__getitem__)
         return Columns(np.array(ids, np.int64), [words[i] for i in ids])

@@ -1,8 +1,9 @@
 """UCI docword and Matrix Market: an entry a line, `document word count`."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ class TripleSource:
 
     names: list[str] | None = None
     open_vocabulary = False
+    reading: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
