@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _warn(message: Warning | str, *where: object) -> None:
     """Show a warning as all other messages are shown."""
-    print("fastvi:", " ".join(str(message).split()), file=sys.stderr)
+    print("fastvi: warning:", " ".join(str(message).split()), file=sys.stderr)
 
 
 def _fail(message: str) -> int:

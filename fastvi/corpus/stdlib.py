@@ -8,6 +8,7 @@ default options are kept in the user's cache folder.
 import ast
 import contextlib
 import hashlib
+import json
 import os
 import sys
 import sysconfig
@@ -27,7 +28,7 @@ COLLECTOR_VERSION = 1
 SKIPPED_FOLDERS = frozenset(
     {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 )
-TEXTS = ("vocabulary", "names", "description")  # of a cached corpus, besides its matrix
+TEXTS = ("vocabulary", "names", "description", "how")  # of a cached corpus, besides its matrix
 Definition = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -142,6 +143,7 @@ def store(corpus: Corpus, path: Path) -> None:
         "vocabulary": "\n".join(corpus.vocabulary or []),
         "names": "\n".join(corpus.names or []),
         "description": corpus.description,
+        "how": json.dumps([dict(corpus.reading), corpus.pruned]),
     }
     arrays: dict[str, Any] = {
         name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()
@@ -167,12 +169,13 @@ def load(path: Path) -> Corpus | None:
     try:
         arrays = load_arrays(path, (*PARTS, *TEXTS))
         matrix = csr_parts(path, arrays)
-        vocabulary, names, description = (arrays[name].tobytes().decode() for name in TEXTS)
-    except (ValueError, KeyError):
+        vocabulary, names, description, how = (arrays[name].tobytes().decode() for name in TEXTS)
+        reading, pruned = json.loads(how)
+    except (ValueError, KeyError, TypeError):
         return None
     words, documents = vocabulary.split("\n"), names.split("\n")
     if matrix.shape != (len(documents), len(words)):
         return None
     counts = csr_array(matrix.data, matrix.indices, matrix.indptr, len(words))
     counts.has_canonical_format = True
-    return Corpus(counts, words, documents, description)
+    return Corpus(counts, words, documents, description, reading, pruned)
