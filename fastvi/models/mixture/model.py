@@ -10,7 +10,7 @@ from scipy.special import betaln, digamma, gammaln
 
 from fastvi.core import Batch, Coordinates, Local
 from fastvi.models.mixture.coordinates import mixture_coordinates
-from fastvi.models.mixture.rows import Blocks, Coefficients, Frame, Sums, by_roots
+from fastvi.models.mixture.rows import Coefficients, Frame, RowTasks, Sums, by_roots
 from fastvi.models.mixture.shapes import Inverse, make_shape
 
 __all__ = ["Mixture", "Parameters", "Posterior", "Prior", "RowsInMemory"]
@@ -261,8 +261,8 @@ class Mixture:
 
     # Passes over rows
 
-    def _blocks(self, X: NDArray[Any], dtype: Any) -> Blocks:
-        return Blocks(
+    def _tasks(self, X: NDArray[Any], dtype: Any) -> RowTasks:
+        return RowTasks(
             X, self.frame, self.covariance_type, self.n_components,
             dtype=dtype, n_threads=self.n_threads,
         )  # fmt: skip
@@ -281,7 +281,7 @@ class Mixture:
         Component assignments are summed out in closed form; `Local.variables` is None.
         """
         posterior = self.posterior(params)
-        blocks = self._blocks(batch.rows, self._dtype(posterior))
+        blocks = self._tasks(batch.rows, self._dtype(posterior))
         lengths = np.empty(len(batch.rows)) if norms else None
         asked = None if lengths is None else (lengths, self.shift)
         sums = blocks.expect(self.coefficients(posterior), batch.weights, asked)
@@ -293,7 +293,7 @@ class Mixture:
 
         In float64: nothing is known yet of what would be lost.
         """
-        blocks = self._blocks(X, np.float64)
+        blocks = self._tasks(X, np.float64)
         statistics = self._statistics(*blocks.gather(responsibilities))
         return Parameters(*(a + b for a, b in zip(self.prior, statistics)))
 
@@ -310,9 +310,9 @@ class Mixture:
         return Parameters(counts, linear, squares)
 
     def predict(self, params: Parameters, X: NDArray[Any], **wanted: NDArray[Any]) -> None:
-        """Write labels, log densities or responsibilities of rows, see `Blocks.predict`."""
+        """Write labels, log densities or responsibilities of rows, see `RowTasks.predict`."""
         posterior = self.posterior(params)
-        blocks = self._blocks(X, np.result_type(self._dtype(posterior), X.dtype))
+        blocks = self._tasks(X, np.result_type(self._dtype(posterior), X.dtype))
         blocks.predict(self.coefficients(posterior), **wanted)
 
     # The bound

@@ -12,7 +12,7 @@ from fastvi.base import parallel
 from fastvi.base.linear_algebra import SUMS_ENTRIES
 from fastvi.kernels import mixture as kernels
 
-__all__ = ["COVARIANCE_TYPES", "Blocks", "Coefficients", "Frame", "Sums", "by_roots"]
+__all__ = ["COVARIANCE_TYPES", "Coefficients", "Frame", "RowTasks", "Sums", "by_roots"]
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 BLOCK_ENTRIES = 3 << 16  # entries of features and logits of a block: about a core's cache
@@ -61,7 +61,7 @@ def by_roots(covariance_type: str, n_features: int, n_components: int) -> bool:
     return covariance_type == "full" and n_features > FEW + 4 * n_components
 
 
-class Blocks:
+class RowTasks:
     """Rows X (n, D) in coordinates of `frame`, in tasks of about 1 ms.
 
     Tasks and blocks depend on sizes only, so results do not depend on the number of threads.
@@ -214,7 +214,7 @@ class Blocks:
 class _Buffers:
     """Memory of one task, and of the next on its thread."""
 
-    def __init__(self, blocks: Blocks, n: int) -> None:
+    def __init__(self, blocks: RowTasks, n: int) -> None:
         (k, f), d, dtype = blocks.shape, blocks.products_shape[1], blocks.dtype
         self.features, self.logits = np.empty(f * n, dtype), np.empty(k * n, dtype)
         self.log_norm, self.sums = np.empty(n, dtype), np.empty((f, k), dtype)
@@ -224,7 +224,7 @@ class _Buffers:
 class _Block:
     """A block of rows: its features (F, B), and its logits or responsibilities (K, B)."""
 
-    def __init__(self, blocks: Blocks, buffers: _Buffers, start: int, stop: int) -> None:
+    def __init__(self, blocks: RowTasks, buffers: _Buffers, start: int, stop: int) -> None:
         n, (k, f), d = stop - start, blocks.shape, blocks.products_shape[1]
         self.rows = slice(start, stop)
         self.features = buffers.features[: f * n].reshape(f, n)
