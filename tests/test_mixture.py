@@ -190,7 +190,7 @@ def test_the_same_bits_for_any_number_of_threads(kind, dtype, rng, monkeypatch):
     for n_threads in (1, 2, 8):
         model, _ = small_model(kind, 3, 5, dtype=dtype, n_threads=n_threads)
         start = model.gather(X, np.arange(1000) % 5)
-        assert len(model._blocks(X, dtype).bounds) > 10
+        assert len(model._tasks(X, dtype).bounds) > 10
         fitted = fit_conjugate(model, RowsInMemory(X, model.frame), start, n_epochs=4)
         out = np.empty(1000, dtype)
         model.predict(fitted.params, X, log_norm=out)
