@@ -55,7 +55,7 @@ def sniff(path: str | os.PathLike[str]) -> str:
     with place.open("rb") as raw:
         if raw.read(4) == ZIP or place.suffix == ".npz":
             names += (inside := _names_inside(place))
-            if place.suffix == ".npz" or all(name.endswith(".npy") for name in inside):
+            if place.suffix == ".npz" or (inside and all(name.endswith(".npy") for name in inside)):
                 return "npz"
     with open_bytes(place) as file:
         head = file.read(HEAD_BYTES)
