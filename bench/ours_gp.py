@@ -22,7 +22,7 @@ from fastvi import SparseGPRegressor, optimizers
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.core import Batch
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.learn import learn
+from fastvi.models.gp.learner import LearnSettings, learn
 from fastvi.models.gp.likelihoods import Gaussian
 from fastvi.models.gp.model import SparseVariational
 from fastvi.models.gp.rows import Points
@@ -50,10 +50,11 @@ def svgp(n, m, natural=True):
     """A step on n rows: natural gradient for q(u) and Adam for the rest, in one."""
     x, y, z = gp.rows(n, m)
     covariance = Covariance(kernel_of(), gp.D)
-    model = SparseVariational(covariance, Gaussian(), covariance.theta, z, np.zeros(gp.D))
+    model = SparseVariational(covariance, Gaussian(), np.zeros(gp.D))
     bounds = np.tile([-20.0, 20.0], (len(covariance.theta), 1))
-    algorithm = learn(model, optimizers.constant(0.1), optimizers.adam(0.01), np.ones(gp.D), bounds)
-    state = [algorithm.init(model.start())]
+    settings = LearnSettings(optimizers.constant(0.1), optimizers.adam(0.01))
+    algorithm = learn(model, settings, np.ones(gp.D), bounds)
+    state = [algorithm.init(model.start(z))]
     batch, rng = Batch(Points(x, y), np.full(n, 10.0)), np.random.default_rng(0)
 
     def step():
@@ -128,7 +129,8 @@ def large(n=1_000_000, m=200):
 def point(n=10_000, m=100):
     """Mean and standard deviation of one point through `compiled()`."""
     x, y, z = gp.rows(n, m)
-    model = SparseGPRegressor(kernel_of(), inducing_points=z, optimizer=None).fit(x, y)
+    fixed = {"learn_kernel": False, "learn_inducing_points": False}
+    model = SparseGPRegressor(kernel_of(), inducing_points=z, **fixed).fit(x, y)
     predict, row = model.compiled(), x[:1].copy()
     predict(row)
     times = []

@@ -15,10 +15,10 @@ from sklearn.gaussian_process.kernels import (
 
 from fastvi.base.blas import add_product, add_square, multiply_rows, solve_rows
 from fastvi.models.gp import sgpr
+from fastvi.models.gp.collapsed import Objective
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.inducing import distinct_rows, greedy, subset
-from fastvi.models.gp.objective import Objective
 from fastvi.models.gp.sgpr import SparseRegression, cholesky
+from fastvi.models.gp.start import distinct_rows, greedy, subset
 
 KERNELS = {
     "rbf": ConstantKernel(1.5) * RBF([0.7, 1.3]) + WhiteKernel(0.1),
@@ -229,14 +229,15 @@ def test_variances_are_never_negative(rng):
     assert posterior.joint(x)[1].diagonal().min() >= 0
 
 
-@pytest.mark.parametrize("moves", [False, True])
+@pytest.mark.parametrize("learned", [{}, {"inducing": False}, {"kernel": False}])
 @pytest.mark.parametrize("prior", [None, 0.7])
-def test_objective(moves, prior, rng):
+def test_objective(learned, prior, rng):
     """Its gradient, with priors and scaled inducing inputs, against central differences."""
     x, y, z = problem(rng)
     model, theta = model_of(KERNELS["rbf"], x * [1.0, 50.0], y)
-    objective = Objective(model, theta, z * [1.0, 50.0], moves, prior)
+    objective = Objective(model, theta, z * [1.0, 50.0], prior, **learned)
     point = objective.start + 0.1 * rng.normal(size=len(objective.start))
+    assert len(point) == {"inducing": 4, "kernel": 18}.get(next(iter(learned), ""), 22)
     value, gradient = objective(point)
     assert value == objective(point, eval_gradient=False)
     for i in range(len(point)):

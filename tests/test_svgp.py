@@ -6,15 +6,17 @@ from scipy.special import gammaln
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern, WhiteKernel
 
 from fastvi import optimizers
+from fastvi.base import tree
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.batches import Everything
 from fastvi.core import Batch
 from fastvi.loop import run
 from fastvi.models.gp import likelihoods
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.learn import carried, learn
+from fastvi.models.gp.learner import LearnSettings, learn
+from fastvi.models.gp.likelihood import Values
 from fastvi.models.gp.likelihoods import Bernoulli, Gaussian, Poisson, Softmax, StudentT
-from fastvi.models.gp.model import SparseVariational
+from fastvi.models.gp.model import Hyper, SparseVariational
 from fastvi.models.gp.rows import Points, PointSource, Sites
 from fastvi.models.gp.sgpr import SparseRegression
 from fastvi.models.plan import fit_conjugate
@@ -43,15 +45,14 @@ def problem(rng, name="gaussian", n=40, m=7):
     }.get(name, lambda: f + 0.3 * rng.normal(size=n))()
     kernel = LATENT if not LIKELIHOODS[name].is_noisy else LATENT + WhiteKernel(0.1)
     covariance = Covariance(kernel, 2)
-    z = x[:m] + 0.01
-    likelihood = LIKELIHOODS[name]
-    model = SparseVariational(covariance, likelihood, covariance.theta, z, x.mean(axis=0))
-    return model, Batch(Points(x, y), np.full(n, 1.5))
+    model = SparseVariational(covariance, LIKELIHOODS[name], x.mean(axis=0))
+    prepared = model.at(model.start(x[:m] + 0.01).hyper)
+    return prepared, Batch(Points(x, y), np.full(n, 1.5))
 
 
 def some_sites(model, batch, rng):
     """After two steps of rate 1/2, so that nothing is at an optimum."""
-    sites = model.start()
+    sites = model.prior
     for _ in range(2):
         new = model.local(sites, batch, None, rng).statistics
         sites = Sites(*(0.5 * (a + b) for a, b in zip(sites, new)))
@@ -72,24 +73,24 @@ def test_gradients_by_hyperparameters(name, form, rng, monkeypatch):
     n = 10 if form == "thin" else 13 if name == "softmax" else 40
     model, batch = problem(rng, name, n=n)
     sites = some_sites(model, batch, rng)
-    theta, z = model.theta.copy(), model.z.copy()
+    theta, z, own = model.hyper
 
     def value(theta, z):
-        model.move(theta, z)
-        return model.evaluate(sites, batch, np.random.default_rng(3)).bound
+        there = model.model.at(Hyper(theta, z, own))
+        return there.evaluate(sites, batch, np.random.default_rng(3), gradient=False).bound
 
-    result = model.evaluate(sites, batch, np.random.default_rng(3))
+    result = model.evaluate(sites, batch, np.random.default_rng(3)).gradient
     h = 1e-4
-    size = max(np.abs(result.by_theta).max(), np.abs(result.by_z).max())
+    size = max(np.abs(result.theta).max(), np.abs(result.z).max())
     for i in range(len(theta)):
         step = h * np.eye(len(theta))[i]
         want = (value(theta + step, z) - value(theta - step, z)) / (2 * h)
-        assert abs(result.by_theta[i] - want) < tolerance * size
+        assert abs(result.theta[i] - want) < tolerance * size
     for index in np.ndindex(z.shape):
         step = np.zeros_like(z)
         step[index] = h
         want = (value(theta, z + step) - value(theta, z - step)) / (2 * h)
-        assert abs(result.by_z[index] - want) < tolerance * size
+        assert abs(result.z[index] - want) < tolerance * size
 
 
 def test_one_natural_step_is_the_gaussian_optimum(rng):
@@ -98,7 +99,8 @@ def test_one_natural_step_is_the_gaussian_optimum(rng):
     y = np.sin(2 * x[:, 0]) + 0.3 * rng.normal(size=60)
     covariance = Covariance(KERNEL, 2)
     theta, z = covariance.theta, x[:9]
-    model = SparseVariational(covariance, Gaussian(), theta, z, np.zeros(2))
+    model = SparseVariational(covariance, Gaussian(), np.zeros(2))
+    model = model.at(model.start(z).hyper)
     batch = Batch(Points(x, y), np.ones(60))
     collapsed = SparseRegression(covariance, x, y[:, None]).bound(theta, z)
     sites = model.local(some_sites(model, batch, rng), batch, None, rng).statistics
@@ -109,8 +111,9 @@ def test_one_natural_step_is_the_gaussian_optimum(rng):
     assert result.bound == pytest.approx(collapsed.value, abs=1e-5)
     assert model.local(sites, batch, None, rng).bound + model.global_bound(sites) == result.bound
     # at the optimum the gradient is the collapsed bound's
-    np.testing.assert_allclose(result.by_theta, collapsed.by_theta, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(result.by_z, collapsed.by_z, rtol=1e-3, atol=1e-3)
+    gradient = result.gradient
+    np.testing.assert_allclose(gradient.theta, collapsed.by_theta, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(gradient.z, collapsed.by_z, rtol=1e-3, atol=1e-3)
     new = rng.normal(size=(5, 2))
     mean, variance = model.posterior(sites)[0].predict(new)
     want = collapsed.posterior.predict(new)
@@ -124,7 +127,7 @@ def test_natural_gradients_raise_the_bound(name, rng):
     """Through the common loop; softmax and its random draws to within their noise."""
     model, batch = problem(rng, name)
     source = PointSource(*batch.rows)
-    fit = fit_conjugate(model, source, model.start(), n_epochs=40, optimizer=0.5)
+    fit = fit_conjugate(model, source, tree.copy(model.prior), n_epochs=40, optimizer=0.5)
     bounds = fit.history["bound"]
     noise = 2.0 if name == "softmax" else 1e-7 * abs(bounds[-1])
     assert np.all(np.diff(bounds) > -noise)
@@ -142,9 +145,11 @@ def test_mini_batches_come_near(rng):
     def bound(sites):
         return model.local(sites, everything, None, rng).bound + model.global_bound(sites)
 
-    best = fit_conjugate(model, source, model.start(), n_epochs=30).params
+    best = fit_conjugate(model, source, tree.copy(model.prior), n_epochs=30).params
     for options in ({}, {"variance_reduction": "svrg", "optimizer": 0.2}, {"sampling": "adaptive"}):
-        fit = fit_conjugate(model, source, model.start(), n_epochs=30, batch_size=40, **options)
+        fit = fit_conjugate(
+            model, source, tree.copy(model.prior), n_epochs=30, batch_size=40, **options
+        )
         assert bound(best) - 1 < bound(fit.params) < bound(best) + 1e-3
 
 
@@ -176,15 +181,17 @@ def test_learning_raises_the_bound_near_the_collapsed_optimum(rng):
     x = rng.normal(size=(100, 2))
     y = np.sin(2 * x[:, 0]) + 0.1 * rng.normal(size=100)
     covariance = Covariance(KERNEL, 2)
-    model = SparseVariational(covariance, Gaussian(), covariance.theta, x[:10], np.zeros(2))
+    model = SparseVariational(covariance, Gaussian(), np.zeros(2))
     bounds = np.tile([np.log(1e-3), np.log(1e3)], (4, 1))
-    algorithm = learn(model, optimizers.constant(1.0), optimizers.adam(0.03), np.ones(2), bounds)
+    settings = LearnSettings(optimizers.constant(1.0), optimizers.adam(0.03))
+    algorithm = learn(model, settings, np.ones(2), bounds)
     batches = Everything(PointSource(x, y))
+    state = algorithm.init(model.start(x[:10]))
     with single_threaded_blas():
-        _, history = run(algorithm, algorithm.init(model.start()), batches, n_epochs=400, rng=rng)
+        state, history = run(algorithm, state, batches, n_epochs=400, rng=rng)
     bound = history.arrays()["bound"]
     collapsed = SparseRegression(covariance, x, y[:, None])
-    result = collapsed.bound(model.theta, model.z)
+    result = collapsed.bound(state.params.hyper.theta, state.params.hyper.z)
     assert bound[-1] == pytest.approx(result.value, abs=1.0)
     assert bound[-1] > bound[1] + 20
 
@@ -202,14 +209,15 @@ def test_dual_parameters_go_along_with_inducing_inputs(n_latents, m, rng):
     def sites(k):  # of rows of covariances
         return Sites(slopes @ k, np.einsum("ti,ij,il->tjl", curvatures, k, k))
 
-    z = model.z + 0.3 * rng.normal(size=model.z.shape)
-    fill, program = model.covariance.matrix, model.program
-    old, want = sites(fill(program, model.z, model.z)), sites(fill(program, model.z, z))
-    new = carried(model, old, z)
+    old_z, program = model.inducing.z, model.inducing.program
+    z = old_z + 0.3 * rng.normal(size=old_z.shape)
+    fill = model.model.covariance.matrix
+    old, want = sites(fill(program, old_z, old_z)), sites(fill(program, old_z, z))
+    new = model.carried(old, z)
     for got, part in zip(new, want):
         np.testing.assert_allclose(got, part, rtol=1e-6, atol=1e-6 * np.abs(part).max())
     np.testing.assert_array_equal(new.precision, new.precision.transpose(0, 2, 1))
-    for got, part in zip(carried(model, old, model.z), old):
+    for got, part in zip(model.carried(old, old_z), old):
         np.testing.assert_allclose(got, part, atol=1e-6 * np.abs(part).max())
 
 
@@ -217,10 +225,11 @@ def test_carried_dual_parameters_are_the_plain_formula(rng):
     """Of rows anywhere."""
     model, batch = problem(rng, "poisson")
     sites = some_sites(model, batch, rng)
-    z = model.z + 0.3 * rng.normal(size=model.z.shape)
-    fill, program = model.covariance.matrix, model.program
-    c = fill(program, z, model.z) @ np.linalg.inv(fill(program, model.z, model.z))
-    new = carried(model, sites, z)
+    old_z, program = model.inducing.z, model.inducing.program
+    z = old_z + 0.3 * rng.normal(size=old_z.shape)
+    fill = model.model.covariance.matrix
+    c = fill(program, z, old_z) @ np.linalg.inv(fill(program, old_z, old_z))
+    new = model.carried(sites, z)
     np.testing.assert_allclose(new.linear[0], c @ sites.linear[0], rtol=1e-5, atol=1e-6)
     want = c @ sites.precision[0] @ c.T
     np.testing.assert_allclose(new.precision[0], want, rtol=1e-5, atol=1e-6 * np.abs(want).max())
@@ -237,14 +246,15 @@ def test_expectations_against_monte_carlo(name, rng):
     y = rng.integers(0, 2, n).astype(float)
     f = mean + np.sqrt(variance) * rng.normal(size=(200_000, n, t))
     g = log_density(name, y, f, noise)
-    got = likelihood.expect(y, mean, variance, noise, np.random.default_rng(1))
+    got = likelihood.expect(y, mean, variance, Values(noise), np.random.default_rng(1))
     error = g.std(axis=0) / np.sqrt(len(g))
     draws = 0.5 if name == "softmax" else 0.0
     assert np.all(np.abs(got.value - g.mean(axis=0)) < 5 * error + 1e-7 + draws)
 
     def value(dm=0.0, dv=0.0, dn=0.0):
         generator = np.random.default_rng(1)
-        return likelihood.expect(y, mean + dm, variance + dv, noise * np.exp(dn), generator).value
+        values = Values(noise * np.exp(dn))
+        return likelihood.expect(y, mean + dm, variance + dv, values, generator).value
 
     h = 1e-5
     for k in range(t):
@@ -306,6 +316,6 @@ def test_predictions_against_monte_carlo(name, rng):
         "logit": lambda: rng.random(f.shape) < 1 / (1 + np.exp(-f)),
         "probit": lambda: rng.normal(size=f.shape) < f,
     }[name]()
-    got, spread = likelihood.predict(mean, variance, noise)
+    got, spread = likelihood.predict(mean, variance, Values(noise))
     assert np.all(np.abs(got - y.mean(axis=1)) < 5 * np.sqrt(spread / f.shape[1]))
     np.testing.assert_allclose(np.sqrt(spread), y.std(axis=1), rtol=0.05)

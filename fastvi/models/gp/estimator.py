@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.models.gp import files
 
-__all__ = ["BoundAt", "GaussianProcess"]
+__all__ = ["BoundAt", "GaussianProcess", "draws_by"]
 
 Array = NDArray[np.float64]
 BoundAt = Callable[[Array, bool], tuple[float, Array | None]]
@@ -23,24 +24,36 @@ BoundAt = Callable[[Array, bool], tuple[float, Array | None]]
 class GaussianProcess(BaseEstimator):
     """Subclasses fit and predict."""
 
+    def _draw_seed(self) -> int:
+        """A number that all randomness of a fit follows from."""
+        rng = self.random_state
+        if isinstance(rng, np.random.Generator):
+            return int(rng.integers(1 << 31))
+        return int(check_random_state(rng).randint(1 << 31))
+
     def _bound_at(self) -> BoundAt | None:
         """``(theta, gradient) -> (bound, its gradient or None)``; None without rows."""
         raise NotImplementedError
 
-    def _state(self) -> dict[str, Any]:
+    def _arrays(self) -> dict[str, Any]:
         """Arrays that `files.save` is to keep."""
         raise NotImplementedError
+
+    @property
+    def elbo_(self) -> float:
+        """The lower bound of log p(y | X) in nats, on the rows of `fit`."""
+        return float(self.log_marginal_likelihood_value_)
 
     def log_marginal_likelihood(
         self, theta: Any = None, eval_gradient: bool = False, clone_kernel: bool = True
     ) -> Any:
-        """The bound of the log marginal likelihood in nats, on the rows of `fit`.
+        """The lower bound of the log marginal likelihood in nats, on the rows of `fit`.
 
         At another `theta` the inducing inputs are those of the fit. So are the dual parameters of
-        q(u) that mini-batches found: what the rows said of the function meets another prior, and
-        is not found anew. Their value is below what a fit with that kernel would reach, and the
-        gradient is that of this value. Of more than two classes, expectations are means of draws,
-        the same in each call.
+        q(u) that mini-batches found: what the rows said of the function meets another prior, but is
+        not fitted again. The value is therefore below what a fit with that kernel would reach, and
+        the gradient is that of this value. With more than two classes, expectations are means of
+        draws, the same in each call.
 
         Parameters
         ----------
@@ -49,7 +62,7 @@ class GaussianProcess(BaseEstimator):
         eval_gradient : bool
             Return the gradient by `theta` as well.
         clone_kernel : bool
-            If False, `kernel_` takes these hyperparameters, though predictions do not.
+            If False, `kernel_` takes these hyperparameters; predictions stay as they are.
 
         Returns
         -------
@@ -59,7 +72,7 @@ class GaussianProcess(BaseEstimator):
         ------
         ValueError
             If the gradient is asked for without `theta`, or if there are no rows: `partial_fit`
-            keeps none, and a model from a file has only the value of its fit.
+            keeps none, and a model from a file has only the value at the end of its fit.
         numpy.linalg.LinAlgError
             If a matrix has no Cholesky factor at `theta`.
         """
@@ -88,9 +101,9 @@ class GaussianProcess(BaseEstimator):
         return (value, gradient) if eval_gradient else value
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write what predictions take to a file that `fastvi.load` reads; the rows are not in it.
+        """Write the model to a file that `fastvi.load` reads; the rows are not in it.
 
-        A stream may go on from it, with rates and momenta that begin anew.
+        A stream may go on from it; the optimizers' rates and momenta start afresh.
 
         Parameters
         ----------
@@ -101,7 +114,14 @@ class GaussianProcess(BaseEstimator):
         OSError
             If the file cannot be written; the old one is kept then.
         ValueError
-            If a parameter is something no file holds, such as a callable or an Optimizer.
+            If a parameter is something that no file can hold, such as a callable or an Optimizer.
         """
         check_is_fitted(self, "kernel_")
-        files.save(self, path, self._state())
+        files.save(self, path, self._arrays())
+
+
+def draws_by(random_state: Any) -> Any:
+    """A generator of either of NumPy's kinds."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    return check_random_state(random_state)

@@ -1,58 +1,59 @@
-"""Inducing inputs to begin with."""
+"""The prior of the function at inducing inputs: K(z, z), factorized."""
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.kernels.covariance import Program
+from fastvi.base.blas import solve_rows
+from fastvi.base.cholesky import cholesky, inverse_of
 from fastvi.models.gp.covariance import Covariance
 
-__all__ = ["distinct_rows", "greedy", "subset"]
+__all__ = ["Inducing"]
 
 Array = NDArray[np.float64]
-MAX_ENTRIES = 1 << 23  # of the factor that `greedy` holds
+JITTER = 1e-9  # relative to the norm; explicit inverses need more than factors do
 
 
-def distinct_rows(x: Array) -> NDArray[np.int64]:
-    """Numbers of rows (N, D) of which no two are equal, in their order."""
-    _, first = np.unique(x, axis=0, return_index=True)
-    return np.sort(first)
+class Inducing(NamedTuple):
+    """M inducing inputs at given hyperparameters, with K = K(z, z) plus jitter = L L'."""
 
+    covariance: Covariance
+    program: Any
+    z: Array
+    columns: Array  # of z, as `Covariance.fill` takes them
+    plain: Array  # K(z, z) without jitter
+    jitter: float
+    k: Array
+    lower: Array
+    inverse: Array
+    log_det: float
 
-def subset(x: Array, m: int, rng: np.random.Generator) -> Array:
-    """M of the rows, drawn without replacement."""
-    return x[np.sort(rng.choice(len(x), m, replace=False))]
+    @classmethod
+    def at(cls, covariance: Covariance, theta: Array, z: Array) -> Inducing:
+        """Those at the logarithms `theta` of hyperparameters.
 
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If K(z, z) has no Cholesky factor.
+        """
+        z, m = np.ascontiguousarray(z), len(z)
+        program = covariance.program(theta)
+        columns = covariance.scaled(program, z)
+        plain = covariance.fill(program, z, columns, np.empty((m, m)))
+        name = "covariance of the inducing inputs"
+        lower, jitter, _ = cholesky(plain, name, JITTER, condition=False)
+        log_det = 2.0 * float(np.log(lower.diagonal()).sum())
+        return cls(
+            covariance, program, z, columns, plain, jitter, plain + jitter * np.eye(m), lower,
+            inverse_of(lower), log_det,
+        )  # fmt: skip
 
-def greedy(
-    covariance: Covariance, program: Program, x: Array, m: int, rng: np.random.Generator
-) -> Array:
-    """Rows one after the other, each where the variance given the ones before is largest.
-
-    The greedy maximiser of det K(z, z) (Burt, Rasmussen and van der Wilk 2020, section 7.1), by a
-    pivoted Cholesky factorization. Of many rows, a random part is looked at. Fewer than M where
-    the rows have no variance left.
-    """
-    n_most = max(2 * m, MAX_ENTRIES // max(m, 1))
-    if len(x) > n_most:
-        x = subset(x, n_most, rng)
-    x = np.ascontiguousarray(x)
-    left = covariance.diagonal(program, x).copy()
-    least = 1e-10 * float(left.max(initial=0.0))
-    columns = covariance.scaled(program, x)
-    factor = np.empty((m, len(x)))
-    chosen: list[int] = []
-    row = np.empty((1, len(x)))
-    while len(chosen) < m:
-        best = int(left.argmax())
-        if left[best] <= least:
-            break
-        covariance.fill(program, x[best : best + 1], columns, row)
-        done = factor[: len(chosen)]
-        new = (row[0] - done[:, best] @ done) / np.sqrt(left[best])
-        factor[len(chosen)] = new
-        left -= np.square(new)
-        left[best] = 0.0
-        chosen.append(best)
-    return x[chosen]
+    def projection(self, z: Array) -> Array:
+        """K(z_new, z) K^-1 for other inducing inputs (M', D)."""
+        k = np.empty((len(z), len(self.z)))
+        self.covariance.fill(self.program, np.ascontiguousarray(z), self.columns, k)
+        return solve_rows(self.lower, solve_rows(self.lower, k), transposed=True)

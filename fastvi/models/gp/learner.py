@@ -1,130 +1,174 @@
-"""What the variational Gaussian process estimators share: settings, fit, streams, posteriors."""
+"""How variational Gaussian processes learn: the step, fits by mini-batches, and streams."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import loop
+from fastvi.base import tree
 from fastvi.base.progress import progress_bar, show_bound
 from fastvi.batches import Stream
 from fastvi.core import Algorithm, Batch, Optimizer
-from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.learn import LearnState, carried, learn
-from fastvi.models.gp.likelihoods import Gaussian, Likelihood, Poisson, PoissonStart
-from fastvi.models.gp.model import SparseVariational
+from fastvi.gradients.natural import noise_of, squared_norm_of
+from fastvi.models.gp.model import Hyper, Params, Prepared, SparseVariational
 from fastvi.models.gp.rows import Points, PointSource, Sites
 from fastvi.models.plan import sampled
 
-__all__ = ["LearnSettings", "Learner"]
+__all__ = ["LearnSettings", "LearnState", "Learner", "learn", "polished"]
 
 Array = NDArray[np.float64]
 POLISH = (0.5,) * 5
 
 
+class LearnState(NamedTuple):
+    """What is learned, and the states of the two optimizers."""
+
+    params: Params
+    natural: Any
+    other: Any
+
+
 class LearnSettings(NamedTuple):
-    """Optimizers, of q(u) and of the rest, and what is learnt beside q(u)."""
+    """The optimizers of q(u) and of the rest, and which of the rest is learned."""
 
     natural: Optimizer
-    optimizer: Optimizer | None
-    moves: bool
-    verbose: bool = False
-    n_threads: int = 1
+    optimizer: Optimizer
+    kernel: bool = True
+    inducing: bool = True
     sampling: str = "uniform"
 
 
-class Learner:
-    """A fit in progress: the model, its state and its history.
+def learn(
+    model: SparseVariational,
+    settings: LearnSettings,
+    scale: Array,
+    bounds: Array,
+    noise: bool = False,
+) -> Algorithm:
+    """Natural gradients for q(u) and another optimizer for the rest, by one pass over the batch.
 
-    Parameters
-    ----------
-    covariance : Covariance
-    likelihood : Likelihood
-    z : (M, D) array
-    scale : (D,) array
-        Standard deviations of columns.
-    centre : (D,) array
-    bounds : (P, 2) array
-        Of theta.
-    settings : LearnSettings
+    `scale` (D,) is what the optimizer's steps of inducing inputs are measured in; theta stays in
+    `bounds` (P, 2). Where inducing inputs move, the dual parameters are held, or carried along if
+    the likelihood's curvature has no bound. ``info["bound"]`` is the batch's estimate of the bound
+    before the step, in nats; with `noise` there is also what plans of batches that adapt ask of
+    `fastvi.gradients.natural`. A step leaves `state.params` as they are and returns new ones; the
+    optimizers' states it may write to.
     """
+    natural, optimizer = settings.natural, settings.optimizer
+    learns_more = settings.kernel or settings.inducing
+    carries = settings.inducing and not model.likelihood.has_bounded_curvature
 
-    def __init__(
-        self,
-        covariance: Covariance,
-        likelihood: Likelihood,
-        z: Array,
-        scale: Array,
-        centre: Array,
-        bounds: Array,
-        settings: LearnSettings,
-    ) -> None:
-        self.model = SparseVariational(
-            covariance, likelihood, covariance.theta, z, centre, settings.n_threads
-        )
-        self.settings, self.scale, self.bounds = settings, scale, bounds
-        self.carries = isinstance(likelihood, Poisson)  # whose curvature has no bound
-        self.algorithm = self._algorithm()
-        self.state: LearnState = self.algorithm.init(self.model.start())
-        self.history = loop.History()
-        self.rows_seen = 0
+    def init(params: Params) -> LearnState:
+        other = optimizer.init(params.hyper) if learns_more else None
+        return LearnState(params, natural.init(params.sites), other)
 
-    def _algorithm(self, noise: bool = False) -> Algorithm:
-        settings = self.settings
-        return learn(
-            self.model, settings.natural, settings.optimizer, self.scale, self.bounds,
-            settings.moves, self.carries, noise,
-        )  # fmt: skip
+    def step(
+        state: LearnState, batch: Batch, rng: np.random.Generator
+    ) -> tuple[LearnState, dict[str, Any]]:
+        (sites, hyper), natural_state, other_state = state
+        here = model.at(hyper)
+        local, bound, gradient = here.evaluate(sites, batch, rng, norms=noise, gradient=learns_more)
+        if not np.isfinite(bound):
+            raise FloatingPointError(
+                f"the bound of a batch is {bound}: the fit diverged; try a smaller "
+                "natural_learning_rate or learning_rate, or learn_inducing_points=False"
+            )
+        direction = tree.map_leaves(np.subtract, local.statistics, sites)
+        change, natural_state, rate = natural.update(direction, natural_state, sites)
+        sites = tree.map_leaves(np.add, sites, change)
+        if gradient is not None:
+            change, other_state, _ = optimizer.update(masked(gradient), other_state, hyper)
+            hyper = moved(hyper, change)
+            sites = here.carried(sites, hyper.z) if carries else sites
+        info = {"bound": bound, "rate": rate, "local_bound": local.bound}
+        if noise:
+            info |= noise_of(local, batch.weights) | {"squared_norm": squared_norm_of(direction)}
+        return LearnState(Params(sites, hyper), natural_state, other_state), info
 
-    def resume(self, theta: Array, z: Array, sites: Sites, rows_seen: int) -> None:
-        """Go on from the parameters of an earlier fit."""
-        self.model.move(theta, z)
-        self.state = self.algorithm.init(sites)
-        self.rows_seen = rows_seen
-        self.finish()
+    def masked(gradient: Hyper) -> Hyper:
+        theta, z, own = gradient
+        if not settings.kernel:
+            theta, own = np.zeros_like(theta), np.zeros_like(own)
+        return Hyper(theta, z * scale if settings.inducing else np.zeros_like(z), own)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """All but the algorithm, whose functions cannot be pickled."""
-        return {name: value for name, value in self.__dict__.items() if name != "algorithm"}
+    def moved(hyper: Hyper, change: Hyper) -> Hyper:
+        theta = np.clip(hyper.theta + change.theta, bounds[:, 0], bounds[:, 1])
+        z = hyper.z + change.z * scale if settings.inducing else hyper.z
+        return Hyper(theta if settings.kernel else hyper.theta, z, hyper.own + change.own)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.algorithm = self._algorithm()
+    return Algorithm(init, step)
 
-    def _begin(self, batch: Batch) -> None:
-        """Sites of counts to begin with, from rows."""
-        likelihood = self.model.likelihood
-        if not isinstance(likelihood, Poisson) or self.rows_seen:
-            return
-        self.model.likelihood = PoissonStart()
-        try:
-            local = self.model.local(self.model.start(), batch, None, np.random.default_rng(0))
-        finally:
-            self.model.likelihood = likelihood
-        self.state = self.algorithm.init(local.statistics)
+
+class Learner(NamedTuple):
+    """How a model is fitted; it never changes."""
+
+    model: SparseVariational
+    settings: LearnSettings
+    scale: Array  # (D,), standard deviations of columns
+    bounds: Array  # (P, 2), of theta
+
+    def algorithm(self, noise: bool = False) -> Algorithm:
+        """What the loop drives."""
+        return learn(self.model, self.settings, self.scale, self.bounds, noise)
+
+    def begin(self, z: Array, batch: Batch) -> LearnState:
+        """A fit's state before the first step, from inducing inputs and the first rows."""
+        params, model = self.model.start(z), self.model
+        start = model.likelihood.start
+        if start is not None:
+            other = SparseVariational(model.covariance, start, model.centre, model.n_threads)
+            rng = np.random.default_rng(0)
+            local = other.at(params.hyper).local(params.sites, batch, None, rng)
+            params = params._replace(sites=local.statistics)
+        return self.started(params)
+
+    def started(self, params: Params) -> LearnState:
+        """The state of a fit that goes on from these parameters."""
+        state: LearnState = self.algorithm().init(params)
+        return state
+
+    def found(self, state: LearnState) -> Params:
+        """What the optimizers have found, which may be averages of their iterates."""
+        (sites, hyper), natural, optimizer = state.params, self.settings.natural, self.settings
+        sites = natural.read(state.natural, sites)
+        if state.other is None:
+            return Params(sites, hyper)
+        found = optimizer.optimizer.read(state.other, hyper)
+        if found is hyper:
+            return Params(sites, hyper)
+        if self.settings.inducing and not self.model.likelihood.has_bounded_curvature:
+            sites = self.model.at(hyper).carried(sites, found.z)
+        return Params(sites, found)
 
     def fit(
-        self, x: Array, y: Array, batch_size: int, n_steps: int, seed: int,
-        held_out: Callable[[], float] | None = None,
-    ) -> None:  # fmt: skip
-        """So many steps over mini-batches; held-out rows are scored after passes, and last."""
-        batches = sampled(PointSource(x, y), batch_size, self.settings.sampling, seed)
-        self._begin(Batch(Points(x, y), np.ones(len(x))))
+        self,
+        z: Array,
+        points: Points,
+        batch_size: int,
+        n_steps: int,
+        seed: int,
+        *,
+        verbose: bool = False,
+        held_out: Callable[[Params], float] | None = None,
+    ) -> tuple[LearnState, loop.History]:
+        """So many steps on mini-batches, then natural steps on all rows.
 
-        def score(state: Any, position: loop.Position, history: loop.History) -> None:
+        Held-out rows are scored after passes, and last.
+        """
+        batches = sampled(PointSource(*points), batch_size, self.settings.sampling, seed)
+        everything = Batch(points, np.ones(len(points.x)))
+
+        def score(state: LearnState, position: loop.Position, history: loop.History) -> None:
             if held_out is not None:
-                self.state = state
-                self.finish()
-                history.note("held_out", held_out())
+                history.note("held_out", held_out(state.params))
 
-        with progress_bar(self.settings.verbose, show_bound, n_steps) as report:
+        with progress_bar(verbose, show_bound, n_steps) as report:
 
-            def stop(state: Any, position: loop.Position, history: loop.History) -> bool:
+            def stop(state: LearnState, position: loop.Position, history: loop.History) -> bool:
                 if report is not None:
                     report(history)
                 is_last = len(history) >= n_steps
@@ -132,98 +176,53 @@ class Learner:
                     score(state, position, history)
                 return is_last
 
-            self.state, self.history = loop.run(
-                self._algorithm(noise=batches.wants_noise), self.state, batches,
-                n_epochs=n_steps, rng=np.random.default_rng(seed), history=self.history,
-                after_step=stop, after_epoch=score,
+            state, history = loop.run(
+                self.algorithm(noise=batches.wants_noise), self.begin(z, everything), batches,
+                n_epochs=n_steps, rng=np.random.default_rng(seed), after_step=stop,
+                after_epoch=score,
             )  # fmt: skip
-        self.rows_seen = len(x)
-        self._settle()
-
-    def _settle(self) -> None:
-        """Take what the optimizers have found, which may be averages of their iterates."""
-        optimizer, (sites, hyper, natural, adaptive) = self.settings.optimizer, self.state
-        sites = self.settings.natural.read(natural, sites)
-        self.state = self.state._replace(sites=sites)
-        found = hyper if optimizer is None else optimizer.read(adaptive, hyper)
-        if found is hyper:
-            return
-        z = found.z * self.scale
-        if self.carries and self.settings.moves:
-            sites = carried(self.model, sites, z)
-        self.model.move(found.theta.copy(), z)
-        self.state = self.state._replace(sites=sites, hyper=found)
-
-    def polish(self, x: Array, y: Array) -> None:
-        """Natural steps on all rows, which take away the noise that mini-batches left in q(u)."""
-        batch = Batch(Points(x, y), np.ones(len(x)))
-        rng = np.random.default_rng(0)
-        is_gaussian = isinstance(self.model.likelihood, Gaussian)
-        rates = (1.0,) if is_gaussian else POLISH  # the first is the optimum
-        for rate in rates:
-            new = self.model.local(self.state.sites, batch, None, rng).statistics
-            for old, part in zip(self.state.sites, new):
-                old += rate * (part - old)
+        params = self.found(state)
+        sites = polished(self.model.at(params.hyper), params.sites, everything)
+        return state._replace(params=params._replace(sites=sites)), history
 
     def feed(
-        self, x: Array, y: Array, batch_size: int, total: float | None, rng: np.random.Generator
-    ) -> None:
-        """A step on each batch of these rows, as a part of `total` rows or of those seen so far."""
+        self,
+        state: LearnState | None,
+        z: Array,
+        points: Points,
+        batch_size: int,
+        *,
+        total: float | None,
+        n_seen: int,
+        rng: np.random.Generator,
+        history: loop.History,
+    ) -> LearnState:
+        """A step on each batch of these rows, as a part of `total` rows or of those seen so far.
+
+        Without a state it begins, at the inducing inputs z. Nothing is written to but `history`.
+        """
+        (x, y), weight = points, 1.0
         parts = np.array_split(np.arange(len(x)), -(-len(x) // batch_size))
         stream = Stream(
             ((Points(x[rows], y[rows]), len(rows)) for rows in parts),
             "seen" if total is None else total,
         )
-        stream.n_seen = self.rows_seen
-        n = len(parts[0])
-        self._begin(Batch(Points(x[:n], y[:n]), np.full(n, 1.0 if total is None else total / n)))
-        self.state, self.history = loop.run(
-            self.algorithm, self.state, stream, n_epochs=1, rng=rng, history=self.history
+        stream.n_seen = n_seen
+        if state is None:
+            n = len(parts[0])
+            weight = 1.0 if total is None else total / n
+            state = self.begin(z, Batch(Points(x[:n], y[:n]), np.full(n, weight)))
+        state, _ = loop.run(
+            self.algorithm(), tree.copy(state), stream, n_epochs=1, rng=rng, history=history
         )
-        self.rows_seen = stream.n_seen
+        return state
 
-    @contextmanager
-    def all_steps_or_none(self) -> Iterator[None]:
-        """Where a step fails or is interrupted, go back to before the first."""
-        before = vars(self) | {"state": copy.deepcopy(self.state)}  # which steps write into
-        model, history = dict(vars(self.model)), self.history
-        names, n_steps = list(history.columns), len(history)
-        try:
-            yield
-        except BaseException:
-            vars(self).update(before)
-            vars(self.model).update(model)
-            history.columns = {name: history.columns[name][:n_steps] for name in names}
-            raise
 
-    def bound(
-        self, x: Array, y: Array, theta: Array | None = None, gradient: bool = False
-    ) -> tuple[float, Array | None]:
-        """The bound of all rows, nats, and its gradient by theta if asked for.
-
-        At another theta the dual parameters are held.
-        """
-        model, sites = self.model, self.state.sites
-        if theta is not None:
-            model = SparseVariational(
-                model.covariance, model.likelihood, theta, model.z, model.centre, model.n_threads
-            )
-        batch, rng = Batch(Points(x, y), np.ones(len(x))), np.random.default_rng(0)
-        if gradient:
-            found = model.evaluate(sites, batch, rng)
-            return found.bound, found.by_theta
-        return model.local(sites, batch, None, rng).bound + model.global_bound(sites), None
-
-    def latents(self, x: Array, n_threads: int = 1) -> tuple[Array, Array]:
-        """Means and variances of the latent functions, (n, T) each."""
-        means, variances = [], []
-        for posterior in self.posteriors:
-            mean, variance = posterior.predict(x, n_threads=n_threads)
-            assert variance is not None
-            means.append(mean[:, 0])
-            variances.append(variance)
-        return np.stack(means, axis=1), np.stack(variances, axis=1)
-
-    def finish(self) -> None:
-        """Prepare for predictions."""
-        self.posteriors = self.model.posterior(self.state.sites)
+def polished(model: Prepared, sites: Sites, batch: Batch) -> Sites:
+    """Natural steps on all rows, which take away the noise that mini-batches left in q(u)."""
+    rates = (1.0,) if model.model.likelihood.is_conjugate else POLISH  # the first is the optimum
+    rng = np.random.default_rng(0)
+    for rate in rates:
+        new = model.local(sites, batch, None, rng).statistics
+        sites = tree.map_leaves(lambda old, part, r=rate: old + r * (part - old), sites, new)
+    return sites

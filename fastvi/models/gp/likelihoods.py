@@ -3,63 +3,33 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
+from fastvi.base import checks
 from fastvi.kernels import likelihoods as kernels
+from fastvi.models.gp.likelihood import Expectation, Likelihood, Values
 
 __all__ = [
+    "LIKELIHOODS",
+    "LINKS",
     "Bernoulli",
-    "Expectation",
     "Gaussian",
-    "Likelihood",
     "Poisson",
-    "PoissonStart",
     "Softmax",
     "StudentT",
+    "named",
+    "of_classes",
 ]
 
 Array = NDArray[np.float64]
 N_NODES = 24
-N_DRAWS = 32  # of `Softmax`, a row and step
+N_DRAWS = 32  # of `Softmax`, per row and step
 N_PREDICTIVE_DRAWS = 2000
-
-
-class Expectation(NamedTuple):
-    """E[log p(y | f)] of rows (n,), and derivatives by mean and variance (n, T) and log noise."""
-
-    value: Array
-    by_mean: Array
-    by_variance: Array
-    by_log_noise: Array
-
-
-class Likelihood(Protocol):
-    """Of a target given `n_latents` values of the function; `noise` is that of the kernel.
-
-    `is_noisy` says whether it has noise, `is_log_concave` whether log p is concave in f.
-    """
-
-    n_latents: int
-    is_noisy: bool
-    is_log_concave: bool
-
-    def expect(
-        self, y: Array, mean: Array, variance: Array, noise: float, rng: np.random.Generator
-    ) -> Expectation:
-        """Expected log-likelihoods of rows, latents of mean and variance (n, T)."""
-        ...
-
-    def predict(self, mean: Array, variance: Array, noise: float) -> tuple[Array, Array]:
-        """Mean and variance of targets, (n,) each."""
-        ...
-
-    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
-        """A target for each value of the function (one latent), of any shape."""
-        ...
 
 
 @functools.cache
@@ -68,50 +38,59 @@ def _nodes() -> tuple[Array, Array]:
     return nodes, weights / weights.sum()
 
 
-def _expectation(out: Array) -> Expectation:
-    return Expectation(out[0], out[1][:, None], out[2][:, None], out[3])
-
-
 class _OneLatent(Likelihood):
     n_latents = 1
-    is_noisy = False
-    is_log_concave = True
+
+    def _closed_form(
+        self, function: Callable[..., None], y: Array, mean: Array, variance: Array, *others: Any
+    ) -> Expectation:
+        """What a compiled `function` of single columns writes into the last of its arguments."""
+        out = np.empty((4, len(y)))
+        columns = np.ascontiguousarray(mean[:, 0]), np.ascontiguousarray(variance[:, 0])
+        function(y, *columns, *others, out)
+        return Expectation(out[0], out[1][:, None], out[2][:, None], out[3])
 
     def _quadrature(
         self, kind: int, y: Array, mean: Array, variance: Array, noise: float, df: float
     ) -> Expectation:
-        out = np.empty((4, len(y)))
-        columns = np.ascontiguousarray(mean[:, 0]), np.ascontiguousarray(variance[:, 0])
-        kernels.quadrature(kind, y, *columns, noise, df, *_nodes(), out)
-        return _expectation(out)
+        function = functools.partial(kernels.quadrature, kind)
+        return self._closed_form(function, y, mean, variance, noise, df, *_nodes())
+
+    def joint(self, mean: Array, covariance: Array, values: Values) -> tuple[Array, Array]:
+        """See `Likelihood`; for targets that are f plus independent noise."""
+        diagonal = covariance.diagonal()[:, None]
+        mean, variance = self.predict(mean[:, None], diagonal, values)
+        covariance = covariance.copy()
+        np.fill_diagonal(covariance, variance)
+        return mean, covariance
 
 
 class Gaussian(_OneLatent):
-    """The target is f plus noise."""
+    """The target is f plus Gaussian noise."""
 
+    name = "gaussian"
     is_noisy = True
+    is_conjugate = True
 
     def expect(
-        self, y: Array, mean: Array, variance: Array, noise: float, rng: np.random.Generator
+        self, y: Array, mean: Array, variance: Array, values: Values, rng: np.random.Generator
     ) -> Expectation:
-        """See `Likelihood`; a closed form."""
-        out = np.empty((4, len(y)))
-        columns = np.ascontiguousarray(mean[:, 0]), np.ascontiguousarray(variance[:, 0])
-        kernels.gaussian(y, *columns, noise, out)
-        return _expectation(out)
+        """See `Likelihood`; in closed form."""
+        return self._closed_form(kernels.gaussian, y, mean, variance, values.noise)
 
-    def predict(self, mean: Array, variance: Array, noise: float) -> tuple[Array, Array]:
+    def predict(self, mean: Array, variance: Array, values: Values) -> tuple[Array, Array]:
         """See `Likelihood`."""
-        return mean[:, 0], variance[:, 0] + noise
+        return mean[:, 0], variance[:, 0] + values.noise
 
-    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+    def sample(self, f: Array, values: Values, rng: np.random.RandomState) -> Array:
         """See `Likelihood`."""
-        return np.asarray(f + np.sqrt(noise) * rng.standard_normal(f.shape))
+        return np.asarray(f + np.sqrt(values.noise) * rng.standard_normal(f.shape))
 
 
 class StudentT(_OneLatent):
     """The target is f plus noise of Student's t with `df` > 2, whose squared scale is `noise`."""
 
+    name = "student-t"
     is_noisy = True
     is_log_concave = False
 
@@ -119,77 +98,101 @@ class StudentT(_OneLatent):
         self.df = df
 
     def expect(
-        self, y: Array, mean: Array, variance: Array, noise: float, rng: np.random.Generator
+        self, y: Array, mean: Array, variance: Array, values: Values, rng: np.random.Generator
     ) -> Expectation:
         """See `Likelihood`; by quadrature."""
-        return self._quadrature(kernels.STUDENT, y, mean, variance, noise, self.df)
+        return self._quadrature(kernels.STUDENT, y, mean, variance, values.noise, self.df)
 
-    def predict(self, mean: Array, variance: Array, noise: float) -> tuple[Array, Array]:
+    def predict(self, mean: Array, variance: Array, values: Values) -> tuple[Array, Array]:
         """See `Likelihood`."""
-        return mean[:, 0], variance[:, 0] + noise * self.df / (self.df - 2.0)
+        return mean[:, 0], variance[:, 0] + values.noise * self.df / (self.df - 2.0)
 
-    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+    def sample(self, f: Array, values: Values, rng: np.random.RandomState) -> Array:
         """See `Likelihood`."""
-        return np.asarray(f + np.sqrt(noise) * rng.standard_t(self.df, f.shape))
+        return np.asarray(f + np.sqrt(values.noise) * rng.standard_t(self.df, f.shape))
+
+
+class _LogCounts(_OneLatent):
+    """Logarithms of counts as Gaussian targets of precision y + 1/2, where fits of counts start.
+
+    The weighted least squares from which generalized linear models are fitted (McCullagh and
+    Nelder 1989, section 2.5): from f = 0, a Newton step on counts far above 1 overshoots past what
+    exp can hold.
+    """
+
+    name = "log-counts"
+
+    def expect(
+        self, y: Array, mean: Array, variance: Array, values: Values, rng: np.random.Generator
+    ) -> Expectation:
+        """See `Likelihood`; in closed form."""
+        precision = y + 0.5
+        residual = np.log(precision) - mean[:, 0]
+        value = -0.5 * precision * (np.square(residual) + variance[:, 0])
+        by_mean, by_variance = precision * residual, -0.5 * precision
+        return Expectation(value, by_mean[:, None], by_variance[:, None], np.zeros(len(y)))
 
 
 class Poisson(_OneLatent):
     """The target is a count of mean exp(f)."""
 
-    def expect(
-        self, y: Array, mean: Array, variance: Array, noise: float, rng: np.random.Generator
-    ) -> Expectation:
-        """See `Likelihood`; a closed form."""
-        out = np.empty((4, len(y)))
-        columns = np.ascontiguousarray(mean[:, 0]), np.ascontiguousarray(variance[:, 0])
-        kernels.poisson(y, *columns, out)
-        return _expectation(out)
+    name = "poisson"
+    has_bounded_curvature = False
+    start = _LogCounts()
 
-    def predict(self, mean: Array, variance: Array, noise: float) -> tuple[Array, Array]:
+    def check(self, y: Array) -> None:
+        """See `Likelihood`."""
+        if not np.all((y >= 0) & (y == np.floor(y))):
+            raise ValueError("y must hold non-negative integers where likelihood is 'poisson'")
+
+    def expect(
+        self, y: Array, mean: Array, variance: Array, values: Values, rng: np.random.Generator
+    ) -> Expectation:
+        """See `Likelihood`; in closed form."""
+        return self._closed_form(kernels.poisson, y, mean, variance)
+
+    def predict(self, mean: Array, variance: Array, values: Values) -> tuple[Array, Array]:
         """See `Likelihood`."""
         rate = np.exp(mean[:, 0] + 0.5 * variance[:, 0])
         return rate, rate + np.square(rate) * np.expm1(variance[:, 0])
 
-    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+    def joint(self, mean: Array, covariance: Array, values: Values) -> tuple[Array, Array]:
+        """See `Likelihood`."""
+        rate, variance = self.predict(mean[:, None], covariance.diagonal()[:, None], values)
+        covariance = np.outer(rate, rate) * np.expm1(covariance)
+        np.fill_diagonal(covariance, variance)
+        return rate, covariance
+
+    def sample(self, f: Array, values: Values, rng: np.random.RandomState) -> Array:
         """See `Likelihood`."""
         return rng.poisson(np.exp(f)).astype(np.float64)
 
 
-class PoissonStart(Poisson):
-    """Logarithms of counts as Gaussian targets of precision y + 1/2, where fits of counts begin.
+class Bernoulli(_OneLatent):
+    """The target is 1 with probability sigma(f), the logistic or the normal distribution function.
 
-    The weighted least squares that generalized linear models begin with (McCullagh and Nelder
-    1989, section 2.5): from f = 0 a step of Newton's on counts far above 1 overshoots past what
-    exp can hold.
+    Parameters
+    ----------
+    link : {"logit", "probit"}
     """
 
-    def expect(
-        self, y: Array, mean: Array, variance: Array, noise: float, rng: np.random.Generator
-    ) -> Expectation:
-        """See `Likelihood`; the value is not that of counts."""
-        precision = y + 0.5
-        residual = np.log(precision) - mean[:, 0]
-        value = -0.5 * precision * (np.square(residual) + variance[:, 0])
-        by_variance = -0.5 * precision
-        return Expectation(
-            value, (precision * residual)[:, None], by_variance[:, None], np.zeros(len(y))
-        )
-
-
-class Bernoulli(_OneLatent):
-    """The target is 1 with probability sigma(f), the logistic function or the normal one's."""
-
     def __init__(self, link: str = "logit") -> None:
+        self.name = f"bernoulli-{link}"
         self.kind = kernels.PROBIT if link == "probit" else kernels.LOGIT
 
+    def check(self, y: Array) -> None:
+        """See `Likelihood`."""
+        if not np.all((y == 0) | (y == 1)):
+            raise ValueError(f"y must hold only 0 and 1 where likelihood is {self.name!r}")
+
     def expect(
-        self, y: Array, mean: Array, variance: Array, noise: float, rng: np.random.Generator
+        self, y: Array, mean: Array, variance: Array, values: Values, rng: np.random.Generator
     ) -> Expectation:
         """See `Likelihood`; by quadrature."""
-        return self._quadrature(self.kind, y, mean, variance, noise, 1.0)
+        return self._quadrature(self.kind, y, mean, variance, values.noise, 1.0)
 
-    def predict(self, mean: Array, variance: Array, noise: float) -> tuple[Array, Array]:
-        """See `Likelihood`; a closed form, or to 2e-9."""
+    def predict(self, mean: Array, variance: Array, values: Values) -> tuple[Array, Array]:
+        """See `Likelihood`; in closed form for "probit", to 2e-9 for "logit"."""
         from fastvi.models.logistic.model import log_mean_sigmoid
 
         m, v = mean[:, 0], variance[:, 0]
@@ -200,7 +203,19 @@ class Bernoulli(_OneLatent):
             p = np.where(m > 0, 1.0 - p, p)
         return p, p * (1.0 - p)
 
-    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
+    def joint(self, mean: Array, covariance: Array, values: Values) -> tuple[Array, Array]:
+        """See `Likelihood`."""
+        raise ValueError(
+            f"the covariance of targets has no closed form where likelihood is {self.name!r}; "
+            "use sample_y"
+        )
+
+    def probabilities(self, mean: Array, variance: Array, values: Values) -> Array:
+        """See `Likelihood`."""
+        positive, _ = self.predict(mean, variance, values)
+        return np.column_stack((1.0 - positive, positive))
+
+    def sample(self, f: Array, values: Values, rng: np.random.RandomState) -> Array:
         """See `Likelihood`."""
         p = ndtr(f) if self.kind == kernels.PROBIT else expit(f)
         return np.asarray(rng.uniform(size=f.shape) < p, np.float64)
@@ -209,34 +224,61 @@ class Bernoulli(_OneLatent):
 class Softmax(Likelihood):
     """The target is one of `n_latents` classes, 0, 1, ..., with probabilities softmax(f)."""
 
-    is_noisy = False
-    is_log_concave = True
+    name = "softmax"
 
     def __init__(self, n_latents: int) -> None:
         self.n_latents = n_latents
 
     def expect(
-        self, y: Array, mean: Array, variance: Array, noise: float, rng: np.random.Generator
+        self, y: Array, mean: Array, variance: Array, values: Values, rng: np.random.Generator
     ) -> Expectation:
-        """See `Likelihood`; by 32 draws a row, antithetic in pairs."""
+        """See `Likelihood`; by 32 draws per row, antithetic in pairs."""
         half = rng.standard_normal((len(y), N_DRAWS // 2, self.n_latents))
         draws = np.concatenate((half, -half), axis=1)
         value, by_mean, by_variance = np.empty(len(y)), np.empty_like(mean), np.empty_like(mean)
         kernels.softmax(y.astype(np.int64), mean, variance, draws, value, by_mean, by_variance)
         return Expectation(value, by_mean, by_variance, np.zeros(len(y)))
 
-    def probabilities(self, mean: Array, variance: Array) -> Array:
-        """Of the classes, (n, n_latents), by 2000 draws that are the same for every row."""
+    def probabilities(self, mean: Array, variance: Array, values: Values) -> Array:
+        """See `Likelihood`; by 2000 draws, the same for every row."""
         rng = np.random.default_rng(0)
         half = rng.standard_normal((N_PREDICTIVE_DRAWS // 2, self.n_latents))
         out = np.empty(mean.shape)
         kernels.softmax_probabilities(mean, variance, np.concatenate((half, -half)), out)
         return out
 
-    def predict(self, mean: Array, variance: Array, noise: float) -> tuple[Any, Any]:
-        """Not a number but a class: see `probabilities`."""
-        raise NotImplementedError
 
-    def sample(self, f: Array, noise: float, rng: np.random.RandomState) -> Array:
-        """Of several latents: not needed."""
-        raise NotImplementedError
+LINKS = ("logit", "probit")
+LIKELIHOODS: dict[str, Callable[[float], Likelihood]] = {
+    "gaussian": lambda df: Gaussian(),
+    "student-t": StudentT,
+    "poisson": lambda df: Poisson(),
+    "bernoulli-logit": lambda df: Bernoulli("logit"),
+    "bernoulli-probit": lambda df: Bernoulli("probit"),
+}
+
+
+def named(name: Any, df: Any) -> Likelihood:
+    """The likelihood of this name, with `df` degrees of freedom where it has them.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the likelihood has degrees of freedom and `df` is not above 2.
+    """
+    name = checks.choice(name, "likelihood", tuple(LIKELIHOODS))
+    if name == StudentT.name:
+        df = checks.number(df, "df", 2.0, open_low=True)
+    return LIKELIHOODS[name](df)
+
+
+def of_classes(n_classes: int, link: Any) -> Likelihood:
+    """The likelihood of so many classes, of which two have a `link`.
+
+    Raises
+    ------
+    ValueError
+        If the link is unknown.
+    """
+    checks.choice(link, "link", LINKS)
+    return Bernoulli(link) if n_classes == 2 else Softmax(n_classes)

@@ -7,6 +7,7 @@ statistics of a conjugate model, whose prior is 0.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,42 +19,52 @@ from fastvi.base.cholesky import cholesky, inverse_of, jitter_slope
 from fastvi.core import Batch, Local
 from fastvi.kernels import rows as kernels
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.likelihoods import Likelihood
+from fastvi.models.gp.inducing import Inducing
+from fastvi.models.gp.likelihood import Likelihood, Values
 from fastvi.models.gp.posterior import Posterior, chunk_rows
 from fastvi.models.gp.reverse import Reverse
 from fastvi.models.gp.rows import Latent, Points, Rows, Sites
 from fastvi.models.gp.sgpr import MAX_TASKS
 
-__all__ = ["Evaluation", "SparseVariational"]
+__all__ = ["Evaluation", "Hyper", "Params", "Prepared", "SparseVariational"]
 
 Array = NDArray[np.float64]
 TASK_FLOPS = 5e8  # a step on a batch is one task: sums of size M x M cost as much as its rows
-JITTER = 1e-9  # in relation to the norm; explicit inverses need more than factors do
+
+
+class Hyper(NamedTuple):
+    """Everything that is learned beside q(u); also a gradient with respect to it."""
+
+    theta: Array  # (P,), logarithms of the kernel's hyperparameters, its white noise included
+    z: Array  # (M, D), inducing inputs
+    own: Array  # (L,), the likelihood's own parameters
+
+
+class Params(NamedTuple):
+    """Everything that is learned."""
+
+    sites: Sites
+    hyper: Hyper
 
 
 class Evaluation(NamedTuple):
-    """What a batch gives: the local step, and the gradient of the bound by hyperparameters."""
+    """What a batch gives: the local step, the bound in nats, and its gradient if asked for."""
 
     local: Local
     bound: float
-    by_theta: Array
-    by_z: Array
+    gradient: Hyper | None
 
 
 class SparseVariational:
-    """The bound of Hensman et al. (2013, 2015) in dual parameters; see `fastvi.core.Conjugate`.
+    """The bound of Hensman et al. (2013, 2015) in dual parameters, at any hyperparameters.
 
-    A natural-gradient step replaces a share of the dual parameters by the batch's expected
-    curvature and slope (Khan and Lin 2017), and with a Gaussian likelihood and all rows the step
-    of rate 1 is the optimum. Gradients by K, with the dual parameters held, are sums of products
-    of M x M matrices: no factorization is differentiated.
+    It never changes: whatever is learned is in `Params`, and `at` gives the model at
+    hyperparameters.
 
     Parameters
     ----------
     covariance : Covariance
     likelihood : Likelihood
-    theta : (P,) array
-    z : (M, D) array
     centre : (D,) array
         Of the inputs, for gradients.
     n_threads : int
@@ -61,53 +72,77 @@ class SparseVariational:
     """
 
     def __init__(
-        self,
-        covariance: Covariance,
-        likelihood: Likelihood,
-        theta: Array,
-        z: Array,
-        centre: Array,
-        n_threads: int = 1,
+        self, covariance: Covariance, likelihood: Likelihood, centre: Array, n_threads: int = 1
     ) -> None:
-        self.n_threads = n_threads
         self.covariance, self.likelihood, self.centre = covariance, likelihood, centre
-        self.move(theta, z)
-        n_latents, m = likelihood.n_latents, len(z)
-        self.prior = Sites(np.zeros((n_latents, m)), np.zeros((n_latents, m, m)))
+        self.n_threads = n_threads
+        self._last: Prepared | None = None
 
-    def move(self, theta: Array, z: Array) -> None:
-        """Go on with other hyperparameters and inducing inputs.
+    def start(self, z: Array) -> Params:
+        """Parameters to start from: the kernel as it was given, and q(u) = p(u)."""
+        t, m = self.likelihood.n_latents, len(z)
+        sites = Sites(np.zeros((t, m)), np.zeros((t, m, m)))
+        return Params(sites, Hyper(self.covariance.theta, z, self.likelihood.own))
+
+    def at(self, hyper: Hyper) -> Prepared:
+        """The model at these hyperparameters, with K(z, z) factorized.
+
+        The last one is kept, as steps that learn no hyperparameters, and the ends of fits, ask for
+        it again.
 
         Raises
         ------
         numpy.linalg.LinAlgError
             If K(z, z) has no Cholesky factor.
         """
-        z, m = np.ascontiguousarray(z), len(z)
-        program = self.covariance.program(theta)
-        columns = self.covariance.scaled(program, z)
-        plain = self.covariance.fill(program, z, columns, np.empty((m, m)))
-        name = "covariance of the inducing inputs"
-        lower, jitter, _ = cholesky(plain, name, JITTER, condition=False)
-        self.theta, self.z, self.program, self.columns = theta, z, program, columns
-        self.plain, self.lower, self.jitter = plain, lower, jitter
-        self.noise = self.covariance.noise(theta)
-        self.k = self.plain + self.jitter * np.eye(m)
-        self.inverse = inverse_of(self.lower)
-        self.log_det = 2.0 * float(np.log(self.lower.diagonal()).sum())
+        last = self._last
+        if last is None or not all(map(np.array_equal, last.hyper, hyper)):
+            self._last = last = Prepared(self, hyper)
+        return last
 
-    def start(self) -> Sites:
-        """Parameters to begin with: q(u) = p(u)."""
-        return Sites(*(part.copy() for part in self.prior))
+    def __getstate__(self) -> dict[str, Any]:
+        """What is kept of the last call is no part of the model."""
+        return self.__dict__ | {"_last": None}
+
+
+class Prepared:
+    """The model at given hyperparameters: a `fastvi.core.Conjugate` model of the dual parameters.
+
+    A natural-gradient step replaces a share of the dual parameters by the batch's expected
+    curvature and slope (Khan and Lin 2017); with a Gaussian likelihood and all rows, the step of
+    rate 1 is the optimum. Gradients with respect to K, with the dual parameters held, are sums of
+    products of M x M matrices: no factorization is differentiated.
+
+    Parameters
+    ----------
+    model : SparseVariational
+    hyper : Hyper
+    """
+
+    def __init__(self, model: SparseVariational, hyper: Hyper) -> None:
+        self.model, self.hyper = model, Hyper(*(np.array(part) for part in hyper))
+        self.inducing = Inducing.at(model.covariance, self.hyper.theta, self.hyper.z)
+        self.values = Values(model.covariance.noise(hyper.theta), self.hyper.own)
+
+    @cached_property
+    def prior(self) -> Sites:
+        """The dual parameters of p(u)."""
+        t, m = self.model.likelihood.n_latents, len(self.inducing.z)
+        return Sites(np.zeros((t, m)), np.zeros((t, m, m)))
+
+    def expect(self, y: Array, mean: Array, variance: Array, rng: np.random.Generator) -> Any:
+        """See `fastvi.models.gp.likelihood.Likelihood`."""
+        return self.model.likelihood.expect(y, mean, variance, self.values, rng)
 
     def _latents(self, params: Sites) -> list[Latent]:
+        k, inverse = self.inducing.k, self.inducing.inverse
         latents = []
         for linear, precision in zip(*params):
             name = "covariance plus precision of the sites"
-            lower = cholesky(self.k + precision, name, 0.0, condition=False).lower
+            lower = cholesky(k + precision, name, 0.0, condition=False).lower
             a = inverse_of(lower)
             log_det = 2.0 * float(np.log(lower.diagonal()).sum())
-            latents.append(Latent(a, self.inverse - a, a @ linear, log_det))
+            latents.append(Latent(a, inverse - a, a @ linear, log_det))
         return latents
 
     def local(
@@ -133,20 +168,25 @@ class SparseVariational:
     ) -> Rows:
         """Sums over a batch, by tasks whose number depends on the work only."""
         (x, y), weights = batch.rows, batch.weights
-        n, m = len(x), len(self.z)
+        n, m = len(x), len(self.inducing.z)
         n_most = min(MAX_TASKS, -(-n // chunk_rows(m)))
         n_tasks = max(1, min(n_most, int(len(latents) * n * m * (m + 100.0) / TASK_FLOPS)))
-        streams = [rng] if n_tasks == 1 else rng.spawn(n_tasks)
-        is_thin = slopes and 2 * n < 3 * m
+        streams = [rng]
+        if n_tasks > 1:  # spawned ones would depend on more than the generator's state
+            streams = [np.random.default_rng(seed) for seed in rng.integers(1 << 63, size=n_tasks)]
         parts = []
         for i, stream in enumerate(streams):
             rows = slice(i * n // n_tasks, (i + 1) * n // n_tasks)
-            part = Batch(Points(x[rows], y[rows]), weights[rows])
-            reverse = self._reversed() if slopes else None
             parts.append(
-                Rows(self, latents, part, stream, norms=norms, reverse=reverse, is_thin=is_thin)
-            )
-        parallel.run(lambda i: parts[i].run(), n_tasks, self.n_threads)
+                Rows(
+                    self.inducing, self.expect, latents,
+                    Batch(Points(x[rows], y[rows]), weights[rows]), stream, norms=norms,
+                    reverse=self._reversed() if slopes else None,
+                    is_signed=not self.model.likelihood.is_log_concave,
+                    is_thin=slopes and 2 * n < 3 * m,
+                )
+            )  # fmt: skip
+        parallel.run(lambda i: parts[i].run(), n_tasks, self.model.n_threads)
         for other in parts[1:]:
             parts[0].merge(other)
         parts[0].finish()
@@ -157,15 +197,16 @@ class SparseVariational:
         return -sum(self._divergence(latent) for latent in self._latents(params))
 
     def _divergence(self, latent: Latent) -> float:
-        trace = float(np.vdot(latent.a, self.k)) - len(self.k)
-        square = float(latent.weights @ self.k @ latent.weights)
-        return 0.5 * (latent.log_det - self.log_det + trace + square)
+        k = self.inducing.k
+        trace = float(np.vdot(latent.a, k)) - len(k)
+        square = float(latent.weights @ k @ latent.weights)
+        return 0.5 * (latent.log_det - self.inducing.log_det + trace + square)
 
     def confine(self, params: Sites, step: Sites) -> Sites:
         """The step, halved until every K + precision keeps a tenth of what it is."""
         for halvings in range(60):
             short = Sites(*(part * 0.5**halvings for part in step))
-            rest = 0.9 * (self.k + params.precision) + short.precision
+            rest = 0.9 * (self.inducing.k + params.precision) + short.precision
             try:
                 np.linalg.cholesky(rest)
             except np.linalg.LinAlgError:
@@ -174,30 +215,50 @@ class SparseVariational:
         return Sites(*(np.zeros_like(part) for part in step))
 
     def evaluate(
-        self, params: Sites, batch: Batch, rng: np.random.Generator, *, norms: bool = False
+        self,
+        params: Sites,
+        batch: Batch,
+        rng: np.random.Generator,
+        *,
+        norms: bool = False,
+        gradient: bool = True,
     ) -> Evaluation:
-        """The local step and the gradient by theta and z, with the dual parameters held."""
+        """The local step, the bound, and its gradient with the dual parameters held."""
         latents = self._latents(params)
-        rows = self._pass(latents, batch, rng, norms=norms, slopes=True)
+        rows = self._pass(latents, batch, rng, norms=norms, slopes=gradient)
         local = rows.local()
         bound = local.bound - sum(map(self._divergence, latents))
-        by_k = np.zeros_like(self.k)
+        return Evaluation(local, bound, self._gradient(latents, rows) if gradient else None)
+
+    def bound(
+        self, params: Sites, points: Points, *, gradient: bool = False
+    ) -> tuple[float, Hyper | None]:
+        """The bound on all rows, nats, and its gradient with the dual parameters held."""
+        batch, rng = Batch(points, np.ones(len(points.x))), np.random.default_rng(0)
+        found = self.evaluate(params, batch, rng, gradient=gradient)
+        return found.bound, found.gradient
+
+    def _gradient(self, latents: list[Latent], rows: Rows) -> Hyper:
+        z, theta, covariance = self.inducing, self.hyper.theta, self.model.covariance
+        by_k = np.zeros_like(z.k)
         for latent, slope, crossed in zip(latents, rows.slopes, rows.crossed()):
             by_k += self._by_k(latent, slope, crossed)
-        jitter_slope(self.plain, self.jitter, by_k)
+        jitter_slope(z.plain, z.jitter, by_k)
         of_z = self._reversed()
-        of_z.add(self.z, self.columns, by_k, self.plain)
+        of_z.add(z.z, z.columns, by_k, z.plain)
         assert rows.reverse is not None
-        by_theta, by_z = rows.reverse.gradient(self.theta)
-        more_theta, more_z = of_z.gradient(self.theta)
+        by_theta, by_z = rows.reverse.gradient(theta)
+        more_theta, more_z = of_z.gradient(theta)
         by_theta += more_theta
-        if self.likelihood.is_noisy:
-            share = rows.by_log_noise / self.noise
-            by_theta += share * self.covariance.noise_gradient(self.theta)
-        return Evaluation(local, bound, by_theta, by_z + 2.0 * more_z)
+        if self.model.likelihood.is_noisy:
+            share = rows.by_log_noise / self.values.noise
+            by_theta += share * covariance.noise_gradient(theta)
+        by_own = np.zeros_like(self.hyper.own) + rows.by_own
+        return Hyper(by_theta, by_z + 2.0 * more_z, by_own)
 
     def _reversed(self) -> Reverse:
-        return Reverse(self.covariance, self.program, self.z, self.centre)
+        z = self.inducing
+        return Reverse(z.covariance, z.program, z.z, self.model.centre)
 
     def _by_k(self, latent: Latent, slope: Array, crossed: Array) -> Array:
         """Derivative of the bound by K, from `Rows.slopes` and `Rows.crossed`.
@@ -207,24 +268,37 @@ class SparseVariational:
         less K w.
         """
         w = latent.weights
-        result = np.empty_like(self.k)
-        square(multiply_rows(self.lower, latent.d.copy()), 0.5, result)
-        kernels.add_symmetric(crossed, latent.a @ (slope - self.k @ w) + 0.5 * w, w, result)
+        result = np.empty_like(self.inducing.k)
+        square(multiply_rows(self.inducing.lower, latent.d.copy()), 0.5, result)
+        half = latent.a @ (slope - self.inducing.k @ w) + 0.5 * w
+        kernels.add_symmetric(crossed, half, w, result)
         return result
 
+    def carried(self, params: Sites, z: Array) -> Sites:
+        """The dual parameters for other inducing inputs z (M, D), of nearly the same factor of f.
+
+        They are sums of K(z, x_i) times numbers, and K(z, z_old) K(z_old, z_old)^-1 takes
+        K(z_old, x) to what z_old says of K(z, x); all of it where x is in z_old.
+        """
+        c = self.inducing.projection(z)
+        linear, precision = params.linear @ c.T, c @ params.precision @ c.T
+        return Sites(linear, 0.5 * (precision + precision.transpose(0, 2, 1)))
+
     def posterior(self, params: Sites) -> list[Posterior]:
-        """Of each latent function, for predictions."""
-        result = []
+        """The posterior of each latent function, for predictions."""
+        inducing, result = self.inducing, []
+        lower = inducing.lower
         for linear, precision in zip(*params):
-            half = solve_rows(self.lower, precision.copy())
-            v = solve_rows(self.lower, np.ascontiguousarray(half.T))
+            half = solve_rows(lower, precision.copy())
+            v = solve_rows(lower, np.ascontiguousarray(half.T))
             inner = cholesky(np.eye(len(v)) + 0.5 * (v + v.T), "precision of q(u)", 0.0).lower
-            beta = solve_rows(self.lower, linear[None].copy())
+            beta = solve_rows(lower, linear[None].copy())
             gamma = solve_rows(inner, solve_rows(inner, beta), transposed=True)
-            weights = np.ascontiguousarray(solve_rows(self.lower, gamma, transposed=True).T)
+            weights = np.ascontiguousarray(solve_rows(lower, gamma, transposed=True).T)
             result.append(
                 Posterior(
-                    self.covariance, self.program, self.z, self.columns, self.lower, inner, weights
+                    inducing.covariance, inducing.program, inducing.z, inducing.columns, lower,
+                    inner, weights,
                 )
-            )
+            )  # fmt: skip
         return result

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base.blas import solve_rows
-from fastvi.models.gp.likelihoods import Likelihood, Softmax
+from fastvi.models.gp.likelihood import Likelihood, Values
 from fastvi.models.gp.posterior import Posterior
 
-__all__ = ["ClassPredictor", "GaussianProcessPredictor", "TargetPredictor"]
+__all__ = ["ClassPredictor", "GaussianProcessPredictor", "Predictive", "TargetPredictor"]
 
 Array = NDArray[np.float64]
+
+
+class Predictive(NamedTuple):
+    """What predictions of targets take: the posterior of each latent function, and a likelihood."""
+
+    posteriors: list[Posterior]
+    likelihood: Likelihood
+    values: Values
+
+    def latents(self, x: Array, n_threads: int = 1) -> tuple[Array, Array]:
+        """Means and variances of the latent functions, (n, T) each."""
+        means, variances = [], []
+        for posterior in self.posteriors:
+            mean, variance = posterior.predict(x, n_threads=n_threads)
+            assert variance is not None
+            means.append(mean[:, 0])
+            variances.append(variance)
+        return np.stack(means, axis=1), np.stack(variances, axis=1)
 
 
 class _Function:
@@ -53,7 +73,7 @@ class GaussianProcessPredictor:
     """Mean and standard deviation at rows given as float64 in C order; nothing is checked.
 
     Rows of another width read memory that is not theirs: use `predict` for unchecked data. The
-    standard deviation includes the white noise. One thread at a time.
+    standard deviation includes the white noise. Call it from one thread at a time.
 
     Parameters
     ----------
@@ -61,7 +81,7 @@ class GaussianProcessPredictor:
     noise : float
         Variance to be added to the function's.
     mean, scale : (T,) array
-        What predictions are multiplied with and then added to.
+        Of the targets: predictions are multiplied by `scale` before `mean` is added.
     flat : bool
         Return (n,) instead of (n, T).
     """
@@ -93,19 +113,16 @@ class GaussianProcessPredictor:
 class TargetPredictor:
     """Mean and standard deviation of targets under a likelihood; nothing is checked.
 
-    Rows are float64 in C order. One thread at a time.
+    Rows are float64 in C order. Call it from one thread at a time.
 
     Parameters
     ----------
-    posteriors : list of Posterior
-        Of each latent function.
-    likelihood : Likelihood
-    noise : float
+    predictive : Predictive
     """
 
-    def __init__(self, posteriors: list[Posterior], likelihood: Likelihood, noise: float) -> None:
+    def __init__(self, predictive: Predictive) -> None:
+        posteriors, self._likelihood, self._values = predictive
         self._functions = [_Function(p, p.weights[:, 0]) for p in posteriors]
-        self._likelihood, self._noise = likelihood, noise
         self(posteriors[0].z[:1])  # compiles
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
@@ -115,7 +132,7 @@ class TargetPredictor:
         ----------
         x : (n, n_features) float64 array in C order
         """
-        mean, variance = self._likelihood.predict(*self._latents(x), self._noise)
+        mean, variance = self._likelihood.predict(*self._latents(x), self._values)
         return mean, np.sqrt(variance)
 
     def _latents(self, x: Array) -> tuple[Array, Array]:
@@ -134,12 +151,4 @@ class ClassPredictor(TargetPredictor):
         ----------
         x : (n, n_features) float64 array in C order
         """
-        return probabilities(self._likelihood, *self._latents(x))
-
-
-def probabilities(likelihood: Likelihood, mean: Array, variance: Array) -> Array:
-    """Of the classes, (n, n_classes), from latents (n, T)."""
-    if isinstance(likelihood, Softmax):
-        return likelihood.probabilities(mean, variance)
-    positive, _ = likelihood.predict(mean, variance, 0.0)
-    return np.column_stack((1.0 - positive, positive))
+        return self._likelihood.probabilities(*self._latents(x), self._values)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
-from fastvi.models.gp.collapsed import LBFGS, Collapsed
+from fastvi.models.gp.collapsed import Collapsed
+from fastvi.models.gp.estimator import draws_by
 from fastvi.models.gp.predictor import GaussianProcessPredictor
-from fastvi.models.gp.start import all_or_nothing, check_sizes
+from fastvi.models.gp.start import check_sizes
 
 __all__ = ["SparseGPRegressor"]
 
@@ -27,7 +28,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
     Maximises the collapsed variational bound of Titsias (2009), "Variational learning of inducing
     variables in sparse Gaussian processes", by L-BFGS on the logarithms of the kernel's
     hyperparameters and on the inducing inputs. A step takes O(N M^2) time for N rows and M
-    inducing inputs and O(M^2) memory. Parameters have the names of scikit-learn's
+    inducing inputs, and O(M^2) memory. Parameters have the names of scikit-learn's
     GaussianProcessRegressor where they mean the same. Results do not depend on `n_jobs`, to the
     bit.
 
@@ -36,47 +37,52 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
     kernel : sklearn.gaussian_process.kernels.Kernel, optional
         Sums, products and whole powers of ConstantKernel, RBF, Matern (nu 1/2, 3/2, 5/2, inf),
         RationalQuadratic, ExpSineSquared and DotProduct, with WhiteKernel for the noise. Without
-        WhiteKernel, and with `alpha` None, one is added and learnt. By default a constant times an
-        RBF with a length scale for each column, beginning at scales of the data.
+        WhiteKernel, and with `alpha` None, one is added and learned. The default is a constant
+        times an RBF with a length scale per column, starting at scales of the data.
     inducing_points : int or (n_inducing, n_features) array, default=100
-        How many inducing inputs, at most one for each distinct row; or which to begin with.
+        Number of inducing inputs, at most one per distinct row; or those to start from.
     inducing_selection : {"kmeans", "greedy", "subset"}, default="kmeans"
-        Begin with centres of k-means; with the rows that, one after the other, have the largest
-        variance given those before (Burt et al. 2020); or with random rows.
+        Start from the centres of k-means; from the rows that, one after another, have the largest
+        variance given those before (Burt et al. 2020); or from random rows.
     learn_inducing_points : bool, default=True
-        Whether they move.
+        Whether the inducing inputs are optimised.
+    learn_kernel : bool, default=True
+        Whether the kernel's hyperparameters, the noise included, are learned.
     alpha : float, optional
-        Noise variance beside that of WhiteKernel, not part of predictions; in units of the
+        Noise variance in addition to that of WhiteKernel, not part of predictions; in units of the
         normalised targets with `normalize_y`.
-    optimizer : "fmin_l_bfgs_b", callable or None, default="fmin_l_bfgs_b"
-        None keeps the kernel and the inducing inputs. A callable has scikit-learn's form,
-        ``optimizer(obj_func, initial_theta, bounds) -> (theta_opt, func_min)``, where theta is
-        followed by the inducing inputs, in standard deviations of the columns, if they move.
+    optimizer : "fmin_l_bfgs_b" or callable, optional
+        L-BFGS by default. A callable has scikit-learn's form, ``optimizer(obj_func, initial_theta,
+        bounds) -> (theta_opt, func_min)``, where theta (if learned) is followed by the inducing
+        inputs (if learned), in standard deviations of the columns. To keep the kernel, where
+        scikit-learn takes None, set `learn_kernel` to False.
     n_restarts_optimizer : int, default=0
-        Further starts, drawn log-uniformly from the kernel's bounds.
+        Number of further starts, drawn log-uniformly from the kernel's bounds.
     normalize_y : bool, default=False
         Scale targets to mean 0 and variance 1 for the fit.
     prior_scale : float, optional
-        Standard deviation of Gaussian priors of the logarithms of the hyperparameters, around the
-        kernel's own; by default there are none.
+        Standard deviation of Gaussian priors on the logarithms of the hyperparameters, around the
+        kernel's own; there are none by default.
     max_iter : int, default=1000
         Largest number of iterations of L-BFGS.
     tol : float, default=1e-9
         L-BFGS ends where an iteration raises the bound by less than this share of it.
-    random_state : int, RandomState or None, default=None
+    random_state : int, RandomState, Generator or None, default=None
         For the inducing inputs and restarts.
     n_jobs : int, optional
         Threads; -1 for all cores, None for one.
     verbose : int, default=0
-        1 shows a bar of iterations with the bound, one a start.
+        1 shows a bar of iterations with the bound, one per start.
 
     Attributes
     ----------
     kernel_ : Kernel
-        With the hyperparameters that were found.
+        With the hyperparameters that were learned.
     inducing_points_ : (n_inducing, n_features) array
+    elbo_ : float
+        The lower bound of log p(y | X) in nats (of the normalised targets), without priors.
     log_marginal_likelihood_value_ : float
-        The bound of log p(y | X) in nats (of the normalised targets), without priors.
+        The same, by scikit-learn's name.
     jitter_ : float
         What was added to the diagonal of the inducing inputs' covariance.
     condition_ : float
@@ -108,8 +114,9 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         inducing_points: Any = 100,
         inducing_selection: str = "kmeans",
         learn_inducing_points: bool = True,
+        learn_kernel: bool = True,
         alpha: float | None = None,
-        optimizer: Any = LBFGS,
+        optimizer: Any = None,
         n_restarts_optimizer: int = 0,
         normalize_y: bool = False,
         prior_scale: float | None = None,
@@ -123,6 +130,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         self.inducing_points = inducing_points
         self.inducing_selection = inducing_selection
         self.learn_inducing_points = learn_inducing_points
+        self.learn_kernel = learn_kernel
         self.alpha = alpha
         self.optimizer = optimizer
         self.n_restarts_optimizer = n_restarts_optimizer
@@ -134,7 +142,6 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @all_or_nothing
     def fit(self, X: Any, y: Any) -> Self:
         """Fit hyperparameters and inducing inputs.
 
@@ -151,14 +158,16 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         Raises
         ------
         ValueError
-            If a parameter is out of range or the kernel is not known.
+            If a parameter is out of range or the kernel is not supported.
         numpy.linalg.LinAlgError
-            If a matrix has no Cholesky factor at the hyperparameters to begin with; it says which.
+            If a matrix has no Cholesky factor at the initial hyperparameters; it says which.
         """
+        new = copy.copy(self)
         X, y = validate_data(
-            self, X, y, dtype=np.float64, order="C", multi_output=True, y_numeric=True
+            new, X, y, dtype=np.float64, order="C", multi_output=True, y_numeric=True
         )
-        self._fit(X, np.asarray(y, np.float64))
+        new._fit(X, np.asarray(y, np.float64))
+        self.__dict__ = new.__dict__  # all of a fit or nothing
         return self
 
     def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
@@ -231,13 +240,13 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         ----------
         X : (n_rows, n_features) array
         n_samples : int
-        random_state : int, RandomState or None
+        random_state : int, RandomState, Generator or None
 
         Returns
         -------
         (n_rows, n_samples) or (n_rows, n_targets, n_samples) array
         """
-        rng = check_random_state(random_state)
+        rng = draws_by(random_state)
         mean, covariance = self.predict(X, return_cov=True)
         if self._flat:
             return np.asarray(rng.multivariate_normal(mean, covariance, n_samples).T)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +11,16 @@ from numpy.typing import NDArray
 from fastvi.base.blas import add_crossed, add_product, add_square
 from fastvi.core import Batch, Local
 from fastvi.kernels import rows as kernels
+from fastvi.models.gp.inducing import Inducing
+from fastvi.models.gp.likelihood import Expectation
 from fastvi.models.gp.posterior import chunk_rows
 from fastvi.models.gp.reverse import Reverse
-
-if TYPE_CHECKING:
-    from fastvi.models.gp.model import SparseVariational
 
 __all__ = ["Latent", "PointSource", "Points", "Rows", "Sites"]
 
 Array = NDArray[np.float64]
+Expect = Callable[[Array, Array, Array, np.random.Generator], Expectation]
+SUMS = ("linear", "precision", "slopes", "curvatures", "bound", "by_log_noise", "by_own")
 
 
 class Sites(NamedTuple):
@@ -65,29 +67,36 @@ class Latent(NamedTuple):
 
 
 class Rows:
-    """One pass over a batch in chunks; sums of what the local step and the gradient take."""
+    """One pass over a batch in chunks: the sums that the local step and the gradient take.
+
+    `expect` gives the expectations of targets, means and variances of latents; `is_signed` says
+    that its expected curvatures may be negative.
+    """
 
     def __init__(
         self,
-        model: SparseVariational,
+        inducing: Inducing,
+        expect: Expect,
         latents: list[Latent],
         batch: Batch,
         rng: np.random.Generator,
         *,
         norms: bool = False,
         reverse: Reverse | None = None,
+        is_signed: bool = False,
         is_thin: bool = False,
     ) -> None:
-        self.model, self.latents, self.rng, self.reverse = model, latents, rng, reverse
+        self.inducing, self.expect, self.latents = inducing, expect, latents
+        self.rng, self.reverse, self.is_thin = rng, reverse, is_thin
         (self.x, self.y), self.weights = batch.rows, batch.weights
-        n_latents, m = len(latents), len(model.z)
+        n_latents, m = len(latents), len(inducing.z)
         self.linear, self.precision = np.zeros((n_latents, m)), np.zeros((n_latents, m, m))
         self.slopes = np.zeros((n_latents, m))  # sum_i dE_i/dm_i k_i
-        self.is_thin = is_thin
-        is_signed = reverse is not None and not model.likelihood.is_log_concave
-        self.curvatures = np.zeros((n_latents if is_signed or self.is_thin else 0, m, m))
+        is_signed = reverse is not None and is_signed
+        self.curvatures = np.zeros((n_latents if is_signed or is_thin else 0, m, m))
         self.squares = np.zeros(len(self.x)) if norms else None
         self.bound = self.by_log_noise = 0.0
+        self.by_own: Any = 0.0
 
     def crossed(self) -> list[Array]:
         """D C (K^-1 + A) of each latent function, with C = sum_i dE_i/dv_i k_i k_i'.
@@ -97,14 +106,14 @@ class Rows:
         if self.is_thin:
             return list(self.curvatures)
         curvatures = self.curvatures if len(self.curvatures) else -0.5 * self.precision
-        inverse = self.model.inverse
+        inverse = self.inducing.inverse
         return [
             latent.d @ (c @ (inverse + latent.a)) for latent, c in zip(self.latents, curvatures)
         ]
 
     def run(self) -> None:
         """Add up these rows; of `precision` only the lower triangle."""
-        n, m = len(self.x), len(self.model.z)
+        n, m = len(self.x), len(self.inducing.z)
         size = chunk_rows(m)
         buffers = np.empty((2 + len(self.latents), min(n, size), m))
         for start in range(0, n, size):
@@ -113,11 +122,10 @@ class Rows:
 
     def merge(self, other: Rows) -> None:
         """Take the sums over the rows that follow as well."""
-        for name in ("linear", "precision", "slopes", "curvatures"):
+        for name in SUMS:
             total = getattr(self, name)
             total += getattr(other, name)
-        self.bound += other.bound
-        self.by_log_noise += other.by_log_noise
+            setattr(self, name, total)
         if self.squares is not None and other.squares is not None:
             self.squares = np.concatenate((self.squares, other.squares))
         if self.reverse is not None and other.reverse is not None:
@@ -134,20 +142,22 @@ class Rows:
         return Local(Sites(self.linear, self.precision), self.bound, None, norms)
 
     def _chunk(self, rows: slice, k: Array, scratch: Array, products: Array) -> None:
-        model, k, scratch = self.model, k[0], scratch[0]
+        z, k, scratch = self.inducing, k[0], scratch[0]
         x, weights = self.x[rows], self.weights[rows]
-        model.covariance.fill(model.program, x, model.columns, k)
+        z.covariance.fill(z.program, x, z.columns, k)
         n_latents = len(self.latents)
         mean, variance = np.empty((2, n_latents, len(x)))
-        diagonal = model.covariance.diagonal(model.program, x)
+        diagonal = z.covariance.diagonal(z.program, x)
         for latent, product, m, v in zip(self.latents, products, mean, variance):
             np.matmul(k, latent.d, out=product)
             kernels.moments(k, product, latent.weights, diagonal, m, v)
         mean, variance = mean.T, variance.T
         np.maximum(variance, 1e-12 * diagonal[:, None], out=variance)
-        expected = model.likelihood.expect(self.y[rows], mean, variance, model.noise, self.rng)
+        expected = self.expect(self.y[rows], mean, variance, self.rng)
         self.bound += float(weights @ expected.value)
         self.by_log_noise += float(weights @ expected.by_log_noise)
+        if expected.by_own is not None:
+            self.by_own = self.by_own + weights @ expected.by_own
         first = weights[:, None] * expected.by_mean
         second = weights[:, None] * expected.by_variance
         curvature = np.maximum(-2.0 * second, 0.0)
@@ -167,7 +177,7 @@ class Rows:
         """Add to C, or to what `crossed` gives."""
         if self.is_thin:
             scratch[...] = -0.5 * product
-            add_product(k, self.model.inverse, scratch)
+            add_product(k, self.inducing.inverse, scratch)
             kernels.scale_rows(scratch, 2.0 * second, scratch)
             add_crossed(product, scratch, self.curvatures[t])
         else:
@@ -189,5 +199,5 @@ class Rows:
         for t, (latent, product) in enumerate(zip(self.latents, products)):
             slopes = first[:, t].copy(), -2.0 * second[:, t]
             kernels.add_adjoints(*slopes, latent.weights, product, adjoint)
-        self.reverse.add(x, self.model.columns, adjoint, k)
+        self.reverse.add(x, self.inducing.columns, adjoint, k)
         self.reverse.add_diagonal(x, second.sum(axis=1))

@@ -1,11 +1,9 @@
-"""Kernels and inducing inputs that fits of Gaussian processes begin with."""
+"""Kernels and inducing inputs that fits of Gaussian processes start from."""
 
 from __future__ import annotations
 
-import functools
 import warnings
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,53 +11,37 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from fastvi.base import checks
+from fastvi.kernels.covariance import Program
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.inducing import distinct_rows, greedy, subset
-from fastvi.models.gp.objective import column_scales
 
 __all__ = [
+    "LARGEST",
     "SELECTIONS",
-    "all_or_nothing",
     "check_sizes",
+    "column_scales",
     "default_kernel",
+    "distinct_rows",
+    "greedy",
     "initial_inducing",
     "kmeans",
+    "subset",
     "with_noise",
 ]
 
 Array = NDArray[np.float64]
 SELECTIONS = ("kmeans", "greedy", "subset")
-KMEANS_ROWS = 100  # rows a centre that k-means looks at
+KMEANS_ROWS = 100  # rows per centre that k-means looks at
+MAX_ENTRIES = 1 << 23  # of the factor that `greedy` holds
 LARGEST = 1e75
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def all_or_nothing(method: Method) -> Method:
-    """A fit that, where it fails or is interrupted, leaves the estimator's attributes as before.
-
-    Half a fit would be taken for a whole one, with columns that its model does not have.
-    """
-
-    @functools.wraps(method)
-    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        before = dict(vars(self))
-        try:
-            return method(self, *args, **kwargs)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
-
-    return cast(Method, run)
 
 
 def check_sizes(values: Array, name: str, least: float = 0.0) -> None:
-    """Refuse numbers whose products of four are out of float64's range.
+    """Refuse numbers so large or small that products of four are outside float64's range.
 
     Raises
     ------
     ValueError
-        If the largest is above 1e75, or below `least` and not 0.
+        If the largest in size is above 1e75, or below `least` and not 0.
     """
     largest = float(np.abs(values).max(initial=0.0))
     if largest > LARGEST or 0.0 < largest < least:
@@ -69,22 +51,40 @@ def check_sizes(values: Array, name: str, least: float = 0.0) -> None:
         )
 
 
+def column_scales(X: Array) -> Array:
+    """Standard deviations of the columns, 1 for constant ones."""
+    scale = X.std(axis=0)
+    constant = scale <= 1e-12 * np.abs(X).max(axis=0)
+    return np.where(constant, 1.0, scale)
+
+
+# Kernels
+
+
 def default_kernel(X: Array, power: float) -> Any:
-    """A constant times an RBF with a length scale a column, at scales of the data."""
+    """A constant times an RBF with a length scale per column, at scales of the data."""
     scale = column_scales(X) * np.sqrt(X.shape[1])
     rbf = RBF(scale, [(1e-3 * s, 1e3 * s) for s in scale])
     return _bounded(ConstantKernel, power, "constant_value") * rbf
 
 
 def with_noise(kernel: Any, level: float) -> Any:
-    """The kernel plus white noise that is learnt."""
+    """The kernel plus white noise, to be learned."""
     return kernel + _bounded(WhiteKernel, level, "noise_level")
+
+
+def _bounded(kernel: Any, value: float, name: str) -> Any:
+    """A kernel with one parameter, bounded relative to where it starts."""
+    return kernel(value, **{f"{name}_bounds": (1e-5 * value, 1e5 * value)})
+
+
+# Inducing inputs
 
 
 def initial_inducing(
     covariance: Covariance, X: Array, points: Any, selection: str, rng: np.random.Generator
 ) -> Array:
-    """Inducing inputs to begin with, given or chosen; `selection` has been checked."""
+    """Inducing inputs to start from, given or chosen; `selection` has been checked."""
     if np.ndim(points):
         z = np.array(points, np.float64, order="C")
         if z.ndim != 2 or z.shape[1] != X.shape[1] or not len(z):
@@ -105,15 +105,21 @@ def initial_inducing(
     return greedy(covariance, covariance.program(covariance.theta), X, m, rng)
 
 
-def _bounded(kernel: Any, value: float, name: str) -> Any:
-    """A kernel of one parameter, with bounds in relation to where it begins."""
-    return kernel(value, **{f"{name}_bounds": (1e-5 * value, 1e5 * value)})
+def distinct_rows(x: Array) -> NDArray[np.int64]:
+    """Numbers of the rows of x (N, D) that differ from all rows before them, in order."""
+    _, first = np.unique(x, axis=0, return_index=True)
+    return np.sort(first)
+
+
+def subset(x: Array, m: int, rng: np.random.Generator) -> Array:
+    """M of the rows, drawn without replacement."""
+    return x[np.sort(rng.choice(len(x), m, replace=False))]
 
 
 def kmeans(X: Array, m: int, rng: np.random.Generator) -> Array:
-    """Centres of k-means on columns of unit variance, on a random part of many rows.
+    """Centres of k-means on columns of unit variance; a random part stands for many rows.
 
-    On one thread: scikit-learn's sums depend on how many there are.
+    It runs on one thread: scikit-learn's sums depend on the number of threads.
     """
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
@@ -124,3 +130,36 @@ def kmeans(X: Array, m: int, rng: np.random.Generator) -> Array:
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than centres
         fitted = KMeans(m, n_init=1, random_state=int(rng.integers(1 << 31))).fit(rows / scale)
     return np.ascontiguousarray(fitted.cluster_centers_ * scale)
+
+
+def greedy(
+    covariance: Covariance, program: Program, x: Array, m: int, rng: np.random.Generator
+) -> Array:
+    """Rows chosen one after another, each where the variance given those before is largest.
+
+    The greedy maximiser of det K(z, z) (Burt, Rasmussen and van der Wilk 2020, section 7.1), by a
+    pivoted Cholesky factorization. A random part stands for many rows. Fewer than M rows are chosen
+    where the rest have no variance left.
+    """
+    n_most = max(2 * m, MAX_ENTRIES // max(m, 1))
+    if len(x) > n_most:
+        x = subset(x, n_most, rng)
+    x = np.ascontiguousarray(x)
+    left = covariance.diagonal(program, x).copy()
+    least = 1e-10 * float(left.max(initial=0.0))
+    columns = covariance.scaled(program, x)
+    factor = np.empty((m, len(x)))
+    chosen: list[int] = []
+    row = np.empty((1, len(x)))
+    while len(chosen) < m:
+        best = int(left.argmax())
+        if left[best] <= least:
+            break
+        covariance.fill(program, x[best : best + 1], columns, row)
+        done = factor[: len(chosen)]
+        new = (row[0] - done[:, best] @ done) / np.sqrt(left[best])
+        factor[len(chosen)] = new
+        left -= np.square(new)
+        left[best] = 0.0
+        chosen.append(best)
+    return x[chosen]

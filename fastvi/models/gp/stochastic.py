@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import optimizers
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
 from fastvi.core import Optimizer
+from fastvi.loop import History
 from fastvi.models.gp import files
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import BoundAt, GaussianProcess
-from fastvi.models.gp.learner import Learner, LearnSettings
-from fastvi.models.gp.likelihoods import Likelihood
-from fastvi.models.gp.objective import column_scales
+from fastvi.models.gp.learner import Learner, LearnSettings, LearnState
+from fastvi.models.gp.likelihood import Likelihood
+from fastvi.models.gp.model import Hyper, Params, SparseVariational
+from fastvi.models.gp.predictor import Predictive
 from fastvi.models.gp.rows import Points, Sites
 from fastvi.models.gp.start import (
     LARGEST,
     SELECTIONS,
     check_sizes,
+    column_scales,
     default_kernel,
     initial_inducing,
     with_noise,
@@ -36,125 +39,150 @@ from fastvi.models.plan import SAMPLING
 __all__ = ["Variational"]
 
 Array = NDArray[np.float64]
+PER_COORDINATE: dict[str, Callable[[float], Optimizer]] = {
+    "adagrad": optimizers.adagrad,
+    "rmsprop": optimizers.rmsprop,
+    "adam": optimizers.adam,
+    "amsgrad": optimizers.amsgrad,
+}
 
 
 class Variational(GaussianProcess):
     """Fit and streams; subclasses say which likelihood, and what y means."""
 
-    def _seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(1 << 31))
+    def _likelihood(self) -> Likelihood:
+        """What the parameters ask for."""
+        raise NotImplementedError
 
     def _settings(self) -> LearnSettings:
         checks.choice(self.inducing_selection, "inducing_selection", SELECTIONS)
         checks.integer(self.max_iter, "max_iter", 1)
         checks.integer(self.batch_size, "batch_size", 1)
-        natural = self.natural_rate
+        natural = self.natural_learning_rate
         if not (isinstance(natural, Optimizer) and natural.convex):
-            natural = optimizers.constant(
-                checks.number(natural, "natural_rate", 0.0, 1.0, open_low=True)
-            )
-        optimizer = self.optimizer
-        if isinstance(optimizer, str) and optimizer == "adam":
-            optimizer = optimizers.adam(
-                checks.number(self.learning_rate, "learning_rate", 0.0, open_low=True)
-            )
-        if optimizer is not None and not isinstance(optimizer, Optimizer):
-            raise ValueError(
-                f"optimizer is {optimizer!r}; wanted 'adam', a fastvi.optimizers.Optimizer or None"
-            )
+            name = "natural_learning_rate"
+            natural = optimizers.constant(checks.number(natural, name, 0.0, 1.0, open_low=True))
         return LearnSettings(
-            natural, optimizer, bool(self.learn_inducing_points), bool(self.verbose),
-            resolve_n_jobs(self.n_jobs), checks.choice(self.sampling, "sampling", SAMPLING),
+            natural, _optimizer(self.optimizer, self.learning_rate),
+            bool(self.learn_kernel), bool(self.learn_inducing_points),
+            checks.choice(self.sampling, "sampling", SAMPLING),
         )  # fmt: skip
 
-    def _begin(self, X: Array, y: Array, likelihood: Likelihood, seed: int) -> None:
-        settings = self._settings()
+    def _learner_of(
+        self, kernel: Any, likelihood: Likelihood, scale: Array, centre: Array
+    ) -> Learner:
+        covariance, n_threads = Covariance(kernel, len(scale)), resolve_n_jobs(self.n_jobs)
+        model = SparseVariational(covariance, likelihood, centre, n_threads)
+        return Learner(model, self._settings(), scale, kernel.bounds.reshape(-1, 2))
+
+    def _begin(self, X: Array, y: Array, likelihood: Likelihood) -> Array:
+        """Decide on a kernel and how it is learned; the inducing inputs to start from."""
+        self._settings()
         check_sizes(X, "X")
         check_sizes(y, "y", 1.0 / LARGEST)
+        kernel = self._initial_kernel(X, y, likelihood)
+        learner = self._learner_of(kernel, likelihood, column_scales(X), X.mean(axis=0))
+        self.kernel_, self._learner, self._seed = kernel, learner, self._draw_seed()
+        return initial_inducing(
+            learner.model.covariance, X, self.inducing_points, self.inducing_selection,
+            np.random.default_rng(self._seed),
+        )  # fmt: skip
+
+    def _initial_kernel(self, X: Array, y: Array, likelihood: Likelihood) -> Any:
         power = float(np.square(y).mean()) or 1.0 if likelihood.is_noisy else 1.0
         kernel = default_kernel(X, power) if self.kernel is None else clone(self.kernel)
-        covariance = Covariance(kernel, X.shape[1])
-        if likelihood.is_noisy and not covariance.white:
-            if self.optimizer is None and self.kernel is not None:
-                raise ValueError(
-                    "the noise has variance 0, and optimizer=None learns none; "
-                    "add a WhiteKernel to the kernel"
-                )
-            kernel = with_noise(kernel, 0.1 * power)
-            covariance = Covariance(kernel, X.shape[1])
-        elif covariance.white and not likelihood.is_noisy:
+        has_noise = bool(Covariance(kernel, X.shape[1]).white)
+        if has_noise and not likelihood.is_noisy:
             raise ValueError(
                 f"kernel is {kernel}, but this likelihood has no noise; "
                 "wanted a kernel without WhiteKernel"
             )
-        z = initial_inducing(
-            covariance, X, self.inducing_points, self.inducing_selection,
-            np.random.default_rng(seed),
-        )  # fmt: skip
-        self._kernel = kernel
-        self._learner = Learner(
-            covariance, likelihood, z, column_scales(X), X.mean(axis=0),
-            kernel.bounds.reshape(-1, 2), settings,
-        )  # fmt: skip
-
-    def _held_out(self, X_val: Any, y_val: Any) -> Callable[[], float] | None:
-        """The score of rows not fitted to, during a fit."""
-        if not checks.both_or_none("X_val", X_val, "y_val", y_val):
-            return None
-        validate_data(self, X_val, y_val, dtype=np.float64, reset=False)  # before the first pass
-        return lambda: float(self.score(X_val, y_val))
+        if has_noise or not likelihood.is_noisy:
+            return kernel
+        if not self.learn_kernel and self.kernel is not None:
+            raise ValueError(
+                "the noise has variance 0, and learn_kernel=False keeps it; "
+                "add a WhiteKernel to the kernel"
+            )
+        return with_noise(kernel, 0.1 * power)
 
     def _fit(
-        self, X: Array, y: Array, likelihood: Likelihood, held_out: Callable[[], float] | None
+        self, X: Array, y: Array, likelihood: Likelihood, X_val: Any = None, y_val: Any = None
     ) -> None:
-        seed = self._seed()
+        has_held_out = checks.both_or_none("X_val", X_val, "y_val", y_val)
+        if has_held_out:  # before the first pass
+            validate_data(self, X_val, y_val, dtype=np.float64, reset=False)
+
+        def held_out(params: Params) -> float:
+            self._see(params)
+            return float(self.score(X_val, y_val))
+
         with single_threaded_blas():
-            self._begin(X, y, likelihood, seed)
-            self._learner.fit(X, y, self.batch_size, self.max_iter, seed, held_out)
-            self._learner.polish(X, y)
-            self._finish()
-            self.log_marginal_likelihood_value_ = self._learner.bound(X, y)[0]
-        self._rows: Points | None = Points(X, y)
+            z, points = self._begin(X, y, likelihood), Points(X, y)
+            state, history = self._learner.fit(
+                z, points, self.batch_size, self.max_iter, self._seed,
+                verbose=bool(self.verbose), held_out=held_out if has_held_out else None,
+            )  # fmt: skip
+            self._finish(state, history, len(X))
+            self._rows: Points | None = points
+            bound = self._learner.model.at(state.params.hyper).bound(state.params.sites, points)
+            self.log_marginal_likelihood_value_ = bound[0]
 
     def _feed(self, X: Array, y: Array, likelihood: Likelihood) -> None:
         checks.integer(self.batch_size, "batch_size", 1)
         total = self.total_samples
         if total is not None:
             total = checks.number(total, "total_samples", 0.0, open_low=True)
+        history, state, n_seen = History(), getattr(self, "_state", None), 0
         with single_threaded_blas():
-            if not hasattr(self, "_learner"):
-                self._begin(X, y, likelihood, self._seed())
-            if not hasattr(self, "_stream"):
-                self._stream = np.random.default_rng(self._seed())
-            with self._learner.all_steps_or_none():
-                self._learner.feed(X, y, self.batch_size, total, self._stream)
-                self._finish()
-                self._rows = None  # a fit's are not all there is, and its bound is of other z
-                self.__dict__.pop("log_marginal_likelihood_value_", None)
+            if state is None:
+                z = self._begin(X, y, likelihood)
+            else:
+                history.extend(self.n_iter_, **self.history_)
+                z, n_seen = state.params.hyper.z, self._n_seen
+            state = self._learner.feed(
+                state, z, Points(X, y), self.batch_size, total=total, n_seen=n_seen,
+                rng=np.random.default_rng([self._seed, len(history)]), history=history,
+            )  # fmt: skip
+            self._finish(state, history, n_seen + len(X))
+        self._rows = None  # a fit's are not all there is, and its bound is of other z
+        self.__dict__.pop("log_marginal_likelihood_value_", None)
 
-    def _finish(self) -> None:
-        learner = self._learner
-        learner.finish()
-        self.kernel_ = self._kernel.clone_with_theta(learner.model.theta)
-        self.inducing_points_ = learner.model.z
-        self.jitter_ = learner.model.jitter
-        self.history_ = learner.history.arrays()
-        self.n_iter_ = len(learner.history)
+    def _finish(self, state: LearnState, history: History, n_seen: int) -> None:
+        self._state, self._n_seen = state, n_seen
+        self._see(state.params)
+        self.history_, self.n_iter_ = history.arrays(), len(history)
+
+    def _see(self, params: Params) -> None:
+        """Predict with these parameters from now on."""
+        model = self._learner.model
+        here = model.at(params.hyper)
+        self._predictive = Predictive(here.posterior(params.sites), model.likelihood, here.values)
+        self.kernel_ = self.kernel_.clone_with_theta(params.hyper.theta)
+        self.inducing_points_ = params.hyper.z
+        self.jitter_ = here.inducing.jitter
 
     def _bound_at(self) -> BoundAt | None:
         rows = getattr(self, "_rows", None)
-        return None if rows is None else partial(self._learner.bound, *rows)
+        return None if rows is None else partial(self._bound, rows)
 
-    def _state(self) -> dict[str, Any]:
-        learner = self._learner
-        sites = learner.state.sites
+    def _bound(self, points: Points, theta: Array, gradient: bool) -> tuple[float, Array | None]:
+        sites, hyper = self._state.params
+        here = self._learner.model.at(hyper._replace(theta=theta))
+        value, slope = here.bound(sites, points, gradient=gradient)
+        return value, None if slope is None else slope.theta
+
+    def _arrays(self) -> dict[str, Any]:
+        sites, hyper = self._state.params
         return {
-            "theta": learner.model.theta,
+            "theta": hyper.theta,
+            "own": hyper.own,
             "linear": sites.linear,
             "precision": sites.precision,
-            "scale": learner.scale,
-            "centre": learner.model.centre,
-            "rows_seen": np.array(learner.rows_seen),
+            "scale": self._learner.scale,
+            "centre": self._learner.model.centre,
+            "n_seen": np.array(self._n_seen),
+            "seed": np.array(self._seed),
         }
 
     def _restore(self, arrays: dict[str, NDArray[Any]], path: str) -> None:
@@ -164,23 +192,42 @@ class Variational(GaussianProcess):
         if likelihood.is_noisy != bool(covariance.white):
             raise ValueError(f"{path}: the noise of kernel {kernel} does not fit the likelihood")
         (m, d), t = z.shape, likelihood.n_latents
-        theta, linear, precision, scale, centre = files.check_shapes(
-            arrays, path, theta=covariance.theta.shape, linear=(t, m), precision=(t, m, m),
-            scale=(d,), centre=(d,),
+        theta, own, linear, precision, scale, centre = files.check_shapes(
+            arrays, path, theta=covariance.theta.shape, own=likelihood.own.shape, linear=(t, m),
+            precision=(t, m, m), scale=(d,), centre=(d,),
         )  # fmt: skip
-        bounds = kernel.bounds.reshape(-1, 2)
-        self._kernel = kernel
-        with single_threaded_blas():
-            learner = Learner(covariance, likelihood, z, scale, centre, bounds, self._settings())
-            learner.resume(theta, z, Sites(linear, precision), int(arrays["rows_seen"]))
+        self._seed, self._rows = int(arrays["seed"]), None
+        history = History()
         if self.history_:
-            n_steps = len(next(iter(self.history_.values())))
-            learner.history.extend(n_steps, **self.history_)
-        self._learner, self._rows = learner, None
+            history.extend(len(next(iter(self.history_.values()))), **self.history_)
+        params = Params(Sites(linear, precision), Hyper(theta, z, own))
+        with single_threaded_blas():
+            self._learner = self._learner_of(kernel, likelihood, scale, centre)
+            state = self._learner.started(params)
+            self._finish(state, history, int(arrays["n_seen"]))
 
     def _latents(self, X: Any) -> tuple[Array, Array]:
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         check_sizes(X, "X")
         with single_threaded_blas():
-            return self._learner.latents(X, resolve_n_jobs(self.n_jobs))
+            return self._predictive.latents(X, resolve_n_jobs(self.n_jobs))
+
+
+def _optimizer(chosen: Any, learning_rate: Any) -> Optimizer:
+    """The optimizer of the kernel and the inducing inputs."""
+    if chosen is None:
+        chosen = "adam"
+    if isinstance(chosen, Optimizer):
+        return chosen
+    if isinstance(chosen, str) and chosen == "adaptive":
+        return optimizers.adaptive()
+    if isinstance(chosen, str) and chosen in PER_COORDINATE:
+        rate = checks.number(learning_rate, "learning_rate", 0.0, open_low=True)
+        return PER_COORDINATE[chosen](rate)
+    if isinstance(chosen, Real) and not isinstance(chosen, bool):
+        return optimizers.constant(checks.number(chosen, "optimizer", 0.0, open_low=True))
+    raise ValueError(
+        f"optimizer is {chosen!r}; wanted a fastvi.optimizers.Optimizer, a rate, or one of "
+        "'adaptive', " + ", ".join(map(repr, PER_COORDINATE))
+    )
