@@ -54,9 +54,9 @@ def test_every_row_an_inducing_input_is_scikit_learns_regressor(normalize_y, n_t
     X, y = data(rng, 60)
     if n_targets:
         y = np.column_stack([y, 3 * y**2])[:, :n_targets]
-    options = {**FIXED, "normalize_y": normalize_y}
-    exact = GaussianProcessRegressor(KERNEL, alpha=0.0, **options).fit(X, y)
-    ours = SparseGPRegressor(KERNEL, inducing_points=X, **options).fit(X, y)
+    options = {"normalize_y": normalize_y}
+    exact = GaussianProcessRegressor(KERNEL, alpha=0.0, optimizer=None, **options).fit(X, y)
+    ours = SparseGPRegressor(KERNEL, inducing_points=X, **FIXED, **options).fit(X, y)
     want = exact.log_marginal_likelihood_value_
     assert ours.log_marginal_likelihood_value_ == pytest.approx(want, abs=1e-5)
     assert ours.score(X, y) == pytest.approx(exact.score(X, y), abs=1e-6)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -214,20 +213,12 @@ class Variational(GaussianProcess):
             return self._predictive.latents(X, resolve_n_jobs(self.n_jobs))
 
 
-def _optimizer(chosen: Any, learning_rate: Any) -> Optimizer:
-    """The optimizer of the kernel and the inducing inputs."""
-    if chosen is None:
-        chosen = "adam"
-    if isinstance(chosen, Optimizer):
-        return chosen
-    if isinstance(chosen, str) and chosen == "adaptive":
-        return optimizers.adaptive()
-    if isinstance(chosen, str) and chosen in PER_COORDINATE:
+def _optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:
+    """The optimizer of the kernel and the inducing inputs; those given by name have this rate."""
+    name = "adam" if optimizer is None else optimizer
+    if isinstance(name, str) and name in PER_COORDINATE:
         rate = checks.number(learning_rate, "learning_rate", 0.0, open_low=True)
-        return PER_COORDINATE[chosen](rate)
-    if isinstance(chosen, Real) and not isinstance(chosen, bool):
-        return optimizers.constant(checks.number(chosen, "optimizer", 0.0, open_low=True))
-    raise ValueError(
-        f"optimizer is {chosen!r}; wanted a fastvi.optimizers.Optimizer, a rate, or one of "
-        "'adaptive', " + ", ".join(map(repr, PER_COORDINATE))
-    )
+        return PER_COORDINATE[name](rate)
+    found = optimizers.chosen(optimizer)
+    assert found is not None
+    return found
