@@ -189,15 +189,14 @@ def test_data_of_another_signature_or_stamp_is_refused(site):
 
 
 def test_processes_that_compile_at_once_leave_a_working_cache(site):
-    orders = [["f8", "i8"], ["i8", "f8"], ["f4", "f8"], ["i4", "i8"]]
+    orders = [["f8", "i8"], ["i8", "f8"], ["f8"]]
     processes = [site.start(RUN, json.dumps(kinds)) for kinds in orders]
     for process in processes:
         out, err = site.finish(process)
-        assert json.loads(out)[0] == [12, 12]
+        assert set(json.loads(out)[0]) == {12}
         assert err == ""
-    kinds = ("f8", "f4", "i8", "i4")
-    assert site.totals(*kinds)[0] == [12] * 4
-    assert site.totals(*kinds) == ([12] * 4, 4, "")
+    assert site.totals("f8", "i8")[0] == [12, 12]
+    assert site.totals("f8", "i8") == ([12, 12], 2, "")
 
 
 def test_an_untested_numba_gets_its_own_cache_and_one_warning(site):
