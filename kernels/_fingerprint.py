@@ -2,6 +2,7 @@
 
 import builtins
 import dis
+import enum
 import hashlib
 import inspect
 import types
@@ -49,6 +50,19 @@ class _Walk:
             else:
                 self.parts.append(f"{type(constant).__name__} {constant!r}")
 
+    def class_(self, name, value, code):
+        """A class of the user's: an enumeration, a named tuple or an error; others are unknown."""
+        self.parts.append(f"{value.__module__}.{value.__qualname__} {value.__mro__[1:]}")
+        if issubclass(value, enum.Enum):
+            for member, item in value.__members__.items():
+                self.value(f"{name}.{member}", item.value, code)
+        elif issubclass(value, tuple) and hasattr(value, "_fields"):
+            self.parts.append(str(value._fields))
+            for field_name, default in value._field_defaults.items():
+                self.value(f"{name}.{field_name}", default, code)
+        elif not issubclass(value, BaseException):
+            self.known = False
+
     def value(self, name, value, code):
         self.parts.append(name)
         if isinstance(value, np.ndarray):
@@ -59,10 +73,13 @@ class _Walk:
         if isinstance(value, SCALARS):
             self.parts.append(f"{type(value).__name__} {value!r}")
         elif isinstance(value, tuple):
+            self.parts.append(str(getattr(value, "_fields", "")))
             for i, item in enumerate(value):
                 self.value(f"{name}[{i}]", item, code)
         elif _is_versioned(value):
             self.parts.append(f"{value.__module__ if hasattr(value, '__module__') else ''} {value}")
+        elif isinstance(value, type):
+            self.class_(name, value, code)
         elif isinstance(value, types.ModuleType):
             for attribute in sorted(_names(code) & set(vars(value))):
                 self.value(f"{value.__name__}.{attribute}", vars(value)[attribute], code)
@@ -93,7 +110,9 @@ def _is_versioned(value):
         return value.__name__.split(".")[0] in VERSIONED
     if hasattr(value, "py_func") or inspect.isfunction(value):
         return (value.__module__ or "").split(".")[0] in VERSIONED - {"builtins"}
-    if isinstance(value, type | types.BuiltinFunctionType | np.ufunc | np.dtype):
+    if isinstance(value, type):
+        return (value.__module__ or "").split(".")[0] in VERSIONED
+    if isinstance(value, types.BuiltinFunctionType | np.ufunc | np.dtype):
         return True
     return getattr(builtins, getattr(value, "__name__", ""), None) is value
 

@@ -10,8 +10,10 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fastvi
 from fastvi.base import checks
 from fastvi.base.checks import bags_of_words
+from fastvi.targets.data import prepare
 
 DTYPES = [
     bool, "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g", ">i4", ">f8",
@@ -198,3 +200,30 @@ def test_priors() -> None:
 def test_bad_priors(value: Any) -> None:
     with pytest.raises(ValueError, match=r"alpha .*(wanted|must hold)"):
         checks.prior(value, "alpha", 2, 0.5)
+
+
+def test_numpy_booleans_are_booleans():
+    assert checks.flag(np.bool_(True), "x") is True
+    assert checks.flag(np.bool_(False), "x") is False
+    with pytest.raises(ValueError, match="x is 1; wanted True or False"):
+        checks.flag(1, "x")
+
+
+def test_masked_counts_are_refused():
+    X = np.ma.masked_array([[1, 2], [3, 4]], mask=[[False, True], [False, False]])
+    with pytest.raises(ValueError, match=r"X has masked entries; fill them"):
+        checks.bags_of_words(X)
+    np.testing.assert_array_equal(checks.bags_of_words(X[1:]).counts, [3, 4])
+    for estimator in (fastvi.LatentDirichletAllocation(2), fastvi.BayesianPCA()):
+        with pytest.raises(ValueError, match="X has masked entries"):
+            estimator.fit(X)
+    with pytest.raises(ValueError, match="data's y has masked entries"):
+        prepare({"y": X[0]})
+
+
+@pytest.mark.parametrize("kind", [list, np.array, lambda texts: np.array(texts, object)])
+def test_texts_are_not_counts(kind):
+    texts = kind(["some text", "some other text"])
+    for fit in (checks.bags_of_words, fastvi.LatentDirichletAllocation(2).fit):
+        with pytest.raises(ValueError, match="X holds texts; vectorize first"):
+            fit(texts)

@@ -865,6 +865,18 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         time.sleep(0.002)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell of POSIX")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(model: Path, closed: str) -> None:
+    """No traceback, and the model is not taken for one of the streams."""
+    content = model.read_bytes()
+    command = f"{sys.executable} -m fastvi topics {model} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("topic" in done.stdout) == (closed == "2>&-")
+    assert model.read_bytes() == content
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT for one process")
 @pytest.mark.parametrize("more", [["--no-stream"], ["--stream"]])
 def test_interrupt_in_the_fit(more: list[str], corpus: Path, tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
+from fastvi.base.caches import user_folder
 from fastvi.corpus import standard_library
 from fastvi.corpus.options import Options
-from fastvi.corpus.stdlib import cache_file, cache_folder, count, docstrings, load
+from fastvi.corpus.stdlib import cache_file, count, docstrings, load
 
 SOURCE = '''"""Module words."""
 def function():
@@ -99,12 +100,15 @@ def test_a_changed_byte_never_changes_the_corpus(library):
 def test_options_pass_by_the_cache(library):
     corpus = standard_library(stop_words=["words"])
     assert "words" not in corpus.vocabulary
-    assert not cache_folder().exists()
+    assert not user_folder().exists()
 
 
-def test_cache_folder_that_cannot_be_written(library, tmp_path):
+def test_cache_folder_that_cannot_be_written(library, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
     (tmp_path / "cache").write_text("a file where the folder should be")
     assert standard_library().n_documents == 7
+    assert str(cache_file(library)).startswith(str(tmp_path / "elsewhere"))
 
 
 def test_a_failed_write_leaves_no_file(library, monkeypatch):
@@ -113,7 +117,7 @@ def test_a_failed_write_leaves_no_file(library, monkeypatch):
 
     monkeypatch.setattr(np, "savez", fail)
     assert standard_library().n_documents == 7
-    assert not os.listdir(cache_folder())
+    assert not os.listdir(user_folder() / "corpus")
 
 
 def test_no_sources(library, tmp_path):

@@ -135,10 +135,70 @@ def test_c_gives_the_numbers_of_python(rng, data, batched):
         np.testing.assert_array_equal(again.log_prob(Z), theirs.log_prob(Z))
 
 
+def commands_of(monkeypatch):
+    """Record what the compiler is asked."""
+    commands, run = [], subprocess.run
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **rest: commands.append(command) or run(command, **rest)
+    )
+    return commands
+
+
 def test_c_is_compiled_once(data, monkeypatch):
     of_c(data)
-    monkeypatch.setattr(subprocess, "run", None)
+    commands = commands_of(monkeypatch)
     of_c({"X": data["X"][:2], "y": data["y"][:2], "rate": 1.0})
+    assert not any("-shared" in command for command in commands)
+
+
+INCLUDES = """
+#include "scale.h"
+double logp(int64_t n, const double *z, const data_t *data, double *grad) {
+  grad[0] = -SCALE * z[0];
+  return -0.5 * SCALE * z[0] * z[0];
+}
+"""
+
+
+def test_edited_includes_are_noticed(tmp_path, monkeypatch):
+    source = tmp_path / "logp.c"
+    source.write_text(INCLUDES)
+    commands = commands_of(monkeypatch)
+    for scale in (2.0, 3.0, 2.0):
+        (tmp_path / "scale.h").write_text(f"#define SCALE {scale}\n")
+        assert from_c(source, dim=1).log_prob([1.0]) == -0.5 * scale
+    assert sum("-shared" in command for command in commands) == 2
+    with pytest.raises(RuntimeError, match=r"scale\.h"):
+        from_c(INCLUDES, dim=1)
+
+
+def test_another_compiler_compiles_anew(tmp_path, monkeypatch):
+    """Under the same name, as after an update."""
+    compiler = tmp_path / "cc"
+    monkeypatch.setenv("CC", str(compiler))
+    commands = commands_of(monkeypatch)
+    for version in ("1", "2", "1"):
+        compiler.write_text(
+            f'#!/bin/sh\n[ "$1" = --version ] && echo {version} && exit\nexec {COMPILER} "$@"\n'
+        )
+        compiler.chmod(0o755)
+        from_c(ONE_NUMBER, dim=1)
+    assert sum("-shared" in command for command in commands) == 2
+
+
+ONE_NUMBER = INCLUDES.replace('#include "scale.h"', "#define SCALE 7")
+
+
+def test_damaged_libraries_are_compiled_anew():
+    """Loading a truncated library would kill the process."""
+    target = from_c(ONE_NUMBER, dim=1)
+    (library,) = (Path(path) for path in [target._where[0]])
+    content = library.read_bytes()
+    for damaged in (b"", content[: len(content) // 2], content[:-1] + b"x"):
+        library.unlink()  # what this process has loaded stays as it is
+        library.write_bytes(damaged)
+        assert from_c(ONE_NUMBER, dim=1).log_prob([1.0]) == -3.5
+        assert library.read_bytes() == content
 
 
 def test_c_without_a_gradient(rng, data):

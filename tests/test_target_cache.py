@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import collections
+import enum
 import json
 import math
 import os
@@ -189,6 +191,34 @@ def test_constants_closures_and_modules_are_in_the_key():
     before = fingerprint(uses)
     module.scale = 2.0
     assert fingerprint(uses) != before
+
+
+def test_enumerations_and_named_tuples_of_other_modules_are_in_the_key():
+    """Numba compiles their members and fields as constants."""
+    module = types.ModuleType("settings")
+
+    def in_function(z):
+        return z[0] * Level.HIGH + Pair(1.0, 2.0).a
+
+    def in_module(z):
+        return z[0] * module.Level.HIGH + module.Pair(1.0, 2.0).a
+
+    keys = []
+    for high, fields, default in ((1, "a b", 0), (2, "a b", 0), (1, "b a", 0), (1, "a b", 1)):
+        Level = enum.IntEnum("Level", {"LOW": 0, "HIGH": high}, module="settings")
+        Pair = collections.namedtuple("Pair", fields, defaults=[default], module="settings")
+        module.Level, module.Pair = Level, Pair
+        keys.append((fingerprint(in_function), fingerprint(in_module)))
+    assert len(set(keys)) == 4
+    assert None not in {key for pair in keys for key in pair}
+    for part in zip(*keys):
+        assert len(set(part)) == 4
+
+    class Unknown:
+        pass
+
+    assert fingerprint(lambda z: Unknown.a) is None
+    assert fingerprint(lambda z: LookupError) is not None
 
 
 def test_recursion_ends():

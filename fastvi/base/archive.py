@@ -13,7 +13,6 @@ import json
 import math
 import os
 import re
-import secrets
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +22,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
+
+from fastvi.base.temporary import new_file, remove_dead_files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +42,6 @@ __all__ = [
 FORMAT = "fastvi"
 VERSION = 1
 HEADER = "header.json"
-TEMPORARY = ".tmp"
 MAX_HEADER_BYTES = 16 << 20
 BLOCK_BYTES = 16 << 20
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*", re.ASCII)
@@ -90,9 +90,9 @@ def save(
     text = json.dumps({**top, "header": dict(header)}).encode()
     if len(text) > MAX_HEADER_BYTES:
         raise ValueError(f"the header has {len(text)} bytes; wanted at most {MAX_HEADER_BYTES}")
-    temporary = target.with_name(f"{target.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
+    file, temporary = new_file(target)
     try:
-        with open(temporary, "xb") as file:
+        with file:
             _write_archive(file, text, tables)
             file.flush()
             os.fsync(file.fileno())
@@ -167,28 +167,25 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     OSError
         What went wrong with writing, named after `path`; the old file is kept.
     """
-    temporary = f"{os.fspath(path)}.{os.getpid()}.part"
     try:
-        yield temporary
-        os.replace(temporary, path)
+        file, temporary = new_file(Path(os.path.realpath(path)))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    try:
+        with file:  # its lock says that somebody works on it
+            yield str(temporary)
+            os.replace(temporary, os.path.realpath(path))
     except OSError as error:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove what killed processes left beside a file they were saving to.
-
-    Not to be called while another process saves to it.
-    """
-    target = Path(os.path.realpath(path))
-    leftover = re.compile(re.escape(target.name) + r"\.\d+-[0-9a-f]{8}" + re.escape(TEMPORARY))
-    for file in target.parent.iterdir():
-        if leftover.fullmatch(file.name):
-            file.unlink(missing_ok=True)
+    """Remove what killed processes left beside a file they were saving to."""
+    remove_dead_files(Path(os.path.realpath(path)))
 
 
 def pack_strings(strings: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

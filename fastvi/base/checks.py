@@ -17,6 +17,8 @@ __all__ = [
     "generator",
     "integer",
     "new_rows",
+    "no_texts",
+    "nothing_masked",
     "number",
     "optional_integer",
     "prior",
@@ -69,6 +71,8 @@ def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
     from fastvi.kernels.sparse import check_csr
 
     if not hasattr(X, "indptr"):
+        nothing_masked(X, name)
+        no_texts(X, name)
         X = np.asarray(X)
         dtype = dtype or _float_for(X.dtype)
         with np.errstate(over="ignore"):  # infinity is refused below
@@ -96,6 +100,36 @@ def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
     if not (n_tokens := counts.sum(dtype=np.float64)) <= MAX_TOKENS:
         raise ValueError(f"{name} holds {n_tokens:g} tokens; at most {MAX_TOKENS:g} can be counted")
     return Bags(indptr, np.asarray(indices, np.int32), counts, n_words)
+
+
+def nothing_masked(X: Any, name: str = "X") -> None:
+    """Refuse an array with masked entries, which NumPy would take for numbers.
+
+    Raises
+    ------
+    ValueError
+        If an entry is masked.
+    """
+    if np.ma.is_masked(X):
+        raise ValueError(f"{name} has masked entries; fill them, for example X.filled(0)")
+
+
+def no_texts(X: Any, name: str = "X") -> None:
+    """Refuse texts where their counts are wanted.
+
+    Raises
+    ------
+    ValueError
+        If X holds strings.
+    """
+    is_text = isinstance(X, np.ndarray) and X.dtype.kind in "US"
+    if isinstance(X, (list, tuple, np.ndarray)) and not is_text:
+        is_text = any(isinstance(item, str) for item in X[:100])
+    if is_text:
+        raise ValueError(
+            f"{name} holds texts; vectorize first, with fastvi.corpus.read or scikit-learn's "
+            "CountVectorizer"
+        )
 
 
 def _float_for(dtype: Any) -> Any:
@@ -240,8 +274,8 @@ def flag(value: Any, name: str) -> bool:
     ValueError
         If it is neither.
     """
-    if isinstance(value, bool):
-        return value
+    if isinstance(value, (bool, np.bool_)):  # a grid of options is an array
+        return bool(value)
     raise ValueError(f"{name} is {value!r}; wanted True or False")
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from fastvi import loop
 from fastvi.base import checks
-from fastvi.base.archive import replacing
+from fastvi.base.archive import remove_leftovers, replacing
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.base.progress import compiling_announced
 from fastvi.cli.report import print_fit, print_topics, topics_as_dicts
@@ -176,6 +176,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
         inputs = [*(getattr(options, "paths", None) or []), getattr(options, "model", None)]
         if path in outputs or path in [Path(os.path.realpath(i)) for i in inputs if i]:
             raise ValueError(f"--{name} {value}: is also read, or written to by another option")
+        remove_leftovers(path)
         outputs.append(path)
     if getattr(options, "plot", None):
         from fastvi.plots import check_ending

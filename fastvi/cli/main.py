@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 __all__ = ["main"]
@@ -45,6 +48,7 @@ AS_FITTED = "What is not given is as it was, or was found out, when the model wa
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, or 2 after one sentence on what was wrong."""
+    _fill_closed_streams()
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -52,10 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from fastvi.cli import commands
 
-        with warnings.catch_warnings():
+        with _ended_by_signals(), warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
             commands.run(options)
         sys.stdout.flush()
+    except _Ended as end:
+        _fail(f"ended by {end.name}; no file is half-written")
+        return 128 + end.number
     except KeyboardInterrupt:
         return _fail("interrupted; no file is half-written")
     except BrokenPipeError:
@@ -70,6 +77,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ImportError) as error:
         return _fail(str(error))
     return 0
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal that asks to end: what is in the making is removed, as at an interrupt."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.name = number, signal.Signals(number).name
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Batch systems, `timeout` and closed terminals send SIGTERM and SIGHUP."""
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    # What is ignored, as under nohup, stays so.
+    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+
+    def end(number: int, frame: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)  # one is enough: the way out takes its time
+        raise _Ended(number)
+
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _fill_closed_streams() -> None:
+    """Give closed standard streams a place, or the next file opened would become one of them."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 def _warn(message: Warning | str, *where: object) -> None:

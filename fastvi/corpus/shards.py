@@ -5,7 +5,6 @@ Memory holds the vocabulary, one block of documents, a buffer, and the held-out 
 
 import errno
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base.temporary import Folder
 from fastvi.corpus.documents import Counts, Pruned, Source, describe, warn_of_empty
 from fastvi.corpus.options import Options, is_count
 from fastvi.corpus.reading import Paths, choose_words, how_read, open_source, resolve
@@ -31,6 +31,7 @@ from fastvi.corpus.triples import NotSorted
 MAX_SHARDS = 4096
 MAX_DOCUMENTS = 10**9  # what numpy's hypergeometric sampler can count
 SPOOL = "spool"
+PREFIX = "fastvi-shards-"
 
 
 class ShardedCorpus:
@@ -59,7 +60,7 @@ class ShardedCorpus:
 
     def __init__(
         self,
-        folder: "tempfile.TemporaryDirectory[str]",
+        folder: Folder,
         pruned: Pruned,
         n_shards: int,
         held_out: Counts,
@@ -105,7 +106,7 @@ class ShardedCorpus:
     def close(self) -> None:
         """Remove the shards from disk."""
         self._closed = True
-        self._folder.cleanup()
+        self._folder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -167,9 +168,7 @@ def read_sharded(
     if folder is not None and not os.path.isdir(folder):
         raise ValueError(f"folder {os.fspath(folder)!r} does not exist")
     places, kind = resolve(paths, wanted)
-    temporary = tempfile.TemporaryDirectory(
-        prefix="fastvi-", dir=folder, ignore_cleanup_errors=True
-    )
+    temporary = Folder(folder, PREFIX)
     try:
         spool = Path(temporary.name, SPOOL)
         try:
@@ -188,7 +187,7 @@ def read_sharded(
         _finish(corpus, temporary.name, source, rng)
         return corpus
     except BaseException as error:
-        temporary.cleanup()
+        temporary.close()
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = os.path.dirname(temporary.name)
             raise OSError(

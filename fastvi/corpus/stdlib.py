@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import sysconfig
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from fastvi.base.archive import replacing
+from fastvi.base.caches import cache_folder
 from fastvi.corpus.documents import Corpus, csr_array
 from fastvi.corpus.options import Options
 
@@ -115,24 +116,13 @@ def _definitions(body: list[ast.stmt]) -> Iterator[Any]:
                     yield from _definitions(handler.body)
 
 
-def cache_folder() -> Path:
-    """Return the user's cache folder for fastvi; it need not exist."""
-    if os.name == "nt":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "fastvi"
-
-
 def cache_file(root: Path) -> Path | None:
-    """Return the place of the cached counts; None if the user has no home."""
+    """Return the place of the cached counts; None if there is none."""
     key = repr((COLLECTOR_VERSION, sys.version, sys.implementation.name, str(root), Options()))
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     try:
-        return cache_folder() / f"standard-library-{name}.npz"
-    except RuntimeError:
+        return cache_folder("corpus") / f"standard-library-{name}.npz"
+    except OSError:
         return None
 
 
@@ -150,14 +140,8 @@ def store(corpus: Corpus, path: Path) -> None:
     }
     for name in ("data", "indices", "indptr", "shape"):
         arrays[name] = np.asarray(getattr(corpus.counts, name))
-    handle, temporary = tempfile.mkstemp(suffix=".npz", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def load(path: Path) -> Corpus | None:

@@ -268,6 +268,7 @@ class Estimator(BaseEstimator):
     def _array(self, X: Any, y: Any = "no_validation", **options: Any) -> Any:
         """X (and y) checked, in an order that kernels take: rows to fit unless ``reset=False``."""
         options = {"dtype": [np.float64, np.float32]} | options
+        checks.nothing_masked(X)
         found = validate_data(self, X, y, **options)
         if isinstance(found, tuple):
             return _in_order(found[0]), found[1]
@@ -405,6 +406,8 @@ class CountEstimator(
 
     def _counts(self, X: Any, reset: bool, dtype: Any = None) -> checks.Bags:
         """X checked, as parts of a CSR matrix; `dtype` is by default that of the fit."""
+        checks.nothing_masked(X)
+        checks.no_texts(X)
         X = validate_data(
             self, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=1
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -9,12 +10,13 @@ import shlex
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fastvi.base import checks
+from fastvi.base.caches import cache_folder
+from fastvi.base.temporary import Folder
 from fastvi.targets.base import Compiled, Target
 from fastvi.targets.data import Data, Field, prepare, prepare_like
 from fastvi.targets.failures import warn_of_cost
@@ -62,7 +64,8 @@ def from_c(
     Parameters
     ----------
     source : str or Path
-        C source, or the file that holds it.
+        C source, or the file that holds it; what it includes by a relative name lies beside that
+        file, or else in the current folder.
     data, dim, names
         As in `fastvi.target`.
     rows : str or sequence of str, optional
@@ -92,7 +95,8 @@ def from_c(
     warn_of_cost(function, gradient, stacklevel=2)
     form = STATUS if checks.flag(batched, "batched") else VALUE
     declared = declarations(prepared.fields if prepared else (), form.format(**_names(function)))
-    library = _compiled(declared + code, tuple(flags))
+    folder = source.parent if isinstance(source, Path) else Path()
+    library = _compiled(declared + code, tuple(flags), folder)
     header = form.format(name=function, data="void") + ";"
     rows = (rows,) if isinstance(rows, str) else rows
     parameters = as_parameters(dim, names)
@@ -252,29 +256,58 @@ def _in_short(ffi: Any, kind: Any) -> str:
     return str(kind.cname)
 
 
-def _compiled(text: str, flags: tuple[str, ...]) -> Path:
-    """The shared library of a C source; kept by a hash of it, of the flags and of the machine."""
+def _compiled(text: str, flags: tuple[str, ...], folder: Path) -> Path:
+    """The shared library of a C source, which includes files beside it in `folder`.
+
+    Kept by a hash of all that the compiler sees: the source with what it includes, the compiler's
+    version, the flags and the machine. The library's own hash is part of its name, since loading a
+    damaged one would end the process.
+    """
     from llvmlite.binding import get_host_cpu_name
 
     compiler = shlex.split(os.environ.get("CC") or "")
     # Python's own has flags that are for the machine it was built on.
     compiler = compiler or shlex.split(sysconfig.get_config_var("CC") or "cc")[:1]
-    parts = [text, *compiler, *flags, sys.platform, get_host_cpu_name()]
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fastvi" / "c"
-    library = folder / f"{key}.so"
-    if library.exists():
-        return library
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        source, made = Path(work, "logp.c"), Path(work, "logp.so")
-        source.write_text(text)
-        command = [*compiler, *flags, "-shared", "-fPIC", str(source), "-o", str(made), "-lm"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True)
-        except OSError as error:
-            raise RuntimeError(f"no C compiler ({command[0]}): {error}; set CC to one") from error
-        if done.returncode:
-            raise RuntimeError(f"the C compiler reports an error:\n{done.stderr}")
+    version = _run([*compiler, "--version"])
+    whole = _run([*compiler, *flags, "-E", "-x", "c", "-"], input=text, cwd=folder)
+    parts = [whole, version, *compiler, *flags, sys.platform, get_host_cpu_name()]
+    key = _hash("\0".join(parts).encode())
+    cache = cache_folder("c")
+    for library in cache.glob(f"{key}-*.so"):
+        with contextlib.suppress(OSError):
+            if library.name == f"{key}-{_hash(library.read_bytes())}.so":
+                return library
+            library.unlink()
+    work = Folder(cache, "work-")
+    try:
+        source, made = Path(work.name, "logp.i"), Path(work.name, "logp.so")
+        source.write_text(whole)
+        _run([*compiler, *flags, "-shared", "-fPIC", str(source), "-o", str(made), "-lm"])
+        library = cache / f"{key}-{_hash(made.read_bytes())}.so"
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
         made.replace(library)
+    finally:
+        work.close()
     return library
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _run(command: list[str], **options: Any) -> str:
+    """What a compiler prints.
+
+    Raises
+    ------
+    RuntimeError
+        If there is none, or it reports an error.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, **options)
+    except OSError as error:
+        raise RuntimeError(f"no C compiler ({command[0]}): {error}; set CC to one") from error
+    if done.returncode:
+        raise RuntimeError(f"the C compiler reports an error:\n{done.stderr}")
+    return str(done.stdout)

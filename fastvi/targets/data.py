@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base import checks
 from fastvi.core import Batch
 
 __all__ = ["Data", "Field", "Table", "checked_batch", "make_table", "prepare", "prepare_like"]
@@ -158,6 +159,7 @@ def _is_name(name: Any) -> bool:
 
 
 def _plain(name: str, value: Any) -> NDArray[Any]:
+    checks.nothing_masked(value, f"data's {name}")
     array = np.asarray(value)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if str(array.dtype) not in KINDS:

@@ -421,6 +421,8 @@ class LatentDirichletAllocation(
         )
 
     def _counts(self, X: Any, reset: bool) -> checks.Bags:
+        checks.nothing_masked(X)
+        checks.no_texts(X)
         X = validate_data(
             self,
             X,

@@ -1,0 +1,121 @@
+"""Files and folders in the making: named at random, locked while in use, removed when dead.
+
+A process that is killed leaves them behind. The system frees their locks at its death, so that the
+next process can tell them from those of processes that are alive.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Folder", "new_file", "remove_dead_files", "remove_dead_folders"]
+
+SUFFIX = ".tmp"
+LOCK = "lock"
+
+
+def new_file(target: Path) -> tuple[IO[bytes], Path]:
+    """A new file beside `target`, open for writing, and its name.
+
+    Nobody can foresee the name, and what stands there already is neither followed nor overwritten.
+    """
+    while True:
+        path = target.with_name(f"{target.name}.{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}")
+        try:
+            file = open(path, "xb")  # noqa: SIM115
+        except FileExistsError:
+            continue
+        if _is_locked_for_us(file):
+            return file, path
+        file.close()
+
+
+def remove_dead_files(target: Path) -> None:
+    """Remove what killed processes left beside a file they were writing."""
+    leftover = re.compile(re.escape(target.name) + r"\.\d+-[0-9a-f]{8}" + re.escape(SUFFIX))
+    for path in target.parent.iterdir():
+        if leftover.fullmatch(path.name):
+            _remove_if_dead(path, path)
+
+
+class Folder:
+    """A temporary folder, removed by `close()`.
+
+    Attributes
+    ----------
+    name : str
+    """
+
+    def __init__(self, parent: str | os.PathLike[str] | None, prefix: str) -> None:
+        parent = os.fspath(parent or tempfile.gettempdir())
+        remove_dead_folders(Path(parent), prefix)
+        while True:
+            self.name = tempfile.mkdtemp(prefix=prefix, dir=parent)
+            self._lock = open(os.path.join(self.name, LOCK), "xb")  # noqa: SIM115
+            if _is_locked_for_us(self._lock):
+                break
+            self._lock.close()
+        # Also at the end of the interpreter, and where the object is forgotten.
+        self.close = weakref.finalize(self, _remove_folder, self.name, self._lock)
+
+
+def _remove_folder(name: str, lock: IO[bytes]) -> None:
+    shutil.rmtree(name, ignore_errors=True)
+    lock.close()
+
+
+def remove_dead_folders(parent: Path, prefix: str) -> None:
+    """Remove folders that killed processes of this user left."""
+    try:
+        places = [place for place in os.scandir(parent) if place.name.startswith(prefix)]
+    except OSError:
+        return
+    for place in places:
+        if place.is_dir(follow_symlinks=False) and _is_mine(place):
+            _remove_if_dead(Path(place.path, LOCK), Path(place.path))
+
+
+def _is_mine(place: os.DirEntry[str]) -> bool:
+    try:
+        return os.name == "nt" or place.stat(follow_symlinks=False).st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+def _is_locked_for_us(file: IO[bytes]) -> bool:
+    """Lock a new file; False if another process took it for dead and removed it meanwhile."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            return True  # a file system without locks, on which nothing is taken for dead
+        return os.fstat(file.fileno()).st_nlink > 0
+    return True
+
+
+def _remove_if_dead(lock: Path, path: Path) -> None:
+    """Remove a file or folder whose lock nobody holds."""
+    try:
+        with open(os.open(lock, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(file.fileno()).st_nlink == 0:
+                    return
+            if path == lock:
+                path.unlink(missing_ok=True)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+    except OSError:
+        return
