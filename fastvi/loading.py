@@ -13,7 +13,6 @@ __all__ = ["load"]
 
 LOADERS = {
     "estimator": ("fastvi.models.files", "load"),
-    "gaussian-process": ("fastvi.models.gp.files", "load"),
     "particle-posterior": ("fastvi.posteriors.particles", "ParticlePosterior.load"),
     "posterior": ("fastvi.posteriors.member", "Posterior.load"),
     "program-posterior": ("fastvi.posteriors.programs", "ProgramPosterior.load"),

@@ -11,6 +11,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Ma
 
 import fastvi
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor, optimizers
+from fastvi.base import archive
 from fastvi.models.gp.files import decoded, encoded
 
 KERNEL = ConstantKernel(1.5, "fixed") * RBF([0.7, 1.3], [(1e-3, 1e3), (1e-2, 1e2)])
@@ -159,16 +160,32 @@ def rewritten(path, change, without=()):
                 archive.writestr(name, content)
 
 
+def of_kernel(change):
+    """A change of what a header holds of the kernel."""
+
+    def changed(header):
+        kernel = json.loads(header["values"]["kernel"])
+        header["values"]["kernel"] = json.dumps(change(kernel) or kernel)
+
+    return changed
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda h: h.update({"class": "os"}), "class is 'os'; wanted one of"),
-        (lambda h: h["kernel"].update({"class": "system"}), "kernel 'system' is not known here"),
-        (lambda h: h["kernel"]["parameters"].pop("k1"), "kernel Sum is incomplete"),
-        (lambda h: h.pop("jitter_"), None),
-        (lambda h: h.pop("n_features"), "not a complete Gaussian process"),
-        (lambda h: h.update({"n_features": 5}), "do not fit together"),
-        (lambda h: h["parameters"].update({"other": 1}), "not a complete Gaussian process"),
+        (
+            of_kernel(lambda k: k.update({"class": "system"})),
+            "kernel 'system' is not supported",
+        ),
+        (of_kernel(lambda k: k["parameters"].pop("k1") and None), "kernel Sum is incomplete"),
+        (lambda h: h["values"].update(kernel="{"), r"gp\.npz: "),
+        (lambda h: h["values"].update(kernel=3), "not a complete estimator"),
+        (lambda h: h["values"].pop("condition"), "not a complete estimator"),
+        (lambda h: h["values"].pop("n_iter_"), None),
+        (lambda h: h.pop("n_features"), "not a complete estimator"),
+        (lambda h: h.update({"n_features": 5}), "inducing is float64 of shape"),
+        (lambda h: h["parameters"].update({"other": 1}), "not a complete estimator"),
     ],
 )
 def test_damaged_files(change, message, tmp_path, rng):
@@ -222,6 +239,36 @@ def test_files_of_a_history_of_other_shapes(tmp_path, rng):
 def test_files_of_a_kernel_without_its_noise(tmp_path, rng):
     path = tmp_path / "gp.npz"
     SVGP(inducing_points=5, max_iter=2).fit(*data(rng)).save(path)
-    rewritten(path, lambda header: header.update(kernel=header["kernel"]["parameters"]["k1"]))
+    rewritten(path, of_kernel(lambda kernel: kernel["parameters"]["k1"]))
     with pytest.raises(ValueError, match="does not fit the likelihood"):
         fastvi.load(path)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        SparseGPRegressor(**FIXED, normalize_y=True),
+        SVGP(max_iter=2),
+        SparseGPClassifier(max_iter=2),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(model, tmp_path, rng):
+    path, (X, y) = tmp_path / "gp.npz", data(rng)
+    clone(model).set_params(inducing_points=5).fit(X, np.digitize(y, [-0.3, 0.3])).save(path)
+    header, arrays = archive.load(path, "estimator")
+    changes = {
+        "longer": lambda a: np.concatenate([a, a]),
+        "another type": lambda a: np.zeros(a.shape, np.int8),
+        "another shape": lambda a: a[None],
+        "not a number": lambda a: np.full_like(a, np.nan),
+    }
+    for name, array in arrays.items():
+        if not array.size or name == "classes_" or name.startswith("history."):
+            continue
+        for change in changes.values():
+            archive.save(path, "estimator", header, arrays | {name: change(array)})
+            with pytest.raises(ValueError, match=rf"gp\.npz: .*{name}"):
+                fastvi.load(path)
+        archive.save(path, "estimator", header, {k: v for k, v in arrays.items() if k != name})
+        with pytest.raises(ValueError, match=r"gp\.npz: "):
+            fastvi.load(path)

@@ -59,14 +59,14 @@ def test_a_fit_shows_a_bar(estimator, bars, capsys, rng):
     np.testing.assert_array_equal(model.predict(X), quiet.predict(X))
 
 
-def test_each_start_has_a_bar(bars, rng):
+def test_several_starts_have_one_bar(bars, rng):
     kernel = ConstantKernel(1.0, (0.1, 10.0)) * RBF(1.0, (0.1, 10.0))
     model = SparseGPRegressor(
         kernel, alpha=0.1, n_restarts_optimizer=2, verbose=1, inducing_points=5, random_state=0
     ).fit(*data(rng))
-    assert len(bars) == 3
-    assert [bar.n_closed for bar in bars] == [1, 1, 1]
-    assert model.n_iter_ in {bar.n for bar in bars}
+    (bar,) = bars
+    assert bar.n_closed == 1
+    assert bar.n > model.n_iter_
 
 
 def interrupting(after):

@@ -171,6 +171,117 @@ def test_an_interrupted_regression_leaves_what_was(n_calls, rng, monkeypatch):
     assert ours.predict(X).shape == (60,)
 
 
+# Checkpoints and those who watch
+
+WATCHED = {
+    **{name: estimator.set_params(**OPTIONS) for name, estimator in ESTIMATORS.items()},
+    "growing": SVGP(sampling="growing", **OPTIONS),
+    "adaptive": SVGP(sampling="adaptive", **OPTIONS),
+    "collapsed": SparseGPRegressor(inducing_points=6, max_iter=9, random_state=0),
+    "restarts": SparseGPRegressor(
+        ConstantKernel(1.0, (0.1, 9.0)) * RBF(1.0, (0.1, 9.0)) + WhiteKernel(0.1, (1e-3, 1.0)),
+        inducing_points=6, max_iter=6, n_restarts_optimizer=2, random_state=0,
+    ),
+}  # fmt: skip
+every_watched = pytest.mark.parametrize("name", WATCHED)
+
+
+def found(model, X):
+    """What a fit came to, as bits, but for the time it took."""
+    columns = {k: v.tobytes() for k, v in model.history_.items() if k != "seconds"}
+    return model.predict(X).tobytes(), model.elbo_, model.n_iter_, columns
+
+
+class Stopped(BaseException):
+    pass
+
+
+def stopper(n_calls):
+    left = iter(range(n_calls - 1))
+
+    def callback(state):
+        if next(left, None) is None:
+            raise Stopped
+
+    return callback
+
+
+@every_watched
+@pytest.mark.parametrize("scored", [False, True])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_stopped_fit_goes_on_with_the_same_bits(name, scored, rng, tmp_path):
+    X, y = data(rng, name)
+    val = {"X_val": X[:9], "y_val": y[:9]} if scored else {}
+    whole, path = clone(WATCHED[name]).fit(X, y, **val), tmp_path / "fit.npz"
+    for n_calls in (1, 5, 8):
+        options = {"checkpoint": path, "checkpoint_interval": 0.0, **val}
+        with pytest.raises(Stopped):
+            clone(WATCHED[name]).fit(X, y, callback=stopper(n_calls), **options)
+        seen = []
+        again = clone(WATCHED[name]).fit(X, y, resume=True, callback=seen.append, **options)
+        assert found(again, X) == found(whole, X)
+        assert min(state.n_steps for state in seen) >= n_calls - 1
+        assert np.all(np.diff(again.history_["seconds"]) >= 0)
+        done = clone(WATCHED[name]).fit(X, y, resume=True, **options)
+        assert found(done, X) == found(whole, X)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "collapsed"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_fit_may_go_on_for_longer_but_not_with_others(name, rng, tmp_path):
+    (X, y), path = data(rng), tmp_path / "fit.npz"
+    clone(WATCHED[name]).set_params(max_iter=5).fit(X, y, checkpoint=path)
+    whole = clone(WATCHED[name]).fit(X, y)
+    longer = clone(WATCHED[name]).fit(X, y, checkpoint=path, resume=True)
+    assert found(longer, X) == found(whole, X)
+    for changes in ({"max_iter": 2}, {"kernel": RBF(1.0 + 1e-9) + WhiteKernel()},
+                    {"inducing_points": 5}, {"random_state": 1}):  # fmt: skip
+        with pytest.raises(ValueError, match="checkpoint"):
+            clone(WATCHED[name]).set_params(**changes).fit(X, y, checkpoint=path, resume=True)
+    with pytest.raises(ValueError, match="another fit: data was"):
+        clone(WATCHED[name]).fit(X[1:], y[1:], checkpoint=path, resume=True)
+
+
+@every_watched
+def test_a_callback_sees_and_stops(name, rng, caplog):
+    X, y = data(rng, name)
+    seen = []
+
+    def callback(state):
+        seen.append((state.n_steps, state.values["bound"], len(tree.leaves(state.params))))
+        return state.n_steps == 4
+
+    with caplog.at_level("INFO", "fastvi"):
+        model = clone(WATCHED[name]).fit(X, y, callback=callback)
+    assert model.n_iter_ == 4
+    assert {n for n, *_ in seen} == {1, 2, 3, 4}
+    assert seen[-1][1] == model.history_["bound"][-1]
+    assert seen[-1][2] == (2 if isinstance(model, SparseGPRegressor) else 5)
+    assert np.isfinite(model.elbo_)
+    assert any(record.message.startswith("pass 1: bound") for record in caplog.records)
+    if isinstance(model, SparseGPRegressor):
+        assert not model.converged_
+
+
+def test_held_out_rows_of_the_collapsed_bound(rng):
+    X, y = data(rng)
+    model = SparseGPRegressor(inducing_points=6, random_state=0).fit(X, y, X_val=X, y_val=y)
+    assert len(model.history_["held_out"]) == model.n_iter_
+    assert model.history_["held_out"][-1] == pytest.approx(model.score(X, y), abs=1e-12)
+
+
+@every_watched
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_documentation_is_filled_in_and_any_random_state_will_do(name, rng):
+    model = clone(WATCHED[name])
+    for text in (model.__doc__, model.fit.__doc__):
+        assert not any(line.strip().startswith("{") for line in text.splitlines())
+    assert all(option in model.__doc__ for option in model.get_params(deep=False))
+    X, y = data(rng, name)
+    for random_state in (np.random.default_rng(3), np.random.RandomState(3), None):
+        model.set_params(random_state=random_state, max_iter=2).fit(X, y)
+
+
 # A likelihood from outside
 
 

@@ -26,6 +26,9 @@ ESTIMATORS = {
     "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
     "BayesianPCA": "fastvi.models.factors.estimator",
     "PoissonFactorization": "fastvi.models.poisson.estimator",
+    "SVGP": "fastvi.models.gp.variational",
+    "SparseGPClassifier": "fastvi.models.gp.classification",
+    "SparseGPRegressor": "fastvi.models.gp.regression",
 }
 REPORTED = ("n_iter_", "n_batch_iter_", "converged_", "elbo_")  # numbers
 LABELS = ("feature_names_in_", "classes_")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +11,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.models.estimator import Watching
+from fastvi.models.files import Saved
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.likelihoods import of_classes
 from fastvi.models.gp.predictor import ClassPredictor
@@ -34,20 +35,15 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         As in `SparseGPRegressor`, without white noise.
     link : {"logit", "probit"}, default="logit"
         For two classes.
-    inducing_points, inducing_selection, learn_inducing_points, learn_kernel, batch_size, sampling
-        As in `SVGP`.
-    max_iter, natural_learning_rate, optimizer, learning_rate, total_samples, random_state
-        As in `SVGP`.
-    n_jobs, verbose
-        As in `SVGP`.
+    inducing_points, inducing_selection, learn_inducing_points
+        As in `SparseGPRegressor`.
+    {variational}
 
     Attributes
     ----------
     classes_ : (n_classes,) array
-    kernel_, inducing_points_, elbo_, log_marginal_likelihood_value_, jitter_, history_, n_iter_
-        As in `SVGP`.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
+    {learned}
+    {steps}
 
     Examples
     --------
@@ -79,49 +75,29 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
+        self._share(locals())
         self.kernel = kernel
         self.link = link
         self.inducing_points = inducing_points
         self.inducing_selection = inducing_selection
         self.learn_inducing_points = learn_inducing_points
         self.learn_kernel = learn_kernel
-        self.batch_size = batch_size
-        self.sampling = sampling
-        self.max_iter = max_iter
         self.natural_learning_rate = natural_learning_rate
-        self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.total_samples = total_samples
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> Self:
-        """Fit q(u), hyperparameters and inducing inputs.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        y : (n_rows,) array of labels
-        X_val, y_val : arrays, optional
-            As in `SVGP.fit`.
-
-        Returns
-        -------
-        self
-        """
-        new = copy.copy(self)
-        X, y = validate_data(new, X, y, dtype=np.float64, order="C")
+    def _fit(
+        self, last: Self | None, watching: Watching, X: Any, y: Any, X_val: Any, y_val: Any
+    ) -> None:
+        X, y = validate_data(self, X, y, dtype=np.float64, order="C")
         check_classification_targets(y)
-        new.classes_, codes = np.unique(y, return_inverse=True)
-        if len(new.classes_) < 2:
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
             raise ValueError(
                 "Classifier can't train when only one class is present. "
-                f"y holds {new.classes_.tolist()}, wanted at least 2 labels."
+                f"y holds {self.classes_.tolist()}, wanted at least 2 labels."
             )
-        new._fit(X, codes.astype(np.float64), new._likelihood(), X_val, y_val)
-        self.__dict__ = new.__dict__  # all of a fit or nothing
-        return self
+        self._learn(watching, X, codes.astype(np.float64), self._likelihood(), (X_val, y_val))
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
         """Take a step on each `batch_size` of these rows; the first call names all `classes`.
@@ -137,23 +113,33 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         -------
         self
         """
-        new, first = copy.copy(self), not hasattr(self, "_state")
-        X, y = validate_data(new, X, y, dtype=np.float64, order="C", reset=first)
-        if first:
-            new.classes_ = _labels(classes)
-        elif classes is not None and not np.array_equal(np.unique(classes), new.classes_):
-            raise ValueError(
-                f"classes is {classes!r}; wanted those of the first call, {new.classes_.tolist()}"
-            )
-        if not np.all(np.isin(y, new.classes_)):
-            raise ValueError(f"y holds labels that are not in classes, {new.classes_.tolist()}")
-        codes = np.searchsorted(new.classes_, y)
-        new._feed(X, codes.astype(np.float64), new._likelihood())
-        self.__dict__ = new.__dict__
+        self._advance(X, y, classes)
         return self
+
+    def _partial_fit(self, X: Any, y: Any, classes: Any) -> None:
+        first = not hasattr(self, "_state")
+        X, y = validate_data(self, X, y, dtype=np.float64, order="C", reset=first)
+        if first:
+            self.classes_ = _labels(classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes is {classes!r}; wanted those of the first call, {self.classes_.tolist()}"
+            )
+        if not np.all(np.isin(y, self.classes_)):
+            raise ValueError(f"y holds labels that are not in classes, {self.classes_.tolist()}")
+        codes = np.searchsorted(self.classes_, y)
+        self._feed(X, codes.astype(np.float64), self._likelihood())
 
     def _likelihood(self) -> Likelihood:
         return of_classes(len(self.classes_), self.link)
+
+    def _restore(self, saved: Saved) -> None:
+        labels = self.classes_
+        if labels.ndim != 1 or len(labels) < 2 or not np.array_equal(np.unique(labels), labels):
+            raise ValueError(
+                f"{saved.path}: classes_ is {labels!r}; wanted at least 2 labels that rise"
+            )
+        super()._restore(saved)
 
     def predict_proba(self, X: Any) -> Array:
         """Posterior probabilities of `classes_`, (n_rows, n_classes).

@@ -1,18 +1,22 @@
-"""What estimators of Gaussian processes share: bounds after a fit, and files."""
+"""What estimators of Gaussian processes share: fits, bounds after a fit, and files."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastvi import loop
+from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.models.estimator import Callback, Estimator, Watching
+from fastvi.models.files import Saved
 from fastvi.models.gp import files
 
 __all__ = ["BoundAt", "GaussianProcess", "draws_by"]
@@ -21,28 +25,108 @@ Array = NDArray[np.float64]
 BoundAt = Callable[[Array, bool], tuple[float, Array | None]]
 
 
-class GaussianProcess(BaseEstimator):
+class GaussianProcess(Estimator):
     """Subclasses fit and predict."""
 
-    def _draw_seed(self) -> int:
-        """A number that all randomness of a fit follows from."""
-        rng = self.random_state
-        if isinstance(rng, np.random.Generator):
-            return int(rng.integers(1 << 31))
-        return int(check_random_state(rng).randint(1 << 31))
+    kernel: Any
+    kernel_: Any
+    inducing_points_: Array
+    jitter_: float
+
+    _texts = files.TEXTS
+    _encoded = staticmethod(files.encoded_parameter)
+    _decoded = staticmethod(files.decoded_parameter)
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+    ) -> Self:
+        """Fit q(u), the kernel and the inducing inputs.
+
+        A fit that fails or is interrupted leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+        y : (n_rows,) array
+            Targets or labels; `SparseGPRegressor` also takes (n_rows, n_targets), whose columns
+            share the kernel.
+        X_val, y_val : arrays, optional
+            Rows held out: their `score` after each pass (each iteration of L-BFGS), and at the end,
+            is ``history_["held_out"]``.
+        {watching}
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, y holds targets that the likelihood does not allow, or
+            `checkpoint` belongs to another fit.
+        FloatingPointError
+            If the fit diverges.
+        numpy.linalg.LinAlgError
+            If a matrix has no Cholesky factor; it says which.
+        """
+        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
+        self._become(watching, X, y, X_val, y_val)
+        return self
+
+    # Hooks of a subclass
+
+    def _see(self, params: Any) -> None:
+        """Predict with these parameters from now on."""
+        raise NotImplementedError
 
     def _bound_at(self) -> BoundAt | None:
         """``(theta, gradient) -> (bound, its gradient or None)``; None without rows."""
         raise NotImplementedError
 
-    def _arrays(self) -> dict[str, Any]:
-        """Arrays that `files.save` is to keep."""
-        raise NotImplementedError
+    # Fits
+
+    def _watch(
+        self,
+        watching: Watching,
+        data: tuple[Array, Array],
+        seed: int,
+        held_out: tuple[Any, Any],
+        **options: Any,
+    ) -> loop.Watch:
+        """Who looks at a fit to `data`; `held_out` are rows and targets to score, or Nones."""
+        X_val, y_val = held_out
+        score = None
+        if checks.both_or_none("X_val", X_val, "y_val", y_val):
+            validate_data(self, X_val, y_val, dtype=np.float64, multi_output=True, reset=False)
+
+            def score(params: Any) -> float:
+                self._see(params)
+                return float(self.score(X_val, y_val))
+
+        def identity() -> dict[str, Any]:
+            kernel = None if self.kernel is None else files.encoded(self.kernel)
+            return self._identity(data) | {"kernel": kernel, "seed": seed}
+
+        return loop.Watch(
+            callback=watching.callback, held_out=score, checkpoints=watching.checkpoints(identity),
+            resume=watching.resume, verbose=bool(self.verbose), **options,
+        )  # fmt: skip
+
+    # Bounds
 
     @property
-    def elbo_(self) -> float:
-        """The lower bound of log p(y | X) in nats, on the rows of `fit`."""
-        return float(self.log_marginal_likelihood_value_)
+    def log_marginal_likelihood_value_(self) -> float:
+        """The lower bound of log p(y | X) in nats, on the rows of `fit`: `elbo_`."""
+        return self.elbo_
 
     def log_marginal_likelihood(
         self, theta: Any = None, eval_gradient: bool = False, clone_kernel: bool = True
@@ -76,15 +160,15 @@ class GaussianProcess(BaseEstimator):
         numpy.linalg.LinAlgError
             If a matrix has no Cholesky factor at `theta`.
         """
-        check_is_fitted(self, "kernel_")
+        check_is_fitted(self)
         if theta is None:
             if eval_gradient:
                 raise ValueError("Gradient can only be evaluated for theta!=None")
-            if not hasattr(self, "log_marginal_likelihood_value_"):
+            if not hasattr(self, "elbo_"):
                 raise ValueError(
                     "partial_fit keeps no rows to evaluate the bound on; call fit for it"
                 )
-            return self.log_marginal_likelihood_value_
+            return self.elbo_
         bound_at = self._bound_at()
         if bound_at is None:
             raise ValueError(
@@ -100,24 +184,19 @@ class GaussianProcess(BaseEstimator):
             value, gradient = bound_at(theta, eval_gradient)
         return (value, gradient) if eval_gradient else value
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file that `fastvi.load` reads; the rows are not in it.
+    # Files
 
-        A stream may go on from it; the optimizers' rates and momenta start afresh.
+    def _saved(self) -> dict[str, Any]:
+        return {
+            "kernel": json.dumps(files.encoded(self.kernel_)),
+            "inducing": self.inducing_points_,
+        }
 
-        Parameters
-        ----------
-        path : path
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written; the old one is kept then.
-        ValueError
-            If a parameter is something that no file can hold, such as a callable or an Optimizer.
-        """
-        check_is_fitted(self, "kernel_")
-        files.save(self, path, self._arrays())
+    def _restore(self, saved: Saved) -> None:
+        self.kernel_ = files.decoded(json.loads(saved.values["kernel"]), saved.path)
+        self.inducing_points_ = saved.array("inducing", None, saved.n_features)
+        if not len(self.inducing_points_):
+            raise ValueError(f"{saved.path}: inducing holds no rows")
 
 
 def draws_by(random_state: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 
 from fastvi import loop
 from fastvi.base import tree
-from fastvi.base.progress import progress_bar, show_bound
 from fastvi.batches import Stream
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.gradients.natural import noise_of, squared_norm_of
@@ -151,35 +149,21 @@ class Learner(NamedTuple):
         batch_size: int,
         n_steps: int,
         seed: int,
-        *,
-        verbose: bool = False,
-        held_out: Callable[[Params], float] | None = None,
+        watch: loop.Watch,
     ) -> tuple[LearnState, loop.History]:
-        """So many steps on mini-batches, then natural steps on all rows.
-
-        Held-out rows are scored after passes, and last.
-        """
+        """So many steps on mini-batches, then natural steps on all rows."""
         batches = sampled(PointSource(*points), batch_size, self.settings.sampling, seed)
-        everything = Batch(points, np.ones(len(points.x)))
-
-        def score(state: LearnState, position: loop.Position, history: loop.History) -> None:
-            if held_out is not None:
-                history.note("held_out", held_out(state.params))
-
-        with progress_bar(verbose, show_bound, n_steps) as report:
-
-            def stop(state: LearnState, position: loop.Position, history: loop.History) -> bool:
-                if report is not None:
-                    report(history)
-                is_last = len(history) >= n_steps
-                if is_last:
-                    score(state, position, history)
-                return is_last
-
+        everything, rng = Batch(points, np.ones(len(points.x))), np.random.default_rng(seed)
+        watch.read = lambda state: self.found(state)
+        with watch:
+            state, position, history = watch.begin(self.begin(z, everything), batches, rng, n_steps)
+            if len(history) > n_steps:
+                raise ValueError(
+                    f"the checkpoint holds {len(history)} steps; wanted at most max_iter={n_steps}"
+                )
             state, history = loop.run(
-                self.algorithm(noise=batches.wants_noise), self.begin(z, everything), batches,
-                n_epochs=n_steps, rng=np.random.default_rng(seed), after_step=stop,
-                after_epoch=score,
+                self.algorithm(noise=batches.wants_noise), state, batches, n_epochs=n_steps,
+                rng=rng, position=position, history=history, max_steps=n_steps, watch=watch,
             )  # fmt: skip
         params = self.found(state)
         sites = polished(self.model.at(params.hyper), params.sites, everything)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
+from fastvi.base.parallel import single_threaded_blas
 from fastvi.models.gp.collapsed import Collapsed
 from fastvi.models.gp.estimator import draws_by
 from fastvi.models.gp.predictor import GaussianProcessPredictor
@@ -72,29 +71,24 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
     n_jobs : int, optional
         Threads; -1 for all cores, None for one.
     verbose : int, default=0
-        1 shows a bar of iterations with the bound, one per start.
+        Show a progress bar of iterations. The logger ``"fastvi"`` gets a line for each in any case.
 
     Attributes
     ----------
-    kernel_ : Kernel
-        With the hyperparameters that were learned.
-    inducing_points_ : (n_inducing, n_features) array
+    {learned}
     elbo_ : float
         The lower bound of log p(y | X) in nats (of the normalised targets), without priors.
     log_marginal_likelihood_value_ : float
         The same, by scikit-learn's name.
-    jitter_ : float
-        What was added to the diagonal of the inducing inputs' covariance.
     condition_ : float
-        Estimated condition number of that matrix, jitter included.
+        Estimated condition number of the inducing inputs' covariance, jitter included.
     history_ : dict of str to array
-        `bound` (with the log prior, if any) and `seconds` after each iteration of the best start.
+        `bound` (with the log prior, if any) and `seconds` after each iteration of the best start;
+        `held_out` with `X_val`.
     n_iter_ : int
         Iterations of L-BFGS from the best start.
     converged_ : bool
-        False where `max_iter` ended the search.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
+        False where `max_iter` or a callback ended the search.
 
     Examples
     --------
@@ -126,49 +120,16 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
+        self._share(locals())
         self.kernel = kernel
         self.inducing_points = inducing_points
         self.inducing_selection = inducing_selection
         self.learn_inducing_points = learn_inducing_points
         self.learn_kernel = learn_kernel
         self.alpha = alpha
-        self.optimizer = optimizer
         self.n_restarts_optimizer = n_restarts_optimizer
         self.normalize_y = normalize_y
         self.prior_scale = prior_scale
-        self.max_iter = max_iter
-        self.tol = tol
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit hyperparameters and inducing inputs.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        y : (n_rows,) or (n_rows, n_targets) array
-            Targets share the kernel.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a parameter is out of range or the kernel is not supported.
-        numpy.linalg.LinAlgError
-            If a matrix has no Cholesky factor at the initial hyperparameters; it says which.
-        """
-        new = copy.copy(self)
-        X, y = validate_data(
-            new, X, y, dtype=np.float64, order="C", multi_output=True, y_numeric=True
-        )
-        new._fit(X, np.asarray(y, np.float64))
-        self.__dict__ = new.__dict__  # all of a fit or nothing
-        return self
 
     def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
         """Mean of the targets, and their standard deviation or covariance.
@@ -209,7 +170,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
                 spread = covariance[..., None] * np.square(self._y_scale)
             else:
                 mean, variance = self._posterior.predict(
-                    X, variance=return_std, n_threads=resolve_n_jobs(self.n_jobs)
+                    X, variance=return_std, n_threads=self._n_threads
                 )
                 if variance is not None:
                     spread = np.sqrt(variance + noise)[:, None] * self._y_scale

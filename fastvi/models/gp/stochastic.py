@@ -13,10 +13,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import optimizers
 from fastvi.base import checks
-from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
+from fastvi.base.parallel import single_threaded_blas
 from fastvi.core import Optimizer
 from fastvi.loop import History
-from fastvi.models.gp import files
+from fastvi.models.estimator import Watching
+from fastvi.models.files import Saved
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import BoundAt, GaussianProcess
 from fastvi.models.gp.learner import Learner, LearnSettings, LearnState
@@ -49,6 +50,8 @@ PER_COORDINATE: dict[str, Callable[[float], Optimizer]] = {
 class Variational(GaussianProcess):
     """Fit and streams; subclasses say which likelihood, and what y means."""
 
+    batch_size: int
+
     def _likelihood(self) -> Likelihood:
         """What the parameters ask for."""
         raise NotImplementedError
@@ -70,21 +73,21 @@ class Variational(GaussianProcess):
     def _learner_of(
         self, kernel: Any, likelihood: Likelihood, scale: Array, centre: Array
     ) -> Learner:
-        covariance, n_threads = Covariance(kernel, len(scale)), resolve_n_jobs(self.n_jobs)
-        model = SparseVariational(covariance, likelihood, centre, n_threads)
+        covariance = Covariance(kernel, len(scale))
+        model = SparseVariational(covariance, likelihood, centre, self._n_threads)
         return Learner(model, self._settings(), scale, kernel.bounds.reshape(-1, 2))
 
-    def _begin(self, X: Array, y: Array, likelihood: Likelihood) -> Array:
+    def _begin(self, X: Array, y: Array, likelihood: Likelihood, seed: int) -> Array:
         """Decide on a kernel and how it is learned; the inducing inputs to start from."""
         self._settings()
         check_sizes(X, "X")
         check_sizes(y, "y", 1.0 / LARGEST)
         kernel = self._initial_kernel(X, y, likelihood)
         learner = self._learner_of(kernel, likelihood, column_scales(X), X.mean(axis=0))
-        self.kernel_, self._learner, self._seed = kernel, learner, self._draw_seed()
+        self.kernel_, self._learner, self._stream_seed = kernel, learner, seed
         return initial_inducing(
             learner.model.covariance, X, self.inducing_points, self.inducing_selection,
-            np.random.default_rng(self._seed),
+            np.random.default_rng(seed),
         )  # fmt: skip
 
     def _initial_kernel(self, X: Array, y: Array, likelihood: Likelihood) -> Any:
@@ -105,27 +108,25 @@ class Variational(GaussianProcess):
             )
         return with_noise(kernel, 0.1 * power)
 
-    def _fit(
-        self, X: Array, y: Array, likelihood: Likelihood, X_val: Any = None, y_val: Any = None
+    def _learn(
+        self,
+        watching: Watching,
+        X: Array,
+        y: Array,
+        likelihood: Likelihood,
+        held_out: tuple[Any, Any],
     ) -> None:
-        has_held_out = checks.both_or_none("X_val", X_val, "y_val", y_val)
-        if has_held_out:  # before the first pass
-            validate_data(self, X_val, y_val, dtype=np.float64, reset=False)
-
-        def held_out(params: Params) -> float:
-            self._see(params)
-            return float(self.score(X_val, y_val))
-
+        seed = self._seed(watching)
         with single_threaded_blas():
-            z, points = self._begin(X, y, likelihood), Points(X, y)
+            z, points = self._begin(X, y, likelihood, seed), Points(X, y)
+            watch = self._watch(watching, (X, y), seed, held_out, total=self.max_iter, unit="steps")
             state, history = self._learner.fit(
-                z, points, self.batch_size, self.max_iter, self._seed,
-                verbose=bool(self.verbose), held_out=held_out if has_held_out else None,
-            )  # fmt: skip
+                z, points, self.batch_size, self.max_iter, seed, watch
+            )
             self._finish(state, history, len(X))
             self._rows: Points | None = points
-            bound = self._learner.model.at(state.params.hyper).bound(state.params.sites, points)
-            self.log_marginal_likelihood_value_ = bound[0]
+            here = self._learner.model.at(state.params.hyper)
+            self.elbo_ = here.bound(state.params.sites, points)[0]
 
     def _feed(self, X: Array, y: Array, likelihood: Likelihood) -> None:
         checks.integer(self.batch_size, "batch_size", 1)
@@ -135,17 +136,17 @@ class Variational(GaussianProcess):
         history, state, n_seen = History(), getattr(self, "_state", None), 0
         with single_threaded_blas():
             if state is None:
-                z = self._begin(X, y, likelihood)
+                z = self._begin(X, y, likelihood, self._seed(Watching()))
             else:
                 history.extend(self.n_iter_, **self.history_)
                 z, n_seen = state.params.hyper.z, self._n_seen
             state = self._learner.feed(
                 state, z, Points(X, y), self.batch_size, total=total, n_seen=n_seen,
-                rng=np.random.default_rng([self._seed, len(history)]), history=history,
+                rng=np.random.default_rng([self._stream_seed, len(history)]), history=history,
             )  # fmt: skip
             self._finish(state, history, n_seen + len(X))
         self._rows = None  # a fit's are not all there is, and its bound is of other z
-        self.__dict__.pop("log_marginal_likelihood_value_", None)
+        self.__dict__.pop("elbo_", None)
 
     def _finish(self, state: LearnState, history: History, n_seen: int) -> None:
         self._state, self._n_seen = state, n_seen
@@ -171,46 +172,47 @@ class Variational(GaussianProcess):
         value, slope = here.bound(sites, points, gradient=gradient)
         return value, None if slope is None else slope.theta
 
-    def _arrays(self) -> dict[str, Any]:
-        sites, hyper = self._state.params
+    def _saved(self) -> dict[str, Any]:
+        model = self._learner.model
         return {
-            "theta": hyper.theta,
-            "own": hyper.own,
-            "linear": sites.linear,
-            "precision": sites.precision,
+            **super()._saved(),
+            "sites": self._state.params.sites,
+            "theta": self._state.params.hyper.theta,
+            "own": self._state.params.hyper.own,
             "scale": self._learner.scale,
-            "centre": self._learner.model.centre,
-            "n_seen": np.array(self._n_seen),
-            "seed": np.array(self._seed),
+            "centre": model.centre,
+            "n_seen": self._n_seen,
+            "seed": self._stream_seed,
         }
 
-    def _restore(self, arrays: dict[str, NDArray[Any]], path: str) -> None:
-        """The rest of a fit from `save`'s arrays."""
+    def _restore(self, saved: Saved) -> None:
+        super()._restore(saved)
         z, likelihood = self.inducing_points_, self._likelihood()
-        covariance, kernel = Covariance(self.kernel_, z.shape[1]), self.kernel_
+        covariance = Covariance(self.kernel_, z.shape[1])
         if likelihood.is_noisy != bool(covariance.white):
-            raise ValueError(f"{path}: the noise of kernel {kernel} does not fit the likelihood")
+            raise ValueError(
+                f"{saved.path}: the noise of kernel {self.kernel_} does not fit the likelihood"
+            )
         (m, d), t = z.shape, likelihood.n_latents
-        theta, own, linear, precision, scale, centre = files.check_shapes(
-            arrays, path, theta=covariance.theta.shape, own=likelihood.own.shape, linear=(t, m),
-            precision=(t, m, m), scale=(d,), centre=(d,),
-        )  # fmt: skip
-        self._seed, self._rows = int(arrays["seed"]), None
-        history = History()
+        sites = Sites(saved.array("sites.linear", t, m), saved.array("sites.precision", t, m, m))
+        theta = saved.array("theta", len(covariance.theta))
+        params = Params(sites, Hyper(theta, z, saved.array("own", len(likelihood.own))))
+        scale, centre = saved.positive("scale", d), saved.array("centre", d)
+        self._stream_seed = checks.integer(saved.values["seed"], "seed", 0)
+        n_seen = checks.integer(saved.values["n_seen"], "n_seen", 0)
+        history, self._rows = History(), None
         if self.history_:
             history.extend(len(next(iter(self.history_.values()))), **self.history_)
-        params = Params(Sites(linear, precision), Hyper(theta, z, own))
         with single_threaded_blas():
-            self._learner = self._learner_of(kernel, likelihood, scale, centre)
-            state = self._learner.started(params)
-            self._finish(state, history, int(arrays["n_seen"]))
+            self._learner = self._learner_of(self.kernel_, likelihood, scale, centre)
+            self._finish(self._learner.started(params), history, n_seen)
 
     def _latents(self, X: Any) -> tuple[Array, Array]:
-        check_is_fitted(self)
+        check_is_fitted(self, "_predictive")
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         check_sizes(X, "X")
         with single_threaded_blas():
-            return self._predictive.latents(X, resolve_n_jobs(self.n_jobs))
+            return self._predictive.latents(X, self._n_threads)
 
 
 def _optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.models.estimator import Watching
 from fastvi.models.gp.estimator import draws_by
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.likelihoods import named
@@ -44,55 +44,12 @@ class SVGP(RegressorMixin, Variational):
         Degrees of freedom of ``"student-t"``, above 2.
     inducing_points, inducing_selection, learn_inducing_points
         As in `SparseGPRegressor`.
-    learn_kernel : bool, default=True
-        Whether the kernel's hyperparameters, the noise included, are learned.
-    batch_size : int, default=256
-        Rows per step.
-    sampling : {"uniform", "replacement", "adaptive", "growing", "coupled"}, default="uniform"
-        How `fit` draws batches: shuffled epochs; independent draws; draws by the norms that rows'
-        terms were last seen to have; shuffled epochs whose batches grow with the noise of the
-        natural gradient, or with that noise and the rate.
-    max_iter : int, default=2000
-        Number of steps.
-    natural_learning_rate : float or fastvi.optimizers.Optimizer, default=0.1
-        Rate of the natural gradient, in (0, 1]; or an optimizer with one rate for all coordinates,
-        such as ``fastvi.optimizers.robbins_monro()``.
-    optimizer : str, float or fastvi.optimizers.Optimizer, optional
-        For the kernel and the inducing inputs: ``"adam"`` (the default), ``"amsgrad"``,
-        ``"rmsprop"`` and ``"adagrad"`` take `learning_rate`; a number is a constant rate;
-        ``"adaptive"`` has one rate for all coordinates. An average of iterates, as from
-        `fastvi.optimizers.averaged`, is what `fit` ends with; `partial_fit` keeps the last iterate.
-    learning_rate : float, default=0.01
-        Rate of the optimizers that are given by name.
-    total_samples : float, optional
-        Number of rows that a stream stands for in `partial_fit`; by default those seen so far.
-    random_state : int, RandomState, Generator or None, default=None
-        For inducing inputs and the order of rows.
-    n_jobs : int, optional
-        Threads for large batches, passes over all rows and predictions; -1 for all cores, None for
-        one. Results do not depend on it, to the bit.
-    verbose : int, default=0
-        1 shows a bar of `fit`'s steps with the batch's estimate of the bound.
+    {variational}
 
     Attributes
     ----------
-    kernel_ : Kernel
-        With the hyperparameters that were learned.
-    inducing_points_ : (n_inducing, n_features) array
-    elbo_ : float
-        The lower bound of log p(y | X) on all rows, in nats; available after `fit`, until
-        `partial_fit`.
-    log_marginal_likelihood_value_ : float
-        The same, by scikit-learn's name.
-    jitter_ : float
-        What was added to the diagonal of the inducing inputs' covariance.
-    history_ : dict of str to array
-        What each step reported: epoch, seconds, batch_size, rate, and in nats `bound`, the batch's
-        estimate, and `local_bound`, the rows' part of it; `held_out` with `X_val`.
-    n_iter_ : int
-        Number of steps.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
+    {learned}
+    {steps}
     """
 
     def __init__(
@@ -116,6 +73,7 @@ class SVGP(RegressorMixin, Variational):
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
+        self._share(locals())
         self.kernel = kernel
         self.likelihood = likelihood
         self.df = df
@@ -123,43 +81,14 @@ class SVGP(RegressorMixin, Variational):
         self.inducing_selection = inducing_selection
         self.learn_inducing_points = learn_inducing_points
         self.learn_kernel = learn_kernel
-        self.batch_size = batch_size
-        self.sampling = sampling
-        self.max_iter = max_iter
         self.natural_learning_rate = natural_learning_rate
-        self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.total_samples = total_samples
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> Self:
-        """Fit q(u), hyperparameters and inducing inputs.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        y : (n_rows,) array
-        X_val, y_val : arrays, optional
-            Rows held out: their `score` after each pass, and after the last step on mini-batches,
-            is `held_out` in `history_`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a parameter is out of range, or y holds targets that the likelihood does not allow.
-        FloatingPointError
-            If the fit diverges.
-        """
-        new = copy.copy(self)
-        new._fit(*new._data(X, y, reset=True), X_val, y_val)
-        self.__dict__ = new.__dict__  # all of a fit or nothing
-        return self
+    def _fit(
+        self, last: Self | None, watching: Watching, X: Any, y: Any, X_val: Any, y_val: Any
+    ) -> None:
+        self._learn(watching, *self._data(X, y, reset=True), (X_val, y_val))
 
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Take a step on each `batch_size` of these rows; the first call chooses inducing inputs.
@@ -173,10 +102,11 @@ class SVGP(RegressorMixin, Variational):
         -------
         self
         """
-        new = copy.copy(self)
-        new._feed(*new._data(X, y, reset=not hasattr(self, "_state")))
-        self.__dict__ = new.__dict__
+        self._advance(X, y)
         return self
+
+    def _partial_fit(self, X: Any, y: Any) -> None:
+        self._feed(*self._data(X, y, reset=not hasattr(self, "_state")))
 
     def _data(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array, Likelihood]:
         likelihood = self._likelihood()
@@ -244,7 +174,7 @@ class SVGP(RegressorMixin, Variational):
 
     def _joint(self, X: Any) -> tuple[Array, Array]:
         """Mean (n,) and covariance (n, n) of the function."""
-        check_is_fitted(self, "kernel_")
+        check_is_fitted(self, "_predictive")
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         check_sizes(X, "X")
         with single_threaded_blas():

@@ -1,0 +1,223 @@
+"""Searches for the maximum of the collapsed bound, by L-BFGS or a callable."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from fastvi.batches import Passes
+from fastvi.loop import History, Position, Watch
+from fastvi.models.gp.sgpr import SparseRegression
+from fastvi.models.gp.start import column_scales
+
+__all__ = ["Evaluations", "Found", "Learned", "Objective", "columns", "search"]
+
+Array = NDArray[np.float64]
+MEMORY = 50  # pairs of steps and gradients that L-BFGS keeps
+
+
+class Learned(NamedTuple):
+    """Logarithms of the kernel's hyperparameters, and inducing inputs."""
+
+    theta: Array
+    z: Array
+
+
+class Objective:
+    """Minus the bound (plus log prior) of what is learned of theta and scaled inducing inputs."""
+
+    def __init__(
+        self,
+        model: SparseRegression,
+        theta: Array,
+        z: Array,
+        prior: float | None = None,
+        *,
+        kernel: bool = True,
+        inducing: bool = True,
+    ) -> None:
+        self.model, self.theta, self.z, self.prior = model, theta, z, prior
+        self.kernel, self.inducing = kernel, inducing
+        self.scale = column_scales(model.x)
+        self.start = self._chosen(theta, z / self.scale)
+        self.worst = -np.inf
+
+    def _chosen(self, theta: Array, z: Array) -> Array:
+        """What is learned of theta and inducing inputs, as one vector."""
+        empty = np.empty(0)
+        parts = theta if self.kernel else empty, z.ravel() if self.inducing else empty
+        return np.concatenate(parts)
+
+    def parts(self, point: Array) -> Learned:
+        """Theta and inducing inputs."""
+        n = len(self.theta) if self.kernel else 0
+        theta = point[:n].copy() if self.kernel else self.theta
+        z = point[n:].reshape(self.z.shape) * self.scale if self.inducing else self.z
+        return Learned(theta, z)
+
+    def limits(self, bounds: Array) -> Array:
+        """Lower and upper bounds of what is learned, from those of theta (P, 2)."""
+        free = np.full(self.z.shape, np.inf)
+        return np.column_stack(
+            (self._chosen(bounds[:, 0], -free), self._chosen(bounds[:, 1], free))
+        )
+
+    def __call__(self, point: Array, eval_gradient: bool = True) -> Any:
+        """Value and gradient; where there is no factor, a value worse than all before."""
+        theta, z = self.parts(np.asarray(point))
+        try:
+            with np.errstate(all="ignore"):  # hyperparameters far out overflow
+                result = self.model.bound(theta, z, gradient=eval_gradient)
+        except np.linalg.LinAlgError:
+            value = self.worst + 1e3 * (1.0 + abs(self.worst))
+            return (value, np.zeros(len(point))) if eval_gradient else value
+        value = -result.value
+        excess = np.zeros(len(theta))
+        if self.prior is not None:
+            excess = (theta - self.theta) / self.prior
+            value += 0.5 * float(excess @ excess)
+            excess /= self.prior
+        self.worst = max(self.worst, value)
+        if not eval_gradient:
+            return value
+        assert result.by_theta is not None
+        assert result.by_z is not None
+        return value, self._chosen(excess - result.by_theta, -result.by_z * self.scale)
+
+
+class Evaluations:
+    """Evaluations of an objective by all searches of a fit, and the history of their iterations.
+
+    A search is a function of what it is told, so that one begun afresh comes to the same bits as
+    the one before if it is told the same. That is what a checkpoint takes: the results of
+    evaluations, (k, 4 + n_coordinates), which `begin` hands out again where the points agree.
+
+    Parameters
+    ----------
+    objective : Objective
+    watch : fastvi.loop.Watch
+    """
+
+    def __init__(self, objective: Objective, watch: Watch) -> None:
+        self.objective, self.watch = objective, watch
+        self.history = History()
+        self.rows: list[Array] = []  # value, worst so far, seconds, checksum of the point; gradient
+        self.point = objective.start
+        self.seconds, self.stopped = 0.0, False
+        self._is_kept = watch.checkpoints is not None
+        self._n_done = self.n_iter = 0
+        self._last = time.perf_counter()
+
+    def begin(self, n_most: int) -> None:
+        """Take up a checkpoint, if the fit is to be resumed."""
+        batches, rng = Passes(), np.random.default_rng(0)
+        rows, _, self.history = self.watch.begin(None, batches, rng, n_most)
+        if rows is not None:
+            width = 4 + len(self.objective.start)
+            if rows.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != width:
+                raise ValueError(f"the checkpoint is not one of {width - 4} numbers to search")
+            self.rows = list(rows)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        """What a checkpoint keeps."""
+        return np.array(self.rows[: self._n_done], dtype)
+
+    def __call__(self, point: Array, eval_gradient: bool = True) -> Any:
+        """Value, and the gradient if asked for."""
+        point = np.array(point)
+        row = self._known(point)
+        if row is None:
+            found = self.objective(point, eval_gradient)
+            value, gradient = found if eval_gradient else (found, np.full(len(point), np.nan))
+            now = time.perf_counter()
+            self.seconds += now - self._last
+            numbers = value, self.objective.worst, self.seconds, _checksum(point)
+            row = np.concatenate((numbers, gradient))
+            if self._is_kept:
+                self.rows.append(row)
+        self._last = time.perf_counter()
+        self._n_done += 1
+        return (float(row[0]), row[4:]) if eval_gradient else float(row[0])
+
+    def _known(self, point: Array) -> Array | None:
+        """What an earlier process found here; elsewhere all that it found later is forgotten."""
+        if self._n_done >= len(self.rows):
+            return None
+        row = self.rows[self._n_done]
+        if row[3] != _checksum(point) or np.isnan(row[4:]).any():
+            del self.rows[self._n_done :]
+            self.history = self._kept(slice(0, self.n_iter))
+            return None
+        self.objective.worst, self.seconds = float(row[1]), float(row[2])
+        return row
+
+    def _kept(self, rows: slice) -> History:
+        return History({name: column[rows] for name, column in self.history.columns.items()})
+
+    def iterate(self, point: Array, bound: float, seconds: float) -> None:
+        """Note an iteration, unless it was noted before; whoever watches may stop the searches.
+
+        Raises
+        ------
+        StopIteration
+            If they do.
+        """
+        self.n_iter += 1
+        if self.n_iter <= len(self.history):
+            return
+        self.point = point.copy()
+        self.history.append(bound=bound, seconds=seconds)
+        self.stopped = self.watch.after_epoch(self, Position(self.n_iter), self.history)
+        if self.stopped:
+            raise StopIteration
+
+    def columns(self, first: int) -> dict[str, Array]:
+        """The history of the search that began after so many iterations."""
+        return columns(self._kept(slice(first, self.n_iter)))
+
+
+def _checksum(point: Array) -> float:
+    return float(zlib.crc32(point.tobytes()))
+
+
+class Found(NamedTuple):
+    """Where a search ended, and the bound and seconds after each of its iterations."""
+
+    point: Array
+    value: float
+    history: dict[str, Array]
+    n_iter: int
+    converged: bool
+
+
+def search(
+    evaluations: Evaluations, start: Array, bounds: Array, optimizer: Any, max_iter: int, tol: float
+) -> Found:
+    """The minimum by a callable, or by L-BFGS."""
+    first, before = evaluations.n_iter, evaluations.seconds
+    if callable(optimizer):
+        point, value = optimizer(evaluations, start, bounds=bounds)
+        return Found(np.asarray(point), float(value), columns(History()), 0, True)
+
+    def follow(intermediate_result: Any) -> None:
+        bound, seconds = -float(intermediate_result.fun), evaluations.seconds - before
+        evaluations.iterate(intermediate_result.x, bound, seconds)
+
+    limits = {"maxiter": max_iter, "maxfun": 10 * max_iter + 100}
+    done = minimize(
+        evaluations, start, jac=True, method="L-BFGS-B", bounds=bounds, callback=follow,
+        options={"ftol": tol, "gtol": 1e-5, "maxcor": MEMORY, **limits},
+    )  # fmt: skip
+    converged = bool(done.status not in (1, 99))  # out of iterations, stopped
+    history = evaluations.columns(first)
+    return Found(done.x, float(done.fun), history, len(history["bound"]), converged)
+
+
+def columns(history: History) -> dict[str, Array]:
+    """The columns that a search's history has, also after no iterations."""
+    return {name: np.zeros(0) for name in ("bound", "seconds")} | history.arrays()
