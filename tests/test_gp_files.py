@@ -267,7 +267,7 @@ def test_arrays_that_do_not_fit_are_refused(model, tmp_path, rng):
             continue
         for change in changes.values():
             archive.save(path, "estimator", header, arrays | {name: change(array)})
-            with pytest.raises(ValueError, match=rf"gp\.npz: .*{name}"):
+            with pytest.raises(ValueError, match=r"gp\.npz: "):
                 fastvi.load(path)
         archive.save(path, "estimator", header, {k: v for k, v in arrays.items() if k != name})
         with pytest.raises(ValueError, match=r"gp\.npz: "):
