@@ -6,12 +6,15 @@ Built on private classes of Numba; `_jit` imports it only on versions it was tes
 import functools
 import hashlib
 import importlib.resources
+import logging
 import sys
 import warnings
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.ccallback import CFunc
+
+LOG = logging.getLogger(__package__)
 
 
 @functools.cache
@@ -45,6 +48,16 @@ class _CheckedFile(IndexDataCacheFile):
         return data if (stamp, saved_key) == (self._source_stamp, key) else None
 
 
+@functools.cache
+def announce(folder):
+    """Log, once per process, that kernels are not in the cache and are compiled now."""
+    LOG.info(
+        "compiling kernels for this machine, which takes 2 to 15 seconds the first time; they are "
+        "kept in %s",
+        folder,
+    )
+
+
 class KernelCache(FunctionCache):
     """Cache of one kernel; raises RuntimeError where no place is writable."""
 
@@ -60,6 +73,13 @@ class KernelCache(FunctionCache):
         # Numba leaves the bounds checks out: a cached kernel without them would pass for one with.
         line = self._py_func.__code__.co_firstlineno
         return (super()._index_key(sig, codegen), line, bool(numba.config.BOUNDSCHECK))
+
+    def load_overload(self, sig, target_context):
+        """A kernel compiled before, or None, after which Numba compiles it."""
+        found = super().load_overload(sig, target_context)
+        if found is None:
+            announce(self.cache_path)
+        return found
 
     def save_overload(self, sig, data):
         """Save a compiled kernel; a full disk costs the next process time, not this one its run."""
@@ -77,6 +97,8 @@ class TargetCache(KernelCache):
     Numba's own key of a closure over a compiled function is another one in each process, and knows
     nothing of what globals stand for; this one is `fingerprint`, of all that the code depends on.
     """
+
+    load_overload = FunctionCache.load_overload  # a user's function takes a second: no word of it
 
     def __init__(self, function, fingerprint):
         super().__init__(function)

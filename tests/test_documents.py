@@ -38,7 +38,7 @@ def numbers() -> dict[str, Any]:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(80, 8))
     return {
-        "X": x, "X_new": x[:5], "measurements": x, "labels": x[:, 0] > 0, "y": x[:, 0],
+        "X": x, "X_new": x[:5], "measurements": x, "labels": x[:, 0] + rng.normal(size=80) > 0, "y": x[:, 0],
         "inputs": x, "outputs": x[:, 0], "new_inputs": x[:5], "ratings": rng.poisson(1.0, (30, 25)),
         "n_events": rng.poisson(2.0, 80), "other": x[:7, 1], "Z": np.zeros((3, 2)),
     }  # fmt: skip
@@ -73,7 +73,7 @@ STAND_INS: dict[str, list[Callable[[], dict[str, Any]]]] = {
 
 @pytest.mark.jit
 @pytest.mark.parametrize("name", [p.relative_to(ROOT).as_posix() for p in PAGES if examples(p)])
-@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # of small data
 def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run as they stand, on small data under the names that they use."""
     monkeypatch.chdir(tmp_path)

@@ -144,6 +144,19 @@ def test_nothing_writable_warns_once_and_goes_on(site, tmp_path):
     assert "NUMBA_CACHE_DIR" in err
 
 
+def test_the_first_compile_is_logged_once(site):
+    """And kernels that come from the cache are not."""
+    log = "import logging\nlogging.basicConfig(level='INFO', format='%(name)s: %(message)s')\n"
+    for said in (1, 0):
+        _, err = site.finish(site.start(log + RUN, '["f8", "f4"]'))
+        assert err.count("\n") == said
+        if said:
+            assert err.startswith("fastvi.kernels: compiling kernels for this machine")
+            assert str(site.cache) in err
+    _, err = site.finish(site.start(RUN, '["i8"]'))  # without a log that is shown
+    assert err == ""
+
+
 def test_a_full_disk_warns_and_goes_on(site):
     full = """
 from numba.core.caching import IndexDataCacheFile
