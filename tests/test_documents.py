@@ -38,7 +38,8 @@ def numbers() -> dict[str, Any]:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(80, 8))
     return {
-        "X": x, "X_new": x[:5], "measurements": x, "labels": x[:, 0] + rng.normal(size=80) > 0, "y": x[:, 0],
+        "X": x, "X_new": x[:5], "measurements": x, "y": x[:, 0],
+        "labels": x[:, 0] + rng.normal(size=80) > 0,
         "inputs": x, "outputs": x[:, 0], "new_inputs": x[:5], "ratings": rng.poisson(1.0, (30, 25)),
         "n_events": rng.poisson(2.0, 80), "other": x[:7, 1], "Z": np.zeros((3, 2)),
     }  # fmt: skip

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastvi import loop
 from fastvi.base import archive, checks
 from fastvi.base.parallel import resolve_n_jobs
+from fastvi.base.progress import compiling_announced
 from fastvi.checkpoints import KIND, Checkpoints, described, digest
 from fastvi.models import files
 from fastvi.models.documentation import fill_in
@@ -144,7 +145,8 @@ class Estimator(BaseEstimator):
         """Fit a copy with nothing fitted, and be that copy if all goes well."""
         work = self._fresh()
         last = self if self.__sklearn_is_fitted__() and getattr(self, "warm_start", False) else None
-        found = work._fit(last, watching, *data)
+        with compiling_announced(bool(work.verbose)):
+            found = work._fit(last, watching, *data)
         self._replace(work)
         return found
 
