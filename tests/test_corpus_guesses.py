@@ -164,7 +164,9 @@ def zipped(path, files):
     return path
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=str)
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gzip", "bz2", "lzma"]
+)
 def test_compressed_files_are_read(tmp_path, pack):
     suffix = {"gzip": ".gz", "_bz2": ".bz2", "lzma": ".xz", "bz2": ".bz2"}[pack.__module__]
     packed = pack(b"id,text\n1,cats\n" * 1)

@@ -213,7 +213,7 @@ def test_a_step_is_a_function_of_parameters_batch_and_seed():
                 cwd=os.path.dirname(__file__),
                 capture_output=True,
                 check=True,
-            ).stdout  # fmt: skip
+            ).stdout
         )
         for _ in range(2)
     )
