@@ -357,7 +357,7 @@ def test_bad_parameters_of_partial_fit(X: Any) -> None:
         (np.array([[1.0, np.nan]]), "NaN"),
         (np.array([[1.0, np.inf]]), "infinity"),
         (np.array([[1e20, 1.0]]), "at most 1e"),
-        (np.array([["a", "b"]]), "compatible|convert"),
+        (np.array([["a", "b"]]), "vectorize first"),
         (np.array([[1j]]), "Complex"),
     ],
 )
