@@ -19,8 +19,8 @@ class Hooked(LatentDirichletAllocation):
 
     hook = None
 
-    def _watch(self, solver, bags):
-        return lambda state, position, history: self.hook and self.hook(solver, position.epoch)
+    def _watch(self, settings, bags, X_val):
+        return lambda read, state, position, _: self.hook and self.hook(read(state), position.epoch)
 
 
 def model_of(k, seed, solver, passes, learn=False, **options):
@@ -45,8 +45,8 @@ def warm_up(k, solver, learn=False, **options):
     return time.perf_counter() - start
 
 
-def topics_of(solver):
-    return solver.table()[:, : len(solver.alpha)].T
+def topics_of(found):
+    return found.table.dense()[:, : len(found.alpha)].T
 
 
 def curve(
@@ -61,11 +61,11 @@ def curve(
     marks = ev.checkpoints(passes, limit)
     model = model_of(k, seed, solver, marks[-1], learn, **options)
 
-    def after_pass(fit, n):
+    def after_pass(found, n):
         if n not in marks:
             return False
         out.watch.__exit__()
-        out.add(n, topics_of(fit), fit.alpha if learn else None)
+        out.add(n, topics_of(found), found.alpha if learn else None)
         out.watch.__enter__()
         reached = target is not None and out.points[-1]["perplexity"] <= target
         return reached or out.settled()
@@ -129,13 +129,14 @@ def svi_step(n_words, k=50, n_documents=128, words_each=100, steps=100):
     model = model_of(k, 0, "svi", 1, batch_size=n_documents)
     bags = model._counts(X, reset=True)
     fit = make_solver(model._settings("svi", bags), DocumentSource(*bags), 1)
+    state = fit.start()
     seconds = []
     rng = np.random.default_rng(0)
     for epoch in range((steps + 15) // 8):  # the first is not counted
         batches = fit.batches.epoch(epoch)
         for _ in range(8):
             start = time.perf_counter()
-            fit.state, _ = fit.algorithm.step(fit.state, next(batches), rng)
+            state, _ = fit.algorithm.step(state, next(batches), rng)
             seconds.append(time.perf_counter() - start)
     return {"seconds": float(np.median(seconds[8:]))}
 

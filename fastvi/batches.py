@@ -90,20 +90,32 @@ class ShuffledEpochs(Batches):
 
     The order of epoch e is drawn from (seed, e). Batches are of equal size to within one, at most
     `batch_size`: a small one at the end would weigh as much as the others and say little.
+
+    Parameters
+    ----------
+    source : Source
+    batch_size : int
+    seed : int
+    population_size : float, optional
+        How many rows the result is to stand for; by default those of the source.
     """
 
-    def __init__(self, source: Source, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, source: Source, batch_size: int, seed: int, population_size: float | None = None
+    ) -> None:
         self.source, self.batch_size, self.seed = source, batch_size, seed
+        self.population_size = source.n_rows if population_size is None else population_size
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """Mini-batches of one epoch; each row weighs n_rows / rows in its batch."""
+        """Mini-batches of one epoch; each row weighs population_size / rows in its batch."""
         n_rows = self.source.n_rows
         order = np.random.default_rng([self.seed, number]).permutation(n_rows)
         n_batches = -(-n_rows // self.batch_size)
         bounds = np.arange(n_batches + 1) * n_rows // max(n_batches, 1)
         for i in range(skip, n_batches):
             rows = order[bounds[i] : bounds[i + 1]]
-            yield Batch(self.source.take(rows), np.full(len(rows), n_rows / len(rows)))
+            weights = np.full(len(rows), self.population_size / len(rows))
+            yield Batch(self.source.take(rows), weights)
 
 
 class WithReplacement(Batches):

@@ -137,7 +137,10 @@ class Conjugate(Protocol):
     have `coordinates`, see `Coordinates`.
     """
 
-    prior: Any
+    @property
+    def prior(self) -> Any:
+        """Natural parameters of the prior."""
+        ...
 
     def local(
         self,

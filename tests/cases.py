@@ -4,15 +4,17 @@ A new solver is a line here and inherits the tests of `test_contract.py`.
 """
 
 import io
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
 from simulated import simulate
 
 from fastvi import optimizers
+from fastvi.base import tree
 from fastvi.models.counts import DocumentSource
 from fastvi.models.topics.settings import Settings
-from fastvi.models.topics.solvers import fit, make_solver
+from fastvi.models.topics.solvers import Solver, fit, make_solver
 
 N_TOPICS = 5
 LEARNED = {"learn_alpha": True, "learn_eta": True}
@@ -74,16 +76,56 @@ def source(n_documents=70, n_words=50, seed=1, dtype=np.float32):
     return DocumentSource(indptr, counts.indices.astype(np.int32), data, n_words)
 
 
+class Fitted(NamedTuple):
+    """A solver and the state that it has reached."""
+
+    solver: Solver
+    state: Any
+
+    @property
+    def settings(self):
+        return self.solver.settings
+
+    @property
+    def found(self):
+        return self.solver.read(self.state)
+
+    @property
+    def alpha(self):
+        return self.found.alpha
+
+    @property
+    def eta(self):
+        return self.found.eta
+
+    def table(self):
+        return self.found.table.dense()
+
+
 def solve(chosen, corpus, n_epochs=4, n_threads=1, **hooks):
-    """A solver that made so many passes, and its history."""
+    """A fit of so many passes, and its history."""
     solver = make_solver(chosen, corpus, n_threads)
-    return solver, fit(solver, n_epochs, **hooks)
+    state, history = fit(solver, n_epochs, **hooks)
+    return Fitted(solver, state), history
 
 
-def fingerprint(solver, history):
+def save(solver, state):
+    """All that the next step depends on, as arrays."""
+    learned = {f"batches.{name}": array for name, array in solver.batches.save().items()}
+    return tree.save(state, "state") | learned
+
+
+def restore(solver, arrays):
+    """The state of a solver from what `save` gave."""
+    learned = {name: arrays[f"batches.{name}"] for name in solver.batches.save()}
+    solver.batches.restore(learned)
+    return tree.restore(solver.start(), arrays, "state")
+
+
+def fingerprint(fitted, history):
     """Everything a fit comes to, bit by bit, but for the time it took."""
     columns = {name: column for name, column in history.columns.items() if name != "seconds"}
-    arrays = solver.save() | {"table": solver.table()}
+    arrays = save(*fitted) | {"table": fitted.table()}
     bits = {name: (array.dtype.str, array.shape, array.tobytes()) for name, array in arrays.items()}
     return bits, {name: np.array(column).tobytes() for name, column in columns.items()}
 

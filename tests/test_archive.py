@@ -252,7 +252,7 @@ class Bomb:
         (top(version=2), npy(np.zeros(3)), "format version 2"),
         (top(version=True), npy(np.zeros(3)), "format version True"),
         (top(version=None), npy(np.zeros(3)), "format version None"),
-        (top(kind="lda-checkpoint"), npy(np.zeros(3)), "holds 'lda-checkpoint'; wanted"),
+        (top(kind="checkpoint"), npy(np.zeros(3)), "holds 'checkpoint'; wanted"),
         (top(format="other"), npy(np.zeros(3)), "not a fastvi file"),
         (top(arrays=["y"]), npy(np.zeros(3)), "holds the arrays ['x'], declares ['y']"),
         (top(arrays=["x", "x"]), npy(np.zeros(3)), "declares ['x', 'x']"),

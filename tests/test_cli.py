@@ -217,7 +217,7 @@ def test_json_is_one_object_and_nothing_else(corpus: Path, tmp_path: Path, capsy
         "documents_per_second", "fit_seconds", "seconds",
     }  # fmt: skip
     assert "60 documents" in err  # notes for people
-    assert "held-out" in err  # the progress bar
+    assert "held_out" in err  # the progress bar
     info = TopicModel.load(output).info
     assert {name: found[name] for name in info} == info
 
@@ -781,7 +781,7 @@ def test_bad_models(model: Path, corpus: Path, tmp_path: Path, capsys: Any) -> N
         if content is not None:
             (tmp_path / name).write_bytes(content)
     archive.save(tmp_path / "nan.npz", "lda-model", header, arrays | {"eta": np.array(np.nan)})
-    archive.save(tmp_path / "state.npz", "lda-checkpoint", header, arrays)
+    archive.save(tmp_path / "state.npz", "checkpoint", header, arrays)
     (tmp_path / "folder.npz").mkdir()
     for name in (*bad, "nan.npz", "state.npz", "folder.npz"):
         for command in (["topics"], ["transform"], ["score"]):
@@ -899,7 +899,7 @@ def test_interrupt_in_the_fit(more: list[str], corpus: Path, tmp_path: Path) -> 
     names = {"corpus.txt", "m.npz", "state.npz", "temporary"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert list((tmp_path / "temporary").iterdir()) == []
-    archive.load(state, "lda-checkpoint")
+    archive.load(state, "checkpoint")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT for one process, and pipes")
@@ -939,7 +939,7 @@ def test_kill_9_and_resume(corpus: Path, tmp_path: Path, capsys: Any) -> None:
         process.kill()
         process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
-    position = archive.load(state, "lda-checkpoint")[0]["position"]
+    position = archive.load(state, "checkpoint")[0]["position"]
     assert [0, 0] < position < [300, 0]
     run(capsys, *common, "--checkpoint", state, "-o", output, "--resume")
     run(capsys, *common, "-o", whole)

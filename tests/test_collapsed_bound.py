@@ -7,6 +7,7 @@ from naive import lda as naive
 from scipy.special import psi
 from test_lda_methods import TINY, cavi, in_float64
 
+from fastvi.models.topics.collapsed import make_grid
 from fastvi.models.topics.settings import Settings
 
 pytestmark = pytest.mark.jit
@@ -16,7 +17,7 @@ PRIORS = [([0.5, 0.5], 0.5), ([0.1, 0.1], 0.1), ([0.2, 1.5], 0.3)]
 
 def responsibilities_of_vb(documents, solver):
     """Of each entry's tokens, at the optimum for the solver's topics and proportions."""
-    table, gamma = solver.table()[:, :2], solver.state.gradient[0][:, :2]
+    table, gamma = solver.table()[:, :2], solver.state.ascent.gradient[0][:, :2]
     log_topics = psi(table) - psi(table.sum(axis=0))
     phi = []
     for document, row in zip(documents, gamma):
@@ -25,9 +26,11 @@ def responsibilities_of_vb(documents, solver):
     return phi
 
 
-def responsibilities_of(documents, solver):
+def responsibilities_of(documents, corpus, solver):
     """Those that CVB and CVB0 hold, entry by entry of the grid."""
-    grid, g = solver.grid, solver.state.g[:, :2].astype(float)
+    rng = np.random.default_rng(solver.settings.seed)
+    parts = corpus.indptr, corpus.indices, corpus.counts
+    grid, g = make_grid(*parts, corpus.n_words, rng), solver.state.g[:, :2].astype(float)
     found = {}
     for i, d in enumerate(grid.run_doc):
         for j in range(grid.run_start[i], grid.run_start[i + 1]):
@@ -55,8 +58,9 @@ def test_bounds_are_in_order(documents, alpha, eta):
         plain.append(bounds[-1])
         for name, found in collapsed.items():
             chosen = Settings(name, np.array(alpha), eta, seed=seed)
-            solver, _ = solve(chosen, in_float64(documents, 4), 60)
-            phi = responsibilities_of(documents, solver)
+            corpus = in_float64(documents, 4)
+            solver, _ = solve(chosen, corpus, 60)
+            phi = responsibilities_of(documents, corpus, solver)
             found.append(naive.collapsed_bound(documents, 4, phi, np.array(alpha), eta))
             assert found[-1] <= evidence + 1e-9
     assert max(plain) <= max(collapsed["cvb"])

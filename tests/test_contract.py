@@ -1,11 +1,26 @@
 """What every solver promises: one line in `cases.CASES` brings all of these tests."""
 
+import hashlib
+import io
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CASES, N_TOPICS, fingerprint, from_file, in_file, settings, solve, source
+from cases import (
+    CASES,
+    N_TOPICS,
+    Fitted,
+    fingerprint,
+    from_file,
+    in_file,
+    restore,
+    save,
+    settings,
+    solve,
+    source,
+)
 
 from fastvi.base import parallel
 from fastvi.loop import History, Position
@@ -59,21 +74,68 @@ def test_a_fit_resumed_anywhere_ends_with_the_same_bits(name, monkeypatch):
     corpus, n_epochs = source(), 5
     saved = []
 
-    def save(state, position, history):
+    def keep(state, position, history):
         columns = {k: list(v) for k, v in history.columns.items()}
-        saved.append((position, in_file(solver.save()), columns))
+        saved.append((position, in_file(save(solver, state)), columns))
 
     solver = make_solver(settings(name), corpus, 1)
-    save(None, Position(), History())
-    history = fit(solver, n_epochs, after_step=save, after_epoch=save)
-    want = fingerprint(solver, history)
+    start = solver.start()
+    keep(start, Position(), History())
+    state, history = fit(solver, n_epochs, start, after_step=keep, after_epoch=keep)
+    want = fingerprint(Fitted(solver, state), history)
     assert len(saved) == 1 + len(history) + n_epochs
     for position, file, columns in saved:
         resumed, history = make_solver(settings(name), corpus, 1), History()
-        resumed.restore(from_file(file))
+        state = restore(resumed, from_file(file))
         history.columns = columns
-        fit(resumed, n_epochs, position=position, history=history)
-        assert fingerprint(resumed, history) == want, position
+        state, _ = fit(resumed, n_epochs, state, position=position, history=history)
+        assert fingerprint(Fitted(resumed, state), history) == want, position
+
+
+def hash_of(arrays):
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        total.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    return total.hexdigest()
+
+
+def passes_from(folder):
+    """What the fourth pass makes of the states in a folder: hashes after each step, by case."""
+    hashes = {}
+    for path in sorted(Path(folder).glob("*.npz")):
+        solver = make_solver(settings(path.stem), source(), 1)
+        state = restore(solver, from_file(io.BytesIO(path.read_bytes())))
+        hashes[path.stem] = []
+        for batch in solver.batches.epoch(3):
+            state, info = solver.algorithm.step(state, batch, np.random.default_rng(0))
+            solver.batches.observe(batch, info)
+            hashes[path.stem].append(hash_of(save(solver, state)))
+        if solver.algorithm.after_epoch is not None:
+            state = solver.algorithm.after_epoch(state)
+        hashes[path.stem].append(hash_of(save(solver, state)))
+    return hashes
+
+
+def test_a_step_is_a_function_of_state_and_batch(tmp_path):
+    """Learned priors included: copies of a state go the same way in another process."""
+    first = {}
+    for name in CASES:
+        if "learned" in name or name in ("svi, all at once", "svi, adam"):
+            fitted, _ = solve(settings(name), source(), 3)
+            (tmp_path / f"{name}.npz").write_bytes(in_file(save(*fitted)).getvalue())
+            batch = next(iter(fitted.solver.batches.epoch(3)))
+            step = fitted.solver.algorithm.step  # which the fit itself goes on with
+            state, info = step(fitted.state, batch, np.random.default_rng(0))
+            fitted.solver.batches.observe(batch, info)
+            first[name] = hash_of(save(fitted.solver, state))
+    here = passes_from(tmp_path)
+    assert {name: hashes[0] for name, hashes in here.items()} == first
+    code = f"import test_contract as t; print(t.passes_from({str(tmp_path)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(here)
 
 
 @every_case
@@ -81,13 +143,16 @@ def test_looking_at_a_fit_changes_no_bit(name):
     corpus = source()
 
     def look(state, position, history):
-        solver.table()
-        solver.rows(np.array([4, 2], np.int32))
-        solver.save()
+        found = solver.read(state)
+        found.table.dense()
+        found.table.read(np.array([4, 2], np.int32))
+        save(solver, state)
 
     solver = make_solver(settings(name), corpus, 1)
-    looked_at = fingerprint(solver, fit(solver, 4, after_step=look, after_epoch=look))
-    assert looked_at == fingerprint(*solve(settings(name), corpus))
+    state, history = fit(solver, 4, after_step=look, after_epoch=look)
+    assert fingerprint(Fitted(solver, state), history) == fingerprint(
+        *solve(settings(name), corpus)
+    )
 
 
 @every_case
@@ -96,9 +161,8 @@ def test_arrays_given_are_never_written_to(name):
     chosen = settings(name, eta=np.full((corpus.n_words, 1), 0.1), learn_eta=False)
     given = corpus.indptr, corpus.indices, corpus.counts, chosen.alpha, chosen.eta
     before = [array.copy() for array in given]
-    saved = solve(chosen, corpus)[0].save()
-    solver = make_solver(chosen, corpus, 1)
-    solver.restore(saved)
+    fitted, _ = solve(chosen, corpus)
+    restore(make_solver(chosen, corpus, 1), save(*fitted))
     for array, copy in zip(given, before):
         np.testing.assert_array_equal(array, copy)
 
@@ -128,7 +192,8 @@ def test_tables_hold_every_token_and_the_prior(name, dtype):
     assert np.all(np.isfinite(topics))
     assert np.all(solver.alpha > 0)
     assert solver.alpha.shape == (N_TOPICS,)
-    rows, sums = solver.rows(np.array([7, 0], np.int32))
+    rows = solver.found.table.read(np.array([7, 0], np.int32))
+    sums = solver.found.table.column_sums
     np.testing.assert_array_equal(rows, table[[7, 0]])
     np.testing.assert_allclose(sums[:N_TOPICS], topics.sum(axis=0), rtol=2e-3)
     if solver.settings.solver in IN_MEMORY and not solver.settings.learn_eta:

@@ -26,6 +26,7 @@ from tolerances import assert_never_falls
 
 import fastvi
 from fastvi import LatentDirichletAllocation as LDA
+from fastvi.core import LazyTable
 
 SOLVERS = ["scvb0", "cvb0", "svi", "vb"]
 CSR = scipy.sparse.csr_array
@@ -399,13 +400,15 @@ def test_nothing_before_the_fit(X: Any, tmp_path: Path) -> None:
     assert not hasattr(lda, "exp_dirichlet_component_")
 
 
-def test_a_fit_that_fails_leaves_nothing_of_another_shape(X: Any) -> None:
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was(X: Any) -> None:
     """The old topics have 60 words; documents of 90 would be looked up beyond their end."""
     lda = LDA(4, random_state=0, max_iter=2).fit(X)
     wide = CSR((np.ones(3), np.array([0, 5, 89]), np.array([0, 3])), shape=(1, 90))
+    wanted = lda.transform(X)
     with pytest.raises(ValueError, match="n_components"):
         lda.set_params(n_components=5).fit(wide)
-    with pytest.raises(NotFittedError):
+    np.testing.assert_array_equal(lda.transform(X), wanted)
+    with pytest.raises(ValueError, match="90 features"):
         lda.transform(wide)
     lda.set_params(n_components=1).fit(wide)
     assert lda.components_.shape == (1, 90)
@@ -620,12 +623,46 @@ def test_pickling_leaves_the_steps_under_way(X: Any, solver: str) -> None:
         for _ in range(2)
     )
     pickle.dumps(ours)
-    under_way = ours._online
-    assert ours.__getstate__().keys() == ours.__dict__.keys() - {"_online"}
-    assert ours._online is under_way
+    under_way = ours._stream
+    assert ours.__getstate__().keys() == ours.__dict__.keys() - {"_stream"}
+    assert ours._stream is under_way
     for one in (ours, other):
         one.partial_fit(X[100:])
     np.testing.assert_array_equal(ours.components_, other.components_)
+
+
+class Interrupted(BaseException):
+    """What interrupts the fits below."""
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("solver", ["scvb0", "svi"])
+def test_an_interrupted_fit_leaves_the_estimator_as_it_was(
+    X: Any, solver: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any step, and halfway through one: later calls have the bits of a twin left alone."""
+    learned = {"learn_doc_topic_prior": True, "learn_topic_word_prior": True}
+    ours, twin = (
+        LDA(4, solver=solver, random_state=0, batch_size=40, max_iter=2, **learned).partial_fit(X)
+        for _ in range(2)
+    )
+    add = LazyTable.add
+    for n_steps in range(3):
+        left = [n_steps]
+
+        def interrupted(table: Any, step: Any, left: list[int] = left) -> None:
+            add(table, step)
+            left[0] -= 1
+            if left[0] < 0:
+                raise Interrupted
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LazyTable, "add", interrupted)
+            with pytest.raises(Interrupted):
+                getattr(ours, method)(X[:150, :])
+        assert ours.n_batch_iter_ == twin.n_batch_iter_
+        np.testing.assert_array_equal(ours.doc_topic_prior_, twin.doc_topic_prior_)
+    np.testing.assert_array_equal(ours.partial_fit(X).components_, twin.partial_fit(X).components_)
 
 
 def test_partial_fit_keeps_learned_priors(X: Any) -> None:
@@ -735,7 +772,7 @@ def test_document_completion_splits_at_random(fitted: LDA, X: Any) -> None:
     assert abs(scores[0] - scores[2]) < 0.1
     with pytest.raises(ValueError, match="X_scored has 10 documents; wanted 200"):
         fitted.document_completion(X, X[:10])
-    with pytest.raises(ValueError, match="no word to score"):
+    with pytest.raises(ValueError, match="no words to score"):
         fitted.document_completion(X, np.zeros(X.shape))
     with pytest.raises(ValueError, match="whole"):
         fitted.document_completion(X * 0.5)

@@ -8,7 +8,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 import fastvi
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
-from fastvi.base.progress import progress_bar
+from fastvi.base.progress import Bar
 from fastvi.core import Optimizer
 from fastvi.loop import History
 
@@ -103,15 +103,17 @@ def test_bars_of_iterations_that_are_interrupted_are_closed(bars, rng, monkeypat
 
 
 def test_there_is_no_bar_before_the_first_step(bars):
-    with progress_bar(True, str) as report:
-        assert not bars
-        history = History()
-        history.append(bound=1.0)
-        report(history)
-        assert [bar.n for bar in bars] == [1]
-    with progress_bar(False, str) as report:
-        assert report is None
-    assert len(bars) == 1
+    """And what is known stays on it, where later steps do not report it."""
+    bar = Bar(3, "steps")
+    assert not bars
+    bar.close()
+    history = History()
+    for values in ({"bound": 1.0, "held_out": 2.0}, {"bound": 3.0}):
+        history.append(**values)
+        bar.show(len(history), history)
+    assert [bar.n for bar in bars] == [2]
+    assert bar._bar.postfix == "bound 3, held_out 2"
+    bar.close()
 
 
 def test_bars_of_targets_are_closed(bars):

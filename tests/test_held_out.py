@@ -110,7 +110,7 @@ def test_labels_that_do_not_fit_are_refused():
 
 def test_documents_without_words_to_score_are_refused():
     X = counts(np.random.default_rng(0))
-    with pytest.raises(ValueError, match="X_val has no word to score"):
+    with pytest.raises(ValueError, match="X_val has no words to score"):
         LDA(3).fit(X, X_val=np.zeros((4, X.shape[1])))
 
 

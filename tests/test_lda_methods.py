@@ -18,7 +18,7 @@ from fastvi.gradients.natural import natural
 from fastvi.models.counts import DocumentSource
 from fastvi.models.topics.model import LDA, Topics
 from fastvi.models.topics.settings import Settings
-from fastvi.models.topics.solvers import GradientFit, fit
+from fastvi.models.topics.solvers import fit, make_solver
 
 pytestmark = pytest.mark.jit
 
@@ -266,9 +266,9 @@ def fitted(solver, ap, n_topics, n_epochs, seed=0, table=None):
     chosen = Settings(solver, alpha, 1 / n_topics, seed=seed)
     if table is None:
         return solve(chosen, corpus, n_epochs, n_threads=2)[0].table()
-    going_on = GradientFit(chosen, corpus, 2, table=table)
-    fit(going_on, n_epochs)
-    return going_on.table()
+    going_on = make_solver(chosen, corpus, 2)
+    state, _ = fit(going_on, n_epochs, going_on.algorithm.init(table))
+    return going_on.read(state).table.dense()
 
 
 @pytest.mark.slow

@@ -13,7 +13,6 @@ from fastvi.models.streaming import streaming
 from fastvi.models.topics.model import LDA, Topics
 from fastvi.models.topics.settings import Settings
 from fastvi.models.topics.solvers import (
-    GradientFit,
     fit,
     make_solver,
     one_quick_pass,
@@ -111,12 +110,12 @@ def test_a_growing_stream_ends_near_the_batch_fit(news20):
     chosen = settings("scvb0", batch_size=256, learning_offset=64.0)
     batch, _ = solve(settings("scvb0"), news20.source, 5, n_threads=2)
     best = news20.score(batch.table(), chosen.alpha, collapsed=True)
-    start = one_quick_pass(chosen, news20.first(4096), 2).state.params.dense()
-    growing = GradientFit(
-        chosen, news20.source, 2, batches=news20.stream(256, "seen"), table=start
-    )  # fmt: skip
-    fit(growing, 1)
-    assert news20.score(growing.table(), chosen.alpha, collapsed=True) > best - 0.05
+    start = one_quick_pass(chosen, news20.first(4096), 2).dense()
+    growing = make_solver(chosen, news20.source, 2, batches=news20.stream(256, "seen"))
+    state, _ = fit(growing, 1, growing.algorithm.init(start))
+    assert (
+        news20.score(growing.read(state).table.dense(), chosen.alpha, collapsed=True) > best - 0.05
+    )
 
     model = LDA(chosen.alpha, chosen.eta, collapsed=True, n_threads=2)
     algorithm = streaming(model, tol=0.01)
@@ -135,9 +134,9 @@ def test_one_pass_of_scvb0_is_ahead_of_five_of_svi(ap):
         def passes(solver, n, offset, seed=seed):
             chosen = settings(solver, 20, batch_size=64, learning_offset=offset, seed=seed)
             table = random_topics(chosen, ap.n_words)
-            begun = GradientFit(chosen, ap.source, 2, table=table)
-            fit(begun, n)
-            return ap.score(begun.table(), chosen.alpha)
+            begun = make_solver(chosen, ap.source, 2)
+            state, _ = fit(begun, n, begun.algorithm.init(table))
+            return ap.score(begun.read(state).table.dense(), chosen.alpha)
 
         svi = max(passes("svi", 5, offset) for offset in (1.0, 10.0, 64.0))
         assert passes("scvb0", 1, 1.0) > svi + 0.02
@@ -152,8 +151,7 @@ def test_collapsed_and_variational_bayes_agree_once_priors_are_tuned(ap):
         scores = []
         for alpha, eta in ((0.1, 0.2), (0.2, 0.2), (0.2, 0.4), (0.4, 0.4), (0.4, 0.8)):
             chosen = Settings(name, np.full(10, alpha), eta)
-            solver = make_solver(chosen, ap.source, 2)
-            fit(solver, 60)
+            solver, _ = solve(chosen, ap.source, 60, n_threads=2)
             scores.append(ap.score(solver.table(), chosen.alpha, collapsed=name != "vb"))
         best[name] = max(scores)
     assert np.exp(max(best.values()) - min(best.values())) < 1.02

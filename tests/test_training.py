@@ -16,15 +16,16 @@ import scipy.sparse
 from simulated import simulate
 
 from fastvi.base import archive, checks
+from fastvi.checkpoints import KIND
 from fastvi.corpus.shards import read_sharded
-from fastvi.loop import Position
+from fastvi.loop import FitState
 from fastvi.models.counts import DocumentSource, ShardedEpochs
 from fastvi.models.topics import held_out as topics_held_out
 from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.model import Topics
 from fastvi.models.topics.settings import Settings
 from fastvi.models.topics.solvers import make_solver
-from fastvi.models.topics.training import CHECKPOINT, Training, train
+from fastvi.models.topics.training import Training, train
 
 pytestmark = pytest.mark.jit
 
@@ -93,16 +94,16 @@ class Stopped(BaseException):
 
 
 def stop_after(n_steps: int) -> Any:
-    """A report that stops the fit at its n-th step, the first being 1."""
+    """A callback that stops the fit at its n-th step, the first being 1."""
     seen = 0
 
-    def report(position: Position, score: float) -> None:
+    def callback(state: FitState) -> None:
         nonlocal seen
         seen += 1
         if seen == n_steps:
             raise Stopped
 
-    return report
+    return callback
 
 
 # --- the held-out score ---------------------------------------------------------------------------
@@ -119,7 +120,8 @@ def test_the_score_is_document_completion(
     assert len(held_out.groups) == 3
     assert len(held_out.groups[0].rows) < source.n_words
     fit = make_solver(settings_for(solver), source, 1)
-    topics = Topics.of(fit.table(), fit.alpha, collapsed=fit.settings.collapsed)
+    found, form = fit.read(fit.start()), fit.settings.collapsed
+    topics = Topics.of(found.table.dense(), found.alpha, collapsed=form)
 
     (group,) = whole.groups
     halves = (
@@ -127,17 +129,15 @@ def test_the_score_is_document_completion(
         for indptr, words, counts in (group.observed, group.scored)
     )
     wanted = topics.completion(*halves)
-    assert held_out.score(fit, 1) == pytest.approx(wanted, rel=1e-6)
-    assert whole.score(fit, 1) == pytest.approx(wanted, rel=1e-6)
+    assert held_out.score(found, form, 1) == pytest.approx(wanted, rel=1e-6)
+    assert whole.score(found, form, 1) == pytest.approx(wanted, rel=1e-6)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_history_and_report(solver: str, source: Any, held_out: HeldOut) -> None:
+def test_history_and_callbacks(solver: str, source: Any, held_out: HeldOut) -> None:
     """Scores after steps 1, 2, 4 of the first pass and after every pass."""
     reports = []
-    training = train(
-        settings_for(solver), source, 3, held_out=held_out, report=lambda *a: reports.append(a)
-    )
+    training = train(settings_for(solver), source, 3, held_out=held_out, callback=reports.append)
     score = training.model.history["held_out"]
     stochastic = solver in ("scvb0", "svi")
     n_steps = 5 if stochastic else 1
@@ -145,18 +145,18 @@ def test_history_and_report(solver: str, source: Any, held_out: HeldOut) -> None
     known = [0, 1, 3, 4, 9, 14] if stochastic else [0, 1, 2]
     assert np.flatnonzero(np.isfinite(score)).tolist() == known
     assert score[-1] > -np.log(60)  # better than nothing
-    assert all(isinstance(position, Position) for position, _ in reports)
-    assert reports[-1] == (Position(3), score[-1])
-    assert sum(position.step > 0 for position, _ in reports) == 3 * n_steps
+    assert reports[-1][:3] == (3, 0, 3 * n_steps)
+    assert reports[-1].values["held_out"] == score[-1]
+    assert sum(state.step > 0 for state in reports) == 3 * n_steps
     assert training.n_documents_seen == 3 * 150
     assert training.seconds > 0
 
 
 def test_without_held_out_documents(source: Any) -> None:
     reports = []
-    training = train(settings_for("scvb0"), source, 1, report=lambda *a: reports.append(a))
+    training = train(settings_for("scvb0"), source, 1, callback=reports.append)
     assert "held_out" not in training.model.history
-    assert all(np.isnan(score) for _, score in reports)
+    assert not any("held_out" in state.values for state in reports)
 
 
 def test_threads_change_nothing(source: Any, held_out: HeldOut) -> None:
@@ -234,9 +234,9 @@ def test_resume_ends_with_the_same_bits(
         common: dict[str, Any] = {"held_out": held_out, "checkpoint": path}
         with pytest.raises(Stopped):
             train(
-                settings, source, 6, checkpoint_interval=0.0, report=stop_after(n_steps), **common
+                settings, source, 6, checkpoint_interval=0.0, callback=stop_after(n_steps), **common
             )
-        assert path.exists() == (n_steps > 1)
+        assert path.exists()
         assert_same(train(settings, source, 6, resume=True, n_threads=2, **common), whole)
 
 
@@ -251,7 +251,7 @@ def test_resume_of_a_stream(
     with shards_of(ldac) as corpus:
         whole = train(settings, corpus, 3, held_out=held_out)
     with shards_of(ldac) as corpus, pytest.raises(Stopped):
-        train(settings, corpus, 3, checkpoint_interval=0.0, report=stop_after(17), **common)
+        train(settings, corpus, 3, checkpoint_interval=0.0, callback=stop_after(17), **common)
     with shards_of(ldac) as corpus:
         assert_same(train(settings, corpus, 3, resume=True, **common), whole)
 
@@ -307,7 +307,7 @@ def test_checkpoints_come_at_intervals(source: Any, tmp_path: Path, monkeypatch:
             checkpoint_interval=interval,
         )
         steps = [[epoch, step] for epoch in (0, 1) for step in range(1, 6)]
-        assert saves == (wanted or [*steps[:5], [1, 0], *steps[5:], [2, 0], [2, 0]])
+        assert saves == (wanted or [*steps[:5], [1, 0], *steps[5:], [2, 0]])
 
 
 # --- checkpoints that are refused -----------------------------------------------------------------
@@ -322,7 +322,7 @@ def stopped(source: Any, tmp_path_factory: Any) -> dict[str, Path]:
         paths[solver] = folder / f"{solver}.npz"
         with pytest.raises(Stopped):
             train(
-                settings_for(solver), source, 6, report=stop_after(4), checkpoint=paths[solver],
+                settings_for(solver), source, 6, callback=stop_after(4), checkpoint=paths[solver],
                 checkpoint_interval=0.0,
             )  # fmt: skip
     return paths
@@ -398,19 +398,21 @@ def test_arrays_that_do_not_fit(
     solver: str, change: str, source: Any, stopped: Any, tmp_path: Path
 ) -> None:
     """Rows are looked up unchecked later on, so that a wrong length would end in a crash."""
-    header, arrays = archive.load(stopped[solver], CHECKPOINT)
+    header, arrays = archive.load(stopped[solver], KIND)
     path = tmp_path / "c.npz"
     for name in arrays:
+        if name == "state.ascent.gradient.0":  # gamma, checked by the step that goes on from it
+            continue
         changed = dict(arrays)
         if CHANGES[change] is None:
             del changed[name]
-            if name == "state.gradient.0" or name.startswith("history."):
+            if name.startswith("history."):
                 continue
         else:
             changed[name] = CHANGES[change](arrays[name])
         if name.startswith("history.") and change in ("another type", "another shape"):
             continue
-        archive.save(path, CHECKPOINT, header, changed)
+        archive.save(path, KIND, header, changed)
         with pytest.raises(ValueError, match=r"c\.npz: "):
             train(settings_for(solver), source, 6, checkpoint=path, resume=True)
 
@@ -432,9 +434,9 @@ def test_arrays_that_do_not_fit(
     ],
 )
 def test_headers_that_do_not_fit(changes: Any, source: Any, stopped: Any, tmp_path: Path) -> None:
-    header, arrays = archive.load(stopped["scvb0"], CHECKPOINT)
+    header, arrays = archive.load(stopped["scvb0"], KIND)
     path = tmp_path / "c.npz"
-    archive.save(path, CHECKPOINT, {**header, **changes}, arrays)
+    archive.save(path, KIND, {**header, **changes}, arrays)
     with pytest.raises(ValueError, match=r"c\.npz: "):
         train(settings_for("scvb0"), source, 6, checkpoint=path, resume=True)
 
@@ -454,7 +456,7 @@ def test_leftovers_of_killed_saves(source: Any, stopped: Any, tmp_path: Path) ->
 
 def test_a_model_is_no_checkpoint(source: Any, tmp_path: Path) -> None:
     train(settings_for("scvb0"), source, 1).model.save(tmp_path / "m.npz")
-    with pytest.raises(ValueError, match="holds 'lda-model'; wanted 'lda-checkpoint'"):
+    with pytest.raises(ValueError, match="holds 'lda-model'; wanted 'checkpoint'"):
         train(settings_for("scvb0"), source, 1, checkpoint=tmp_path / "m.npz", resume=True)
 
 
@@ -492,7 +494,7 @@ KILLED = """if True:
         time.sleep(rng.uniform(0, 0.02))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        position = t.archive.load(path, t.CHECKPOINT)[0]["position"]
+        position = t.archive.load(path, t.KIND)[0]["position"]
         print("killed" if os.WIFSIGNALED(status) else "ended", position, flush=True)
     t.assert_same(fit(checkpoint=path, resume=True), whole)
     print("same")

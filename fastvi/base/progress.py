@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Bar", "compiling_announced", "describe", "progress_bar", "show_bound"]
+__all__ = ["Bar", "compiling_announced", "describe"]
 
-Columns = dict[str, list[float]]
 SHOWN = ("bound", "local_bound", "held_out", "perplexity")
 
 
@@ -25,14 +24,16 @@ class Bar:
     def __init__(self, total: int | None, unit: str) -> None:
         self.total, self.unit = total, unit
         self._bar: Any = None
+        self._values: dict[str, float] = {}  # the last known of each
 
     def show(self, n: int, history: Any) -> None:
-        """Move to `n`, and show the values of the history's last row."""
+        """Move to `n`, and show the values last reported."""
         if self._bar is None:
             from tqdm import tqdm
 
             self._bar = tqdm(unit=f" {self.unit}", total=self.total, miniters=0)
-        self._bar.set_postfix_str(describe(history.last()), refresh=False)
+        self._values |= history.last()
+        self._bar.set_postfix_str(describe(self._values), refresh=False)
         self._bar.update(n - self._bar.n)
 
     def close(self) -> None:
@@ -67,41 +68,3 @@ def compiling_announced(show: bool = True) -> Iterator[None]:
         log.removeHandler(handler)
         log.setLevel(before[0])
         log.propagate = before[1]
-
-
-@contextmanager
-def progress_bar(
-    progress: bool,
-    describe: Callable[[Columns], str],
-    total: int | None = None,
-    unit: str = "steps",
-) -> Iterator[Callable[[Any], None] | None]:
-    """What is called with the history after each step, or None without progress.
-
-    The bar shows what `describe` says of the history's columns from the first step on, and is
-    closed however the fit ends.
-    """
-    if not progress:
-        yield None
-        return
-    from tqdm import tqdm
-
-    bar: Any = None
-
-    def report(history: Any) -> None:
-        nonlocal bar
-        bar = tqdm(unit=f" {unit}", total=total) if bar is None else bar
-        bar.set_postfix_str(describe(history.columns), refresh=False)
-        bar.update(len(history) - bar.n)
-
-    try:
-        with compiling_announced():
-            yield report
-    finally:
-        if bar is not None:
-            bar.close()
-
-
-def show_bound(columns: Columns) -> str:
-    """The bound of the last step."""
-    return f"bound {columns['bound'][-1]:.10g}"

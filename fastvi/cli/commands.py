@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from fastvi import loop
 from fastvi.base import checks
 from fastvi.base.archive import remove_leftovers, replacing
 from fastvi.base.parallel import resolve_n_jobs
@@ -72,13 +71,11 @@ def _lda(options: argparse.Namespace) -> None:
             name = choose_solver(size, settings.n_topics, tools_of(settings))
             settings = replace(settings, solver=name)
         held_out = _held_out(held_out_counts, settings)
-        bar = _ProgressBar(options, settings, corpus)
-        with bar:
-            training = train(
-                settings, corpus, options.passes, n_threads=n_threads, held_out=held_out,
-                report=bar.report, checkpoint=options.checkpoint,
-                checkpoint_interval=options.checkpoint_interval, resume=options.resume,
-            )  # fmt: skip
+        training = train(
+            settings, corpus, options.passes, n_threads=n_threads, held_out=held_out,
+            verbose=not options.quiet, checkpoint=options.checkpoint,
+            checkpoint_interval=options.checkpoint_interval, resume=options.resume,
+        )  # fmt: skip
     history = training.model.history
     score = float(history["held_out"][-1]) if "held_out" in history else None
     info = about | {
@@ -292,38 +289,6 @@ def _say(options: argparse.Namespace, text: str) -> None:
     """A note for a person, where machines do not read."""
     if not getattr(options, "quiet", False):
         print(text, file=sys.stderr)
-
-
-class _ProgressBar:
-    """Passes done, and the held-out score so far."""
-
-    def __init__(self, options: argparse.Namespace, settings: Settings, corpus: Any) -> None:
-        self.options = options
-        n_documents = getattr(corpus, "n_documents", None) or corpus.n_rows
-        batch = settings.batch_size_for(n_documents)
-        is_stochastic = settings.solver not in IN_MEMORY
-        self.steps_a_pass = -(-n_documents // batch) if is_stochastic else 1
-        self.total = options.passes * self.steps_a_pass
-
-    def __enter__(self) -> None:
-        from tqdm import tqdm
-
-        self.bar = tqdm(
-            total=self.total, unit="step", file=sys.stderr, leave=not self.options.quiet,
-            disable=self.options.quiet, mininterval=0.1, dynamic_ncols=True,
-        )  # fmt: skip
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.close()
-
-    def report(self, position: loop.Position, score: float) -> None:
-        """Called after each step."""
-        done = min(self.total, position.epoch * self.steps_a_pass + position.step)
-        self.bar.update(done - self.bar.n)
-        if np.isfinite(score):
-            self.bar.set_postfix_str(
-                f"held-out {score:.4f} nats/word, perplexity {np.exp(-score):.0f}", refresh=False
-            )
 
 
 def _topics(options: argparse.Namespace) -> None:

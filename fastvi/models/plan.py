@@ -66,12 +66,14 @@ class Plan(NamedTuple):
     """What the loop is to drive, and how to read what it has found.
 
     ``begin(params)`` is what ``algorithm.init`` takes, ``read(state)`` the parameters again.
+    ``for_model(model)`` is the same plan for the model under other priors, where those are learned.
     """
 
     algorithm: Algorithm
     batches: Batches
-    begin: Any
-    read: Any
+    begin: Callable[..., Any]
+    read: Callable[..., Any]
+    for_model: Callable[..., Plan]
 
 
 def plan(
@@ -161,38 +163,30 @@ def plan(
         "noise": batches.wants_noise or trace_noise,
         "squared_norm": batches.wants_squared_norm,
     }
-    estimator = (gradients.plain if is_plain else gradients.natural)(model, **options)
-    confine = None
-    if reduction is not None:
-        if reduction.takes_snapshots and batch_size is None:
-            raise ValueError(
-                f"variance_reduction={variance_reduction!r} needs all rows; a stream does not keep "
-                "them"
-            )
-        n_batches = -(-source.n_rows // batch_size) if batch_size else 1
-        estimator = reduction.reduce(estimator, partial(_everything, source), n_batches)
-        confine = getattr(model, "confine", None) if reduction.takes_snapshots else None
-    return _plan(model, estimator, chosen, batches, is_plain, confine)
+    if reduction is not None and reduction.takes_snapshots and batch_size is None:
+        raise ValueError(
+            f"variance_reduction={variance_reduction!r} needs all rows; a stream does not keep them"
+        )
+    n_batches = -(-source.n_rows // batch_size) if batch_size else 1
 
+    def for_model(model: Any) -> Plan:
+        estimator = (gradients.plain if is_plain else gradients.natural)(model, **options)
+        confine = None
+        if reduction is not None:
+            estimator = reduction.reduce(estimator, partial(_everything, source), n_batches)
+            confine = getattr(model, "confine", None) if reduction.takes_snapshots else None
+        coordinates = model.coordinates if is_plain else None
 
-def _plan(
-    model: Any,
-    estimator: Gradient,
-    optimizer: Optimizer,
-    batches: Batches,
-    is_plain: bool,
-    confine: Any,
-) -> Plan:
-    coordinates = model.coordinates if is_plain else None
+        def begin(params: Any) -> Any:
+            return coordinates.free(params) if coordinates else params
 
-    def begin(params: Any) -> Any:
-        return coordinates.free(params) if coordinates else params
+        def read(state: Any) -> Any:
+            params = chosen.read(state.optimizer, state.params)
+            return coordinates.params(params) if coordinates else params
 
-    def read(state: Any) -> Any:
-        params = optimizer.read(state.optimizer, state.params)
-        return coordinates.params(params) if coordinates else params
+        return Plan(ascend(estimator, chosen, confine), batches, begin, read, for_model)
 
-    return Plan(ascend(estimator, optimizer, confine), batches, begin, read)
+    return for_model(model)
 
 
 def reduction_of(chosen: str | Reduction | None) -> Reduction | None:

@@ -14,7 +14,16 @@ from fastvi.core import Algorithm, Batch
 from fastvi.kernels import cvb
 from fastvi.kernels import cvb0 as kernels
 
-__all__ = ["Grid", "State", "initial_state", "make_grid", "passes", "topics", "with_priors"]
+__all__ = [
+    "CountTable",
+    "Grid",
+    "State",
+    "initial_state",
+    "make_grid",
+    "passes",
+    "topics",
+    "with_priors",
+]
 
 N_BLOCKS = 8  # blocks of documents and of words; not a matter of threads, so that bits agree
 RECOUNT = 10  # passes between recounts, which undo the rounding of running float32 sums
@@ -189,6 +198,27 @@ def topics(state: State, rows: NDArray[np.integer[Any]] | None = None) -> NDArra
     real = counts[:, : len(state.alpha)]
     np.maximum(real, np.asarray(prior, np.float32), out=real)
     return counts
+
+
+class CountTable(NamedTuple):
+    """Expected counts plus prior as a table that is read like a `fastvi.core.LazyTable`."""
+
+    state: State
+    dtype: Any
+
+    @property
+    def column_sums(self) -> NDArray[np.float64]:
+        """Sums over all words, (K padded,)."""
+        sums: NDArray[np.float64] = self.state.totals[0]
+        return sums
+
+    def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Some rows, (n, K padded)."""
+        return topics(self.state, rows).astype(self.dtype, copy=False)
+
+    def dense(self) -> NDArray[Any]:
+        """All rows, (V, K padded), a copy."""
+        return topics(self.state).astype(self.dtype, copy=False)
 
 
 def with_priors(state: State, alpha: NDArray[np.float64], eta: float) -> State:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Self
+from functools import partial
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +17,26 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import loop
-from fastvi.base import checks
+from fastvi.base import checks, tree
 from fastvi.base.parallel import resolve_n_jobs
-from fastvi.batches import Passes, ShuffledEpochs
-from fastvi.core import Batch
+from fastvi.batches import ShuffledEpochs
 from fastvi.models.counts import DocumentSource
 from fastvi.models.plan import SAMPLING
 from fastvi.models.topics import solvers
 from fastvi.models.topics.fitted import MAX_ITER, Predictor, TopicModel
 from fastvi.models.topics.held_out import HeldOut
+from fastvi.models.topics.model import TopicParameters
 from fastvi.models.topics.settings import SOLVERS, Settings, choose_solver, tools_of
 
 __all__ = ["LatentDirichletAllocation", "load"]
+
+
+class _Stream(NamedTuple):
+    """What the next `partial_fit` goes on from; `marker` is scratch of its sources."""
+
+    solver: solvers.Solver
+    state: solvers.TopicState
+    marker: NDArray[np.int32]
 
 
 class LatentDirichletAllocation(
@@ -235,7 +246,10 @@ class LatentDirichletAllocation(
         ValueError
             If a parameter or a count is out of its range.
         """
-        self._forget()
+        with self._all_or_nothing():
+            return self._fit(X, X_val)
+
+    def _fit(self, X: Any, X_val: Any) -> Self:
         bags = self._counts(X, reset=True)
         n_topics = checks.integer(self.n_components, "n_components", 1)
         total = bags.counts.sum(dtype=np.float64)
@@ -246,17 +260,24 @@ class LatentDirichletAllocation(
         name = self._solver() or choose_solver(len(bags.indices), n_topics, tools_of(self))
         settings = self._settings(name, bags)
         n_epochs = checks.integer(self.max_iter, "max_iter", 1)
+        watch = self._watch(settings, bags, X_val)
         began = time.perf_counter()
         solver = solvers.make_solver(settings, DocumentSource(*bags), resolve_n_jobs(self.n_jobs))
-        history = solvers.fit(
-            solver, n_epochs, seconds=time.perf_counter() - began,
-            after_epoch=self._watch(solver, bags, X_val),
+        state = solver.start()
+        state, history = solvers.fit(
+            solver, n_epochs, state, seconds=time.perf_counter() - began,
+            after_epoch=partial(watch, solver.read),
         )  # fmt: skip
-        self._cached_model = self._model_of(solver)
-        self._take(solver, int(history.columns["epoch"][-1]) + 1, len(history))
+        self._forget()
+        found = solver.read(state)
+        self._cached_model = self._model_of(settings, found)
+        n_iter = int(history.columns["epoch"][-1]) + 1
+        self._keep(settings, found.alpha, found.eta, n_iter, len(history))
         self.history_ = history.arrays()
         if settings.solver == "vb":
             self.bound_ = self._perplexity(self._cached_model, bags)
+        elif "perplexity" in history.columns:
+            self.bound_ = history.columns["perplexity"][-1]
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -278,85 +299,98 @@ class LatentDirichletAllocation(
         ValueError
             If a parameter or a count is out of its range, or `variance_reduction` is "svrg".
         """
+        with self._all_or_nothing():
+            return self._partial_fit(X)
+
+    def _partial_fit(self, X: Any) -> Self:
         first = not self.__sklearn_is_fitted__()
-        if first:
-            self._forget()
         bags = self._counts(X, reset=first)
         population = checks.number(self.total_samples, "total_samples", 1.0, checks.MAX_TOKENS)
-        online = self.__dict__.get("_online") or self._go_online(bags, first)
-        solver, marker = online
-        solver.model.n_threads = solver.n_threads = resolve_n_jobs(self.n_jobs)
-        if self.n_components != solver.settings.n_topics:
+        n_steps = 0 if first else self.n_batch_iter_
+        stream = self.__dict__.get("_stream")
+        settings = self._stream_settings(bags, first) if stream is None else stream.solver.settings
+        if self.n_components != settings.n_topics:
             raise ValueError(
                 f"n_components is {self.n_components}; the topics to go on from are "
-                f"{solver.settings.n_topics}"
+                f"{settings.n_topics}"
             )
-        n_steps = 0 if first else self.n_batch_iter_
+        marker = np.full(bags.n_words, -1, np.int32) if stream is None else stream.marker
         source = DocumentSource(*bags, marker=marker)
-        batch_size = solver.settings.batch_size or 128
-        rng = np.random.default_rng(0)
-        for batch in ShuffledEpochs(source, batch_size, n_steps).epoch(0):
-            weights = np.full(len(batch.weights), population / len(batch.weights))
-            solver.algorithm.step(solver.state, Batch(batch.rows, weights), rng)
-            n_steps += 1
+        batches = ShuffledEpochs(source, settings.batch_size or 128, n_steps, population)
+        solver = solvers.make_solver(settings, source, resolve_n_jobs(self.n_jobs), batches=batches)
+        if stream is not None:
+            state = tree.copy(stream.state)  # steps write into it
+        elif first:
+            state = solver.algorithm.init(solvers.random_topics(settings, bags.n_words))
+        else:
+            table = self._model.table.astype(settings.dtype)
+            state = solvers.after_steps(solver.algorithm.init(table), n_steps)
+        state, history = solvers.fit(solver, 1, state)
         self.__dict__.pop("_cached_model", None)
-        self._online = online
-        self._take(solver, 1 if first else self.n_iter_, n_steps)
+        self._stream = _Stream(solver, state, marker)
+        n_iter = 1 if first else self.n_iter_
+        self._keep(settings, state.alpha, state.eta, n_iter, n_steps + len(history))
         return self
 
-    def _go_online(
-        self, bags: checks.Bags, first: bool
-    ) -> tuple[solvers.GradientFit, NDArray[np.int32]]:
-        """Make a solver for `partial_fit`, from random topics or from those there are."""
+    def _stream_settings(self, bags: checks.Bags, first: bool) -> Settings:
+        """Of `partial_fit`, which goes on from the priors there are."""
         asked = self._solver() or choose_solver(0, 1, tools_of(self))
         name = "svi" if asked in ("vb", "svi") else "scvb0"
-        settings = replace(self._settings(name, bags), sampling="uniform")
+        settings = self._settings(name, bags)
+        settings = replace(settings, sampling="uniform", learn_eta=False)  # a pass has no end
         if name == "svi" and self.learning_offset is None:
             settings = replace(settings, learning_offset=10.0)  # streams need bolder steps
-        if first:
-            table = solvers.random_topics(settings, bags.n_words)
-        else:
-            model = self._model
-            settings = replace(settings, alpha=model.alpha, eta=model.eta)  # perhaps learned
-            table = model.table.astype(settings.dtype)
-        solver = solvers.GradientFit(
-            settings, bags, resolve_n_jobs(self.n_jobs), batches=Passes(), table=table,
-            n_steps=0 if first else self.n_batch_iter_,
-        )  # fmt: skip
-        return solver, np.full(bags.n_words, -1, np.int32)
+        if not first:
+            settings = replace(settings, alpha=self._model.alpha, eta=self._model.eta)
+        return settings
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """A fit that fails or is interrupted leaves the estimator as it was."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _forget(self) -> None:
-        """A fit that fails leaves no topics of earlier data, whose shape may be another."""
-        for name in ("_cached_model", "_online", "vocabulary_", "bound_", "history_"):
+        """What earlier fits found, whose shapes may be others."""
+        for name in ("_stream", "vocabulary_", "bound_", "history_"):
             self.__dict__.pop(name, None)
 
-    def _take(self, solver: solvers.Solver, n_iter: int, n_steps: int) -> None:
-        """Take over what a solver has found besides its table."""
-        self.solver_ = solver.settings.solver
+    def _keep(
+        self, settings: Settings, alpha: NDArray[Any], eta: Any, n_iter: int, n_steps: int
+    ) -> None:
+        """What a fit has found besides its table."""
+        self.solver_ = settings.solver
         self.n_iter_, self.n_batch_iter_ = n_iter, n_steps
-        alpha, eta = solver.alpha, solver.eta
         uniform = np.ndim(self.doc_topic_prior) == 0 and not self.learn_doc_topic_prior
         uniform = uniform and bool(np.all(alpha == alpha[0]))  # an earlier fit may have learned
         self.doc_topic_prior_ = float(alpha[0]) if uniform else alpha
         self.topic_word_prior_ = eta if np.ndim(eta) == 0 else eta[:, 0]
 
-    def _watch(self, solver: solvers.Solver, bags: checks.Bags, X_val: Any) -> loop.Hook:
+    def _watch(self, settings: Settings, bags: checks.Bags, X_val: Any) -> Callable[..., bool]:
         every = checks.integer(self.evaluate_every, "evaluate_every", -(10**9))
         tol = checks.number(self.perp_tol, "perp_tol", 0.0)
         n_epochs = self.max_iter
-        held_out = None if X_val is None else self._held_out(X_val, solver.settings.seed)
+        held_out = None if X_val is None else self._held_out(X_val, settings.seed)
 
-        def after_epoch(state: Any, position: loop.Position, history: loop.History) -> bool:
+        def after_epoch(read: Any, state: Any, position: loop.Position, history: Any) -> bool:
             line = f"pass {position.epoch} of {n_epochs}"
             stop = False
             if held_out is not None:
-                history.note("held_out", held_out.score(solver, resolve_n_jobs(self.n_jobs)))
-                line += f", held-out score {history.columns['held_out'][-1]:.4f}"
+                score = held_out.score(read(state), settings.collapsed, resolve_n_jobs(self.n_jobs))
+                history.note("held_out", score)
+                line += f", held-out score {score:.4f}"
             if every > 0 and position.epoch % every == 0:
-                last = self.__dict__.get("bound_")
-                self.bound_ = self._perplexity(self._model_of(solver), bags)
-                line += f", perplexity {self.bound_:.4f}"
-                stop = last is not None and abs(last - self.bound_) < tol
+                known = np.array(history.columns.get("perplexity", []))
+                perplexity = self._perplexity(self._model_of(settings, read(state)), bags)
+                history.note("perplexity", perplexity)
+                line += f", perplexity {perplexity:.4f}"
+                known = known[~np.isnan(known)]
+                stop = len(known) > 0 and abs(known[-1] - perplexity) < tol
             if self.verbose:
                 print(line)
             return stop
@@ -367,7 +401,7 @@ class LatentDirichletAllocation(
         counts = _matrix(self._counts(X_val, reset=False))
         held_out = HeldOut.of(counts, np.random.default_rng(seed))
         if not held_out.n_scored > 0:
-            raise ValueError("X_val has no word to score")
+            raise ValueError("X_val has no words to score")
         return held_out
 
     # Settings and checks
@@ -439,11 +473,11 @@ class LatentDirichletAllocation(
     # What was found
 
     def __sklearn_is_fitted__(self) -> bool:
-        return "_cached_model" in self.__dict__ or "_online" in self.__dict__
+        return "_cached_model" in self.__dict__ or "_stream" in self.__dict__
 
-    def _model_of(self, solver: solvers.Solver) -> TopicModel:
+    def _model_of(self, settings: Settings, found: TopicParameters) -> TopicModel:
         return TopicModel(
-            solver.table(), solver.alpha, solver.eta, solver.settings.collapsed,
+            found.table.dense(), found.alpha, found.eta, settings.collapsed,
             max_iter=self.max_doc_update_iter or MAX_ITER, tol=self.mean_change_tol,
         )  # fmt: skip
 
@@ -451,14 +485,15 @@ class LatentDirichletAllocation(
     def _model(self) -> TopicModel:
         check_is_fitted(self)
         if "_cached_model" not in self.__dict__:
-            self._cached_model = self._model_of(self._online[0])
+            solver, state, _ = self._stream
+            self._cached_model = self._model_of(solver.settings, solver.read(state))
         return self._cached_model
 
     @property
     def components_(self) -> NDArray[Any]:
         """Dirichlet parameters of the topics, (n_components, n_features)."""
         if not self.__sklearn_is_fitted__():
-            raise AttributeError("components_ is there after fit")
+            raise AttributeError("components_ is available only after fit")
         model = self._model
         return model.table[:, : model.n_topics].T
 
@@ -479,7 +514,7 @@ class LatentDirichletAllocation(
         if self.__sklearn_is_fitted__():
             self._model  # noqa: B018  reads the table of a solver under way
         state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 the live one
-        state.pop("_online", None)
+        state.pop("_stream", None)
         return state
 
     def transform(self, X: Any, *, normalize: bool = True) -> NDArray[Any]:
@@ -570,7 +605,7 @@ class LatentDirichletAllocation(
                     f"wanted {len(observed.indptr) - 1} as in X"
                 )
         if not scored.counts.sum() > 0:
-            raise ValueError("there is no word to score")
+            raise ValueError("X_scored has no words to score")
         topics = self._model.topics
         return topics.completion(observed.parts, scored.parts, resolve_n_jobs(self.n_jobs))
 

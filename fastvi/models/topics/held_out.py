@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from fastvi.corpus.splitting import halves
 from fastvi.models.counts import Parts
-from fastvi.models.topics import solvers
-from fastvi.models.topics.model import Topics
+from fastvi.models.topics.model import TopicParameters, Topics
 
 __all__ = ["HeldOut"]
 
@@ -53,14 +52,14 @@ class HeldOut(NamedTuple):
             groups.append(_Group(rows, *map(parts, pair)))
         return cls(groups, float(scored.data.sum(dtype=np.float64)))
 
-    def score(self, solver: solvers.Solver, n_threads: int) -> float:
-        """Log-likelihood by document completion, nats a word; the solver is only looked at."""
+    def score(self, params: TopicParameters, collapsed: bool, n_threads: int) -> float:
+        """Log-likelihood by document completion, nats per word; `params` are only looked at."""
         total = 0.0
         for rows, *pair in self.groups:
-            values, sums = solver.rows(rows)
+            values = params.table.read(rows)
             topics = Topics.of(
-                values, solver.alpha, collapsed=solver.settings.collapsed, n_threads=n_threads,
-                sums=sums,
+                values, params.alpha, collapsed=collapsed, n_threads=n_threads,
+                sums=params.table.column_sums,
             )  # fmt: skip
             observed, scored = (
                 (indptr, indices, counts.astype(values.dtype, copy=False))

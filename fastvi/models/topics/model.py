@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from fastvi.kernels import lda as kernels
 from fastvi.kernels.responsibilities import document_norms, statistics
 from fastvi.models.counts import Documents, Parts, chunks_of, confined, padded
 
-__all__ = ["LDA", "Topics", "topic_bound", "word_weights"]
+__all__ = ["LDA", "TopicParameters", "Topics", "topic_bound", "word_weights"]
 
 
 def word_weights(
@@ -56,11 +58,32 @@ def topic_bound(table: NDArray[Any], prior: Any, n_topics: int) -> float:
     )
 
 
+class TopicParameters(NamedTuple):
+    """What a fit of topics finds.
+
+    Attributes
+    ----------
+    table : LazyTable or CountTable
+        Dirichlet parameters of the topics by word (V, K padded), or expected counts plus prior in
+        the collapsed form: `dense` gives all of them, `read` some rows, `column_sums` their sums.
+    alpha : (n_topics,) float64 array
+        Prior of topic proportions.
+    eta : float or (V, 1) array
+        Prior of topics.
+    """
+
+    table: Any
+    alpha: NDArray[np.float64]
+    eta: Any
+
+
+@dataclass(frozen=True, eq=False)
 class LDA:
     """The conjugate model of topics: a local step on documents, given a table of topics.
 
-    The parameters are a `LazyTable` (V, K padded): row v, column k is the Dirichlet parameter
-    lambda_kv of word v in topic k, or its expected count plus prior in the collapsed form.
+    The natural parameters are a `LazyTable` (V, K padded): row v, column k is the Dirichlet
+    parameter lambda_kv of word v in topic k, or its expected count plus prior in the collapsed
+    form. Priors that are learned are part of a fit's state, and each step has a model of its own.
 
     Parameters
     ----------
@@ -81,36 +104,31 @@ class LDA:
         Threads to use; results do not depend on it.
     """
 
-    def __init__(
-        self,
-        alpha: NDArray[np.float64],
-        eta: Any,
-        *,
-        collapsed: bool = False,
-        max_iter: int = 100,
-        tol: float = 1e-3,
-        dtype: Any = np.float32,
-        n_threads: int = 1,
-    ) -> None:
-        self.n_topics = len(alpha)
-        self.dtype = np.dtype(dtype)
-        self.alpha = alpha
-        self.prior = np.asarray(eta, dtype=self.dtype)
-        self.collapsed = collapsed
-        self.max_iter = max_iter
-        self.tol = tol
-        self.n_threads = n_threads
+    alpha: NDArray[np.float64]
+    eta: Any
+    _: KW_ONLY
+    collapsed: bool = False
+    max_iter: int = 100
+    tol: float = 1e-3
+    dtype: Any = np.float32
+    n_threads: int = 1
 
     @property
-    def alpha(self) -> NDArray[np.float64]:
-        """Prior of topic proportions, (n_topics,); may be set during a fit."""
-        return self._given_alpha.copy()
+    def n_topics(self) -> int:
+        """Number of topics, padding not counted."""
+        return len(self.alpha)
 
-    @alpha.setter
-    def alpha(self, alpha: NDArray[np.float64]) -> None:
-        self._given_alpha = np.array(alpha, np.float64)
-        self._alpha = np.zeros(padded(self.n_topics), self.dtype)
-        self._alpha[: self.n_topics] = alpha
+    @cached_property
+    def prior(self) -> NDArray[Any]:
+        """What rows of the table decay towards: eta in the dtype of the fit."""
+        return np.asarray(self.eta, self.dtype)
+
+    @cached_property
+    def _alpha(self) -> NDArray[Any]:
+        """The prior alpha with padding, (K padded,)."""
+        alpha = np.zeros(padded(self.n_topics), self.dtype)
+        alpha[: self.n_topics] = self.alpha
+        return alpha
 
     def local(
         self,

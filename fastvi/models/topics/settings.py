@@ -75,6 +75,12 @@ class Settings:
             return self.batch_size
         return min(max(n_documents // 16, 64), 1024)
 
+    def steps_per_pass(self, n_documents: int) -> int:
+        """Steps of a pass in batches of equal size."""
+        if self.solver in IN_MEMORY:
+            return 1
+        return -(-n_documents // self.batch_size_for(n_documents))
+
     @property
     def offset(self) -> float:
         """The offset given, or 1 for SCVB0, whose first steps may be bold, and 64 for SVI, whose
