@@ -1,0 +1,133 @@
+"""What a program's statements read and write, and what its result depends on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from fastvi.derivatives import functions
+from fastvi.derivatives.ir import (
+    Allocate,
+    Apply,
+    Assign,
+    Check,
+    Element,
+    Expression,
+    For,
+    If,
+    Operation,
+    Program,
+    Statement,
+    Variable,
+    While,
+    reads,
+    walk,
+)
+
+__all__ = ["active_names", "exposed", "read_by", "smooth", "target_name", "written"]
+
+ARITHMETIC = frozenset(("+", "-", "*", "/", "**", "neg"))
+
+
+@functools.lru_cache(8192)
+def smooth(e: Expression) -> frozenset[str]:
+    """Names that an expression depends on with a derivative."""
+    if isinstance(e, Variable):
+        return frozenset((e.name,))
+    if isinstance(e, Element):
+        return frozenset((e.array,))
+    if not isinstance(e, Operation):
+        return frozenset()
+    if e.name in ARITHMETIC or e.name in functions.SMOOTH or e.name == "%":
+        return frozenset().union(*map(smooth, e.args))
+    return smooth(e.args[1]) | smooth(e.args[2]) if e.name == "if" else frozenset()
+
+
+def target_name(s: Assign) -> str:
+    """The variable or array that is assigned to."""
+    return s.target.name if isinstance(s.target, Variable) else s.target.array
+
+
+def read_by(s: Statement) -> frozenset[str]:
+    """Names that a statement reads, without the statements within it."""
+    if isinstance(s, Assign):
+        found = reads(s.value)
+        if isinstance(s.target, Element):
+            found = found.union(*map(reads, s.target.index))
+        return found | {target_name(s)} if s.sign else found
+    if isinstance(s, Allocate):
+        return frozenset().union(*map(reads, s.shape))
+    if isinstance(s, Apply):
+        return frozenset(s.arrays)
+    if isinstance(s, If | Check):
+        return reads(s.test)
+    return reads(s.start) | reads(s.stop) if isinstance(s, For) else frozenset()
+
+
+def exposed(statements: Iterable[Statement]) -> tuple[set[str], set[str]]:
+    """Names that may be read before they are defined, and names that are defined for certain.
+
+    Arrays are defined by their allocation.
+    """
+    early: set[str] = set()
+    defined: set[str] = set()
+    for s in statements:
+        early |= read_by(s) - defined
+        if isinstance(s, Assign):
+            if isinstance(s.target, Variable):
+                defined.add(s.target.name)
+            elif s.target.array not in defined:
+                early.add(s.target.array)
+        elif isinstance(s, Allocate):
+            defined.add(s.name)
+        elif isinstance(s, If):
+            (early_if, sure_if), (early_else, sure_else) = exposed(s.body), exposed(s.orelse)
+            early |= (early_if | early_else) - defined
+            defined |= sure_if & sure_else
+        elif isinstance(s, For):
+            early |= exposed(s.body)[0] - defined - {s.index, s.leave, s.rounds}
+        elif isinstance(s, While):
+            early |= exposed(s.body)[0] - defined - {s.leave, s.rounds}
+    return early, defined
+
+
+def written(statements: list[Statement]) -> tuple[set[str], set[str]]:
+    """Scalars and arrays that statements assign."""
+    scalars: set[str] = set()
+    arrays: set[str] = set()
+    for s in walk(statements):
+        if isinstance(s, Assign):
+            (scalars if isinstance(s.target, Variable) else arrays).add(target_name(s))
+        elif isinstance(s, Allocate):
+            arrays.add(s.name)
+        elif isinstance(s, Apply):
+            arrays.add(s.out)
+        elif isinstance(s, For | While):
+            scalars |= {s.leave, s.rounds} | ({s.index} if isinstance(s, For) else set())
+    return scalars - {""}, arrays
+
+
+def active_names(program: Program, varied: Iterable[str]) -> set[str]:
+    """Names through which the result depends on the arguments `varied`, with a derivative."""
+    edges = []
+    for s in walk(program.statements):
+        if isinstance(s, Assign):
+            name = target_name(s)
+            ndim_kind = program.local.get(name)
+            kind = program.kinds.get(name, "f") if ndim_kind is None else ndim_kind[1]
+            if kind == "f":
+                edges.append((name, smooth(s.value)))
+        elif isinstance(s, Apply):
+            edges.append((s.out, frozenset(s.arrays)))
+    forward = _closure(set(varied), [(sources, {name}) for name, sources in edges])
+    useful = set(smooth(program.result)) | set(program.outputs)
+    return forward & _closure(useful, [(frozenset((name,)), set(r)) for name, r in edges])
+
+
+def _closure(names: set[str], edges: list[tuple[frozenset[str], set[str]]]) -> set[str]:
+    """Names reached: an edge adds its second set if any name of its first is there."""
+    while True:
+        more = set().union(*(new for sources, new in edges if sources & names)) - names
+        if not more:
+            return names
+        names = names | more

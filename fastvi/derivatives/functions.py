@@ -1,0 +1,151 @@
+"""The table of functions: what they are called by, and their derivatives.
+
+A derivative is the source of what each argument receives, with ``{s}`` for the seed (the adjoint
+of the result), ``{v}`` for the result, and ``{0}``, ``{1}`` for the arguments. All names in it are
+arguments or in `SCOPE`, the globals of generated code.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ARRAY", "ELEMENTWISE", "FLAT", "RESULT_KINDS", "SMOOTH", "known", "scope"]
+
+# Factors of pi and logarithms of 2 and 10, as they enter derivatives.
+_ERF, _ERFINV = 2.0 / math.sqrt(math.pi), 0.5 * math.sqrt(math.pi)
+_LN2, _LN10 = math.log(2.0), math.log(10.0)
+
+SMOOTH: dict[str, tuple[str, ...]] = {
+    "exp": ("{s} * {v}",),
+    "exp2": (f"{{s}} * {{v}} * {_LN2!r}",),
+    "expm1": ("{s} * ({v} + 1.0)",),
+    "log": ("{s} / {0}",),
+    "log2": (f"{{s}} / ({{0}} * {_LN2!r})",),
+    "log10": (f"{{s}} / ({{0}} * {_LN10!r})",),
+    "log1p": ("{s} / (1.0 + {0})",),
+    "sqrt": ("{s} * 0.5 / {v}",),
+    "cbrt": ("{s} / (3.0 * {v} * {v})",),
+    "sin": ("{s} * cos({0})",),
+    "cos": ("-{s} * sin({0})",),
+    "tan": ("{s} * (1.0 + {v} * {v})",),
+    "asin": ("{s} / sqrt((1.0 - {0}) * (1.0 + {0}))",),
+    "acos": ("-{s} / sqrt((1.0 - {0}) * (1.0 + {0}))",),
+    "atan": ("{s} / (1.0 + {0} * {0})",),
+    "sinh": ("{s} * cosh({0})",),
+    "cosh": ("{s} * sinh({0})",),
+    "tanh": ("{s} * (1.0 - {v} * {v})",),
+    "asinh": ("{s} / sqrt(1.0 + {0} * {0})",),
+    "acosh": ("{s} / sqrt(({0} - 1.0) * ({0} + 1.0))",),
+    "atanh": ("{s} / ((1.0 - {0}) * (1.0 + {0}))",),
+    "lgamma": ("{s} * digamma({0})",),
+    "digamma": ("{s} * trigamma({0})",),
+    "erf": (f"{{s}} * {_ERF!r} * exp(-{{0}} * {{0}})",),
+    "erfc": (f"-{{s}} * {_ERF!r} * exp(-{{0}} * {{0}})",),
+    "erfinv": (f"{{s}} * {_ERFINV!r} * exp({{v}} * {{v}})",),
+    "abs": ("{s} * sign({0})",),
+    "float": ("{s}",),
+    "pow": (
+        "{s} * {1} * pow({0}, {1} - 1.0)",
+        "({s} * {v} * log({0}) if {0} > 0.0 else 0.0)",
+    ),
+    "atan2": (
+        "{s} * {1} / ({0} * {0} + {1} * {1})",
+        "-{s} * {0} / ({0} * {0} + {1} * {1})",
+    ),
+    "hypot": ("{s} * {0} / {v}", "{s} * {1} / {v}"),
+    "logaddexp": ("{s} * share({0}, {v})", "{s} * share({1}, {v})"),
+    "max": ("({s} if {0} >= {1} else 0.0)", "(0.0 if {0} >= {1} else {s})"),
+    "min": ("({s} if {0} <= {1} else 0.0)", "(0.0 if {0} <= {1} else {s})"),
+    "maximum": ("({s} if {0} >= {1} else 0.0)", "(0.0 if {0} >= {1} else {s})"),
+    "minimum": ("({s} if {0} <= {1} else 0.0)", "(0.0 if {0} <= {1} else {s})"),
+}
+
+# Piecewise constant, or of integers: no derivative flows through.
+FLAT = frozenset(
+    "floor ceil trunc rint sign int bool isnan isinf isfinite edge trigamma "
+    "whole_floor whole_ceil whole_trunc".split()
+)
+_WHOLE = {f"whole_{n}": getattr(math, n) for n in ("floor", "ceil", "trunc")}
+RESULT_KINDS = dict.fromkeys(("int", "edge", *_WHOLE), "i") | { 
+    "bool": "b", "isnan": "b", "isinf": "b", "isfinite": "b",
+}  # fmt: skip
+SAME_KIND = frozenset(("abs", "max", "min", "maximum", "minimum", "sign"))
+ELEMENTWISE = frozenset(SMOOTH) | FLAT
+
+# Functions of whole arrays: their own source, and the statement that takes their adjoints
+# ({v} the result, {0} the arguments, {v_bar} and {a0_bar} their adjoints).
+ARRAY: dict[str, tuple[str, str]] = {
+    "cholesky": ("cholesky_into({0}, {v})", "cholesky_back({v}, {v_bar}, {a0_bar})"),
+}
+
+_MATH = (
+    "exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan asin acos atan sinh cosh tanh asinh "
+    "acosh atanh lgamma erf erfc pow atan2 hypot isnan isinf isfinite"
+).split()
+_NUMPY = {
+    "exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan sinh cosh tanh hypot floor ceil "
+    "trunc rint sign isnan isinf isfinite maximum minimum logaddexp": "",
+    "arcsin arccos arctan arcsinh arccosh arctanh arctan2": "arc",
+}
+_LOWERED = (
+    "sum mean var std dot vdot outer where zeros ones empty full zeros_like ones_like empty_like "
+    "full_like arange linspace eye identity copy square clip cumsum prod diag diff trace ravel "
+    "transpose asarray ascontiguousarray reciprocal shape size any all argmax argmin"
+).split()
+
+
+@functools.cache
+def _table() -> dict[Any, str]:
+    """Canonical names of Python's, NumPy's and SciPy's functions, by the functions."""
+    found: dict[Any, str] = {getattr(math, n): n for n in _MATH if hasattr(math, n)}
+    found[math.fabs] = "abs"
+    found |= {function: n for n, function in _WHOLE.items()}
+    for names, prefix in _NUMPY.items():
+        for n in names.split():
+            found[getattr(np, n)] = ("a" if prefix else "") + n.removeprefix(prefix)
+    found |= {getattr(np, n): n for n in _LOWERED}
+    found |= {
+        abs: "abs", np.abs: "abs", np.fabs: "abs", np.power: "pow", float: "float",
+        np.float64: "float", int: "int", np.int64: "int", np.intp: "int", bool: "bool",
+        np.bool_: "bool", max: "max", min: "min", np.max: "amax", np.min: "amin",
+        len: "len", range: "range", enumerate: "enumerate", zip: "zip", sum: "total",
+        reversed: "reversed", np.linalg.cholesky: "cholesky", np.logical_not: "negation",
+        np.negative: "negative", np.add: "add", np.subtract: "subtract", np.multiply: "multiply",
+        np.divide: "divide", np.matmul: "dot", pow: "pow", divmod: "divmod", round: "round",
+    }  # fmt: skip
+    return found | _ours()
+
+
+def _ours() -> dict[Any, str]:
+    from fastvi.kernels import special
+
+    return {
+        special.exp: "exp",
+        special.log: "log",
+        special.gammaln: "lgamma",
+        special.digamma: "digamma",
+        special.trigamma: "trigamma",
+    }
+
+
+def known(function: Any) -> str | None:
+    """Canonical name of a function, or None if it is not in the table."""
+    try:
+        return _table().get(function)
+    except TypeError:
+        return None
+
+
+@functools.cache
+def scope() -> dict[str, Any]:
+    """The globals of generated code."""
+    from fastvi.kernels import derived
+
+    names = {n: getattr(math, n) for n in _MATH if hasattr(math, n)}
+    names |= _WHOLE | {n: getattr(np, n) for n in ("floor", "ceil", "trunc", "rint")}
+    names |= {n: getattr(derived, n) for n in derived.__all__}
+    return names | {"np": np, "math": math, "inf": math.inf, "nan": math.nan}
