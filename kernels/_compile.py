@@ -15,6 +15,10 @@ from ._jit import SAFE, UNORDERED, KernelCache, target_function
 from ._pointers import array_at, read_only
 
 
+ZEROED = ("for s in range(k):", "    for j in range(n):", "        grads[s, j] = 0.0")
+SLOPES = tuple(line.replace("grads", "slopes") for line in ZEROED)
+
+
 class Form(NamedTuple):
     """How a user's function is called: its arguments' names, in order, and its data.
 
@@ -47,8 +51,11 @@ def _read(field, start):
     return f"read_only({array})" if field.ndim else f"{array}[0]"
 
 
-def wrapper_source(form):
-    """Source of the function `target` of the signature `TARGET` that calls the user's `logp`."""
+def wrapper_source(form, derived=()):
+    """Source of the function `target` of the signature `TARGET` that calls the user's `logp`.
+
+    derived: names of the arguments of `logp_and_grad`, which is called for gradients instead.
+    """
     fields = form.fields or ()
     lines = [
         "def target(k, n, Z, data, values, grads):",
@@ -65,27 +72,37 @@ def wrapper_source(form):
     if {"grad", "grads"} & set(form.arguments):
         lines += [
             "grads = array_at(grads, (k, n), float64) if grads != 0 else np.empty((k, n))",
-            "for s in range(k):",
-            "    for j in range(n):",
-            "        grads[s, j] = 0.0",
+            *ZEROED,
         ]
-    arguments = ", ".join(form.arguments)
-    if form.batched:
-        lines.append(f"logp({arguments})")
-    else:
-        rows = {"z": "Z[s]", "terms": "values[s]", "grad": "grads[s]"}
-        arguments = ", ".join(rows.get(name, name) for name in form.arguments)
-        call = f"logp({arguments})"
+    if derived:
+        calls = _calls(form, "logp_and_grad", derived)
         lines += [
-            "for s in range(k):",
-            f"    {call}" if "terms" in form.arguments else f"    values[s, 0] = {call}",
+            "if grads != 0:",
+            *(f"    {line}" for line in ("slopes = array_at(grads, (k, n), float64)", *SLOPES)),
+            *(f"    {line}" for line in calls),
+            f"    return {targets.SUCCESS}",
         ]
+    lines += _calls(form, "logp", form.arguments)
     lines.append(f"return {targets.SUCCESS}")
     return "\n    ".join(lines)
 
 
-def compile_user_function(function, form):
+def _calls(form, function, arguments):
+    """Lines that call a user's function, or its derived gradient, for all vectors."""
+    if form.batched:
+        named = {"grads": "slopes"} if function == "logp_and_grad" else {}
+        return [f"{function}({', '.join(named.get(name, name) for name in arguments)})"]
+    slope = "slopes[s]" if function == "logp_and_grad" else "grads[s]"
+    rows = {"z": "Z[s]", "terms": "values[s]", "grad": slope}
+    call = f"{function}({', '.join(rows.get(name, name) for name in arguments)})"
+    keeps = "" if "terms" in form.arguments else "values[s, 0] = "
+    return ["for s in range(k):", f"    {keeps}{call}"]
+
+
+def compile_user_function(function, form, derived=None):
     """The C function around a user's, as (address, what keeps it alive, whether cached).
+
+    derived: of `fastvi.derivatives.derive`, the value and gradient of a function without grad.
 
     Raises
     ------
@@ -95,15 +112,15 @@ def compile_user_function(function, form):
         If Numba cannot compile it.
     """
     plain = getattr(function, "py_func", function)
-    key = fingerprint(plain, form, getattr(function, "targetoptions", None))
-    compiled = function
-    if plain is function:
-        flags = SAFE if form.fastmath else UNORDERED
-        compiled = numba.njit(
-            nogil=True, error_model="numpy", fastmath=flags,
-            no_cpython_wrapper=True, no_cfunc_wrapper=True,  # only the C function calls it
-        )(function)  # fmt: skip
-    return target_function(_wrapped(compiled, form), _cache_for(plain, key))
+    options = getattr(function, "targetoptions", None)
+    key = fingerprint(plain, form, options, *([] if derived is None else [derived.source]))
+    njit = numba.njit(
+        nogil=True, error_model="numpy", fastmath=SAFE if form.fastmath else UNORDERED,
+        no_cpython_wrapper=True, no_cfunc_wrapper=True,  # only the C function calls it
+    )  # fmt: skip
+    compiled = njit(function) if plain is function else function
+    both = derived and derived._replace(function=njit(derived.function))
+    return target_function(_wrapped(compiled, form, both), _cache_for(plain, key))
 
 
 def compile_pair(function, fields):
@@ -133,7 +150,7 @@ def compile_pair(function, fields):
     return address, owner
 
 
-def _wrapped(function, form):
+def _wrapped(function, form, derived=None):
     """The wrapper around a compiled function, made from its source."""
     scope = {
         "__name__": __name__,
@@ -146,7 +163,9 @@ def _wrapped(function, form):
     scope |= {kind: np.dtype(kind) for kind in kinds}
     if form.named:
         scope["Data"] = NamedTuple("Data", [(field.name, object) for field in form.fields])
-    exec(wrapper_source(form), scope)
+    if derived is not None:
+        scope["logp_and_grad"] = derived.function
+    exec(wrapper_source(form, () if derived is None else derived.arguments), scope)
     return scope["target"]
 
 

@@ -150,11 +150,8 @@ def fit(
     goal, goal_name = _objective(objective)
     chosen = family_of(target, family)
     method = _method(method, chosen.member, variance_reduction)
-    if not target.has_gradient and method != "score":
-        raise ValueError(
-            f"method={method!r} needs the gradient of the target, which has none; wanted a target "
-            "with a gradient, gradient='numerical' in fastvi.target, or method='score'"
-        )
+    if method != "score":
+        target.require_gradient(f"method={method!r} needs")
     watching = Watching(callback, checkpoint, checkpoint_interval, resume, verbose)
     seed = watching.seed(random_state)
     wanted = _Wanted(

@@ -113,11 +113,7 @@ def operator_vi(
     Ranganath, Altosaar, Tran and Blei (2016), "Operator variational inference", sections 3 and 4.
     """
     check_target(target)
-    if not target.has_gradient:
-        raise ValueError(
-            "operator_vi needs the gradient of the target, which has none; wanted a target with a "
-            "gradient, or gradient='numerical' in fastvi.target"
-        )
+    target.require_gradient("operator_vi needs")
     d = target.dim
     settings = Settings(
         n_hidden=checks.integer(n_hidden, "n_hidden", 0),

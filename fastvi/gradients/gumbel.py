@@ -131,11 +131,7 @@ def gumbel(
 def _check(target: Target, goal: Objective, family: Product) -> None:
     if goal.weights is not elbo().weights:
         raise ValueError("Gumbel-softmax gradients are of the ELBO, perhaps tempered; wanted that")
-    if not target.has_gradient:
-        raise ValueError(
-            "Gumbel-softmax needs the gradient of the target, which has none; wanted "
-            "method='score', or a target with a gradient"
-        )
+    target.require_gradient("Gumbel-softmax needs")
     if family.powers.relaxed is None:
         raise ValueError(
             "family has blocks without relaxed draws; wanted one_hot, bernoulli, gaussian and "

@@ -54,11 +54,7 @@ def reparam(
         False for another objective than the ELBO or a family without a closed-form entropy.
     """
     objective = elbo() if objective is None else objective
-    if not target.has_gradient:
-        raise ValueError(
-            "reparameterization needs the gradient of the target, which has none; wanted a target "
-            "with a gradient, or fastvi.gradients.score"
-        )
+    target.require_gradient("reparameterization needs")
     if family is not None and family.powers.pathwise is None:
         raise ValueError("family does not draw by moving noise; wanted fastvi.gradients.score")
     if not sticking and objective.weights is not elbo().weights:

@@ -309,8 +309,4 @@ def stein(
 
 def needs_gradient(target: Target) -> None:
     """Raise ValueError if the target has none."""
-    if not target.has_gradient:
-        raise ValueError(
-            "Stein variational gradients need the target's gradient, which it has not; wanted a "
-            "target with one, or gradient='numerical' in fastvi.target"
-        )
+    target.require_gradient("Stein variational gradients need")

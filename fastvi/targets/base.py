@@ -49,7 +49,9 @@ class Target:
     parameters : Parameters
         The named parameters they stand for, and the way there and back.
     has_gradient : bool
-        Whether it has a gradient, its own or a numerical one.
+        Whether it has a gradient: its own, a derived or a numerical one.
+    why_no_gradient : str
+        Why the gradient could not be derived, where that was tried.
     n_terms : int
         Parts whose sum the log density is.
     touches : (dim, n_terms) array of bool or None
@@ -83,16 +85,21 @@ class Target:
         self.n_terms = compiled.n_terms
         self.touches = touches
         self.n_rows = n_rows
-        self.has_gradient = compiled.has_gradient or numerical
         self.concurrent = compiled.concurrent
         self._data = data
         self._numerical = numerical
+        self.why_no_gradient = ""
+        self._use(compiled)
+
+    def _use(self, compiled: Compiled) -> None:
+        """Take this machine code."""
+        self.compiled = compiled
         self.address, self._header = self._layers()
-        self._owners = (compiled.owner, parameters)
+        self._owners = (compiled.owner, self.parameters)
         everything = None
-        if n_rows is not None:
-            everything = Batch(np.arange(n_rows), np.ones(n_rows))
-        self._table = make_table(data, self._header, self._owners, everything)
+        if self.n_rows is not None:
+            everything = Batch(np.arange(self.n_rows), np.ones(self.n_rows))
+        self._table = make_table(self._data, self._header, self._owners, everything)
 
     def _layers(self) -> tuple[int, dict[int, int]]:
         """Address and table header, with transforms and differences put around the density."""
@@ -112,6 +119,29 @@ class Target:
             header[targets.DIFFERENTIATED] = address
             address = adapter(targets.numerical)[0]
         return address, header
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether it has a gradient."""
+        return self.compiled.has_gradient or self._numerical
+
+    def _want_gradient(self) -> None:
+        """Called before a gradient is asked for."""
+
+    def require_gradient(self, who: str) -> None:
+        """Refuse what needs a gradient; who: the start of the sentence, such as "fit needs".
+
+        Raises
+        ------
+        ValueError
+            If there is no gradient, with the reason.
+        """
+        if not self.has_gradient:
+            why = f" ({self.why_no_gradient})" if self.why_no_gradient else ""
+            raise ValueError(
+                f"{who} the target's gradient, which it has not{why}; wanted a target with one, or "
+                "gradient='numerical' in fastvi.target"
+            )
 
     def __repr__(self) -> str:
         rows = "" if self.n_rows is None else f", n_rows={self.n_rows}"
@@ -187,9 +217,10 @@ class Target:
             If Z has another shape or holds other than finite numbers, or there is no gradient.
         """
         if not self.has_gradient:
+            why = f" ({self.why_no_gradient})" if self.why_no_gradient else ""
             raise ValueError(
-                f"{self.name} has no gradient; write one, use a method that needs none, or ask for "
-                "gradient='numerical'"
+                f"{self.name} has no gradient{why}; write one, use a method that needs none, or "
+                "ask for gradient='numerical'"
             )
         points = self._points(Z)
         values, grads = self._evaluate(points, batch, with_gradient=True)
@@ -223,6 +254,8 @@ class Target:
         """
         from fastvi.kernels import targets
 
+        if with_gradient:
+            self._want_gradient()
         points = np.ascontiguousarray(Z)
         k, n = points.shape
         values = np.full((k, self.n_terms), np.nan)
@@ -280,6 +313,7 @@ class Target:
         from fastvi.kernels import targets
 
         if Z is None:
+        self.require_gradient("check_gradient needs")
             rng = checks.generator(random_state, "random_state")
             Z = rng.standard_normal((3, self.dim))
         points = self._points(Z)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
+from fastvi.derivatives import Derived, NotDifferentiable
 from fastvi.targets.base import Compiled, Target
 from fastvi.targets.data import Data, prepare, prepare_like
 from fastvi.targets.failures import warn_of_cost
@@ -32,31 +33,31 @@ LogDensity = Callable[..., Any]
 @overload
 def target(
     logp: LogDensity, /, *, dim: int, names: None = None, data: Any = None, rows: Rows = None,
-    terms: Terms = 1, gradient: str | None = None, fastmath: bool = False,
+    terms: Terms = 1, gradient: str | None = "auto", fastmath: bool = False,
 ) -> PythonTarget: ...  # fmt: skip
 @overload
 def target(
     logp: LogDensity, /, *, names: Names, dim: None = None, data: Any = None, rows: Rows = None,
-    terms: Terms = 1, gradient: str | None = None, fastmath: bool = False,
+    terms: Terms = 1, gradient: str | None = "auto", fastmath: bool = False,
 ) -> PythonTarget: ...  # fmt: skip
 @overload
 def target(
-    logp: LogDensity, /, *, rows: Rows = None, terms: Terms = 1, gradient: str | None = None,
+    logp: LogDensity, /, *, rows: Rows = None, terms: Terms = 1, gradient: str | None = "auto",
     fastmath: bool = False,
 ) -> Unbound: ...  # fmt: skip
 @overload
 def target(
     *, dim: int, names: None = None, data: Any = None, rows: Rows = None, terms: Terms = 1,
-    gradient: str | None = None, fastmath: bool = False,
+    gradient: str | None = "auto", fastmath: bool = False,
 ) -> Callable[[LogDensity], PythonTarget]: ...  # fmt: skip
 @overload
 def target(
     *, names: Names, dim: None = None, data: Any = None, rows: Rows = None, terms: Terms = 1,
-    gradient: str | None = None, fastmath: bool = False,
+    gradient: str | None = "auto", fastmath: bool = False,
 ) -> Callable[[LogDensity], PythonTarget]: ...  # fmt: skip
 @overload
 def target(
-    *, rows: Rows = None, terms: Terms = 1, gradient: str | None = None, fastmath: bool = False
+    *, rows: Rows = None, terms: Terms = 1, gradient: str | None = "auto", fastmath: bool = False
 ) -> Callable[[LogDensity], Unbound]: ...
 def target(
     logp: LogDensity | None = None,
@@ -67,7 +68,7 @@ def target(
     names: Names | None = None,
     rows: Rows = None,
     terms: Terms = 1,
-    gradient: str | None = None,
+    gradient: str | None = "auto",
     fastmath: bool = False,
 ) -> Any:
     """A log density from a Python function that Numba can compile; also as a decorator.
@@ -80,7 +81,7 @@ def target(
         NamedTuple of the arrays and numbers given as `data` (a tuple if they came as one).
     ``grad``
         (n,) float64, zeros at first, into which it writes the gradient. Without this argument the
-        density has none, which methods by score functions do not need.
+        gradient is derived from the function, see `gradient`.
     ``rows``, ``weights``
         (m,) int64 and (m,) float64: the batch. The density is the prior's plus the sum over i of
         weights[i] times the log likelihood of row rows[i]; mini-batches, importance sampling and
@@ -111,8 +112,13 @@ def target(
         Number of parts of the density; or for each part the free numbers that it depends on, which
         lets score-function gradients leave out what a number has no share in. Jacobians are in the
         first part.
-    gradient : {None, "numerical"}
-        The latter takes it by finite differences, with a warning: a gradient costs 4 x dim values.
+    gradient : {"auto", "numerical", None}
+        Where a function without grad gets its gradient from. "auto" derives it from the source
+        when a method first asks for it (see `fastvi.derivatives`), which costs about as much as
+        one or two values; what cannot be derived is refused, with the line. Where the function
+        branches on a parameter, the gradient is that of the branch taken. "numerical" takes it by
+        finite differences, with a warning: a gradient costs 4 x dim values. With None there is
+        none, which methods by score functions do not need.
     fastmath : bool
         Let sums be taken in any order, which is faster; a loop that sums and stores may then give
         other last bits in other runs.
@@ -135,13 +141,21 @@ def target(
     --------
     >>> import fastvi
     >>> @fastvi.target(dim=2)
+    ... def banana(z):
+    ...     bend = z[1] - z[0] ** 2
+    ...     return -(bend**2) - 0.5 * z[0] ** 2
+    >>> value, gradient = banana.log_prob_and_grad([1.0, 2.0])
+    >>> value, gradient.tolist()
+    (-1.5, [3.0, -2.0])
+
+    The same, with the gradient written by hand:
+
+    >>> @fastvi.target(dim=2)
     ... def banana(z, grad):
     ...     bend = z[1] - z[0] ** 2
     ...     grad[0] = 4.0 * bend * z[0] - z[0]
     ...     grad[1] = -2.0 * bend
     ...     return -(bend**2) - 0.5 * z[0] ** 2
-    >>> banana.log_prob([1.0, 2.0])
-    -1.5
     """
     if logp is None:
         return functools.partial(
@@ -189,16 +203,18 @@ class Unbound:
         self.terms = terms
         n_terms = len(terms) if isinstance(terms, Sequence) else terms
         self.n_terms = checks.integer(n_terms, "terms", 1)
-        if gradient not in (None, "numerical"):
-            raise ValueError(f"gradient is {gradient!r}; wanted None or 'numerical'")
+        if gradient not in ("auto", "numerical", None):
+            raise ValueError(f"gradient is {gradient!r}; wanted 'auto', 'numerical' or None")
         if self.n_terms != 1 and not {"terms", "values"} & set(self.arguments):
             raise ValueError(f"terms is {terms}, but {self.name} has no argument terms to write to")
         self.has_gradient = bool({"grad", "grads"} & set(self.arguments))
+        self.gradient = gradient
         self.numerical = gradient == "numerical"
         if self.numerical and self.has_gradient:
             raise ValueError(f"gradient is 'numerical', but {self.name} writes its own gradient")
         self.fastmath = checks.flag(fastmath, "fastmath")
         self.compiled: dict[Any, Compiled] = {}
+        self.derived: dict[Any, Derived] = {}
         functools.update_wrapper(self, self.plain, updated=())
 
     def __call__(self, *arguments: Any) -> Any:
@@ -214,8 +230,7 @@ class Unbound:
             return _find, (self.plain.__module__, self.plain.__qualname__)
         if isinstance(named, PythonTarget) and named.source is self:
             return _source, (self.plain.__module__, self.plain.__qualname__)
-        gradient = "numerical" if self.numerical else None
-        return Unbound, (self.logp, self.rows, self.terms, gradient, self.fastmath)
+        return Unbound, (self.logp, self.rows, self.terms, self.gradient, self.fastmath)
 
     def bind(
         self, data: Any = None, *, dim: int | None = None, names: Names | None = None
@@ -231,17 +246,34 @@ class Unbound:
         prepared = None if data is None else prepare(data)
         return PythonTarget(self, prepared, parameters)
 
-    def compile(self, data: Data | None) -> Compiled:
-        """Machine code for the types of these data."""
+    def compile(self, data: Data | None, derived: Derived | None = None) -> Compiled:
+        """Machine code for the types of these data, with a derived gradient or without."""
         from fastvi.kernels._compile import Form, compile_user_function
 
         fields = data.fields if data is not None and "data" in self.arguments else None
         named = data is not None and data.named
         form = Form(self.arguments, fields, named, self.n_terms, self.fastmath)
-        if form not in self.compiled:
-            address, owner, hit = compile_user_function(self.logp, form)
-            self.compiled[form] = Compiled(address, owner, self.has_gradient, self.n_terms, hit=hit)
-        return self.compiled[form]
+        key = form, derived is not None
+        if key not in self.compiled:
+            address, owner, hit = compile_user_function(self.logp, form, derived)
+            has_gradient = self.has_gradient or derived is not None
+            self.compiled[key] = Compiled(address, owner, has_gradient, self.n_terms, hit=hit)
+        return self.compiled[key]
+
+    def derive(self, data: Data | None) -> Derived:
+        """The gradient of the function for the types of these data.
+
+        Raises
+        ------
+        NotDifferentiable
+            If it cannot be derived.
+        """
+        from fastvi.derivatives import derive
+
+        fields, named = ((), True) if data is None else (data.fields, data.named)
+        if (fields, named) not in self.derived:
+            self.derived[fields, named] = derive(self.plain, fields, named)
+        return self.derived[fields, named]
 
 
 class PythonTarget(Target):
@@ -265,7 +297,43 @@ class PythonTarget(Target):
             numerical=source.numerical,
             touches=_touches(source.terms, parameters),
         )
+        self._may_derive = source.gradient == "auto" and not source.has_gradient
         functools.update_wrapper(self, source.plain, updated=())
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether it has a gradient; one that is derived is derived and compiled now."""
+        self._want_gradient()
+        return super().has_gradient
+
+    def _want_gradient(self) -> None:
+        """Derive the gradient at the first call, or note why there is none."""
+        if not self._may_derive:
+            return
+        self._may_derive = False
+        try:
+            derived = self.source.derive(self._data)
+            self._use(self.source.compile(self._data, derived))
+        except NotDifferentiable as error:
+            self.why_no_gradient = str(error)
+
+    @property
+    def gradient_source(self) -> str:
+        """Python source of the derived gradient, with the value.
+
+        Raises
+        ------
+        ValueError
+            If the gradient is not derived: written by hand, numerical or none.
+        NotDifferentiable
+            If it cannot be.
+        """
+        if self.source.has_gradient or self.source.gradient != "auto":
+            raise ValueError(
+                f"the gradient of {self.name} is not derived; that of a function without grad is, "
+                "with gradient='auto'"
+            )
+        return self.source.derive(self._data).source
 
     def __reduce__(self) -> Any:
         if _by_name(self.source.plain) is self:

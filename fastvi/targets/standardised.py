@@ -20,9 +20,10 @@ class Standardised(Target):
 
     def __init__(self, target: Target, centre: Array, units: Array) -> None:
         self.target, self.centre, self.units = target, np.array(centre), np.array(units, order="C")
+        numerical = target.has_gradient and target._numerical  # a derived one is compiled first
         super().__init__(
             target.name, target.compiled, target.parameters, target._data, target.n_rows,
-            numerical=target._numerical, touches=target.touches,
+            numerical=numerical, touches=target.touches,
         )  # fmt: skip
 
     def _layers(self) -> tuple[int, dict[int, int]]:
