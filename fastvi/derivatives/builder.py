@@ -48,10 +48,21 @@ def widest(*kinds: str) -> str:
 class Builder:
     """Collects statements; the classes above it know how to lower what."""
 
-    def __init__(self, fixed: dict[str, tuple[int, str]], outputs: tuple[str, ...] = ()) -> None:
-        """fixed: axes and kind of each argument's arrays and numbers; outputs: those written."""
+    def __init__(
+        self,
+        fixed: dict[str, tuple[int, str]],
+        outputs: tuple[str, ...] = (),
+        expected: dict[str, str] | None = None,
+    ) -> None:
+        """fixed: axes and kind of each argument's arrays and numbers; outputs: those written.
+
+        expected: kinds of scalars, from an earlier round. A scalar's kind may turn out to be wider
+        after it has been read, in a loop; `widened` says that it did.
+        """
         self.fixed = fixed
-        self.kinds: dict[str, str] = {n: kind for n, (ndim, kind) in fixed.items() if not ndim}
+        self.kinds: dict[str, str] = dict(expected or {})
+        self.kinds |= {n: kind for n, (ndim, kind) in fixed.items() if not ndim}
+        self.widened = False
         self.local: dict[str, tuple[int, str]] = {}
         self.outputs = outputs
         self.once: set[str] = set(fixed) - set(outputs)  # names that never change once they have a value
@@ -106,7 +117,9 @@ class Builder:
     def assign(self, name: str, value: Expression, sign: int = 0, kind: str = "") -> None:
         """Emit an assignment to a scalar."""
         kind = kind or self.kind(value)
-        self.kinds[name] = widest(kind, self.kinds.get(name, kind))
+        known = self.kinds.get(name, kind)
+        self.kinds[name] = widest(kind, known)
+        self.widened |= self.kinds[name] != known
         self.emit(Assign(Variable(name), value, sign, self.line))
 
     def temporary(self, value: Expression, stem: str = "t") -> Variable:

@@ -427,6 +427,22 @@ class Calls(Arrays):
     def call_copy(self, node: ast.Call, a: Value) -> Value:
         return self.materialised(self._array(a, node), "copy")
 
+    def call_array(self, node: ast.Call, a: Value) -> Value:
+        if not isinstance(a, list) or not any(isinstance(v, list | Array) for v in a):
+            return self.call_copy(node, a) if isinstance(a, Array) else self._array(a, node)
+        rows = [self._array(v, node) for v in a]
+        if any(row.ndim != 1 for row in rows):
+            self.refuse(f"{ast.unparse(node)} of more than two axes", "fill an array by loops")
+        kind = {"i": "int64", "b": "bool_"}.get(widest(*(row.kind for row in rows)), "float64")
+        made = self.allocate((Number(len(rows)), rows[0].shape[0]), False, "a", kind)
+        for k, row in enumerate(rows):
+            place = Number(k)
+            self.same_length(row.shape[0], made.shape[1])
+            self.loop(made.shape[1], lambda j, row=row, place=place: self.put(  # type: ignore[misc]
+                made, (place, j), row.element((j,))
+            ))  # fmt: skip
+        return made
+
     def call_asarray(self, node: ast.Call, a: Value) -> Value:
         return self._array(a, node)
 

@@ -8,7 +8,9 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from fastvi.derivatives.ir import Expression, Number, Program, Variable
+from fastvi.derivatives.builder import widest
+from fastvi.derivatives.errors import NotDifferentiable
+from fastvi.derivatives.ir import Assign, Expression, Number, Program, Variable, walk
 from fastvi.derivatives.statements import Statements, leaves
 from fastvi.derivatives.values import (
     Array,
@@ -24,6 +26,7 @@ from fastvi.derivatives.values import (
 __all__ = ["lower"]
 
 DEEPEST = 30
+ROUNDS = 8  # of lowering, until each number's kind is what its last assignment makes it
 # Axes and kinds of the arguments of a density; data comes beside.
 ARGUMENTS = {
     "z": (1, "f"), "Z": (2, "f"), "rows": (1, "i"), "weights": (1, "f"), "terms": (1, "f"),
@@ -61,7 +64,16 @@ def lower(function: Callable[..., Any], fields: Sequence[FieldLike], named: bool
     """
     plain = getattr(function, "py_func", function)
     arguments = tuple(inspect.signature(plain).parameters)
-    return _Front(plain, arguments, fields, named).program
+    kinds: dict[str, str] = {}
+    for _ in range(ROUNDS):
+        front = _Front(plain, arguments, fields, named, kinds)
+        if not front.widened and not front.widen():
+            return front.program
+        kinds = front.kinds
+    raise NotDifferentiable(
+        f"{plain.__name__}: names that stand for integers and for floats; use float literals such "
+        "as 1.0, and two names"
+    )
 
 
 class _Front(Statements):
@@ -73,17 +85,19 @@ class _Front(Statements):
         arguments: tuple[str, ...],
         fields: Sequence[FieldLike],
         named: bool,
+        expected: dict[str, str],
     ) -> None:
         self.data = {f.name: f"data.{f.name}" if named else f"data[{k}]" for k, f in enumerate(fields)}
         kinds = {"f": "f", "b": "b", "i": "i", "u": "i"}
         fixed = {self.data[f.name]: (f.ndim, kinds[f.dtype[0]]) for f in fields}
         fixed |= {a: ARGUMENTS[a] for a in arguments if a in ARGUMENTS}
         outputs = tuple(a for a in ("terms", "values") if a in arguments)
-        super().__init__(fixed, outputs)
-        names: dict[str, Value] = {
-            a: DataFields() if a == "data" else self.argument(a) for a in arguments
-        }
+        super().__init__(fixed, outputs, expected)
         node = parse(function)
+        names: dict[str, Value] = {
+            a: DataFields() if a == "data" else self.argument(a)
+            for a in arguments if a == "data" or a in ARGUMENTS
+        }  # fmt: skip
         frame = Frame(function, function.__name__, "", names, assigned(node.body))
         self.line = node.lineno
         result = self.body(frame, node.body)
@@ -97,6 +111,17 @@ class _Front(Statements):
         self.program = Program(
             function.__name__, arguments, self.block, result, outputs, self.kinds, self.local
         )
+
+    def widen(self) -> bool:
+        """Let numbers be of the kinds that are assigned to them; whether any was not."""
+        changed = False
+        for s in walk(self.block):
+            if isinstance(s, Assign) and isinstance(s.target, Variable):
+                name = s.target.name
+                wider = widest(self.kind(s.value), self.kinds.get(name, "b"))
+                changed |= wider != self.kinds.get(name)
+                self.kinds[name] = wider
+        return changed
 
     def body(self, frame: Frame, body: list[ast.stmt]) -> Value:
         """Lower a function's statements; what it returns."""

@@ -94,7 +94,7 @@ _NUMPY = {
 _LOWERED = (
     "sum mean var std dot vdot outer where zeros ones empty full zeros_like ones_like empty_like "
     "full_like arange linspace eye identity copy square clip cumsum prod diag diff trace ravel "
-    "transpose asarray ascontiguousarray reciprocal shape size any all argmax argmin"
+    "transpose array asarray ascontiguousarray reciprocal shape size any all argmax argmin"
 ).split()
 
 

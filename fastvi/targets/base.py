@@ -312,8 +312,8 @@ class Target:
         """
         from fastvi.kernels import targets
 
-        if Z is None:
         self.require_gradient("check_gradient needs")
+        if Z is None:
             rng = checks.generator(random_state, "random_state")
             Z = rng.standard_normal((3, self.dim))
         points = self._points(Z)
