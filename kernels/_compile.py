@@ -14,7 +14,6 @@ from ._fingerprint import fingerprint
 from ._jit import SAFE, UNORDERED, KernelCache, target_function
 from ._pointers import array_at, read_only
 
-
 ZEROED = ("for s in range(k):", "    for j in range(n):", "        grads[s, j] = 0.0")
 SLOPES = tuple(line.replace("grads", "slopes") for line in ZEROED)
 

@@ -50,7 +50,9 @@ class Arrays(Builder):
 
     def materialised(self, a: Array, stem: str) -> Array:
         """A new local array with the elements of another."""
-        made = self.allocate(a.shape, False, stem, {"i": "int64", "b": "bool_"}.get(a.kind, "float64"))
+        made = self.allocate(
+            a.shape, False, stem, {"i": "int64", "b": "bool_"}.get(a.kind, "float64")
+        )
         self.nest(made.shape, lambda index: self.put(made, index, a.element(index)))
         return made
 
@@ -135,10 +137,10 @@ class Arrays(Builder):
                     index = self._index_array(index, a.shape[axis], part)
                     n_arrays, is_view, uses = n_arrays + 1, False, uses | index.uses
                     shape.append(index.shape[0])
-                    places.append(lambda i, at=at, index=index: index.element((i[at],)))
+                    places.append(self._chosen_by(at, index))
                 else:
                     place = self._integer(self.number(index, part), part)
-                    places.append(lambda i, place=place: place)
+                    places.append(self._fixed_at(place))
             axis += 1
         if n_arrays > 1:
             self.refuse(f"{ast.unparse(node)} holds several index arrays", "use a loop")
@@ -171,9 +173,19 @@ class Arrays(Builder):
         is_name = isinstance(part, ast.Attribute) and part.attr == "newaxis"
         return ast.Constant(None) if is_name else part
 
+    def _chosen_by(self, at: int, index: Array) -> Callable[[Index], Expression]:
+        return lambda i: index.element((i[at],))
+
+    def _fixed_at(self, place: Expression) -> Callable[[Index], Expression]:
+        return lambda _: place
+
     def _along(self, at: int, start: Expression, step: int) -> Callable[[Index], Expression]:
         def place(index: Index) -> Expression:
-            moved = self.operation("*", Number(abs(step)), index[at]) if step not in (1, -1) else index[at]
+            moved = (
+                self.operation("*", Number(abs(step)), index[at])
+                if step not in (1, -1)
+                else index[at]
+            )
             return self.operation("+" if step > 0 else "-", start, moved)
 
         return place
@@ -183,7 +195,11 @@ class Arrays(Builder):
         step = 1
         if node.step is not None:
             literal = self.scalar(node.step)
-            if not isinstance(literal, Number) or not isinstance(literal.value, int) or not literal.value:
+            if (
+                not isinstance(literal, Number)
+                or not isinstance(literal.value, int)
+                or not literal.value
+            ):
                 self.refuse("the step of a slice is not a literal integer", "use a loop")
             step = literal.value
         if step < 0:
@@ -285,7 +301,7 @@ class Arrays(Builder):
         self.emit(branch)
 
     def product(self, a: Array, b: Array) -> Expression | Array:
-        """a @ b, for one or two axes each."""
+        """A @ b, for one or two axes each."""
         if not (1 <= a.ndim <= 2 and 1 <= b.ndim <= 2):
             self.refuse(f"a product of {a.ndim} and {b.ndim} axes", WANTED)
         a, b = self.readable(a, "m"), self.readable(b, "m")

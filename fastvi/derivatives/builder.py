@@ -65,7 +65,9 @@ class Builder:
         self.widened = False
         self.local: dict[str, tuple[int, str]] = {}
         self.outputs = outputs
-        self.once: set[str] = set(fixed) - set(outputs)  # names that never change once they have a value
+        self.once: set[str] = set(fixed) - set(
+            outputs
+        )  # names that never change once they have a value
         self.block: list[Statement] = []
         self.level = 0
         self.line = 0

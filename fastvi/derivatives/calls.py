@@ -19,25 +19,48 @@ from fastvi.derivatives.values import Array, Index, Known, Value
 __all__ = ["Calls"]
 
 Arguments = list[Value]
+FIFTY = Number(50)  # what np.linspace gives by default
 # Need no name of their own: their derivatives do not read their results.
 INLINE = frozenset(("abs", "max", "min", "maximum", "minimum", "float")) | functions.FLAT
 METHODS = frozenset(
-    "sum mean var std dot copy max min cumsum ravel flatten reshape transpose prod any all astype".split()
-)
+    [
+        "sum",
+        "mean",
+        "var",
+        "std",
+        "dot",
+        "copy",
+        "max",
+        "min",
+        "cumsum",
+        "ravel",
+        "flatten",
+        "reshape",
+        "transpose",
+        "prod",
+        "any",
+        "all",
+        "astype",
+    ]
+)  # fmt: skip
 RENAMED = {"max": "amax", "min": "amin", "flatten": "copy_flat"}
 
 
 class Calls(Arrays):
     """What each known function becomes."""
 
-    def known_call(self, name: str, node: ast.Call, args: Arguments, keys: dict[str, Value]) -> Value:
+    def known_call(
+        self, name: str, node: ast.Call, args: Arguments, keys: dict[str, Value]
+    ) -> Value:
         """Lower the call of the function of that canonical name."""
         method: Callable[..., Value] | None = getattr(self, f"call_{name}", None)
         if method is not None:
             try:
                 inspect.signature(method).bind(node, *args, **keys)
             except TypeError:
-                self.refuse(f"{ast.unparse(node)} has arguments that are not differentiated", WANTED)
+                self.refuse(
+                    f"{ast.unparse(node)} has arguments that are not differentiated", WANTED
+                )
             return method(node, *args, **keys)
         if name not in functions.ELEMENTWISE or keys:
             self.refuse(f"{ast.unparse(node)} is not differentiated", WANTED)
@@ -73,7 +96,7 @@ class Calls(Arrays):
         return self.temporary(Operation(name, args))
 
     def power(self, base: Expression, exponent: Expression) -> Expression:
-        """base ** exponent."""
+        """Base ** exponent."""
         p = exponent.value if isinstance(exponent, Number) else None
         if isinstance(p, float) and p.is_integer() and abs(p) <= 8 and self.kind(base) == "f":
             p = int(p)
@@ -125,7 +148,9 @@ class Calls(Arrays):
         """A new array of the numbers of a tuple or list."""
         parts = [self.number(v, node) for v in values]
         kind = widest(*(self.kind(p) for p in parts)) if parts else "f"
-        made = self.allocate((Number(len(parts)),), False, "a", "int64" if kind == "i" else "float64")
+        made = self.allocate(
+            (Number(len(parts)),), False, "a", "int64" if kind == "i" else "float64"
+        )
         for k, part in enumerate(parts):
             self.put(made, (Number(k),), part)
         return made
@@ -152,7 +177,9 @@ class Calls(Arrays):
         along = self.axis(axis, a, node)
         return self._over_count(self.sum_over(a, along), a, along)
 
-    def _over_count(self, total: Expression | Array, a: Array, axis: int | None) -> Expression | Array:
+    def _over_count(
+        self, total: Expression | Array, a: Array, axis: int | None
+    ) -> Expression | Array:
         n = a.shape[axis] if axis is not None else self.size(a)
         if isinstance(total, Array):
             return self.lift(lambda x, y: self.operation("/", x, y), "f", total, n)
@@ -170,7 +197,7 @@ class Calls(Arrays):
         along = self.axis(axis, a, node)
         mean = self._over_count(self.sum_over(a, along), a, along)
         if isinstance(mean, Array):
-            shape = (*mean.shape[:along], ONE, *mean.shape[along:])  # type: ignore[misc]
+            shape = (*mean.shape[:along], ONE, *mean.shape[along:])
             kept = self.materialised(mean, "mean")
 
             def spread(index: Index) -> Expression:
@@ -264,7 +291,9 @@ class Calls(Arrays):
         def choose(c: Expression, x: Callable[..., Any], y: Callable[..., Any]) -> Expression:
             return self.chosen(c, x, y)
 
-        parts = [v if isinstance(v, Array) else self.settled(self.number(v, node)) for v in (test, a, b)]
+        parts = [
+            v if isinstance(v, Array) else self.settled(self.number(v, node)) for v in (test, a, b)
+        ]
         arrays = [p for p in parts if isinstance(p, Array)]
         if not arrays:
             c, x, y = parts
@@ -279,7 +308,9 @@ class Calls(Arrays):
             return choose(at(c, i), lambda: at(x, i), lambda: at(y, i))
 
         kinds = [p.kind if isinstance(p, Array) else self.kind(p) for p in (x, y)]
-        return Array(shape, element, widest(*kinds), None, frozenset().union(*(p.uses for p in arrays)))
+        return Array(
+            shape, element, widest(*kinds), None, frozenset().union(*(p.uses for p in arrays))
+        )
 
     def call_square(self, node: ast.Call, a: Value) -> Value:
         return self.powers(node, a, Number(2))
@@ -288,7 +319,7 @@ class Calls(Arrays):
         return self.powers(node, a, b)
 
     def powers(self, node: ast.AST, a: Value, b: Value) -> Value:
-        """a ** b of numbers or arrays."""
+        """A ** b of numbers or arrays."""
         if isinstance(a, Array) or isinstance(b, Array):
             parts = [v if isinstance(v, Array) else self.number(v, node) for v in (a, b)]
             if isinstance(parts[1], Number):  # which decides how it is computed
@@ -350,7 +381,7 @@ class Calls(Arrays):
             given = None
         if given is None or given.kind not in "fiub":
             self.refuse(f"{ast.unparse(node)}: this dtype", "use np.float64, np.int64 or np.bool_")
-        return {"bool": "bool_"}.get(given.name, given.name)
+        return "bool_" if given.kind == "b" else str(given.name)
 
     def call_zeros(self, node: ast.Call, shape: Value, dtype: Value | None = None) -> Value:
         return self.allocate(self._shape(shape, node), True, "a", self._dtype(dtype, node))
@@ -360,14 +391,20 @@ class Calls(Arrays):
 
     def call_ones(self, node: ast.Call, shape: Value, dtype: Value | None = None) -> Value:
         kind = self._dtype(dtype, node)
-        return self._full(node, self._shape(shape, node), Number(1.0 if kind[0] == "f" else 1), kind)
+        return self._full(
+            node, self._shape(shape, node), Number(1.0 if kind[0] == "f" else 1), kind
+        )
 
-    def call_full(self, node: ast.Call, shape: Value, fill_value: Value, dtype: Value | None = None) -> Value:
+    def call_full(
+        self, node: ast.Call, shape: Value, fill_value: Value, dtype: Value | None = None
+    ) -> Value:
         value = self.number(fill_value, node)
         usual = {"i": "int64", "b": "bool_"}.get(self.kind(value), "float64")
         return self._full(node, self._shape(shape, node), value, self._dtype(dtype, node, usual))
 
-    def _full(self, node: ast.Call, shape: tuple[Expression, ...], value: Expression, dtype: str) -> Array:
+    def _full(
+        self, node: ast.Call, shape: tuple[Expression, ...], value: Expression, dtype: str
+    ) -> Array:
         made = self.allocate(shape, False, "a", dtype)
         self.fill(made, value)
         return made
@@ -395,7 +432,11 @@ class Calls(Arrays):
         parts = [self.settled(self.number(e, node)) for e in ends]
         start, stop = (ZERO, parts[0]) if len(parts) == 1 else parts[:2]
         step = parts[2] if len(parts) == 3 else ONE
-        if any(self.kind(p) == "f" for p in parts) or not isinstance(step, Number) or step.value < 1:
+        if (
+            any(self.kind(p) == "f" for p in parts)
+            or not isinstance(step, Number)
+            or step.value < 1
+        ):
             self.refuse(f"{ast.unparse(node)} of floats or of a variable step", "use np.linspace")
         n = self._n_steps(start, stop, int(step.value))
 
@@ -404,7 +445,7 @@ class Calls(Arrays):
 
         return Array((n,), element, "i", None, frozenset())
 
-    def call_linspace(self, node: ast.Call, start: Value, stop: Value, num: Value = Number(50)) -> Value:  # noqa: B008
+    def call_linspace(self, node: ast.Call, start: Value, stop: Value, num: Value = FIFTY) -> Value:
         first, last, n = (self.settled(self.number(v, node)) for v in (start, stop, num))
         gaps = self.operation("max", self.operation("-", n, ONE), ONE)
         step = self.temporary(self.operation("/", self.operation("-", last, first), gaps))
@@ -531,7 +572,9 @@ class Calls(Arrays):
         found = self.fresh("truth")
         self.assign(found, Number(name == "and"))
         one = Variable(found)
-        self.nest(a.shape, lambda i: self.assign(found, self.operation(name, one, a.element(i)), 0, "b"))
+        self.nest(
+            a.shape, lambda i: self.assign(found, self.operation(name, one, a.element(i)), 0, "b")
+        )
         return one
 
     def call_any(self, node: ast.Call, a: Value) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import types
 from typing import Any
 
@@ -88,7 +89,9 @@ class Expressions(Calls):
         if isinstance(value, SCALARS):
             return Number(value.item() if isinstance(value, np.generic) else value)
         if isinstance(value, np.ndarray):
-            self.refuse(f"{shown} is a global array, whose contents would be frozen", "pass it in data")
+            self.refuse(
+                f"{shown} is a global array, whose contents would be frozen", "pass it in data"
+            )
         if isinstance(value, tuple):
             return [self.as_value(v, shown) for v in value]
         return Known(value)
@@ -158,11 +161,15 @@ class Expressions(Calls):
         if isinstance(owner, list | DataFields):
             at = self.expression(node.slice)
             if not isinstance(at, Number) or not isinstance(at.value, int):
-                self.refuse(f"{ast.unparse(node)}: the index of a tuple is not a literal", "use one")
-            parts = list(self.data) if isinstance(owner, DataFields) else owner
-            if not -len(parts) <= at.value < len(parts):
-                self.refuse(f"{ast.unparse(node)}: the tuple has {len(parts)} parts", "use one")
-            return self.data_field(parts[at.value]) if isinstance(owner, DataFields) else owner[at.value]
+                self.refuse(
+                    f"{ast.unparse(node)}: the index of a tuple is not a literal", "write a number"
+                )
+            n = len(self.data) if isinstance(owner, DataFields) else len(owner)
+            if not -n <= at.value < n:
+                self.refuse(f"{ast.unparse(node)}: the tuple has {n} parts", "use one of them")
+            if isinstance(owner, DataFields):
+                return self.data_field(list(self.data)[at.value])
+            return owner[at.value]
         self.refuse(f"{ast.unparse(node)} is an index of what is not an array", "use an array")
 
     def on_UnaryOp(self, node: ast.UnaryOp) -> Value:
@@ -195,7 +202,9 @@ class Expressions(Calls):
             self.refuse(f"{ast.unparse(node)} is not differentiated", "compare numbers by <, >, ==")
         values = self.values([node.left, *node.comparators])
         if len(values) > 2:
-            values = [v if isinstance(v, Array) else self.simple(self.number(v, node)) for v in values]
+            values = [
+                v if isinstance(v, Array) else self.simple(self.number(v, node)) for v in values
+            ]
         result: Value | None = None
         for op, a, b in zip(node.ops, values, values[1:]):
             part = self.arithmetic(node, OPERATORS[type(op)], a, b)
@@ -208,14 +217,16 @@ class Expressions(Calls):
         left, right = self.values([node.left, node.comparators[0]])
         nothing = [isinstance(v, Known) and v.value is None for v in (left, right)]
         if len(node.ops) > 1 or not any(nothing):
-            self.refuse(f"{ast.unparse(node)} is not differentiated", "compare only with None by is")
+            self.refuse(
+                f"{ast.unparse(node)} is not differentiated", "compare only with None by is"
+            )
         return Number(all(nothing) == isinstance(node.ops[0], ast.Is))
 
     def on_BoolOp(self, node: ast.BoolOp) -> Value:
         name = "and" if isinstance(node.op, ast.And) else "or"
         first = self.truth(node.values[0])
         for k, part in enumerate(node.values[1:], 1):
-            statements, second = self.aside(lambda part=part: self.truth(part))
+            statements, second = self.aside(functools.partial(self.truth, part))
             if not statements:
                 first = self.operation(name, first, second)
                 continue
@@ -225,10 +236,12 @@ class Expressions(Calls):
         return first
 
     def _lazily(self, name: str, first: Expression, rest: ast.expr) -> Expression:
-        """first and rest, where the rest takes statements that must not run without need."""
+        """First and rest, where the rest takes statements that must not run without need."""
         result = self.fresh("c")
         self.assign(result, first, kind="b")
-        test = self.condition(Variable(result) if name == "and" else self.operation("not", Variable(result)))
+        test = self.condition(
+            Variable(result) if name == "and" else self.operation("not", Variable(result))
+        )
         body, _ = self.aside(lambda: self.assign(result, self.truth(rest), kind="b"))
         self.emit(If(test, body, [], self.line))
         return Variable(result)
@@ -253,7 +266,9 @@ class Expressions(Calls):
         return Closure(node, self.frame)
 
     def on_Call(self, node: ast.Call) -> Value:
-        if any(isinstance(a, ast.Starred) for a in node.args) or any(k.arg is None for k in node.keywords):
+        if any(isinstance(a, ast.Starred) for a in node.args) or any(
+            k.arg is None for k in node.keywords
+        ):
             self.refuse(f"{ast.unparse(node)}: * in a call", "write the arguments")
         callee, own = self._callee(node)
         values = self.values([*node.args, *(k.value for k in node.keywords)])
@@ -264,7 +279,7 @@ class Expressions(Calls):
         return self.called(callee, node, args, keys)
 
     def _callee(self, node: ast.Call) -> tuple[str | types.FunctionType | Closure, list[Value]]:
-        """What is called: a known function by its name, or a Python function; the method's owner."""
+        """What is called: a known function's name, or a Python function; the method's owner."""
         f = node.func
         if isinstance(f, ast.Attribute):
             owner = self.expression(f.value)
@@ -282,5 +297,6 @@ class Expressions(Calls):
             if isinstance(plain, types.FunctionType) and package not in ("numpy", "scipy", "numba"):
                 return plain, []
         self.refuse(
-            f"{ast.unparse(f)} is not differentiated", "write it in plain Python, as a function of its own"
+            f"{ast.unparse(f)} is not differentiated",
+            "write it in plain Python, as a function of its own",
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 from fastvi.derivatives import functions
+from fastvi.derivatives.errors import NotDifferentiable
 from fastvi.derivatives.ir import (
     Allocate,
     Apply,
@@ -24,7 +26,15 @@ from fastvi.derivatives.ir import (
     walk,
 )
 
-__all__ = ["active_names", "exposed", "read_by", "smooth", "target_name", "written"]
+__all__ = [
+    "active_names",
+    "exposed",
+    "read_by",
+    "refuse_whole_numbers",
+    "smooth",
+    "target_name",
+    "written",
+]
 
 ARITHMETIC = frozenset(("+", "-", "*", "/", "**", "neg"))
 
@@ -109,7 +119,66 @@ def written(statements: list[Statement]) -> tuple[set[str], set[str]]:
 
 def active_names(program: Program, varied: Iterable[str]) -> set[str]:
     """Names through which the result depends on the arguments `varied`, with a derivative."""
-    edges = []
+    edges = _edges(program)
+    useful = set(smooth(program.result)) | set(program.outputs)
+    backward = _closure(useful, [(frozenset((name,)), set(r)) for name, r in edges])
+    return _forward(edges, varied) & backward
+
+
+def refuse_whole_numbers(program: Program, varied: Iterable[str]) -> None:
+    """Refuse integers made of what depends on the arguments `varied`.
+
+    Such a density is of whole numbers, or loses its derivative by oversight.
+    """
+    depends = _forward(_edges(program), varied)
+    everywhere: list[tuple[str, Expression]] = [("", program.result)]
+    for s in walk(program.statements):
+        where = f", line {s.line}"
+        everywhere += [(where, e) for e in _expressions(s)]
+        if not isinstance(s, Assign) or isinstance(s.target, Variable):
+            continue
+        kind = program.local.get(s.target.array, (0, "f"))[1]
+        if kind != "f" and smooth(s.value) & depends:
+            raise NotDifferentiable(
+                f"{program.name}{where}: a parameter is written to an array of integers; make it "
+                "of np.float64"
+            )
+    for where, e in everywhere:
+        for part in _parts(e):
+            if (
+                isinstance(part, Operation)
+                and part.name == "int"
+                and smooth(part.args[0]) & depends
+            ):
+                raise NotDifferentiable(
+                    f"{program.name}{where}: int() of a parameter has no derivative; fit a density "
+                    "of whole numbers with method='score', or write math.floor where zero is meant"
+                )
+
+
+def _expressions(s: Statement) -> list[Expression]:
+    if isinstance(s, Assign):
+        return [s.value, s.target]
+    if isinstance(s, If | Check):
+        return [s.test]
+    if isinstance(s, For):
+        return [s.start, s.stop]
+    return list(s.shape) if isinstance(s, Allocate) else []
+
+
+def _parts(e: Expression) -> Iterator[Expression]:
+    yield e
+    inner = e.args if isinstance(e, Operation) else e.index if isinstance(e, Element) else ()
+    for part in inner:
+        yield from _parts(part)
+
+
+Edges: TypeAlias = list[tuple[str, frozenset[str]]]
+
+
+def _edges(program: Program) -> Edges:
+    """Names that are assigned, and what they depend on with a derivative."""
+    edges: Edges = []
     for s in walk(program.statements):
         if isinstance(s, Assign):
             name = target_name(s)
@@ -119,9 +188,11 @@ def active_names(program: Program, varied: Iterable[str]) -> set[str]:
                 edges.append((name, smooth(s.value)))
         elif isinstance(s, Apply):
             edges.append((s.out, frozenset(s.arrays)))
-    forward = _closure(set(varied), [(sources, {name}) for name, sources in edges])
-    useful = set(smooth(program.result)) | set(program.outputs)
-    return forward & _closure(useful, [(frozenset((name,)), set(r)) for name, r in edges])
+    return edges
+
+
+def _forward(edges: Edges, varied: Iterable[str]) -> set[str]:
+    return _closure(set(varied), [(sources, {name}) for name, sources in edges])
 
 
 def _closure(names: set[str], edges: list[tuple[frozenset[str], set[str]]]) -> set[str]:

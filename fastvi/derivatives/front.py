@@ -38,11 +38,11 @@ class FieldLike(Protocol):
     """Name, dtype and number of axes of an array of the data."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str: ...
     @property
-    def dtype(self) -> str: ...  # noqa: D102
+    def dtype(self) -> str: ...
     @property
-    def ndim(self) -> int: ...  # noqa: D102
+    def ndim(self) -> int: ...
 
 
 def lower(function: Callable[..., Any], fields: Sequence[FieldLike], named: bool = True) -> Program:
@@ -62,7 +62,8 @@ def lower(function: Callable[..., Any], fields: Sequence[FieldLike], named: bool
     NotDifferentiable
         If it uses what is not differentiated.
     """
-    plain = getattr(function, "py_func", function)
+    given: Any = function
+    plain: types.FunctionType = getattr(given, "py_func", given)
     arguments = tuple(inspect.signature(plain).parameters)
     kinds: dict[str, str] = {}
     for _ in range(ROUNDS):
@@ -87,7 +88,9 @@ class _Front(Statements):
         named: bool,
         expected: dict[str, str],
     ) -> None:
-        self.data = {f.name: f"data.{f.name}" if named else f"data[{k}]" for k, f in enumerate(fields)}
+        self.data = {
+            f.name: f"data.{f.name}" if named else f"data[{k}]" for k, f in enumerate(fields)
+        }
         kinds = {"f": "f", "b": "b", "i": "i", "u": "i"}
         fixed = {self.data[f.name]: (f.ndim, kinds[f.dtype[0]]) for f in fields}
         fixed |= {a: ARGUMENTS[a] for a in arguments if a in ARGUMENTS}
@@ -201,7 +204,8 @@ class _Front(Statements):
         values = defaults | given | keys
         if len(args) > len(names) or set(values) != set(names) or set(given) & set(keys):
             self.refuse(
-                f"{ast.unparse(node)} does not fit the arguments of {label}", f"give {', '.join(names)}"
+                f"{ast.unparse(node)} does not fit the arguments of {label}",
+                f"give {', '.join(names)}",
             )
         return values
 
@@ -244,4 +248,3 @@ class _Front(Statements):
                 self.once.add(copy)
             return Variable(copy)
         return value
-

@@ -66,11 +66,26 @@ SMOOTH: dict[str, tuple[str, ...]] = {
 
 # Piecewise constant, or of integers: no derivative flows through.
 FLAT = frozenset(
-    "floor ceil trunc rint sign int bool isnan isinf isfinite edge trigamma "
-    "whole_floor whole_ceil whole_trunc".split()
-)
+    [
+        "floor",
+        "ceil",
+        "trunc",
+        "rint",
+        "sign",
+        "int",
+        "bool",
+        "isnan",
+        "isinf",
+        "isfinite",
+        "edge",
+        "trigamma",
+        "whole_floor",
+        "whole_ceil",
+        "whole_trunc",
+    ]
+)  # fmt: skip
 _WHOLE = {f"whole_{n}": getattr(math, n) for n in ("floor", "ceil", "trunc")}
-RESULT_KINDS = dict.fromkeys(("int", "edge", *_WHOLE), "i") | { 
+RESULT_KINDS = dict.fromkeys(("int", "edge", *_WHOLE), "i") | {
     "bool": "b", "isnan": "b", "isinf": "b", "isfinite": "b",
 }  # fmt: skip
 SAME_KIND = frozenset(("abs", "max", "min", "maximum", "minimum", "sign"))
@@ -82,20 +97,23 @@ ARRAY: dict[str, tuple[str, str]] = {
     "cholesky": ("cholesky_into({0}, {v})", "cholesky_back({v}, {v_bar}, {a0_bar})"),
 }
 
-_MATH = (
-    "exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan asin acos atan sinh cosh tanh asinh "
-    "acosh atanh lgamma erf erfc pow atan2 hypot isnan isinf isfinite"
-).split()
+_MATH = [
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt", "sin", "cos",
+    "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
+    "lgamma", "erf", "erfc", "pow", "atan2", "hypot", "isnan", "isinf", "isfinite",
+]  # fmt: skip
 _NUMPY = {
     "exp exp2 expm1 log log2 log10 log1p sqrt cbrt sin cos tan sinh cosh tanh hypot floor ceil "
     "trunc rint sign isnan isinf isfinite maximum minimum logaddexp": "",
     "arcsin arccos arctan arcsinh arccosh arctanh arctan2": "arc",
 }
-_LOWERED = (
-    "sum mean var std dot vdot outer where zeros ones empty full zeros_like ones_like empty_like "
-    "full_like arange linspace eye identity copy square clip cumsum prod diag diff trace ravel "
-    "transpose array asarray ascontiguousarray reciprocal shape size any all argmax argmin"
-).split()
+_LOWERED = [
+    "sum", "mean", "var", "std", "dot", "vdot", "outer", "where", "zeros", "ones", "empty",
+    "full", "zeros_like", "ones_like", "empty_like", "full_like", "arange", "linspace", "eye",
+    "identity", "copy", "square", "clip", "cumsum", "prod", "diag", "diff", "trace", "ravel",
+    "transpose", "array", "asarray", "ascontiguousarray", "reciprocal", "shape", "size",
+    "any", "all", "argmax", "argmin",
+]  # fmt: skip
 
 
 @functools.cache

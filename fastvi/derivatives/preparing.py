@@ -8,6 +8,7 @@ from fastvi.derivatives.ir import (
     Allocate,
     Assign,
     Element,
+    Expression,
     For,
     If,
     Number,
@@ -63,7 +64,7 @@ def _out_of(program: Program, loop: For | While) -> list[Statement]:
     return made
 
 
-def _lengths(loop: For | While) -> dict[str, object]:
+def _lengths(loop: For | While) -> dict[str, Expression]:
     """What lengths computed within a loop are, where that does not change in it."""
     changing = written([loop])[0]
     found: dict[str, list[Assign]] = {}

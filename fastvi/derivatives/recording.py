@@ -14,6 +14,7 @@ from fastvi.derivatives.flow import read_by, target_name, written
 from fastvi.derivatives.ir import (
     Apply,
     Assign,
+    Element,
     Expression,
     For,
     If,
@@ -178,11 +179,14 @@ class Recording:
 
     def _assignment(self, s: Assign | Apply, needed: set[str]) -> set[str]:
         adjoint = self.adjoints[s]
-        late, early = self.expand(adjoint.late)[0], self.expand(adjoint.early)[0]
+        early = self.expand(adjoint.early)[0]
         name = target_name(s) if isinstance(s, Assign) else s.out
         is_scalar = isinstance(s, Assign) and isinstance(s.target, Variable)
         record = name in needed | early and self.again.get(name) is not s
         self.pushes[s] = [name] if record else []
+        if record and isinstance(s, Assign) and isinstance(s.target, Element):
+            adjoint.late |= set().union(*map(reads, s.target.index))  # where to put it back
+        late = self.expand(adjoint.late)[0]
         if is_scalar:
             needed, early = needed - {name}, early - {name}
         return needed | early | late

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from fastvi.derivatives import functions
 from fastvi.derivatives.adjoint import Adjoints
-from fastvi.derivatives.flow import active_names, exposed, read_by, target_name, written
+from fastvi.derivatives.flow import (
+    active_names,
+    exposed,
+    read_by,
+    refuse_whole_numbers,
+    target_name,
+    written,
+)
 from fastvi.derivatives.fusing import fused_loops
 from fastvi.derivatives.ir import (
     Allocate,
@@ -60,6 +67,7 @@ class _Reverse:
         self.program = program
         self.first = first
         self.slopes = {a: SLOPES[a] for a in program.arguments if a in SLOPES}
+        refuse_whole_numbers(program, self.slopes)
         self.active = active_names(program, self.slopes)
         self.fused = fused_loops(program, self.active) if fuse else {}
         hoist_arrays(program, self.fused)
@@ -329,5 +337,3 @@ class _Reverse:
 def indented(lines: list[str]) -> list[str]:
     """Lines of a block."""
     return [f"    {line}" for line in lines] or ["    pass"]
-
-

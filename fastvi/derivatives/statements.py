@@ -33,7 +33,11 @@ def leaves(statements: list[ast.stmt], kinds: tuple[type, ...] = EXITS) -> bool:
             return True
         if isinstance(s, ast.If) and (leaves(s.body, kinds) or leaves(s.orelse, kinds)):
             return True
-        if isinstance(s, ast.For | ast.While) and ast.Return in kinds and leaves(s.body, (ast.Return,)):
+        if (
+            isinstance(s, ast.For | ast.While)
+            and ast.Return in kinds
+            and leaves(s.body, (ast.Return,))
+        ):
             return True
     return False
 
@@ -62,7 +66,9 @@ class Statements(Expressions):
             if isinstance(s, ast.For | ast.While) and leaves(s.body, (ast.Return,)):
                 self._leaving_loop(s, rest)
                 return
-            method: Callable[[ast.stmt], None] | None = getattr(self, f"do_{type(s).__name__}", None)
+            method: Callable[[ast.stmt], None] | None = getattr(
+                self, f"do_{type(s).__name__}", None
+            )
             if method is None:
                 self.refuse(
                     f"{type(s).__name__.lower()} is not differentiated",
@@ -234,7 +240,7 @@ class Statements(Expressions):
                 self.refuse("zip into another number of names", "use as many names as arrays")
             pairs = list(zip(target.elts, source.args))  # type: ignore[attr-defined]
         arrays = [(t, self.readable(self._array(self.expression(e), e), "seq")) for t, e in pairs]
-        stop: Expression = arrays[0][1].shape[0]
+        stop = arrays[0][1].shape[0]
         for _, a in arrays[1:]:
             if a.shape[0] != stop:
                 stop = self.operation("min", stop, a.shape[0])
@@ -259,7 +265,7 @@ class Statements(Expressions):
             callee = self.expression(node.func)
             for function in (range, enumerate, zip):
                 if isinstance(callee, Known) and callee.value is function:
-                    return function.__name__
+                    return str(function.__name__)
         return None
 
     def _range(self, node: ast.Call) -> tuple[Expression, Expression, int]:
@@ -271,7 +277,9 @@ class Statements(Expressions):
         start, stop = (Number(0), ends[0]) if len(ends) == 1 else ends[:2]
         step = ends[2] if len(ends) == 3 else Number(1)
         if not isinstance(step, Number) or not step.value:
-            self.refuse("the step of range is not a literal integer", "compute the index in the loop")
+            self.refuse(
+                "the step of range is not a literal integer", "compute the index in the loop"
+            )
         return self.settled(start, "start"), self.settled(stop, "stop"), int(step.value)
 
     def _index(self, target: ast.expr) -> str:
@@ -297,9 +305,7 @@ class Statements(Expressions):
         loop = While([], self.line, leave, self._counter())
 
         def lower() -> None:
-            self.branch(
-                s.test, lambda: self.statements(s.body), lambda: self.assign(leave, TRUE)
-            )
+            self.branch(s.test, lambda: self.statements(s.body), lambda: self.assign(leave, TRUE))
 
         self.frame.leaves.append(leave)
         skips, self.frame.skips = self.frame.skips, list(self.frame.skips)
@@ -338,12 +344,19 @@ class Statements(Expressions):
         n = len(target.elts)
         if isinstance(value, Array) and value.ndim:
             self.check(
-                self.operation("!=", value.shape[0], Number(n)), f"an array is unpacked into {n} names"
+                self.operation("!=", value.shape[0], Number(n)),
+                f"an array is unpacked into {n} names",
             )
             source = self.readable(value)
             value = [self._row(source, Number(k)) for k in range(n)]
-        if not isinstance(value, list) or len(value) != n or any(isinstance(t, ast.Starred) for t in target.elts):
-            self.refuse(f"the parts of {ast.unparse(target)} do not fit the value", "use as many names")
+        if (
+            not isinstance(value, list)
+            or len(value) != n
+            or any(isinstance(t, ast.Starred) for t in target.elts)
+        ):
+            self.refuse(
+                f"the parts of {ast.unparse(target)} do not fit the value", "use as many names"
+            )
         parts = [self.settled(v, "t") if isinstance(v, Expression) else v for v in value]
         for t, part in zip(target.elts, parts):
             self.store(t, part)
@@ -367,7 +380,11 @@ class Statements(Expressions):
                 return
             if value.base is None:
                 value = self.materialised(value, ident)
-        elif old is not None and not isinstance(old, Ended) and frame.levels.get(ident, 0) < self.level:
+        elif (
+            old is not None
+            and not isinstance(old, Ended)
+            and frame.levels.get(ident, 0) < self.level
+        ):
             self.refuse(f"{ident} stands for something else in a branch or loop", "use two names")
         frame.names[ident] = value
         frame.levels[ident] = self.level
@@ -409,7 +426,9 @@ class Statements(Expressions):
 
     def _written(self, target: ast.Subscript) -> Expression | Array:
         owner = self.expression(target.value)
-        writable = isinstance(owner, Array) and (owner.base in self.local or owner.base in self.outputs)
+        writable = isinstance(owner, Array) and (
+            owner.base in self.local or owner.base in self.outputs
+        )
         if not isinstance(owner, Array) or not writable:
             self.refuse(
                 f"{ast.unparse(target)} is written to, which is not in a local array",

@@ -50,10 +50,15 @@ def family_of(target: Target, family: Any) -> Chosen:
     return Chosen(near(np.zeros(1), np.eye(1)), near)
 
 
-def begin_near(target: Target, near: Near, start: Any) -> tuple[Family, Laplace | None]:
-    """A member near Laplace's approximation, or of unit scale where that does not exist."""
+def begin_near(
+    target: Target, near: Near, start: Any, *, by_gradient: bool = True
+) -> tuple[Family, Laplace | None]:
+    """A member near Laplace's approximation, or of unit scale where that does not exist.
+
+    by_gradient: whether the method needs gradients; without, none is derived for the start.
+    """
     z = np.zeros(target.dim) if start is None else point_of(target, start)
-    if not target.has_gradient:
+    if not (by_gradient or target.gradient_given) or not target.has_gradient:
         return near(z, np.eye(target.dim)), None
     target.screen(z)
     found = laplace(target, z)

@@ -167,7 +167,7 @@ def fit(
     with single_threaded_blas():
         member, near, found = chosen.member, chosen.near, None
         if near is not None:
-            member, found = begin_near(target, near, start)
+            member, found = begin_near(target, near, start, by_gradient=method != "score")
         if method in MODES:
             return _without_draws(target, method, near, found, seed)
         options = {"tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed)}

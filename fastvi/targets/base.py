@@ -125,6 +125,11 @@ class Target:
         """Whether it has a gradient."""
         return self.compiled.has_gradient or self._numerical
 
+    @property
+    def gradient_given(self) -> bool:
+        """Whether there is a gradient that need not be derived."""
+        return self.has_gradient
+
     def _want_gradient(self) -> None:
         """Called before a gradient is asked for."""
 

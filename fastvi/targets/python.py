@@ -306,6 +306,11 @@ class PythonTarget(Target):
         self._want_gradient()
         return super().has_gradient
 
+    @property
+    def gradient_given(self) -> bool:
+        """Whether there is a gradient that need not be derived."""
+        return self.source.has_gradient or self.source.numerical
+
     def _want_gradient(self) -> None:
         """Derive the gradient at the first call, or note why there is none."""
         if not self._may_derive:
