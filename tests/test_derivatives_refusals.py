@@ -67,7 +67,7 @@ def unknown_name(z, data):
 
 
 def array_of_a_branch(z, data):
-    if z[0] > 0:
+    if z[0] > 0:  # noqa: SIM108
         w = np.zeros(3)
     else:
         w = np.ones(3)
