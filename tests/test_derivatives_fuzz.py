@@ -1,0 +1,170 @@
+"""Random programs: their derived gradients against finite differences.
+
+Where two steps of differences disagree a program sits at a kink, and is left out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+
+import numpy as np
+import pytest
+from test_derivatives_models import as_tuple, derived, numerical
+
+from fastvi.derivatives import NotDifferentiable
+
+DATA = {"y": np.array([0.3, -0.7, 1.2, 0.4, -0.2, 0.9]), "g": np.array([2, 0, 3, 1, 1, 0]), "n": 3}
+OPTIONS = [{"first": 1}, {"first": 1, "fuse": False}, {"first": 1, "again": False}]
+UNARY = ["math.tanh({})", "math.sin({})", "math.exp(-abs({}))", "math.log1p(({}) ** 2)", "abs({})",
+         "math.sqrt(0.5 + ({}) ** 2)", "-({})", "math.erf({})", "({}) ** 3"]  # fmt: skip
+BINARY = ["({} + {})", "({} - {})", "{} * ({})", "max({}, {})", "min({}, {})", "helper({}, {})",
+          "({}) / (1.5 + ({}) ** 2)"]  # fmt: skip
+RANGES = ["4", "3", "1, 4", "3, -1, -1", "data.n", "0", "1, 7, 2", "6, 0, -2", "k % 3"]
+HELPER = ["def helper(p, q):", "    t = 0.0", "    for i in range(3):", "        if t > 1.0:",
+          "            return t * q", "        t += p * q + i * 0.1", "    return t"]  # fmt: skip
+
+
+class Writer:
+    """Writes one program of scalars a, b, c, arrays A and M, the integer k, and a total."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.n = 0
+        self.lines: list[str] = []
+        self.indices: list[str] = ["k"]
+
+    def index(self) -> str:
+        i = self.rng.choice(self.indices)
+        return self.rng.choice(
+            ["0", "1", "3", "-1", f"{i} % 4", f"({i} + 1) % 4", f"data.g[{i} % 6]"]
+        )
+
+    def atom(self) -> str:
+        place = [f"z[{self.index()}]", f"A[{self.index()}]", f"M[{self.index()}, {self.index()}]"]
+        literal = f"{self.rng.uniform(-1.5, 1.5):.2f}"
+        return self.rng.choice(["a", "b", "c", *place, f"data.y[{self.index()}]", literal])
+
+    def vector(self) -> str:
+        return self.rng.choice(["z[:4]", "z[1:5]", "data.y[:4]", "A", "M[1]", "M[:, 2]", "A[::-1]"])
+
+    def expression(self, depth: int = 0) -> str:
+        chance = self.rng.random()
+        if depth > 2 or chance < 0.3:
+            return self.atom()
+        inner = [self.expression(depth + 1) for _ in range(2)]
+        if chance < 0.55:
+            return self.rng.choice(UNARY).format(inner[0])
+        if chance < 0.9:
+            return self.rng.choice(BINARY).format(*inner)
+        if chance < 0.95:
+            return f"({inner[0]} if {self.test()} else {inner[1]})"
+        return f"np.sum({self.vector()} * {self.atom()} + np.tanh({self.vector()}))"
+
+    def test(self) -> str:
+        if self.rng.random() < 0.4:
+            return f"{self.rng.choice(self.indices)} % {self.rng.randint(2, 3)} == 0"
+        return f"{self.atom()} {self.rng.choice('<>')} {self.atom()}"
+
+    def add(self, level: int, line: str) -> None:
+        self.lines.append("    " * level + line)
+
+    def block(self, level: int, size: int, loops: int) -> None:
+        for _ in range(self.rng.randint(1, size)):
+            self.statement(level, loops)
+
+    def statement(self, level: int, loops: int) -> None:
+        chance, value = self.rng.random(), self.expression()
+        if chance < 0.25:
+            self.add(
+                level, f"{self.rng.choice('abc')} {self.rng.choice(['=', '+=', '-='])} {value}"
+            )
+        elif chance < 0.4:
+            self.add(level, f"total {self.rng.choice('+-')}= {value}")
+        elif chance < 0.55:
+            target = self.rng.choice([f"A[{self.index()}]", f"M[{self.index()}, {self.index()}]"])
+            self.add(level, f"{target} {self.rng.choice(['=', '+=', '-='])} math.tanh({value})")
+        elif chance < 0.6:
+            self.add(level, f"A[:] = {self.vector()} * 0.5 + np.tanh({self.vector()})")
+        elif chance < 0.65:
+            self.add(level, f"k = {self.rng.choice(self.indices)} + 1")
+        elif level > 4:
+            self.add(level, f"a, b = b, math.tanh({value})")
+        elif chance < 0.8:
+            self.add(level, f"if {self.test()}:")
+            self.block(level + 1, 3, loops)
+            if self.rng.random() < 0.5:
+                self.add(level, "else:")
+                self.block(level + 1, 3, loops)
+        elif chance < 0.94 and loops < 3:
+            self.loop(level, loops)
+        else:
+            leave = self.rng.choice(["break", "continue"]) if loops else "return total + a"
+            self.add(level, f"if {self.test()} and {self.atom()} > 0.6:")
+            self.add(level + 1, leave)
+
+    def loop(self, level: int, loops: int) -> None:
+        self.n += 1
+        self.add(level, f"for i{self.n} in range({self.rng.choice(RANGES)}):")
+        self.indices.append(f"i{self.n}")
+        self.block(level + 1, 4, loops + 1)
+        self.indices.pop()
+
+    def program(self, name: str) -> list[str]:
+        self.add(0, f"def {name}(z, data):")
+        for line in ("total, k = 0.0, 1", "A = np.zeros(4)", "M = np.zeros((4, 4))",
+                     "a, b, c = z[0], z[1] * 0.5, z[4]"):  # fmt: skip
+            self.add(1, line)
+        self.block(1, 9, 0)
+        self.add(1, f"return {self.rng.choice(['total', '2.0 * total', 'total * a', 'total + b'])}")
+        return self.lines
+
+
+def programs(seed, count, folder):
+    rng = random.Random(seed)
+    lines = ["import math", "import numpy as np", *HELPER]
+    for k in range(count):
+        lines += Writer(rng).program(f"f{k}")
+    path = folder / f"random_programs_{seed}.py"
+    path.write_text("\n".join(lines) + "\n")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return [getattr(module, f"f{k}") for k in range(count)]
+
+
+def agrees(function, z):
+    """Whether the derived gradient is right; None where differences cannot tell."""
+    data = as_tuple(DATA)
+    value = function(z, data)
+    wanted, other = (numerical(lambda x: function(x, data), z, step) for step in (1e-6, 3e-6))
+    size = max(1.0, np.abs(wanted).max(), abs(value))
+    if not np.isfinite(size) or size > 1e6 or np.abs(wanted - other).max() > 1e-6 * size:
+        return None
+    for options in OPTIONS:
+        try:
+            found, grad = derived(function, z, DATA, **options)
+        except NotDifferentiable:  # an array whose length differs between rounds
+            return None
+        close = abs(found - value) <= 1e-9 * size and np.abs(grad - wanted).max() <= 1e-5 * size
+        if not close:
+            return False
+    return True
+
+
+def check(seed, count, folder):
+    rng = np.random.default_rng(seed)
+    with np.errstate(all="ignore"):
+        found = [agrees(f, rng.normal(size=5)) for f in programs(seed, count, folder)]
+    assert [k for k, ok in enumerate(found) if ok is False] == []
+    assert sum(ok is True for ok in found) > 0.8 * count
+
+
+def test_random_programs(tmp_path):
+    check(0, 300, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 41))
+def test_many_random_programs(seed, tmp_path):
+    check(seed, 500, tmp_path)
