@@ -5,19 +5,59 @@ from __future__ import annotations
 import os
 import time
 import zlib
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import archive, checks, tree
 from fastvi.batches import Batches
-from fastvi.loop import History, Position
+from fastvi.loop import FitState, History, Position
 
-__all__ = ["KIND", "Checkpoints", "described", "digest"]
+__all__ = ["KIND", "Callback", "Checkpoints", "Watching", "described", "digest"]
 
 KIND = "checkpoint"
+
+Callback = Callable[[FitState], bool | None]
+
+
+class Watching(NamedTuple):
+    """The arguments of fits that say who is told how it goes, and where its state is kept."""
+
+    callback: Callback | None = None
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_interval: float = 60.0
+    resume: bool = False
+
+    def checkpoints(self, identity: Callable[[], dict[str, Any]]) -> Checkpoints | None:
+        """Where the state is kept, if anywhere; `identity` must be the same for it to be taken up.
+
+        Raises
+        ------
+        ValueError
+            If the fit is to be resumed from no file, or the interval is not a number >= 0.
+        """
+        if self.checkpoint is None:
+            if self.resume:
+                raise ValueError("resume=True needs checkpoint, the file to go on from")
+            return None
+        return Checkpoints(self.checkpoint, identity(), self.checkpoint_interval)
+
+    def seed(self, random_state: Any, fresh: int | None = None) -> int:
+        """The seed of a fit; if any would do, that of the checkpoint to be taken up.
+
+        `fresh` is what `random_state` stands for, where that is known already.
+        """
+        seed = checks.seed_of(random_state) if fresh is None else fresh
+        resumed = self.resume and self.checkpoint is not None and os.path.exists(self.checkpoint)
+        if random_state is not None or not resumed:
+            return seed
+        assert self.checkpoint is not None
+        identity = archive.load(self.checkpoint, KIND)[0].get("identity")
+        saved = identity.get("seed") if isinstance(identity, dict) else None
+        return saved if isinstance(saved, int) and saved >= 0 else seed
 
 
 class Checkpoints:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import fastvi
+from fastvi.checkpoints import Watching
 from fastvi.families import blocks, sample
-from fastvi.fitting.watching import Watching
 
 pytestmark = pytest.mark.jit
 ROWS = np.random.default_rng(3).normal(size=(40, 2))

@@ -13,6 +13,7 @@ from fastvi import objectives
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.batches import Batches
+from fastvi.checkpoints import Watching
 from fastvi.core import Batch, Gradient
 from fastvi.families import name_of
 from fastvi.families.base import Family, Near, Powers
@@ -21,7 +22,7 @@ from fastvi.fitting.compiled import compiled_steps
 from fastvi.fitting.delta import delta
 from fastvi.fitting.laplace import Laplace
 from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
-from fastvi.fitting.watching import Watching
+from fastvi.fitting.watching import watch_of
 from fastvi.gradients.gumbel import annealed, gumbel
 from fastvi.gradients.reparam import reparam
 from fastvi.gradients.score import baseline, control_variates, overdispersed, score
@@ -152,7 +153,7 @@ def fit(
     method = _method(method, chosen.member, variance_reduction)
     if method != "score":
         target.require_gradient(f"method={method!r} needs")
-    watching = Watching(callback, checkpoint, checkpoint_interval, resume, verbose)
+    watching = Watching(callback, checkpoint, checkpoint_interval, resume)
     seed = watching.seed(random_state)
     wanted = _Wanted(
         target, method, goal, _n_draws(n_draws, method, target.dim),
@@ -172,9 +173,10 @@ def fit(
             return _without_draws(target, method, near, found, seed)
         options = {"tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed)}
         course = COURSES[method](wanted, member, options)
-        watch = watching.watch(
-            target, seed, wanted.identity(family, start), read=lambda s: course.read(s.params)
-        )
+        watch = watch_of(
+            watching, target, seed, wanted.identity(family, start), verbose=verbose,
+            read=lambda s: course.read(s.params),
+        )  # fmt: skip
         state = course.stages.run(course.begin, watch)
     history = course.stages.history
     return Posterior(

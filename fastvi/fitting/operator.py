@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from fastvi import loop
 from fastvi.base import checks
 from fastvi.batches import Passes
+from fastvi.checkpoints import Watching
 from fastvi.core import Algorithm
 from fastvi.fitting.arguments import point_of
-from fastvi.fitting.watching import Watching
+from fastvi.fitting.watching import watch_of
 from fastvi.posteriors.programs import ProgramPosterior
 from fastvi.targets.base import Target, check_target
 
@@ -128,13 +129,14 @@ def operator_vi(
     )
     centre = np.zeros(d) if start is None else point_of(target, start)
     units = _scale(scale, d)
-    watching = Watching(callback, checkpoint, checkpoint_interval, resume, verbose)
+    watching = Watching(callback, checkpoint, checkpoint_interval, resume)
     seed = watching.seed(random_state)
     rng = np.random.default_rng(seed)
     game = _Game(target, centre, units, settings)
     algorithm = Algorithm(game.begin, game.step)
     identity = {**settings._asdict(), "centre": centre, "units": units}
-    with watching.watch(target, seed, identity, read=game.result) as watch:
+    look = watch_of(watching, target, seed, identity, read=game.result, verbose=verbose)
+    with look as watch:
         state, position, history = watch.begin(game.begin(rng), Passes(), rng, settings.n_calls)
         state, history = loop.run(
             algorithm, state, Passes(), n_epochs=settings.n_calls, rng=rng, position=position,

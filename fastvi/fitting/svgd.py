@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from fastvi import loop, optimizers
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
+from fastvi.checkpoints import Watching
 from fastvi.core import Batch, Gradient, Optimizer, ascend, scale
 from fastvi.fitting.arguments import batches_of, begin_near, family_of
-from fastvi.fitting.watching import Watching
+from fastvi.fitting.watching import watch_of
 from fastvi.gradients import stein, stein_metric, stein_sliced
 from fastvi.posteriors.particles import ParticlePosterior
 from fastvi.targets.base import Target, check_target
@@ -149,7 +150,7 @@ def svgd(
                                    "dtype", ("float64", "float32")))  # fmt: skip
     check_target(target)
     stein.needs_gradient(target)
-    watching = Watching(callback, checkpoint, checkpoint_interval, resume, verbose)
+    watching = Watching(callback, checkpoint, checkpoint_interval, resume)
     n_threads, seed = resolve_n_jobs(n_jobs), watching.seed(random_state)
     make = METHODS[checks.choice(method, "method", tuple(METHODS))]
     given = {"curvature": curvature, "slices": slices}
@@ -181,7 +182,9 @@ def svgd(
         begin = _start(target, start, n_particles, rng).astype(kind)
         descent = _Descent(gradient, rule, tol, batch_size is not None)
         look = partial(stein.scores_of, target, batch=None, n_threads=n_threads)
-        watch = watching.watch(target, seed, identity, read=descent.read, total=max_iter)
+        watch = watch_of(
+            watching, target, seed, identity, read=descent.read, verbose=verbose, total=max_iter
+        )
         found, scores, weights = descent.run(begin, batches, max_iter, rng, look, watch)
     kept = weights > 0
     return ParticlePosterior(

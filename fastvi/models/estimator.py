@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +15,20 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import loop
-from fastvi.base import archive, checks
+from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.base.progress import compiling_announced
-from fastvi.checkpoints import KIND, Checkpoints, described, digest
+from fastvi.checkpoints import Callback, Watching, described, digest
 from fastvi.models import files
 from fastvi.models.documentation import fill_in
 from fastvi.models.plan import Fit, fit_conjugate
 
 __all__ = [
-    "Callback",
     "CountEstimator",
     "Estimator",
     "MeanScore",
     "Supervised",
     "Unsupervised",
-    "Watching",
 ]
 
 # Parameters with which a fit may go on from a checkpoint of other values.
@@ -40,38 +38,6 @@ SHARED = (
     "max_iter", "tol", "batch_size", "optimizer", "sampling", "variance_reduction", "trace_noise",
     "random_state", "warm_start", "n_jobs", "verbose",
 )  # fmt: skip
-
-Callback = Callable[[loop.FitState], bool | None]
-
-
-class Watching(NamedTuple):
-    """The arguments of `fit` that say who is told how it goes, and where its state is kept."""
-
-    callback: Callback | None = None
-    checkpoint: str | os.PathLike[str] | None = None
-    checkpoint_interval: float = 60.0
-    resume: bool = False
-
-    def checkpoints(self, identity: Callable[[], dict[str, Any]]) -> Checkpoints | None:
-        """Where the state is kept, if anywhere.
-
-        Raises
-        ------
-        ValueError
-            If the fit is to be resumed from no file, or the interval is not a number >= 0.
-        """
-        if self.checkpoint is None:
-            if self.resume:
-                raise ValueError("resume=True needs checkpoint, the file to go on from")
-            return None
-        return Checkpoints(self.checkpoint, identity(), self.checkpoint_interval)
-
-    def seed(self, fresh: int) -> int:
-        """The seed of the checkpoint that is to be taken up, or else a fresh one."""
-        if not self.resume or self.checkpoint is None or not os.path.exists(self.checkpoint):
-            return fresh
-        identity = archive.load(self.checkpoint, KIND)[0].get("identity")
-        return identity.get("seed", fresh) if isinstance(identity, dict) else fresh
 
 
 class Estimator(BaseEstimator):
@@ -258,8 +224,8 @@ class Estimator(BaseEstimator):
 
     def _seed(self, watching: Watching, rng: np.random.RandomState | None = None) -> int:
         """A seed for mini-batches, from `rng` if given; that of the checkpoint if any will do."""
-        seed = checks.seed_of(self._random() if rng is None else rng)
-        return seed if self.random_state is not None else watching.seed(seed)
+        fresh = checks.seed_of(self._random() if rng is None else rng)
+        return watching.seed(self.random_state, fresh)
 
     @property
     def _n_threads(self) -> int:

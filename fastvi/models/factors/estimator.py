@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.checkpoints import Watching
 from fastvi.kernels.factors import column_squares
 from fastvi.models.documentation import TEXTS as SHARED_TEXTS
-from fastvi.models.estimator import MeanScore, Unsupervised, Watching
+from fastvi.models.estimator import MeanScore, Unsupervised
 from fastvi.models.factors.model import Factors, Gaussian, Hyperparameters, Loadings
 from fastvi.models.factors.rows import Rows, StandardRows, compressed, principal
 from fastvi.models.files import Saved

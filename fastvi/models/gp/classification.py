@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.models.estimator import Watching
+from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.likelihoods import of_classes

@@ -13,8 +13,8 @@ from sklearn.utils.validation import validate_data
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.checkpoints import Watching
 from fastvi.loop import History, Watch
-from fastvi.models.estimator import Watching
 from fastvi.models.files import Saved
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import BoundAt, GaussianProcess

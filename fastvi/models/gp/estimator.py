@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastvi import loop
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.models.estimator import Callback, Estimator, Watching
+from fastvi.checkpoints import Callback, Watching
+from fastvi.models.estimator import Estimator
 from fastvi.models.files import Saved
 from fastvi.models.gp import files
 

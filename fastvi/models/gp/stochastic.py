@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastvi import optimizers
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.loop import History
-from fastvi.models.estimator import Watching
 from fastvi.models.files import Saved
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import BoundAt, GaussianProcess

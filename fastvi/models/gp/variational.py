@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.models.estimator import Watching
+from fastvi.checkpoints import Watching
 from fastvi.models.gp.estimator import draws_by
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.likelihoods import named

@@ -12,7 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
-from fastvi.models.estimator import Supervised, Watching
+from fastvi.checkpoints import Watching
+from fastvi.models.estimator import Supervised
 from fastvi.models.files import Saved
 from fastvi.models.logistic.model import (
     Coefficients,

@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.models.estimator import Callback, MeanScore, Unsupervised, Watching
+from fastvi.checkpoints import Callback, Watching
+from fastvi.models.estimator import MeanScore, Unsupervised
 from fastvi.models.files import Saved
 from fastvi.models.mixture.model import Mixture, Parameters, Prior, RowsInMemory
 from fastvi.models.mixture.priors import data_frame, make_prior

@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 from fastvi import loop
 from fastvi.base import checks, parallel, tree
 from fastvi.batches import ShuffledEpochs
+from fastvi.checkpoints import Watching
 from fastvi.core import Batch
 from fastvi.models.counts import DocumentSource, Parts, padded
-from fastvi.models.estimator import CountEstimator, MeanScore, Watching
+from fastvi.models.estimator import CountEstimator, MeanScore
 from fastvi.models.files import Saved
 from fastvi.models.plan import SAMPLING, Plan, plan
 from fastvi.models.poisson.model import Factors, Fitted, GammaPrior, PoissonFactors
