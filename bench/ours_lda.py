@@ -8,23 +8,16 @@ import numpy as np
 import scipy.sparse as sp
 
 from fastvi import LatentDirichletAllocation
+from fastvi.base import checks
 from fastvi.core import Batch, LazyTable
 from fastvi.models.counts import DocumentSource, padded
 from fastvi.models.topics.model import LDA
+from fastvi.models.topics.settings import Settings
 from fastvi.models.topics.solvers import make_solver
 
 
-class Hooked(LatentDirichletAllocation):
-    """The public `fit`, with a call after every pass that stops it by returning True."""
-
-    hook = None
-
-    def _watch(self, settings, bags, X_val):
-        return lambda read, state, position, _: self.hook and self.hook(read(state), position.epoch)
-
-
 def model_of(k, seed, solver, passes, learn=False, **options):
-    return Hooked(
+    return LatentDirichletAllocation(
         n_components=k,
         solver=solver,
         max_iter=passes,
@@ -33,6 +26,11 @@ def model_of(k, seed, solver, passes, learn=False, **options):
         learn_topic_word_prior=learn,
         **options,
     )
+
+
+def after_passes(look):
+    """A callback that hands ``look(params, n_passes)`` what has been found after each pass."""
+    return lambda state: state.step == 0 and look(state.params, state.epoch)
 
 
 def warm_up(k, solver, learn=False, **options):
@@ -70,9 +68,8 @@ def curve(
         reached = target is not None and out.points[-1]["perplexity"] <= target
         return reached or out.settled()
 
-    model.hook = after_pass
     with out.watch:
-        model.fit(X)
+        model.fit(X, callback=after_passes(after_pass))
     return {"points": out.points, "unit": "passes", "compile": compiled}
 
 
@@ -111,8 +108,7 @@ def threads(corpus, k, solver, n_threads, passes):
     warm_up(k, solver, n_jobs=n_threads)
     model = model_of(k, 0, solver, passes, n_jobs=n_threads)
     times = [time.perf_counter()]
-    model.hook = lambda fit, n: times.append(time.perf_counter())
-    model.fit(X)
+    model.fit(X, callback=after_passes(lambda params, n: times.append(time.perf_counter())))
     bits = hashlib.sha256(np.ascontiguousarray(model.components_).tobytes()).hexdigest()
     return {"wall": times[-1] - times[0], "passes": times[-1] - times[1], "bits": bits}
 
@@ -126,9 +122,8 @@ def svi_step(n_words, k=50, n_documents=128, words_each=100, steps=100):
     indptr = np.arange(0, words.size + 1, words_each)
     shape = (8 * n_documents, n_words)
     X = sp.csr_matrix((np.ones(words.size, np.float32), words, indptr), shape=shape)
-    model = model_of(k, 0, "svi", 1, batch_size=n_documents)
-    bags = model._counts(X, reset=True)
-    fit = make_solver(model._settings("svi", bags), DocumentSource(*bags), 1)
+    settings = Settings("svi", alpha=np.full(k, 1 / k), eta=1 / k, batch_size=n_documents)
+    fit = make_solver(settings, DocumentSource(*checks.bags_of_words(X)), 1)
     state = fit.start()
     seconds = []
     rng = np.random.default_rng(0)

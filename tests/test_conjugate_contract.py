@@ -2,6 +2,8 @@
 tests.
 """
 
+from copy import copy as copied
+
 import numpy as np
 import pytest
 from cases import from_file, in_file
@@ -297,7 +299,8 @@ def test_the_plain_gradient_is_that_of_the_bound(model):
     coordinates, rng = instance.coordinates, np.random.default_rng(5)
     rows, step = everything(source), 1e-5
     if hasattr(instance, "tol"):  # its local steps are iterations
-        instance.tol, instance.max_iter = 1e-13, 20000
+        instance = copied(instance)
+        vars(instance).update(tol=1e-13, max_iter=20000)
 
     def bound(free):
         params = coordinates.params(free)

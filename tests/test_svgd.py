@@ -387,7 +387,7 @@ def test_bad_arguments_are_named(correlated, options, message):
 
 
 def test_a_target_needs_a_gradient():
-    with pytest.raises(ValueError, match="need the target's gradient, which it has not"):
+    with pytest.raises(ValueError, match="need the gradient of the target, which is not known"):
         fastvi.svgd(fastvi.target(lambda z: -(z[0] ** 2), dim=1))
 
 

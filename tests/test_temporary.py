@@ -19,7 +19,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="locks and signa
 KILLED = """
 import os, pathlib, sys, time
 from fastvi.base import temporary
-file, path = temporary.new_file(pathlib.Path(sys.argv[1]))
+writing = temporary.new_file(pathlib.Path(sys.argv[1]))
+file, path = writing.__enter__()
 folder = temporary.Folder(sys.argv[2], "fastvi-shards-")
 print("ready", flush=True)
 time.sleep(60)
@@ -76,6 +77,26 @@ def test_what_is_replaced_stays_where_writing_fails(tmp_path):
     assert (tmp_path / "out.csv").read_text() == "old"
 
 
+def test_an_interrupt_while_a_file_is_made_leaves_none(tmp_path, monkeypatch):
+    def interrupted(file):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(temporary, "_is_locked_for_us", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        archive.save(tmp_path / "m.npz", "model", {}, {})
+    with pytest.raises(KeyboardInterrupt), archive.replacing(tmp_path / "out.csv"):
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        temporary.Folder(tmp_path, "work-")
+    assert os.listdir(tmp_path) == []
+
+
+def _signals_by_default():
+    """Whatever started the tests, such as nohup, may have them ignored."""
+    for name in ("SIGTERM", "SIGHUP"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_signals_leave_nothing(tmp_path, name):
     """In a streamed fit, with a checkpoint; half a second after the shards are there."""
@@ -87,7 +108,7 @@ def test_signals_leave_nothing(tmp_path, name):
     process = subprocess.Popen(
         [sys.executable, "-m", "fastvi", *command.split()],
         cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE, text=True, preexec_fn=_signals_by_default,
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (tmp_path / "c.npz").exists() and time.monotonic() < deadline:

@@ -16,16 +16,17 @@ import scipy.sparse
 from simulated import simulate
 
 from fastvi.base import archive, checks
-from fastvi.checkpoints import KIND
+from fastvi.checkpoints import KIND, Watching
 from fastvi.corpus.shards import read_sharded
 from fastvi.loop import FitState
-from fastvi.models.counts import DocumentSource, ShardedEpochs
+from fastvi.models.counts import DocumentSource, ShardedEpochs, ShardedSource
 from fastvi.models.topics import held_out as topics_held_out
+from fastvi.models.topics import training as topics_training
 from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.model import Topics
 from fastvi.models.topics.settings import Settings
 from fastvi.models.topics.solvers import make_solver
-from fastvi.models.topics.training import Training, train
+from fastvi.models.topics.training import Training
 
 pytestmark = pytest.mark.jit
 
@@ -77,6 +78,14 @@ def sharded(ldac: Path) -> Iterator[Any]:
 
 def shards_of(path: Path, seed: int = 1) -> Any:
     return read_sharded([path], batch_size=40, rng=np.random.default_rng(seed))
+
+
+def train(settings: Settings, source: Any, n_epochs: int, **options: Any) -> Training:
+    """As the command line does: scored early too."""
+    watching = {k: options.pop(k) for k in Watching._fields if k in options}
+    return topics_training.train(
+        settings, source, n_epochs, early=True, watching=Watching(**watching), **options
+    )
 
 
 def assert_same(a: Training, b: Training) -> None:
@@ -205,7 +214,9 @@ def test_an_epoch_of_shards_entered_later(sharded: Any, skip: int) -> None:
 def test_a_streamed_fit_is_as_good(sharded: Any, source: Any, held_out: HeldOut) -> None:
     for solver in ("scvb0", "svi"):
         settings = settings_for(solver)
-        memory, disk = (train(settings, c, 10, held_out=held_out) for c in (source, sharded))
+        memory, disk = (
+            train(settings, c, 10, held_out=held_out) for c in (source, ShardedSource(sharded))
+        )
         last = [training.model.history["held_out"][-1] for training in (memory, disk)]
         assert abs(last[0] - last[1]) < 0.1
         assert disk.n_documents_seen == 1500
@@ -214,7 +225,7 @@ def test_a_streamed_fit_is_as_good(sharded: Any, source: Any, held_out: HeldOut)
 def test_batch_solvers_want_the_corpus_in_memory(sharded: Any) -> None:
     for solver in ("vb", "cvb0"):
         with pytest.raises(ValueError, match=f"'{solver}' needs the corpus in memory"):
-            train(settings_for(solver), sharded, 1)
+            train(settings_for(solver), ShardedSource(sharded), 1)
 
 
 # --- checkpoints ----------------------------------------------------------------------------------
@@ -249,11 +260,18 @@ def test_resume_of_a_stream(
     settings = settings_for(solver, learned, batch_size=16)
     common: dict[str, Any] = {"held_out": held_out, "checkpoint": tmp_path / "c.npz"}
     with shards_of(ldac) as corpus:
-        whole = train(settings, corpus, 3, held_out=held_out)
+        whole = train(settings, ShardedSource(corpus), 3, held_out=held_out)
     with shards_of(ldac) as corpus, pytest.raises(Stopped):
-        train(settings, corpus, 3, checkpoint_interval=0.0, callback=stop_after(17), **common)
+        train(
+            settings,
+            ShardedSource(corpus),
+            3,
+            checkpoint_interval=0.0,
+            callback=stop_after(17),
+            **common,
+        )
     with shards_of(ldac) as corpus:
-        assert_same(train(settings, corpus, 3, resume=True, **common), whole)
+        assert_same(train(settings, ShardedSource(corpus), 3, resume=True, **common), whole)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -360,7 +378,13 @@ def test_another_corpus(stopped: Any, sharded: Any) -> None:
                 settings_for("scvb0"), source_of(other), 6, checkpoint=stopped["scvb0"], resume=True
             )
     with pytest.raises(ValueError, match="checkpoint of another fit: corpus"):
-        train(settings_for("scvb0"), sharded, 6, checkpoint=stopped["scvb0"], resume=True)
+        train(
+            settings_for("scvb0"),
+            ShardedSource(sharded),
+            6,
+            checkpoint=stopped["scvb0"],
+            resume=True,
+        )
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -480,7 +504,7 @@ KILLED = """if True:
             return t.train(settings, t.source_of(t.TRAIN), 40, held_out=unseen,
                            **options)
         with t.shards_of(Path(corpus)) as shards:
-            return t.train(settings, shards, 40, held_out=unseen, **options)
+            return t.train(settings, t.ShardedSource(shards), 40, held_out=unseen, **options)
 
     whole = fit()
     for _ in range(3):

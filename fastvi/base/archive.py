@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from fastvi.base.temporary import new_file, remove_dead_files
+from fastvi.base.temporary import new_file, put_in_place, remove_dead_files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,16 +90,14 @@ def save(
     text = json.dumps({**top, "header": dict(header)}).encode()
     if len(text) > MAX_HEADER_BYTES:
         raise ValueError(f"the header has {len(text)} bytes; wanted at most {MAX_HEADER_BYTES}")
-    file, temporary = new_file(target)
     try:
-        with file:
+        with new_file(target) as (file, temporary):
             _write_archive(file, text, tables)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            put_in_place(file, temporary, target)
+    except OSError as error:
+        if error.errno in _DISK_FULL:
             n_bytes = len(text) + sum(_n_bytes(table) for table in tables.values())
             message = f"no room for this file, which needs {n_bytes} bytes"
             raise OSError(error.errno, message, str(path)) from None
@@ -167,20 +165,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     OSError
         What went wrong with writing, named after `path`; the old file is kept.
     """
+    target = Path(os.path.realpath(path))
     try:
-        file, temporary = new_file(Path(os.path.realpath(path)))
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-    try:
-        with file:  # its lock says that somebody works on it
+        with new_file(target) as (file, temporary):
             yield str(temporary)
-            os.replace(temporary, os.path.realpath(path))
+            put_in_place(file, temporary, target)
     except OSError as error:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:

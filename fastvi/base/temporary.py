@@ -12,6 +12,8 @@ import secrets
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -20,26 +22,43 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Folder", "new_file", "remove_dead_files", "remove_dead_folders"]
+__all__ = ["Folder", "new_file", "put_in_place", "remove_dead_files", "remove_dead_folders"]
 
 SUFFIX = ".tmp"
 LOCK = "lock"
 
 
-def new_file(target: Path) -> tuple[IO[bytes], Path]:
-    """A new file beside `target`, open for writing, and its name.
+@contextmanager
+def new_file(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """A new file beside `target`, open for writing and locked, and its name; removed on leaving.
 
     Nobody can foresee the name, and what stands there already is neither followed nor overwritten.
+    The name is known before there is a file, so that an interrupt at any moment leaves none.
     """
-    while True:
-        path = target.with_name(f"{target.name}.{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}")
-        try:
-            file = open(path, "xb")  # noqa: SIM115
-        except FileExistsError:
-            continue
-        if _is_locked_for_us(file):
-            return file, path
+    path = None
+    try:
+        while True:
+            path = target.with_name(f"{target.name}.{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}")
+            try:
+                file = open(path, "xb")  # noqa: SIM115
+            except FileExistsError:
+                path = None
+                continue
+            if _is_locked_for_us(file):
+                break
+            file.close()
+        with file:
+            yield file, path
+    finally:
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+
+def put_in_place(file: IO[bytes], path: Path, target: Path) -> None:
+    """Give a file of `new_file` its name, in one step."""
+    if os.name == "nt":  # where open files keep theirs; elsewhere the lock stays until the end
         file.close()
+    os.replace(path, target)
 
 
 def remove_dead_files(target: Path) -> None:
@@ -59,14 +78,21 @@ class Folder:
     """
 
     def __init__(self, parent: str | os.PathLike[str] | None, prefix: str) -> None:
-        parent = os.fspath(parent or tempfile.gettempdir())
-        remove_dead_folders(Path(parent), prefix)
-        while True:
-            self.name = tempfile.mkdtemp(prefix=prefix, dir=parent)
-            self._lock = open(os.path.join(self.name, LOCK), "xb")  # noqa: SIM115
-            if _is_locked_for_us(self._lock):
-                break
-            self._lock.close()
+        parent = Path(parent or tempfile.gettempdir())
+        remove_dead_folders(parent, prefix)
+        try:
+            while True:
+                self.name = os.fspath(parent.absolute() / f"{prefix}{secrets.token_hex(8)}")
+                os.mkdir(self.name, 0o700)
+                self._lock = open(os.path.join(self.name, LOCK), "xb")  # noqa: SIM115
+                if _is_locked_for_us(self._lock):
+                    break
+                self._lock.close()
+        except FileExistsError:
+            raise
+        except BaseException:  # an interrupt: the name is known before there is a folder
+            shutil.rmtree(self.name, ignore_errors=True)
+            raise
         # Also at the end of the interpreter, and where the object is forgotten.
         self.close = weakref.finalize(self, _remove_folder, self.name, self._lock)
 

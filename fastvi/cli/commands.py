@@ -20,6 +20,7 @@ from fastvi.base import checks
 from fastvi.base.archive import remove_leftovers, replacing
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.base.progress import compiling_announced
+from fastvi.checkpoints import Watching
 from fastvi.cli.report import print_fit, print_topics, topics_as_dicts
 from fastvi.corpus.documents import Corpus
 from fastvi.corpus.options import TEXT_FORMATS, Options
@@ -27,7 +28,7 @@ from fastvi.corpus.reading import align, read, resolve, without_other_formats
 from fastvi.corpus.shards import ShardedCorpus, read_sharded
 from fastvi.corpus.splitting import halves, split
 from fastvi.corpus.stdlib import standard_library
-from fastvi.models.counts import DocumentSource
+from fastvi.models.counts import CountSource, DocumentSource, ShardedSource
 from fastvi.models.topics.fitted import TopicModel
 from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.settings import IN_MEMORY, Settings, choose_solver, tools_of
@@ -67,14 +68,13 @@ def _lda(options: argparse.Namespace) -> None:
     with _training_corpus(options, settings) as (corpus, held_out_counts, about):
         _say(options, about["corpus"])
         if settings.solver == "auto":
-            size = len(corpus.indices) if isinstance(corpus, DocumentSource) else 1 << 60
-            name = choose_solver(size, settings.n_topics, tools_of(settings))
+            name = choose_solver(corpus.n_entries, settings.n_topics, tools_of(settings))
             settings = replace(settings, solver=name)
         held_out = _held_out(held_out_counts, settings)
+        watching = Watching(None, options.checkpoint, options.checkpoint_interval, options.resume)
         training = train(
-            settings, corpus, options.passes, n_threads=n_threads, held_out=held_out,
-            verbose=not options.quiet, checkpoint=options.checkpoint,
-            checkpoint_interval=options.checkpoint_interval, resume=options.resume,
+            settings, corpus, options.passes, n_threads=n_threads, held_out=held_out, early=True,
+            watching=watching, verbose=not options.quiet,
         )  # fmt: skip
     history = training.model.history
     score = float(history["held_out"][-1]) if "held_out" in history else None
@@ -195,7 +195,7 @@ def _reading(options: argparse.Namespace) -> dict[str, Any]:
 @contextmanager
 def _training_corpus(
     options: argparse.Namespace, settings: Settings
-) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
+) -> Iterator[tuple[CountSource, Any, dict[str, Any]]]:
     """The corpus to fit, the held-out documents (or None), and what to say of them."""
     rng = np.random.default_rng([settings.seed, 0])
     if _is_streamed(options, settings):
@@ -207,7 +207,7 @@ def _training_corpus(
         ) as shards:  # fmt: skip
             _check_tokens(shards.n_tokens, settings)
             _check_columns(options, shards)
-            yield shards, shards.held_out, _about(shards)
+            yield ShardedSource(shards), shards.held_out, _about(shards)
         return
     reading = _reading(options)
     corpus = read(options.paths, **reading) if options.paths else standard_library(**reading)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.batches import Batches, ShuffledEpochs
+from fastvi.checkpoints import digest
 from fastvi.core import Batch, LazyTable, RowGradient
 from fastvi.corpus.shards import ShardedCorpus
 from fastvi.kernels import sparse
 
 __all__ = [
+    "CountSource",
     "DocumentSource",
     "Documents",
     "Parts",
     "ShardedEpochs",
+    "ShardedSource",
     "chunks_of",
     "confined",
     "padded",
@@ -94,6 +98,30 @@ def prepare(
     return Documents(indptr, words, counts, rows, columns, documents, entries)
 
 
+class CountSource(Protocol):
+    """Documents to fit to, in memory or on disk.
+
+    `n_entries` is the number of entries held in memory, or None for documents on disk: these come
+    in the batches of `epochs` alone, while a corpus in memory is a `fastvi.batches.Source` too.
+    """
+
+    n_rows: int
+    n_words: int
+
+    @property
+    def n_entries(self) -> int | None:
+        """As above."""
+        ...
+
+    def epochs(self, batch_size: int, seed: int) -> Batches:
+        """Uniform mini-batches without replacement."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this corpus from another, as JSON."""
+        ...
+
+
 class DocumentSource:
     """A corpus in memory, a source of batches.
 
@@ -119,8 +147,17 @@ class DocumentSource:
     ) -> None:
         self.indptr, self.indices, self.counts = indptr, indices, counts
         self.n_words = n_words
-        self.n_rows = len(indptr) - 1
+        self.n_rows, self.n_entries = len(indptr) - 1, len(indices)
         self.marker = np.full(n_words, -1, np.int32) if marker is None else marker
+
+    def epochs(self, batch_size: int, seed: int) -> Batches:
+        """Uniform mini-batches without replacement."""
+        return ShuffledEpochs(self, batch_size, seed)
+
+    def identity(self) -> dict[str, Any]:
+        """Sizes and a digest of all counts."""
+        size = [self.n_rows, self.n_words, float(self.counts.sum(dtype=np.float64))]
+        return {"corpus": size, "corpus digest": digest(self.indptr, self.indices, self.counts)}
 
     @property
     def norms(self) -> NDArray[np.float64]:
@@ -140,6 +177,31 @@ class DocumentSource:
         counts = np.empty(indptr[-1], self.counts.dtype)
         sparse.take_rows(self.indptr, self.indices, self.counts, rows, indptr, indices, counts)
         return prepare(indptr, indices, counts, self.marker)
+
+
+class ShardedSource:
+    """A corpus on disk.
+
+    Parameters
+    ----------
+    corpus : ShardedCorpus
+    """
+
+    n_entries = None
+
+    def __init__(self, corpus: ShardedCorpus) -> None:
+        self.corpus, self.n_rows, self.n_words = corpus, corpus.n_documents, corpus.n_words
+        self.marker = np.full(corpus.n_words, -1, np.int32)
+
+    def epochs(self, batch_size: int, seed: int) -> Batches:
+        """Uniform mini-batches, whose documents come from one shard at a time."""
+        return ShardedEpochs(self.corpus, batch_size, seed, self.marker)
+
+    def identity(self) -> dict[str, Any]:
+        """Sizes, and a checksum of the words."""
+        size = [self.n_rows, self.n_words, self.corpus.n_tokens]
+        words = "\n".join(self.corpus.vocabulary or ()).encode()
+        return {"corpus": size, "corpus digest": f"{zlib.crc32(words):08x}"}
 
 
 class ShardedEpochs(Batches):

@@ -144,8 +144,8 @@ class Target:
         if not self.has_gradient:
             why = f" ({self.why_no_gradient})" if self.why_no_gradient else ""
             raise ValueError(
-                f"{who} the target's gradient, which it has not{why}; wanted a target with one, or "
-                "gradient='numerical' in fastvi.target"
+                f"{who} the gradient of the target, which is not known{why}; wanted a "
+                "target with one, or gradient='numerical' in fastvi.target"
             )
 
     def __repr__(self) -> str:

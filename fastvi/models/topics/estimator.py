@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from fastvi import loop
 from fastvi.base import checks, tree
-from fastvi.base.parallel import resolve_n_jobs
 from fastvi.batches import ShuffledEpochs
+from fastvi.checkpoints import Watching
 from fastvi.models.counts import DocumentSource
 from fastvi.models.plan import SAMPLING
 from fastvi.models.topics import solvers
-from fastvi.models.topics.fitted import MAX_ITER, Predictor, TopicModel
+from fastvi.models.topics.fitted import MAX_ITER, TopicModel
 from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.model import TopicParameters
+from fastvi.models.topics.scores import TopicScores, matrix
 from fastvi.models.topics.settings import SOLVERS, Settings, choose_solver, tools_of
+from fastvi.models.topics.training import model_of, train
 
 __all__ = ["LatentDirichletAllocation", "load"]
 
@@ -39,9 +35,7 @@ class _Stream(NamedTuple):
     marker: NDArray[np.int32]
 
 
-class LatentDirichletAllocation(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
-):  # fmt: skip
+class LatentDirichletAllocation(TopicScores):
     """Latent Dirichlet allocation (Blei, Ng and Jordan 2003) by compiled variational inference.
 
     A drop-in replacement for ``sklearn.decomposition.LatentDirichletAllocation``. Results do not
@@ -57,15 +51,15 @@ class LatentDirichletAllocation(
         Dirichlet prior of topics, eta; by default 1 / n_components.
     solver : {"auto", "scvb0", "cvb0", "cvb", "svi", "vb"}, default="auto"
         ``"cvb0"``: collapsed variational Bayes, zeroth order (Asuncion et al. 2009), which
-        reaches the best held-out score soonest; needs 2 bytes an entry and topic. ``"scvb0"``: its
+        reaches the best held-out score soonest; needs 2 bytes per entry and topic. ``"scvb0"``: its
         mini-batch form (Foulds et al. 2013), for streams and corpora of any size. ``"cvb"``: the
         second order (Teh, Newman and Welling 2007), closer to the collapsed bound and two to three
-        times slower a pass; for comparison, since "cvb0" predicts better. ``"svi"``:
+        times slower per pass; for comparison, since "cvb0" predicts better. ``"svi"``:
         stochastic variational inference (Hoffman et al. 2013). ``"vb"``: coordinate ascent, whose
         bound never falls except by rounding, about 1e-6 of it in float32. ``"auto"`` follows
         `learning_method`; otherwise it is ``"cvb0"`` up to 1 GiB of responsibilities and
-        ``"scvb0"`` from there on, or ``"svi"`` where `optimizer`, `sampling`, `variance_reduction`
-        or `trace_noise` is given.
+        ``"scvb0"`` above, or ``"svi"`` if `optimizer`, `sampling`, `variance_reduction` or
+        `trace_noise` is given.
     learning_method : {"batch", "online"}, optional
         scikit-learn's name for the solver: ``"vb"`` or ``"svi"``.
     learning_decay : float, default=0.7
@@ -79,10 +73,10 @@ class LatentDirichletAllocation(
         Documents in a mini-batch; by default a sixteenth of the corpus, from 64 to 1024, and 128
         in `partial_fit`.
     evaluate_every : int, default=-1
-        Compute the perplexity of the training data every so many passes, and stop where it
-        changes by less than `perp_tol`. Never if not positive.
+        Number of passes between computations of the training data's perplexity; the fit stops
+        when it changes by less than `perp_tol`. Never computed if not positive.
     total_samples : float, default=1e6
-        Number of documents that `partial_fit` is to stand for.
+        Number of documents that the stream of `partial_fit` stands for.
     perp_tol : float, default=0.1
         See `evaluate_every`.
     mean_change_tol : float, default=1e-3
@@ -91,12 +85,12 @@ class LatentDirichletAllocation(
         Largest number of iterations of a document's update; by default 100, and 8 in the fit of
         "scvb0".
     optimizer : float, str or fastvi.optimizers.Optimizer, optional
-        Of "svi", "scvb0" and "vb", instead of the steps that `learning_decay` and
+        For "svi", "scvb0" and "vb", instead of the steps that `learning_decay` and
         `learning_offset` describe (rate 1 for "vb"). A number in (0, 1] is a constant rate.
         ``"adaptive"``: the rate that expects to come nearest to the optimum (Ranganath et al.
         2013), without parameters. ``"adagrad"``, ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take
-        plain gradients in log-space, which "scvb0" has not. An optimizer that averages iterates
-        has their mean in `components_`.
+        plain gradients in log-space, which "scvb0" does not support. With an optimizer that
+        averages iterates, `components_` is their mean.
     sampling : str, default="uniform"
         How "svi" and "scvb0" draw documents. ``"uniform"``: each once a pass, in random order.
         ``"replacement"``: independently. ``"importance"``: more often where the norm of the
@@ -105,23 +99,21 @@ class LatentDirichletAllocation(
         from `batch_size` with the gradient's noise (De et al. 2017); ``"coupled"``: with its noise
         and the rate (Balles et al. 2017).
     variance_reduction : {"svrg", "window"} or a tool, optional
-        Of "svi" and "scvb0". ``"svrg"``: corrected by a gradient of all documents, taken anew
-        every two passes (Johnson and Zhang 2013); unbiased, for two local steps a step and two
-        more copies of the topics. ``"window"``: statistics averaged over ten batches (Mandt and
-        Blei 2014), a tenth of the noise for some bias, and ten batches' statistics in memory.
-        Other numbers of steps or batches: ``fastvi.gradients.svrg(every=100)`` and
-        ``fastvi.gradients.window(size=3)``.
+        For "svi" and "scvb0". ``"svrg"``: steps are corrected by a gradient of all documents,
+        computed every two passes (Johnson and Zhang 2013); unbiased, at the cost of a second local
+        step per step and two more copies of the topics. ``"window"``: statistics are averaged over
+        ten batches (Mandt and Blei 2014), a tenth of the noise for some bias, with ten batches'
+        statistics in memory. ``fastvi.gradients.svrg(every=100)`` and
+        ``fastvi.gradients.window(size=3)`` give other numbers of steps and batches.
     trace_noise : bool, default=False
-        Have the noise of the steps in `history_` whatever `sampling` is; 2 to 15 % slower.
-    n_jobs : int, optional
-        Threads; -1 for all cores, None for one.
-    verbose : int, default=0
-        Print a line a pass.
-    random_state : int, RandomState or None, default=None
+        Record the noise of the steps in `history_` whatever `sampling` is; 2 to 15 % slower.
+    {n_jobs}
+    {verbose}
+    random_state : int, RandomState, Generator or None, default=None
         Seed of the start and of the order of documents.
     learn_doc_topic_prior, learn_topic_word_prior : bool, default=False
-        Fit the priors to the data (empirical Bayes, Newton's method): alpha one number a topic,
-        eta one number in all. They start from the values above.
+        Fit the priors to the data (empirical Bayes, Newton's method): alpha has one number per
+        topic, eta one for all. They start from the values above.
 
     Attributes
     ----------
@@ -139,19 +131,20 @@ class LatentDirichletAllocation(
         Passes over the data.
     n_batch_iter_ : int
         Steps taken.
+    elbo_ : float
+        The evidence lower bound of the training data, nats; with "vb" or `evaluate_every` only.
     bound_ : float
-        Perplexity of the training data by the variational bound; only with "vb" or where
-        `evaluate_every` asked for it.
+        The same as scikit-learn reports it: a perplexity, exp(-elbo_ per word).
     history_ : dict of str to array
         What each step reported: epoch, seconds, rate, batch_size, and in nats the `bound` ("vb")
         or the `local_bound`, the batch's part of it scaled to all documents ("svi"). Where it is
         known, the `noise`, which is the trace of the covariance of the gradient, and its
-        `squared_norm`. With `X_val`, `held_out` at the end of each pass.
+        `squared_norm`. With `X_val`, `held_out` at the end of each pass: the score by document
+        completion, nats per word, its halves drawn from `random_state`.
         `fastvi.plots.plot_history` draws it.
     vocabulary_ : list of str
         The words of a model that `fastvi.load` read.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
+    {n_features_in_}
 
     Examples
     --------
@@ -166,7 +159,7 @@ class LatentDirichletAllocation(
 
     n_iter_: int
     n_batch_iter_: int
-    _dtype: Any
+    bound_: float
 
     def __init__(
         self,
@@ -195,6 +188,7 @@ class LatentDirichletAllocation(
         variance_reduction: Any = None,
         trace_noise: bool = False,
     ) -> None:
+        self._share(locals())
         self.n_components = n_components
         self.doc_topic_prior = doc_topic_prior
         self.topic_word_prior = topic_word_prior
@@ -202,91 +196,58 @@ class LatentDirichletAllocation(
         self.learning_method = learning_method
         self.learning_decay = learning_decay
         self.learning_offset = learning_offset
-        self.max_iter = max_iter
-        self.batch_size = batch_size
         self.evaluate_every = evaluate_every
         self.total_samples = total_samples
         self.perp_tol = perp_tol
         self.mean_change_tol = mean_change_tol
         self.max_doc_update_iter = max_doc_update_iter
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-        self.random_state = random_state
         self.learn_doc_topic_prior = learn_doc_topic_prior
         self.learn_topic_word_prior = learn_topic_word_prior
-        self.optimizer = optimizer
-        self.sampling = sampling
-        self.variance_reduction = variance_reduction
-        self.trace_noise = trace_noise
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.positive_only = True
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float32", "float64"]
-        return tags
 
     # Fitting
 
-    def fit(self, X: Any, y: Any = None, *, X_val: Any = None) -> Self:
-        """Fit topics to counts.
-
-        Parameters
-        ----------
-        X : (n_documents, n_features) CSR matrix or array
-            Counts of any integer or float dtype. float64 is computed in float64 (by "cvb0" and
-            "cvb" in float32 all the same), everything else in float32. Documents may be empty.
-        y : ignored
-        X_val : (n_held_out, n_features) CSR matrix or array, optional
-            Documents not to fit to: their score by document completion after each pass, nats a
-            word, is ``history_["held_out"]``. Halves are drawn from `random_state`.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or a count is out of its range.
-        """
-        with self._all_or_nothing():
-            return self._fit(X, X_val)
-
-    def _fit(self, X: Any, X_val: Any) -> Self:
+    def _fit(self, last: Self | None, watching: Watching, X: Any, X_val: Any) -> None:
         bags = self._counts(X, reset=True)
+        self._check_size(bags)
+        n_topics = checks.integer(self.n_components, "n_components", 1)
+        n_entries = len(bags.indices)
+        name = self._solver() or choose_solver(n_entries, n_topics, tools_of(self))
+        settings = self._settings(name, bags, self._seed(watching))
+        perplexity = _Perplexity(self, bags, settings)
+        training = train(
+            settings,
+            DocumentSource(*bags),
+            checks.integer(self.max_iter, "max_iter", 1),
+            n_threads=self._n_threads,
+            held_out=None if X_val is None else self._held_out(X_val, settings.seed),
+            after_epoch=perplexity.after_epoch if perplexity.every > 0 else None,
+            watching=watching,
+            verbose=bool(self.verbose),
+        )
+        self._cached_model, self.history_ = training.model, training.model.history
+        n_iter, n_steps = int(self.history_["epoch"][-1]) + 1, len(self.history_["epoch"])
+        self._keep(settings, training.model.alpha, training.model.eta, n_iter, n_steps)
+        if settings.solver == "vb" or "perplexity" in self.history_:
+            self.elbo_ = training.model.bound(bags.parts, self._n_threads)
+            self.bound_ = perplexity.of(self.elbo_)
+
+    def _check_size(self, bags: checks.Bags) -> None:
+        """Refuse documents that cannot say anything of so many topics."""
         n_topics = checks.integer(self.n_components, "n_components", 1)
         total = bags.counts.sum(dtype=np.float64)
         if not total > 0:
             raise ValueError("every document is empty: X holds no counts above 0")
         if n_topics > total:
             raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")
-        name = self._solver() or choose_solver(len(bags.indices), n_topics, tools_of(self))
-        settings = self._settings(name, bags)
-        n_epochs = checks.integer(self.max_iter, "max_iter", 1)
-        watch = self._watch(settings, bags, X_val)
-        began = time.perf_counter()
-        solver = solvers.make_solver(settings, DocumentSource(*bags), resolve_n_jobs(self.n_jobs))
-        state = solver.start()
-        state, history = solvers.fit(
-            solver, n_epochs, state, seconds=time.perf_counter() - began,
-            after_epoch=partial(watch, solver.read),
-        )  # fmt: skip
-        self._forget()
-        found = solver.read(state)
-        self._cached_model = self._model_of(settings, found)
-        n_iter = int(history.columns["epoch"][-1]) + 1
-        self._keep(settings, found.alpha, found.eta, n_iter, len(history))
-        self.history_ = history.arrays()
-        if settings.solver == "vb":
-            self.bound_ = self._perplexity(self._cached_model, bags)
-        elif "perplexity" in history.columns:
-            self.bound_ = history.columns["perplexity"][-1]
-        return self
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Take mini-batch steps on some documents of a stream of about `total_samples`.
 
-        Goes on from an earlier `fit` or `partial_fit`. Solvers "vb" and "svi" take the steps of
-        "svi", the others those of "scvb0". Settings are those of the first call, but for `n_jobs`
-        and `total_samples`. `sampling` is left aside, as documents come in their own order, and
-        `variance_reduction` may not be "svrg", which needs all of them.
+        Goes on from an earlier `fit` or `partial_fit`; a call that fails or is interrupted changes
+        nothing. Solvers "vb" and "svi" take the steps of "svi", the others those of "scvb0".
+        Settings are those of the first call, except for `n_jobs` and `total_samples`. `sampling` is
+        ignored, as documents come in their own order, and `variance_reduction` may not be "svrg",
+        which needs all of them.
 
         Parameters
         ----------
@@ -299,10 +260,10 @@ class LatentDirichletAllocation(
         ValueError
             If a parameter or a count is out of its range, or `variance_reduction` is "svrg".
         """
-        with self._all_or_nothing():
-            return self._partial_fit(X)
+        self._advance(X)
+        return self
 
-    def _partial_fit(self, X: Any) -> Self:
+    def _partial_fit(self, X: Any) -> None:
         first = not self.__sklearn_is_fitted__()
         bags = self._counts(X, reset=first)
         population = checks.number(self.total_samples, "total_samples", 1.0, checks.MAX_TOKENS)
@@ -317,7 +278,7 @@ class LatentDirichletAllocation(
         marker = np.full(bags.n_words, -1, np.int32) if stream is None else stream.marker
         source = DocumentSource(*bags, marker=marker)
         batches = ShuffledEpochs(source, settings.batch_size or 128, n_steps, population)
-        solver = solvers.make_solver(settings, source, resolve_n_jobs(self.n_jobs), batches=batches)
+        solver = solvers.make_solver(settings, source, self._n_threads, batches=batches)
         if stream is not None:
             state = tree.copy(stream.state)  # steps write into it
         elif first:
@@ -326,39 +287,23 @@ class LatentDirichletAllocation(
             table = self._model.table.astype(settings.dtype)
             state = solvers.after_steps(solver.algorithm.init(table), n_steps)
         state, history = solvers.fit(solver, 1, state)
-        self.__dict__.pop("_cached_model", None)
+        for name in ("_cached_model", "elbo_", "bound_"):
+            self.__dict__.pop(name, None)
         self._stream = _Stream(solver, state, marker)
         n_iter = 1 if first else self.n_iter_
         self._keep(settings, state.alpha, state.eta, n_iter, n_steps + len(history))
-        return self
 
     def _stream_settings(self, bags: checks.Bags, first: bool) -> Settings:
         """Of `partial_fit`, which goes on from the priors there are."""
         asked = self._solver() or choose_solver(0, 1, tools_of(self))
         name = "svi" if asked in ("vb", "svi") else "scvb0"
-        settings = self._settings(name, bags)
+        settings = self._settings(name, bags, self._seed(Watching()))
         settings = replace(settings, sampling="uniform", learn_eta=False)  # a pass has no end
         if name == "svi" and self.learning_offset is None:
             settings = replace(settings, learning_offset=10.0)  # streams need bolder steps
         if not first:
             settings = replace(settings, alpha=self._model.alpha, eta=self._model.eta)
         return settings
-
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        """A fit that fails or is interrupted leaves the estimator as it was."""
-        before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
-
-    def _forget(self) -> None:
-        """What earlier fits found, whose shapes may be others."""
-        for name in ("_stream", "vocabulary_", "bound_", "history_"):
-            self.__dict__.pop(name, None)
 
     def _keep(
         self, settings: Settings, alpha: NDArray[Any], eta: Any, n_iter: int, n_steps: int
@@ -371,34 +316,8 @@ class LatentDirichletAllocation(
         self.doc_topic_prior_ = float(alpha[0]) if uniform else alpha
         self.topic_word_prior_ = eta if np.ndim(eta) == 0 else eta[:, 0]
 
-    def _watch(self, settings: Settings, bags: checks.Bags, X_val: Any) -> Callable[..., bool]:
-        every = checks.integer(self.evaluate_every, "evaluate_every", -(10**9))
-        tol = checks.number(self.perp_tol, "perp_tol", 0.0)
-        n_epochs = self.max_iter
-        held_out = None if X_val is None else self._held_out(X_val, settings.seed)
-
-        def after_epoch(read: Any, state: Any, position: loop.Position, history: Any) -> bool:
-            line = f"pass {position.epoch} of {n_epochs}"
-            stop = False
-            if held_out is not None:
-                score = held_out.score(read(state), settings.collapsed, resolve_n_jobs(self.n_jobs))
-                history.note("held_out", score)
-                line += f", held-out score {score:.4f}"
-            if every > 0 and position.epoch % every == 0:
-                known = np.array(history.columns.get("perplexity", []))
-                perplexity = self._perplexity(self._model_of(settings, read(state)), bags)
-                history.note("perplexity", perplexity)
-                line += f", perplexity {perplexity:.4f}"
-                known = known[~np.isnan(known)]
-                stop = len(known) > 0 and abs(known[-1] - perplexity) < tol
-            if self.verbose:
-                print(line)
-            return stop
-
-        return after_epoch
-
     def _held_out(self, X_val: Any, seed: int) -> Any:
-        counts = _matrix(self._counts(X_val, reset=False))
+        counts = matrix(self._counts(X_val, reset=False))
         held_out = HeldOut.of(counts, np.random.default_rng(seed))
         if not held_out.n_scored > 0:
             raise ValueError("X_val has no words to score")
@@ -419,7 +338,7 @@ class LatentDirichletAllocation(
             )
         return named
 
-    def _settings(self, solver: str, bags: checks.Bags) -> Settings:
+    def _settings(self, solver: str, bags: checks.Bags, seed: int) -> Settings:
         n_topics = checks.integer(self.n_components, "n_components", 1)
         eta: Any = self.topic_word_prior
         if np.ndim(eta) == 0:
@@ -436,7 +355,6 @@ class LatentDirichletAllocation(
         for name in ("batch_size", "max_doc_update_iter"):
             if getattr(self, name) is not None:
                 optional[name] = checks.integer(getattr(self, name), name, 1)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         return Settings(
             solver,
             alpha=checks.prior(self.doc_topic_prior, "doc_topic_prior", n_topics, 1.0 / n_topics),
@@ -445,7 +363,7 @@ class LatentDirichletAllocation(
             learn_eta=bool(self.learn_topic_word_prior),
             learning_decay=decay,
             mean_change_tol=checks.number(self.mean_change_tol, "mean_change_tol", 0.0),
-            seed=int(seed),
+            seed=seed,
             dtype=bags.counts.dtype.type,
             optimizer=self.optimizer,
             sampling=checks.choice(self.sampling, "sampling", SAMPLING),
@@ -454,61 +372,15 @@ class LatentDirichletAllocation(
             **optional,
         )
 
-    def _counts(self, X: Any, reset: bool) -> checks.Bags:
-        checks.nothing_masked(X)
-        checks.no_texts(X)
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr",
-            dtype="numeric",
-            ensure_min_samples=1,
-        )
-        dtype = None if reset else self._dtype
-        bags = checks.bags_of_words(X, dtype=dtype)
-        self._dtype = bags.counts.dtype if reset else self._dtype
-        return bags
-
     # What was found
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return "_cached_model" in self.__dict__ or "_stream" in self.__dict__
-
-    def _model_of(self, settings: Settings, found: TopicParameters) -> TopicModel:
-        return TopicModel(
-            found.table.dense(), found.alpha, found.eta, settings.collapsed,
-            max_iter=self.max_doc_update_iter or MAX_ITER, tol=self.mean_change_tol,
-        )  # fmt: skip
 
     @property
     def _model(self) -> TopicModel:
         check_is_fitted(self)
         if "_cached_model" not in self.__dict__:
             solver, state, _ = self._stream
-            self._cached_model = self._model_of(solver.settings, solver.read(state))
+            self._cached_model = model_of(solver.settings, solver.read(state))
         return self._cached_model
-
-    @property
-    def components_(self) -> NDArray[Any]:
-        """Dirichlet parameters of the topics, (n_components, n_features)."""
-        if not self.__sklearn_is_fitted__():
-            raise AttributeError("components_ is available only after fit")
-        model = self._model
-        return model.table[:, : model.n_topics].T
-
-    @property
-    def exp_dirichlet_component_(self) -> NDArray[Any]:
-        """exp(E[log topics]), (n_components, n_features)."""
-        from scipy.special import psi
-
-        components = self.components_
-        log_topics = psi(components) - psi(components.sum(axis=1, keepdims=True))
-        return np.asarray(np.exp(log_topics))
-
-    @property
-    def _n_features_out(self) -> int:
-        return self._model.n_topics
 
     def __getstate__(self) -> dict[str, Any]:
         if self.__sklearn_is_fitted__():
@@ -516,98 +388,6 @@ class LatentDirichletAllocation(
         state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 the live one
         state.pop("_stream", None)
         return state
-
-    def transform(self, X: Any, *, normalize: bool = True) -> NDArray[Any]:
-        """Topic proportions of documents.
-
-        Parameters
-        ----------
-        X : (n_documents, n_features) CSR matrix or array
-            Counts. An empty document gets the prior.
-        normalize : bool, default=True
-            False returns Dirichlet parameters, whose sum is the document's length plus the prior.
-
-        Returns
-        -------
-        (n_documents, n_components) array of the dtype of the fit
-        """
-        check_is_fitted(self)
-        bags = self._counts(X, reset=False)
-        gamma = self._model.topics.infer(*bags.parts, n_threads=resolve_n_jobs(self.n_jobs))
-        gamma = gamma[:, : self._model.n_topics]
-        return np.ascontiguousarray(
-            gamma / gamma.sum(axis=1, keepdims=True) if normalize else gamma
-        )
-
-    def fit_transform(self, X: Any, y: Any = None, *, normalize: bool = True) -> NDArray[Any]:
-        """``fit(X).transform(X)``."""
-        return self.fit(X).transform(X, normalize=normalize)
-
-    def compiled(self) -> Predictor:
-        """A bare predictor for arrays already in shape, for calls that must cost microseconds."""
-        return Predictor(self._model.topics)
-
-    # Scores
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """The variational bound on log p(X) in nats, the topics' part included.
-
-        As scikit-learn's: a sum, not a mean. It bounds what Dirichlet(components_) topics give,
-        whichever solver found them.
-        """
-        check_is_fitted(self)
-        return self._model.bound(self._counts(X, reset=False).parts, resolve_n_jobs(self.n_jobs))
-
-    def perplexity(self, X: Any, sub_sampling: bool = False) -> float:
-        """exp(-bound per word); `sub_sampling` scales X up to `total_samples` documents."""
-        check_is_fitted(self)
-        return self._perplexity(self._model, self._counts(X, reset=False), sub_sampling)
-
-    def _perplexity(
-        self, model: TopicModel, bags: checks.Bags, sub_sampling: bool = False
-    ) -> float:
-        factor = self.total_samples / (len(bags.indptr) - 1) if sub_sampling else 1.0
-        bound = model.bound(bags.parts, resolve_n_jobs(self.n_jobs), factor)
-        n_words = factor * bags.counts.sum(dtype=np.float64)
-        with np.errstate(over="ignore"):
-            return float(np.exp(-bound / n_words)) if n_words > 0 else np.nan
-
-    def document_completion(
-        self, X: Any, X_scored: Any = None, *, random_state: Any = None
-    ) -> float:
-        """Held-out log-likelihood by document completion, nats a word.
-
-        Topic proportions are fitted to one half of each document and the other half is scored
-        (Wallach et al. 2009, section 5.1). Higher is better; exp of its negative is a perplexity.
-
-        Parameters
-        ----------
-        X : (n_documents, n_features) CSR matrix or array
-            Documents that the model has not seen, or their observed halves.
-        X_scored : same shape, optional
-            The other halves. By default each document's tokens are split at random.
-        random_state : int, RandomState or None
-            Seed of that split.
-        """
-        check_is_fitted(self)
-        observed = self._counts(X, reset=False)
-        if X_scored is None:
-            from fastvi.corpus import halves
-
-            seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-            parts = halves(_matrix(observed), np.random.default_rng(seed))
-            observed, scored = (self._counts(part, reset=False) for part in parts)
-        else:
-            scored = self._counts(X_scored, reset=False)
-            if len(scored.indptr) != len(observed.indptr):
-                raise ValueError(
-                    f"X_scored has {len(scored.indptr) - 1} documents; "
-                    f"wanted {len(observed.indptr) - 1} as in X"
-                )
-        if not scored.counts.sum() > 0:
-            raise ValueError("X_scored has no words to score")
-        topics = self._model.topics
-        return topics.completion(observed.parts, scored.parts, resolve_n_jobs(self.n_jobs))
 
     # Files
 
@@ -625,6 +405,33 @@ class LatentDirichletAllocation(
             "feature_names": names is not None,
         }
         replace(self._model, vocabulary=vocabulary, info=info).save(path)
+
+
+class _Perplexity:
+    """The perplexity of the training data after some passes, as `evaluate_every` asks for it."""
+
+    def __init__(
+        self, estimator: LatentDirichletAllocation, bags: checks.Bags, settings: Settings
+    ) -> None:
+        self.every = checks.integer(estimator.evaluate_every, "evaluate_every", -(10**9))
+        self.tol = checks.number(estimator.perp_tol, "perp_tol", 0.0)
+        self.bags, self.settings, self.n_threads = bags, settings, estimator._n_threads
+
+    def of(self, bound: float) -> float:
+        """exp(-bound per word); `bound` is that of all words, nats."""
+        with np.errstate(over="ignore"):
+            return float(np.exp(-bound / self.bags.counts.sum(dtype=np.float64)))
+
+    def after_epoch(
+        self, params: TopicParameters, position: loop.Position, history: loop.History
+    ) -> bool:
+        """Note it where it is asked for; whether it has settled."""
+        if position.epoch % self.every:
+            return False
+        known = [value for value in history.columns.get("perplexity", []) if value == value]
+        bound = model_of(self.settings, params).bound(self.bags.parts, self.n_threads)
+        history.note("perplexity", self.of(bound))
+        return bool(known) and abs(known[-1] - self.of(bound)) < self.tol
 
 
 def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
@@ -661,16 +468,11 @@ def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
         for name in ("n_iter", "n_steps")
     )
     estimator.n_features_in_ = len(model.table)
+    if model.history:
+        estimator.history_ = model.history
     if model.vocabulary is not None:
         estimator.vocabulary_ = model.vocabulary
         if model.info.get("feature_names") is True:
             estimator.feature_names_in_ = np.array(model.vocabulary, dtype=object)
+    estimator._remember()
     return estimator
-
-
-def _matrix(bags: checks.Bags) -> Any:
-    """The counts as a CSR matrix."""
-    from scipy.sparse import csr_array
-
-    shape = (len(bags.indptr) - 1, bags.n_words)
-    return csr_array((bags.counts, bags.indices, bags.indptr), shape=shape)

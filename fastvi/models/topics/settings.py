@@ -104,10 +104,13 @@ def tools_of(holder: Any) -> list[str]:
     return [name for name in TOOLS if getattr(holder, name) != getattr(default, name)]
 
 
-def choose_solver(n_entries: int, n_topics: int, tools: Sequence[str] = ()) -> str:
-    """CVB0, the best, while its responsibilities are of moderate size; its mini-batch form else.
-    SVI, which every tool works with, where `tools` are asked for.
+def choose_solver(n_entries: int | None, n_topics: int, tools: Sequence[str] = ()) -> str:
+    """CVB0, the best, for a corpus in memory (`n_entries` is None if it is not) whose
+    responsibilities are of moderate size; else its mini-batch form. SVI, which every tool works
+    with, where `tools` are asked for.
     """
     if tools:
         return "svi"
+    if n_entries is None:
+        return "scvb0"
     return "cvb0" if 2 * n_entries * padded(n_topics) <= MODERATE_BYTES else "scvb0"

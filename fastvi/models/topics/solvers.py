@@ -12,13 +12,13 @@ from scipy.special import psi
 
 from fastvi import loop, optimizers
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.batches import Batches, Passes, ShuffledEpochs
+from fastvi.batches import Batches, Passes
 from fastvi.core import Algorithm, AscentState, Batch, LazyTable
-from fastvi.models.counts import DocumentSource, padded
+from fastvi.models.counts import CountSource, padded
 from fastvi.models.plan import Plan, plan, reduction_of
 from fastvi.models.topics import collapsed, priors
 from fastvi.models.topics.model import LDA, TopicParameters, word_weights
-from fastvi.models.topics.settings import Settings
+from fastvi.models.topics.settings import IN_MEMORY, Settings
 
 __all__ = [
     "Solver",
@@ -67,7 +67,7 @@ class Solver(NamedTuple):
 
 def make_solver(
     settings: Settings,
-    source: Any,
+    source: CountSource,
     n_threads: int,
     *,
     batches: Batches | None = None,
@@ -77,11 +77,21 @@ def make_solver(
     Parameters
     ----------
     settings : Settings
-    source : DocumentSource or ShardedCorpus
+    source : CountSource
     n_threads : int
     batches : Batches, optional
         For solvers that take gradient steps: instead of those of `source` that `settings` name.
+
+    Raises
+    ------
+    ValueError
+        If the solver needs the corpus in memory, where it is not, or does not take an option.
     """
+    if source.n_entries is None and settings.solver in IN_MEMORY:
+        raise ValueError(
+            f"solver {settings.solver!r} needs the corpus in memory; "
+            "wanted 'scvb0' or 'svi' for one that is streamed from disk"
+        )
     if settings.solver in ("cvb", "cvb0"):
         settings.refuse_tools()
         return _collapsed_solver(settings, source, n_threads)
@@ -91,7 +101,7 @@ def make_solver(
 # CVB0 and CVB over all entries of a corpus in memory
 
 
-def _collapsed_solver(settings: Settings, source: DocumentSource, n_threads: int) -> Solver:
+def _collapsed_solver(settings: Settings, source: Any, n_threads: int) -> Solver:
     rng = np.random.default_rng(settings.seed)
     grid = collapsed.make_grid(source.indptr, source.indices, source.counts, source.n_words, rng)
     passes = collapsed.passes(grid, n_threads)
@@ -173,7 +183,7 @@ def _gradient_solver(
         return TopicState(ascent, settings.alpha, settings.eta)
 
     def first_table() -> NDArray[Any]:
-        return _first_table(settings, source, n_threads, planned.batches)
+        return _first_table(settings, source, n_threads)
 
     def plan_of(state: TopicState) -> Plan:
         """The plan under the priors of a state."""
@@ -247,6 +257,8 @@ def _best_eta(settings: Settings, params: TopicParameters, n_threads: int) -> fl
 
 
 def _planned(settings: Settings, model: LDA, source: Any, batches: Batches | None) -> Plan:
+    if source.n_entries is None and batches is None:
+        batches = source.epochs(settings.batch_size_for(source.n_rows), settings.seed)
     is_batch = settings.solver == "vb"
     optimizer = settings.optimizer
     if optimizer is None and not is_batch:
@@ -269,15 +281,14 @@ def _planned(settings: Settings, model: LDA, source: Any, batches: Batches | Non
 # Where fits start
 
 
-def _first_table(settings: Settings, source: Any, n_threads: int, batches: Batches) -> NDArray[Any]:
+def _first_table(settings: Settings, source: Any, n_threads: int) -> NDArray[Any]:
     """Variational Bayes starts where a quick pass of SCVB0 ends: the start decides how good its
     optimum is, and how soon SVI is near it.
     """
     if settings.solver == "scvb0":
         return random_topics(settings, source.n_words)
     limit = None if settings.solver == "vb" else QUICK_DOCUMENTS
-    given = None if isinstance(source, DocumentSource) else batches
-    return one_quick_pass(settings, source, n_threads, given, limit).settled()
+    return one_quick_pass(settings, source, n_threads, limit).settled()
 
 
 def random_topics(settings: Settings, n_words: int) -> NDArray[Any]:
@@ -295,7 +306,6 @@ def one_quick_pass(
     settings: Settings,
     source: Any,
     n_threads: int,
-    batches: Batches | None = None,
     limit: int | None = None,
 ) -> LazyTable:
     """Topics after a pass of SCVB0, over at most about `limit` documents: where others start.
@@ -308,9 +318,8 @@ def one_quick_pass(
         sampling="uniform", variance_reduction=None, gradient="natural",
         trace_noise=False,
     )  # fmt: skip
-    if batches is None:
-        n_documents = min(source.n_rows, limit or source.n_rows)
-        batches = ShuffledEpochs(source, quick.batch_size_for(n_documents), settings.seed)
+    n_documents = min(source.n_rows, limit or source.n_rows)
+    batches = source.epochs(quick.batch_size_for(n_documents), settings.seed)
     solver = make_solver(quick, source, n_threads, batches=batches)
     seen = 0
 

@@ -1,0 +1,147 @@
+"""What fitted topics say of documents: proportions, bounds and held-out scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from fastvi.base import checks
+from fastvi.models.estimator import CountEstimator
+from fastvi.models.topics.fitted import Predictor, TopicModel
+
+__all__ = ["TopicScores", "matrix"]
+
+
+class TopicScores(CountEstimator):
+    """The part of the estimator that looks at fitted topics and changes nothing."""
+
+    total_samples: float
+
+    @property
+    def _model(self) -> TopicModel:
+        raise NotImplementedError
+
+    @property
+    def components_(self) -> NDArray[Any]:
+        """Dirichlet parameters of the topics, (n_components, n_features)."""
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError("components_ is available only after fit")
+        model = self._model
+        return model.table[:, : model.n_topics].T
+
+    @property
+    def exp_dirichlet_component_(self) -> NDArray[Any]:
+        """exp(E[log topics]), (n_components, n_features)."""
+        from scipy.special import psi
+
+        components = self.components_
+        log_topics = psi(components) - psi(components.sum(axis=1, keepdims=True))
+        return np.asarray(np.exp(log_topics))
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._model.n_topics
+
+    def transform(self, X: Any, *, normalize: bool = True) -> NDArray[Any]:
+        """Topic proportions of documents.
+
+        Parameters
+        ----------
+        X : (n_documents, n_features) CSR matrix or array
+            Counts. An empty document gets the prior.
+        normalize : bool, default=True
+            False returns Dirichlet parameters, whose sum is the document's length plus the prior.
+
+        Returns
+        -------
+        (n_documents, n_components) array of the dtype of the fit
+        """
+        check_is_fitted(self)
+        bags = self._counts(X, reset=False)
+        gamma = self._model.topics.infer(*bags.parts, n_threads=self._n_threads)
+        gamma = gamma[:, : self._model.n_topics]
+        return np.ascontiguousarray(
+            gamma / gamma.sum(axis=1, keepdims=True) if normalize else gamma
+        )
+
+    def fit_transform(self, X: Any, y: Any = None, *, normalize: bool = True) -> NDArray[Any]:
+        """``fit(X).transform(X)``."""
+        return self.fit(X).transform(X, normalize=normalize)
+
+    def compiled(self) -> Predictor:
+        """A bare predictor for arrays already in shape, for calls that must cost microseconds."""
+        return Predictor(self._model.topics)
+
+    # Scores
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The variational bound on log p(X) in nats, the topics' part included.
+
+        As scikit-learn's: a sum, not a mean. It bounds what Dirichlet(components_) topics give,
+        whichever solver found them.
+        """
+        check_is_fitted(self)
+        return self._model.bound(self._counts(X, reset=False).parts, self._n_threads)
+
+    def perplexity(self, X: Any, sub_sampling: bool = False) -> float:
+        """exp(-bound per word); `sub_sampling` scales X up to `total_samples` documents."""
+        check_is_fitted(self)
+        return self._perplexity(self._model, self._counts(X, reset=False), sub_sampling)
+
+    def _perplexity(
+        self, model: TopicModel, bags: checks.Bags, sub_sampling: bool = False
+    ) -> float:
+        factor = self.total_samples / (len(bags.indptr) - 1) if sub_sampling else 1.0
+        bound = model.bound(bags.parts, self._n_threads, factor)
+        n_words = factor * bags.counts.sum(dtype=np.float64)
+        with np.errstate(over="ignore"):
+            return float(np.exp(-bound / n_words)) if n_words > 0 else np.nan
+
+    def document_completion(
+        self, X: Any, X_scored: Any = None, *, random_state: Any = None
+    ) -> float:
+        """Held-out log-likelihood by document completion, nats a word.
+
+        Topic proportions are fitted to one half of each document and the other half is scored
+        (Wallach et al. 2009, section 5.1). Higher is better; exp of its negative is a perplexity.
+
+        Parameters
+        ----------
+        X : (n_documents, n_features) CSR matrix or array
+            Documents that the model has not seen, or their observed halves.
+        X_scored : same shape, optional
+            The other halves. By default each document's tokens are split at random.
+        random_state : int, RandomState or None
+            Seed of that split.
+        """
+        check_is_fitted(self)
+        observed = self._counts(X, reset=False)
+        if X_scored is None:
+            from fastvi.corpus import halves
+
+            seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+            parts = halves(matrix(observed), np.random.default_rng(seed))
+            observed, scored = (self._counts(part, reset=False) for part in parts)
+        else:
+            scored = self._counts(X_scored, reset=False)
+            if len(scored.indptr) != len(observed.indptr):
+                raise ValueError(
+                    f"X_scored has {len(scored.indptr) - 1} documents; "
+                    f"wanted {len(observed.indptr) - 1} as in X"
+                )
+        if not scored.counts.sum() > 0:
+            raise ValueError("X_scored has no words to score")
+        topics = self._model.topics
+        return topics.completion(observed.parts, scored.parts, self._n_threads)
+
+
+def matrix(bags: checks.Bags) -> Any:
+    """The counts as a CSR matrix."""
+    from scipy.sparse import csr_array
+
+    shape = (len(bags.indptr) - 1, bags.n_words)
+    return csr_array((bags.counts, bags.indices, bags.indptr), shape=shape)
