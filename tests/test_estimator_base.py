@@ -17,6 +17,7 @@ from fastvi.base import archive, tree
 from fastvi.checkpoints import KIND
 from fastvi.core import Batch
 from fastvi.models import plan as plans
+from fastvi.models.topics import solvers
 
 pytestmark = pytest.mark.jit
 BATCHES = {"batch_size": 16, "max_iter": 3, "random_state": 1}
@@ -163,6 +164,35 @@ def test_an_interrupted_stream_leaves_the_estimator_as_it_was(monkeypatch):
     model._online = model._online[0], plan, state, model._online[3]
     whole = made("Poisson, batches", variance_reduction=None)
     assert found(model.partial_fit(X)) == found(whole.partial_fit(X).partial_fit(X).partial_fit(X))
+
+
+@pytest.mark.parametrize("solver", ["svi", "scvb0"])
+@pytest.mark.parametrize("more", [{}, {"optimizer": "adaptive"}, {"variance_reduction": "window"}])
+def test_an_interrupted_stream_of_documents(solver, more, monkeypatch):
+    """Its steps write into the rows of the topics there are, and these are put back."""
+    X, original = data()[0], solvers.fit
+    options = {"n_components": 3, "solver": solver, "batch_size": 16, "random_state": 1} | more
+    model = fastvi.LatentDirichletAllocation(**options).partial_fit(X[:30]).partial_fit(X[30:])
+    wanted = model.components_.tobytes()
+    for n in (1, 3):
+
+        def interrupted(*args, n=n):
+            def after_step(state, position, history):
+                if len(history) == n:
+                    raise KeyboardInterrupt
+
+            return original(*args, after_step=after_step)
+
+        monkeypatch.setattr(solvers, "fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.partial_fit(X)
+        monkeypatch.setattr(solvers, "fit", original)
+        del model._cached_model
+        assert model.components_.tobytes() == wanted
+    whole = fastvi.LatentDirichletAllocation(**options)
+    for rows in (X[:30], X[30:], X):
+        whole.partial_fit(rows)
+    assert model.partial_fit(X).components_.tobytes() == whole.components_.tobytes()
 
 
 # --- steps are functions --------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +59,27 @@ class RowGradient(NamedTuple):
         return gradient
 
 
+class _Kept:
+    """Rows of a table as they were before they were first written to."""
+
+    def __init__(self, n_rows: int) -> None:
+        self.is_kept = np.zeros(n_rows, bool)
+        self.parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]] = []
+
+    def add(
+        self, rows: NDArray[np.integer[Any]], values: NDArray[Any], clock: NDArray[np.float64]
+    ) -> None:
+        """Keep those of `rows` that are not kept yet."""
+        rows = rows[~self.is_kept[rows]]
+        self.parts.append((rows, values[rows], clock[rows]))
+        self.is_kept[rows] = True
+
+    def put_back(self, values: NDArray[Any], clock: NDArray[np.float64]) -> None:
+        """Write them back."""
+        for rows, old_values, old_clock in self.parts:
+            values[rows], clock[rows] = old_values, old_clock
+
+
 class LazyTable:
     """A (V, K) table of natural parameters whose rows catch up when they are written.
 
@@ -85,7 +107,26 @@ class LazyTable:
         self.clock = np.zeros(len(values))
         self.decay = 0.0
         self.column_sums = values.sum(axis=0, dtype=np.float64)
+        self._kept: _Kept | None = None
         self._anchor_to(anchor)
+
+    def borrowed(self) -> LazyTable:
+        """The same table on the same rows, which keeps those it writes to for `give_back`.
+
+        So many steps cost what they touch, where a copy would cost all rows.
+        """
+        table = copy(self)
+        table.column_sums, table._kept = self.column_sums.copy(), _Kept(len(self.values))
+        return table
+
+    def give_back(self) -> None:
+        """Put the rows back that a borrowed table has written to."""
+        assert self._kept is not None
+        self._kept.put_back(self.values, self.clock)
+
+    def keep(self) -> None:
+        """Be the owner of what was borrowed; the lender must not be used any more."""
+        self._kept = None
 
     def _anchor_to(self, anchor: NDArray[Any]) -> None:
         """Broadcast without a copy, so that a prior of one number costs no table."""
@@ -134,7 +175,10 @@ class LazyTable:
         return out
 
     def _catch_up(self) -> None:
-        self._read(np.arange(len(self.values), dtype=np.int32), self.values)
+        rows = np.arange(len(self.values), dtype=np.int32)
+        if self._kept is not None:
+            self._kept.add(rows, self.values, self.clock)
+        self._read(rows, self.values)
         self.clock.fill(self.decay)
 
     def move_anchor(self, anchor: NDArray[Any]) -> None:
@@ -166,6 +210,8 @@ class LazyTable:
         rate = step.factor * step.coefficient
         if not 0.0 <= rate <= 1.0:
             raise ValueError(f"step of rate {rate}; a lazy table takes rates from 0 to 1")
+        if self._kept is not None:
+            self._kept.add(step.rows, self.values, self.clock)
         self.decay += np.log1p(-rate) if rate < 1.0 else self.GONE
         add_rows(
             self.values, self.clock, self.decay, self._anchor,

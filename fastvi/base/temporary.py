@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -44,11 +44,10 @@ def new_file(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
             except FileExistsError:
                 path = None
                 continue
-            if _is_locked_for_us(file):
-                break
-            file.close()
-        with file:
-            yield file, path
+            with file:
+                if _is_locked_for_us(file):
+                    yield file, path
+                    return
     finally:
         if path is not None:
             path.unlink(missing_ok=True)
@@ -80,19 +79,15 @@ class Folder:
     def __init__(self, parent: str | os.PathLike[str] | None, prefix: str) -> None:
         parent = Path(parent or tempfile.gettempdir())
         remove_dead_folders(parent, prefix)
-        try:
+        with ExitStack() as undo:  # the name is known before there is a folder
             while True:
                 self.name = os.fspath(parent.absolute() / f"{prefix}{secrets.token_hex(8)}")
+                undo.callback(shutil.rmtree, self.name, ignore_errors=True)
                 os.mkdir(self.name, 0o700)
-                self._lock = open(os.path.join(self.name, LOCK), "xb")  # noqa: SIM115
+                self._lock = undo.enter_context(open(os.path.join(self.name, LOCK), "xb"))
                 if _is_locked_for_us(self._lock):
                     break
-                self._lock.close()
-        except FileExistsError:
-            raise
-        except BaseException:  # an interrupt: the name is known before there is a folder
-            shutil.rmtree(self.name, ignore_errors=True)
-            raise
+            undo.pop_all()
         # Also at the end of the interpreter, and where the object is forgotten.
         self.close = weakref.finalize(self, _remove_folder, self.name, self._lock)
 

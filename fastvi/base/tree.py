@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,17 @@ from numpy.typing import NDArray
 
 from fastvi.base.tables import LazyTable
 
-__all__ = ["copy", "leaves", "like", "map_leaves", "rebuild", "restore", "save", "zeros_like"]
+__all__ = [
+    "borrowed",
+    "copy",
+    "leaves",
+    "like",
+    "map_leaves",
+    "rebuild",
+    "restore",
+    "save",
+    "zeros_like",
+]
 
 TABLE = ("values", "clock", "decay", "column_sums", "anchor")  # what a LazyTable saves
 
@@ -55,6 +66,31 @@ def copy(tree: Any) -> Any:
         return part.copy() if isinstance(part, np.ndarray) else part
 
     return map_leaves(leaf, tree)
+
+
+@contextmanager
+def borrowed(tree: Any) -> Iterator[Any]:
+    """A tree to step from while the given one must be as it was if the block fails.
+
+    Its arrays are copies, as in `copy`, but its lazy tables share their rows, and put back those
+    they have written to on an error. If all goes well, the given tree must not be used any more.
+    """
+    tables = []
+
+    def leaf(part: Any) -> Any:
+        if isinstance(part, LazyTable):
+            tables.append(part.borrowed())
+            return tables[-1]
+        return part.copy() if isinstance(part, np.ndarray) else part
+
+    try:
+        yield map_leaves(leaf, tree)
+    except BaseException:
+        for table in tables:
+            table.give_back()
+        raise
+    for table in tables:
+        table.keep()
 
 
 def save(tree: Any, name: str = "") -> dict[str, NDArray[Any]]:

@@ -220,10 +220,12 @@ class PoissonFactorization(MeanScore, CountEstimator):
             If a parameter or a count is out of its range, or the factors to go on from are of
             another number of components or value of `hierarchical`.
         """
-        self._advance(X)
+        online = self.__dict__.get("_online")
+        with tree.borrowed(online and online[2]) as state:
+            self._advance(X, state)
         return self
 
-    def _partial_fit(self, X: Any) -> None:
+    def _partial_fit(self, X: Any, borrowed: Any) -> None:
         first = not self.__sklearn_is_fitted__()
         bags = self._counts(X, reset=first)
         if not first:
@@ -241,6 +243,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
         model, chosen, state, seed = self.__dict__.get("_online") or self._go_online(
             bags, source, population, first
         )
+        state = state if borrowed is None else borrowed
         model.n_threads = n_threads
         history = loop.History()
         if not first:
@@ -248,7 +251,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
         epoch = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
         with parallel.single_threaded_blas():
             state, history = loop.run(
-                chosen.algorithm, tree.copy(state), _Part(source, batch_size, seed, population),
+                chosen.algorithm, state, _Part(source, batch_size, seed, population),
                 n_epochs=epoch + 1, rng=np.random.default_rng([seed, epoch]),
                 position=loop.Position(epoch), history=history,
             )  # fmt: skip

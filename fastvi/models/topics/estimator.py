@@ -260,10 +260,12 @@ class LatentDirichletAllocation(TopicScores):
         ValueError
             If a parameter or a count is out of its range, or `variance_reduction` is "svrg".
         """
-        self._advance(X)
+        stream = self.__dict__.get("_stream")
+        with tree.borrowed(stream and stream.state) as state:
+            self._advance(X, state)
         return self
 
-    def _partial_fit(self, X: Any) -> None:
+    def _partial_fit(self, X: Any, state: Any) -> None:
         first = not self.__sklearn_is_fitted__()
         bags = self._counts(X, reset=first)
         population = checks.number(self.total_samples, "total_samples", 1.0, checks.MAX_TOKENS)
@@ -279,11 +281,9 @@ class LatentDirichletAllocation(TopicScores):
         source = DocumentSource(*bags, marker=marker)
         batches = ShuffledEpochs(source, settings.batch_size or 128, n_steps, population)
         solver = solvers.make_solver(settings, source, self._n_threads, batches=batches)
-        if stream is not None:
-            state = tree.copy(stream.state)  # steps write into it
-        elif first:
+        if first:
             state = solver.algorithm.init(solvers.random_topics(settings, bags.n_words))
-        else:
+        elif state is None:
             table = self._model.table.astype(settings.dtype)
             state = solvers.after_steps(solver.algorithm.init(table), n_steps)
         state, history = solvers.fit(solver, 1, state)
