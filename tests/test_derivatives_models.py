@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import math
 import pickle
+import types
 
 import numpy as np
 import pytest
@@ -32,6 +33,8 @@ def derived(function, z, data=None, **options):
     """Value and gradient by the derived function, interpreted."""
     prepared = prepare({} if data is None else data)
     both = derive(function, prepared.fields, True, **options).function
+    scope = {name: getattr(f, "py_func", f) for name, f in both.__globals__.items()}
+    both = types.FunctionType(both.__code__, scope)
     grad = np.zeros(z.size)
     arguments = (z,) if data is None else (z, as_tuple(data))
     return both(*arguments, grad), grad
