@@ -11,7 +11,7 @@ import numpy as np
 
 from fastvi.derivatives import functions
 from fastvi.derivatives.arrays import WANTED
-from fastvi.derivatives.calls import METHODS, RENAMED, Calls
+from fastvi.derivatives.calls import METHODS, RENAMED
 from fastvi.derivatives.errors import NotDifferentiable
 from fastvi.derivatives.ir import (
     Assign,
@@ -24,6 +24,7 @@ from fastvi.derivatives.ir import (
     reads,
     walk,
 )
+from fastvi.derivatives.matrices import Matrices
 from fastvi.derivatives.values import Array, Closure, DataFields, Ended, Frame, Known, Value
 
 __all__ = ["Expressions"]
@@ -37,7 +38,7 @@ OPERATORS: dict[type, str] = {
 SCALARS = (bool, int, float, np.floating, np.integer, np.bool_)
 
 
-class Expressions(Calls):
+class Expressions(Matrices):
     """Lowers each kind of expression, in the methods ``on_...``."""
 
     data: dict[str, str]  # source text of each field of the data, by name
