@@ -6,11 +6,12 @@ import regression
 
 import fastvi
 from fastvi.families import blocks, gaussian
-from fastvi.gradients.score import baseline, control_variates, overdispersed, score
+from fastvi.gradients.score import score
+from fastvi.gradients.score_variance import centred, controlled, overdispersed
 from fastvi.kernels.special import exp, log
 
 ROWS = 128  # of a block of logits, which stays in the second-level cache
-TOOLS = {"control": control_variates, "baseline": baseline, "overdispersion": overdispersed}
+TOOLS = {"control": controlled, "baseline": centred, "overdispersion": overdispersed}
 
 
 @fastvi.target(fastmath=True)

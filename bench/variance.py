@@ -7,13 +7,14 @@ import numpy as np
 
 import fastvi
 from fastvi.families import bernoulli, blocks, gamma, gaussian, lognormal
-from fastvi.gradients.score import baseline, control_variates, overdispersed, score
+from fastvi.gradients.score import score
+from fastvi.gradients.score_variance import centred, controlled, overdispersed
 
 N_LOCAL, N_SPINS = 20, 20
 TOOLS = {
     "overdispersion": overdispersed,
-    "baseline": baseline,
-    "control variates": control_variates,
+    "baseline": centred,
+    "control variates": controlled,
 }
 
 

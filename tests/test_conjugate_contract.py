@@ -218,6 +218,10 @@ REFUSED = {
         {"batch_size": 8, "variance_reduction": ("svrg", 100)},
         r"variance_reduction is \('svrg', 100\); wanted",
     ),
+    "a tool for scores": (
+        {"batch_size": 8, "variance_reduction": gradients.control()},
+        r"variance_reduction is fastvi.gradients.control\(\); wanted None, 'svrg', 'window', or",
+    ),
     "reduction": ({"batch_size": 8, "variance_reduction": "saga"}, "variance_reduction is 'saga'"),
     "gradient": ({"gradient": "steep"}, "gradient is 'steep'"),
     "batch size": ({"batch_size": 0}, "batch_size is 0; wanted a number of rows >= 1"),

@@ -175,7 +175,7 @@ def test_any_f_divergence_can_be_minimised(conjugate):
 
 @pytest.mark.parametrize("options", [
     {"method": "natural"}, {"method": "plain"}, {"variance_reduction": "svrg"},
-    {"sampling": "replacement"},
+    {"variance_reduction": [fastvi.gradients.svrg(every=9)]}, {"sampling": "replacement"},
 ])  # fmt: skip
 def test_mini_batches_reach_the_posterior(conjugate, options):
     target, mean, covariance, _ = conjugate

@@ -10,20 +10,21 @@ import pytest
 from scipy import stats
 
 import fastvi
-from fastvi import families
+from fastvi import families, gradients
 from fastvi.core import Batch
 from fastvi.families import blocks
 from fastvi.fitting.compiled import Stage
 from fastvi.fitting.fit import fit
 from fastvi.gradients import corrected
-from fastvi.gradients.score import baseline, control_variates, overdispersed, score
+from fastvi.gradients.score import score
+from fastvi.gradients.score_variance import centred, controlled, overdispersed
 from fastvi.objectives import renyi, tempered
 from fastvi.optimizers import adam, scaled
 from fastvi.posteriors.member import Posterior
 
 pytestmark = pytest.mark.jit
 CLEAR = 4.5  # standard errors
-TOOLS = {"overdispersed": overdispersed, "baseline": baseline, "control": control_variates}
+TOOLS = {"overdispersed": overdispersed, "baseline": centred, "control": controlled}
 SETS = [set for n in range(4) for set in itertools.combinations(TOOLS, n)]
 
 
@@ -177,7 +178,7 @@ def test_one_hot_and_tempering(rng):
     power = 0.4
     goal = lambda q: exact(q, power * corners.log_prob(Z), Z)  # noqa: E731
     gradient = score(corners, tempered(fastvi.objectives.elbo(), power), n_draws=50, family=q)
-    found, info = estimates(control_variates(gradient), q, 1000, seed=5)
+    found, info = estimates(controlled(gradient), q, 1000, seed=5)
     assert_unbiased(found, slope(goal, q))
     assert abs(info["bound"] - goal(q)) < CLEAR * info["bound_error"]
 
@@ -201,8 +202,8 @@ def test_tools_lower_the_variance(target, tools):
 
 def test_rao_blackwellization_lowers_the_variance():
     q = discrete()
-    whole, _ = spread(baseline(score(Untold(STATES), n_draws=20, family=q)), q)
-    parts, _ = spread(baseline(score(STATES, n_draws=20, family=q)), q)
+    whole, _ = spread(centred(score(Untold(STATES), n_draws=20, family=q)), q)
+    parts, _ = spread(centred(score(STATES, n_draws=20, family=q)), q)
     assert parts < 0.9 * whole
 
 
@@ -217,7 +218,7 @@ def test_order_of_variances_on_a_conjugate_model():
     q = blocks(families.gamma([2.5, 5.0, 4.0], 2.0))
     plain, _ = spread(score(Untold(counts), n_draws=20, family=q), q)
     parts = score(counts, n_draws=20, family=q)
-    alone, both = spread(parts, q)[0], spread(control_variates(parts), q)[0]
+    alone, both = spread(parts, q)[0], spread(controlled(parts), q)[0]
     assert both < 0.5 * alone < 0.25 * plain
 
 
@@ -230,7 +231,7 @@ def test_overdispersion_lowers_the_variance(centred):
         return -0.5 * z[0] ** 2 - 0.5 * z[1] ** 2 - 0.1 * (z[0] * z[1]) ** 2
 
     q = blocks(gaussian=2)
-    around = control_variates if centred else lambda gradient: gradient
+    around = controlled if centred else lambda gradient: gradient
     before, _ = spread(around(score(near, n_draws=20, family=q)), q)
     wide = overdispersed(score(near, n_draws=20, family=q), centred=centred)
     after, info = spread(around(wide), q)
@@ -287,7 +288,7 @@ def test_draws_without_density_count_as_the_worst():
         return -z[0] if z[0] > 0 else -np.inf
 
     q = blocks(gaussian=1)
-    found, info = estimates(control_variates(score(half, n_draws=50, family=q)), q, 200, seed=9)
+    found, info = estimates(controlled(score(half, n_draws=50, family=q)), q, 200, seed=9)
     assert 10 < info["rejected"] < 40
     assert found[:, 0].mean() > 0
     assert np.isfinite(info["bound"])
@@ -319,7 +320,7 @@ def test_mini_batches_are_unbiased():
         return total
 
     q = blocks(families.gamma(5.0, 3.0))
-    gradient = control_variates(score(counts, n_draws=20, family=q))
+    gradient = controlled(score(counts, n_draws=20, family=q))
     parts = [
         estimates(gradient, q, 500, seed=i, batch=Batch(np.array([i, i + 3]), np.full(2, 3.0)))[0]
         for i in range(3)
@@ -335,10 +336,10 @@ def test_mini_batches_are_unbiased():
         (lambda q: score(smooth, n_draws=3, family=q), "family draws 4 numbers; the target takes"),
         (lambda q: score(STATES, n_draws=0, family=q), "n_draws"),
         (lambda q: score(STATES, renyi(0.5), n_draws=3, family=q), "are of the ELBO"),
-        (lambda q: baseline(score(STATES, n_draws=3, family=q), 1.0), "decay is 1.0"),
+        (lambda q: centred(score(STATES, n_draws=3, family=q), 1.0), "decay is 1.0"),
         (lambda q: overdispersed(score(STATES, n_draws=3, family=q), 0.5), "largest is 0.5"),
         (
-            lambda q: overdispersed(baseline(score(STATES, n_draws=3, family=q))).init(q.free()),
+            lambda q: overdispersed(centred(score(STATES, n_draws=3, family=q))).init(q.free()),
             "goes around score",
         ),
     ],
@@ -415,7 +416,13 @@ def test_conjugate_counts():
 
 
 @pytest.mark.parametrize(
-    "tools", ["control", "baseline", ("overdispersion", "baseline"), ("control", "overdispersion")]
+    "tools",
+    [
+        "control",
+        gradients.baseline(0.8),
+        ("overdispersion", "baseline"),
+        ("control", gradients.overdispersion(largest=3.0)),
+    ],
 )
 def test_discrete_against_enumeration(tools):
     """The fit's optimum is that of coordinate ascent on the exact ELBO, to 0.01."""
@@ -495,7 +502,17 @@ def test_a_certain_posterior_has_a_summary():
         ("fullrank", {"method": "score"}, "method='score' is for"),
         (blocks(gaussian=4), {"method": "natural"}, "is for families with natural gradients"),
         (blocks(gaussian=3), {}, "3 numbers; the target 4"),
-        (blocks(gaussian=4), {"variance_reduction": "svrg"}, "variance_reduction"),
+        (
+            blocks(gaussian=4),
+            {"variance_reduction": "svrg", "method": "score"},
+            "variance_reduction='svrg' does not work on .* method='score'; wanted method='plain'",
+        ),
+        (
+            blocks(gaussian=4),
+            {"variance_reduction": ["control", gradients.control()]},
+            "wanted each tool once",
+        ),
+        (blocks(gaussian=4), {"variance_reduction": "window"}, "wanted another tool"),
         (blocks(bernoulli=4), {"method": "gumbel"}, "gradient"),
         ("blocks", {"method": "score"}, "family is 'blocks'; wanted one of"),
     ],

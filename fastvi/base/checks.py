@@ -280,9 +280,15 @@ def flag(value: Any, name: str) -> bool:
 
 
 def number(
-    value: Any, name: str, low: float, high: float = np.inf, *, open_low: bool = False
+    value: Any,
+    name: str,
+    low: float,
+    high: float = np.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
 ) -> float:
-    """A finite number from `low` (excluded if `open_low`) to `high`.
+    """A finite number from `low` (excluded if `open_low`) to `high` (excluded if `open_high`).
 
     Raises
     ------
@@ -290,11 +296,13 @@ def number(
         If it is not one.
     """
     is_real = isinstance(value, Real) and not isinstance(value, bool)
-    if is_real and low <= value <= high and np.isfinite(value) and not (open_low and value == low):
-        return float(value)
+    if is_real and low <= value <= high and np.isfinite(value):
+        number = float(value)
+        if (number > low or not open_low) and (number < high or not open_high):
+            return number
     wanted = f"{'>' if open_low else '>='} {low:g}"
     if np.isfinite(high):
-        wanted += f" and <= {high:g}"
+        wanted += f" and {'<' if open_high else '<='} {high:g}"
     raise ValueError(f"{name} is {value!r}; wanted a number {wanted}")
 
 

@@ -24,9 +24,9 @@ from fastvi.fitting.laplace import Laplace
 from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
 from fastvi.fitting.watching import watch_of
 from fastvi.gradients.gumbel import annealed, gumbel
+from fastvi.gradients.reduction import OF_SCORES, Reduction, Setting, reductions_of
 from fastvi.gradients.reparam import reparam
-from fastvi.gradients.score import baseline, control_variates, overdispersed, score
-from fastvi.gradients.svrg import corrected
+from fastvi.gradients.score import score
 from fastvi.loop import FitState
 from fastvi.objectives import Objective
 from fastvi.posteriors.member import Posterior
@@ -52,7 +52,7 @@ NEEDS = {  # what a family must have for a method
 }
 MODES, BY_SCORES = ("laplace", "delta"), ("score", "gumbel", "straight-through")
 COOLING = 1.0, 0.1, 500  # it ends before a fit can have settled; many draws bear the noise
-TOOLS = ("control", "baseline", "overdispersion")
+TOOLS = {"plain": ("svrg",), "score": OF_SCORES}  # that reduce the noise of a method's gradients
 
 
 def fit(
@@ -64,7 +64,7 @@ def fit(
     n_draws: int | None = None,
     batch_size: int | None = None,
     sampling: str = "uniform",
-    variance_reduction: str | Sequence[str] | None = None,
+    variance_reduction: str | Reduction | Sequence[str | Reduction] | None = None,
     start: Any = None,
     tol: float = 0.02,
     max_iter: int = 20_000,
@@ -108,9 +108,11 @@ def fit(
         are then unbiased.
     sampling : {"uniform", "replacement"}
         Shuffled epochs of rows, or independent draws of them.
-    variance_reduction : {None, "svrg"} or some of "control", "baseline", "overdispersion"
-        SVRG removes the noise of mini-batches; with method "plain". The others are for method
-        "score", a name or a list of them, "control" by default and none by ``[]``.
+    variance_reduction : str, a tool of fastvi.gradients, or list of these, optional
+        With method "plain", "svrg" or `fastvi.gradients.svrg` removes the noise of mini-batches.
+        With method "score", some of "control", "baseline" and "overdispersion", or the tools that
+        the functions of `fastvi.gradients` with these names make; "control" by default, and none
+        by ``[]``.
     start : (D,) array or dict of str to array, optional
         Where to look for the mode: free numbers, or parameters by name; 0 by default.
     tol : float
@@ -150,15 +152,15 @@ def fit(
     max_iter = checks.integer(max_iter, "max_iter", 1)
     goal, goal_name = _objective(objective)
     chosen = family_of(target, family)
-    method = _method(method, chosen.member, variance_reduction)
+    tools = None if variance_reduction is None else reductions_of(variance_reduction)
+    method, tools = _method(method, chosen.member, tools)
     if method != "score":
         target.require_gradient(f"method={method!r} needs")
     watching = Watching(callback, checkpoint, checkpoint_interval, resume)
     seed = watching.seed(random_state)
     wanted = _Wanted(
         target, method, goal, _n_draws(n_draws, method, target.dim),
-        batches_of(target, batch_size, sampling, seed), batch_size, sampling, variance_reduction,
-        tol,
+        batches_of(target, batch_size, sampling, seed), batch_size, sampling, tools, tol,
     )  # fmt: skip
     _together(wanted, objective)
     if method in MODES and checkpoint is not None:
@@ -201,14 +203,26 @@ class _Wanted(NamedTuple):
     batches: Batches
     batch_size: int | None
     sampling: str
-    reduction: Any
+    tools: tuple[Reduction, ...]
     tol: float
 
     def identity(self, family: Any, start: Any) -> dict[str, Any]:
         """What must be the same for a checkpoint to be taken up."""
-        names = "method", "goal", "n_draws", "batch_size", "sampling", "reduction", "tol"
+        names = "method", "goal", "n_draws", "batch_size", "sampling", "tools", "tol"
         chosen = {name: getattr(self, name) for name in names}
         return {"family": family, "start": start, **chosen}
+
+    def reduced(self, gradient: Gradient) -> Gradient:
+        """The gradient with the tools around it."""
+        if not self.tools:
+            return gradient
+        n_rows = self.target.n_rows or 0
+        n_batches = -(-n_rows // self.batch_size) if self.batch_size else 1
+        everything = Batch(np.arange(n_rows), np.ones(n_rows))
+        setting = Setting(lambda: everything, n_batches, alone=len(self.tools) == 1)
+        for tool in self.tools:
+            gradient = tool.reduce(gradient, setting)
+        return gradient
 
 
 class _Course(NamedTuple):
@@ -234,22 +248,13 @@ def _plain(wanted: _Wanted, member: Family, options: dict[str, Any]) -> _Course:
     assert frame is not None
     centre, units, like = member.mean, frame.units, frame.standard()
     target, goal, n = Standardised(wanted.target, centre, units), wanted.goal, wanted.n_draws
-    gradient, compiled = reparam(target, goal, n_draws=n, family=like), None
-    if wanted.reduction is not None:
-        gradient = _with_svrg(gradient, target.n_rows, wanted.batch_size)
-    else:
+    gradient, compiled = wanted.reduced(reparam(target, goal, n_draws=n, family=like)), None
+    if not wanted.tools:
         compiled = compiled_steps(target, goal, like, n_draws=n, natural=False)
     stages = PlainStages(
         gradient, wanted.batches, like=like, is_upper=goal.is_upper, compiled=compiled, **options
     )
     return _Course(stages, like.free(), lambda params: like.from_free(params).mapped(centre, units))
-
-
-def _with_svrg(gradient: Gradient, n_rows: int | None, batch_size: int | None) -> Gradient:
-    assert n_rows is not None
-    assert batch_size is not None
-    everything = Batch(np.arange(n_rows), np.ones(n_rows))
-    return corrected(gradient, lambda: everything, every=2 * -(-n_rows // batch_size))
 
 
 def _by_scores(wanted: _Wanted, member: Family, options: dict[str, Any]) -> _Course:
@@ -259,7 +264,7 @@ def _by_scores(wanted: _Wanted, member: Family, options: dict[str, Any]) -> _Cou
     product, target, goal = form.product, wanted.target, wanted.goal
     if wanted.method == "score":
         found = score(target, goal, n_draws=wanted.n_draws, family=product)
-        gradient = _reduced(found, wanted.reduction)
+        gradient = wanted.reduced(found)
     else:
         gradient = gumbel(
             target, goal, n_draws=wanted.n_draws, family=product, temperature=annealed(*COOLING),
@@ -279,19 +284,6 @@ COURSES: dict[str, Callable[[_Wanted, Family, dict[str, Any]], _Course]] = {
 }
 
 
-def _reduced(gradient: Gradient, tools: Any) -> Gradient:
-    """Control variates by default; overdispersion is innermost, whatever the order asked for."""
-    tools = "control" if tools is None else tools
-    wanted = [tools] if isinstance(tools, str) or not isinstance(tools, Sequence) else tools
-    for tool in wanted:
-        checks.choice(tool, "variance_reduction", TOOLS)
-    if "overdispersion" in wanted:
-        gradient = overdispersed(gradient, centred=len(wanted) > 1)
-    if "baseline" in wanted:
-        gradient = baseline(gradient)
-    return control_variates(gradient) if "control" in wanted else gradient
-
-
 # Arguments
 
 
@@ -308,32 +300,33 @@ def _can(method: str, powers: Powers) -> bool:
     return powers.score is not None and powers.score.product.powers.relaxed is not None
 
 
-def _method(method: str, member: Family, reduction: Any) -> str:
-    """The method, chosen by the powers of the family where that is left open."""
+def _method(
+    method: str, member: Family, tools: tuple[Reduction, ...] | None
+) -> tuple[str, tuple[Reduction, ...]]:
+    """The method, chosen by the powers of the family where that is left open, and its tools."""
     method = checks.choice(method, "method", ("auto", *NEEDS))
     able = [name for name in NEEDS if _can(name, member.powers)]
     if method == "auto":
         method = next(
             name for name in ("natural", "plain", "score")
-            if name in able and not (name == "natural" and reduction)
+            if name in able and not (name == "natural" and tools)
         )  # fmt: skip
     if method not in able:
         raise ValueError(
             f"method={method!r} is for families with {NEEDS[method]}, which {name_of(member)!r} "
             "does not have; wanted one of " + ", ".join(map(repr, able))
         )
-    if method == "score" or reduction is None:
-        return method
-    if method in BY_SCORES:
-        raise ValueError(f"variance_reduction={reduction!r} is for method='score'; wanted None")
-    checks.choice(reduction, "variance_reduction", ("svrg",))
-    if method != "plain":
-        raise ValueError(
-            f"variance_reduction='svrg' compares gradients at two members, so that method="
-            f"{method!r}, whose gradients are each in a frame of its own, cannot take it; "
-            "wanted method='plain'"
-        )
-    return method
+    if tools is None:
+        return method, reductions_of("control") if method == "score" else ()
+    for tool in tools:
+        if tool.name not in TOOLS.get(method, ()):
+            suited = [name for name, names in TOOLS.items() if tool.name in names]
+            raise ValueError(
+                f"variance_reduction={tool.name!r} does not work on the gradients of "
+                f"method={method!r}; wanted "
+                + (" or ".join(f"method={name!r}" for name in suited) or "another tool, or None")
+            )
+    return method, tools
 
 
 def _n_draws(n_draws: Any, method: str, dim: int) -> int:
@@ -346,11 +339,11 @@ def _n_draws(n_draws: Any, method: str, dim: int) -> int:
 
 def _together(wanted: _Wanted, objective: Any) -> None:
     """Refuse options that do not go together, or that would go unheard."""
-    method, batch_size, reduction = wanted.method, wanted.batch_size, wanted.reduction
-    if batch_size is None and method == "plain" and reduction is not None:
+    method, batch_size = wanted.method, wanted.batch_size
+    if batch_size is None and method == "plain" and wanted.tools:
         raise ValueError(
-            f"variance_reduction={reduction!r} without batch_size: the gradient of all rows has no "
-            "noise of theirs"
+            f"variance_reduction={wanted.tools[0].name!r} without batch_size: the gradient of all "
+            "rows has no noise of theirs"
         )
     if method in MODES and (batch_size is not None or objective != "elbo"):
         what = f"objective={objective!r}" if batch_size is None else f"batch_size={batch_size}"

@@ -1,8 +1,19 @@
 """Gradient estimators, and wrappers that take one and are one."""
 
-from fastvi.gradients.averaged import averaged, window
+from fastvi.gradients.averaged import averaged
 from fastvi.gradients.natural import natural
 from fastvi.gradients.plain import plain
-from fastvi.gradients.svrg import corrected, svrg
+from fastvi.gradients.reduction import baseline, control, overdispersion, svrg, window
+from fastvi.gradients.svrg import corrected
 
-__all__ = ["averaged", "corrected", "natural", "plain", "svrg", "window"]
+__all__ = [
+    "averaged",
+    "baseline",
+    "control",
+    "corrected",
+    "natural",
+    "overdispersion",
+    "plain",
+    "svrg",
+    "window",
+]

@@ -2,54 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastvi.base import checks, tree
+from fastvi.base import tree
 from fastvi.core import Batch, Gradient, LazyTable, RowGradient
 from fastvi.gradients.natural import without_noise
 
-__all__ = ["Window", "averaged", "window"]
-
-
-class Window(NamedTuple):
-    """Reduces the variance of gradients by an average over the last `size` batches."""
-
-    size: int
-
-    @property
-    def takes_snapshots(self) -> bool:
-        """Whether it needs all rows now and then."""
-        return False
-
-    def reduce(
-        self, gradient: Gradient, everything: Callable[[], Batch], n_batches: int
-    ) -> Gradient:
-        """The gradient with statistics averaged."""
-        return averaged(gradient, self.size)
-
-
-def window(size: int = 10) -> Window:
-    """Statistics averaged over the last batches (Mandt and Blei 2014), see `averaged`.
-
-    Parameters
-    ----------
-    size : int
-        Batches in the window, by default as in most of the paper's figures.
-
-    Returns
-    -------
-    Window
-        For the argument `variance_reduction` of fits.
-
-    Raises
-    ------
-    ValueError
-        If `size` is below 1.
-    """
-    return Window(checks.integer(size, "size", 1))
+__all__ = ["averaged"]
 
 
 class WindowState(NamedTuple):

@@ -1,9 +1,9 @@
-"""Score-function gradients, and what makes them less noisy.
+"""Score-function gradients.
 
 A gradient is the mean over draws of ``weight x signal x score``, where the score has mean zero, so
 that anything that does not depend on the draw may be taken from the signal. `score` gives it for
-any target, continuous or discrete, that has a density and no gradient; `overdispersed` goes around
-it and draws from elsewhere; `baseline` and `control_variates` go around either, in any order.
+any target, continuous or discrete, that has a density and no gradient. What makes it less noisy is
+in `fastvi.gradients.score_variance`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from fastvi.families.base import Family, Product
 from fastvi.objectives import Objective, elbo
 from fastvi.targets.base import Target
 
-__all__ = ["Draws", "baseline", "control_variates", "overdispersed", "score"]
+__all__ = ["Draws", "score"]
 
 Array = NDArray[np.float64]
-LARGEST = 5.0  # tau
-DELAY, EXPONENT, FARTHEST = 10.0, 0.6, 0.1  # of the steps of log tau
 
 
 class Draws(NamedTuple):
@@ -169,143 +167,3 @@ def _bound(log_w: Array, log_ratios: Array) -> dict[str, float]:
     with np.errstate(over="ignore"):
         error = float(np.linalg.norm(weights * (log_w - bound)))
     return {"bound": bound, "bound_error": error}
-
-
-# Variance reduction
-
-
-def _again(draws: Draws, info: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
-    return draws.gradient(), {**info, "draws": draws}
-
-
-def control_variates(gradient: Gradient) -> Gradient:
-    """Take from each coordinate's signal what makes it vary least.
-
-    The optimal coefficient of the score as its own control variate (Ranganath, Gerrish and Blei
-    2014, section 3.2), for each draw from the others, so that no bias comes in.
-
-    Parameters
-    ----------
-    gradient : Gradient
-        From `score`, `overdispersed` or `baseline`.
-    """
-
-    def estimate(
-        state: Any, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, Any, dict[str, Any]]:
-        _, state, info = gradient.estimate(state, params, batch, rng)
-        direction, info = _again(info["draws"]._replace(controlled=True), info)
-        return direction, state, info
-
-    return Gradient(gradient.init, estimate, pathwise=False)
-
-
-class BaselineState(NamedTuple):
-    """Running mean of the signals, (B,) or (1,), the weight it has so far, and the inner state."""
-
-    level: Any
-    share: float
-    inner: Any
-
-
-def baseline(gradient: Gradient, decay: float = 0.9) -> Gradient:
-    """Take the running mean of earlier steps' signals from each signal (Williams 1992).
-
-    Parameters
-    ----------
-    gradient : Gradient
-        From `score`, `overdispersed` or `control_variates`.
-    decay : float
-        Share that the past keeps at each step.
-
-    Raises
-    ------
-    ValueError
-        If `decay` is not in [0, 1).
-    """
-    if not 0 <= decay < 1:
-        raise ValueError(f"decay is {decay}; wanted a number in [0, 1)")
-
-    def init(params: Any) -> BaselineState:
-        return BaselineState(None, 0.0, gradient.init(params))
-
-    def estimate(
-        state: BaselineState, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, BaselineState, dict[str, Any]]:
-        _, inner, info = gradient.estimate(state.inner, params, batch, rng)
-        draws = info["draws"]
-        now = (draws.weights * draws.signals).sum(axis=0) / draws.weights.sum(axis=0)
-        level, share = state.level, state.share
-        if share > 0:
-            draws = draws._replace(signals=draws.signals - level / share)
-        level = (1 - decay) * now + (0.0 if level is None else decay * level)
-        direction, info = _again(draws, info)
-        return direction, BaselineState(level, 1 - decay + decay * share, inner), info
-
-    return Gradient(init, estimate, pathwise=False)
-
-
-class OverdispersedState(NamedTuple):
-    """Log dispersions (B,), which are the inner state as well, and the number of steps."""
-
-    log_tau: Array
-    t: int
-
-
-def overdispersed(
-    gradient: Gradient, largest: float = LARGEST, *, centred: bool = True
-) -> Gradient:
-    """Draw from distributions with heavier tails, and weigh (Ruiz, Titsias and Blei 2016).
-
-    Scores are small where draws are many. The dispersion tau of each block begins at 1, which is
-    no change, and follows the gradient of the variance, in the units of `Product.step_units`. All
-    blocks of a draw are dispersed at once and weighed together, where Ruiz et al. draw for each
-    block anew: a draw costs one evaluation, and gains fall with the number of blocks that share
-    terms, down to none.
-
-    Parameters
-    ----------
-    gradient : Gradient
-        From `score`.
-    largest : float
-        Of tau.
-    centred : bool
-        Whether `baseline` or `control_variates` go around this: tau suits their variance then.
-
-    Returns
-    -------
-    Gradient
-        Its `info` also has `dispersion`, the mean of tau.
-
-    Raises
-    ------
-    ValueError
-        If `largest` is below 1, or the gradient (which then shows) is not of `score`.
-    """
-    if not 1 <= largest < np.inf:
-        raise ValueError(f"largest is {largest}; wanted a number >= 1")
-
-    def init(params: Any) -> OverdispersedState:
-        log_tau = gradient.init(params)
-        if not isinstance(log_tau, np.ndarray):
-            raise ValueError("overdispersed(...) goes around score(...), inside all others")
-        return OverdispersedState(log_tau, 0)
-
-    def estimate(
-        state: OverdispersedState, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, OverdispersedState, dict[str, Any]]:
-        direction, _, info = gradient.estimate(state.log_tau, params, batch, rng)
-        rate = (DELAY + state.t) ** -EXPONENT
-        draws = info["draws"]
-        step = rate * draws.q.dispersion_slopes(
-            state.log_tau, draws.Z, draws.weights, draws.signals, centred
-        )
-        log_tau = state.log_tau + np.clip(step, -FARTHEST, FARTHEST)
-        info |= {"dispersion": float(np.exp(state.log_tau).mean())}
-        return (
-            direction,
-            OverdispersedState(np.clip(log_tau, 0.0, np.log(largest)), state.t + 1),
-            info,
-        )
-
-    return Gradient(init, estimate, pathwise=False)

@@ -8,49 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastvi.base import checks, tree
+from fastvi.base import tree
 from fastvi.core import Batch, Gradient, LazyTable, RowGradient, dense
 from fastvi.gradients.natural import without_noise
 
-__all__ = ["Svrg", "corrected", "svrg"]
-
-
-class Svrg(NamedTuple):
-    """Reduces the variance of gradients by that of all rows, taken every so many steps."""
-
-    every: int | None
-
-    @property
-    def takes_snapshots(self) -> bool:
-        """Whether it needs all rows now and then."""
-        return True
-
-    def reduce(
-        self, gradient: Gradient, everything: Callable[[], Batch], n_batches: int
-    ) -> Gradient:
-        """The gradient corrected; by default with a snapshot every two passes of `n_batches`."""
-        return corrected(gradient, everything, self.every or 2 * n_batches)
-
-
-def svrg(every: int | None = None) -> Svrg:
-    """Gradients corrected by a gradient of all rows (Johnson and Zhang 2013), see `corrected`.
-
-    Parameters
-    ----------
-    every : int, optional
-        Steps from one gradient of all rows to the next; by default those of two passes.
-
-    Returns
-    -------
-    Svrg
-        For the argument `variance_reduction` of fits.
-
-    Raises
-    ------
-    ValueError
-        If `every` is below 1.
-    """
-    return Svrg(checks.optional_integer(every, "every", 1))
+__all__ = ["corrected"]
 
 
 class SvrgState(NamedTuple):

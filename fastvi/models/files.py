@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import archive, checks, tree
-from fastvi.models.plan import REDUCTIONS
+from fastvi.gradients.reduction import REDUCTIONS, Reduction
 
 __all__ = ["ESTIMATORS", "KIND", "Saved", "load", "save"]
 
@@ -167,9 +167,8 @@ def encoded(name: str, value: Any) -> Any:
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    for tool, make in REDUCTIONS.items():
-        if type(value) is type(make()):
-            return {"tool": tool, "numbers": list(value)}
+    if isinstance(value, Reduction):
+        return {"tool": value.name, "numbers": value.numbers}
     array = np.asarray(value) if isinstance(value, (list, tuple, np.ndarray)) else None
     if array is None or array.dtype.kind not in "biuf":
         raise ValueError(
@@ -183,7 +182,7 @@ def decoded(name: str, value: Any, saved: Saved) -> Any:
     if not isinstance(value, dict):
         return value
     if "tool" in value:
-        return REDUCTIONS[value["tool"]](*value["numbers"])
+        return REDUCTIONS[value["tool"]](**value["numbers"])
     return saved.arrays[f"parameters.{name}"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from numbers import Real
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,45 +21,19 @@ from fastvi.batches import (
     Source,
     WithReplacement,
 )
-from fastvi.core import Algorithm, Batch, Conjugate, Gradient, LazyTable, Optimizer, ascend
+from fastvi.core import Algorithm, Batch, Conjugate, LazyTable, Optimizer, ascend
+from fastvi.gradients.reduction import Reduction, Setting, reduction_of
 
 __all__ = [
     "SAMPLING",
     "Fit",
     "Plan",
-    "Reduction",
     "fit_conjugate",
     "plan",
-    "reduction_of",
     "sampled",
 ]
 
 SAMPLING = ("uniform", "replacement", "importance", "adaptive", "growing", "coupled")
-
-
-@runtime_checkable
-class Reduction(Protocol):
-    """A tool that makes a gradient with less noise of one of mini-batches.
-
-    `takes_snapshots`: it needs all rows now and then, and steps may then leave the domain.
-    """
-
-    @property
-    def takes_snapshots(self) -> bool:
-        """As above."""
-        ...
-
-    def reduce(
-        self, gradient: Gradient, everything: Callable[[], Batch], n_batches: int
-    ) -> Gradient:
-        """The gradient; `everything` gives the batch of all rows, a pass has `n_batches`."""
-        ...
-
-
-REDUCTIONS: dict[str, Callable[..., Any]] = {
-    "svrg": gradients.svrg,
-    "window": gradients.window,
-}
 
 
 class Plan(NamedTuple):
@@ -168,12 +142,13 @@ def plan(
             f"variance_reduction={variance_reduction!r} needs all rows; a stream does not keep them"
         )
     n_batches = -(-source.n_rows // batch_size) if batch_size else 1
+    setting = Setting(partial(_everything, source), n_batches)
 
     def for_model(model: Any) -> Plan:
         estimator = (gradients.plain if is_plain else gradients.natural)(model, **options)
         confine = None
         if reduction is not None:
-            estimator = reduction.reduce(estimator, partial(_everything, source), n_batches)
+            estimator = reduction.reduce(estimator, setting)
             confine = getattr(model, "confine", None) if reduction.takes_snapshots else None
         coordinates = model.coordinates if is_plain else None
 
@@ -187,25 +162,6 @@ def plan(
         return Plan(ascend(estimator, chosen, confine), batches, begin, read, for_model)
 
     return for_model(model)
-
-
-def reduction_of(chosen: str | Reduction | None) -> Reduction | None:
-    """The tool that a name stands for, or the tool itself.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
-    if chosen is None or isinstance(chosen, Reduction):
-        return chosen
-    if isinstance(chosen, str) and chosen in REDUCTIONS:
-        made: Reduction = REDUCTIONS[chosen]()
-        return made
-    raise ValueError(
-        f"variance_reduction is {chosen!r}; wanted None, 'svrg', 'window', or what "
-        "fastvi.gradients.svrg(...) or fastvi.gradients.window(...) returns"
-    )
 
 
 def _everything(source: Source) -> Batch:

@@ -14,8 +14,9 @@ from fastvi import loop, optimizers
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.batches import Batches, Passes
 from fastvi.core import Algorithm, AscentState, Batch, LazyTable
+from fastvi.gradients.reduction import reduction_of
 from fastvi.models.counts import CountSource, padded
-from fastvi.models.plan import Plan, plan, reduction_of
+from fastvi.models.plan import Plan, plan
 from fastvi.models.topics import collapsed, priors
 from fastvi.models.topics.model import LDA, TopicParameters, word_weights
 from fastvi.models.topics.settings import IN_MEMORY, Settings

@@ -1,0 +1,160 @@
+"""What makes score-function gradients less noisy.
+
+`overdispersed` goes around `fastvi.gradients.score.score` and draws from elsewhere; `centred` and
+`controlled` go around either, in any order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.core import Batch, Gradient
+
+if TYPE_CHECKING:
+    from fastvi.gradients.score import Draws
+
+__all__ = ["centred", "controlled", "overdispersed"]
+
+Array = NDArray[np.float64]
+LARGEST = 5.0  # tau
+DELAY, EXPONENT, FARTHEST = 10.0, 0.6, 0.1  # of the steps of log tau
+
+
+def _again(draws: Draws, info: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
+    return draws.gradient(), {**info, "draws": draws}
+
+
+def controlled(gradient: Gradient) -> Gradient:
+    """Take from each coordinate's signal what makes it vary least.
+
+    The optimal coefficient of the score as its own control variate (Ranganath, Gerrish and Blei
+    2014, section 3.2), for each draw from the others, so that no bias comes in.
+
+    Parameters
+    ----------
+    gradient : Gradient
+        From `score`, `overdispersed` or `centred`.
+    """
+
+    def estimate(
+        state: Any, params: Array, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Array, Any, dict[str, Any]]:
+        _, state, info = gradient.estimate(state, params, batch, rng)
+        direction, info = _again(info["draws"]._replace(controlled=True), info)
+        return direction, state, info
+
+    return Gradient(gradient.init, estimate, pathwise=False)
+
+
+class CentredState(NamedTuple):
+    """Running mean of the signals, (B,) or (1,), the weight it has so far, and the inner state."""
+
+    level: Any
+    share: float
+    inner: Any
+
+
+def centred(gradient: Gradient, decay: float = 0.9) -> Gradient:
+    """Take the running mean of earlier steps' signals from each signal (Williams 1992).
+
+    Parameters
+    ----------
+    gradient : Gradient
+        From `score`, `overdispersed` or `controlled`.
+    decay : float
+        Share that the past keeps at each step.
+
+    Raises
+    ------
+    ValueError
+        If `decay` is not in [0, 1).
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay is {decay}; wanted a number in [0, 1)")
+
+    def init(params: Any) -> CentredState:
+        return CentredState(None, 0.0, gradient.init(params))
+
+    def estimate(
+        state: CentredState, params: Array, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Array, CentredState, dict[str, Any]]:
+        _, inner, info = gradient.estimate(state.inner, params, batch, rng)
+        draws = info["draws"]
+        now = (draws.weights * draws.signals).sum(axis=0) / draws.weights.sum(axis=0)
+        level, share = state.level, state.share
+        if share > 0:
+            draws = draws._replace(signals=draws.signals - level / share)
+        level = (1 - decay) * now + (0.0 if level is None else decay * level)
+        direction, info = _again(draws, info)
+        return direction, CentredState(level, 1 - decay + decay * share, inner), info
+
+    return Gradient(init, estimate, pathwise=False)
+
+
+class OverdispersedState(NamedTuple):
+    """Log dispersions (B,), which are the inner state as well, and the number of steps."""
+
+    log_tau: Array
+    t: int
+
+
+def overdispersed(
+    gradient: Gradient, largest: float = LARGEST, *, centred: bool = True
+) -> Gradient:
+    """Draw from distributions with heavier tails, and weigh (Ruiz, Titsias and Blei 2016).
+
+    Scores are small where draws are many. The dispersion tau of each block begins at 1, which is
+    no change, and follows the gradient of the variance, in the units of `Product.step_units`. All
+    blocks of a draw are dispersed at once and weighed together, where Ruiz et al. draw for each
+    block anew: a draw costs one evaluation, and gains fall with the number of blocks that share
+    terms, down to none.
+
+    Parameters
+    ----------
+    gradient : Gradient
+        From `score`.
+    largest : float
+        Of tau.
+    centred : bool
+        Whether `centred` or `controlled` go around this: tau suits their variance then.
+
+    Returns
+    -------
+    Gradient
+        Its `info` also has `dispersion`, the mean of tau.
+
+    Raises
+    ------
+    ValueError
+        If `largest` is below 1, or the gradient (which then shows) is not of `score`.
+    """
+    if not 1 <= largest < np.inf:
+        raise ValueError(f"largest is {largest}; wanted a number >= 1")
+
+    def init(params: Any) -> OverdispersedState:
+        log_tau = gradient.init(params)
+        if not isinstance(log_tau, np.ndarray):
+            raise ValueError("overdispersed(...) goes around score(...), inside all others")
+        return OverdispersedState(log_tau, 0)
+
+    def estimate(
+        state: OverdispersedState, params: Array, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Array, OverdispersedState, dict[str, Any]]:
+        direction, _, info = gradient.estimate(state.log_tau, params, batch, rng)
+        rate = (DELAY + state.t) ** -EXPONENT
+        draws = info["draws"]
+        step = rate * draws.q.dispersion_slopes(
+            state.log_tau, draws.Z, draws.weights, draws.signals, centred
+        )
+        log_tau = state.log_tau + np.clip(step, -FARTHEST, FARTHEST)
+        info |= {"dispersion": float(np.exp(state.log_tau).mean())}
+        return (
+            direction,
+            OverdispersedState(np.clip(log_tau, 0.0, np.log(largest)), state.t + 1),
+            info,
+        )
+
+    return Gradient(init, estimate, pathwise=False)
