@@ -7,18 +7,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base import cholesky
 from fastvi.base.blas import solve_rows
-from fastvi.base.cholesky import cholesky, inverse_of
 from fastvi.models.gp.covariance import Covariance
 
 __all__ = ["Inducing"]
 
 Array = NDArray[np.float64]
 JITTER = 1e-9  # relative to the norm; explicit inverses need more than factors do
+ROUNDING = 1e-3  # nats of the bound that plain units may lose
+JITTER_LOSS = 1e-5  # nats a row that the larger jitter may cost
 
 
 class Inducing(NamedTuple):
-    """M inducing inputs at given hyperparameters, with K = K(z, z) plus jitter = L L'."""
+    """M inducing inputs at given hyperparameters, with K(z, z) plus jitter = L L'.
+
+    Whatever is said of them is in plain units, or in whitened ones, in which their prior is N(0, I)
+    and K(z, x) is L^-1 times itself. Plain units take fewer flops; products with K^-1 in them lose
+    all digits where the precision of q(u) times the condition of K is above 1e15, and whitened ones
+    do not.
+    """
 
     covariance: Covariance
     program: Any
@@ -26,13 +34,15 @@ class Inducing(NamedTuple):
     columns: Array  # of z, as `Covariance.fill` takes them
     plain: Array  # K(z, z) without jitter
     jitter: float
-    k: Array
+    factor: Array  # L
+    whitened: bool
+    k: Array  # in these units, and what follows too
     lower: Array
     inverse: Array
     log_det: float
 
     @classmethod
-    def at(cls, covariance: Covariance, theta: Array, z: Array) -> Inducing:
+    def at(cls, covariance: Covariance, theta: Array, z: Array, whitened: bool = False) -> Inducing:
         """Those at the logarithms `theta` of hyperparameters.
 
         Raises
@@ -44,16 +54,37 @@ class Inducing(NamedTuple):
         program = covariance.program(theta)
         columns = covariance.scaled(program, z)
         plain = covariance.fill(program, z, columns, np.empty((m, m)))
-        name = "covariance of the inducing inputs"
-        lower, jitter, _ = cholesky(plain, name, JITTER, condition=False)
-        log_det = 2.0 * float(np.log(lower.diagonal()).sum())
-        return cls(
-            covariance, program, z, columns, plain, jitter, plain + jitter * np.eye(m), lower,
-            inverse_of(lower), log_det,
-        )  # fmt: skip
+        name, least = "covariance of the inducing inputs", cholesky.JITTER if whitened else JITTER
+        factor, jitter, _ = cholesky.cholesky(plain, name, least, condition=False)
+        common = covariance, program, z, columns, plain, jitter, factor, whitened
+        if whitened:
+            return cls(*common, np.eye(m), np.eye(m), np.eye(m), 0.0)
+        log_det = 2.0 * float(np.log(factor.diagonal()).sum())
+        k = plain + jitter * np.eye(m)
+        return cls(*common, k, factor, cholesky.inverse_of(factor), log_det)
 
-    def projection(self, z: Array) -> Array:
-        """K(z_new, z) K^-1 for other inducing inputs (M', D)."""
-        k = np.empty((len(z), len(self.z)))
-        self.covariance.fill(self.program, np.ascontiguousarray(z), self.columns, k)
-        return solve_rows(self.lower, solve_rows(self.lower, k), transposed=True)
+    def covariances(self, x: Array, out: Array) -> Array:
+        """K(x, z) of inputs x (n, D), without units."""
+        return self.covariance.fill(self.program, x, self.columns, out)
+
+    def in_units(self, rows: Array) -> Array:
+        """Rows of `covariances` (n, M) in these units; plain ones are given back."""
+        return solve_rows(self.factor, rows.copy()) if self.whitened else rows
+
+    def slopes(self, rows: Array) -> Array:
+        """Derivatives by `covariances` (n, M) from those by `in_units` of them, in place."""
+        return solve_rows(self.factor, rows, transposed=True) if self.whitened else rows
+
+    def loses_little(self, precision: Array, n_rows: float) -> bool:
+        """Whether a bound of so many rows, with these precisions (T, M, M), is as good as exact.
+
+        In plain units rounding costs eps times K^-1 times the precision, and the jitter, which is
+        larger there, half of itself for each row's curvature.
+        """
+        if self.whitened:
+            return True
+        eps, worst = np.finfo(float).eps, self.inverse.diagonal().max(initial=0.0)
+        rounding = eps * worst * precision.trace(axis1=1, axis2=2).sum()
+        explained = sum(np.vdot(self.inverse, part) for part in precision)  # curvatures times k
+        lost = 0.5 * self.jitter * explained / self.plain.diagonal().max(initial=0.0)
+        return bool(rounding <= ROUNDING and lost <= JITTER_LOSS * n_rows)

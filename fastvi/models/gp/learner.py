@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,14 +13,17 @@ from fastvi.base import tree
 from fastvi.batches import Stream
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.gradients.natural import noise_of, squared_norm_of
-from fastvi.models.gp.model import Hyper, Params, Prepared, SparseVariational
+from fastvi.models.gp.model import Evaluation, Hyper, Params, SparseVariational
 from fastvi.models.gp.rows import Points, PointSource, Sites
+from fastvi.models.gp.units import between, converted
 from fastvi.models.plan import sampled
 
 __all__ = ["LearnSettings", "LearnState", "Learner", "learn", "polished"]
 
 Array = NDArray[np.float64]
-POLISH = (0.5,) * 5
+POLISH = 30  # most passes over all rows
+LEAST_RATE = 0.05
+ENOUGH = 1e-3  # nats; a step of rate 1 that gains no more ends the passes
 
 
 class LearnState(NamedTuple):
@@ -51,14 +55,13 @@ def learn(
 
     `scale` (D,) is what the optimizer's steps of inducing inputs are measured in; theta stays in
     `bounds` (P, 2). Where inducing inputs move, the dual parameters are held, or carried along if
-    the likelihood's curvature has no bound. ``info["bound"]`` is the batch's estimate of the bound
-    before the step, in nats; with `noise` there is also what plans of batches that adapt ask of
-    `fastvi.gradients.natural`. A step leaves `state.params` as they are and returns new ones; the
-    optimizers' states it may write to.
+    the likelihood's curvature has no bound or they are in whitened units. ``info["bound"]`` is the
+    batch's estimate of the bound before the step, in nats; with `noise` there is also what plans of
+    batches that adapt ask of `fastvi.gradients.natural`. A step leaves `state.params` as they are
+    and returns new ones; the optimizers' states it may write to.
     """
     natural, optimizer = settings.natural, settings.optimizer
     learns_more = settings.kernel or settings.inducing
-    carries = settings.inducing and not model.likelihood.has_bounded_curvature
 
     def init(params: Params) -> LearnState:
         other = optimizer.init(params.hyper) if learns_more else None
@@ -67,9 +70,12 @@ def learn(
     def step(
         state: LearnState, batch: Batch, rng: np.random.Generator
     ) -> tuple[LearnState, dict[str, Any]]:
-        (sites, hyper), natural_state, other_state = state
-        here = model.at(hyper)
-        local, bound, gradient = here.evaluate(sites, batch, rng, norms=noise, gradient=learns_more)
+        before, natural_state, other_state = state
+        params, found = model.evaluate(before, batch, rng, norms=noise, gradient=learns_more)
+        if params.whitened != before.whitened:
+            natural_state = converted(natural_state, _between(model, before, params))
+        sites, hyper, _ = params
+        local, bound, gradient = found
         if not np.isfinite(bound):
             raise FloatingPointError(
                 f"the bound of a batch is {bound}: the fit diverged; try a smaller "
@@ -77,15 +83,16 @@ def learn(
             )
         direction = tree.map_leaves(np.subtract, local.statistics, sites)
         change, natural_state, rate = natural.update(direction, natural_state, sites)
-        sites = tree.map_leaves(np.add, sites, change)
+        params = params._replace(sites=tree.map_leaves(np.add, sites, change))
         if gradient is not None:
             change, other_state, _ = optimizer.update(masked(gradient), other_state, hyper)
-            hyper = moved(hyper, change)
-            sites = here.carried(sites, hyper.z) if carries else sites
+            params, natural_state = moved(
+                model, settings, params, stepped(hyper, change), natural_state
+            )
         info = {"bound": bound, "rate": rate, "local_bound": local.bound}
         if noise:
             info |= noise_of(local, batch.weights) | {"squared_norm": squared_norm_of(direction)}
-        return LearnState(Params(sites, hyper), natural_state, other_state), info
+        return LearnState(params, natural_state, other_state), info
 
     def masked(gradient: Hyper) -> Hyper:
         theta, z, own = gradient
@@ -93,12 +100,29 @@ def learn(
             theta, own = np.zeros_like(theta), np.zeros_like(own)
         return Hyper(theta, z * scale if settings.inducing else np.zeros_like(z), own)
 
-    def moved(hyper: Hyper, change: Hyper) -> Hyper:
+    def stepped(hyper: Hyper, change: Hyper) -> Hyper:
         theta = np.clip(hyper.theta + change.theta, bounds[:, 0], bounds[:, 1])
         z = hyper.z + change.z * scale if settings.inducing else hyper.z
         return Hyper(theta if settings.kernel else hyper.theta, z, hyper.own + change.own)
 
     return Algorithm(init, step)
+
+
+def moved(
+    model: SparseVariational, settings: LearnSettings, params: Params, hyper: Hyper, state: Any = ()
+) -> tuple[Params, Any]:
+    """The parameters at other hyperparameters, and an optimizer's state that goes with them."""
+    new = params._replace(hyper=hyper)
+    carries = settings.inducing and not model.likelihood.has_bounded_curvature
+    if not (carries or params.whitened):
+        return new, state
+    move = _between(model, params, new)
+    return new._replace(sites=move(params.sites)), converted(state, move)
+
+
+def _between(model: SparseVariational, old: Params, new: Params) -> Callable[[Sites], Sites]:
+    first = model.at(old.hyper, old.whitened)
+    return between(first.inducing, model.at(new.hyper, new.whitened).inducing)
 
 
 class Learner(NamedTuple):
@@ -120,8 +144,8 @@ class Learner(NamedTuple):
         if start is not None:
             other = SparseVariational(model.covariance, start, model.centre, model.n_threads)
             rng = np.random.default_rng(0)
-            local = other.at(params.hyper).local(params.sites, batch, None, rng)
-            params = params._replace(sites=local.statistics)
+            params, found = other.evaluate(params, batch, rng, gradient=False)
+            params = params._replace(sites=found.local.statistics)
         return self.started(params)
 
     def started(self, params: Params) -> LearnState:
@@ -131,16 +155,14 @@ class Learner(NamedTuple):
 
     def found(self, state: LearnState) -> Params:
         """What the optimizers have found, which may be averages of their iterates."""
-        (sites, hyper), natural, optimizer = state.params, self.settings.natural, self.settings
-        sites = natural.read(state.natural, sites)
+        settings, params = self.settings, state.params
+        params = params._replace(sites=settings.natural.read(state.natural, params.sites))
         if state.other is None:
-            return Params(sites, hyper)
-        found = optimizer.optimizer.read(state.other, hyper)
-        if found is hyper:
-            return Params(sites, hyper)
-        if self.settings.inducing and not self.model.likelihood.has_bounded_curvature:
-            sites = self.model.at(hyper).carried(sites, found.z)
-        return Params(sites, found)
+            return params
+        found = settings.optimizer.read(state.other, params.hyper)
+        if found is params.hyper:
+            return params
+        return moved(self.model, settings, params, found)[0]
 
     def fit(
         self,
@@ -150,8 +172,8 @@ class Learner(NamedTuple):
         n_steps: int,
         seed: int,
         watch: loop.Watch,
-    ) -> tuple[LearnState, loop.History]:
-        """So many steps on mini-batches, then natural steps on all rows."""
+    ) -> tuple[LearnState, loop.History, float]:
+        """So many steps on mini-batches, then natural steps on all rows; and the bound on these."""
         batches = sampled(PointSource(*points), batch_size, self.settings.sampling, seed)
         everything, rng = Batch(points, np.ones(len(points.x))), np.random.default_rng(seed)
         watch.read = lambda state: self.found(state)
@@ -165,9 +187,8 @@ class Learner(NamedTuple):
                 self.algorithm(noise=batches.wants_noise), state, batches, n_epochs=n_steps,
                 rng=rng, position=position, history=history, max_steps=n_steps, watch=watch,
             )  # fmt: skip
-        params = self.found(state)
-        sites = polished(self.model.at(params.hyper), params.sites, everything)
-        return state._replace(params=params._replace(sites=sites)), history
+        params, bound = polished(self.model, self.found(state), everything)
+        return state._replace(params=params), history, bound
 
     def feed(
         self,
@@ -202,11 +223,31 @@ class Learner(NamedTuple):
         return state
 
 
-def polished(model: Prepared, sites: Sites, batch: Batch) -> Sites:
-    """Natural steps on all rows, which take away the noise that mini-batches left in q(u)."""
-    rates = (1.0,) if model.model.likelihood.is_conjugate else POLISH  # the first is the optimum
-    rng = np.random.default_rng(0)
-    for rate in rates:
-        new = model.local(sites, batch, None, rng).statistics
-        sites = tree.map_leaves(lambda old, part, r=rate: old + r * (part - old), sites, new)
-    return sites
+def polished(model: SparseVariational, params: Params, batch: Batch) -> tuple[Params, float]:
+    """Natural steps on all rows, which take away the noise that mini-batches left in q(u).
+
+    Until a step of rate 1 gains next to nothing; steps that lose are halved. The second value is
+    the bound, in nats. Random draws are the same in each pass.
+    """
+
+    def look(params: Params) -> tuple[Params, Evaluation]:
+        return model.evaluate(params, batch, np.random.default_rng(0), gradient=False)
+
+    params, found = look(params)
+    rate = 1.0
+    for _ in range(POLISH):
+        ahead = tree.map_leaves(
+            lambda old, new, r=rate: old + r * (new - old), params.sites, found.local.statistics
+        )
+        there, new = look(params._replace(sites=ahead))
+        gain = new.bound - found.bound
+        if model.likelihood.is_conjugate:  # the first is the optimum
+            return there, new.bound
+        if gain > 0:
+            params, found = there, new
+        if abs(gain) <= ENOUGH * max(1.0, 1e-6 * abs(found.bound)):
+            break
+        rate = min(1.0, 2.0 * rate) if gain > 0 else 0.5 * rate
+        if rate < LEAST_RATE:
+            break
+    return params, found.bound

@@ -2,7 +2,8 @@
 
 M inducing inputs z, T latent functions that share them and the kernel. The rows' part of the
 optimal q(u) is a Gaussian factor whose natural parameters, in units of K(z, z), are sums over rows:
-statistics of a conjugate model, whose prior is 0.
+statistics of a conjugate model, whose prior is 0. Where rounding asks for it, they are in whitened
+units instead.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from fastvi.models.gp.posterior import Posterior, chunk_rows
 from fastvi.models.gp.reverse import Reverse
 from fastvi.models.gp.rows import Latent, Points, Rows, Sites
 from fastvi.models.gp.sgpr import MAX_TASKS
+from fastvi.models.gp.units import between
 
 __all__ = ["Evaluation", "Hyper", "Params", "Prepared", "SparseVariational"]
 
@@ -45,6 +47,7 @@ class Params(NamedTuple):
 
     sites: Sites
     hyper: Hyper
+    whitened: bool = False  # the units of the sites, see `fastvi.models.gp.inducing.Inducing`
 
 
 class Evaluation(NamedTuple):
@@ -84,8 +87,8 @@ class SparseVariational:
         sites = Sites(np.zeros((t, m)), np.zeros((t, m, m)))
         return Params(sites, Hyper(self.covariance.theta, z, self.likelihood.own))
 
-    def at(self, hyper: Hyper) -> Prepared:
-        """The model at these hyperparameters, with K(z, z) factorized.
+    def at(self, hyper: Hyper, whitened: bool = False) -> Prepared:
+        """The model at these hyperparameters, with K(z, z) factorized, in these units.
 
         The last one is kept, as steps that learn no hyperparameters, and the ends of fits, ask for
         it again.
@@ -95,10 +98,27 @@ class SparseVariational:
         numpy.linalg.LinAlgError
             If K(z, z) has no Cholesky factor.
         """
-        last = self._last
-        if last is None or not all(map(np.array_equal, last.hyper, hyper)):
-            self._last = last = Prepared(self, hyper)
+        last, whitened = self._last, bool(whitened)
+        same = last is not None and last.inducing.whitened == whitened
+        if last is None or not (same and all(map(np.array_equal, last.hyper, hyper))):
+            self._last = last = Prepared(self, hyper, whitened)
         return last
+
+    def evaluate(
+        self, params: Params, batch: Batch, rng: np.random.Generator, **options: bool
+    ) -> tuple[Params, Evaluation]:
+        """`Prepared.evaluate`, and the parameters in the units that it takes.
+
+        Those are whitened ones from the first batch on whose bound rounding would spoil.
+        """
+        here = self.at(params.hyper, params.whitened)
+        found = here.evaluate(params.sites, batch, rng, **options)
+        precision, n_rows = found.local.statistics.precision, float(batch.weights.sum())
+        if params.whitened or here.inducing.loses_little(precision, n_rows):
+            return params, found
+        there = self.at(params.hyper, True)
+        sites = between(here.inducing, there.inducing)(params.sites)
+        return Params(sites, params.hyper, True), there.evaluate(sites, batch, rng, **options)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is kept of the last call is no part of the model."""
@@ -117,11 +137,13 @@ class Prepared:
     ----------
     model : SparseVariational
     hyper : Hyper
+    whitened : bool
+        The units of dual parameters.
     """
 
-    def __init__(self, model: SparseVariational, hyper: Hyper) -> None:
+    def __init__(self, model: SparseVariational, hyper: Hyper, whitened: bool = False) -> None:
         self.model, self.hyper = model, Hyper(*(np.array(part) for part in hyper))
-        self.inducing = Inducing.at(model.covariance, self.hyper.theta, self.hyper.z)
+        self.inducing = Inducing.at(model.covariance, self.hyper.theta, self.hyper.z, whitened)
         self.values = Values(model.covariance.noise(hyper.theta), self.hyper.own)
 
     @cached_property
@@ -243,6 +265,9 @@ class Prepared:
         by_k = np.zeros_like(z.k)
         for latent, slope, crossed in zip(latents, rows.slopes, rows.crossed()):
             by_k += self._by_k(latent, slope, crossed)
+        if z.whitened:  # L^-T (.) L^-1
+            by_k = np.ascontiguousarray(z.slopes(by_k).T)
+            z.slopes(by_k)
         jitter_slope(z.plain, z.jitter, by_k)
         of_z = self._reversed()
         of_z.add(z.z, z.columns, by_k, z.plain)
@@ -274,16 +299,6 @@ class Prepared:
         kernels.add_symmetric(crossed, half, w, result)
         return result
 
-    def carried(self, params: Sites, z: Array) -> Sites:
-        """The dual parameters for other inducing inputs z (M, D), of nearly the same factor of f.
-
-        They are sums of K(z, x_i) times numbers, and K(z, z_old) K(z_old, z_old)^-1 takes
-        K(z_old, x) to what z_old says of K(z, x); all of it where x is in z_old.
-        """
-        c = self.inducing.projection(z)
-        linear, precision = params.linear @ c.T, c @ params.precision @ c.T
-        return Sites(linear, 0.5 * (precision + precision.transpose(0, 2, 1)))
-
     def posterior(self, params: Sites) -> list[Posterior]:
         """The posterior of each latent function, for predictions."""
         inducing, result = self.inducing, []
@@ -294,11 +309,11 @@ class Prepared:
             inner = cholesky(np.eye(len(v)) + 0.5 * (v + v.T), "precision of q(u)", 0.0).lower
             beta = solve_rows(lower, linear[None].copy())
             gamma = solve_rows(inner, solve_rows(inner, beta), transposed=True)
-            weights = np.ascontiguousarray(solve_rows(lower, gamma, transposed=True).T)
+            weights = np.ascontiguousarray(solve_rows(inducing.factor, gamma, transposed=True).T)
             result.append(
                 Posterior(
-                    inducing.covariance, inducing.program, inducing.z, inducing.columns, lower,
-                    inner, weights,
+                    inducing.covariance, inducing.program, inducing.z, inducing.columns,
+                    inducing.factor, inner, weights,
                 )
             )  # fmt: skip
         return result

@@ -27,7 +27,7 @@ class Sites(NamedTuple):
     """Dual parameters: q(u) has precision K^-1 + K^-1 precision K^-1, times its mean K^-1 linear.
 
     Adam, Chang, Khan and Solin (2021), "Dual parameterization of sparse variational Gaussian
-    processes", eq. 13 and 14.
+    processes", eq. 13 and 14. That is in plain units; in whitened ones K is I.
     """
 
     linear: Array  # (T, M)
@@ -142,9 +142,10 @@ class Rows:
         return Local(Sites(self.linear, self.precision), self.bound, None, norms)
 
     def _chunk(self, rows: slice, k: Array, scratch: Array, products: Array) -> None:
-        z, k, scratch = self.inducing, k[0], scratch[0]
+        z, scratch = self.inducing, scratch[0]
         x, weights = self.x[rows], self.weights[rows]
-        z.covariance.fill(z.program, x, z.columns, k)
+        values = z.covariances(x, k[0])
+        k = z.in_units(values)
         n_latents = len(self.latents)
         mean, variance = np.empty((2, n_latents, len(x)))
         diagonal = z.covariance.diagonal(z.program, x)
@@ -171,7 +172,7 @@ class Rows:
         if self.squares is not None:
             self._norms(rows, k, expected.by_mean, -2.0 * expected.by_variance, mean)
         if self.reverse is not None:
-            self._backward(x, k, products, first, second, scratch)
+            self._backward(x, values, products, first, second, scratch)
 
     def _curve(self, t: int, k: Array, product: Array, second: Array, scratch: Array) -> None:
         """Add to C, or to what `crossed` gives."""
@@ -192,12 +193,12 @@ class Rows:
         self.squares[rows] = (length * (linear + np.square(curvature) * length)).sum(axis=1)
 
     def _backward(
-        self, x: Array, k: Array, products: Array, first: Array, second: Array, adjoint: Array
+        self, x: Array, values: Array, products: Array, first: Array, second: Array, adjoint: Array
     ) -> None:
         assert self.reverse is not None
         adjoint[...] = 0.0
         for t, (latent, product) in enumerate(zip(self.latents, products)):
             slopes = first[:, t].copy(), -2.0 * second[:, t]
             kernels.add_adjoints(*slopes, latent.weights, product, adjoint)
-        self.reverse.add(x, self.inducing.columns, adjoint, k)
+        self.reverse.add(x, self.inducing.columns, self.inducing.slopes(adjoint), values)
         self.reverse.add_diagonal(x, second.sum(axis=1))

@@ -20,7 +20,7 @@ from fastvi.loop import History
 from fastvi.models.files import Saved
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import BoundAt, GaussianProcess
-from fastvi.models.gp.learner import Learner, LearnSettings, LearnState
+from fastvi.models.gp.learner import Learner, LearnSettings, LearnState, moved
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.model import Hyper, Params, SparseVariational
 from fastvi.models.gp.predictor import Predictive
@@ -120,13 +120,11 @@ class Variational(GaussianProcess):
         with single_threaded_blas():
             z, points = self._begin(X, y, likelihood, seed), Points(X, y)
             watch = self._watch(watching, (X, y), seed, held_out, total=self.max_iter, unit="steps")
-            state, history = self._learner.fit(
+            state, history, self.elbo_ = self._learner.fit(
                 z, points, self.batch_size, self.max_iter, seed, watch
             )
             self._finish(state, history, len(X))
             self._rows: Points | None = points
-            here = self._learner.model.at(state.params.hyper)
-            self.elbo_ = here.bound(state.params.sites, points)[0]
 
     def _feed(self, X: Array, y: Array, likelihood: Likelihood) -> None:
         checks.integer(self.batch_size, "batch_size", 1)
@@ -156,7 +154,7 @@ class Variational(GaussianProcess):
     def _see(self, params: Params) -> None:
         """Predict with these parameters from now on."""
         model = self._learner.model
-        here = model.at(params.hyper)
+        here = model.at(params.hyper, params.whitened)
         self._predictive = Predictive(here.posterior(params.sites), model.likelihood, here.values)
         self.kernel_ = self.kernel_.clone_with_theta(params.hyper.theta)
         self.inducing_points_ = params.hyper.z
@@ -167,9 +165,11 @@ class Variational(GaussianProcess):
         return None if rows is None else partial(self._bound, rows)
 
     def _bound(self, points: Points, theta: Array, gradient: bool) -> tuple[float, Array | None]:
-        sites, hyper = self._state.params
-        here = self._learner.model.at(hyper._replace(theta=theta))
-        value, slope = here.bound(sites, points, gradient=gradient)
+        found, model = self._state.params, self._learner.model
+        hyper = found.hyper._replace(theta=theta)
+        params, _ = moved(model, self._learner.settings, found, hyper)
+        here = model.at(hyper, found.whitened)
+        value, slope = here.bound(params.sites, points, gradient=gradient)
         return value, None if slope is None else slope.theta
 
     def _saved(self) -> dict[str, Any]:
@@ -179,6 +179,7 @@ class Variational(GaussianProcess):
             "sites": self._state.params.sites,
             "theta": self._state.params.hyper.theta,
             "own": self._state.params.hyper.own,
+            "whitened": bool(self._state.params.whitened),
             "scale": self._learner.scale,
             "centre": model.centre,
             "n_seen": self._n_seen,
@@ -196,7 +197,8 @@ class Variational(GaussianProcess):
         (m, d), t = z.shape, likelihood.n_latents
         sites = Sites(saved.array("sites.linear", t, m), saved.array("sites.precision", t, m, m))
         theta = saved.array("theta", len(covariance.theta))
-        params = Params(sites, Hyper(theta, z, saved.array("own", len(likelihood.own))))
+        whitened = checks.flag(saved.values["whitened"], "whitened")
+        params = Params(sites, Hyper(theta, z, saved.array("own", len(likelihood.own))), whitened)
         scale, centre = saved.positive("scale", d), saved.array("centre", d)
         self._stream_seed = checks.integer(saved.values["seed"], "seed", 0)
         n_seen = checks.integer(saved.values["n_seen"], "n_seen", 0)
