@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base import tree
 from fastvi.core import Batch
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "AdaptiveSize",
     "Batches",
     "Everything",
+    "InMemory",
     "Passes",
     "ShuffledEpochs",
     "Source",
@@ -24,9 +26,18 @@ __all__ = [
 
 
 class Source(Protocol):
-    """Data in memory that hands out rows."""
+    """Data in memory that hands out rows.
+
+    `norms` (n_rows,) are about proportional to the norms of rows' statistics, or bound them, for
+    importance sampling; None if they are not known.
+    """
 
     n_rows: int
+
+    @property
+    def norms(self) -> NDArray[np.float64] | None:
+        """As above."""
+        ...
 
     def all(self) -> Any:
         """Every row, in order."""
@@ -35,6 +46,26 @@ class Source(Protocol):
     def take(self, rows: Any) -> Any:
         """The rows with these numbers."""
         ...
+
+
+class InMemory:
+    """Arrays by row: one array, or a NamedTuple of arrays of one length, as they are."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows, self.n_rows = rows, len(tree.leaves(rows)[0])
+
+    @property
+    def norms(self) -> NDArray[np.float64] | None:
+        """Not known."""
+        return None
+
+    def all(self) -> Any:
+        """Every row, in order."""
+        return self.rows
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> Any:
+        """The rows with these numbers."""
+        return tree.map_leaves(lambda array: array[rows], self.rows)
 
 
 class Batches(Protocol):

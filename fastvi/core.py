@@ -133,13 +133,17 @@ class Coordinates(NamedTuple):
 class Conjugate(Protocol):
     """A conditionally conjugate model, in natural parameters.
 
-    `prior` has the form of the parameters, or is the anchor of a `LazyTable`. A model may also
-    have `coordinates`, see `Coordinates`.
+    `prior` has the form of the parameters, or is the anchor of a `LazyTable`.
     """
 
     @property
     def prior(self) -> Any:
         """Natural parameters of the prior."""
+        ...
+
+    @property
+    def coordinates(self) -> Coordinates | None:
+        """Parameters without constraints, if the model has such."""
         ...
 
     def local(
@@ -167,7 +171,7 @@ class Conjugate(Protocol):
 
         Rates in [0, 1] along a natural gradient never leave it; corrected gradients may.
         """
-        return step
+        ...
 
 
 def scale(gradient: Any, factor: float) -> Any:
@@ -189,15 +193,10 @@ def dense(gradient: Any, params: Any) -> Any:
 
 
 def add(params: Any, step: Any) -> Any:
-    """Parameters plus a step, in place where they are arrays or a `LazyTable`.
-
-    Parameters that are points of a manifold know themselves where a step leads to: ``moved(step)``.
-    """
+    """Parameters plus a step, in place where they are arrays or a `LazyTable`."""
     if isinstance(params, LazyTable):
         params.add(step)
         return params
-    if hasattr(params, "moved"):
-        return params.moved(step)
     if isinstance(params, tuple):
         return rebuild(params, (add(*parts) for parts in zip(params, step)))
     params += step
@@ -216,11 +215,13 @@ def ascend(
     gradient: Gradient,
     optimizer: Optimizer,
     confine: Callable[[Any, Any], Any] | None = None,
+    move: Callable[[Any, Any], Any] = add,
 ) -> Algorithm:
     """The usual algorithm: estimate the gradient on a batch, let the optimizer step.
 
     Its `init` takes the parameters to start from, which it owns from then on. `confine` is that of
-    the model, for gradients whose steps may leave the domain.
+    the model, for gradients whose steps may leave the domain. ``move(params, step)`` is where a
+    step leads to, which points of a manifold know themselves.
     """
 
     def init(params: Any) -> AscentState:
@@ -237,7 +238,7 @@ def ascend(
         change, optimizer_state, rate = optimizer.update(direction, state.optimizer, state.params)
         if confine is not None:
             change = confine(state.params, change)
-        params = add(state.params, change)
+        params = move(state.params, change)
         return AscentState(params, gradient_state, optimizer_state), {**info, "rate": rate}
 
     return Algorithm(init, step)

@@ -93,7 +93,7 @@ def _mixture(kind, process):
         start[:40, 0] += 2.0  # away from where components are all the same
         return model, RowsInMemory(X, frame), model.gather(X, start / start.sum(axis=1)[:, None])
 
-    return Entry(make, sums=list, data=lambda source: [source.X], coordinates=True, norms=True)
+    return Entry(make, sums=list, data=lambda source: [source.rows], coordinates=True, norms=True)
 
 
 def _factors(per_feature):

@@ -6,12 +6,13 @@ from cases import from_file, in_file
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
-from test_core import PRECISION, NormalMean, Rows, posterior
+from test_core import PRECISION, NormalMean, posterior
 
 from fastvi import loop, optimizers
 from fastvi.batches import (
     AdaptiveImportance,
     AdaptiveSize,
+    InMemory,
     ShuffledEpochs,
     Stream,
     WithReplacement,
@@ -28,7 +29,7 @@ sizes = {
 
 
 def numbers(n_rows):
-    return Rows(np.arange(n_rows))
+    return InMemory(np.arange(n_rows))
 
 
 # Independent draws
@@ -127,7 +128,7 @@ def true_noise_and_signal(x):
 def test_sizes_reach_the_noise_that_was_asked_for(theta, rng):
     """Noise over signal of theta^2 within 20 %: running means of 5 batches of about 100 rows."""
     x = np.array([1.0, -0.5, 0.2]) + rng.standard_normal((20000, 3)) / np.sqrt(PRECISION)
-    plan = AdaptiveSize(Rows(x), 20, 1, theta=theta, largest=20000)
+    plan = AdaptiveSize(InMemory(x), 20, 1, theta=theta, largest=20000)
     _, history = run_normal(plan, 1e-9, 2, x)
     variance, signal = true_noise_and_signal(x)
     typical = np.median(history.columns["batch_size"][10:])
@@ -140,7 +141,7 @@ def test_sizes_reach_the_noise_that_was_asked_for(theta, rng):
 def test_coupled_sizes_grow_with_the_rate(rate, rng):
     """2 rho / (2 - rho) V / G; rates are tiny here, and so the signal is made tiny too."""
     x = rng.standard_normal((4000, 3)) / np.sqrt(PRECISION)
-    plan = AdaptiveSize(Rows(x), 1, 1, theta=None, largest=4000)
+    plan = AdaptiveSize(InMemory(x), 1, 1, theta=None, largest=4000)
     batch = next(plan.epoch(0))
     for _ in range(50):
         plan.observe(batch, {"noise": 3.0, "squared_norm": 3.0 + 1e-7, "rate": rate})
@@ -151,7 +152,7 @@ def test_coupled_sizes_grow_with_the_rate(rate, rng):
 
 def test_sizes_saved_and_restored_go_on_alike(rng):
     x = rng.standard_normal((500, 3))
-    plans = [AdaptiveSize(Rows(x), 5, 3, theta=0.5) for _ in range(2)]
+    plans = [AdaptiveSize(InMemory(x), 5, 3, theta=0.5) for _ in range(2)]
     run_normal(plans[0], 1e-9, 2, x)
     plans[1].restore(from_file(in_file(plans[0].save())))
     first, second = (next(plan.epoch(2)) for plan in plans)

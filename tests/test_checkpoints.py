@@ -5,17 +5,17 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from test_core import PRECISION, NormalMean, Rows
+from test_core import PRECISION, NormalMean
 
 from fastvi import gradients, loop, optimizers
 from fastvi.base import archive
-from fastvi.batches import AdaptiveImportance, ShuffledEpochs
+from fastvi.batches import AdaptiveImportance, InMemory, ShuffledEpochs
 from fastvi.checkpoints import KIND, Checkpoints, described, digest
 from fastvi.core import Algorithm, ascend
 from fastvi.gradients.natural import natural
 
 N_EPOCHS = 4
-ROWS = Rows(np.random.default_rng(5).normal(size=(60, 3)))
+ROWS = InMemory(np.random.default_rng(5).normal(size=(60, 3)))
 
 
 class Noisy(NamedTuple):

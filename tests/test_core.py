@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fastvi import loop, optimizers
 from fastvi.base import tree
-from fastvi.batches import Everything, ShuffledEpochs
+from fastvi.batches import Everything, InMemory, ShuffledEpochs
 from fastvi.core import Algorithm, Batch, LazyTable, Local, RowGradient, add, ascend, scale
 from fastvi.gradients.natural import natural
 
@@ -28,17 +28,6 @@ class Natural(NamedTuple):
 
     linear: np.ndarray  # mean / variance
     square: np.ndarray  # -1 / (2 variance)
-
-
-class Rows:
-    def __init__(self, x):
-        self.x, self.n_rows = x, len(x)
-
-    def all(self):
-        return self.x
-
-    def take(self, rows):
-        return self.x[rows]
 
 
 class NormalMean:
@@ -71,7 +60,7 @@ PRECISION = np.array([0.5, 4.0, 1.0])
 def data(rng):
     x = np.array([2.0, -1.0, 0.3]) + rng.standard_normal((240, 3)) / np.sqrt(PRECISION)
     x.flags.writeable = False
-    return Rows(x)
+    return InMemory(x)
 
 
 def posterior(x):
@@ -223,7 +212,7 @@ def test_robbins_monro_refuses_what_does_not_converge(arguments, message):
 
 @given(st.integers(1, 40), st.integers(1, 45), st.integers(0, 10**9), st.integers(0, 3))
 def test_an_epoch_holds_every_row_once(n_rows, batch_size, seed, number):
-    source = Rows(np.arange(n_rows))
+    source = InMemory(np.arange(n_rows))
     batches = list(ShuffledEpochs(source, batch_size, seed).epoch(number))
     assert sorted(np.concatenate([batch.rows for batch in batches]).tolist()) == [*range(n_rows)]
     sizes = [len(batch.rows) for batch in batches]
@@ -238,14 +227,14 @@ def test_an_epoch_holds_every_row_once(n_rows, batch_size, seed, number):
 
 @given(st.integers(1, 40), st.integers(1, 45), st.integers(0, 10**9), st.integers(0, 6))
 def test_an_epoch_entered_later_goes_on_with_the_same_batches(n_rows, batch_size, seed, skip):
-    plan = ShuffledEpochs(Rows(np.arange(n_rows)), batch_size, seed)
+    plan = ShuffledEpochs(InMemory(np.arange(n_rows)), batch_size, seed)
     late, whole = list(plan.epoch(2, skip)), list(plan.epoch(2))
     assert [batch.rows.tolist() for batch in late] == [b.rows.tolist() for b in whole[skip:]]
 
 
 def test_orders_differ_by_epoch_and_by_seed():
     def order(seed, number):
-        (batch,) = ShuffledEpochs(Rows(np.arange(50)), 50, seed).epoch(number)
+        (batch,) = ShuffledEpochs(InMemory(np.arange(50)), 50, seed).epoch(number)
         return batch.rows.tolist()
 
     orders = [order(seed, number) for seed in (0, 1) for number in (0, 1)]
@@ -271,7 +260,7 @@ def counting():
     return Algorithm(list, step)
 
 
-PLAN = ShuffledEpochs(Rows(np.arange(10)), 4, 9)  # three steps an epoch
+PLAN = ShuffledEpochs(InMemory(np.arange(10)), 4, 9)  # three steps an epoch
 
 
 def test_the_loop_calls_hooks_with_the_next_position(rng):

@@ -14,13 +14,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tolerances import assert_never_falls
 
+from fastvi.batches import InMemory
 from fastvi.core import Batch
 from fastvi.gradients import natural
 from fastvi.models.factors import model as factors_model
 from fastvi.models.factors import rows as factors_rows
 from fastvi.models.factors.estimator import BayesianFactorAnalysis, BayesianPCA
 from fastvi.models.factors.model import Factors, Gaussian, Hyperparameters, Loadings
-from fastvi.models.factors.rows import Rows, StandardRows, compressed
+from fastvi.models.factors.rows import StandardRows, compressed
 from fastvi.models.factors.units import Units
 from fastvi.models.plan import fit_conjugate
 
@@ -78,7 +79,7 @@ def test_coordinate_ascent_equals_a_plain_one(per_feature, shape, rng):
     X = data(rng, n, d, 1)
     plain, params = twin(X, k, per_feature, rng)
     model = Factors(d, k, per_feature=per_feature, hyper=HYPER)
-    fitted = fit_conjugate(model, Rows(with_ones(X)), params, n_epochs=15)
+    fitted = fit_conjugate(model, InMemory(with_ones(X)), params, n_epochs=15)
     bounds = []
     for _ in range(15):
         plain.update()
@@ -94,7 +95,7 @@ def test_rows_that_stand_for_all_give_the_same_fit(per_feature, rng):
     X = data(rng, 60, 5)
     model = Factors(5, 3, per_feature=per_feature, hyper=HYPER)
     results = []
-    for rows in (Rows(with_ones(X)), compressed(with_ones(X).T @ with_ones(X))):
+    for rows in (InMemory(with_ones(X)), compressed(with_ones(X).T @ with_ones(X))):
         start = twin(X, 3, per_feature, np.random.default_rng(1))[1]
         results.append(fit_conjugate(model, rows, start, n_epochs=20))
     assert len(results[1].history["bound"]) == 20
@@ -130,7 +131,7 @@ def test_the_same_as_bayespy(name, monkeypatch):
     def results(precision):
         hyper = Hyperparameters(shape, rate, shape, rate, precision)
         model = Factors(X.shape[1], Z.shape[1], per_feature=name == "fa", hyper=hyper)
-        begin, rows = bayespy_start(model, X, Z, rate / shape), Rows(with_ones(X))
+        begin, rows = bayespy_start(model, X, Z, rate / shape), InMemory(with_ones(X))
         with monkeypatch.context() as patch:
             same = Units(np.ones(Z.shape[1] + 1), *np.zeros((2, Z.shape[1])), 0.0)
             patch.setattr(Units, "best", lambda *given: same)
@@ -194,7 +195,7 @@ def test_the_bound_is_below_the_evidence(d, per_feature, n_grid, n, rng):
     assert abs(exact - evidence(X, hyper, per_feature, n_grid * 4 // 5)) < 0.02  # grid's error
     model = Factors(d, 1, per_feature=bool(per_feature), hyper=hyper)
     start = model.start(n, 0.5 * np.ones((d, 1)), np.ones(model.n_noises))
-    bound = fit_conjugate(model, Rows(with_ones(X)), start, n_epochs=500).history["bound"][-1]
+    bound = fit_conjugate(model, InMemory(with_ones(X)), start, n_epochs=500).history["bound"][-1]
     assert 0 < exact - bound < 3
 
 
@@ -253,7 +254,7 @@ def test_the_noise_of_a_gradient_is_its_variance(rng):
     """
     X = data(rng, 30, 50)
     _, params = twin(X, 2, False, rng)
-    model, source = Factors(50, 2, per_feature=False, hyper=HYPER), Rows(with_ones(X))
+    model, source = Factors(50, 2, per_feature=False, hyper=HYPER), InMemory(with_ones(X))
     gradient = natural(model, noise=True)
     draws, noises = [], []
     for _ in range(2000):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 from simulated import simulate
-from test_core import PRECISION, NormalMean, Rows
+from test_core import PRECISION, NormalMean
 
-from fastvi.batches import AdaptiveImportance, ShuffledEpochs, WithReplacement
+from fastvi.batches import AdaptiveImportance, InMemory, ShuffledEpochs, WithReplacement
 from fastvi.core import Batch, Gradient, LazyTable, ascend, dense
 from fastvi.gradients import averaged, corrected, natural, plain
 from fastvi.models.counts import DocumentSource
@@ -168,7 +168,7 @@ def test_svrg_takes_a_snapshot_every_so_many_steps(rng):
     """And converges at a constant rate, where uniform batches go on to scatter."""
     x = rng.standard_normal((60, 3))
     x[:3] *= 20
-    source, model = Rows(x), NormalMean(PRECISION)
+    source, model = InMemory(x), NormalMean(PRECISION)
     want = natural(model).estimate(None, model.zeros(), Batch(x, np.ones(60)), rng)[0]
     ends = {}
     for name in ("uniform", "svrg"):

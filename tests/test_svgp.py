@@ -8,7 +8,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Ma
 from fastvi import optimizers
 from fastvi.base import tree
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.batches import Everything
+from fastvi.batches import Everything, InMemory
 from fastvi.core import Batch
 from fastvi.loop import run
 from fastvi.models.gp import likelihoods
@@ -130,7 +130,7 @@ def test_one_natural_step_is_the_gaussian_optimum(rng):
 def test_natural_gradients_raise_the_bound(name, rng):
     """Through the common loop; softmax and its random draws to within their noise."""
     model, batch = problem(rng, name)
-    source = PointSource(*batch.rows)
+    source = InMemory(batch.rows)
     fit = fit_conjugate(model, source, tree.copy(model.prior), n_epochs=40, optimizer=0.5)
     bounds = fit.history["bound"]
     noise = 2.0 if name == "softmax" else 1e-7 * abs(bounds[-1])
@@ -143,7 +143,7 @@ def test_natural_gradients_raise_the_bound(name, rng):
 def test_mini_batches_come_near(rng):
     """Within a nat of the optimum's bound, on all rows."""
     model, batch = problem(rng, "logit", n=400)
-    source = PointSource(*batch.rows)
+    source = InMemory(batch.rows)
     everything = Batch(batch.rows, np.ones(400))
 
     def bound(sites):
@@ -165,7 +165,7 @@ def test_statistics_are_weighted_sums_over_rows(name, rng):
     if name == "softmax":
         return  # its draws differ from row to row
     whole = model.local(sites, Batch(batch.rows, weights), None, rng, norms=True)
-    source = PointSource(*batch.rows)
+    source = InMemory(batch.rows)
     linear, precision, bound = 0.0, 0.0, 0.0
     for i in range(9):
         part = model.local(sites, Batch(source.take([i]), np.ones(1)), None, rng)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
-from fastvi.batches import Batches, Passes, ShuffledEpochs, WithReplacement
+from fastvi.batches import Batches, InMemory, Passes, ShuffledEpochs, WithReplacement
 from fastvi.families import FAMILIES, is_member
 from fastvi.families.base import Family, Near
 from fastvi.fitting.laplace import Laplace, laplace
@@ -80,21 +80,6 @@ def point_of(target: Target, start: Any) -> Array:
     return z
 
 
-class _RowNumbers:
-    """A source whose rows are their numbers."""
-
-    def __init__(self, n_rows: int) -> None:
-        self.n_rows = n_rows
-
-    def all(self) -> NDArray[np.int64]:
-        """Every number."""
-        return np.arange(self.n_rows)
-
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """These."""
-        return rows
-
-
 def batches_of(target: Target, batch_size: int | None, sampling: str, seed: int) -> Batches:
     """Passes over all rows, or mini-batches of them."""
     sampling = checks.choice(sampling, "sampling", ("uniform", "replacement"))
@@ -106,4 +91,4 @@ def batches_of(target: Target, batch_size: int | None, sampling: str, seed: int)
     if target.n_rows is None:
         raise ValueError("batch_size is given, but the target takes no rows and weights")
     plan = ShuffledEpochs if sampling == "uniform" else WithReplacement
-    return plan(_RowNumbers(target.n_rows), size, seed)
+    return plan(InMemory(np.arange(target.n_rows)), size, seed)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import tree
-from fastvi.core import Algorithm, AscentState, Batch, Gradient, Optimizer, ascend
+from fastvi.core import Algorithm, AscentState, Batch, Gradient, Optimizer, add, ascend
 from fastvi.families.base import Driver, Family
 from fastvi.objectives import Objective, elbo
 from fastvi.targets.base import Target
@@ -59,7 +59,11 @@ class Summed(NamedTuple):
 
 
 def stepwise(
-    gradient: Gradient, optimizer: Optimizer, memory: Any, square: Callable[[Any], float]
+    gradient: Gradient,
+    optimizer: Optimizer,
+    memory: Any,
+    square: Callable[[Any], float],
+    move: Callable[[Any, Any], Any] = add,
 ) -> Algorithm:
     """`ascend` that sums; the gradient's state is `memory` unless that is None."""
 
@@ -72,7 +76,7 @@ def stepwise(
         step, inner, info = gradient.estimate(state.inner, params, batch, rng)
         return step, Summed(inner, state.stage.plus(step, square(step), params)), info
 
-    return ascend(Gradient(init, estimate), optimizer)
+    return ascend(Gradient(init, estimate), optimizer, move=move)
 
 
 class CompiledSteps:

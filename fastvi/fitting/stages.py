@@ -19,7 +19,7 @@ from fastvi import loop
 from fastvi.base import tree
 from fastvi.base.progress import Bar, describe
 from fastvi.batches import Batches
-from fastvi.core import Gradient, Optimizer
+from fastvi.core import Gradient, Optimizer, add
 from fastvi.families.base import Family
 from fastvi.fitting.compiled import CompiledSteps, Stage, stepwise
 from fastvi.optimizers import adam, constant, scaled
@@ -137,7 +137,7 @@ class Stages:
             algorithm = self.compiled(state.rate, n_steps)
         else:
             algorithm = stepwise(
-                self.gradient, self._optimizer(state.rate), state.memory, self._square
+                self.gradient, self._optimizer(state.rate), state.memory, self._square, self._moved
             )
         inner, _ = loop.run(
             algorithm, algorithm.init(tree.map_leaves(np.array, state.params)), self.batches,
@@ -169,6 +169,9 @@ class Stages:
 
     def _square(self, step: Any) -> float:
         return 0.0
+
+    def _moved(self, params: Any, step: Any) -> Any:
+        return add(params, step)
 
     def _left(self) -> int:
         return self.max_iter - len(self.history)
@@ -205,6 +208,9 @@ class NaturalStages(Stages):
 
     def _square(self, step: Any) -> float:
         return float(step.gain())
+
+    def _moved(self, params: Any, step: Any) -> Any:
+        return params.moved(step)
 
 
 class PlainStages(Stages):

@@ -28,7 +28,7 @@ def plain(
     Parameters
     ----------
     model : Conjugate
-        With `coordinates`.
+        With `coordinates` other than None.
     remember, noise, squared_norm : bool
         As in `natural`; noise and norms are those of the natural gradient.
 
@@ -37,7 +37,7 @@ def plain(
     ValueError
         If the model has no `coordinates`.
     """
-    coordinates = getattr(model, "coordinates", None)
+    coordinates = model.coordinates
     if coordinates is None:
         raise ValueError(
             f"{type(model).__name__} has no coordinates without constraints; "

@@ -114,7 +114,8 @@ def plan(
         batches = Everything(source)
     elif batches is None:
         assert batch_size is not None
-        batches = sampled(source, batch_size, sampling, seed)
+        norms = source.norms if sampling in ("importance", "adaptive") else None
+        batches = sampled(source, batch_size, sampling, seed, norms)
     elif sampling != "uniform":
         raise ValueError(f"sampling={sampling!r} of a stream: its rows come in their own order")
     is_plain = gradient == "plain" or not chosen.convex
@@ -149,7 +150,7 @@ def plan(
         confine = None
         if reduction is not None:
             estimator = reduction.reduce(estimator, setting)
-            confine = getattr(model, "confine", None) if reduction.takes_snapshots else None
+            confine = model.confine if reduction.takes_snapshots else None
         coordinates = model.coordinates if is_plain else None
 
         def begin(params: Any) -> Any:
@@ -178,8 +179,14 @@ def _optimizer(chosen: Optimizer | str | float | None, is_batch: bool, gradient:
     return optimizers.constant(1.0) if is_batch else optimizers.robbins_monro()
 
 
-def sampled(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:
-    """Mini-batches of a kind that `plan` names.
+def sampled(
+    source: Any,
+    batch_size: int,
+    sampling: str,
+    seed: int,
+    norms: NDArray[np.float64] | None = None,
+) -> Batches:
+    """Mini-batches of a kind that `plan` names; `norms` are those of the source.
 
     Raises
     ------
@@ -195,12 +202,11 @@ def sampled(source: Any, batch_size: int, sampling: str, seed: int) -> Batches:
     if sampling in ("growing", "coupled"):
         theta = 1.0 if sampling == "growing" else None
         return AdaptiveSize(source, batch_size, seed, theta=theta)
-    norms = getattr(source, "norms", None)
     if sampling == "adaptive":
         return AdaptiveImportance(source, batch_size, seed, norms)
     if norms is None:
         raise ValueError(
-            "sampling='importance' needs norms of rows, which this data has not; "
+            "sampling='importance' needs norms of rows, which this data does not have; "
             "wanted 'adaptive', which learns them"
         )
     return WithReplacement(source, batch_size, seed, norms)

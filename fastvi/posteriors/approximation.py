@@ -48,6 +48,10 @@ class Approximation:
         """Draws (n, D) of the free numbers."""
         raise NotImplementedError
 
+    def distinct(self, n: int) -> int:
+        """How many of n draws can differ from each other: all, unless there are particles."""
+        return n
+
     def sample_parameters(self, n: int, random_state: Any = None) -> dict[str, Array]:
         """Draws of the named parameters, within their constraints: (n, *shape) each.
 

@@ -97,6 +97,10 @@ class ParticlePosterior(Approximation):
         order = np.concatenate(rounds)[:n] if rounds else np.empty(0, int)
         return np.asarray(self.particles[order], np.float64)
 
+    def distinct(self, n: int) -> int:
+        """How many of n draws can differ from each other."""
+        return min(n, len(self.particles))
+
     @property
     def parameters(self) -> dict[str, Array]:
         """The particles as named parameters, within their constraints: (n, *shape) each."""

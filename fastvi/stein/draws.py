@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ __all__ = [
     "N_SAMPLE",
     "Metric",
     "Points",
+    "Sampler",
     "draws_and_scores",
-    "is_fit",
     "metric",
     "prepare",
 ]
@@ -95,12 +95,12 @@ def draws_and_scores(
     """
     if target is not None:
         check_target(target)
-    if is_fit(draws):
+    if isinstance(draws, Sampler):
         if scores is not None:
             raise ValueError("scores are given, but of which draws? draws is a fit")
         n = checks.integer(n_draws, "n_draws", least)
         # particles once at most: a pair of equal draws is no pair of different ones
-        draws = draws.sample(min(n, len(getattr(draws, "particles", range(n)))), rng)
+        draws = draws.sample(draws.distinct(n), rng)
     elif isinstance(draws, Mapping):
         if target is None:
             raise ValueError("draws by name need a target, which says how they are constrained")
@@ -130,9 +130,17 @@ def _largest(Z: Array) -> float:
     return 1e-3 * float(np.sqrt(np.finfo(Z.dtype).max / max(Z.size, 1)))
 
 
-def is_fit(draws: Any) -> bool:
-    """Whether draws are to be taken from it; tables that are arrays have `sample` as well."""
-    return hasattr(draws, "sample") and not hasattr(draws, "__array__")
+@runtime_checkable
+class Sampler(Protocol):
+    """What draws can be taken from: fits, see `fastvi.posteriors.approximation`."""
+
+    def sample(self, n: int, random_state: Any = None) -> NDArray[np.float64]:
+        """Draws (n, D)."""
+        ...
+
+    def distinct(self, n: int) -> int:
+        """How many of n draws can differ from each other."""
+        ...
 
 
 def _rows(array: Any, name: str, dim: int | None) -> Array:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs
-from fastvi.stein.draws import N_SAMPLE, Metric, Points, draws_and_scores, is_fit, metric, prepare
+from fastvi.stein.draws import N_SAMPLE, Metric, Points, Sampler, draws_and_scores, metric, prepare
 from fastvi.targets.base import Target
 
 __all__ = ["stein_thinning"]
@@ -68,7 +68,7 @@ def stein_thinning(
     """
     n_points = checks.integer(n_points, "n_points", 1)
     n_threads = resolve_n_jobs(n_jobs)
-    if is_fit(draws):
+    if isinstance(draws, Sampler):
         raise ValueError("draws is a fit; wanted an array of draws, which the result has rows of")
     rng = np.random.default_rng(0)  # of no use, as draws are given
     Z, S = draws_and_scores(target, draws, scores, 1, rng, 1)

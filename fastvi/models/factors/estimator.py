@@ -12,12 +12,13 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.batches import InMemory
 from fastvi.checkpoints import Watching
 from fastvi.kernels.factors import column_squares
 from fastvi.models.documentation import TEXTS as SHARED_TEXTS
 from fastvi.models.estimator import MeanScore, Unsupervised
 from fastvi.models.factors.model import Factors, Gaussian, Hyperparameters, Loadings
-from fastvi.models.factors.rows import Rows, StandardRows, compressed, principal
+from fastvi.models.factors.rows import StandardRows, compressed, principal
 from fastvi.models.files import Saved
 
 __all__ = ["BayesianFactorAnalysis", "BayesianPCA"]
@@ -126,7 +127,8 @@ class _BayesianFactors(
             compress = self.batch_size is None
             rows = _few_rows(source, model.n_threads, not trace_noise) if compress else source
             if params is None:
-                params = _begin(model, rows, len(X), seed)
+                sample, count = (rows.all(), len(X)) if compress else _drawn(source, model, seed)
+                params = _begin(model, sample, count, len(X))
         fitted = self._ascend(
             model,
             rows,
@@ -430,21 +432,22 @@ class BayesianFactorAnalysis(_BayesianFactors):
         self.noise_variance_ = self._noise.astype(dtype)
 
 
-def _few_rows(source: StandardRows, n_threads: int, compress: bool = True) -> Rows:
+def _few_rows(source: StandardRows, n_threads: int, compress: bool = True) -> InMemory:
     """The rows in float64, or fewer that stand for them."""
     if compress and source.n_rows > source.width:
         return compressed(source.gram(n_threads))
-    return Rows(source.all(np.float64))
+    return InMemory(source.all(np.float64))
 
 
-def _begin(model: Factors, source: StandardRows | Rows, n_rows: int, seed: int) -> Loadings:
-    """Parameters near the most likely PCA, of a sample where mini-batches are to come."""
-    if isinstance(source, Rows):
-        sample, count = source.all(), n_rows
-    else:
-        count = min(n_rows, max(START_ROWS, 2 * model.n_factors))
-        drawn = np.random.default_rng(seed).choice(n_rows, count, replace=False)
-        sample = source.take(np.sort(drawn)).astype(np.float64)
+def _drawn(source: StandardRows, model: Factors, seed: int) -> tuple[NDArray[np.float64], int]:
+    """A sample of the rows, as many as tell where to begin, and their number."""
+    count = min(source.n_rows, max(START_ROWS, 2 * model.n_factors))
+    drawn = np.random.default_rng(seed).choice(source.n_rows, count, replace=False)
+    return source.take(np.sort(drawn)).astype(np.float64), count
+
+
+def _begin(model: Factors, sample: NDArray[np.float64], count: int, n_rows: int) -> Loadings:
+    """Parameters near the most likely PCA of a sample that stands for `count` of the rows."""
     loadings, noise = principal(sample, count, model.n_factors, LEAST_NOISE)
     noise = noise if model.n_noises > 1 else noise.mean(keepdims=True)
     return model.start(n_rows, loadings, noise)

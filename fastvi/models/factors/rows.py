@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.linear_algebra import SUMS_ENTRIES
+from fastvi.batches import InMemory
 from fastvi.kernels import factors as kernels
 
-__all__ = ["Rows", "StandardRows", "block_rows", "compressed", "principal"]
+__all__ = ["StandardRows", "block_rows", "compressed", "principal"]
 
 BLOCK_ENTRIES = 1 << 16  # a block stays in a core's cache between its two products
 
@@ -20,21 +21,6 @@ BLOCK_ENTRIES = 1 << 16  # a block stays in a core's cache between its two produ
 def block_rows(width: int) -> int:
     """Number of rows in a block of this width."""
     return max(64, BLOCK_ENTRIES // width)
-
-
-class Rows:
-    """Rows as they are."""
-
-    def __init__(self, rows: NDArray[Any]) -> None:
-        self.rows, self.n_rows = rows, len(rows)
-
-    def all(self) -> NDArray[Any]:
-        """Every row, in order."""
-        return self.rows
-
-    def take(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
-        """The rows with these numbers."""
-        return np.asarray(self.rows[rows])
 
 
 class StandardRows:
@@ -96,7 +82,7 @@ class StandardRows:
         return np.asarray(sums.sum(axis=0))
 
 
-def compressed(gram: NDArray[np.float64]) -> Rows:
+def compressed(gram: NDArray[np.float64]) -> InMemory:
     """D + 1 rows with the same sums of products as all rows, longest first.
 
     The local step is linear and its statistics are quadratic in (x, 1), so that coordinate ascent
@@ -104,7 +90,7 @@ def compressed(gram: NDArray[np.float64]) -> Rows:
     """
     values, vectors = np.linalg.eigh(gram)
     rows = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
-    return Rows(np.ascontiguousarray(rows[::-1]))
+    return InMemory(np.ascontiguousarray(rows[::-1]))
 
 
 def principal(

@@ -11,6 +11,7 @@ from scipy.special import gammaln, log_ndtr
 
 from fastvi.base import parallel
 from fastvi.base.linear_algebra import SUMS_ENTRIES, TASK_FLOPS, cholesky
+from fastvi.batches import InMemory
 from fastvi.core import Batch, Coordinates, Local, scale
 from fastvi.kernels import logistic as kernels
 from fastvi.models.logistic.coordinates import logistic_coordinates
@@ -54,7 +55,7 @@ class Rows(NamedTuple):
     targets: NDArray[np.float64]
 
 
-class LabelledRows:
+class LabelledRows(InMemory):
     """Rows in memory; `norms` bounds their statistics, for importance sampling.
 
     `intercept` says that the model adds a column of ones, which counts in them.
@@ -63,8 +64,7 @@ class LabelledRows:
     def __init__(
         self, features: NDArray[Any], targets: NDArray[np.float64], intercept: bool = False
     ) -> None:
-        self.rows = Rows(features, targets)
-        self.n_rows = len(features)
+        super().__init__(Rows(features, targets))
         self.intercept = intercept
 
     @property
@@ -73,14 +73,6 @@ class LabelledRows:
         square = np.einsum("ij,ij->i", *[self.rows.features] * 2, dtype=np.float64)
         length = np.sqrt(square + self.intercept)
         return np.asarray(length * np.hypot(0.5, 0.25 * length))
-
-    def all(self) -> Rows:
-        """Every row, in order."""
-        return self.rows
-
-    def take(self, rows: NDArray[np.integer[Any]]) -> Rows:
-        """The rows with these numbers."""
-        return Rows(self.rows.features[rows], self.rows.targets[rows])
 
 
 class Posterior(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, digamma, gammaln
 
+from fastvi.batches import InMemory
 from fastvi.core import Batch, Coordinates, Local
 from fastvi.models.mixture.coordinates import mixture_coordinates
 from fastvi.models.mixture.rows import Coefficients, Frame, RowTasks, Sums, by_roots
@@ -62,26 +63,18 @@ class Posterior(NamedTuple):
     log_weights: Floats
 
 
-class RowsInMemory:
+class RowsInMemory(InMemory):
     """Rows (n, D) in memory; `norms` bounds their statistics, for importance sampling."""
 
     def __init__(self, X: NDArray[Any], frame: Frame) -> None:
-        self.X, self.frame = X, frame
-        self.n_rows = len(X)
+        super().__init__(X)
+        self.frame = frame
 
     @property
     def norms(self) -> Floats:
         """1 + |x|^2, which is at least the norm of (1, x, x x'), (n_rows,)."""
-        x = (self.X - self.frame.centre) / self.frame.scale
+        x = (self.rows - self.frame.centre) / self.frame.scale
         return np.asarray(1.0 + np.einsum("ij,ij->i", x, x))
-
-    def all(self) -> NDArray[Any]:
-        """Every row, in order."""
-        return self.X
-
-    def take(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
-        """The rows with these numbers."""
-        return np.asarray(self.X[rows])
 
 
 class Mixture:
