@@ -4,6 +4,7 @@ The wrapper is source made for the layout of the data, about a line a field, sin
 each array's type and place to be constants.
 """
 
+import sys
 from typing import NamedTuple
 
 import numba
@@ -110,6 +111,8 @@ def compile_user_function(function, form, derived=None):
     numba.core.errors.NumbaError
         If Numba cannot compile it.
     """
+    if "scipy.linalg" in sys.modules:
+        from . import _scipy  # noqa: F401
     plain = getattr(function, "py_func", function)
     options = getattr(function, "targetoptions", None)
     key = fingerprint(plain, form, options, *([] if derived is None else [derived.source]))

@@ -1,4 +1,4 @@
-"""What derived gradients call: a stack, functions Numba lacks, adjoints of matrix functions.
+"""What derived gradients call: a stack, and functions Numba lacks.
 
 `fastvi.derivatives` writes code that uses these. They are compiled into it, and so have no cache
 of their own.
@@ -12,8 +12,6 @@ import numpy as np
 from . import special
 
 __all__ = [
-    "cholesky_back",
-    "cholesky_into",
     "digamma",
     "edge",
     "erfinv",
@@ -135,41 +133,3 @@ def erfinv(y):
         error = math.erfc(x) - (1.0 - size) if size > 0.5 else size - math.erf(x)
         x += error * 0.886226925452758 * math.exp(x * x)
     return math.copysign(x, y)
-
-
-@helper
-def cholesky_into(K, out):
-    """Lower Cholesky factor of K, of which the lower triangle is read."""
-    out[:] = np.linalg.cholesky(K)
-
-
-@helper
-def cholesky_back(L, L_bar, K_bar):
-    """Add to K_bar what L_bar, the adjoint of the factor L of K, gives the lower triangle of K.
-
-    K_bar += lower triangle of S + S', with S = L^-T phi(L' L_bar) L^-1, where phi keeps the lower
-    triangle and halves the diagonal.
-    """
-    n = L.shape[0]
-    S = np.zeros((n, n))
-    for k in range(n):  # phi(L' L_bar)
-        for i in range(k + 1):
-            for j in range(i + 1):
-                S[i, j] += L[k, i] * L_bar[k, j]
-    for i in range(n):
-        S[i, i] *= 0.5
-    for i in range(n - 1, -1, -1):  # L^-T from the left, by rows
-        for k in range(i + 1, n):
-            for j in range(n):
-                S[i, j] -= L[k, i] * S[k, j]
-        for j in range(n):
-            S[i, j] /= L[i, i]
-    for i in range(n):  # L^-1 from the right, by rows
-        for j in range(n - 1, -1, -1):
-            S[i, j] /= L[j, j]
-            for k in range(j):
-                S[i, k] -= S[i, j] * L[j, k]
-    for i in range(n):
-        for j in range(i):
-            K_bar[i, j] += S[i, j] + S[j, i]
-        K_bar[i, i] += S[i, i]

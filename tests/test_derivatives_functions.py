@@ -25,23 +25,30 @@ np.sum(np.where(z>0.0,z,z*z)) np.sum(np.exp(z)*np.ones(5)) np.sum(z[1:]*z[:-1]) 
 np.sum(np.diff(z)**2) np.trace(M@M.T) np.sum(np.diag(z)@z) np.sum(np.linspace(0.0,x,4)**2)
 np.sum(np.eye(5)[2]*z) np.sum(M[:,None,1]*z[:2]) np.sum(z[data.g]**2) np.sum(np.array([x,y])**2)
 np.sum(np.array([[x,y],[y,x*x]])**3) np.sum(z.copy()[:3].reshape(3,1)*M.T) len(z)*x z.size*y
-np.linalg.cholesky(M@M.T+np.eye(2))[1,0] np.sum(np.full(3,x)**2) np.sum(np.zeros_like(z)+z)
+np.sum(np.full(3,x)**2) np.sum(np.zeros_like(z)+z)
 np.sum(np.arange(5)*z) M.shape[1]*x np.any(z>0.0)*x np.sum(M.ravel()[1:4]) z.sum() M.mean()"""
+MATRICES = """np.linalg.cholesky(M@M.T+np.eye(2))[1,0] np.linalg.solve(M[:,:2],z[:2])[0]
+np.sum(np.linalg.solve(data.A,M.T)**2) np.sum(np.linalg.solve(M[:,:2],data.g[:2]))
+np.linalg.det(M[:,1:]) np.linalg.slogdet(M[:,:2])[1]*x np.sum(np.linalg.inv(M[:,:2])[0])
+solve_triangular(M[:,:2],z[:2])[0] np.sum(solve_triangular(M[:,:2],M,lower=True)**2)
+solve_triangular(M[:,:2],z[:2],trans=1)[1] np.sum(solve_triangular(M[:,:2],M,"T",True)**3)
+np.sum(solve_triangular(M[:,:2],M,unit_diagonal=True)**3)
+solve_triangular(M[:,:2],z[:2],lower=True,trans=1,unit_diagonal=True)[0]"""
 HEADS = ["x, y = z[0], z[1]", "M = np.empty((2, 3))", "for i in range(2):",
          "    for j in range(3):", "        M[i, j] = z[i] * z[j + 2] + z[j]"]  # fmt: skip
 
 
 def expressions():
     found = [f"{m}.{e}" if m else e for m, part in SCALARS.items() for e in part.split()]
-    return found + ARRAYS.split()
+    return found + ARRAYS.split() + MATRICES.split()
 
 
 @pytest.fixture(scope="module")
 def functions(tmp_path_factory):
     """One function for each expression, in a file, where its source can be read."""
-    lines = ["import math", "import numpy as np"]
+    lines = ["import math", "import numpy as np", "from scipy.linalg import solve_triangular"]
     for k, e in enumerate(expressions()):
-        body = HEADS if e in ARRAYS.split() else HEADS[:1]
+        body = HEADS if e in ARRAYS.split() + MATRICES.split() else HEADS[:1]
         lines += [f"def f{k}(z, data):", *(f"    {line}" for line in body), f"    return {e}"]
     path = tmp_path_factory.mktemp("functions") / "functions_of_z.py"
     path.write_text("\n".join(lines) + "\n")
@@ -54,7 +61,7 @@ def functions(tmp_path_factory):
 @pytest.mark.parametrize("k", range(len(expressions())), ids=expressions())
 def test_functions(functions, k):
     z = np.array([0.4, 1.7, -0.6, 0.9, 1.3])
-    data = {"g": np.array([1, 0, 4, 1])}
+    data = {"g": np.array([1, 0, 4, 1]), "A": np.array([[2, 1, 0], [1, 3, 1], [0, 1, 1.5]])}
     function = getattr(functions, f"f{k}")
     found, grad = derived(function, z, data)
     assert found == pytest.approx(float(function(z, as_tuple(data))), rel=1e-13)

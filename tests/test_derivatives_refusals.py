@@ -24,8 +24,8 @@ def handler(z, data):
         return 0.0
 
 
-def determinant(z, data):
-    return np.linalg.det(np.outer(z, z))
+def eigenvalue(z, data):
+    return np.linalg.eigvalsh(np.outer(z, z))[0]
 
 
 def comprehension(z, data):
@@ -117,7 +117,7 @@ def modulo_of_a_parameter(z, data):
 REFUSED = [
     (global_array, "FROZEN is a global array", "pass it in data"),
     (handler, "try is not differentiated", "use assignments, if, for, while and return"),
-    (determinant, "np.linalg.det is not differentiated", "write it in plain Python"),
+    (eigenvalue, "np.linalg.eigvalsh is not differentiated", "write it in plain Python"),
     (comprehension, "for x in z] is not differentiated", "write it with loops"),
     (index_after_loop, "i, the index of a loop, is read after it", "another name in the loop"),
     (no_such_data, "data has no nope", "it has X, g"),

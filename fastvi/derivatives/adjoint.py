@@ -193,11 +193,13 @@ class Adjoints:
         """The adjoint of a function of whole arrays."""
         if s.out not in self.active:
             return Adjoint()
-        bars = {f"a{k}_bar": self.bar(a) for k, a in enumerate(s.arrays)}
-        line = functions.ARRAY[s.function][1].format(
-            *s.arrays, v=s.out, v_bar=self.bar(s.out), **bars
-        )
-        found = Adjoint([line, f"{self.bar(s.out)}.fill(0.0)"])
+        bars = {f"b{k}": self.bar(a) for k, a in enumerate(s.arrays)}
+        rule = functions.ARRAY[s.function]
+        lines = [rule.first] * bool(rule.first)
+        lines += [line for a, line in zip(s.arrays, rule.each) if a in self.active]
+        found = Adjoint([line.format(*s.arrays, v=s.out, v_bar=self.bar(s.out), **bars)
+                         for line in lines])  # fmt: skip
+        found.before.append(f"{self.bar(s.out)}.fill(0.0)")
         found.late |= self.read(found.before)
         return found
 

@@ -8,8 +8,9 @@ arguments or in `SCOPE`, the globals of generated code.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,11 +92,40 @@ RESULT_KINDS = dict.fromkeys(("int", "edge", *_WHOLE), "i") | {
 SAME_KIND = frozenset(("abs", "max", "min", "maximum", "minimum", "sign"))
 ELEMENTWISE = frozenset(SMOOTH) | FLAT
 
-# Functions of whole arrays: their own source, and the statement that takes their adjoints
-# ({v} the result, {0} the arguments, {v_bar} and {a0_bar} their adjoints).
-ARRAY: dict[str, tuple[str, str]] = {
-    "cholesky": ("cholesky_into({0}, {v})", "cholesky_back({v}, {v_bar}, {a0_bar})"),
-}
+
+class Rule(NamedTuple):
+    """A function of whole arrays: its source, and that of its adjoint.
+
+    In them {v} is the result, {0} and {1} the arguments, and {v_bar}, {b0} and {b1} their adjoints.
+    `first` comes first, and `each` has a line for each argument that is active.
+    """
+
+    value: str
+    first: str
+    each: tuple[str, ...]
+
+
+def _triangular(lower: bool, transposed: bool, unit: bool) -> Rule:
+    flags = f"{lower}, {transposed}, {unit}"
+    return Rule(
+        f"triangular_into({{0}}, {{1}}, {{v}}, {flags})",
+        f"triangular({{0}}, {{v_bar}}, {lower}, {not transposed}, {unit})",
+        (f"triangular_minus({{b0}}, {{v_bar}}, {{v}}, {flags})", "plus({b1}, {v_bar})"),
+    )
+
+
+ARRAY: dict[str, Rule] = {
+    "cholesky": Rule("cholesky_into({0}, {v})", "", ("cholesky_back({v}, {v_bar}, {b0})",)),
+    "inv": Rule("inverse_into({0}, {v})", "", ("inverse_back({v}, {v_bar}, {b0})",)),
+    "slogdet": Rule("slogdet_into({0}, {v})", "", ("slogdet_back({0}, {v_bar}, {b0})",)),
+    "solve": Rule(
+        "solve_into({0}, {1}, {v})", "solve_transposed({0}, {v_bar})",
+        ("minus_outer({b0}, {v_bar}, {v})", "plus({b1}, {v_bar})"),
+    ),
+} | {
+    "triangular" + "".join(str(int(flag)) for flag in flags): _triangular(*flags)
+    for flags in itertools.product((False, True), repeat=3)
+}  # fmt: skip
 
 _MATH = [
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt", "sin", "cos",
@@ -119,6 +149,8 @@ _LOWERED = [
 @functools.cache
 def _table() -> dict[Any, str]:
     """Canonical names of Python's, NumPy's and SciPy's functions, by the functions."""
+    import scipy.linalg
+
     found: dict[Any, str] = {getattr(math, n): n for n in _MATH if hasattr(math, n)}
     found[math.fabs] = "abs"
     found |= {function: n for n, function in _WHOLE.items()}
@@ -131,7 +163,10 @@ def _table() -> dict[Any, str]:
         np.float64: "float", int: "int", np.int64: "int", np.intp: "int", bool: "bool",
         np.bool_: "bool", max: "max", min: "min", np.max: "amax", np.min: "amin",
         len: "len", range: "range", enumerate: "enumerate", zip: "zip", sum: "total",
-        reversed: "reversed", np.linalg.cholesky: "cholesky", np.logical_not: "negation",
+        reversed: "reversed", np.linalg.cholesky: "cholesky",
+        np.linalg.solve: "solve", np.linalg.inv: "inv", np.linalg.slogdet: "slogdet",
+        np.linalg.det: "det", scipy.linalg.solve_triangular: "solve_triangular",
+        np.logical_not: "negation",
         np.negative: "negative", np.add: "add", np.subtract: "subtract", np.multiply: "multiply",
         np.divide: "divide", np.matmul: "dot", pow: "pow", divmod: "divmod", round: "round",
     }  # fmt: skip
@@ -161,9 +196,10 @@ def known(function: Any) -> str | None:
 @functools.cache
 def scope() -> dict[str, Any]:
     """The globals of generated code."""
-    from fastvi.kernels import derived
+    from fastvi.kernels import derived, derived_matrices
 
     names = {n: getattr(math, n) for n in _MATH if hasattr(math, n)}
     names |= _WHOLE | {n: getattr(np, n) for n in ("floor", "ceil", "trunc", "rint")}
-    names |= {n: getattr(derived, n) for n in derived.__all__}
+    for module in (derived, derived_matrices):
+        names |= {n: getattr(module, n) for n in module.__all__}
     return names | {"np": np, "math": math, "inf": math.inf, "nan": math.nan}

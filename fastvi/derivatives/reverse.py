@@ -197,7 +197,7 @@ class _Reverse:
         if isinstance(s, Allocate):
             return self._allocate(s)
         if isinstance(s, Apply):
-            return [*self.push(s), functions.ARRAY[s.function][0].format(*s.arrays, v=s.out)]
+            return [*self.push(s), functions.ARRAY[s.function].value.format(*s.arrays, v=s.out)]
         if isinstance(s, Check):
             return [f"if {text(s.test)}:", f"    raise {s.error}"]
         if isinstance(s, If):

@@ -1,0 +1,31 @@
+"""SciPy's functions in users' densities: Numba knows none of them.
+
+Imported only where SciPy's module is, which a density that calls it has imported.
+"""
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+from scipy.linalg import solve_triangular
+
+from .derived_matrices import triangular
+
+
+@overload(solve_triangular)
+def _solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False):
+    is_text = isinstance(trans, types.UnicodeType | types.StringLiteral) or trans in ("N", "T")
+    yes = "T" if is_text else 1
+    is_vector = b.ndim == 1
+
+    def solve(a, b, trans=0, lower=False, unit_diagonal=False):
+        T = np.empty(a.shape)
+        T[:] = a
+        X = np.empty((b.shape[0], 1 if is_vector else b.shape[-1]))
+        if is_vector:
+            X[:, 0] = b
+        else:
+            X[:] = b
+        triangular(T, X, lower == True, trans == yes, unit_diagonal == True)  # noqa: E712
+        return X[:, 0] if is_vector else X
+
+    return solve

@@ -1,0 +1,178 @@
+"""Matrix functions in derived gradients, and their adjoints, by LAPACK.
+
+Each writes its result into, or adds to, arrays that it is given. Matrices that are not positive
+definite or singular raise numpy.linalg.LinAlgError.
+"""
+
+import numpy as np
+
+from ._jit import UNORDERED, kernel
+
+__all__ = [
+    "cholesky_back",
+    "cholesky_into",
+    "inverse_back",
+    "inverse_into",
+    "minus_outer",
+    "plus",
+    "slogdet_back",
+    "slogdet_into",
+    "solve_into",
+    "solve_transposed",
+    "triangular",
+    "triangular_into",
+    "triangular_minus",
+]
+
+BLOCK = 32  # rows that triangular solves do by loops, before a matrix product
+SMALL = 8  # below which loops are faster than LAPACK
+
+
+@kernel(fastmath=UNORDERED)
+def plus(target, change):
+    """Add an array to another."""
+    target += change
+
+
+@kernel(fastmath=UNORDERED)
+def minus_outer(target, x, y):
+    """Take x y' from a matrix."""
+    target -= np.dot(x, y.T)
+
+
+@kernel(fastmath=UNORDERED)
+def _ordered(T, X, lower, unit):
+    """Solve T X = B within X, which holds B; T is lower or upper triangular."""
+    n = T.shape[0]
+    for done in range(0, n, BLOCK):
+        a = done if lower else max(n - done - BLOCK, 0)
+        b = min(done + BLOCK, n) if lower else n - done
+        if done:
+            known = X[:a] if lower else X[b:]
+            factor = T[a:b, :a].copy() if lower else T[a:b, b:].copy()
+            X[a:b] -= np.dot(factor, known)
+        for step in range(b - a):
+            i = a + step if lower else b - 1 - step
+            for k in range(a if lower else i + 1, i if lower else b):
+                for j in range(X.shape[1]):
+                    X[i, j] -= T[i, k] * X[k, j]
+            if not unit:
+                for j in range(X.shape[1]):
+                    X[i, j] /= T[i, i]
+
+
+@kernel(fastmath=UNORDERED)
+def triangular(T, X, lower, transposed, unit):
+    """Solve T X = B, or T' X = B, within X, which holds B; only a triangle of T is read.
+
+    With `unit` its diagonal is taken to be of ones.
+    """
+    if not unit:
+        for i in range(T.shape[0]):
+            if T[i, i] == 0.0:
+                raise np.linalg.LinAlgError("Matrix is singular to machine precision.")
+    _ordered(T.T.copy() if transposed else T, X, lower != transposed, unit)
+
+
+@kernel(fastmath=UNORDERED)
+def triangular_into(T, B, out, lower, transposed, unit):
+    """The solution of T out = B, or of T' out = B."""
+    out[:] = B
+    triangular(T, out, lower, transposed, unit)
+
+
+@kernel(fastmath=UNORDERED)
+def triangular_minus(T_bar, w, x, lower, transposed, unit):
+    """Take from T_bar the triangle of w x', or of x w' where the transposed was solved."""
+    outer = np.dot(x, w.T) if transposed else np.dot(w, x.T)
+    n = T_bar.shape[0]
+    for i in range(n):
+        first, last = (0, i + 1) if lower else (i, n)
+        for j in range(first, last):
+            if not (unit and i == j):
+                T_bar[i, j] -= outer[i, j]
+
+
+@kernel(fastmath=UNORDERED)
+def solve_into(A, B, out):
+    """The solution of A out = B."""
+    out[:] = np.linalg.solve(A, B)
+
+
+@kernel(fastmath=UNORDERED)
+def solve_transposed(A, X):
+    """Solve A' X = B within X, which holds B."""
+    X[:] = np.linalg.solve(A.T.copy(), X)
+
+
+@kernel(fastmath=UNORDERED)
+def inverse_into(A, out):
+    """The inverse of A."""
+    out[:] = np.linalg.inv(A)
+
+
+@kernel(fastmath=UNORDERED)
+def inverse_back(inverse, inverse_bar, A_bar):
+    """Add to A_bar what the adjoint of its inverse gives: -inverse' inverse_bar inverse'."""
+    A_bar -= np.dot(np.dot(inverse.T, inverse_bar), inverse.T)
+
+
+@kernel(fastmath=UNORDERED)
+def slogdet_into(A, out):
+    """The sign of the determinant of A, and the logarithm of its size."""
+    out[0], out[1] = np.linalg.slogdet(A)
+
+
+@kernel(fastmath=UNORDERED)
+def slogdet_back(A, out_bar, A_bar):
+    """Add to A_bar the inverse of A', times the adjoint of the logarithm."""
+    if out_bar[1] != 0.0:
+        A_bar += out_bar[1] * np.linalg.inv(A).T
+
+
+@kernel(fastmath=UNORDERED)
+def cholesky_into(K, out):
+    """Lower Cholesky factor of K, of which the lower triangle is read."""
+    n = K.shape[0]
+    if n >= SMALL:
+        out[:] = np.linalg.cholesky(K)
+        return
+    out[:] = 0.0
+    for j in range(n):
+        for i in range(j, n):
+            left = K[i, j]
+            for k in range(j):
+                left -= out[i, k] * out[j, k]
+            if i > j:
+                out[i, j] = left / out[j, j]
+            elif left > 0.0:
+                out[j, j] = np.sqrt(left)
+            else:
+                raise np.linalg.LinAlgError("Matrix is not positive definite.")
+
+
+@kernel(fastmath=UNORDERED)
+def cholesky_back(L, L_bar, K_bar):
+    """Add to K_bar what L_bar, the adjoint of the factor L of K, gives the lower triangle of K.
+
+    K_bar += lower triangle of S + S', with S = L^-T phi(L' L_bar) L^-1, where phi keeps the lower
+    triangle and halves the diagonal. Of L_bar the lower triangle is read.
+    """
+    n = L.shape[0]
+    lower = np.zeros((n, n))
+    for i in range(n):
+        for j in range(i + 1):
+            lower[i, j] = L_bar[i, j]
+    S = np.dot(L.T, lower)
+    for i in range(n):
+        S[i, i] *= 0.5
+        for j in range(i + 1, n):
+            S[i, j] = 0.0
+    transposed = L.T.copy()
+    _ordered(transposed, S, False, False)
+    S = S.T.copy()
+    _ordered(transposed, S, False, False)
+    for i in range(n):
+        for j in range(i):
+            K_bar[i, j] += S[i, j] + S[j, i]
+        K_bar[i, i] += S[i, i]
