@@ -17,6 +17,7 @@ from fastvi.base.tables import LazyTable, RowGradient, RowStatistics
 from fastvi.base.tree import rebuild
 
 __all__ = [
+    "EACH_STEP",
     "Algorithm",
     "AscentState",
     "Batch",
@@ -33,6 +34,9 @@ __all__ = [
     "dense",
     "scale",
 ]
+
+
+EACH_STEP = "each_step"  # in the `info` of an `Algorithm`
 
 
 class Batch(NamedTuple):
@@ -84,8 +88,8 @@ class Optimizer(NamedTuple):
 class Algorithm(NamedTuple):
     """What the loop drives: ``init(start) -> state``, ``step(state, batch, rng) -> (state, info)``.
 
-    `info` is a dict; its numbers are traced. A step may be a block of several on one batch, where
-    one takes microseconds: then ``info["block"]`` has arrays of what each of them reports.
+    `info` is a dict; its numbers are traced. A step may stand for many on one batch, where one
+    takes microseconds: then ``info[EACH_STEP]`` is a dict of arrays (n_steps,), what each reports.
     ``after_epoch(state) -> state`` is what is due after each pass over the data, if anything.
     """
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastvi.base.progress import Bar, compiling_announced, describe
 from fastvi.batches import Batches
-from fastvi.core import Algorithm, Batch
+from fastvi.core import EACH_STEP, Algorithm, Batch
 
 __all__ = ["START", "FitState", "History", "Hook", "Position", "Saver", "Watch", "run"]
 
@@ -108,19 +108,19 @@ def _numbers(batch: Batch, info: dict[str, Any]) -> dict[str, float]:
 def _record(
     history: History, epoch: int, before: float, seconds: float, batch: Batch, info: dict[str, Any]
 ) -> int:
-    """Add what a step, or a block of them, reports to the history; how many steps it was.
+    """Add to the history what a step reports, or each of those that it stands for; their number.
 
-    The seconds of a block are spread evenly over its steps; without rows each is an epoch, so that
-    the history does not depend on how long blocks are.
+    The seconds are spread evenly over the steps; without rows each is an epoch, so that the history
+    does not depend on how many are made at a time.
     """
-    block = info.get("block")
-    if block is None:
+    each = info.get(EACH_STEP)
+    if each is None:
         history.append(epoch=epoch, seconds=seconds, **_numbers(batch, info))
         return 1
-    n = len(next(iter(block.values())))
+    n = len(next(iter(each.values())))
     elapsed = np.linspace(before, seconds, n + 1)[1:]
     epochs = len(history) + np.arange(n) if batch.rows is None else epoch
-    history.extend(n, epoch=epochs, seconds=elapsed, **_numbers(batch, info), **block)
+    history.extend(n, epoch=epochs, seconds=elapsed, **_numbers(batch, info), **each)
     return n
 
 

@@ -62,15 +62,15 @@ def _is_number(value: Any) -> bool:
 # One rate for the whole step
 
 
-def constant(rate: float = 1.0) -> Optimizer:
+def constant(learning_rate: float = 1.0) -> Optimizer:
     """The same rate at every step; on a natural gradient of all data, rate 1 is CAVI.
 
     Raises
     ------
     ValueError
-        If `rate` is not a number above 0.
+        If `learning_rate` is not a number above 0.
     """
-    rate = _positive("rate", rate)
+    rate = _positive("learning_rate", learning_rate)
     return Optimizer(_first, partial(_constant, rate), convex=rate <= 1)
 
 
@@ -185,41 +185,53 @@ class Moments(NamedTuple):
     t: int
 
 
-def adagrad(rate: float = 0.1, epsilon: float = 1e-8) -> Optimizer:
+def adagrad(learning_rate: float = 0.1, epsilon: float = 1e-8) -> Optimizer:
     """Divides by the root of the sum of squares so far (Duchi et al. 2011)."""
-    numbers = _positive("rate", rate), _positive("epsilon", epsilon)
+    numbers = _positive("learning_rate", learning_rate), _positive("epsilon", epsilon)
     return _per_coordinate(partial(_adagrad, *numbers))
 
 
-def rmsprop(rate: float = 0.01, decay: float = 0.9, epsilon: float = 1e-8) -> Optimizer:
+def rmsprop(learning_rate: float = 0.01, decay: float = 0.9, epsilon: float = 1e-8) -> Optimizer:
     """Divides by the root of a running mean of squares (Tieleman and Hinton 2012)."""
-    numbers = _positive("rate", rate), _decay("decay", decay), _positive("epsilon", epsilon)
+    numbers = (
+        _positive("learning_rate", learning_rate),
+        _decay("decay", decay),
+        _positive("epsilon", epsilon),
+    )
     return _per_coordinate(partial(_rmsprop, *numbers))
 
 
 def adam(
-    rate: float = 0.01, decay: float = 0.9, decay_square: float = 0.999, epsilon: float = 1e-8
+    learning_rate: float = 0.01,
+    decay: float = 0.9,
+    decay_square: float = 0.999,
+    epsilon: float = 1e-8,
 ) -> Optimizer:
     """Running means of gradient and square, both corrected for their start (Kingma and Ba 2015)."""
-    return _per_coordinate(_adam_update(rate, decay, decay_square, epsilon), first=True)
+    return _per_coordinate(_adam_update(learning_rate, decay, decay_square, epsilon), first=True)
 
 
 def amsgrad(
-    rate: float = 0.01, decay: float = 0.9, decay_square: float = 0.999, epsilon: float = 1e-8
+    learning_rate: float = 0.01,
+    decay: float = 0.9,
+    decay_square: float = 0.999,
+    epsilon: float = 1e-8,
 ) -> Optimizer:
     """Adam whose divisor never falls, which it needs to converge (Reddi et al. 2018).
 
     Moments are corrected for their start, as in Adam, before the largest is taken.
     """
-    update = _adam_update(rate, decay, decay_square, epsilon)
+    update = _adam_update(learning_rate, decay, decay_square, epsilon)
     return _per_coordinate(update, first=True, largest=True)
 
 
 def _adam_update(
-    rate: float, decay: float, decay_square: float, epsilon: float
+    learning_rate: float, decay: float, decay_square: float, epsilon: float
 ) -> Callable[..., Any]:
     decays = _decay("decay", decay), _decay("decay_square", decay_square)
-    return partial(_adam, _positive("rate", rate), *decays, _positive("epsilon", epsilon))
+    return partial(
+        _adam, _positive("learning_rate", learning_rate), *decays, _positive("epsilon", epsilon)
+    )
 
 
 def _per_coordinate(

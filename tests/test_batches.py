@@ -244,7 +244,7 @@ def test_fading_memory_follows_a_drift(rng):
         (lambda: AdaptiveSize(numbers(3), 2, 0, theta=0.0), "theta is 0.0"),
         (lambda: Stream([], 0), "population_size is 0; wanted a number > 0, 'seen' or 'batch'"),
         (lambda: Stream([], "all"), "population_size is 'all'"),
-        (lambda: streaming(NormalMean(PRECISION), n_iter=0), "n_iter is 0"),
+        (lambda: streaming(NormalMean(PRECISION), max_iter=0), "max_iter is 0"),
         (lambda: streaming(NormalMean(PRECISION), tol=-1.0), "tol is -1.0"),
         (lambda: streaming(NormalMean(PRECISION), memory=0.0), "memory is 0.0"),
         (lambda: streaming(NormalMean(PRECISION), memory=1.5), "memory is 1.5"),

@@ -520,7 +520,7 @@ def test_copying_leaves_the_estimator_alone(begin, how, rng):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_fit_that_diverges_says_so(hierarchical, rng):
     X, _, _ = counts(rng)
-    optimizer = fastvi.optimizers.adam(rate=50.0)
+    optimizer = fastvi.optimizers.adam(learning_rate=50.0)
     model = PoissonFactorization(
         3, hierarchical=hierarchical, batch_size=10, max_iter=50, optimizer=optimizer,
         random_state=0,

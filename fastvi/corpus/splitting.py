@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base import checks
 from fastvi.corpus.documents import Counts, csr_array
 
 # What numpy's hypergeometric sampler can count.
@@ -25,7 +26,7 @@ class Split(NamedTuple):
     test: NDArray[np.int64]
 
 
-def split(counts: Any, held_out_fraction: float, rng: np.random.Generator) -> Split:
+def split(counts: Any, held_out_fraction: float, random_state: Any) -> Split:
     """Choose documents at random for testing.
 
     Parameters
@@ -35,8 +36,7 @@ def split(counts: Any, held_out_fraction: float, rng: np.random.Generator) -> Sp
     held_out_fraction : float
         Share of the documents held out, above 0 and below 1; at least one document is held
         out and one kept.
-    rng : numpy.random.Generator
-        Source of randomness.
+    random_state : int, RandomState, Generator or None
 
     Returns
     -------
@@ -57,6 +57,7 @@ def split(counts: Any, held_out_fraction: float, rng: np.random.Generator) -> Sp
             f"{n_documents} documents, {len(eligible)} of two tokens or more: nothing to hold out"
         )
     n_test = min(max(1, round(held_out_fraction * n_documents)), len(eligible), n_documents - 1)
+    rng = checks.generator(random_state, "random_state")
     test = np.sort(rng.choice(eligible, n_test, replace=False))
     train = np.setdiff1d(np.arange(n_documents), test, assume_unique=True)
     return Split(train, test)
@@ -68,7 +69,7 @@ def document_lengths(counts: Any) -> NDArray[np.float64]:
     return np.asarray(np.diff(sums[counts.indptr]))
 
 
-def halves(counts: Any, rng: np.random.Generator) -> Halves:
+def halves(counts: Any, random_state: Any) -> Halves:
     """Split the tokens of each document at random into two halves.
 
     Each token (not each word) goes to one half; of an odd number the observed half gets one
@@ -78,8 +79,7 @@ def halves(counts: Any, rng: np.random.Generator) -> Halves:
     ----------
     counts : scipy.sparse CSR (n_documents, n_words)
         Whole counts of any type.
-    rng : numpy.random.Generator
-        Source of randomness.
+    random_state : int, RandomState, Generator or None
 
     Returns
     -------
@@ -95,7 +95,7 @@ def halves(counts: Any, rng: np.random.Generator) -> Halves:
     if len(whole) and (whole.min() < 0 or not np.array_equal(whole, counts.data)):
         raise ValueError("counts must be whole and >= 0 to be halved; round them first")
     indptr = np.asarray(counts.indptr, np.int64)
-    drawn = _draw(whole, indptr, rng)
+    drawn = _draw(whole, indptr, checks.generator(random_state, "random_state"))
     return Halves(
         _matrix(drawn, counts.indices, indptr, counts.shape[1]),
         _matrix(whole - drawn, counts.indices, indptr, counts.shape[1]),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import tree
-from fastvi.core import Algorithm, AscentState, Batch, Gradient, Optimizer, add, ascend
+from fastvi.core import EACH_STEP, Algorithm, AscentState, Batch, Gradient, Optimizer, add, ascend
 from fastvi.families.base import Driver, Family
 from fastvi.objectives import Objective, elbo
 from fastvi.targets.base import Target
@@ -148,7 +148,7 @@ class CompiledSteps:
         stage = Stage(kind(*step) if kind else step, float(sums.square[0]), total, n + done)
         columns = {name: column[:done] for name, column in trace._asdict().items()}
         params = _like(state.params, flat)
-        return AscentState(params, Summed(None, stage), state.optimizer), {"block": columns}
+        return AscentState(params, Summed(None, stage), state.optimizer), {EACH_STEP: columns}
 
 
 def compiled_steps(

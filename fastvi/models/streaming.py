@@ -21,7 +21,7 @@ class StreamingState(NamedTuple):
 
 
 def streaming(
-    model: Conjugate, *, n_iter: int = 20, tol: float = 1e-3, memory: float = 1.0
+    model: Conjugate, *, max_iter: int = 20, tol: float = 1e-3, memory: float = 1.0
 ) -> Algorithm:
     """Coordinate ascent on one batch after another, each from the posterior of those before.
 
@@ -34,7 +34,7 @@ def streaming(
     ----------
     model : Conjugate
         Its `prior` is that of the first batch.
-    n_iter : int
+    max_iter : int
         Largest number of rounds a batch.
     tol : float
         A batch is done where a round moves the parameters by less than this share of their way
@@ -52,11 +52,11 @@ def streaming(
     Raises
     ------
     ValueError
-        If `n_iter` is below 1, `tol` below 0, or `memory` not in (0, 1]; at the first step if the
+        If `max_iter` is below 1, `tol` below 0, or `memory` not in (0, 1]; at the first step if the
         model's statistics are not sums over rows alone.
     """
-    if n_iter < 1:
-        raise ValueError(f"n_iter is {n_iter}; wanted a number of rounds >= 1")
+    if max_iter < 1:
+        raise ValueError(f"max_iter is {max_iter}; wanted a number of rounds >= 1")
     if not tol >= 0:
         raise ValueError(f"tol is {tol}; wanted a number >= 0")
     if not 0 < memory <= 1:
@@ -69,7 +69,7 @@ def streaming(
         if state.n_batches:
             prior = tree.map_leaves(_faded(memory), params, model.prior)
         rounds, moved = 0, np.inf
-        while rounds < n_iter and moved > tol:
+        while rounds < max_iter and moved > tol:
             before = tree.map_leaves(_dense, params)
             local = model.local(params, batch, None, rng)
             if local.common:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base import checks
 from fastvi.targets.base import Compiled, Target
 
 __all__ = ["StanParameters", "StanTarget", "from_stan"]
@@ -33,7 +34,10 @@ SIGNATURES = {
 
 
 def from_stan(
-    model: str | Path, data: Mapping[str, Any] | str | Path | None = None, *, seed: int = 0
+    model: str | Path,
+    data: Mapping[str, Any] | str | Path | None = None,
+    *,
+    random_state: Any = 0,
 ) -> StanTarget:
     """The log density of a Stan model: constants kept, Jacobians of its constraints added.
 
@@ -44,8 +48,8 @@ def from_stan(
         shared library that BridgeStan made of one, for which that package is not needed.
     data : mapping, JSON string or Path of a JSON file, optional
         As Stan wants it; arrays are taken from a mapping.
-    seed : int
-        Of random numbers in the model's transformed data.
+    random_state : int, RandomState, Generator or None
+        For random numbers in the model's transformed data.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def from_stan(
         import bridgestan
 
         path = Path(bridgestan.compile_model(path))
-    return StanTarget(str(path.resolve()), _as_json(data), seed)
+    return StanTarget(str(path.resolve()), _as_json(data), checks.seed_of(random_state))
 
 
 class StanTarget(Target):
