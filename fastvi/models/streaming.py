@@ -7,47 +7,55 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastvi.base import tree
-from fastvi.core import Algorithm, Batch, Conjugate, LazyTable, add
-from fastvi.gradients.natural import difference
+from fastvi.batches import Batches
+from fastvi.core import Algorithm, Batch, Conjugate, RowGradient, RowStatistics, add
+from fastvi.gradients.natural import squared_norm_of
+from fastvi.models.plan import Plan
 
-__all__ = ["StreamingState", "streaming"]
+__all__ = ["StreamingState", "going_on", "streaming"]
+
+ROUNDS = 3  # on a batch after a fit: more gain little
 
 
 class StreamingState(NamedTuple):
-    """The posterior so far, and how many batches it has seen."""
+    """The posterior so far, and how many batches and rows it has seen."""
 
     params: Any
-    n_batches: int
+    n_batches: int = 0
+    n_rows: int = 0
 
 
 def streaming(
-    model: Conjugate, *, max_iter: int = 20, tol: float = 1e-3, memory: float = 1.0
+    model: Conjugate, *, max_iter: int = 20, tol: float = 1e-3, memory: float | None = 1.0
 ) -> Algorithm:
     """Coordinate ascent on one batch after another, each from the posterior of those before.
 
     "Streaming variational Bayes", eq. 3, with the conjugate family's sums of natural parameters.
     The number of rows need not be known, and what was seen once weighs as much as what is new.
-    Drive it by `fastvi.batches.Stream` with ``population_size="batch"``. A step takes a copy of the
-    parameters. For models whose statistics are sums over rows alone.
+    Drive it by `fastvi.batches.Stream` with ``population_size="batch"``. A step on a batch that
+    touches few rows of a `LazyTable` costs no more than these. For models whose statistics are sums
+    over rows alone.
 
     Parameters
     ----------
     model : Conjugate
         Its `prior` is that of the first batch.
     max_iter : int
-        Largest number of rounds a batch.
+        Largest number of rounds per batch.
     tol : float
-        A batch is done where a round moves the parameters by less than this share of their way
-        from the posterior before it.
-    memory : float
-        Share in (0, 1] of what was learnt that is kept at each batch: below 1, rows of long ago
-        fade, and the posterior follows a population that drifts.
+        A batch is done when a round changes its statistics by less than this share of their norm.
+    memory : float, optional
+        Share in (0, 1] of what was learned that is kept at each batch: below 1, rows of long ago
+        fade, and the posterior follows a population that drifts. None: a batch of n rows after N
+        others takes the share n / (N + n), so that early rows, whose local variables were fitted
+        under poor parameters, count less and less.
 
     Returns
     -------
     Algorithm
-        Its `init` takes the parameters of the first local step, which it owns from then on; its
-        `info` has `local_bound` in nats and `rounds`.
+        Its `init` takes the parameters of the first local step, which it owns from then on; a state
+        ``StreamingState(params, n_batches, n_rows)`` goes on from a posterior of so many. `info`
+        has `local_bound` in nats, `rounds`, and as `rate` the batch's share of all rows.
 
     Raises
     ------
@@ -59,47 +67,75 @@ def streaming(
         raise ValueError(f"max_iter is {max_iter}; wanted a number of rounds >= 1")
     if not tol >= 0:
         raise ValueError(f"tol is {tol}; wanted a number >= 0")
-    if not 0 < memory <= 1:
-        raise ValueError(f"memory is {memory}; wanted a number in (0, 1]")
+    if memory is not None and not 0 < memory <= 1:
+        raise ValueError(f"memory is {memory}; wanted a number in (0, 1], or None")
 
     def step(
         state: StreamingState, batch: Batch, rng: np.random.Generator
     ) -> tuple[StreamingState, dict[str, Any]]:
-        params, prior = state.params, model.prior
-        if state.n_batches:
-            prior = tree.map_leaves(_faded(memory), params, model.prior)
-        rounds, moved = 0, np.inf
+        params, n_rows = state.params, state.n_rows + len(batch.weights)
+        share = len(batch.weights) / n_rows
+        lost = share if memory is None else 1.0 - memory
+        if not state.n_batches:
+            lost = 1.0  # what the first local step starts from was not learned from any rows
+        last, rounds, moved = None, 0, np.inf
         while rounds < max_iter and moved > tol:
-            before = tree.map_leaves(_dense, params)
             local = model.local(params, batch, None, rng)
             if local.common:
                 raise ValueError(
                     f"{type(model).__name__} has statistics that are not sums over rows, which "
                     "would be added again with each batch; wanted another model, or mini-batches"
                 )
-            params = add(params, difference(prior, local.statistics, params))
-            now = tree.map_leaves(_dense, params)
-            way = _distance(now, prior)
-            moved = _distance(now, before) / way if way > 0 else 0.0
-            rounds += 1
-        info = {"local_bound": local.bound, "rounds": rounds, "rate": 1.0}
-        return StreamingState(params, state.n_batches + 1), {**info, "local": local}
+            if last is None:
+                params = add(params, _news(model.prior, local.statistics, params, lost))
+            else:
+                change = _changes(model.prior, local.statistics, last)
+                params = add(params, change)
+                moved = np.sqrt(_norm(change) / max(_norm(last), np.finfo(float).tiny))
+            last, rounds = local.statistics, rounds + 1
+        info = {"local_bound": local.bound, "rounds": rounds, "rate": share, "local": local}
+        return StreamingState(params, state.n_batches + 1, n_rows), info
 
-    return Algorithm(lambda params: StreamingState(params, 0), step)
-
-
-def _dense(leaf: Any) -> Any:
-    return leaf.dense() if isinstance(leaf, LazyTable) else np.array(leaf)
+    return Algorithm(StreamingState, step)
 
 
-def _faded(memory: float) -> Any:
-    def leaf(posterior: Any, prior: Any) -> Any:
-        values = _dense(posterior)
-        return values if memory == 1 else prior + memory * (values - prior)
+def going_on(model: Conjugate, batches: Batches, n_seen: int) -> Plan:
+    """A plan for batches that come after a fit to `n_seen` rows; each row weighs 1."""
+    algorithm = streaming(model, max_iter=ROUNDS, memory=None)
+    return Plan(
+        algorithm._replace(init=lambda params: StreamingState(params, 1, n_seen)),
+        batches,
+        begin=lambda params: params,
+        read=lambda state: state.params,
+        for_model=lambda other: going_on(other, batches, n_seen),
+    )
 
-    return leaf
+
+def _news(prior: Any, statistics: Any, params: Any, lost: float) -> Any:
+    """A batch's statistics, minus the share of what was learned that makes room for them."""
+    if isinstance(statistics, RowStatistics):
+        return RowGradient(statistics.rows, statistics.values, prior, coefficient=lost)
+    if isinstance(params, tuple):
+        parts = zip(prior, statistics, params)
+        return tree.rebuild(params, (_news(*part, lost) for part in parts))
+    return statistics + lost * (prior - params)
 
 
-def _distance(a: Any, b: Any) -> float:
-    squares = tree.map_leaves(lambda x, y: np.square(x - y, dtype=np.float64).sum(), a, b)
-    return float(np.sqrt(sum(tree.leaves(squares))))
+def _changes(prior: Any, statistics: Any, last: Any) -> Any:
+    """What another round has found instead."""
+    if isinstance(statistics, RowStatistics):
+        values = statistics.values - last.values
+        return RowGradient(statistics.rows, values, prior, coefficient=0.0)
+    if isinstance(statistics, tuple):
+        parts = zip(prior, statistics, last)
+        return tree.rebuild(statistics, (_changes(*part) for part in parts))
+    return statistics - last
+
+
+def _norm(parts: Any) -> float:
+    """Squared norm of statistics, or of changes of them."""
+    if isinstance(parts, RowGradient):
+        return squared_norm_of(parts.values)
+    if isinstance(parts, tuple) and not isinstance(parts, RowStatistics):
+        return sum(map(_norm, parts))
+    return squared_norm_of(parts)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from fastvi import loop
+from fastvi import loop, optimizers
 from fastvi.base import checks, parallel, tree
 from fastvi.batches import ShuffledEpochs
 from fastvi.checkpoints import Watching
-from fastvi.core import Batch
 from fastvi.models.counts import DocumentSource, Parts, padded
 from fastvi.models.estimator import CountEstimator, MeanScore
 from fastvi.models.files import Saved
@@ -27,21 +26,6 @@ ROW_ITER = 20  # in a fit, where the columns' factors move on anyway
 INFERENCE_ITER = 200  # for new rows
 BATCH_SIZE = 256  # rows of a step of `partial_fit`
 BLOCK_ENTRIES = 1 << 22  # of the dense scores that `recommend` holds at a time
-
-
-class _Part(ShuffledEpochs):
-    """Rows of a stream, that stand for `population`."""
-
-    def __init__(
-        self, source: DocumentSource, batch_size: int, seed: int, population: float
-    ) -> None:
-        super().__init__(source, batch_size, seed)
-        self.share = population / source.n_rows
-
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """As those of shuffled epochs, with other weights."""
-        for batch in super().epoch(number, skip):
-            yield Batch(batch.rows, batch.weights * self.share)
 
 
 class PoissonFactorization(MeanScore, CountEstimator):
@@ -117,6 +101,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
 
     _found: Fitted
     _n_seen: int
+    _is_stream: bool  # from scratch, rather than what follows a fit
 
     def __init__(
         self,
@@ -183,6 +168,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
         )
         self._found = Fitted(model, fitted.params)
         self.n_batch_iter_, self._n_seen = len(fitted.history["epoch"]), source.n_rows
+        self._is_stream = False
         self._warn_unless_converged(fitted)
 
     def _held_out(self, model: PoissonFactors, X_val: Any) -> Callable[[Factors], float]:
@@ -201,7 +187,8 @@ class PoissonFactorization(MeanScore, CountEstimator):
 
         Goes on from an earlier `fit` or `partial_fit`, and with its `history_`, in which each call
         is an epoch. Steps are of `batch_size` rows (256 by default), in an order drawn from
-        `random_state`, without variance reduction and by uniform sampling.
+        `random_state`, without variance reduction and by uniform sampling. By default, steps that
+        follow a `fit` to N rows have the rate n / (N + n t), so that what is new gets its share.
 
         The first call, or the first after `fit` or unpickling, settles the priors, `optimizer`,
         `max_row_iter`, `row_tol` of steps and `random_state`: setting them later changes nothing
@@ -241,7 +228,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
         n_threads = self._n_threads
         source = DocumentSource(*bags)
         model, chosen, state, seed = self.__dict__.get("_online") or self._go_online(
-            bags, source, population, first
+            bags, source, population, batch_size, first
         )
         state = state if borrowed is None else borrowed
         model.n_threads = n_threads
@@ -251,20 +238,25 @@ class PoissonFactorization(MeanScore, CountEstimator):
         epoch = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
         with parallel.single_threaded_blas():
             state, history = loop.run(
-                chosen.algorithm, state, _Part(source, batch_size, seed, population),
+                chosen.algorithm, state, ShuffledEpochs(source, batch_size, seed, population),
                 n_epochs=epoch + 1, rng=np.random.default_rng([seed, epoch]),
                 position=loop.Position(epoch), history=history,
             )  # fmt: skip
         for name in ("elbo_", "converged_"):
             self.__dict__.pop(name, None)
-        self._found = Fitted(model, chosen.read(state))
+        self._found, self._is_stream = Fitted(model, chosen.read(state)), first or self._is_stream
         self._online = model, chosen, state, seed
         self.history_ = history.arrays()
         self._n_seen, self.n_batch_iter_ = seen, len(history)
         self.n_iter_ = 1 if first else self.n_iter_
 
     def _go_online(
-        self, bags: checks.Bags, source: DocumentSource, population: float, first: bool
+        self,
+        bags: checks.Bags,
+        source: DocumentSource,
+        population: float,
+        batch_size: int,
+        first: bool,
     ) -> tuple[PoissonFactors, Plan, Any, int]:
         """A model, a plan, its state and seed, from random factors or from those there are."""
         model = self._make_model(bags.n_words, bags.counts.dtype)
@@ -273,10 +265,14 @@ class PoissonFactorization(MeanScore, CountEstimator):
             params = self._start(model, bags, population, seed)
         else:
             params = self._found.parameters(model)
-        batches = ShuffledEpochs(source, BATCH_SIZE, 0)
-        chosen = plan(model, source, optimizer=self.optimizer, batches=batches)
+        batches, optimizer = ShuffledEpochs(source, BATCH_SIZE, 0), self.optimizer
+        if (
+            not (first or self._is_stream) and optimizer is None
+        ):  # rows after a fit take their share: n / (N + n)
+            optimizer = optimizers.robbins_monro(self._n_seen / min(batch_size, source.n_rows), 1.0)
+        chosen = plan(model, source, optimizer=optimizer, batches=batches)
         state = chosen.algorithm.init(chosen.begin(params))
-        if not first and isinstance(state.optimizer, int):
+        if not first and self._is_stream and isinstance(state.optimizer, int):
             state = state._replace(optimizer=state.optimizer + self.n_batch_iter_)
         return model, chosen, state, seed
 
@@ -328,7 +324,8 @@ class PoissonFactorization(MeanScore, CountEstimator):
 
     def _saved(self) -> dict[str, Any]:
         dtype = self._found.model.dtype.name
-        return {"factors": self._found.params, "n_seen": self._n_seen, "dtype": dtype}
+        seen = {"n_seen": self._n_seen, "is_stream": self._is_stream}
+        return {"factors": self._found.params, "dtype": dtype} | seen
 
     def _restore(self, saved: Saved) -> None:
         k, self._dtype = checks.integer(self.n_components, "n_components", 1), saved.dtype()
@@ -341,6 +338,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
         if model.hierarchical:
             saved.positive("factors.popularity", saved.n_features)
         self._n_seen = checks.integer(saved.values["n_seen"], f"{saved.path}: n_seen", 0)
+        self._is_stream = checks.flag(saved.values["is_stream"], f"{saved.path}: is_stream")
         self._found = Fitted(model, params)
 
     # What was found

@@ -75,8 +75,10 @@ class LatentDirichletAllocation(TopicScores):
     evaluate_every : int, default=-1
         Number of passes between computations of the training data's perplexity; the fit stops
         when it changes by less than `perp_tol`. Never computed if not positive.
-    total_samples : float, default=1e6
-        Number of documents that the stream of `partial_fit` stands for.
+    total_samples : float, optional
+        Number of documents that the stream of `partial_fit` stands for. By default 1e6, as in
+        scikit-learn, for a stream from scratch; one that follows a `fit` stands for the documents
+        seen so far.
     perp_tol : float, default=0.1
         See `evaluate_every`.
     mean_change_tol : float, default=1e-3
@@ -160,6 +162,7 @@ class LatentDirichletAllocation(TopicScores):
     n_iter_: int
     n_batch_iter_: int
     bound_: float
+    _n_seen: int | None = None  # documents of a fit and what followed it; None from scratch
 
     def __init__(
         self,
@@ -174,7 +177,7 @@ class LatentDirichletAllocation(TopicScores):
         max_iter: int = 10,
         batch_size: int | None = None,
         evaluate_every: int = -1,
-        total_samples: float = 1e6,
+        total_samples: float | None = None,
         perp_tol: float = 1e-1,
         mean_change_tol: float = 1e-3,
         max_doc_update_iter: int | None = None,
@@ -225,6 +228,7 @@ class LatentDirichletAllocation(TopicScores):
             verbose=bool(self.verbose),
         )
         self._cached_model, self.history_ = training.model, training.model.history
+        self._n_seen = len(bags.indptr) - 1
         n_iter, n_steps = int(self.history_["epoch"][-1]) + 1, len(self.history_["epoch"])
         self._keep(settings, training.model.alpha, training.model.eta, n_iter, n_steps)
         if settings.solver == "vb" or "perplexity" in self.history_:
@@ -244,7 +248,10 @@ class LatentDirichletAllocation(TopicScores):
         """Take mini-batch steps on some documents of a stream of about `total_samples`.
 
         Goes on from an earlier `fit` or `partial_fit`; a call that fails or is interrupted changes
-        nothing. Solvers "vb" and "svi" take the steps of "svi", the others those of "scvb0".
+        nothing. After a `fit` (and unless `total_samples`, `optimizer`, `variance_reduction` or
+        `trace_noise` is given), a batch of n documents after N others takes the share n / (N + n)
+        of what is known: streaming variational Bayes (Broderick et al. 2013) with a memory that
+        fades slowly. Solvers "vb" and "svi" take the steps of "svi", the others those of "scvb0".
         Settings are those of the first call, except for `n_jobs` and `total_samples`. `sampling` is
         ignored, as documents come in their own order, and `variance_reduction` may not be "svrg",
         which needs all of them.
@@ -268,7 +275,7 @@ class LatentDirichletAllocation(TopicScores):
     def _partial_fit(self, X: Any, state: Any) -> None:
         first = not self.__sklearn_is_fitted__()
         bags = self._counts(X, reset=first)
-        population = checks.number(self.total_samples, "total_samples", 1.0, checks.MAX_TOKENS)
+        n_rows = len(bags.indptr) - 1
         n_steps = 0 if first else self.n_batch_iter_
         stream = self.__dict__.get("_stream")
         settings = self._stream_settings(bags, first) if stream is None else stream.solver.settings
@@ -279,6 +286,7 @@ class LatentDirichletAllocation(TopicScores):
             )
         marker = np.full(bags.n_words, -1, np.int32) if stream is None else stream.marker
         source = DocumentSource(*bags, marker=marker)
+        population = n_rows if settings.n_seen is not None else self._population
         batches = ShuffledEpochs(source, settings.batch_size or 128, n_steps, population)
         solver = solvers.make_solver(settings, source, self._n_threads, batches=batches)
         if first:
@@ -290,6 +298,8 @@ class LatentDirichletAllocation(TopicScores):
         for name in ("_cached_model", "elbo_", "bound_"):
             self.__dict__.pop(name, None)
         self._stream = _Stream(solver, state, marker)
+        if not first and self._n_seen is not None:
+            self._n_seen += n_rows
         n_iter = 1 if first else self.n_iter_
         self._keep(settings, state.alpha, state.eta, n_iter, n_steps + len(history))
 
@@ -303,6 +313,8 @@ class LatentDirichletAllocation(TopicScores):
             settings = replace(settings, learning_offset=10.0)  # streams need bolder steps
         if not first:
             settings = replace(settings, alpha=self._model.alpha, eta=self._model.eta)
+            if self.total_samples is None and not tools_of(settings):
+                settings = replace(settings, n_seen=self._n_seen)
         return settings
 
     def _keep(
@@ -399,6 +411,7 @@ class LatentDirichletAllocation(TopicScores):
         if names is not None:
             vocabulary = [str(name) for name in names]
         info = {
+            "n_documents": self._n_seen,
             "solver": self.solver_,
             "n_iter": self.n_iter_,
             "n_steps": self.n_batch_iter_,
@@ -467,6 +480,9 @@ def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
         checks.integer(model.info.get(name, 1), f"{path}: {name}", 1)
         for name in ("n_iter", "n_steps")
     )
+    if model.info.get("n_documents") is not None:
+        n_documents = model.info["n_documents"]
+        estimator._n_seen = checks.integer(n_documents, f"{path}: n_documents", 1)
     estimator.n_features_in_ = len(model.table)
     if model.history:
         estimator.history_ = model.history

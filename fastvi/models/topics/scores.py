@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
 from fastvi.models.estimator import CountEstimator
@@ -16,10 +14,20 @@ from fastvi.models.topics.fitted import Predictor, TopicModel
 __all__ = ["TopicScores", "matrix"]
 
 
+POPULATION = 1e6  # as in scikit-learn
+
+
 class TopicScores(CountEstimator):
     """The part of the estimator that looks at fitted topics and changes nothing."""
 
-    total_samples: float
+    total_samples: float | None
+
+    @property
+    def _population(self) -> float:
+        """Documents that a stream from scratch stands for."""
+        if self.total_samples is None:
+            return POPULATION
+        return checks.number(self.total_samples, "total_samples", 1.0, checks.MAX_TOKENS)
 
     @property
     def _model(self) -> TopicModel:
@@ -60,10 +68,10 @@ class TopicScores(CountEstimator):
         -------
         (n_documents, n_components) array of the dtype of the fit
         """
-        check_is_fitted(self)
+        model = self._model
         bags = self._counts(X, reset=False)
-        gamma = self._model.topics.infer(*bags.parts, n_threads=self._n_threads)
-        gamma = gamma[:, : self._model.n_topics]
+        gamma = model.topics.infer(*bags.parts, n_threads=self._n_threads)
+        gamma = gamma[:, : model.n_topics]
         return np.ascontiguousarray(
             gamma / gamma.sum(axis=1, keepdims=True) if normalize else gamma
         )
@@ -84,18 +92,18 @@ class TopicScores(CountEstimator):
         As scikit-learn's: a sum, not a mean. It bounds what Dirichlet(components_) topics give,
         whichever solver found them.
         """
-        check_is_fitted(self)
-        return self._model.bound(self._counts(X, reset=False).parts, self._n_threads)
+        model = self._model
+        return model.bound(self._counts(X, reset=False).parts, self._n_threads)
 
     def perplexity(self, X: Any, sub_sampling: bool = False) -> float:
         """exp(-bound per word); `sub_sampling` scales X up to `total_samples` documents."""
-        check_is_fitted(self)
-        return self._perplexity(self._model, self._counts(X, reset=False), sub_sampling)
+        model = self._model
+        return self._perplexity(model, self._counts(X, reset=False), sub_sampling)
 
     def _perplexity(
         self, model: TopicModel, bags: checks.Bags, sub_sampling: bool = False
     ) -> float:
-        factor = self.total_samples / (len(bags.indptr) - 1) if sub_sampling else 1.0
+        factor = self._population / (len(bags.indptr) - 1) if sub_sampling else 1.0
         bound = model.bound(bags.parts, self._n_threads, factor)
         n_words = factor * bags.counts.sum(dtype=np.float64)
         with np.errstate(over="ignore"):
@@ -104,7 +112,7 @@ class TopicScores(CountEstimator):
     def document_completion(
         self, X: Any, X_scored: Any = None, *, random_state: Any = None
     ) -> float:
-        """Held-out log-likelihood by document completion, nats a word.
+        """Held-out log-likelihood by document completion, nats per word.
 
         Topic proportions are fitted to one half of each document and the other half is scored
         (Wallach et al. 2009, section 5.1). Higher is better; exp of its negative is a perplexity.
@@ -115,16 +123,16 @@ class TopicScores(CountEstimator):
             Documents that the model has not seen, or their observed halves.
         X_scored : same shape, optional
             The other halves. By default each document's tokens are split at random.
-        random_state : int, RandomState or None
+        random_state : int, RandomState, Generator or None
             Seed of that split.
         """
-        check_is_fitted(self)
+        topics = self._model.topics
         observed = self._counts(X, reset=False)
         if X_scored is None:
             from fastvi.corpus import halves
 
-            seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-            parts = halves(matrix(observed), np.random.default_rng(seed))
+            rng = np.random.default_rng(checks.seed_of(random_state))
+            parts = halves(matrix(observed), rng)
             observed, scored = (self._counts(part, reset=False) for part in parts)
         else:
             scored = self._counts(X_scored, reset=False)
@@ -135,7 +143,6 @@ class TopicScores(CountEstimator):
                 )
         if not scored.counts.sum() > 0:
             raise ValueError("X_scored has no words to score")
-        topics = self._model.topics
         return topics.completion(observed.parts, scored.parts, self._n_threads)
 
 

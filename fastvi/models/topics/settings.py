@@ -23,8 +23,9 @@ MODERATE_BYTES = 1 << 30
 class Settings:
     """What a fit of topics depends on, besides the data and the number of threads.
 
-    `alpha` (n_topics,) and `eta` (a number, or (V, 1)) are the priors to start from; the others
-    are named as in `fastvi.LatentDirichletAllocation`.
+    `alpha` (n_topics,) and `eta` (a number, or (V, 1)) are the priors to start from, `n_seen` the
+    documents that a fit has seen from which a stream goes on; the others are named as in
+    `fastvi.LatentDirichletAllocation`.
     """
 
     solver: str
@@ -44,6 +45,7 @@ class Settings:
     variance_reduction: Any = None
     gradient: str = "natural"
     trace_noise: bool = False
+    n_seen: int | None = None
 
     @property
     def n_topics(self) -> int:

@@ -17,6 +17,7 @@ from fastvi.core import Algorithm, AscentState, Batch, LazyTable
 from fastvi.gradients.reduction import reduction_of
 from fastvi.models.counts import CountSource, padded
 from fastvi.models.plan import Plan, plan
+from fastvi.models.streaming import StreamingState, going_on
 from fastvi.models.topics import collapsed, priors
 from fastvi.models.topics.model import LDA, TopicParameters, word_weights
 from fastvi.models.topics.settings import IN_MEMORY, Settings
@@ -157,7 +158,7 @@ def _with_learned_priors(
 class TopicState(NamedTuple):
     """State of the ascent, and the priors, learned or not."""
 
-    ascent: AscentState
+    ascent: AscentState | StreamingState
     alpha: NDArray[np.float64]
     eta: Any
 
@@ -221,9 +222,10 @@ def _gradient_solver(
 
 def after_steps(state: TopicState, n_steps: int) -> TopicState:
     """A first state with the rate of later steps, if it depends on their number alone."""
-    if not isinstance(state.ascent.optimizer, int):
+    ascent = state.ascent
+    if not isinstance(ascent, AscentState) or not isinstance(ascent.optimizer, int):
         return state
-    return state._replace(ascent=state.ascent._replace(optimizer=state.ascent.optimizer + n_steps))
+    return state._replace(ascent=ascent._replace(optimizer=ascent.optimizer + n_steps))
 
 
 def _under_priors(settings: Settings, model: LDA, state: TopicState) -> LDA:
@@ -258,6 +260,9 @@ def _best_eta(settings: Settings, params: TopicParameters, n_threads: int) -> fl
 
 
 def _planned(settings: Settings, model: LDA, source: Any, batches: Batches | None) -> Plan:
+    if settings.n_seen is not None:
+        assert batches is not None
+        return going_on(model, batches, settings.n_seen)
     if source.n_entries is None and batches is None:
         batches = source.epochs(settings.batch_size_for(source.n_rows), settings.seed)
     is_batch = settings.solver == "vb"
@@ -293,13 +298,15 @@ def _first_table(settings: Settings, source: Any, n_threads: int) -> NDArray[Any
 
 
 def random_topics(settings: Settings, n_words: int) -> NDArray[Any]:
-    """Topics near uniform, as in Hoffman et al. (2010): a table (n_words, K padded)."""
+    """Topics near uniform, as in Hoffman et al. (2010): a table (n_words, K padded).
+
+    Drawn in float64, so that the dtype does not decide which optimum is found.
+    """
     rng = np.random.default_rng(settings.seed)
     values = np.zeros((n_words, padded(settings.n_topics)), settings.dtype)
     for i in range(0, n_words, 4096):  # in blocks: a second table is not needed
         block = values[i : i + 4096, : settings.n_topics]
-        block[:] = rng.standard_gamma(100.0, block.shape, settings.dtype)
-        block *= values.dtype.type(0.01)
+        block[:] = 0.01 * rng.standard_gamma(100.0, block.shape)
     return values
 
 
