@@ -149,7 +149,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         X : (n_rows, n_features) array
         """
         latents = self._latents(X)
-        _, likelihood, values = self._predictive
+        _, likelihood, values, *_ = self._predictive
         return likelihood.probabilities(*latents, values)
 
     def predict(self, X: Any) -> NDArray[Any]:

@@ -25,8 +25,10 @@ from fastvi.models.gp.start import (
     LARGEST,
     SELECTIONS,
     check_sizes,
+    column_scales,
     default_kernel,
     initial_inducing,
+    target_variance,
     with_noise,
 )
 
@@ -95,16 +97,15 @@ class Collapsed(GaussianProcess):
         self._flat = targets.shape[1] == 1  # also a column, as in scikit-learn
         self._y_mean, self._y_scale = np.zeros(targets.shape[1]), np.ones(targets.shape[1])
         if self.normalize_y:
-            self._y_mean, scale = targets.mean(axis=0), targets.std(axis=0)
-            self._y_scale = np.where(scale > 0, scale, 1.0)
+            self._y_mean, self._y_scale = targets.mean(axis=0), column_scales(targets)
         return np.ascontiguousarray((targets - self._y_mean) / self._y_scale)
 
     def _initial_kernel(self, X: Array, targets: Array) -> Any:
-        power = float(np.square(targets).mean()) or 1.0
-        kernel = default_kernel(X, power) if self.kernel is None else clone(self.kernel)
+        variance = target_variance(targets)
+        kernel = default_kernel(X, variance) if self.kernel is None else clone(self.kernel)
         white = self.alpha is None and not Covariance(kernel, X.shape[1]).white
         if white and (self.learn_kernel or self.kernel is None):
-            kernel = with_noise(kernel, 0.1 * power)
+            kernel = with_noise(kernel, 0.1 * variance)
         return kernel
 
     def _check_noise(self) -> None:

@@ -16,6 +16,7 @@ __all__ = ["Inducing"]
 Array = NDArray[np.float64]
 JITTER = 1e-9  # relative to the norm; explicit inverses need more than factors do
 ROUNDING = 1e-3  # nats of the bound that plain units may lose
+CROWDED = 1e4  # prior variance over that given the other inducing values
 JITTER_LOSS = 1e-5  # nats a row that the larger jitter may cost
 
 
@@ -74,6 +75,17 @@ class Inducing(NamedTuple):
     def slopes(self, rows: Array) -> Array:
         """Derivatives by `covariances` (n, M) from those by `in_units` of them, in place."""
         return solve_rows(self.factor, rows, transposed=True) if self.whitened else rows
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether some inducing value has next to no variance given the others.
+
+        Then K(z, x) of other inducing inputs is not K(z_new, x), even if they moved by little: what
+        is in its units has to be carried along.
+        """
+        if self.whitened:
+            return True
+        return bool((self.inverse.diagonal() * self.plain.diagonal()).max(initial=0.0) > CROWDED)
 
     def loses_little(self, precision: Array, n_rows: float) -> bool:
         """Whether a bound of so many rows, with these precisions (T, M, M), is as good as exact.

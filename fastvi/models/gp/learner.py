@@ -55,10 +55,10 @@ def learn(
 
     `scale` (D,) is what the optimizer's steps of inducing inputs are measured in; theta stays in
     `bounds` (P, 2). Where inducing inputs move, the dual parameters are held, or carried along if
-    the likelihood's curvature has no bound or they are in whitened units. ``info["bound"]`` is the
-    batch's estimate of the bound before the step, in nats; with `noise` there is also what plans of
-    batches that adapt ask of `fastvi.gradients.natural`. A step leaves `state.params` as they are
-    and returns new ones; the optimizers' states it may write to.
+    the likelihood's curvature has no bound or the inducing inputs are crowded. ``info["bound"]`` is
+    the batch's estimate of the bound before the step, in nats; with `noise` there is also what
+    plans of batches that adapt ask of `fastvi.gradients.natural`. A step leaves `state.params` as
+    they are and returns new ones; the optimizers' states it may write to.
     """
     natural, optimizer = settings.natural, settings.optimizer
     learns_more = settings.kernel or settings.inducing
@@ -113,8 +113,9 @@ def moved(
 ) -> tuple[Params, Any]:
     """The parameters at other hyperparameters, and an optimizer's state that goes with them."""
     new = params._replace(hyper=hyper)
-    carries = settings.inducing and not model.likelihood.has_bounded_curvature
-    if not (carries or params.whitened):
+    here = model.at(params.hyper, params.whitened).inducing
+    carries = here.is_crowded or not model.likelihood.has_bounded_curvature
+    if not (params.whitened or (carries and settings.inducing)):
         return new, state
     move = _between(model, params, new)
     return new._replace(sites=move(params.sites)), converted(state, move)

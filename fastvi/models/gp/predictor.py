@@ -22,6 +22,22 @@ class Predictive(NamedTuple):
     posteriors: list[Posterior]
     likelihood: Likelihood
     values: Values
+    y_mean: float = 0.0  # targets are the likelihood's times the scale, plus the mean
+    y_scale: float = 1.0
+
+    def targets(self, mean: Array, variance: Array) -> tuple[Array, Array]:
+        """Means and variances of targets, (n,) each, from those of the latents."""
+        mean, variance = self.likelihood.predict(mean, variance, self.values)
+        return mean * self.y_scale + self.y_mean, variance * self.y_scale**2
+
+    def joint(self, mean: Array, covariance: Array) -> tuple[Array, Array]:
+        """Mean (n,) and covariance (n, n) of targets, from those of the one latent."""
+        mean, covariance = self.likelihood.joint(mean, covariance, self.values)
+        return mean * self.y_scale + self.y_mean, covariance * self.y_scale**2
+
+    def sample(self, f: Array, rng: np.random.RandomState) -> Array:
+        """A target for each value of the latent."""
+        return self.likelihood.sample(f, self.values, rng) * self.y_scale + self.y_mean
 
     def latents(self, x: Array, n_threads: int = 1) -> tuple[Array, Array]:
         """Means and variances of the latent functions, (n, T) each."""
@@ -121,7 +137,7 @@ class TargetPredictor:
     """
 
     def __init__(self, predictive: Predictive) -> None:
-        posteriors, self._likelihood, self._values = predictive
+        self._predictive, posteriors = predictive, predictive.posteriors
         self._functions = [_Function(p, p.weights[:, 0]) for p in posteriors]
         self(posteriors[0].z[:1])  # compiles
 
@@ -132,7 +148,7 @@ class TargetPredictor:
         ----------
         x : (n, n_features) float64 array in C order
         """
-        mean, variance = self._likelihood.predict(*self._latents(x), self._values)
+        mean, variance = self._predictive.targets(*self._latents(x))
         return mean, np.sqrt(variance)
 
     def _latents(self, x: Array) -> tuple[Array, Array]:
@@ -151,4 +167,5 @@ class ClassPredictor(TargetPredictor):
         ----------
         x : (n, n_features) float64 array in C order
         """
-        return self._likelihood.probabilities(*self._latents(x), self._values)
+        _, likelihood, values, *_ = self._predictive
+        return likelihood.probabilities(*self._latents(x), values)

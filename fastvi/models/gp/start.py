@@ -25,6 +25,7 @@ __all__ = [
     "initial_inducing",
     "kmeans",
     "subset",
+    "target_variance",
     "with_noise",
 ]
 
@@ -61,11 +62,20 @@ def column_scales(X: Array) -> Array:
 # Kernels
 
 
-def default_kernel(X: Array, power: float) -> Any:
+def target_variance(y: Array) -> float:
+    """Variance of targets (n,) or (n, T) about their means, 1 for constant ones; of several, mean.
+
+    What kernels and their bounds start from: the mean of the squares would take an offset for
+    noise.
+    """
+    return float(np.square(column_scales(y.reshape(len(y), -1))).mean())
+
+
+def default_kernel(X: Array, variance: float) -> Any:
     """A constant times an RBF with a length scale per column, at scales of the data."""
     scale = column_scales(X) * np.sqrt(X.shape[1])
     rbf = RBF(scale, [(1e-3 * s, 1e3 * s) for s in scale])
-    return _bounded(ConstantKernel, power, "constant_value") * rbf
+    return _bounded(ConstantKernel, variance, "constant_value") * rbf
 
 
 def with_noise(kernel: Any, level: float) -> Any:

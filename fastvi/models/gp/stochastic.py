@@ -32,6 +32,7 @@ from fastvi.models.gp.start import (
     column_scales,
     default_kernel,
     initial_inducing,
+    target_variance,
     with_noise,
 )
 from fastvi.models.plan import SAMPLING
@@ -51,6 +52,7 @@ class Variational(GaussianProcess):
     """Fit and streams; subclasses say which likelihood, and what y means."""
 
     batch_size: int
+    _y_units = 0.0, 1.0  # mean and scale of targets
 
     def _likelihood(self) -> Likelihood:
         """What the parameters ask for."""
@@ -91,8 +93,8 @@ class Variational(GaussianProcess):
         )  # fmt: skip
 
     def _initial_kernel(self, X: Array, y: Array, likelihood: Likelihood) -> Any:
-        power = float(np.square(y).mean()) or 1.0 if likelihood.is_noisy else 1.0
-        kernel = default_kernel(X, power) if self.kernel is None else clone(self.kernel)
+        variance = target_variance(y) if likelihood.is_noisy else 1.0
+        kernel = default_kernel(X, variance) if self.kernel is None else clone(self.kernel)
         has_noise = bool(Covariance(kernel, X.shape[1]).white)
         if has_noise and not likelihood.is_noisy:
             raise ValueError(
@@ -106,7 +108,7 @@ class Variational(GaussianProcess):
                 "the noise has variance 0, and learn_kernel=False keeps it; "
                 "add a WhiteKernel to the kernel"
             )
-        return with_noise(kernel, 0.1 * power)
+        return with_noise(kernel, 0.1 * variance)
 
     def _learn(
         self,
@@ -155,7 +157,9 @@ class Variational(GaussianProcess):
         """Predict with these parameters from now on."""
         model = self._learner.model
         here = model.at(params.hyper, params.whitened)
-        self._predictive = Predictive(here.posterior(params.sites), model.likelihood, here.values)
+        self._predictive = Predictive(
+            here.posterior(params.sites), model.likelihood, here.values, *self._y_units
+        )
         self.kernel_ = self.kernel_.clone_with_theta(params.hyper.theta)
         self.inducing_points_ = params.hyper.z
         self.jitter_ = here.inducing.jitter
@@ -182,6 +186,7 @@ class Variational(GaussianProcess):
             "whitened": bool(self._state.params.whitened),
             "scale": self._learner.scale,
             "centre": model.centre,
+            "y_units": np.array(self._y_units),
             "n_seen": self._n_seen,
             "seed": self._stream_seed,
         }
@@ -202,6 +207,10 @@ class Variational(GaussianProcess):
         scale, centre = saved.positive("scale", d), saved.array("centre", d)
         self._stream_seed = checks.integer(saved.values["seed"], "seed", 0)
         n_seen = checks.integer(saved.values["n_seen"], "n_seen", 0)
+        mean, y_scale = saved.array("y_units", 2)
+        if not y_scale > 0:
+            raise ValueError(f"{saved.path}: the targets' scale is {y_scale}; wanted it above 0")
+        self._y_units = float(mean), float(y_scale)
         history, self._rows = History(), None
         if self.history_:
             history.extend(len(next(iter(self.history_.values()))), **self.history_)

@@ -16,7 +16,7 @@ from fastvi.models.gp.estimator import draws_by
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.likelihoods import named
 from fastvi.models.gp.predictor import TargetPredictor
-from fastvi.models.gp.start import check_sizes
+from fastvi.models.gp.start import LARGEST, check_sizes, column_scales
 from fastvi.models.gp.stochastic import Variational
 
 __all__ = ["SVGP"]
@@ -44,6 +44,10 @@ class SVGP(RegressorMixin, Variational):
         Degrees of freedom of ``"student-t"``, above 2.
     inducing_points, inducing_selection, learn_inducing_points
         As in `SparseGPRegressor`.
+    normalize_y : bool, optional
+        Scale targets of ``"gaussian"`` and ``"student-t"`` to mean 0 and variance 1, those of the
+        first call of `partial_fit`, for the fit: `kernel_`, `elbo_` and `history_` are of the
+        normalised ones. By default where `kernel` is None; the prior's mean is 0.
     {variational}
 
     Attributes
@@ -62,6 +66,7 @@ class SVGP(RegressorMixin, Variational):
         inducing_selection: str = "kmeans",
         learn_inducing_points: bool = True,
         learn_kernel: bool = True,
+        normalize_y: bool | None = None,
         batch_size: int = 256,
         sampling: str = "uniform",
         max_iter: int = 2000,
@@ -81,6 +86,7 @@ class SVGP(RegressorMixin, Variational):
         self.inducing_selection = inducing_selection
         self.learn_inducing_points = learn_inducing_points
         self.learn_kernel = learn_kernel
+        self.normalize_y = normalize_y
         self.natural_learning_rate = natural_learning_rate
         self.learning_rate = learning_rate
         self.total_samples = total_samples
@@ -113,6 +119,19 @@ class SVGP(RegressorMixin, Variational):
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True, reset=reset)
         y = np.ascontiguousarray(y, np.float64)
         likelihood.check(y)
+        wanted = likelihood.is_noisy and self.kernel is None
+        if self.normalize_y is not None:
+            wanted = checks.flag(self.normalize_y, "normalize_y")
+        if wanted:
+            if not likelihood.is_noisy:
+                raise ValueError(
+                    f"normalize_y is True, but likelihood is {likelihood.name!r}; wanted a "
+                    "likelihood of real numbers"
+                )
+            check_sizes(y, "y", 1.0 / LARGEST)
+            if reset:
+                self._y_units = float(y.mean()), float(column_scales(y[:, None])[0])
+            y = (y - self._y_units[0]) / self._y_units[1]
         return X, y, likelihood
 
     def _likelihood(self) -> Likelihood:
@@ -146,12 +165,10 @@ class SVGP(RegressorMixin, Variational):
             raise RuntimeError("At most one of return_std or return_cov can be requested.")
         if not return_cov:
             latents = self._latents(X)
-            _, likelihood, values = self._predictive
-            mean, variance = likelihood.predict(*latents, values)
+            mean, variance = self._predictive.targets(*latents)
             return (mean, np.sqrt(variance)) if return_std else mean
         joint = self._joint(X)
-        _, likelihood, values = self._predictive
-        return likelihood.joint(*joint, values)
+        return self._predictive.joint(*joint)
 
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
         """Draws from the joint posterior of the targets at X, noise included.
@@ -169,8 +186,7 @@ class SVGP(RegressorMixin, Variational):
         checks.integer(n_samples, "n_samples", 1)
         rng = draws_by(random_state)
         f = rng.multivariate_normal(*self._joint(X), n_samples).T
-        _, likelihood, values = self._predictive
-        return likelihood.sample(f, values, rng)
+        return self._predictive.sample(f, rng)
 
     def _joint(self, X: Any) -> tuple[Array, Array]:
         """Mean (n,) and covariance (n, n) of the function."""
