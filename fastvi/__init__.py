@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastvi import corpus as corpus
+    from fastvi import densities as densities
     from fastvi import families as families
     from fastvi import gradients as gradients
     from fastvi import objectives as objectives
@@ -65,7 +66,8 @@ _NAMES = {
     "target": "fastvi.targets.python",
 }
 _MODULES = (
-    "corpus", "families", "gradients", "objectives", "optimizers", "plots", "targets", "transforms",
+    "corpus", "densities", "families", "gradients", "objectives", "optimizers", "plots", "targets",
+    "transforms",
 )  # fmt: skip
 __all__ = ["__version__", *_MODULES, *_NAMES]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import types
 from typing import Any
 
@@ -25,7 +26,7 @@ from fastvi.derivatives.ir import (
     walk,
 )
 from fastvi.derivatives.matrices import Matrices
-from fastvi.derivatives.values import Array, Closure, DataFields, Ended, Frame, Known, Value
+from fastvi.derivatives.values import Array, Closure, DataFields, Ended, Frame, Known, Summed, Value
 
 __all__ = ["Expressions"]
 
@@ -277,9 +278,32 @@ class Expressions(Matrices):
         keys = {str(k.arg): v for k, v in zip(node.keywords, values[len(node.args) :])}
         if isinstance(callee, str):
             return self.known_call(callee, node, args, keys)
+        if isinstance(callee, Summed):
+            return self._summed(callee, node, args, keys)
         return self.called(callee, node, args, keys)
 
-    def _callee(self, node: ast.Call) -> tuple[str | types.FunctionType | Closure, list[Value]]:
+    def _summed(
+        self, density: Summed, node: ast.Call, args: list[Value], keys: dict[str, Value]
+    ) -> Value:
+        """The sum of a density of numbers over arrays."""
+        names = list(inspect.signature(density.of_numbers).parameters)
+        given = dict(zip(names, args)) | keys
+        if set(given) != set(names) or len(args) + len(keys) != len(names):
+            self.refuse(f"{ast.unparse(node)} does not fit", f"give {', '.join(names)}")
+        values = [given[n] for n in names]
+        parts = [v if isinstance(v, Array) else self.number(v, node) for v in values]
+        function = density.of_numbers
+        if not any(isinstance(p, Array) for p in parts):
+            return self.called(function, node, values, {})
+
+        def at(*numbers: Expression) -> Expression:
+            return self.number(self.called(function, node, list(numbers), {}), node)
+
+        return self.sum_over(self.lift(at, "f", *parts), None)
+
+    def _callee(
+        self, node: ast.Call
+    ) -> tuple[str | types.FunctionType | Closure | Summed, list[Value]]:
         """What is called: a known function's name, or a Python function; the method's owner."""
         f = node.func
         if isinstance(f, ast.Attribute):
@@ -293,6 +317,9 @@ class Expressions(Matrices):
             name = functions.known(value.value)
             if name is not None:
                 return name, []
+            of_numbers = getattr(value.value, "of_numbers", None)
+            if of_numbers is not None:
+                return Summed(of_numbers.py_func), []
             plain = getattr(value.value, "py_func", value.value)
             package = (getattr(plain, "__module__", None) or "").split(".")[0]
             if isinstance(plain, types.FunctionType) and package not in ("numpy", "scipy", "numba"):

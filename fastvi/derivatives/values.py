@@ -13,7 +13,18 @@ from typing import Any, TypeAlias
 from fastvi.derivatives.errors import NotDifferentiable
 from fastvi.derivatives.ir import Element, Expression
 
-__all__ = ["Array", "Closure", "DataFields", "Ended", "Frame", "Index", "Known", "Value", "parse"]
+__all__ = [
+    "Array",
+    "Closure",
+    "DataFields",
+    "Ended",
+    "Frame",
+    "Index",
+    "Known",
+    "Summed",
+    "Value",
+    "parse",
+]
 
 Index: TypeAlias = tuple[Expression, ...]
 
@@ -65,6 +76,13 @@ class Closure:
 
     node: ast.FunctionDef | ast.Lambda
     frame: Frame
+
+
+@dataclass(frozen=True)
+class Summed:
+    """A density of numbers that is summed over arrays, see `fastvi.densities`."""
+
+    of_numbers: types.FunctionType
 
 
 class DataFields:

@@ -1,0 +1,142 @@
+"""Log densities on an interval."""
+
+from __future__ import annotations
+
+import math
+
+from fastvi.densities.parts import HALF_LOG_2PI, deviance, log_i0e, rest
+from fastvi.densities.vectorised import compiled, summed
+
+__all__ = ["beta", "beta_proportion", "uniform", "von_mises"]
+
+
+@compiled
+def beta_part(x: float, a: float, b: float) -> float:
+    """For 0 < x < 1."""
+    n = a + b
+    return (
+        rest(n) - rest(a) - rest(b) - HALF_LOG_2PI
+        + 0.5 * (math.log(a) + math.log(b) - math.log(n))
+        - deviance(a, x * n) - deviance(b, (1.0 - x) * n) - math.log(x) - math.log1p(-x)
+    )  # fmt: skip
+
+
+@summed
+def uniform(x: float, low: float, high: float) -> float:
+    """The same density everywhere between two bounds.
+
+    Stan's uniform_lpdf; SciPy's scipy.stats.uniform, from loc to loc + scale.
+
+    Parameters
+    ----------
+    x : float or array
+        Where.
+    low : float or array
+        Lower bound.
+    high : float or array
+        Upper bound.
+
+    Returns
+    -------
+    float
+        In nats, the sum over arrays.
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> round(densities.uniform(0.5, 0.0, 2.0), 6)
+    -0.693147
+    """
+    return -math.log(high - low) if low <= x <= high else -math.inf
+
+
+@summed
+def beta(x: float, a: float, b: float) -> float:
+    """The Beta density, on 0 < x < 1.
+
+    Stan's beta_lpdf; SciPy's scipy.stats.beta.
+
+    Parameters
+    ----------
+    x : float or array
+        Where.
+    a : float or array
+        Weight of 1, > 0.
+    b : float or array
+        Weight of 0, > 0.
+
+    Returns
+    -------
+    float
+        In nats, the sum over arrays.
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> round(densities.beta(0.5, 2.0, 2.0), 6)
+    0.405465
+    """
+    return beta_part(x, a, b) if 0.0 < x < 1.0 else -math.inf
+
+
+@summed
+def beta_proportion(x: float, mean: float, concentration: float) -> float:
+    """The Beta density with a = mean concentration, b = (1 - mean) concentration.
+
+    Stan's beta_proportion_lpdf; SciPy's scipy.stats.beta.
+
+    Parameters
+    ----------
+    x : float or array
+        Where.
+    mean : float or array
+        Its mean, between 0 and 1.
+    concentration : float or array
+        a + b, > 0.
+
+    Returns
+    -------
+    float
+        In nats, the sum over arrays.
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> round(densities.beta_proportion(0.5, 0.5, 4.0), 6)
+    0.405465
+    """
+    return (
+        beta_part(x, mean * concentration, (1.0 - mean) * concentration)
+        if 0.0 < x < 1.0
+        else -math.inf
+    )
+
+
+@summed
+def von_mises(x: float, loc: float, concentration: float) -> float:
+    """The von Mises density of angles, in radians.
+
+    Stan's von_mises_lpdf; SciPy's scipy.stats.vonmises.
+
+    Parameters
+    ----------
+    x : float or array
+        Where.
+    loc : float or array
+        Its mode.
+    concentration : float or array
+        About one over the variance, >= 0.
+
+    Returns
+    -------
+    float
+        In nats, the sum over arrays.
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> round(densities.von_mises(0.0, 0.0, 0.0), 6)
+    -1.837877
+    """
+    half = math.sin(0.5 * (x - loc))
+    return -2.0 * concentration * half * half - 2.0 * HALF_LOG_2PI - log_i0e(concentration)
