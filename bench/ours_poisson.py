@@ -79,7 +79,7 @@ def curve(corpus, k, seed=0, max_iter=100, **options):
     history = {name: column.tolist() for name, column in model.history_.items()}
     return {
         "cpu": watch.cpu, "compile": compiled, "score": model.score(X),
-        "bound": history.get("bound"), "seconds": history["seconds"],
+        "bound": history.get("elbo"), "seconds": history["seconds"],
     }  # fmt: skip
 
 

@@ -44,7 +44,7 @@ class FitState(NamedTuple):
     seconds : float
         Time spent in steps so far.
     values : dict of str to float
-        What the last step reported, such as ``"bound"`` or ``"rate"``, and ``"held_out"`` if that
+        What the last step reported, such as ``"elbo"`` or ``"rate"``, and ``"held_out"`` if that
         was scored since.
     params : tree of arrays
         The parameters found so far. Later steps may write into the arrays: copy what is to be kept.

@@ -16,8 +16,9 @@ __all__ = ["plot_history", "plot_topics"]
 
 MAX_TOPICS = 30
 PANELS = {  # columns of a history, and how to draw them
+    "elbo": ("ELBO (nats)", "linear"),
+    "local_elbo": ("ELBO of batches (nats)", "linear"),
     "bound": ("bound (nats)", "linear"),
-    "local_bound": ("bound of batches (nats)", "linear"),
     "held_out": ("held-out log-likelihood\n(nats a word)", "linear"),
     "rate": ("rate", "log"),
     "batch_size": ("rows in a batch", "linear"),
@@ -104,7 +105,7 @@ def plot_history(
 ) -> None:
     """Draw how a fit went, or how several did, one over the other.
 
-    A panel each for the bound (or that of batches), the held-out score, the rate, the batch size
+    A panel each for the ELBO (or that of batches), the held-out score, the rate, the batch size
     and the noise of the gradient, as far as some fit has them.
 
     Parameters

@@ -1,7 +1,7 @@
 """Blocks of steps on a target: draw, evaluate, pull back, move and sum, all in machine code.
 
 A driver does what one step of `fastvi.gradients.reparam`, an optimizer and
-`fastvi.fitting.compiled.Window` do, as many times as there is noise (m, h, D): for Gaussian
+`fastvi.fitting.compiled.Stage` do, as many times as there is noise (m, h, D): for Gaussian
 families and the ELBO, sticking the landing. It returns how many steps had a draw with a density,
 and ends there.
 """
@@ -32,7 +32,7 @@ __all__ = [
     "meanfield_plain",
 ]  # fmt: skip
 
-FARTHEST = 2.0  # as in `fastvi.families._steps`
+FARTHEST = 2.0  # as in `fastvi.families.gaussians`
 
 
 @kernel

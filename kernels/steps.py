@@ -38,8 +38,8 @@ class Sums(NamedTuple):
 class Trace(NamedTuple):
     """What each of m steps reports, (m,) each."""
 
-    bound: np.ndarray
-    bound_error: np.ndarray
+    elbo: np.ndarray
+    elbo_error: np.ndarray
     rejected: np.ndarray
     rate: np.ndarray
 
@@ -116,8 +116,8 @@ def report(i, n, power, log_det, work, trace):
         total += work.values[s, 0]
     for s in range(n):
         square += (work.values[s, 0] - total / n) ** 2
-    trace.bound[i] = total / n + log_det + work.eps.shape[1] * HALF_LOG_2PI
-    trace.bound_error[i] = np.sqrt(square) / n
+    trace.elbo[i] = total / n + log_det + work.eps.shape[1] * HALF_LOG_2PI
+    trace.elbo_error[i] = np.sqrt(square) / n
     trace.rejected[i] = work.eps.shape[0] - n
 
 

@@ -230,7 +230,7 @@ def test_passes_are_logged(caplog):
         fit(2, log_passes=False)
     lines = [record.message for record in caplog.records]
     assert len(lines) == 2
-    assert lines[0].startswith("pass 1: local_bound 0, held_out -1.25, ")
+    assert lines[0].startswith("pass 1: local_elbo 0, held_out -1.25, ")
 
 
 def test_steps_are_limited():

@@ -211,7 +211,7 @@ def test_tables_hold_every_token_and_the_prior(name, dtype):
             32 if solver.settings.sampling in ("growing", "coupled") else 17
         )
     assert history.columns["epoch"][-1] == 3
-    bound = {"vb": "bound", "svi": "local_bound"}.get(solver.settings.solver)
+    bound = {"vb": "elbo", "svi": "local_elbo"}.get(solver.settings.solver)
     if bound is not None:
         assert np.all(np.isfinite(history.columns[bound]))
 

@@ -153,7 +153,7 @@ def test_a_remembering_gradient_goes_back_only_if_the_bound_would_fall():
     bounds = []
     for _ in range(4):
         direction, state, info = gradient.estimate(state, np.full(2, 0.25), Batch(None, None), None)
-        bounds.append(info["bound"])
+        bounds.append(info["elbo"])
         np.testing.assert_array_equal(direction, 0.75)
     assert bounds == [95.0, 97.0, 97.1, 97.1]
     # calls 3 and 5 fell: each was followed by one that starts from the locals of 2 and 4
@@ -163,7 +163,7 @@ def test_a_remembering_gradient_goes_back_only_if_the_bound_would_fall():
 def test_bounds_of_batches_are_reported_as_they_are():
     gradient = natural(Stubborn([-5.0]))
     _, _, info = gradient.estimate(None, np.zeros(2), Batch(None, None), None)
-    assert info["local_bound"] == -5.0
+    assert info["local_elbo"] == -5.0
     assert info["local"].variables == 1
 
 

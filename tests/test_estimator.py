@@ -516,7 +516,7 @@ def test_history(X: Any, solver: str) -> None:
     assert lda.history_["epoch"][-1] == 4
     assert np.all(np.diff(lda.history_["seconds"]) >= 0)
     if solver == "vb":
-        bound = lda.history_["bound"]
+        bound = lda.history_["elbo"]
         n_terms = 4 * X.nnz / X.shape[0]  # of the sums in single precision, one a row
         assert_never_falls(bound, lda.components_.dtype, n_terms, abs(bound[-1]))
 

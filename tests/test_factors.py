@@ -66,7 +66,7 @@ def assert_bound_never_falls(ours, X):
     """
     X = X.astype(np.float64)
     squares = np.square(X - X.mean(axis=0)) / ours.noise_variance_
-    assert_never_falls(ours.history_["bound"], np.float64, X.size, squares.sum() + abs(ours.elbo_))
+    assert_never_falls(ours.history_["elbo"], np.float64, X.size, squares.sum() + abs(ours.elbo_))
 
 
 # The model
@@ -84,7 +84,7 @@ def test_coordinate_ascent_equals_a_plain_one(per_feature, shape, rng):
     for _ in range(15):
         plain.update()
         bounds.append(plain.elbo())
-    np.testing.assert_allclose(fitted.history["bound"], bounds, rtol=1e-9)
+    np.testing.assert_allclose(fitted.history["elbo"], bounds, rtol=1e-9)
     for result, want in zip(fitted.params, engine_params(plain)):
         np.testing.assert_allclose(result, want, rtol=1e-6, atol=1e-8)
     assert_never_falls(bounds, np.float64, X.size, abs(bounds[-1]) + X.size)
@@ -98,8 +98,8 @@ def test_rows_that_stand_for_all_give_the_same_fit(per_feature, rng):
     for rows in (InMemory(with_ones(X)), compressed(with_ones(X).T @ with_ones(X))):
         start = twin(X, 3, per_feature, np.random.default_rng(1))[1]
         results.append(fit_conjugate(model, rows, start, n_epochs=20))
-    assert len(results[1].history["bound"]) == 20
-    np.testing.assert_allclose(results[0].history["bound"], results[1].history["bound"], rtol=1e-10)
+    assert len(results[1].history["elbo"]) == 20
+    np.testing.assert_allclose(results[0].history["elbo"], results[1].history["elbo"], rtol=1e-10)
     for one, two in zip(results[0].params, results[1].params):
         np.testing.assert_allclose(one, two, rtol=1e-7, atol=1e-8)
 
@@ -135,12 +135,12 @@ def test_the_same_as_bayespy(name, monkeypatch):
         with monkeypatch.context() as patch:
             same = Units(np.ones(Z.shape[1] + 1), *np.zeros((2, Z.shape[1])), 0.0)
             patch.setattr(Units, "best", lambda *given: same)
-            first = fit_conjugate(model, rows, begin, n_epochs=20).history["bound"]
+            first = fit_conjugate(model, rows, begin, n_epochs=20).history["elbo"]
         begin = bayespy_start(model, X, Z, rate / shape)
         fitted = fit_conjugate(model, rows, begin, n_epochs=1000)
         q = model.posterior(fitted.params)
         w, alpha = q.mean[:, :-1], np.sort(model.factor_shape / q.factor_rates)
-        return np.append(first, fitted.history["bound"][-1]), q.noise_precisions, alpha, w @ w.T
+        return np.append(first, fitted.history["elbo"][-1]), q.noise_precisions, alpha, w @ w.T
 
     near, nearer = results(1e6), results(2e6)
     bounds, tau, alpha, outer = (2 * b - a for a, b in zip(near, nearer))
@@ -195,7 +195,7 @@ def test_the_bound_is_below_the_evidence(d, per_feature, n_grid, n, rng):
     assert abs(exact - evidence(X, hyper, per_feature, n_grid * 4 // 5)) < 0.02  # grid's error
     model = Factors(d, 1, per_feature=bool(per_feature), hyper=hyper)
     start = model.start(n, 0.5 * np.ones((d, 1)), np.ones(model.n_noises))
-    bound = fit_conjugate(model, InMemory(with_ones(X)), start, n_epochs=500).history["bound"][-1]
+    bound = fit_conjugate(model, InMemory(with_ones(X)), start, n_epochs=500).history["elbo"][-1]
     assert 0 < exact - bound < 3
 
 
@@ -415,7 +415,7 @@ def test_mini_batches_come_near(kind, options, rng):
     loss = (2 if slow else 1) * n_parameters / (2 * len(X))
     assert best.score(X) - loss < ours.score(X) < best.score(X) + 1e-4
     assert not hasattr(ours, "elbo_")
-    assert np.all(np.isfinite(ours.history_["local_bound"]))
+    assert np.all(np.isfinite(ours.history_["local_elbo"]))
 
 
 @both

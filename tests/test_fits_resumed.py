@@ -150,7 +150,7 @@ def test_a_callback_sees_the_fit_and_stops_it():
     assert not p.settled
     assert seen[-1].n_steps == p.n_iter
     np.testing.assert_array_equal(seen[-1].params.mean, p.mean)
-    assert set(seen[0].values) >= {"bound", "rate", "rejected"}
+    assert set(seen[0].values) >= {"elbo", "rate", "rejected"}
     seen.clear()
     q = fastvi.svgd(TARGET, 10, 30, random_state=0, callback=callback)  # a step is a pass
     assert (len(seen), q.n_iter) == (2, 1)

@@ -90,7 +90,7 @@ def test_gradient_is_that_of_the_soft_bound():
     assert (step, info["temperature"], info["rejected"]) == (1, heat, 0)
     hard = target.log_prob(naive.move(q.layout, q.values, heat, eps)[1])
     bound = 0.6 * hard.mean() + naive.entropy(q.layout, q.values)
-    np.testing.assert_allclose(info["bound"], bound, rtol=1e-12)
+    np.testing.assert_allclose(info["elbo"], bound, rtol=1e-12)
 
 
 def test_bias_falls_with_the_temperature():
@@ -161,7 +161,7 @@ def test_draws_without_density_are_left_out():
     found, _, info = gradient.estimate(0, q.free(), None, np.random.default_rng(0))
     assert 5 < info["rejected"] < 35
     assert np.all(np.isfinite(found))
-    assert np.isfinite(info["bound"])
+    assert np.isfinite(info["elbo"])
     sure = q.from_free(np.array([-60.0, 60.0]))
     with pytest.raises(fastvi.targets.TargetError, match="half"):
         gradient.estimate(0, sure.free(), None, np.random.default_rng(0))

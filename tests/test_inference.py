@@ -406,7 +406,7 @@ def test_a_fit_that_was_cut_short_says_so(conjugate):
     assert not p.settled
     assert not p.converged
     assert "still moving after 3 steps" in p.summary()
-    assert p.n_iter == len(p.history["bound"]) == 3
+    assert p.n_iter == len(p.history["elbo"]) == 3
 
 
 @pytest.mark.parametrize(
@@ -471,7 +471,7 @@ def test_files_bring_everything_back(conjugate, tmp_path):
         np.testing.assert_array_equal(again.mean, p.mean)
         np.testing.assert_array_equal(again.cov, p.cov)
         assert (again.khat, again.elbo, again.converged) == (p.khat, p.elbo, p.converged)
-        np.testing.assert_array_equal(again.history["bound"], p.history["bound"])
+        np.testing.assert_array_equal(again.history["elbo"], p.history["elbo"])
         alone = fastvi.Posterior.load(tmp_path / "p.npz")
         assert alone.khat == p.khat
         assert alone.sample(3, np.random.default_rng(0)).shape == (3, 3)

@@ -108,7 +108,7 @@ def compare(params, one, block, n_steps, seed, batches=None):
     assert stage.n == wanted.n == n_steps
     assert type(stage.params) is type(wanted.params)
     assert_equal(tuple(stage)[:3], tuple(wanted)[:3])
-    for name in ("epoch", "bound", "bound_error", "rate", "rejected"):
+    for name in ("epoch", "elbo", "elbo_error", "rate", "rejected"):
         np.testing.assert_allclose(found[name], columns[name], rtol=1e-8, atol=1e-9)
     assert np.all(np.diff(found["seconds"]) >= 0)
     return found
@@ -175,7 +175,7 @@ def test_a_step_without_a_density_ends_a_block(family, natural, rng):
                 algorithm, state, Passes(), n_epochs=10**6, rng=np.random.default_rng(0),
                 history=history,
             )  # fmt: skip
-        ends.append(history.arrays()["bound"])
+        ends.append(history.arrays()["elbo"])
     assert len(ends[0]) > 1
     np.testing.assert_allclose(ends[1], ends[0], rtol=1e-9)
 
@@ -187,7 +187,7 @@ def test_bits_do_not_depend_on_the_length_of_calls(rng):
         compiled = compiled_steps(target, elbo(), member, n_draws=5, natural=True)
         compiled._length = length
         state, history, after = walk(compiled(0.5, 50), member, 50, 1)
-        ends.append((state.params.root.tobytes(), history["bound"].tobytes(), after))
+        ends.append((state.params.root.tobytes(), history["elbo"].tobytes(), after))
     assert ends[0] == ends[1] == ends[2]
 
 
@@ -241,5 +241,5 @@ def test_a_batch_of_no_rows_is_the_prior(rng):
     member = MeanField(np.zeros(2), np.ones(2))
     algorithm = compiled_steps(target, elbo(), member, n_draws=4, natural=True)(1.0, 1)
     state, info = algorithm.step(algorithm.init(member), none, rng)
-    np.testing.assert_allclose(info[EACH_STEP]["bound"], np.log(2 * np.pi), rtol=1e-14)
+    np.testing.assert_allclose(info[EACH_STEP]["elbo"], np.log(2 * np.pi), rtol=1e-14)
     np.testing.assert_allclose(state.params.mean, 0.0, atol=1e-14)

@@ -41,7 +41,7 @@ def cavi(documents, n_words, alpha, eta, n_epochs, seed=0, **changes):
         max_doc_update_iter=5000, **changes,
     )  # fmt: skip
     solver, history = solve(chosen, in_float64(documents, n_words), n_epochs)
-    return solver, np.array(history.columns["bound"])
+    return solver, np.array(history.columns["elbo"])
 
 
 @pytest.mark.parametrize("documents", TINY)
@@ -93,7 +93,7 @@ def test_the_bound_never_falls(seed, learned, tol):
         learned in ("eta", "both"), seed=seed, dtype=np.float64, mean_change_tol=tol,
     )  # fmt: skip
     _, history = solve(chosen, in_float64(random_documents(seed), 15), 40)
-    bounds = np.array(history.columns["bound"])
+    bounds = np.array(history.columns["elbo"])
     assert_never_falls(bounds, np.float64, 15 * 4, abs(bounds[-1]))
     assert bounds[-1] > bounds[0] + 1
 
@@ -102,7 +102,7 @@ def test_the_bound_never_falls(seed, learned, tol):
 def test_the_bound_in_float32_rises_but_for_rounding(name):
     corpus = source()
     _, history = solve(settings(name), corpus, 30)
-    bounds, entries = np.array(history.columns["bound"]), len(corpus.counts) / corpus.n_rows
+    bounds, entries = np.array(history.columns["elbo"]), len(corpus.counts) / corpus.n_rows
     assert_never_falls(bounds, np.float32, entries * N_TOPICS, abs(bounds[-1]))
 
 
@@ -124,7 +124,7 @@ def test_the_bound_is_what_its_definition_says(rng):
         state, info = algorithm.step(state, batch, rng)
         gamma = state.gradient[0][:, :3]
         want = naive.elbo(documents, table, gamma, alpha, eta)
-        assert info["bound"] == pytest.approx(want, rel=1e-12)
+        assert info["elbo"] == pytest.approx(want, rel=1e-12)
 
 
 @pytest.mark.parametrize("collapsed", [False, True])
@@ -151,7 +151,7 @@ def test_a_stochastic_step_equals_the_plain_twin(collapsed, batch_size, rng):
         counts = naive.statistics(chosen, weights, ratios, e, np.full(len(chosen), factor))
         table = table + (2.0 + t) ** -0.6 * (eta + counts - table)
         np.testing.assert_allclose(state.params.dense()[:, :3], table, rtol=1e-10)
-        np.testing.assert_allclose(info["local_bound"], factor * sum(bounds), rtol=1e-10)
+        np.testing.assert_allclose(info["local_elbo"], factor * sum(bounds), rtol=1e-10)
 
 
 def test_a_batch_of_all_documents_at_rate_one_is_coordinate_ascent(rng):

@@ -62,10 +62,10 @@ def test_coordinate_ascent_equals_a_plain_one(kind, rng):
     posterior = model.posterior(fitted.params)
     np.testing.assert_allclose(posterior.mean, mean, rtol=1e-8)
     np.testing.assert_allclose(posterior.covariance, covariance, rtol=1e-8, atol=1e-12)
-    np.testing.assert_allclose(fitted.history["bound"], bounds, rtol=1e-9)
+    np.testing.assert_allclose(fitted.history["elbo"], bounds, rtol=1e-9)
     learnt = model.in_group
     np.testing.assert_allclose(model.precisions(fitted.params.rates)[learnt], alpha[learnt])
-    assert_never_falls(fitted.history["bound"], np.float64, X.size, abs(bounds[-1]))
+    assert_never_falls(fitted.history["elbo"], np.float64, X.size, abs(bounds[-1]))
 
 
 def test_xi_maximises_the_bound(rng):
@@ -277,7 +277,7 @@ def test_more_columns_than_rows(rng):
     X, y = data(rng, 20, 100)
     ours = BayesianLogisticRegression().fit(X, y)
     assert ours.score(X, y) > 0.9
-    assert_never_falls(ours.history_["bound"], np.float64, X.size, abs(ours.elbo_))
+    assert_never_falls(ours.history_["elbo"], np.float64, X.size, abs(ours.elbo_))
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -289,7 +289,7 @@ def test_float32_of_columns_far_from_zero(offset, fit_intercept, rng):
     single = BayesianLogisticRegression(**options).fit(X, y)
     double = BayesianLogisticRegression(**options).fit(X.astype(np.float64), y)
     size = abs(double.elbo_)  # rows are sums over columns in single precision
-    assert_never_falls(single.history_["bound"], np.float32, X.shape[1], size)
+    assert_never_falls(single.history_["elbo"], np.float32, X.shape[1], size)
     assert abs(single.elbo_ - double.elbo_) < rounding(np.float32, X.shape[1], size)
     for rows in (X, X[:3], X + np.float32(3)):
         probabilities = single.predict_proba(rows)
@@ -315,7 +315,7 @@ def test_importance_of_large_rows(rng):
     X, y = data(rng)
     options = {"batch_size": 20, "sampling": "importance", "max_iter": 3, "random_state": 0}
     ours = BayesianLogisticRegression(**options).fit(X * 1e90, y)
-    assert np.all(np.isfinite(ours.history_["local_bound"]))
+    assert np.all(np.isfinite(ours.history_["local_elbo"]))
     assert np.all(np.isfinite(ours.coef_))
 
 
@@ -336,7 +336,7 @@ def test_float32_of_columns_that_depend_on_each_other(batch_size, rng):
 def test_warm_start_goes_on(rng, capsys):
     X, y = data(rng, 200, 3)
     ours = BayesianLogisticRegression(warm_start=True, verbose=1).fit(X, y)
-    assert f"bound {ours.elbo_:.10g}" in capsys.readouterr().err
+    assert f"elbo {ours.elbo_:.10g}" in capsys.readouterr().err
     bound, n_iter = ours.elbo_, ours.n_iter_
     ours.fit(X, y)
     assert ours.n_iter_ == 2 < n_iter

@@ -111,7 +111,7 @@ def test_coordinate_ascent_equals_a_plain_one(kind, process, rng):
         np.testing.assert_allclose(out, resp, atol=1e-9)
         np.testing.assert_allclose(total_bound(model, fitted.params, X, rng), bounds[-1])
         if n_iter:
-            np.testing.assert_allclose(fitted.history["bound"], bounds[:-1], rtol=1e-10)
+            np.testing.assert_allclose(fitted.history["elbo"], bounds[:-1], rtol=1e-10)
             assert np.all(np.diff(bounds) > 0)
 
 
@@ -505,7 +505,7 @@ def test_fewer_rows_than_components(kind, rng):
     model, _ = small_model(kind, 3, 7, process=True)
     params = model.gather(X, np.array([0, 1]))
     fitted = fit_conjugate(model, RowsInMemory(X, model.frame), params, n_epochs=10)
-    bounds = fitted.history["bound"]
+    bounds = fitted.history["elbo"]
     assert_never_falls(bounds, np.float64, X.size * 7, abs(bounds[-1]))
     with pytest.raises(ValueError, match="Expected n_samples >= n_components"):
         quick(n_components=7).fit(X)
@@ -571,7 +571,7 @@ def test_starts(rng):
 def test_warm_start_goes_on(rng, capsys):
     X = clusters(rng, 300)
     ours = quick(warm_start=True, verbose=1, verbose_interval=2, max_iter=4).fit(X)
-    assert f"bound {ours.lower_bounds_[-1]:.10g}" in capsys.readouterr().err
+    assert f"elbo {ours.lower_bounds_[-1]:.10g}" in capsys.readouterr().err
     bound = ours.lower_bound_
     ours.fit(X)
     assert ours.lower_bounds_[0] == pytest.approx(bound, rel=1e-12)

@@ -13,13 +13,13 @@ STEPS = {
     "seconds": np.array([0.1, 0.2, 0.3, 0.5]),
     "rate": np.array([0.0, 0.5, 0.4, 0.3]),
     "batch_size": np.array([16.0, 16.0, 32.0, 32.0]),
-    "local_bound": np.array([-9.0, np.nan, -7.0, -7.5]),
+    "local_elbo": np.array([-9.0, np.nan, -7.0, -7.5]),
 }
 BATCH = {
     "epoch": np.arange(3.0),
     "seconds": np.arange(3.0),
     "rate": np.ones(3),
-    "bound": np.array([-3.0, -2.0, -1.0]),
+    "elbo": np.array([-3.0, -2.0, -1.0]),
 }
 NO_STEPS = {name: np.empty(0) for name in BATCH}
 
@@ -57,9 +57,9 @@ def test_one_history(name, magic, drawn, tmp_path):
     """
     panels = panels_of(drawn(STEPS, tmp_path / name))
     assert (tmp_path / name).read_bytes().startswith(magic)
-    assert [*panels] == ["bound of batches (nats)", "rate", "rows in a batch"]
+    assert [*panels] == ["ELBO of batches (nats)", "rate", "rows in a batch"]
     np.testing.assert_array_equal(
-        panels["bound of batches (nats)"][0], [[0.1, -9], [0.3, -7], [0.5, -7.5]]
+        panels["ELBO of batches (nats)"][0], [[0.1, -9], [0.3, -7], [0.5, -7.5]]
     )
     np.testing.assert_array_equal(panels["rate"][0], [[0.2, 0.5], [0.3, 0.4], [0.5, 0.3]])
 
@@ -69,9 +69,9 @@ def test_several_histories_lie_over_each_other(drawn, tmp_path):
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [r"svi \$x_", "vb"]
     panels = panels_of(figure)
-    assert [len(panels[name]) for name in ("bound (nats)", "bound of batches (nats)")] == [1, 1]
+    assert [len(panels[name]) for name in ("ELBO (nats)", "ELBO of batches (nats)")] == [1, 1]
     colours = {a.get_ylabel(): a.get_lines()[-1].get_color() for a in figure.axes if a.get_lines()}
-    assert colours["bound (nats)"] != colours["rows in a batch"]
+    assert colours["ELBO (nats)"] != colours["rows in a batch"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_histories_of_estimators(drawn, tmp_path):
         ({}, {"against": "step"}, "nothing to draw: history has no step"),
         (NO_STEPS, {"against": "epoch"}, "nothing to draw: history has no step"),
         ({"a": {}, "b": NO_STEPS}, {}, "nothing to draw: history has no step"),
-        ({"seconds": [1.0], "rate": [np.nan]}, {}, "history has none of bound"),
+        ({"seconds": [1.0], "rate": [np.nan]}, {}, "history has none of elbo"),
         ({"seconds": [1.0], "rate": [1.0, 2.0]}, {}, "differ in length"),
         ({"a": None}, {}, r"history\['a'\] is of type NoneType; wanted a column of numbers"),
         ({"a": SimpleNamespace()}, {}, r"history\['a'\] is of type SimpleNamespace"),

@@ -81,7 +81,7 @@ def test_coordinate_ascent_equals_a_plain_one(hierarchical, rng):
     np.testing.assert_allclose(fitted.params.rates[:3], shared, rtol=1e-8)
     if hierarchical:
         np.testing.assert_allclose(fitted.params.popularity, popularity, rtol=1e-8)
-    np.testing.assert_allclose(fitted.history["bound"], bounds, rtol=1e-9)
+    np.testing.assert_allclose(fitted.history["elbo"], bounds, rtol=1e-9)
 
 
 @BOTH
@@ -92,7 +92,7 @@ def test_the_bound_never_falls(hierarchical, max_iter, dtype, rng):
     X, _, _ = counts(rng)
     model = small_model(hierarchical, 40, 5, dtype, max_iter=max_iter)
     fitted = fit_conjugate(model, source_of(X, dtype), begin(model, X), n_epochs=60)
-    bound = fitted.history["bound"]
+    bound = fitted.history["elbo"]
     assert_never_falls(bound, dtype, 30, abs(bound[-1]))
     assert bound[-1] > bound[0] + 100
 
@@ -105,7 +105,7 @@ def test_the_bound_is_below_the_evidence_of_one_component(hierarchical, row, rng
     model = small_model(hierarchical, 2, 1)
     fitted = fit_conjugate(model, source_of(X), begin(model, X), n_epochs=300)
     evidence = naive.log_evidence_of_one_component(row, model.rows, model.columns)
-    assert 0 < evidence - fitted.history["bound"][-1] < 2.5
+    assert 0 < evidence - fitted.history["elbo"][-1] < 2.5
 
 
 def test_the_bound_is_below_the_evidence_of_two_components(rng):
@@ -114,7 +114,7 @@ def test_the_bound_is_below_the_evidence_of_two_components(rng):
     model = small_model(False, 3, 2)
     fitted = fit_conjugate(model, source_of(X), begin(model, X), n_epochs=300)
     evidence = naive.log_evidence_of_two_components(row, model.rows, model.columns)
-    assert 0 < evidence - fitted.history["bound"][-1] < 5
+    assert 0 < evidence - fitted.history["elbo"][-1] < 5
 
 
 @BOTH
@@ -236,7 +236,7 @@ def test_mini_batches_come_near(hierarchical, options, rng):
     X, _, _ = counts(rng, 200, 30)
     model, source = small_model(hierarchical, 30, max_iter=50), source_of(X)
     first = whole_bound(model, begin(model, X), X)
-    best = fit_conjugate(model, source, begin(model, X), n_epochs=60).history["bound"][-1]
+    best = fit_conjugate(model, source, begin(model, X), n_epochs=60).history["elbo"][-1]
     fitted = fit_conjugate(
         model, source, begin(model, X), n_epochs=30, batch_size=40, seed=1, **options
     )
@@ -448,15 +448,15 @@ def test_partial_fit_keeps_its_history(rng):
         assert history["epoch"].tolist() == [0.0] * 3 + [1.0] * 3 + [2.0]
         assert history["batch_size"].tolist() == [20.0] * 7
         assert np.all(np.diff(history["seconds"]) > 0)
-        assert np.isfinite(history["local_bound"]).all()
+        assert np.isfinite(history["local_elbo"]).all()
         assert history["rate"].tolist() == [(10 + t) ** -0.7 for t in range(1, 8)]
         assert one.n_batch_iter_ == 7
     model.set_params(batch_size=None).fit(X)
     model.partial_fit(X)
     history = model.history_
     assert history["epoch"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
-    assert np.isfinite(history["bound"]).tolist() == [True] * 4 + [False]
-    assert np.isfinite(history["local_bound"]).tolist() == [False] * 4 + [True]
+    assert np.isfinite(history["elbo"]).tolist() == [True] * 4 + [False]
+    assert np.isfinite(history["local_elbo"]).tolist() == [False] * 4 + [True]
     assert model.n_batch_iter_ == 5
 
 
@@ -491,8 +491,8 @@ def test_plain_gradients_of_all_rows_report_the_bound(optimizer, hierarchical, r
     optimizer = getattr(fastvi.optimizers, optimizer)(0.1)
     options = {"hierarchical": hierarchical, "random_state": 0, "tol": 0.0, "optimizer": optimizer}
     ours = PoissonFactorization(3, max_iter=30, **options).fit(X)
-    bounds = ours.history_["bound"]
-    assert "local_bound" not in ours.history_
+    bounds = ours.history_["elbo"]
+    assert "local_elbo" not in ours.history_
     assert len(bounds) == 30
     assert bounds[-1] > bounds[0]
     assert ours.elbo_ == bounds[-1]
@@ -543,7 +543,7 @@ def test_what_was_found_is_no_view_of_it(rng):
 def test_warm_start_goes_on(rng, capsys):
     X, _, _ = counts(rng)
     ours = PoissonFactorization(3, warm_start=True, verbose=1, random_state=0).fit(X)
-    assert f"bound {ours.elbo_:.10g}" in capsys.readouterr().err
+    assert f"elbo {ours.elbo_:.10g}" in capsys.readouterr().err
     assert ours.converged_
     bound = ours.elbo_
     ours.fit(X)
@@ -603,7 +603,7 @@ def test_associated_press(data_dir):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         batch = PoissonFactorization(20, random_state=0, max_iter=100).fit(X[:2000])
-    assert_never_falls(batch.history_["bound"], np.float32, 100 * 20, abs(batch.elbo_))
+    assert_never_falls(batch.history_["elbo"], np.float32, 100 * 20, abs(batch.elbo_))
     ours = PoissonFactorization(20, random_state=0, max_iter=30, batch_size=128).fit(X[:2000])
     assert ours.score(X[2000:]) > 1.01 * batch.score(X[2000:])
 

@@ -394,7 +394,7 @@ def _without_draws(
         target,
         settled=found.converged,
         n_iter=found.n_evaluations,
-        history={"bound": np.array([found.log_evidence])},
+        history={"elbo": np.array([found.log_evidence])},
         names=target.names,
         objective=method,
         seed=seed,

@@ -251,7 +251,7 @@ class PlainStages(Stages):
         if stage is None:
             return state._replace(over=True)
         state = state._replace(params=stage.mean(), memory=memory)
-        bounds = self.sign * np.array(self.history.columns["bound"][-stage.n :])
+        bounds = self.sign * np.array(self.history.columns["elbo"][-stage.n :])
         height, error = float(bounds.mean()), float(bounds.std() / np.sqrt(stage.n))
         best = max(state.best, height)
         if height > state.best + DROWNED * error:  # without noise they may be equal

@@ -84,8 +84,8 @@ def gumbel(
     Returns
     -------
     Gradient
-        Of ``family.free()``. Its `info` has `temperature`, `bound` at categories in nats, its
-        standard error `bound_error`, and `rejected`, the number of draws left out because the
+        Of ``family.free()``. Its `info` has `temperature`, `elbo` at categories in nats, its
+        standard error `elbo_error`, and `rejected`, the number of draws left out because the
         density or its gradient is not finite.
 
     Raises
@@ -118,8 +118,8 @@ def gumbel(
         )
         log_p = goal.power * values if len(values) else np.array([-np.inf])
         info = {
-            "bound": float(log_p.mean()) + rest,
-            "bound_error": float(np.std(log_p) / np.sqrt(len(log_p))) if len(values) else np.inf,
+            "elbo": float(log_p.mean()) + rest,
+            "elbo_error": float(np.std(log_p) / np.sqrt(len(log_p))) if len(values) else np.inf,
             "rejected": int(np.count_nonzero(~finite)),
             "temperature": heat,
         }

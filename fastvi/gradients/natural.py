@@ -45,7 +45,7 @@ def natural(
     Returns
     -------
     Gradient
-        Its `info` has `local_bound` (with `remember`: `bound`, the ELBO), in nats, and the
+        Its `info` has `local_elbo` (with `remember`: `elbo`, the ELBO), in nats, and the
         `fastvi.core.Local` itself as ``info["local"]``.
     """
 
@@ -53,7 +53,7 @@ def natural(
         state: Any, params: Any, batch: Batch, rng: np.random.Generator
     ) -> tuple[Any, Any, dict[str, Any]]:
         local = model.local(params, batch, None, rng, norms=noise)
-        info: dict[str, Any] = {"local_bound": local.bound}
+        info: dict[str, Any] = {"local_elbo": local.bound}
         if remember:
             last, last_bound = state
             fixed = model.global_bound(params)
@@ -62,7 +62,7 @@ def natural(
                     raise ValueError("the local variables of the checkpoint have other shapes")
                 local = model.local(params, batch, last, rng, norms=noise)
             state = local.variables, local.bound + fixed
-            info = {"bound": state[1]}
+            info = {"elbo": state[1]}
         direction = difference(model.prior, local.statistics, params)
         if noise:
             info |= noise_of(local, batch.weights)

@@ -44,8 +44,9 @@ def reparam(
     Returns
     -------
     Gradient
-        Its `info` has `bound` in nats, its standard error `bound_error`, and `rejected`, the number
-        of draws whose density or gradient was not finite, which are left out.
+        Its `info` has `elbo` (of another objective: its value) in nats, its standard error
+        `elbo_error`, and `rejected`, the number of draws whose density or gradient was not finite,
+        which are left out.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def reparam(
             gradient = tree.map_leaves(np.add, gradient, entropy)
         with np.errstate(over="ignore"):
             error = float(np.std(log_w) / np.sqrt(len(log_w)))
-        info = {"bound": objective.bound(log_w), "bound_error": error, "rejected": n_rejected}
+        info = {"elbo": objective.bound(log_w), "elbo_error": error, "rejected": n_rejected}
         return gradient, state, info
 
     return Gradient(lambda params: None, estimate)

@@ -81,8 +81,8 @@ def score(
     Returns
     -------
     Gradient
-        With respect to ``free()`` of the product. Its `info` has `bound` in nats, its standard
-        error `bound_error`, `draws` (a `Draws`), and `rejected`, the number of draws whose density
+        With respect to ``free()`` of the product. Its `info` has `elbo` in nats, its standard
+        error `elbo_error`, `draws` (a `Draws`), and `rejected`, the number of draws whose density
         was not finite: these count as the worst of the others, so that q moves away from them.
 
     Raises
@@ -166,4 +166,4 @@ def _bound(log_w: Array, log_ratios: Array) -> dict[str, float]:
     bound = float(weights @ log_w)
     with np.errstate(over="ignore"):
         error = float(np.linalg.norm(weights * (log_w - bound)))
-    return {"bound": bound, "bound_error": error}
+    return {"elbo": bound, "elbo_error": error}

@@ -60,7 +60,7 @@ elbo_ : float
 """,
     "history_": """
 history_ : dict of str to array
-    What each step reported: epoch, seconds, rate, and in nats the `bound` (or the `local_bound`,
+    What each step reported: epoch, seconds, rate, and in nats the `elbo` (or the `local_elbo`,
     the batch's part of it scaled to all rows); with `trace_noise`, or where `sampling` needs it,
     the `noise`, the trace of the gradient's covariance; with `X_val`, `held_out` at the end of each
     pass.

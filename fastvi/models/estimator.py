@@ -196,8 +196,8 @@ class Estimator(BaseEstimator):
         """How a fit went, as attributes."""
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
         self.converged_ = fitted.converged
-        if "bound" in fitted.history:
-            self.elbo_ = float(fitted.history["bound"][-1])
+        if "elbo" in fitted.history:
+            self.elbo_ = float(fitted.history["elbo"][-1])
 
     def _identity(self, data: tuple[Any, ...]) -> dict[str, Any]:
         """What must be the same for a checkpoint to be taken up."""

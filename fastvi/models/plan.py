@@ -266,7 +266,7 @@ def fit_conjugate(
     rng = np.random.default_rng(seed)
 
     def settled(state: Any, position: loop.Position, history: loop.History) -> bool:
-        bounds = history.columns.get("bound", [])
+        bounds = history.columns.get("elbo", [])
         if len(bounds) < 2 or tol <= 0:
             return False
         moved = history.columns["rate"][-2] > 0  # a rate still to be found moves nothing

@@ -55,7 +55,7 @@ def streaming(
     Algorithm
         Its `init` takes the parameters of the first local step, which it owns from then on; a state
         ``StreamingState(params, n_batches, n_rows)`` goes on from a posterior of so many. `info`
-        has `local_bound` in nats, `rounds`, and as `rate` the batch's share of all rows.
+        has `local_elbo` in nats, `rounds`, and as `rate` the batch's share of all rows.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def streaming(
                 params = add(params, change)
                 moved = np.sqrt(_norm(change) / max(_norm(last), np.finfo(float).tiny))
             last, rounds = local.statistics, rounds + 1
-        info = {"local_bound": local.bound, "rounds": rounds, "rate": share, "local": local}
+        info = {"local_elbo": local.bound, "rounds": rounds, "rate": share, "local": local}
         return StreamingState(params, state.n_batches + 1, n_rows), info
 
     return Algorithm(StreamingState, step)

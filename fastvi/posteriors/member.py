@@ -46,8 +46,8 @@ class Posterior(Approximation):
     n_iter : int
         Steps.
     history : dict of str to array
-        What each step reported: `seconds`, `rate`, `bound` and its standard error `bound_error`
-        (nats), `rejected` draws.
+        What each step reported: `seconds`, `rate`, `elbo` (of another objective: its value) and its
+        standard error `elbo_error` (nats), `rejected` draws.
     objective : str
     """
 

@@ -223,7 +223,7 @@ covariance_prior_
         best = max(runs, key=lambda run: run.bound)
         self._report(best.fit)
         self.elbo_ = self.lower_bound_ = best.bound
-        self.lower_bounds_ = list(self.history_.get("bound", ()))
+        self.lower_bounds_ = list(self.history_.get("elbo", ()))
         self._take(model, best.fit.params)
         if self.max_iter > 0:
             self._warn_unless_converged(best.fit, "nats")
@@ -375,7 +375,7 @@ covariance_prior_
             reg_covar=checks.number(values["reg_covar"], "reg_covar", 0.0),
         )  # fmt: skip
         self.lower_bound_ = checks.number(values["lower_bound"], "lower_bound", -np.inf)
-        self.lower_bounds_ = list(self.history_.get("bound", ()))
+        self.lower_bounds_ = list(self.history_.get("elbo", ()))
         params = saved.tree("parameters_", model.prior)
         if np.any(params.counts < 0):
             raise ValueError(f"{saved.path}: counts of components must be >= 0")

@@ -138,8 +138,8 @@ class LatentDirichletAllocation(TopicScores):
     bound_ : float
         The same as scikit-learn reports it: a perplexity, exp(-elbo_ per word).
     history_ : dict of str to array
-        What each step reported: epoch, seconds, rate, batch_size, and in nats the `bound` ("vb")
-        or the `local_bound`, the batch's part of it scaled to all documents ("svi"). Where it is
+        What each step reported: epoch, seconds, rate, batch_size, and in nats the `elbo` ("vb")
+        or the `local_elbo`, the batch's part of it scaled to all documents ("svi"). Where it is
         known, the `noise`, which is the trace of the covariance of the gradient, and its
         `squared_norm`. With `X_val`, `held_out` at the end of each pass: the score by document
         completion, nats per word, its halves drawn from `random_state`.
