@@ -39,7 +39,8 @@ def normal(x: float, mean: float, sd: float) -> float:
     >>> round(densities.normal(0.0, 0.0, 1.0), 6)
     -0.918939
     """
-    u = (x - mean) / sd
+    precision = 1.0 / sd
+    u = (x - mean) * precision
     return -0.5 * u * u - math.log(sd) - HALF_LOG_2PI
 
 

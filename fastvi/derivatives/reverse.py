@@ -13,6 +13,7 @@ from fastvi.derivatives.flow import (
     written,
 )
 from fastvi.derivatives.fusing import fused_loops
+from fastvi.derivatives.invariants import hoist_invariants
 from fastvi.derivatives.ir import (
     Allocate,
     Apply,
@@ -66,6 +67,7 @@ class _Reverse:
     def __init__(self, program: Program, fuse: bool, again: bool, first: int) -> None:
         self.program = program
         self.first = first
+        hoist_invariants(program)
         self.slopes = {a: SLOPES[a] for a in program.arguments if a in SLOPES}
         refuse_whole_numbers(program, self.slopes)
         self.active = active_names(program, self.slopes)
