@@ -6,10 +6,12 @@ import pickle
 import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 import fastvi
 from fastvi import gradients, optimizers
@@ -436,3 +438,26 @@ def test_documentation_is_filled_in():
         for name in cls().get_params():
             assert name in cls.__doc__, (cls, name)
         assert "checkpoint_interval" in cls.fit.__doc__
+
+
+@pytest.mark.parametrize("name", ["mixture", "factors", "logistic", "poisson"])
+def test_single_passes_that_go_on_converge(name):
+    """Where one fit of many passes does: the bound of the pass before is remembered."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    estimator, data = {
+        "mixture": (fastvi.BayesianGaussianMixture(n_components=1), (X,)),
+        "factors": (fastvi.BayesianPCA(), (X,)),
+        "logistic": (fastvi.BayesianLogisticRegression(), (X, X[:, 0] + rng.normal(size=200) > 0)),
+        "poisson": (fastvi.PoissonFactorization(n_components=2), (rng.poisson(2.0, (60, 8)),)),
+    }[name]
+    estimator.set_params(warm_start=True, max_iter=1, tol=1e-3)
+    if name != "logistic":
+        estimator.set_params(random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        passes = [estimator.fit(*data).converged_ for _ in range(500)]
+        at_once = clone(estimator).set_params(max_iter=500).fit(*data)
+    first = passes.index(True) + 1
+    assert not passes[0]
+    assert abs(first - at_once.n_iter_) <= 1

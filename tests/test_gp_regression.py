@@ -1,6 +1,7 @@
 """`fastvi.SparseGPRegressor` as scikit-learn's users expect it, and on published figures."""
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
 from fastvi import SVGP, SparseGPRegressor
+from fastvi.models.gp import search as gp_search
 from fastvi.models.gp.start import kmeans
 
 pytestmark = pytest.mark.jit
@@ -192,6 +194,7 @@ def test_pickles_and_clones(rng):
         clone(ours).compiled()
 
 
+@pytest.mark.filterwarnings("ignore:L-BFGS stopped:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("kernel", [KERNEL, DotProduct() + RBF() + WhiteKernel(0.1)])
 @pytest.mark.parametrize("n_targets", [None, 2])
 def test_compiled_predictions(kernel, n_targets, rng):
@@ -411,3 +414,21 @@ def test_a_kernel_that_is_not_positive_definite(rng):
     kernel = ExpSineSquared(1.0) + WhiteKernel(0.1)
     with pytest.raises(np.linalg.LinAlgError, match="not positive definite, as ExpSineSquared"):
         SparseGPRegressor(kernel, inducing_points=X[:30], **FIXED).fit(X, y)
+
+
+def test_a_line_search_that_fails_is_no_convergence(rng):
+    """Where rounding of an offset of 1e4 leaves no step that gains."""
+    X = np.linspace(0, 10, 300)[:, None]
+    y = 1e4 + np.sin(X[:, 0]) + 0.01 * rng.normal(size=300)
+    model = SparseGPRegressor(ConstantKernel(1.0) * RBF(1.0), inducing_points=20, random_state=0)
+    done = SimpleNamespace(x=None, fun=1.0, status=2)
+
+    def abnormal(evaluate, start, **options):
+        done.x, done.fun = start, evaluate(start)[0]
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gp_search, "minimize", abnormal)
+        with pytest.warns(ConvergenceWarning, match="no step raises the bound any more"):
+            model.fit(X, y)
+    assert not model.converged_

@@ -154,17 +154,18 @@ class Estimator(BaseEstimator):
         held_out: Callable[[Any], float] | None = None,
         tol: float,
         seed: int,
-        going_on: bool = False,
+        last: Self | None = None,
     ) -> Fit:
         """Fit a conjugate model by the toolbox, and report how it went.
 
-        `data` are the arrays that a checkpoint belongs to; `tol` is nats of the whole bound.
+        `data` are the arrays that a checkpoint belongs to; `tol` is nats of the whole bound, and
+        `last` the fit that this one goes on from.
         """
         max_iter = checks.integer(self.max_iter, "max_iter", self._least_iter)
         batch_size = checks.optional_integer(self.batch_size, "batch_size", 1)
 
         def identity() -> dict[str, Any]:
-            start = {"start": digest(*params)} if going_on else {}
+            start = {"start": digest(*params)} if last is not None else {}
             return self._identity(data) | {"seed": seed} | start
 
         watch = loop.Watch(
@@ -183,6 +184,7 @@ class Estimator(BaseEstimator):
             tol=tol,
             seed=seed,
             watch=watch,
+            before=None if last is None else last._last_bound,
             batch_size=batch_size,
             optimizer=self.optimizer,
             sampling=self.sampling,
@@ -198,6 +200,14 @@ class Estimator(BaseEstimator):
         self.converged_ = fitted.converged
         if "elbo" in fitted.history:
             self.elbo_ = float(fitted.history["elbo"][-1])
+
+    @property
+    def _last_bound(self) -> float | None:
+        """The bound in the last pass of a fit to all rows, nats."""
+        bounds = self.history_.get("elbo")
+        if bounds is None or not len(bounds) or self.batch_size is not None:
+            return None
+        return float(bounds[-1])
 
     def _identity(self, data: tuple[Any, ...]) -> dict[str, Any]:
         """What must be the same for a checkpoint to be taken up."""

@@ -231,6 +231,7 @@ def fit_conjugate(
     tol: float = 0.0,
     seed: int = 0,
     watch: loop.Watch | None = None,
+    before: float | None = None,
     **options: Any,
 ) -> Fit:
     """Fit a conjugate model from `params`, which the fit owns from then on.
@@ -247,6 +248,8 @@ def fit_conjugate(
     seed : int
     watch : fastvi.loop.Watch, optional
         Callback, held-out scores, bar and checkpoints.
+    before : float, optional
+        The bound in the last pass of the fit that this one goes on from, nats.
     options
         Those of `plan`.
 
@@ -267,8 +270,10 @@ def fit_conjugate(
 
     def settled(state: Any, position: loop.Position, history: loop.History) -> bool:
         bounds = history.columns.get("elbo", [])
-        if len(bounds) < 2 or tol <= 0:
+        if tol <= 0 or not len(bounds):
             return False
+        if len(bounds) == 1:
+            return before is not None and abs(bounds[0] - before) < tol
         moved = history.columns["rate"][-2] > 0  # a rate still to be found moves nothing
         return moved and abs(bounds[-1] - bounds[-2]) < tol
 

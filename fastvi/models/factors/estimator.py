@@ -138,7 +138,7 @@ class _BayesianFactors(
             held_out=None if X_val is None else self._held_out(model, source, X_val),
             tol=tol * len(X),
             seed=seed,
-            going_on=last is not None,
+            last=last,
         )
         self._take(model, source.centre, source.factor, fitted.params, X.dtype)
         self._warn_unless_converged(fitted)

@@ -145,9 +145,14 @@ class Collapsed(GaussianProcess):
         best = min(results, key=lambda result: result.value)
         self.history_, self.n_iter_, self.converged_ = best.history, best.n_iter, best.converged
         if not (self.converged_ or evaluations.stopped):
+            why = (
+                "no step raises the bound any more (an abnormal line search), though its gradient "
+                "is not 0: rounding is in the way; raise tol, the noise, or scale y"
+                if best.failed
+                else "tol was not reached; raise max_iter or tol"
+            )
             warnings.warn(
-                f"L-BFGS stopped after {self.n_iter_} iterations before tol was reached; "
-                "raise max_iter or tol",
+                f"L-BFGS stopped after {self.n_iter_} iterations: {why}",
                 ConvergenceWarning,
                 stacklevel=5,
             )

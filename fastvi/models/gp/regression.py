@@ -88,7 +88,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
     n_iter_ : int
         Iterations of L-BFGS from the best start.
     converged_ : bool
-        False where `max_iter` or a callback ended the search.
+        False where `max_iter`, a callback or a line search that failed ended the search.
 
     Examples
     --------

@@ -18,6 +18,7 @@ from fastvi.models.gp.start import column_scales
 __all__ = ["Evaluations", "Found", "Learned", "Objective", "columns", "search"]
 
 Array = NDArray[np.float64]
+ABNORMAL = 2  # a status of L-BFGS
 MEMORY = 50  # pairs of steps and gradients that L-BFGS keeps
 
 
@@ -193,6 +194,7 @@ class Found(NamedTuple):
     history: dict[str, Array]
     n_iter: int
     converged: bool
+    failed: bool = False  # no step from there gains, though the gradient says so
 
 
 def search(
@@ -213,9 +215,10 @@ def search(
         evaluations, start, jac=True, method="L-BFGS-B", bounds=bounds, callback=follow,
         options={"ftol": tol, "gtol": 1e-5, "maxcor": MEMORY, **limits},
     )  # fmt: skip
-    converged = bool(done.status not in (1, 99))  # out of iterations, stopped
+    converged = done.status == 0  # not out of iterations, stopped, or without a step that gains
     history = evaluations.columns(first)
-    return Found(done.x, float(done.fun), history, len(history["bound"]), converged)
+    n_iter = len(history["bound"])
+    return Found(done.x, float(done.fun), history, n_iter, converged, done.status == ABNORMAL)
 
 
 def columns(history: History) -> dict[str, Array]:

@@ -139,7 +139,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
             held_out=self._held_out(model, X_val, y_val),
             tol=tol * len(X),
             seed=self._seed(watching),
-            going_on=last is not None,
+            last=last,
         )
         self._take(model, fitted.params)
         self._warn_unless_converged(fitted)

@@ -219,7 +219,7 @@ covariance_prior_
         with single_threaded_blas():
             for _ in range(n_init):
                 start = self._begin(model, X, rng) if last is None else last._go_on(model)
-                runs.append(self._run(model, X, start, rng, held_out, watching, last is not None))
+                runs.append(self._run(model, X, start, rng, held_out, watching, last))
         best = max(runs, key=lambda run: run.bound)
         self._report(best.fit)
         self.elbo_ = self.lower_bound_ = best.bound
@@ -301,7 +301,7 @@ covariance_prior_
         rng: Any,
         held_out: Callable[[Parameters], float] | None,
         watching: Watching,
-        going_on: bool,
+        last: Self | None,
     ) -> _Run:
         tol = checks.number(self.tol, "tol", 0.0)
         rounding = 4 * float(np.finfo(X.dtype).eps) * X.shape[1] * np.sqrt(len(X))
@@ -314,7 +314,7 @@ covariance_prior_
             held_out=held_out,
             tol=max(tol, rounding) if tol > 0 else 0.0,
             seed=0 if self.batch_size is None else self._seed(watching, rng),
-            going_on=going_on,
+            last=last,
         )
         labels, densities = np.empty(len(X), np.int64), np.empty(len(X), X.dtype)
         model.predict(fit.params, X, labels=labels, log_norm=densities)

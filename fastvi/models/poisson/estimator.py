@@ -164,7 +164,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
             held_out=None if X_val is None else self._held_out(model, X_val),
             tol=tol * source.n_rows,
             seed=seed,
-            going_on=last is not None,
+            last=last,
         )
         self._found = Fitted(model, fitted.params)
         self.n_batch_iter_, self._n_seen = len(fitted.history["epoch"]), source.n_rows
