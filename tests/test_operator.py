@@ -13,7 +13,6 @@ from fastvi.base import archive
 from fastvi.fitting.operator import Settings, _fresh, _network, _player, _scratch
 from fastvi.kernels import networks
 from fastvi.kernels import operator as kernels
-from fastvi.posteriors.programs import KIND
 from fastvi.targets import TargetError
 from fastvi.transforms import positive
 
@@ -377,10 +376,10 @@ def test_files_bring_it_back(tmp_path, n_hidden):
 )
 def test_damaged_files(tmp_path, name, wrong):
     quick(fastvi.target(banana, dim=2), n_hidden=5).save(tmp_path / "p.npz")
-    header, arrays = archive.load(tmp_path / "p.npz", KIND)
+    header, arrays = archive.load(tmp_path / "p.npz", "program-posterior")
     arrays[name] = wrong
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    archive.save(tmp_path / "p.npz", KIND, header, arrays)
+    archive.save(tmp_path / "p.npz", "program-posterior", header, arrays)
     with pytest.raises(ValueError, match=r"p\.npz: "):
         fastvi.ProgramPosterior.load(tmp_path / "p.npz")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+import os
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base import checks
+from fastvi.base import archive, checks
 from fastvi.stein.discrepancy import Discrepancy, ksd
 from fastvi.targets.base import Target
 
@@ -18,7 +19,12 @@ Array = NDArray[np.float64]
 
 
 class Approximation:
-    """Free numbers by name, and how they were found; subclasses have `mean`, `sd` and `sample`."""
+    """Free numbers by name, and how they were found.
+
+    A subclass has `mean`, `sd`, `_sample`, and what its files hold: `_saved` and `_restored`.
+    """
+
+    _kind: ClassVar[str]  # of its files
 
     def __init__(
         self,
@@ -45,7 +51,18 @@ class Approximation:
         raise NotImplementedError
 
     def sample(self, n: int, random_state: Any = None) -> Array:
-        """Draws (n, D) of the free numbers."""
+        """Draws (n, D) of the free numbers.
+
+        Parameters
+        ----------
+        n : int
+        random_state : int, RandomState, Generator or None
+            By default draws differ from call to call.
+        """
+        n = checks.integer(n, "n", 0)
+        return self._sample(n, checks.generator(random_state, "random_state"))
+
+    def _sample(self, n: int, rng: np.random.Generator) -> Array:
         raise NotImplementedError
 
     def distinct(self, n: int) -> int:
@@ -106,22 +123,64 @@ class Approximation:
 
     # Files
 
-    def _header(self) -> dict[str, Any]:
-        return {
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the approximation, not the target, as a numpy archive with a JSON header; atomic.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the old file is kept then.
+        """
+        header, arrays = self._saved()
+        header |= {
             "names": list(self.names),
             "settled": self.settled,
             "n_iter": self.n_iter,
             "seed": self._seed,
         }
+        arrays |= {f"history.{name}": column for name, column in self.history.items()}
+        archive.save(path, self._kind, header, arrays)
 
-    def _history_arrays(self) -> dict[str, NDArray[np.float64]]:
-        return {f"history.{name}": column for name, column in self.history.items()}
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], target: Target | None = None) -> Self:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        target : Target, optional
+            What was fitted; without it there are neither named parameters nor new figures.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it is damaged or no such posterior, or the target has other names.
+        """
+        header, arrays = archive.load(path, cls._kind)
+        try:
+            options = cls._options(header, arrays, target, str(path))
+            return cls._restored(header, arrays, str(path), {"target": target, **options})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
+
+    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Of a file's header and arrays, what this kind of approximation has beside the others."""
+        raise NotImplementedError
+
+    @classmethod
+    def _restored(
+        cls, header: dict[str, Any], arrays: dict[str, Array], path: str, options: dict[str, Any]
+    ) -> Self:
+        """The approximation from what `_saved` gave; `options` are arguments of `Approximation`."""
+        raise NotImplementedError
 
     @staticmethod
     def _options(
         header: dict[str, Any], arrays: dict[str, Array], target: Target | None, path: str
     ) -> dict[str, Any]:
-        """What `_header` and `_history_arrays` gave, as arguments."""
+        """What all files hold, as arguments."""
         names = tuple(header["names"])
         if not all(isinstance(name, str) for name in names):
             raise ValueError(f"{path}: names are {names}; wanted strings")

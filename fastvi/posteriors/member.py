@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from fastvi import families
-from fastvi.base import archive, checks
+from fastvi.base import checks
 from fastvi.families.base import Family
 from fastvi.posteriors.approximation import Approximation
 from fastvi.posteriors.psis import Smoothed, psis
 from fastvi.targets.base import Target
 
-__all__ = ["KIND", "Posterior"]
+__all__ = ["Posterior"]
 
-KIND = "posterior"
 N_DRAWS = 1000  # for the figures that say how good it is
 TRUSTED = 0.7  # k-hat
 EVEN = 0.9  # effective share of draws
@@ -50,6 +48,8 @@ class Posterior(Approximation):
         standard error `elbo_error` (nats), `rejected` draws.
     objective : str
     """
+
+    _kind = "posterior"
 
     def __init__(
         self,
@@ -88,17 +88,8 @@ class Posterior(Approximation):
         """Standard deviations of the free numbers, (D,)."""
         return np.array(self.member.sd)
 
-    def sample(self, n: int, random_state: Any = None) -> Array:
-        """Draws (n, D) of the free numbers.
-
-        Parameters
-        ----------
-        n : int
-        random_state : int, RandomState, Generator or None
-            By default draws differ from call to call.
-        """
-        n = checks.integer(n, "n", 0)
-        return self.member.draw(n, checks.generator(random_state, "random_state")).points
+    def _sample(self, n: int, rng: np.random.Generator) -> Array:
+        return self.member.draw(n, rng).points
 
     def log_prob(self, Z: Any) -> Array:
         """Log density (n,) of the approximation at free numbers Z (n, D), nats.
@@ -252,52 +243,17 @@ class Posterior(Approximation):
 
     # Files
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the approximation, not the target, as a numpy archive with a JSON header; atomic.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written; the old file is kept then.
-        """
-        header = {
-            "family": families.name_of(self.member),
-            "objective": self.objective,
-            **self._header(),
-        }
+    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        header = {"family": families.name_of(self.member), "objective": self.objective}
         arrays = {f"member.{name}": array for name, array in self.member.save().items()}
-        arrays |= self._history_arrays()
         if "log_ratios" in self.__dict__ or self.target is not None:
             arrays["log_ratios"] = self.log_ratios
-        archive.save(path, KIND, header, arrays)
+        return header, arrays
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], target: Target | None = None) -> Posterior:
-        """Read what `save` wrote.
-
-        Parameters
-        ----------
-        path : path
-        target : Target, optional
-            What was fitted; without it there are neither named parameters nor new figures.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be opened.
-        ValueError
-            If it is damaged or no posterior, or the target has other names.
-        """
-        header, arrays = archive.load(path, KIND)
-        try:
-            return cls._from_archive(header, arrays, target, str(path))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
-
-    @classmethod
-    def _from_archive(
-        cls, header: dict[str, Any], arrays: dict[str, Array], target: Target | None, path: str
-    ) -> Posterior:
+    def _restored(
+        cls, header: dict[str, Any], arrays: dict[str, Array], path: str, options: dict[str, Any]
+    ) -> Self:
         name = checks.choice(header["family"], f"{path}: family", tuple(families.FAMILIES))
         parts = {key.removeprefix("member."): array for key, array in arrays.items()}
         try:
@@ -307,13 +263,7 @@ class Posterior(Approximation):
         ratios = arrays.get("log_ratios")
         if ratios is not None and (ratios.dtype != np.float64 or ratios.shape != (N_DRAWS,)):
             raise ValueError(f"{path}: log_ratios must hold {N_DRAWS} float64 numbers")
-        return cls(
-            member,
-            target,
-            objective=str(header["objective"]),
-            log_ratios=arrays.get("log_ratios"),
-            **cls._options(header, arrays, target, path),
-        )
+        return cls(member, objective=str(header["objective"]), log_ratios=ratios, **options)
 
 
 def _nats(x: float) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base import archive, checks
+from fastvi.base import checks
 from fastvi.posteriors.approximation import Approximation
 from fastvi.stein.discrepancy import Discrepancy, ksd
 from fastvi.targets.base import Target
 
-__all__ = ["KIND", "ParticlePosterior"]
+__all__ = ["ParticlePosterior"]
 
-KIND = "particle-posterior"
 FAR = 0.25  # standard deviations that means may be off
 NARROW, CLOSE, WIDE = 0.5, 0.9, 2.0  # variances by those that Stein's identity asks for
 
@@ -45,6 +43,8 @@ class ParticlePosterior(Approximation):
     n_lost : int
         Particles left out, as they ended where the density or its gradient is not finite.
     """
+
+    _kind = "particle-posterior"
 
     def __init__(
         self,
@@ -82,17 +82,9 @@ class ParticlePosterior(Approximation):
     def _away(self) -> Array:
         return np.asarray(self.particles - self.mean)
 
-    def sample(self, n: int, random_state: Any = None) -> Array:
-        """Draws (n, D) of the particles, in random order: each as often as any, to within one.
-
-        Parameters
-        ----------
-        n : int
-        random_state : int, RandomState, Generator or None
-            By default draws differ from call to call.
-        """
-        n, size = checks.integer(n, "n", 0), len(self.particles)
-        rng = checks.generator(random_state, "random_state")
+    def _sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Particles in random order: each as often as any, to within one."""
+        size = len(self.particles)
         rounds = [rng.permutation(size) for _ in range(-(-n // size))]
         order = np.concatenate(rounds)[:n] if rounds else np.empty(0, int)
         return np.asarray(self.particles[order], np.float64)
@@ -176,45 +168,19 @@ class ParticlePosterior(Approximation):
 
     # Files
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the particles, not the target, as a numpy archive with a JSON header; atomic.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written; the old file is kept then.
-        """
-        arrays = {"particles": self.particles, "scores": self.scores, **self._history_arrays()}
-        archive.save(path, KIND, {**self._header(), "n_lost": self.n_lost}, arrays)
+    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        return {"n_lost": self.n_lost}, {"particles": self.particles, "scores": self.scores}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], target: Target | None = None) -> ParticlePosterior:
-        """Read what `save` wrote.
-
-        Parameters
-        ----------
-        path : path
-        target : Target, optional
-            What was fitted; without it there are no named parameters.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be opened.
-        ValueError
-            If it is damaged or no such posterior, or the target has other names.
-        """
-        header, arrays = archive.load(path, KIND)
-        try:
-            particles, scores = arrays["particles"], arrays["scores"]
-            shape = (len(particles), len(header["names"]))
-            for name, array in (("particles", particles), ("scores", scores)):
-                if array.dtype.kind != "f" or array.shape != shape or not shape[0]:
-                    raise ValueError(f"{path}: {name} does not fit {shape[1]} names")
-                if not np.all(np.isfinite(array)):
-                    raise ValueError(f"{path}: {name} must hold finite numbers")
-            lost = checks.integer(header["n_lost"], f"{path}: n_lost", 0)
-            options = cls._options(header, arrays, target, str(path))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
-        return cls(particles, scores, target, n_lost=lost, **options)
+    def _restored(
+        cls, header: dict[str, Any], arrays: dict[str, Array], path: str, options: dict[str, Any]
+    ) -> Self:
+        particles, scores = arrays["particles"], arrays["scores"]
+        shape = (len(particles), len(options["names"]))
+        for name, array in (("particles", particles), ("scores", scores)):
+            if array.dtype.kind != "f" or array.shape != shape or not shape[0]:
+                raise ValueError(f"{path}: {name} does not fit {shape[1]} names")
+            if not np.all(np.isfinite(array)):
+                raise ValueError(f"{path}: {name} must hold finite numbers")
+        n_lost = checks.integer(header["n_lost"], f"{path}: n_lost", 0)
+        return cls(particles, scores, n_lost=n_lost, **options)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base import archive, checks
 from fastvi.posteriors.approximation import Approximation
 from fastvi.stein.discrepancy import ksd_test
 from fastvi.targets.base import Target
 
-__all__ = ["KIND", "ProgramPosterior"]
-
-KIND = "program-posterior"
+__all__ = ["ProgramPosterior"]
 
 Array = NDArray[np.float64]
 N_DRAWS = 20_000  # for moments
@@ -39,6 +35,8 @@ class ProgramPosterior(Approximation):
         units of `scale`), and `rejected` draws of the last step, which had no finite score.
     """
 
+    _kind = "program-posterior"
+
     def __init__(
         self,
         program: Any,
@@ -55,19 +53,10 @@ class ProgramPosterior(Approximation):
     def __repr__(self) -> str:
         return f"<ProgramPosterior of {', '.join(self.names)}>"
 
-    def sample(self, n: int, random_state: Any = None) -> Array:
-        """Draws (n, D) of the free numbers.
-
-        Parameters
-        ----------
-        n : int
-        random_state : int, RandomState, Generator or None
-            By default draws differ from call to call.
-        """
+    def _sample(self, n: int, rng: np.random.Generator) -> Array:
         from fastvi.kernels.networks import forward
 
-        n = checks.integer(n, "n", 0)
-        net, rng = self._program, checks.generator(random_state, "random_state")
+        net = self._program
         noise = np.ascontiguousarray(rng.standard_normal((n, net.linear.shape[1])).T)
         hidden, x = np.empty((len(net.bias), n)), np.empty((len(net.shift), n))
         forward(net, noise, hidden, x)
@@ -100,47 +89,21 @@ class ProgramPosterior(Approximation):
 
     # Files
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the program, not the target, as a numpy archive with a JSON header; atomic.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written; the old file is kept then.
-        """
-        arrays = {"centre": self._centre, "scale": self._scale, **self._history_arrays()}
-        arrays |= {f"program.{name}": x for name, x in self._program._asdict().items()}
-        archive.save(path, KIND, self._header(), arrays)
+    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        arrays = {"centre": self._centre, "scale": self._scale}
+        return {}, arrays | {f"program.{k}": x for k, x in self._program._asdict().items()}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], target: Target | None = None) -> ProgramPosterior:
-        """Read what `save` wrote.
-
-        Parameters
-        ----------
-        path : path
-        target : Target, optional
-            What was fitted; without it there are draws of free numbers only.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be opened.
-        ValueError
-            If it is damaged or no such posterior, or the target has other names.
-        """
+    def _restored(
+        cls, header: dict[str, Any], arrays: dict[str, Array], path: str, options: dict[str, Any]
+    ) -> Self:
         from fastvi.kernels.networks import Network
 
-        header, arrays = archive.load(path, KIND)
-        try:
-            parts = {"centre": arrays["centre"], "scale": arrays["scale"]}
-            parts |= {name: arrays[f"program.{name}"] for name in Network._fields}
-            options = cls._options(header, arrays, target, str(path))
-            _check_parts(parts, len(options["names"]), str(path))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
+        parts = {"centre": arrays["centre"], "scale": arrays["scale"]}
+        parts |= {name: arrays[f"program.{name}"] for name in Network._fields}
+        _check_parts(parts, len(options["names"]), path)
         centre, scale = parts.pop("centre"), parts.pop("scale")
-        return cls(Network(**parts), centre, scale, target, **options)
+        return cls(Network(**parts), centre, scale, **options)
 
 
 def _check_parts(parts: dict[str, Array], d: int, path: str) -> None:

@@ -232,10 +232,8 @@ def ksd_test(
 
     Raises
     ------
-    ValueError
-        If an argument is out of its range, or draws and scores are not finite numbers that fit.
-    TargetError
-        If the target fails at a draw.
+    ValueError, TargetError
+        As `ksd` does.
 
     Examples
     --------

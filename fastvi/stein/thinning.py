@@ -56,10 +56,8 @@ def stein_thinning(
 
     Raises
     ------
-    ValueError
-        If an argument is out of its range, or draws and scores are not finite numbers that fit.
-    TargetError
-        If the target fails at a draw.
+    ValueError, TargetError
+        As `fastvi.ksd` does.
 
     References
     ----------
