@@ -25,7 +25,7 @@ def normal(Z, values, grads):
 
 def iteration(n, d, dtype="float32", kernel="rbf"):
     """A step: scores, bandwidth, direction, AdaGrad."""
-    algorithm = ascend(stein(normal.bind(dim=d), kernel=kernel), adagrad(0.01))
+    algorithm = ascend(stein(normal.bind(dim=d), Interaction(kernel)), adagrad(0.01))
     rng, batch = np.random.default_rng(0), Batch(None, np.empty(0))
     state = algorithm.init(rng.normal(size=(n, d)).astype(dtype))
 

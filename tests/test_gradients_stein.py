@@ -7,7 +7,7 @@ from naive import stein as naive
 import fastvi
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.core import Batch
-from fastvi.gradients.stein import stein, units_of
+from fastvi.gradients.stein import Interaction, stein, units_of
 from fastvi.gradients.stein_metric import curvatures, matrix, newton
 from fastvi.gradients.stein_sliced import _Cut, sliced
 from fastvi.kernels import stein_sliced as kernels
@@ -51,8 +51,9 @@ def curved(Z):
     return found
 
 
-def estimate(make, target, x, rng, **options):
-    gradient = make(target, **options)
+def estimate(make, target, x, rng, curvature=None, **interaction):
+    options = {} if curvature is None else {"curvature": curvature}
+    gradient = make(target, Interaction(**interaction), **options)
     return gradient.estimate(gradient.init(x), x, ALL, rng)
 
 
@@ -178,6 +179,6 @@ def test_the_same_bits_for_any_number_of_threads(target, rng, make):
 def test_misuse(target):
     for make in (newton, sliced):
         with pytest.raises(ValueError, match=r"kernel='imq' has no .* form; wanted 'rbf'"):
-            make(target, kernel="imq")
+            make(target, Interaction("imq"))
     with pytest.raises(ValueError, match=r"curvature gave shape \(3, 3\); wanted \(4, 3, 3\)"):
         curvatures(target, np.zeros((4, 3)), np.ones(3), None, 1, lambda Z: np.eye(3))

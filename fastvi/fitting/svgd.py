@@ -160,14 +160,9 @@ def svgd(
             raise ValueError(f"{name} is given, which method={method!r} does not take")
     if slices is not None:
         checks.choice(slices, "slices", stein_sliced.SLICES)
-    gradient = make(
-        target,
-        **options,
-        kernel=checks.choice(kernel, "kernel", stein.KERNELS),
-        bandwidth=_bandwidth(bandwidth, target.dim),
-        n_threads=n_threads,
-        seed=seed,
-    )
+    checks.choice(kernel, "kernel", stein.KERNELS)
+    interaction = stein.Interaction(kernel, _bandwidth(bandwidth, target.dim), n_threads, seed)
+    gradient = make(target, interaction, **options)
     batches = batches_of(target, batch_size, sampling, seed)
     rule = optimizers.chosen(optimizer)
     if rule is None and method in stein_metric.METHODS:

@@ -58,10 +58,17 @@ class Interaction:
         Of the particles whose distances have the median.
     """
 
-    def __init__(self, kernel: str, bandwidth: Any, n_threads: int, seed: int) -> None:
+    def __init__(
+        self, kernel: str = "rbf", bandwidth: Any = "median", n_threads: int = 1, seed: int = 0
+    ) -> None:
         self.kind = KERNELS.index(kernel)
         self.bandwidth, self.n_threads, self.seed = bandwidth, n_threads, seed
         self._kept: dict[str, Array] = {}
+
+    def must_be_gaussian(self, form: str) -> None:
+        """Raise ValueError if the kernel is another than "rbf", which alone has this form."""
+        if self.kind:
+            raise ValueError(f"kernel={KERNELS[self.kind]!r} has no {form} form; wanted 'rbf'")
 
     def _buffer(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """Memory that the step before used: fresh pages would cost a tenth of a step."""
@@ -261,22 +268,15 @@ def units_of(x: Array, scores: Array, weights: Array | None = None) -> Array:
     return np.where(units > 0, units, 1.0).astype(x.dtype)
 
 
-def stein(
-    target: Target,
-    *,
-    kernel: str = "rbf",
-    bandwidth: Any = "median",
-    n_threads: int = 1,
-    seed: int = 0,
-) -> Gradient:
+def stein(target: Target, interaction: Interaction) -> Gradient:
     """The direction of Stein variational gradient descent (Liu and Wang 2016, eq. 8).
 
     Parameters
     ----------
     target : Target
         With a gradient.
-    kernel, bandwidth, n_threads, seed
-        As in `Interaction`.
+    interaction : Interaction
+        Of the particles.
 
     Returns
     -------
@@ -294,12 +294,11 @@ def stein(
         If the target has no gradient.
     """
     needs_gradient(target)
-    interaction = Interaction(kernel, bandwidth, n_threads, seed)
 
     def estimate(
         state: Any, params: Array, batch: Batch, rng: np.random.Generator
     ) -> tuple[Array, Any, dict[str, Any]]:
-        values, scores, weights = scores_of(target, params, batch, n_threads)
+        values, scores, weights = scores_of(target, params, batch, interaction.n_threads)
         field = interaction.field(params, scores, weights)
         units = units_of(params, scores, weights)
         return field.phi, state, report(values, weights, field, field.phi, scores, units)

@@ -37,13 +37,7 @@ class MetricState(NamedTuple):
 
 
 def matrix(
-    target: Target,
-    *,
-    kernel: str = "rbf",
-    bandwidth: Any = "median",
-    n_threads: int = 1,
-    seed: int = 0,
-    curvature: Curvature | None = None,
+    target: Target, interaction: Interaction, *, curvature: Curvature | None = None
 ) -> Gradient:
     """The direction of matrix-valued SVGD, with a constant preconditioner Q (Wang et al. 2019).
 
@@ -55,8 +49,8 @@ def matrix(
     ----------
     target : Target
         With a gradient.
-    kernel, bandwidth, n_threads, seed
-        As in `fastvi.gradients.stein.Interaction`, of particles whitened by Q.
+    interaction : Interaction
+        Of particles whitened by Q.
     curvature : callable, optional
         ``curvature(Z)`` gives (k, D, D) positive definite matrices for Z (k, D), such as Fisher's
         or Gauss and Newton's; by default negated Hessians from differences of gradients.
@@ -72,7 +66,7 @@ def matrix(
         If the target has no gradient, or `curvature` gives another shape.
     """
     needs_gradient(target)
-    interaction = Interaction(kernel, bandwidth, n_threads, seed)
+    n_threads = interaction.n_threads
 
     def estimate(
         state: MetricState | None, params: Array, batch: Batch, rng: np.random.Generator
@@ -96,13 +90,7 @@ def matrix(
 
 
 def newton(
-    target: Target,
-    *,
-    kernel: str = "rbf",
-    bandwidth: Any = "median",
-    n_threads: int = 1,
-    seed: int = 0,
-    curvature: Curvature | None = None,
+    target: Target, interaction: Interaction, *, curvature: Curvature | None = None
 ) -> Gradient:
     """The direction of Stein variational Newton with a block-diagonal Hessian (Detommaso 2018).
 
@@ -112,9 +100,8 @@ def newton(
     kernel "rbf" only; `residual` is the root mean square of the step in the metric.
     """
     needs_gradient(target)
-    if kernel != "rbf":
-        raise ValueError(f"kernel={kernel!r} has no Newton form; wanted 'rbf'")
-    interaction = Interaction(kernel, bandwidth, n_threads, seed)
+    interaction.must_be_gaussian("Newton")
+    n_threads = interaction.n_threads
 
     def estimate(
         state: Any, params: Array, batch: Batch, rng: np.random.Generator

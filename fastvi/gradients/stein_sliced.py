@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from fastvi import optimizers
 from fastvi.base import parallel
 from fastvi.core import Batch, Gradient, Optimizer
-from fastvi.gradients.stein import Field, hold, kept, needs_gradient, report, scores_of, units_of
+from fastvi.gradients.stein import (
+    Field,
+    Interaction,
+    hold,
+    kept,
+    needs_gradient,
+    report,
+    scores_of,
+    units_of,
+)
 from fastvi.targets.base import Target
 
 __all__ = ["SLICES", "sliced"]
@@ -32,15 +41,7 @@ class SliceState(NamedTuple):
     optimizer: Any
 
 
-def sliced(
-    target: Target,
-    *,
-    kernel: str = "rbf",
-    bandwidth: Any = "median",
-    n_threads: int = 1,
-    seed: int = 0,
-    slices: str = "learned",
-) -> Gradient:
+def sliced(target: Target, interaction: Interaction, *, slices: str = "learned") -> Gradient:
     """The direction of sliced SVGD (Gong et al. 2021, algorithm 2), coordinates as targets' axes.
 
     Coordinate r moves by a kernel of the particles' projections on a slice g_r, in units of each
@@ -52,12 +53,9 @@ def sliced(
     ----------
     target : Target
         With a gradient.
-    kernel : {"rbf"}
-    bandwidth : "median", float or (D,) array
-        Lengths of the slices' kernels, in those units; the median is that of normal numbers with
-        the projections' deviation.
-    n_threads, seed
-        As in `fastvi.gradients.stein.stein`; nothing is random.
+    interaction : Interaction
+        With kernel "rbf". Its bandwidth is lengths of the slices' kernels, in those units; the
+        median is that of normal numbers with the projections' deviation. Nothing is random.
     slices : {"learned", "axes"}
 
     Returns
@@ -72,8 +70,8 @@ def sliced(
         If the target has no gradient, or the kernel is another.
     """
     needs_gradient(target)
-    if kernel != "rbf":
-        raise ValueError(f"kernel={kernel!r} has no sliced form; wanted 'rbf'")
+    interaction.must_be_gaussian("sliced")
+    bandwidth, n_threads = interaction.bandwidth, interaction.n_threads
     # a fiftieth of a radian at first; particles come to rest no sooner than their slices
     turning = optimizers.chain(optimizers.adam(0.2), optimizers.robbins_monro(50.0, 0.6))
 
