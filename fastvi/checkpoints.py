@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import archive, checks, tree
 from fastvi.batches import Batches
-from fastvi.loop import FitState, History, Position
+from fastvi.history import FitState, History, Position
 
 __all__ = ["KIND", "Callback", "Checkpoints", "Watching", "described", "digest"]
 

@@ -83,19 +83,19 @@ def distance(params, want):
 
 def test_a_step_of_rate_one_on_everything_is_the_posterior(data, rng):
     state, history = run(NormalMean(PRECISION), Everything(data), optimizers.constant(), rng)
-    assert distance(state.params, posterior(data.x)) < 1e-12
+    assert distance(state.params, posterior(data.rows)) < 1e-12
     assert history.columns["rate"] == [1.0]
     state, _ = run(NormalMean(PRECISION), Everything(data), optimizers.constant(), rng, 5)
-    assert distance(state.params, posterior(data.x)) < 1e-12
+    assert distance(state.params, posterior(data.rows)) < 1e-12
 
 
 def test_a_batch_of_every_row_is_the_whole(data, rng):
     """S = M: in another order, so to rounding."""
     batches = ShuffledEpochs(data, data.n_rows, 3)
     state, _ = run(NormalMean(PRECISION), batches, optimizers.constant(), rng)
-    assert distance(state.params, posterior(data.x)) < 1e-12
+    assert distance(state.params, posterior(data.rows)) < 1e-12
     state, _ = run(NormalMean(PRECISION), batches, optimizers.robbins_monro(0.0, 1.0), rng)
-    assert distance(state.params, posterior(data.x)) < 1e-12
+    assert distance(state.params, posterior(data.rows)) < 1e-12
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, 7])
@@ -109,7 +109,7 @@ def test_robbins_monro_converges_to_the_posterior(data, batch_size, rng):
     optimizer = optimizers.robbins_monro(delay=1.0, exponent=1.0)
     state, history = run(NormalMean(PRECISION), batches, optimizer, rng, n_epochs=40)
     n_steps = 40 * -(-data.n_rows // batch_size)
-    want = posterior(data.x)
+    want = posterior(data.rows)
     noise = np.sqrt(PRECISION * data.n_rows * data.n_rows / batch_size / n_steps)
     assert np.all(
         np.abs(state.params.linear - want.linear) < 4 * noise + abs(want.linear) / n_steps
@@ -123,9 +123,9 @@ def test_robbins_monro_converges_to_the_posterior(data, batch_size, rng):
 def test_weights_temper(data, rng):
     """A power posterior is a matter of weights only."""
     half = Algorithm(*ascend(natural(NormalMean(PRECISION)), optimizers.constant()))
-    batch = Batch(data.x, np.full(data.n_rows, 0.5))
+    batch = Batch(data.rows, np.full(data.n_rows, 0.5))
     state, _ = half.step(half.init(NormalMean(PRECISION).zeros()), batch, rng)
-    want = posterior(data.x)
+    want = posterior(data.rows)
     np.testing.assert_allclose(state.params.linear, want.linear / 2)
     np.testing.assert_allclose(state.params.square, -0.5 + (want.square + 0.5) / 2)
 
@@ -246,7 +246,7 @@ def test_everything_is_one_batch_an_epoch(data):
     plan = Everything(data)
     for number in (0, 7):
         (batch,) = plan.epoch(number)
-        assert batch.rows is data.x
+        assert batch.rows is data.rows
         np.testing.assert_array_equal(batch.weights, np.ones(data.n_rows))
     assert list(plan.epoch(0, skip=1)) == []
 
