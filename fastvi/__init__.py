@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fastvi.stein.discrepancy import ksd as ksd
     from fastvi.stein.discrepancy import ksd_test as ksd_test
     from fastvi.stein.thinning import stein_thinning as stein_thinning
+    from fastvi.targets.checking import check as check
     from fastvi.targets.python import target as target
 
 __version__ = "0.1.0"
@@ -56,6 +57,7 @@ _NAMES = {
     "SVGP": "fastvi.models.gp.variational",
     "SparseGPClassifier": "fastvi.models.gp.classification",
     "SparseGPRegressor": "fastvi.models.gp.regression",
+    "check": "fastvi.targets.checking",
     "fit": "fastvi.fitting.fit",
     "ksd": "fastvi.stein.discrepancy",
     "ksd_test": "fastvi.stein.discrepancy",

@@ -5,6 +5,7 @@ each array's type and place to be constants.
 """
 
 import sys
+import types
 from typing import NamedTuple
 
 import numba
@@ -123,6 +124,33 @@ def compile_user_function(function, form, derived=None):
     compiled = njit(function) if plain is function else function
     both = derived and derived._replace(function=njit(derived.function))
     return target_function(_wrapped(compiled, form, both), _cache_for(plain, key))
+
+
+def checked_user_function(function, form):
+    """The function of the signature `TARGET` around a user's, that checks indices; from Python.
+
+    Raises IndexError when called, if one is out of bounds. Not cached.
+    """
+    check = numba.njit(error_model="numpy", boundscheck=True)
+    return numba.njit(_wrapped(check(rebuilt(function, check, {})), form))
+
+
+def rebuilt(function, compiler, known):
+    """A user's function, interpreted, whose compiled helper functions are compiled by another.
+
+    known: what has been rebuilt, by the functions; filled here.
+    """
+    plain = getattr(function, "py_func", function)
+    scope = dict(plain.__globals__)
+    made = types.FunctionType(
+        plain.__code__, scope, plain.__name__, plain.__defaults__, plain.__closure__
+    )
+    known[plain] = made
+    for name in plain.__code__.co_names:
+        helper = getattr(scope.get(name), "py_func", None)
+        if helper is not None and not helper.__module__.startswith("fastvi."):
+            scope[name] = compiler(known.get(helper) or rebuilt(helper, compiler, known))
+    return made
 
 
 def compile_pair(function, fields):

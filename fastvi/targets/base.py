@@ -331,6 +331,15 @@ class Target:
         size = np.abs(values).sum(axis=1, keepdims=True)
         return compare(self.name, self.names, points, grads, wanted, rtol, ROUNDING * size / step)
 
+    def check_indices(self, Z: Any) -> None:
+        """Raise IndexError if an index is out of bounds at Z; only densities from Python can tell.
+
+        Parameters
+        ----------
+        Z : (dim,) or (k, dim) array
+        """
+        self._points(Z)
+
     def screen(self, z: NDArray[np.float64]) -> None:
         """Refuse a gradient that is plainly not the value's, at the price of four values.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +40,13 @@ class Data(NamedTuple):
     def by_name(self) -> dict[str, NDArray[Any]]:
         """The arrays by the names of their fields."""
         return {field.name: array for field, array in zip(self.fields, self.arrays)}
+
+    @property
+    def as_given(self) -> Any:
+        """What a density sees: a NamedTuple or tuple of the arrays and numbers."""
+        values = [array if array.ndim else array.item() for array in self.arrays]
+        names = [field.name for field in self.fields]
+        return namedtuple("Data", names)(*values) if self.named else tuple(values)
 
 
 class Table(NamedTuple):

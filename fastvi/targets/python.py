@@ -248,17 +248,23 @@ class Unbound:
 
     def compile(self, data: Data | None, derived: Derived | None = None) -> Compiled:
         """Machine code for the types of these data, with a derived gradient or without."""
-        from fastvi.kernels._compile import Form, compile_user_function
+        from fastvi.kernels._compile import compile_user_function
 
-        fields = data.fields if data is not None and "data" in self.arguments else None
-        named = data is not None and data.named
-        form = Form(self.arguments, fields, named, self.n_terms, self.fastmath)
+        form = self.form(data)
         key = form, derived is not None
         if key not in self.compiled:
             address, owner, hit = compile_user_function(self.logp, form, derived)
             has_gradient = self.has_gradient or derived is not None
             self.compiled[key] = Compiled(address, owner, has_gradient, self.n_terms, hit=hit)
         return self.compiled[key]
+
+    def form(self, data: Data | None) -> Any:
+        """How the function is called with data of these types."""
+        from fastvi.kernels._compile import Form
+
+        fields = data.fields if data is not None and "data" in self.arguments else None
+        named = data is not None and data.named
+        return Form(self.arguments, fields, named, self.n_terms, self.fastmath)
 
     def derive(self, data: Data | None) -> Derived:
         """The gradient of the function for the types of these data.
@@ -288,6 +294,7 @@ class PythonTarget(Target):
         n_rows = None
         if "rows" in source.arguments:
             n_rows = count_rows(data, source.rows, source.name)
+        _refuse_indices(source, data, parameters)
         super().__init__(
             source.name,
             source.compile(data),
@@ -297,6 +304,7 @@ class PythonTarget(Target):
             numerical=source.numerical,
             touches=_touches(source.terms, parameters),
         )
+        self._checked_code: Callable[..., Any] | None = None
         self._may_derive = source.gradient == "auto" and not source.has_gradient
         functools.update_wrapper(self, source.plain, updated=())
 
@@ -321,6 +329,44 @@ class PythonTarget(Target):
             self._use(self.source.compile(self._data, derived))
         except NotDifferentiable as error:
             self.why_no_gradient = str(error)
+
+    def check_indices(self, Z: Any) -> None:
+        """Raise IndexError if an index is out of bounds at Z (dim,) or (k, dim).
+
+        Compiles the function again, with checks; see `fastvi.check`.
+        """
+        from fastvi.kernels._compile import checked_user_function, rebuilt
+        from fastvi.targets.checking import explained
+
+        points = self._points(Z)
+        X = points
+        if not self.parameters.identity:
+            parts = self.parameters.constrain(points).values()
+            X = np.concatenate([np.reshape(x, (len(points), -1)) for x in parts], axis=1)
+        X = np.ascontiguousarray(X)
+        if self._checked_code is None:
+            self._checked_code = checked_user_function(
+                self.source.logp, self.source.form(self._data)
+            )
+        values, grads = np.empty((len(X), self.n_terms)), np.empty(X.shape)
+        try:
+            arrays = (X, self.data_table, values, grads)
+            self._checked_code(*X.shape, *(array.ctypes.data for array in arrays))
+        except IndexError:
+            plain = rebuilt(self.source.plain, lambda helper: helper, {})
+            words = explained(plain, self._arguments(X))
+            raise IndexError(f"{self.name}{words}") from None
+
+    def _arguments(self, X: NDArray[np.float64]) -> list[Any]:
+        """What the function takes for constrained parameters X (k, n)."""
+        batch = (np.arange(self.n_rows), np.ones(self.n_rows)) if self.n_rows else (None, None)
+        values = {
+            "Z": X, "z": X[0], "data": None if self._data is None else self._data.as_given,
+            "rows": batch[0], "weights": batch[1], "terms": np.empty(self.n_terms),
+            "values": np.empty((len(X), self.n_terms)), "grad": np.zeros(X.shape[1]),
+            "grads": np.zeros(X.shape),
+        }  # fmt: skip
+        return [values[name] for name in self.source.arguments]
 
     @property
     def gradient_source(self) -> str:
@@ -378,6 +424,18 @@ def _touches(terms: Any, parameters: Parameters) -> NDArray[np.bool_] | None:
     if not parameters.identity:
         table[:, 0] = True
     return table
+
+
+def _refuse_indices(source: Unbound, data: Data | None, parameters: Parameters) -> None:
+    """Refuse literal indices that are out of bounds."""
+    from fastvi.targets.checking import refuse_indices
+
+    n = parameters.n_constrained
+    shapes: dict[str, Any] = {"z": (n,), "grad": (n,), "Z": (None, n), "grads": (None, n)}
+    shapes = {name: shape for name, shape in shapes.items() if name in source.arguments}
+    if data is not None:
+        shapes |= {f"data.{name}": array.shape for name, array in data.by_name.items()}
+    refuse_indices(source.plain, source.name, shapes)
 
 
 def as_parameters(dim: int | None, names: Names | None) -> Parameters:

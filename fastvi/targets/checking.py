@@ -1,0 +1,164 @@
+"""Whether a density reads and writes only what is there, and has the gradient that it says."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastvi.base import checks
+from fastvi.derivatives import NotDifferentiable
+from fastvi.derivatives.values import parse
+from fastvi.targets.base import Target, check_target
+
+__all__ = ["check", "explained", "refuse_indices"]
+
+Shape = Sequence[int | None]  # None for a length that is not known
+CHOICES = (ast.If, ast.While, ast.Try, ast.With, ast.FunctionDef)
+
+
+def check(target: Target, Z: Any = None, random_state: Any = 0) -> float:
+    """Check a density where compiled code does not: all indices, then the gradient.
+
+    A compiled density does not look whether an index is within its array: one that is not reads
+    foreign memory, or writes to it. This compiles the function once more, with such checks, and
+    calls it at the points given; it does so for densities from Python, whose helper functions are
+    checked as well. Then `Target.check_gradient` compares the gradient, if there is one, with
+    finite differences.
+
+    Parameters
+    ----------
+    target : Target
+    Z : (dim,) or (k, dim) array, optional
+        Where; by default three standard normal vectors.
+    random_state : int, RandomState, Generator or None
+        For the vectors.
+
+    Returns
+    -------
+    float
+        The largest relative error of the gradient; 0.0 without a gradient.
+
+    Raises
+    ------
+    IndexError
+        If an index is out of bounds, with the line where Python finds it too.
+    TargetError
+        If the gradient is wrong, or the density fails or is not finite.
+    ValueError
+        If `target` is none, or Z has another shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastvi
+    >>> @fastvi.target(dim=2, data={"y": np.array([1.0, 2.0, 4.0])})
+    ... def model(z, data):
+    ...     value = -0.5 * z[0] ** 2
+    ...     for i in range(data.y.size):
+    ...         value -= 0.5 * (data.y[i] - z[i]) ** 2
+    ...     return value
+    >>> fastvi.check(model)
+    Traceback (most recent call last):
+        ...
+    IndexError: model, line 5: index 2 is out of bounds for axis 0 with size 2
+    """
+    check_target(target)
+    if Z is None:
+        rng = checks.generator(random_state, "random_state")
+        Z = rng.standard_normal((3, target.dim))
+    target.check_indices(Z)
+    if not target.has_gradient:
+        target.log_prob(Z)
+        return 0.0
+    return target.check_gradient(Z)
+
+
+def refuse_indices(function: Any, name: str, shapes: Mapping[str, Shape]) -> None:
+    """Refuse literal indices that are out of bounds in what a function does always.
+
+    Parameters
+    ----------
+    function : function
+    name : str
+        For the message.
+    shapes : mapping of str to sequence
+        Of arrays, under their source, such as "z" and "data.y".
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    try:
+        node = parse(function)
+    except NotDifferentiable:
+        return
+    for part in _always(node.body):
+        shape = shapes.get(ast.unparse(part.value))
+        if shape is None:
+            continue
+        for axis, (index, size) in enumerate(zip(_literals(part.slice), shape)):
+            if index is not None and size is not None and not -size <= index < size:
+                array = ast.unparse(part.value)
+                raise ValueError(
+                    f"{name}, line {part.lineno}: {ast.unparse(part)} is out of bounds: axis "
+                    f"{axis} of {array} has the length {size}; wanted an index from 0 to {size - 1}"
+                )
+
+
+def _always(body: list[ast.stmt]) -> Iterator[ast.Subscript]:
+    """Indexed expressions that are evaluated whatever the numbers are, if loops have rounds."""
+    for statement in body:
+        if isinstance(statement, CHOICES):
+            return  # it may be what keeps the rest from being reached
+        if isinstance(statement, ast.For):
+            yield from _subscripts(statement.iter)
+            yield from _always(statement.body)
+        else:
+            yield from _subscripts(statement)
+
+
+def _subscripts(node: ast.AST) -> Iterator[ast.Subscript]:
+    if isinstance(node, ast.IfExp | ast.BoolOp | ast.Lambda):
+        return
+    if isinstance(node, ast.Subscript):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _subscripts(child)
+
+
+def _literals(index: ast.expr) -> list[int | None]:
+    """Each axis's index where it is a literal; none after a new axis or an ellipsis."""
+    parts = index.elts if isinstance(index, ast.Tuple) else [index]
+    found: list[int | None] = []
+    for part in parts:
+        value: Any = None
+        if not isinstance(part, ast.Slice):
+            try:
+                value = ast.literal_eval(part)
+            except ValueError:
+                value = "computed"
+            if value is None or value is ...:
+                break
+        found.append(value if isinstance(value, int) and not isinstance(value, bool) else None)
+    return found
+
+
+def explained(plain: Any, arguments: Sequence[Any]) -> str:
+    """Where an interpreted function leaves its arrays, with NumPy's words."""
+    try:
+        with np.errstate(all="ignore"):
+            plain(*arguments)
+    except IndexError as error:
+        line, at = 0, error.__traceback__
+        while at is not None:
+            if at.tb_frame.f_code.co_filename == plain.__code__.co_filename:
+                line = at.tb_lineno
+            at = at.tb_next
+        return f", line {line}: {error}"
+    except Exception:  # which says nothing about indices
+        pass
+    return ": an index is out of bounds"
