@@ -299,9 +299,9 @@ def test_chains_need_correlated_signs(rng):
 
 def test_words(rng):
     X, S = standard(rng, 200, 1, 1.0)
-    assert "not draws of the target" in str(fastvi.ksd_test(None, X, scores=S, random_state=0))
+    assert "not draws from the target" in str(fastvi.ksd_test(None, X, scores=S, random_state=0))
     X, S = standard(rng, 200)
-    assert "Nothing speaks against" in str(fastvi.ksd_test(None, X, scores=S, random_state=0))
+    assert "No evidence against" in str(fastvi.ksd_test(None, X, scores=S, random_state=0))
     assert "of 200 draws (v-statistic, imq" in str(fastvi.ksd(None, X, scores=S, statistic="v"))
 
 
@@ -404,10 +404,10 @@ GOOD = np.arange(10.0).reshape(5, 2)
         ({"draws": GOOD[:, :0]}, r"draws has shape \(5, 0\)"),
         ({"draws": np.full((5, 2), "a")}, "wanted numbers"),
         ({"draws": GOOD * 1e200}, "squares overflow"),
-        ({"draws": {"x": GOOD}}, "draws by name need a target"),
+        ({"draws": {"x": GOOD}}, "draws is a mapping, which needs a target"),
         ({"draws": np.ones((5, 2))}, "all draws are equal"),
         ({"bandwidth": 1e-200}, "bandwidth 1e-200 is so small that distances"),
-        ({"bandwidth": 1e-160}, "overflow float64; wanted a larger one"),
+        ({"bandwidth": 1e-160}, "overflow float64; wanted a larger bandwidth"),
     ],
 )
 def test_bad_input(options, words):

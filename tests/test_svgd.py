@@ -443,7 +443,7 @@ def test_tests_take_each_particle_once(correlated):
     assert found.value == pytest.approx(want.value, rel=1e-9)
     assert fastvi.ksd_test(target, p, random_state=0).n == 40
     assert fastvi.ksd(target, p, n_draws=10, random_state=0).n == 10
-    with pytest.raises(ValueError, match="of which draws"):
+    with pytest.raises(ValueError, match="when draws is a fit"):
         fastvi.ksd(target, p, scores=p.scores)
 
 

@@ -1,1 +1,1 @@
-"""Kernelised Stein discrepancies and what is built on them."""
+"""Kernel Stein discrepancies, tests and thinning."""

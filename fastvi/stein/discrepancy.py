@@ -1,4 +1,4 @@
-"""How far draws are from a target, by the target's scores alone: Stein discrepancies and tests."""
+"""Kernel Stein discrepancies between draws and a target, and tests based on them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Discrepancy(NamedTuple):
     Attributes
     ----------
     value : float
-        Of the squared discrepancy; U-statistics and linear ones are unbiased and so may be
+        The squared discrepancy. U-statistics and linear statistics are unbiased, so they may be
         negative.
     error : float
-        Standard error of `value` for independent draws; nan for V-statistics, whose bias, the mean
-        of u_p(x, x) over n, is as large, and with fewer than 3 draws (linear: 4).
+        Standard error of `value` for independent draws; nan for V-statistics, whose bias (the mean
+        of u_p(x, x) over n) is as large, and for fewer than 3 draws (linear: 4).
     statistic, kernel : str
     bandwidth : float
-        As used, in the units of the preconditioner.
+        The bandwidth used, in the units of the preconditioner.
     n : int
-        Draws.
+        Number of draws.
     """
 
     value: float
@@ -45,7 +45,7 @@ class Discrepancy(NamedTuple):
 
     @property
     def root(self) -> float:
-        """The discrepancy itself, the square root of `value`, or 0 where that is negative."""
+        """The discrepancy itself: the square root of `value`, or 0 if that is negative."""
         return float(np.sqrt(max(self.value, 0.0)))
 
     def __str__(self) -> str:
@@ -69,43 +69,43 @@ def ksd(
     n_jobs: int | None = None,
     random_state: Any = None,
 ) -> Discrepancy:
-    """Squared kernel Stein discrepancy between draws of anything and a target.
+    """Estimate the squared kernel Stein discrepancy between draws from any source and a target.
 
-    It needs the target's scores at the draws, and no normalising constant nor draws of the target.
-    With the inverse multiquadric it tends to 0 only if the draws tend to the target (Gorham and
-    Mackey 2017), which Gaussian kernels do not promise in three and more dimensions. No score sees
-    how much mass separate modes have.
+    It needs the target's scores at the draws, but neither its normalising constant nor draws from
+    it. With the inverse multiquadric kernel it tends to 0 only if the draws converge to the target
+    (Gorham and Mackey 2017); Gaussian kernels do not guarantee this in three or more dimensions.
+    Scores do not show how mass is divided between well-separated modes.
 
     Parameters
     ----------
     target : Target or None
-        With a gradient; None if `scores` are given.
+        A target with a gradient; None if `scores` are given.
     draws : (n, d) array, mapping of str to (n, *shape) array, or fit
-        Free numbers of the target, its named parameters within their constraints, or anything with
-        ``sample(n, rng)``, which `n_draws` are taken from. float32 stays float32.
+        Unconstrained parameters, named parameters within their constraints, or anything with
+        ``sample(n, rng)``, from which `n_draws` are drawn. float32 stays float32.
     scores : (n, d) array, optional
-        Gradients of the log density at the draws, by free numbers.
+        Gradients of the log density at the draws, with respect to the unconstrained parameters.
     kernel : {"imq", "rbf"}
-        (1 + r^2)^beta or exp(-r^2 / 2), where r = |x - y| / bandwidth. Up to a factor the former is
-        (c^2 + |x - y|^2)^beta with c = bandwidth.
+        (1 + r^2)^beta or exp(-r^2 / 2), where r = |x - y| / bandwidth. Up to a factor, the former
+        is (c^2 + |x - y|^2)^beta with c = bandwidth.
     beta : float
-        In (-1, 0).
+        Exponent of the inverse multiquadric kernel, in (-1, 0).
     bandwidth : "median" or float
-        The median distance of the draws (of 1000 of them at most); a number makes discrepancies of
-        different sets of draws comparable.
+        The median distance between draws (at most 1000 of them). Use a number to compare the
+        discrepancies of different sets of draws.
     preconditioner : None, "covariance", "scale" or (d, d) array
-        r^2 = (x - y)' P^-1 (x - y) / bandwidth^2: P is the unit matrix, the draws' covariance, its
-        diagonal, or the matrix given. For numbers of different sizes.
+        r^2 = (x - y)' P^-1 (x - y) / bandwidth^2, where P is the identity, the covariance of the
+        draws, its diagonal, or the given matrix. Useful for parameters of different scales.
     statistic : {"u", "v", "linear"}
-        The mean of u_p over pairs of different draws; over all pairs (the square of the discrepancy
-        of Gorham and Mackey, never negative); or over disjoint pairs of neighbours, in linear time
+        The mean of u_p over pairs of different draws; over all pairs (the squared discrepancy of
+        Gorham and Mackey, never negative); or over disjoint pairs of neighbours, in linear time
         (Liu, Lee and Jordan 2016, eq. 17).
     n_draws : int
-        To take from a fit; of particles no more than there are.
+        Draws to take from a fit, at most as many as it has particles.
     n_jobs : int, optional
-        Threads; results are the same bits for any number.
+        Threads; the result does not depend on their number.
     random_state : int, RandomState, Generator or None
-        For draws from a fit.
+        Used for draws from a fit.
 
     Returns
     -------
@@ -114,7 +114,8 @@ def ksd(
     Raises
     ------
     ValueError
-        If an argument is out of its range, or draws and scores are not finite numbers that fit.
+        If an argument is out of its range, or draws and scores are not finite arrays of matching
+        shapes.
     TargetError
         If the target fails at a draw.
 
@@ -147,21 +148,21 @@ def ksd(
 
 
 class KSDTest(NamedTuple):
-    """What a test of "these are draws of the target" came to.
+    """Result of a test of the hypothesis that draws come from the target.
 
     Attributes
     ----------
     statistic : float
         Unbiased estimate of the squared discrepancy.
     p_value : float
-        Chance of one at least as large from draws of the target.
+        Probability of a statistic at least as large for draws from the target.
     rejected : bool
-        The p-value is at most `level`.
+        Whether the p-value is at most `level`.
     level : float
     n : int
-        Draws.
+        Number of draws.
     replicates : (n_bootstrap,) array
-        Of the wild bootstrap; (0,) of the linear test.
+        Replicates of the wild bootstrap; (0,) for the linear test.
     """
 
     statistic: float
@@ -173,9 +174,9 @@ class KSDTest(NamedTuple):
 
     def __str__(self) -> str:
         verdict = (
-            "These are not draws of the target"
+            "These are not draws from the target"
             if self.rejected
-            else "Nothing speaks against these being draws of the target"
+            else "No evidence against these being draws from the target"
         )
         return (
             f"{verdict}: squared Stein discrepancy {self.statistic:.4g} of {self.n} draws, "
@@ -200,11 +201,11 @@ def ksd_test(
     n_jobs: int | None = None,
     random_state: Any = None,
 ) -> KSDTest:
-    """Test whether draws are the target's, by the wild bootstrap of the Stein discrepancy.
+    """Test whether draws come from the target, by a wild bootstrap of the Stein discrepancy.
 
-    Replicates multiply u_p(x_i, x_j) by signs w_i w_j, which under the null hypothesis have the
+    Replicates multiply u_p(x_i, x_j) by signs w_i w_j; under the null hypothesis they have the
     distribution of the statistic itself (Chwialkowski, Strathmann and Gretton 2016, section 3;
-    Leucht and Neumann 2013). Where draws are a Markov chain, so are signs. The p-value is (1 +
+    Leucht and Neumann 2013). If the draws are a Markov chain, so are the signs. The p-value is (1 +
     replicates at least as large) / (1 + n_bootstrap).
 
     Parameters
@@ -213,22 +214,23 @@ def ksd_test(
         As in `ksd`.
     statistic : {"u", "linear"}
         All pairs of draws with the bootstrap, or disjoint pairs of neighbours in linear time, whose
-        mean is compared with a normal distribution: for independent draws, and of less power.
+        mean is compared with a normal distribution. The latter has less power and requires
+        independent draws.
     n_bootstrap : int
-        Replicates.
+        Number of replicates.
     level : float
-        In (0, 1): how often draws of the target may be rejected.
+        In (0, 1): the rate at which draws from the target may be rejected.
     correlation : float
-        In [0, 1), of a sign with the next. 0 for independent draws. For a Markov chain it should be
-        well above the draws' own autocorrelation, 1 - 2 a in the paper with chance a of a change;
-        chains are better thinned first till theirs is below a half.
+        Correlation of neighbouring signs, in [0, 1); 1 - 2 a in the paper, where a is the
+        probability of a change. Use 0 for independent draws. For a Markov chain it should be well
+        above the autocorrelation of the draws; thin the chain first until that is below 0.5.
     random_state : int, RandomState, Generator or None
-        For signs, and draws from a fit.
+        Used for the signs and for draws from a fit.
 
     Returns
     -------
     KSDTest
-        Its `str` says it in words.
+        Its `str` states the result in words.
 
     Raises
     ------
@@ -270,7 +272,7 @@ def ksd_test(
 
 
 def _quadratic(points: Points, sums: Sums, statistic: str) -> tuple[float, float]:
-    """The U-statistic and its standard error, or the V-statistic and nan."""
+    """Return the U-statistic and its standard error, or the V-statistic and nan."""
     n, total = len(points.X), float(sums.rows.sum())
     if statistic == "v":
         return (total + float(points.diagonal.sum())) / n**2, np.nan
@@ -285,7 +287,7 @@ def _quadratic(points: Points, sums: Sums, statistic: str) -> tuple[float, float
 
 
 def _p_value(value: float, replicates: NDArray[np.float64], size: float, dtype: Any) -> float:
-    """Share of replicates at least as large; those whose signs are all equal must count."""
+    """Share of replicates at least as large; those with all signs equal must count."""
     slack = 8.0 * float(np.finfo(dtype).eps) * size
     return (1 + int(np.count_nonzero(replicates >= value - slack))) / (1 + len(replicates))
 
@@ -313,11 +315,11 @@ def _normal_test(points: Points) -> tuple[float, float]:
 
 
 def _signs(n: int, count: int, correlation: float, rng: np.random.Generator) -> NDArray[np.int8]:
-    """Markov chains (n, count) of signs with this correlation of neighbours."""
+    """Draw Markov chains (n, count) of signs with this correlation of neighbours."""
     signs = np.empty((n, count), np.int8)
     signs[:1] = 1 - 2 * rng.integers(0, 2, (min(n, 1), count), np.int8)
     rows = max(1, 10**6 // count)
-    for start in range(1, n, rows):  # float32 for all of them would be as large as four matrices
+    for start in range(1, n, rows):  # all of them in float32 would fill four matrices
         part = signs[start : start + rows]
         changed = rng.random(part.shape, np.float32) < 0.5 * (1.0 - correlation)
         np.multiply.accumulate(1 - 2 * changed.astype(np.int8), axis=0, out=part)

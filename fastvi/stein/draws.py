@@ -1,4 +1,4 @@
-"""Draws, their scores and the metric of a kernel, as `fastvi.kernels.ksd` takes them."""
+"""Draws, their scores and the kernel's metric, prepared for `fastvi.kernels.ksd`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 Array = NDArray[Any]
 KERNELS = ("imq", "rbf")
-N_SAMPLE = 1000  # draws that a median distance is taken of
+N_SAMPLE = 1000  # draws used for a median distance
 
 
 class Metric(NamedTuple):
@@ -34,13 +34,13 @@ class Metric(NamedTuple):
     Attributes
     ----------
     kind : int
-        Of `fastvi.kernels.ksd`.
+        The number of the kernel in `fastvi.kernels.ksd`.
     beta : float
         Exponent of the inverse multiquadric.
     bandwidth : float
         In the units of the preconditioner.
     root : (d, d) array or None
-        Rows x @ root have the distances; None for x / bandwidth.
+        Distances are those between rows x @ root; None for x / bandwidth.
     """
 
     kind: int
@@ -50,12 +50,12 @@ class Metric(NamedTuple):
 
     @property
     def uniform(self) -> float:
-        """M, if it is a number times the unit matrix; else 0."""
+        """The factor if M is a multiple of the identity, else 0."""
         return self.bandwidth**-2 if self.root is None else 0.0
 
 
 class Points(NamedTuple):
-    """n draws of d numbers: X, W = M x, S scores, and their products with themselves (3, n)."""
+    """n draws of d numbers: X, W = M x, scores S, and their inner products (3, n)."""
 
     metric: Metric
     trace: float
@@ -83,13 +83,13 @@ def draws_and_scores(
     rng: np.random.Generator,
     least: int,
 ) -> tuple[Array, Array]:
-    """Free numbers (n, d) and scores (n, d), of one float type.
+    """Return unconstrained draws (n, d) and scores (n, d), of one float type.
 
     Raises
     ------
     ValueError
-        If they are not finite numbers of these shapes, are fewer than `least`, or neither target
-        nor scores tell the gradient.
+        If they are not finite numbers of these shapes, there are fewer than `least`, or neither a
+        target nor scores are given.
     TargetError
         If the target fails at a draw.
     """
@@ -97,13 +97,13 @@ def draws_and_scores(
         check_target(target)
     if isinstance(draws, Sampler):
         if scores is not None:
-            raise ValueError("scores are given, but of which draws? draws is a fit")
+            raise ValueError("scores cannot be given when draws is a fit; wanted an array of draws")
         n = checks.integer(n_draws, "n_draws", least)
-        # particles once at most: a pair of equal draws is no pair of different ones
+        # each particle at most once: no pair of draws may be one particle twice
         draws = draws.sample(draws.distinct(n), rng)
     elif isinstance(draws, Mapping):
         if target is None:
-            raise ValueError("draws by name need a target, which says how they are constrained")
+            raise ValueError("draws is a mapping, which needs a target that knows the constraints")
         draws = target.parameters.unconstrain(draws)
     Z = _rows(draws, "draws", None if target is None else target.dim)
     if len(Z) < least:
@@ -126,35 +126,35 @@ def draws_and_scores(
 
 
 def _largest(Z: Array) -> float:
-    """Number whose squares sum up without overflow over an array like this."""
+    """A number whose squares can be summed over such an array without overflow."""
     return 1e-3 * float(np.sqrt(np.finfo(Z.dtype).max / max(Z.size, 1)))
 
 
 @runtime_checkable
 class Sampler(Protocol):
-    """What draws can be taken from: fits, see `fastvi.posteriors.approximation`."""
+    """Anything that can be sampled, such as a fit; see `fastvi.posteriors.approximation`."""
 
     def sample(self, n: int, random_state: Any = None) -> NDArray[np.float64]:
         """Draws (n, D)."""
         ...
 
     def distinct(self, n: int) -> int:
-        """How many of n draws can differ from each other."""
+        """Number of n draws that can differ from each other."""
         ...
 
 
 def _rows(array: Any, name: str, dim: int | None) -> Array:
-    """Rows (n, d) in C order, float32 where they are that, else float64."""
+    """Return rows (n, d) in C order; float32 stays float32, all else becomes float64."""
     given = np.asarray(array)
     if given.dtype.kind not in "biuf" or given.ndim != 2 or given.shape[1] == 0:
         raise ValueError(
-            f"{name} has shape {given.shape} and dtype {given.dtype}; wanted numbers (n, d), with "
-            "a draw a row"
+            f"{name} has shape {given.shape} and dtype {given.dtype}; wanted numbers (n, d), "
+            "one draw per row"
         )
     if dim is not None and given.shape[1] != dim:
         raise ValueError(
-            f"{name} has {given.shape[1]} columns; wanted {dim}, the target's free numbers (draws "
-            "of constrained parameters go by name: {'sigma': (n,) array, ...})"
+            f"{name} has {given.shape[1]} columns; wanted {dim}, the number of unconstrained "
+            "parameters (pass constrained ones by name: {'sigma': (n,) array, ...})"
         )
     dtype = np.float32 if given.dtype == np.float32 else np.float64
     rows = np.require(given, dtype, ["C_CONTIGUOUS", "WRITEABLE"])
@@ -168,12 +168,12 @@ def _rows(array: Any, name: str, dim: int | None) -> Array:
 
 
 def metric(Z: Array, kernel: Any, beta: Any, bandwidth: Any, preconditioner: Any) -> Metric:
-    """The metric that a user's words and numbers stand for, given draws (n, d).
+    """Build the metric from the user's arguments and draws (n, d).
 
     Raises
     ------
     ValueError
-        If an argument is out of its range, or the draws have no spread to take it from.
+        If an argument is out of its range, or the draws have no spread.
     """
     kind = KERNELS.index(checks.choice(kernel, "kernel", KERNELS))
     if isinstance(beta, bool) or not isinstance(beta, Real) or not -1.0 < float(beta) < 0.0:
@@ -188,7 +188,7 @@ def metric(Z: Array, kernel: Any, beta: Any, bandwidth: Any, preconditioner: Any
 
 
 def _median_distance(X: Array) -> float:
-    """Of evenly spaced draws, at most 1000; pairs of equal draws do not count."""
+    """Median distance of at most 1000 evenly spaced draws, without pairs of equal draws."""
     from scipy.spatial.distance import pdist
 
     chosen = np.linspace(0, len(X) - 1, min(len(X), N_SAMPLE)).astype(np.int64)
@@ -200,7 +200,7 @@ def _median_distance(X: Array) -> float:
 
 
 def _root(Z: Array, preconditioner: Any) -> NDArray[np.float64] | None:
-    """Root (d, d) with root root' the inverse of the preconditioner."""
+    """Return R (d, d) such that R R' is the inverse of the preconditioner."""
     if preconditioner is None:
         return None
     n, d = Z.shape
@@ -237,12 +237,12 @@ def _root(Z: Array, preconditioner: Any) -> NDArray[np.float64] | None:
 
 
 def prepare(Z: Array, S: Array, of: Metric) -> Points:
-    """Points (n, d) for the kernels.
+    """Prepare points (n, d) for the kernels.
 
     Raises
     ------
     ValueError
-        If distances, as the metric has them, overflow the type.
+        If distances in this metric overflow the type.
     """
     dtype = Z.dtype
     centred = Z - Z.mean(axis=0, dtype=np.float64)  # so that products lose no digits
@@ -259,7 +259,7 @@ def prepare(Z: Array, S: Array, of: Metric) -> Points:
     if not (most <= _largest(Z) and trace <= np.finfo(dtype).max):
         raise ValueError(
             f"bandwidth {of.bandwidth:g} is so small that distances of the draws overflow {dtype}; "
-            "wanted a larger one, or a larger preconditioner"
+            "wanted a larger bandwidth or preconditioner"
         )
     own = [np.einsum("ij,ij->i", a, b) for a, b in ((X, X), (W, S), (W, W))]
     return Points(of, trace, X, W, S, np.array(own, dtype))

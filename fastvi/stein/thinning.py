@@ -1,4 +1,4 @@
-"""Few draws that stand for many: Stein thinning."""
+"""Stein thinning: a representative subset of draws."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastvi.targets.base import Target
 __all__ = ["stein_thinning"]
 
 CHUNK = 1 << 17  # numbers of the draws that a task visits
-AT_ONCE = 512  # draws, whose sums stay in a first-level cache
+AT_ONCE = 512  # draws whose sums stay in a first-level cache
 PRECONDITIONERS = ("med", "sclmed", "smpcov")
 
 
@@ -30,29 +30,29 @@ def stein_thinning(
     beta: float = -0.5,
     n_jobs: int | None = None,
 ) -> NDArray[np.int64]:
-    """Choose draws, one after another, that together have the least Stein discrepancy.
+    """Choose draws, one after another, that together minimise the Stein discrepancy.
 
-    Greedy minimisation of the discrepancy of the points chosen so far (Riabiz et al. 2022, eq. 4
-    and algorithm 1): burn-in is left out and bias of the sampler is corrected, as scores say where
-    the target has its mass. A point may be chosen several times. Time O(n n_points d), memory
-    O(n d).
+    Each choice minimises the discrepancy of all points chosen so far (Riabiz et al. 2022, eq. 4 and
+    algorithm 1). Because scores show where the target has its mass, this leaves out burn-in and
+    corrects bias of the sampler. A point may be chosen several times. Takes time O(n n_points d)
+    and memory O(n d).
 
     Parameters
     ----------
     target, draws, scores, kernel, beta, n_jobs
-        As in `fastvi.ksd`; draws are arrays or a mapping of them, as indices of a fit's own draws
-        would be of no use.
+        As in `fastvi.ksd`, except that draws must be an array or a mapping, since the result
+        indexes them.
     n_points : int
-        To choose.
+        Number of points to choose.
     preconditioner : {"sclmed", "med", "smpcov"} or (d, d) array
-        Of r^2 = (x - y)' P^-1 (x - y). With m the median distance of draws (of 1000 of them at
-        most), P is m^2 / log(min(n, 1000)) or m^2 times the unit matrix; or the draws' covariance;
-        or the matrix given.
+        P in r^2 = (x - y)' P^-1 (x - y). With m the median distance between draws (at most 1000 of
+        them), P is m^2 / log(min(n, 1000)) times the identity, m^2 times the identity, the
+        covariance of the draws, or the given matrix.
 
     Returns
     -------
     (n_points,) int64 array
-        Rows of `draws`, in the order in which they were chosen: the first k are the choice of k.
+        Rows of `draws`, in the order of choice: the first k are the result for n_points=k.
 
     Raises
     ------
@@ -67,8 +67,8 @@ def stein_thinning(
     n_points = checks.integer(n_points, "n_points", 1)
     n_threads = resolve_n_jobs(n_jobs)
     if isinstance(draws, Sampler):
-        raise ValueError("draws is a fit; wanted an array of draws, which the result has rows of")
-    rng = np.random.default_rng(0)  # of no use, as draws are given
+        raise ValueError("draws is a fit; wanted an array of draws, whose rows the result indexes")
+    rng = np.random.default_rng(0)  # unused, because draws are given
     Z, S = draws_and_scores(target, draws, scores, 1, rng, 1)
     return _thin(prepare(Z, S, _metric(Z, kernel, beta, preconditioner)), n_points, n_threads)
 
@@ -79,7 +79,7 @@ def _metric(Z: Any, kernel: Any, beta: Any, preconditioner: Any) -> Metric:
     checks.choice(preconditioner, "preconditioner", PRECONDITIONERS)
     if preconditioner == "smpcov":
         return metric(Z, kernel, beta, 1.0, "covariance")
-    if len(Z) == 1:  # the only choice there is
+    if len(Z) == 1:  # only one choice
         return metric(Z, kernel, beta, 1.0, None)
     found = metric(Z, kernel, beta, "median", None)
     if preconditioner == "sclmed":

@@ -1,4 +1,4 @@
-"""Every pair of draws once: sums of Stein's kernel in tiles, the same bits for any threads."""
+"""Sums of the Stein kernel over all pairs of draws, in tiles; the same bits for any threads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fastvi.stein.draws import Points
 __all__ = ["Sums", "rounds", "sweep"]
 
 Array = NDArray[Any]
-BLOCK = 256  # draws of a side of a tile: its matrices fit into a second-level cache
+BLOCK = 256  # draws per side of a tile, whose matrices fit into a second-level cache
 N_SIGNS = 512  # columns of signs multiplied at once
 
 
 class Sums(NamedTuple):
-    """Of u_p over pairs of different draws: (n,) by draw, of squares, and (B,) with signs."""
+    """Sums of u_p over pairs of different draws: (n,) by draw, of squares, and (B,) with signs."""
 
     rows: NDArray[np.float64]
     squares: float
@@ -26,7 +26,7 @@ class Sums(NamedTuple):
 
 
 def rounds(n_blocks: int) -> Iterator[list[tuple[int, int]]]:
-    """All pairs of blocks, in rounds in which no block is in two pairs."""
+    """Yield all pairs of blocks, in rounds in which no block occurs twice."""
     yield [(i, i) for i in range(n_blocks)]
     seats = n_blocks + n_blocks % 2
     for turn in range(seats - 1):
@@ -36,10 +36,10 @@ def rounds(n_blocks: int) -> Iterator[list[tuple[int, int]]]:
 
 
 def sweep(points: Points, n_threads: int, signs: NDArray[np.int8] | None = None) -> Sums:
-    """Visit every pair of draws once, in tiles; signs (n, B) of -1 and 1.
+    """Visit every pair of draws once, in tiles; `signs` (n, B) are -1 or 1.
 
-    Blocks that are at work at a time are different ones, so that their sums are taken in one order
-    whatever the number of threads.
+    Pairs that are processed at the same time share no block, so the order of the sums does not
+    depend on the number of threads.
     """
     from fastvi.base.parallel import run, single_threaded_blas
 
@@ -60,7 +60,7 @@ def sweep(points: Points, n_threads: int, signs: NDArray[np.int8] | None = None)
 
 
 class _Tiles:
-    """What is done with a tile, and scratch for it."""
+    """Add one tile to the sums, with scratch memory for it."""
 
     def __init__(
         self,
