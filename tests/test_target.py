@@ -465,7 +465,7 @@ def test_bad_arguments_are_refused(arguments, words):
         (lambda Z: 0.0, "has the arguments Z; wanted z"),
         (lambda z, grads: 0.0, "has the arguments z, grads"),
         (lambda z, data, rows: 0.0, "only one of rows and weights"),
-        (lambda z, data: 0.0, "takes data, and none is given"),
+        (lambda z, data: 0.0, "takes data, but none is given"),
         (3, "logp is 3; wanted a function"),
     ],
 )
@@ -520,7 +520,7 @@ def test_rows_must_agree(rng):
     extra = data | {"center": np.zeros(3)}
     with pytest.raises(ValueError, match="say which"):
         make(vector_rows, extra)
-    with pytest.raises(ValueError, match="no data that they could be rows of"):
+    with pytest.raises(ValueError, match="no data that has rows"):
         fastvi.target(lambda z, rows, weights: z[0], dim=1)
     assert fastvi.target(vector_rows, data=extra, dim=3, rows="y").n_rows == 7
 

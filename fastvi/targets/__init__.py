@@ -1,4 +1,4 @@
-"""Log densities behind one C signature: from Python, C, Stan and PyMC."""
+"""Log densities from Python, C, Stan and PyMC, behind one C signature."""
 
 from fastvi.targets.base import Target
 from fastvi.targets.c import from_c, from_library

@@ -1,4 +1,4 @@
-"""A log density behind the one C signature, bound to its data."""
+"""Targets: log densities behind one C signature, bound to their data."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fastvi.transforms import Parameters
 
 __all__ = ["Compiled", "Target", "check_target"]
 
-ROUNDING = 4e-15  # of a log density, relative: some additions of terms as large as the sum
+ROUNDING = 4e-15  # relative error of a log density: some additions of terms as large as the sum
 
 
 class Compiled(NamedTuple):
-    """What an adapter makes of a user's density: machine code, and how to use it.
+    """Machine code that an adapter made from a user's density, and how to use it.
 
-    `address` is that of a function of the C signature, alive as long as `owner`. `header` are
-    words of the table that it needs. `explain(z)` may find words for a failure at z.
+    `address` points to a function with the C signature, which lives as long as `owner`. `header`
+    holds words of the table that it needs. `explain(z)` may return a message about a failure at z.
     """
 
     address: int
@@ -38,33 +38,35 @@ class Compiled(NamedTuple):
 
 
 class Target:
-    """A compiled log density of `dim` free numbers; made by `fastvi.target` and its siblings.
+    """A compiled log density of `dim` unconstrained parameters, made by `fastvi.target` and its
+    siblings.
 
     Attributes
     ----------
     dim : int
-        Free numbers.
+        Number of unconstrained parameters.
     names : tuple of str
-        One each.
+        Their names.
     parameters : Parameters
-        The named parameters they stand for, and the way there and back.
+        The named parameters, and the maps between them and the unconstrained ones.
     has_gradient : bool
         Whether it has a gradient: its own, a derived or a numerical one.
     why_no_gradient : str
-        Why the gradient could not be derived, where that was tried.
+        Why the gradient could not be derived, if that was tried.
     n_terms : int
-        Parts whose sum the log density is.
+        Number of terms that add up to the log density.
     touches : (dim, n_terms) array of bool or None
-        Which parts a free number has a share in, where that is known.
+        Which terms each parameter affects, if that is known.
     n_rows : int or None
-        Rows of the data that a batch can choose from; None if it cannot.
+        Number of data rows that a batch can choose from; None without batches.
     concurrent : bool
-        Whether several threads may call it at once.
+        Whether several threads may call it at the same time.
     address : int
-        Of ``int64_t f(int64_t k, int64_t n, const double *Z, const int64_t *data, double *values,
-        double *grads)``, 1 on success, for drivers; `grads` may be NULL.
+        Address of ``int64_t f(int64_t k, int64_t n, const double *Z, const int64_t *data, double
+        *values, double *grads)`` for compiled loops; it returns 1 on success, and `grads` may be
+        NULL.
     data_table : (n_words,) int64 array
-        What that function is given as `data`, with all rows at weight one.
+        The `data` argument of that function, with weight 1 for all rows.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Target:
         self._use(compiled)
 
     def _use(self, compiled: Compiled) -> None:
-        """Take this machine code."""
+        """Use this machine code."""
         self.compiled = compiled
         self.address, self._header = self._layers()
         self._owners = (compiled.owner, self.parameters)
@@ -102,7 +104,7 @@ class Target:
         self._table = make_table(self._data, self._header, self._owners, everything)
 
     def _layers(self) -> tuple[int, dict[int, int]]:
-        """Address and table header, with transforms and differences put around the density."""
+        """Wrap transforms and finite differences around the density: address, table header."""
         from fastvi.kernels import targets
         from fastvi.kernels._jit import adapter
 
@@ -131,10 +133,10 @@ class Target:
         return self.has_gradient
 
     def _want_gradient(self) -> None:
-        """Called before a gradient is asked for."""
+        """Hook that is called before a gradient is needed."""
 
     def require_gradient(self, who: str) -> None:
-        """Refuse what needs a gradient; who: the start of the sentence, such as "fit needs".
+        """Raise if there is no gradient; `who` starts the message, such as "fit needs".
 
         Raises
         ------
@@ -154,26 +156,26 @@ class Target:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the free numbers."""
+        """Names of the unconstrained parameters."""
         names: tuple[str, ...] = self.parameters.names
         return names
 
     def constrain(self, z: Any) -> dict[str, NDArray[np.float64]]:
-        """Parameters by name, each (..., *shape), of free numbers (..., dim)."""
+        """Map unconstrained (..., dim) to parameters by name, each (..., *shape)."""
         return dict(self.parameters.constrain(z))
 
     @property
     def data_table(self) -> NDArray[np.int64]:
-        """Words that the function at `address` is given, for all rows at weight one."""
+        """The `data` argument of the function at `address`, with weight 1 for all rows."""
         return self._table.words
 
     def table(self, batch: Batch | None = None) -> Table:
-        """The data table for a batch; keep it as long as compiled code may read its words.
+        """Return the data table for a batch; keep it alive while compiled code may read it.
 
         Parameters
         ----------
         batch : Batch, optional
-            Row numbers (n_rows,) and their weights; all rows at weight one by default.
+            Row numbers (n_rows,) and their weights; by default all rows with weight 1.
 
         Raises
         ------
@@ -185,9 +187,10 @@ class Target:
         return make_table(self._data, self._header, self._owners, self._checked(batch))
 
     def log_prob(self, Z: Any, batch: Batch | None = None) -> Any:
-        """Log densities in nats: a float for z (dim,), (k,) for Z (k, dim).
+        """Evaluate log densities in nats: a float for z (dim,), (k,) for Z (k, dim).
 
-        With respect to the free numbers, so that the Jacobians of constraints are in it.
+        The density is that of the unconstrained parameters, so it includes the Jacobians of
+        constraints.
 
         Parameters
         ----------
@@ -198,28 +201,28 @@ class Target:
         Raises
         ------
         TargetError
-            If it fails or gives NaN or infinity.
+            If it fails or returns NaN or infinity.
         ValueError
-            If Z has another shape or holds other than finite numbers.
+            If Z has another shape or holds numbers that are not finite.
         """
         total = self.log_terms(Z, batch).sum(axis=-1)
         return float(total) if total.ndim == 0 else total
 
     def log_terms(self, Z: Any, batch: Batch | None = None) -> NDArray[np.float64]:
-        """As `log_prob`, but its terms, (n_terms,) or (k, n_terms)."""
+        """As `log_prob`, but return the terms, (n_terms,) or (k, n_terms)."""
         points = self._points(Z)
         values, _ = self._evaluate(points, batch, with_gradient=False)
         return values if np.ndim(Z) == 2 else values[0]
 
     def log_prob_and_grad(self, Z: Any, batch: Batch | None = None) -> tuple[Any, Any]:
-        """As `log_prob`, and gradients of the shape of Z.
+        """As `log_prob`, but also return gradients of the shape of Z.
 
         Raises
         ------
         TargetError
-            If it fails or gives NaN or infinity, with the component of the gradient.
+            If it fails or returns NaN or infinity; the error names the component of the gradient.
         ValueError
-            If Z has another shape or holds other than finite numbers, or there is no gradient.
+            If Z has another shape or holds numbers that are not finite, or there is no gradient.
         """
         if not self.has_gradient:
             why = f" ({self.why_no_gradient})" if self.why_no_gradient else ""
@@ -240,21 +243,21 @@ class Target:
         with_gradient: bool = True,
         terms: bool = False,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """As `log_prob_and_grad`, for fits that leave failing vectors out: nothing is raised.
+        """As `log_prob_and_grad`, but without errors, for fits that leave out failing vectors.
 
         Parameters
         ----------
         Z : (k, dim) float64 array
         batch : Batch, optional
-            Rows None stand for all.
+            All rows if its rows are None.
         with_gradient : bool
         terms : bool
-            Give the parts of the values instead of their sums.
+            Return the terms of the values instead of their sums.
 
         Returns
         -------
         values : (k,) or (k, n_terms) array
-            nan where the density failed; perhaps infinite.
+            nan where the density failed; may be infinite.
         grads : (k, dim) array, or (0, dim)
         """
         from fastvi.kernels import targets
@@ -267,7 +270,7 @@ class Target:
         grads = np.full((k if with_gradient else 0, n), np.nan)
         words = self.table(batch).words
         status = targets.evaluate(self.address, words, points, values, grads)
-        if status != targets.SUCCESS:  # of which vector, only each by itself can tell
+        if status != targets.SUCCESS:  # evaluate each vector by itself to find the one that failed
             values[:] = np.nan
             for i in range(k):
                 part = slice(i, i + 1)
@@ -277,12 +280,12 @@ class Target:
         return values if terms else values.sum(axis=1), grads
 
     def refuse(self, Z: NDArray[np.float64], batch: Batch | None = None) -> NoReturn:
-        """Say what is wrong with vectors (k, dim) of which none has a density (and gradient).
+        """Raise an error about vectors (k, dim) for which the density (or its gradient) failed.
 
         Raises
         ------
         TargetError
-            As `log_prob_and_grad`, or because the vectors themselves are not finite.
+            As `log_prob_and_grad`, or if the vectors themselves are not finite.
         """
         finite = np.isfinite(Z).all(axis=1)
         if finite.any():
@@ -294,26 +297,27 @@ class Target:
     def check_gradient(self, Z: Any = None, rtol: float = 1e-5, random_state: Any = 0) -> float:
         """Compare the gradient with finite differences of the value.
 
-        Central differences of fourth order; if the gradient is such itself, with half the step.
+        Uses central differences of fourth order, with half the step if the gradient itself is
+        numerical.
 
         Parameters
         ----------
         Z : (dim,) or (k, dim) array, optional
-            Where; by default three standard normal vectors.
+            Where to compare; by default at three standard normal vectors.
         rtol : float
-            Largest error, relative to the component or to 1, allowed beside that of rounding.
+            Largest allowed error beyond rounding, relative to the component or to 1.
         random_state : int, RandomState, Generator or None
-            For the vectors.
+            Used to draw the vectors.
 
         Returns
         -------
         float
-            The largest such error seen.
+            The largest such error.
 
         Raises
         ------
         TargetError
-            If a component is off by more; or as `log_prob_and_grad`.
+            If an error exceeds `rtol`, or as in `log_prob_and_grad`.
         """
         from fastvi.kernels import targets
 
@@ -341,14 +345,14 @@ class Target:
         self._points(Z)
 
     def screen(self, z: NDArray[np.float64]) -> None:
-        """Refuse a gradient that is plainly not the value's, at the price of four values.
+        """Refuse a gradient that is clearly wrong, at the cost of four values.
 
-        Along one direction near z (dim,); where that is suspicious, `check_gradient` decides.
+        Checks one direction near z (dim,); if that looks wrong, `check_gradient` decides.
 
         Raises
         ------
         TargetError
-            As `check_gradient`.
+            As in `check_gradient`.
         """
         from fastvi.kernels import targets
 
@@ -358,7 +362,7 @@ class Target:
         steps = np.array([[0.0], [1.0], [-1.0], [2.0], [-2.0]])
         values, slopes = self.attempt(at + steps * along)
         if not (np.all(np.isfinite(values)) and np.all(np.isfinite(slopes[0]))):
-            return  # which the fit itself deals with
+            return  # handled by the fit
         parts = slopes[0] * along
         wanted = (8.0 * (values[1] - values[2]) - (values[3] - values[4])) / 12.0
         room = 1e-3 * np.abs(parts).sum() + 100 * ROUNDING * np.abs(values).max()
@@ -393,7 +397,7 @@ class Target:
         )
 
     def _points(self, Z: Any) -> NDArray[np.float64]:
-        """Vectors (k, dim), checked."""
+        """Return checked vectors (k, dim)."""
         array = np.asarray(Z)
         if array.dtype.kind not in "biuf":
             raise ValueError(f"Z has dtype {array.dtype}; wanted real numbers")
@@ -413,14 +417,14 @@ class Target:
     def _checked(self, batch: Batch) -> Batch:
         if self.n_rows is None:
             raise ValueError(
-                f"{self.name} takes no rows and weights, so that it has no batches; write it with "
+                f"{self.name} takes no rows and weights, so it has no batches; write it with "
                 "these arguments"
             )
         return checked_batch(batch, self.n_rows)
 
 
 def check_target(target: Any) -> None:
-    """Raise ValueError if it is not a target."""
+    """Raise ValueError if `target` is not a target."""
     if not isinstance(target, Target):
         raise ValueError(
             f"target is {target!r}; wanted one of fastvi.target(logp, dim=...) or its siblings, "

@@ -1,4 +1,4 @@
-"""Targets from C: source compiled on the spot, or a library and its header."""
+"""Targets from C: source code that is compiled, or a library with its header."""
 
 from __future__ import annotations
 
@@ -46,38 +46,38 @@ def from_c(
     gradient: bool | str = True,
     flags: Sequence[str] = FLAGS,
 ) -> CTarget:
-    """A log density in C, compiled by the machine's compiler (the variable CC, or `cc`) and kept.
+    """Make a target from C source, compiled by the C compiler (`$CC` or `cc`) and cached.
 
-    The source defines one of ::
+    The source defines one of these functions::
 
         double logp(int64_t n, const double *z, const data_t *data, double *grad)
         int64_t logp(int64_t k, int64_t n, const double *Z, const data_t *data,
                      double *values, double *grads)
 
-    the second if `batched`: it returns 0 on success, and is given NULL for grads where only values
-    are wanted. `grad` is zeros at first and never NULL. `data_t` is declared for it: ``data->X``
-    (const double *) and ``data->X_shape[2]`` for an array X of two axes, ``*data->s`` for a number
-    s, of the data's types; and of the batch, if `rows` is given, ``data->rows`` (const int64_t *),
-    ``data->weights`` (const double *) and ``data->n_rows``. <stdint.h>, <stddef.h> and <math.h> are
-    included.
+    The second is for `batched=True`; it returns 0 on success, and `grads` is NULL if only values
+    are needed. `grad` is initialised with zeros and never NULL. `data_t` is declared already, with
+    the types of the data: ``data->X`` (const double *) and ``data->X_shape[2]`` for a
+    two-dimensional array X, ``*data->s`` for a number s. If `rows` is given, the batch is in
+    ``data->rows`` (const int64_t *), ``data->weights`` (const double *) and ``data->n_rows``.
+    <stdint.h>, <stddef.h> and <math.h> are included.
 
     Parameters
     ----------
     source : str or Path
-        C source, or the file that holds it; what it includes by a relative name lies beside that
-        file, or else in the current folder.
+        C source, or the file that contains it. Relative includes are searched beside that file, or
+        in the current folder for source text.
     data, dim, names
         As in `fastvi.target`.
     rows : str or sequence of str, optional
-        The data's arrays whose first axes batches choose from; none by default.
+        Arrays of the data whose first axis batches choose from; none by default.
     function : str
-        Its name.
+        Name of the function.
     batched : bool
-        Which of the two it is.
+        Whether it has the second form.
     gradient : {True, False, "numerical"}
-        Whether it writes its gradient; "numerical" as in `fastvi.target`.
+        Whether it writes its gradient; "numerical" means finite differences, as in `fastvi.target`.
     flags : sequence of str
-        For the compiler.
+        Compiler flags.
 
     Returns
     -------
@@ -86,9 +86,9 @@ def from_c(
     Raises
     ------
     RuntimeError
-        If there is no compiler, or it reports an error (which the text holds).
+        If there is no compiler, or it reports an error (quoted in the message).
     ValueError
-        If an argument has a value other than wanted.
+        If an argument is invalid.
     """
     prepared = None if data is None else prepare(data)
     code = Path(source).read_text() if isinstance(source, Path) else source
@@ -115,18 +115,18 @@ def from_library(
     gradient: bool | str = True,
     context: int = 0,
 ) -> CTarget:
-    """A log density in a shared library, in one of the two forms of `from_c`.
+    """Make a target from a function of a shared library, in one of the two forms of `from_c`.
 
     Parameters
     ----------
     library : str or Path
     header : str or Path
-        Declarations as cffi reads them, without directives, or the file that holds them; the one
-        of `function` is checked. Any pointer will do for its data.
+        Declarations that cffi can read, without preprocessor directives, or the file that contains
+        them. That of `function` is checked, but its data may be any pointer.
     data, dim, names, rows, function, gradient
         As in `from_c`.
     context : int
-        Address to give it as its data, instead of that of the table.
+        Address to pass as its data, instead of that of the table.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def from_library(
     ImportError
         If cffi is not installed.
     ValueError
-        If the library or the declaration cannot be read, or it declares another kind of function.
+        If the library or the declaration cannot be read, or the function has another type.
     """
     warn_of_cost(function, gradient, stacklevel=2)
     prepared = None if data is None else prepare(data)
@@ -172,11 +172,11 @@ class CTarget(Target):
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._rest[-1]:
-            raise TypeError(f"{self.name} has a context, whose address means nothing elsewhere")
+            raise TypeError(f"{self.name} has a context, whose address is invalid elsewhere")
         return CTarget, (*self._where, self._data, self.parameters, *self._rest)
 
     def bind(self, data: Any) -> CTarget:
-        """The same density of other data of the same types.
+        """Return the same density with other data of the same types.
 
         Raises
         ------
@@ -190,7 +190,7 @@ class CTarget(Target):
 
 
 def declarations(fields: Sequence[Field], prototype: str) -> str:
-    """C declarations of the data and of the function that is to be defined."""
+    """Return C declarations of the data and of the function that the source must define."""
     from fastvi.kernels import targets
 
     lines = ["#include <math.h>", "#include <stddef.h>", "#include <stdint.h>", "typedef struct {"]
@@ -210,7 +210,7 @@ def _names(function: str) -> dict[str, str]:
 
 
 def _load(library: str, header: str, function: str, gradient: bool, context: int) -> Compiled:
-    """Address of the adapter for a function of a library, whose declaration is checked."""
+    """Return the address of an adapter for a library function, after checking its declaration."""
     import cffi
 
     from fastvi.kernels import targets
@@ -224,7 +224,7 @@ def _load(library: str, header: str, function: str, gradient: bool, context: int
     except (cffi.CDefError, OSError, AttributeError) as error:
         raise ValueError(f"{function} of {library}: {error}") from error
     if not isinstance(pointer, ffi.CData):
-        raise ValueError(f"{function} of {library} is no function")
+        raise ValueError(f"{function} of {library} is not a function")
     kind = ffi.typeof(pointer)
     known: list[tuple[str, Callable[..., int], Callable[[int], int]]] = [
         (r"double\(id[dp]d\)", targets.from_value, int),
@@ -257,16 +257,16 @@ def _in_short(ffi: Any, kind: Any) -> str:
 
 
 def _compiled(text: str, flags: tuple[str, ...], folder: Path) -> Path:
-    """The shared library of a C source, which includes files beside it in `folder`.
+    """Compile a C source, which may include files in `folder`, to a shared library.
 
-    Kept by a hash of all that the compiler sees: the source with what it includes, the compiler's
-    version, the flags and the machine. The library's own hash is part of its name, since loading a
-    damaged one would end the process.
+    The library is cached under a hash of everything that the compiler sees: the source with its
+    includes, the compiler's version, the flags and the machine. Its name also contains a hash of
+    its contents, because loading a damaged library would kill the process.
     """
     from llvmlite.binding import get_host_cpu_name
 
     compiler = shlex.split(os.environ.get("CC") or "")
-    # Python's own has flags that are for the machine it was built on.
+    # Python's own command has flags for the machine on which it was built.
     compiler = compiler or shlex.split(sysconfig.get_config_var("CC") or "cc")[:1]
     version = _run([*compiler, "--version"])
     whole = _run([*compiler, *flags, "-E", "-x", "c", "-"], input=text, cwd=folder)
@@ -297,12 +297,12 @@ def _hash(content: bytes) -> str:
 
 
 def _run(command: list[str], **options: Any) -> str:
-    """What a compiler prints.
+    """Run a compiler and return its output.
 
     Raises
     ------
     RuntimeError
-        If there is none, or it reports an error.
+        If there is no compiler, or it reports an error.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, **options)

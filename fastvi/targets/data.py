@@ -1,4 +1,4 @@
-"""Data of a target: checked arrays, and the table that hands their addresses to compiled code."""
+"""Data of a target: checked arrays, and the table that passes their addresses to compiled code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = frozenset(
 
 
 class Field(NamedTuple):
-    """An array, or with ndim 0 a number."""
+    """An array, or a number if ndim is 0."""
 
     name: str
     dtype: str
@@ -30,7 +30,7 @@ class Field(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Arrays in C order and native byte order; `named` unless they came as a plain tuple."""
+    """Arrays in C order and native byte order; `named` unless they were given as a plain tuple."""
 
     fields: tuple[Field, ...]
     arrays: tuple[NDArray[Any], ...]
@@ -38,7 +38,7 @@ class Data(NamedTuple):
 
     @property
     def by_name(self) -> dict[str, NDArray[Any]]:
-        """The arrays by the names of their fields."""
+        """Return the arrays by the names of their fields."""
         return {field.name: array for field, array in zip(self.fields, self.arrays)}
 
     @property
@@ -50,7 +50,7 @@ class Data(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Words for compiled code, and the arrays whose addresses they hold."""
+    """Words for compiled code, and the arrays whose addresses they contain."""
 
     words: NDArray[np.int64]
     owners: tuple[Any, ...]
@@ -59,13 +59,13 @@ class Table(NamedTuple):
 def prepare(data: Any) -> Data:
     """Check data: a mapping, NamedTuple or tuple of arrays and numbers.
 
-    What is an array in C order already is not copied, and is never written to.
+    Arrays already in C order are not copied, and are never written to.
 
     Raises
     ------
     ValueError
-        If it is none of them, a name is no identifier, or a value holds other than booleans,
-        integers, float32 or float64.
+        If it is anything else, a name is not an identifier, or a value has a dtype other than bool,
+        integer, float32 or float64.
     """
     named = True
     if isinstance(data, Mapping):
@@ -95,7 +95,7 @@ def prepare_like(data: Any, fields: Sequence[Field]) -> Data:
     Raises
     ------
     ValueError
-        As `prepare`, and if names or numbers of axes differ, or a dtype cannot be cast safely.
+        As in `prepare`, or if names or numbers of axes differ, or a dtype cannot be cast safely.
     """
     fresh = prepare(data)
     given, wanted = [f.name for f in fresh.fields], [f.name for f in fields]
@@ -119,7 +119,7 @@ def prepare_like(data: Any, fields: Sequence[Field]) -> Data:
 def make_table(
     data: Data | None, header: Mapping[int, int], owners: tuple[Any, ...], batch: Batch | None
 ) -> Table:
-    """The table of `fastvi.kernels.targets`: header, batch, and addresses and shapes of arrays."""
+    """Make the table of `fastvi.kernels.targets`: header, batch, addresses and shapes of arrays."""
     from fastvi.kernels import targets
 
     arrays = data.arrays if data is not None else ()
@@ -139,7 +139,7 @@ def make_table(
 
 
 def checked_batch(batch: Batch, n_rows: int) -> Batch:
-    """A batch of rows of n_rows, as compiled code reads it.
+    """Check a batch of rows out of n_rows, and return it in the form that compiled code reads.
 
     Raises
     ------
@@ -174,5 +174,5 @@ def _plain(name: str, value: Any) -> NDArray[Any]:
         raise ValueError(
             f"data's {name} has dtype {array.dtype}; wanted booleans, integers, float32 or float64"
         )
-    # `require` alone would make an array of one number of a number.
+    # `require` alone would turn a number into an array with one element.
     return np.require(array, None, ["C_CONTIGUOUS", "ALIGNED"]).reshape(array.shape)

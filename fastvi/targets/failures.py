@@ -1,4 +1,4 @@
-"""What is said when a log density or its gradient is wrong, and where."""
+"""Errors about a log density or gradient that fails or is wrong."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 __all__ = ["TargetError", "compare", "describe", "not_finite", "warn_of_cost"]
 
-SHOWN = 8  # components of a vector in an error's text
+SHOWN = 8  # components of a vector shown in a message
 
 
 class TargetError(ArithmeticError):
-    """A log density failed, or gave a number that is not finite.
+    """A log density failed, or returned a number that is not finite.
 
     Attributes
     ----------
     z : (dim,) array
-        Where it was evaluated, in free numbers.
+        The unconstrained point at which it was evaluated.
     component : int or None
-        The gradient's component at fault; None if it was the value.
+        The component of the gradient that failed; None for the value.
     """
 
     def __init__(self, message: str, z: NDArray[np.float64], component: int | None = None) -> None:
@@ -35,7 +35,7 @@ class TargetError(ArithmeticError):
 
 
 def describe(names: Sequence[str], z: NDArray[np.float64]) -> str:
-    """A vector with the names of its components, cut short."""
+    """Format a vector with the names of its components, truncated."""
     parts = [f"{name}={value:.8g}" for name, value in zip(names[:SHOWN], z)]
     more = [f"... ({len(z)} numbers)"] if len(z) > SHOWN else []
     return ", ".join(parts + more)
@@ -48,7 +48,7 @@ def not_finite(
     numbers: NDArray[np.float64],
     component: int,
 ) -> TargetError:
-    """The error for values (n_terms,) at z, component -1, or for a component of a gradient."""
+    """Make the error for values (n_terms,) at z (component -1) or for a component of a gradient."""
     where = describe(names, z)
     if component >= 0:
         which = f"gradient's component {component} ({names[component]})"
@@ -68,12 +68,13 @@ def compare(
     rtol: float,
     rounding: NDArray[np.float64],
 ) -> float:
-    """Largest error of gradients (k, n), relative to their components or to 1.
+    """Return the largest error of gradients (k, n), relative to their components or to 1.
 
     Raises
     ------
     TargetError
-        If one exceeds rtol and the rounding (k, 1) of differences, or those are not finite.
+        If an error exceeds rtol and the rounding (k, 1) of the differences, or these are not
+        finite.
     """
     scale = np.maximum(1.0, np.maximum(np.abs(grads), np.abs(wanted)))
     error = np.abs(grads - wanted) / scale
@@ -90,10 +91,10 @@ def compare(
 
 
 def warn_of_cost(name: str, gradient: Any, stacklevel: int) -> None:
-    """Warn if the gradient asked for is the numerical one."""
+    """Warn if the gradient is numerical."""
     if isinstance(gradient, str) and gradient == "numerical":
         warnings.warn(
-            f"{name} gets a numerical gradient, each of which costs 4 x dim values; a function "
+            f"{name} uses a numerical gradient, which costs 4 x dim values; a function "
             "that writes its own costs about as much as one or two",
             stacklevel=stacklevel + 1,
         )

@@ -1,4 +1,4 @@
-"""Targets from PyMC models, which PyTensor hands to Numba."""
+"""Targets from PyMC models, compiled by PyTensor through Numba."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ __all__ = ["PyMCTarget", "from_pymc"]
 
 
 def from_pymc(model: Any = None) -> PyMCTarget:
-    """The log density of a PyMC model, with the Jacobians of its transforms.
+    """Make a target from a PyMC model, including the Jacobians of its transforms.
 
-    Compiled anew in each process, by PyTensor for Numba, whose speed is then that of any target.
+    PyTensor compiles it through Numba, again in each process; it then runs as fast as any other
+    target.
 
     Parameters
     ----------
     model : pymc.Model, optional
-        By default that of the surrounding ``with``. What is in `pymc.Data` can be replaced
-        without compiling, by ``target.bind({name: array})``.
+        By default that of the surrounding ``with``. ``target.bind({name: array})`` replaces the
+        contents of `pymc.Data` without compilation.
 
     Returns
     -------
     PyMCTarget
-        With PyMC's names of the transformed variables: ``sigma_log__``.
+        Its parameters have PyMC's names of transformed variables, such as ``sigma_log__``.
 
     Raises
     ------
     ImportError
         If pymc is not installed.
     ValueError
-        If the model has discrete parameters (marginalize them), or none.
+        If the model has discrete parameters (marginalize them) or no parameters.
     """
     import pymc
 
@@ -52,7 +53,7 @@ def from_pymc(model: Any = None) -> PyMCTarget:
 
 
 class PyMCTarget(Target):
-    """A `Target` whose density is a PyMC model's."""
+    """A `Target` whose density is that of a PyMC model."""
 
     def __init__(
         self, model: Any, compiled: Compiled, data: Data | None, parameters: Parameters
@@ -65,12 +66,12 @@ class PyMCTarget(Target):
         return _rebuild, (self.model, changed)
 
     def bind(self, data: Mapping[str, Any]) -> PyMCTarget:
-        """The same density with other contents of some of the model's `pymc.Data`.
+        """Return the same density with new contents for some of the model's `pymc.Data`.
 
         Raises
         ------
         ValueError
-            If a name is none of theirs, or a type another than it was compiled for.
+            If a name is unknown, or a type differs from the compiled one.
         """
         if self._data is None:
             raise ValueError("the model has no pymc.Data, but data is given")
@@ -78,9 +79,9 @@ class PyMCTarget(Target):
         return PyMCTarget(self.model, self.compiled, fresh, self.parameters)
 
     def constrain(self, z: Any) -> dict[str, NDArray[np.float64]]:
-        """The model's own variables by name, each (..., *shape), of free numbers (..., dim).
+        """Map unconstrained (..., dim) to the model's variables by name, each (..., *shape).
 
-        Deterministic ones as well. Their `pymc.Data` are those of the model.
+        This includes deterministic variables, which use the `pymc.Data` of the model.
         """
         z = np.asarray(z, np.float64)
         outputs = self.model.unobserved_value_vars
@@ -106,7 +107,7 @@ def _rebuild(model: Any, data: dict[str, Any] | None) -> PyMCTarget:
 
 
 def _compile(model: Any) -> tuple[Compiled, Data | None, Parameters]:
-    """Log density and gradient as one function of the flat vector and of the shared variables."""
+    """Compile log density and gradient into one function of flat vector and shared variables."""
     import pytensor
     from pymc.pytensorf import join_nonshared_inputs
 

@@ -29,7 +29,7 @@ Terms = int | Sequence[Sequence[int]]
 LogDensity = Callable[..., Any]
 
 
-# With dim or names a target, without them `Unbound`; of a function, or a decorator for one.
+# A target if dim or names is given, otherwise `Unbound`; from a function, or as a decorator.
 @overload
 def target(
     logp: LogDensity, /, *, dim: int, names: None = None, data: Any = None, rows: Rows = None,
@@ -71,67 +71,69 @@ def target(
     gradient: str | None = "auto",
     fastmath: bool = False,
 ) -> Any:
-    """A log density from a Python function that Numba can compile; also as a decorator.
+    """Make a target from a Python function that Numba can compile; also usable as a decorator.
 
-    The function's arguments are told by their names, in any order and as many as it needs:
+    The arguments of the function are recognised by name. It may take them in any order and leave
+    out those that it does not need:
 
     ``z``
         (n,) float64, the parameters; read-only.
     ``data``
-        NamedTuple of the arrays and numbers given as `data` (a tuple if they came as one).
+        NamedTuple of the arrays and numbers given as `data` (a tuple if they were given as one).
     ``grad``
-        (n,) float64, zeros at first, into which it writes the gradient. Without this argument the
-        gradient is derived from the function, see `gradient`.
+        (n,) float64, initialised with zeros, into which it writes the gradient. Without this
+        argument the gradient is derived from the function, see `gradient`.
     ``rows``, ``weights``
-        (m,) int64 and (m,) float64: the batch. The density is the prior's plus the sum over i of
+        (m,) int64 and (m,) float64: the batch. The density is the log prior plus the sum over i of
         weights[i] times the log likelihood of row rows[i]; mini-batches, importance sampling and
-        tempering come as rows and weights.
+        tempering all use rows and weights.
     ``terms``
-        (terms,) float64, for a density in parts: it writes these, and what it returns is ignored.
+        (terms,) float64, for a density in several terms: it writes these, and its return value is
+        ignored.
 
-    It returns the log density in nats. A function that takes ``Z`` (k, n) instead of ``z`` does k
-    vectors at once and so may read its data once for all: it writes ``values`` (k, terms) and
-    ``grads`` (k, n), zeros at first.
+    It returns the log density in nats. A function that takes ``Z`` (k, n) instead of ``z``
+    evaluates k vectors at once, so it can read its data only once. It writes ``values`` (k, terms)
+    and ``grads`` (k, n), which are initialised with zeros.
 
     Parameters
     ----------
     logp : callable
-        With `names` that have constraints, of the constrained parameters, flat, in their order; its
-        gradient as well. The Jacobians are added.
+        If `names` have constraints, it and its gradient are functions of the constrained
+        parameters, concatenated in their order. The Jacobians are added.
     data : mapping, NamedTuple or tuple of arrays and numbers, optional
-        Not copied where in C order; the function sees what is written to them later. Other arrays
-        of the same types need no new compilation, see `Target.bind`.
+        Arrays in C order are not copied; the function sees later changes to them. Other arrays of
+        the same types need no new compilation, see `Target.bind`.
     dim : int
-        Numbers in z. Not with `names`.
+        Length of z. Cannot be combined with `names`.
     names : mapping or sequence of str
-        Of the parameters: ``["alpha", "beta"]``, or with shapes and constraints (see
+        Names of the parameters: ``["alpha", "beta"]``, or with shapes and constraints (see
         `fastvi.transforms`): ``{"beta": 5, "sigma": positive()}``.
     rows : str or sequence of str, optional
-        Which of the data's arrays have the rows along their first axis; by default all.
+        Arrays of the data that have rows along their first axis; by default all.
     terms : int or sequence of sequences of int
-        Number of parts of the density; or for each part the free numbers that it depends on, which
-        lets score-function gradients leave out what a number has no share in. Jacobians are in the
-        first part.
+        Number of terms of the density; or for each term the parameters that it depends on, so that
+        score-function gradients can leave out terms that a parameter does not affect. Jacobians are
+        in the first term.
     gradient : {"auto", "numerical", None}
-        Where a function without grad gets its gradient from. "auto" derives it from the source
-        when a method first asks for it (see `fastvi.derivatives`), which costs about as much as
-        one or two values; what cannot be derived is refused, with the line. Where the function
-        branches on a parameter, the gradient is that of the branch taken. "numerical" takes it by
-        finite differences, with a warning: a gradient costs 4 x dim values. With None there is
-        none, which methods by score functions do not need.
+        Source of the gradient of a function without grad. "auto" derives it from the source code
+        when a method first needs it (see `fastvi.derivatives`); it then costs about as much as one
+        or two values. Code that cannot be derived is refused, with its line. If the function
+        branches on a parameter, the gradient is that of the branch taken. "numerical" uses finite
+        differences, with a warning, because a gradient then costs 4 x dim values. None means no
+        gradient, which score-function methods do not need.
     fastmath : bool
-        Let sums be taken in any order, which is faster; a loop that sums and stores may then give
-        other last bits in other runs.
+        Allow sums in any order, which is faster; a loop that sums and stores may then differ in the
+        last bits between runs.
 
     Returns
     -------
-    Target, or `Unbound` as long as data or dim is missing
+    Target, or `Unbound` while data or dim is missing
         `Unbound.bind` then makes a `Target`.
 
     Raises
     ------
     ValueError
-        If an argument of the function or of this has another name or value than wanted.
+        If an argument of the function has an unknown name, or an argument here is invalid.
     TypeError
         If the function uses a global array, whose contents Numba would freeze.
     numba.core.errors.NumbaError
@@ -176,14 +178,14 @@ def target(
         return unbound
     if data is None and "data" in unbound.arguments:
         raise ValueError(
-            f"{unbound.name} takes data, and none is given; to give it later leave out dim and "
+            f"{unbound.name} takes data, but none is given; to give it later, leave out dim and "
             "names as well, and call bind(data, dim=...)"
         )
     return unbound.bind(data, dim=dim, names=names)
 
 
 class Unbound:
-    """A checked Python density that waits for its data; `bind` makes a `Target` of it."""
+    """A checked Python density without data; `bind` turns it into a `Target`."""
 
     def __init__(
         self,
@@ -218,7 +220,7 @@ class Unbound:
         functools.update_wrapper(self, self.plain, updated=())
 
     def __call__(self, *arguments: Any) -> Any:
-        """The function itself, as it was written."""
+        """Call the original Python function."""
         return self.plain(*arguments)
 
     def __repr__(self) -> str:
@@ -235,7 +237,7 @@ class Unbound:
     def bind(
         self, data: Any = None, *, dim: int | None = None, names: Names | None = None
     ) -> PythonTarget:
-        """A `Target` of these data; what has been compiled for their types is used again.
+        """Make a `Target` with these data; code already compiled for their types is used again.
 
         Parameters
         ----------
@@ -267,7 +269,7 @@ class Unbound:
         return Form(self.arguments, fields, named, self.n_terms, self.fastmath)
 
     def derive(self, data: Data | None) -> Derived:
-        """The gradient of the function for the types of these data.
+        """Derive the gradient of the function for the types of these data.
 
         Raises
         ------
@@ -310,7 +312,7 @@ class PythonTarget(Target):
 
     @property
     def has_gradient(self) -> bool:
-        """Whether it has a gradient; one that is derived is derived and compiled now."""
+        """Whether it has a gradient; a derived gradient is derived and compiled now."""
         self._want_gradient()
         return super().has_gradient
 
@@ -320,7 +322,7 @@ class PythonTarget(Target):
         return self.source.has_gradient or self.source.numerical
 
     def _want_gradient(self) -> None:
-        """Derive the gradient at the first call, or note why there is none."""
+        """Derive the gradient at the first call, or record why that is impossible."""
         if not self._may_derive:
             return
         self._may_derive = False
@@ -370,18 +372,18 @@ class PythonTarget(Target):
 
     @property
     def gradient_source(self) -> str:
-        """Python source of the derived gradient, with the value.
+        """Python source of the function that computes the value and the derived gradient.
 
         Raises
         ------
         ValueError
-            If the gradient is not derived: written by hand, numerical or none.
+            If the gradient is written by hand, numerical or missing.
         NotDifferentiable
-            If it cannot be.
+            If it cannot be derived.
         """
         if self.source.has_gradient or self.source.gradient != "auto":
             raise ValueError(
-                f"the gradient of {self.name} is not derived; that of a function without grad is, "
+                f"the gradient of {self.name} is not derived; wanted a function without grad, "
                 "with gradient='auto'"
             )
         return self.source.derive(self._data).source
@@ -392,11 +394,11 @@ class PythonTarget(Target):
         return PythonTarget, (self.source, self._data, self.parameters)
 
     def __call__(self, *arguments: Any) -> Any:
-        """The function itself, as it was written."""
+        """Call the original Python function."""
         return self.source.plain(*arguments)
 
     def bind(self, data: Any) -> PythonTarget:
-        """The same density of other data of the same types, which compiles nothing.
+        """Return the same density with other data of the same types, without compilation.
 
         Raises
         ------
@@ -410,7 +412,7 @@ class PythonTarget(Target):
 
 
 def _touches(terms: Any, parameters: Parameters) -> NDArray[np.bool_] | None:
-    """Which terms each free number touches, (dim, n_terms); None if the terms do not say."""
+    """Which terms each parameter affects, (dim, n_terms); None if unknown."""
     if not isinstance(terms, Sequence):
         return None
     table = np.zeros((parameters.dim, len(terms)), bool)
@@ -439,7 +441,7 @@ def _refuse_indices(source: Unbound, data: Data | None, parameters: Parameters) 
 
 
 def as_parameters(dim: int | None, names: Names | None) -> Parameters:
-    """`Parameters` from either of dim and names."""
+    """Make `Parameters` from either dim or names."""
     if (dim is None) == (names is None):
         raise ValueError(f"dim is {dim!r} and names is {names!r}; wanted one of the two")
     if names is None:
@@ -452,9 +454,9 @@ def as_parameters(dim: int | None, names: Names | None) -> Parameters:
 
 
 def count_rows(data: Data | None, rows: Sequence[str] | None, name: str) -> int:
-    """Length of the first axis that the data's arrays named `rows` share."""
+    """Common length of the first axes of the arrays named `rows`."""
     if data is None:
-        raise ValueError(f"{name} takes rows, but no data that they could be rows of")
+        raise ValueError(f"{name} takes rows, but no data that has rows")
     arrays = data.by_name
     if rows is None:
         rows = [key for key, array in arrays.items() if array.ndim]
@@ -469,7 +471,7 @@ def count_rows(data: Data | None, rows: Sequence[str] | None, name: str) -> int:
 
 
 def _arguments(function: Callable[..., Any], name: str) -> tuple[str, ...]:
-    """Names of a function's arguments, checked."""
+    """Return the checked names of a function's arguments."""
     try:
         given = tuple(inspect.signature(function).parameters)
     except (TypeError, ValueError):
@@ -488,7 +490,7 @@ def _arguments(function: Callable[..., Any], name: str) -> tuple[str, ...]:
 
 
 def _by_name(function: Callable[..., Any]) -> Any:
-    """What the function's name stands for in its module now: a decorated one is a `Target`."""
+    """Look up the function by its name in its module; after decoration it is a `Target`."""
     try:
         return _find(function.__module__, function.__qualname__)
     except (ImportError, AttributeError):

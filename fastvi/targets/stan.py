@@ -1,4 +1,4 @@
-"""Targets from Stan models, through the C functions that BridgeStan compiles into them."""
+"""Targets from Stan models, through the C functions of BridgeStan."""
 
 from __future__ import annotations
 
@@ -39,30 +39,30 @@ def from_stan(
     *,
     random_state: Any = 0,
 ) -> StanTarget:
-    """The log density of a Stan model: constants kept, Jacobians of its constraints added.
+    """Make a target from a Stan model, including constants and the Jacobians of its constraints.
 
     Parameters
     ----------
     model : str or Path
-        A ``.stan`` file, which the package bridgestan compiles (it needs Stan's sources), or the
-        shared library that BridgeStan made of one, for which that package is not needed.
+        A ``.stan`` file, which the package bridgestan compiles (it needs Stan's sources), or a
+        shared library made by BridgeStan, which does not need that package.
     data : mapping, JSON string or Path of a JSON file, optional
-        As Stan wants it; arrays are taken from a mapping.
+        Data in the form that Stan expects; a mapping may hold arrays.
     random_state : int, RandomState, Generator or None
-        For random numbers in the model's transformed data.
+        Used for random numbers in the model's transformed data.
 
     Returns
     -------
     StanTarget
-        With Stan's names: ``beta.1``. Unless the library was compiled with STAN_THREADS, only one
-        thread at a time may call it (`concurrent` is False).
+        Its parameters have Stan's names, such as ``beta.1``. Unless the library was compiled with
+        STAN_THREADS, only one thread at a time may call it (`concurrent` is False).
 
     Raises
     ------
     ImportError
         If a ``.stan`` file is given and bridgestan is not installed.
     ValueError
-        If the library is none of BridgeStan's, or Stan refuses the data (the text holds its words).
+        If the library was not made by BridgeStan, or Stan refuses the data (its message is quoted).
     """
     path = Path(model)
     if path.suffix == ".stan":
@@ -73,7 +73,7 @@ def from_stan(
 
 
 class StanTarget(Target):
-    """A `Target` whose density is a Stan model; its table holds the model, so it binds no data."""
+    """A `Target` whose density is a Stan model; its table holds the model, with its data."""
 
     def __init__(self, library: str, data: str, seed: int) -> None:
         self._source = library, data, seed
@@ -84,19 +84,19 @@ class StanTarget(Target):
         return StanTarget, self._source
 
     def bind(self, data: Mapping[str, Any] | str | Path) -> StanTarget:
-        """The same model of other data."""
+        """Return the same model with other data."""
         library, _, seed = self._source
         return StanTarget(library, _as_json(data), seed)
 
 
 class StanParameters:
-    """Stan's parameters, and the free numbers that stand for them.
+    """Stan's parameters, and the maps between them and unconstrained ones.
 
     Attributes
     ----------
     dim : int
     names : tuple of str
-        Stan's names of the free numbers.
+        Stan's names of the unconstrained parameters.
     """
 
     def __init__(self, model: _Model) -> None:
@@ -106,7 +106,7 @@ class StanParameters:
         self.dim = len(self.names)
 
     def constrain(self, z: Any) -> dict[str, NDArray[np.float64]]:
-        """Parameters by name, each (..., *shape), of free numbers (..., dim)."""
+        """Map unconstrained (..., dim) to parameters by name, each (..., *shape)."""
         z = np.asarray(z, np.float64)
         if z.ndim == 0 or z.shape[-1] != self.dim:
             raise ValueError(f"z has shape {z.shape}; wanted (..., {self.dim})")
@@ -127,12 +127,12 @@ class StanParameters:
         return found
 
     def unconstrain(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
-        """Free numbers (dim,) of parameters by name, each (*shape)."""
+        """Map parameters by name, each (*shape), to unconstrained (dim,)."""
         return self._model.unconstrain(_as_json(values), self.dim)
 
 
 class _Model:
-    """A library of BridgeStan's with a model of some data, which it frees in the end."""
+    """A BridgeStan library with a model bound to data, which is freed with this object."""
 
     def __init__(self, library: str, data: str, seed: int) -> None:
         self.library = ctypes.CDLL(library)
@@ -141,7 +141,7 @@ class _Model:
                 function = getattr(self.library, name)
                 function.restype, function.argtypes = result, arguments
         except AttributeError as error:
-            raise ValueError(f"{library} is no model of BridgeStan's (2.x): {error}") from error
+            raise ValueError(f"{library} is not a BridgeStan model (2.x): {error}") from error
         message = ctypes.c_char_p()
         self.pointer = self.library.bs_model_construct(data.encode(), seed, message)
         if not self.pointer:
@@ -174,7 +174,7 @@ class _Model:
         )
 
     def explain(self, z: NDArray[np.float64]) -> str:
-        """What Stan says about a failure at z, asked again."""
+        """Evaluate at z again, and return Stan's message about the failure."""
         value, grad, message = np.empty(1), np.empty(len(z)), ctypes.c_char_p()
         arrays = (_doubles(array) for array in (z, value, grad))
         self.library.bs_log_density_gradient(self.pointer, False, True, *arrays, message)
@@ -199,7 +199,7 @@ class _Model:
         return z
 
     def _words(self, message: ctypes.c_char_p) -> str:
-        """The text of an error, freed."""
+        """Return the text of an error, and free it."""
         if not message.value:
             return "(it says nothing)"
         text = message.value.decode().strip()

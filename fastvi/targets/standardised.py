@@ -1,4 +1,4 @@
-"""A target in other units and about another centre."""
+"""A target with shifted and rescaled parameters."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Array = NDArray[np.float64]
 
 
 class Standardised(Target):
-    """A target of x where z = centre + units x; units (D,) or lower triangular (D, D)."""
+    """A target of x, where z = centre + units x; units are (D,) or lower triangular (D, D)."""
 
     def __init__(self, target: Target, centre: Array, units: Array) -> None:
         self.target, self.centre, self.units = target, np.array(centre), np.array(units, order="C")
-        numerical = target.has_gradient and target._numerical  # a derived one is compiled first
+        numerical = target.has_gradient and target._numerical  # compiles a derived one
         super().__init__(
             target.name, target.compiled, target.parameters, target._data, target.n_rows,
             numerical=numerical, touches=target.touches,
@@ -38,6 +38,6 @@ class Standardised(Target):
         return adapter(targets.standardised)[0], header
 
     def refuse(self, Z: Array, batch: Batch | None = None) -> NoReturn:
-        """As `Target.refuse`, in the numbers of the target itself."""
+        """As `Target.refuse`, in the coordinates of the original target."""
         moved = Z * self.units if self.units.ndim == 1 else Z @ self.units.T
         self.target.refuse(self.centre + moved, batch)
