@@ -1,4 +1,4 @@
-"""How noisy a gradient is, and how far it can be trusted."""
+"""Noise of stochastic gradients."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class GradientNoise(NamedTuple):
     Attributes
     ----------
     mean : (n,) float64 array
-        Of all coordinates, one after another.
+        Mean of all coordinates, concatenated.
     error : (n,) float64 array
         Standard error of `mean`.
     trace : float
-        Of the covariance of one gradient.
+        Trace of the covariance of one gradient.
     n_batches : int
     """
 
@@ -37,16 +37,16 @@ class GradientNoise(NamedTuple):
 def gradient_noise(
     gradient: Gradient, params: Any, batches: Iterable[Batch], rng: np.random.Generator
 ) -> GradientNoise:
-    """Measure the mean and the covariance's trace of a gradient at fixed parameters.
+    """Measure the mean of a gradient and the trace of its covariance at fixed parameters.
 
     Parameters
     ----------
     gradient : Gradient
-        Its state is carried from batch to batch, as in a fit of rate 0.
+        Its state is carried from batch to batch, as in a fit with rate 0.
     params : tree of arrays or LazyTable
         Not written to.
     batches : iterable of Batch
-        Independent draws, two at least.
+        Independent draws, at least two.
     rng : numpy.random.Generator
 
     Returns

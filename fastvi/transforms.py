@@ -1,4 +1,4 @@
-"""Parameters with constraints, and the free numbers that inference works on.
+"""Constrained parameters, and the unconstrained ones that inference works on.
 
 >>> parameters = Parameters({"beta": 2, "sigma": positive()})
 >>> parameters.dim, parameters.names
@@ -7,8 +7,8 @@
 >>> float(parameters.constrain(z)["sigma"].round(6))
 2.0
 
-Definitions are those of the Stan Reference Manual, "Constraint Transforms"; the simplex is the one
-by stick breaking. Arrays of several axes are laid out in C order.
+Definitions are those of the Stan Reference Manual, "Constraint Transforms", with stick breaking for
+the simplex. Arrays are laid out in C order.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ KINDS = (
 
 
 class Transform(NamedTuple):
-    """A constrained parameter: its shape, and how many free numbers stand for it."""
+    """A constrained parameter: its shape, and the number of its unconstrained parameters."""
 
     kind: str
     shape: tuple[int, ...]
@@ -55,12 +55,12 @@ class Transform(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Constrained numbers."""
+        """Number of constrained values."""
         return int(np.prod(self.shape))
 
 
 def real(shape: int | tuple[int, ...] = ()) -> Transform:
-    """Numbers without constraint."""
+    """Unconstrained numbers."""
     shape = _shape(shape)
     return Transform("real", shape, int(np.prod(shape)))
 
@@ -73,7 +73,7 @@ def positive(shape: int | tuple[int, ...] = ()) -> Transform:
 def bounded(
     low: float = -np.inf, high: float = np.inf, shape: int | tuple[int, ...] = ()
 ) -> Transform:
-    """Numbers between two bounds, or on one side of one.
+    """Numbers between two bounds, or on one side of a single bound.
 
     x = low + exp(y), x = high - exp(y) or x = low + (high - low) / (1 + exp(-y)).
 
@@ -90,47 +90,49 @@ def bounded(
 
 
 def ordered(size: int) -> Transform:
-    """Rising numbers: x_1 = y_1, x_k = x_(k-1) + exp(y_k)."""
+    """Increasing numbers: x_1 = y_1, x_k = x_(k-1) + exp(y_k)."""
     return Transform("ordered", _shape(_positive_size(size, 1)), size)
 
 
 def positive_ordered(size: int) -> Transform:
-    """Rising numbers > 0: x_1 = exp(y_1), x_k = x_(k-1) + exp(y_k)."""
+    """Increasing numbers > 0: x_1 = exp(y_1), x_k = x_(k-1) + exp(y_k)."""
     return Transform("positive_ordered", _shape(_positive_size(size, 1)), size)
 
 
 def simplex(size: int) -> Transform:
-    """Positive numbers with sum 1, by stick breaking; one free number fewer.
+    """Positive numbers with sum 1, by stick breaking from size - 1 unconstrained numbers.
 
-    Its density is with respect to the first size - 1 of them.
+    The density is with respect to the first size - 1 of them.
     """
     return Transform("simplex", _shape(_positive_size(size, 1)), size - 1)
 
 
 def cholesky_corr(size: int) -> Transform:
-    """Lower factor (size, size) of a correlation matrix; size (size - 1) / 2 free numbers.
+    """Lower Cholesky factor (size, size) of a correlation matrix.
 
-    Its density is with respect to the entries below the diagonal, in rows.
+    It has size (size - 1) / 2 unconstrained numbers. The density is with respect to the entries
+    below the diagonal, by rows.
     """
     _positive_size(size, 1)
     return Transform("cholesky_corr", (size, size), size * (size - 1) // 2)
 
 
 class Parameters:
-    """Named parameters in the order in which a density takes them, flat.
+    """Named parameters, concatenated in the order in which a density takes them.
 
     Parameters
     ----------
     parts : mapping of str to Transform, int or tuple of int
-        A number or shape stands for numbers without constraint; `()` for one.
+        A number or a shape means unconstrained numbers, `()` a single one.
 
     Attributes
     ----------
     parts : dict of str to Transform
     dim, n_constrained : int
-        Free and constrained numbers.
+        Numbers of unconstrained and of constrained values.
     names : tuple of str
-        Of the free numbers: "sigma", "beta[0]"; "theta[0]" of a simplex is its first free number.
+        Names of the unconstrained parameters: "sigma", "beta[0]"; "theta[0]" of a simplex is its
+        first unconstrained number.
     identity : bool
         Whether no parameter has a constraint.
     """
@@ -162,7 +164,7 @@ class Parameters:
         return Parameters, (self.parts,)
 
     def constrain(self, z: Any) -> dict[str, NDArray[np.float64]]:
-        """Parameters by name, each (..., *shape), of free numbers (..., dim).
+        """Map unconstrained (..., dim) to parameters by name, each (..., *shape).
 
         Raises
         ------
@@ -176,7 +178,7 @@ class Parameters:
         }
 
     def log_jacobian(self, z: Any) -> NDArray[np.float64]:
-        """Log |d constrained / d free|, (...), of free numbers (..., dim).
+        """Log |d constrained / d unconstrained|, (...), at unconstrained (..., dim).
 
         Raises
         ------
@@ -186,12 +188,12 @@ class Parameters:
         return self._constrained(z)[1]
 
     def unconstrain(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
-        """Free numbers (..., dim) of parameters by name, each (..., *shape).
+        """Map parameters by name, each (..., *shape), to unconstrained (..., dim).
 
         Raises
         ------
         ValueError
-            If a parameter is missing, unknown, of another shape, or not within its constraint.
+            If a parameter is missing, unknown, of another shape, or violates its constraint.
         """
         from fastvi.kernels.transforms import free
 
@@ -209,7 +211,7 @@ class Parameters:
         return Z.reshape((*lead, self.dim))
 
     def _flat(self, name: str, value: Any) -> NDArray[np.float64]:
-        """A parameter as (..., size), checked."""
+        """Return a checked parameter as (..., size)."""
         part, array = self.parts[name], np.asarray(value, np.float64)
         lead = array.ndim - len(part.shape)
         if lead < 0 or array.shape[lead:] != part.shape:
@@ -234,7 +236,7 @@ class Parameters:
 
 
 def _within(part: Transform, array: NDArray[np.float64]) -> bool:
-    """What the free numbers alone do not show: sums of simplexes, and whole Cholesky factors."""
+    """Check what unconstraining does not: sums of simplexes, and whole Cholesky factors."""
     if part.kind == "simplex":
         return bool(np.allclose(array.sum(axis=-1), 1.0, rtol=0.0, atol=1e-8))
     if part.kind == "cholesky_corr":
@@ -250,15 +252,15 @@ def _wanted(part: Transform) -> str:
         "lower": f"finite and > {part.low:g}",
         "upper": f"finite and < {part.high:g}",
         "interval": f"> {part.low:g} and < {part.high:g}",
-        "ordered": "finite and rising",
-        "positive_ordered": "finite, rising and > 0",
+        "ordered": "finite and increasing",
+        "positive_ordered": "finite, increasing and > 0",
         "simplex": "positive with sum 1",
         "cholesky_corr": "the lower Cholesky factor of a correlation matrix",
     }[part.kind]
 
 
 def _labels(name: str, part: Transform) -> list[str]:
-    """Names of a parameter's free numbers."""
+    """Names of a parameter's unconstrained numbers."""
     if not part.shape:
         return [name]
     if part.n_free != part.size:

@@ -398,7 +398,7 @@ def test_a_posterior_with_draws_outside_of_the_target_has_figures():
     p = fastvi.fit(fastvi.target(half, dim=2), start=[3.0, 0.0], max_iter=50, random_state=0)
     assert (p.elbo, p.elbo_error) == (-np.inf, np.inf)
     assert np.isfinite([p.log_evidence, p.khat, p.shift, p.efficiency]).all()
-    assert "draws have no density, so that there is no ELBO" in p.summary()
+    assert "draws have no density, so there is no ELBO" in p.summary()
 
 
 def test_a_fit_that_was_cut_short_says_so(conjugate):

@@ -1,1 +1,1 @@
-"""What fits of log densities return."""
+"""Results of fits of log densities."""

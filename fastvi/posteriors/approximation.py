@@ -1,4 +1,4 @@
-"""What approximations of a target have in common: names, history, draws, words, files."""
+"""Base class of all approximations of a target: names, history, draws, summary, files."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Approximation:
 
     @property
     def mean(self) -> Array:
-        """Means of the free numbers, (D,)."""
+        """Means of the unconstrained parameters, (D,)."""
         raise NotImplementedError
 
     @property
     def sd(self) -> Array:
-        """Standard deviations of the free numbers, (D,)."""
+        """Standard deviations of the unconstrained parameters, (D,)."""
         raise NotImplementedError
 
     def sample(self, n: int, random_state: Any = None) -> Array:
@@ -66,11 +66,11 @@ class Approximation:
         raise NotImplementedError
 
     def distinct(self, n: int) -> int:
-        """How many of n draws can differ from each other: all, unless there are particles."""
+        """Number of n draws that can differ from each other: n, except for particles."""
         return n
 
     def sample_parameters(self, n: int, random_state: Any = None) -> dict[str, Array]:
-        """Draws of the named parameters, within their constraints: (n, *shape) each.
+        """Draw the named parameters, within their constraints: (n, *shape) each.
 
         Parameters
         ----------
@@ -92,11 +92,11 @@ class Approximation:
         return self.target
 
     def ksd(self, **options: Any) -> Discrepancy:
-        """Squared Stein discrepancy of draws from the target, see `fastvi.ksd`."""
+        """Squared Stein discrepancy between draws and the target, see `fastvi.ksd`."""
         return ksd(self._target(), self, **options)
 
     def summary(self) -> str:
-        """A table of the free numbers, and convergence and quality in words."""
+        """Table of the unconstrained parameters, with convergence and quality in words."""
         width = max(map(len, self.names))
         lines = [f"{'':{width}}  {'mean':>12}  {'sd':>12}"]
         for name, mean, sd in zip(self.names, self.mean, self.sd):
@@ -107,12 +107,12 @@ class Approximation:
         steps = f"{self.n_iter} steps"
         if self.settled:
             return [f"The fit settled after {steps}."]
-        return [f"The fit was still moving after {steps}: its figures are not the optimum's."]
+        return [f"The fit was still moving after {steps} and has not reached the optimum."]
 
     def to_arviz(self, n: int = 1000, random_state: Any = 0) -> Any:
-        """Draws of the named parameters as ArviZ's container, one chain of n draws.
+        """Return draws of the named parameters as an ArviZ container with one chain of n draws.
 
-        That is an InferenceData with ArviZ before 1.0, and an xarray DataTree from then on.
+        This is an InferenceData before ArviZ 1.0, and an xarray DataTree since.
 
         Raises
         ------
@@ -185,7 +185,7 @@ class Approximation:
         if not all(isinstance(name, str) for name in names):
             raise ValueError(f"{path}: names are {names}; wanted strings")
         if target is not None and target.names != names:
-            raise ValueError(f"{path}: it is of {', '.join(names)}; the target is of other names")
+            raise ValueError(f"{path}: holds {', '.join(names)}; target has other names")
         prefix = "history."
         return {
             "names": names,

@@ -1,4 +1,4 @@
-"""What a fit of a log density comes to."""
+"""Posteriors: a fitted member of a family, and diagnostics of its quality."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Array = NDArray[np.float64]
 
 
 class Posterior(Approximation):
-    """An approximation of a target, and how far it can be trusted.
+    """An approximation of a target, with diagnostics of its quality.
 
     Attributes
     ----------
     member : family
         The approximation q, in `fastvi.families`.
     target : Target or None
-        What was fitted; None after `load` without it.
+        The fitted target; None after `load` without it.
     names : tuple of str
-        Of the D free numbers.
+        Names of the D unconstrained parameters.
     settled : bool
-        The optimiser has come to rest.
+        Whether the optimizer has converged.
     n_iter : int
-        Steps.
+        Number of steps.
     history : dict of str to array
         What each step reported: `seconds`, `rate`, `elbo` (of another objective: its value) and its
         standard error `elbo_error` (nats), `rejected` draws.
@@ -75,24 +75,24 @@ class Posterior(Approximation):
 
     @property
     def mean(self) -> Array:
-        """Means of the free numbers, (D,)."""
+        """Means of the unconstrained parameters, (D,)."""
         return np.array(self.member.mean)
 
     @property
     def cov(self) -> Array:
-        """Covariance of the free numbers, (D, D)."""
+        """Covariance of the unconstrained parameters, (D, D)."""
         return np.array(self.member.cov)
 
     @property
     def sd(self) -> Array:
-        """Standard deviations of the free numbers, (D,)."""
+        """Standard deviations of the unconstrained parameters, (D,)."""
         return np.array(self.member.sd)
 
     def _sample(self, n: int, rng: np.random.Generator) -> Array:
         return self.member.draw(n, rng).points
 
     def log_prob(self, Z: Any) -> Array:
-        """Log density (n,) of the approximation at free numbers Z (n, D), nats.
+        """Log density (n,) of the approximation at Z (n, D), unconstrained, in nats.
 
         Raises
         ------
@@ -107,17 +107,17 @@ class Posterior(Approximation):
     # How good it is
 
     def _draws(self) -> Array:
-        """The draws that figures are of; the same each time."""
+        """The draws used for diagnostics, the same each time."""
         return self.sample(N_DRAWS, np.random.default_rng([self._seed, 1]))
 
     @property
     def _standardised(self) -> Array:
-        sd = self.sd  # 0 where a chance has come to 0 or 1, and there every draw is the mean
+        sd = self.sd  # 0 if a probability is 0 or 1; every draw then equals the mean
         return np.asarray((self._draws() - self.mean) / np.where(sd > 0, sd, 1.0))
 
     @cached_property
     def log_ratios(self) -> Array:
-        """Log p(z) - log q(z) of 1000 draws z from q, -inf where p fails; nats."""
+        """Log p(z) - log q(z) for 1000 draws z from q, in nats; -inf where p fails."""
         Z = self._draws()
         values = self._target().attempt(Z, with_gradient=False)[0]
         return np.where(np.isfinite(values), values, -np.inf) - self.log_prob(Z)
@@ -128,17 +128,17 @@ class Posterior(Approximation):
 
     @property
     def khat(self) -> float:
-        """Shape of the importance ratios' tail (Yao et al. 2018): below 0.7 q is of use."""
+        """Pareto shape of the importance ratios (Yao et al. 2018); q is usable below 0.7."""
         return self._smoothed.khat
 
     @property
     def elbo(self) -> float:
-        """Evidence lower bound, nats; -inf if a draw has no density."""
+        """Evidence lower bound in nats; -inf if a draw has no density."""
         return float(np.mean(self.log_ratios))
 
     @property
     def elbo_error(self) -> float:
-        """Standard error of `elbo`, nats; inf if a draw has no density."""
+        """Standard error of `elbo` in nats; inf if a draw has no density."""
         if not np.all(np.isfinite(self.log_ratios)):
             return np.inf
         with np.errstate(over="ignore"):
@@ -146,52 +146,54 @@ class Posterior(Approximation):
 
     @property
     def log_evidence(self) -> float:
-        """Log evidence by smoothed importance sampling, nats; to be trusted as far as `khat`."""
+        """Log evidence by smoothed importance sampling (nats), if `khat` is small."""
         return self._smoothed.log_mean
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Lower (ELBO) and upper (chi, order 2) bound of the log evidence, nats; estimates."""
+        """Estimated lower (ELBO) and upper (chi, order 2) bounds on the log evidence (nats)."""
         n = len(self.log_ratios)
         return self.elbo, 0.5 * float(logsumexp(2.0 * self.log_ratios) - np.log(n))
 
     @property
     def shift(self) -> float:
-        """Largest distance, in standard deviations, from q's means to importance-weighted ones.
+        """Largest distance from the means of q to the importance-weighted means, in standard
+        deviations.
 
-        What is wrong with q's means, as far as `khat` lets it be seen.
+        This estimates the error of the means of q; it is reliable only if `khat` is small.
         """
         weights = np.exp(self._smoothed.log_weights)
         return float(np.max(np.abs(weights @ self._standardised), initial=0.0))
 
     @property
     def widening(self) -> float:
-        """Largest ratio of an importance-weighted standard deviation to q's, as far as `khat` sees.
+        """Largest ratio of an importance-weighted standard deviation to that of q.
 
-        Fits to KL(q || p) are too narrow rather than too wide, those of independent numbers above
-        all.
+        Fits that minimise KL(q || p) tend to be too narrow, mean-field ones above all. The ratio is
+        reliable only if `khat` is small.
         """
         weights, draws = np.exp(self._smoothed.log_weights), self._standardised
         return float(np.sqrt(np.max(weights @ np.square(draws - weights @ draws), initial=0.0)))
 
     @property
     def efficiency(self) -> float:
-        """Effective share of draws, (sum w)^2 / (n sum w^2) of importance weights w, in (0, 1]."""
+        """Effective share of draws, (sum w)^2 / (n sum w^2) for importance weights w, in (0, 1]."""
         log_w = self.log_ratios - self.log_ratios.max()
         weights = np.exp(log_w)
         return float(weights.sum() ** 2 / (len(weights) * np.square(weights).sum()))
 
     @property
     def _covers(self) -> bool:
-        """k-hat alone is noise where all weights are nearly equal."""
+        """Whether draws cover the target; k-hat alone is noise if all weights are nearly equal."""
         return self.khat < TRUSTED or self.efficiency > EVEN
 
     @property
     def converged(self) -> bool:
-        """The fit has settled, its draws cover the target, and its means are the target's.
+        """Whether the fit has settled, its draws cover the target, and its means are right.
 
-        That is a k-hat below 0.7, or an `efficiency` above 0.9, and a `shift` below 0.25. Where the
-        covariance is full, standard deviations are promised as well: a `widening` below 1.12.
+        This requires a k-hat below 0.7 or an `efficiency` above 0.9, and a `shift` below 0.25. For
+        families with a full covariance, standard deviations must be right as well: a `widening`
+        below 1.12.
         """
         return bool(
             self.settled and self._covers and self.shift < FAR and not self._breaks_its_promise
@@ -205,14 +207,14 @@ class Posterior(Approximation):
         words = super()._words()
         if self.sd.max() > ENDLESS:
             words.append(
-                f"A standard deviation has come to {self.sd.max():.1g}: is the posterior proper?"
+                f"A standard deviation has reached {self.sd.max():.1g}: is the posterior proper?"
             )
         if self.target is None:
             return words
         n_without = int(np.count_nonzero(np.isneginf(self.log_ratios)))
         if n_without:
             share = f"{n_without} of {len(self.log_ratios)} draws"
-            words.append(f"{share} have no density, so that there is no ELBO.")
+            words.append(f"{share} have no density, so there is no ELBO.")
         else:
             words.append(f"ELBO {_nats(self.elbo)} +- {_nats(self.elbo_error)} nats.")
         if self._covers and self.shift >= FAR:
@@ -223,12 +225,12 @@ class Posterior(Approximation):
         elif self.efficiency > EVEN:
             share = f"{100 * self.efficiency:.1f} %"
             words.append(
-                f"Draws are worth {share} of the target's own: the approximation is close."
+                f"Draws are worth {share} of draws from the target: the approximation is close."
             )
         elif self._covers and self.widening > WIDER:
             words.append(
                 f"k-hat {self.khat:.2f}, but importance weights widen a standard deviation by "
-                f"{self.widening:.2f}: means are near, and standard deviations too small."
+                f"{self.widening:.2f}: means are close, but standard deviations too small."
             )
         elif self.khat < 0.5:
             words.append(f"k-hat {self.khat:.2f}: the approximation is close.")

@@ -1,4 +1,4 @@
-"""What Stein variational gradient descent comes to."""
+"""Posteriors made of particles, the result of Stein variational gradient descent."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ Array = NDArray[np.float64]
 
 
 class ParticlePosterior(Approximation):
-    """Particles that stand for a target, and how far they can be trusted.
+    """Particles that represent a target, with diagnostics of their quality.
 
     Attributes
     ----------
     particles : (n, D) array
-        Free numbers.
+        Unconstrained parameters.
     scores : (n, D) array
-        Gradients of the log density there, of all rows.
+        Gradients of the log density at the particles, over all rows.
     target : Target or None
-        What was fitted; None after `load` without it.
+        The fitted target; None after `load` without it.
     names : tuple of str
-        Of the D free numbers.
+        Names of the D unconstrained parameters.
     settled : bool
-        The particles have come to rest.
+        Whether the particles have converged.
     n_iter : int
-        Steps.
+        Number of steps.
     history : dict of str to array
-        What each step reported, see `fastvi.gradients.stein.stein`.
+        Values that each step reported, see `fastvi.gradients.stein.stein`.
     n_lost : int
-        Particles left out, as they ended where the density or its gradient is not finite.
+        Number of particles left out because their density or gradient is not finite.
     """
 
     _kind = "particle-posterior"
@@ -64,18 +64,18 @@ class ParticlePosterior(Approximation):
 
     @property
     def mean(self) -> Array:
-        """Means of the free numbers, (D,)."""
+        """Means of the unconstrained parameters, (D,)."""
         return np.asarray(self.particles.mean(axis=0, dtype=np.float64))
 
     @property
     def cov(self) -> Array:
-        """Covariance of the free numbers, (D, D); by n, as particles are all there is."""
+        """Covariance of the unconstrained parameters, (D, D), with divisor n."""
         away = self._away
         return np.asarray(away.T @ away / len(away))
 
     @property
     def sd(self) -> Array:
-        """Standard deviations of the free numbers, (D,)."""
+        """Standard deviations of the unconstrained parameters, (D,)."""
         return np.asarray(self.particles.std(axis=0, dtype=np.float64))
 
     @property
@@ -90,7 +90,7 @@ class ParticlePosterior(Approximation):
         return np.asarray(self.particles[order], np.float64)
 
     def distinct(self, n: int) -> int:
-        """How many of n draws can differ from each other."""
+        """Number of n draws that can differ from each other."""
         return min(n, len(self.particles))
 
     @property
@@ -102,18 +102,19 @@ class ParticlePosterior(Approximation):
 
     @cached_property
     def width(self) -> Array:
-        """Variances by those that Stein's identity asks for, (D,): below 1, too narrow.
+        """Ratios of variances to those that Stein's identity requires, (D,); below 1 is too narrow.
 
-        -E[(z - m) score], which is 1 under the target; of particles about a Gaussian, their
-        variance by the target's where coordinates are independent.
+        Computed as -E[(z - m) score], which is 1 under the target. For a Gaussian target with
+        independent coordinates it is the variance of the particles divided by that of the target.
         """
         return np.asarray(-(self._away * self.scores).mean(axis=0))
 
     @cached_property
     def shift(self) -> float:
-        """Largest distance, in standard deviations, of means from where scores have mean 0.
+        """Largest distance of the means from where scores have mean 0, in standard deviations.
 
-        By a Newton step with the covariance of the particles: exact for their own Gaussian.
+        Computed by a Newton step with the covariance of the particles, exact for a Gaussian target
+        with that covariance.
         """
         pull = self.scores.mean(axis=0, dtype=np.float64)
         step = self._away.T @ (self._away @ pull) / len(self.particles)
@@ -122,15 +123,15 @@ class ParticlePosterior(Approximation):
 
     @property
     def converged(self) -> bool:
-        """The fit has settled, no particle was lost, and means and widths are near the target's.
+        """Whether the fit has settled, no particle was lost, and means and widths are about right.
 
-        That is a `shift` below 0.25 and a `width` between 0.5 and 2 throughout.
+        This requires a `shift` below 0.25 and all of `width` between 0.5 and 2.
         """
         is_near = self.shift < FAR and self.width.min() > NARROW and self.width.max() < WIDE
         return bool(self.settled and not self.n_lost and is_near)
 
     def ksd(self, **options: Any) -> Discrepancy:
-        """Squared Stein discrepancy of the particles from the target, see `fastvi.ksd`."""
+        """Squared Stein discrepancy between the particles and the target, see `fastvi.ksd`."""
         return ksd(self._target(), self.particles, scores=self.scores, **options)
 
     def _words(self) -> list[str]:
@@ -142,7 +143,7 @@ class ParticlePosterior(Approximation):
         if self.shift >= FAR:
             words.append(f"Scores would move a mean by {self.shift:.2f} standard deviations.")
         low, high = float(self.width.min()), float(self.width.max())
-        ratio = f"{low:.2f} to {high:.2f} of what Stein's identity asks for"
+        ratio = f"{low:.2f} to {high:.2f} of what Stein's identity requires"
         if high >= WIDE:
             words.append(f"Variances are {ratio}: do not trust them. Try more steps or particles.")
         elif low > CLOSE:
@@ -157,7 +158,7 @@ class ParticlePosterior(Approximation):
         return words
 
     def to_arviz(self, n: int | None = None, random_state: Any = 0) -> Any:
-        """The particles (or n draws of them) as ArviZ's container, one chain.
+        """Return the particles (or n draws of them) as an ArviZ container with one chain.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Posteriors that are variational programs: draws, moments and discrepancies, but no density."""
+"""Variational programs: posteriors with draws, moments and discrepancies, but no density."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ N_TESTED = 1000  # for discrepancies
 
 
 class ProgramPosterior(Approximation):
-    """A network of noise fitted to a target, see `fastvi.operator_vi`.
+    """A network that turns noise into draws from a target, see `fastvi.operator_vi`.
 
     Attributes
     ----------
     target : Target or None
-        What was fitted; None after `load` without it.
+        The fitted target; None after `load` without it.
     names : tuple of str
-        Of the D free numbers.
+        Names of the D unconstrained parameters.
     n_iter : int
-        Steps of the program.
+        Number of steps of the program.
     history : dict of str to array
-        Of each 100 steps: `seconds`, the mean `objective` (at most half the Fisher divergence, in
-        units of `scale`), and `rejected` draws of the last step, which had no finite score.
+        For every 100 steps: `seconds`, the mean `objective` (at most half the Fisher divergence, in
+        units of `scale`), and the `rejected` draws of the last step, whose score was not finite.
     """
 
     _kind = "program-posterior"
@@ -68,22 +68,22 @@ class ProgramPosterior(Approximation):
 
     @property
     def mean(self) -> Array:
-        """Means of the free numbers, (D,), of 20,000 draws."""
+        """Means of the unconstrained parameters, (D,), from 20,000 draws."""
         return np.asarray(self._draws.mean(axis=0))
 
     @property
     def cov(self) -> Array:
-        """Covariance of the free numbers, (D, D), of 20,000 draws."""
+        """Covariance of the unconstrained parameters, (D, D), from 20,000 draws."""
         return np.atleast_2d(np.cov(self._draws, rowvar=False))
 
     @property
     def sd(self) -> Array:
-        """Standard deviations of the free numbers, (D,), of 20,000 draws."""
+        """Standard deviations of the unconstrained parameters, (D,), from 20,000 draws."""
         return np.asarray(np.sqrt(np.diag(self.cov)))
 
     def _words(self) -> list[str]:
         if self.target is None:
-            return [f"After {self.n_iter} steps. Load it with its target for a test of its draws."]
+            return [f"After {self.n_iter} steps. Load it with its target to test its draws."]
         test = ksd_test(self.target, self._draws[:N_TESTED], random_state=self._seed)
         return [f"After {self.n_iter} steps. {test}"]
 
@@ -107,7 +107,7 @@ class ProgramPosterior(Approximation):
 
 
 def _check_parts(parts: dict[str, Array], d: int, path: str) -> None:
-    """Raise ValueError if arrays of a file are not those of a program of d numbers."""
+    """Raise ValueError if arrays of a file are not those of a program with d outputs."""
     n_hidden, n_noise = parts["inner"].shape if parts["inner"].ndim == 2 else (0, 0)
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("centre", "scale", "shift"), (d,))
     shapes |= {"linear": (d, n_noise), "outer": (d, n_hidden), "inner": (n_hidden, n_noise)}

@@ -1,4 +1,4 @@
-"""Pareto-smoothed importance sampling: can draws of q stand for the target?"""
+"""Pareto-smoothed importance sampling: can draws from q represent the target?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Smoothed", "psis"]
 
 Array = NDArray[np.float64]
 LEAST_TAIL = 5
-ROUNDING = 100 * float(np.finfo(float).eps)  # of a log-ratio, relative
+ROUNDING = 100 * float(np.finfo(float).eps)  # relative error of a log-ratio
 
 
 class Smoothed(NamedTuple):
@@ -26,8 +26,8 @@ class Smoothed(NamedTuple):
 def psis(log_ratios: Array) -> Smoothed:
     """Replace the largest importance weights by quantiles of a Pareto fit (Vehtari et al. 2024).
 
-    With k-hat below 0.7 estimates by the weights are reliable; above it the target has mass where
-    q has next to no draws, and neither they nor q's moments are to be trusted.
+    Below a k-hat of 0.7, estimates with these weights are reliable. Above it, the target has mass
+    where q has hardly any draws, and neither they nor the moments of q can be trusted.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def psis(log_ratios: Array) -> Smoothed:
     Returns
     -------
     Smoothed
-        k-hat is infinite if a ratio is nan or +inf, and where fewer than 25 draws have too short a
-        tail to fit.
+        k-hat is infinite if a ratio is nan or +inf, or if the tail is too short to fit (fewer than
+        25 draws).
     """
     log_w = np.array(log_ratios, np.float64)
     n = len(log_w)
@@ -54,7 +54,7 @@ def psis(log_ratios: Array) -> Smoothed:
         cut = float(np.exp(log_w[order[-n_tail - 1]]))
         excess = np.exp(log_w[tail]) - cut
         if excess[-1] <= ROUNDING * max(abs(largest), 1.0):
-            khat = -np.inf  # as good as equal
+            khat = -np.inf  # practically equal
         elif np.count_nonzero(excess > 0) >= LEAST_TAIL:
             khat, sigma = _pareto(excess[excess > 0])
             at = (np.arange(n_tail) + 0.5) / n_tail
@@ -65,15 +65,15 @@ def psis(log_ratios: Array) -> Smoothed:
 
 
 def _pareto(x: Array) -> tuple[float, float]:
-    """Shape and scale of a generalised Pareto distribution of rising x > 0.
+    """Fit the shape and scale of a generalised Pareto distribution to increasing x > 0.
 
-    Zhang and Stephens (2009), eq. 4 to 8, and the weak prior of Vehtari et al. (2024), appendix G.
+    Zhang and Stephens (2009), eq. 4 to 8, with the weak prior of Vehtari et al. (2024), appendix G.
     """
     n = len(x)
     n_grid = 30 + int(np.sqrt(n))
     quartile = x[int(n / 4 + 0.5) - 1]
     grid = 1.0 / x[-1] + (1.0 - np.sqrt(n_grid / (np.arange(1, n_grid + 1) - 0.5))) / (3 * quartile)
-    grid = grid[grid != 0.0]  # where the largest is just three times the quartile
+    grid = grid[grid != 0.0]  # if the largest is exactly three times the quartile
     shapes = np.mean(np.log1p(-grid[:, None] * x), axis=1)
     height = n * (np.log(-grid / shapes) - shapes - 1.0)
     weights = np.exp(height - logsumexp(height))
