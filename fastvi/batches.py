@@ -1,4 +1,4 @@
-"""Which rows a step sees, and with which weights."""
+"""Mini-batches: which rows a step sees, and with which weights."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ __all__ = [
 class Source(Protocol):
     """Data in memory that hands out rows.
 
-    `norms` (n_rows,) are about proportional to the norms of rows' statistics, or bound them, for
-    importance sampling; None if they are not known.
+    `norms` (n_rows,) are roughly proportional to the norms of the rows' statistics, or bound them;
+    importance sampling uses them. They are None if unknown.
     """
 
     n_rows: int
 
     @property
     def norms(self) -> NDArray[np.float64] | None:
-        """As above."""
+        """Norms of the rows, or None."""
         ...
 
     def all(self) -> Any:
@@ -49,14 +49,14 @@ class Source(Protocol):
 
 
 class InMemory:
-    """Arrays by row: one array, or a NamedTuple of arrays of one length, as they are."""
+    """Arrays by row: one array, or a NamedTuple of arrays of the same length."""
 
     def __init__(self, rows: Any) -> None:
         self.rows, self.n_rows = rows, len(tree.leaves(rows)[0])
 
     @property
     def norms(self) -> NDArray[np.float64] | None:
-        """Not known."""
+        """None: the norms are unknown."""
         return None
 
     def all(self) -> Any:
@@ -69,49 +69,49 @@ class InMemory:
 
 
 class Batches(Protocol):
-    """A plan of batches that can be entered anywhere, so that a fit can be resumed.
+    """A sequence of batches that can be entered at any point, so that a fit can be resumed.
 
     `wants_noise` asks the gradient for the noise and the norms of rows, `wants_squared_norm` for
-    its own squared norm, that `observe` learns from.
+    its own squared norm; `observe` learns from them.
     """
 
     wants_noise: bool = False
     wants_squared_norm: bool = False
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number` but the first `skip`; the same for the same arguments."""
+        """Yield the batches of epoch `number` after the first `skip`; the same at each call."""
         ...
 
     def observe(self, batch: Batch, info: dict[str, Any]) -> None:
-        """See what the step on a batch reported; plans that do not adapt ignore it."""
+        """Learn from what the step on a batch reported; does nothing by default."""
         return
 
     def save(self) -> dict[str, NDArray[Any]]:
-        """What was learnt from steps, as arrays."""
+        """Return what was learned from steps, as arrays."""
         return {}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take up what `save` gave."""
+        """Restore what `save` returned."""
         return
 
 
 class Everything(Batches):
-    """One batch of all rows an epoch."""
+    """One batch of all rows per epoch."""
 
     def __init__(self, source: Source) -> None:
         self._batch = Batch(source.all(), np.ones(source.n_rows))
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """The one batch, or none if it is skipped."""
+        """Yield the one batch, unless it is skipped."""
         if skip == 0:
             yield self._batch
 
 
 class Passes(Batches):
-    """For steps that look at all of the data in their own way: one empty batch an epoch."""
+    """One empty batch per epoch, for steps that read all of the data in their own way."""
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """The batch, of no rows (None), or none if it is skipped."""
+        """Yield a batch without rows (None), unless it is skipped."""
         if skip == 0:
             yield Batch(None, np.empty(0))
 
@@ -119,8 +119,8 @@ class Passes(Batches):
 class ShuffledEpochs(Batches):
     """Uniform mini-batches without replacement, in a new order each epoch.
 
-    The order of epoch e is drawn from (seed, e). Batches are of equal size to within one, at most
-    `batch_size`: a small one at the end would weigh as much as the others and say little.
+    The order of epoch e is drawn from (seed, e). Batch sizes differ by at most one and do not
+    exceed `batch_size`: a small last batch would be noisy, but count as much as the others.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class ShuffledEpochs(Batches):
     batch_size : int
     seed : int
     population_size : float, optional
-        How many rows the result is to stand for; by default those of the source.
+        Number of rows that the result represents; by default those of the source.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class ShuffledEpochs(Batches):
         self.population_size = source.n_rows if population_size is None else population_size
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """Mini-batches of one epoch; each row weighs population_size / rows in its batch."""
+        """Yield the mini-batches of one epoch, with weights population_size / batch size."""
         n_rows = self.source.n_rows
         order = np.random.default_rng([self.seed, number]).permutation(n_rows)
         n_batches = -(-n_rows // self.batch_size)
@@ -150,11 +150,11 @@ class ShuffledEpochs(Batches):
 
 
 class WithReplacement(Batches):
-    """Rows drawn independently, by given norms or uniformly; an epoch draws as many as there are.
+    """Rows drawn independently, by given norms or uniformly; an epoch draws about n_rows of them.
 
-    A row drawn with probability p weighs 1 / (batch_size p), so that sums stay unbiased. The
-    variance of a sum is least if p is proportional to the norm of a row's term, for which a bound
-    that is cheap to know (the length of a document) stands in.
+    A row drawn with probability p has weight 1 / (batch_size p), so that sums stay unbiased. Their
+    variance is smallest if p is proportional to the norm of a row's term; a cheap bound on that
+    (such as the length of a document) is used in its place.
 
     Parameters
     ----------
@@ -164,8 +164,8 @@ class WithReplacement(Batches):
     norms : (n_rows,) array, optional
         Non-negative; uniform by default.
     uniform_share : float
-        Share of the draws that is uniform all the same, so that no weight is above
-        n_rows / (batch_size uniform_share) and rows of norm 0 are seen.
+        Share of the draws that is uniform, so that no weight exceeds n_rows / (batch_size
+        uniform_share) and rows of norm 0 are seen.
 
     Raises
     ------
@@ -187,12 +187,12 @@ class WithReplacement(Batches):
         self.uniform_share = uniform_share
         self.norms = np.ones(source.n_rows) if norms is None else np.array(norms, float)
         if self.norms.shape != (source.n_rows,):
-            raise ValueError(f"norms are of shape {self.norms.shape}; wanted ({source.n_rows},)")
+            raise ValueError(f"norms has shape {self.norms.shape}; wanted ({source.n_rows},)")
         if not (np.all(np.isfinite(self.norms)) and np.all(self.norms >= 0)):
             raise ValueError("norms hold negative or non-finite numbers; wanted numbers >= 0")
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Of each row to be the next one drawn, (n_rows,)."""
+        """Probability (n_rows,) that each row is the next one drawn."""
         most = self.norms.max(initial=0.0)
         uniform = np.full(len(self.norms), 1.0 / len(self.norms))
         if not most > 0:
@@ -202,7 +202,7 @@ class WithReplacement(Batches):
         return p + self.uniform_share * uniform
 
     def _rows(self, number: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """Row numbers and probabilities, batch by batch; fixed when the epoch begins."""
+        """Yield row numbers and probabilities by batch; they are fixed when the epoch begins."""
         n_rows = self.source.n_rows
         p = self.probabilities()
         ends = np.cumsum(p)
@@ -213,17 +213,17 @@ class WithReplacement(Batches):
             yield rows, p[rows]
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """As many batches as a pass over all rows has."""
+        """Yield as many batches as a pass over all rows has."""
         for i, (rows, p) in enumerate(self._rows(number)):
             if i >= skip:
                 yield Batch(self.source.take(rows), 1.0 / (self.batch_size * p))
 
 
 class AdaptiveImportance(WithReplacement):
-    """Importance sampling by the norms that rows were last seen to have.
+    """Importance sampling by the norms that rows had when they were last seen.
 
-    Rows not seen yet count with the mean of those seen, scaled by the bound in `norms`. Draws of an
-    epoch are by what was known when it began.
+    Rows that have not been seen count with the mean of those that have, scaled by the bound in
+    `norms`. The draws of an epoch use what was known when it began.
     """
 
     wants_noise = True
@@ -242,7 +242,7 @@ class AdaptiveImportance(WithReplacement):
         self._last = np.empty(0, np.int64)
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """As many batches as a pass over all rows has."""
+        """Yield as many batches as a pass over all rows has."""
         if skip == 0:
             self._learn()
         for i, (rows, p) in enumerate(self._rows(number)):
@@ -262,35 +262,35 @@ class AdaptiveImportance(WithReplacement):
         self.seen[self._last] = info["norms"]
 
     def save(self) -> dict[str, NDArray[Any]]:
-        """Norms in use, and norms seen since."""
+        """Return the norms in use and the norms seen since."""
         return {"norms": self.norms, "seen": self.seen}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take up what `save` gave."""
+        """Restore what `save` returned."""
         self.norms, self.seen = arrays["norms"].copy(), arrays["seen"].copy()
 
 
 class AdaptiveSize(Batches):
     """Shuffled epochs whose batches grow or shrink with the noise of the gradient.
 
-    With V the trace of one row's covariance and G the squared norm of the gradient, both running
-    means, the next batch has about V / (theta^2 G) rows, so that the noise stays below `theta`
-    times the signal (De et al. 2017, eq. 5). With ``theta=None`` the size is coupled to the rate
-    rho of the steps: 2 rho / (2 - rho) V / G, the size of the largest expected gain a row (Balles
-    et al. 2017, eq. 9, with the natural gradient's Lipschitz constant of 1).
+    Let V be the trace of one row's covariance and G the squared norm of the gradient, both as
+    running means. The next batch has about V / (theta^2 G) rows, so that the noise stays below
+    `theta` times the signal (De et al. 2017, eq. 5). With ``theta=None`` the size is coupled to the
+    learning rate rho: 2 rho / (2 - rho) V / G maximises the expected gain per row (Balles et al.
+    2017, eq. 9, with Lipschitz constant 1 for the natural gradient).
 
     Parameters
     ----------
     source : Source
     batch_size : int
-        The first batch's, and the least.
+        Size of the first batch, and the smallest size.
     seed : int
     theta : float, optional
     largest : int, optional
-        No batch is larger, an eighth of all rows by default, but for the last of an epoch, which
-        takes along what would be less than `batch_size`.
+        Largest size, an eighth of all rows by default. Only the last batch of an epoch may be
+        larger, if fewer than `batch_size` rows would remain.
     memory : float
-        Share of the running means that is kept at a step.
+        Share of the running means that is kept at each step.
 
     Raises
     ------
@@ -320,7 +320,7 @@ class AdaptiveSize(Batches):
         self._state = np.array([self.least, 0.0, 0.0, 0.0, 0.0])
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """Batches without replacement until all rows are used; the size is set as it goes."""
+        """Yield batches without replacement until all rows are used; sizes adapt along the way."""
         n_rows = self.source.n_rows
         order = np.random.default_rng([self.seed, number]).permutation(n_rows)
         if skip == 0:
@@ -334,7 +334,7 @@ class AdaptiveSize(Batches):
             yield Batch(self.source.take(rows), np.full(len(rows), n_rows / len(rows)))
 
     def observe(self, batch: Batch, info: dict[str, Any]) -> None:
-        """Set the next batch's size."""
+        """Set the size of the next batch."""
         n, noise, rate = len(batch.weights), info["noise"], info["rate"]
         if not np.isfinite(noise):
             return
@@ -347,25 +347,25 @@ class AdaptiveSize(Batches):
         self._state[0] = int(np.clip(wanted, self.least, self.largest))
 
     def save(self) -> dict[str, NDArray[Any]]:
-        """Size, running means and place."""
+        """Return the size, the running means and the position."""
         return {"size": self._state.copy()}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take up what `save` gave."""
+        """Restore what `save` returned."""
         self._state = arrays["size"].copy()
 
 
 class Stream(Batches):
-    """Batches from an iterator, once, of a population whose size may be unknown.
+    """Batches from an iterator, read once, of a population whose size may be unknown.
 
     Parameters
     ----------
     parts : iterable of (rows, n_rows)
         Rows as the model takes them, and their number.
     population_size : float or {"seen", "batch"}
-        How many rows the result is to stand for. ``"seen"``: as many as were seen so far, this
-        batch included, so that the posterior grows with the stream. ``"batch"``: each batch stands
-        for itself alone, as `fastvi.models.streaming` has it.
+        Number of rows that the result represents. ``"seen"``: those seen so far, this batch
+        included, so that the posterior grows with the stream. ``"batch"``: each batch represents
+        only itself, as in `fastvi.models.streaming`.
 
     Raises
     ------
@@ -386,15 +386,15 @@ class Stream(Batches):
         self.n_seen = 0
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """What the iterator still has.
+        """Yield the remaining batches of the iterator.
 
         Raises
         ------
         ValueError
-            If a second epoch is asked for, or a start in the middle.
+            If a second epoch or a start in the middle is requested.
         """
         if number or skip:
-            raise ValueError("a stream is read once, from its beginning: n_epochs is 1")
+            raise ValueError("a stream is read once, from its beginning; wanted n_epochs=1")
         for rows, n_rows in self.parts:
             self.n_seen += n_rows
             yield Batch(rows, np.full(n_rows, self._population(n_rows) / n_rows))

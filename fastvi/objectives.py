@@ -1,11 +1,11 @@
-"""Objectives: log-ratios of draws in, a bound and the draws' weights out.
+"""Objectives: turn the log-ratios of draws into a bound and a weight per draw.
 
-With ``log_w = log p(z) - log q(z)`` of draws z from q, an objective says what it comes to (`bound`)
-and how much each draw's pathwise gradient of log_w counts (`weights`, which sum to 1). That is the
-doubly reparameterized gradient (Tucker et al. 2019, "Doubly reparameterized gradient estimators
-for Monte Carlo objectives") of every f-divergence: for ``D = E_q[f(p / q)]`` a draw counts
-``f''(w) w^2``, since the term that differentiates q's density alone turns into a pathwise one.
-Weights are normalised, which changes the length of a step but not where it vanishes.
+From ``log_w = log p(z) - log q(z)`` of draws z from q, an objective computes its value (`bound`)
+and the weight of each draw's pathwise gradient of log_w (`weights`, which sum to 1). This gives the
+doubly reparameterized gradient (Tucker et al. 2019, "Doubly reparameterized gradient estimators for
+Monte Carlo objectives") of any f-divergence: for ``D = E_q[f(p / q)]`` the weight is proportional
+to ``f''(w) w^2``, because the score-function term becomes a pathwise one. Normalising the weights
+changes the length of a step, but not where it vanishes.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from fastvi.base import checks
 __all__ = ["Objective", "chi", "elbo", "f_divergence", "iwae", "renyi", "tempered"]
 
 Array = NDArray[np.float64]
-LARGEST = 200.0  # log-ratio that the functions of f-divergences see
+LARGEST = 200.0  # largest log-ratio passed to the functions of f-divergences
 
 
 class Objective(NamedTuple):
-    """What a fit makes of the log-ratios (n,) of n draws.
+    """The quantity to optimise, as functions of the log-ratios (n,) of n draws.
 
     Attributes
     ----------
     bound : callable
-        ``log_w -> float``, nats.
+        ``log_w -> float``, in nats.
     weights : callable
         ``log_w -> (n,)``.
     is_upper : bool
-        The bound is above the log evidence (as n grows) and falls in a fit.
+        Whether the bound is an upper bound on the log evidence (as n grows), which a fit minimises.
     power : float
-        The target is raised to it.
+        Power to which the target is raised.
     """
 
     bound: Callable[[Array], float]
@@ -56,16 +56,17 @@ def _even(log_w: Array) -> Array:
 
 
 def elbo() -> Objective:
-    """The evidence lower bound: KL(q || p), where each draw counts the same."""
+    """The evidence lower bound, which minimises KL(q || p); all draws have the same weight."""
     return Objective(_mean, _even)
 
 
 def renyi(alpha: float) -> Objective:
-    """The variational Renyi bound (Li and Turner 2016, eq. 6), of every order.
+    """The variational Rényi bound (Li and Turner 2016, eq. 6) of any order.
 
-    ``log E_q[w^(1 - alpha)] / (1 - alpha)``: 1 is the ELBO, 0 the log evidence itself (and with n
-    draws the bound of `iwae`), below 0 an upper bound; plus and minus infinity are the extremes of
-    log_w. With n draws, orders below 1 are biased downwards.
+    The bound is ``log E_q[w^(1 - alpha)] / (1 - alpha)``. Order 1 is the ELBO, order 0 the log
+    evidence (with n draws, the bound of `iwae`), and negative orders are upper bounds; plus and
+    minus infinity are the smallest and largest log_w. Estimates from n draws are biased downwards
+    for orders below 1.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def _one(which: Callable[..., Any], log_w: Array) -> Array:
 def iwae() -> Objective:
     """The importance-weighted bound (Burda et al. 2016): log of the mean of w over the draws.
 
-    Its gradient weighs by squares (Tucker et al. 2019, eq. 8).
+    Its gradient weights draws by w^2 (Tucker et al. 2019, eq. 8).
     """
     return Objective(partial(_power_mean, 1.0), _squares)
 
@@ -129,17 +130,17 @@ def chi(n: float = 2.0) -> Objective:
 
 
 def f_divergence(f: Callable[[Array], Array], step: float = 1e-3) -> Objective:
-    """Any f-divergence ``E_q[f(p / q)]`` (Wan, Li and Hovakimyan 2020), given its function.
+    """Any f-divergence ``E_q[f(p / q)]`` (Wan, Li and Hovakimyan 2020).
 
-    The target has no known normaliser, so ratios are taken relative to their mean; the bound is
-    minus the divergence at that.
+    The target's normalising constant is unknown, so ratios are divided by their mean. The bound is
+    the negative divergence of these.
 
     Parameters
     ----------
     f : callable
-        Convex on (0, inf) with f(1) = 0; takes and gives float64 arrays (n,).
+        Convex on (0, inf) with f(1) = 0; takes and returns float64 arrays (n,).
     step : float
-        Of the differences, in log w, that give ``f''(w) w^2``.
+        Step in log w of the finite differences that give ``f''(w) w^2``.
 
     Raises
     ------
@@ -157,13 +158,13 @@ def f_divergence(f: Callable[[Array], Array], step: float = 1e-3) -> Objective:
 
 
 def _curvature(f: Callable[[Array], Array], step: float, s: Array) -> Array:
-    """f''(w) w^2 at w = exp(s): with h(s) = f(exp(s)) it is h'' - h'."""
+    """f''(w) w^2 at w = exp(s), which is h'' - h' with h(s) = f(exp(s))."""
     up, here, down = (np.asarray(f(np.exp(s + d))) for d in (step, 0.0, -step))
     return np.asarray((up - 2.0 * here + down) / step**2 - (up - down) / (2.0 * step))
 
 
 def _centred(log_w: Array) -> Array:
-    """Relative to the mean ratio, and within what functions of a ratio can take."""
+    """Log-ratios relative to the mean ratio, clipped so that exp does not overflow."""
     centred = log_w - (logsumexp(log_w) - np.log(len(log_w)))
     return np.asarray(np.clip(centred, -LARGEST, LARGEST))
 
@@ -179,9 +180,9 @@ def _curvature_weights(f: Callable[[Array], Array], step: float, log_w: Array) -
 
 
 def tempered(objective: Objective, power: float) -> Objective:
-    """The same objective for the target raised to a power (a temperature of 1 / power).
+    """The same objective for the target raised to a power (temperature 1 / power).
 
-    The fit's own figures, such as `Posterior.elbo` and `khat`, are of the target as it is.
+    Figures such as `Posterior.elbo` and `khat` still refer to the original target.
 
     Raises
     ------

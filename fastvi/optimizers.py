@@ -1,9 +1,9 @@
-"""Optimizers: from a gradient to a step. All ascend.
+"""Optimizers: turn a gradient into a step. All of them ascend.
 
-Where a gradient is natural and all of a step is one fraction of it (`constant`, `robbins_monro`,
-`adaptive`, `clip`), steps stay in the domain of natural parameters. Those that scale each
-coordinate on its own (`adagrad`, `rmsprop`, `adam`, `amsgrad`) are for plain gradients of
-parameters without constraints; see `fastvi.gradients.plain`.
+With natural gradients, optimizers that use one rate for all coordinates (`constant`,
+`robbins_monro`, `adaptive`, `clip`) keep natural parameters in their domain. Those that scale each
+coordinate separately (`adagrad`, `rmsprop`, `adam`, `amsgrad`) are for plain gradients of
+unconstrained parameters; see `fastvi.gradients.plain`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def _positive(name: str, value: float) -> float:
 
 
 def _decay(name: str, value: float) -> float:
-    """`value` if it is in [0, 1): the weight of what a running mean was."""
+    """Return `value`, the weight of a running mean's past, if it is in [0, 1)."""
     if not (_is_number(value) and 0 <= value < 1):
         raise ValueError(f"{name} is {value!r}; wanted a number in [0, 1)")
     return float(value)
 
 
 def _count(name: str, value: int, least: int) -> int:
-    """`value` if it is a whole number of at least `least`."""
+    """Return `value` if it is a whole number of at least `least`."""
     if not (_is_number(value) and value == np.floor(value) and value >= least):
         raise ValueError(f"{name} is {value!r}; wanted a whole number >= {least}")
     return int(value)
@@ -63,7 +63,7 @@ def _is_number(value: Any) -> bool:
 
 
 def constant(learning_rate: float = 1.0) -> Optimizer:
-    """The same rate at every step; on a natural gradient of all data, rate 1 is CAVI.
+    """The same rate at every step; rate 1 on the natural gradient of all data is CAVI.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def robbins_monro(delay: float = 10.0, exponent: float = 0.7) -> Optimizer:
     Parameters
     ----------
     delay : float
-        tau >= 0; larger values make early steps smaller.
+        tau >= 0; larger values shorten early steps.
     exponent : float
         kappa in (0.5, 1]: sums of rates diverge and sums of their squares converge (Robbins and
         Monro 1951; Hoffman et al. 2013, eq. 26).
@@ -117,8 +117,8 @@ LEAST_DELAY = 50.0
 
 
 class AdaptiveState(NamedTuple):
-    """Running means of the gradient and of its squared norm, their window in steps, and the sum of
-    the squares of the gradients' weights in them.
+    """Running means of the gradient and its squared norm, their window in steps, and the sum of the
+    squared weights of the gradients in them.
     """
 
     mean: Any
@@ -129,24 +129,24 @@ class AdaptiveState(NamedTuple):
 
 
 def adaptive(n_warm: int = 5) -> Optimizer:
-    """The rate that expects to come nearest to the optimum (Ranganath et al. 2013).
+    """The rate that minimises the expected distance to the optimum (Ranganath et al. 2013).
 
-    rho = |E g|^2 / E |g|^2 = |g*|^2 / (|g*|^2 + tr Sigma) for natural gradients g (eq. 12), with
-    running means of g and |g|^2 whose window grows by itself: tau <- tau (1 - rho) + 1 (eq. 14 to
-    16). Other than there, the running mean's own noise is subtracted from its squared norm, which
-    is |E g|^2 + w tr Sigma with w the sum of the gradients' squared weights in it: 1 / `n_warm` at
-    first, and the bold steps that it makes of noise can spoil a good start. In return the rate is
-    at least 1 / (50 + t), so that rates never sum to a finite number, however little is seen.
+    For natural gradients g it is rho = |E g|^2 / E |g|^2 = |g*|^2 / (|g*|^2 + tr Sigma) (eq. 12),
+    with running means of g and |g|^2 over a window that adapts: tau <- tau (1 - rho) + 1 (eq. 14 to
+    16). Unlike the paper, this subtracts the noise of the running mean from its squared norm, which
+    is |E g|^2 + w tr Sigma, where w is the sum of the squared weights of the gradients (1 /
+    `n_warm` at first). Without this, long steps that follow noise can spoil a good start. The rate
+    is also at least 1 / (50 + t), so that the sum of the rates diverges.
 
     Parameters
     ----------
     n_warm : int
-        The means start from so many gradients at the starting point, during which no step is made.
+        Number of gradients at the starting point that initialise the means, before the first step.
 
     Raises
     ------
     ValueError
-        If `n_warm` is not a whole number of at least 2, from which on noise can be told.
+        If `n_warm` is not a whole number of at least 2, the fewest that allow an estimate of noise.
     """
     n_warm = _count("n_warm", n_warm, 2)
     return Optimizer(_adaptive_start, partial(_adaptive, n_warm), takes_rows=False)
@@ -177,7 +177,7 @@ def _adaptive(
 
 
 class Moments(NamedTuple):
-    """Running sums or means of the gradient and its square; unused ones are empty."""
+    """Running sums or means of the gradient and its square; those not used are empty."""
 
     first: Any
     second: Any
@@ -186,13 +186,13 @@ class Moments(NamedTuple):
 
 
 def adagrad(learning_rate: float = 0.1, epsilon: float = 1e-8) -> Optimizer:
-    """Divides by the root of the sum of squares so far (Duchi et al. 2011)."""
+    """Divide by the root of the sum of squared gradients (Duchi et al. 2011)."""
     numbers = _positive("learning_rate", learning_rate), _positive("epsilon", epsilon)
     return _per_coordinate(partial(_adagrad, *numbers))
 
 
 def rmsprop(learning_rate: float = 0.01, decay: float = 0.9, epsilon: float = 1e-8) -> Optimizer:
-    """Divides by the root of a running mean of squares (Tieleman and Hinton 2012)."""
+    """Divide by the root of a running mean of squared gradients (Tieleman and Hinton 2012)."""
     numbers = (
         _positive("learning_rate", learning_rate),
         _decay("decay", decay),
@@ -207,7 +207,7 @@ def adam(
     decay_square: float = 0.999,
     epsilon: float = 1e-8,
 ) -> Optimizer:
-    """Running means of gradient and square, both corrected for their start (Kingma and Ba 2015)."""
+    """Bias-corrected running means of the gradient and its square (Kingma and Ba 2015)."""
     return _per_coordinate(_adam_update(learning_rate, decay, decay_square, epsilon), first=True)
 
 
@@ -217,9 +217,9 @@ def amsgrad(
     decay_square: float = 0.999,
     epsilon: float = 1e-8,
 ) -> Optimizer:
-    """Adam whose divisor never falls, which it needs to converge (Reddi et al. 2018).
+    """Adam with a divisor that never decreases, which ensures convergence (Reddi et al. 2018).
 
-    Moments are corrected for their start, as in Adam, before the largest is taken.
+    As in Adam, moments are bias-corrected before the maximum is taken.
     """
     update = _adam_update(learning_rate, decay, decay_square, epsilon)
     return _per_coordinate(update, first=True, largest=True)
@@ -251,7 +251,7 @@ def _no_moments(first: bool, largest: bool, params: Any) -> Moments:
 def _move(
     update: Callable[..., Any], gradient: Any, state: Moments, params: Any
 ) -> tuple[Any, Moments, float]:
-    """The step of every leaf; the rate reported is the root mean square of the step."""
+    """Step every leaf; the reported rate is the root mean square of the step."""
 
     def leaf(g: Any, *moments: Any) -> NDArray[Any]:
         shape, g = np.shape(g), np.ascontiguousarray(g)
@@ -296,11 +296,11 @@ def _adam(
     adam(g, m, v, top, *numbers, step)
 
 
-# What wraps or joins others
+# Wrappers and combinations
 
 
 def clip(norm: float) -> Optimizer:
-    """Shorten gradients that are longer than `norm` (Pascanu et al. 2013); first in a `chain`.
+    """Shorten gradients longer than `norm` (Pascanu et al. 2013); put it first in a `chain`.
 
     Raises
     ------
@@ -317,15 +317,15 @@ def _clip(norm: float, gradient: Any, t: int, params: Any) -> tuple[Any, int, fl
 
 
 def chain(*optimizers: Optimizer) -> Optimizer:
-    """One after another: the step of each is the gradient of the next; rates multiply.
+    """Apply optimizers in turn: the step of each is the gradient of the next; rates multiply.
 
     Raises
     ------
     ValueError
-        If there is none, or if one of them averages iterates, which takes the whole step.
+        If there are no optimizers, or one of them averages iterates, which needs the whole step.
     """
     if not optimizers:
-        raise ValueError("chain() of no optimizers; wanted at least one")
+        raise ValueError("chain() got no optimizers; wanted at least one")
     if any(map(_averages, optimizers)):
         raise ValueError("averaged(...) must be outside of chain(...): it needs the whole step")
     return Optimizer(
@@ -356,14 +356,14 @@ def _one_after_another(
 
 
 def scaled(optimizer: Optimizer, units: Callable[[Any], Any]) -> Optimizer:
-    """Let an optimizer step in other units, which may change with the parameters.
+    """Let an optimizer work in other units, which may change with the parameters.
 
     Parameters
     ----------
     optimizer : Optimizer
-        One with a rate for each coordinate, to which all coordinates look alike.
+        One with a rate per coordinate, for which all coordinates should be on the same scale.
     units : callable
-        ``units(params)`` in the form of the parameters: what a step of 1 is in theirs.
+        ``units(params)`` has the form of the parameters: the size of a unit step in each of them.
     """
     return optimizer._replace(update=partial(_scaled, optimizer, units), takes_rows=False)
 
@@ -378,9 +378,9 @@ def _scaled(
 
 
 class AverageState(NamedTuple):
-    """The mean of the iterates before the last one, the state of what is averaged, and steps made.
+    """Mean of the iterates before the last, state of the inner optimizer, and number of steps.
 
-    The last iterate is not known before its step has been confined to the domain and taken.
+    The last iterate is left out because its step may still be shortened to stay in the domain.
     """
 
     mean: Any
@@ -389,13 +389,13 @@ class AverageState(NamedTuple):
 
 
 def averaged(optimizer: Optimizer, burn_in: int = 0) -> Optimizer:
-    """Mean of the iterates (Polyak and Juditsky 1992); steps are those of `optimizer`.
+    """Average the iterates (Polyak and Juditsky 1992); steps are those of `optimizer`.
 
     Parameters
     ----------
     optimizer : Optimizer
     burn_in : int
-        Iterates of the first so many steps are left out; until then it is the last one.
+        Number of initial steps left out of the average; until then the result is the last iterate.
 
     Raises
     ------
@@ -404,7 +404,7 @@ def averaged(optimizer: Optimizer, burn_in: int = 0) -> Optimizer:
     """
     if _averages(optimizer):
         raise ValueError(
-            "averaged(...) of averaged(...): wanted an optimizer that does not average"
+            "averaged(...) of averaged(...); wanted an optimizer that does not average"
         )
     burn_in = _count("burn_in", burn_in, 0)
     return Optimizer(
@@ -458,17 +458,17 @@ NAMED: dict[str, Callable[[], Optimizer]] = {
 
 
 def chosen(optimizer: Optimizer | str | float | None) -> Optimizer | None:
-    """The optimizer that the argument `optimizer` of a fit stands for; None is the fit's default.
+    """Return the optimizer that a fit's `optimizer` argument names; None keeps the default.
 
     Parameters
     ----------
     optimizer : Optimizer, {"adaptive", "adagrad", "rmsprop", "adam", "amsgrad"}, float or None
-        A number is a constant rate.
+        A number is a constant learning rate.
 
     Raises
     ------
     ValueError
-        If it is none of these.
+        If it is anything else.
     """
     if optimizer is None or isinstance(optimizer, Optimizer):
         return optimizer
@@ -486,7 +486,7 @@ def chosen(optimizer: Optimizer | str | float | None) -> Optimizer | None:
 
 
 def _follow(mean: Any, target: Any, share: float) -> None:
-    """Let the arrays of `mean` come nearer to `target` by this share, in place."""
+    """Move the arrays of `mean` towards `target` by this share, in place."""
     from fastvi.kernels.optimizers import running_mean
 
     for m, x in zip(tree.leaves(mean), tree.leaves(target)):

@@ -1,4 +1,4 @@
-"""Pictures of fitted models; needs matplotlib, an extra."""
+"""Plots of fitted models; requires matplotlib (the extra `plot`)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def require_matplotlib() -> Any:
     Raises
     ------
     ImportError
-        If it is not installed; says how to get it.
+        If it is not installed; the message says how to install it.
     """
     try:
         import matplotlib
@@ -44,14 +44,14 @@ def require_matplotlib() -> Any:
 
 
 def check_ending(path: str | os.PathLike[str]) -> str:
-    """The format that a file's name asks for, png where it has no ending.
+    """Return the format that a file name's extension asks for, or png without one.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
     ValueError
-        If it cannot draw that format.
+        If matplotlib does not support that format.
     """
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -64,16 +64,16 @@ def check_ending(path: str | os.PathLike[str]) -> str:
 
 
 def plot_topics(model: TopicModel, path: str | os.PathLike[str], n_words: int = 8) -> None:
-    """Draw the top words of each topic, and the held-out score over time where there is one.
+    """Plot the top words of each topic, and the held-out score over time if there is one.
 
     Parameters
     ----------
     model : TopicModel
-        At most its 30 largest topics are drawn.
+        At most its 30 largest topics are shown.
     path : path
-        Its ending names the format: .png, .svg or .pdf.
+        Its extension sets the format: .png, .svg or .pdf.
     n_words : int
-        Words a topic.
+        Words per topic.
     """
     ending = check_ending(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -103,7 +103,7 @@ def plot_topics(model: TopicModel, path: str | os.PathLike[str], n_words: int = 
 def plot_history(
     history: Mapping[str, Any], path: str | os.PathLike[str], *, against: str = "seconds"
 ) -> None:
-    """Draw how a fit went, or how several did, one over the other.
+    """Plot the history of one fit, or of several on the same axes.
 
     A panel each for the ELBO (or that of batches), the held-out score, the rate, the batch size
     and the noise of the gradient, as far as some fit has them.
@@ -111,22 +111,22 @@ def plot_history(
     Parameters
     ----------
     history : mapping of str to array, or of str to such mappings
-        An estimator's `history_`, or several by the names to call them by, of which empty ones are
-        left out.
+        An estimator's `history_`, or a mapping from names to several of them; empty ones are left
+        out.
     path : path
-        Its ending names the format: .png, .svg or .pdf. Replaced at once or not at all.
+        Its extension sets the format: .png, .svg or .pdf. The file is replaced atomically.
     against : {"seconds", "step", "epoch"}
-        What goes to the right: time in steps, the number of the step, or passes over the rows.
+        The horizontal axis: time spent in steps, the number of the step, or passes over the rows.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
     TypeError
-        If `history` is no mapping, as an estimator is none.
+        If `history` is not a mapping, for example an estimator.
     ValueError
-        If there is nothing to draw, columns of a history differ in length, or the format or
-        `against` is not known.
+        If there is nothing to plot, columns of a history differ in length, or the format or
+        `against` is unknown.
     """
     ending = check_ending(path)
     several = _by_name(history)
@@ -157,7 +157,7 @@ def plot_history(
 
 
 def _by_name(history: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Histories by name, columns as arrays of one length; those without a step are left out."""
+    """Return histories by name, with columns of equal length; those without steps are left out."""
     if not isinstance(history, Mapping):
         hint = "; its history_ is one" if hasattr(history, "history_") else ""
         raise TypeError(
@@ -169,7 +169,7 @@ def _by_name(history: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found = {}
     for name, columns in several.items():
         if not isinstance(columns, Mapping):
-            raise ValueError(f"history[{name!r}] is no mapping of names to columns, as others are")
+            raise ValueError(f"history[{name!r}] is not a mapping of names to columns")
         arrays = {key: _column(key, column) for key, column in columns.items()}
         if len({array.shape for array in arrays.values()}) > 1:
             sizes = {key: array.shape for key, array in arrays.items()}
@@ -177,7 +177,7 @@ def _by_name(history: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if any(array.size for array in arrays.values()):
             found[name] = arrays
     if not found:
-        raise ValueError("nothing to draw: history has no step")
+        raise ValueError("nothing to draw: history has no steps")
     return found
 
 
@@ -203,7 +203,7 @@ def _to_the_right(columns: dict[str, Any], against: str, name: str) -> Any:
         raise ValueError(f"history {name} has no column {against!r}".replace("  ", " "))
     if against == "seconds":
         return columns["seconds"]
-    epoch = columns["epoch"]  # of the step: spread over its pass
+    epoch = columns["epoch"]  # the number of the pass, spread over its steps
     _, first, sizes = np.unique(epoch, return_index=True, return_counts=True)
     place = np.arange(len(epoch)) - np.repeat(first, sizes)
     return epoch + (place + 1) / np.repeat(sizes, sizes)
@@ -248,13 +248,13 @@ def _draw_score(axis: Any, model: TopicModel) -> None:
     seen = np.isfinite(score)
     axis.plot(seconds[seen], score[seen], marker="o", markersize=3, color="#b04a4a")
     axis.set_xlabel("seconds of fitting")
-    axis.set_ylabel("held-out log-likelihood\n(nats a word)")
+    axis.set_ylabel("held-out log-likelihood\n(nats per word)")
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
 
 
 def _save(figure: Any, name: str, ending: str) -> None:
-    """Write beside the file and rename, so that no half of a picture is left."""
+    """Write a temporary file and rename it, so that no partial picture is left."""
     with replacing(name) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
         figure.savefig(temporary, format=ending, dpi=120)

@@ -108,7 +108,7 @@ def test_histories_of_estimators(drawn, tmp_path):
         ({"seconds": [1.0], "rate": [1.0, 2.0]}, {}, "differ in length"),
         ({"a": None}, {}, r"history\['a'\] is of type NoneType; wanted a column of numbers"),
         ({"a": SimpleNamespace()}, {}, r"history\['a'\] is of type SimpleNamespace"),
-        ({"a": BATCH, "b": [1.0]}, {}, r"history\['b'\] is no mapping"),
+        ({"a": BATCH, "b": [1.0]}, {}, r"history\['b'\] is not a mapping"),
         (BATCH, {"against": "passes"}, "against is 'passes'; wanted 'seconds', 'step'"),
         ({"rate": [1.0]}, {}, "has no column 'seconds'"),
     ],
