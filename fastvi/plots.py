@@ -19,7 +19,7 @@ PANELS = {  # columns of a history, and how to draw them
     "elbo": ("ELBO (nats)", "linear"),
     "local_elbo": ("ELBO of batches (nats)", "linear"),
     "bound": ("bound (nats)", "linear"),
-    "held_out": ("held-out log-likelihood\n(nats a word)", "linear"),
+    "held_out": ("held-out log-likelihood\n(nats per word)", "linear"),
     "rate": ("rate", "log"),
     "batch_size": ("rows in a batch", "linear"),
     "noise": ("noise of the gradient\n(trace of its covariance)", "log"),
@@ -105,8 +105,8 @@ def plot_history(
 ) -> None:
     """Plot the history of one fit, or of several on the same axes.
 
-    A panel each for the ELBO (or that of batches), the held-out score, the rate, the batch size
-    and the noise of the gradient, as far as some fit has them.
+    There is one panel each for the ELBO (or that of batches), the held-out score, the rate, the
+    batch size and the noise of the gradient, if any fit recorded it.
 
     Parameters
     ----------

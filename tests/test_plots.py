@@ -100,10 +100,10 @@ def test_histories_of_estimators(drawn, tmp_path):
 @pytest.mark.parametrize(
     ("history", "options", "message"),
     [
-        ({}, {}, "nothing to draw: history has no step"),
-        ({}, {"against": "step"}, "nothing to draw: history has no step"),
-        (NO_STEPS, {"against": "epoch"}, "nothing to draw: history has no step"),
-        ({"a": {}, "b": NO_STEPS}, {}, "nothing to draw: history has no step"),
+        ({}, {}, "nothing to draw: history has no steps"),
+        ({}, {"against": "step"}, "nothing to draw: history has no steps"),
+        (NO_STEPS, {"against": "epoch"}, "nothing to draw: history has no steps"),
+        ({"a": {}, "b": NO_STEPS}, {}, "nothing to draw: history has no steps"),
         ({"seconds": [1.0], "rate": [np.nan]}, {}, "history has none of elbo"),
         ({"seconds": [1.0], "rate": [1.0, 2.0]}, {}, "differ in length"),
         ({"a": None}, {}, r"history\['a'\] is of type NoneType; wanted a column of numbers"),

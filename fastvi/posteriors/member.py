@@ -44,8 +44,8 @@ class Posterior(Approximation):
     n_iter : int
         Number of steps.
     history : dict of str to array
-        What each step reported: `seconds`, `rate`, `elbo` (of another objective: its value) and its
-        standard error `elbo_error` (nats), `rejected` draws.
+        Values that each step reported: `seconds`, `rate`, `elbo` (the value of the objective, if it
+        is another) and its standard error `elbo_error` (nats), `rejected` draws.
     objective : str
     """
 
