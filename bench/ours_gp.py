@@ -110,7 +110,7 @@ def fit(name="kin8nm", m=100, iterations=1000, seed=0):
     mean, std = model.predict(x_test, return_std=True)
     return {
         "cpu": watch.cpu, "wall": watch.wall, "bound": model.log_marginal_likelihood_value_,
-        "bounds": model.history_["bound"].tolist(), "seconds": model.history_["seconds"].tolist(),
+        "bounds": model.history_["elbo"].tolist(), "seconds": model.history_["seconds"].tolist(),
         **gp.scores(mean, std, y_test),
     }  # fmt: skip
 

@@ -18,7 +18,6 @@ MAX_TOPICS = 30
 PANELS = {  # columns of a history, and how to draw them
     "elbo": ("ELBO (nats)", "linear"),
     "local_elbo": ("ELBO of batches (nats)", "linear"),
-    "bound": ("bound (nats)", "linear"),
     "held_out": ("held-out log-likelihood\n(nats per word)", "linear"),
     "rate": ("rate", "log"),
     "batch_size": ("rows in a batch", "linear"),

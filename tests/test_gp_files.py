@@ -50,7 +50,7 @@ def test_regressors(n_targets, tmp_path, rng):
     assert back.kernel_ == model.kernel_
     assert back.get_params()["max_iter"] == 5
     assert back.log_marginal_likelihood() == model.log_marginal_likelihood()
-    np.testing.assert_array_equal(back.history_["bound"], model.history_["bound"])
+    np.testing.assert_array_equal(back.history_["elbo"], model.history_["elbo"])
     with pytest.raises(ValueError, match="holds no rows"):
         back.log_marginal_likelihood(back.kernel_.theta)
     back.fit(X, y)
@@ -108,10 +108,10 @@ def test_how_a_regression_went_is_kept(keep, max_iter, options, tmp_path, rng):
         KERNELS[1], inducing_points=4, max_iter=max_iter, **options, random_state=0
     ).fit(*data(rng))
     back = keep(model, tmp_path / "gp.npz")
-    assert set(back.history_) == {"bound", "seconds"}
+    assert set(back.history_) == {"elbo", "seconds"}
     assert_same_history(back, model)
     assert back.converged_ is model.converged_ is (options == FIXED or max_iter > 3)
-    assert len(back.history_["bound"]) == (0 if options else back.n_iter_)
+    assert len(back.history_["elbo"]) == (0 if options else back.n_iter_)
 
 
 @pytest.mark.parametrize("keep", [through_a_file, through_a_pickle])
@@ -135,7 +135,7 @@ def test_the_history_of_a_stream_goes_on(keep, estimator, begin, tmp_path, rng):
     back.partial_fit(X, labels)
     assert back.n_iter_ == n_before + 2
     assert {len(column) for column in back.history_.values()} == {n_before + 2}
-    np.testing.assert_array_equal(back.history_["bound"][:n_before], model.history_["bound"])
+    np.testing.assert_array_equal(back.history_["elbo"][:n_before], model.history_["elbo"])
 
 
 def test_what_a_file_cannot_hold(tmp_path, rng):
@@ -230,7 +230,7 @@ def test_files_of_a_history_of_other_shapes(tmp_path, rng):
     path = tmp_path / "gp.npz"
     model = SVGP(inducing_points=5, max_iter=2).fit(*data(rng))
     for column in (np.zeros(3), np.zeros((2, 1)), np.zeros(2, np.int64)):
-        model.history_["bound"] = column
+        model.history_["elbo"] = column
         model.save(path)
         with pytest.raises(ValueError, match="history_ is not columns of float64 of one length"):
             fastvi.load(path)

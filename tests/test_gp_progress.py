@@ -55,7 +55,7 @@ def test_a_fit_shows_a_bar(estimator, bars, capsys, rng):
     assert bar.n_closed == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"bound {model.history_['bound'][-1]:.10g}" in err
+    assert f"elbo {model.history_['elbo'][-1]:.10g}" in err
     np.testing.assert_array_equal(model.predict(X), quiet.predict(X))
 
 
@@ -108,11 +108,11 @@ def test_there_is_no_bar_before_the_first_step(bars):
     assert not bars
     bar.close()
     history = History()
-    for values in ({"bound": 1.0, "held_out": 2.0}, {"bound": 3.0}):
+    for values in ({"elbo": 1.0, "held_out": 2.0}, {"elbo": 3.0}):
         history.append(**values)
         bar.show(len(history), history)
     assert [bar.n for bar in bars] == [2]
-    assert bar._bar.postfix == "bound 3, held_out 2"
+    assert bar._bar.postfix == "elbo 3, held_out 2"
     bar.close()
 
 

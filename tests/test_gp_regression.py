@@ -113,8 +113,8 @@ def test_fit(selection, learn, rng):
     assert -1e-3 < gap < (2.0 if learn else 20.0)
     assert ours.inducing_points_.shape == (40, 2)
     assert ours.converged_
-    assert len(ours.history_["bound"]) == ours.n_iter_
-    assert ours.history_["bound"][-1] == pytest.approx(ours.log_marginal_likelihood_value_)
+    assert len(ours.history_["elbo"]) == ours.n_iter_
+    assert ours.history_["elbo"][-1] == pytest.approx(ours.log_marginal_likelihood_value_)
     assert np.all(np.diff(ours.history_["seconds"]) >= 0)
     X_new, _ = data(rng, 300)
     truth = np.sin(2 * X_new[:, 0]) + 0.5 * X_new[:, 1]

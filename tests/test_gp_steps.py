@@ -96,7 +96,7 @@ def test_draws_of_several_tasks_follow_from_the_generators_state(rng, monkeypatc
     first, second = np.random.default_rng(1), np.random.default_rng(1)
     first.spawn(3)
     step = model._learner.algorithm().step
-    bounds = [step(tree.copy(model._state), batch, each)[1]["bound"] for each in (first, second)]
+    bounds = [step(tree.copy(model._state), batch, each)[1]["elbo"] for each in (first, second)]
     assert bounds[0] == bounds[1]
 
 
@@ -150,7 +150,7 @@ def test_an_interrupted_fit_leaves_what_was(name, method, n_calls, rng, tmp_path
     for model in (ours, again):
         model.partial_fit(*other)
     np.testing.assert_array_equal(ours.predict(X), again.predict(X))
-    np.testing.assert_array_equal(ours.history_["bound"], again.history_["bound"])
+    np.testing.assert_array_equal(ours.history_["elbo"], again.history_["elbo"])
     if name != "averages":  # no file holds an optimizer
         ours.save(tmp_path / "gp.npz")
         np.testing.assert_array_equal(fastvi.load(tmp_path / "gp.npz").predict(X), ours.predict(X))
@@ -248,17 +248,17 @@ def test_a_callback_sees_and_stops(name, rng, caplog):
     seen = []
 
     def callback(state):
-        seen.append((state.n_steps, state.values["bound"], len(tree.leaves(state.params))))
+        seen.append((state.n_steps, state.values["elbo"], len(tree.leaves(state.params))))
         return state.n_steps == 4
 
     with caplog.at_level("INFO", "fastvi"):
         model = clone(WATCHED[name]).fit(X, y, callback=callback)
     assert model.n_iter_ == 4
     assert {n for n, *_ in seen} == {1, 2, 3, 4}
-    assert seen[-1][1] == model.history_["bound"][-1]
+    assert seen[-1][1] == model.history_["elbo"][-1]
     assert seen[-1][2] == (2 if isinstance(model, SparseGPRegressor) else 6)
     assert np.isfinite(model.elbo_)
-    assert any(record.message.startswith("pass 1: bound") for record in caplog.records)
+    assert any(record.message.startswith("pass 1: elbo") for record in caplog.records)
     if isinstance(model, SparseGPRegressor):
         assert not model.converged_
 

@@ -70,7 +70,7 @@ def test_mini_batches_learn_hyperparameters(rng):
     ).fit(X, y)  # fmt: skip
     want = same.log_marginal_likelihood_value_
     assert ours.log_marginal_likelihood_value_ == pytest.approx(want, abs=0.01)
-    assert ours.n_iter_ == 3000 == len(ours.history_["bound"])
+    assert ours.n_iter_ == 3000 == len(ours.history_["elbo"])
     mean, std = ours.predict(X, return_std=True)
     assert np.sqrt(np.mean((mean - f) ** 2)) < 0.1
     assert np.median(std) == pytest.approx(0.2, abs=0.03)
@@ -132,7 +132,7 @@ def test_small_batches_of_many_inducing_inputs_and_counts(rng):
     start = SVGP(likelihood="poisson", **FIXED, **options).fit(X, y)
     first = start.log_marginal_likelihood_value_
     assert ours.log_marginal_likelihood_value_ > first
-    assert ours.history_["bound"][20:].min() > 3 * first
+    assert ours.history_["elbo"][20:].min() > 3 * first
 
 
 def test_a_step_that_goes_too_far_says_so(rng):
@@ -454,7 +454,7 @@ def test_mini_batches_of_any_kind(sampling, rng):
     model.set_params(sampling=sampling, natural_learning_rate=robbins_monro(), random_state=0).fit(
         X, y
     )
-    bounds, sizes = model.history_["bound"], model.history_["batch_size"]
+    bounds, sizes = model.history_["elbo"], model.history_["batch_size"]
     assert bounds[-50:].mean() == pytest.approx(model.log_marginal_likelihood_value_, abs=15)
     assert ("noise" in model.history_) == (sampling in ("adaptive", "growing", "coupled"))
     if sampling in ("growing", "coupled"):

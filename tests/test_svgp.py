@@ -193,7 +193,7 @@ def test_learning_raises_the_bound_near_the_collapsed_optimum(rng):
     state = algorithm.init(model.start(x[:10]))
     with single_threaded_blas():
         state, history = run(algorithm, state, batches, n_epochs=400, rng=rng)
-    bound = history.arrays()["bound"]
+    bound = history.arrays()["elbo"]
     collapsed = SparseRegression(covariance, x, y[:, None])
     result = collapsed.bound(state.params.hyper.theta, state.params.hyper.z)
     assert bound[-1] == pytest.approx(result.value, abs=1.0)

@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["Bar", "compiling_announced", "describe"]
 
-SHOWN = ("elbo", "local_elbo", "bound", "held_out", "perplexity")
+SHOWN = ("elbo", "local_elbo", "held_out", "perplexity")
 
 
 def describe(values: dict[str, float]) -> str:

@@ -63,8 +63,8 @@ elbo_ : float
 log_marginal_likelihood_value_ : float
     The same, by scikit-learn's name.
 history_ : dict of str to array
-    What each step reported: epoch, seconds, batch_size, rate, and in nats `bound`, the batch's
-    estimate, and `local_bound`, the rows' part of it; `held_out` with `X_val`.
+    What each step reported: epoch, seconds, batch_size, rate, and in nats `elbo`, the batch's
+    estimate, and `local_elbo`, the rows' part of it; `held_out` with `X_val`.
 n_iter_ : int
     Number of steps.
 """,

@@ -55,7 +55,7 @@ def learn(
 
     `scale` (D,) is what the optimizer's steps of inducing inputs are measured in; theta stays in
     `bounds` (P, 2). Where inducing inputs move, the dual parameters are held, or carried along if
-    the likelihood's curvature has no bound or the inducing inputs are crowded. ``info["bound"]`` is
+    the likelihood's curvature has no bound or the inducing inputs are crowded. ``info["elbo"]`` is
     the batch's estimate of the bound before the step, in nats; with `noise` there is also what
     plans of batches that adapt ask of `fastvi.gradients.natural`. A step leaves `state.params` as
     they are and returns new ones; the optimizers' states it may write to.
@@ -89,7 +89,7 @@ def learn(
             params, natural_state = moved(
                 model, settings, params, stepped(hyper, change), natural_state
             )
-        info = {"bound": bound, "rate": rate, "local_bound": local.bound}
+        info = {"elbo": bound, "rate": rate, "local_elbo": local.bound}
         if noise:
             info |= noise_of(local, batch.weights) | {"squared_norm": squared_norm_of(direction)}
         return LearnState(params, natural_state, other_state), info

@@ -83,7 +83,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
     condition_ : float
         Estimated condition number of the inducing inputs' covariance, jitter included.
     history_ : dict of str to array
-        `bound` (with the log prior, if any) and `seconds` after each iteration of the best start;
+        `elbo` (with the log prior, if any) and `seconds` after each iteration of the best start;
         `held_out` with `X_val`.
     n_iter_ : int
         Iterations of L-BFGS from the best start.

@@ -172,7 +172,7 @@ class Evaluations:
         if self.n_iter <= len(self.history):
             return
         self.point = point.copy()
-        self.history.append(bound=bound, seconds=seconds)
+        self.history.append(elbo=bound, seconds=seconds)
         self.stopped = self.watch.after_epoch(self, Position(self.n_iter), self.history)
         if self.stopped:
             raise StopIteration
@@ -217,10 +217,10 @@ def search(
     )  # fmt: skip
     converged = done.status == 0  # not out of iterations, stopped, or without a step that gains
     history = evaluations.columns(first)
-    n_iter = len(history["bound"])
+    n_iter = len(history["elbo"])
     return Found(done.x, float(done.fun), history, n_iter, converged, done.status == ABNORMAL)
 
 
 def columns(history: History) -> dict[str, Array]:
     """The columns that a search's history has, also after no iterations."""
-    return {name: np.zeros(0) for name in ("bound", "seconds")} | history.arrays()
+    return {name: np.zeros(0) for name in ("elbo", "seconds")} | history.arrays()
