@@ -25,11 +25,14 @@ __all__ = [
     "Transform",
     "bounded",
     "cholesky_corr",
+    "cholesky_cov",
     "ordered",
     "positive",
     "positive_ordered",
     "real",
     "simplex",
+    "unit_vector",
+    "zero_sum",
 ]
 
 KINDS = (
@@ -41,6 +44,9 @@ KINDS = (
     "positive_ordered",
     "simplex",
     "cholesky_corr",
+    "unit_vector",
+    "zero_sum",
+    "cholesky_cov",
 )
 
 
@@ -115,6 +121,34 @@ def cholesky_corr(size: int) -> Transform:
     """
     _positive_size(size, 1)
     return Transform("cholesky_corr", (size, size), size * (size - 1) // 2)
+
+
+def cholesky_cov(size: int) -> Transform:
+    """Lower factor (size, size) of a covariance matrix; size (size + 1) / 2 free numbers, in rows.
+
+    Its diagonal is exp(y). Its density is with respect to the entries on and below the diagonal.
+    """
+    _positive_size(size, 1)
+    return Transform("cholesky_cov", (size, size), size * (size + 1) // 2)
+
+
+def unit_vector(size: int) -> Transform:
+    """A vector of length 1: x = y / |y|, as many free numbers as there are.
+
+    Its density is with respect to area on the sphere; the length of y, about which it says nothing,
+    gets a distribution of its own.
+    """
+    size = _positive_size(size, 1)
+    return Transform("unit_vector", (size,), size)
+
+
+def zero_sum(size: int) -> Transform:
+    """Numbers with sum 0, an orthonormal map of size - 1 free numbers, all treated alike.
+
+    Its density is with respect to volume in the plane of such vectors.
+    """
+    size = _positive_size(size, 1)
+    return Transform("zero_sum", (size,), size - 1)
 
 
 class Parameters:
@@ -243,6 +277,13 @@ def _within(part: Transform, array: NDArray[np.float64]) -> bool:
         lower = np.allclose(np.triu(array, 1), 0.0, rtol=0.0, atol=0.0)
         unit = np.allclose((array**2).sum(axis=-1), 1.0, rtol=0.0, atol=1e-8)
         return bool(lower and unit and (np.diagonal(array, axis1=-2, axis2=-1) > 0).all())
+    if part.kind == "cholesky_cov":
+        return bool((np.triu(array, 1) == 0.0).all())
+    if part.kind == "unit_vector":
+        return bool(np.allclose((array**2).sum(axis=-1), 1.0, rtol=0.0, atol=1e-8))
+    if part.kind == "zero_sum":
+        size = 1.0 + np.abs(array).max(axis=-1, initial=0.0)
+        return bool((np.abs(array.sum(axis=-1)) <= 1e-8 * size).all())
     return True
 
 
@@ -256,6 +297,9 @@ def _wanted(part: Transform) -> str:
         "positive_ordered": "finite, increasing and > 0",
         "simplex": "positive with sum 1",
         "cholesky_corr": "the lower Cholesky factor of a correlation matrix",
+        "cholesky_cov": "the lower Cholesky factor of a covariance matrix",
+        "unit_vector": "a vector of length 1",
+        "zero_sum": "finite with sum 0",
     }[part.kind]
 
 

@@ -8,8 +8,20 @@ beyond it values are infinite or 0 as IEEE says, and the drivers' checks see the
 import numpy as np
 
 from ._jit import UNORDERED, kernel
+from .transforms_vectors import (
+    free_factor,
+    from_zero_sum,
+    length,
+    log_jacobian_factor,
+    pull_back_factor,
+    pull_back_unit,
+    to_factor,
+    to_unit,
+    to_zero_sum,
+)
 
 REAL, LOWER, UPPER, INTERVAL, ORDERED, POSITIVE_ORDERED, SIMPLEX, CHOLESKY_CORR = range(8)
+UNIT, ZERO_SUM, CHOLESKY_COV = range(8, 11)
 # Columns of a block: its kind, and where its free and constrained numbers begin and end.
 KIND, FREE_START, FREE_STOP, START, STOP = range(5)
 
@@ -83,6 +95,12 @@ def constrain_block(kind, y, x, low, high):
                 x[i] += x[i - 1]
     elif kind == SIMPLEX:
         break_stick(y, x)
+    elif kind == UNIT:
+        to_unit(y, x)
+    elif kind == ZERO_SUM:
+        to_zero_sum(y, x)
+    elif kind == CHOLESKY_COV:
+        to_factor(y, x)
     else:
         fill_cholesky(y, x)
 
@@ -130,6 +148,10 @@ def log_jacobian_block(kind, y, size, low, high):
             a = y[i] - np.log(float(y.size - i))
             total += stick + log_sigmoid_slope(a)
             stick -= np.log1p(np.exp(-abs(a))) + max(a, 0.0)
+    elif kind == UNIT:
+        total = -0.5 * length(y) ** 2
+    elif kind == CHOLESKY_COV:
+        total = log_jacobian_factor(y, size)
     elif kind == CHOLESKY_CORR:
         at = 0
         for i in range(int(np.sqrt(size) + 0.5)):
@@ -155,6 +177,12 @@ def pull_back_block(kind, y, x, gx, gy, low, high):
             gy[i] = above if i == 0 and kind == ORDERED else above * np.exp(y[i]) + 1.0
     elif kind == SIMPLEX:
         pull_back_stick(y, x, gx, gy)
+    elif kind == UNIT:
+        pull_back_unit(y, x, gx, gy)
+    elif kind == ZERO_SUM:
+        from_zero_sum(gx, gy)
+    elif kind == CHOLESKY_COV:
+        pull_back_factor(x, gx, gy)
     else:
         pull_back_cholesky(y, x, gx, gy)
 
@@ -206,6 +234,12 @@ def free_block(kind, x, y, low, high):
         for i in range(y.size - 1, -1, -1):
             y[i] = np.log(x[i]) - np.log(stick) + np.log(float(y.size - i))
             stick = stick + x[i]
+    elif kind == UNIT:
+        y[:] = x
+    elif kind == ZERO_SUM:
+        from_zero_sum(x, y)
+    elif kind == CHOLESKY_COV:
+        free_factor(x, y)
     else:
         size = int(np.sqrt(x.size) + 0.5)
         at = 0

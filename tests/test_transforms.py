@@ -24,14 +24,20 @@ MAKERS = {
     "simplex": transforms.simplex,
     "cholesky_corr": transforms.cholesky_corr,
 }
+WHOLE = {
+    "unit_vector": transforms.unit_vector,
+    "zero_sum": transforms.zero_sum,
+    "cholesky_cov": transforms.cholesky_cov,
+}
 kinds = st.sampled_from(list(MAKERS))
+all_kinds = st.sampled_from([*MAKERS, *WHOLE])
 sizes = st.integers(1, 6)
 seeds = st.integers(0, 2**32 - 1)
 
 
 def case(kind, size, seed, scale=1.5):
     """(transform, its Parameters, free numbers)."""
-    part = MAKERS[kind](size)
+    part = (MAKERS | WHOLE)[kind](size)
     assert part.kind == kind
     return part, Parameters({"x": part}), np.random.default_rng(seed).normal(0, scale, part.n_free)
 
@@ -51,7 +57,7 @@ def test_log_jacobians_are_those_of_the_matrix(kind, size, seed):
     np.testing.assert_allclose(parameters.log_jacobian(y), expected, rtol=1e-5, atol=1e-6)
 
 
-@given(kinds, sizes, seeds)
+@given(all_kinds, sizes, seeds)
 def test_gradients_are_those_of_finite_differences(kind, size, seed):
     """Of a linear function of the constrained numbers plus the log Jacobian."""
     part, parameters, y = case(kind, size, seed)
@@ -75,6 +81,39 @@ def test_there_and_back(kind, size, seed):
     _, parameters, y = case(kind, size, seed)
     back = parameters.unconstrain(parameters.constrain(y))
     np.testing.assert_allclose(back, y, rtol=1e-6, atol=1e-7)
+
+
+@given(sizes, seeds)
+def test_unit_vectors(size, seed):
+    _, parameters, y = case("unit_vector", size, seed)
+    x = parameters.constrain(y)["x"]
+    np.testing.assert_allclose(x * np.linalg.norm(y), y, rtol=1e-12)
+    np.testing.assert_allclose(parameters.log_jacobian(y), -0.5 * y @ y, rtol=1e-12)
+    back = parameters.unconstrain({"x": x})
+    np.testing.assert_allclose(parameters.constrain(back)["x"], x, rtol=1e-12)
+
+
+@given(sizes, seeds)
+def test_vectors_with_sum_zero(size, seed):
+    _, parameters, y = case("zero_sum", size, seed)
+    x = parameters.constrain(y)["x"]
+    np.testing.assert_allclose(x.sum(), 0.0, atol=1e-13)
+    np.testing.assert_allclose(x @ x, y @ y, rtol=1e-12)  # the map is orthonormal
+    assert parameters.log_jacobian(y) == 0.0
+    np.testing.assert_allclose(parameters.unconstrain({"x": x}), y, rtol=1e-10, atol=1e-12)
+
+
+@given(sizes, seeds)
+def test_factors_of_covariances(size, seed):
+    _, parameters, y = case("cholesky_cov", size, seed)
+    wanted = np.zeros((size, size))
+    wanted[np.tril_indices(size)] = y
+    diagonal = np.diag(wanted)
+    np.testing.assert_allclose(parameters.log_jacobian(y), diagonal.sum(), rtol=1e-12, atol=1e-13)
+    np.fill_diagonal(wanted, np.exp(diagonal))
+    x = parameters.constrain(y)["x"]
+    np.testing.assert_allclose(x, wanted, rtol=1e-13)
+    np.testing.assert_allclose(parameters.unconstrain({"x": x}), y, rtol=1e-10, atol=1e-12)
 
 
 @given(seeds)
@@ -140,6 +179,10 @@ def test_bounds_must_rise(sides):
         ("simplex", [0.5, 0.5, 0.5], "x is not positive with sum 1"),
         ("simplex", [1.5, -0.5, 0.0], "x is not positive with sum 1"),
         ("cholesky_corr", np.ones((3, 3)), "x is not the lower Cholesky factor"),
+        ("unit_vector", [1.0, 1.0, 0.0], "x is not a vector of length 1"),
+        ("zero_sum", [1.0, 1.0, 0.0], "x is not finite with sum 0"),
+        ("cholesky_cov", np.ones((3, 3)), "x is not the lower Cholesky factor of a covariance"),
+        ("cholesky_cov", -np.eye(3), "x is not the lower Cholesky factor of a covariance"),
         ("real", [0, np.nan, 0], "x is not finite"),
         ("real", [0, 0], r"x has shape \(2,\); wanted \(3,\)"),
     ],
@@ -149,7 +192,7 @@ def test_values_out_of_their_constraint_are_refused(kind, bad, words):
         np.errstate(all="ignore"),
         pytest.raises(ValueError, match=words),
     ):
-        Parameters({"x": MAKERS[kind](3)}).unconstrain({"x": bad})
+        Parameters({"x": (MAKERS | WHOLE)[kind](3)}).unconstrain({"x": bad})
 
 
 def test_bad_arguments_are_refused():
