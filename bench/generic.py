@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import derived as gradients_derived
 import harness as h
 import score
 from harness import median, row
@@ -107,9 +108,14 @@ def accuracy(s):
     return [row(what, cpu, STAN_SECONDS, cpu, at_most, at_most=True, unit="s", note=note)]
 
 
+def derived(s):
+    """Derived gradients, see `derived.py`."""
+    return gradients_derived.run(s.repeats, s.quick)
+
+
 PARTS = {
     "logistic": logistic, "schools": schools, "gradients": gradients, "start": start,
-    "accuracy": accuracy,
+    "accuracy": accuracy, "derived": derived,
 }  # fmt: skip
 
 

@@ -1,0 +1,72 @@
+"""Times of derived gradients beside those written by hand: `python bench/derived.py`."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import harness
+import numpy as np
+
+import fastvi
+from fastvi.base.parallel import single_threaded_blas
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from derivatives_models import cases
+
+MEDIAN, WORST = 1.3, 2.0  # wanted, of derived by hand-written
+SECONDS = 0.02  # of each timing, at least
+
+
+def _timer(function, Z):
+    """A job that gives microseconds of a call for each vector, in CPU time."""
+    start = time.process_time()
+    function(Z[:1])
+    n = int(np.clip(SECONDS / max(time.process_time() - start, 1e-7) / len(Z), 1, 10_000))
+
+    def job(repeat):
+        start = time.process_time()
+        for _ in range(n):
+            function(Z)
+        return (time.process_time() - start) / n / len(Z) * 1e6
+
+    return job
+
+
+def times(function, by_hand, data, z, repeats):
+    """Least microseconds of the value, of value and gradient, and of those by hand."""
+    ours = fastvi.target(function, data=data, dim=z.size)
+    theirs = fastvi.target(by_hand, data=data, dim=z.size)
+    Z = z * (1.0 + 0.01 * np.random.default_rng(0).normal(size=(64, z.size)))
+    calls = {"value": ours.log_prob, "derived": ours.log_prob_and_grad,
+             "by hand": theirs.log_prob_and_grad}  # fmt: skip
+    for call in calls.values():
+        call(Z[:1])  # compiles
+    jobs = {name: _timer(call, Z) for name, call in calls.items()}
+    return {name: min(found) for name, found in harness.interleaved(jobs, repeats).items()}
+
+
+def run(repeats, quick=False):
+    """A row of each model, and one of their median."""
+    rows, ratios = [], []
+    with single_threaded_blas():
+        for name, case in cases(300 if quick else 10_000).items():
+            us = times(*case, 3 * repeats)
+            ratios.append(us["derived"] / us["by hand"])
+            rows.append(harness.row(
+                f"derived gradient, {name}, against by hand", us["derived"], us["by hand"],
+                ratios[-1], WORST, at_most=True, unit="µs",
+                note=f"{us['derived'] / us['value']:.2f} times the value",
+            ))  # fmt: skip
+    middle = harness.median(ratios)
+    what = "derived gradients by those by hand, median of these models"
+    return [*rows, harness.row(what, middle, None, middle, MEDIAN, at_most=True)]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", metavar="N", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="small data")
+    arguments = parser.parse_args()
+    print(harness.markdown(run(arguments.repeats, arguments.quick)))
