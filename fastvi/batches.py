@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import tree
+from fastvi.base.typing import AnyArray, Indices, Info
 from fastvi.core import Batch
 
 __all__ = [
@@ -63,7 +64,7 @@ class InMemory:
         """Every row, in order."""
         return self.rows
 
-    def take(self, rows: NDArray[np.integer[Any]]) -> Any:
+    def take(self, rows: Indices) -> Any:
         """The rows with these numbers."""
         return tree.map_leaves(lambda array: array[rows], self.rows)
 
@@ -82,15 +83,15 @@ class Batches(Protocol):
         """Yield the batches of epoch `number` after the first `skip`; the same at each call."""
         ...
 
-    def observe(self, batch: Batch, info: dict[str, Any]) -> None:
+    def observe(self, batch: Batch, info: Info) -> None:
         """Learn from what the step on a batch reported; does nothing by default."""
         return
 
-    def save(self) -> dict[str, NDArray[Any]]:
+    def save(self) -> dict[str, AnyArray]:
         """Return what was learned from steps, as arrays."""
         return {}
 
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+    def restore(self, arrays: dict[str, AnyArray]) -> None:
         """Restore what `save` returned."""
         return
 
@@ -178,7 +179,7 @@ class WithReplacement(Batches):
         source: Source,
         batch_size: int,
         seed: int,
-        norms: NDArray[Any] | None = None,
+        norms: AnyArray | None = None,
         uniform_share: float = 0.1,
     ) -> None:
         self.source, self.batch_size, self.seed = source, batch_size, seed
@@ -233,7 +234,7 @@ class AdaptiveImportance(WithReplacement):
         source: Source,
         batch_size: int,
         seed: int,
-        norms: NDArray[Any] | None = None,
+        norms: AnyArray | None = None,
         uniform_share: float = 0.1,
     ) -> None:
         super().__init__(source, batch_size, seed, norms, uniform_share)
@@ -257,15 +258,15 @@ class AdaptiveImportance(WithReplacement):
             ratio = self.seen[known].sum() / bound
             self.norms = np.where(known, self.seen, ratio * self.bound)
 
-    def observe(self, batch: Batch, info: dict[str, Any]) -> None:
+    def observe(self, batch: Batch, info: Info) -> None:
         """Remember the norms of the rows of the last batch."""
         self.seen[self._last] = info["norms"]
 
-    def save(self) -> dict[str, NDArray[Any]]:
+    def save(self) -> dict[str, AnyArray]:
         """Return the norms in use and the norms seen since."""
         return {"norms": self.norms, "seen": self.seen}
 
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+    def restore(self, arrays: dict[str, AnyArray]) -> None:
         """Restore what `save` returned."""
         self.norms, self.seen = arrays["norms"].copy(), arrays["seen"].copy()
 
@@ -333,7 +334,7 @@ class AdaptiveSize(Batches):
             rows = order[used:stop]
             yield Batch(self.source.take(rows), np.full(len(rows), n_rows / len(rows)))
 
-    def observe(self, batch: Batch, info: dict[str, Any]) -> None:
+    def observe(self, batch: Batch, info: Info) -> None:
         """Set the size of the next batch."""
         n, noise, rate = len(batch.weights), info["noise"], info["rate"]
         if not np.isfinite(noise):
@@ -346,11 +347,11 @@ class AdaptiveSize(Batches):
         wanted = factor * variance / signal if signal > 0 else np.inf
         self._state[0] = int(np.clip(wanted, self.least, self.largest))
 
-    def save(self) -> dict[str, NDArray[Any]]:
+    def save(self) -> dict[str, AnyArray]:
         """Return the size, the running means and the position."""
         return {"size": self._state.copy()}
 
-    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+    def restore(self, arrays: dict[str, AnyArray]) -> None:
         """Restore what `save` returned."""
         self._state = arrays["size"].copy()
 

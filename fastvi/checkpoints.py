@@ -7,16 +7,18 @@ import time
 import zlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import archive, checks, tree
+from fastvi.base.typing import AnyArray, ArrayLike, JsonObject, Path, RandomState
 from fastvi.batches import Batches
 from fastvi.history import FitState, History, Position
 
 __all__ = ["KIND", "Callback", "Checkpoints", "Watching", "described", "digest"]
+
+T = TypeVar("T")
 
 KIND = "checkpoint"
 
@@ -27,11 +29,11 @@ class Watching(NamedTuple):
     """The arguments of fits that say who is told how it goes, and where its state is kept."""
 
     callback: Callback | None = None
-    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint: Path | None = None
     checkpoint_interval: float = 60.0
     resume: bool = False
 
-    def checkpoints(self, identity: Callable[[], dict[str, Any]]) -> Checkpoints | None:
+    def checkpoints(self, identity: Callable[[], JsonObject]) -> Checkpoints | None:
         """Where the state is kept, if anywhere; `identity` must be the same for it to be taken up.
 
         Raises
@@ -45,7 +47,7 @@ class Watching(NamedTuple):
             return None
         return Checkpoints(self.checkpoint, identity(), self.checkpoint_interval)
 
-    def seed(self, random_state: Any, fresh: int | None = None) -> int:
+    def seed(self, random_state: RandomState, fresh: int | None = None) -> int:
         """The seed of a fit; if any would do, that of the checkpoint to be taken up.
 
         `fresh` is what `random_state` stands for, where that is known already.
@@ -73,9 +75,7 @@ class Checkpoints:
         Seconds from one save to the next.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], identity: dict[str, Any], interval: float = 60.0
-    ) -> None:
+    def __init__(self, path: Path, identity: JsonObject, interval: float = 60.0) -> None:
         self.path, self.identity = os.fspath(path), identity
         self.interval = checks.number(interval, "checkpoint_interval", 0.0)
         self._next = time.monotonic() + self.interval
@@ -89,8 +89,8 @@ class Checkpoints:
         return time.monotonic() >= self._next
 
     def load(
-        self, state: Any, batches: Batches, rng: np.random.Generator, n_epochs: int
-    ) -> tuple[Any, Position, History]:
+        self, state: T, batches: Batches, rng: np.random.Generator, n_epochs: int
+    ) -> tuple[T, Position, History]:
         """State, position and history of the fit; `batches` and `rng` take up theirs.
 
         Parameters
@@ -126,7 +126,7 @@ class Checkpoints:
             raise ValueError(text if self.path in text else f"{self.path}: {text}") from None
         return state, position, history
 
-    def _check_identity(self, saved: dict[str, Any]) -> None:
+    def _check_identity(self, saved: JsonObject) -> None:
         for name, value in self.identity.items():
             if saved.get(name) != value:
                 raise ValueError(
@@ -143,7 +143,7 @@ class Checkpoints:
             )
         return Position(epoch, step)
 
-    def _history(self, arrays: dict[str, NDArray[Any]]) -> History:
+    def _history(self, arrays: dict[str, AnyArray]) -> History:
         names = [name for name in arrays if name.startswith("history.")]
         columns = {name.removeprefix("history."): arrays.pop(name) for name in names}
         if len({column.shape for column in columns.values()}) > 1:
@@ -154,7 +154,7 @@ class Checkpoints:
 
     def save(
         self,
-        state: Any,
+        state: object,
         batches: Batches,
         rng: np.random.Generator,
         position: Position,
@@ -173,7 +173,7 @@ class Checkpoints:
         self._next = time.monotonic() + self.interval
 
 
-def digest(*arrays: Any) -> str:
+def digest(*arrays: ArrayLike) -> str:
     """Shapes, dtypes and a checksum of arrays, which tell one data set from another."""
     checksum, forms = 0, []
     for array in map(np.asarray, arrays):
@@ -184,14 +184,14 @@ def digest(*arrays: Any) -> str:
     return f"{' '.join(forms)} {checksum:08x}"
 
 
-def _rows(array: NDArray[Any]) -> list[NDArray[Any]]:
+def _rows(array: AnyArray) -> list[AnyArray]:
     """An array that is not contiguous, in parts small enough to be copied."""
     if array.flags.c_contiguous or array.ndim == 0:
         return [array]
     return np.array_split(array, max(array.nbytes >> 24, 1))
 
 
-def described(value: Any) -> Any:
+def described(value: object) -> Any:
     """A parameter's value as JSON that is the same in each process, and differs if the value does.
 
     Arrays become a digest; functions, such as those of a `fastvi.optimizers.Optimizer`, their name

@@ -8,13 +8,13 @@ into its buffers; arrays that a caller passed in are never written to.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base.tables import LazyTable, RowGradient, RowStatistics
 from fastvi.base.tree import rebuild
+from fastvi.base.typing import AnyArray, Info
 
 __all__ = [
     "EACH_STEP",
@@ -35,6 +35,7 @@ __all__ = [
     "scale",
 ]
 
+T = TypeVar("T")
 
 EACH_STEP = "each_step"  # in the `info` of an `Algorithm`
 
@@ -47,7 +48,7 @@ class Batch(NamedTuple):
     """
 
     rows: Any
-    weights: NDArray[Any]
+    weights: AnyArray
 
 
 class Gradient(NamedTuple):
@@ -64,7 +65,7 @@ class Gradient(NamedTuple):
     pathwise: bool = True
 
 
-def _read_params(state: Any, params: Any) -> Any:
+def _read_params(state: object, params: T) -> T:
     return params
 
 
@@ -118,7 +119,7 @@ class Local(NamedTuple):
     statistics: Any
     bound: float
     variables: Any
-    norms: NDArray[Any] | None = None
+    norms: AnyArray | None = None
     common: float = 0.0
 
 
@@ -233,7 +234,7 @@ def ascend(
 
     def step(
         state: AscentState, batch: Batch, rng: np.random.Generator
-    ) -> tuple[AscentState, dict[str, Any]]:
+    ) -> tuple[AscentState, Info]:
         direction, gradient_state, info = gradient.estimate(
             state.gradient, state.params, batch, rng
         )

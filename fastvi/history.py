@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["START", "FitState", "History", "Position"]
 
@@ -62,7 +62,7 @@ class History:
         for name, column in self.columns.items():
             column.append(float(values.get(name, np.nan)))
 
-    def extend(self, length: int, **values: Any) -> None:
+    def extend(self, length: int, **values: ArrayLike) -> None:
         """Add as many rows, of arrays (length,) or of numbers that are the same in all of them."""
         before = len(self)
         for name in values:

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from fastvi.base import archive
+from fastvi.base.typing import Path
 
 __all__ = ["load"]
 
@@ -20,7 +21,7 @@ LOADERS = {
 TOPICS = "fastvi.models.topics.estimator", "load"
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: Path) -> Any:
     """A fitted estimator or a posterior from its file, of the class that saved it.
 
     A topic model's words are in `vocabulary_`, and in `feature_names_in_` too if the fit saw column

@@ -6,11 +6,12 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastvi.base.progress import Bar, compiling_announced, describe
+from fastvi.base.typing import Info
 from fastvi.batches import Batches
 from fastvi.checkpoints import Checkpoints
 from fastvi.core import EACH_STEP, Algorithm, Batch
@@ -18,10 +19,12 @@ from fastvi.history import START, FitState, History, Position
 
 __all__ = ["START", "FitState", "History", "Hook", "Position", "Watch", "run"]
 
+T = TypeVar("T")
+
 logger = logging.getLogger("fastvi")
 
 
-def _numbers(batch: Batch, info: dict[str, Any]) -> dict[str, float]:
+def _numbers(batch: Batch, info: Info) -> dict[str, float]:
     """What can be traced of a step, and the size of its batch where it has one."""
     numbers = {k: float(v) for k, v in info.items() if isinstance(v, (int, float, np.number))}
     size = len(batch.weights)
@@ -29,7 +32,7 @@ def _numbers(batch: Batch, info: dict[str, Any]) -> dict[str, float]:
 
 
 def _record(
-    history: History, epoch: int, before: float, seconds: float, batch: Batch, info: dict[str, Any]
+    history: History, epoch: int, before: float, seconds: float, batch: Batch, info: Info
 ) -> int:
     """Add to the history what a step reports, or each of those that it stands for; their number.
 
@@ -108,7 +111,7 @@ class Watch(AbstractContextManager["Watch"]):
         self.stopped = False  # by the callback
         looks = callback is not None or checkpoints is not None or verbose or early
         self._looks_at_passes = not looks  # alone
-        self._sources: Any = None  # batches and generator
+        self._sources: tuple[Batches, np.random.Generator] | None = None  # batches and generator
         self._last: tuple[Any, Position, History] | None = None
         self._saved: Position | None = None  # if nothing has changed since
         self._announced = compiling_announced(verbose)
@@ -119,8 +122,8 @@ class Watch(AbstractContextManager["Watch"]):
         return self
 
     def begin(
-        self, state: Any, batches: Batches, rng: np.random.Generator, n_epochs: int
-    ) -> tuple[Any, Position, History]:
+        self, state: T, batches: Batches, rng: np.random.Generator, n_epochs: int
+    ) -> tuple[T, Position, History]:
         """Where to start: at a checkpoint if one is to be taken up, else at the beginning."""
         self._sources = batches, rng
         if self.checkpoints is None or not self.resume or not self.checkpoints.exists():
@@ -129,7 +132,7 @@ class Watch(AbstractContextManager["Watch"]):
         logger.info("resumed after %d steps, in pass %d", len(history), position.epoch + 1)
         return state, position, history
 
-    def after_step(self, state: Any, position: Position, history: History) -> bool:
+    def after_step(self, state: object, position: Position, history: History) -> bool:
         """Look at a step; whether the callback says stop."""
         if self._looks_at_passes:
             self._last, self._saved = (state, position, history), None
@@ -137,7 +140,7 @@ class Watch(AbstractContextManager["Watch"]):
         due = self.early and position.epoch == 0 and position.step & (position.step - 1) == 0
         return self._look(state, position, history, due)
 
-    def after_epoch(self, state: Any, position: Position, history: History) -> bool:
+    def after_epoch(self, state: object, position: Position, history: History) -> bool:
         """Look at a pass; whether the callback says stop."""
         stop = self._look(state, position, history, True)
         if self.log_passes and logger.isEnabledFor(logging.INFO):
@@ -147,7 +150,7 @@ class Watch(AbstractContextManager["Watch"]):
             )
         return stop
 
-    def _look(self, state: Any, position: Position, history: History, score: bool) -> bool:
+    def _look(self, state: object, position: Position, history: History, score: bool) -> bool:
         self._last, self._saved = (state, position, history), None
         if score:
             self._score(state, history)
@@ -160,7 +163,7 @@ class Watch(AbstractContextManager["Watch"]):
             self.stopped = bool(self.callback(self._seen(state, position, history)))
         return self.stopped
 
-    def _seen(self, state: Any, position: Position, history: History) -> FitState:
+    def _seen(self, state: object, position: Position, history: History) -> FitState:
         values = history.last()
         values.pop("epoch", None)
         seconds = values.pop("seconds", 0.0)
@@ -168,20 +171,21 @@ class Watch(AbstractContextManager["Watch"]):
             position.epoch, position.step, len(history), seconds, values, self.read(state)
         )
 
-    def _score(self, state: Any, history: History) -> None:
+    def _score(self, state: object, history: History) -> None:
         if self.held_out is not None and len(history):
             history.note("held_out", self.held_out(self.read(state)))
 
     def _save(self) -> None:
         assert self.checkpoints is not None
         assert self._last is not None
+        assert self._sources is not None
         state, position, history = self._last
         batches, rng = self._sources
         self.checkpoints.save(state, batches, rng, position, history)
         self._saved = position
         logger.debug("saved a checkpoint after %d steps", len(history))
 
-    def __exit__(self, error: Any, *_: Any) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
         self._announced.__exit__(None, None, None)
         if self.bar is not None:
             self.bar.close()
@@ -197,7 +201,7 @@ class Watch(AbstractContextManager["Watch"]):
 
 def run(
     algorithm: Algorithm,
-    state: Any,
+    state: T,
     batches: Batches,
     *,
     n_epochs: int,
@@ -209,7 +213,7 @@ def run(
     after_step: Hook | None = None,
     after_epoch: Hook | None = None,
     watch: Watch | None = None,
-) -> tuple[Any, History]:
+) -> tuple[T, History]:
     """Step through batches until the epochs are over or a hook says stop.
 
     Parameters

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 
 from fastvi.base import checks
+from fastvi.base.typing import Array
 
 __all__ = ["Objective", "chi", "elbo", "f_divergence", "iwae", "renyi", "tempered"]
 
-Array = NDArray[np.float64]
 LARGEST = 200.0  # largest log-ratio passed to the functions of f-divergences
 
 
@@ -96,11 +95,11 @@ def _power_weights(beta: float, log_w: Array) -> Array:
     return np.asarray(softmax(beta * log_w))
 
 
-def _extreme(which: Callable[..., Any], log_w: Array) -> float:
+def _extreme(which: Callable[[Array], np.intp], log_w: Array) -> float:
     return float(log_w[which(log_w)])
 
 
-def _one(which: Callable[..., Any], log_w: Array) -> Array:
+def _one(which: Callable[[Array], np.intp], log_w: Array) -> Array:
     weights = np.zeros(len(log_w))
     weights[which(log_w)] = 1.0
     return weights

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import checks, tree
+from fastvi.base.typing import AnyArray
 from fastvi.core import LazyTable, Optimizer, scale
 
 __all__ = [
@@ -33,6 +33,8 @@ __all__ = [
     "robbins_monro",
     "scaled",
 ]
+
+T = TypeVar("T")
 
 
 def _positive(name: str, value: float) -> float:
@@ -53,7 +55,7 @@ def _count(name: str, value: int, least: int) -> int:
     return int(value)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return (
         isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(float(value)))
     )
@@ -74,11 +76,11 @@ def constant(learning_rate: float = 1.0) -> Optimizer:
     return Optimizer(_first, partial(_constant, rate), convex=rate <= 1)
 
 
-def _first(params: Any) -> int:
+def _first(params: object) -> int:
     return 1
 
 
-def _constant(rate: float, gradient: Any, t: int, params: Any) -> tuple[Any, int, float]:
+def _constant(rate: float, gradient: T, t: int, params: object) -> tuple[T, int, float]:
     return scale(gradient, rate), t + 1, rate
 
 
@@ -107,8 +109,8 @@ def robbins_monro(delay: float = 10.0, exponent: float = 0.7) -> Optimizer:
 
 
 def _robbins_monro(
-    delay: float, exponent: float, gradient: Any, t: int, params: Any
-) -> tuple[Any, int, float]:
+    delay: float, exponent: float, gradient: T, t: int, params: object
+) -> tuple[T, int, float]:
     rate = float(delay + t) ** -exponent
     return scale(gradient, rate), t + 1, rate
 
@@ -121,7 +123,7 @@ class AdaptiveState(NamedTuple):
     squared weights of the gradients in them.
     """
 
-    mean: Any
+    mean: object
     square: float
     window: float
     weight: float
@@ -152,13 +154,13 @@ def adaptive(n_warm: int = 5) -> Optimizer:
     return Optimizer(_adaptive_start, partial(_adaptive, n_warm), takes_rows=False)
 
 
-def _adaptive_start(params: Any) -> AdaptiveState:
+def _adaptive_start(params: object) -> AdaptiveState:
     return AdaptiveState(tree.zeros_like(params), 0.0, 1.0, 0.0, 1)
 
 
 def _adaptive(
-    n_warm: int, gradient: Any, state: AdaptiveState, params: Any
-) -> tuple[Any, AdaptiveState, float]:
+    n_warm: int, gradient: T, state: AdaptiveState, params: object
+) -> tuple[T, AdaptiveState, float]:
     mean, square, window, weight, t = state
     share = 1.0 / (t if t <= n_warm else window)
     _follow(mean, gradient, share)
@@ -179,9 +181,9 @@ def _adaptive(
 class Moments(NamedTuple):
     """Running sums or means of the gradient and its square; those not used are empty."""
 
-    first: Any
-    second: Any
-    largest: Any
+    first: object
+    second: object
+    largest: object
     t: int
 
 
@@ -227,7 +229,7 @@ def amsgrad(
 
 def _adam_update(
     learning_rate: float, decay: float, decay_square: float, epsilon: float
-) -> Callable[..., Any]:
+) -> Callable[..., None]:
     decays = _decay("decay", decay), _decay("decay_square", decay_square)
     return partial(
         _adam, _positive("learning_rate", learning_rate), *decays, _positive("epsilon", epsilon)
@@ -235,13 +237,13 @@ def _adam_update(
 
 
 def _per_coordinate(
-    update: Callable[..., Any], first: bool = False, largest: bool = False
+    update: Callable[..., None], first: bool = False, largest: bool = False
 ) -> Optimizer:
     start = partial(_no_moments, first, largest)
     return Optimizer(start, partial(_move, update), takes_rows=False, convex=False)
 
 
-def _no_moments(first: bool, largest: bool, params: Any) -> Moments:
+def _no_moments(first: bool, largest: bool, params: object) -> Moments:
     second = tree.zeros_like(params)
     empty = tree.map_leaves(lambda leaf: leaf.reshape(-1)[:0].copy(), second)
     fresh = partial(tree.zeros_like, params)
@@ -249,13 +251,13 @@ def _no_moments(first: bool, largest: bool, params: Any) -> Moments:
 
 
 def _move(
-    update: Callable[..., Any], gradient: Any, state: Moments, params: Any
-) -> tuple[Any, Moments, float]:
+    update: Callable[..., None], gradient: T, state: Moments, params: object
+) -> tuple[T, Moments, float]:
     """Step every leaf; the reported rate is the root mean square of the step."""
 
-    def leaf(g: Any, *moments: Any) -> NDArray[Any]:
+    def leaf(g: AnyArray, *moments: AnyArray) -> AnyArray:
         shape, g = np.shape(g), np.ascontiguousarray(g)
-        step: NDArray[Any] = np.empty_like(g)
+        step: AnyArray = np.empty_like(g)
         update(g.reshape(-1), *(m.reshape(-1) for m in moments), state.t, step.reshape(-1))
         return step.reshape(shape)
 
@@ -266,7 +268,14 @@ def _move(
 
 
 def _adagrad(
-    rate: float, epsilon: float, g: Any, m: Any, v: Any, top: Any, t: int, step: Any
+    rate: float,
+    epsilon: float,
+    g: AnyArray,
+    m: AnyArray,
+    v: AnyArray,
+    top: AnyArray,
+    t: int,
+    step: AnyArray,
 ) -> None:
     from fastvi.kernels.optimizers import adagrad
 
@@ -275,7 +284,15 @@ def _adagrad(
 
 
 def _rmsprop(
-    rate: float, decay: float, epsilon: float, g: Any, m: Any, v: Any, top: Any, t: int, step: Any
+    rate: float,
+    decay: float,
+    epsilon: float,
+    g: AnyArray,
+    m: AnyArray,
+    v: AnyArray,
+    top: AnyArray,
+    t: int,
+    step: AnyArray,
 ) -> None:
     from fastvi.kernels.optimizers import rmsprop
 
@@ -285,7 +302,7 @@ def _rmsprop(
 
 def _adam(
     rate: float, decay: float, decay_square: float, epsilon: float,
-    g: Any, m: Any, v: Any, top: Any, t: int, step: Any,
+    g: AnyArray, m: AnyArray, v: AnyArray, top: AnyArray, t: int, step: AnyArray,
 ) -> None:  # fmt: skip
     from fastvi.kernels.optimizers import adam
 
@@ -310,7 +327,7 @@ def clip(norm: float) -> Optimizer:
     return Optimizer(_first, partial(_clip, _positive("norm", norm)), takes_rows=False)
 
 
-def _clip(norm: float, gradient: Any, t: int, params: Any) -> tuple[Any, int, float]:
+def _clip(norm: float, gradient: T, t: int, params: object) -> tuple[T, int, float]:
     length = float(np.sqrt(_squared_norm(gradient)))
     rate = norm / length if length > norm else 1.0
     return scale(gradient, rate), t + 1, rate
@@ -340,13 +357,13 @@ def _averages(optimizer: Optimizer) -> bool:
     return optimizer.read is not Optimizer._field_defaults["read"]
 
 
-def _start_all(optimizers: tuple[Optimizer, ...], params: Any) -> tuple[Any, ...]:
+def _start_all(optimizers: tuple[Optimizer, ...], params: object) -> tuple[object, ...]:
     return tuple(part.init(params) for part in optimizers)
 
 
 def _one_after_another(
-    optimizers: tuple[Optimizer, ...], gradient: Any, states: tuple[Any, ...], params: Any
-) -> tuple[Any, tuple[Any, ...], float]:
+    optimizers: tuple[Optimizer, ...], gradient: T, states: tuple[object, ...], params: object
+) -> tuple[T, tuple[object, ...], float]:
     new, rate = [], 1.0
     for part, state in zip(optimizers, states):
         gradient, state, factor = part.update(gradient, state, params)
@@ -355,7 +372,7 @@ def _one_after_another(
     return gradient, tuple(new), rate
 
 
-def scaled(optimizer: Optimizer, units: Callable[[Any], Any]) -> Optimizer:
+def scaled(optimizer: Optimizer, units: Callable[[T], T]) -> Optimizer:
     """Let an optimizer work in other units, which may change with the parameters.
 
     Parameters
@@ -369,8 +386,8 @@ def scaled(optimizer: Optimizer, units: Callable[[Any], Any]) -> Optimizer:
 
 
 def _scaled(
-    optimizer: Optimizer, units: Callable[[Any], Any], gradient: Any, state: Any, params: Any
-) -> tuple[Any, Any, float]:
+    optimizer: Optimizer, units: Callable[[T], T], gradient: T, state: object, params: T
+) -> tuple[T, object, float]:
     here = units(params)
     inner = tree.map_leaves(np.multiply, gradient, here)
     step, state, rate = optimizer.update(inner, state, params)
@@ -383,8 +400,8 @@ class AverageState(NamedTuple):
     The last iterate is left out because its step may still be shortened to stay in the domain.
     """
 
-    mean: Any
-    inner: Any
+    mean: object
+    inner: object
     n_steps: int
 
 
@@ -416,33 +433,34 @@ def averaged(optimizer: Optimizer, burn_in: int = 0) -> Optimizer:
     )
 
 
-def _average_start(optimizer: Optimizer, params: Any) -> AverageState:
+def _average_start(optimizer: Optimizer, params: object) -> AverageState:
     return AverageState(tree.zeros_like(params), optimizer.init(params), 0)
 
 
 def _average(
-    optimizer: Optimizer, burn_in: int, gradient: Any, state: AverageState, params: Any
-) -> tuple[Any, AverageState, float]:
+    optimizer: Optimizer, burn_in: int, gradient: T, state: AverageState, params: object
+) -> tuple[T, AverageState, float]:
     step, inner, rate = optimizer.update(gradient, state.inner, params)
     if state.n_steps > burn_in:
         _follow(state.mean, _dense_params(params), 1.0 / (state.n_steps - burn_in))
     return step, AverageState(state.mean, inner, state.n_steps + 1), rate
 
 
-def _read_average(burn_in: int, state: AverageState, params: Any) -> Any:
+def _read_average(burn_in: int, state: AverageState, params: T) -> T:
     n = state.n_steps - burn_in
     if n < 2:
         return params
     mean = tree.map_leaves(np.copy, state.mean)
     _follow(mean, _dense_params(params), 1.0 / n)
-    return tree.map_leaves(_in_form_of, params, mean)
+    found: T = tree.map_leaves(_in_form_of, params, mean)
+    return found
 
 
-def _in_form_of(leaf: Any, values: Any) -> Any:
+def _in_form_of(leaf: LazyTable | AnyArray, values: AnyArray) -> LazyTable | AnyArray:
     return LazyTable(values, leaf.anchor) if isinstance(leaf, LazyTable) else values
 
 
-def _dense_params(params: Any) -> Any:
+def _dense_params(params: object) -> object:
     return tree.map_leaves(lambda x: x.dense() if isinstance(x, LazyTable) else x, params)
 
 
@@ -485,7 +503,7 @@ def chosen(optimizer: Optimizer | str | float | None) -> Optimizer | None:
 # Sums over all coordinates
 
 
-def _follow(mean: Any, target: Any, share: float) -> None:
+def _follow(mean: object, target: object, share: float) -> None:
     """Move the arrays of `mean` towards `target` by this share, in place."""
     from fastvi.kernels.optimizers import running_mean
 
@@ -493,7 +511,7 @@ def _follow(mean: Any, target: Any, share: float) -> None:
         running_mean(np.ascontiguousarray(x).reshape(-1), m.dtype.type(share), m.reshape(-1))
 
 
-def _squared_norm(gradient: Any) -> float:
+def _squared_norm(gradient: object) -> float:
     from fastvi.kernels.optimizers import squared_norm
 
     flat = (np.ascontiguousarray(leaf).reshape(-1) for leaf in tree.leaves(gradient))

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastvi.base.archive import replacing
+from fastvi.base.typing import AnyArray, Array, ArrayLike, Path
 from fastvi.models.topics.fitted import TopicModel
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, FigureBase
 
 __all__ = ["plot_history", "plot_topics"]
 
@@ -25,7 +32,7 @@ PANELS = {  # columns of a history, and how to draw them
 }
 
 
-def require_matplotlib() -> Any:
+def require_matplotlib() -> ModuleType:
     """Import matplotlib.
 
     Raises
@@ -42,7 +49,7 @@ def require_matplotlib() -> Any:
     return matplotlib
 
 
-def check_ending(path: str | os.PathLike[str]) -> str:
+def check_ending(path: Path) -> str:
     """Return the format that a file name's extension asks for, or png without one.
 
     Raises
@@ -62,7 +69,7 @@ def check_ending(path: str | os.PathLike[str]) -> str:
     return ending
 
 
-def plot_topics(model: TopicModel, path: str | os.PathLike[str], n_words: int = 8) -> None:
+def plot_topics(model: TopicModel, path: Path, n_words: int = 8) -> None:
     """Plot the top words of each topic, and the held-out score over time if there is one.
 
     Parameters
@@ -86,7 +93,7 @@ def plot_topics(model: TopicModel, path: str | os.PathLike[str], n_words: int = 
     n_rows = -(-len(shown) // n_columns)
     figure = Figure(figsize=(13, 2.1 * n_rows + (3.2 if has_score else 0)), layout="constrained")
     FigureCanvasAgg(figure)
-    parts: list[Any] = [figure]
+    parts: list[FigureBase] = [figure]
     if has_score:
         rows: Any = figure.subfigures(2, 1, height_ratios=[2.1 * n_rows, 3.2])
         parts = list(rows)
@@ -99,9 +106,7 @@ def plot_topics(model: TopicModel, path: str | os.PathLike[str], n_words: int = 
     _save(figure, os.fspath(path), ending)
 
 
-def plot_history(
-    history: Mapping[str, Any], path: str | os.PathLike[str], *, against: str = "seconds"
-) -> None:
+def plot_history(history: Mapping[str, Any], path: Path, *, against: str = "seconds") -> None:
     """Plot the history of one fit, or of several on the same axes.
 
     There is one panel each for the ELBO (or that of batches), the held-out score, the rate, the
@@ -155,7 +160,7 @@ def plot_history(
     _save(figure, os.fspath(path), ending)
 
 
-def _by_name(history: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _by_name(history: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
     """Return histories by name, with columns of equal length; those without steps are left out."""
     if not isinstance(history, Mapping):
         hint = "; its history_ is one" if hasattr(history, "history_") else ""
@@ -180,7 +185,7 @@ def _by_name(history: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _column(name: str, values: Any) -> Any:
+def _column(name: str, values: ArrayLike) -> Array:
     try:
         array = np.asarray(values, np.float64)
     except (TypeError, ValueError):
@@ -193,7 +198,7 @@ def _column(name: str, values: Any) -> Any:
     return array
 
 
-def _to_the_right(columns: dict[str, Any], against: str, name: str) -> Any:
+def _to_the_right(columns: dict[str, Array], against: str, name: str) -> AnyArray:
     if against == "step":
         return np.arange(1, len(next(iter(columns.values()), ())) + 1)
     if against not in ("seconds", "epoch"):
@@ -208,11 +213,11 @@ def _to_the_right(columns: dict[str, Any], against: str, name: str) -> Any:
     return epoch + (place + 1) / np.repeat(sizes, sizes)
 
 
-def _is_drawn(column: Any) -> bool:
+def _is_drawn(column: Array | None) -> bool:
     return column is not None and bool(np.isfinite(column).any())
 
 
-def _legend(figure: Any, names: list[str]) -> None:
+def _legend(figure: Figure, names: list[str]) -> None:
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], color=f"C{i % 10}") for i in range(len(names))]
@@ -220,7 +225,7 @@ def _legend(figure: Any, names: list[str]) -> None:
     figure.legend(lines, plain, loc="outside upper center", ncols=min(len(names), 4))
 
 
-def _draw_column(axis: Any, x: Any, y: Any, panel: str, color: str) -> None:
+def _draw_column(axis: Axes, x: AnyArray, y: Array, panel: str, color: str) -> None:
     label, scale = PANELS[panel]
     seen = np.isfinite(y) & ((y > 0) if scale == "log" else True)
     marker = "o" if seen.sum() < 60 else None
@@ -232,7 +237,7 @@ def _draw_column(axis: Any, x: Any, y: Any, panel: str, color: str) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_topic(axis: Any, title: str, words: list[tuple[str, float]]) -> None:
+def _draw_topic(axis: Axes, title: str, words: list[tuple[str, float]]) -> None:
     labels = [word[:18] for word, _ in words]
     axis.barh(range(len(words)), [weight for _, weight in words], color="#4878a8")
     axis.set_yticks(range(len(words)), labels, fontsize=8, parse_math=False)
@@ -242,7 +247,7 @@ def _draw_topic(axis: Any, title: str, words: list[tuple[str, float]]) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_score(axis: Any, model: TopicModel) -> None:
+def _draw_score(axis: Axes, model: TopicModel) -> None:
     seconds, score = model.history["seconds"], model.history["held_out"]
     seen = np.isfinite(score)
     axis.plot(seconds[seen], score[seen], marker="o", markersize=3, color="#b04a4a")
@@ -252,7 +257,7 @@ def _draw_score(axis: Any, model: TopicModel) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _save(figure: Any, name: str, ending: str) -> None:
+def _save(figure: Figure, name: str, ending: str) -> None:
     """Write a temporary file and rename it, so that no partial picture is left."""
     with replacing(name) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastvi.base.typing import ArrayLike
 
 __all__ = [
     "Parameters",
@@ -194,10 +196,10 @@ class Parameters:
     def __repr__(self) -> str:
         return f"Parameters({self.parts})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return Parameters, (self.parts,)
 
-    def constrain(self, z: Any) -> dict[str, NDArray[np.float64]]:
+    def constrain(self, z: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Map unconstrained (..., dim) to parameters by name, each (..., *shape).
 
         Raises
@@ -211,7 +213,7 @@ class Parameters:
             for (name, part), (start, stop) in zip(self.parts.items(), self.blocks[:, 3:])
         }
 
-    def log_jacobian(self, z: Any) -> NDArray[np.float64]:
+    def log_jacobian(self, z: ArrayLike) -> NDArray[np.float64]:
         """Log |d constrained / d unconstrained|, (...), at unconstrained (..., dim).
 
         Raises
@@ -221,7 +223,7 @@ class Parameters:
         """
         return self._constrained(z)[1]
 
-    def unconstrain(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
+    def unconstrain(self, values: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
         """Map parameters by name, each (..., *shape), to unconstrained (..., dim).
 
         Raises
@@ -244,7 +246,7 @@ class Parameters:
                 raise ValueError(f"{name} is not {_wanted(part)}: {np.asarray(values[name])}")
         return Z.reshape((*lead, self.dim))
 
-    def _flat(self, name: str, value: Any) -> NDArray[np.float64]:
+    def _flat(self, name: str, value: ArrayLike) -> NDArray[np.float64]:
         """Return a checked parameter as (..., size)."""
         part, array = self.parts[name], np.asarray(value, np.float64)
         lead = array.ndim - len(part.shape)
@@ -255,7 +257,7 @@ class Parameters:
             raise ValueError(f"{name} is not {_wanted(part)}: {array}")
         return flat
 
-    def _constrained(self, z: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _constrained(self, z: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         from fastvi.kernels.transforms import constrain
 
         z = np.asarray(z, np.float64)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from fastvi.base.temporary import new_file, put_in_place, remove_dead_files
+from fastvi.base.typing import AnyArray, JsonObject
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,14 +54,14 @@ class Blocks(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    blocks: Iterable[NDArray[Any]]
+    blocks: Iterable[AnyArray]
 
 
 def save(
     path: str | os.PathLike[str],
     kind: str,
-    header: Mapping[str, Any],
-    arrays: Mapping[str, NDArray[Any] | Blocks],
+    header: Mapping[str, object],
+    arrays: Mapping[str, AnyArray | Blocks],
 ) -> None:
     """Write an archive so that at any time `path` holds all of the old file or all of the new.
 
@@ -105,7 +106,7 @@ def save(
     _sync_folder(target.parent)
 
 
-def load(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def load(path: str | os.PathLike[str], kind: str) -> tuple[JsonObject, dict[str, AnyArray]]:
     """Read an archive that `save` wrote.
 
     Parameters
@@ -189,7 +190,7 @@ def pack_strings(strings: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.
     return np.frombuffer(b"".join(encoded), np.uint8), offsets
 
 
-def unpack_strings(buffer: NDArray[Any], offsets: NDArray[Any], what: str) -> list[str]:
+def unpack_strings(buffer: AnyArray, offsets: AnyArray, what: str) -> list[str]:
     """Inverse of `pack_strings`.
 
     Raises
@@ -213,7 +214,7 @@ def unpack_strings(buffer: NDArray[Any], offsets: NDArray[Any], what: str) -> li
         raise ValueError(f"{what}: a string is not valid UTF-8 ({error.reason})") from None
 
 
-def _describe(array: NDArray[Any]) -> str:
+def _describe(array: AnyArray) -> str:
     return f"{array.dtype} of shape {array.shape}"
 
 
@@ -229,7 +230,7 @@ def _n_bytes(table: Blocks) -> int:
 # --- writing ----------------------------------------------------------------------------------
 
 
-def _as_blocks(name: str, array: NDArray[Any] | Blocks) -> Blocks:
+def _as_blocks(name: str, array: AnyArray | Blocks) -> Blocks:
     if not _NAME.fullmatch(name):
         raise ValueError(f"array name {name!r}: wanted letters, digits, '_' and single dots")
     if isinstance(array, Blocks):
@@ -243,7 +244,7 @@ def _as_blocks(name: str, array: NDArray[Any] | Blocks) -> Blocks:
     return table
 
 
-def _rows(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+def _rows(array: AnyArray) -> Iterator[AnyArray]:
     """Blocks of rows small enough to be copied where `array` is not contiguous."""
     if array.ndim == 0:
         yield array
@@ -341,7 +342,7 @@ def _check_members(
 
 def _read_header(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, path: str | os.PathLike[str]
-) -> dict[str, Any]:
+) -> JsonObject:
     if info is None:
         raise ValueError(f"{path}: not a fastvi file ({HEADER} is missing)")
     if info.file_size > MAX_HEADER_BYTES:
@@ -358,8 +359,8 @@ def _read_header(
 
 
 def _check_header(
-    top: dict[str, Any], kind: str, names: list[str], path: str | os.PathLike[str]
-) -> dict[str, Any]:
+    top: JsonObject, kind: str, names: list[str], path: str | os.PathLike[str]
+) -> JsonObject:
     version = top.get("version")
     if version != VERSION or isinstance(version, bool):
         raise ValueError(f"{path}: format version {version!r}; this fastvi reads version {VERSION}")
@@ -377,7 +378,7 @@ def _check_header(
 
 def _read_array(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str | os.PathLike[str]
-) -> NDArray[Any]:
+) -> AnyArray:
     where = f"{path}: member {info.filename!r}"
     try:
         member = archive.open(info)

@@ -12,13 +12,13 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from fastvi.base.typing import Array
 
 __all__ = [
     "add_crossed", "add_product", "add_square", "aligned", "multiply_rows", "solve_rows", "square",
 ]  # fmt: skip
 
-Array = NDArray[np.float64]
 KINDS: dict[type, Any] = {bytes: ctypes.c_char, int: ctypes.c_int, float: ctypes.c_double}
 
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, RandomState
+
 __all__ = [
     "Bags",
     "bags_of_words",
@@ -37,16 +39,16 @@ class Bags(NamedTuple):
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
-    counts: NDArray[Any]
+    counts: AnyArray
     n_words: int
 
     @property
-    def parts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
+    def parts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], AnyArray]:
         """The three arrays."""
         return self.indptr, self.indices, self.counts
 
 
-def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
+def bags_of_words(X: Any, name: str = "X", dtype: DTypeLike | None = None) -> Bags:
     """CSR parts of a matrix (n_documents, n_words) of counts, checked.
 
     Parameters
@@ -102,7 +104,7 @@ def bags_of_words(X: Any, name: str = "X", dtype: Any = None) -> Bags:
     return Bags(indptr, np.asarray(indices, np.int32), counts, n_words)
 
 
-def nothing_masked(X: Any, name: str = "X") -> None:
+def nothing_masked(X: object, name: str = "X") -> None:
     """Refuse an array with masked entries, which NumPy would take for numbers.
 
     Raises
@@ -114,7 +116,7 @@ def nothing_masked(X: Any, name: str = "X") -> None:
         raise ValueError(f"{name} has masked entries; fill them, for example X.filled(0)")
 
 
-def no_texts(X: Any, name: str = "X") -> None:
+def no_texts(X: object, name: str = "X") -> None:
     """Refuse texts where their counts are wanted.
 
     Raises
@@ -132,18 +134,16 @@ def no_texts(X: Any, name: str = "X") -> None:
         )
 
 
-def _float_for(dtype: Any) -> Any:
+def _float_for(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
     return np.float64 if dtype.kind == "f" and dtype.itemsize == 8 else np.float32
 
 
-def _plain(array: Any, dtype: Any) -> NDArray[Any]:
+def _plain(array: ArrayLike, dtype: DTypeLike) -> AnyArray:
     """An array of the one type that kernels are compiled for."""
     return np.require(array, dtype, ["C_CONTIGUOUS", "WRITEABLE"])
 
 
-def _csr_problem(
-    status: int, name: str, indices: NDArray[Any], counts: NDArray[Any], n_words: int
-) -> str:
+def _csr_problem(status: int, name: str, indices: AnyArray, counts: AnyArray, n_words: int) -> str:
     if status == 2:
         return f"{name}.indptr must rise from 0 to the number of entries, {len(indices)}"
     if status == 3:
@@ -156,7 +156,12 @@ def _csr_problem(
     return f"Negative values in data: {name} holds {bad}; wanted counts >= 0"
 
 
-def rows_to_fit(X: NDArray[Any], centre: Any = None, scale: Any = None, name: str = "X") -> None:
+def rows_to_fit(
+    X: AnyArray,
+    centre: AnyArray | float | None = None,
+    scale: AnyArray | float = 1.0,
+    name: str = "X",
+) -> None:
     """Rows (n, D) that leave room for sums of their squares, also as (X - centre) / scale.
 
     Raises
@@ -175,7 +180,9 @@ def rows_to_fit(X: NDArray[Any], centre: Any = None, scale: Any = None, name: st
         _in_reach(X, centre, scale, limit, name)
 
 
-def new_rows(X: NDArray[Any], centre: Any, scale: Any, name: str = "X") -> float:
+def new_rows(
+    X: AnyArray, centre: AnyArray | float, scale: AnyArray | float, name: str = "X"
+) -> float:
     """Largest of the numbers (X - centre) / scale of rows (n, D), whose squares are finite.
 
     Raises
@@ -186,7 +193,9 @@ def new_rows(X: NDArray[Any], centre: Any, scale: Any, name: str = "X") -> float
     return _in_reach(X, centre, scale, MOST_NEW, name)
 
 
-def _in_reach(X: NDArray[Any], centre: Any, scale: Any, limit: float, name: str) -> float:
+def _in_reach(
+    X: AnyArray, centre: AnyArray | float, scale: AnyArray | float, limit: float, name: str
+) -> float:
     # halves, as differences of finite numbers overflow
     ends = 0.5 * X.max(axis=0) - 0.5 * centre, 0.5 * centre - 0.5 * X.min(axis=0)
     with np.errstate(over="ignore"):
@@ -199,7 +208,7 @@ def _in_reach(X: NDArray[Any], centre: Any, scale: Any, limit: float, name: str)
     return most
 
 
-def integer(value: Any, name: str, low: int, high: int | None = None) -> int:
+def integer(value: object, name: str, low: int, high: int | None = None) -> int:
     """An integer from `low` to `high`.
 
     Raises
@@ -207,19 +216,20 @@ def integer(value: Any, name: str, low: int, high: int | None = None) -> int:
     ValueError
         If it is not one.
     """
-    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
-    if is_integer and value >= low and (high is None or value <= high):
-        return int(value)
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        number = int(value)
+        if number >= low and (high is None or number <= high):
+            return number
     wanted = f">= {low}" if high is None else f"from {low} to {high}"
     raise ValueError(f"{name} is {value!r}; wanted an integer {wanted}")
 
 
-def optional_integer(value: Any, name: str, low: int) -> int | None:
+def optional_integer(value: object, name: str, low: int) -> int | None:
     """None, or a whole number as `integer` takes it."""
     return None if value is None else integer(value, name, low)
 
 
-def generator(value: Any, name: str) -> np.random.Generator:
+def generator(value: object, name: str) -> np.random.Generator:
     """A generator as it is, or a new one; seeded by an integer, by a RandomState, or at random."""
     if isinstance(value, np.random.RandomState):
         return np.random.default_rng(seed_of(value))
@@ -228,7 +238,7 @@ def generator(value: Any, name: str) -> np.random.Generator:
     return np.random.default_rng(integer(value, name, 0))
 
 
-def seed_of(random_state: Any) -> int:
+def seed_of(random_state: RandomState) -> int:
     """A number that generators follow from, below 2^31 unless it was given.
 
     Parameters
@@ -253,7 +263,7 @@ def seed_of(random_state: Any) -> int:
     )
 
 
-def both_or_none(name: str, value: Any, other_name: str, other: Any) -> bool:
+def both_or_none(name: str, value: object, other_name: str, other: object) -> bool:
     """Whether two arguments are given that need each other.
 
     Raises
@@ -266,7 +276,7 @@ def both_or_none(name: str, value: Any, other_name: str, other: Any) -> bool:
     return value is not None
 
 
-def flag(value: Any, name: str) -> bool:
+def flag(value: object, name: str) -> bool:
     """True or False.
 
     Raises
@@ -306,7 +316,7 @@ def number(
     raise ValueError(f"{name} is {value!r}; wanted a number {wanted}")
 
 
-def choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
+def choice(value: object, name: str, choices: tuple[str, ...]) -> str:
     """One of some words.
 
     Raises
@@ -319,7 +329,7 @@ def choice(value: Any, name: str, choices: tuple[str, ...]) -> str:
     raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, choices))}")
 
 
-def prior(value: Any, name: str, size: int, default: float) -> NDArray[np.float64]:
+def prior(value: ArrayLike | None, name: str, size: int, default: float) -> NDArray[np.float64]:
     """A Dirichlet parameter (size,) from a number, an array of that length, or None.
 
     Raises

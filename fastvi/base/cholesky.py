@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from fastvi.base.typing import Array
 from fastvi.kernels.rows import mirror
 
 __all__ = ["Factor", "cholesky", "cholesky_of_sum", "inverse_of", "jitter_slope"]
 
-Array = NDArray[np.float64]
 JITTER = 1e-12  # in relation to the norm of the matrix
 WORST_JITTER = 1e-5
 

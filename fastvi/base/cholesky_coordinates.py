@@ -8,14 +8,13 @@ Everything is for stacks of matrices, (..., P, P).
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from fastvi.base.typing import Array
 
 __all__ = ["free_of", "gradient", "lower_of"]
 
-Floats = NDArray[np.float64]
 
-
-def free_of(lower: Floats) -> Floats:
+def free_of(lower: Array) -> Array:
     """Free numbers of matrices with these Cholesky factors."""
     diagonal = np.diagonal(lower, axis1=-2, axis2=-1)
     free = np.tril(lower / diagonal[..., :, None], -1)
@@ -23,13 +22,13 @@ def free_of(lower: Floats) -> Floats:
     return np.asarray(free)
 
 
-def lower_of(free: Floats) -> Floats:
+def lower_of(free: Array) -> Array:
     """Cholesky factors, given the free numbers."""
     scale = np.exp(np.diagonal(free, axis1=-2, axis2=-1))
     return np.asarray(scale[..., :, None] * (np.tril(free, -1) + np.eye(free.shape[-1])))
 
 
-def gradient(lower: Floats, slope: Floats) -> Floats:
+def gradient(lower: Array, slope: Array) -> Array:
     """Of a function of L L', given L and its derivatives by the entries, which are symmetric."""
     by_lower = 2.0 * np.tril(slope @ lower)
     scale = np.diagonal(lower, axis1=-2, axis2=-1)

@@ -6,7 +6,12 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from fastvi.loop import History
 
 __all__ = ["Bar", "compiling_announced", "describe"]
 
@@ -23,10 +28,10 @@ class Bar:
 
     def __init__(self, total: int | None, unit: str) -> None:
         self.total, self.unit = total, unit
-        self._bar: Any = None
+        self._bar: tqdm | None = None
         self._values: dict[str, float] = {}  # the last known of each
 
-    def show(self, n: int, history: Any) -> None:
+    def show(self, n: int, history: History) -> None:
         """Move to `n`, and show the values last reported."""
         if self._bar is None:
             from tqdm import tqdm

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastvi.base.typing import AnyArray, DTypeLike, Indices
 
 __all__ = ["LazyTable", "RowGradient", "RowStatistics", "empty_rows"]
 
 CACHE_LINE = 64  # bytes
 
 
-def empty_rows(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+def empty_rows(shape: tuple[int, ...], dtype: DTypeLike) -> AnyArray:
     """An array that begins where a cache line does.
 
     NumPy's large arrays begin 16 bytes after: each 64-byte load of a row then touches two lines,
@@ -28,8 +30,8 @@ def empty_rows(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
 class RowStatistics(NamedTuple):
     """Expected sufficient statistics that are zero but in `rows` (n,): `values` (n, K)."""
 
-    rows: NDArray[np.integer[Any]]
-    values: NDArray[Any]
+    rows: Indices
+    values: AnyArray
 
 
 class RowGradient(NamedTuple):
@@ -39,9 +41,9 @@ class RowGradient(NamedTuple):
     `anchor` broadcasts to the table's shape (V, K): the prior for SVI.
     """
 
-    rows: NDArray[np.integer[Any]]
-    values: NDArray[Any]
-    anchor: NDArray[Any]
+    rows: Indices
+    values: AnyArray
+    anchor: AnyArray
     coefficient: float = 1.0
     factor: float = 1.0
 
@@ -49,7 +51,7 @@ class RowGradient(NamedTuple):
         """The same direction, `factor` times as long."""
         return self._replace(factor=self.factor * factor)
 
-    def dense(self, table: LazyTable) -> NDArray[Any]:
+    def dense(self, table: LazyTable) -> AnyArray:
         """The gradient of every entry, (V, K), paid in full."""
         gradient = table.dense()
         np.subtract(self.anchor, gradient, out=gradient)
@@ -64,17 +66,15 @@ class _Kept:
 
     def __init__(self, n_rows: int) -> None:
         self.is_kept = np.zeros(n_rows, bool)
-        self.parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]] = []
+        self.parts: list[tuple[AnyArray, AnyArray, NDArray[np.float64]]] = []
 
-    def add(
-        self, rows: NDArray[np.integer[Any]], values: NDArray[Any], clock: NDArray[np.float64]
-    ) -> None:
+    def add(self, rows: Indices, values: AnyArray, clock: NDArray[np.float64]) -> None:
         """Keep those of `rows` that are not kept yet."""
         rows = rows[~self.is_kept[rows]]
         self.parts.append((rows, values[rows], clock[rows]))
         self.is_kept[rows] = True
 
-    def put_back(self, values: NDArray[Any], clock: NDArray[np.float64]) -> None:
+    def put_back(self, values: AnyArray, clock: NDArray[np.float64]) -> None:
         """Write them back."""
         for rows, old_values, old_clock in self.parts:
             values[rows], clock[rows] = old_values, old_clock
@@ -102,7 +102,7 @@ class LazyTable:
 
     GONE = -800.0  # log of a decay that leaves nothing in float64; stands for log(0)
 
-    def __init__(self, values: NDArray[Any], anchor: NDArray[Any]) -> None:
+    def __init__(self, values: AnyArray, anchor: AnyArray) -> None:
         self.values = values
         self.clock = np.zeros(len(values))
         self.decay = 0.0
@@ -128,7 +128,7 @@ class LazyTable:
         """Be the owner of what was borrowed; the lender must not be used any more."""
         self._kept = None
 
-    def _anchor_to(self, anchor: NDArray[Any]) -> None:
+    def _anchor_to(self, anchor: AnyArray) -> None:
         """Broadcast without a copy, so that a prior of one number costs no table."""
         self.anchor = anchor
         self._anchor = np.broadcast_to(anchor, self.values.shape)
@@ -137,7 +137,7 @@ class LazyTable:
         sums = part.sum(axis=0, dtype=np.float64)
         self._anchor_sums = sums * len(self.values) if one_row else sums
 
-    def save(self) -> dict[str, NDArray[Any]]:
+    def save(self) -> dict[str, AnyArray]:
         """What `restore` needs to go on with the same bits."""
         return {
             "values": self.values,
@@ -148,27 +148,27 @@ class LazyTable:
         }
 
     @classmethod
-    def restore(cls, arrays: dict[str, NDArray[Any]]) -> LazyTable:
+    def restore(cls, arrays: dict[str, AnyArray]) -> LazyTable:
         """The table that `save` described; it owns the arrays."""
         table = cls(arrays["values"], arrays["anchor"])
         table.clock, table.column_sums = arrays["clock"], arrays["column_sums"]
         table.decay = float(arrays["decay"])
         return table
 
-    def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
+    def read(self, rows: Indices) -> AnyArray:
         """Rows as they are now, (n, K)."""
         return self._read(rows, empty_rows((len(rows), self.values.shape[1]), self.values.dtype))
 
-    def dense(self) -> NDArray[Any]:
+    def dense(self) -> AnyArray:
         """The whole table as it is now, (V, K), a copy."""
         return self.read(np.arange(len(self.values), dtype=np.int32))
 
-    def settled(self) -> NDArray[Any]:
+    def settled(self) -> AnyArray:
         """The table's own array, (V, K), once all rows have caught up in place."""
         self._catch_up()
         return self.values
 
-    def _read(self, rows: NDArray[np.integer[Any]], out: NDArray[Any]) -> NDArray[Any]:
+    def _read(self, rows: Indices, out: AnyArray) -> AnyArray:
         from fastvi.kernels.lazy import read_rows
 
         read_rows(self.values, self.clock, self.decay, self._anchor, rows, 0, len(rows), out)
@@ -181,7 +181,7 @@ class LazyTable:
         self._read(rows, self.values)
         self.clock.fill(self.decay)
 
-    def move_anchor(self, anchor: NDArray[Any]) -> None:
+    def move_anchor(self, anchor: AnyArray) -> None:
         """Let rows decay towards another anchor from here on; all of them catch up, in place.
 
         The same numbers in another array change nothing, so that a restored fit keeps its bits.
@@ -190,7 +190,7 @@ class LazyTable:
             self._catch_up()
         self._anchor_to(anchor)
 
-    def add(self, step: RowGradient | NDArray[Any]) -> None:
+    def add(self, step: RowGradient | AnyArray) -> None:
         """Take a step, in place: a (V, K) array, or rows with ``factor * coefficient`` in [0, 1].
 
         Raises

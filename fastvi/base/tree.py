@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base.tables import LazyTable
+from fastvi.base.typing import AnyArray, DTypeLike
 
 __all__ = [
     "borrowed",
@@ -24,52 +24,56 @@ __all__ = [
     "zeros_like",
 ]
 
+T = TypeVar("T")
+
 TABLE = ("values", "clock", "decay", "column_sums", "anchor")  # what a LazyTable saves
 
 
-def rebuild(like: Any, parts: Any) -> Any:
+def rebuild(like: Any, parts: Iterable[object]) -> Any:
     """A tuple of the type of `like` with other parts."""
     parts = tuple(parts)
     return type(like)(*parts) if hasattr(like, "_fields") else parts
 
 
-def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+def map_leaves(function: Callable[..., object], tree: Any, *others: object) -> Any:
     """`function` of the leaves at the same place of trees of one form, as a tree of that form."""
     if isinstance(tree, tuple):
         return rebuild(tree, (map_leaves(function, *parts) for parts in zip(tree, *others)))
     return function(tree, *others)
 
 
-def leaves(tree: Any) -> list[Any]:
+def leaves(tree: object) -> list[Any]:
     """The leaves, depth first."""
     if isinstance(tree, tuple):
         return [leaf for part in tree for leaf in leaves(part)]
     return [tree]
 
 
-def zeros_like(tree: Any) -> Any:
+def zeros_like(tree: T) -> T:
     """Zeros in the form of dense gradients of these parameters."""
 
-    def zeros(leaf: Any) -> NDArray[Any]:
+    def zeros(leaf: LazyTable | AnyArray) -> AnyArray:
         like = leaf.values if isinstance(leaf, LazyTable) else leaf
         return np.zeros_like(like, order="C")  # which may be viewed flat
 
-    return map_leaves(zeros, tree)
+    fresh: T = map_leaves(zeros, tree)
+    return fresh
 
 
-def copy(tree: Any) -> Any:
+def copy(tree: T) -> T:
     """The tree with arrays of its own, so that steps from it leave the given one as it is."""
 
-    def leaf(part: Any) -> Any:
+    def leaf(part: object) -> object:
         if isinstance(part, LazyTable):
             return LazyTable.restore({key: np.array(value) for key, value in part.save().items()})
         return part.copy() if isinstance(part, np.ndarray) else part
 
-    return map_leaves(leaf, tree)
+    copied: T = map_leaves(leaf, tree)
+    return copied
 
 
 @contextmanager
-def borrowed(tree: Any) -> Iterator[Any]:
+def borrowed(tree: T) -> Iterator[T]:
     """A tree to step from while the given one must be as it was if the block fails.
 
     Its arrays are copies, as in `copy`, but its lazy tables share their rows, and put back those
@@ -77,7 +81,7 @@ def borrowed(tree: Any) -> Iterator[Any]:
     """
     tables = []
 
-    def leaf(part: Any) -> Any:
+    def leaf(part: object) -> object:
         if isinstance(part, LazyTable):
             tables.append(part.borrowed())
             return tables[-1]
@@ -93,7 +97,7 @@ def borrowed(tree: Any) -> Iterator[Any]:
         table.keep()
 
 
-def save(tree: Any, name: str = "") -> dict[str, NDArray[Any]]:
+def save(tree: object, name: str = "") -> dict[str, AnyArray]:
     """Arrays by dotted names, from which `restore` makes the tree again. None is left out."""
     if tree is None:
         return {}
@@ -106,7 +110,7 @@ def save(tree: Any, name: str = "") -> dict[str, NDArray[Any]]:
     return {name: np.asarray(tree)}
 
 
-def restore(template: Any, arrays: dict[str, NDArray[Any]], name: str = "") -> Any:
+def restore(template: Any, arrays: dict[str, AnyArray], name: str = "") -> Any:
     """The tree that `save` took apart, in the form of `template`, which a fresh start gives.
 
     Kernels look up rows unchecked, so that arrays must have the shapes and dtypes of the template.
@@ -132,7 +136,7 @@ def restore(template: Any, arrays: dict[str, NDArray[Any]], name: str = "") -> A
     return array if isinstance(template, np.ndarray) else type(template)(array)
 
 
-def _restore_tuple(template: Any, arrays: dict[str, NDArray[Any]], name: str) -> Any:
+def _restore_tuple(template: Any, arrays: dict[str, AnyArray], name: str) -> Any:
     adopted = getattr(template, "adopted", None)
     parts: Any = template if adopted is None else (None,) * len(template)
     fields = getattr(template, "_fields", range(len(template)))
@@ -142,7 +146,7 @@ def _restore_tuple(template: Any, arrays: dict[str, NDArray[Any]], name: str) ->
     return found if adopted is None else adopted(found)
 
 
-def _restore_table(template: LazyTable, arrays: dict[str, NDArray[Any]], name: str) -> LazyTable:
+def _restore_table(template: LazyTable, arrays: dict[str, AnyArray], name: str) -> LazyTable:
     saved = {key: arrays[f"{name}.{key}"] for key in template.save()}
     for key, part in template.save().items():
         shape = np.shape(part)
@@ -152,14 +156,14 @@ def _restore_table(template: LazyTable, arrays: dict[str, NDArray[Any]], name: s
     return LazyTable.restore(saved)
 
 
-def _check(name: str, array: NDArray[Any], dtype: Any, shape: tuple[int, ...]) -> None:
+def _check(name: str, array: AnyArray, dtype: DTypeLike, shape: tuple[int, ...]) -> None:
     if array.dtype != dtype or array.shape != shape:
         raise ValueError(
             f"{name} is {array.dtype} of shape {array.shape}; wanted {dtype} of shape {shape}"
         )
 
 
-def _restore_new(arrays: dict[str, NDArray[Any]], name: str) -> Any:
+def _restore_new(arrays: dict[str, AnyArray], name: str) -> Any:
     """What has come where a template has None: a tuple of what is saved below the name, or None."""
     below = [key[len(name) + 1 :] for key in arrays if key.startswith(f"{name}.")]
     fields = list(dict.fromkeys(key.split(".", 1)[0] for key in below))
@@ -175,7 +179,7 @@ def _restore_new(arrays: dict[str, NDArray[Any]], name: str) -> Any:
     )
 
 
-def like(tree: Any, other: Any) -> bool:
+def like(tree: object, other: object) -> bool:
     """Whether two trees have the same number of leaves, of the same shapes and dtypes."""
     pairs = list(map(np.asarray, leaves(tree))), list(map(np.asarray, leaves(other)))
     forms = [[(leaf.shape, leaf.dtype) for leaf in part] for part in pairs]

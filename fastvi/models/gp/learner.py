@@ -218,10 +218,10 @@ class Learner(NamedTuple):
             n = len(parts[0])
             weight = 1.0 if total is None else total / n
             state = self.begin(z, Batch(Points(x[:n], y[:n]), np.full(n, weight)))
-        state, _ = loop.run(
+        moved, _ = loop.run(
             self.algorithm(), tree.copy(state), stream, n_epochs=1, rng=rng, history=history
         )
-        return state
+        return moved
 
 
 def polished(model: SparseVariational, params: Params, batch: Batch) -> tuple[Params, float]:

@@ -1,0 +1,32 @@
+"""Names of the types that signatures share."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+__all__ = [
+    "AnyArray",
+    "Array",
+    "ArrayLike",
+    "DTypeLike",
+    "Indices",
+    "Info",
+    "JsonObject",
+    "Options",
+    "Path",
+    "RandomState",
+]
+
+Array: TypeAlias = NDArray[np.float64]
+AnyArray: TypeAlias = NDArray[Any]  # of whatever dtype
+Indices: TypeAlias = NDArray[np.integer[Any]]
+Path: TypeAlias = str | os.PathLike[str]
+RandomState: TypeAlias = int | np.integer[Any] | np.random.Generator | np.random.RandomState | None
+
+Info: TypeAlias = dict[str, Any]  # what a step reports; the numbers in it are traced
+JsonObject: TypeAlias = dict[str, Any]  # what an archive can keep as JSON
+Options: TypeAlias = dict[str, Any]  # keyword arguments for another function
