@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 BLOCK = 32  # rows that triangular solves do by loops, before a matrix product
-SMALL = 8  # below which loops are faster than LAPACK
+SMALL = 24  # below which loops are faster than LAPACK
 
 
 @kernel(fastmath=UNORDERED)
@@ -152,6 +152,23 @@ def cholesky_into(K, out):
 
 
 @kernel(fastmath=UNORDERED)
+def _between_inverses(L, S):
+    """S becomes L^-T S L^-1, by loops."""
+    n = L.shape[0]
+    for i in range(n - 1, -1, -1):
+        for k in range(i + 1, n):
+            for j in range(n):
+                S[i, j] -= L[k, i] * S[k, j]
+        for j in range(n):
+            S[i, j] /= L[i, i]
+    for i in range(n):
+        for j in range(n - 1, -1, -1):
+            S[i, j] /= L[j, j]
+            for k in range(j):
+                S[i, k] -= S[i, j] * L[j, k]
+
+
+@kernel(fastmath=UNORDERED)
 def cholesky_back(L, L_bar, K_bar):
     """Add to K_bar what L_bar, the adjoint of the factor L of K, gives the lower triangle of K.
 
@@ -159,19 +176,28 @@ def cholesky_back(L, L_bar, K_bar):
     triangle and halves the diagonal. Of L_bar the lower triangle is read.
     """
     n = L.shape[0]
-    lower = np.zeros((n, n))
-    for i in range(n):
-        for j in range(i + 1):
-            lower[i, j] = L_bar[i, j]
-    S = np.dot(L.T, lower)
+    S = np.zeros((n, n))  # phi(L' L_bar)
+    if n < SMALL:
+        for k in range(n):
+            for i in range(k + 1):
+                for j in range(i + 1):
+                    S[i, j] += L[k, i] * L_bar[k, j]
+    else:
+        for i in range(n):
+            for j in range(i + 1):
+                S[i, j] = L_bar[i, j]
+        S = np.dot(L.T, S)
     for i in range(n):
         S[i, i] *= 0.5
         for j in range(i + 1, n):
             S[i, j] = 0.0
-    transposed = L.T.copy()
-    _ordered(transposed, S, False, False)
-    S = S.T.copy()
-    _ordered(transposed, S, False, False)
+    if n < SMALL:
+        _between_inverses(L, S)
+    else:
+        transposed = L.T.copy()
+        _ordered(transposed, S, False, False)
+        S = S.T.copy()
+        _ordered(transposed, S, False, False)
     for i in range(n):
         for j in range(i):
             K_bar[i, j] += S[i, j] + S[j, i]
