@@ -165,7 +165,7 @@ def test_a_full_disk_is_one_clear_sentence(saved: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # stands in for a full disk
     try:
-        with pytest.raises(OSError, match=r"no room .* needs 1600\d\d\d bytes: '.*model.npz'"):
+        with pytest.raises(OSError, match=r"not enough space .* needs 1600\d\d\d bytes: '.*model.npz'"):
             save(saved, KIND, {}, {"x": np.zeros((200, 1000))})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -256,8 +256,8 @@ class Bomb:
         (top(format="other"), npy(np.zeros(3)), "not a fastvi file"),
         (top(arrays=["y"]), npy(np.zeros(3)), "holds the arrays ['x'], declares ['y']"),
         (top(arrays=["x", "x"]), npy(np.zeros(3)), "declares ['x', 'x']"),
-        (top(arrays=[1]), npy(np.zeros(3)), "no list of names"),
-        (top(header=[]), npy(np.zeros(3)), "no JSON object"),
+        (top(arrays=[1]), npy(np.zeros(3)), "not a list of names"),
+        (top(header=[]), npy(np.zeros(3)), "not a JSON object"),
         (b"[]", npy(np.zeros(3)), "not a fastvi file"),
         (b"{", npy(np.zeros(3)), "header.json cannot be read"),
         (b"\xff\xfe\x00", npy(np.zeros(3)), "header.json cannot be read"),
@@ -441,10 +441,10 @@ def test_any_python_string_comes_back() -> None:
         (np.zeros((3, 1), np.uint8), np.array([0, 3]), "the text is uint8 of shape"),
         (np.zeros(3, np.uint8), np.array([0, 3], np.int32), "the offsets are int32"),
         (np.zeros(3, np.uint8), np.zeros(0, np.int64), "the offsets are int64 of shape"),
-        (np.zeros(3, np.uint8), np.array([0, 2]), "do not rise from 0 to 3"),
-        (np.zeros(3, np.uint8), np.array([1, 3]), "do not rise from 0 to 3"),
-        (np.zeros(3, np.uint8), np.array([0, 2, 1, 3]), "do not rise from 0 to 3"),
-        (np.zeros(3, np.uint8), np.array([0, 2**62, 3]), "do not rise from 0 to 3"),
+        (np.zeros(3, np.uint8), np.array([0, 2]), "do not increase from 0 to 3"),
+        (np.zeros(3, np.uint8), np.array([1, 3]), "do not increase from 0 to 3"),
+        (np.zeros(3, np.uint8), np.array([0, 2, 1, 3]), "do not increase from 0 to 3"),
+        (np.zeros(3, np.uint8), np.array([0, 2**62, 3]), "do not increase from 0 to 3"),
         (np.array([0xC3, 0xBC], np.uint8), np.array([0, 1, 2]), "not valid UTF-8"),
     ],
 )

@@ -128,11 +128,11 @@ BAD_MATRICES = {
     "index a fraction": (raw([1.0], [0.5], [0, 1, 1, 1], index=float), "must hold integers"),
     "indptr short": (raw([1, 1], [0, 1], [0, 2]), "indptr has 2 entries; wanted 4"),
     "indptr beyond the end": (raw([1, 1], [0, 1], [0, 1, 2, 9]), "number of entries, 2"),
-    "indptr falls": (raw([1, 1, 1], [0, 1, 2], [0, 2, 1, 3]), "must rise from 0"),
-    "indptr negative": (raw([1, 1], [0, 1], [0, -1, 2, 2]), "must rise from 0"),
-    "indptr from 1": (raw([1, 1], [0, 1], [1, 1, 2, 2]), "must rise from 0"),
-    "indices too many": (raw([1, 1], [0, 1, 2], [0, 1, 2, 2]), "must rise from 0"),
-    "data too many": (raw([1, 1, 1], [0, 1], [0, 1, 2, 2]), "must rise from 0"),
+    "indptr falls": (raw([1, 1, 1], [0, 1, 2], [0, 2, 1, 3]), "must increase from 0"),
+    "indptr negative": (raw([1, 1], [0, 1], [0, -1, 2, 2]), "must increase from 0"),
+    "indptr from 1": (raw([1, 1], [0, 1], [1, 1, 2, 2]), "must increase from 0"),
+    "indices too many": (raw([1, 1], [0, 1, 2], [0, 1, 2, 2]), "must increase from 0"),
+    "data too many": (raw([1, 1, 1], [0, 1], [0, 1, 2, 2]), "must increase from 0"),
     "unsorted and negative": (raw([3, -1], [1, 1], [0, 2, 2, 2]), "Negative values"),
 }
 

@@ -1,1 +1,1 @@
-"""What everything stands on: checks, threads, trees, tables, files, linear algebra."""
+"""Foundations: checks, threads, trees, tables, files, linear algebra."""

@@ -1,7 +1,7 @@
 """Model files and checkpoints: uncompressed `.npz` archives with a JSON header, without pickle.
 
-A file holds ``header.json`` and one ``NAME.npy`` an array, so ``numpy.load`` and any zip tool can
-open it. Files come from anywhere: `load` checks everything before it allocates, and refuses what
+A file holds ``header.json`` and one ``NAME.npy`` per array, so ``numpy.load`` and any zip tool can
+open it. Files are not trusted: `load` checks everything before it allocates, and refuses what
 `save` would not have written.
 """
 
@@ -50,7 +50,7 @@ _DISK_FULL = {errno.ENOSPC, errno.EFBIG} | {getattr(errno, "EDQUOT", errno.ENOSP
 
 
 class Blocks(NamedTuple):
-    """An array given as consecutive blocks of its rows, so that it need not exist as a whole."""
+    """An array given as consecutive blocks of rows, so that it need not exist as a whole."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -63,25 +63,25 @@ def save(
     header: Mapping[str, object],
     arrays: Mapping[str, AnyArray | Blocks],
 ) -> None:
-    """Write an archive so that at any time `path` holds all of the old file or all of the new.
+    """Write an archive atomically: `path` always holds all of the old file or all of the new.
 
     Parameters
     ----------
     path : path
         Replaced if it exists. The new file is written beside it first.
     kind : str
-        What the file is, such as ``"lda-model"``; `load` asks for it.
+        Kind of file, such as ``"lda-model"``, which `load` checks.
     header : mapping
-        What JSON can hold.
+        Values that JSON can represent.
     arrays : mapping of str to array or Blocks
         Booleans, integers or floats of up to 64 bits.
 
     Raises
     ------
     OSError
-        If the file cannot be written; on a full disk the message says how much room it needs.
+        If the file cannot be written; on a full disk the message says how much space it needs.
     ValueError
-        If a name, a dtype or the shape of a block does not fit.
+        If a name, a dtype or the shape of a block is invalid.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
@@ -100,7 +100,7 @@ def save(
     except OSError as error:
         if error.errno in _DISK_FULL:
             n_bytes = len(text) + sum(_n_bytes(table) for table in tables.values())
-            message = f"no room for this file, which needs {n_bytes} bytes"
+            message = f"not enough space for this file, which needs {n_bytes} bytes"
             raise OSError(error.errno, message, str(path)) from None
         raise
     _sync_folder(target.parent)
@@ -127,7 +127,8 @@ def load(path: str | os.PathLike[str], kind: str) -> tuple[JsonObject, dict[str,
     OSError
         If the file cannot be opened.
     ValueError
-        If it is damaged, of another kind or version, or holds what `save` does not write.
+        If it is damaged, of another kind or version, or contains anything that `save` does not
+        write.
     """
     with open(path, "rb") as file:
         archive = _open_zip(file, path)
@@ -140,7 +141,7 @@ def load(path: str | os.PathLike[str], kind: str) -> tuple[JsonObject, dict[str,
 
 
 def kind(path: str | os.PathLike[str]) -> str | None:
-    """What kind of archive a file says it is, or None if it says nothing that `save` writes.
+    """Return the kind of archive that a file declares, or None if `save` did not write it.
 
     Raises
     ------
@@ -159,12 +160,12 @@ def kind(path: str | os.PathLike[str]) -> str | None:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
-    """The name of a file to write, which takes the place of `path` once that has gone well.
+    """Yield the name of a file to write, which replaces `path` if that succeeds.
 
     Raises
     ------
     OSError
-        What went wrong with writing, named after `path`; the old file is kept.
+        If writing fails; the error names `path`, and the old file is kept.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -178,12 +179,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove what killed processes left beside a file they were saving to."""
+    """Remove temporary files that killed processes left beside a file."""
     remove_dead_files(Path(os.path.realpath(path)))
 
 
 def pack_strings(strings: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Strings as one UTF-8 buffer, (n_bytes,) uint8, and where each begins, (n + 1,) int64."""
+    """Pack strings into a UTF-8 buffer, (n_bytes,) uint8, and offsets, (n + 1,) int64."""
     encoded = [string.encode("utf-8", "surrogatepass") for string in strings]
     offsets = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(piece) for piece in encoded], out=offsets[1:])
@@ -196,14 +197,14 @@ def unpack_strings(buffer: AnyArray, offsets: AnyArray, what: str) -> list[str]:
     Raises
     ------
     ValueError
-        If the two arrays are no string list; the message begins with `what`.
+        If the two arrays are not a list of strings; the message begins with `what`.
     """
     if buffer.dtype != np.uint8 or buffer.ndim != 1:
-        raise ValueError(f"{what}: the text is {_describe(buffer)}; wanted a row of uint8")
+        raise ValueError(f"{what}: the text is {_describe(buffer)}; wanted uint8 (n,)")
     if offsets.dtype != np.int64 or offsets.ndim != 1 or len(offsets) == 0:
-        raise ValueError(f"{what}: the offsets are {_describe(offsets)}; wanted a row of int64")
+        raise ValueError(f"{what}: the offsets are {_describe(offsets)}; wanted int64 (n,)")
     if offsets[0] != 0 or offsets[-1] != len(buffer) or np.any(offsets[1:] < offsets[:-1]):
-        raise ValueError(f"{what}: the offsets do not rise from 0 to {len(buffer)}")
+        raise ValueError(f"{what}: the offsets do not increase from 0 to {len(buffer)}")
     data = buffer.tobytes()
     try:
         return [
@@ -219,7 +220,7 @@ def _describe(array: AnyArray) -> str:
 
 
 def _plain(dtype: np.dtype[Any]) -> bool:
-    """Whether kernels could take it: boolean, integer or float of up to 64 bits, native order."""
+    """Whether kernels can take it: boolean, integer or float of up to 64 bits, native order."""
     return dtype.kind in "biuf" and dtype.itemsize <= 8 and dtype.isnative
 
 
@@ -258,7 +259,7 @@ def _rows(array: AnyArray) -> Iterator[AnyArray]:
 def _write_archive(file: IO[bytes], text: bytes, tables: Mapping[str, Blocks]) -> None:
     archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
     try:
-        # A fixed date (the ZipInfo default): the same content gives the same bytes.
+        # A fixed date (the ZipInfo default), so that the same content gives the same bytes.
         archive.writestr(zipfile.ZipInfo(HEADER), text)
         for name, table in tables.items():
             info = zipfile.ZipInfo(f"{name}.npy")
@@ -268,7 +269,7 @@ def _write_archive(file: IO[bytes], text: bytes, tables: Mapping[str, Blocks]) -
         archive.close()
     except BaseException:
         # An interrupt within zipfile can leave it unable to close: it would raise another error,
-        # and complain once more when it is collected. The file is given up, so none of it is due.
+        # and complain again when it is collected. The file is discarded, so neither matters.
         archive.fp = None
         raise
 
@@ -294,7 +295,7 @@ def _write_array(member: IO[bytes], name: str, table: Blocks) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a power cut, where the system lets a folder be synced."""
+    """Make the new name survive a power cut, if the system can sync a folder."""
     if os.name != "posix":
         return
     try:
@@ -315,14 +316,14 @@ def _sync_folder(folder: Path) -> None:
 def _open_zip(file: IO[bytes], path: str | os.PathLike[str]) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
-    except Exception as error:  # zipfile raises a dozen kinds on damaged input
+    except Exception as error:  # zipfile raises many kinds of errors on damage
         raise ValueError(f"{path}: not a fastvi file, or cut short ({error})") from None
 
 
 def _check_members(
     archive: zipfile.ZipFile, file_size: int, path: str | os.PathLike[str]
 ) -> dict[str, zipfile.ZipInfo]:
-    """Members by name, if they are what `save` writes and together fit into the file."""
+    """Return members by name, if they are what `save` writes and fit into the file."""
     members: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename
@@ -351,7 +352,7 @@ def _read_header(
         )
     try:
         top = json.loads(archive.read(info))
-    except Exception as error:  # damage as zipfile sees it, or JSON that is none or too deep
+    except Exception as error:  # damage found by zipfile, or JSON that is invalid or too deep
         raise ValueError(f"{path}: {HEADER} cannot be read ({error})") from None
     if not isinstance(top, dict) or top.get("format") != FORMAT:
         raise ValueError(f"{path}: not a fastvi file ({HEADER} does not say so)")
@@ -368,9 +369,9 @@ def _check_header(
         raise ValueError(f"{path}: holds {top.get('kind')!r}; wanted {kind!r}")
     declared, header = top.get("arrays"), top.get("header")
     if not isinstance(header, dict):
-        raise ValueError(f"{path}: 'header' in {HEADER} is no JSON object")
+        raise ValueError(f"{path}: 'header' in {HEADER} is not a JSON object")
     if not isinstance(declared, list) or not all(isinstance(name, str) for name in declared):
-        raise ValueError(f"{path}: 'arrays' in {HEADER} is no list of names")
+        raise ValueError(f"{path}: 'arrays' in {HEADER} is not a list of names")
     if sorted(declared) != sorted(names):
         raise ValueError(f"{path}: holds the arrays {sorted(names)}, declares {sorted(declared)}")
     return header
@@ -382,7 +383,7 @@ def _read_array(
     where = f"{path}: member {info.filename!r}"
     try:
         member = archive.open(info)
-    except Exception as error:  # zipfile raises a dozen kinds on damaged input
+    except Exception as error:  # zipfile raises many kinds of errors on damage
         raise ValueError(f"{where} cannot be read ({error})") from None
     with member:
         shape, dtype = _read_npy_header(member, where)
@@ -392,7 +393,7 @@ def _read_array(
             raise ValueError(f"{where} declares {n_bytes} bytes of data and has {rest}")
         try:
             array = np.empty(shape, dtype)
-        except (ValueError, OverflowError):  # sizes no array can have, such as (0, 2**70)
+        except (ValueError, OverflowError):  # sizes that no array can have, such as (0, 2**70)
             raise ValueError(f"{where} declares the shape {shape}") from None
         flat = array.reshape(-1).view(np.uint8)
         try:
@@ -408,7 +409,7 @@ def _read_array(
 def _read_npy_header(member: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # NumPy's repair of Python 2 headers: refused
+            warnings.simplefilter("error")  # refuse NumPy's repair of Python 2 headers
             if npy.read_magic(member) != (1, 0):
                 raise ValueError("npy version is not 1.0")
             shape, fortran_order, dtype = npy.read_array_header_1_0(member)

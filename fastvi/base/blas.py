@@ -1,7 +1,7 @@
-"""BLAS in place and without the GIL, on arrays in C order; nothing is checked.
+"""BLAS in place and without the GIL, on arrays in C order, without checks.
 
-SciPy's wrappers hold the GIL, and NumPy's products write to a new array and mirror triangles. These
-are the same routines, by the addresses that `scipy.linalg.cython_blas` publishes.
+SciPy's wrappers hold the GIL, and NumPy's products write to a new array and mirror triangles. This
+module calls the same routines through the addresses that `scipy.linalg.cython_blas` publishes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LINE = 64  # bytes
 
 
 def aligned(shape: tuple[int, ...]) -> Array:
-    """An empty array that begins with a cache line, so that vectors read from it cross none."""
+    """Allocate an array aligned to cache lines, so that vector loads do not cross them."""
     size = math.prod(shape)
     block = np.empty(size + LINE // 8)
     first = -block.ctypes.data % LINE // 8
@@ -43,7 +43,7 @@ def _routine(name: str, n_arguments: int) -> Any:
 
 @functools.lru_cache(1024, typed=True)
 def _number(value: Any) -> Any:
-    """Fortran takes numbers by address, and writes to none of these; and the address."""
+    """Return a number and its address, by which Fortran takes it (and only reads it)."""
     number: Any = KINDS[type(value)](value)
     return number, ctypes.addressof(number)
 
@@ -57,19 +57,19 @@ def _call(name: str, *arguments: Any) -> None:
 
 
 def add_square(rows: Array, total: Array) -> None:
-    """Lower triangle of total (M, M) += rows' rows, rows (n, M)."""
+    """Add rows' rows to the lower triangle of total (M, M), rows (n, M)."""
     n, m = rows.shape
     _call("dsyrk", b"U", b"N", m, n, 1.0, rows, max(m, 1), 1.0, total, max(m, 1))
 
 
 def square(rows: Array, factor: float, out: Array) -> None:
-    """Lower triangle of out (M, M) = factor rows rows', rows (M, K)."""
+    """Set the lower triangle of out (M, M) to factor rows rows', rows (M, K)."""
     m, k = rows.shape
     _call("dsyrk", b"U", b"T", m, k, factor, rows, max(k, 1), 0.0, out, max(m, 1))
 
 
 def add_crossed(a: Array, b: Array, total: Array) -> None:
-    """Total (K, M) += a' b, a (n, K), b (n, M)."""
+    """Add a' b to total (K, M), a (n, K), b (n, M)."""
     n, k = a.shape
     m = b.shape[1]
     width = max(m, 1)
@@ -77,7 +77,7 @@ def add_crossed(a: Array, b: Array, total: Array) -> None:
 
 
 def add_product(a: Array, b: Array, total: Array) -> None:
-    """Total (n, M) += a b, a (n, K), b (K, M)."""
+    """Add a b to total (n, M), a (n, K), b (K, M)."""
     n, k = a.shape
     m = b.shape[1]
     width = max(m, 1)
@@ -85,7 +85,7 @@ def add_product(a: Array, b: Array, total: Array) -> None:
 
 
 def solve_rows(lower: Array, rows: Array, *, transposed: bool = False) -> Array:
-    """Each row (n, M) becomes L^-1 times it, or L^-T; L (M, M) is lower triangular."""
+    """Multiply each row (n, M) by L^-1 or L^-T in place; L (M, M) is lower triangular."""
     n, m = rows.shape
     side = b"N" if transposed else b"T"
     width = max(m, 1)
@@ -94,7 +94,7 @@ def solve_rows(lower: Array, rows: Array, *, transposed: bool = False) -> Array:
 
 
 def multiply_rows(lower: Array, rows: Array) -> Array:
-    """Each row (n, M) becomes it times L; L (M, M) is lower triangular."""
+    """Multiply each row (n, M) by L from the right in place; L (M, M) is lower triangular."""
     n, m = rows.shape
     width = max(m, 1)
     _call("dtrmm", b"L", b"U", b"N", b"N", m, n, 1.0, lower, width, rows, width)

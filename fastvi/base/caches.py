@@ -1,4 +1,4 @@
-"""Folders for what saves time and can be made again, which nobody else may write to."""
+"""Private cache folders, to which no other user can write."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["cache_folder", "user_folder"]
 
 
 def user_folder() -> Path:
-    """The user's cache folder for fastvi; it need not exist.
+    """Return the user's cache folder for fastvi, which need not exist.
 
     Raises
     ------
     RuntimeError
-        If the user has no home.
+        If the user has no home folder.
     """
     if os.name == "nt":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
@@ -31,10 +31,10 @@ def user_folder() -> Path:
 
 
 def cache_folder(name: str) -> Path:
-    """A folder of that name that this user alone can write to, made if it is not there.
+    """Return a folder to which only this user can write, creating it if necessary.
 
-    It lies in the user's cache folder; where that cannot be written, or belongs to others, in the
-    system's folder for temporary files; and where that belongs to others too, it is a new one.
+    It is in the user's cache folder. If that is not writable or belongs to somebody else, it is in
+    the system's temporary folder; if that one belongs to somebody else too, it is a new folder.
     """
     for find in (user_folder, _shared_folder):
         try:
@@ -60,7 +60,7 @@ def _new_folder() -> Path:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder, or check that it is nobody else's.
+    """Make a folder, or check that it belongs to this user.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def _make_private(folder: Path) -> None:
     if os.name == "posix":
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise PermissionError(f"{folder} is not a folder of this user")
+            raise PermissionError(f"{folder} does not belong to this user")
         if found.st_mode & 0o077:
             folder.chmod(0o700)
     if not os.access(folder, os.W_OK):

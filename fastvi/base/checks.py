@@ -1,4 +1,4 @@
-"""The only conversion of arguments, and the only texts of errors about them."""
+"""Checks and conversions of arguments, with the messages of their errors."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = [
 ]
 
 
-MAX_TOKENS = 1e15  # sums of counts and of their logarithms stay well within float32's range
-MOST_NEW = 1e140  # squares of it leave room for small variances
-PRIOR_RANGE = 1e-10, 1e6  # further out float32 loses the prior or the counts beside it
+MAX_TOKENS = 1e15  # sums of counts and of their logarithms stay well within the range of float32
+MOST_NEW = 1e140  # its square leaves room for small variances
+PRIOR_RANGE = 1e-10, 1e6  # beyond this, float32 loses either the prior or the counts
 
 
 class Bags(NamedTuple):
-    """A checked bag-of-words matrix: canonical CSR parts and the number of columns."""
+    """A checked bag-of-words matrix: canonical CSR arrays and the number of columns."""
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
@@ -54,18 +54,18 @@ def bags_of_words(X: Any, name: str = "X", dtype: DTypeLike | None = None) -> Ba
     Parameters
     ----------
     X : CSR matrix or dense 2-d array of numbers
-        Not written to. Duplicates are summed, rows sorted and zeros dropped, in a copy. Arrays
-        that are read-only or in another byte order are copied too, or each kernel would be
-        compiled anew.
+        Not written to. Duplicates are summed, rows sorted and zeros dropped, in a copy. Arrays that
+        are read-only or in another byte order are also copied, because kernels would be compiled
+        again for them.
     name : str
-        What errors call it.
+        Name in error messages.
     dtype : dtype, optional
-        float32 or float64; by default float64 stays and everything else becomes float32.
+        float32 or float64; by default float64 is kept and everything else becomes float32.
 
     Raises
     ------
     ValueError
-        If an index is out of range, a count is negative or not finite, or they add up to more
+        If an index is out of range, a count is negative or not finite, or the counts add up to more
         than 1e15.
     """
     from scipy.sparse import csr_array
@@ -145,7 +145,7 @@ def _plain(array: ArrayLike, dtype: DTypeLike) -> AnyArray:
 
 def _csr_problem(status: int, name: str, indices: AnyArray, counts: AnyArray, n_words: int) -> str:
     if status == 2:
-        return f"{name}.indptr must rise from 0 to the number of entries, {len(indices)}"
+        return f"{name}.indptr must increase from 0 to the number of entries, {len(indices)}"
     if status == 3:
         bad = indices[(indices < 0) | (indices >= n_words)][0]
         return f"{name} has the column index {bad}; wanted 0 to {n_words - 1}"
@@ -167,7 +167,7 @@ def rows_to_fit(
     Raises
     ------
     ValueError
-        If they do not.
+        If they do.
     """
     limit = 1e-3 * float(np.sqrt(np.finfo(X.dtype).max / X.size))
     most = float(max(X.max(), -X.min()))
@@ -188,7 +188,7 @@ def new_rows(
     Raises
     ------
     ValueError
-        If they are not.
+        If it is not.
     """
     return _in_reach(X, centre, scale, MOST_NEW, name)
 
@@ -214,7 +214,7 @@ def integer(value: object, name: str, low: int, high: int | None = None) -> int:
     Raises
     ------
     ValueError
-        If it is not one.
+        If it is anything else.
     """
     if isinstance(value, Integral) and not isinstance(value, bool):
         number = int(value)
@@ -244,12 +244,12 @@ def seed_of(random_state: RandomState) -> int:
     Parameters
     ----------
     random_state : int, RandomState, Generator or None
-        An integer is the number itself; generators draw it; None takes the system's entropy.
+        An integer is the seed itself; generators draw one; None uses the system's entropy.
 
     Raises
     ------
     ValueError
-        If it is none of these.
+        If it is anything else.
     """
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(np.iinfo(np.int32).max))
@@ -269,10 +269,10 @@ def both_or_none(name: str, value: object, other_name: str, other: object) -> bo
     Raises
     ------
     ValueError
-        If only one of them is.
+        If only one of them is given.
     """
     if (value is None) != (other is None):
-        raise ValueError(f"wanted both of {name} and {other_name}, or none")
+        raise ValueError(f"wanted both of {name} and {other_name}, or neither")
     return value is not None
 
 
@@ -282,9 +282,9 @@ def flag(value: object, name: str) -> bool:
     Raises
     ------
     ValueError
-        If it is neither.
+        If it is anything else.
     """
-    if isinstance(value, (bool, np.bool_)):  # a grid of options is an array
+    if isinstance(value, (bool, np.bool_)):  # np.bool_ comes from arrays of options
         return bool(value)
     raise ValueError(f"{name} is {value!r}; wanted True or False")
 
@@ -298,12 +298,12 @@ def number(
     open_low: bool = False,
     open_high: bool = False,
 ) -> float:
-    """A finite number from `low` (excluded if `open_low`) to `high` (excluded if `open_high`).
+    """Check a finite number from `low` to `high`; `open_low` and `open_high` exclude them.
 
     Raises
     ------
     ValueError
-        If it is not one.
+        If it is anything else.
     """
     is_real = isinstance(value, Real) and not isinstance(value, bool)
     if is_real and low <= value <= high and np.isfinite(value):
@@ -322,7 +322,7 @@ def choice(value: object, name: str, choices: tuple[str, ...]) -> str:
     Raises
     ------
     ValueError
-        If it is none of them.
+        If it is not.
     """
     if value in choices:
         return str(value)
@@ -335,7 +335,7 @@ def prior(value: ArrayLike | None, name: str, size: int, default: float) -> NDAr
     Raises
     ------
     ValueError
-        If an entry is not a number from 1e-10 to 1e6, or there are not `size` of them.
+        If an entry is not a number from 1e-10 to 1e6, or the length is not `size`.
     """
     if value is None:
         return np.full(size, default)

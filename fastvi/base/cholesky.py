@@ -1,4 +1,4 @@
-"""Cholesky factors of covariance matrices, with as little jitter as makes one exist."""
+"""Cholesky factors of covariance matrices, with the least jitter that they need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORST_JITTER = 1e-5
 
 
 class Factor(NamedTuple):
-    """A Cholesky factor, what was added to the diagonal, and the reciprocal condition."""
+    """A Cholesky factor, what was added to the diagonal, and the reciprocal condition number."""
 
     lower: Array
     jitter: float
@@ -25,15 +25,15 @@ class Factor(NamedTuple):
 
 
 def cholesky(matrix: Array, name: str, least: float = JITTER, *, condition: bool = True) -> Factor:
-    """Factor of a covariance matrix (M, M), with the least jitter that makes one exist.
+    """Factor a covariance matrix (M, M), with the least jitter that allows it.
 
-    `least` is the share of its norm that is added at once, the jitter to begin with. Without
-    `condition` the reciprocal condition is NaN.
+    `least` is the initial jitter, as a share of the norm. Without `condition` the reciprocal
+    condition number is NaN.
 
     Raises
     ------
     numpy.linalg.LinAlgError
-        If none up to 1e-5 of its norm does, or it is not finite.
+        If 1e-5 of its norm is not enough, or it is not finite.
     """
     norm = float(np.abs(matrix).sum(axis=1).max(initial=0.0))
     share = least
@@ -49,7 +49,7 @@ def cholesky(matrix: Array, name: str, least: float = JITTER, *, condition: bool
             return Factor(np.ascontiguousarray(lower.T), jitter, float(rcond))
         share = max(10.0 * share, JITTER)
     if not np.isfinite(norm):
-        reason = "holds numbers that are not finite; try length scales nearer to those of X"
+        reason = "holds numbers that are not finite; try length scales closer to those of X"
     elif (least_eigenvalue := np.linalg.eigvalsh(matrix)[0]) < -WORST_JITTER * norm:
         reason = (
             f"has the eigenvalue {least_eigenvalue:.1e}: its kernel is not positive definite, as "
@@ -65,7 +65,7 @@ def cholesky(matrix: Array, name: str, least: float = JITTER, *, condition: bool
 
 
 def jitter_slope(matrix: Array, jitter: float, adjoint: Array) -> None:
-    """Add to the adjoint of a matrix what its jitter adds, a share of its norm, a row's sum."""
+    """Add the jitter, a share of the norm (a row sum), to the adjoint of a matrix."""
     sums = np.abs(matrix).sum(axis=1)
     row = int(sums.argmax())
     slope = 0.5 * (jitter / sums[row]) * adjoint.trace() * np.sign(matrix[row])
@@ -74,7 +74,7 @@ def jitter_slope(matrix: Array, jitter: float, adjoint: Array) -> None:
 
 
 def inverse_of(lower: Array) -> Array:
-    """(L L')^-1, by LAPACK on the transpose, which is upper triangular in its order."""
+    """Return (L L')^-1, by LAPACK on the transpose, which is upper triangular in Fortran order."""
     inverse, info = lapack.dpotri(lower.T, lower=0)
     assert info == 0
     result: Array = inverse.T
@@ -83,7 +83,7 @@ def inverse_of(lower: Array) -> Array:
 
 
 def cholesky_of_sum(v: Array) -> Array:
-    """Lower factor of B = I + V."""
+    """Return the lower factor of B = I + V."""
     b = v + np.eye(len(v))
     try:
         return np.ascontiguousarray(np.linalg.cholesky(b))

@@ -1,8 +1,8 @@
-"""Positive definite matrices as numbers without constraints, for plain gradients.
+"""Unconstrained coordinates of positive definite matrices, for plain gradients.
 
-A matrix is L L' with ``L = diag(exp(d)) (I + N)`` and N strictly lower triangular: all values of d
-and N are allowed, and none has a unit. They are held as one array, d on the diagonal and N below.
-Everything is for stacks of matrices, (..., P, P).
+A matrix is L L' with ``L = diag(exp(d)) (I + N)`` and N strictly lower triangular. All values of d
+and N are allowed, and they do not depend on units. They are stored in one array, d on the diagonal
+and N below. All functions take stacks of matrices, (..., P, P).
 """
 
 from __future__ import annotations

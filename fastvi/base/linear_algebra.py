@@ -1,4 +1,4 @@
-"""What models share: sizes of tasks over rows, and factors of matrices that rounding has spoilt."""
+"""Shared by models: sizes of tasks over rows, and factors of matrices with rounding errors."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 __all__ = ["SUMS_ENTRIES", "TASK_FLOPS", "cholesky"]
 
 TASK_FLOPS = 2e7  # about 1 ms of small matrix products
-SUMS_ENTRIES = 1 << 22  # entries of the sums that tasks hold together, at least 4 of them
+SUMS_ENTRIES = 1 << 22  # entries of the sums of all tasks together, of which there are at least 4
 
 
 def cholesky(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Lower factor of a positive definite matrix; if rounding has made it none, of one nearby.
+    """Lower factor of a positive definite matrix, or of a nearby one if rounding made it
+    indefinite.
 
-    The diagonal grows by rounding's share of itself, then by ten times as much, and so on: columns
-    that depend on each other give singular matrices.
+    The diagonal is increased by a relative rounding error, then by ten times as much, and so on.
+    Linearly dependent columns give singular matrices.
     """
     size = np.sqrt(np.diag(matrix))
     scaled = matrix / size / size[:, None]

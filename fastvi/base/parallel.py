@@ -1,8 +1,8 @@
-"""Rows over threads: chunks that depend on the work only, run on one persistent pool.
+"""Rows over threads: chunks that depend only on the work, run on one persistent pool.
 
-Kernels release the GIL and write into arrays they are given, so a thread needs nothing but the
-number of its chunk. Since neither the chunks nor the order of reductions depend on the number of
-threads, results have the same bits for any number of them.
+Kernels release the GIL and write into arrays they are given, so a thread only needs the number of
+its chunk. Neither the chunks nor the order of reductions depend on the number of threads, so
+results have the same bits for any number of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["resolve_n_jobs", "run", "single_threaded_blas", "split"]
 
 
 class _Job:
-    """One call of `run`: the tasks left, and who is at work on them."""
+    """One call of `run`: the remaining tasks, and the threads that work on them."""
 
     def __init__(self, function: Callable[[int], object], n_tasks: int) -> None:
         self.function = function
@@ -35,10 +35,10 @@ class _Job:
         self.lock = threading.Lock()
         self.closed = False
         self.n_helpers = 0
-        self.no_helpers = threading.Lock()  # held by the helpers together
+        self.no_helpers = threading.Lock()  # held while any helper is at work
 
     def work(self) -> None:
-        """Take tasks until none is left."""
+        """Run tasks until none are left."""
         while True:
             try:
                 task = self.tasks.popleft()
@@ -47,7 +47,7 @@ class _Job:
             self.function(task)
 
     def fail(self, error: BaseException) -> None:
-        """Keep the first error (an interrupt goes before others) and drop what is queued."""
+        """Keep the first error (interrupts take precedence) and drop queued tasks."""
         self.tasks.clear()
         if self.error is None or not isinstance(error, Exception):
             self.error = error
@@ -71,7 +71,7 @@ class _Job:
 
 
 class _Pool:
-    """Daemon threads that wait on one queue; there are never fewer than ever asked for."""
+    """Daemon threads that wait on one queue; the pool never shrinks."""
 
     def __init__(self) -> None:
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
@@ -82,7 +82,7 @@ class _Pool:
     def serve(self) -> None:
         self.local.busy = True
         while True:
-            self.jobs.get().help()  # no name for the job: it would keep its arrays alive
+            self.jobs.get().help()  # a name for the job would keep its arrays alive
 
     def grow(self, n_threads: int) -> None:
         with self.lock:
@@ -90,7 +90,7 @@ class _Pool:
                 name = f"fastvi-{self.n_threads + 1}"
                 try:
                     threading.Thread(target=self.serve, name=name, daemon=True).start()
-                except RuntimeError:  # no more threads to be had: those there are do the work
+                except RuntimeError:  # no more threads available: use those that exist
                     return
                 self.n_threads += 1
 
@@ -102,22 +102,22 @@ def run(function: Callable[[int], object], n_tasks: int, n_threads: int) -> None
     """Call ``function(i)`` for every i in ``range(n_tasks)`` on up to `n_threads` threads.
 
     The calling thread is one of them, so with one thread this is a plain loop. Threads take the
-    next task when they are free. A call from inside a task runs in line.
+    next task when they are free. A call from inside a task runs on the thread of that task.
 
     Parameters
     ----------
     function : callable
-        Takes the number of its task and writes its result where no other task writes. It helps
-        only if it releases the GIL for most of its time.
+        Takes the number of its task and writes its result where no other task writes. Threads help
+        only if it releases the GIL most of the time.
     n_tasks, n_threads : int
         Number of tasks, and the largest number of threads to use.
 
     Raises
     ------
     BaseException
-        The first error of a task, after the tasks already running have ended and the others have
-        been dropped. `KeyboardInterrupt` is treated the same way, so that nothing writes into
-        the arrays any more once it is seen.
+        The first error of a task, after running tasks have ended and the others have been dropped.
+        This includes `KeyboardInterrupt`, so that nothing writes into the arrays after it is
+        raised.
     """
     pool = _pool
     n_helpers = min(n_tasks, n_threads) - 1
@@ -128,7 +128,7 @@ def run(function: Callable[[int], object], n_tasks: int, n_threads: int) -> None
     if pool.n_threads < n_helpers:
         pool.grow(n_helpers)
     job = _Job(function, n_tasks)
-    # Ctrl-C may strike at any line: whatever it cuts short is repeated, and may be.
+    # Ctrl-C may interrupt any line; whatever it interrupts is repeated, which is safe.
     while True:
         try:
             pool.local.busy = True
@@ -162,9 +162,9 @@ def split(work: NDArray[np.int64], target: float) -> NDArray[np.int64]:
     Returns
     -------
     (n_chunks + 1,) int64 array
-        Chunk c holds the rows from ``boundaries[c]`` up to ``boundaries[c + 1]``. None is empty,
-        none costs more than ``2 * target``, except that a row which costs more than `target` is a
-        chunk of its own. Depends on `work` and `target` only.
+        Chunk c holds the rows from ``boundaries[c]`` up to ``boundaries[c + 1]``. No chunk is empty
+        or costs more than ``2 * target``, except that a row which costs more than `target` is a
+        chunk of its own. The result depends only on `work` and `target`.
     """
     n = len(work) - 1
     if n < 1:
@@ -181,7 +181,7 @@ def split(work: NDArray[np.int64], target: float) -> NDArray[np.int64]:
 
 
 def resolve_n_jobs(n_jobs: int | None) -> int:
-    """Number of threads that scikit-learn's `n_jobs` stands for.
+    """Return the number of threads that scikit-learn's `n_jobs` means.
 
     None is 1, -1 is every core this process may use, -2 all but one, and so on (at least 1).
 
@@ -210,7 +210,7 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
 
 
 class _BlasLimit:
-    """The limit is process-wide, so overlapping fits share one; the last restores it."""
+    """A process-wide limit, shared by overlapping fits; the last of them restores the old one."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -228,7 +228,7 @@ class _BlasLimit:
             self.n_users += 1
 
     def find_libraries(self) -> None:
-        """Search the process for BLAS, which takes 1 to 4 ms: again only after further imports."""
+        """Search the process for BLAS libraries, in 1 to 4 ms; again only after new imports."""
         import threadpoolctl
 
         n_modules = len(sys.modules)
@@ -247,9 +247,9 @@ class _BlasLimit:
 
     @staticmethod
     def release_control() -> None:
-        """Let this thread set the limit: threadpoolctl 3.8 ignores all but the first that did.
+        """Let this thread set the limit: threadpoolctl 3.8 ignores all but the first one to do so.
 
-        The last fit to leave is often not the first that came, and its restoring would be lost.
+        The last fit to finish is often not the first to start; its restoring would be ignored.
         """
         import threadpoolctl
 
@@ -266,9 +266,10 @@ _blas = _BlasLimit()
 def single_threaded_blas() -> Iterator[None]:
     """Keep BLAS on one thread while our own threads are at work (process-wide).
 
-    Overlapping uses from several threads share the limit, and the last to leave restores what was
-    set before the first. Costs some 20 microseconds, and 1 to 4 ms after modules were imported,
-    which may have brought another BLAS; one that comes without an import is not seen till then.
+    Overlapping uses from several threads share the limit, and the last to leave restores the
+    setting before the first. This takes some 20 microseconds, and 1 to 4 ms after modules were
+    imported, which may have loaded another BLAS; one loaded without an import is not noticed until
+    then.
     """
     _blas.enter()
     try:
@@ -278,7 +279,7 @@ def single_threaded_blas() -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """Threads do not live on in a forked child, and its locks may be held by one of them."""
+    """Start afresh in a forked child: threads do not survive there, but may hold its locks."""
     global _pool
     _pool = _Pool()
     _blas.lock = threading.Lock()

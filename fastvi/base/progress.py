@@ -1,4 +1,4 @@
-"""What a fit shows while it runs: a bar, and a line when kernels are compiled."""
+"""Progress of a fit: a bar, and a line when kernels are compiled."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SHOWN = ("elbo", "local_elbo", "held_out", "perplexity")
 
 
 def describe(values: dict[str, float]) -> str:
-    """What a line about a fit says of the values of its last step."""
+    """Format the values of the last step for a line about a fit."""
     return ", ".join(f"{name} {values[name]:.10g}" for name in SHOWN if name in values)
 
 
 class Bar:
-    """A bar that is not drawn before the first step, and counts passes or steps."""
+    """A progress bar that counts passes or steps, drawn from the first step on."""
 
     def __init__(self, total: int | None, unit: str) -> None:
         self.total, self.unit = total, unit
@@ -42,13 +42,13 @@ class Bar:
         self._bar.update(n - self._bar.n)
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Close the bar and leave it on the screen."""
         if self._bar is not None:
             self._bar.close()
 
 
 class _Line(logging.Handler):
-    """Prints a message to standard error, above a bar if there is one."""
+    """A log handler that prints to standard error, above a bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
@@ -58,7 +58,7 @@ class _Line(logging.Handler):
 
 @contextmanager
 def compiling_announced(show: bool = True) -> Iterator[None]:
-    """Print what the log ``fastvi.kernels`` says of compilation, unless it is shown already."""
+    """Print what ``fastvi.kernels`` logs about compilation, unless it is shown already."""
     log = logging.getLogger("fastvi.kernels")
     if not show or (log.isEnabledFor(logging.INFO) and log.hasHandlers()):
         yield

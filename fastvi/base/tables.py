@@ -1,4 +1,4 @@
-"""Tables of natural parameters of which a step touches few rows."""
+"""Tables of natural parameters for steps that touch few rows."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CACHE_LINE = 64  # bytes
 def empty_rows(shape: tuple[int, ...], dtype: DTypeLike) -> AnyArray:
     """An array that begins where a cache line does.
 
-    NumPy's large arrays begin 16 bytes after: each 64-byte load of a row then touches two lines,
-    which costs the kernels a third of their speed.
+    NumPy's large arrays begin 16 bytes after one: each 64-byte load of a row then touches two
+    lines, which costs the kernels a third of their speed.
     """
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.empty(n_bytes + CACHE_LINE, np.uint8)
@@ -28,7 +28,7 @@ def empty_rows(shape: tuple[int, ...], dtype: DTypeLike) -> AnyArray:
 
 
 class RowStatistics(NamedTuple):
-    """Expected sufficient statistics that are zero but in `rows` (n,): `values` (n, K)."""
+    """Expected sufficient statistics that are zero except in `rows` (n,): `values` (n, K)."""
 
     rows: Indices
     values: AnyArray
@@ -37,7 +37,7 @@ class RowStatistics(NamedTuple):
 class RowGradient(NamedTuple):
     """``factor * (coefficient * (anchor - table) + scatter(rows, values))``.
 
-    Natural gradients of a table of which a batch touches few rows, each named once in `rows`.
+    The natural gradient of a table if a batch touches few rows, each listed once in `rows`.
     `anchor` broadcasts to the table's shape (V, K): the prior for SVI.
     """
 
@@ -48,7 +48,7 @@ class RowGradient(NamedTuple):
     factor: float = 1.0
 
     def scaled(self, factor: float) -> RowGradient:
-        """The same direction, `factor` times as long."""
+        """Return the direction multiplied by `factor`."""
         return self._replace(factor=self.factor * factor)
 
     def dense(self, table: LazyTable) -> AnyArray:
@@ -62,7 +62,7 @@ class RowGradient(NamedTuple):
 
 
 class _Kept:
-    """Rows of a table as they were before they were first written to."""
+    """Copies of rows of a table from before they were first written to."""
 
     def __init__(self, n_rows: int) -> None:
         self.is_kept = np.zeros(n_rows, bool)
@@ -81,18 +81,18 @@ class _Kept:
 
 
 class LazyTable:
-    """A (V, K) table of natural parameters whose rows catch up when they are written.
+    """A (V, K) table of natural parameters with lazy updates of rows.
 
-    Adding a `RowGradient` of n rows costs n * K whatever V is: the other rows only decay towards
-    the anchor, which `fastvi.kernels.lazy` makes good when they are next seen. Reading never
-    writes, so that looking at a fit does not change its later bits.
+    Adding a `RowGradient` of n rows costs n * K for any V: all other rows only decay towards the
+    anchor, which `fastvi.kernels.lazy` applies when they are next used. Reading never writes, so
+    that reading a table during a fit does not change later bits.
 
     Parameters
     ----------
     values : (V, K) array
-        Starting values; owned by the table from here on.
+        Starting values, which the table then owns.
     anchor : array
-        Broadcasts to (V, K); what rows decay towards.
+        Values towards which rows decay; broadcasts to (V, K).
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class LazyTable:
         Sums over all rows, kept up to date.
     """
 
-    GONE = -800.0  # log of a decay that leaves nothing in float64; stands for log(0)
+    GONE = -800.0  # log of a decay to zero in float64; represents log(0)
 
     def __init__(self, values: AnyArray, anchor: AnyArray) -> None:
         self.values = values
@@ -111,21 +111,22 @@ class LazyTable:
         self._anchor_to(anchor)
 
     def borrowed(self) -> LazyTable:
-        """The same table on the same rows, which keeps those it writes to for `give_back`.
+        """Return a table that shares the rows, and keeps copies of those it writes to for
+        `give_back`.
 
-        So many steps cost what they touch, where a copy would cost all rows.
+        Steps then cost only the rows they touch, whereas a copy would cost all rows.
         """
         table = copy(self)
         table.column_sums, table._kept = self.column_sums.copy(), _Kept(len(self.values))
         return table
 
     def give_back(self) -> None:
-        """Put the rows back that a borrowed table has written to."""
+        """Restore the rows that a borrowed table has written to."""
         assert self._kept is not None
         self._kept.put_back(self.values, self.clock)
 
     def keep(self) -> None:
-        """Be the owner of what was borrowed; the lender must not be used any more."""
+        """Take ownership of the borrowed rows; the lender must no longer be used."""
         self._kept = None
 
     def _anchor_to(self, anchor: AnyArray) -> None:
@@ -184,7 +185,7 @@ class LazyTable:
     def move_anchor(self, anchor: AnyArray) -> None:
         """Let rows decay towards another anchor from here on; all of them catch up, in place.
 
-        The same numbers in another array change nothing, so that a restored fit keeps its bits.
+        An equal anchor changes nothing, so that a restored fit keeps its bits.
         """
         if not np.array_equal(anchor, self.anchor):
             self._catch_up()
@@ -209,7 +210,7 @@ class LazyTable:
             self.move_anchor(step.anchor)
         rate = step.factor * step.coefficient
         if not 0.0 <= rate <= 1.0:
-            raise ValueError(f"step of rate {rate}; a lazy table takes rates from 0 to 1")
+            raise ValueError(f"the step has rate {rate}; a lazy table takes rates from 0 to 1")
         if self._kept is not None:
             self._kept.add(step.rows, self.values, self.clock)
         self.decay += np.log1p(-rate) if rate < 1.0 else self.GONE

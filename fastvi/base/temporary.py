@@ -1,7 +1,7 @@
-"""Files and folders in the making: named at random, locked while in use, removed when dead.
+"""Temporary files and folders: named at random, locked while in use, removed when abandoned.
 
-A process that is killed leaves them behind. The system frees their locks at its death, so that the
-next process can tell them from those of processes that are alive.
+A killed process leaves them behind. The system then frees their locks, so the next process can tell
+them from those in use.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ LOCK = "lock"
 
 @contextmanager
 def new_file(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """A new file beside `target`, open for writing and locked, and its name; removed on leaving.
+    """Yield a new file beside `target`, open for writing and locked, and its name; removed on exit.
 
-    Nobody can foresee the name, and what stands there already is neither followed nor overwritten.
-    The name is known before there is a file, so that an interrupt at any moment leaves none.
+    The name cannot be predicted, and an existing file or link is neither followed nor overwritten.
+    The name is known before the file exists, so that an interrupt at any moment leaves no file.
     """
     path = None
     try:
@@ -54,14 +54,14 @@ def new_file(target: Path) -> Iterator[tuple[IO[bytes], Path]]:
 
 
 def put_in_place(file: IO[bytes], path: Path, target: Path) -> None:
-    """Give a file of `new_file` its name, in one step."""
-    if os.name == "nt":  # where open files keep theirs; elsewhere the lock stays until the end
+    """Give a file of `new_file` its final name, atomically."""
+    if os.name == "nt":  # open files cannot be renamed; elsewhere the lock is kept until the end
         file.close()
     os.replace(path, target)
 
 
 def remove_dead_files(target: Path) -> None:
-    """Remove what killed processes left beside a file they were writing."""
+    """Remove temporary files that killed processes left beside a file."""
     leftover = re.compile(re.escape(target.name) + r"\.\d+-[0-9a-f]{8}" + re.escape(SUFFIX))
     for path in target.parent.iterdir():
         if leftover.fullmatch(path.name):
@@ -79,7 +79,7 @@ class Folder:
     def __init__(self, parent: str | os.PathLike[str] | None, prefix: str) -> None:
         parent = Path(parent or tempfile.gettempdir())
         remove_dead_folders(parent, prefix)
-        with ExitStack() as undo:  # the name is known before there is a folder
+        with ExitStack() as undo:  # the name is known before the folder exists
             while True:
                 self.name = os.fspath(parent.absolute() / f"{prefix}{secrets.token_hex(8)}")
                 undo.callback(shutil.rmtree, self.name, ignore_errors=True)
@@ -88,7 +88,7 @@ class Folder:
                 if _is_locked_for_us(self._lock):
                     break
             undo.pop_all()
-        # Also at the end of the interpreter, and where the object is forgotten.
+        # Also at interpreter exit, and when the object is garbage collected.
         self.close = weakref.finalize(self, _remove_folder, self.name, self._lock)
 
 
@@ -98,7 +98,7 @@ def _remove_folder(name: str, lock: IO[bytes]) -> None:
 
 
 def remove_dead_folders(parent: Path, prefix: str) -> None:
-    """Remove folders that killed processes of this user left."""
+    """Remove temporary folders that killed processes of this user left."""
     try:
         places = [place for place in os.scandir(parent) if place.name.startswith(prefix)]
     except OSError:
@@ -116,18 +116,18 @@ def _is_mine(place: os.DirEntry[str]) -> bool:
 
 
 def _is_locked_for_us(file: IO[bytes]) -> bool:
-    """Lock a new file; False if another process took it for dead and removed it meanwhile."""
+    """Lock a new file; False if another process took it for abandoned and removed it meanwhile."""
     if fcntl is not None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:
-            return True  # a file system without locks, on which nothing is taken for dead
+            return True  # a file system without locks, on which nothing counts as abandoned
         return os.fstat(file.fileno()).st_nlink > 0
     return True
 
 
 def _remove_if_dead(lock: Path, path: Path) -> None:
-    """Remove a file or folder whose lock nobody holds."""
+    """Remove a file or folder if nobody holds its lock."""
     try:
         with open(os.open(lock, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
             if fcntl is not None:

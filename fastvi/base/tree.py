@@ -1,4 +1,4 @@
-"""Parameters and states as trees: arrays and numbers in NamedTuples, to any depth."""
+"""Parameters and states as trees: arrays and numbers in nested NamedTuples."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def zeros_like(tree: T) -> T:
 
     def zeros(leaf: LazyTable | AnyArray) -> AnyArray:
         like = leaf.values if isinstance(leaf, LazyTable) else leaf
-        return np.zeros_like(like, order="C")  # which may be viewed flat
+        return np.zeros_like(like, order="C")  # so that it can be viewed as flat
 
     fresh: T = map_leaves(zeros, tree)
     return fresh
@@ -76,8 +76,8 @@ def copy(tree: T) -> T:
 def borrowed(tree: T) -> Iterator[T]:
     """A tree to step from while the given one must be as it was if the block fails.
 
-    Its arrays are copies, as in `copy`, but its lazy tables share their rows, and put back those
-    they have written to on an error. If all goes well, the given tree must not be used any more.
+    Arrays are copied, as in `copy`, but lazy tables share their rows and restore those that were
+    written to after an error. After success, the given tree must no longer be used.
     """
     tables = []
 
@@ -113,17 +113,17 @@ def save(tree: object, name: str = "") -> dict[str, AnyArray]:
 def restore(template: Any, arrays: dict[str, AnyArray], name: str = "") -> Any:
     """The tree that `save` took apart, in the form of `template`, which a fresh start gives.
 
-    Kernels look up rows unchecked, so that arrays must have the shapes and dtypes of the template.
-    A NamedTuple whose arrays grow checks them itself: ``template.adopted(found)`` returns what is
-    to be used. What is None in the template may have become an array since, or a tuple of them,
-    which keeps the names of its fields if not its type; who uses it must look at its shapes.
+    Kernels look up rows unchecked, so arrays must have the shapes and dtypes of the template. A
+    NamedTuple whose arrays grow checks them itself: ``template.adopted(found)`` returns the one to
+    use. What is None in the template may have become an array, or a tuple of arrays that keeps its
+    field names but not its type; its user must check the shapes.
 
     Raises
     ------
     KeyError
         If an array is missing.
     ValueError
-        If one has another shape or dtype.
+        If an array has another shape or dtype.
     """
     if template is None:
         return arrays[name] if name in arrays else _restore_new(arrays, name)
@@ -151,7 +151,7 @@ def _restore_table(template: LazyTable, arrays: dict[str, AnyArray], name: str) 
     for key, part in template.save().items():
         shape = np.shape(part)
         if key == "anchor" and saved[key].shape in ((), template.values.shape):
-            shape = saved[key].shape  # SVRG anchors a table to another
+            shape = saved[key].shape  # SVRG anchors a table to another table
         _check(f"{name}.{key}", saved[key], np.asarray(part).dtype, shape)
     return LazyTable.restore(saved)
 
@@ -172,7 +172,7 @@ def _restore_new(arrays: dict[str, AnyArray], name: str) -> Any:
     if set(TABLE) <= set(fields):
         return LazyTable.restore({key: arrays[f"{name}.{key}"] for key in TABLE})
     if all(field.isdigit() for field in fields):
-        numbers = range(max(map(int, fields)) + 1)  # one that is not there was None
+        numbers = range(max(map(int, fields)) + 1)  # missing ones were None
         return tuple(restore(None, arrays, f"{name}.{i}") for i in numbers)
     return namedtuple("Restored", fields)(
         *(restore(None, arrays, f"{name}.{field}") for field in fields)
