@@ -1,6 +1,6 @@
-"""fastvi: variational inference on CPUs, compiled kernels under a thin Python API.
+"""fastvi: variational inference on CPUs, with compiled kernels under a thin Python API.
 
-Everything public is an attribute of this package and is imported when it is first used.
+All public names are attributes of this package and are imported on first use.
 """
 
 import importlib
@@ -74,7 +74,7 @@ _MODULES = (
 __all__ = ["__version__", *_MODULES, *_NAMES]
 
 
-if not TYPE_CHECKING:  # to a type checker it would give every name, misspelt ones as well
+if not TYPE_CHECKING:  # it would make type checkers accept any name, misspelt ones included
 
     def __getattr__(name: str) -> Any:
         """Import public names on first use, so that ``import fastvi`` costs nothing."""

@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a fit in a file, from which it goes on with the same bits."""
+"""Checkpoints: files with the whole state of a fit, which resumes with the same bits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Callback = Callable[[FitState], bool | None]
 
 
 class Watching(NamedTuple):
-    """The arguments of fits that say who is told how it goes, and where its state is kept."""
+    """Arguments of fits for observers and checkpoints."""
 
     callback: Callback | None = None
     checkpoint: Path | None = None
@@ -39,18 +39,18 @@ class Watching(NamedTuple):
         Raises
         ------
         ValueError
-            If the fit is to be resumed from no file, or the interval is not a number >= 0.
+            If `resume` is True without a file, or the interval is not a number >= 0.
         """
         if self.checkpoint is None:
             if self.resume:
-                raise ValueError("resume=True needs checkpoint, the file to go on from")
+                raise ValueError("resume=True needs checkpoint, the file to continue from")
             return None
         return Checkpoints(self.checkpoint, identity(), self.checkpoint_interval)
 
     def seed(self, random_state: RandomState, fresh: int | None = None) -> int:
         """The seed of a fit; if any would do, that of the checkpoint to be taken up.
 
-        `fresh` is what `random_state` stands for, where that is known already.
+        `fresh` is the seed from `random_state`, if that is known already.
         """
         seed = checks.seed_of(random_state) if fresh is None else fresh
         resumed = self.resume and self.checkpoint is not None and os.path.exists(self.checkpoint)
@@ -68,11 +68,11 @@ class Checkpoints:
     Parameters
     ----------
     path : path
-        Replaced at each save; at any time it holds all of one state or all of the next.
+        Replaced atomically at each save.
     identity : dict
-        What must be the same for the file to be taken up: JSON values by name.
+        What must be the same for the file to be resumed from: JSON values by name.
     interval : float
-        Seconds from one save to the next.
+        Seconds between saves.
     """
 
     def __init__(self, path: Path, identity: JsonObject, interval: float = 60.0) -> None:
@@ -81,11 +81,11 @@ class Checkpoints:
         self._next = time.monotonic() + self.interval
 
     def exists(self) -> bool:
-        """Whether there is such a file."""
+        """Whether the file exists."""
         return os.path.exists(self.path)
 
     def due(self) -> bool:
-        """Whether the interval is over."""
+        """Whether the interval has passed."""
         return time.monotonic() >= self._next
 
     def load(
@@ -96,21 +96,21 @@ class Checkpoints:
         Parameters
         ----------
         state : tree
-            As the fit begins with it: what is loaded must have its form.
+            Initial state of the fit, whose form the loaded one must have.
         batches : Batches
         rng : numpy.random.Generator
         n_epochs : int
-            Passes that are asked for.
+            Requested number of passes.
 
         Raises
         ------
         OSError
             If the file cannot be opened.
         ValueError
-            If it is damaged, belongs to another fit, or has come further than `n_epochs` passes.
+            If it is damaged, belongs to another fit, or is beyond `n_epochs` passes.
         """
         header, arrays = archive.load(self.path, KIND)
-        archive.remove_leftovers(self.path)  # a fit killed again and again would fill the disk
+        archive.remove_leftovers(self.path)  # a fit that is killed repeatedly would fill the disk
         try:
             self._check_identity(header["identity"])
             position = self._position(header["position"], n_epochs)
@@ -138,7 +138,7 @@ class Checkpoints:
         epoch, step = (checks.integer(saved[i], f"{self.path}: position", 0) for i in (0, 1))
         if epoch > n_epochs or (epoch == n_epochs and step):
             raise ValueError(
-                f"{self.path}: the checkpoint has come further than {n_epochs} passes "
+                f"{self.path}: the checkpoint is beyond {n_epochs} passes "
                 f"(epoch {epoch}, step {step})"
             )
         return Position(epoch, step)
@@ -160,7 +160,7 @@ class Checkpoints:
         position: Position,
         history: History,
     ) -> None:
-        """Replace the file by the state of the fit now."""
+        """Replace the file with the current state of the fit."""
         arrays = tree.save(state, "state")
         arrays |= {f"batches.{name}": array for name, array in batches.save().items()}
         arrays |= {f"history.{name}": column for name, column in history.arrays().items()}
@@ -194,8 +194,8 @@ def _rows(array: AnyArray) -> list[AnyArray]:
 def described(value: object) -> Any:
     """A parameter's value as JSON that is the same in each process, and differs if the value does.
 
-    Arrays become a digest; functions, such as those of a `fastvi.optimizers.Optimizer`, their name
-    and the values bound in them.
+    Arrays become a digest; functions, such as those of a `fastvi.optimizers.Optimizer`, become
+    their name and the values bound in them.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value

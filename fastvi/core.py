@@ -1,8 +1,8 @@
-"""The nouns everything is built from.
+"""Core concepts: batches, gradients, optimizers, algorithms and conjugate models.
 
-A model turns a `Batch` into a `Gradient`'s estimate, an `Optimizer` turns that into a step, and an
-`Algorithm` is what `fastvi.loop` drives. All steps ascend. A step owns its state and may write
-into its buffers; arrays that a caller passed in are never written to.
+A `Gradient` estimates a direction from a `Batch`, an `Optimizer` turns that into a step, and
+`fastvi.loop` drives an `Algorithm`. All steps ascend. A step owns its state and may write into its
+buffers; arrays that a caller passed in are never written to.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ EACH_STEP = "each_step"  # in the `info` of an `Algorithm`
 class Batch(NamedTuple):
     """Some rows of the data; ``sum(weights * f(rows))`` estimates the sum over all data.
 
-    `rows` is what the model's data source hands out (documents, row numbers); `weights` is
-    (n_rows,). Mini-batches, importance sampling, streams and tempering differ in weights only.
+    `rows` is what the model's data source returns (documents, row numbers); `weights` is (n_rows,).
+    Mini-batches, importance sampling, streams and tempering differ only in their weights.
     """
 
     rows: Any
@@ -52,12 +52,13 @@ class Batch(NamedTuple):
 
 
 class Gradient(NamedTuple):
-    """An estimator of the gradient, a value that wrappers (SVRG, averages) take and return.
+    """An estimator of the gradient, which wrappers (SVRG, averages) take and return.
 
     ``init(params) -> state`` and ``estimate(state, params, batch, rng) -> (gradient, state,
     info)``. The gradient has the type of the parameters, or is a `RowGradient` of a `LazyTable`.
-    `info` is a dict; its numbers are traced. `pathwise`: at two parameters, the same batch and the
-    same random numbers give gradients with nearly the same noise; so not for score functions.
+    `info` is a dict whose numbers go into the history. `pathwise` says that the same batch and
+    random numbers give gradients with nearly the same noise at two parameters, which score
+    functions do not.
     """
 
     init: Callable[..., Any]
@@ -70,13 +71,13 @@ def _read_params(state: object, params: T) -> T:
 
 
 class Optimizer(NamedTuple):
-    """From gradients to steps.
+    """A rule that turns gradients into steps.
 
     ``init(params) -> state`` and ``update(gradient, state, params) -> (step, state, rate)``.
-    `takes_rows` says whether it scales a `RowGradient` as it is or needs it dense. `convex`: a step
-    is a fraction in [0, 1] of the gradient, so that along a natural gradient it stays in the
-    domain. ``read(state, params)`` is what the fit has found, which an average of iterates makes
-    other than the last parameters.
+    `takes_rows` says whether it can scale a `RowGradient` or needs it dense. `convex` says that a
+    step is a fraction in [0, 1] of the gradient, so that along a natural gradient it stays in the
+    domain. ``read(state, params)`` returns what the fit has found, which for averaged iterates
+    differs from the last parameters.
     """
 
     init: Callable[..., Any]
@@ -87,11 +88,13 @@ class Optimizer(NamedTuple):
 
 
 class Algorithm(NamedTuple):
-    """What the loop drives: ``init(start) -> state``, ``step(state, batch, rng) -> (state, info)``.
+    """Functions that the loop calls: ``init(start) -> state``,
+    ``step(state, batch, rng) -> (state, info)``.
 
-    `info` is a dict; its numbers are traced. A step may stand for many on one batch, where one
-    takes microseconds: then ``info[EACH_STEP]`` is a dict of arrays (n_steps,), what each reports.
-    ``after_epoch(state) -> state`` is what is due after each pass over the data, if anything.
+    `info` is a dict whose numbers go into the history. If steps take microseconds, one call may
+    make many of them on one batch: ``info[EACH_STEP]`` is then a dict of arrays (n_steps,) with
+    their reports. ``after_epoch(state) -> state``, if given, is called after each pass over the
+    data.
     """
 
     init: Callable[..., Any]
@@ -100,7 +103,7 @@ class Algorithm(NamedTuple):
 
 
 class Local(NamedTuple):
-    """What a conjugate model makes of a batch.
+    """Result of the local step of a conjugate model on a batch.
 
     Attributes
     ----------
@@ -109,11 +112,11 @@ class Local(NamedTuple):
     bound : float
         The weighted local part of the bound, nats; nan if the model does not compute it.
     variables : object
-        The local parameters, to be handed back as `start`.
+        The local parameters, to be passed back as `start`.
     norms : (n_rows,) array, optional
-        Euclidean norm of each row's own statistics, without its weight; None if not asked for.
+        Euclidean norm of each row's own statistics, without its weight; None if not requested.
     common : float
-        Squared norm of those statistics that no row has a share in.
+        Squared norm of the statistics that do not depend on the rows.
     """
 
     statistics: Any
@@ -124,10 +127,11 @@ class Local(NamedTuple):
 
 
 class Coordinates(NamedTuple):
-    """Parameters without constraints, for plain gradients and per-coordinate rates.
+    """Unconstrained parameters, for plain gradients and per-coordinate rates.
 
-    ``free(params)`` and ``params(free)`` go there and back; ``gradient(params, natural)`` is the
-    plain gradient of the bound with respect to the free ones, given the dense natural gradient.
+    ``free(params)`` and ``params(free)`` convert between the two. ``gradient(params, natural)`` is
+    the plain gradient of the bound with respect to the unconstrained ones, given the dense natural
+    gradient.
     """
 
     free: Callable[..., Any]
@@ -148,7 +152,7 @@ class Conjugate(Protocol):
 
     @property
     def coordinates(self) -> Coordinates | None:
-        """Parameters without constraints, if the model has such."""
+        """Unconstrained parameters, if the model has them."""
         ...
 
     def local(
@@ -162,25 +166,25 @@ class Conjugate(Protocol):
     ) -> Local:
         """Fit the local variables of a batch.
 
-        `start` is `Local.variables` of an earlier call on the same rows: the bound at the new ones
-        is then at least that at `start`.
+        `start` is `Local.variables` of an earlier call on the same rows; the new bound is then at
+        least that at `start`.
         """
         ...
 
     def global_bound(self, params: Any) -> float:
-        """The part of the bound that no row has a share in, nats."""
+        """Return the part of the bound that does not depend on the rows, in nats."""
         ...
 
     def confine(self, params: Any, step: Any) -> Any:
-        """The step, shortened or clipped so that params + step is in the domain.
+        """Return the step, shortened or clipped so that params + step is in the domain.
 
-        Rates in [0, 1] along a natural gradient never leave it; corrected gradients may.
+        Rates in [0, 1] along a natural gradient never leave the domain; corrected gradients may.
         """
         ...
 
 
 def scale(gradient: Any, factor: float) -> Any:
-    """`factor` times a gradient: an array, a NamedTuple of arrays, or a `RowGradient`."""
+    """Multiply a gradient by `factor`: an array, a NamedTuple of arrays, or a `RowGradient`."""
     if isinstance(gradient, RowGradient):
         return gradient.scaled(factor)
     if isinstance(gradient, tuple):
@@ -189,7 +193,7 @@ def scale(gradient: Any, factor: float) -> Any:
 
 
 def dense(gradient: Any, params: Any) -> Any:
-    """The gradient with each `RowGradient` in it paid in full."""
+    """Return the gradient with each `RowGradient` in it made dense."""
     if isinstance(gradient, RowGradient):
         return gradient.dense(params)
     if isinstance(gradient, tuple):
@@ -198,7 +202,7 @@ def dense(gradient: Any, params: Any) -> Any:
 
 
 def add(params: Any, step: Any) -> Any:
-    """Parameters plus a step, in place where they are arrays or a `LazyTable`."""
+    """Add a step to parameters, in place for arrays and `LazyTable`."""
     if isinstance(params, LazyTable):
         params.add(step)
         return params
@@ -222,11 +226,11 @@ def ascend(
     confine: Callable[[Any, Any], Any] | None = None,
     move: Callable[[Any, Any], Any] = add,
 ) -> Algorithm:
-    """The usual algorithm: estimate the gradient on a batch, let the optimizer step.
+    """The standard algorithm: estimate the gradient on a batch, then take the optimizer's step.
 
-    Its `init` takes the parameters to start from, which it owns from then on. `confine` is that of
-    the model, for gradients whose steps may leave the domain. ``move(params, step)`` is where a
-    step leads to, which points of a manifold know themselves.
+    Its `init` takes the parameters to start from, which it then owns. `confine` is that of the
+    model, for gradients whose steps may leave the domain. ``move(params, step)`` returns where a
+    step leads, for parameters on a manifold.
     """
 
     def init(params: Any) -> AscentState:

@@ -1,4 +1,4 @@
-"""Where a fit stands and what has happened: the records that loops keep and callbacks see."""
+"""Position and history of a fit: the records that loops keep and callbacks see."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["START", "FitState", "History", "Position"]
 
 
 class Position(NamedTuple):
-    """Where a fit stands: the next step is number `step` of epoch `epoch`, both from 0."""
+    """Position of a fit: the next step is number `step` of epoch `epoch`, both from 0."""
 
     epoch: int = 0
     step: int = 0
@@ -21,23 +21,23 @@ START = Position()
 
 
 class FitState(NamedTuple):
-    """What a callback sees of a fit, after each step and after each pass over the data.
+    """State of a fit as passed to callbacks, after each step and after each pass over the data.
 
     Attributes
     ----------
     epoch : int
-        Passes completed.
+        Number of completed passes.
     step : int
-        Steps taken in the pass under way; 0 once a pass is completed.
+        Number of steps in the current pass; 0 after a completed pass.
     n_steps : int
-        Steps taken since the beginning of the fit.
+        Number of steps since the beginning of the fit.
     seconds : float
         Time spent in steps so far.
     values : dict of str to float
         What the last step reported, such as ``"elbo"`` or ``"rate"``, and ``"held_out"`` if that
         was scored since.
     params : tree of arrays
-        The parameters found so far. Later steps may write into the arrays: copy what is to be kept.
+        The parameters found so far. Later steps may write into the arrays, so copy what you keep.
     """
 
     epoch: int
@@ -49,13 +49,13 @@ class FitState(NamedTuple):
 
 
 class History:
-    """What each step reported, as columns; `seconds` is the time spent in steps so far."""
+    """Reports of all steps, as columns; `seconds` is the time spent in steps so far."""
 
     def __init__(self, columns: dict[str, list[float]] | None = None) -> None:
         self.columns: dict[str, list[float]] = {} if columns is None else columns
 
     def append(self, **values: float) -> None:
-        """Add a row; columns that it lacks, or that are new, are filled with nan."""
+        """Add a row; missing entries, and those of new columns, are filled with nan."""
         length = len(self)
         for name in values:
             self.columns.setdefault(name, [np.nan] * length)
@@ -72,11 +72,11 @@ class History:
             column.extend(array.tolist())
 
     def note(self, name: str, value: float) -> None:
-        """Add to the last row what was found out since."""
+        """Add values to the last row."""
         self.columns.setdefault(name, [np.nan] * len(self))[-1] = float(value)
 
     def last(self) -> dict[str, float]:
-        """The values of the last row, without those that it lacks."""
+        """Return the values of the last row, without missing ones."""
         row = {name: column[-1] for name, column in self.columns.items() if column}
         return {name: value for name, value in row.items() if value == value}
 
@@ -84,5 +84,5 @@ class History:
         return max(map(len, self.columns.values()), default=0)
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """The columns as float64 arrays of one length."""
+        """Return the columns as float64 arrays of the same length."""
         return {name: np.array(column) for name, column in self.columns.items()}

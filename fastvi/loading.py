@@ -1,4 +1,4 @@
-"""One door to model files of every kind."""
+"""Loading of model files of any kind."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ TOPICS = "fastvi.models.topics.estimator", "load"
 def load(path: Path) -> Any:
     """A fitted estimator or a posterior from its file, of the class that saved it.
 
-    A topic model's words are in `vocabulary_`, and in `feature_names_in_` too if the fit saw column
-    names. A Gaussian process predicts as before, to the bit, but holds no training rows. A
-    posterior comes without its target, which the `load` of its class takes.
+    The words of a topic model are in `vocabulary_`, and in `feature_names_in_` if the fit saw
+    column names. A Gaussian process predicts the same bits as before, but holds no training rows. A
+    posterior is loaded without its target; the `load` method of its class takes one.
 
     Parameters
     ----------
     path : path
-        What `save` has written.
+        A file that `save` wrote.
 
     Raises
     ------
     OSError
         If the file cannot be opened.
     ValueError
-        If it is damaged or no model.
+        If it is damaged or not a model.
     """
     path = os.fspath(path)  # a number would be a file descriptor
     module, name = LOADERS.get(archive.kind(path) or "", TOPICS)

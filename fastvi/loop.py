@@ -1,4 +1,4 @@
-"""The only loop: batches in, steps out, a history of what happened, and those who watch."""
+"""The loop that drives all fits: steps over batches, their history, and observers."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ def _numbers(batch: Batch, info: Info) -> dict[str, float]:
 def _record(
     history: History, epoch: int, before: float, seconds: float, batch: Batch, info: Info
 ) -> int:
-    """Add to the history what a step reports, or each of those that it stands for; their number.
+    """Add the report of a step, or of all steps that it stands for, to the history; return their
+    number.
 
-    The seconds are spread evenly over the steps; without rows each is an epoch, so that the history
-    does not depend on how many are made at a time.
+    Seconds are spread evenly over the steps. Without rows each step is an epoch, so that the
+    history does not depend on how many are made at once.
     """
     each = info.get(EACH_STEP)
     if each is None:
@@ -54,39 +55,39 @@ Hook = Callable[[Any, Position, History], bool | None]
 
 
 class Watch(AbstractContextManager["Watch"]):
-    """Those who look at a fit and change nothing in it: scores, logs, bar, callback, checkpoints.
+    """Observers of a fit, which do not change it: scores, logs, bar, callback, checkpoints.
 
-    A driver enters it, takes up a checkpoint with `begin`, and hands it to `run`::
+    A driver enters it, loads a checkpoint with `begin`, and passes it to `run`::
 
         with watch:
             state, position, history = watch.begin(state, batches, rng, n_epochs)
             run(..., position=position, history=history, watch=watch)
 
-    On leaving without an error, rows that are held out are scored and the last state is saved,
-    unless that has just been done.
+    On exit without an error, held-out rows are scored and the last state is saved, unless that has
+    just been done.
 
     Parameters
     ----------
     read : callable, optional
-        ``read(state)`` gives the parameters found so far.
+        ``read(state)`` returns the parameters found so far.
     callback : callable, optional
         ``callback(FitState)`` after each step and each pass; True stops the fit.
     held_out : callable, optional
-        ``held_out(params)``, the score of rows not fitted to, goes into the history's column of
-        that name after each pass, and takes none of its `seconds`.
+        ``held_out(params)`` returns the score of held-out rows, which goes into the history's
+        column of that name after each pass; its time is not part of `seconds`.
     early : bool
-        Score also after steps 1, 2, 4, 8 ... of the first pass, in which most is gained.
+        Score also after steps 1, 2, 4, 8 ... of the first pass, which gains the most.
     checkpoints : Checkpoints, optional
     resume : bool
-        Take up what `checkpoints` has, if there is such a file.
+        Continue from the file of `checkpoints`, if it exists.
     verbose : bool
         Show a bar.
     total : int, optional
-        Where the bar ends.
+        Length of the bar.
     unit : {"passes", "steps"}
         What the bar counts.
     log_passes : bool
-        Log a line per pass; not for fits in which each step is one.
+        Log a line per pass; False for fits in which each step is a pass.
     """
 
     def __init__(
@@ -108,16 +109,16 @@ class Watch(AbstractContextManager["Watch"]):
         self.checkpoints, self.resume = checkpoints, resume
         self.bar = Bar(total, unit) if verbose else None
         self.log_passes = log_passes
-        self.stopped = False  # by the callback
+        self.stopped = False  # whether the callback stopped the fit
         looks = callback is not None or checkpoints is not None or verbose or early
         self._looks_at_passes = not looks  # alone
         self._sources: tuple[Batches, np.random.Generator] | None = None  # batches and generator
         self._last: tuple[Any, Position, History] | None = None
-        self._saved: Position | None = None  # if nothing has changed since
+        self._saved: Position | None = None  # the last save, if still current
         self._announced = compiling_announced(verbose)
 
     def __enter__(self) -> Watch:
-        """Announce, if there is a bar, that kernels are compiled."""
+        """Announce compilation of kernels, if there is a bar."""
         self._announced.__enter__()
         return self
 
@@ -223,23 +224,23 @@ def run(
     state : object
         From ``algorithm.init`` or from a checkpoint.
     batches : Batches
-        The plan of batches.
+        The batches of each epoch.
     n_epochs : int
-        Number of epochs counted from the very first.
+        Number of epochs, counted from the beginning of the fit.
     rng : numpy.random.Generator
-        Handed to the steps.
+        Passed to the steps.
     position : Position
-        The step to begin with.
+        The first step to make.
     history : History, optional
-        To be continued.
+        A history to continue.
     seconds : float
-        Time spent before the first step, to be counted where there is no history.
+        Time spent before the first step, counted if there is no history.
     max_steps : int, optional
         Stop once the history has this many steps.
     after_step, after_epoch : callable, optional
         ``hook(state, position, history)`` with the position of the next step; True stops.
     watch : Watch, optional
-        Is told after these.
+        Observers, called after these.
 
     Returns
     -------
@@ -257,7 +258,7 @@ def run(
         for batch in batches.epoch(epoch, skip):
             state, info = algorithm.step(state, batch, rng)
             batches.observe(batch, info)
-            if len(history):  # which hooks may have added to
+            if len(history):  # hooks may have added to it
                 seconds = history.columns["seconds"][-1]
             began, seconds = seconds, seconds + time.perf_counter() - before
             step += _record(history, epoch, began, seconds, batch, info)

@@ -99,7 +99,7 @@ def test_a_finished_fit_goes_on_for_more_passes(path):
     short = fit(2, checkpoints=Checkpoints(path, {}))
     assert fit(2, checkpoints=Checkpoints(path, {}), resume=True) == short
     assert fit(checkpoints=Checkpoints(path, {}), resume=True) == fit()
-    with pytest.raises(ValueError, match="come further than 2 passes"):
+    with pytest.raises(ValueError, match="is beyond 2 passes"):
         fit(2, checkpoints=Checkpoints(path, {}), resume=True)
 
 

@@ -593,7 +593,7 @@ def test_resume(more: list[str], corpus: Path, tmp_path: Path, capsys: Any) -> N
     assert models[0].eta == models[1].eta
     before = parted.read_bytes()
     for changes, message in (
-        (["--passes", 2], "has come further than 2 passes"),
+        (["--passes", 2], "is beyond 2 passes"),
         (["--seed", 9], "checkpoint of another fit: "),
         (["--alpha", 0.7], "checkpoint of another fit: alpha was"),
         (["--min-df", 40], "checkpoint of another fit: corpus was"),
@@ -645,7 +645,7 @@ BAD_CORPORA: dict[str, tuple[Callable[[Path], Path], str]] = {
     "infinite": (lambda f: npz_of(f, data=np.array([1, np.inf, 1, 3])), "finite and >= 0"),
     "index too large": (lambda f: npz_of(f, indices=np.array([0, 1, 1, 3])), "allowed: 0 to 2"),
     "index negative": (lambda f: npz_of(f, indices=np.array([0, -1, 1, 2])), "allowed: 0 to 2"),
-    "indptr": (lambda f: npz_of(f, indptr=np.array([0, 5, 4])), "indptr must rise"),
+    "indptr": (lambda f: npz_of(f, indptr=np.array([0, 5, 4])), "indptr must increase"),
     "all zero": (lambda f: npz_of(f, data=np.zeros(4)), "every document is empty"),
     "too many": (lambda f: npz_of(f, data=np.full(4, 1e15)), "at most 1e+15"),
     "npz of pickles": (lambda f: npz_of(f, data=np.array([{}], object)), "not a readable npz"),
@@ -969,7 +969,7 @@ def test_full_disk(corpus: Path, tmp_path: Path) -> None:
     assert out == ""
     lines = err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith(f"fastvi: {output}: no room for this file, which needs ")
+    assert lines[0].startswith(f"fastvi: {output}: not enough space for this file, which needs ")
     assert output.read_text() == "the old model"
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"corpus.txt", "m.npz", "temporary"}

@@ -70,14 +70,14 @@ Y = {"y": np.arange(4.0), "X": np.ones((3, 3)), "n": 3}
         (
             literal,
             None,
-            r"line \d+: z\[7\] is out of bounds: axis 0 of z has the length 5",
+            r"line \d+: z\[7\] is out of bounds: axis 0 of z has length 5",
         ),
         (
             literal_of_data,
             Y,
-            r"X\[i, -4\] is out of bounds: axis 1 of data.X has the length 3",
+            r"X\[i, -4\] is out of bounds: axis 1 of data.X has length 3",
         ),
-        (batched, None, r"Z\[s, 5\] is out of bounds: axis 1 of Z has the length 5"),
+        (batched, None, r"Z\[s, 5\] is out of bounds: axis 1 of Z has length 5"),
     ],
 )
 def test_literal_indices_are_refused_at_once(function, data, words):

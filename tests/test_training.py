@@ -289,7 +289,7 @@ def test_a_finished_fit_can_go_on_for_more_passes(
     assert_same(longer, train(settings, source, 6, held_out=held_out))
     assert longer.n_documents_seen == 3 * 150
     before = (tmp_path / "c.npz").read_bytes()
-    with pytest.raises(ValueError, match=r"c\.npz: the checkpoint has come further than 5 passes"):
+    with pytest.raises(ValueError, match=r"c\.npz: the checkpoint is beyond 5 passes"):
         train(settings, source, 5, resume=True, **common)
     assert (tmp_path / "c.npz").read_bytes() == before
 

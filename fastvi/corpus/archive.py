@@ -131,7 +131,7 @@ def _check_offsets(path: Path, indptr: NDArray[Any], n_major: int, n_entries: in
     if len(indptr) != n_major + 1:
         raise ValueError(f"{path}: indptr has {len(indptr)} entries; wanted: {n_major + 1}")
     if indptr[0] != 0 or indptr[-1] != n_entries or np.any(indptr[1:] < indptr[:-1]):
-        raise ValueError(f"{path}: indptr must rise from 0 to the {n_entries} entries of data")
+        raise ValueError(f"{path}: indptr must increase from 0 to the {n_entries} entries of data")
 
 
 class ArchiveSource:

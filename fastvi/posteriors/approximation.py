@@ -19,9 +19,9 @@ Array = NDArray[np.float64]
 
 
 class Approximation:
-    """Free numbers by name, and how they were found.
+    """An approximation of a target by named parameters, with its history.
 
-    A subclass has `mean`, `sd`, `_sample`, and what its files hold: `_saved` and `_restored`.
+    A subclass defines `mean`, `sd`, `_sample`, and `_saved` and `_restored` for files.
     """
 
     _kind: ClassVar[str]  # of its files
@@ -51,7 +51,7 @@ class Approximation:
         raise NotImplementedError
 
     def sample(self, n: int, random_state: Any = None) -> Array:
-        """Draws (n, D) of the free numbers.
+        """Draw (n, D) unconstrained parameters.
 
         Parameters
         ----------
@@ -180,7 +180,7 @@ class Approximation:
     def _options(
         header: dict[str, Any], arrays: dict[str, Array], target: Target | None, path: str
     ) -> dict[str, Any]:
-        """What all files hold, as arguments."""
+        """Return what all files hold, as arguments."""
         names = tuple(header["names"])
         if not all(isinstance(name, str) for name in names):
             raise ValueError(f"{path}: names are {names}; wanted strings")

@@ -18,12 +18,12 @@ from fastvi.targets.base import Target
 
 __all__ = ["Posterior"]
 
-N_DRAWS = 1000  # for the figures that say how good it is
-TRUSTED = 0.7  # k-hat
-EVEN = 0.9  # effective share of draws
-ENDLESS = 1e20  # a standard deviation that no posterior has in sensible units
-FAR = 0.25  # standard deviations that means may be off
-WIDER = 1.12  # by which standard deviations may be too small; 1.1 is within the noise of 1000 draws
+N_DRAWS = 1000  # draws for the diagnostics
+TRUSTED = 0.7  # largest reliable k-hat
+EVEN = 0.9  # effective share of draws above which weights count as even
+ENDLESS = 1e20  # no proper posterior in sensible units has such a standard deviation
+FAR = 0.25  # largest error of means, in standard deviations
+WIDER = 1.12  # largest ratio of standard deviations; 1.1 is within the noise of 1000 draws
 
 Array = NDArray[np.float64]
 

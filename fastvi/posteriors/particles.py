@@ -15,8 +15,8 @@ from fastvi.targets.base import Target
 
 __all__ = ["ParticlePosterior"]
 
-FAR = 0.25  # standard deviations that means may be off
-NARROW, CLOSE, WIDE = 0.5, 0.9, 2.0  # variances by those that Stein's identity asks for
+FAR = 0.25  # largest error of means, in standard deviations
+NARROW, CLOSE, WIDE = 0.5, 0.9, 2.0  # variances relative to Stein's identity
 
 Array = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ class ParticlePosterior(Approximation):
         return np.asarray(self.particles - self.mean)
 
     def _sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Particles in random order: each as often as any, to within one."""
+        """Draw particles in random order, equally often to within one."""
         size = len(self.particles)
         rounds = [rng.permutation(size) for _ in range(-(-n // size))]
         order = np.concatenate(rounds)[:n] if rounds else np.empty(0, int)

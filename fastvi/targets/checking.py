@@ -1,4 +1,4 @@
-"""Whether a density reads and writes only what is there, and has the gradient that it says."""
+"""Checks of a density: its indices are within bounds, and its gradient is right."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from fastvi.targets.base import Target, check_target
 
 __all__ = ["check", "explained", "refuse_indices"]
 
-Shape = Sequence[int | None]  # None for a length that is not known
+Shape = Sequence[int | None]  # None for an unknown length
 CHOICES = (ast.If, ast.While, ast.Try, ast.With, ast.FunctionDef)
 
 
 def check(target: Target, Z: Any = None, random_state: Any = 0) -> float:
-    """Check a density where compiled code does not: all indices, then the gradient.
+    """Check all indices of a density, which compiled code does not, and then its gradient.
 
-    A compiled density does not look whether an index is within its array: one that is not reads
-    foreign memory, or writes to it. This compiles the function once more, with such checks, and
-    calls it at the points given; it does so for densities from Python, whose helper functions are
-    checked as well. Then `Target.check_gradient` compares the gradient, if there is one, with
-    finite differences.
+    Compiled code does not check that indices are within bounds, so a wrong index reads or writes
+    foreign memory. This compiles the function again with such checks and calls it at the given
+    points. This is done for densities from Python, including their helper functions. Then
+    `Target.check_gradient` compares the gradient, if there is one, with finite differences.
 
     Parameters
     ----------
     target : Target
     Z : (dim,) or (k, dim) array, optional
-        Where; by default three standard normal vectors.
+        Where to check; by default at three standard normal vectors.
     random_state : int, RandomState, Generator or None
-        For the vectors.
+        Used to draw the vectors.
 
     Returns
     -------
@@ -44,11 +43,11 @@ def check(target: Target, Z: Any = None, random_state: Any = 0) -> float:
     Raises
     ------
     IndexError
-        If an index is out of bounds, with the line where Python finds it too.
+        If an index is out of bounds, with the line if Python finds it too.
     TargetError
         If the gradient is wrong, or the density fails or is not finite.
     ValueError
-        If `target` is none, or Z has another shape.
+        If `target` is not a target, or Z has another shape.
 
     Examples
     --------
@@ -77,20 +76,20 @@ def check(target: Target, Z: Any = None, random_state: Any = 0) -> float:
 
 
 def refuse_indices(function: Any, name: str, shapes: Mapping[str, Shape]) -> None:
-    """Refuse literal indices that are out of bounds in what a function does always.
+    """Refuse literal indices out of bounds in code that a function always runs.
 
     Parameters
     ----------
     function : function
     name : str
-        For the message.
+        Name in the message.
     shapes : mapping of str to sequence
-        Of arrays, under their source, such as "z" and "data.y".
+        Shapes of arrays by their source code, such as "z" and "data.y".
 
     Raises
     ------
     ValueError
-        If there is one.
+        If there is such an index.
     """
     try:
         node = parse(function)
@@ -105,15 +104,15 @@ def refuse_indices(function: Any, name: str, shapes: Mapping[str, Shape]) -> Non
                 array = ast.unparse(part.value)
                 raise ValueError(
                     f"{name}, line {part.lineno}: {ast.unparse(part)} is out of bounds: axis "
-                    f"{axis} of {array} has the length {size}; wanted an index from 0 to {size - 1}"
+                    f"{axis} of {array} has length {size}; wanted an index from 0 to {size - 1}"
                 )
 
 
 def _always(body: list[ast.stmt]) -> Iterator[ast.Subscript]:
-    """Indexed expressions that are evaluated whatever the numbers are, if loops have rounds."""
+    """Indexed expressions that are always evaluated, if loops are not empty."""
     for statement in body:
         if isinstance(statement, CHOICES):
-            return  # it may be what keeps the rest from being reached
+            return  # it may keep the rest from being reached
         if isinstance(statement, ast.For):
             yield from _subscripts(statement.iter)
             yield from _always(statement.body)
@@ -131,7 +130,7 @@ def _subscripts(node: ast.AST) -> Iterator[ast.Subscript]:
 
 
 def _literals(index: ast.expr) -> list[int | None]:
-    """Each axis's index where it is a literal; none after a new axis or an ellipsis."""
+    """Indices of axes that are literals; none after a new axis or an ellipsis."""
     parts = index.elts if isinstance(index, ast.Tuple) else [index]
     found: list[int | None] = []
     for part in parts:
@@ -148,7 +147,7 @@ def _literals(index: ast.expr) -> list[int | None]:
 
 
 def explained(plain: Any, arguments: Sequence[Any]) -> str:
-    """Where an interpreted function leaves its arrays, with NumPy's words."""
+    """Location where an interpreted function leaves its arrays, with NumPy's message."""
     try:
         with np.errstate(all="ignore"):
             plain(*arguments)
@@ -159,6 +158,6 @@ def explained(plain: Any, arguments: Sequence[Any]) -> str:
                 line = at.tb_lineno
             at = at.tb_next
         return f", line {line}: {error}"
-    except Exception:  # which says nothing about indices
+    except Exception:  # says nothing about indices
         pass
     return ": an index is out of bounds"

@@ -67,7 +67,7 @@ def train(
     Raises
     ------
     ValueError
-        If the checkpoint is damaged, of another fit, or has come further than `n_epochs`.
+        If the checkpoint is damaged, of another fit, or is beyond `n_epochs`.
     """
     began = time.perf_counter()
     solver = solvers.make_solver(settings, source, n_threads)
