@@ -197,6 +197,20 @@ def test_an_interrupted_stream_of_documents(solver, more, monkeypatch):
     assert model.partial_fit(X).components_.tobytes() == whole.components_.tobytes()
 
 
+@every_fit
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_what_a_fit_found_cannot_be_written_to(case):
+    """Predictions would not change, whereas those of a file, or of a stream, might."""
+    model = fit(made(case))
+    names = [name for name in dir(model) if name.endswith("_") and not name.startswith("_")]
+    arrays = [getattr(model, name) for name in names]
+    arrays = [array for array in arrays if isinstance(array, np.ndarray)]
+    assert arrays
+    for array in arrays:
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = array
+
+
 # --- steps are functions --------------------------------------------------------------------------
 
 

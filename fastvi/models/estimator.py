@@ -29,6 +29,7 @@ __all__ = [
     "MeanScore",
     "Supervised",
     "Unsupervised",
+    "read_only",
 ]
 
 # Parameters with which a fit may go on from a checkpoint of other values.
@@ -139,6 +140,9 @@ class Estimator(BaseEstimator):
         """Note which attributes a fit has set, beside those there were before."""
         kept = self.get_params(deep=False) if before is None else vars(before)
         self._names = frozenset(vars(self)) - frozenset(kept) | {"_names"}
+        for name in self._names:  # predictions come from elsewhere: writing here would do nothing
+            if name.endswith("_") and isinstance(vars(self)[name], np.ndarray):
+                setattr(self, name, read_only(vars(self)[name]))
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_names" in self.__dict__
@@ -270,6 +274,13 @@ class Estimator(BaseEstimator):
         """
         check_is_fitted(self)
         files.save(self, path)
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers, not to be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _in_order(X: NDArray[Any]) -> NDArray[Any]:

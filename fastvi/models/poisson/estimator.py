@@ -14,7 +14,7 @@ from fastvi.base import checks, parallel, tree
 from fastvi.batches import ShuffledEpochs
 from fastvi.checkpoints import Watching
 from fastvi.models.counts import DocumentSource, Parts, padded
-from fastvi.models.estimator import CountEstimator, MeanScore
+from fastvi.models.estimator import CountEstimator, MeanScore, read_only
 from fastvi.models.files import Saved
 from fastvi.models.plan import SAMPLING, Plan, plan
 from fastvi.models.poisson.model import Factors, Fitted, GammaPrior, PoissonFactors
@@ -351,18 +351,18 @@ class PoissonFactorization(MeanScore, CountEstimator):
     @property
     def component_shapes_(self) -> NDArray[Any]:
         """Shapes of the columns' factors, (n_components, n_features)."""
-        return self._attribute("component_shapes_").shapes
+        return read_only(self._attribute("component_shapes_").shapes)
 
     @property
     def component_rates_(self) -> NDArray[Any]:
         """Rates of the columns' factors, (n_components, n_features)."""
-        return self._attribute("component_rates_").rates
+        return read_only(self._attribute("component_rates_").rates)
 
     @property
     def components_(self) -> NDArray[Any]:
         """E[beta] transposed, (n_components, n_features)."""
         fitted = self._attribute("components_")
-        return np.asarray(fitted.shapes / fitted.rates)
+        return read_only(np.asarray(fitted.shapes / fitted.rates))
 
     def _attribute(self, name: str) -> Fitted:
         if not self.__sklearn_is_fitted__():

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
-from fastvi.models.estimator import CountEstimator
+from fastvi.models.estimator import CountEstimator, read_only
 from fastvi.models.topics.fitted import Predictor, TopicModel
 
 __all__ = ["TopicScores", "matrix"]
@@ -39,7 +39,7 @@ class TopicScores(CountEstimator):
         if not self.__sklearn_is_fitted__():
             raise AttributeError("components_ is available only after fit")
         model = self._model
-        return model.table[:, : model.n_topics].T
+        return read_only(model.table[:, : model.n_topics].T)
 
     @property
     def exp_dirichlet_component_(self) -> NDArray[Any]:
@@ -48,7 +48,7 @@ class TopicScores(CountEstimator):
 
         components = self.components_
         log_topics = psi(components) - psi(components.sum(axis=1, keepdims=True))
-        return np.asarray(np.exp(log_topics))
+        return read_only(np.asarray(np.exp(log_topics)))
 
     @property
     def _n_features_out(self) -> int:
