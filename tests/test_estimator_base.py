@@ -221,6 +221,7 @@ def step_of(case):
 
     def spy(model, source, params, **options):
         options.pop("watch")
+        options.pop("before", None)
         n_epochs, tol, seed = (options.pop(name) for name in ("n_epochs", "tol", "seed"))
         assert n_epochs
         assert tol is not None
