@@ -13,7 +13,7 @@ import fastvi
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor, optimizers
 from fastvi.base import tree
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.batches import Everything
+from fastvi.batches import Everything, InMemory
 from fastvi.core import Batch
 from fastvi.loop import run
 from fastvi.models.gp import model as gp_model
@@ -23,7 +23,7 @@ from fastvi.models.gp.learner import LearnSettings, learn
 from fastvi.models.gp.likelihood import Expectation, Likelihood
 from fastvi.models.gp.likelihoods import Gaussian
 from fastvi.models.gp.model import SparseVariational
-from fastvi.models.gp.rows import Points, PointSource
+from fastvi.models.gp.rows import Points
 
 pytestmark = pytest.mark.jit
 OPTIONS = {"inducing_points": 6, "batch_size": 20, "max_iter": 8, "random_state": 0}
@@ -316,7 +316,7 @@ def test_parameters_of_a_likelihood_are_learned_as_noise_is(rng):
         settings = LearnSettings(optimizers.constant(0.5), optimizers.adam(0.05))
         algorithm = learn(model, settings, np.ones(2), bounds)
         state = algorithm.init(model.start(X[:9]))
-        state, _ = run(algorithm, state, Everything(PointSource(X, y)), n_epochs=20, rng=rng)
+        state, _ = run(algorithm, state, Everything(InMemory(Points(X, y))), n_epochs=20, rng=rng)
         hyper = state.params.hyper
         found.append((np.concatenate((hyper.theta, hyper.own)), hyper.z, state.params.sites.linear))
     for ours, want in zip(*found):

@@ -17,7 +17,7 @@ from fastvi.models.gp.learner import LearnSettings, learn
 from fastvi.models.gp.likelihood import Values
 from fastvi.models.gp.likelihoods import Bernoulli, Gaussian, Poisson, Softmax, StudentT
 from fastvi.models.gp.model import Hyper, SparseVariational
-from fastvi.models.gp.rows import Points, PointSource, Sites
+from fastvi.models.gp.rows import Points, Sites
 from fastvi.models.gp.sgpr import SparseRegression
 from fastvi.models.gp.units import between
 from fastvi.models.plan import fit_conjugate
@@ -189,7 +189,7 @@ def test_learning_raises_the_bound_near_the_collapsed_optimum(rng):
     bounds = np.tile([np.log(1e-3), np.log(1e3)], (4, 1))
     settings = LearnSettings(optimizers.constant(1.0), optimizers.adam(0.03))
     algorithm = learn(model, settings, np.ones(2), bounds)
-    batches = Everything(PointSource(x, y))
+    batches = Everything(InMemory(Points(x, y)))
     state = algorithm.init(model.start(x[:10]))
     with single_threaded_blas():
         state, history = run(algorithm, state, batches, n_epochs=400, rng=rng)

@@ -180,7 +180,7 @@ def _optimizer(chosen: Optimizer | str | float | None, is_batch: bool, gradient:
 
 
 def sampled(
-    source: Any,
+    source: Source,
     batch_size: int,
     sampling: str,
     seed: int,

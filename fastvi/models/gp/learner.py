@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from fastvi import loop
 from fastvi.base import tree
-from fastvi.batches import Stream
+from fastvi.batches import InMemory, Stream
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.gradients.natural import noise_of, squared_norm_of
 from fastvi.models.gp.model import Evaluation, Hyper, Params, SparseVariational
-from fastvi.models.gp.rows import Points, PointSource, Sites
+from fastvi.models.gp.rows import Points, Sites
 from fastvi.models.gp.units import between, converted
 from fastvi.models.plan import sampled
 
@@ -175,7 +175,7 @@ class Learner(NamedTuple):
         watch: loop.Watch,
     ) -> tuple[LearnState, loop.History, float]:
         """So many steps on mini-batches, then natural steps on all rows; and the bound on these."""
-        batches = sampled(PointSource(*points), batch_size, self.settings.sampling, seed)
+        batches = sampled(InMemory(points), batch_size, self.settings.sampling, seed)
         everything, rng = Batch(points, np.ones(len(points.x))), np.random.default_rng(seed)
         watch.read = lambda state: self.found(state)
         with watch:

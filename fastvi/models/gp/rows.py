@@ -16,7 +16,7 @@ from fastvi.models.gp.likelihood import Expectation
 from fastvi.models.gp.posterior import chunk_rows
 from fastvi.models.gp.reverse import Reverse
 
-__all__ = ["Latent", "PointSource", "Points", "Rows", "Sites"]
+__all__ = ["Latent", "Points", "Rows", "Sites"]
 
 Array = NDArray[np.float64]
 Expect = Callable[[Array, Array, Array, np.random.Generator], Expectation]
@@ -39,22 +39,6 @@ class Points(NamedTuple):
 
     x: Array
     y: Array
-
-
-class PointSource:
-    """Rows in memory."""
-
-    def __init__(self, x: Array, y: Array) -> None:
-        self.rows = Points(x, y)
-        self.n_rows = len(x)
-
-    def all(self) -> Points:
-        """Every row, in order."""
-        return self.rows
-
-    def take(self, rows: NDArray[np.integer[Any]]) -> Points:
-        """The rows with these numbers."""
-        return Points(self.rows.x[rows], self.rows.y[rows])
 
 
 class Latent(NamedTuple):
