@@ -198,7 +198,7 @@ def test_fit_against_enumeration(method):
     [
         (lambda q, t: gumbel(t, n_draws=3, family=blocks(categorical=4)), "without relaxed draws"),
         (lambda q, t: gumbel(t, n_draws=3, family=blocks(gaussian=3)), "3 numbers; the target"),
-        (lambda q, t: gumbel(t, renyi(0.5), n_draws=3, family=q), "are of the ELBO"),
+        (lambda q, t: gumbel(t, renyi(0.5), n_draws=3, family=q), "support only the ELBO"),
         (lambda q, t: gumbel(t, n_draws=0, family=q), "n_draws"),
         (lambda q, t: gumbel(t, n_draws=3, family=q, temperature=0.0), "temperature"),
         (lambda q, t: annealed(0.0), "start"),

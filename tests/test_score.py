@@ -335,12 +335,12 @@ def test_mini_batches_are_unbiased():
     [
         (lambda q: score(smooth, n_draws=3, family=q), "family draws 4 numbers; the target takes"),
         (lambda q: score(STATES, n_draws=0, family=q), "n_draws"),
-        (lambda q: score(STATES, renyi(0.5), n_draws=3, family=q), "are of the ELBO"),
+        (lambda q: score(STATES, renyi(0.5), n_draws=3, family=q), "support only the ELBO"),
         (lambda q: centred(score(STATES, n_draws=3, family=q), 1.0), "decay is 1.0"),
         (lambda q: overdispersed(score(STATES, n_draws=3, family=q), 0.5), "largest is 0.5"),
         (
             lambda q: overdispersed(centred(score(STATES, n_draws=3, family=q))).init(q.free()),
-            "goes around score",
+            "must wrap score",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """Families of approximating distributions.
 
-What a member of a family can do is in `fastvi.families.base`. Every family is one line of
-`FAMILIES`; nothing outside of this folder knows one by its type.
+`fastvi.families.base` describes what a member of a family can do. Each family is one line of
+`FAMILIES`; no code outside this folder depends on its type.
 """
 
 from collections.abc import Mapping
@@ -57,9 +57,9 @@ __all__ = [
 
 
 class Registered(NamedTuple):
-    """A family: the class of its members, and how to make one near a Gaussian.
+    """A family: the class of its members, and a function that makes one near a Gaussian.
 
-    `near` is None where that does not make sense; fits then begin at a member that is given.
+    `near` is None if that makes no sense; fits then start from a given member.
     """
 
     member: Any
@@ -75,17 +75,17 @@ FAMILIES: dict[str, Registered] = {
 
 
 def is_member(value: Any) -> bool:
-    """Whether it is a member of a family here."""
+    """Whether it is a member of a registered family."""
     return any(type(value) is family.member for family in FAMILIES.values())
 
 
 def name_of(member: Family) -> str:
-    """The name of a member's family."""
+    """Return the name of a member's family."""
     return next(name for name, family in FAMILIES.items() if type(member) is family.member)
 
 
 def load(name: str, arrays: Mapping[str, NDArray[Any]], dim: int) -> Family:
-    """The member of a family that a file holds, see `fastvi.families.base.Family.load`."""
+    """Load a member of a family from a file, see `fastvi.families.base.Family.load`."""
     member: Family = FAMILIES[name].member.load(arrays, dim)
     return member
 

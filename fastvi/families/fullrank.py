@@ -15,7 +15,7 @@ from fastvi.families.gaussians import Step, antithetic, divergence, entropy, ret
 __all__ = ["FullRank"]
 
 Array = NDArray[np.float64]
-LARGEST = 100  # numbers, beyond which BLAS is worth a step of its own
+LARGEST = 100  # dimension above which steps in Python with BLAS are as fast
 
 
 class FullRank(NamedTuple):
@@ -26,17 +26,17 @@ class FullRank(NamedTuple):
 
     @classmethod
     def of(cls, mean: Array, covariance: Array) -> Self:
-        """The member with these moments."""
+        """Return the member with these moments."""
         return cls(np.array(mean), np.asarray(np.linalg.cholesky(covariance), np.float64))
 
     @property
     def dim(self) -> int:
-        """Numbers in a draw, D."""
+        """Length of a draw, D."""
         return len(self.mean)
 
     @property
     def powers(self) -> Powers:
-        """What it can do besides."""
+        """What else it can do."""
         return Powers(
             pathwise=self, natural=self, entropy=self, frame=self, compiled=self,
             full_covariance=True,
@@ -59,23 +59,23 @@ class FullRank(NamedTuple):
 
     @property
     def units(self) -> Array:
-        """What turns standard numbers into ones of this scale, (D, D)."""
+        """Factors that scale standard numbers to the member, (D, D)."""
         return self.root
 
     def standard(self) -> FullRank:
-        """The member in its own units and about its own mean."""
+        """Return the member in its own units and about its own mean."""
         return FullRank(np.zeros(len(self.mean)), np.eye(len(self.mean)))
 
     def mapped(self, centre: Array, units: Array) -> FullRank:
-        """What the member becomes by x -> centre + units x."""
+        """Return the member after the map x -> centre + units x."""
         return FullRank(centre + units @ self.mean, units @ self.root)
 
     def noise(self, n: int, rng: np.random.Generator) -> Array:
-        """What `at` turns into n draws, (n, D)."""
+        """Draw the noise (n, D) that `at` turns into n draws."""
         return antithetic(n, self.dim, rng)
 
     def at(self, noise: Array) -> Draws:
-        """The draws that come from noise."""
+        """Return the draws that belong to noise."""
         return Draws(self.mean + noise @ self.root.T, noise)
 
     def draw(self, n: int, rng: np.random.Generator) -> Draws:
@@ -83,7 +83,7 @@ class FullRank(NamedTuple):
         return self.at(self.noise(n, rng))
 
     def log_prob(self, Z: Array) -> Array:
-        """Log densities of Z (n, D), (n,) nats."""
+        """Log densities (n,) of Z (n, D), in nats."""
         white = solve_triangular(self.root, (Z - self.mean).T, lower=True)
         square = np.square(white).sum(axis=0)
         return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
@@ -98,7 +98,7 @@ class FullRank(NamedTuple):
         return np.asarray(-solve_triangular(self.root, draws.noise.T, lower=True, trans="T").T)
 
     def divergence(self, other: FullRank) -> float:
-        """Symmetrised KL divergence from another member, nats."""
+        """Symmetrised KL divergence from another member, in nats."""
         return divergence(self, other)
 
     # Natural gradients, in the frame where this is the standard normal
@@ -106,23 +106,23 @@ class FullRank(NamedTuple):
     def natural(
         self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
     ) -> Step:
-        """The natural gradient of a loss, as in `fastvi.families.MeanField.natural`."""
+        """Return the natural gradient of a loss, as in `fastvi.families.MeanField.natural`."""
         pulled = of_points @ self.root - column(of_log_q) * draws.noise
         spread = (draws.noise.T * weights) @ pulled
         return Step(weights @ pulled, 0.5 * (spread + spread.T))
 
     def natural_entropy(self) -> Step:
-        """The natural gradient of the entropy."""
+        """Return the natural gradient of the entropy."""
         return Step(np.zeros(len(self.mean)), np.eye(len(self.mean)))
 
     def moved(self, step: Step) -> FullRank:
-        """The member that a step leads to; the covariance stays positive definite whatever it is.
+        """Return the member that a step leads to; any step keeps the covariance positive definite.
 
         As in `fastvi.families.MeanField.moved`.
         """
         mean, spread = retraction(step)
         precision = np.eye(len(mean)) - spread + 0.5 * spread @ spread
-        # A lower triangular root of the inverse, by a Cholesky factor of the reversed matrix.
+        # A lower triangular root of the inverse, from the Cholesky factor of the reversed matrix.
         upper = cho_factor(precision[::-1, ::-1], lower=True)[0]
         frame = np.tril(upper)[::-1, ::-1]  # precision = frame frame', frame upper triangular
         root = solve_triangular(frame, np.eye(len(mean)), lower=False).T
@@ -131,14 +131,14 @@ class FullRank(NamedTuple):
     # Plain gradients, of (mean, root with the logarithms of its diagonal)
 
     def free(self) -> tuple[Array, Array]:
-        """Parameters without constraints."""
+        """Return the unconstrained parameters."""
         free = np.tril(self.root, -1)
         np.fill_diagonal(free, np.log(np.diag(self.root)))
         return self.mean, free
 
     @classmethod
     def from_free(cls, free: tuple[Array, Array]) -> Self:
-        """The member with these free parameters."""
+        """Return the member with these unconstrained parameters."""
         root = np.tril(free[1], -1)
         np.fill_diagonal(root, np.exp(np.diag(free[1])))
         return cls(free[0], root)
@@ -154,15 +154,15 @@ class FullRank(NamedTuple):
         return weights @ slopes, of_root
 
     def entropy(self) -> float:
-        """The entropy, nats."""
+        """Entropy in nats."""
         return entropy(self)
 
     def entropy_pullback(self) -> tuple[Array, Array]:
-        """Gradient of the entropy with respect to `free`."""
+        """Return the gradient of the entropy with respect to `free`."""
         return np.zeros(len(self.mean)), np.eye(len(self.mean))
 
     def driver(self, natural: bool) -> Driver | None:
-        """Many steps in machine code, for up to 100 numbers."""
+        """Return the compiled loop over steps, for up to 100 dimensions."""
         from fastvi.kernels import drivers
 
         if self.dim > LARGEST:
@@ -174,13 +174,13 @@ class FullRank(NamedTuple):
     # Files
 
     def save(self) -> dict[str, Array]:
-        """The arrays of a file."""
+        """Return the arrays to store in a file."""
         return self._asdict()
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
-        """The member of `dim` numbers in a file, see `fastvi.families.base.Family`."""
+        """Make the member of dimension `dim` from a file, see `fastvi.families.base.Family`."""
         root = stored(arrays, "root", (dim, dim))
         if np.any(np.triu(root, 1)) or not np.all(np.diag(root) > 0):
-            raise ValueError("root must be lower triangular, with a diagonal above 0")
+            raise ValueError("root must be lower triangular with a positive diagonal")
         return cls(stored(arrays, "mean", (dim,)), root)

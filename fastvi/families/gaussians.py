@@ -1,4 +1,4 @@
-"""What Gaussian families share."""
+"""Functions shared by Gaussian families."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fastvi.families.base import stored
 __all__ = ["Step", "antithetic", "divergence", "entropy", "retraction", "stored_scales"]
 
 Array = NDArray[np.float64]
-FARTHEST = 2.0  # standard deviations a coordinate that a step moves the mean, root mean square
+FARTHEST = 2.0  # longest step of the mean: standard deviations per coordinate, root mean square
 
 
 class Step(NamedTuple):
-    """A natural gradient, or a part of one, in the frame where the member is standard normal.
+    """A natural gradient, or a part of one, in the frame in which the member is standard normal.
 
     `mean` (D,) moves the mean; `spread` (D, D) or (D,) is subtracted from the precision. At unit
     rate it leads to the optimum of a Gaussian target.
@@ -27,24 +27,24 @@ class Step(NamedTuple):
     spread: Array
 
     def gain(self) -> float:
-        """Its squared length: the symmetrised divergence that a step of unit rate gains, nats."""
+        """Squared length: the gain of a unit-rate step as a symmetrised divergence in nats."""
         return float(np.vdot(self.mean, self.mean) + 0.5 * np.vdot(self.spread, self.spread))
 
 
 def antithetic(n: int, width: int, rng: np.random.Generator) -> Array:
-    """Standard normal noise (n, width), in pairs of opposite sign.
+    """Draw standard normal noise (n, width), in pairs of opposite sign.
 
-    The mean of linear functions then has no noise. The last is alone if n is odd.
+    Means of linear functions then have no noise. The last draw has no partner if n is odd.
     """
     half = rng.standard_normal((n - n // 2, width))
     return np.concatenate((half, -half[: n // 2]))
 
 
 def retraction(step: Step) -> Step:
-    """The step, shortened where a quadratic model could not be trusted that far.
+    """Shorten a step beyond which a quadratic model is not reliable.
 
-    The spread has at most unit norm in one step of widening, in which the variance doubles, and
-    the mean moves by at most `FARTHEST` standard deviations a coordinate.
+    The variance at most doubles in one step of widening, and the mean moves by at most `FARTHEST`
+    standard deviations per coordinate.
     """
     mean, spread = step
     length = float(np.sqrt(mean @ mean / len(mean)))
@@ -57,7 +57,7 @@ def retraction(step: Step) -> Step:
 
 
 def divergence(a: Any, b: Any) -> float:
-    """Symmetrised KL divergence of Gaussians with `mean`, `cov` and `log_det`, nats."""
+    """Symmetrised KL divergence between Gaussians with `mean`, `cov` and `log_det`, in nats."""
     return _relative(a, b) + _relative(b, a)
 
 
@@ -71,13 +71,13 @@ def _relative(a: Any, b: Any) -> float:
 
 
 def entropy(a: Any) -> float:
-    """Entropy of a Gaussian with `dim` and `log_det`, nats."""
+    """Entropy of a Gaussian with `dim` and `log_det`, in nats."""
     return float(a.log_det + 0.5 * a.dim * (1.0 + np.log(2 * np.pi)))
 
 
 def stored_scales(arrays: Mapping[str, NDArray[Any]], name: str, dim: int) -> Array:
-    """Scales (dim,) above 0 of a file, as `fastvi.families.base.stored` reads them."""
+    """Read positive scales (dim,) from a file, as `fastvi.families.base.stored` does."""
     scales = stored(arrays, name, (dim,))
     if not np.all(scales > 0):
-        raise ValueError(f"{name} must have scales above 0")
+        raise ValueError(f"{name} must hold scales > 0")
     return scales

@@ -1,4 +1,4 @@
-"""Kinds of random numbers that blocks are made of, continuous or discrete."""
+"""Kinds of random variables in blocks, continuous or discrete."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ DISCRETE = ("bernoulli", "categorical", "poisson", "one_hot")
 
 
 class Block(NamedTuple):
-    """Independent random numbers of one kind, and their parameters (count, size), all free."""
+    """Independent variables of one kind, with unconstrained parameters (count, size)."""
 
     kind: str
     free: Array
 
 
 def layout_of(kinds: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The layout of blocks one after another; empty if a kind is unknown or a size is 0."""
+    """Return the layout of consecutive blocks; empty if a kind is unknown or a size is 0."""
     kinds, sizes = np.asarray(kinds, np.int64), np.asarray(sizes, np.int64)
     known = (kinds >= 0) & (kinds < len(KINDS))
     fixed = np.where(kinds < PAIRS, 2, 1)
@@ -56,32 +56,32 @@ def layout_of(kinds: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.
 
 
 def gaussian(mean: ArrayLike = 0.0, sd: ArrayLike = 1.0) -> Block:
-    """Normal numbers, one for each of the broadcast arguments."""
+    """Normal variables, one per entry of the broadcast arguments."""
     centre, spread = _numbers(mean=mean, sd=sd)
     return Block("gaussian", np.stack((centre, np.log(_above(spread, "sd"))), axis=1))
 
 
 def lognormal(mean: ArrayLike = 0.0, sd: ArrayLike = 1.0) -> Block:
-    """Numbers whose logarithms are normal, with such means and standard deviations."""
+    """Log-normal variables, with the means and standard deviations of their logarithms."""
     return gaussian(mean, sd)._replace(kind="lognormal")
 
 
 def gamma(shape: ArrayLike = 2.0, rate: ArrayLike = 2.0) -> Block:
-    """Gamma numbers, of mean shape / rate."""
+    """Gamma variables with mean shape / rate."""
     a, b = _numbers(shape=shape, rate=rate)
     log_shape = np.log(_above(a, "shape"))
     return Block("gamma", np.stack((log_shape, log_shape - np.log(_above(b, "rate"))), axis=1))
 
 
 def beta(a: ArrayLike = 1.0, b: ArrayLike = 1.0) -> Block:
-    """Beta numbers, of mean a / (a + b)."""
+    """Beta variables with mean a / (a + b)."""
     first, second = _numbers(a=a, b=b)
     logit = np.log(_above(first, "a")) - np.log(_above(second, "b"))
     return Block("beta", np.stack((logit, np.log(first + second)), axis=1))
 
 
 def bernoulli(p: ArrayLike = 0.5) -> Block:
-    """Numbers that are 1 with chance p, and else 0."""
+    """Variables that are 1 with probability p and 0 otherwise."""
     (chance,) = _numbers(p=p)
     if not np.all((chance > 0) & (chance < 1)):
         raise ValueError(f"p is {chance.tolist()}; wanted numbers between 0 and 1")
@@ -89,25 +89,27 @@ def bernoulli(p: ArrayLike = 0.5) -> Block:
 
 
 def poisson(rate: ArrayLike = 1.0) -> Block:
-    """Counts of such means."""
+    """Poisson counts with these means."""
     (mean,) = _numbers(rate=rate)
     return Block("poisson", np.log(_above(mean, "rate"))[:, None])
 
 
 def categorical(p: ArrayLike) -> Block:
-    """Category numbers 0, 1, ..., C - 1 with chances p: (C,), or (count, C) of several."""
+    """Category numbers 0, 1, ..., C - 1 with probabilities p: (C,), or (count, C) for several."""
     chances = np.atleast_2d(np.asarray(p, np.float64))
     if chances.ndim != 2 or 0 in chances.shape or not np.all(np.isfinite(chances) & (chances > 0)):
-        raise ValueError(f"p has shape {chances.shape}; wanted positive chances, (C,) or (n, C)")
+        raise ValueError(
+            f"p has shape {chances.shape}; wanted positive probabilities, (C,) or (n, C)"
+        )
     total = chances.sum(axis=1, keepdims=True)
     if not np.allclose(total, 1.0, rtol=0, atol=1e-6):
-        raise ValueError(f"p sums to {total.ravel().tolist()}; wanted chances that sum to 1")
+        raise ValueError(f"p sums to {total.ravel().tolist()}; wanted probabilities that sum to 1")
     logits = np.log(chances)
     return Block("categorical", logits - logits.mean(axis=1, keepdims=True))
 
 
 def one_hot(p: ArrayLike) -> Block:
-    """Categories as C numbers of which one is 1 and the others 0; p as in `categorical`."""
+    """One-hot categories: C numbers, one of them 1 and the others 0; p as in `categorical`."""
     return categorical(p)._replace(kind="one_hot")
 
 
@@ -118,7 +120,7 @@ _MAKERS: dict[str, Any] = {
 
 
 def repeated(kind: str, count: Any) -> list[Block]:
-    """Blocks of a kind as `fastvi.families.blocks` begins with them, by count or categories."""
+    """Initial blocks of a kind for `fastvi.families.blocks`, by count or categories."""
     if kind in CATEGORIES:
         sizes = (checks.integer(n, kind, 1) for n in np.atleast_1d(np.asarray(count)).tolist())
         return [Block(kind, np.zeros((1, size))) for size in sizes]
@@ -130,15 +132,15 @@ def repeated(kind: str, count: Any) -> list[Block]:
 
 
 def _numbers(**arguments: ArrayLike) -> list[Array]:
-    """Arguments of one length, finite."""
+    """Return finite arguments of the same length."""
     arrays = [np.atleast_1d(np.asarray(value, np.float64)) for value in arguments.values()]
     for name, array in zip(arguments, arrays):
         if array.ndim > 1 or not np.all(np.isfinite(array)):
-            raise ValueError(f"{name} has shape {array.shape}; wanted finite numbers in a row")
+            raise ValueError(f"{name} has shape {array.shape}; wanted finite numbers (n,)")
     lengths = {len(array) for array in arrays} - {1}
     if len(lengths) > 1:
         shapes = ", ".join(f"{name} {len(array)}" for name, array in zip(arguments, arrays))
-        raise ValueError(f"lengths differ: {shapes}; wanted one length")
+        raise ValueError(f"lengths differ: {shapes}; wanted the same length")
     return [np.array(array) for array in np.broadcast_arrays(*arrays)]
 
 

@@ -1,4 +1,4 @@
-"""Gaussians whose covariance is low-rank plus diagonal."""
+"""Gaussians with a low-rank plus diagonal covariance."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LowRank(NamedTuple):
 
     @classmethod
     def of(cls, mean: Array, covariance: Array, rank: int = 1) -> Self:
-        """A member near a Gaussian: its leading factors, and what they leave on the diagonal."""
+        """Return a member near a Gaussian: its leading factors, and the rest of the diagonal."""
         scale = np.sqrt(np.diag(covariance))
         values, vectors = np.linalg.eigh(covariance / scale / scale[:, None])
         rank = min(rank, len(mean))
@@ -43,12 +43,12 @@ class LowRank(NamedTuple):
 
     @property
     def dim(self) -> int:
-        """Numbers in a draw, D."""
+        """Length of a draw, D."""
         return len(self.mean)
 
     @property
     def powers(self) -> Powers:
-        """What it can do besides."""
+        """What else it can do."""
         return Powers(pathwise=self, entropy=self, frame=self)
 
     @property
@@ -73,33 +73,33 @@ class LowRank(NamedTuple):
         return np.eye(self.factors.shape[1]) + scaled.T @ scaled
 
     def _solve(self, X: Array) -> Array:
-        """Rows of X (n, D) times the precision, by Woodbury's formula."""
+        """Multiply rows of X (n, D) by the precision, by Woodbury's formula."""
         scaled = X / self.sd0**2
         inner = cho_solve(cho_factor(self._inner(), lower=True), self.factors.T @ scaled.T)
         return np.asarray(scaled - (self.factors @ inner).T / self.sd0**2)
 
     @property
     def units(self) -> Array:
-        """What turns numbers near 1 into ones of this scale, (D,)."""
+        """Factors that scale standard numbers to the member, (D,)."""
         return self.sd
 
     def standard(self) -> LowRank:
-        """The member in its own units and about its own mean."""
+        """Return the member in its own units and about its own mean."""
         units = self.units
         factors = self.factors / units[:, None]
         return LowRank(np.zeros(len(self.mean)), factors, self.sd0 / units)
 
     def mapped(self, centre: Array, units: Array) -> LowRank:
-        """What the member becomes by x -> centre + units x."""
+        """Return the member after the map x -> centre + units x."""
         factors = units[:, None] * self.factors
         return LowRank(centre + units * self.mean, factors, units * self.sd0)
 
     def noise(self, n: int, rng: np.random.Generator) -> Array:
-        """What `at` turns into n draws, (n, R + D)."""
+        """Draw the noise (n, R + D) that `at` turns into n draws."""
         return antithetic(n, self.factors.shape[1] + self.dim, rng)
 
     def at(self, noise: Array) -> Draws:
-        """The draws that come from noise."""
+        """Return the draws that belong to noise."""
         rank = self.factors.shape[1]
         points = self.mean + noise[:, :rank] @ self.factors.T + noise[:, rank:] * self.sd0
         return Draws(points, noise)
@@ -109,7 +109,7 @@ class LowRank(NamedTuple):
         return self.at(self.noise(n, rng))
 
     def log_prob(self, Z: Array) -> Array:
-        """Log densities of Z (n, D), (n,) nats."""
+        """Log densities (n,) of Z (n, D), in nats."""
         away = Z - self.mean
         square = np.sum(away * self._solve(away), axis=1)
         return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
@@ -123,16 +123,16 @@ class LowRank(NamedTuple):
         return -self._solve(draws.points - self.mean)
 
     def divergence(self, other: LowRank) -> float:
-        """Symmetrised KL divergence from another member, nats."""
+        """Symmetrised KL divergence from another member, in nats."""
         return divergence(self, other)
 
     def free(self) -> tuple[Array, Array, Array]:
-        """Parameters without constraints: mean, factors, log sd0."""
+        """Return the unconstrained parameters: mean, factors, log sd0."""
         return self.mean, self.factors, np.log(self.sd0)
 
     @classmethod
     def from_free(cls, free: tuple[Array, Array, Array]) -> Self:
-        """The member with these free parameters."""
+        """Return the member with these unconstrained parameters."""
         return cls(free[0], free[1], np.exp(free[2]))
 
     def pullback(
@@ -146,11 +146,11 @@ class LowRank(NamedTuple):
         return weighted.sum(axis=0), weighted.T @ draws.noise[:, :rank], of_sd
 
     def entropy(self) -> float:
-        """The entropy, nats."""
+        """Entropy in nats."""
         return entropy(self)
 
     def entropy_pullback(self) -> tuple[Array, Array, Array]:
-        """Gradient of the entropy with respect to `free`."""
+        """Return the gradient of the entropy with respect to `free`."""
         of_factors = self._solve(self.factors.T).T
         share = np.sum(of_factors * self.factors, axis=1)  # of the variance that the factors make
         return np.zeros(self.dim), of_factors, 1.0 - share
@@ -158,12 +158,12 @@ class LowRank(NamedTuple):
     # Files
 
     def save(self) -> dict[str, Array]:
-        """The arrays of a file."""
+        """Return the arrays to store in a file."""
         return self._asdict()
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
-        """The member of `dim` numbers in a file, see `fastvi.families.base.Family`."""
+        """Make the member of dimension `dim` from a file, see `fastvi.families.base.Family`."""
         return cls(
             stored(arrays, "mean", (dim,)),
             stored(arrays, "factors", (dim, -1)),
@@ -172,7 +172,7 @@ class LowRank(NamedTuple):
 
 
 def lowrank(rank: int = 1) -> Near:
-    """The family with so many factors, for the argument `family` of `fastvi.fit`.
+    """The low-rank family with `rank` factors, for the argument `family` of `fastvi.fit`.
 
     Raises
     ------

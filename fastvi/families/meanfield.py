@@ -33,17 +33,17 @@ class MeanField(NamedTuple):
 
     @classmethod
     def of(cls, mean: Array, covariance: Array) -> Self:
-        """The member nearest in KL(q || p) to a Gaussian p."""
+        """Return the member that minimises KL(q || p) for a Gaussian p."""
         return cls(np.array(mean), 1.0 / np.sqrt(np.diag(np.linalg.inv(covariance))))
 
     @property
     def dim(self) -> int:
-        """Numbers in a draw, D."""
+        """Length of a draw, D."""
         return len(self.mean)
 
     @property
     def powers(self) -> Powers:
-        """What it can do besides."""
+        """What else it can do."""
         form = ProductForm(blocks(gaussian(self.mean, self.sd)), self.from_blocks)
         return Powers(
             pathwise=self, natural=self, entropy=self, frame=self, compiled=self, score=form
@@ -51,7 +51,7 @@ class MeanField(NamedTuple):
 
     @classmethod
     def from_blocks(cls, product: Blocks) -> Self:
-        """The member that a product of Gaussian blocks is."""
+        """Return the member that equals a product of Gaussian blocks."""
         pairs = product.values.reshape(-1, 2)
         return cls(pairs[:, 0].copy(), np.exp(pairs[:, 1]))
 
@@ -67,23 +67,23 @@ class MeanField(NamedTuple):
 
     @property
     def units(self) -> Array:
-        """What turns standard numbers into ones of this scale, (D,)."""
+        """Factors that scale standard numbers to the member, (D,)."""
         return self.sd
 
     def standard(self) -> MeanField:
-        """The member in its own units and about its own mean."""
+        """Return the member in its own units and about its own mean."""
         return MeanField(np.zeros(len(self.mean)), np.ones(len(self.mean)))
 
     def mapped(self, centre: Array, units: Array) -> MeanField:
-        """What the member becomes by x -> centre + units x."""
+        """Return the member after the map x -> centre + units x."""
         return MeanField(centre + units * self.mean, units * self.sd)
 
     def noise(self, n: int, rng: np.random.Generator) -> Array:
-        """What `at` turns into n draws, (n, D)."""
+        """Draw the noise (n, D) that `at` turns into n draws."""
         return antithetic(n, self.dim, rng)
 
     def at(self, noise: Array) -> Draws:
-        """The draws that come from noise."""
+        """Return the draws that belong to noise."""
         return Draws(self.mean + self.sd * noise, noise)
 
     def draw(self, n: int, rng: np.random.Generator) -> Draws:
@@ -91,7 +91,7 @@ class MeanField(NamedTuple):
         return self.at(self.noise(n, rng))
 
     def log_prob(self, Z: Array) -> Array:
-        """Log densities of Z (n, D), (n,) nats."""
+        """Log densities (n,) of Z (n, D), in nats."""
         square = np.square((Z - self.mean) / self.sd).sum(axis=1)
         return np.asarray(-0.5 * square - self.log_det - 0.5 * len(self.mean) * np.log(2 * np.pi))
 
@@ -105,7 +105,7 @@ class MeanField(NamedTuple):
         return -draws.noise / self.sd
 
     def divergence(self, other: MeanField) -> float:
-        """Symmetrised KL divergence from another member, nats."""
+        """Symmetrised KL divergence from another member, in nats."""
         return divergence(self, other)
 
     # Natural gradients, in the frame where this is the standard normal
@@ -113,23 +113,23 @@ class MeanField(NamedTuple):
     def natural(
         self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
     ) -> Step:
-        """The natural gradient of a loss, arguments as in `fastvi.families.base.Pathwise`.
+        """Return the natural gradient of a loss; arguments as in `fastvi.families.base.Pathwise`.
 
-        By mean and precision, from the theorems of Bonnet and Price, as in Khan and Rue (2023),
-        "The Bayesian learning rule", eq. 11 to 13.
+        It is that of mean and precision, by the theorems of Bonnet and Price, as in Khan and Rue
+        (2023), "The Bayesian learning rule", eq. 11 to 13.
         """
         pulled = of_points * self.sd - column(of_log_q) * draws.noise
         return Step(weights @ pulled, weights @ (pulled * draws.noise))
 
     def natural_entropy(self) -> Step:
-        """The natural gradient of the entropy."""
+        """Return the natural gradient of the entropy."""
         return Step(np.zeros(len(self.mean)), np.ones(len(self.mean)))
 
     def moved(self, step: Step) -> MeanField:
-        """The member that a step leads to; precisions stay positive whatever it is.
+        """Return the member that a step leads to; any step keeps precisions positive.
 
-        Precision 1 - s + s^2 / 2 in the frame (Lin, Schmidt and Khan 2020, "Handling the positive-
-        definite constraint in the Bayesian learning rule", eq. 11).
+        The precision becomes 1 - s + s^2 / 2 in the frame (Lin, Schmidt and Khan 2020, "Handling
+        the positive- definite constraint in the Bayesian learning rule", eq. 11).
         """
         mean, spread = retraction(step)
         sd = 1.0 / np.sqrt(1.0 - spread + 0.5 * spread * spread)
@@ -138,12 +138,12 @@ class MeanField(NamedTuple):
     # Plain gradients, of (mean, log sd)
 
     def free(self) -> tuple[Array, Array]:
-        """Parameters without constraints."""
+        """Return the unconstrained parameters."""
         return self.mean, np.log(self.sd)
 
     @classmethod
     def from_free(cls, free: tuple[Array, Array]) -> Self:
-        """The member with these free parameters."""
+        """Return the member with these unconstrained parameters."""
         return cls(free[0], np.exp(free[1]))
 
     def pullback(
@@ -154,15 +154,15 @@ class MeanField(NamedTuple):
         return weights @ slopes, weights @ (slopes * draws.noise) * self.sd
 
     def entropy(self) -> float:
-        """The entropy, nats."""
+        """Entropy in nats."""
         return entropy(self)
 
     def entropy_pullback(self) -> tuple[Array, Array]:
-        """Gradient of the entropy with respect to `free`."""
+        """Return the gradient of the entropy with respect to `free`."""
         return np.zeros(len(self.mean)), np.ones(len(self.mean))
 
     def driver(self, natural: bool) -> Driver:
-        """Many steps in machine code."""
+        """Return the compiled loop over steps."""
         from fastvi.kernels import drivers
 
         if natural:
@@ -172,10 +172,10 @@ class MeanField(NamedTuple):
     # Files
 
     def save(self) -> dict[str, Array]:
-        """The arrays of a file."""
+        """Return the arrays to store in a file."""
         return self._asdict()
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
-        """The member of `dim` numbers in a file, see `fastvi.families.base.Family`."""
+        """Make the member of dimension `dim` from a file, see `fastvi.families.base.Family`."""
         return cls(stored(arrays, "mean", (dim,)), stored_scales(arrays, "sd", dim))

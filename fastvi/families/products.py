@@ -1,4 +1,4 @@
-"""Products of independent blocks of typed random numbers."""
+"""Products of independent blocks of random variables of different kinds."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from fastvi.families.kinds import CATEGORIES, DISCRETE, KINDS, Block, layout_of,
 __all__ = ["Blocks", "blocks"]
 
 Array = NDArray[np.float64]
-LEAST_INFORMATION = 0.05  # where a chance is near 0 or 1, a step must end somewhere
+LEAST_INFORMATION = 0.05  # limits steps of probabilities near 0 or 1
 
 
 class _Constants(NamedTuple):
-    """What kernels read of a member, see `fastvi.kernels.blocks.prepare`."""
+    """Arrays that kernels read, see `fastvi.kernels.blocks.prepare`."""
 
     constants: Array
     log_chances: Array
 
 
 class Blocks(NamedTuple):
-    """A product of independent blocks; made by `blocks`.
+    """A product of independent blocks, made by `blocks`.
 
     Attributes
     ----------
     layout : (B, 5) int64 array
-        Kinds and places of the blocks, see `fastvi.kernels.blocks`.
+        Kinds and offsets of the blocks, see `fastvi.kernels.blocks`.
     values : (P,) array
-        Parameters without constraints.
+        Unconstrained parameters.
     """
 
     layout: NDArray[np.int64]
@@ -40,12 +40,12 @@ class Blocks(NamedTuple):
 
     @property
     def dim(self) -> int:
-        """Numbers in a draw, D."""
+        """Length of a draw, D."""
         return int(self.layout[:, 2].sum())
 
     @property
     def powers(self) -> Powers:
-        """What it can do besides."""
+        """What else it can do."""
         from fastvi.kernels.relaxed import RELAXED
 
         kinds = {int(kind) for kind in self.layout[:, 0]}
@@ -73,12 +73,12 @@ class Blocks(NamedTuple):
 
     @property
     def mean(self) -> Array:
-        """Means of the numbers, (D,); of a categorical's number, as of any other."""
+        """Means, (D,); those of categorical variables are the means of category numbers."""
         return self._moments()[0]
 
     @property
     def cov(self) -> Array:
-        """Covariance of the numbers, (D, D)."""
+        """Covariance, (D, D)."""
         from fastvi.kernels.blocks import covariances
 
         out = np.zeros((self.dim, self.dim))
@@ -87,11 +87,11 @@ class Blocks(NamedTuple):
 
     @property
     def sd(self) -> Array:
-        """Standard deviations of the numbers, (D,)."""
+        """Standard deviations, (D,)."""
         return np.sqrt(self._moments()[1])
 
     def chances(self, block: int) -> Array:
-        """Probabilities (C,) of a categorical or one-hot block, or (2,) of a Bernoulli one.
+        """Probabilities (C,) of a categorical or one-hot block, or (2,) of a Bernoulli block.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Blocks(NamedTuple):
             If there is no such block, or it is of another kind.
         """
         if not 0 <= block < len(self.layout):
-            raise ValueError(f"block is {block}; wanted one of {len(self.layout)} blocks, from 0")
+            raise ValueError(f"block is {block}; wanted a number from 0 to {len(self.layout) - 1}")
         kind, _, _, first, size = self.layout[block]
         found = self._prepared()
         if KINDS[kind] == "bernoulli":
@@ -111,7 +111,7 @@ class Blocks(NamedTuple):
     # Draws
 
     def draw(self, n: int, rng: np.random.Generator) -> Draws:
-        """Draw n points; there is no noise that all kinds move smoothly with."""
+        """Draw n points, which do not depend smoothly on noise."""
         Z = self._draw(n, rng, self._prepared())
         return Draws(Z, Z)
 
@@ -123,7 +123,7 @@ class Blocks(NamedTuple):
         return Z
 
     def block_log_prob(self, Z: Array) -> Array:
-        """Log densities (n, B) of each block's numbers in Z (n, D), nats; -inf outside."""
+        """Log densities (n, B) of each block in Z (n, D), in nats; -inf outside its range."""
         return self._log_prob(Z, self._prepared())
 
     def _log_prob(self, Z: Array, prepared: _Constants) -> Array:
@@ -134,7 +134,7 @@ class Blocks(NamedTuple):
         return out
 
     def log_prob(self, Z: Array) -> Array:
-        """Log densities (n,) of Z (n, D), nats; -inf outside of a block's range."""
+        """Log densities (n,) of Z (n, D), in nats; -inf outside a block's range."""
         return np.asarray(self.block_log_prob(Z).sum(axis=1))
 
     def log_prob_of(self, draws: Draws) -> Array:
@@ -145,13 +145,13 @@ class Blocks(NamedTuple):
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """Where in a draw the numbers of each block begin, (B,)."""
+        """Offsets of the blocks in a draw, (B,)."""
         return self.layout[:, 1]
 
     def dispersed(
         self, log_tau: Array, n: int, rng: np.random.Generator
     ) -> tuple[Array, Array, Array]:
-        """Draws (n, D) of overdispersed blocks, and log densities (n, B): of these, and of those.
+        """Draw (n, D) from overdispersed blocks; log densities (n, B) of the blocks and of these.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ class Blocks(NamedTuple):
         return Z, log_q, self._log_prob(Z, wide) if np.any(log_tau) else log_q
 
     def score_pullback(self, Z: Array, weights: Array, signals: Array, controlled: bool) -> Array:
-        """The mean (P,) over draws of weights x signals x scores."""
+        """Return the mean (P,) over draws of weights x signals x scores."""
         from fastvi.kernels.score import gather
 
         out = np.empty(len(self.values))
@@ -176,7 +176,7 @@ class Blocks(NamedTuple):
     def dispersion_slopes(
         self, log_tau: Array, Z: Array, weights: Array, signals: Array, controlled: bool
     ) -> Array:
-        """Minus the relative change of the variance of `score_pullback` with log_tau, (B,)."""
+        """Return minus the derivatives of the log variance of `score_pullback` by log_tau, (B,)."""
         from fastvi.kernels.score import dispersions, lengths
 
         squares, slopes = np.empty(len(Z)), np.empty((len(Z), len(self.layout)))
@@ -198,7 +198,7 @@ class Blocks(NamedTuple):
     def relaxed(
         self, temperature: float, n: int, rng: np.random.Generator
     ) -> tuple[Array, Array, Array]:
-        """Noise, soft draws and the categories that these are near, (n, D) each."""
+        """Return noise, soft draws and their nearest categories, (n, D) each."""
         from fastvi.kernels import relaxed
 
         noise, soft, hard = np.empty((3, n, self.dim))
@@ -209,7 +209,7 @@ class Blocks(NamedTuple):
     def relaxed_pullback(
         self, temperature: float, noise: Array, soft: Array, of_points: Array
     ) -> tuple[Array, float]:
-        """Gradient (P,) of the mean loss plus the entropy of the categories; that entropy, nats."""
+        """Return the gradient (P,) of mean loss plus category entropy, and that entropy (nats)."""
         from fastvi.kernels import relaxed
 
         out = np.zeros(len(self.values))
@@ -219,15 +219,15 @@ class Blocks(NamedTuple):
     # Parameters without constraints
 
     def free(self) -> Array:
-        """Parameters without constraints, (P,)."""
+        """Return the unconstrained parameters, (P,)."""
         return self.values
 
     def from_free(self, free: Array) -> Self:
-        """The member of this layout with these parameters."""
+        """Return the member of this layout with these parameters."""
         return self._replace(values=free)
 
     def step_units(self, free: Array) -> Array:
-        """How far a parameter moves for one standard deviation's worth of change, (P,)."""
+        """Return the change of each parameter that corresponds to one standard deviation, (P,)."""
         from fastvi.kernels.blocks import GAUSSIAN, information
 
         found = np.empty(len(free))
@@ -237,7 +237,7 @@ class Blocks(NamedTuple):
         return np.asarray(1.0 / np.sqrt(np.where(bounded, found.clip(LEAST_INFORMATION), found)))
 
     def divergence(self, other: Blocks) -> float:
-        """Symmetrised KL divergence from another of the same layout, nats."""
+        """Symmetrised KL divergence from a member of the same layout, in nats."""
         from fastvi.kernels.blocks import divergence
 
         here, there = self._prepared(), other._prepared()
@@ -247,12 +247,12 @@ class Blocks(NamedTuple):
     # Files
 
     def save(self) -> dict[str, NDArray[Any]]:
-        """The arrays of a file."""
+        """Return the arrays to store in a file."""
         return self._asdict()
 
     @classmethod
     def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
-        """The member of `dim` numbers in a file, see `fastvi.families.base.Family`."""
+        """Make the member of dimension `dim` from a file, see `fastvi.families.base.Family`."""
         layout = stored(arrays, "layout", (-1, 5), np.int64)
         values = stored(arrays, "values", (-1,))
         if not np.array_equal(layout, layout_of(layout[:, 0], layout[:, 4])):
@@ -271,16 +271,17 @@ def _same(product: Blocks) -> Blocks:
 
 
 def blocks(*parts: Block, **counts: int | Sequence[int]) -> Blocks:
-    """A mean-field family of typed numbers, in the order given.
+    """A mean-field family of variables of different kinds, in the given order.
 
     Parameters
     ----------
     *parts : Block
         From `gaussian`, `lognormal`, `gamma`, `beta`, `bernoulli`, `categorical`, `poisson` and
-        `one_hot` of this module, with the parameters to begin with.
+        `one_hot` of this module, with initial parameters.
     **counts : int or sequence of int
-        How many of a kind, which begin as N(0, 1), its exponential, Gamma(2, 2), uniform, even
-        chances or a rate of 1; for ``categorical`` and ``one_hot`` the numbers of categories.
+        Number of variables of a kind, which start as N(0, 1), its exponential, Gamma(2, 2),
+        uniform, with equal probabilities or with a rate of 1; for ``categorical`` and ``one_hot``
+        the numbers of categories.
 
     Returns
     -------
@@ -289,7 +290,7 @@ def blocks(*parts: Block, **counts: int | Sequence[int]) -> Blocks:
     Raises
     ------
     ValueError
-        If there are none, a kind is unknown or a number is below 1.
+        If there are no blocks, a kind is unknown or a number is below 1.
 
     Examples
     --------
@@ -307,7 +308,7 @@ def blocks(*parts: Block, **counts: int | Sequence[int]) -> Blocks:
     for kind, count in counts.items():
         found += repeated(kind, count)
     if not found:
-        raise ValueError("blocks() of nothing; wanted at least one number, such as gaussian=1")
+        raise ValueError("blocks() got no blocks; wanted at least one, such as gaussian=1")
     kinds = np.concatenate([np.full(len(p.free), KINDS.index(p.kind)) for p in found])
     sizes = np.concatenate([np.full(len(p.free), p.free.shape[1]) for p in found])
     return Blocks(layout_of(kinds, sizes), np.concatenate([p.free.ravel() for p in found]))
