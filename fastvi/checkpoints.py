@@ -34,7 +34,8 @@ class Watching(NamedTuple):
     resume: bool = False
 
     def checkpoints(self, identity: Callable[[], JsonObject]) -> Checkpoints | None:
-        """Where the state is kept, if anywhere; `identity` must be the same for it to be taken up.
+        """Return the checkpoints of a fit, if any; a file is resumed only if `identity` is the
+        same.
 
         Raises
         ------
@@ -48,7 +49,7 @@ class Watching(NamedTuple):
         return Checkpoints(self.checkpoint, identity(), self.checkpoint_interval)
 
     def seed(self, random_state: RandomState, fresh: int | None = None) -> int:
-        """The seed of a fit; if any would do, that of the checkpoint to be taken up.
+        """Return the seed of a fit; if any will do, that of the checkpoint to resume from.
 
         `fresh` is the seed from `random_state`, if that is known already.
         """
@@ -91,7 +92,7 @@ class Checkpoints:
     def load(
         self, state: T, batches: Batches, rng: np.random.Generator, n_epochs: int
     ) -> tuple[T, Position, History]:
-        """State, position and history of the fit; `batches` and `rng` take up theirs.
+        """Load state, position and history of the fit, and restore `batches` and `rng`.
 
         Parameters
         ----------
@@ -174,7 +175,7 @@ class Checkpoints:
 
 
 def digest(*arrays: ArrayLike) -> str:
-    """Shapes, dtypes and a checksum of arrays, which tell one data set from another."""
+    """Return shapes, dtypes and a checksum of arrays, to tell data sets apart."""
     checksum, forms = 0, []
     for array in map(np.asarray, arrays):
         forms.append(f"{array.dtype}{list(array.shape)}")
@@ -185,14 +186,14 @@ def digest(*arrays: ArrayLike) -> str:
 
 
 def _rows(array: AnyArray) -> list[AnyArray]:
-    """An array that is not contiguous, in parts small enough to be copied."""
+    """Yield an array, in parts small enough to copy if it is not contiguous."""
     if array.flags.c_contiguous or array.ndim == 0:
         return [array]
     return np.array_split(array, max(array.nbytes >> 24, 1))
 
 
 def described(value: object) -> Any:
-    """A parameter's value as JSON that is the same in each process, and differs if the value does.
+    """Describe a parameter's value as JSON, equal in all processes and different for other values.
 
     Arrays become a digest; functions, such as those of a `fastvi.optimizers.Optimizer`, become
     their name and the values bound in them.

@@ -22,7 +22,7 @@ TOPICS = "fastvi.models.topics.estimator", "load"
 
 
 def load(path: Path) -> Any:
-    """A fitted estimator or a posterior from its file, of the class that saved it.
+    """Load a fitted estimator or a posterior from its file.
 
     The words of a topic model are in `vocabulary_`, and in `feature_names_in_` if the fit saw
     column names. A Gaussian process predicts the same bits as before, but holds no training rows. A

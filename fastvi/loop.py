@@ -25,7 +25,7 @@ logger = logging.getLogger("fastvi")
 
 
 def _numbers(batch: Batch, info: Info) -> dict[str, float]:
-    """What can be traced of a step, and the size of its batch where it has one."""
+    """Return the numbers that a step reports, and the size of its batch if it has one."""
     numbers = {k: float(v) for k, v in info.items() if isinstance(v, (int, float, np.number))}
     size = len(batch.weights)
     return {**numbers, "batch_size": size} if size else numbers
@@ -125,7 +125,7 @@ class Watch(AbstractContextManager["Watch"]):
     def begin(
         self, state: T, batches: Batches, rng: np.random.Generator, n_epochs: int
     ) -> tuple[T, Position, History]:
-        """Where to start: at a checkpoint if one is to be taken up, else at the beginning."""
+        """Return where to start: at a checkpoint when resuming, else at the beginning."""
         self._sources = batches, rng
         if self.checkpoints is None or not self.resume or not self.checkpoints.exists():
             return state, START, History()
@@ -134,7 +134,7 @@ class Watch(AbstractContextManager["Watch"]):
         return state, position, history
 
     def after_step(self, state: object, position: Position, history: History) -> bool:
-        """Look at a step; whether the callback says stop."""
+        """Observe a step; return whether the callback stops the fit."""
         if self._looks_at_passes:
             self._last, self._saved = (state, position, history), None
             return False
@@ -142,7 +142,7 @@ class Watch(AbstractContextManager["Watch"]):
         return self._look(state, position, history, due)
 
     def after_epoch(self, state: object, position: Position, history: History) -> bool:
-        """Look at a pass; whether the callback says stop."""
+        """Observe a pass; return whether the callback stops the fit."""
         stop = self._look(state, position, history, True)
         if self.log_passes and logger.isEnabledFor(logging.INFO):
             row = history.last()
@@ -215,7 +215,7 @@ def run(
     after_epoch: Hook | None = None,
     watch: Watch | None = None,
 ) -> tuple[T, History]:
-    """Step through batches until the epochs are over or a hook says stop.
+    """Step through batches until all epochs are done or a hook stops the fit.
 
     Parameters
     ----------

@@ -246,7 +246,7 @@ def _as_blocks(name: str, array: AnyArray | Blocks) -> Blocks:
 
 
 def _rows(array: AnyArray) -> Iterator[AnyArray]:
-    """Blocks of rows small enough to be copied where `array` is not contiguous."""
+    """Yield blocks of rows that are small enough to copy if `array` is not contiguous."""
     if array.ndim == 0:
         yield array
         return

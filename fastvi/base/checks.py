@@ -44,12 +44,12 @@ class Bags(NamedTuple):
 
     @property
     def parts(self) -> tuple[NDArray[np.int64], NDArray[np.int32], AnyArray]:
-        """The three arrays."""
+        """The three CSR arrays."""
         return self.indptr, self.indices, self.counts
 
 
 def bags_of_words(X: Any, name: str = "X", dtype: DTypeLike | None = None) -> Bags:
-    """CSR parts of a matrix (n_documents, n_words) of counts, checked.
+    """Return checked CSR arrays of a matrix (n_documents, n_words) of counts.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def bags_of_words(X: Any, name: str = "X", dtype: DTypeLike | None = None) -> Ba
 
 
 def nothing_masked(X: object, name: str = "X") -> None:
-    """Refuse an array with masked entries, which NumPy would take for numbers.
+    """Refuse an array with masked entries, which NumPy would treat as numbers.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def nothing_masked(X: object, name: str = "X") -> None:
 
 
 def no_texts(X: object, name: str = "X") -> None:
-    """Refuse texts where their counts are wanted.
+    """Refuse strings where word counts are expected.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def _float_for(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
 
 
 def _plain(array: ArrayLike, dtype: DTypeLike) -> AnyArray:
-    """An array of the one type that kernels are compiled for."""
+    """Convert an array to the type that kernels are compiled for."""
     return np.require(array, dtype, ["C_CONTIGUOUS", "WRITEABLE"])
 
 
@@ -162,7 +162,7 @@ def rows_to_fit(
     scale: AnyArray | float = 1.0,
     name: str = "X",
 ) -> None:
-    """Rows (n, D) that leave room for sums of their squares, also as (X - centre) / scale.
+    """Check that sums of squares of rows (n, D), and of (X - centre) / scale, do not overflow.
 
     Raises
     ------
@@ -183,7 +183,7 @@ def rows_to_fit(
 def new_rows(
     X: AnyArray, centre: AnyArray | float, scale: AnyArray | float, name: str = "X"
 ) -> float:
-    """Largest of the numbers (X - centre) / scale of rows (n, D), whose squares are finite.
+    """Return the largest of (X - centre) / scale for rows (n, D), whose square must be finite.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def new_rows(
 def _in_reach(
     X: AnyArray, centre: AnyArray | float, scale: AnyArray | float, limit: float, name: str
 ) -> float:
-    # halves, as differences of finite numbers overflow
+    # halves, because differences of finite numbers can overflow
     ends = 0.5 * X.max(axis=0) - 0.5 * centre, 0.5 * centre - 0.5 * X.min(axis=0)
     with np.errstate(over="ignore"):
         most = float(2.0 * np.max(np.maximum(*ends) / scale))
@@ -209,7 +209,7 @@ def _in_reach(
 
 
 def integer(value: object, name: str, low: int, high: int | None = None) -> int:
-    """An integer from `low` to `high`.
+    """Check an integer from `low` to `high`.
 
     Raises
     ------
@@ -225,12 +225,12 @@ def integer(value: object, name: str, low: int, high: int | None = None) -> int:
 
 
 def optional_integer(value: object, name: str, low: int) -> int | None:
-    """None, or a whole number as `integer` takes it."""
+    """Check None or an integer, as in `integer`."""
     return None if value is None else integer(value, name, low)
 
 
 def generator(value: object, name: str) -> np.random.Generator:
-    """A generator as it is, or a new one; seeded by an integer, by a RandomState, or at random."""
+    """Return a generator as it is, or make one from an integer, a RandomState or None."""
     if isinstance(value, np.random.RandomState):
         return np.random.default_rng(seed_of(value))
     if value is None or isinstance(value, np.random.Generator):
@@ -239,7 +239,7 @@ def generator(value: object, name: str) -> np.random.Generator:
 
 
 def seed_of(random_state: RandomState) -> int:
-    """A number that generators follow from, below 2^31 unless it was given.
+    """Return a seed for generators, below 2^31 unless it was given.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def seed_of(random_state: RandomState) -> int:
 
 
 def both_or_none(name: str, value: object, other_name: str, other: object) -> bool:
-    """Whether two arguments are given that need each other.
+    """Whether two arguments that require each other are given.
 
     Raises
     ------
@@ -277,7 +277,7 @@ def both_or_none(name: str, value: object, other_name: str, other: object) -> bo
 
 
 def flag(value: object, name: str) -> bool:
-    """True or False.
+    """Check a boolean.
 
     Raises
     ------
@@ -317,7 +317,7 @@ def number(
 
 
 def choice(value: object, name: str, choices: tuple[str, ...]) -> str:
-    """One of some words.
+    """Check that a value is one of some strings.
 
     Raises
     ------
@@ -330,7 +330,7 @@ def choice(value: object, name: str, choices: tuple[str, ...]) -> str:
 
 
 def prior(value: ArrayLike | None, name: str, size: int, default: float) -> NDArray[np.float64]:
-    """A Dirichlet parameter (size,) from a number, an array of that length, or None.
+    """Return a Dirichlet parameter (size,) from a number, an array of that length, or None.
 
     Raises
     ------

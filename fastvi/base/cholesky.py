@@ -12,7 +12,7 @@ from fastvi.kernels.rows import mirror
 
 __all__ = ["Factor", "cholesky", "cholesky_of_sum", "inverse_of", "jitter_slope"]
 
-JITTER = 1e-12  # in relation to the norm of the matrix
+JITTER = 1e-12  # relative to the norm of the matrix
 WORST_JITTER = 1e-5
 
 

@@ -15,7 +15,7 @@ __all__ = ["free_of", "gradient", "lower_of"]
 
 
 def free_of(lower: Array) -> Array:
-    """Free numbers of matrices with these Cholesky factors."""
+    """Return the coordinates of matrices with these Cholesky factors."""
     diagonal = np.diagonal(lower, axis1=-2, axis2=-1)
     free = np.tril(lower / diagonal[..., :, None], -1)
     free += np.log(diagonal)[..., :, None] * np.eye(lower.shape[-1])
@@ -23,13 +23,13 @@ def free_of(lower: Array) -> Array:
 
 
 def lower_of(free: Array) -> Array:
-    """Cholesky factors, given the free numbers."""
+    """Return the Cholesky factors with these coordinates."""
     scale = np.exp(np.diagonal(free, axis1=-2, axis2=-1))
     return np.asarray(scale[..., :, None] * (np.tril(free, -1) + np.eye(free.shape[-1])))
 
 
 def gradient(lower: Array, slope: Array) -> Array:
-    """Of a function of L L', given L and its derivatives by the entries, which are symmetric."""
+    """Return the gradient of a function of L L', given L and its symmetric derivatives by entry."""
     by_lower = 2.0 * np.tril(slope @ lower)
     scale = np.diagonal(lower, axis1=-2, axis2=-1)
     free = np.tril(scale[..., :, None] * by_lower, -1)

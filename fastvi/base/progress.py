@@ -29,10 +29,10 @@ class Bar:
     def __init__(self, total: int | None, unit: str) -> None:
         self.total, self.unit = total, unit
         self._bar: tqdm | None = None
-        self._values: dict[str, float] = {}  # the last known of each
+        self._values: dict[str, float] = {}  # the last known value of each
 
     def show(self, n: int, history: History) -> None:
-        """Move to `n`, and show the values last reported."""
+        """Move to `n`, and show the last reported values."""
         if self._bar is None:
             from tqdm import tqdm
 

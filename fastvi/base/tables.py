@@ -16,7 +16,7 @@ CACHE_LINE = 64  # bytes
 
 
 def empty_rows(shape: tuple[int, ...], dtype: DTypeLike) -> AnyArray:
-    """An array that begins where a cache line does.
+    """Allocate an array aligned to cache lines.
 
     NumPy's large arrays begin 16 bytes after one: each 64-byte load of a row then touches two
     lines, which costs the kernels a third of their speed.
@@ -52,7 +52,7 @@ class RowGradient(NamedTuple):
         return self._replace(factor=self.factor * factor)
 
     def dense(self, table: LazyTable) -> AnyArray:
-        """The gradient of every entry, (V, K), paid in full."""
+        """Return the dense gradient, (V, K)."""
         gradient = table.dense()
         np.subtract(self.anchor, gradient, out=gradient)
         gradient *= gradient.dtype.type(self.coefficient)
@@ -69,13 +69,13 @@ class _Kept:
         self.parts: list[tuple[AnyArray, AnyArray, NDArray[np.float64]]] = []
 
     def add(self, rows: Indices, values: AnyArray, clock: NDArray[np.float64]) -> None:
-        """Keep those of `rows` that are not kept yet."""
+        """Keep those of `rows` that have not been kept."""
         rows = rows[~self.is_kept[rows]]
         self.parts.append((rows, values[rows], clock[rows]))
         self.is_kept[rows] = True
 
     def put_back(self, values: AnyArray, clock: NDArray[np.float64]) -> None:
-        """Write them back."""
+        """Restore the kept rows."""
         for rows, old_values, old_clock in self.parts:
             values[rows], clock[rows] = old_values, old_clock
 
@@ -130,7 +130,7 @@ class LazyTable:
         self._kept = None
 
     def _anchor_to(self, anchor: AnyArray) -> None:
-        """Broadcast without a copy, so that a prior of one number costs no table."""
+        """Broadcast without a copy, so that a scalar prior does not need a table."""
         self.anchor = anchor
         self._anchor = np.broadcast_to(anchor, self.values.shape)
         one_row = np.ndim(anchor) < 2 or len(anchor) == 1
@@ -139,7 +139,7 @@ class LazyTable:
         self._anchor_sums = sums * len(self.values) if one_row else sums
 
     def save(self) -> dict[str, AnyArray]:
-        """What `restore` needs to go on with the same bits."""
+        """Return what `restore` needs to continue with the same bits."""
         return {
             "values": self.values,
             "clock": self.clock,
@@ -150,22 +150,22 @@ class LazyTable:
 
     @classmethod
     def restore(cls, arrays: dict[str, AnyArray]) -> LazyTable:
-        """The table that `save` described; it owns the arrays."""
+        """Make the table that `save` described, which owns the arrays."""
         table = cls(arrays["values"], arrays["anchor"])
         table.clock, table.column_sums = arrays["clock"], arrays["column_sums"]
         table.decay = float(arrays["decay"])
         return table
 
     def read(self, rows: Indices) -> AnyArray:
-        """Rows as they are now, (n, K)."""
+        """Return the current values of rows, (n, K)."""
         return self._read(rows, empty_rows((len(rows), self.values.shape[1]), self.values.dtype))
 
     def dense(self) -> AnyArray:
-        """The whole table as it is now, (V, K), a copy."""
+        """Return a copy of the whole table, (V, K), with current values."""
         return self.read(np.arange(len(self.values), dtype=np.int32))
 
     def settled(self) -> AnyArray:
-        """The table's own array, (V, K), once all rows have caught up in place."""
+        """Bring all rows up to date in place, and return the table's own array, (V, K)."""
         self._catch_up()
         return self.values
 
@@ -183,7 +183,7 @@ class LazyTable:
         self.clock.fill(self.decay)
 
     def move_anchor(self, anchor: AnyArray) -> None:
-        """Let rows decay towards another anchor from here on; all of them catch up, in place.
+        """Change the anchor; all rows are brought up to date first, in place.
 
         An equal anchor changes nothing, so that a restored fit keeps its bits.
         """
@@ -192,7 +192,7 @@ class LazyTable:
         self._anchor_to(anchor)
 
     def add(self, step: RowGradient | AnyArray) -> None:
-        """Take a step, in place: a (V, K) array, or rows with ``factor * coefficient`` in [0, 1].
+        """Add a step in place: a (V, K) array, or rows with ``factor * coefficient`` in [0, 1].
 
         Raises
         ------

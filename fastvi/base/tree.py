@@ -30,27 +30,27 @@ TABLE = ("values", "clock", "decay", "column_sums", "anchor")  # what a LazyTabl
 
 
 def rebuild(like: Any, parts: Iterable[object]) -> Any:
-    """A tuple of the type of `like` with other parts."""
+    """Make a tuple of the type of `like` with other parts."""
     parts = tuple(parts)
     return type(like)(*parts) if hasattr(like, "_fields") else parts
 
 
 def map_leaves(function: Callable[..., object], tree: Any, *others: object) -> Any:
-    """`function` of the leaves at the same place of trees of one form, as a tree of that form."""
+    """Apply `function` to corresponding leaves of trees of the same form."""
     if isinstance(tree, tuple):
         return rebuild(tree, (map_leaves(function, *parts) for parts in zip(tree, *others)))
     return function(tree, *others)
 
 
 def leaves(tree: object) -> list[Any]:
-    """The leaves, depth first."""
+    """Return the leaves, depth first."""
     if isinstance(tree, tuple):
         return [leaf for part in tree for leaf in leaves(part)]
     return [tree]
 
 
 def zeros_like(tree: T) -> T:
-    """Zeros in the form of dense gradients of these parameters."""
+    """Return zeros in the form of a dense gradient of these parameters."""
 
     def zeros(leaf: LazyTable | AnyArray) -> AnyArray:
         like = leaf.values if isinstance(leaf, LazyTable) else leaf
@@ -61,7 +61,7 @@ def zeros_like(tree: T) -> T:
 
 
 def copy(tree: T) -> T:
-    """The tree with arrays of its own, so that steps from it leave the given one as it is."""
+    """Copy a tree with its arrays, so that steps do not change the given one."""
 
     def leaf(part: object) -> object:
         if isinstance(part, LazyTable):
@@ -74,7 +74,7 @@ def copy(tree: T) -> T:
 
 @contextmanager
 def borrowed(tree: T) -> Iterator[T]:
-    """A tree to step from while the given one must be as it was if the block fails.
+    """Yield a tree to step from; if the block fails, the given one is unchanged.
 
     Arrays are copied, as in `copy`, but lazy tables share their rows and restore those that were
     written to after an error. After success, the given tree must no longer be used.
@@ -98,7 +98,7 @@ def borrowed(tree: T) -> Iterator[T]:
 
 
 def save(tree: object, name: str = "") -> dict[str, AnyArray]:
-    """Arrays by dotted names, from which `restore` makes the tree again. None is left out."""
+    """Return arrays by dotted names, from which `restore` rebuilds the tree; None is omitted."""
     if tree is None:
         return {}
     if isinstance(tree, LazyTable):
@@ -111,7 +111,7 @@ def save(tree: object, name: str = "") -> dict[str, AnyArray]:
 
 
 def restore(template: Any, arrays: dict[str, AnyArray], name: str = "") -> Any:
-    """The tree that `save` took apart, in the form of `template`, which a fresh start gives.
+    """Rebuild the tree that `save` took apart, in the form of `template`, from a fresh start.
 
     Kernels look up rows unchecked, so arrays must have the shapes and dtypes of the template. A
     NamedTuple whose arrays grow checks them itself: ``template.adopted(found)`` returns the one to
@@ -164,7 +164,7 @@ def _check(name: str, array: AnyArray, dtype: DTypeLike, shape: tuple[int, ...])
 
 
 def _restore_new(arrays: dict[str, AnyArray], name: str) -> Any:
-    """What has come where a template has None: a tuple of what is saved below the name, or None."""
+    """Restore where the template has None: a tuple of what was saved under the name, or None."""
     below = [key[len(name) + 1 :] for key in arrays if key.startswith(f"{name}.")]
     fields = list(dict.fromkeys(key.split(".", 1)[0] for key in below))
     if not fields:

@@ -1,4 +1,4 @@
-"""Gradient estimators, and wrappers that take one and are one."""
+"""Gradient estimators, and wrappers around them."""
 
 from fastvi.gradients.averaged import averaged
 from fastvi.gradients.natural import natural

@@ -14,7 +14,7 @@ __all__ = ["averaged"]
 
 
 class WindowState(NamedTuple):
-    """Targets (parameters plus gradient) of the last batches, oldest first, and how many."""
+    """Targets (parameters plus gradient) of the last batches, oldest first, and their number."""
 
     targets: tuple[Any, ...]
     n: int
@@ -29,12 +29,12 @@ class Rows(NamedTuple):
     length: int
 
     def adopted(self, found: Rows) -> Rows:
-        """Rows from a checkpoint, if they are of the same table."""
+        """Return rows from a checkpoint, if they belong to the same table."""
         rows, values, length = found.rows, found.values, int(found.length)
         fits = rows.dtype == self.rows.dtype and values.dtype == self.values.dtype
         fits = fits and rows.ndim == 1 and values.shape == (len(rows), self.values.shape[1])
         if not fits or length != self.length or not np.all((rows >= 0) & (rows < length)):
-            raise ValueError(f"the window holds rows of another table than one of {self.length}")
+            raise ValueError(f"the window holds rows of a table whose length is not {self.length}")
         return Rows(rows, values, length)
 
 
@@ -42,10 +42,10 @@ def averaged(gradient: Gradient, length: int) -> Gradient:
     """Replace a batch's statistics by their mean over the last `length` batches.
 
     "Smoothed gradients for stochastic variational inference", eq. 6: the direction is prior + mean
-    statistics - parameters, whose variance is about `length` times less and which stays in the
-    domain. It is biased, since older batches were fitted to older parameters: it lags behind
-    statistics on the move by (`length` - 1) / 2 steps, which is little once they settle. Memory:
-    the statistics of `length` batches.
+    statistics - parameters. Its variance is about `length` times smaller, and it stays in the
+    domain. It is biased, because older batches were fitted to older parameters: it lags behind
+    changing statistics by (`length` - 1) / 2 steps, which matters little once they settle. It
+    stores the statistics of `length` batches.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _target(direction: Any, params: Any) -> Any:
 
 
 def _mean(direction: Any, targets: tuple[Any, ...], params: Any) -> Any:
-    """The direction with the mean of the targets in place of its own; a sum in a fixed order."""
+    """Replace the target of a direction by the mean of targets, summed in a fixed order."""
     n = len(targets)
     if isinstance(direction, RowGradient):
         rows = np.unique(np.concatenate([t.rows for t in targets]))

@@ -1,4 +1,4 @@
-"""Pathwise gradients of categories, by relaxing them: Gumbel-softmax and straight-through."""
+"""Pathwise gradients of relaxed categories: Gumbel-softmax and straight-through."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Schedule = Callable[[int], float]
 
 
 def annealed(start: float = 1.0, stop: float = 0.5, n_steps: int = 1000) -> Schedule:
-    """Temperatures that fall from `start` to `stop` by the same factor each step, and stay there.
+    """Temperatures that fall geometrically from `start` to `stop`, and then stay there.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def annealed(start: float = 1.0, stop: float = 0.5, n_steps: int = 1000) -> Sche
     Returns
     -------
     callable
-        ``temperature(step)`` of the number of a step, from 0.
+        ``temperature(step)`` for step numbers from 0.
 
     Raises
     ------
@@ -61,38 +61,39 @@ def gumbel(
     """Gradients of the ELBO through draws between the categories (Jang, Gu and Poole 2017).
 
     E_q[log p(z)] is differentiated at draws softmax((logits + Gumbel noise) / temperature), which
-    near temperature 0 are categories, while the entropy of the categories themselves is taken in
-    closed form. Biased, for any temperature; `fastvi.gradients.score` is not.
+    approach categories as the temperature falls to 0. The entropy of the categories is computed in
+    closed form. The gradient is biased at any temperature; that of `fastvi.gradients.score` is not.
 
     Parameters
     ----------
     target : Target
-        With a gradient, at one-hot vectors and between them, and at Bernoulli numbers in [0, 1].
+        A target with a gradient, defined at and between one-hot vectors, and for Bernoulli
+        variables in [0, 1].
     objective : Objective, optional
-        The ELBO (the default), perhaps tempered.
+        The ELBO (the default), possibly tempered.
     n_draws : int
         Draws per step.
     family : Product
-        A member whose form the fit keeps, of ``one_hot``, ``bernoulli``, ``gaussian`` and
+        A member whose form the fit keeps, made of ``one_hot``, ``bernoulli``, ``gaussian`` and
         ``lognormal`` blocks.
     temperature : float or callable
         A number above 0, or one for each step, such as `annealed`.
     straight_through : bool
-        The target is evaluated at categories, and its gradient pulled back as if it were at the
-        soft draws (Bengio, Leonard and Courville 2013).
+        Evaluate the target at categories, and pull its gradient back as if it were at the soft
+        draws (Bengio, Leonard and Courville 2013).
 
     Returns
     -------
     Gradient
-        Of ``family.free()``. Its `info` has `temperature`, `elbo` at categories in nats, its
-        standard error `elbo_error`, and `rejected`, the number of draws left out because the
-        density or its gradient is not finite.
+        With respect to ``family.free()``. Its `info` has `temperature`, `elbo` at categories in
+        nats, its standard error `elbo_error`, and `rejected`, the number of draws left out because
+        the density or its gradient is not finite.
 
     Raises
     ------
     ValueError
-        If the target has no gradient or another number of numbers, a block is of another kind, or
-        the objective is another.
+        If the target has no gradient or another dimension, a block is of an unsupported kind, or
+        the objective is not the ELBO.
     """
     goal = elbo() if objective is None else objective
     _check(target, goal, family)
@@ -130,7 +131,7 @@ def gumbel(
 
 def _check(target: Target, goal: Objective, family: Product) -> None:
     if goal.weights is not elbo().weights:
-        raise ValueError("Gumbel-softmax gradients are of the ELBO, perhaps tempered; wanted that")
+        raise ValueError("Gumbel-softmax gradients support only the ELBO, possibly tempered")
     target.require_gradient("Gumbel-softmax needs")
     if family.powers.relaxed is None:
         raise ValueError(

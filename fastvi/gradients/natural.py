@@ -13,7 +13,7 @@ __all__ = ["difference", "natural", "noise_of", "squared_norm_of", "without_nois
 
 
 def without_noise(info: dict[str, Any]) -> dict[str, Any]:
-    """What is left of a report when a wrapper has made another gradient of the one it is about."""
+    """Drop the noise from the report on a gradient that a wrapper has changed."""
     return {key: x for key, x in info.items() if key not in ("noise", "squared_norm")}
 
 
@@ -24,23 +24,23 @@ def natural(
     noise: bool = False,
     squared_norm: bool = False,
 ) -> Gradient:
-    """Prior plus expected sufficient statistics minus parameters.
+    """The natural gradient: prior plus expected sufficient statistics minus parameters.
 
     A step of rate rho along it is SVI; rate 1 with a batch of all data is coordinate ascent.
 
     Parameters
     ----------
     model : Conjugate
-        Gives the statistics of a batch through its local step.
+        Its local step computes the statistics of a batch.
     remember : bool
-        For coordinate ascent: every batch holds the same rows, and the bound must not fall. Local
-        steps start afresh, which finds better optima than going on from the last ones, but where
-        the whole bound would fall they go back to those (if the model has any to go on from).
+        For coordinate ascent, in which every batch holds the same rows and the bound must not fall.
+        Local steps start afresh, which finds better optima than continuing from the last local
+        variables. If the bound would fall, they continue from those (if the model supports that).
     noise : bool
         Report the estimated trace of the gradient's covariance as ``info["noise"]``, and the norm
         of each row's statistics as ``info["norms"]``.
     squared_norm : bool
-        Report the squared norm of the gradient, which takes it dense.
+        Report the squared norm of the gradient, which is made dense for this.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def natural(
             last, last_bound = state
             fixed = model.global_bound(params)
             if local.bound + fixed < last_bound and last is not None:
-                if not tree.like(last, local.variables):  # of a checkpoint; kernels do not look
+                if not tree.like(last, local.variables):  # kernels do not check checkpoints
                     raise ValueError("the local variables of the checkpoint have other shapes")
                 local = model.local(params, batch, last, rng, norms=noise)
             state = local.variables, local.bound + fixed
@@ -74,7 +74,7 @@ def natural(
 
 
 def difference(prior: Any, statistics: Any, params: Any) -> Any:
-    """Prior plus statistics minus parameters, part by part."""
+    """Return prior plus statistics minus parameters, part by part."""
     if isinstance(statistics, RowStatistics):
         return RowGradient(statistics.rows, statistics.values, anchor=prior)
     if isinstance(params, tuple):
@@ -84,10 +84,10 @@ def difference(prior: Any, statistics: Any, params: Any) -> Any:
 
 
 def noise_of(local: Local, weights: Any) -> dict[str, Any]:
-    """`noise`, the trace of the covariance of a sum of n weighted rows, and `norms`, as reports.
+    """Report `noise`, the trace of the covariance of a sum of n weighted rows, and `norms`.
 
-    n w_i S_i are n unbiased estimates whose mean is the sum; the variance of a mean is their
-    sample variance by n.
+    The n w_i S_i are n unbiased estimates whose mean is the sum; the variance of their mean is
+    their sample variance divided by n.
     """
     n = len(weights)
     total = squared_norm_of(local.statistics) - local.common
@@ -96,7 +96,7 @@ def noise_of(local: Local, weights: Any) -> dict[str, Any]:
 
 
 def squared_norm_of(gradient: Any) -> float:
-    """Of all parts of a dense gradient, or of the rows of statistics."""
+    """Squared norm of all parts of a dense gradient, or of the rows of statistics."""
     if isinstance(gradient, RowStatistics):
         return squared_norm_of(gradient.values)
     if isinstance(gradient, tuple):

@@ -1,4 +1,4 @@
-"""Plain gradients of conjugate models, in parameters without constraints."""
+"""Plain gradients of conjugate models, in unconstrained parameters."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def plain(
     noise: bool = False,
     squared_norm: bool = False,
 ) -> Gradient:
-    """The gradient of the bound with respect to the model's free parameters.
+    """The gradient of the bound with respect to the model's unconstrained parameters.
 
-    The Fisher matrix times the natural gradient, through the coordinates' Jacobian (Hoffman et al.
-    2013, section 2.3). The parameters that it is an ascent of are ``coordinates.free(params)``, all
-    of whose values are allowed, so that any optimizer may step along it.
+    It is the Fisher matrix times the natural gradient, mapped by the Jacobian of the coordinates
+    (Hoffman et al. 2013, section 2.3). The parameters are ``coordinates.free(params)``. All of
+    their values are allowed, so any optimizer may step along this gradient.
 
     Parameters
     ----------
     model : Conjugate
-        With `coordinates` other than None.
+        A model with `coordinates`.
     remember, noise, squared_norm : bool
         As in `natural`; noise and norms are those of the natural gradient.
 
@@ -40,7 +40,7 @@ def plain(
     coordinates = model.coordinates
     if coordinates is None:
         raise ValueError(
-            f"{type(model).__name__} has no coordinates without constraints; "
+            f"{type(model).__name__} has no unconstrained coordinates; "
             "wanted a natural gradient, and an optimizer with one rate for all of it"
         )
     inner = natural(model, remember=remember, noise=noise, squared_norm=squared_norm)

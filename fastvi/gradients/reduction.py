@@ -1,4 +1,4 @@
-"""Tools that make gradients less noisy, as the argument `variance_reduction` of fits takes them."""
+"""Tools that reduce the variance of gradients, for the argument `variance_reduction` of fits."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = [
 
 
 class Setting(NamedTuple):
-    """What a tool may know of the fit that it is for.
+    """What a tool may know about the fit.
 
     Attributes
     ----------
     everything : callable
-        Gives the batch of all rows.
+        Returns the batch of all rows.
     n_batches : int
-        Batches in a pass over the data.
+        Number of batches in a pass over the data.
     alone : bool
-        Whether no other tool goes around the gradient.
+        Whether no other tool wraps the gradient.
     """
 
     everything: Callable[[], Batch]
@@ -46,18 +46,18 @@ class Setting(NamedTuple):
 
 
 class Reduction(NamedTuple):
-    """A tool that makes a gradient less noisy, made by a function of `fastvi.gradients`.
+    """A tool that reduces the variance of gradients, made by a function of `fastvi.gradients`.
 
     Attributes
     ----------
     name : str
-        That of the function, and of the tool where fits take names.
+        Name of the function, by which fits know the tool.
     numbers : dict
-        What the function was given.
+        Arguments of the function.
     around : callable
-        ``around(gradient, setting, **numbers)`` is the gradient with less noise.
+        ``around(gradient, setting, **numbers)`` returns the wrapped gradient.
     takes_snapshots : bool
-        Whether it needs all rows now and then; steps may then leave the domain.
+        Whether it needs all rows from time to time; steps may then leave the domain.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Reduction(NamedTuple):
         return f"fastvi.gradients.{self.name}({numbers})"
 
     def reduce(self, gradient: Gradient, setting: Setting) -> Gradient:
-        """The gradient with less noise."""
+        """Return the gradient with reduced variance."""
         return self.around(gradient, setting, **self.numbers)
 
 
@@ -80,7 +80,7 @@ def svrg(every: int | None = None) -> Reduction:
     Parameters
     ----------
     every : int, optional
-        Steps from one gradient of all rows to the next; by default those of two passes.
+        Steps between gradients of all rows; by default those of two passes.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def window(size: int = 10) -> Reduction:
     Parameters
     ----------
     size : int
-        Batches in the window, by default as in most of the paper's figures.
+        Number of batches in the window; the default is that of most of the paper's figures.
 
     Returns
     -------
@@ -129,8 +129,8 @@ def _window(gradient: Gradient, setting: Setting, size: int) -> Gradient:
 def control() -> Reduction:
     """Control variates of score-function gradients (Ranganath, Gerrish and Blei 2014).
 
-    The score is its own control variate, with the optimal coefficient for each draw from the
-    others, so that the gradient stays unbiased.
+    The score itself is the control variate. The optimal coefficient for each draw is estimated from
+    the others, so the gradient stays unbiased.
 
     Returns
     -------
@@ -145,12 +145,12 @@ def _control(gradient: Gradient, setting: Setting) -> Gradient:
 
 
 def baseline(decay: float = 0.9) -> Reduction:
-    """A running mean of earlier steps' signals, subtracted from each signal (Williams 1992).
+    """A running mean of earlier signals, subtracted from each signal (Williams 1992).
 
     Parameters
     ----------
     decay : float
-        Share that the past keeps at each step.
+        Share of the running mean that is kept at each step.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def overdispersion(largest: float = LARGEST) -> Reduction:
     Parameters
     ----------
     largest : float
-        Largest dispersion; 1 is none.
+        Largest dispersion; 1 means no overdispersion.
 
     Returns
     -------
@@ -198,7 +198,7 @@ def _overdispersion(gradient: Gradient, setting: Setting, largest: float) -> Gra
     return overdispersed(gradient, largest, centred=not setting.alone)
 
 
-REDUCTIONS: dict[str, Callable[..., Reduction]] = {  # in the order in which they go around
+REDUCTIONS: dict[str, Callable[..., Reduction]] = {  # in the order in which they wrap
     "svrg": svrg,
     "window": window,
     "overdispersion": overdispersion,
@@ -209,12 +209,12 @@ OF_BATCHES, OF_SCORES = ("svrg", "window"), ("control", "baseline", "overdispers
 
 
 def reduction_of(chosen: Any, known: Collection[str] = OF_BATCHES) -> Reduction | None:
-    """The tool that a name stands for, or the tool itself.
+    """Return the tool with a given name, or the tool itself.
 
     Raises
     ------
     ValueError
-        If it is neither, or not one of those `known`.
+        If it is neither, or not in `known`.
     """
     found = REDUCTIONS[chosen]() if isinstance(chosen, str) and chosen in known else chosen
     if found is None or (isinstance(found, Reduction) and found.name in known):
@@ -230,12 +230,12 @@ def reduction_of(chosen: Any, known: Collection[str] = OF_BATCHES) -> Reduction 
 def reductions_of(
     chosen: str | Reduction | Sequence[str | Reduction], known: Collection[str] = tuple(REDUCTIONS)
 ) -> tuple[Reduction, ...]:
-    """The tools that a name, a tool or a list of these stands for, in the order of `REDUCTIONS`.
+    """Return the tools given by a name, a tool or a list of these, in the order of `REDUCTIONS`.
 
     Raises
     ------
     ValueError
-        If one is neither, not one of those `known`, or there twice.
+        If one is neither, not in `known`, or given twice.
     """
     many = isinstance(chosen, Sequence) and not isinstance(chosen, (str, Reduction))
     tools = [reduction_of(tool, known) for tool in (chosen if many else [chosen])]

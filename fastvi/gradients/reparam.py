@@ -1,4 +1,4 @@
-"""Reparameterization gradients of any objective, for families that draw by moving noise."""
+"""Reparameterization gradients of any objective, for families with pathwise draws."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ def reparam(
     Parameters
     ----------
     target : Target
-        With gradient; raised to the objective's power.
+        A target with a gradient, raised to the objective's power.
     objective : Objective, optional
         The ELBO by default.
     n_draws : int
-        Draws per step, in antithetic pairs where the family has them.
+        Draws per step, in antithetic pairs if the family supports them.
     family : Family, optional
-        Plain gradients with respect to the `free` parameters of members of the form of this one; by
-        default natural gradients, whose parameters are the member itself.
+        If given, gradients are plain ones with respect to the `free` parameters of members of this
+        form. By default they are natural gradients, whose parameters are the member itself.
     sticking : bool
-        Leave out what differentiates the density of q and has mean zero: "Sticking the landing"
-        (Roeder et al. 2017), whose noise vanishes where q equals the target. Without it, the
-        entropy's gradient is taken in closed form; of the objectives, the ELBO alone has that form.
+        Leave out the derivative of the density of q with respect to its parameters, which has mean
+        zero: "Sticking the landing" (Roeder et al. 2017). The noise then vanishes when q equals the
+        target. Otherwise the gradient of the entropy is computed in closed form, which exists only
+        for the ELBO.
 
     Returns
     -------
@@ -51,17 +52,17 @@ def reparam(
     Raises
     ------
     ValueError
-        If the target has no gradient, the family does not draw by moving noise, or `sticking` is
-        False for another objective than the ELBO or a family without a closed-form entropy.
+        If the target has no gradient, the family has no pathwise gradients, or `sticking` is False
+        with an objective other than the ELBO or a family without a closed-form entropy.
     """
     objective = elbo() if objective is None else objective
     target.require_gradient("reparameterization needs")
     if family is not None and family.powers.pathwise is None:
-        raise ValueError("family does not draw by moving noise; wanted fastvi.gradients.score")
+        raise ValueError("family has no pathwise gradients; wanted fastvi.gradients.score")
     if not sticking and objective.weights is not elbo().weights:
-        raise ValueError("sticking=False is for the ELBO; other objectives have no such form")
+        raise ValueError("sticking=False supports only the ELBO")
     if not sticking and family is not None and family.powers.entropy is None:
-        raise ValueError("sticking=False needs a family whose entropy has a closed form")
+        raise ValueError("sticking=False needs a family with a closed-form entropy")
 
     def estimate(
         state: Any, params: Any, batch: Batch, rng: np.random.Generator

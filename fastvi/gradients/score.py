@@ -1,9 +1,9 @@
 """Score-function gradients.
 
-A gradient is the mean over draws of ``weight x signal x score``, where the score has mean zero, so
-that anything that does not depend on the draw may be taken from the signal. `score` gives it for
-any target, continuous or discrete, that has a density and no gradient. What makes it less noisy is
-in `fastvi.gradients.score_variance`.
+The gradient is the mean over draws of ``weight x signal x score``. The score has mean zero, so
+anything that does not depend on the draw may be subtracted from the signal. `score` needs only the
+density of a target, which may be continuous or discrete. `fastvi.gradients.score_variance` reduces
+the variance.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ Array = NDArray[np.float64]
 
 
 class Draws(NamedTuple):
-    """What a score-function gradient is made of, as ``info["draws"]``.
+    """Parts of a score-function gradient, as ``info["draws"]``.
 
     Attributes
     ----------
     q : Product
-        Whose gradient it is.
+        Member whose gradient it is.
     Z : (n, D) array
     weights : (n, B) or (n, 1) array
         Importance weights of each block's part, or of all.
     signals : (n, B) or (n, 1) array
-        What a draw says about each block's parameters, or about all; nats.
+        Signals of each draw for each block's parameters, or for all, in nats.
     controlled : bool
-        Whether control variates are to be taken off.
+        Whether to subtract control variates.
     """
 
     q: Product
@@ -47,7 +47,7 @@ class Draws(NamedTuple):
     controlled: bool = False
 
     def gradient(self) -> Array:
-        """With respect to the free parameters of q, (P,)."""
+        """Gradient with respect to the unconstrained parameters of q, (P,)."""
         return self.q.score_pullback(self.Z, self.weights, self.signals, self.controlled)
 
 
@@ -59,24 +59,25 @@ def score(
     family: Family,
     touches: ArrayLike | None = None,
 ) -> Gradient:
-    """Gradients of the ELBO from values of the log density alone.
+    """Gradients of the ELBO from values of the log density.
 
-    E_q[(log p(z) - log q(z)) grad log q(z)] (Ranganath, Gerrish and Blei 2014, eq. 2). Where the
-    target says which terms of the density each number touches, a block's part is Rao-Blackwellized
-    (eq. 6): its signal is the sum of the terms that it touches, less its own log density.
+    The gradient is E_q[(log p(z) - log q(z)) grad log q(z)] (Ranganath, Gerrish and Blei 2014, eq.
+    2). If the target says which terms of the density each parameter affects, the gradient is
+    Rao-Blackwellized (eq. 6): the signal of a block is the sum of the terms that it affects, minus
+    its own log density.
 
     Parameters
     ----------
     target : Target
-        Of vectors that the family draws; needs no gradient.
+        A target of the vectors that the family draws; it needs no gradient.
     objective : Objective, optional
         The ELBO (the default), perhaps tempered.
     n_draws : int
         Draws per step.
     family : Family
-        A product of independent blocks, or a member that is one; the fit keeps its form.
+        A product of independent blocks, or a member that equals one; the fit keeps its form.
     touches : (D, n_terms) array of bool, optional
-        By default ``target.touches``; all True (or None there) is no Rao-Blackwellization.
+        By default ``target.touches``; all True (or None) means no Rao-Blackwellization.
 
     Returns
     -------
@@ -88,12 +89,12 @@ def score(
     Raises
     ------
     ValueError
-        If the family is not a product of independent blocks, or has another number of numbers than
-        the target, or the objective is another.
+        If the family is not a product of independent blocks or has another dimension than the
+        target, or the objective is not the ELBO.
     """
     goal = elbo() if objective is None else objective
     if goal.weights is not elbo().weights:
-        raise ValueError("score-function gradients are of the ELBO, perhaps tempered; wanted that")
+        raise ValueError("score-function gradients support only the ELBO, possibly tempered")
     form = family.powers.score
     if form is None:
         raise ValueError("family has no score functions; wanted fastvi.families.blocks(...)")
@@ -108,7 +109,7 @@ def score(
     def estimate(
         log_tau: Array, params: Array, batch: Batch, rng: np.random.Generator
     ) -> tuple[Array, Array, dict[str, Any]]:
-        q = like.from_free(np.array(params))  # which are stepped on in place
+        q = like.from_free(np.array(params))  # because steps change params in place
         Z, log_q, log_r = q.dispersed(log_tau, n_draws, rng)
         terms = target.attempt(Z, batch, with_gradient=False, terms=of_blocks is not None)[0]
         log_p = terms if terms.ndim == 1 else terms.sum(axis=1)
@@ -126,18 +127,18 @@ def score(
 
 
 def _of_blocks(family: Product, touches: ArrayLike, n_terms: int) -> Array:
-    """Which terms each block touches, (B, n_terms) of 0 and 1."""
+    """Return which terms each block affects, (B, n_terms) of 0 and 1."""
     table = np.asarray(touches)
     if table.dtype != bool or table.shape != (family.dim, n_terms):
         raise ValueError(
             f"touches is {table.dtype} of shape {table.shape}; wanted bool, ({family.dim}, "
-            f"{n_terms}): a row a number, a column a term"
+            f"{n_terms}): one row per parameter, one column per term"
         )
     return np.asarray(np.logical_or.reduceat(table, family.starts, axis=0), np.float64)
 
 
 def _repaired(signals: Array) -> tuple[Array, int]:
-    """Signals (n, B) where rows that are not finite became the least of their column."""
+    """Replace rows of signals (n, B) that are not finite by the minima of the columns."""
     wrong = ~np.isfinite(signals).all(axis=1)
     rejected = int(np.count_nonzero(wrong))
     if 0 < rejected < len(signals):
@@ -146,21 +147,21 @@ def _repaired(signals: Array) -> tuple[Array, int]:
 
 
 def _shares(of_blocks: Array) -> Array:
-    """Which blocks share a term, (B, B) of 0 and 1."""
+    """Return which blocks share a term, (B, B) of 0 and 1."""
     found = of_blocks @ of_blocks.T > 0
     np.fill_diagonal(found, True)
     return found.astype(np.float64)
 
 
 def _weights(log_ratios: Array, shares: Array | None) -> Array:
-    """Weights of draws for each block: over the blocks that share a term with it, or over all."""
+    """Weights of draws for each block, over blocks that share a term with it, or over all."""
     if shares is None or not np.any(log_ratios):
         return np.asarray(np.exp(log_ratios.sum(axis=1, keepdims=True)))
     return np.asarray(np.exp(log_ratios @ shares))
 
 
 def _bound(log_w: Array, log_ratios: Array) -> dict[str, float]:
-    """The ELBO and its standard error, by normalised importance weights."""
+    """Estimate the ELBO and its standard error, with normalised importance weights."""
     weights = np.exp(log_ratios.sum(axis=1))
     weights /= weights.sum()
     bound = float(weights @ log_w)

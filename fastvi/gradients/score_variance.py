@@ -1,7 +1,7 @@
-"""What makes score-function gradients less noisy.
+"""Variance reduction for score-function gradients.
 
-`overdispersed` goes around `fastvi.gradients.score.score` and draws from elsewhere; `centred` and
-`controlled` go around either, in any order.
+`overdispersed` wraps `fastvi.gradients.score.score` and changes the proposal; `centred` and
+`controlled` wrap either, in any order.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def _again(draws: Draws, info: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
 
 
 def controlled(gradient: Gradient) -> Gradient:
-    """Take from each coordinate's signal what makes it vary least.
+    """Subtract an optimal control variate from the signal of each coordinate.
 
-    The optimal coefficient of the score as its own control variate (Ranganath, Gerrish and Blei
-    2014, section 3.2), for each draw from the others, so that no bias comes in.
+    The control variate is the score itself (Ranganath, Gerrish and Blei 2014, section 3.2). Its
+    coefficient for each draw is estimated from the others, which causes no bias.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def controlled(gradient: Gradient) -> Gradient:
 
 
 class CentredState(NamedTuple):
-    """Running mean of the signals, (B,) or (1,), the weight it has so far, and the inner state."""
+    """Running mean of the signals, (B,) or (1,), its weight so far, and the inner state."""
 
     level: Any
     share: float
@@ -58,14 +58,14 @@ class CentredState(NamedTuple):
 
 
 def centred(gradient: Gradient, decay: float = 0.9) -> Gradient:
-    """Take the running mean of earlier steps' signals from each signal (Williams 1992).
+    """Subtract a running mean of earlier signals from each signal (Williams 1992).
 
     Parameters
     ----------
     gradient : Gradient
         From `score`, `overdispersed` or `controlled`.
     decay : float
-        Share that the past keeps at each step.
+        Share of the running mean that is kept at each step.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def centred(gradient: Gradient, decay: float = 0.9) -> Gradient:
 
 
 class OverdispersedState(NamedTuple):
-    """Log dispersions (B,), which are the inner state as well, and the number of steps."""
+    """Log dispersions (B,), which are also the inner state, and the number of steps."""
 
     log_tau: Array
     t: int
@@ -104,22 +104,22 @@ class OverdispersedState(NamedTuple):
 def overdispersed(
     gradient: Gradient, largest: float = LARGEST, *, centred: bool = True
 ) -> Gradient:
-    """Draw from distributions with heavier tails, and weigh (Ruiz, Titsias and Blei 2016).
+    """Weighted draws from distributions with heavier tails (Ruiz, Titsias and Blei 2016).
 
-    Scores are small where draws are many. The dispersion tau of each block begins at 1, which is
-    no change, and follows the gradient of the variance, in the units of `Product.step_units`. All
-    blocks of a draw are dispersed at once and weighed together, where Ruiz et al. draw for each
-    block anew: a draw costs one evaluation, and gains fall with the number of blocks that share
-    terms, down to none.
+    Scores are small where most draws fall. The dispersion tau of each block starts at 1, which
+    changes nothing, and follows the gradient of the variance, in the units of `Product.step_units`.
+    All blocks of a draw are dispersed at once and weighted together, whereas Ruiz et al. draw
+    separately for each block. A draw therefore costs one evaluation, but the gain falls with the
+    number of blocks that share terms, and may vanish.
 
     Parameters
     ----------
     gradient : Gradient
         From `score`.
     largest : float
-        Of tau.
+        Largest tau.
     centred : bool
-        Whether `centred` or `controlled` go around this: tau suits their variance then.
+        Whether `centred` or `controlled` wrap this; tau then minimises the variance with them.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def overdispersed(
     Raises
     ------
     ValueError
-        If `largest` is below 1, or the gradient (which then shows) is not of `score`.
+        If `largest` is below 1, or (on first use) the gradient is not that of `score`.
     """
     if not 1 <= largest < np.inf:
         raise ValueError(f"largest is {largest}; wanted a number >= 1")
@@ -137,7 +137,7 @@ def overdispersed(
     def init(params: Any) -> OverdispersedState:
         log_tau = gradient.init(params)
         if not isinstance(log_tau, np.ndarray):
-            raise ValueError("overdispersed(...) goes around score(...), inside all others")
+            raise ValueError("overdispersed(...) must wrap score(...), inside all other tools")
         return OverdispersedState(log_tau, 0)
 
     def estimate(
