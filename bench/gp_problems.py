@@ -1,7 +1,15 @@
 """What every Gaussian process benchmark is run on, by fastvi and its peers alike."""
 
+import sys
+from pathlib import Path
+
 import evaluation as ev
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+import regression_sets
+
+PUBLISHED = regression_sets.PUBLISHED  # of each set
 
 D = 8
 LENGTH, VARIANCE, NOISE = 2.0, 1.0, 0.1
@@ -27,14 +35,7 @@ def repeat(function, least=2.0):
 
 def regression(name, split=0):
     """Training and test rows of a set under FASTVI_TEST_DATA/regression, standardised."""
-    with np.load(ev.data_folder().parent / "regression" / f"{name}.npz") as stored:
-        x, y, seeds = stored["X"], stored["y"], stored["seeds"]
-    x = x[:, x.std(axis=0) > 1e-9 * np.abs(x).max(axis=0)]
-    order = np.random.RandomState(int(seeds[split])).permutation(len(y))
-    train, test = np.split(order, [int(0.9 * len(y))])
-    x = (x - x[train].mean(axis=0)) / x[train].std(axis=0)
-    y = (y - y[train].mean()) / y[train].std()
-    return x[train], y[train], x[test], y[test]
+    return regression_sets.split(ev.data_folder().parent / "regression", name, split)
 
 
 def scores(mean, std, y):

@@ -1,4 +1,6 @@
-"""Data of the mixture benchmarks, the same for every library."""
+"""Data and settings of the mixture benchmarks, the same for both libraries."""
+
+import warnings
 
 import evaluation as ev
 import numpy as np
@@ -29,3 +31,28 @@ class Iterations:
         """The median and the least; the first iteration, which may compile, does not count."""
         seconds = np.diff(self.times)
         return {"cpu": float(np.median(seconds)), "least": float(seconds.min())}
+
+
+def model_of(kind, k, iterations, covariance_type="full", weights="dirichlet_process", **options):
+    """A mixture of the class `kind`, fastvi's or scikit-learn's."""
+    return kind(
+        n_components=k,
+        covariance_type=covariance_type,
+        weight_concentration_prior_type=weights,
+        init_params="random",
+        max_iter=iterations,
+        tol=0.0,
+        random_state=0,
+        **options,
+    )
+
+
+def predict(kind, n, d, k, dtype="float64", covariance_type="full"):
+    """CPU seconds of `predict` and `score_samples` for all rows."""
+    X = blobs(n, d, k, dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = model_of(kind, k, 2, covariance_type).fit(X)
+    _, labels = ev.timed(lambda: model.predict(X))
+    _, scores = ev.timed(lambda: model.score_samples(X))
+    return {"predict": labels.cpu, "score_samples": scores.cpu}

@@ -16,12 +16,18 @@ def problem(n, d, seed=0):
 def milliseconds(run, least=0.5, most=50):
     """Median CPU milliseconds of `run()`, after one call that is not counted."""
     run()
+    times = _seconds(run, least, most)
+    return {"ms": 1e3 * float(np.median(times)), "calls": len(times)}
+
+
+def _seconds(run, least, most):
+    """CPU seconds of each of at least 3 calls."""
     times = []
     while len(times) < 3 or (sum(times) < least and len(times) < most):
         with ev.Stopwatch() as watch:
             run()
         times.append(watch.cpu)
-    return {"ms": 1e3 * float(np.median(times)), "calls": len(times)}
+    return times
 
 
 SCHOOLS = {
@@ -34,9 +40,5 @@ def a_step(run, n_steps, least=1.0, most=20):
     """Median CPU milliseconds a step of `run()`, which takes `n_steps`, after one not counted."""
     with ev.Stopwatch() as first:
         run()
-    times = []
-    while len(times) < 3 or (sum(times) < least and len(times) < most):
-        with ev.Stopwatch() as watch:
-            run()
-        times.append(watch.cpu)
+    times = _seconds(run, least, most)
     return {"ms": 1e3 * float(np.median(times)) / n_steps, "first": first.wall, "steps": n_steps}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +67,10 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.fail(f"FASTVI_TEST_DATA={folder} is not a folder")
     return path
+
+
+@pytest.fixture(scope="module")
+def quiet() -> Iterator[None]:
+    """With JIT off kernels see NumPy scalars, which warn where IEEE arithmetic gives inf or NaN."""
+    with np.errstate(all="ignore"):
+        yield

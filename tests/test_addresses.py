@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +103,16 @@ def test_a_cell_of_cvb0(width: int, rng: np.random.Generator) -> None:
         assert len(results) == 1
 
 
+def counts_and_weights(width: int, dtype: type[np.floating], rng: np.random.Generator) -> list[Any]:
+    """Two documents of three words as parts of a CSR matrix, and a table of the words."""
+    return [
+        np.array([0, 3, 5]),
+        np.array([0, 1, 2, 1, 2], np.int32),
+        rng.integers(1, 5, 5).astype(dtype),
+        rng.random((3, width)).astype(dtype),
+    ]
+
+
 @pytest.mark.jit
 @pytest.mark.parametrize("width", [8, 24, 56])
 @pytest.mark.parametrize("collapsed", [False, True])
@@ -111,10 +122,7 @@ def test_inference(
 ) -> None:
     for _ in range(50):
         arrays = [
-            np.array([0, 3, 5]),
-            np.array([0, 1, 2, 1, 2], np.int32),
-            rng.integers(1, 5, 5).astype(dtype),
-            rng.random((3, width)).astype(dtype),
+            *counts_and_weights(width, dtype, rng),
             np.full(width, 0.1, dtype),
             np.zeros((2, width), dtype),
         ]
@@ -153,10 +161,7 @@ def test_rows_of_poisson_factors(
     prior = poisson.GammaPrior(0.3, 1.0, 0.3)
     for _ in range(30):
         arrays = [
-            np.array([0, 3, 5]),
-            np.array([0, 1, 2, 1, 2], np.int32),
-            rng.integers(1, 5, 5).astype(dtype),
-            rng.random((3, width)).astype(dtype),
+            *counts_and_weights(width, dtype, rng),
             rng.random(3).astype(dtype),
             rng.random(width).astype(dtype),
             rng.gamma(1.0, size=(2, width)).astype(dtype),

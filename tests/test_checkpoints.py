@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from stopping import Stopped, stopper
 from test_core import PRECISION, NormalMean
 
 from fastvi import gradients, loop, optimizers
@@ -64,21 +65,6 @@ def fit(n_epochs=N_EPOCHS, stop=None, plan=AdaptiveImportance, **options):
     }
 
 
-class Killed(BaseException):
-    pass
-
-
-def killer(n):
-    """A callback that ends it all at its n-th call."""
-    left = iter(range(n - 1))
-
-    def callback(state):
-        if next(left, None) is None:
-            raise Killed
-
-    return callback
-
-
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "fit.npz"
@@ -89,8 +75,8 @@ def path(tmp_path):
 def test_a_killed_fit_goes_on_with_the_same_bits(plan, at, path):
     whole = fit(plan=plan, held_out=first_number)
     options = {"plan": plan, "held_out": first_number}
-    with pytest.raises(Killed):
-        fit(checkpoints=Checkpoints(path, {}, 0.0), callback=killer(at), **options)
+    with pytest.raises(Stopped):
+        fit(checkpoints=Checkpoints(path, {}, 0.0), callback=stopper(at), **options)
     assert path.exists()
     assert fit(checkpoints=Checkpoints(path, {}), resume=True, **options) == whole
 

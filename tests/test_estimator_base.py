@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from stopping import Stopped, stopper
 
 import fastvi
 from fastvi import gradients, optimizers
@@ -84,20 +85,6 @@ def found(model):
     for name in ("elbo_", "n_iter_", "converged_"):
         parts[name] = getattr(model, name, None)
     return parts
-
-
-class Stopped(BaseException):
-    pass
-
-
-def stopper(n_calls):
-    left = iter(range(n_calls - 1))
-
-    def callback(state):
-        if next(left, None) is None:
-            raise Stopped
-
-    return callback
 
 
 def calls(case):

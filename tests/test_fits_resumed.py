@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from stopping import Stopped, stopper
 
 import fastvi
 from fastvi.checkpoints import Watching
@@ -38,22 +39,6 @@ def bits(posterior):
     return posterior.mean.tobytes(), posterior.sample(3, 0).tobytes(), columns
 
 
-class Killed(BaseException):
-    pass
-
-
-def killer(n):
-    """A callback that ends it all at its n-th call."""
-    calls = []
-
-    def callback(state):
-        calls.append(state)
-        if len(calls) == n:
-            raise Killed
-
-    return callback
-
-
 FITS = {
     "natural": lambda **o: fastvi.fit(TARGET, tol=1e-9, n_draws=2, max_iter=300, **o),
     "rows": lambda **o: fastvi.fit(TARGET, batch_size=7, max_iter=60, **o),
@@ -78,8 +63,8 @@ FITS = {
 def test_an_interrupted_fit_goes_on_with_the_same_bits(name, tmp_path):
     fit, path = FITS[name], tmp_path / "fit.npz"
     whole = bits(fit(random_state=1))
-    with pytest.raises(Killed):
-        fit(random_state=1, checkpoint=path, checkpoint_interval=0.0, callback=killer(2))
+    with pytest.raises(Stopped):
+        fit(random_state=1, checkpoint=path, checkpoint_interval=0.0, callback=stopper(2))
     seen = []
     again = fit(random_state=1, checkpoint=path, resume=True, callback=seen.append)
     assert bits(again) == whole

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from regression_sets import PUBLISHED, split
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -326,44 +327,20 @@ def test_only_one_of_std_and_cov(rng):
         ours.log_marginal_likelihood(eval_gradient=True)
 
 
-# Published figures: bayesian_benchmarks @ a8fac6f, results/view_results.ipynb, mean (std) of the
-# test log-likelihood over ten splits, targets of variance 1; an RBF with one length scale, M=100.
-ROWS = {
-    "boston": (-0.180, 0.064),
-    "concrete": (-0.353, 0.054),
-    "energy": (1.227, 0.042),
-    "power": (0.038, 0.036),
-    "naval": (5.135, 0.015),
-    "protein": (-1.090, 0.008),
-}
-
-
-def split(folder, name, s):
-    """Split s of ten, standardised by its training rows."""
-    with np.load(folder / "regression" / f"{name}.npz") as stored:
-        X, y, seeds = stored["X"], stored["y"], stored["seeds"]
-    X = X[:, X.std(axis=0) > 1e-9 * np.abs(X).max(axis=0)]
-    order = np.random.RandomState(int(seeds[s])).permutation(len(y))
-    train, test = np.split(order, [int(0.9 * len(y))])
-    X = (X - X[train].mean(axis=0)) / X[train].std(axis=0)
-    y = (y - y[train].mean()) / y[train].std()
-    return X[train], y[train], X[test], y[test]
-
-
 def log_likelihood(model, X, y):
     mean, std = model.predict(X, return_std=True)
     return np.mean(-0.5 * np.log(2 * np.pi * std**2) - 0.5 * ((y - mean) / std) ** 2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("ard", [False, True])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_published_test_log_likelihoods(name, ard, data_dir, record_property):
     """Not below the row's mean by more than two standard errors of it."""
     scores = []
     for s in range(10):
-        X, y, X_test, y_test = split(data_dir, name, s)
+        X, y, X_test, y_test = split(data_dir / "regression", name, s)
         length = np.sqrt(X.shape[1])
         kernel = ConstantKernel(1.0, (1e-5, 1e7)) * RBF(
             np.full(X.shape[1], length) if ard else length, (1e-3, 1e4)
@@ -372,7 +349,7 @@ def test_published_test_log_likelihoods(name, ard, data_dir, record_property):
         # the figures had up to 10000 iterations; protein's rows take two minutes for 3000
         ours.set_params(max_iter=1000 if ard else 3000 if name == "protein" else 10_000)
         scores.append(log_likelihood(ours.fit(X, y), X_test, y_test))
-    mean, std = ROWS[name]
+    mean, std = PUBLISHED[name]
     record_property("mean test log-likelihood", float(np.mean(scores)))
     if not ard:
         assert np.mean(scores) > mean - 2 * std / np.sqrt(10)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from stopping import Stopped, stopper
 
 import fastvi
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor, optimizers
@@ -190,20 +191,6 @@ def found(model, X):
     """What a fit came to, as bits, but for the time it took."""
     columns = {k: v.tobytes() for k, v in model.history_.items() if k != "seconds"}
     return model.predict(X).tobytes(), model.elbo_, model.n_iter_, columns
-
-
-class Stopped(BaseException):
-    pass
-
-
-def stopper(n_calls):
-    left = iter(range(n_calls - 1))
-
-    def callback(state):
-        if next(left, None) is None:
-            raise Stopped
-
-    return callback
 
 
 @every_watched

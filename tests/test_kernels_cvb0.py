@@ -12,12 +12,7 @@ from fastvi.models.topics import collapsed
 
 SEEDS = st.integers(0, 2**32 - 1)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quiet():
-    """With JIT off these are NumPy scalars, which warn where 32-bit products wrap."""
-    with np.errstate(all="ignore"):
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 class Problem:

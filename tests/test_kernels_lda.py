@@ -17,12 +17,7 @@ from fastvi.models.counts import DocumentSource
 DTYPES = [np.float32, np.float64]
 SEEDS = st.integers(0, 2**32 - 1)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quiet():
-    """With JIT off these are NumPy scalars, which warn where IEEE arithmetic gives inf or NaN."""
-    with np.errstate(all="ignore"):
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def close(result, want, dtype, factor=1.0):

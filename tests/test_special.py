@@ -45,12 +45,7 @@ EDGES = {
     "gammaln": [(0, INF), (INF, INF), (-1, NAN), (-2.5, NAN), (NAN, NAN)],
 }
 
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    """With JIT off these are NumPy scalars, which warn where IEEE arithmetic gives inf or NaN."""
-    with np.errstate(all="ignore"):
-        yield
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def evaluate(name, x):

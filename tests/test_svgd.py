@@ -7,6 +7,7 @@ import resource
 import numpy as np
 import posteriors
 import pytest
+from toy_targets import half, normal_of, nowhere, regression
 
 import fastvi
 from fastvi.optimizers import adam, constant
@@ -17,55 +18,10 @@ pytestmark = pytest.mark.jit
 METHODS = ["plain", "matrix", "newton", "sliced"]
 
 
-def gaussian(z, data, grad):
-    value = 0.0
-    for i in range(z.size):
-        for j in range(z.size):
-            value -= 0.5 * (z[i] - data.mean[i]) * data.precision[i, j] * (z[j] - data.mean[j])
-            grad[i] -= data.precision[i, j] * (z[j] - data.mean[j])
-    return value
-
-
-def normal_of(mean, covariance):
-    data = {"mean": np.asarray(mean, float), "precision": np.linalg.inv(covariance)}
-    return fastvi.target(gaussian, data=data, dim=len(mean))
-
-
 @pytest.fixture
 def correlated():
     mean, covariance = np.array([1.0, -20.0]), np.array([[1.0, 4.0], [4.0, 100.0]])
     return normal_of(mean, covariance), mean, covariance
-
-
-def regression(z, data, rows, weights, grad):
-    """y ~ N(X z, 1), z ~ N(0, 1): conjugate."""
-    value = 0.0
-    for j in range(z.size):
-        value -= 0.5 * z[j] * z[j]
-        grad[j] -= z[j]
-    for m in range(rows.size):
-        i = rows[m]
-        error = data.y[i]
-        for j in range(z.size):
-            error -= data.X[i, j] * z[j]
-        value -= weights[m] * 0.5 * error * error
-        for j in range(z.size):
-            grad[j] += weights[m] * error * data.X[i, j]
-    return value
-
-
-def half(z, grad):
-    """No density at z[0] <= 0; Gamma(5, 1) x N(0, 1)."""
-    if z[0] <= 0:
-        return math.nan
-    grad[0] = 4.0 / z[0] - 1.0
-    grad[1] = -z[1]
-    return 4.0 * math.log(z[0]) - z[0] - 0.5 * z[1] * z[1]
-
-
-def nowhere(z, grad):
-    grad[0] = math.nan
-    return 0.0
 
 
 def scale(z, data, grad):

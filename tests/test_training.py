@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import scipy.sparse
 from simulated import simulate
+from stopping import Stopped, stopper
 
 from fastvi.base import archive, checks
 from fastvi.checkpoints import KIND, Watching
 from fastvi.corpus.shards import read_sharded
-from fastvi.loop import FitState
 from fastvi.models.counts import DocumentSource, ShardedEpochs, ShardedSource
 from fastvi.models.topics import held_out as topics_held_out
 from fastvi.models.topics import training as topics_training
@@ -96,23 +96,6 @@ def assert_same(a: Training, b: Training) -> None:
     assert a.model.history.keys() == b.model.history.keys()
     for name in set(a.model.history) - {"seconds"}:
         np.testing.assert_array_equal(a.model.history[name], b.model.history[name])
-
-
-class Stopped(BaseException):
-    """What the hook below raises."""
-
-
-def stop_after(n_steps: int) -> Any:
-    """A callback that stops the fit at its n-th step, the first being 1."""
-    seen = 0
-
-    def callback(state: FitState) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == n_steps:
-            raise Stopped
-
-    return callback
 
 
 # --- the held-out score ---------------------------------------------------------------------------
@@ -244,9 +227,7 @@ def test_resume_ends_with_the_same_bits(
         path = tmp_path / f"{n_steps}.npz"
         common: dict[str, Any] = {"held_out": held_out, "checkpoint": path}
         with pytest.raises(Stopped):
-            train(
-                settings, source, 6, checkpoint_interval=0.0, callback=stop_after(n_steps), **common
-            )
+            train(settings, source, 6, checkpoint_interval=0.0, callback=stopper(n_steps), **common)
         assert path.exists()
         assert_same(train(settings, source, 6, resume=True, n_threads=2, **common), whole)
 
@@ -267,7 +248,7 @@ def test_resume_of_a_stream(
             ShardedSource(corpus),
             3,
             checkpoint_interval=0.0,
-            callback=stop_after(17),
+            callback=stopper(17),
             **common,
         )
     with shards_of(ldac) as corpus:
@@ -340,7 +321,7 @@ def stopped(source: Any, tmp_path_factory: Any) -> dict[str, Path]:
         paths[solver] = folder / f"{solver}.npz"
         with pytest.raises(Stopped):
             train(
-                settings_for(solver), source, 6, callback=stop_after(4), checkpoint=paths[solver],
+                settings_for(solver), source, 6, callback=stopper(4), checkpoint=paths[solver],
                 checkpoint_interval=0.0,
             )  # fmt: skip
     return paths

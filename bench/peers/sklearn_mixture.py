@@ -1,10 +1,11 @@
 """scikit-learn's BayesianGaussianMixture."""
 
 import warnings
+from functools import partial
 
 import evaluation as ev
 import numpy as np
-from mixture_data import Iterations, blobs
+from mixture_data import Iterations, blobs, model_of, predict
 from sklearn.mixture import BayesianGaussianMixture
 
 
@@ -20,22 +21,10 @@ class Hooked(BayesianGaussianMixture):
         return bound
 
 
-def model_of(k, iterations, covariance_type="full", weights="dirichlet_process"):
-    return Hooked(
-        n_components=k,
-        covariance_type=covariance_type,
-        weight_concentration_prior_type=weights,
-        init_params="random",
-        max_iter=iterations,
-        tol=0.0,
-        random_state=0,
-    )
-
-
 def iteration(n, d, k, dtype="float64", iterations=4, **options):
     """CPU seconds of an EM iteration, lower bound included."""
     X = blobs(n, d, k, dtype)
-    model = model_of(k, iterations, **options)
+    model = model_of(Hooked, k, iterations, **options)
     model.hook = Iterations()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -44,16 +33,5 @@ def iteration(n, d, k, dtype="float64", iterations=4, **options):
     return model.hook.result() | {"weights": weights}
 
 
-def predict(n, d, k, dtype="float64", covariance_type="full"):
-    """CPU seconds of `predict` and `score_samples` for all rows."""
-    X = blobs(n, d, k, dtype)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = model_of(k, 2, covariance_type).fit(X)
-    _, labels = ev.timed(lambda: model.predict(X))
-    _, scores = ev.timed(lambda: model.score_samples(X))
-    return {"predict": labels.cpu, "score_samples": scores.cpu}
-
-
 if __name__ == "__main__":
-    ev.main(iteration=iteration, predict=predict)
+    ev.main(iteration=iteration, predict=partial(predict, Hooked))

@@ -1,0 +1,53 @@
+"""Small log densities whose posteriors are known."""
+
+import math
+
+import numpy as np
+
+import fastvi
+
+
+def gaussian(z, data, grad):
+    """exp(height) N(mean, precision^-1), normalised but for the height."""
+    value = data.height
+    for i in range(z.size):
+        for j in range(z.size):
+            value -= 0.5 * (z[i] - data.mean[i]) * data.precision[i, j] * (z[j] - data.mean[j])
+            grad[i] -= data.precision[i, j] * (z[j] - data.mean[j])
+    return value
+
+
+def regression(z, data, rows, weights, grad):
+    """y ~ N(X z, 1), z ~ N(0, 1): conjugate."""
+    value = 0.0
+    for j in range(z.size):
+        value -= 0.5 * z[j] * z[j] + 0.5 * math.log(2 * math.pi)
+        grad[j] -= z[j]
+    for m in range(rows.size):
+        i = rows[m]
+        error = data.y[i]
+        for j in range(z.size):
+            error -= data.X[i, j] * z[j]
+        value -= weights[m] * (0.5 * error * error + 0.5 * math.log(2 * math.pi))
+        for j in range(z.size):
+            grad[j] += weights[m] * error * data.X[i, j]
+    return value
+
+
+def half(z, grad):
+    """No density at z[0] <= 0; Gamma(5, 1) x N(0, 1)."""
+    if z[0] <= 0:
+        return math.nan
+    grad[0] = 4.0 / z[0] - 1.0
+    grad[1] = -z[1]
+    return 4.0 * math.log(z[0]) - z[0] - 0.5 * z[1] * z[1]
+
+
+def nowhere(z, grad):
+    grad[0] = math.nan
+    return 0.0
+
+
+def normal_of(mean, covariance, height=0.0):
+    data = {"mean": np.asarray(mean, float), "precision": np.linalg.inv(covariance)}
+    return fastvi.target(gaussian, data={**data, "height": height}, dim=len(mean))
