@@ -4,7 +4,9 @@ Also the example of a driver: `climb` and `repeat` are kernels that take a targe
 table; they are compiled once, for all targets, and found in the cache by the next process.
 """
 
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +15,10 @@ from fastvi.kernels._jit import UNORDERED, kernel
 from fastvi.kernels._pointers import call_target
 from fastvi.kernels.targets import SUCCESS, address_of
 from fastvi.transforms import positive
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+import posteriors
+from toy_targets import bowl
 
 
 @kernel
@@ -60,14 +66,6 @@ def each(address, data, Z, values, grads, n_passes):
     return status
 
 
-def bowl(z, grad):
-    value = 0.0
-    for j in range(z.size):
-        grad[j] = -z[j]
-        value -= 0.5 * z[j] * z[j]
-    return value
-
-
 direct = kernel(bowl, fastmath=UNORDERED)
 
 
@@ -79,23 +77,6 @@ def each_direct(Z, values, grads, n_passes):
             for j in range(Z.shape[1]):
                 grads[s, j] = 0.0
             values[s, 0] = direct(Z[s], grads[s])
-
-
-def one_logistic(z, data, grad):
-    value = 0.0
-    for j in range(z.size):
-        value -= 0.5 * z[j] * z[j]
-        grad[j] = -z[j]
-    for i in range(data.y.size):
-        logit = 0.0
-        for j in range(z.size):
-            logit += data.X[i, j] * z[j]
-        decay = np.exp(-abs(logit))
-        value += data.y[i] * logit - max(logit, 0.0) - np.log1p(decay)
-        error = data.y[i] - (1.0 if logit >= 0 else decay) / (1.0 + decay)
-        for j in range(z.size):
-            grad[j] += error * data.X[i, j]
-    return value
 
 
 def all_logistic(Z, data, values, grads):
@@ -151,7 +132,7 @@ def batched(k=100, n=10_000, dim=50):
     data = {"X": rng.normal(size=(n, dim)), "y": (rng.random(n) < 0.5).astype(float)}
     Z, values, grads = rng.normal(0, 0.1, (k, dim)), np.empty((k, 1)), np.empty((k, dim))
     times = {}
-    for function in (one_logistic, all_logistic):
+    for function in (posteriors.logistic, all_logistic):
         for fastmath in (False, True):
             target = fastvi.target(function, data=data, dim=dim, fastmath=fastmath)
             words = target.data_table.ctypes.data

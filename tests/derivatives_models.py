@@ -4,6 +4,7 @@ import math
 
 import numba
 import numpy as np
+import posteriors
 
 H = 0.5 * math.log(2.0 * math.pi)
 
@@ -18,23 +19,6 @@ def logistic(z, data):
         for j in range(z.size):
             logit += data.X[i, j] * z[j]
         value += data.y[i] * logit - max(logit, 0.0) - math.log1p(math.exp(-abs(logit)))
-    return value
-
-
-def logistic_hand(z, data, grad):
-    value = 0.0
-    for j in range(z.size):
-        value -= 0.5 * z[j] * z[j] + H
-        grad[j] = -z[j]
-    for i in range(data.y.size):
-        logit = 0.0
-        for j in range(z.size):
-            logit += data.X[i, j] * z[j]
-        decay = math.exp(-abs(logit))
-        value += data.y[i] * logit - max(logit, 0.0) - math.log1p(decay)
-        probability = (1.0 if logit >= 0 else decay) / (1.0 + decay)
-        for j in range(z.size):
-            grad[j] += (data.y[i] - probability) * data.X[i, j]
     return value
 
 
@@ -56,22 +40,6 @@ def schools(z, data):
     for j in range(J):
         e = (data.y[j] - mu - tau * z[j]) / data.sigma[j]
         value -= 0.5 * (e * e + z[j] * z[j]) + math.log(data.sigma[j]) + 2.0 * H
-    return value
-
-
-def schools_hand(z, data, grad):
-    J = data.y.size
-    mu, tau = z[J], z[J + 1]
-    value = math.log(2.0 / (math.pi * 5.0)) - math.log1p((tau / 5.0) ** 2)
-    grad[J + 1] = -2.0 * tau / (25.0 + tau**2)
-    value -= 0.5 * (mu / 5.0) ** 2 + math.log(5.0) + H
-    grad[J] = -mu / 25.0
-    for j in range(J):
-        e = (data.y[j] - mu - tau * z[j]) / data.sigma[j]
-        value -= 0.5 * (e * e + z[j] * z[j]) + math.log(data.sigma[j]) + 2.0 * H
-        grad[j] = e / data.sigma[j] * tau - z[j]
-        grad[J] += e / data.sigma[j]
-        grad[J + 1] += e / data.sigma[j] * z[j]
     return value
 
 
@@ -127,36 +95,13 @@ def normal(y, mu, sigma):
 
 def mixture(z, data):
     theta = z[4]
-    value = 4.0 * math.log(theta) + 4.0 * math.log(1.0 - theta)
+    value = math.lgamma(10.0) - 2.0 * math.lgamma(5.0)
+    value += 4.0 * math.log(theta) + 4.0 * math.log(1.0 - theta)
     for k in range(2):
         value -= 0.5 * (z[k] / 2.0) ** 2 + 0.5 * (z[2 + k] / 2.0) ** 2
+        value -= 2.0 * (H + math.log(2.0)) - math.log(2.0)
     for i in range(data.y.size):
         value += log_mix(theta, normal(data.y[i], z[0], z[2]), normal(data.y[i], z[1], z[3]))
-    return value
-
-
-def mixture_hand(z, data, grad):
-    theta = z[4]
-    value = 4.0 * math.log(theta) + 4.0 * math.log(1.0 - theta)
-    grad[4] = 4.0 / theta - 4.0 / (1.0 - theta)
-    for k in range(2):
-        value -= 0.5 * (z[k] / 2.0) ** 2 + 0.5 * (z[2 + k] / 2.0) ** 2
-        grad[k] = -z[k] / 4.0
-        grad[2 + k] = -z[2 + k] / 4.0
-    for i in range(data.y.size):
-        e = (data.y[i] - z[0]) / z[2]
-        f = (data.y[i] - z[1]) / z[3]
-        first = math.log(theta) - 0.5 * e * e - math.log(z[2]) - H
-        second = math.log(1.0 - theta) - 0.5 * f * f - math.log(z[3]) - H
-        largest = max(first, second)
-        total = largest + math.log(math.exp(first - largest) + math.exp(second - largest))
-        value += total
-        share, rest = math.exp(first - total), math.exp(second - total)
-        grad[0] += share * e / z[2]
-        grad[1] += rest * f / z[3]
-        grad[2] += share * (e * e - 1.0) / z[2]
-        grad[3] += rest * (f * f - 1.0) / z[3]
-        grad[4] += share / theta - rest / (1.0 - theta)
     return value
 
 
@@ -338,27 +283,6 @@ def ar(z, data):
     return value
 
 
-def ar_hand(z, data, grad):
-    y, K = data.y, data.K
-    sigma = z[K + 1]
-    value = math.log(2.0 / (math.pi * 2.5)) - math.log1p((sigma / 2.5) ** 2)
-    grad[K + 1] = -2.0 * sigma / (2.5**2 + sigma**2)
-    for j in range(K + 1):
-        value -= 0.5 * (z[j] / 10.0) ** 2 + math.log(10.0) + H
-        grad[j] -= z[j] / 100.0
-    for t in range(K, y.size):
-        mean = z[0]
-        for j in range(K):
-            mean += z[j + 1] * y[t - 1 - j]
-        e = (y[t] - mean) / sigma
-        value -= 0.5 * e * e + math.log(sigma) + H
-        grad[0] += e / sigma
-        for j in range(K):
-            grad[j + 1] += e / sigma * y[t - 1 - j]
-        grad[K + 1] += (e * e - 1.0) / sigma
-    return value
-
-
 # GP regression with a Cholesky by hand: rho, alpha, sigma
 def gp(z, data):
     rho, alpha, sigma = z
@@ -494,16 +418,16 @@ def cases(n_rows=10000):
     za = np.array([0.05, 0.3, 0.1, -0.2, 0.02, 0.05, 1.1])
     zp = np.array([2.0, 1.5, 0.4])
     return {
-        "logistic": (logistic, logistic_hand, lg, zb),
-        "logistic, vectorised": (logistic_vector, logistic_hand, lg, zb),
-        "eight schools": (schools, schools_hand, sch, zs),
+        "logistic": (logistic, posteriors.logistic, lg, zb),
+        "logistic, vectorised": (logistic_vector, posteriors.logistic, lg, zb),
+        "eight schools": (schools, posteriors.schools, sch, zs),
         "GARCH T=200": (garch, garch_hand, g, zg),
-        "mixture N=1000, helpers": (mixture, mixture_hand, mix, zm),
+        "mixture N=1000, helpers": (mixture, posteriors.mixture, mix, zm),
         "HMM T=400, log space, arrays": (hmm, hmm_hand, h, zh),
         "HMM T=400, scaled scalars": (hmm_scaled, hmm_hand, h, zh),
         "hierarchical N=2000 J=50": (hierarchical, hierarchical_hand, hi, zj),
         "hierarchical, vectorised": (hierarchical_vector, hierarchical_hand, hi, zj),
-        "AR(5) T=200": (ar, ar_hand, a, za),
+        "AR(5) T=200": (ar, posteriors.autoregression, a, za),
         "GP n=11, Cholesky loop": (gp, gp_hand, gpd, zp),
         "GP n=11, np.linalg.cholesky": (gp_linalg, gp_hand, gpd, zp),
     }

@@ -9,6 +9,7 @@ import json
 import math
 from pathlib import Path
 
+import numba
 import numpy as np
 
 import fastvi
@@ -91,14 +92,20 @@ def autoregression(z, data, grad):
     return value
 
 
+@numba.njit
+def of_all_schools(mu, tau, grad):
+    """mu ~ N(0, 5), tau ~ Half-Cauchy(0, 5)."""
+    grad[0] = -mu / 25.0
+    grad[1] = -2.0 * tau / (25.0 + tau**2)
+    value = math.log(2.0 / (math.pi * 5.0)) - math.log1p((tau / 5.0) ** 2)
+    return value - (0.5 * (mu / 5.0) ** 2 + math.log(5.0) + HALF_LOG_2PI)
+
+
 def schools(z, data, grad):
     """Non-centred: z = standardized effects (J), mu, tau."""
     J = data.y.size
     mu, tau = z[J], z[J + 1]
-    value = math.log(2.0 / (math.pi * 5.0)) - math.log1p((tau / 5.0) ** 2)
-    grad[J + 1] = -2.0 * tau / (25.0 + tau**2)
-    value -= 0.5 * (mu / 5.0) ** 2 + math.log(5.0) + HALF_LOG_2PI
-    grad[J] = -mu / 25.0
+    value = of_all_schools(mu, tau, grad[J:])
     for j in range(J):
         e = (data.y[j] - mu - tau * z[j]) / data.sigma[j]
         value -= 0.5 * (e * e + z[j] * z[j]) + math.log(data.sigma[j]) + 2.0 * HALF_LOG_2PI
@@ -155,10 +162,7 @@ def schools_centred(z, data, grad):
     """Centred: z = theta (J), mu, tau. A funnel."""
     J = data.y.size
     mu, tau = z[J], z[J + 1]
-    value = math.log(2.0 / (math.pi * 5.0)) - math.log1p((tau / 5.0) ** 2)
-    grad[J + 1] = -2.0 * tau / (25.0 + tau**2)
-    value -= 0.5 * (mu / 5.0) ** 2 + math.log(5.0) + HALF_LOG_2PI
-    grad[J] = -mu / 25.0
+    value = of_all_schools(mu, tau, grad[J:])
     for j in range(J):
         e = (data.y[j] - z[j]) / data.sigma[j]
         f = (z[j] - mu) / tau

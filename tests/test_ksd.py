@@ -5,6 +5,7 @@ import pytest
 from naive import ksd as naive
 from scipy.special import roots_hermitenorm
 from scipy.stats import binom
+from toy_targets import bowl
 
 import fastvi
 from fastvi.kernels import ksd as kernels
@@ -12,14 +13,6 @@ from fastvi.stein.discrepancy import _signs
 from fastvi.stein.draws import metric, prepare
 from fastvi.targets import TargetError
 from fastvi.transforms import positive
-
-
-def _normal(z, grad):
-    value = 0.0
-    for j in range(z.size):
-        grad[j] = -z[j]
-        value -= 0.5 * z[j] * z[j]
-    return value
 
 
 def _gamma(z, grad):
@@ -30,7 +23,7 @@ def _gamma(z, grad):
 
 @pytest.fixture(scope="module")
 def normal():
-    return fastvi.target(_normal, dim=2)
+    return fastvi.target(bowl, dim=2)
 
 
 def standard(rng, n, d=1, shift=0.0):

@@ -7,6 +7,15 @@ import numpy as np
 import fastvi
 
 
+def bowl(z, grad):
+    """Standard normal numbers, not normalised."""
+    value = 0.0
+    for j in range(z.size):
+        grad[j] = -z[j]
+        value -= 0.5 * z[j] * z[j]
+    return value
+
+
 def gaussian(z, data, grad):
     """exp(height) N(mean, precision^-1), normalised but for the height."""
     value = data.height
