@@ -35,11 +35,6 @@ __all__ = [
 # Parameters with which a fit may go on from a checkpoint of other values.
 FREE = ("max_iter", "tol", "n_jobs", "verbose", "verbose_interval", "random_state", "warm_start")
 
-SHARED = (
-    "max_iter", "tol", "batch_size", "optimizer", "sampling", "variance_reduction", "trace_noise",
-    "random_state", "warm_start", "n_jobs", "verbose",
-)  # fmt: skip
-
 
 class Estimator(BaseEstimator):
     """The base of all estimators.
@@ -68,6 +63,10 @@ class Estimator(BaseEstimator):
     converged_: bool
     elbo_: float
 
+    _shared: tuple[str, ...] = (  # parameters of several estimators
+        "max_iter", "tol", "batch_size", "optimizer", "sampling", "variance_reduction",
+        "trace_noise", "random_state", "warm_start", "n_jobs", "verbose",
+    )  # fmt: skip
     _names: frozenset[str]  # of the attributes that come from a fit
     _least_iter = 1
     _texts: Mapping[str, str] = {}  # documentation that subclasses share
@@ -80,8 +79,8 @@ class Estimator(BaseEstimator):
                 fill_in(attribute, cls._texts)
 
     def _share(self, given: Mapping[str, Any]) -> None:
-        """Take the constructor's arguments that most estimators have, out of its ``locals()``."""
-        for name in SHARED:
+        """Take the arguments in `_shared` out of the constructor's ``locals()``."""
+        for name in self._shared:
             if name in given:
                 setattr(self, name, given[name])
 
@@ -362,10 +361,12 @@ class Supervised(Estimator):
         X : (n_rows, n_features) array
             Rows to fit to.
         y : (n_rows,) array
-            Their targets.
+            Their targets or labels; `SparseGPRegressor` also takes (n_rows, n_targets), whose
+            columns share the kernel.
         X_val, y_val : arrays, optional
-            Rows not to fit to, and their targets: the mean log probability of these after each pass
-            is ``history_["held_out"]``, nats per row.
+            Rows not to fit to, and their targets: what these score after each pass, and at the end,
+            is ``history_["held_out"]``. That is the mean log probability, nats per row, or `score`
+            of a Gaussian process.
         {watching}
 
         Raises
@@ -373,6 +374,10 @@ class Supervised(Estimator):
         ValueError
             If X or y is not what the model takes, a parameter is out of its range, or `checkpoint`
             belongs to another fit.
+        FloatingPointError
+            If the fit diverges.
+        numpy.linalg.LinAlgError
+            If a matrix has no Cholesky factor; it says which.
         """
         watching = Watching(callback, checkpoint, checkpoint_interval, resume)
         self._become(watching, X, y, X_val, y_val)

@@ -76,15 +76,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         verbose: int = 0,
     ) -> None:
         self._share(locals())
-        self.kernel = kernel
         self.link = link
-        self.inducing_points = inducing_points
-        self.inducing_selection = inducing_selection
-        self.learn_inducing_points = learn_inducing_points
-        self.learn_kernel = learn_kernel
-        self.natural_learning_rate = natural_learning_rate
-        self.learning_rate = learning_rate
-        self.total_samples = total_samples
 
     def _fit(
         self, last: Self | None, watching: Watching, X: Any, y: Any, X_val: Any, y_val: Any

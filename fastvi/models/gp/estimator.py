@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastvi import loop
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.checkpoints import Callback, Watching
-from fastvi.models.estimator import Estimator
+from fastvi.checkpoints import Watching
+from fastvi.models.estimator import Supervised
 from fastvi.models.files import Saved
 from fastvi.models.gp import files
 
@@ -26,62 +25,30 @@ Array = NDArray[np.float64]
 BoundAt = Callable[[Array, bool], tuple[float, Array | None]]
 
 
-class GaussianProcess(Estimator):
+class GaussianProcess(Supervised):
     """Subclasses fit and predict."""
 
     kernel: Any
+    inducing_points: Any
+    inducing_selection: str
+    learn_inducing_points: bool
+    learn_kernel: bool
+    natural_learning_rate: Any
+    learning_rate: float
+    total_samples: float | None
+
     kernel_: Any
     inducing_points_: Array
     jitter_: float
 
+    _shared = (
+        *Supervised._shared,
+        "kernel", "inducing_points", "inducing_selection", "learn_inducing_points", "learn_kernel",
+        "natural_learning_rate", "learning_rate", "total_samples",
+    )  # fmt: skip
     _texts = files.TEXTS
     _encoded = staticmethod(files.encoded_parameter)
     _decoded = staticmethod(files.decoded_parameter)
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        callback: Callback | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_interval: float = 60.0,
-        resume: bool = False,
-    ) -> Self:
-        """Fit q(u), the kernel and the inducing inputs.
-
-        A fit that fails or is interrupted leaves the estimator as it was.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        y : (n_rows,) array
-            Targets or labels; `SparseGPRegressor` also takes (n_rows, n_targets), whose columns
-            share the kernel.
-        X_val, y_val : arrays, optional
-            Rows held out: their `score` after each pass (each iteration of L-BFGS), and at the end,
-            is ``history_["held_out"]``.
-        {watching}
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If a parameter is out of range, y holds targets that the likelihood does not allow, or
-            `checkpoint` belongs to another fit.
-        FloatingPointError
-            If the fit diverges.
-        numpy.linalg.LinAlgError
-            If a matrix has no Cholesky factor; it says which.
-        """
-        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
-        self._become(watching, X, y, X_val, y_val)
-        return self
 
     # Hooks of a subclass
 

@@ -47,6 +47,11 @@ n_jobs : int, optional
 verbose : int, default=0
     Show a progress bar of `fit`'s steps. The logger ``"fastvi"`` gets a line per pass in any case.
 """,
+    "joint_draws": """
+X : (n_rows, n_features) array
+n_samples : int
+random_state : int, RandomState, Generator or None
+""",
     "learned": """
 kernel_ : Kernel
     With the hyperparameters that were learned.

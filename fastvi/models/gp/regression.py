@@ -121,11 +121,6 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         verbose: int = 0,
     ) -> None:
         self._share(locals())
-        self.kernel = kernel
-        self.inducing_points = inducing_points
-        self.inducing_selection = inducing_selection
-        self.learn_inducing_points = learn_inducing_points
-        self.learn_kernel = learn_kernel
         self.alpha = alpha
         self.n_restarts_optimizer = n_restarts_optimizer
         self.normalize_y = normalize_y
@@ -199,9 +194,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
 
         Parameters
         ----------
-        X : (n_rows, n_features) array
-        n_samples : int
-        random_state : int, RandomState, Generator or None
+        {joint_draws}
 
         Returns
         -------

@@ -79,17 +79,9 @@ class SVGP(RegressorMixin, Variational):
         verbose: int = 0,
     ) -> None:
         self._share(locals())
-        self.kernel = kernel
         self.likelihood = likelihood
         self.df = df
-        self.inducing_points = inducing_points
-        self.inducing_selection = inducing_selection
-        self.learn_inducing_points = learn_inducing_points
-        self.learn_kernel = learn_kernel
         self.normalize_y = normalize_y
-        self.natural_learning_rate = natural_learning_rate
-        self.learning_rate = learning_rate
-        self.total_samples = total_samples
 
     def _fit(
         self, last: Self | None, watching: Watching, X: Any, y: Any, X_val: Any, y_val: Any
@@ -175,9 +167,7 @@ class SVGP(RegressorMixin, Variational):
 
         Parameters
         ----------
-        X : (n_rows, n_features) array
-        n_samples : int
-        random_state : int, RandomState, Generator or None
+        {joint_draws}
 
         Returns
         -------

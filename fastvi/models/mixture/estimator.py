@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
@@ -14,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.checkpoints import Callback, Watching
+from fastvi.checkpoints import Watching
 from fastvi.models.estimator import MeanScore, Unsupervised
 from fastvi.models.files import Saved
 from fastvi.models.mixture.model import Mixture, Parameters, Prior, RowsInMemory
@@ -177,15 +176,7 @@ covariance_prior_
         self.verbose_interval = verbose_interval
 
     def fit_predict(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        X_val: Any = None,
-        callback: Callback | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_interval: float = 60.0,
-        resume: bool = False,
+        self, X: Any, y: Any = None, *, X_val: Any = None, **watching: Any
     ) -> NDArray[np.int64]:
         """Fit the posterior, and give the likeliest component of each row, (n_rows,).
 
@@ -194,8 +185,7 @@ covariance_prior_
         X, y, X_val, callback, checkpoint, checkpoint_interval, resume
             As in `fit`.
         """
-        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
-        labels: NDArray[np.int64] = self._become(watching, X, X_val)
+        labels: NDArray[np.int64] = self._become(Watching(**watching), X, X_val)
         return labels
 
     def _fit(self, last: Self | None, watching: Watching, X: Any, X_val: Any) -> NDArray[np.int64]:
