@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base import cholesky_coordinates as triangles
+from fastvi.base.linear_algebra import cholesky_from_free, free_from_cholesky, gradient_by_free
 from fastvi.core import Coordinates
 from fastvi.models.factors.units import Units
 
@@ -40,13 +40,13 @@ def factor_coordinates(model: Any) -> Coordinates:
         left = params.squares - np.sum(slopes * params.cross, axis=1)
         left = np.maximum(left, np.finfo(float).eps * params.squares + np.finfo(float).tiny)
         return Free(
-            params.n_rows, triangles.free_of(np.linalg.cholesky(params.latent / n)), slopes,
+            params.n_rows, free_from_cholesky(np.linalg.cholesky(params.latent / n)), slopes,
             np.log(left / n), np.log(params.noise_rates), np.log(params.factor_rates),
         )  # fmt: skip
 
     def params(free: Free) -> Any:
         n = free.n_rows[0]
-        lower = triangles.lower_of(free.latent)
+        lower = cholesky_from_free(free.latent)
         latent = n * lower @ lower.T
         cross = free.slopes @ latent
         squares = n * np.exp(free.residuals) + np.sum(free.slopes * cross, axis=1)
@@ -62,7 +62,7 @@ def factor_coordinates(model: Any) -> Coordinates:
         latent += at.slopes.T @ (squares * at.slopes)
         return Free(
             np.zeros(1),
-            triangles.gradient(lower, n * latent),
+            gradient_by_free(lower, n * latent),
             (slope.cross + 2.0 * squares * at.slopes) @ params.latent,
             slope.squares * n * np.exp(at.residuals),
             slope.noise_rates * params.noise_rates,

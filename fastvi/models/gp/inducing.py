@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base import cholesky
 from fastvi.base.blas import solve_rows
+from fastvi.base.linear_algebra import JITTER, cholesky_with_jitter, inverse_from_cholesky
 from fastvi.models.gp.covariance import Covariance
 
 __all__ = ["Inducing"]
 
 Array = NDArray[np.float64]
-JITTER = 1e-9  # relative to the norm; explicit inverses need more than factors do
+PLAIN_JITTER = 1e-9  # relative to the norm; explicit inverses need more than factors do
 ROUNDING = 1e-3  # nats of the bound that plain units may lose
 CROWDED = 1e4  # prior variance over that given the other inducing values
 JITTER_LOSS = 1e-5  # nats a row that the larger jitter may cost
@@ -55,14 +55,14 @@ class Inducing(NamedTuple):
         program = covariance.program(theta)
         columns = covariance.scaled(program, z)
         plain = covariance.fill(program, z, columns, np.empty((m, m)))
-        name, least = "covariance of the inducing inputs", cholesky.JITTER if whitened else JITTER
-        factor, jitter, _ = cholesky.cholesky(plain, name, least, condition=False)
+        name, least = "covariance of the inducing inputs", JITTER if whitened else PLAIN_JITTER
+        factor, jitter, _ = cholesky_with_jitter(plain, name, least, condition=False)
         common = covariance, program, z, columns, plain, jitter, factor, whitened
         if whitened:
             return cls(*common, np.eye(m), np.eye(m), np.eye(m), 0.0)
         log_det = 2.0 * float(np.log(factor.diagonal()).sum())
         k = plain + jitter * np.eye(m)
-        return cls(*common, k, factor, cholesky.inverse_of(factor), log_det)
+        return cls(*common, k, factor, inverse_from_cholesky(factor), log_det)
 
     def covariances(self, x: Array, out: Array) -> Array:
         """K(x, z) of inputs x (n, D), without units."""

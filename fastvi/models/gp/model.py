@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.blas import multiply_rows, solve_rows, square
-from fastvi.base.cholesky import cholesky, inverse_of, jitter_slope
+from fastvi.base.linear_algebra import cholesky_with_jitter, inverse_from_cholesky, jitter_slope
 from fastvi.core import Batch, Local
 from fastvi.kernels import rows as kernels
 from fastvi.models.gp.covariance import Covariance
@@ -161,8 +161,8 @@ class Prepared:
         latents = []
         for linear, precision in zip(*params):
             name = "covariance plus precision of the sites"
-            lower = cholesky(k + precision, name, 0.0, condition=False).lower
-            a = inverse_of(lower)
+            lower = cholesky_with_jitter(k + precision, name, 0.0, condition=False).lower
+            a = inverse_from_cholesky(lower)
             log_det = 2.0 * float(np.log(lower.diagonal()).sum())
             latents.append(Latent(a, inverse - a, a @ linear, log_det))
         return latents
@@ -306,7 +306,8 @@ class Prepared:
         for linear, precision in zip(*params):
             half = solve_rows(lower, precision.copy())
             v = solve_rows(lower, np.ascontiguousarray(half.T))
-            inner = cholesky(np.eye(len(v)) + 0.5 * (v + v.T), "precision of q(u)", 0.0).lower
+            inner = np.eye(len(v)) + 0.5 * (v + v.T)
+            inner = cholesky_with_jitter(inner, "precision of q(u)", 0.0).lower
             beta = solve_rows(lower, linear[None].copy())
             gamma = solve_rows(inner, solve_rows(inner, beta), transposed=True)
             weights = np.ascontiguousarray(solve_rows(inducing.factor, gamma, transposed=True).T)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.blas import add_square, aligned, solve_rows
-from fastvi.base.cholesky import cholesky, cholesky_of_sum, inverse_of, jitter_slope
+from fastvi.base.linear_algebra import cholesky_with_jitter, inverse_from_cholesky, jitter_slope
 from fastvi.kernels.rows import mirror
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.posterior import Posterior, chunk_rows
@@ -113,7 +113,7 @@ class _Evaluation:
         self.tasks = [(i * n_chunks // n_tasks, (i + 1) * n_chunks // n_tasks)
                       for i in range(n_tasks)]  # fmt: skip
         self.kuu = self.covariance.fill(self.program, z, self.columns, np.empty((m, m)))
-        self.factor = cholesky(self.kuu, "covariance of the inducing inputs")
+        self.factor = cholesky_with_jitter(self.kuu, "covariance of the inducing inputs")
         self.n_targets = t
 
     def run(self, gradient: bool) -> Bound:
@@ -127,7 +127,7 @@ class _Evaluation:
         v, beta = self._sums()
         v /= noise
         beta /= noise
-        inner = cholesky_of_sum(v)
+        inner = _cholesky_of_sum(v)
         log_det = 2.0 * float(np.log(inner.diagonal()).sum())
         gamma = solve_rows(inner, beta.T.copy())  # rows are targets
         fit = float(np.vdot(gamma, gamma))
@@ -203,7 +203,7 @@ class _Evaluation:
     ) -> tuple[Array, Array]:
         lower, noise, t = self.factor.lower, self.noise, self.n_targets
         n, m = len(self.model.x), len(self.z)
-        by_v = 0.5 * (t * (np.eye(m) - inverse_of(inner)) - gamma.T @ gamma)
+        by_v = 0.5 * (t * (np.eye(m) - inverse_from_cholesky(inner)) - gamma.T @ gamma)
         by_noise = -0.5 * t * n + 0.5 * (self.model.square + t * self.variance) / noise
         by_noise = (by_noise - float(np.vdot(by_v, v)) - float(np.vdot(gamma.T, beta))) / noise
         matrix = solve_rows(lower, by_v * (2.0 / noise), transposed=True)
@@ -257,3 +257,17 @@ def _sandwich(lower: Array, matrix: Array, *, transposed: bool = False) -> Array
     """L^-1 A L^-T of a symmetric A, or L^-T A L^-1."""
     half = solve_rows(lower, np.array(matrix, order="C"), transposed=transposed)
     return solve_rows(lower, np.ascontiguousarray(half.T), transposed=transposed)
+
+
+def _cholesky_of_sum(v: Array) -> Array:
+    """Return the lower factor of B = I + V."""
+    b = v + np.eye(len(v))
+    try:
+        return np.ascontiguousarray(np.linalg.cholesky(b))
+    except np.linalg.LinAlgError:
+        largest = float(np.abs(v).max(initial=0.0))
+        raise np.linalg.LinAlgError(
+            f"I + K(z, x) K(x, z) / noise, whitened ({len(v)} x {len(v)}, largest entry "
+            f"{largest:.1e}), is not positive definite to rounding; try a larger noise level "
+            "or fewer inducing inputs"
+        ) from None

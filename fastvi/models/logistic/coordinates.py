@@ -7,8 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base import cholesky_coordinates as triangles
-from fastvi.base.linear_algebra import cholesky
+from fastvi.base.linear_algebra import (
+    cholesky_despite_rounding,
+    cholesky_from_free,
+    free_from_cholesky,
+    gradient_by_free,
+)
 from fastvi.core import Coordinates
 
 __all__ = ["logistic_coordinates"]
@@ -29,10 +33,12 @@ def logistic_coordinates(model: Any) -> Coordinates:
 
     def free(params: Any) -> Free:
         precision = params.precision + np.diag(model.precisions(params.rates))
-        return Free(model.posterior(params).mean, triangles.free_of(cholesky(precision)))
+        return Free(
+            model.posterior(params).mean, free_from_cholesky(cholesky_despite_rounding(precision))
+        )
 
     def params(free: Free) -> Any:
-        lower = triangles.lower_of(free.precision)
+        lower = cholesky_from_free(free.precision)
         return model.params_of(free.mean, lower @ lower.T)
 
     def gradient(params: Any, natural: Any) -> Free:
@@ -44,6 +50,6 @@ def logistic_coordinates(model: Any) -> Coordinates:
         covariance = posterior.covariance
         precision = params.precision + np.diag(model.precisions(params.rates))
         slope = 0.5 * covariance @ change @ covariance
-        return Free(mean, triangles.gradient(cholesky(precision), slope))
+        return Free(mean, gradient_by_free(cholesky_despite_rounding(precision), slope))
 
     return Coordinates(free, params, gradient)

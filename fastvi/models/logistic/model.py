@@ -10,7 +10,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import gammaln, log_ndtr
 
 from fastvi.base import parallel
-from fastvi.base.linear_algebra import SUMS_ENTRIES, TASK_FLOPS, cholesky
+from fastvi.base.linear_algebra import SUMS_ENTRIES, TASK_FLOPS, cholesky_despite_rounding
 from fastvi.batches import InMemory
 from fastvi.core import Batch, Coordinates, Local, scale
 from fastvi.kernels import logistic as kernels
@@ -153,7 +153,7 @@ class Logistic:
     def posterior(self, params: Coefficients) -> Posterior:
         """q(w)."""
         precision = params.precision + np.diag(self.precisions(params.rates))
-        lower = cholesky(precision)
+        lower = cholesky_despite_rounding(precision)
         root = solve_triangular(lower, np.eye(len(lower)), lower=True).T
         mean = root @ (root.T @ params.precision_mean)
         variances = np.square(root).sum(axis=1)

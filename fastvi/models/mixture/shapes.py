@@ -11,8 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base import cholesky_coordinates as triangles
-from fastvi.base.linear_algebra import cholesky
+from fastvi.base.linear_algebra import (
+    cholesky_despite_rounding,
+    cholesky_from_free,
+    free_from_cholesky,
+    gradient_by_free,
+)
 
 __all__ = ["Inverse", "make_shape"]
 
@@ -71,17 +75,17 @@ class _Dense:
 
     def free(self, packed: Floats) -> Floats:
         """Numbers without constraints, (G, D, D)."""
-        return triangles.free_of(_factors(self.unpack(packed)))
+        return free_from_cholesky(_factors(self.unpack(packed)))
 
     def packed(self, free: Floats) -> Floats:
         """Matrices of given free numbers."""
-        lower = triangles.lower_of(free)
+        lower = cholesky_from_free(free)
         return self.pack(np.matmul(lower, lower.transpose(0, 2, 1)))
 
     def inverse_slope(self, packed: Floats, inverse: Inverse, slope: Floats) -> Floats:
         """Derivatives by the free numbers, given those (G, P) by the entries of the inverse."""
         wide, around = self.unpack(inverse.packed), self.unpack(slope)
-        return triangles.gradient(_factors(self.unpack(packed)), -wide @ around @ wide)
+        return gradient_by_free(_factors(self.unpack(packed)), -wide @ around @ wide)
 
     def is_positive(self, packed: Floats) -> NDArray[np.bool_]:
         """Which of the matrices are positive definite, (G,)."""
@@ -151,4 +155,4 @@ def _factors(matrices: Floats) -> Floats:
     try:
         return np.asarray(np.linalg.cholesky(matrices))
     except np.linalg.LinAlgError:
-        return np.stack([cholesky(part) for part in matrices])
+        return np.stack([cholesky_despite_rounding(part) for part in matrices])
