@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -69,13 +69,21 @@ def check_ending(path: Path) -> str:
     return ending
 
 
-def plot_topics(model: TopicModel, path: Path, n_words: int = 8) -> None:
+class Topics(Protocol):
+    """A fitted estimator of topics, or a topic model."""
+
+    def topic_model(self) -> TopicModel:
+        """What is to be drawn."""
+        ...
+
+
+def plot_topics(topics: Topics, path: Path, n_words: int = 8) -> None:
     """Plot the top words of each topic, and the held-out score over time if there is one.
 
     Parameters
     ----------
-    model : TopicModel
-        At most its 30 largest topics are shown.
+    topics : LatentDirichletAllocation or TopicModel
+        Fitted. At most its 30 largest topics are shown.
     path : path
         Its extension sets the format: .png, .svg or .pdf.
     n_words : int
@@ -85,6 +93,7 @@ def plot_topics(model: TopicModel, path: Path, n_words: int = 8) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    model = topics.topic_model()
     shares = model.topic_shares
     shown = np.argsort(-shares, kind="stable")[:MAX_TOPICS]
     words = model.top_words(n_words)

@@ -383,6 +383,39 @@ def test_bad_counts_after_the_fit(fitted: LDA, X: Any) -> None:
             method(-X)
 
 
+def test_words_of_topics(X: Any, tmp_path: Path) -> None:
+    lda = LDA(4, random_state=0).fit(X)
+    best = lda.components_ / lda.components_.sum(axis=1, keepdims=True)
+    for words, row in zip(lda.top_words(3), best):
+        assert [word for word, _ in words] == [str(v) for v in np.argsort(-row)[:3]]
+        np.testing.assert_allclose([p for _, p in words], np.sort(row)[::-1][:3], rtol=1e-5)
+    names = [f"word{v}" for v in range(60)]
+    lda.save(tmp_path / "m.npz", vocabulary=names)
+    assert fastvi.load(tmp_path / "m.npz").vocabulary_ == names
+    lda.vocabulary_ = names
+    assert {word for words in lda.top_words(60) for word, _ in words} == set(names)
+    lda.vocabulary_ = names[1:]
+    for call in (lda.top_words, lambda: lda.save(tmp_path / "m.npz", vocabulary=["a"])):
+        with pytest.raises(ValueError, match="words in the vocabulary; wanted 60"):
+            call()
+
+
+def test_compiled_predictors_check_word_numbers(X: Any) -> None:
+    lda = LDA(4, random_state=0).fit(X)
+    predict, counts = lda.compiled(), np.ones(2, np.float32)
+    words, whole = np.array([0, 59], np.int32), np.array([0, 2])
+    bare = lda.compiled(check=False)
+    np.testing.assert_array_equal(predict(whole, words, counts), bare(whole, words, counts))
+    for bad in ([0, 60], [-1, 3]):
+        with pytest.raises(ValueError, match="the model has words 0 to 59"):
+            predict(whole, np.array(bad, np.int32), counts)
+    for bad in ([0, 3], [-1, 2], [0, 2, 1], []):
+        with pytest.raises(ValueError, match="indptr must rise from 0 to at most 2"):
+            predict(np.array(bad, np.int64), words, counts)
+    with pytest.raises(ValueError, match="indptr must rise from 0 to at most 1"):
+        predict(whole, words, counts[:1])
+
+
 def test_nothing_before_the_fit(X: Any, tmp_path: Path) -> None:
     lda = LDA(4)
     for call in (
@@ -391,6 +424,7 @@ def test_nothing_before_the_fit(X: Any, tmp_path: Path) -> None:
         lambda: lda.perplexity(X),
         lambda: lda.document_completion(X),
         lambda: lda.compiled(),
+        lambda: lda.top_words(),
         lambda: lda.save(tmp_path / "m.npz"),
         lambda: lda.get_feature_names_out(),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
@@ -17,7 +18,7 @@ from fastvi.checkpoints import Watching
 from fastvi.models.counts import DocumentSource
 from fastvi.models.plan import SAMPLING
 from fastvi.models.topics import solvers
-from fastvi.models.topics.fitted import MAX_ITER, TopicModel
+from fastvi.models.topics.fitted import MAX_ITER, TopicModel, check_vocabulary
 from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.model import TopicParameters
 from fastvi.models.topics.scores import TopicScores, matrix
@@ -145,7 +146,7 @@ class LatentDirichletAllocation(TopicScores):
         completion, nats per word, its halves drawn from `random_state`.
         `fastvi.plots.plot_history` draws it.
     vocabulary_ : list of str
-        The words of a model that `fastvi.load` read.
+        The words of a model that `fastvi.load` read; `top_words` and `save` use it.
     {n_features_in_}
 
     Examples
@@ -403,21 +404,36 @@ class LatentDirichletAllocation(TopicScores):
 
     # Files
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the topics to a file that `fastvi.load` and the command line read."""
-        check_is_fitted(self)
-        names = getattr(self, "feature_names_in_", None)
-        vocabulary = getattr(self, "vocabulary_", None)
-        if names is not None:
-            vocabulary = [str(name) for name in names]
+    def save(
+        self, path: str | os.PathLike[str], *, vocabulary: Sequence[str] | None = None
+    ) -> None:
+        """Write the topics to a file that `fastvi.load` and the command line read.
+
+        Parameters
+        ----------
+        path : path
+        vocabulary : sequence of str, optional
+            The words of the columns; by default `feature_names_in_` or `vocabulary_`, if any.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; the old one is kept then.
+        ValueError
+            If `vocabulary` does not have one word per column.
+        """
+        model = self.topic_model()
+        if vocabulary is not None:
+            check_vocabulary(vocabulary, len(model.table), "vocabulary")
+            model = replace(model, vocabulary=list(map(str, vocabulary)))
         info = {
             "n_documents": self._n_seen,
             "solver": self.solver_,
             "n_iter": self.n_iter_,
             "n_steps": self.n_batch_iter_,
-            "feature_names": names is not None,
+            "feature_names": hasattr(self, "feature_names_in_") and vocabulary is None,
         }
-        replace(self._model, vocabulary=vocabulary, info=info).save(path)
+        replace(model, info=info).save(path)
 
 
 class _Perplexity:

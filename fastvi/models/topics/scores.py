@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.models.estimator import CountEstimator, read_only
-from fastvi.models.topics.fitted import Predictor, TopicModel
+from fastvi.models.topics.fitted import Predictor, TopicModel, check_vocabulary
 
 __all__ = ["TopicScores", "matrix"]
 
@@ -80,9 +81,40 @@ class TopicScores(CountEstimator):
         """``fit(X).transform(X)``."""
         return self.fit(X).transform(X, normalize=normalize)
 
-    def compiled(self) -> Predictor:
-        """A bare predictor for arrays already in shape, for calls that must cost microseconds."""
-        return Predictor(self._model.topics)
+    def compiled(self, *, check: bool = True) -> Predictor:
+        """A bare predictor for arrays already in shape, for calls that must cost microseconds.
+
+        Parameters
+        ----------
+        check : bool
+            Check word numbers at each call, at about a nanosecond per entry.
+        """
+        return Predictor(self._model.topics, check)
+
+    def topic_model(self) -> TopicModel:
+        """The topics without scikit-learn: what `save` writes and `fastvi.plots` draws."""
+        names = getattr(self, "feature_names_in_", getattr(self, "vocabulary_", None))
+        if names is None:
+            return self._model
+        check_vocabulary(names, len(self._model.table), "vocabulary_")
+        return replace(self._model, vocabulary=[str(name) for name in names])
+
+    def top_words(self, n: int = 10) -> list[list[tuple[str, float]]]:
+        """The most probable words of each topic, with E[beta].
+
+        Words are those of `feature_names_in_` (set when X has column names) or `vocabulary_` (which
+        may be set to a list of n_features words), or else column numbers.
+
+        Parameters
+        ----------
+        n : int
+            Words per topic.
+
+        Returns
+        -------
+        list of n_components lists of (word, probability)
+        """
+        return self.topic_model().top_words(checks.integer(n, "n", 1))
 
     # Scores
 
