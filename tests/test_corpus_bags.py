@@ -242,8 +242,8 @@ ARRAY = MTX.replace(b"coordinate", b"array")
 SYMMETRIC = MTX.replace(b"general", b"symmetric")
 BAD = {
     # name: (content, message); each error names the file too
-    "short.ldac": (b"1 0:1\n2 0:1\n", "line 2: 2 pairs promised, 1 found"),
-    "long.ldac": (b"1 0:1\n0\n1 0:1 1:1\n", "line 3: 1 pairs promised, 2 found"),
+    "short.ldac": (b"1 0:1\n2 0:1\n", "line 2: 2 pairs declared, 1 found"),
+    "long.ldac": (b"1 0:1\n0\n1 0:1 1:1\n", "line 3: 1 pairs declared, 2 found"),
     "blank.ldac": (b"1 0:1\n\n1 0:1\n", "line 2: empty line"),
     "word.ldac": (b"1 0:1\n1 zero:1\n", "line 2: an index is 'zero'"),
     "below.ldac": (b"1 -1:1\n", "line 1: an index is -1; allowed: 0 to"),
@@ -260,13 +260,13 @@ BAD = {
     "nocolons.ldac": (b"2 1 2 3:4\n", "line 1: "),
     "swapped.ldac": (b"1:1 2\n", "line 1: the number of pairs is '1:1'"),
     "binary.ldac": (b"1 0:1\n\x00\xff\x80\n", "line 2: "),
-    "pair.svm": (b"1 1:2\n1 1:2 3\n", "line 2: '3' is no 'index:count' pair"),
+    "pair.svm": (b"1 1:2\n1 1:2 3\n", "line 2: '3' is not an 'index:count' pair"),
     "count.svm": (b"1 1:-2\n", "line 1: the count of index 1 is -2"),
     "header.docword": (b"2\n2\n", "line 3: the file ends inside its header"),
     "size.docword": (b"2\nx\n2\n", "line 2: the number of words is 'x'"),
     "lying.docword": (b"900000000000\n2\n1\n1 1 1\n", "only 1 entries"),
     "wide.docword": (b"2\n900000000000\n1\n1 1 1\n", "at most 67108864"),
-    "cut.docword": (b"2\n2\n2\n1 1 1\n", "line 4: the header promises 2 entries, 1 were found"),
+    "cut.docword": (b"2\n2\n2\n1 1 1\n", "line 4: the header declares 2 entries, 1 were found"),
     "cutline.docword": (b"2\n2\n2\n1 1 1\n2 1\n", "line 5: 2 numbers, wanted"),
     "many.docword": (
         b"2\n2\n1\n1 1 1\n2 1 1\n",
@@ -278,7 +278,7 @@ BAD = {
     "banner.mtx": (b"%%MatrixMarket tensor\n", "line 1: wanted"),
     "complex.mtx": (MTX.replace(b"integer", b"complex") + b"1 1 1\n1 1 1 1\n", "line 1: wanted"),
     "size.mtx": (MTX + b"% x\n2 2\n1 1 1\n", "line 3: wanted: the numbers of rows"),
-    "cut.mtx": (MTX + b"2 2 2\n1 1 1\n", "promises 2 entries, 1 were found"),
+    "cut.mtx": (MTX + b"2 2 2\n1 1 1\n", "declares 2 entries, 1 were found"),
     "row.mtx": (MTX + b"2 2 1\n3 1 1\n", "line 3: a document index is 3; allowed: 1 to 2"),
     "negative.mtx": (MTX + b"2 2 1\n1 1 -1\n", "line 3: a count is -1"),
     "dense.mtx": (
@@ -292,8 +292,8 @@ BAD = {
     "label.svm": (b"1 1:1\nspam 1:1\n", "line 2: the label is 'spam'"),
     "size.docword2": (b"2.0\n2\n1\n1 1 1\n", "line 1: the number of documents is '2.0'"),
     "jump.docword": (b"10000000000\n2\n2\n1 1 1\n9999999999 1 1\n", "line 3: .*only 2 entries"),
-    "claim.docword": (b"2\n2\n100000000000\n1 1 1\n", "line 3: 100000000000 entries promised"),
-    "claim.mtx": (MTX + b"2 2 100000000000\n1 1 1\n", "line 2: 100000000000 entries promised"),
+    "claim.docword": (b"2\n2\n100000000000\n1 1 1\n", "line 3: 100000000000 entries declared"),
+    "claim.mtx": (MTX + b"2 2 100000000000\n1 1 1\n", "line 2: 100000000000 entries declared"),
     "array.mtx": (ARRAY + b"9999999 99999\n1\n", "line 2: 99"),
     "float.mtx": (MTX + b"2.0 2 1\n1 1 1\n", "line 2: the number of documents is '2.0'"),
     "minus.mtx": (MTX + b"-2 2 1\n1 1 1\n", "line 2: the number of documents is '-2'"),
@@ -311,7 +311,10 @@ BAD = {
     "upper.mtx": (SYMMETRIC + b"2 2 1\n1 2 1\n", "line 3: above the diagonal"),
     "square.mtx": (SYMMETRIC + b"2 3 1\n1 1 1\n", "line 2: a symmetric matrix of 2 rows and 3"),
     "more.mtx": (MTX + b"2 2 1\n1 1 1\n\n2 2 1\n", "line 5: one more entry than the 1"),
-    "long.mtx": (MTX + b"%" + b"x" * 9999 + b"\n1 1 1\n1 1 1\n", "line 2: no line of a header"),
+    "long.mtx": (
+        MTX + b"%" + b"x" * 9999 + b"\n1 1 1\n1 1 1\n",
+        "line 2: too long for a line of a header",
+    ),
 }
 
 
@@ -357,8 +360,8 @@ BAD_NPZ = {
     "cut": (npz()[:-30], "not a readable npz"),
     "flipped": (npz()[:180] + b"\xff" + npz()[181:], r"not a readable|finite|rise|allowed|shape"),
     "pickle": (npz(data=np.array([1, None], object)), "not a readable npz"),
-    "missing": (npz(indptr=None), "wanted: arrays data, indices, indptr, shape"),
-    "format": (npz(format=np.array("bsr")), "wanted: arrays"),
+    "missing": (npz(indptr=None), "wanted arrays data, indices, indptr, shape"),
+    "format": (npz(format=np.array("bsr")), "wanted arrays"),
     "negative": (npz(data=[1, -1]), "finite and >= 0"),
     "nan": (npz(data=[1, np.nan]), "finite and >= 0"),
     "strings": (npz(data=["a", "b"]), "wanted: numbers"),

@@ -218,7 +218,7 @@ def test_bad_input_leaves_nothing(tmp_path, rng):
     write_numbered(tmp_path / "a.ldac", 300_000 // 50)
     with open(tmp_path / "a.ldac", "a") as file:
         file.write("2 0:1\n")
-    with pytest.raises(ValueError, match=r"a\.ldac, line 6001: 2 pairs promised"):
+    with pytest.raises(ValueError, match=r"a\.ldac, line 6001: 2 pairs declared"):
         read_sharded(tmp_path / "a.ldac", tmp_path / "here", rng=rng)
     assert not os.listdir(tmp_path / "here")
     for options, message in [

@@ -164,7 +164,7 @@ def test_align_matches_columns_by_word(tmp_path):
         align(corpus, words).counts.toarray(),
         read(tmp_path / "texts.txt", vocabulary=words).counts.toarray(),
     )
-    with pytest.warns(UserWarning, match="shares no word"):
+    with pytest.warns(UserWarning, match="shares no words"):
         assert align(corpus, ["unseen"]).n_tokens == 0
 
 
@@ -212,10 +212,10 @@ BAD_FILES = {
     "empty.txt": (b"", {}, "no documents, the file is empty"),
     "nowords.txt": (b"1 2\n3 !\n", {}, "no words.*token_pattern"),
     "stops.txt": (b"the and\nthe\n", {}, "no words.*stop words"),
-    "pruned.txt": (b"cats\ndogs\n", {"min_df": 2}, "no word is left.*2 words.*min_df"),
+    "pruned.txt": (b"cats\ndogs\n", {"min_df": 2}, "no words are left.*2 words.*min_df"),
     "cut.txt.gz": (gzip.compress(b"cats " * 9999)[:-9], {}, "cut.txt.gz: damaged or truncated"),
     "bad.jsonl": (b'{"text": "a"}\n{"text": \n', {}, r"bad\.jsonl, line 2: not a JSON object"),
-    "list.jsonl": (b"\n[1]\n", {}, "line 2: one JSON object a line is wanted, this is a list"),
+    "list.jsonl": (b"\n[1]\n", {}, "line 2: wanted one JSON object per line, this is a list"),
     "field.jsonl": (b'{"body": "a", "id": 1}\n', {}, "no field 'text'; there are 'body', 'id'"),
     "kind.jsonl": (b'{"text": 3}\n', {}, "line 1: field 'text' is a int; wanted: a string"),
     "deep.jsonl": (b"[" * 10**5, {}, "line 1"),

@@ -34,7 +34,7 @@ _LAZY = {
 __all__ = sorted(_LAZY)
 
 
-if not TYPE_CHECKING:  # to a type checker it would give every name, misspelt ones as well
+if not TYPE_CHECKING:  # it would make type checkers accept any name, misspelt ones included
 
     def __getattr__(name: str) -> Any:
         """Import public names on first use, so that the default corpus needs no scikit-learn."""

@@ -34,14 +34,14 @@ def load_arrays(path: Path, names: Collection[str] = PARTS) -> dict[str, NDArray
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: not a readable npz archive ({error})") from None
     except Exception as error:
-        # What NumPy and zipfile let slip on archives that were tampered with.
+        # Errors that NumPy and zipfile let through for archives that were tampered with.
         raise ValueError(f"{path}: not a readable npz archive ({error!r})") from None
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     """Read one array, in blocks, if the archive holds as many bytes as its header says."""
     with warnings.catch_warnings(), archive.open(info) as member:
-        warnings.simplefilter("error")  # NumPy's repair of Python 2 headers: refused
+        warnings.simplefilter("error")  # refuse NumPy's repair of Python 2 headers
         version = npy.read_magic(member)
         read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
         if version not in read_header:
@@ -73,7 +73,7 @@ def csr_parts(path: Path, arrays: dict[str, NDArray[Any]]) -> Counts:
     if missing or stored not in ("csr", "csc", "coo"):
         there = ", ".join(sorted(arrays)) or "nothing"
         raise ValueError(
-            f"{path}: wanted: arrays data, indices, indptr, shape of a CSR matrix; there: {there}"
+            f"{path}: has {there}; wanted arrays data, indices, indptr, shape of a CSR matrix"
         )
     data, first, second = arrays["data"], arrays[wanted[0]], arrays[wanted[1]]
     n_rows, n_columns = _shape(path, arrays["shape"], stored, data.size)
@@ -135,7 +135,7 @@ def _check_offsets(path: Path, indptr: NDArray[Any], n_major: int, n_entries: in
 
 
 class ArchiveSource:
-    """Documents of .npz archives, read whole and handed on in blocks."""
+    """Documents of .npz archives, read whole and returned in blocks."""
 
     names: list[str] | None = None
     open_vocabulary = False

@@ -1,4 +1,4 @@
-"""Numbered columns: memory follows the columns that occur, not the largest number."""
+"""Numbered columns; memory depends on the columns that occur, not on the largest number."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ class ColumnNumbers:
     Attributes
     ----------
     lowest, highest : int
-        The least and the largest column so far; `MAX_WORDS` and -1 before the first.
+        The smallest and the largest column so far; `MAX_WORDS` and -1 before the first.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class ColumnNumbers:
         if words is None:
             places = np.concatenate([near, far]) - first
             return Columns(np.concatenate([near, NEAR + order]), None, places, n_columns)
-        ids = np.full(n_columns, self.n_ids)  # an id that no document has
+        ids = np.full(n_columns, self.n_ids)  # an id that occurs in no document
         ids[: len(near)] = near
         ids[far - first] = NEAR + order
         return Columns(ids, words)

@@ -1,4 +1,4 @@
-"""A corpus in memory, and the choice of its words."""
+"""Corpora in memory, and pruning of their words."""
 
 import numbers
 import warnings
@@ -28,7 +28,7 @@ class Corpus(NamedTuple):
     description : str
         One line: what was read, its size, what pruning removed.
     reading : mapping
-        Options, given or found out, by which `read` reads other files in the same way.
+        Options, given or detected, with which `read` reads other files in the same way.
     pruned : bool
         Whether columns were left out.
     """
@@ -62,10 +62,10 @@ class Corpus(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The columns of a corpus that was read to its end, before pruning.
+    """The columns of a fully read corpus, before pruning.
 
-    Of columns without words, those that no document has may be left out: `places` are then the
-    places of the others among all `n_columns`.
+    If columns have no words, those that occur in no document may be left out; `places` are then the
+    positions of the others among all `n_columns`.
     """
 
     ids: NDArray[np.int64]  # (n,) provisional word ids, in the final order
@@ -77,8 +77,9 @@ class Columns(NamedTuple):
 class Source(Protocol):
     """A corpus being read: blocks of documents with provisional word ids.
 
-    `columns` is complete once `blocks` is exhausted. `open_vocabulary`: the words came from the
-    texts themselves, so pruning is on by default. `removed`: what was not even counted.
+    `columns` is complete once `blocks` is exhausted. `open_vocabulary` says that the words came
+    from the texts themselves, so that pruning is on by default. `removed` describes what was not
+    counted at all.
     """
 
     label: str
@@ -88,7 +89,7 @@ class Source(Protocol):
 
     @property
     def reading(self) -> Mapping[str, Any]:
-        """How it was read, as options, once `columns` is known."""
+        """Return the options with which it was read, once `columns` is known."""
         ...
 
     def blocks(self) -> Iterator[Counts]:
@@ -103,7 +104,7 @@ class Source(Protocol):
 def csr_array(
     data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], n_words: int
 ) -> Counts:
-    """Return a float32 CSR matrix; its indices are int32 while its entries can be so counted."""
+    """Return a float32 CSR matrix, with int32 indices if they can count its entries."""
     from scipy.sparse import csr_array
 
     index = np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64
@@ -146,12 +147,12 @@ class Statistics:
 
 
 class Pruned(NamedTuple):
-    """The words that stay."""
+    """The words that are kept."""
 
     position: NDArray[np.int32]  # (n_provisional,) final column, -1 for a removed word
     vocabulary: list[str] | None
     n_words: int
-    removed: list[str]  # what was removed and why, for people
+    removed: list[str]  # what was removed and why, in words
 
 
 def prune(
@@ -161,7 +162,7 @@ def prune(
     stop_words: frozenset[str],
     open_vocabulary: bool,
 ) -> Pruned:
-    """Choose the words that stay, after a first pass over the documents."""
+    """Choose the words to keep, after a first pass over the documents."""
     n_documents = statistics.n_documents
     statistics.grow(int(columns.ids.max(initial=-1)) + 1)
     frequency = statistics.document_frequency[columns.ids]
@@ -188,7 +189,7 @@ def prune(
         rare[np.argsort(-totals, kind="stable")[: options.max_features]] = False
         drop(rare, f"words rarer than the {options.max_features} most frequent (max_features)")
     if len(kept) and not kept.any():
-        raise ValueError(f"no word is left, pruning removed {', '.join(removed)}; relax that")
+        raise ValueError(f"no words are left, pruning removed {', '.join(removed)}; relax that")
     position = np.full(len(statistics.totals), -1, np.int32)
     if columns.places is not None and not removed:
         position[columns.ids] = columns.places
@@ -203,7 +204,7 @@ def prune(
 def document_limits(
     options: Options, n_documents: int, open_vocabulary: bool
 ) -> tuple[int, int | None]:
-    """Return the least and the largest document frequency of a word that stays."""
+    """Return the smallest and the largest document frequency of words to keep."""
     min_df, max_df = options.min_df, options.max_df
     if min_df == "auto":
         min_df = max(1, min(5, n_documents // 200)) if open_vocabulary else 1
@@ -237,7 +238,7 @@ def renumber(block: Counts, pruned: Pruned) -> Counts:
 
 
 def stack(blocks: Iterable[Counts], n_words: int) -> Counts:
-    """Put blocks below each other."""
+    """Stack blocks vertically."""
     data, indices, lengths = [np.zeros(0, np.float32)], [np.zeros(0, np.int32)], []
     for block in blocks:
         data.append(block.data)
@@ -250,7 +251,7 @@ def stack(blocks: Iterable[Counts], n_words: int) -> Counts:
 
 
 def warn_of_empty(source: Source, n_empty: int, n_documents: int) -> None:
-    """Say that most texts came out without a word."""
+    """Warn if most texts have no words."""
     if "token_pattern" in source.reading and 2 * n_empty > n_documents:
         words = "words" if source.open_vocabulary else "words of the vocabulary"
         warnings.warn(

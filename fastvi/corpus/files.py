@@ -1,4 +1,4 @@
-"""Opening plain and compressed files so that every failure names its file and place."""
+"""Plain and compressed files, with errors that name the file and the position."""
 
 import bz2
 import codecs
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 BLOCK_BYTES = 1 << 20
-MAX_LINE = 1 << 26  # bytes of a line of numbers; a file of longer ones holds something else
+MAX_LINE = 1 << 26  # bytes per line of numbers; a file with longer lines holds something else
 
 
-# Kinds of files that hold no text to be read, by their first bytes.
+# Kinds of files without readable text, by their first bytes.
 _OTHER_KINDS = {
     b"%PDF-": "a PDF file; extract its text first",
     b"PAR1": "a Parquet file; write it as CSV or JSON lines",
@@ -41,7 +41,7 @@ _OTHER_KINDS = {
     b"\x7fELF": "a program",
     **dict.fromkeys(
         (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
-        "a Python pickle, which is never opened as it can run code; write it as text or npz",
+        "a Python pickle, which can run code and is never opened; write it as text or npz",
     ),
 }
 _PACKED: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
@@ -53,15 +53,15 @@ ZIP = b"PK\x03\x04"
 
 
 def packed_with(head: bytes) -> str | None:
-    """Return how a file is compressed that begins with these bytes."""
+    """Return how a file that begins with these bytes is compressed."""
     return next((name for magic, (name, _) in _PACKED.items() if head.startswith(magic)), None)
 
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading bytes, unpacking it if it is compressed by gzip, bzip2, xz or zip.
+    """Open a file for reading bytes, unpacking gzip, bzip2, xz or zip.
 
-    Files of kinds that hold no text are refused by name.
+    Kinds of files without text are refused by name.
     """
     with path.open("rb") as raw:
         head = raw.peek(512)[:512]
@@ -123,12 +123,12 @@ def open_text(path: Path, encoding: str, newline: str | None = None) -> Iterator
 
 
 def _without_mark(encoding: str) -> str:
-    """UTF-8 that skips the byte order mark Windows programs write."""
+    """Make UTF-8 skip the byte order mark that Windows programs write."""
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
 def _undecodable(path: Path, encoding: str) -> str:
-    """Say where the first byte is that the encoding cannot read."""
+    """Make an error that locates the first byte that the encoding cannot read."""
     decoder = codecs.getincrementaldecoder(encoding)()
     offset, line = 0, 1
     with open_bytes(path) as file:
@@ -153,7 +153,7 @@ def _undecodable(path: Path, encoding: str) -> str:
 
 
 def read_words(path: str | os.PathLike[str], encoding: str) -> list[str]:
-    """Read a file with one word a line; lines are stripped, empty ones at the end dropped."""
+    """Read a file with one word per line; lines are stripped, and empty ones at the end dropped."""
     with open_text(existing(path), encoding) as file:
         words = [line.strip() for line in file]
     while words and not words[-1]:
@@ -164,7 +164,7 @@ def read_words(path: str | os.PathLike[str], encoding: str) -> list[str]:
 def line_blocks(path: Path, skip: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield (number of the first line, whole lines of about 1 MB), after `skip` lines.
 
-    The last block ends with a newline whether or not the file does.
+    The last block ends with a newline even if the file does not.
     """
     with open_bytes(path) as file:
         for _ in range(skip):
@@ -186,7 +186,7 @@ def line_blocks(path: Path, skip: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def existing(path: str | os.PathLike[str]) -> Path:
-    """Return the path, or say that there is nothing."""
+    """Return the path, or raise an error if nothing is there."""
     result = Path(path)
     if not result.exists():
         raise ValueError(f"{result}: no such file or folder")

@@ -1,4 +1,4 @@
-"""The heads of UCI docword and Matrix Market files."""
+"""Headers of UCI docword and Matrix Market files."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,22 +8,22 @@ from fastvi.corpus.numbers import MAX_WORDS, Line
 
 SIZES = ("the number of documents", "the number of words", "the number of entries")
 FIELDS = ("integer", "unsigned-integer", "real", "double", "pattern")
-MAX_LINE = 1 << 12  # bytes of a line of a header
-# A compressed file may hold many times its size, but not of different entries.
+MAX_LINE = 1 << 12  # bytes per line of a header
+# A compressed file may hold many times its size, but only of repeated entries.
 PACKED_RATIO = 1100
 TEXT_RATIO = 40
 
 
 class Header(NamedTuple):
-    """What the head of a file promises."""
+    """What the header of a file declares."""
 
     n_documents: int
     n_words: int
     n_entries: int
     n_lines: int  # of the header itself
     field: str = "real"  # one of FIELDS
-    dense: bool = False  # a value a line, by columns
-    symmetric: bool = False  # of which only the lower triangle is there
+    dense: bool = False  # one value per line, by columns
+    symmetric: bool = False  # only the lower triangle is stored
 
     @property
     def width(self) -> int:
@@ -32,12 +32,12 @@ class Header(NamedTuple):
 
     @property
     def streamable(self) -> bool:
-        """Whether entries can stand in the order of documents."""
+        """Whether entries can be in the order of documents."""
         return not (self.dense or self.symmetric)
 
 
 def read_header(path: Path, matrix_market: bool) -> Header:
-    """Read and check the head of a docword or Matrix Market file."""
+    """Read and check the header of a docword or Matrix Market file."""
     head: list[str] = []
     with open_bytes(path) as file:
         while raw := file.readline(MAX_LINE):
@@ -45,7 +45,7 @@ def read_header(path: Path, matrix_market: bool) -> Header:
             head.append(text)
             line = Line(path, len(head), text)
             if len(raw) == MAX_LINE:
-                raise line.error("no line of a header is this long")
+                raise line.error("too long for a line of a header")
             if matrix_market and len(head) == 1:
                 field, dense, symmetric = _banner(line)
             elif matrix_market and text and not text.startswith("%"):
@@ -60,7 +60,7 @@ def read_header(path: Path, matrix_market: bool) -> Header:
 
 
 def _banner(line: Line) -> tuple[str, bool, bool]:
-    """Field, whether dense, whether symmetric."""
+    """Return the field, whether the matrix is dense, and whether it is symmetric."""
     words = line.text.lower().split()
     known = (
         len(words) == 5
@@ -97,18 +97,18 @@ def _market_header(line: Line, field: str, dense: bool, symmetric: bool) -> Head
 
 
 def _believable(header: Header, line: Line) -> Header:
-    """Refuse sizes that would fill the memory without a document to show for it."""
+    """Refuse sizes that would fill the memory without any documents."""
     if header.n_words > MAX_WORDS:
-        raise line.error(f"{header.n_words} words promised; at most {MAX_WORDS} are possible")
+        raise line.error(f"{header.n_words} words declared; at most {MAX_WORDS} are possible")
     with line.path.open("rb") as file:
         head = file.read(8)
     packed = packed_with(head) is not None or head.startswith(ZIP)
     n_bytes = line.path.stat().st_size
     if header.n_entries > (n_bytes * PACKED_RATIO if packed else n_bytes):
-        raise line.error(f"{header.n_entries} entries promised in a file of {n_bytes} bytes")
+        raise line.error(f"{header.n_entries} entries declared in a file of {n_bytes} bytes")
     n_entries = min(header.n_entries, n_bytes * TEXT_RATIO)
     if header.n_documents > 10 * n_entries + 10**6:
         raise line.error(
-            f"{header.n_documents} documents promised but only {header.n_entries} entries"
+            f"{header.n_documents} documents declared but only {header.n_entries} entries"
         )
     return header

@@ -1,4 +1,4 @@
-"""Fast parsing of blocks of lines of numbers, and the slow road that names the bad line."""
+"""Fast parsing of lines of numbers, and slow parsing that names the bad line."""
 
 import math
 import re
@@ -31,7 +31,7 @@ class Numbers(NamedTuple):
 
 
 def parse_numbers(block: bytes) -> Numbers | None:
-    """Parse whole lines of numbers parted by blanks or colons; None if something is odd."""
+    """Parse whole lines of numbers separated by blanks or colons; None if anything is unusual."""
     raw = np.frombuffer(block, np.uint8)
     separates = _SEPARATES[raw]
     is_start = ~separates
@@ -62,7 +62,7 @@ def _values(text: bytes) -> NDArray[Any] | None:
             values = np.fromstring(text, dtype, sep=" ")
         except (ValueError, DeprecationWarning):
             return None
-    # The integer parser reads whatever is larger than the largest integer as that.
+    # The integer parser clips numbers above the largest integer.
     if dtype is np.int64 and len(values) and values.max() == np.iinfo(np.int64).max:
         return None
     return values
@@ -77,7 +77,7 @@ def whole(values: NDArray[Any], low: float, high: float) -> bool:
 
 
 def proper(counts: NDArray[Any]) -> bool:
-    """Whether all counts are finite, not negative, and fit float32."""
+    """Whether all counts are finite, non-negative, and fit into float32."""
     return not len(counts) or bool(counts.min() >= 0 and counts.max() <= np.finfo(np.float32).max)
 
 
@@ -99,7 +99,7 @@ class Line(NamedTuple):
         return int(text)
 
     def whole(self, text: str, what: str, low: int, high: int = MAX_WHOLE) -> int:
-        """Parse a whole number, perhaps written as 1.0, from `low` to below `high`."""
+        """Parse a whole number, possibly written as 1.0, from `low` to below `high`."""
         value = self._number(text, what, "a whole number")
         if math.isfinite(value) and value != math.floor(value):
             raise self.error(f"{what} is {_short(text)!r}; wanted: a whole number")
@@ -109,14 +109,14 @@ class Line(NamedTuple):
         return int(value)
 
     def amount(self, text: str, what: str) -> float:
-        """Parse a finite number that is not negative."""
+        """Parse a finite non-negative number."""
         value = self._number(text, what, "a number")
         if not 0 <= value <= np.finfo(np.float32).max:
             raise self.error(f"{what} is {_short(text)}; wanted: a finite number >= 0")
         return value
 
     def _number(self, text: str, what: str, wanted: str) -> float:
-        if not _NUMBER.fullmatch(text):  # float() takes 1_0 and infinity
+        if not _NUMBER.fullmatch(text):  # float() would accept 1_0 and infinity
             raise self.error(f"{what} is {_short(text)!r}; wanted: {wanted}")
         return float(text)
 
@@ -126,6 +126,6 @@ def _short(text: str) -> str:
 
 
 def lines_of(path: Path, number: int, block: bytes) -> list[Line]:
-    """Return the lines of a block, the first of which has the given number."""
+    """Return the lines of a block, numbered from the given number."""
     texts = block.decode("ascii", "backslashreplace").removesuffix("\n").split("\n")
     return [Line(path, number + i, text.rstrip("\r")) for i, text in enumerate(texts)]

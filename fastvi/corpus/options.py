@@ -1,4 +1,4 @@
-"""How a corpus is read: one record of options, checked once."""
+"""Options for reading a corpus, checked once."""
 
 import math
 import numbers
@@ -13,7 +13,7 @@ from fastvi.corpus.words import FORMS, WORDS
 
 FORMATS = {
     "folder": "folder of text files",
-    "lines": "text, one document a line",
+    "lines": "text, one document per line",
     "jsonl": "JSON lines",
     "json": "JSON array",
     "csv": "CSV",
@@ -38,37 +38,37 @@ class Options:
     ----------
     format : str, optional
         One of ``folder, lines, jsonl, json, csv, tsv, ldac, svmlight, docword, mtx, npz``;
-        recognised from the file when not given.
+        recognised from the file by default.
     field : str, optional
-        Column (CSV, TSV) or key (JSON) that holds the text; when not given, ``"text"`` or a
-        table's only column.
+        Column (CSV, TSV) or key (JSON) with the text; by default ``"text"`` or a table's only
+        column.
     delimiter : str, optional
-        One character that parts the columns of a CSV file; when not given, the comma, semicolon,
-        tab or ``|`` that gives the header row a column `field`, or most columns.
+        One character that separates the columns of a CSV file; by default the comma, semicolon, tab
+        or ``|`` with which the header row has a column `field`, or the most columns.
     vocabulary : path, sequence of str or False, optional
-        Text: count these words only, in this order, and prune nothing unless asked.
-        Bag of words: the name of each column; when not given, a vocabulary file beside the
-        corpus is used, and ``False`` forbids that.
+        Text: count only these words, in this order, and prune only if requested. Bag of words: the
+        name of each column; by default read from a vocabulary file beside the corpus, unless it is
+        ``False``.
     min_df, max_df : int or float
-        Keep words that occur in at least / at most so many documents (int) or such a share of
-        them (float). ``"auto"``: 5 (fewer in a corpus of less than 1000 documents) and 0.5
-        (no limit in less than 20 documents) for text; no limit for bags of words.
+        Keep words that occur in at least / at most this number (int) or share (float) of documents.
+        ``"auto"``: 5 (fewer in a corpus of less than 1000 documents) and 0.5 (no limit in less than
+        20 documents) for text; no limit for bags of words.
     max_features : int, optional
-        Keep only so many words, the most frequent ones.
+        Keep only this number of words, the most frequent ones.
     stop_words : str, path, collection of str or None
-        ``"english"``, a file with a word a line, the words themselves, or None.
-        ``"auto"``: English for text, none for bags of words.
+        ``"english"``, a file with one word per line, the words themselves, or None. ``"auto"``:
+        English for text, none for bags of words.
     lowercase : bool
-        Lower-case texts first.
+        Convert texts to lower case first.
     token_pattern : str
         Regular expression of a word, or of its context and, as a group, the word. By default three
         letters of any script; fewer where letters are syllables (one) or consonants (two).
     normal_form : {"NFC", "NFD", "NFKC", "NFKD"} or None
-        Unicode normal form that texts, stop words and vocabulary are put in first.
+        Unicode normal form to which texts, stop words and vocabulary are converted first.
     encoding : str
         Encoding of text and vocabulary files.
     zero_based : bool, optional
-        Whether columns of an svmlight file count from 0; when not given they do if a 0 occurs.
+        Whether columns of an svmlight file count from 0; by default they do if a 0 occurs.
     """
 
     format: str | None = None
@@ -123,7 +123,7 @@ def is_count(value: object) -> bool:
 
 
 def check_limit(name: str, value: Limit) -> None:
-    """Refuse what is neither "auto", a count >= 1 nor a share in [0, 1]."""
+    """Refuse anything but "auto", a count >= 1 or a share in [0, 1]."""
     if value == "auto" or is_count(value):
         return
     is_share = isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
@@ -135,7 +135,7 @@ def check_limit(name: str, value: Limit) -> None:
 
 
 def check_delimiter(delimiter: Any) -> None:
-    """Refuse what cannot part columns."""
+    """Refuse anything that cannot separate columns."""
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n\0':
         raise ValueError(
             f"delimiter is {delimiter!r}; wanted: one character other than a quote or line end"
@@ -147,6 +147,8 @@ def check_pattern(pattern: str) -> None:
     try:
         groups = re.compile(pattern).groups
     except (re.error, TypeError) as error:
-        raise ValueError(f"token_pattern {pattern!r} is no regular expression: {error}") from None
+        raise ValueError(
+            f"token_pattern {pattern!r} is not a regular expression: {error}"
+        ) from None
     if groups > 1:
         raise ValueError(f"token_pattern {pattern!r} has {groups} groups; wanted: at most one")

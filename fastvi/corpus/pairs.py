@@ -1,4 +1,4 @@
-"""LDA-C and svmlight: a document a line, `index:count` pairs."""
+"""LDA-C and svmlight: one document per line, as `index:count` pairs."""
 
 import re
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class PairSource:
         self._zero_based = zero_based if svmlight else True
         self._low = 1 if self._zero_based is False else 0
         n_words = MAX_WORDS if vocabulary is None else len(vocabulary)
-        # One more while it is open whether indices begin at 0 or at 1.
+        # One more while it is unknown whether indices begin at 0 or at 1.
         self._high = n_words + (0 if self._zero_based else 1)
         self._numbers = ColumnNumbers()
 
@@ -62,7 +62,7 @@ class PairSource:
                 yield csr_block(pairs.indptr, ids, pairs.counts, self._numbers.n_ids)
 
     def _fast(self, block: bytes) -> Pairs | None:
-        """Parse a block all at once; None leaves it to the careful parser."""
+        """Parse a block at once; None leaves it to the careful parser."""
         if self._svmlight and b"#" in block:
             block = _COMMENT.sub(b"", block)
         numbers = parse_numbers(block)
@@ -78,7 +78,7 @@ class PairSource:
         indptr = np.concatenate([[0], np.cumsum(n_pairs)])
         is_head = np.zeros(len(numbers.values), bool)
         is_head[starts] = True
-        # Behind each head, numbers must alternate: index, colon, count.
+        # After each head, numbers must alternate: index, colon, count.
         after_colon = numbers.after_colon[~is_head]
         if np.any(after_colon[0::2]) or not np.all(after_colon[1::2]):
             return None
@@ -93,7 +93,7 @@ class PairSource:
         return Pairs(indptr, indices, counts)
 
     def _careful(self, lines: list[Line]) -> Pairs:
-        """Parse line by line, and say which line is wrong."""
+        """Parse line by line, with errors that name the line."""
         ends, indices, counts = [0], [], []
         for line in lines:
             words = line.text.partition("#")[0].split() if self._svmlight else line.text.split()
@@ -102,14 +102,14 @@ class PairSource:
             for word in self._tail(line, words):
                 left, colon, right = word.partition(":")
                 if not colon or not right:
-                    raise line.error(f"{word!r} is no 'index:count' pair")
+                    raise line.error(f"{word!r} is not an 'index:count' pair")
                 indices.append(line.whole(left, "an index", self._low, self._high))
                 counts.append(line.amount(right, f"the count of index {left}"))
             ends.append(len(indices))
         return Pairs(np.array(ends), np.array(indices, np.int64), np.array(counts, np.float64))
 
     def _tail(self, line: Line, words: list[str]) -> list[str]:
-        """Return the pairs of a line, its head checked."""
+        """Check the head of a line, and return its pairs."""
         if self._svmlight:
             is_label = ":" not in words[0]
             if is_label and not _LABEL.fullmatch(words[0]):
@@ -120,11 +120,11 @@ class PairSource:
             raise line.error("empty line; LDA-C writes an empty document as '0'")
         n_pairs = line.whole(words[0], "the number of pairs", 0)
         if n_pairs != len(words) - 1:
-            raise line.error(f"{n_pairs} pairs promised, {len(words) - 1} found (truncated?)")
+            raise line.error(f"{n_pairs} pairs declared, {len(words) - 1} found (truncated?)")
         return words[1:]
 
     def columns(self) -> Columns:
-        """Return the columns, an unused column 0 left out if indices begin at 1."""
+        """Return the columns, without an unused column 0 if indices begin at 1."""
         first = self._first
         n_words = self._numbers.highest + 1 - first
         if self._vocabulary is not None:
@@ -138,14 +138,14 @@ class PairSource:
 
     @property
     def _first(self) -> int:
-        """The number of the first column: if it was not given, 0 if a 0 occurs."""
+        """Return the number of the first column; by default it is 0 if a 0 occurs."""
         if self._zero_based is None and self._numbers.lowest > 0:
             return 1
         return self._low
 
     @property
     def reading(self) -> dict[str, Any]:
-        """The format, which looks much like another, and where columns count from."""
+        """Return the format, which looks much like another, and the number of the first column."""
         if not self._svmlight:
             return {"format": "ldac"}
         return {"format": "svmlight", "zero_based": self._first == 0}

@@ -42,9 +42,9 @@ def read(paths: Paths, **options: Any) -> Corpus:
     Parameters
     ----------
     paths : path or sequence of paths
-        A folder of text files; text with one document a line; JSON, CSV or TSV; LDA-C; svmlight;
+        A folder of text files; text with one document per line; JSON, CSV or TSV; LDA-C; svmlight;
         UCI docword; Matrix Market; npz CSR. Files may be compressed by gzip, bzip2, xz or zip.
-        Several paths of one format are read one after the other.
+        Several paths of the same format are read in turn.
     **options
         See `Options`: format, field, delimiter, vocabulary, min_df, max_df, max_features,
         stop_words, lowercase, token_pattern, normal_form, encoding, zero_based.
@@ -53,15 +53,15 @@ def read(paths: Paths, **options: Any) -> Corpus:
     -------
     Corpus
         The counts (n_documents, n_words) as float32 CSR, vocabulary, names, a description, and
-        `reading`: what was chosen or found out about the files. Another file is read in the same
-        way, whatever it looks like, by ``read(path, **corpus.reading)``.
+        `reading`: options that were given or detected. ``read(path, **corpus.reading)`` reads
+        another file in the same way, whatever it looks like.
 
     Raises
     ------
     ValueError
         For malformed or truncated files (file and line named), unreadable encodings, counts
         that are negative or not finite, indices out of range, a vocabulary that does not fit,
-        or when no document or no word is left.
+        or if no documents or words are left.
     """
     wanted = Options(**options)
     places, kind = resolve(paths, wanted)
@@ -94,23 +94,23 @@ def gather(source: Source, options: Options) -> Corpus:
 
 
 def how_read(source: Source, options: Options) -> dict[str, Any]:
-    """Return the options by which other files are read as this source was."""
+    """Return the options with which other files are read like this source."""
     given = {} if options.format in (None, "folder") else {"format": options.format}
     return {**source.reading, **given}
 
 
 def read_again(paths: Paths, reading: Mapping[str, Any], **options: Any) -> Corpus:
-    """Read a corpus in the way another one was read.
+    """Read a corpus in the same way as another.
 
     Parameters
     ----------
     paths : path or sequence of paths
         As for `read`.
     reading : mapping
-        `Corpus.reading` of the other corpus. Its format is used where the files could be of it:
-        texts for texts, lines of numbers for lines of numbers.
+        `Corpus.reading` of the other corpus. Its format is used if the files may have it: texts for
+        texts, lines of numbers for lines of numbers.
     **options
-        As for `read`; they take the place of those in `reading`.
+        As for `read`; they override those in `reading`.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def read_again(paths: Paths, reading: Mapping[str, Any], **options: Any) -> Corp
 
 
 def without_other_formats(paths: Paths, reading: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of reading, without their format where the files cannot be of it."""
+    """Return reading options, without the format if the files cannot have it."""
     kept = dict(reading)
     if kept.get("format") is not None:
         _, kind = resolve(paths, Options())
@@ -136,7 +136,7 @@ def without_other_formats(paths: Paths, reading: Mapping[str, Any]) -> dict[str,
 
 
 def choose_words(source: Source, statistics: Statistics, options: Options) -> Pruned:
-    """Choose the words of a source that was read to its end."""
+    """Choose the words of a fully read source."""
     if not statistics.n_documents:
         raise ValueError(f"{source.label}: no documents, the file is empty")
     columns = source.columns()
@@ -146,7 +146,7 @@ def choose_words(source: Source, statistics: Statistics, options: Options) -> Pr
     if not isinstance(source, TextSource):
         stop_words = resolve_stop_words(options, default=False)
         if stop_words and columns.words is None:
-            raise ValueError(f"{source.label}: stop_words needs a vocabulary, and there is none")
+            raise ValueError(f"{source.label}: stop_words needs a vocabulary, but there is none")
     try:
         return prune(columns, statistics, options, stop_words, source.open_vocabulary)
     except ValueError as error:
@@ -154,7 +154,7 @@ def choose_words(source: Source, statistics: Statistics, options: Options) -> Pr
 
 
 def resolve(paths: Paths, options: Options) -> tuple[list[Path], str]:
-    """Return the existing paths and their one format."""
+    """Return the existing paths and their common format."""
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
     places = [existing(path) for path in paths]
@@ -169,9 +169,9 @@ def resolve(paths: Paths, options: Options) -> tuple[list[Path], str]:
 
 
 def open_source(places: list[Path], kind: str, options: Options, whole_file: bool) -> Source:
-    """Return the documents of some files of one format.
+    """Return the documents of files of one format.
 
-    `whole_file`: read docword and Matrix Market files at once, sorted or not.
+    With `whole_file`, docword and Matrix Market files are read at once, sorted or not.
     """
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
     label = f"{places[0]}{more} ({FORMATS[kind]})"
@@ -188,7 +188,7 @@ def open_source(places: list[Path], kind: str, options: Options, whole_file: boo
 
 
 def common_format(places: list[Path]) -> str:
-    """Return the one format of all files."""
+    """Return the common format of all files."""
     kinds = [sniff(place) for place in places]
     for place, kind in zip(places, kinds):
         if kind != kinds[0]:
@@ -200,7 +200,7 @@ def common_format(places: list[Path]) -> str:
 
 
 def given_vocabulary(options: Options) -> list[str] | None:
-    """Return the vocabulary that was asked for, as a file or as words."""
+    """Return the requested vocabulary, given as a file or as words."""
     given = options.vocabulary
     if given is None or isinstance(given, bool):
         return None
@@ -222,15 +222,14 @@ def find_vocabulary(place: Path, options: Options) -> list[str] | None:
 
 
 def align(corpus: Corpus, vocabulary: Sequence[str]) -> Corpus:
-    """Reorder the columns of a corpus to another vocabulary, for example that of a model.
+    """Reorder the columns of a corpus by another vocabulary, for example that of a model.
 
     Parameters
     ----------
     corpus : Corpus
-        With a vocabulary.
+        A corpus with a vocabulary.
     vocabulary : sequence of str
-        Words that the corpus lacks get an empty column, words that only the corpus has are
-        dropped.
+        Words that the corpus lacks get an empty column; words that only the corpus has are dropped.
 
     Returns
     -------
@@ -245,7 +244,7 @@ def align(corpus: Corpus, vocabulary: Sequence[str]) -> Corpus:
     Warns
     -----
     UserWarning
-        If it shares no word with the other one.
+        If the two vocabularies share no words.
     """
     if corpus.vocabulary is None:
         raise ValueError("corpus has no vocabulary, so its columns cannot be matched by word")
@@ -256,7 +255,7 @@ def align(corpus: Corpus, vocabulary: Sequence[str]) -> Corpus:
     position = np.array([column.get(word, -1) for word in corpus.vocabulary], np.int32)
     n_known = int(np.count_nonzero(position >= 0))
     if not n_known:
-        warnings.warn("vocabulary shares no word with that of the corpus", stacklevel=2)
+        warnings.warn("vocabulary shares no words with that of the corpus", stacklevel=2)
     counts = renumber(corpus.counts, Pruned(position, words, len(words), []))
     note = f"; {n_known:,} of its words are among the {len(words):,} of the other vocabulary"
     return corpus._replace(counts=counts, vocabulary=words, description=corpus.description + note)

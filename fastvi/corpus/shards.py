@@ -35,7 +35,7 @@ PREFIX = "fastvi-shards-"
 
 
 class ShardedCorpus:
-    """Word counts in shards on disk; made by `read_sharded`, removed by `close`.
+    """Word counts in shards on disk, made by `read_sharded` and removed by `close`.
 
     Each shard is a random subset of the documents in random order. Sizes do not include the
     held-out documents.
@@ -43,7 +43,7 @@ class ShardedCorpus:
     Attributes
     ----------
     n_documents, n_words, n_empty, n_shards : int
-        Documents, words, documents without words, shards.
+        Numbers of documents, words, documents without words, and shards.
     n_tokens : float
         Sum of all counts.
     vocabulary : list of str, optional
@@ -98,7 +98,7 @@ class ShardedCorpus:
             If the corpus is closed, there is no such shard, or its file is damaged.
         """
         if self._closed:
-            raise ValueError("this corpus is closed and its shards are removed")
+            raise ValueError("this corpus is closed, and its shards are removed")
         if not 0 <= i < self.n_shards:
             raise ValueError(f"shard {i} of {self.n_shards}; allowed: 0 to {self.n_shards - 1}")
         return read_shard(shard_path(self._folder.name, i))
@@ -135,23 +135,23 @@ def read_sharded(
     ----------
     paths : path or sequence of paths
         As for `read`. Texts, LDA-C, svmlight, and docword and Matrix Market files sorted by
-        document are streamed; others are read whole first.
+        document are streamed; others are first read whole.
     folder : path, optional
-        Where to make a temporary folder for the shards; the system's place for such by default.
+        Where to make a temporary folder for the shards; by default the system's temporary folder.
     batch_size : int
-        Documents in a shard, about; more if there would be over 4096 shards.
+        Approximate number of documents per shard; larger if there would be more than 4096 shards.
     n_held_out : int
-        Documents, chosen at random, to keep out of the shards and in memory; at most a tenth
-        of the corpus (but one at least).
+        Number of random documents to keep in memory instead of the shards; at most a tenth of the
+        corpus, but at least one.
     rng : numpy.random.Generator
-        Source of randomness: the same seed and files give the same shards.
+        The same seed and files give the same shards.
     **options
         See `Options`.
 
     Returns
     -------
     ShardedCorpus
-        To be closed after use, best as a context manager; that removes the temporary folder.
+        Close it after use, preferably as a context manager; this removes the temporary folder.
 
     Raises
     ------
@@ -199,7 +199,7 @@ def read_sharded(
 
 
 def shard_sizes(n_documents: int, batch_size: int, n_held_out: int) -> NDArray[np.int64]:
-    """Return the documents of each shard, even to within one, and last the held-out ones."""
+    """Return the number of documents per shard, equal to within one, and last of held-out ones."""
     if n_documents >= MAX_DOCUMENTS:
         raise ValueError(f"{n_documents} documents; at most {MAX_DOCUMENTS - 1} can be sharded")
     n_held_out = min(n_held_out, n_documents - 1)
@@ -210,7 +210,7 @@ def shard_sizes(n_documents: int, batch_size: int, n_held_out: int) -> NDArray[n
 
 
 def _finish(corpus: ShardedCorpus, folder: str, source: Source, rng: np.random.Generator) -> None:
-    """Put each shard in its final form and sum up the sizes."""
+    """Write each shard in its final form, and add up the sizes."""
     for i in range(corpus.n_shards):
         path = shard_path(folder, i)
         documents = gather_shard(Path(path), corpus.n_words)

@@ -1,8 +1,8 @@
-"""An external shuffle: documents from any source into random shards, in bounded memory.
+"""External shuffling of documents from any source into random shards, in bounded memory.
 
-Three passes. The first writes the documents as they come, with provisional word ids, to a spool
-file and counts document frequencies. The second renumbers the words and appends each document
-to a random shard. The third puts each shard in its final form.
+There are three passes. The first writes the documents in order, with provisional word ids, to a
+spool file and counts document frequencies. The second renumbers the words and appends each document
+to a random shard. The third writes each shard in its final form.
 """
 
 import os
@@ -20,7 +20,7 @@ BUFFER_BYTES = 4 << 20
 
 
 class Rows(NamedTuple):
-    """Documents of a shard, CSR."""
+    """Documents of a shard, as CSR."""
 
     indptr: NDArray[np.int64]  # (n_documents + 1,)
     indices: NDArray[np.int32]  # (nnz,)
@@ -28,14 +28,14 @@ class Rows(NamedTuple):
 
 
 class Record(NamedTuple):
-    """Documents as they stand in a file, behind their numbers (int64)."""
+    """Documents as stored in a file, after their sizes (int64)."""
 
     lengths: NDArray[np.int32]  # (n_documents,) entries of each
     indices: NDArray[np.int32]  # (nnz,)
     data: NDArray[np.float32]  # (nnz,)
 
     def to_bytes(self, n_words: int) -> bytes:
-        """Return numbers of words, documents and entries, then the arrays."""
+        """Return the numbers of words, documents and entries, then the arrays."""
         sizes = np.array([n_words, len(self.lengths), len(self.data)], np.int64)
         return b"".join(part.tobytes() for part in (sizes, *self))
 
@@ -84,8 +84,8 @@ def scatter(
 ) -> Counts:
     """Append each document to a random shard; return the held-out documents.
 
-    Shards are filled like urns without replacement: all ways to cut the documents into shards
-    of these sizes are equally likely, and nothing is held for each document.
+    Shards are filled by sampling without replacement: all partitions of the documents into shards
+    of these sizes are equally likely, and nothing is stored per document.
     """
     left = sizes.copy()
     held_out: list[Counts] = []
@@ -130,7 +130,7 @@ def _append(
 
 
 def _write_all(file: Any, data: bytes) -> None:
-    """Write to an unbuffered file, which may take less than it is given."""
+    """Write to an unbuffered file, which may accept only part of the data."""
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]

@@ -40,13 +40,13 @@ def sniff(path: str | os.PathLike[str]) -> str:
     Returns
     -------
     str
-        A key of `fastvi.corpus.FORMATS`; ``"lines"`` (text, one document a line) if the file
-        is none of the others.
+        A key of `fastvi.corpus.FORMATS`; ``"lines"`` (text, one document per line) if no other
+        matches.
 
     Raises
     ------
     ValueError
-        If there is no such path.
+        If the path does not exist.
     """
     place = existing(path)
     if place.is_dir():
@@ -76,7 +76,7 @@ def _names_inside(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        return []  # the reader will say what is wrong
+        return []  # the reader will report what is wrong
 
 
 def sniff_lines(head: bytes) -> str:
@@ -96,7 +96,7 @@ def sniff_lines(head: bytes) -> str:
     rows = [row for row in rows if row]
     if not any(len(row) > 1 for row in rows) or not all(map(_is_pairs, rows)):
         return "lines"
-    # The last line may be cut off, and a wrong number in one line is for the parser to report.
+    # The last line may be cut off; the parser reports wrong numbers in lines.
     n_counted = sum(row[0] == b"%d" % (len(row) - 1) for row in rows)
     return "ldac" if 2 * n_counted > len(rows) else "svmlight"
 
@@ -107,7 +107,7 @@ def _is_pairs(row: list[bytes]) -> bool:
 
 
 def vocabulary_beside(path: Path) -> Path | None:
-    """Return the vocabulary file that lies beside a bag-of-words file, by its usual names.
+    """Return the vocabulary file beside a bag-of-words file, by its usual names.
 
     For `docword.NAME.txt.gz`, `NAME.npz` and the like: `vocab.NAME.txt`, `NAME_vocab.txt`,
     `NAME.vocab.txt`, `NAME.vocab`, `vocab.txt`.

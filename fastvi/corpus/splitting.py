@@ -1,4 +1,4 @@
-"""Held-out documents and the two halves of each for document completion."""
+"""Held-out documents, and their halves for document completion."""
 
 from typing import Any, NamedTuple
 
@@ -13,14 +13,14 @@ MAX_TOKENS = 10**9
 
 
 class Halves(NamedTuple):
-    """Two matrices (n_documents, n_words) that add up to the whole."""
+    """Two matrices (n_documents, n_words) that add up to the counts."""
 
     observed: Counts
     scored: Counts
 
 
 class Split(NamedTuple):
-    """Row numbers, both sorted."""
+    """Sorted row numbers of the two parts."""
 
     train: NDArray[np.int64]
     test: NDArray[np.int64]
@@ -32,10 +32,10 @@ def split(counts: Any, held_out_fraction: float, random_state: Any) -> Split:
     Parameters
     ----------
     counts : scipy.sparse CSR (n_documents, n_words)
-        Only documents of two tokens or more are held out, since one token cannot be halved.
+        Only documents with at least two tokens are held out, since one token cannot be halved.
     held_out_fraction : float
-        Share of the documents held out, above 0 and below 1; at least one document is held
-        out and one kept.
+        Share of the documents to hold out, above 0 and below 1; at least one document is held out
+        and one kept.
     random_state : int, RandomState, Generator or None
 
     Returns
@@ -46,7 +46,7 @@ def split(counts: Any, held_out_fraction: float, random_state: Any) -> Split:
     Raises
     ------
     ValueError
-        If the fraction is out of range or there are not enough documents.
+        If the fraction is out of range or there are too few documents.
     """
     if not 0 < held_out_fraction < 1:
         raise ValueError(f"held_out_fraction is {held_out_fraction}; wanted: above 0 and below 1")
@@ -72,13 +72,13 @@ def document_lengths(counts: Any) -> NDArray[np.float64]:
 def halves(counts: Any, random_state: Any) -> Halves:
     """Split the tokens of each document at random into two halves.
 
-    Each token (not each word) goes to one half; of an odd number the observed half gets one
+    Each token (not each word) goes to one half; if their number is odd, the observed half gets one
     more.
 
     Parameters
     ----------
     counts : scipy.sparse CSR (n_documents, n_words)
-        Whole counts of any type.
+        Integer counts of any dtype.
     random_state : int, RandomState, Generator or None
 
     Returns
@@ -105,10 +105,10 @@ def halves(counts: Any, random_state: Any) -> Halves:
 def _draw(
     counts: NDArray[np.int64], indptr: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draw for each entry how many of its tokens are observed.
+    """Draw the number of observed tokens for each entry.
 
-    A multivariate hypergeometric draw for each document, one entry after the other; entry j of
-    all documents at once, the longest documents first so that those left are a prefix.
+    This is a multivariate hypergeometric draw per document, entry by entry: entry j of all
+    documents at once, with the longest documents first, so that the remaining ones are a prefix.
     """
     sums = np.concatenate([[0], np.cumsum(counts)])
     tokens = np.diff(sums[indptr])

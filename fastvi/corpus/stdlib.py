@@ -1,8 +1,8 @@
 """The default corpus: docstrings of the installed Python standard library.
 
-Every machine that runs fastvi has it. A document is the docstring of a module, class or
-function; they are collected from source with `ast` and nothing is imported. Counts for the
-default options are kept in the user's cache folder.
+Every machine that runs fastvi has them. A document is the docstring of a module, class or function;
+they are collected from source with `ast`, without imports. Counts for the default options are
+cached in the user's cache folder.
 """
 
 import ast
@@ -24,12 +24,12 @@ from fastvi.base.caches import cache_folder
 from fastvi.corpus.documents import Corpus, csr_array
 from fastvi.corpus.options import Options
 
-# Raise it when what is collected, counted or stored changes: caches are then made anew.
+# Increase it when what is collected, counted or stored changes, to renew the caches.
 COLLECTOR_VERSION = 1
 SKIPPED_FOLDERS = frozenset(
     {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 )
-TEXTS = ("vocabulary", "names", "description", "how")  # of a cached corpus, besides its matrix
+TEXTS = ("vocabulary", "names", "description", "how")  # parts of a cached corpus besides its matrix
 Definition = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -39,8 +39,8 @@ def standard_library(**options: Any) -> Corpus:
     Parameters
     ----------
     **options
-        See `Options`; those of files (format, field, encoding) have no effect here. Without
-        options the counts come from the user's cache folder after the first time.
+        See `Options`; file options (format, field, encoding) have no effect here. Without options,
+        counts come from the user's cache folder after the first call.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def standard_library(**options: Any) -> Corpus:
     Raises
     ------
     ValueError
-        If this Python comes without the sources of its library, or pruning removed every word.
+        If this Python lacks the source code of its library, or pruning removed all words.
     """
     wanted = Options(**options)
     root = Path(sysconfig.get_path("stdlib"))
@@ -61,7 +61,7 @@ def standard_library(**options: Any) -> Corpus:
             return corpus
     corpus = count(root, wanted)
     if cache is not None:
-        # The cache saves time; doing without it is no error.
+        # The cache only saves time; failing to use it is not an error.
         with contextlib.suppress(OSError):
             store(corpus, cache)
     return corpus
@@ -96,7 +96,7 @@ def docstrings(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _documented(node: Any, name: str) -> Iterator[tuple[str, str]]:
-    """Yield the docstrings of a module, class or function and of what it defines."""
+    """Yield the docstrings of a module, class or function and of its definitions."""
     docstring = ast.get_docstring(node)
     if docstring:
         yield name, docstring
@@ -117,7 +117,7 @@ def _definitions(body: list[ast.stmt]) -> Iterator[Any]:
 
 
 def cache_file(root: Path) -> Path | None:
-    """Return the place of the cached counts; None if there is none."""
+    """Return the file of the cached counts, or None if there is no cache folder."""
     key = repr((COLLECTOR_VERSION, sys.version, sys.implementation.name, str(root), Options()))
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     try:
@@ -127,7 +127,7 @@ def cache_file(root: Path) -> Path | None:
 
 
 def store(corpus: Corpus, path: Path) -> None:
-    """Write a corpus, so that a reader sees all of it or nothing."""
+    """Write a corpus atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     texts = {
         "vocabulary": "\n".join(corpus.vocabulary or []),
@@ -145,7 +145,7 @@ def store(corpus: Corpus, path: Path) -> None:
 
 
 def load(path: Path) -> Corpus | None:
-    """Read what `store` wrote; None if it is not there or damaged."""
+    """Read what `store` wrote; None if it is missing or damaged."""
     from fastvi.corpus.archive import PARTS, csr_parts, load_arrays
 
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Texts cut into words and counted."""
+"""Word counts of texts."""
 
 import os
 from array import array
@@ -19,7 +19,7 @@ BLOCK_CHARACTERS = 1 << 20
 
 
 def resolve_stop_words(options: Options, default: bool) -> frozenset[str]:
-    """Return the stop words that were asked for; `default`: what "auto" means."""
+    """Return the requested stop words; `default` is the meaning of "auto"."""
     wanted = options.stop_words
     if isinstance(wanted, str) and wanted == "auto":
         wanted = "english" if default else None
@@ -38,8 +38,7 @@ def resolve_stop_words(options: Options, default: bool) -> frozenset[str]:
 class TextSource:
     """Word counts of texts; words are numbered as they appear.
 
-    Stop words sit in the index with the number -1, so that leaving them out costs nothing
-    a word.
+    Stop words are in the index with number -1, so that skipping them costs nothing per word.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class TextSource:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How the texts were read: options by which others can be read the same way."""
+        """Return the options with which other texts can be read in the same way."""
         names = ("encoding", "lowercase", "token_pattern", "normal_form")
         found = {name: self._found[name] for name in ("field", "delimiter") if name in self._found}
         return {name: getattr(self._options, name) for name in names} | found
@@ -118,14 +117,14 @@ class TextSource:
             yield texts
 
     def columns(self) -> Columns:
-        """Return the words in alphabetical order, or as the fixed vocabulary has them."""
+        """Return the words in alphabetical order, or in that of the fixed vocabulary."""
         if self._fixed is not None:
             return Columns(np.arange(len(self._fixed)), self._fixed)
         words = list(self._index)[self._n_stop :]
         if not words:
             pattern = self._options.token_pattern
             raise ValueError(
-                f"{self.label}: no words; nothing but stop words matched the token_pattern"
+                f"{self.label}: no words; only stop words matched the token_pattern"
                 + ("" if pattern == WORDS else f" {pattern!r}")
             )
         ids = sorted(range(len(words)), key=words.__getitem__)
@@ -133,7 +132,7 @@ class TextSource:
 
 
 def _growing(stop_words: frozenset[str]) -> dict[str, int]:
-    """Return an index that gives every new word the next number, beginning after the stops."""
+    """Return an index that gives each new word the next number, after the stop words."""
     index: defaultdict[str, int] = defaultdict()
     index.update(dict.fromkeys(stop_words, -1))
     index.default_factory = index.__len__

@@ -1,7 +1,7 @@
 """Texts from folders, lines, JSON and CSV.
 
-A reader yields the name and text of each document. What it had to guess about a file it writes
-into `found`, and uses again for the files that follow.
+A reader yields the name and text of each document. It writes what it guessed about a file into
+`found`, and uses that for the following files.
 """
 
 import csv
@@ -24,7 +24,7 @@ DELIMITERS = ",;\t|"
 
 
 def folder_texts(path: Path, options: Options, found: Found) -> Iterator[Named]:
-    """Yield each file below the folder in sorted order, hidden and unreadable ones left out."""
+    """Yield each file below the folder in sorted order, without hidden and unreadable ones."""
     n_files, bad = 0, []
     for folder, subfolders, files in os.walk(path):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
@@ -75,7 +75,7 @@ def jsonl_texts(path: Path, options: Options, found: Found) -> Iterator[Named]:
                 raise ValueError(f"{place}: not a JSON object on one line ({error})") from None
             if not isinstance(record, dict):
                 kind = type(record).__name__
-                raise ValueError(f"{place}: one JSON object a line is wanted, this is a {kind}")
+                raise ValueError(f"{place}: wanted one JSON object per line, this is a {kind}")
             yield None, _text_of(record, field, place)
 
 
@@ -88,7 +88,7 @@ def json_texts(path: Path, options: Options, found: Found) -> Iterator[Named]:
     if content[end : end + 1] != "[":
         raise ValueError(
             f"{path}, line 1: not a JSON array; wanted an array of strings or objects, or "
-            "(format='jsonl') an object a line"
+            "(format='jsonl') one object per line"
         )
     line, counted, separator = 1, 0, "["
     while content[end : end + 1] == separator:
@@ -152,7 +152,7 @@ def tsv_texts(path: Path, options: Options, found: Found) -> Iterator[Named]:
 
 
 def _delimiter(header: str, field: str | None) -> str:
-    """The delimiter by which the header has the wanted column, or most columns."""
+    """Return the delimiter with which the header has the wanted column, or the most columns."""
 
     def merit(delimiter: str) -> tuple[bool, int]:
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]

@@ -1,4 +1,4 @@
-"""UCI docword and Matrix Market: an entry a line, `document word count`."""
+"""UCI docword and Matrix Market: one entry per line, `document word count`."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -68,7 +68,7 @@ class TripleSource:
             )
 
     def blocks(self) -> Iterator[Counts]:
-        """Yield CSR blocks; raises NotSorted when streaming meets an unsorted file."""
+        """Yield CSR blocks; raises NotSorted if a streamed file is not sorted."""
         for path, header in zip(self._paths, self._headers):
             if self._whole_file or not header.streamable:
                 yield self._all_at_once(path, header)
@@ -99,7 +99,7 @@ class TripleSource:
         yield from self._documents(held, first, header.n_documents)
 
     def _documents(self, triples: Triples, first: int, last: int) -> Iterator[Counts]:
-        """Yield documents `first` to below `last`, of which some may have no entries."""
+        """Yield documents from `first` to below `last`; some may have no entries."""
         for begin in range(first, last, BLOCK_DOCUMENTS):
             end = min(begin + BLOCK_DOCUMENTS, last)
             indptr = np.searchsorted(triples.rows, np.arange(begin, end + 1))
@@ -140,13 +140,13 @@ class TripleSource:
             yield triples
         if n_found < header.n_entries:
             raise ValueError(
-                f"{path}, line {n_lines}: the header promises {header.n_entries} entries, "
+                f"{path}, line {n_lines}: the header declares {header.n_entries} entries, "
                 f"{n_found} were found (the file is truncated)"
             )
 
 
 def _fast(block: bytes, header: Header, n_found: int) -> Triples | None:
-    """Parse a block all at once; None leaves it to the careful parser."""
+    """Parse a block at once; None leaves it to the careful parser."""
     numbers = parse_numbers(block)
     if numbers is None or np.any(numbers.after_colon):
         return None
@@ -170,7 +170,7 @@ def _fast(block: bytes, header: Header, n_found: int) -> Triples | None:
 
 
 def _careful(lines: list[Line], header: Header, n_found: int) -> Triples:
-    """Parse line by line, and say which line is wrong."""
+    """Parse line by line, with errors that name the line."""
     rows: list[int] = []
     columns: list[int] = []
     counts: list[float] = []
@@ -180,7 +180,7 @@ def _careful(lines: list[Line], header: Header, n_found: int) -> Triples:
         if not words:
             continue
         if n_found + len(counts) == header.n_entries:
-            raise line.error(f"one more entry than the {header.n_entries} that the header promises")
+            raise line.error(f"one more entry than the {header.n_entries} that the header declares")
         if len(words) != header.width:
             wanted = " ".join(names)
             raise line.error(f"{len(words)} numbers, wanted: {wanted!r} (truncated?)")
@@ -209,7 +209,7 @@ def _count(line: Line, text: str, header: Header) -> float:
 
 
 def _places(header: Header, begin: int, n: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Rows and columns of n values of a dense matrix, which stand by columns."""
+    """Return rows and columns of n values of a dense matrix, stored by columns."""
     if not header.symmetric:
         columns, rows = np.divmod(np.arange(begin, begin + n), max(header.n_documents, 1))
         return rows, columns

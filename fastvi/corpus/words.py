@@ -1,4 +1,4 @@
-"""What a word is, in any script, and how texts are cut into words."""
+"""Words in any script, and tokenisation of texts."""
 
 import re
 import unicodedata
@@ -39,7 +39,7 @@ _CONSONANTS = "5D0-5F2 620-65F 66E-6D5 6EE-6FF 710-77F 7B1-7B1 800-8FF FB1D-FDFF
 
 
 def _ranges(text: str) -> str:
-    """The inside of a character class."""
+    """Return the inside of a character class."""
     pairs = (pair.split("-") for pair in text.split())
     return "".join(f"{chr(int(a, 16))}-{chr(int(b, 16))}" for a, b in pairs)
 
@@ -60,18 +60,18 @@ WORDS = (
 )
 
 
-_ASCII_WORDS = r"\b[^\W\d_]{3,}+\b"  # what WORDS finds in ASCII, sooner
+_ASCII_WORDS = r"\b[^\W\d_]{3,}+\b"  # faster than WORDS, for ASCII
 
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 
 
 def normal(text: str, form: str | None) -> str:
-    """Return a text in a normal form of Unicode."""
+    """Return a text in a Unicode normal form."""
     return text if form is None or text.isascii() else unicodedata.normalize(form, text)  # type: ignore[arg-type]
 
 
 def cutter(pattern: str, lowercase: bool, form: str | None) -> Callable[[str], list[str]]:
-    """Return the function that cuts a text into words."""
+    """Return the function that splits a text into words."""
     find = re.compile(pattern).findall
     find_ascii = re.compile(_ASCII_WORDS).findall if pattern == WORDS else find
 
