@@ -1,7 +1,7 @@
-"""Stein variational gradients: the direction in which particles come nearer to a target.
+"""Stein variational gradients: the direction that moves particles towards a target.
 
-Of all displacements in the unit ball of a kernel's space it lowers the divergence from particles
-to target the fastest (Liu and Wang 2016).
+Among all displacements in the unit ball of the kernel's space, it decreases the KL divergence from
+particles to target the fastest (Liu and Wang 2016).
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ __all__ = ["KERNELS", "Field", "Interaction", "median_square", "scores_of", "ste
 
 Array = NDArray[Any]
 KERNELS = ("rbf", "imq")
-SAMPLE = 128  # particles whose distances have the median: to within a few percent
-CHUNK, MOST_CHUNKS = 64, 8  # of particles, where a target bears several threads
+SAMPLE = 128  # particles used for the median distance, to within a few percent
+CHUNK, MOST_CHUNKS = 64, 8  # chunks of particles for concurrent targets
 MOST_BLOCKS = 16
-FARTHEST = 1e6  # lengths, that a particle without a density counts as being off
+FARTHEST = 1e6  # distance in lengths assumed for particles without a density
 
 
 class Field(NamedTuple):
-    """What particles make of their scores.
+    """The field of directions at the particles.
 
     Attributes
     ----------
     phi : (n, D) array
         The direction.
     masses : (n,) array
-        Means of the kernel over the other particles: what each moves with.
+        Means of the kernel over the other particles.
     lengths : (D,) array
         Of the kernel.
     """
@@ -44,18 +44,18 @@ class Field(NamedTuple):
 
 
 class Interaction:
-    """A kernel and what it does to particles.
+    """A kernel and the interaction of particles through it.
 
     Parameters
     ----------
     kernel : {"rbf", "imq"}
-        exp(-s / 2) or (1 + s)^(-1/2), s the squared distance in lengths.
+        exp(-s / 2) or (1 + s)^(-1/2), where s is the squared distance in units of the lengths.
     bandwidth : "median", float or (D,) array
-        The length, or lengths; with "median" that of Liu and Wang (2016), which lets a particle
-        feel as much of the others as of itself, anew at each step.
+        Length, or one length per coordinate. "median" is that of Liu and Wang (2016), recomputed at
+        each step, with which the other particles together count as much as the particle itself.
     n_threads : int
     seed : int
-        Of the particles whose distances have the median.
+        Seed for the choice of particles for the median distance.
     """
 
     def __init__(
@@ -66,25 +66,25 @@ class Interaction:
         self._kept: dict[str, Array] = {}
 
     def must_be_gaussian(self, form: str) -> None:
-        """Raise ValueError if the kernel is another than "rbf", which alone has this form."""
+        """Raise ValueError unless the kernel is "rbf", the only one with this form."""
         if self.kind:
             raise ValueError(f"kernel={KERNELS[self.kind]!r} has no {form} form; wanted 'rbf'")
 
     def _buffer(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Memory that the step before used: fresh pages would cost a tenth of a step."""
+        """Return memory used by the previous step; fresh pages would cost a tenth of a step."""
         array = self._kept.get(name)
         if array is None or array.shape != shape or array.dtype != dtype:
             array = self._kept[name] = np.empty(shape, dtype)
         return array
 
     def sample(self, n: int) -> NDArray[np.int64]:
-        """Numbers of the particles whose distances have the median."""
+        """Choose the particles for the median distance."""
         if n <= SAMPLE:
             return np.arange(n)
         return np.sort(np.random.default_rng([self.seed, n]).permutation(n)[:SAMPLE])
 
     def lengths(self, x: Array) -> Array:
-        """Lengths (D,) for particles x (n, D)."""
+        """Return the lengths (D,) for particles x (n, D)."""
         d = x.shape[1]
         if not isinstance(self.bandwidth, str):
             return np.broadcast_to(np.asarray(self.bandwidth, x.dtype), (d,)).copy()
@@ -92,7 +92,7 @@ class Interaction:
         return np.full(d, length, x.dtype)
 
     def field(self, x: Array, scores: Array, weights: Array) -> Field:
-        """The direction at particles x (n, D), given scores (n, D) and weights 0 or 1 (n,)."""
+        """Direction at particles x (n, D), given scores (n, D) and weights 0 or 1 (n,)."""
         from fastvi.kernels import stein as kernels
 
         n, d = x.shape
@@ -113,10 +113,10 @@ class Interaction:
         return Field(phi, np.ascontiguousarray(sums[:, d]) * share, lengths)
 
     def scaled(self, x: Array, inverse: Array, weights: Array) -> tuple[Array, Array]:
-        """Particles in lengths, about their centre so that few digits cancel, and |u|^2 / 2.
+        """Return centred particles in lengths, so that few digits cancel, and |u|^2 / 2.
 
-        Those of weight 0 may be anywhere, and do not count for the centre. Overwritten by the next
-        call.
+        Particles of weight 0 may be anywhere, and do not affect the centre. The next call
+        overwrites the result.
         """
         from fastvi.kernels import stein as kernels
 
@@ -129,7 +129,7 @@ class Interaction:
         return u, half
 
     def sums(self, u: Array, half: Array, values: Array, slopes: Array) -> tuple[Array, Array]:
-        """K values and F slopes: see `fastvi.kernels.stein`; overwritten by the next call."""
+        """Sum values and slopes, see `fastvi.kernels.stein`; the next call overwrites them."""
         from fastvi.kernels import stein as kernels
 
         out = (
@@ -160,12 +160,12 @@ class Interaction:
 
 
 def kept(x: Array, weights: Array) -> Array:
-    """Particles (n, D) of weight 1."""
+    """Return the particles (n, D) of weight 1."""
     return x if weights.all() else x[weights > 0]
 
 
 def hold(u: Array, weights: Array) -> None:
-    """Change particles (n, D) of weight 0, in lengths, so that sums over pairs stay finite."""
+    """Move particles (n, D) of weight 0 so that sums over pairs stay finite."""
     lost = weights == 0
     u[lost] = np.clip(np.nan_to_num(u[lost], nan=FARTHEST), -FARTHEST, FARTHEST)
 
@@ -180,13 +180,13 @@ def centre_of(x: Array) -> NDArray[np.float64]:
 
 
 def median_length(x: Array, n: int) -> float:
-    """Length of exp(-s / 2) by the median of distances within x, which are some of n particles."""
+    """Length of exp(-s / 2) by the median rule, from a subset x of n particles."""
     square = median_square(x)
     return float(np.sqrt(square / (2.0 * np.log(n)))) if n > 1 and square > 0 else 1.0
 
 
 def median_square(x: Array) -> float:
-    """Median of the squared distances between rows; where it is 0, their mean."""
+    """Median of the squared distances between rows, or their mean if the median is 0."""
     from fastvi.kernels import stein as kernels
 
     n = len(x)
@@ -203,12 +203,13 @@ def median_square(x: Array) -> float:
 def scores_of(
     target: Target, x: Array, batch: Batch | None, n_threads: int
 ) -> tuple[Array, Array, Array]:
-    """Log densities (n,), scores (n, D) and weights (n,): 0 where one is not finite, 1 elsewhere.
+    """Return log densities (n,), scores (n, D) and weights (n,), 0 where one is not finite and else
+    1.
 
     Raises
     ------
     TargetError
-        If none is finite.
+        If all of them fail.
     """
     from fastvi.kernels import stein as kernels
 
@@ -233,7 +234,7 @@ def scores_of(
 def report(
     values: Array, weights: Array, field: Field, phi: Array, scores: Array, units: Array
 ) -> dict[str, Any]:
-    """What a step says of itself; phi and scores in coordinates with these units."""
+    """Return the report of a step; phi and scores are in coordinates with these units."""
     from fastvi.kernels import stein as kernels
 
     left, pull = kernels.forces(phi, scores, field.masses, units)
@@ -249,12 +250,13 @@ def report(
 
 
 def units_of(x: Array, scores: Array, weights: Array | None = None) -> Array:
-    """What standard deviations (D,) a Gaussian would have whose scores vary as these do.
+    """Standard deviations (D,) of a Gaussian whose scores vary as much as these.
 
-    The root of the particles' deviation by their scores': of independent numbers just the target's
-    deviation, of correlated ones between the marginal and the conditional one. Unlike deviations of
-    particles x (n, D), it is right where these have collapsed, have not spread yet, or fly apart. 1
-    where particles agree. Those of weight 0, which may be far from the others, do not count.
+    They are roots of the ratio of the deviations of particles and of scores. For independent
+    coordinates this is the target's standard deviation; for correlated ones it lies between the
+    marginal and the conditional one. Unlike deviations of the particles x (n, D), it is right when
+    these have collapsed, have not spread yet, or fly apart. It is 1 if particles agree. Particles
+    of weight 0 do not count.
     """
     from fastvi.kernels import stein as kernels
 
@@ -274,19 +276,19 @@ def stein(target: Target, interaction: Interaction) -> Gradient:
     Parameters
     ----------
     target : Target
-        With a gradient.
+        A target with a gradient.
     interaction : Interaction
-        Of the particles.
+        Interaction of the particles.
 
     Returns
     -------
     Gradient
-        Of parameters (n, D), float32 or float64: particles. Its `info` has `log_prob`, their mean
-        log density, nats; `residual`, the direction's norm by that of the scores that the kernel
-        lets through, in `units` (D,), see `units_of`: near a Gaussian's, how many standard
-        deviations a mean is off; `bandwidth`, the kernel's length; and `rejected`, the number of
-        particles with a density or score that is not finite, which act on no other and are moved by
-        them.
+        Its parameters are particles (n, D), float32 or float64. Its `info` has `log_prob`, their
+        mean log density in nats; `residual`, the norm of the direction divided by that of the
+        scores smoothed by the kernel, in `units` (D,) (see `units_of`), which near a Gaussian is
+        the error of the means in standard deviations; `bandwidth`, the length of the kernel; and
+        `rejected`, the number of particles whose density or score is not finite, which do not act
+        on others but are moved by them.
 
     Raises
     ------
@@ -307,5 +309,5 @@ def stein(target: Target, interaction: Interaction) -> Gradient:
 
 
 def needs_gradient(target: Target) -> None:
-    """Raise ValueError if the target has none."""
+    """Raise ValueError if the target has no gradient."""
     target.require_gradient("Stein variational gradients need")

@@ -1,7 +1,7 @@
-"""Stein variational gradients in a metric of the target's own: curvature.
+"""Stein variational gradients in a metric from the curvature of the target.
 
-A constant matrix-valued kernel is a kernel of whitened particles (Wang, Tang, Bajaj and Liu 2019);
-Stein variational Newton weighs curvatures by the kernel (Detommaso et al. 2018).
+A constant matrix-valued kernel is a kernel of whitened particles (Wang, Tang, Bajaj and Liu 2019).
+Stein variational Newton weights curvatures by the kernel (Detommaso et al. 2018).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Array = NDArray[Any]
 Curvature = Callable[[Array], Array]
 METHODS = ("matrix", "newton")
 ANCHORS = 32  # particles whose mean curvature is the metric
-STEP = 1e-4  # of differences, in units
-FLOOR = 1e-6  # of a curvature's eigenvalues, by the largest
+STEP = 1e-4  # step of finite differences, in units
+FLOOR = 1e-6  # smallest eigenvalue of a curvature, relative to the largest
 
 
 class MetricState(NamedTuple):
-    """The metric is factor factor', with the factor's inverse; the next is due at step `due`."""
+    """The metric factor factor', and the inverse of the factor; recomputed at step `due`."""
 
     factor: Array
     inverse: Array
@@ -41,29 +41,31 @@ def matrix(
 ) -> Gradient:
     """The direction of matrix-valued SVGD, with a constant preconditioner Q (Wang et al. 2019).
 
-    Q is the mean of the negated Hessian over up to 32 particles, made positive by the absolute
-    values of its eigenvalues, anew at steps 0, 5, 10, 20, 40 and so on. The direction is divided by
-    the kernel's mean, so that a step of rate 1 is one of Newton's for particles that move together.
+    Q is the mean of the negated Hessian over up to 32 particles, with the absolute values of its
+    eigenvalues; it is recomputed at steps 0, 5, 10, 20, 40 and so on. The direction is divided by
+    the mean of the kernel, so that a step of rate 1 is a Newton step for particles that move
+    together.
 
     Parameters
     ----------
     target : Target
-        With a gradient.
+        A target with a gradient.
     interaction : Interaction
-        Of particles whitened by Q.
+        Interaction of particles whitened by Q.
     curvature : callable, optional
-        ``curvature(Z)`` gives (k, D, D) positive definite matrices for Z (k, D), such as Fisher's
-        or Gauss and Newton's; by default negated Hessians from differences of gradients.
+        ``curvature(Z)`` returns (k, D, D) positive definite matrices for Z (k, D), such as Fisher
+        information or Gauss-Newton matrices; by default negated Hessians from differences of
+        gradients.
 
     Returns
     -------
     Gradient
-        As `fastvi.gradients.stein.stein`, its `residual` in the metric.
+        As in `fastvi.gradients.stein.stein`, with `residual` in the metric.
 
     Raises
     ------
     ValueError
-        If the target has no gradient, or `curvature` gives another shape.
+        If the target has no gradient, or `curvature` returns another shape.
     """
     needs_gradient(target)
     n_threads = interaction.n_threads
@@ -94,10 +96,10 @@ def newton(
 ) -> Gradient:
     """The direction of Stein variational Newton with a block-diagonal Hessian (Detommaso 2018).
 
-    For each particle a system with the kernel-weighted curvatures of all (their eq. 15 and 17),
-    of whose solutions each takes the mean that the kernel weighs. Costs 2 D gradients a particle
-    and step, memory n D^2. Parameters, errors and what is returned are those of `matrix`, with
-    kernel "rbf" only; `residual` is the root mean square of the step in the metric.
+    For each particle it solves a system with the kernel-weighted curvatures of all particles (their
+    eq. 15 and 17), and moves the particle by the kernel-weighted mean of the solutions. A step
+    costs 2 D gradients per particle, and memory n D^2. Parameters, results and errors are those of
+    `matrix`, with kernel "rbf" only; `residual` is the root mean square of the step in the metric.
     """
     needs_gradient(target)
     interaction.must_be_gaussian("Newton")
@@ -115,13 +117,13 @@ def newton(
         field = interaction.field(y, white, weights)
         blocks = (inverse @ found @ inverse.T).astype(params.dtype)
         systems = _systems(interaction, y, blocks, weights, field.lengths)
-        systems[weights == 0] = np.eye(params.shape[1])  # of no use, and perhaps singular
+        systems[weights == 0] = np.eye(params.shape[1])  # unused, and perhaps singular
         alpha = np.linalg.solve(systems, field.phi.astype(np.float64)[:, :, None])[:, :, 0]
         alpha = np.ascontiguousarray(alpha, params.dtype) * weights[:, None]
         u, half = interaction.scaled(y, 1 / field.lengths, weights)
         moved = interaction.sums(u, half, alpha, alpha[:, :0])[0]
-        # a mean, not the paper's sum: without the blocks off the diagonal it is too long by the
-        # number of particles that the kernel joins
+        # a mean, not the sum of the paper: without off-diagonal blocks, the sum is too long by the
+        # number of particles within the kernel's reach
         masses = np.where(field.masses > 0, field.masses, 1)
         step = moved / (weights.sum() * masses)[:, None]
         info = report(values, weights, field, field.phi, white, np.ones_like(units))
@@ -134,7 +136,7 @@ def newton(
 def _systems(
     interaction: Interaction, y: Array, blocks: Array, weights: Array, lengths: Array
 ) -> Array:
-    """(n, D, D) float64: means over j of k_ij^2 N_j + grad k_ij grad k_ij', N_j the blocks."""
+    """Means over j of k_ij^2 N_j + grad k_ij grad k_ij', (n, D, D) float64, with blocks N_j."""
     n, d = y.shape
     inverse = 1 / lengths
     # k^2 is the kernel of particles sqrt(2) times as far apart
@@ -160,10 +162,11 @@ def curvatures(
     n_threads: int,
     curvature: Curvature | None = None,
 ) -> Array:
-    """Positive definite curvatures (k, D, D) float64 at particles x (k, D).
+    """Compute positive definite curvatures (k, D, D) float64 at particles x (k, D).
 
-    The given ones, or negated Hessians by central differences of gradients, made positive by the
-    absolute values of their eigenvalues; where one is not finite, the mean of the others.
+    These are the given ones, or negated Hessians by central differences of gradients, with the
+    absolute values of their eigenvalues. One that is not finite is replaced by the mean of the
+    others.
     """
     points = np.asarray(x, np.float64)
     k, d = points.shape
@@ -173,7 +176,7 @@ def curvatures(
             raise ValueError(f"curvature gave shape {found.shape}; wanted ({k}, {d}, {d})")
         finite = np.isfinite(found).all(axis=(1, 2))
         if not finite.any():
-            raise ValueError("curvature gave no matrix of finite numbers; wanted at least one")
+            raise ValueError("curvature gave no finite matrix; wanted at least one")
         return found if finite.all() else _filled(found, finite)
     found, shifts = np.empty((k, d, d)), np.diag(STEP * np.asarray(units, np.float64))
 
@@ -190,12 +193,12 @@ def curvatures(
 
 
 def _filled(matrices: Array, finite: Any) -> Array:
-    """Matrices (k, D, D), the mean of the finite ones for each other."""
+    """Replace matrices (k, D, D) that are not finite by the mean of the others."""
     return np.where(finite[:, None, None], matrices, matrices[finite].mean(axis=0))
 
 
 def _positive(matrices: Array, units: Array) -> Array:
-    """Symmetric matrices (..., D, D) with the absolute values of their eigenvalues, in units."""
+    """Replace eigenvalues of symmetric matrices (..., D, D) by their absolute values, in units."""
     scale = np.asarray(units, np.float64)
     values, vectors = np.linalg.eigh(matrices * scale * scale[:, None])
     values = np.abs(values)

@@ -1,7 +1,7 @@
 """Sliced Stein variational gradients: one-dimensional kernels, for high dimension.
 
-A kernel of all coordinates sees hardly any neighbours in high dimension, and its particles
-collapse; a kernel of a projection always does (Gong, Li and Hernandez-Lobato 2021).
+In high dimension, a kernel of all coordinates finds hardly any neighbours, and particles collapse;
+a kernel of a one-dimensional projection always finds some (Gong, Li and Hernandez-Lobato 2021).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ __all__ = ["SLICES", "sliced"]
 
 Array = NDArray[Any]
 SLICES = ("learned", "axes")
-MOST_GROUPS = 16  # of slices, that threads share
-NORMAL_MEDIAN = 0.9539  # of distances between two standard normal numbers
+MOST_GROUPS = 16  # groups of slices that threads share
+NORMAL_MEDIAN = 0.9539  # median distance between two standard normal numbers
 
 
 class SliceState(NamedTuple):
@@ -42,37 +42,37 @@ class SliceState(NamedTuple):
 
 
 def sliced(target: Target, interaction: Interaction, *, slices: str = "learned") -> Gradient:
-    """The direction of sliced SVGD (Gong et al. 2021, algorithm 2), coordinates as targets' axes.
+    """The direction of sliced SVGD (Gong et al. 2021, algorithm 2), along the coordinate axes.
 
-    Coordinate r moves by a kernel of the particles' projections on a slice g_r, in units of each
-    number's own (`fastvi.gradients.stein.units_of`). Learned slices ascend the sliced discrepancy
-    that coordinate r still has, a step of Adam with falling rates each time; otherwise g_r is the
-    axis r.
+    Coordinate r moves by a kernel of the particles' projections onto a slice g_r, in the units of
+    `fastvi.gradients.stein.units_of`. Learned slices ascend the sliced discrepancy of coordinate r,
+    by one step of Adam with a decreasing rate each time; otherwise g_r is axis r.
 
     Parameters
     ----------
     target : Target
-        With a gradient.
+        A target with a gradient.
     interaction : Interaction
-        With kernel "rbf". Its bandwidth is lengths of the slices' kernels, in those units; the
-        median is that of normal numbers with the projections' deviation. Nothing is random.
+        Its kernel must be "rbf". Its bandwidth is that of the slices' kernels, in those units; the
+        median is that of a normal distribution with the standard deviation of the projections.
+        Nothing is random.
     slices : {"learned", "axes"}
 
     Returns
     -------
     Gradient
-        As `fastvi.gradients.stein.stein`; a step takes D n^2 values of the kernel, twice as many
-        with learned slices.
+        As in `fastvi.gradients.stein.stein`. A step takes D n^2 values of the kernel, or twice as
+        many with learned slices.
 
     Raises
     ------
     ValueError
-        If the target has no gradient, or the kernel is another.
+        If the target has no gradient, or the kernel is not "rbf".
     """
     needs_gradient(target)
     interaction.must_be_gaussian("sliced")
     bandwidth, n_threads = interaction.bandwidth, interaction.n_threads
-    # a fiftieth of a radian at first; particles come to rest no sooner than their slices
+    # 0.02 radians at first; particles cannot converge before their slices
     turning = optimizers.chain(optimizers.adam(0.2), optimizers.robbins_monro(50.0, 0.6))
 
     def init(params: Array) -> SliceState:
@@ -96,7 +96,7 @@ def sliced(target: Target, interaction: Interaction, *, slices: str = "learned")
 
 
 def _turned(state: SliceState, cut: _Cut, turning: Optimizer) -> SliceState:
-    """Slices after a step up their discrepancies, along the sphere."""
+    """Return slices after a step along the sphere that increases their discrepancies."""
     slope = cut.slopes()
     slope -= np.sum(slope * state.slices, axis=1, keepdims=True) * state.slices
     step, moments, _ = turning.update(slope, state.optimizer, state.slices)
@@ -105,7 +105,7 @@ def _turned(state: SliceState, cut: _Cut, turning: Optimizer) -> SliceState:
 
 
 class _Cut:
-    """Particles x (n, D) and scores, in units, on slices (D, D)."""
+    """Particles x (n, D) and scores, in units, projected onto slices (D, D)."""
 
     def __init__(
         self, slices: Array, x: Array, scores: Array, weights: Array, bandwidth: Any, n_threads: int
@@ -121,7 +121,7 @@ class _Cut:
         self.factors = np.diag(slices).astype(x.dtype) / self.lengths
 
     def _each(self, function: Any, *out: Array) -> None:
-        """Run a kernel over groups of slices, whose number depends on nothing else."""
+        """Run a kernel over groups of slices, whose number depends only on that of the slices."""
         d = len(self.places)
         n_groups = min(d, MOST_GROUPS)
         cuts = [d * i // n_groups for i in range(n_groups + 1)]
@@ -131,7 +131,7 @@ class _Cut:
         )
 
     def directions(self) -> tuple[Array, Array, Array]:
-        """The direction (n, D), masses (n,) as means over slices, and lengths (D,)."""
+        """Return the direction (n, D), masses (n,) as means over slices, and lengths (D,)."""
         from fastvi.kernels import stein_sliced as kernels
 
         phi, masses = np.empty_like(self.places), np.empty_like(self.places)
@@ -139,9 +139,9 @@ class _Cut:
         return np.ascontiguousarray(phi.T), masses.mean(axis=0), self.lengths
 
     def slopes(self) -> Array:
-        """Derivatives (D, D) float64 of the discrepancies by the slices, at fixed lengths.
+        """Return derivatives (D, D) float64 of the discrepancies by the slices, at fixed lengths.
 
-        As shares of the discrepancies, which have very different sizes.
+        They are relative to the discrepancies, which have very different sizes.
         """
         from fastvi.kernels import stein_sliced as kernels
 

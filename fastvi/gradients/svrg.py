@@ -16,7 +16,7 @@ __all__ = ["corrected"]
 
 
 class SvrgState(NamedTuple):
-    """Parameters at the last snapshot, where the full gradient leads from there, and their age."""
+    """Parameters of the last snapshot, where the full gradient leads from them, and their age."""
 
     snapshot: Any
     target: Any
@@ -25,33 +25,34 @@ class SvrgState(NamedTuple):
 
 
 def corrected(gradient: Gradient, everything: Callable[[], Batch], every: int) -> Gradient:
-    """Correct a batch's gradient by what the same batch says at a snapshot.
+    """Correct the gradient of a batch by that of the same batch at a snapshot.
 
-    g_B(lambda) - g_B(snapshot) + g(snapshot), where g is the gradient of all rows, taken again
-    every so many steps. Unbiased, and its noise vanishes as the parameters come near the snapshot:
-    a constant rate then converges linearly. A step costs two local steps. Memory: two more copies
-    of the parameters (the snapshot and its target), and the local variables of all rows while the
-    full gradient is taken. Steps may leave the domain: hand `confine` to `fastvi.core.ascend`.
+    The result is g_B(lambda) - g_B(snapshot) + g(snapshot), where g is the gradient of all rows;
+    the snapshot is renewed every `every` steps. It is unbiased, and its noise vanishes as the
+    parameters approach the snapshot, so a constant rate converges linearly. A step costs two local
+    steps. It stores two more copies of the parameters (the snapshot and its target), and the local
+    variables of all rows while it computes the full gradient. Steps may leave the domain, so pass
+    `confine` to `fastvi.core.ascend`.
 
     Parameters
     ----------
     gradient : Gradient
-        Of mini-batches. Both of its calls see the same random numbers.
+        A gradient of mini-batches. Both of its calls see the same random numbers.
     everything : callable
-        Gives the batch of all rows, of weight 1.
+        Returns the batch of all rows, with weight 1.
     every : int
-        Steps from one snapshot to the next.
+        Steps between snapshots.
 
     Returns
     -------
     Gradient
-        Its `info` also has `snapshot`, 1 at steps that took one and 0 else.
+        Its `info` also has `snapshot`, 1 at steps that took one and 0 otherwise.
 
     Raises
     ------
     ValueError
-        If the gradient's noise is not common to two parameters (score functions), where the
-        difference would be noisier than either, or `every` is below 1.
+        If the noise of the gradient differs between two parameters (score functions), so that the
+        difference would be noisier than either, or if `every` is below 1.
     """
     if not gradient.pathwise:
         raise ValueError(
@@ -88,7 +89,7 @@ def corrected(gradient: Gradient, everything: Callable[[], Batch], every: int) -
 
 
 def _copy(params: Any) -> Any:
-    """Parameters of their own; those of a table will never be stepped on, so its anchor is free."""
+    """Copy parameters; a table becomes its dense values, because it will never be stepped on."""
 
     def leaf(part: Any) -> Any:
         if isinstance(part, LazyTable):
@@ -99,7 +100,7 @@ def _copy(params: Any) -> Any:
 
 
 def _sum(gradient: Any, params: Any) -> Any:
-    """Gradient plus parameters, in place of the gradient."""
+    """Add parameters to a gradient, in place."""
 
     def leaf(g: Any, part: Any) -> Any:
         g += part.values if isinstance(part, LazyTable) else part
@@ -111,7 +112,7 @@ def _sum(gradient: Any, params: Any) -> Any:
 def _correct(now: Any, before: Any, snapshot: Any, target: Any) -> Any:
     """Now - before + (target - snapshot).
 
-    Rows share their decay, so that only the statistics differ and the target is the anchor.
+    Rows share their decay, so only the statistics differ, and the target is the anchor.
     """
     if isinstance(now, RowGradient):
         return now._replace(values=now.values - before.values, anchor=target)
