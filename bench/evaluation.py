@@ -230,7 +230,8 @@ def updates_rate(run, X, iterations, prepare=lambda X: X):
     }
 
 
-def main(**functions):
+def main(*functions, **named):
     """`SCRIPT NAME JSON` calls the function NAME with the JSON object; JSON on the last line."""
-    result = functions[sys.argv[1]](**json.loads(sys.argv[2]))
+    named |= {function.__name__: function for function in functions}
+    result = named[sys.argv[1]](**json.loads(sys.argv[2]))
     print("\n" + json.dumps(result), flush=True)

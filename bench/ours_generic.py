@@ -66,4 +66,4 @@ def accuracy(seed=0, family="fullrank"):
 
 
 if __name__ == "__main__":
-    ev.main(logistic_step=logistic_step, schools_step=schools_step, accuracy=accuracy)
+    ev.main(logistic_step, schools_step, accuracy)

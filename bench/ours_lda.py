@@ -150,11 +150,6 @@ def sgemm(n=2000, repeats=5):
 
 if __name__ == "__main__":
     ev.main(
-        curve=curve,
-        updates=updates,
-        infer=infer,
-        threads=threads,
-        svi_step=svi_step,
-        sgemm=sgemm,
+        curve, updates, infer, threads, svi_step, sgemm,
         warm_up=lambda **a: {"seconds": warm_up(**a)},
-    )
+    )  # fmt: skip

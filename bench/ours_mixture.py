@@ -26,4 +26,4 @@ def sorted_weights(model):
 
 
 if __name__ == "__main__":
-    ev.main(iteration=iteration, predict=partial(predict, BayesianGaussianMixture))
+    ev.main(iteration, predict=partial(predict, BayesianGaussianMixture))

@@ -84,4 +84,4 @@ def curve(corpus, k, seed=0, max_iter=100, **options):
 
 
 if __name__ == "__main__":
-    ev.main(passes=passes, check=check, curve=curve)
+    ev.main(passes, check, curve)

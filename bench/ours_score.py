@@ -56,4 +56,4 @@ def gradient(n=10_000, d=50, n_draws=100, tools=("control",)):
 
 
 if __name__ == "__main__":
-    ev.main(gradient=gradient)
+    ev.main(gradient)

@@ -51,4 +51,4 @@ def direction(n, d, dtype="float32", kernel="rbf"):
 
 
 if __name__ == "__main__":
-    ev.main(iteration=iteration, direction=direction)
+    ev.main(iteration, direction)

@@ -71,4 +71,4 @@ def mixture_curve(n, seed=0, options=None, d=20, k=32, passes=(1, 2, 3, 5, 10, 2
 
 
 if __name__ == "__main__":
-    ev.main(overhead=overhead, mixture_curve=mixture_curve)
+    ev.main(overhead, mixture_curve)

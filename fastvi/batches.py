@@ -230,14 +230,9 @@ class AdaptiveImportance(WithReplacement):
     wants_noise = True
 
     def __init__(
-        self,
-        source: Source,
-        batch_size: int,
-        seed: int,
-        norms: AnyArray | None = None,
-        uniform_share: float = 0.1,
+        self, source: Source, batch_size: int, seed: int, norms: AnyArray | None = None
     ) -> None:
-        super().__init__(source, batch_size, seed, norms, uniform_share)
+        super().__init__(source, batch_size, seed, norms)
         self.bound = self.norms.copy()
         self.seen = np.full(len(self.norms), np.nan)
         self._last = np.empty(0, np.int64)

@@ -258,7 +258,7 @@ def _move(
     def leaf(g: AnyArray, *moments: AnyArray) -> AnyArray:
         shape, g = np.shape(g), np.ascontiguousarray(g)
         step: AnyArray = np.empty_like(g)
-        update(g.reshape(-1), *(m.reshape(-1) for m in moments), state.t, step.reshape(-1))
+        update(g.reshape(-1), [m.reshape(-1) for m in moments], state.t, step.reshape(-1))
         return step.reshape(shape)
 
     step = tree.map_leaves(leaf, gradient, state.first, state.second, state.largest)
@@ -268,41 +268,27 @@ def _move(
 
 
 def _adagrad(
-    rate: float,
-    epsilon: float,
-    g: AnyArray,
-    m: AnyArray,
-    v: AnyArray,
-    top: AnyArray,
-    t: int,
-    step: AnyArray,
+    rate: float, epsilon: float, g: AnyArray, moments: list[AnyArray], t: int, step: AnyArray
 ) -> None:
     from fastvi.kernels.optimizers import adagrad
 
     kind = g.dtype.type
-    adagrad(g, v, kind(rate), kind(epsilon), step)
+    adagrad(g, moments[1], kind(rate), kind(epsilon), step)
 
 
 def _rmsprop(
-    rate: float,
-    decay: float,
-    epsilon: float,
-    g: AnyArray,
-    m: AnyArray,
-    v: AnyArray,
-    top: AnyArray,
-    t: int,
-    step: AnyArray,
-) -> None:
+    rate: float, decay: float, epsilon: float,
+    g: AnyArray, moments: list[AnyArray], t: int, step: AnyArray,
+) -> None:  # fmt: skip
     from fastvi.kernels.optimizers import rmsprop
 
     kind = g.dtype.type
-    rmsprop(g, v, kind(decay), kind(rate), kind(epsilon), step)
+    rmsprop(g, moments[1], kind(decay), kind(rate), kind(epsilon), step)
 
 
 def _adam(
     rate: float, decay: float, decay_square: float, epsilon: float,
-    g: AnyArray, m: AnyArray, v: AnyArray, top: AnyArray, t: int, step: AnyArray,
+    g: AnyArray, moments: list[AnyArray], t: int, step: AnyArray,
 ) -> None:  # fmt: skip
     from fastvi.kernels.optimizers import adam
 
@@ -310,7 +296,7 @@ def _adam(
     rate = rate / (1 - decay**t)
     correction = 1 / (1 - decay_square**t)
     numbers = (kind(x) for x in (decay, decay_square, rate, correction, epsilon))
-    adam(g, m, v, top, *numbers, step)
+    adam(g, *moments, *numbers, step)
 
 
 # Wrappers and combinations

@@ -94,6 +94,20 @@ def calls(case):
     return len(seen)
 
 
+@every_case
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_noise_is_traced_where_it_is_asked_for(case):
+    """Only the order of sums may differ: rows are then not summed up beforehand."""
+    options = {"variance_reduction": None}  # the noise it leaves is not known
+    traced, plain = (fit(made(case, trace_noise=flag, **options)) for flag in (True, False))
+    assert np.all(traced.history_["noise"] > 0)
+    assert ("noise" in plain.history_) == (plain.sampling == "adaptive")
+    here, there = (np.frombuffer(found(model)["predictions"]) for model in (traced, plain))
+    np.testing.assert_allclose(here, there, rtol=1e-6, atol=1e-8)
+    with pytest.raises(ValueError, match="trace_noise is 1; wanted True or False"):
+        fit(made(case, trace_noise=1))
+
+
 # --- fits that fail change nothing ----------------------------------------------------------------
 
 

@@ -462,20 +462,6 @@ def test_bad_data(kind, change, message, rng):
 
 
 @both
-@pytest.mark.parametrize("options", [{}, {"batch_size": 20}])
-def test_noise_is_traced_where_it_is_asked_for(kind, options, rng):
-    X = data(rng, 60)
-    options = {"max_iter": 3, "tol": 0, "random_state": 0, **options}
-    traced = kind(trace_noise=True, **options).fit(X)
-    assert np.all(traced.history_["noise"] > 0)
-    plain = kind(**options).fit(X)
-    assert "noise" not in plain.history_
-    np.testing.assert_allclose(traced.components_, plain.components_, rtol=1e-6, atol=1e-8)
-    with pytest.raises(ValueError, match="trace_noise is 1; wanted True or False"):
-        kind(trace_noise=1, **options).fit(X)
-
-
-@both
 @pytest.mark.parametrize("batch_size", [None, 10])
 def test_rows_too_large_for_the_fit_at_hand(kind, batch_size, rng):
     X = data(rng, 30)

@@ -298,19 +298,6 @@ def test_float32_of_columns_far_from_zero(offset, fit_intercept, rng):
         np.testing.assert_allclose(probabilities, wanted, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_size": 20}])
-def test_noise_is_traced_where_it_is_asked_for(options, rng):
-    X, y = data(rng)
-    options = {"max_iter": 3, "tol": 0, "random_state": 0, **options}
-    traced = BayesianLogisticRegression(trace_noise=True, **options).fit(X, y)
-    assert np.all(traced.history_["noise"] > 0)
-    plain = BayesianLogisticRegression(**options).fit(X, y)
-    assert "noise" not in plain.history_
-    np.testing.assert_array_equal(traced.coef_, plain.coef_)
-    with pytest.raises(ValueError, match="trace_noise is 1; wanted True or False"):
-        BayesianLogisticRegression(trace_noise=1, **options).fit(X, y)
-
-
 def test_importance_of_large_rows(rng):
     X, y = data(rng)
     options = {"batch_size": 20, "sampling": "importance", "max_iter": 3, "random_state": 0}

@@ -641,19 +641,6 @@ def test_bad_data(rng):
     assert np.all(np.isfinite(far))
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_size": 20}])
-def test_noise_is_traced_where_it_is_asked_for(options, rng):
-    X = clusters(rng, 100)
-    options = {"max_iter": 3, "tol": 0, "random_state": 0, **options}
-    traced = quick(trace_noise=True, **options).fit(X)
-    assert np.all(traced.history_["noise"] > 0)
-    plain = quick(**options).fit(X)
-    assert "noise" not in plain.history_
-    np.testing.assert_array_equal(traced.means_, plain.means_)
-    with pytest.raises(ValueError, match="trace_noise is 1; wanted True or False"):
-        quick(trace_noise=1, **options).fit(X)
-
-
 @every_type
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_rows_too_large_for_a_warm_start(kind, batch_size, rng):

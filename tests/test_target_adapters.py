@@ -232,7 +232,7 @@ def test_a_file_of_c_and_numbers_alone(tmp_path):
     target = from_c(file, dim=3, function="bowl", flags=["-O0"])
     assert target.log_prob([1.0, 2.0, 0.0]) == -5.0
     assert target.check_gradient() < 1e-8
-    with pytest.raises(ValueError, match="was made without data"):
+    with pytest.raises(ValueError, match="has no argument data"):
         target.bind({"x": 1.0})
 
 

@@ -31,4 +31,4 @@ def iteration(n, d, k, iterations=8, seed=0):
 
 
 if __name__ == "__main__":
-    ev.main(iteration=iteration)
+    ev.main(iteration)

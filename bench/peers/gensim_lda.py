@@ -76,4 +76,4 @@ def infer(corpus, k, seed=0):
 
 
 if __name__ == "__main__":
-    ev.main(curve=curve, updates=updates, infer=infer)
+    ev.main(curve, updates, infer)

@@ -91,4 +91,4 @@ def fit(name="kin8nm", m=100, iterations=1000):
 
 
 if __name__ == "__main__":
-    ev.main(sgpr=sgpr, svgp=svgp, matrix=matrix, fit=fit)
+    ev.main(sgpr, svgp, matrix, fit)

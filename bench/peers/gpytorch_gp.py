@@ -105,4 +105,4 @@ def matrix(n=10_000, m=500):
 
 
 if __name__ == "__main__":
-    ev.main(sgpr=sgpr, svgp=svgp, matrix=matrix)
+    ev.main(sgpr, svgp, matrix)

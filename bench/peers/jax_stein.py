@@ -74,4 +74,4 @@ def pymc(n, d, dtype="float64"):
 
 
 if __name__ == "__main__":
-    ev.main(blackjax=blackjax, numpyro=numpyro, pymc=pymc)
+    ev.main(blackjax, numpyro, pymc)

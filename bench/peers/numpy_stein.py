@@ -56,4 +56,4 @@ def iteration(n, d, dtype="float32", form="careful"):
 
 
 if __name__ == "__main__":
-    ev.main(iteration=iteration)
+    ev.main(iteration)

@@ -61,4 +61,4 @@ def start():
 
 if __name__ == "__main__":
     np.seterr(all="ignore")
-    ev.main(logistic_step=logistic_step, schools_step=schools_step, start=start)
+    ev.main(logistic_step, schools_step, start)

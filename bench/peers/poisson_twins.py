@@ -111,4 +111,4 @@ def check(corpus="ap", k=20, iterations=5):
 
 
 if __name__ == "__main__":
-    ev.main(c=lambda **a: timed("c", **a), numpy=lambda **a: timed("numpy", **a), check=check)
+    ev.main(check, c=lambda **a: timed("c", **a), numpy=lambda **a: timed("numpy", **a))

@@ -118,4 +118,4 @@ def check(n=200, d=7, n_draws=20):
 
 
 if __name__ == "__main__":
-    ev.main(c=c, numpy=numpy, python=python, check=check)
+    ev.main(c, numpy, python, check)

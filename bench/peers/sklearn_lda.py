@@ -83,4 +83,4 @@ def infer(corpus, k, seed=0, dtype="float32"):
 
 
 if __name__ == "__main__":
-    ev.main(curve=curve, fitted_topics=fitted_topics, updates=updates, infer=infer)
+    ev.main(curve, fitted_topics, updates, infer)

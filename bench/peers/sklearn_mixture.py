@@ -34,4 +34,4 @@ def iteration(n, d, k, dtype="float64", iterations=4, **options):
 
 
 if __name__ == "__main__":
-    ev.main(iteration=iteration, predict=partial(predict, Hooked))
+    ev.main(iteration, predict=partial(predict, Hooked))

@@ -68,4 +68,4 @@ def infer(corpus, k, seed=0, sweeps=50, documents=None, together=False, iteratio
 
 
 if __name__ == "__main__":
-    ev.main(curve=curve, infer=infer)
+    ev.main(curve, infer)

@@ -133,4 +133,4 @@ def check(corpus="ap", k=50, iterations=20):
 
 
 if __name__ == "__main__":
-    ev.main(c=c, python=python, check=check)
+    ev.main(c, python, check)

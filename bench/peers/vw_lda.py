@@ -54,4 +54,4 @@ def curve(corpus, k, seed=0, passes=(1, 2, 5, 10), options=""):
 
 
 if __name__ == "__main__":
-    ev.main(curve=curve)
+    ev.main(curve)

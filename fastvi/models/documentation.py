@@ -109,8 +109,8 @@ def fill_in(holder: Any, more: Mapping[str, str]) -> None:
     def text(line: re.Match[str]) -> str:
         indent, name = line.groups()
         parts = ((TEXTS | dict(more))[part] for part in GROUPS.get(name, (name,)))
-        lines = [line for line in "".join(parts).splitlines() if line]
-        return "\n".join(indent + line for line in lines)
+        lines = "\n".join(part.strip("\n") for part in parts).splitlines()
+        return "\n".join(indent + line if line else "" for line in lines)
 
     if holder.__doc__:
         holder.__doc__ = re.sub(r"^( *)\{(\w+)\}$", text, holder.__doc__, flags=re.MULTILINE)

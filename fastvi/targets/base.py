@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.core import Batch
-from fastvi.targets.data import Data, Table, checked_batch, make_table
+from fastvi.targets.data import Data, Table, checked_batch, make_table, prepare_like
 from fastvi.targets.failures import TargetError, compare, describe, not_finite
 from fastvi.transforms import Parameters
 
@@ -92,6 +92,12 @@ class Target:
         self._numerical = numerical
         self.why_no_gradient = ""
         self._use(compiled)
+
+    def _data_like(self, data: Any) -> Data:
+        """Prepare other data of the types that the target was made with."""
+        if self._data is None:
+            raise ValueError(f"{self.name} has no argument data, but data is given")
+        return prepare_like(data, self._data.fields)._replace(named=self._data.named)
 
     def _use(self, compiled: Compiled) -> None:
         """Use this machine code."""

@@ -18,7 +18,7 @@ from fastvi.base import checks
 from fastvi.base.caches import cache_folder
 from fastvi.base.temporary import Folder
 from fastvi.targets.base import Compiled, Target
-from fastvi.targets.data import Data, Field, prepare, prepare_like
+from fastvi.targets.data import Data, Field, prepare
 from fastvi.targets.failures import warn_of_cost
 from fastvi.targets.python import Names, as_parameters, count_rows
 from fastvi.transforms import Parameters
@@ -183,10 +183,7 @@ class CTarget(Target):
         ValueError
             If names, numbers of axes or dtypes differ (integers may stand for floats).
         """
-        if self._data is None:
-            raise ValueError(f"{self.name} was made without data, but data is given")
-        fresh = prepare_like(data, self._data.fields)
-        return CTarget(*self._where, fresh, self.parameters, *self._rest)
+        return CTarget(*self._where, self._data_like(data), self.parameters, *self._rest)
 
 
 def declarations(fields: Sequence[Field], prototype: str) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastvi.base import checks
 from fastvi.derivatives import Derived, NotDifferentiable
 from fastvi.targets.base import Compiled, Target
-from fastvi.targets.data import Data, prepare, prepare_like
+from fastvi.targets.data import Data, prepare
 from fastvi.targets.failures import warn_of_cost
 from fastvi.transforms import Parameters, Transform
 
@@ -405,10 +405,7 @@ class PythonTarget(Target):
         ValueError
             If names, numbers of axes or dtypes differ (integers may stand for floats).
         """
-        if self._data is None:
-            raise ValueError(f"{self.name} has no argument data, but data is given")
-        fresh = prepare_like(data, self._data.fields)
-        return PythonTarget(self.source, fresh._replace(named=self._data.named), self.parameters)
+        return PythonTarget(self.source, self._data_like(data), self.parameters)
 
 
 def _touches(terms: Any, parameters: Parameters) -> NDArray[np.bool_] | None:

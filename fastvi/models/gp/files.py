@@ -48,9 +48,15 @@ verbose : int, default=0
     Show a progress bar of `fit`'s steps. The logger ``"fastvi"`` gets a line per pass in any case.
 """,
     "joint_draws": """
+Parameters
+----------
 X : (n_rows, n_features) array
 n_samples : int
 random_state : int, RandomState, Generator or None
+
+Returns
+-------
+(n_rows, n_samples) array, or (n_rows, n_targets, n_samples) if y had columns
 """,
     "learned": """
 kernel_ : Kernel

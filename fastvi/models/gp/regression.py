@@ -192,13 +192,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
         """Draws from the joint posterior of the targets at X, white noise included.
 
-        Parameters
-        ----------
         {joint_draws}
-
-        Returns
-        -------
-        (n_rows, n_samples) or (n_rows, n_targets, n_samples) array
         """
         rng = draws_by(random_state)
         mean, covariance = self.predict(X, return_cov=True)

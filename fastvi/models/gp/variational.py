@@ -165,13 +165,7 @@ class SVGP(RegressorMixin, Variational):
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
         """Draws from the joint posterior of the targets at X, noise included.
 
-        Parameters
-        ----------
         {joint_draws}
-
-        Returns
-        -------
-        (n_rows, n_samples) array
         """
         checks.integer(n_samples, "n_samples", 1)
         rng = draws_by(random_state)
