@@ -701,3 +701,17 @@ def test_loss_of_digits_is_foreseen(kind, away, rng):
     model.predict(params, X, log_norm=single)
     model.predict(params, X.astype(np.float64), log_norm=double)
     assert np.all(np.abs(single - double) < 10 * mixture_model.LOSS + 1e-5 * np.abs(double))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_units_in_which_single_precision_does_not_reach(rng):
+    """Precisions of such data overflow float32, but not float64."""
+    X = 1e-40 * (rng.normal(size=(200, 2)) + 6.0 * rng.integers(0, 2, (200, 1)))
+    model = BayesianGaussianMixture(n_components=2, random_state=0)
+    with pytest.raises(ValueError, match=r"X is float32 in units.*wanted X as float64, or in oth"):
+        model.fit(X.astype(np.float32))
+    assert not hasattr(model, "means_")
+    model.fit(X)
+    for value in vars(model).values():
+        if isinstance(value, np.ndarray):
+            assert np.all(np.isfinite(value))

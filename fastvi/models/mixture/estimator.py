@@ -332,9 +332,9 @@ covariance_prior_
         dof = posterior.dof[0] if model.tied else posterior.dof
         self.degrees_of_freedom_ = dof.astype(dtype)
         covariances, precisions, roots = model.covariances(posterior)
-        self.covariances_ = covariances.astype(dtype)
-        self.precisions_ = precisions.astype(dtype)
-        self.precisions_cholesky_ = roots.astype(dtype)
+        self.covariances_ = _rounded(covariances, "covariances", dtype)
+        self.precisions_ = _rounded(precisions, "precisions", dtype)
+        self.precisions_cholesky_ = _rounded(roots, "roots of the precisions", dtype)
 
     def _saved(self) -> dict[str, Any]:
         model, hyper = self._model, self._model.hyper
@@ -455,3 +455,15 @@ covariance_prior_
     def _predict(self, X: NDArray[Any], **wanted: NDArray[Any]) -> None:
         with single_threaded_blas():
             self._model.predict(self._params, X, **wanted)
+
+
+def _rounded(values: Any, name: str, dtype: Any) -> Any:
+    """The values in the type of X, or a refusal if it does not reach so far."""
+    largest, limit = float(np.abs(values).max()), float(np.finfo(dtype).max)
+    if not largest <= limit:
+        wider = "" if dtype == np.float64 else "as float64, or "
+        raise ValueError(
+            f"X is {np.dtype(dtype).name} in units in which {name} of components are up to "
+            f"{largest:.1e}, above its largest number {limit:.1e}; wanted X {wider}in other units"
+        )
+    return values.astype(dtype)
