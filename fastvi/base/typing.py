@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,17 +14,23 @@ __all__ = [
     "Array",
     "ArrayLike",
     "DTypeLike",
+    "DataLike",
     "Indices",
     "Info",
     "JsonObject",
     "Options",
     "Path",
+    "PointLike",
     "RandomState",
 ]
 
 Array: TypeAlias = NDArray[np.float64]
 AnyArray: TypeAlias = NDArray[Any]  # of whatever dtype
 Indices: TypeAlias = NDArray[np.integer[Any]]
+# What a target is given: its data, and its parameters, unconstrained or by name.
+DataLike: TypeAlias = Mapping[str, ArrayLike] | Sequence[ArrayLike]
+PointLike: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
+
 Path: TypeAlias = str | os.PathLike[str]
 RandomState: TypeAlias = int | np.integer[Any] | np.random.Generator | np.random.RandomState | None
 

@@ -7,12 +7,11 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray
 from fastvi.corpus.columns import ColumnNumbers
 from fastvi.corpus.documents import Columns, Counts, csr_block
 from fastvi.corpus.numbers import MAX_WORDS, proper
@@ -22,7 +21,7 @@ BLOCK_BYTES = 1 << 20
 PARTS = ("data", "indices", "indptr", "row", "col", "shape", "format")
 
 
-def load_arrays(path: Path, names: Collection[str] = PARTS) -> dict[str, NDArray[Any]]:
+def load_arrays(path: Path, names: Collection[str] = PARTS) -> dict[str, AnyArray]:
     """Load some arrays of an archive; damaged files and pickles become a ValueError."""
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -38,7 +37,7 @@ def load_arrays(path: Path, names: Collection[str] = PARTS) -> dict[str, NDArray
         raise ValueError(f"{path}: not a readable npz archive ({error!r})") from None
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> AnyArray:
     """Read one array, in blocks, if the archive holds as many bytes as its header says."""
     with warnings.catch_warnings(), archive.open(info) as member:
         warnings.simplefilter("error")  # refuse NumPy's repair of Python 2 headers
@@ -63,7 +62,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
         return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def csr_parts(path: Path, arrays: dict[str, NDArray[Any]]) -> Counts:
+def csr_parts(path: Path, arrays: dict[str, AnyArray]) -> Counts:
     """Check and return the matrix of an archive (SciPy's save_npz or plain CSR arrays)."""
     from scipy.sparse import coo_array, csc_array, csr_array
 
@@ -93,7 +92,7 @@ def csr_parts(path: Path, arrays: dict[str, NDArray[Any]]) -> Counts:
     return csr_array(kind((data, first, second), shape=(n_rows, n_columns)))
 
 
-def _format(arrays: dict[str, NDArray[Any]]) -> str:
+def _format(arrays: dict[str, AnyArray]) -> str:
     stored = arrays.get("format")
     if stored is None:
         return "csr"
@@ -101,7 +100,7 @@ def _format(arrays: dict[str, NDArray[Any]]) -> str:
     return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _shape(path: Path, shape: NDArray[Any], stored: str, n_entries: int) -> tuple[int, int]:
+def _shape(path: Path, shape: AnyArray, stored: str, n_entries: int) -> tuple[int, int]:
     if shape.shape != (2,) or shape.dtype.kind not in "iu" or shape.min() < 0:
         raise ValueError(f"{path}: shape is {shape}; wanted: two whole numbers >= 0")
     if shape[1] > MAX_WORDS:
@@ -111,7 +110,7 @@ def _shape(path: Path, shape: NDArray[Any], stored: str, n_entries: int) -> tupl
     return int(shape[0]), int(shape[1])
 
 
-def _check_numbers(path: Path, data: NDArray[Any], *indices: NDArray[Any]) -> None:
+def _check_numbers(path: Path, data: AnyArray, *indices: AnyArray) -> None:
     if data.ndim != 1 or data.dtype.kind not in "biuf":
         raise ValueError(f"{path}: data is {data.dtype} of {data.ndim} dimensions; wanted: numbers")
     if not proper(data):
@@ -121,13 +120,13 @@ def _check_numbers(path: Path, data: NDArray[Any], *indices: NDArray[Any]) -> No
             raise ValueError(f"{path}: indices are {array.dtype}; wanted: integers, one dimension")
 
 
-def _check_range(path: Path, name: str, indices: NDArray[Any], stop: int) -> None:
+def _check_range(path: Path, name: str, indices: AnyArray, stop: int) -> None:
     if len(indices) and (indices.min() < 0 or indices.max() >= stop):
         at = int(np.argmax((indices < 0) | (indices >= stop)))
         raise ValueError(f"{path}: {name}[{at}] is {indices[at]}; allowed: 0 to {stop - 1}")
 
 
-def _check_offsets(path: Path, indptr: NDArray[Any], n_major: int, n_entries: int) -> None:
+def _check_offsets(path: Path, indptr: AnyArray, n_major: int, n_entries: int) -> None:
     if len(indptr) != n_major + 1:
         raise ValueError(f"{path}: indptr has {len(indptr)} entries; wanted: {n_major + 1}")
     if indptr[0] != 0 or indptr[-1] != n_entries or np.any(indptr[1:] < indptr[:-1]):
@@ -139,7 +138,7 @@ class ArchiveSource:
 
     names: list[str] | None = None
     open_vocabulary = False
-    reading: Mapping[str, Any] = MappingProxyType({})
+    reading: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, paths: list[Path], label: str, vocabulary: list[str] | None) -> None:
         self.label = label

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray
 from fastvi.corpus.options import Limit, Options
 
 Counts = Any  # scipy.sparse.csr_array: SciPy has no types, and its import is delayed
@@ -37,7 +38,7 @@ class Corpus(NamedTuple):
     vocabulary: list[str] | None
     names: list[str] | None
     description: str
-    reading: Mapping[str, Any] = MappingProxyType({})
+    reading: Mapping[str, object] = MappingProxyType({})
     pruned: bool = False
 
     @property
@@ -88,7 +89,7 @@ class Source(Protocol):
     removed: list[str]
 
     @property
-    def reading(self) -> Mapping[str, Any]:
+    def reading(self) -> Mapping[str, object]:
         """Return the options with which it was read, once `columns` is known."""
         ...
 
@@ -101,9 +102,7 @@ class Source(Protocol):
         ...
 
 
-def csr_array(
-    data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], n_words: int
-) -> Counts:
+def csr_array(data: AnyArray, indices: AnyArray, indptr: AnyArray, n_words: int) -> Counts:
     """Return a float32 CSR matrix, with int32 indices if they can count its entries."""
     from scipy.sparse import csr_array
 
@@ -112,9 +111,7 @@ def csr_array(
     return csr_array(parts, shape=(len(indptr) - 1, n_words))
 
 
-def csr_block(
-    indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], n_words: int
-) -> Counts:
+def csr_block(indptr: AnyArray, indices: AnyArray, data: AnyArray, n_words: int) -> Counts:
     """Return a canonical CSR block: duplicates summed, indices sorted, zeros dropped."""
     # Copies: SciPy sorts and sums in place.
     block = csr_array(data.astype(np.float32), indices.astype(np.int32), indptr, n_words)

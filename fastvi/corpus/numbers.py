@@ -4,10 +4,12 @@ import math
 import re
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastvi.base.typing import AnyArray
 
 # Above this, a column number is a mistake (or an attack) rather than a word.
 MAX_WORDS = 1 << 26
@@ -25,7 +27,7 @@ _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 class Numbers(NamedTuple):
     """The numbers of a block of lines."""
 
-    values: NDArray[Any]  # (n,) int64 or float64
+    values: AnyArray  # (n,) int64 or float64
     after_colon: NDArray[np.bool_]  # (n,) whether a colon stands right before
     line_starts: NDArray[np.int64]  # (n_lines + 1,) first number of each line
 
@@ -52,7 +54,7 @@ def parse_numbers(block: bytes) -> Numbers | None:
     return Numbers(values, after_colon, line_starts)
 
 
-def _values(text: bytes) -> NDArray[Any] | None:
+def _values(text: bytes) -> AnyArray | None:
     # The integer parser reads a lone sign as 0.
     dtype = np.float64 if text.translate(None, b"0123456789 \t\r\n") else np.int64
     # Older NumPy only warns about what it cannot parse.
@@ -68,7 +70,7 @@ def _values(text: bytes) -> NDArray[Any] | None:
     return values
 
 
-def whole(values: NDArray[Any], low: float, high: float) -> bool:
+def whole(values: AnyArray, low: float, high: float) -> bool:
     """Whether all values are whole numbers from `low` to below `high`."""
     if not len(values):
         return True
@@ -76,7 +78,7 @@ def whole(values: NDArray[Any], low: float, high: float) -> bool:
     return inside and (values.dtype.kind == "i" or bool(np.all(values == np.floor(values))))
 
 
-def proper(counts: NDArray[Any]) -> bool:
+def proper(counts: AnyArray) -> bool:
     """Whether all counts are finite, non-negative, and fit into float32."""
     return not len(counts) or bool(counts.min() >= 0 and counts.max() <= np.finfo(np.float32).max)
 

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fastvi.base.checks import flag
 from fastvi.corpus.words import FORMS, WORDS
@@ -134,7 +133,7 @@ def check_limit(name: str, value: Limit) -> None:
         )
 
 
-def check_delimiter(delimiter: Any) -> None:
+def check_delimiter(delimiter: object) -> None:
     """Refuse anything that cannot separate columns."""
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n\0':
         raise ValueError(

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray, JsonObject
 from fastvi.corpus.columns import ColumnNumbers
 from fastvi.corpus.documents import Columns, Counts, csr_block
 from fastvi.corpus.files import line_blocks
@@ -20,9 +20,9 @@ _LABEL = re.compile(r"[-+]?[0-9][-+.eE0-9]*(,[-+]?[0-9][-+.eE0-9]*)*")
 class Pairs(NamedTuple):
     """The entries of a block of documents."""
 
-    indptr: NDArray[Any]  # (n_documents + 1,)
-    indices: NDArray[Any]  # (nnz,)
-    counts: NDArray[Any]  # (nnz,)
+    indptr: AnyArray  # (n_documents + 1,)
+    indices: AnyArray  # (nnz,)
+    counts: AnyArray  # (nnz,)
 
 
 class PairSource:
@@ -144,7 +144,7 @@ class PairSource:
         return self._low
 
     @property
-    def reading(self) -> dict[str, Any]:
+    def reading(self) -> JsonObject:
         """Return the format, which looks much like another, and the number of the first column."""
         if not self._svmlight:
             return {"format": "ldac"}

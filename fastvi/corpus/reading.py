@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastvi.base.typing import JsonObject
 from fastvi.corpus.archive import ArchiveSource
 from fastvi.corpus.documents import (
     Corpus,
@@ -93,13 +94,13 @@ def gather(source: Source, options: Options) -> Corpus:
     )
 
 
-def how_read(source: Source, options: Options) -> dict[str, Any]:
+def how_read(source: Source, options: Options) -> JsonObject:
     """Return the options with which other files are read like this source."""
     given = {} if options.format in (None, "folder") else {"format": options.format}
     return {**source.reading, **given}
 
 
-def read_again(paths: Paths, reading: Mapping[str, Any], **options: Any) -> Corpus:
+def read_again(paths: Paths, reading: Mapping[str, object], **options: Any) -> Corpus:
     """Read a corpus in the same way as another.
 
     Parameters
@@ -125,7 +126,7 @@ def read_again(paths: Paths, reading: Mapping[str, Any], **options: Any) -> Corp
     return read(paths, **{**kept, **options})
 
 
-def without_other_formats(paths: Paths, reading: Mapping[str, Any]) -> dict[str, Any]:
+def without_other_formats(paths: Paths, reading: Mapping[str, object]) -> JsonObject:
     """Return reading options, without the format if the files cannot have it."""
     kept = dict(reading)
     if kept.get("format") is not None:

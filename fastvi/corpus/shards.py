@@ -70,7 +70,7 @@ class ShardedCorpus:
         self.vocabulary = pruned.vocabulary
         self.removed = pruned.removed
         self.pruned = bool(pruned.removed)
-        self.reading: Mapping[str, Any] = {}
+        self.reading: Mapping[str, object] = {}
         self.n_words = pruned.n_words
         self.n_shards = n_shards
         self.held_out = held_out

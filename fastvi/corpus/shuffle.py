@@ -9,11 +9,12 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray, DTypeLike
 from fastvi.corpus.documents import Counts, Pruned, Source, Statistics, csr_array, renumber, stack
 
 BUFFER_BYTES = 4 << 20
@@ -56,7 +57,7 @@ def read_records(path: Path) -> Iterator[tuple[int, Record]]:
             yield n_words, Record(lengths, indices, _take(file, n_entries, np.float32))
 
 
-def _take(file: BinaryIO, n: int, dtype: Any) -> NDArray[Any]:
+def _take(file: BinaryIO, n: int, dtype: DTypeLike) -> AnyArray:
     values = np.fromfile(file, dtype, n)
     if len(values) < n:
         raise ValueError(f"{file.name}: this temporary file was cut off while it was in use")
@@ -129,7 +130,7 @@ def _append(
     return documents[int(bounds[-2]) :]
 
 
-def _write_all(file: Any, data: bytes) -> None:
+def _write_all(file: BinaryIO, data: bytes) -> None:
     """Write to an unbuffered file, which may accept only part of the data."""
     view = memoryview(data)
     while view:

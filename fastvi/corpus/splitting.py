@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
+from fastvi.base.typing import AnyArray, RandomState
 from fastvi.corpus.documents import Counts, csr_array
 
 # What numpy's hypergeometric sampler can count.
@@ -26,7 +27,7 @@ class Split(NamedTuple):
     test: NDArray[np.int64]
 
 
-def split(counts: Any, held_out_fraction: float, random_state: Any) -> Split:
+def split(counts: Counts, held_out_fraction: float, random_state: RandomState) -> Split:
     """Choose documents at random for testing.
 
     Parameters
@@ -63,13 +64,13 @@ def split(counts: Any, held_out_fraction: float, random_state: Any) -> Split:
     return Split(train, test)
 
 
-def document_lengths(counts: Any) -> NDArray[np.float64]:
+def document_lengths(counts: Counts) -> NDArray[np.float64]:
     """Return the number of tokens of each row of a CSR matrix."""
     sums = np.concatenate([[0.0], np.cumsum(counts.data, dtype=np.float64)])
     return np.asarray(np.diff(sums[counts.indptr]))
 
 
-def halves(counts: Any, random_state: Any) -> Halves:
+def halves(counts: Counts, random_state: RandomState) -> Halves:
     """Split the tokens of each document at random into two halves.
 
     Each token (not each word) goes to one half; if their number is odd, the observed half gets one
@@ -130,7 +131,7 @@ def _draw(
     return drawn
 
 
-def _matrix(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], n_words: int) -> Any:
+def _matrix(data: AnyArray, indices: AnyArray, indptr: AnyArray, n_words: int) -> Any:
     matrix = csr_array(data.astype(np.float32), indices.copy(), indptr.copy(), n_words)
     matrix.eliminate_zeros()
     return matrix

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastvi.base.typing import JsonObject
 from fastvi.corpus.documents import Columns, Counts, csr_block
 from fastvi.corpus.files import read_words
 from fastvi.corpus.options import Options
@@ -83,7 +84,7 @@ class TextSource:
             self.removed.append(f"{n_skipped} unreadable files")
 
     @property
-    def reading(self) -> dict[str, Any]:
+    def reading(self) -> JsonObject:
         """Return the options with which other texts can be read in the same way."""
         names = ("encoding", "lowercase", "token_pattern", "normal_form")
         found = {name: self._found[name] for name in ("field", "delimiter") if name in self._found}

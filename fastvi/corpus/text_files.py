@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from fastvi.base.typing import JsonObject
 from fastvi.corpus.files import open_text
 from fastvi.corpus.options import Options
 
@@ -124,7 +125,7 @@ def _flat(error: Exception) -> str:
     return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
 
 
-def _text_of(record: dict[str, Any], field: str, place: str) -> str:
+def _text_of(record: JsonObject, field: str, place: str) -> str:
     if field not in record:
         raise ValueError(f"{place}: no field {field!r}; there are {_listed(record)}")
     text = record[field]

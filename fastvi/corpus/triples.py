@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray
 from fastvi.corpus.columns import ColumnNumbers
 from fastvi.corpus.documents import Columns, Counts, csr_block
 from fastvi.corpus.files import line_blocks
@@ -26,9 +26,9 @@ class NotSorted(Exception):
 class Triples(NamedTuple):
     """Entries, indices from 0."""
 
-    rows: NDArray[Any]
-    columns: NDArray[Any]
-    counts: NDArray[Any]
+    rows: AnyArray
+    columns: AnyArray
+    counts: AnyArray
 
 
 class TripleSource:
@@ -36,7 +36,7 @@ class TripleSource:
 
     names: list[str] | None = None
     open_vocabulary = False
-    reading: Mapping[str, Any] = MappingProxyType({})
+    reading: Mapping[str, object] = MappingProxyType({})
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class TripleSource:
         np.cumsum(np.bincount(rows, minlength=header.n_documents), out=indptr[1:])
         return self._block(indptr, columns[order], counts[order])
 
-    def _block(self, indptr: NDArray[Any], columns: NDArray[Any], counts: NDArray[Any]) -> Counts:
+    def _block(self, indptr: AnyArray, columns: AnyArray, counts: AnyArray) -> Counts:
         ids = self._numbers.ids(columns)
         return csr_block(indptr, ids, counts, self._numbers.n_ids)
 
@@ -208,7 +208,7 @@ def _count(line: Line, text: str, header: Header) -> float:
     return count
 
 
-def _places(header: Header, begin: int, n: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def _places(header: Header, begin: int, n: int) -> tuple[AnyArray, AnyArray]:
     """Return rows and columns of n values of a dense matrix, stored by columns."""
     if not header.symmetric:
         columns, rows = np.divmod(np.arange(begin, begin + n), max(header.n_documents, 1))

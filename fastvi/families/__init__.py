@@ -5,12 +5,13 @@
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
+from fastvi.base.typing import AnyArray, RandomState
 from fastvi.families.base import Draws, Family, Near, Powers
 from fastvi.families.fullrank import FullRank
 from fastvi.families.kinds import (
@@ -62,7 +63,7 @@ class Registered(NamedTuple):
     `near` is None if that makes no sense; fits then start from a given member.
     """
 
-    member: Any
+    member: type[Family]
     near: Near | None
 
 
@@ -74,7 +75,7 @@ FAMILIES: dict[str, Registered] = {
 }
 
 
-def is_member(value: Any) -> bool:
+def is_member(value: object) -> TypeGuard[Family]:
     """Whether it is a member of a registered family."""
     return any(type(value) is family.member for family in FAMILIES.values())
 
@@ -84,13 +85,13 @@ def name_of(member: Family) -> str:
     return next(name for name, family in FAMILIES.items() if type(member) is family.member)
 
 
-def load(name: str, arrays: Mapping[str, NDArray[Any]], dim: int) -> Family:
+def load(name: str, arrays: Mapping[str, AnyArray], dim: int) -> Family:
     """Load a member of a family from a file, see `fastvi.families.base.Family.load`."""
     member: Family = FAMILIES[name].member.load(arrays, dim)
     return member
 
 
-def sample(member: Family, n: int, random_state: Any = None) -> NDArray[np.float64]:
+def sample(member: Family, n: int, random_state: RandomState = None) -> NDArray[np.float64]:
     """Draw n points (n, D) of a member.
 
     Parameters

@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray, Array, DTypeLike
+
 __all__ = [
     "Compiled",
     "Draws",
@@ -32,7 +34,6 @@ __all__ = [
     "stored",
 ]
 
-Array = NDArray[np.float64]
 Near = Callable[[Array, Array], "Family"]  # from a mean (D,) and a covariance (D, D) to a member
 
 
@@ -49,7 +50,7 @@ class Draws(NamedTuple):
     points: Array
     noise: Array
 
-    def kept(self, which: NDArray[Any]) -> Draws:
+    def kept(self, which: AnyArray) -> Draws:
         """Return some of the draws, by number or mask."""
         return Draws(self.points[which], self.noise[which])
 
@@ -112,12 +113,12 @@ class Family(Protocol):
         """Symmetrised KL divergence from a member of the same form, in nats."""
         ...
 
-    def save(self) -> dict[str, NDArray[Any]]:
+    def save(self) -> dict[str, AnyArray]:
         """Return the arrays to store in a file."""
         ...
 
     @classmethod
-    def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
+    def load(cls, arrays: Mapping[str, AnyArray], dim: int) -> Self:
         """Make the member of dimension `dim` from the arrays of `save`.
 
         Raises
@@ -333,8 +334,8 @@ def column(of_log_q: float | Array) -> Array:
 
 
 def stored(
-    arrays: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...], dtype: Any = np.float64
-) -> NDArray[Any]:
+    arrays: Mapping[str, AnyArray], name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float64
+) -> AnyArray:
     """Return an array of a file, if it has this shape (-1 is any length) and dtype and is finite.
 
     Raises

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, solve_triangular
 
+from fastvi.base.typing import AnyArray, Array
 from fastvi.families.base import Draws, Driver, Powers, column, stored
 from fastvi.families.gaussians import Step, antithetic, divergence, entropy, retraction
 
 __all__ = ["FullRank"]
 
-Array = NDArray[np.float64]
 LARGEST = 100  # dimension above which steps in Python with BLAS are as fast
 
 
@@ -178,7 +177,7 @@ class FullRank(NamedTuple):
         return self._asdict()
 
     @classmethod
-    def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
+    def load(cls, arrays: Mapping[str, AnyArray], dim: int) -> Self:
         """Make the member of dimension `dim` from a file, see `fastvi.families.base.Family`."""
         root = stored(arrays, "root", (dim, dim))
         if np.any(np.triu(root, 1)) or not np.all(np.diag(root) > 0):

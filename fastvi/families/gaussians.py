@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray, Array
 from fastvi.families.base import stored
 
 __all__ = ["Step", "antithetic", "divergence", "entropy", "retraction", "stored_scales"]
 
-Array = NDArray[np.float64]
 FARTHEST = 2.0  # longest step of the mean: standard deviations per coordinate, root mean square
 
 
@@ -75,7 +74,7 @@ def entropy(a: Any) -> float:
     return float(a.log_det + 0.5 * a.dim * (1.0 + np.log(2 * np.pi)))
 
 
-def stored_scales(arrays: Mapping[str, NDArray[Any]], name: str, dim: int) -> Array:
+def stored_scales(arrays: Mapping[str, AnyArray], name: str, dim: int) -> Array:
     """Read positive scales (dim,) from a file, as `fastvi.families.base.stored` does."""
     scales = stored(arrays, name, (dim,))
     if not np.all(scales > 0):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastvi.base import checks
+from fastvi.base.typing import Array
 
 __all__ = [
     "CATEGORIES",
@@ -26,7 +28,6 @@ __all__ = [
     "repeated",
 ]
 
-Array = NDArray[np.float64]
 # In the order of `fastvi.kernels.blocks`
 KINDS = (
     "gaussian", "lognormal", "gamma", "beta", "bernoulli", "categorical", "poisson", "one_hot",
@@ -113,13 +114,13 @@ def one_hot(p: ArrayLike) -> Block:
     return categorical(p)._replace(kind="one_hot")
 
 
-_MAKERS: dict[str, Any] = {
+_MAKERS: dict[str, Callable[[], Block]] = {
     "gaussian": gaussian, "lognormal": lognormal, "gamma": gamma, "beta": beta,
     "bernoulli": bernoulli, "poisson": poisson,
 }  # fmt: skip
 
 
-def repeated(kind: str, count: Any) -> list[Block]:
+def repeated(kind: str, count: int | Sequence[int]) -> list[Block]:
     """Initial blocks of a kind for `fastvi.families.blocks`, by count or categories."""
     if kind in CATEGORIES:
         sizes = (checks.integer(n, kind, 1) for n in np.atleast_1d(np.asarray(count)).tolist())
@@ -127,7 +128,7 @@ def repeated(kind: str, count: Any) -> list[Block]:
     if kind not in _MAKERS:
         raise ValueError(f"there are no blocks {kind!r}; wanted " + ", ".join(KINDS))
     shape = np.ones(checks.integer(count, kind, 1))
-    made: Block = _MAKERS[kind]()
+    made = _MAKERS[kind]()
     return [made._replace(free=shape[:, None] * made.free)]
 
 

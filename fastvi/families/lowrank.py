@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from fastvi.base import checks
+from fastvi.base.typing import AnyArray, Array
 from fastvi.families.base import Draws, Near, Powers, column, stored
 from fastvi.families.gaussians import antithetic, divergence, entropy, stored_scales
 
 __all__ = ["LowRank", "lowrank"]
-
-Array = NDArray[np.float64]
 
 
 class LowRank(NamedTuple):
@@ -162,7 +160,7 @@ class LowRank(NamedTuple):
         return self._asdict()
 
     @classmethod
-    def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
+    def load(cls, arrays: Mapping[str, AnyArray], dim: int) -> Self:
         """Make the member of dimension `dim` from a file, see `fastvi.families.base.Family`."""
         return cls(
             stored(arrays, "mean", (dim,)),

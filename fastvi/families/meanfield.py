@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray, Array
 from fastvi.families.base import Draws, Driver, Powers, ProductForm, column, stored
 from fastvi.families.gaussians import (
     Step,
@@ -21,8 +21,6 @@ from fastvi.families.kinds import gaussian
 from fastvi.families.products import Blocks, blocks
 
 __all__ = ["MeanField"]
-
-Array = NDArray[np.float64]
 
 
 class MeanField(NamedTuple):
@@ -176,6 +174,6 @@ class MeanField(NamedTuple):
         return self._asdict()
 
     @classmethod
-    def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
+    def load(cls, arrays: Mapping[str, AnyArray], dim: int) -> Self:
         """Make the member of dimension `dim` from a file, see `fastvi.families.base.Family`."""
         return cls(stored(arrays, "mean", (dim,)), stored_scales(arrays, "sd", dim))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray, Array
 from fastvi.families.base import Draws, Powers, ProductForm, stored
 from fastvi.families.kinds import CATEGORIES, DISCRETE, KINDS, Block, layout_of, repeated
 
 __all__ = ["Blocks", "blocks"]
 
-Array = NDArray[np.float64]
 LEAST_INFORMATION = 0.05  # limits steps of probabilities near 0 or 1
 
 
@@ -246,12 +246,12 @@ class Blocks(NamedTuple):
 
     # Files
 
-    def save(self) -> dict[str, NDArray[Any]]:
+    def save(self) -> dict[str, AnyArray]:
         """Return the arrays to store in a file."""
         return self._asdict()
 
     @classmethod
-    def load(cls, arrays: Mapping[str, NDArray[Any]], dim: int) -> Self:
+    def load(cls, arrays: Mapping[str, AnyArray], dim: int) -> Self:
         """Make the member of dimension `dim` from a file, see `fastvi.families.base.Family`."""
         layout = stored(arrays, "layout", (-1, 5), np.int64)
         values = stored(arrays, "values", (-1,))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import checks
+from fastvi.base.typing import Array, PointLike
 from fastvi.batches import Batches, InMemory, Passes, ShuffledEpochs, WithReplacement
 from fastvi.families import FAMILIES, is_member
 from fastvi.families.base import Family, Near
@@ -16,7 +17,6 @@ from fastvi.targets.base import Target
 
 __all__ = ["Chosen", "batches_of", "begin_near", "family_of", "point_of"]
 
-Array = NDArray[np.float64]
 NAMES = tuple(name for name, family in FAMILIES.items() if family.near is not None)
 
 
@@ -30,7 +30,7 @@ class Chosen(NamedTuple):
     near: Near | None
 
 
-def family_of(target: Target, family: Any) -> Chosen:
+def family_of(target: Target, family: str | Family | Near) -> Chosen:
     """What `family` says: a name, a member, or a function that makes one near a Gaussian.
 
     Raises
@@ -51,7 +51,7 @@ def family_of(target: Target, family: Any) -> Chosen:
 
 
 def begin_near(
-    target: Target, near: Near, start: Any, *, by_gradient: bool = True
+    target: Target, near: Near, start: PointLike | None, *, by_gradient: bool = True
 ) -> tuple[Family, Laplace | None]:
     """A member near Laplace's approximation, or of unit scale where that does not exist.
 
@@ -67,9 +67,9 @@ def begin_near(
     return near(found.mode, found.cov), found
 
 
-def point_of(target: Target, start: Any) -> Array:
+def point_of(target: Target, start: PointLike) -> Array:
     """Free numbers (D,) of a point that is given as such, or by name."""
-    if isinstance(start, dict):
+    if isinstance(start, Mapping):
         start = target.parameters.unconstrain(start)
     try:
         z = np.array(start, np.float64)

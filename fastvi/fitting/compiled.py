@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import tree
+from fastvi.base.typing import Array, Info
 from fastvi.core import EACH_STEP, Algorithm, AscentState, Batch, Gradient, Optimizer, add, ascend
 from fastvi.families.base import Driver, Family
 from fastvi.objectives import Objective, elbo
@@ -22,7 +22,6 @@ from fastvi.targets.base import Target
 
 __all__ = ["CompiledSteps", "Stage", "Summed", "compiled_steps", "stepwise"]
 
-Array = NDArray[np.float64]
 AT_MOST = 0.05  # seconds of a call
 NUMBERS = 2**18  # of noise in a call
 
@@ -54,7 +53,7 @@ class Stage(NamedTuple):
 class Summed(NamedTuple):
     """State of a gradient, and the sums of its stage; ``state.gradient`` in both forms."""
 
-    inner: Any
+    inner: object
     stage: Stage
 
 
@@ -72,7 +71,7 @@ def stepwise(
 
     def estimate(
         state: Summed, params: Any, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, Summed, dict[str, Any]]:
+    ) -> tuple[Any, Summed, Info]:
         step, inner, info = gradient.estimate(state.inner, params, batch, rng)
         return step, Summed(inner, state.stage.plus(step, square(step), params)), info
 
@@ -102,7 +101,7 @@ class CompiledSteps:
 
         def step(
             state: AscentState, batch: Batch, rng: np.random.Generator
-        ) -> tuple[AscentState, dict[str, Any]]:
+        ) -> tuple[AscentState, Info]:
             left = n_steps - state.gradient.stage.n
             return self._call(state, rate, left, batch, rng)
 
@@ -121,7 +120,7 @@ class CompiledSteps:
 
     def _call(
         self, state: AscentState, rate: float, left: int, batch: Batch, rng: np.random.Generator
-    ) -> tuple[AscentState, dict[str, Any]]:
+    ) -> tuple[AscentState, Info]:
         from fastvi.kernels import drivers
 
         began, before = time.perf_counter(), rng.bit_generator.state

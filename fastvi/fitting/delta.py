@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.fitting.laplace import Laplace, hessian, inverse_of
 from fastvi.targets.base import Target
 
 __all__ = ["delta"]
 
-Array = NDArray[np.float64]
 STEP = 0.05  # standard deviations, of the second differences of gradients
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi import objectives
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import JsonObject, Options, Path, PointLike, RandomState
 from fastvi.batches import Batches
 from fastvi.checkpoints import Watching
 from fastvi.core import Batch, Gradient
@@ -35,7 +34,6 @@ from fastvi.targets.standardised import Standardised
 
 __all__ = ["fit"]
 
-Array = NDArray[np.float64]
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "elbo": objectives.elbo,
     "iwae": objectives.iwae,
@@ -57,7 +55,7 @@ TOOLS = {"plain": ("svrg",), "score": OF_SCORES}  # that reduce the noise of a m
 
 def fit(
     target: Target,
-    family: Any = "fullrank",
+    family: str | Family | Near = "fullrank",
     *,
     method: str = "auto",
     objective: str | float | Objective = "elbo",
@@ -65,13 +63,13 @@ def fit(
     batch_size: int | None = None,
     sampling: str = "uniform",
     variance_reduction: str | Reduction | Sequence[str | Reduction] | None = None,
-    start: Any = None,
+    start: PointLike | None = None,
     tol: float = 0.02,
     max_iter: int = 20_000,
-    random_state: Any = None,
+    random_state: RandomState = None,
     verbose: bool = False,
     callback: Callable[[FitState], bool | None] | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: Path | None = None,
     checkpoint_interval: float = 60.0,
     resume: bool = False,
 ) -> Posterior:
@@ -206,7 +204,7 @@ class _Wanted(NamedTuple):
     tools: tuple[Reduction, ...]
     tol: float
 
-    def identity(self, family: Any, start: Any) -> dict[str, Any]:
+    def identity(self, family: object, start: object) -> JsonObject:
         """What must be the same for a checkpoint to be taken up."""
         names = "method", "goal", "n_draws", "batch_size", "sampling", "tools", "tol"
         chosen = {name: getattr(self, name) for name in names}
@@ -233,7 +231,7 @@ class _Course(NamedTuple):
     read: Callable[[Any], Family]
 
 
-def _natural(wanted: _Wanted, member: Family, options: dict[str, Any]) -> _Course:
+def _natural(wanted: _Wanted, member: Family, options: Options) -> _Course:
     """Along natural gradients, whose parameters are the member itself."""
     target, goal, n = wanted.target, wanted.goal, wanted.n_draws
     compiled = compiled_steps(target, goal, member, n_draws=n, natural=True)
@@ -242,7 +240,7 @@ def _natural(wanted: _Wanted, member: Family, options: dict[str, Any]) -> _Cours
     return _Course(stages, member, lambda params: params)
 
 
-def _plain(wanted: _Wanted, member: Family, options: dict[str, Any]) -> _Course:
+def _plain(wanted: _Wanted, member: Family, options: Options) -> _Course:
     """Averaged Adam in the start's units, in which one rate suits all parameters."""
     frame = member.powers.frame
     assert frame is not None
@@ -257,7 +255,7 @@ def _plain(wanted: _Wanted, member: Family, options: dict[str, Any]) -> _Course:
     return _Course(stages, like.free(), lambda params: like.from_free(params).mapped(centre, units))
 
 
-def _by_scores(wanted: _Wanted, member: Family, options: dict[str, Any]) -> _Course:
+def _by_scores(wanted: _Wanted, member: Family, options: Options) -> _Course:
     """Averaged Adam in units that follow the parts, along gradients that need no frame."""
     form = member.powers.score
     assert form is not None
@@ -277,7 +275,7 @@ def _by_scores(wanted: _Wanted, member: Family, options: dict[str, Any]) -> _Cou
     return _Course(stages, product.free(), lambda params: form.back(product.from_free(params)))
 
 
-COURSES: dict[str, Callable[[_Wanted, Family, dict[str, Any]], _Course]] = {
+COURSES: dict[str, Callable[[_Wanted, Family, Options], _Course]] = {
     "natural": _natural,
     "plain": _plain,
     **dict.fromkeys(BY_SCORES, _by_scores),
@@ -329,7 +327,7 @@ def _method(
     return method, tools
 
 
-def _n_draws(n_draws: Any, method: str, dim: int) -> int:
+def _n_draws(n_draws: int | None, method: str, dim: int) -> int:
     if n_draws is not None:
         return checks.integer(n_draws, "n_draws", 2)
     if method in BY_SCORES:  # more than pathwise gradients need
@@ -337,7 +335,7 @@ def _n_draws(n_draws: Any, method: str, dim: int) -> int:
     return min(max(2 * dim, 16), 128)
 
 
-def _together(wanted: _Wanted, objective: Any) -> None:
+def _together(wanted: _Wanted, objective: str | float | Objective) -> None:
     """Refuse options that do not go together, or that would go unheard."""
     method, batch_size = wanted.method, wanted.batch_size
     if batch_size is None and method == "plain" and wanted.tools:
@@ -357,7 +355,7 @@ def _together(wanted: _Wanted, objective: Any) -> None:
         )
 
 
-def _objective(chosen: Any) -> tuple[Objective, str]:
+def _objective(chosen: str | float | Objective) -> tuple[Objective, str]:
     if isinstance(chosen, Objective):
         return chosen, "given"
     if isinstance(chosen, str) and chosen in OBJECTIVES:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from fastvi.base import checks
+from fastvi.base.typing import Array, Options
 from fastvi.targets.base import Target
 
 __all__ = ["Laplace", "hessian", "inverse_of", "laplace"]
 
-Array = NDArray[np.float64]
 MAX_ITER = 1000
 IMPOSSIBLE = 1e300  # of the negated log density where it is not finite
 
@@ -106,7 +105,7 @@ def laplace(
         found = precision_at(z)
         return found if np.all(np.isfinite(found)) else np.eye(len(z))
 
-    options: dict[str, Any] = {"maxiter": max_iter, "gtol": tol}
+    options: Options = {"maxiter": max_iter, "gtol": tol}
     if method == "trust":
         found = minimize(
             negated, start, jac=True, hess=curvature, method="trust-exact", options=options

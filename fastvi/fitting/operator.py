@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi import loop
 from fastvi.base import checks
+from fastvi.base.typing import Array, ArrayLike, Path, PointLike, RandomState
 from fastvi.batches import Passes
 from fastvi.checkpoints import Watching
-from fastvi.core import Algorithm
+from fastvi.core import Algorithm, Batch
 from fastvi.fitting.arguments import point_of
 from fastvi.fitting.watching import watch_of
 from fastvi.posteriors.programs import ProgramPosterior
@@ -21,7 +20,6 @@ from fastvi.targets.base import Target, check_target
 
 __all__ = ["operator_vi"]
 
-Array = NDArray[np.float64]
 STEPS = 100  # of a call of compiled code
 FLAT = 0.1  # power of the target in the first step
 AVERAGED = 200  # steps that the result is an average of, about
@@ -39,12 +37,12 @@ def operator_vi(
     warm_up: float = 0.5,
     learning_rate: float = 0.005,
     test_learning_rate: float = 0.01,
-    start: Any = None,
-    scale: Any = 1.0,
-    random_state: Any = None,
+    start: PointLike | None = None,
+    scale: ArrayLike = 1.0,
+    random_state: RandomState = None,
     verbose: bool = False,
     callback: Callable[[loop.FitState], bool | None] | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: Path | None = None,
     checkpoint_interval: float = 60.0,
     resume: bool = False,
 ) -> ProgramPosterior:
@@ -213,7 +211,7 @@ class _Game:
         return _State(program, test, 0)
 
     def step(
-        self, state: _State, batch: Any, rng: np.random.Generator
+        self, state: _State, batch: Batch, rng: np.random.Generator
     ) -> tuple[_State, dict[str, float]]:
         """Up to 100 steps of the program."""
         from fastvi.kernels import operator as kernels
@@ -280,7 +278,7 @@ def _scratch(target: Target, settings: Settings) -> Any:
     return kernels.Scratch(weights=np.zeros(n), values=values, **arrays)
 
 
-def _scale(scale: Any, d: int) -> Array:
+def _scale(scale: ArrayLike, d: int) -> Array:
     """Standard deviations (d,)."""
     units = np.array(scale)
     real = units.dtype.kind in "iuf" and units.shape in ((), (d,))

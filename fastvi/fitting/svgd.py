@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi import loop, optimizers
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
+from fastvi.base.typing import (
+    AnyArray,
+    Array,
+    ArrayLike,
+    DTypeLike,
+    Info,
+    Path,
+    PointLike,
+    RandomState,
+)
+from fastvi.batches import Batches
 from fastvi.checkpoints import Watching
 from fastvi.core import Batch, Gradient, Optimizer, ascend, scale
 from fastvi.fitting.arguments import batches_of, begin_near, family_of
@@ -24,7 +33,6 @@ from fastvi.targets.base import Target, check_target
 
 __all__ = ["svgd"]
 
-Array = NDArray[Any]
 METHODS: dict[str, Callable[..., Gradient]] = {
     "plain": stein.stein,
     "matrix": stein_metric.matrix,
@@ -46,21 +54,21 @@ def svgd(
     max_iter: int = 1000,
     *,
     kernel: str = "rbf",
-    bandwidth: Any = "median",
+    bandwidth: str | ArrayLike = "median",
     method: str = "plain",
-    curvature: Callable[[Array], Array] | None = None,
+    curvature: Callable[[AnyArray], AnyArray] | None = None,
     slices: str | None = None,
     optimizer: Optimizer | str | float | None = None,
     batch_size: int | None = None,
     sampling: str = "uniform",
-    start: Any = None,
-    dtype: Any = "float64",
+    start: PointLike | None = None,
+    dtype: DTypeLike = "float64",
     tol: float = 0.01,
     n_jobs: int | None = None,
-    random_state: Any = None,
+    random_state: RandomState = None,
     verbose: bool = False,
     callback: Callable[[loop.FitState], bool | None] | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: Path | None = None,
     checkpoint_interval: float = 60.0,
     resume: bool = False,
 ) -> ParticlePosterior:
@@ -210,8 +218,8 @@ class _Rest(NamedTuple):
     settled : bool
     """
 
-    inner: Any
-    sum: Array
+    inner: object
+    sum: AnyArray
     squares: float = 0.0
     residuals: float = 0.0
     n_steps: int = 0
@@ -232,14 +240,14 @@ class _Descent:
         self.optimizer: Optimizer = self._falling_adam() if optimizer is None else optimizer
         self.window = WINDOW if is_noisy else 1
         self.settled, self.history = False, loop.History()
-        self._kept: Array | None = None  # particles of the last step that could be taken
-        self._units: Array | float = 1.0  # of the step under way, as its residual
+        self._kept: AnyArray | None = None  # particles of the last step that could be taken
+        self._units: AnyArray | float = 1.0  # of the step under way, as its residual
         self._residual = 0.0
 
     def _falling_adam(self) -> Optimizer:
         """Steps of up to a fifth of a standard deviation on the way, which fall near the goal."""
 
-        def fall(gradient: Any, t: int, params: Any) -> tuple[Any, int, float]:
+        def fall(gradient: AnyArray, t: int, params: object) -> tuple[AnyArray, int, float]:
             far = self.window == 1 and self._residual > FAR
             rate = (1.0 + far) * (DELAY + t) ** -EXPONENT
             return scale(gradient, rate), t + (not far), rate
@@ -248,22 +256,22 @@ class _Descent:
         both = optimizers.chain(optimizers.adam(1.0), falling)
         return optimizers.scaled(both, lambda params: self._units)
 
-    def read(self, state: Any) -> Array:
+    def read(self, state: Any) -> AnyArray:
         """The particles of a state."""
         return np.asarray(self.optimizer.read(state.optimizer, state.params))
 
     def run(
         self,
-        begin: Array,
-        batches: Any,
+        begin: AnyArray,
+        batches: Batches,
         max_iter: int,
         rng: np.random.Generator,
-        look: Callable[[Array], tuple[Array, Array, Array]],
+        look: Callable[[AnyArray], tuple[AnyArray, AnyArray, AnyArray]],
         watch: loop.Watch,
-    ) -> tuple[Array, Array, Array]:
+    ) -> tuple[AnyArray, AnyArray, AnyArray]:
         """Particles (n, D) after at most so many steps, and what `look` says: scores, weights."""
 
-        def init(params: Array) -> _Rest:
+        def init(params: AnyArray) -> _Rest:
             return _Rest(self.gradient.init(params), np.zeros_like(params))
 
         algorithm = ascend(Gradient(init, self._estimate), self.optimizer)
@@ -293,8 +301,8 @@ class _Descent:
             return self._kept, *look(self._kept)[1:]
 
     def _estimate(
-        self, state: _Rest, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, _Rest, dict[str, Any]]:
+        self, state: _Rest, params: AnyArray, batch: Batch, rng: np.random.Generator
+    ) -> tuple[AnyArray, _Rest, Info]:
         phi, inner, info = self.gradient.estimate(state.inner, params, batch, rng)
         self._kept, self._units, self._residual = params.copy(), info["units"], info["residual"]
         state = state._replace(inner=inner, n_steps=state.n_steps + 1)
@@ -302,7 +310,7 @@ class _Descent:
             return phi, state._replace(settled=bool(info["residual"] < self.tol)), info
         return phi, self._watched(state, phi, info["residual"]), info
 
-    def _watched(self, state: _Rest, phi: Array, residual: float) -> _Rest:
+    def _watched(self, state: _Rest, phi: AnyArray, residual: float) -> _Rest:
         """With the part of the residual that the steps of a window agree about."""
         total = state.sum + phi
         squares = state.squares + float(np.vdot(phi, phi))
@@ -317,7 +325,7 @@ class _Descent:
 # Arguments
 
 
-def _bandwidth(chosen: Any, dim: int) -> Any:
+def _bandwidth(chosen: str | ArrayLike, dim: int) -> str | Array:
     if isinstance(chosen, str):
         return checks.choice(chosen, "bandwidth", ("median",))
     try:
@@ -331,23 +339,24 @@ def _bandwidth(chosen: Any, dim: int) -> Any:
     return lengths
 
 
-def _start(target: Target, start: Any, n_particles: int | None, rng: np.random.Generator) -> Array:
+def _start(
+    target: Target, start: PointLike | None, n_particles: int | None, rng: np.random.Generator
+) -> AnyArray:
     """Particles (n, D) to begin with."""
-    if isinstance(start, dict):
-        start = target.parameters.unconstrain(start)
+    begin = target.parameters.unconstrain(start) if isinstance(start, Mapping) else start
     n = None if n_particles is None else checks.integer(n_particles, "n_particles", 1)
-    if start is None or np.ndim(start) == 1:
+    if begin is None or np.ndim(begin) == 1:
         near = family_of(target, "fullrank").near
         assert near is not None
-        member, _ = begin_near(target, near, start)
+        member, _ = begin_near(target, near, begin)
         return member.draw(n or N_PARTICLES, rng).points
     try:
-        particles = np.array(start, np.float64)
+        particles = np.array(begin, np.float64)
     except (TypeError, ValueError):
         particles = np.empty(0)
     if particles.ndim != 2 or particles.shape[1] != target.dim or not len(particles):
         raise ValueError(
-            f"start has shape {np.shape(start)}; wanted particles (n, {target.dim}) or a point "
+            f"start has shape {np.shape(begin)}; wanted particles (n, {target.dim}) or a point "
             f"({target.dim},)"
         )
     if n is not None and n != len(particles):

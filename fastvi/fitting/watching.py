@@ -9,6 +9,7 @@ import numpy as np
 
 from fastvi import loop
 from fastvi.base import checks
+from fastvi.base.typing import JsonObject, Options
 from fastvi.checkpoints import Watching, described
 from fastvi.targets.base import Target
 
@@ -19,7 +20,7 @@ def watch_of(
     watching: Watching,
     target: Target,
     seed: int,
-    options: dict[str, Any],
+    options: Options,
     *,
     read: Callable[[Any], Any],
     verbose: bool,
@@ -47,7 +48,7 @@ def watch_of(
         If a fit is to be resumed without a file, or the interval is not a number >= 0.
     """
 
-    def identity() -> dict[str, Any]:
+    def identity() -> JsonObject:
         return {"seed": seed, **_described(target), **described(options)}
 
     return loop.Watch(
@@ -57,7 +58,7 @@ def watch_of(
     )  # fmt: skip
 
 
-def _described(target: Target) -> dict[str, Any]:
+def _described(target: Target) -> JsonObject:
     """What tells a target, and its data, from another: names, and its density somewhere."""
     z = np.random.default_rng(0).standard_normal((1, target.dim))
     value = float(target.attempt(z, with_gradient=False)[0][0])

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastvi.base import tree
+from fastvi.base.typing import AnyArray, Indices, Info
 from fastvi.core import Batch, Gradient, LazyTable, RowGradient
 from fastvi.gradients.natural import without_noise
 
@@ -18,14 +19,14 @@ class WindowState(NamedTuple):
 
     targets: tuple[Any, ...]
     n: int
-    inner: Any
+    inner: object
 
 
 class Rows(NamedTuple):
     """Rows (n,) of a table with `length` rows, and their statistics (n, K)."""
 
-    rows: Any
-    values: Any
+    rows: Indices
+    values: AnyArray
     length: int
 
     def adopted(self, found: Rows) -> Rows:
@@ -62,13 +63,13 @@ def averaged(gradient: Gradient, length: int) -> Gradient:
     if length < 1:
         raise ValueError(f"length is {length}; wanted a number of batches >= 1")
 
-    def init(params: Any) -> WindowState:
+    def init(params: object) -> WindowState:
         empty = tree.map_leaves(_nothing, params)
         return WindowState((empty,) * length, 0, gradient.init(params))
 
     def estimate(
         state: WindowState, params: Any, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, WindowState, dict[str, Any]]:
+    ) -> tuple[Any, WindowState, Info]:
         direction, inner, info = gradient.estimate(state.inner, params, batch, rng)
         targets = (*state.targets[1:], _target(direction, params))
         n = min(state.n + 1, length)
@@ -78,7 +79,7 @@ def averaged(gradient: Gradient, length: int) -> Gradient:
     return Gradient(init, estimate)
 
 
-def _nothing(leaf: Any) -> Any:
+def _nothing(leaf: LazyTable | AnyArray) -> Rows | AnyArray:
     if isinstance(leaf, LazyTable):
         length, width = leaf.values.shape
         return Rows(np.empty(0, np.int32), np.empty((0, width), leaf.values.dtype), length)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import checks
+from fastvi.base.typing import Array, Info
 from fastvi.core import Batch, Gradient
 from fastvi.families.base import Product
 from fastvi.objectives import Objective, elbo
@@ -16,7 +16,6 @@ from fastvi.targets.base import Target
 
 __all__ = ["annealed", "gumbel"]
 
-Array = NDArray[np.float64]
 Schedule = Callable[[int], float]
 
 
@@ -103,7 +102,7 @@ def gumbel(
 
     def estimate(
         step: int, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, int, dict[str, Any]]:
+    ) -> tuple[Array, int, Info]:
         q: Any = family.from_free(params)
         heat = float(temperature(step)) if callable(temperature) else float(temperature)
         noise, soft, hard = q.relaxed(heat, n_draws, rng)

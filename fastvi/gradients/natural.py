@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from fastvi.base import tree
+from fastvi.base.typing import AnyArray, Info
 from fastvi.core import Batch, Conjugate, Gradient, Local, RowGradient, RowStatistics, dense
 
 __all__ = ["difference", "natural", "noise_of", "squared_norm_of", "without_noise"]
 
 
-def without_noise(info: dict[str, Any]) -> dict[str, Any]:
+def without_noise(info: Info) -> Info:
     """Drop the noise from the report on a gradient that a wrapper has changed."""
     return {key: x for key, x in info.items() if key not in ("noise", "squared_norm")}
 
@@ -51,9 +52,9 @@ def natural(
 
     def estimate(
         state: Any, params: Any, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, Any, dict[str, Any]]:
+    ) -> tuple[Any, Any, Info]:
         local = model.local(params, batch, None, rng, norms=noise)
-        info: dict[str, Any] = {"local_elbo": local.bound}
+        info: Info = {"local_elbo": local.bound}
         if remember:
             last, last_bound = state
             fixed = model.global_bound(params)
@@ -83,7 +84,7 @@ def difference(prior: Any, statistics: Any, params: Any) -> Any:
     return prior + statistics - params
 
 
-def noise_of(local: Local, weights: Any) -> dict[str, Any]:
+def noise_of(local: Local, weights: AnyArray) -> Info:
     """Report `noise`, the trace of the covariance of a sum of n weighted rows, and `norms`.
 
     The n w_i S_i are n unbiased estimates whose mean is the sum; the variance of their mean is

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from fastvi.base.typing import Info
 from fastvi.core import Batch, Conjugate, Gradient, dense
 from fastvi.gradients.natural import natural
 
 __all__ = ["plain"]
+
+T = TypeVar("T")
 
 
 def plain(
@@ -46,8 +49,8 @@ def plain(
     inner = natural(model, remember=remember, noise=noise, squared_norm=squared_norm)
 
     def estimate(
-        state: Any, free: Any, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, Any, dict[str, Any]]:
+        state: T, free: Any, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Any, T, Info]:
         params = coordinates.params(free)
         direction, state, info = inner.estimate(state, params, batch, rng)
         return coordinates.gradient(params, dense(direction, params)), state, info

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastvi.base import tree
+from fastvi.base.typing import Info
 from fastvi.core import Batch, Gradient
 from fastvi.families.base import Family
 from fastvi.objectives import Objective, elbo
 from fastvi.targets.base import Target
 
 __all__ = ["reparam"]
+
+T = TypeVar("T")
 
 
 def reparam(
@@ -65,8 +68,8 @@ def reparam(
         raise ValueError("sticking=False needs a family with a closed-form entropy")
 
     def estimate(
-        state: Any, params: Any, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, Any, dict[str, Any]]:
+        state: T, params: Any, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Any, T, Info]:
         q: Any = params if family is None else family.from_free(params)
         draws = q.draw(n_draws, rng)
         values, slopes = target.attempt(draws.points, batch)

@@ -8,20 +8,19 @@ the variance.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastvi.base import checks
+from fastvi.base.typing import Array, Info
 from fastvi.core import Batch, Gradient
 from fastvi.families.base import Family, Product
 from fastvi.objectives import Objective, elbo
 from fastvi.targets.base import Target
 
 __all__ = ["Draws", "score"]
-
-Array = NDArray[np.float64]
 
 
 class Draws(NamedTuple):
@@ -108,7 +107,7 @@ def score(
 
     def estimate(
         log_tau: Array, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, Array, dict[str, Any]]:
+    ) -> tuple[Array, Array, Info]:
         q = like.from_free(np.array(params))  # because steps change params in place
         Z, log_q, log_r = q.dispersed(log_tau, n_draws, rng)
         terms = target.attempt(Z, batch, with_gradient=False, terms=of_blocks is not None)[0]

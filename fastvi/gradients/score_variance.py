@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastvi.base.typing import Array, Info
 from fastvi.core import Batch, Gradient
 
 if TYPE_CHECKING:
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["centred", "controlled", "overdispersed"]
 
-Array = NDArray[np.float64]
+T = TypeVar("T")
+
 LARGEST = 5.0  # tau
 DELAY, EXPONENT, FARTHEST = 10.0, 0.6, 0.1  # of the steps of log tau
 
 
-def _again(draws: Draws, info: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
+def _again(draws: Draws, info: Info) -> tuple[Array, Info]:
     return draws.gradient(), {**info, "draws": draws}
 
 
@@ -40,8 +41,8 @@ def controlled(gradient: Gradient) -> Gradient:
     """
 
     def estimate(
-        state: Any, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, Any, dict[str, Any]]:
+        state: T, params: Array, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Array, T, Info]:
         _, state, info = gradient.estimate(state, params, batch, rng)
         direction, info = _again(info["draws"]._replace(controlled=True), info)
         return direction, state, info
@@ -52,9 +53,9 @@ def controlled(gradient: Gradient) -> Gradient:
 class CentredState(NamedTuple):
     """Running mean of the signals, (B,) or (1,), its weight so far, and the inner state."""
 
-    level: Any
+    level: Array | None
     share: float
-    inner: Any
+    inner: object
 
 
 def centred(gradient: Gradient, decay: float = 0.9) -> Gradient:
@@ -75,17 +76,17 @@ def centred(gradient: Gradient, decay: float = 0.9) -> Gradient:
     if not 0 <= decay < 1:
         raise ValueError(f"decay is {decay}; wanted a number in [0, 1)")
 
-    def init(params: Any) -> CentredState:
+    def init(params: object) -> CentredState:
         return CentredState(None, 0.0, gradient.init(params))
 
     def estimate(
         state: CentredState, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, CentredState, dict[str, Any]]:
+    ) -> tuple[Array, CentredState, Info]:
         _, inner, info = gradient.estimate(state.inner, params, batch, rng)
         draws = info["draws"]
         now = (draws.weights * draws.signals).sum(axis=0) / draws.weights.sum(axis=0)
         level, share = state.level, state.share
-        if share > 0:
+        if level is not None and share > 0:
             draws = draws._replace(signals=draws.signals - level / share)
         level = (1 - decay) * now + (0.0 if level is None else decay * level)
         direction, info = _again(draws, info)
@@ -134,7 +135,7 @@ def overdispersed(
     if not 1 <= largest < np.inf:
         raise ValueError(f"largest is {largest}; wanted a number >= 1")
 
-    def init(params: Any) -> OverdispersedState:
+    def init(params: object) -> OverdispersedState:
         log_tau = gradient.init(params)
         if not isinstance(log_tau, np.ndarray):
             raise ValueError("overdispersed(...) must wrap score(...), inside all other tools")
@@ -142,7 +143,7 @@ def overdispersed(
 
     def estimate(
         state: OverdispersedState, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, OverdispersedState, dict[str, Any]]:
+    ) -> tuple[Array, OverdispersedState, Info]:
         direction, _, info = gradient.estimate(state.log_tau, params, batch, rng)
         rate = (DELAY + state.t) ** -EXPONENT
         draws = info["draws"]

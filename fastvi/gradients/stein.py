@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel
+from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, Info
 from fastvi.core import Batch, Gradient
 from fastvi.targets.base import Target
 
 __all__ = ["KERNELS", "Field", "Interaction", "median_square", "scores_of", "stein"]
 
-Array = NDArray[Any]
 KERNELS = ("rbf", "imq")
 SAMPLE = 128  # particles used for the median distance, to within a few percent
 CHUNK, MOST_CHUNKS = 64, 8  # chunks of particles for concurrent targets
@@ -38,9 +38,9 @@ class Field(NamedTuple):
         Of the kernel.
     """
 
-    phi: Array
-    masses: Array
-    lengths: Array
+    phi: AnyArray
+    masses: AnyArray
+    lengths: AnyArray
 
 
 class Interaction:
@@ -59,18 +59,22 @@ class Interaction:
     """
 
     def __init__(
-        self, kernel: str = "rbf", bandwidth: Any = "median", n_threads: int = 1, seed: int = 0
+        self,
+        kernel: str = "rbf",
+        bandwidth: str | ArrayLike = "median",
+        n_threads: int = 1,
+        seed: int = 0,
     ) -> None:
         self.kind = KERNELS.index(kernel)
         self.bandwidth, self.n_threads, self.seed = bandwidth, n_threads, seed
-        self._kept: dict[str, Array] = {}
+        self._kept: dict[str, AnyArray] = {}
 
     def must_be_gaussian(self, form: str) -> None:
         """Raise ValueError unless the kernel is "rbf", the only one with this form."""
         if self.kind:
             raise ValueError(f"kernel={KERNELS[self.kind]!r} has no {form} form; wanted 'rbf'")
 
-    def _buffer(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+    def _buffer(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> AnyArray:
         """Return memory used by the previous step; fresh pages would cost a tenth of a step."""
         array = self._kept.get(name)
         if array is None or array.shape != shape or array.dtype != dtype:
@@ -83,7 +87,7 @@ class Interaction:
             return np.arange(n)
         return np.sort(np.random.default_rng([self.seed, n]).permutation(n)[:SAMPLE])
 
-    def lengths(self, x: Array) -> Array:
+    def lengths(self, x: AnyArray) -> AnyArray:
         """Return the lengths (D,) for particles x (n, D)."""
         d = x.shape[1]
         if not isinstance(self.bandwidth, str):
@@ -91,7 +95,7 @@ class Interaction:
         length = median_length(x[self.sample(len(x))], len(x))
         return np.full(d, length, x.dtype)
 
-    def field(self, x: Array, scores: Array, weights: Array) -> Field:
+    def field(self, x: AnyArray, scores: AnyArray, weights: AnyArray) -> Field:
         """Direction at particles x (n, D), given scores (n, D) and weights 0 or 1 (n,)."""
         from fastvi.kernels import stein as kernels
 
@@ -112,7 +116,9 @@ class Interaction:
         kernels.assemble(sums, slopes, u, inverse, share, phi)
         return Field(phi, np.ascontiguousarray(sums[:, d]) * share, lengths)
 
-    def scaled(self, x: Array, inverse: Array, weights: Array) -> tuple[Array, Array]:
+    def scaled(
+        self, x: AnyArray, inverse: AnyArray, weights: AnyArray
+    ) -> tuple[AnyArray, AnyArray]:
         """Return centred particles in lengths, so that few digits cancel, and |u|^2 / 2.
 
         Particles of weight 0 may be anywhere, and do not affect the centre. The next call
@@ -128,7 +134,9 @@ class Interaction:
             half[:] = np.einsum("ij,ij->i", u, u) / 2
         return u, half
 
-    def sums(self, u: Array, half: Array, values: Array, slopes: Array) -> tuple[Array, Array]:
+    def sums(
+        self, u: AnyArray, half: AnyArray, values: AnyArray, slopes: AnyArray
+    ) -> tuple[AnyArray, AnyArray]:
         """Sum values and slopes, see `fastvi.kernels.stein`; the next call overwrites them."""
         from fastvi.kernels import stein as kernels
 
@@ -159,18 +167,18 @@ class Interaction:
         return out
 
 
-def kept(x: Array, weights: Array) -> Array:
+def kept(x: AnyArray, weights: AnyArray) -> AnyArray:
     """Return the particles (n, D) of weight 1."""
     return x if weights.all() else x[weights > 0]
 
 
-def hold(u: Array, weights: Array) -> None:
+def hold(u: AnyArray, weights: AnyArray) -> None:
     """Move particles (n, D) of weight 0 so that sums over pairs stay finite."""
     lost = weights == 0
     u[lost] = np.clip(np.nan_to_num(u[lost], nan=FARTHEST), -FARTHEST, FARTHEST)
 
 
-def centre_of(x: Array) -> NDArray[np.float64]:
+def centre_of(x: AnyArray) -> NDArray[np.float64]:
     """Means (D,) of particles (n, D)."""
     from fastvi.kernels import stein as kernels
 
@@ -179,13 +187,13 @@ def centre_of(x: Array) -> NDArray[np.float64]:
     return out
 
 
-def median_length(x: Array, n: int) -> float:
+def median_length(x: AnyArray, n: int) -> float:
     """Length of exp(-s / 2) by the median rule, from a subset x of n particles."""
     square = median_square(x)
     return float(np.sqrt(square / (2.0 * np.log(n)))) if n > 1 and square > 0 else 1.0
 
 
-def median_square(x: Array) -> float:
+def median_square(x: AnyArray) -> float:
     """Median of the squared distances between rows, or their mean if the median is 0."""
     from fastvi.kernels import stein as kernels
 
@@ -201,8 +209,8 @@ def median_square(x: Array) -> float:
 
 
 def scores_of(
-    target: Target, x: Array, batch: Batch | None, n_threads: int
-) -> tuple[Array, Array, Array]:
+    target: Target, x: AnyArray, batch: Batch | None, n_threads: int
+) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Return log densities (n,), scores (n, D) and weights (n,), 0 where one is not finite and else
     1.
 
@@ -232,8 +240,13 @@ def scores_of(
 
 
 def report(
-    values: Array, weights: Array, field: Field, phi: Array, scores: Array, units: Array
-) -> dict[str, Any]:
+    values: AnyArray,
+    weights: AnyArray,
+    field: Field,
+    phi: AnyArray,
+    scores: AnyArray,
+    units: AnyArray,
+) -> Info:
     """Return the report of a step; phi and scores are in coordinates with these units."""
     from fastvi.kernels import stein as kernels
 
@@ -249,7 +262,7 @@ def report(
     }
 
 
-def units_of(x: Array, scores: Array, weights: Array | None = None) -> Array:
+def units_of(x: AnyArray, scores: AnyArray, weights: AnyArray | None = None) -> AnyArray:
     """Standard deviations (D,) of a Gaussian whose scores vary as much as these.
 
     They are roots of the ratio of the deviations of particles and of scores. For independent
@@ -298,8 +311,8 @@ def stein(target: Target, interaction: Interaction) -> Gradient:
     needs_gradient(target)
 
     def estimate(
-        state: Any, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, Any, dict[str, Any]]:
+        state: Any, params: AnyArray, batch: Batch, rng: np.random.Generator
+    ) -> tuple[AnyArray, Any, Info]:
         values, scores, weights = scores_of(target, params, batch, interaction.n_threads)
         field = interaction.field(params, scores, weights)
         units = units_of(params, scores, weights)

@@ -10,17 +10,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import parallel
+from fastvi.base.typing import AnyArray, Info
 from fastvi.core import Batch, Gradient
 from fastvi.gradients.stein import Interaction, kept, needs_gradient, report, scores_of, units_of
 from fastvi.targets.base import Target
 
 __all__ = ["curvatures", "matrix", "newton"]
 
-Array = NDArray[Any]
-Curvature = Callable[[Array], Array]
+Curvature = Callable[[AnyArray], AnyArray]
 METHODS = ("matrix", "newton")
 ANCHORS = 32  # particles whose mean curvature is the metric
 STEP = 1e-4  # step of finite differences, in units
@@ -30,8 +29,8 @@ FLOOR = 1e-6  # smallest eigenvalue of a curvature, relative to the largest
 class MetricState(NamedTuple):
     """The metric factor factor', and the inverse of the factor; recomputed at step `due`."""
 
-    factor: Array
-    inverse: Array
+    factor: AnyArray
+    inverse: AnyArray
     step: int
     due: int
 
@@ -71,8 +70,8 @@ def matrix(
     n_threads = interaction.n_threads
 
     def estimate(
-        state: MetricState | None, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, MetricState, dict[str, Any]]:
+        state: MetricState | None, params: AnyArray, batch: Batch, rng: np.random.Generator
+    ) -> tuple[AnyArray, MetricState, Info]:
         values, scores, weights = scores_of(target, params, batch, n_threads)
         units = units_of(params, scores, weights)
         if state is None or state.step >= state.due:
@@ -106,8 +105,8 @@ def newton(
     n_threads = interaction.n_threads
 
     def estimate(
-        state: Any, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, Any, dict[str, Any]]:
+        state: Any, params: AnyArray, batch: Batch, rng: np.random.Generator
+    ) -> tuple[AnyArray, Any, Info]:
         values, scores, weights = scores_of(target, params, batch, n_threads)
         units = units_of(params, scores, weights)
         found = curvatures(target, params, units, batch, n_threads, curvature)
@@ -134,8 +133,8 @@ def newton(
 
 
 def _systems(
-    interaction: Interaction, y: Array, blocks: Array, weights: Array, lengths: Array
-) -> Array:
+    interaction: Interaction, y: AnyArray, blocks: AnyArray, weights: AnyArray, lengths: AnyArray
+) -> AnyArray:
     """Means over j of k_ij^2 N_j + grad k_ij grad k_ij', (n, D, D) float64, with blocks N_j."""
     n, d = y.shape
     inverse = 1 / lengths
@@ -156,12 +155,12 @@ def _systems(
 
 def curvatures(
     target: Target,
-    x: Array,
-    units: Array,
+    x: AnyArray,
+    units: AnyArray,
     batch: Batch | None,
     n_threads: int,
     curvature: Curvature | None = None,
-) -> Array:
+) -> AnyArray:
     """Compute positive definite curvatures (k, D, D) float64 at particles x (k, D).
 
     These are the given ones, or negated Hessians by central differences of gradients, with the
@@ -174,7 +173,7 @@ def curvatures(
         found = np.asarray(curvature(points), np.float64)
         if found.shape != (k, d, d):
             raise ValueError(f"curvature gave shape {found.shape}; wanted ({k}, {d}, {d})")
-        finite = np.isfinite(found).all(axis=(1, 2))
+        finite = np.asarray(np.isfinite(found).all(axis=(1, 2)))
         if not finite.any():
             raise ValueError("curvature gave no finite matrix; wanted at least one")
         return found if finite.all() else _filled(found, finite)
@@ -186,18 +185,18 @@ def curvatures(
 
     parallel.run(differentiate, k, n_threads if target.concurrent else 1)
     found = 0.5 * (found + found.transpose(0, 2, 1))
-    finite = np.isfinite(found).all(axis=(1, 2))
+    finite = np.asarray(np.isfinite(found).all(axis=(1, 2)))
     if not finite.any():
         return np.broadcast_to(np.diag(1.0 / np.square(units)), (k, d, d)).astype(np.float64)
     return _positive(_filled(found, finite), units)
 
 
-def _filled(matrices: Array, finite: Any) -> Array:
+def _filled(matrices: AnyArray, finite: AnyArray) -> AnyArray:
     """Replace matrices (k, D, D) that are not finite by the mean of the others."""
     return np.where(finite[:, None, None], matrices, matrices[finite].mean(axis=0))
 
 
-def _positive(matrices: Array, units: Array) -> Array:
+def _positive(matrices: AnyArray, units: AnyArray) -> AnyArray:
     """Replace eigenvalues of symmetric matrices (..., D, D) by their absolute values, in units."""
     scale = np.asarray(units, np.float64)
     values, vectors = np.linalg.eigh(matrices * scale * scale[:, None])
@@ -208,6 +207,6 @@ def _positive(matrices: Array, units: Array) -> Array:
     return np.asarray(rebuilt / scale / scale[:, None])
 
 
-def _metric(mean: Array, units: Array, step: int) -> MetricState:
+def _metric(mean: AnyArray, units: AnyArray, step: int) -> MetricState:
     factor = np.linalg.cholesky(_positive(mean, units))
     return MetricState(factor, np.linalg.inv(factor), step, max(2 * step, step + 5))

@@ -6,13 +6,14 @@ a kernel of a one-dimensional projection always finds some (Gong, Li and Hernand
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi import optimizers
 from fastvi.base import parallel
+from fastvi.base.typing import AnyArray, ArrayLike, Info
 from fastvi.core import Batch, Gradient, Optimizer
 from fastvi.gradients.stein import (
     Field,
@@ -28,7 +29,6 @@ from fastvi.targets.base import Target
 
 __all__ = ["SLICES", "sliced"]
 
-Array = NDArray[Any]
 SLICES = ("learned", "axes")
 MOST_GROUPS = 16  # groups of slices that threads share
 NORMAL_MEDIAN = 0.9539  # median distance between two standard normal numbers
@@ -37,7 +37,7 @@ NORMAL_MEDIAN = 0.9539  # median distance between two standard normal numbers
 class SliceState(NamedTuple):
     """Slices, unit vectors as rows (D, D), and the moments of their optimizer."""
 
-    slices: Array
+    slices: AnyArray
     optimizer: Any
 
 
@@ -75,13 +75,13 @@ def sliced(target: Target, interaction: Interaction, *, slices: str = "learned")
     # 0.02 radians at first; particles cannot converge before their slices
     turning = optimizers.chain(optimizers.adam(0.2), optimizers.robbins_monro(50.0, 0.6))
 
-    def init(params: Array) -> SliceState:
+    def init(params: AnyArray) -> SliceState:
         start = np.eye(params.shape[1])
         return SliceState(start, turning.init(start))
 
     def estimate(
-        state: SliceState, params: Array, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Array, SliceState, dict[str, Any]]:
+        state: SliceState, params: AnyArray, batch: Batch, rng: np.random.Generator
+    ) -> tuple[AnyArray, SliceState, Info]:
         values, scores, weights = scores_of(target, params, batch, n_threads)
         units = units_of(params, scores, weights)
         cut = _Cut(state.slices, params / units, scores * units, weights, bandwidth, n_threads)
@@ -108,7 +108,13 @@ class _Cut:
     """Particles x (n, D) and scores, in units, projected onto slices (D, D)."""
 
     def __init__(
-        self, slices: Array, x: Array, scores: Array, weights: Array, bandwidth: Any, n_threads: int
+        self,
+        slices: AnyArray,
+        x: AnyArray,
+        scores: AnyArray,
+        weights: AnyArray,
+        bandwidth: str | ArrayLike,
+        n_threads: int,
     ) -> None:
         self.x, self.weights, self.n_threads = x - kept(x, weights).mean(axis=0), weights, n_threads
         if not weights.all():
@@ -120,7 +126,7 @@ class _Cut:
         self.scores = np.ascontiguousarray(scores.T)
         self.factors = np.diag(slices).astype(x.dtype) / self.lengths
 
-    def _each(self, function: Any, *out: Array) -> None:
+    def _each(self, function: Callable[..., None], *out: AnyArray) -> None:
         """Run a kernel over groups of slices, whose number depends only on that of the slices."""
         d = len(self.places)
         n_groups = min(d, MOST_GROUPS)
@@ -130,7 +136,7 @@ class _Cut:
             lambda i: function(cuts[i], cuts[i + 1], *arrays, *out), n_groups, self.n_threads
         )
 
-    def directions(self) -> tuple[Array, Array, Array]:
+    def directions(self) -> tuple[AnyArray, AnyArray, AnyArray]:
         """Return the direction (n, D), masses (n,) as means over slices, and lengths (D,)."""
         from fastvi.kernels import stein_sliced as kernels
 
@@ -138,7 +144,7 @@ class _Cut:
         self._each(kernels.directions, self.share, phi, masses)
         return np.ascontiguousarray(phi.T), masses.mean(axis=0), self.lengths
 
-    def slopes(self) -> Array:
+    def slopes(self) -> AnyArray:
         """Return derivatives (D, D) float64 of the discrepancies by the slices, at fixed lengths.
 
         They are relative to the discrepancies, which have very different sizes.
@@ -154,7 +160,7 @@ class _Cut:
         return np.asarray(slopes / np.maximum(np.abs(values), 1e-300)[:, None])
 
 
-def _lengths(places: Array, bandwidth: Any) -> Array:
+def _lengths(places: AnyArray, bandwidth: str | ArrayLike) -> AnyArray:
     d, n = places.shape
     if not isinstance(bandwidth, str):
         return np.broadcast_to(np.asarray(bandwidth, places.dtype), (d,)).copy()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastvi.base import tree
+from fastvi.base.typing import AnyArray, Info
 from fastvi.core import Batch, Gradient, LazyTable, RowGradient, dense
 from fastvi.gradients.natural import without_noise
 
@@ -18,10 +19,10 @@ __all__ = ["corrected"]
 class SvrgState(NamedTuple):
     """Parameters of the last snapshot, where the full gradient leads from them, and their age."""
 
-    snapshot: Any
-    target: Any
+    snapshot: object
+    target: object
     age: int
-    inner: Any
+    inner: object
 
 
 def corrected(gradient: Gradient, everything: Callable[[], Batch], every: int) -> Gradient:
@@ -62,18 +63,18 @@ def corrected(gradient: Gradient, everything: Callable[[], Batch], every: int) -
     if every < 1:
         raise ValueError(f"every is {every}; wanted a number of steps >= 1")
 
-    def init(params: Any) -> SvrgState:
+    def init(params: object) -> SvrgState:
         target = tree.zeros_like(params)
         return SvrgState(_copy(params), target, every, gradient.init(params))
 
-    def take_snapshot(state: SvrgState, params: Any, rng: np.random.Generator) -> SvrgState:
+    def take_snapshot(state: SvrgState, params: object, rng: np.random.Generator) -> SvrgState:
         snapshot = _copy(params)
         full, _, _ = gradient.estimate(gradient.init(params), snapshot, everything(), rng)
         return SvrgState(snapshot, _sum(dense(full, snapshot), snapshot), 0, state.inner)
 
     def estimate(
-        state: SvrgState, params: Any, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, SvrgState, dict[str, Any]]:
+        state: SvrgState, params: object, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Any, SvrgState, Info]:
         fresh = state.age >= every
         if fresh:
             state = take_snapshot(state, params, rng)
@@ -88,10 +89,10 @@ def corrected(gradient: Gradient, everything: Callable[[], Batch], every: int) -
     return Gradient(init, estimate)
 
 
-def _copy(params: Any) -> Any:
+def _copy(params: object) -> object:
     """Copy parameters; a table becomes its dense values, because it will never be stepped on."""
 
-    def leaf(part: Any) -> Any:
+    def leaf(part: LazyTable | AnyArray) -> LazyTable | AnyArray:
         if isinstance(part, LazyTable):
             return LazyTable(part.dense(), np.zeros((), part.values.dtype))
         return np.array(part)
@@ -99,10 +100,10 @@ def _copy(params: Any) -> Any:
     return tree.map_leaves(leaf, params)
 
 
-def _sum(gradient: Any, params: Any) -> Any:
+def _sum(gradient: object, params: object) -> object:
     """Add parameters to a gradient, in place."""
 
-    def leaf(g: Any, part: Any) -> Any:
+    def leaf(g: AnyArray, part: LazyTable | AnyArray) -> AnyArray:
         g += part.values if isinstance(part, LazyTable) else part
         return g
 

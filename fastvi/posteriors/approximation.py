@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import os
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import archive, checks
+from fastvi.base.typing import AnyArray, Array, JsonObject, Options, Path, RandomState
 from fastvi.stein.discrepancy import Discrepancy, ksd
 from fastvi.targets.base import Target
 
 __all__ = ["Approximation"]
-
-Array = NDArray[np.float64]
 
 
 class Approximation:
@@ -50,7 +48,7 @@ class Approximation:
         """Standard deviations of the unconstrained parameters, (D,)."""
         raise NotImplementedError
 
-    def sample(self, n: int, random_state: Any = None) -> Array:
+    def sample(self, n: int, random_state: RandomState = None) -> Array:
         """Draw (n, D) unconstrained parameters.
 
         Parameters
@@ -69,7 +67,7 @@ class Approximation:
         """Number of n draws that can differ from each other: n, except for particles."""
         return n
 
-    def sample_parameters(self, n: int, random_state: Any = None) -> dict[str, Array]:
+    def sample_parameters(self, n: int, random_state: RandomState = None) -> dict[str, Array]:
         """Draw the named parameters, within their constraints: (n, *shape) each.
 
         Parameters
@@ -109,7 +107,7 @@ class Approximation:
             return [f"The fit settled after {steps}."]
         return [f"The fit was still moving after {steps} and has not reached the optimum."]
 
-    def to_arviz(self, n: int = 1000, random_state: Any = 0) -> Any:
+    def to_arviz(self, n: int = 1000, random_state: RandomState = 0) -> Any:
         """Return draws of the named parameters as an ArviZ container with one chain of n draws.
 
         This is an InferenceData before ArviZ 1.0, and an xarray DataTree since.
@@ -123,7 +121,7 @@ class Approximation:
 
     # Files
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: Path) -> None:
         """Write the approximation, not the target, as a numpy archive with a JSON header; atomic.
 
         Raises
@@ -142,7 +140,7 @@ class Approximation:
         archive.save(path, self._kind, header, arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], target: Target | None = None) -> Self:
+    def load(cls, path: Path, target: Target | None = None) -> Self:
         """Read what `save` wrote.
 
         Parameters
@@ -165,21 +163,21 @@ class Approximation:
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
 
-    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    def _saved(self) -> tuple[JsonObject, dict[str, AnyArray]]:
         """Of a file's header and arrays, what this kind of approximation has beside the others."""
         raise NotImplementedError
 
     @classmethod
     def _restored(
-        cls, header: dict[str, Any], arrays: dict[str, Array], path: str, options: dict[str, Any]
+        cls, header: JsonObject, arrays: dict[str, Array], path: str, options: Options
     ) -> Self:
         """The approximation from what `_saved` gave; `options` are arguments of `Approximation`."""
         raise NotImplementedError
 
     @staticmethod
     def _options(
-        header: dict[str, Any], arrays: dict[str, Array], target: Target | None, path: str
-    ) -> dict[str, Any]:
+        header: JsonObject, arrays: dict[str, Array], target: Target | None, path: str
+    ) -> JsonObject:
         """Return what all files hold, as arguments."""
         names = tuple(header["names"])
         if not all(isinstance(name, str) for name in names):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 
 from fastvi import families
 from fastvi.base import checks
+from fastvi.base.typing import AnyArray, Array, ArrayLike, JsonObject, Options
 from fastvi.families.base import Family
 from fastvi.posteriors.approximation import Approximation
 from fastvi.posteriors.psis import Smoothed, psis
@@ -24,8 +25,6 @@ EVEN = 0.9  # effective share of draws above which weights count as even
 ENDLESS = 1e20  # no proper posterior in sensible units has such a standard deviation
 FAR = 0.25  # largest error of means, in standard deviations
 WIDER = 1.12  # largest ratio of standard deviations; 1.1 is within the noise of 1000 draws
-
-Array = NDArray[np.float64]
 
 
 class Posterior(Approximation):
@@ -91,7 +90,7 @@ class Posterior(Approximation):
     def _sample(self, n: int, rng: np.random.Generator) -> Array:
         return self.member.draw(n, rng).points
 
-    def log_prob(self, Z: Any) -> Array:
+    def log_prob(self, Z: ArrayLike) -> Array:
         """Log density (n,) of the approximation at Z (n, D), unconstrained, in nats.
 
         Raises
@@ -245,7 +244,7 @@ class Posterior(Approximation):
 
     # Files
 
-    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    def _saved(self) -> tuple[JsonObject, dict[str, AnyArray]]:
         header = {"family": families.name_of(self.member), "objective": self.objective}
         arrays = {f"member.{name}": array for name, array in self.member.save().items()}
         if "log_ratios" in self.__dict__ or self.target is not None:
@@ -254,7 +253,7 @@ class Posterior(Approximation):
 
     @classmethod
     def _restored(
-        cls, header: dict[str, Any], arrays: dict[str, Array], path: str, options: dict[str, Any]
+        cls, header: JsonObject, arrays: dict[str, Array], path: str, options: Options
     ) -> Self:
         name = checks.choice(header["family"], f"{path}: family", tuple(families.FAMILIES))
         parts = {key.removeprefix("member."): array for key, array in arrays.items()}

@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import checks
+from fastvi.base.typing import AnyArray, Array, JsonObject, Options, RandomState
 from fastvi.posteriors.approximation import Approximation
 from fastvi.stein.discrepancy import Discrepancy, ksd
 from fastvi.targets.base import Target
@@ -17,8 +17,6 @@ __all__ = ["ParticlePosterior"]
 
 FAR = 0.25  # largest error of means, in standard deviations
 NARROW, CLOSE, WIDE = 0.5, 0.9, 2.0  # variances relative to Stein's identity
-
-Array = NDArray[np.float64]
 
 
 class ParticlePosterior(Approximation):
@@ -48,8 +46,8 @@ class ParticlePosterior(Approximation):
 
     def __init__(
         self,
-        particles: NDArray[Any],
-        scores: NDArray[Any],
+        particles: AnyArray,
+        scores: AnyArray,
         target: Target | None,
         *,
         n_lost: int = 0,
@@ -157,7 +155,7 @@ class ParticlePosterior(Approximation):
             )
         return words
 
-    def to_arviz(self, n: int | None = None, random_state: Any = 0) -> Any:
+    def to_arviz(self, n: int | None = None, random_state: RandomState = 0) -> Any:
         """Return the particles (or n draws of them) as an ArviZ container with one chain.
 
         Raises
@@ -169,12 +167,12 @@ class ParticlePosterior(Approximation):
 
     # Files
 
-    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    def _saved(self) -> tuple[JsonObject, dict[str, AnyArray]]:
         return {"n_lost": self.n_lost}, {"particles": self.particles, "scores": self.scores}
 
     @classmethod
     def _restored(
-        cls, header: dict[str, Any], arrays: dict[str, Array], path: str, options: dict[str, Any]
+        cls, header: JsonObject, arrays: dict[str, Array], path: str, options: Options
     ) -> Self:
         particles, scores = arrays["particles"], arrays["scores"]
         shape = (len(particles), len(options["names"]))

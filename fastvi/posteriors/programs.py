@@ -6,15 +6,14 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray, Array, JsonObject, Options
 from fastvi.posteriors.approximation import Approximation
 from fastvi.stein.discrepancy import ksd_test
 from fastvi.targets.base import Target
 
 __all__ = ["ProgramPosterior"]
 
-Array = NDArray[np.float64]
 N_DRAWS = 20_000  # for moments
 N_TESTED = 1000  # for discrepancies
 
@@ -89,13 +88,13 @@ class ProgramPosterior(Approximation):
 
     # Files
 
-    def _saved(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    def _saved(self) -> tuple[JsonObject, dict[str, AnyArray]]:
         arrays = {"centre": self._centre, "scale": self._scale}
         return {}, arrays | {f"program.{k}": x for k, x in self._program._asdict().items()}
 
     @classmethod
     def _restored(
-        cls, header: dict[str, Any], arrays: dict[str, Array], path: str, options: dict[str, Any]
+        cls, header: JsonObject, arrays: dict[str, Array], path: str, options: Options
     ) -> Self:
         from fastvi.kernels.networks import Network
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp
+
+from fastvi.base.typing import Array
 
 __all__ = ["Smoothed", "psis"]
 
-Array = NDArray[np.float64]
 LEAST_TAIL = 5
 ROUNDING = 100 * float(np.finfo(float).eps)  # relative error of a log-ratio
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs
-from fastvi.stein.draws import KERNELS, Points, draws_and_scores, metric, prepare
+from fastvi.base.typing import ArrayLike, DTypeLike, PointLike, RandomState
+from fastvi.stein.draws import KERNELS, Points, Sampler, draws_and_scores, metric, prepare
 from fastvi.stein.tiles import Sums, sweep
 from fastvi.targets.base import Target
 
@@ -57,17 +58,17 @@ class Discrepancy(NamedTuple):
 
 def ksd(
     target: Target | None,
-    draws: Any,
+    draws: PointLike | Sampler,
     *,
-    scores: Any = None,
+    scores: ArrayLike | None = None,
     kernel: str = "imq",
     beta: float = -0.5,
     bandwidth: str | float = "median",
-    preconditioner: Any = None,
+    preconditioner: str | ArrayLike | None = None,
     statistic: str = "u",
     n_draws: int = 1000,
     n_jobs: int | None = None,
-    random_state: Any = None,
+    random_state: RandomState = None,
 ) -> Discrepancy:
     """Estimate the squared kernel Stein discrepancy between draws from any source and a target.
 
@@ -186,20 +187,20 @@ class KSDTest(NamedTuple):
 
 def ksd_test(
     target: Target | None,
-    draws: Any,
+    draws: PointLike | Sampler,
     *,
-    scores: Any = None,
+    scores: ArrayLike | None = None,
     kernel: str = "imq",
     beta: float = -0.5,
     bandwidth: str | float = "median",
-    preconditioner: Any = None,
+    preconditioner: str | ArrayLike | None = None,
     statistic: str = "u",
     n_bootstrap: int = 1000,
     level: float = 0.05,
     correlation: float = 0.0,
     n_draws: int = 1000,
     n_jobs: int | None = None,
-    random_state: Any = None,
+    random_state: RandomState = None,
 ) -> KSDTest:
     """Test whether draws come from the target, by a wild bootstrap of the Stein discrepancy.
 
@@ -286,7 +287,7 @@ def _quadratic(points: Points, sums: Sums, statistic: str) -> tuple[float, float
     return value, float(np.sqrt((4 * (n - 2) * first + 2 * second) / (n * (n - 1))))
 
 
-def _p_value(value: float, replicates: NDArray[np.float64], size: float, dtype: Any) -> float:
+def _p_value(value: float, replicates: NDArray[np.float64], size: float, dtype: DTypeLike) -> float:
     """Share of replicates at least as large; those with all signs equal must count."""
     slack = 8.0 * float(np.finfo(dtype).eps) * size
     return (1 + int(np.count_nonzero(replicates >= value - slack))) / (1 + len(replicates))

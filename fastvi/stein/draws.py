@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
+from fastvi.base.typing import AnyArray, ArrayLike, PointLike, RandomState
 from fastvi.targets.base import Target, check_target
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "prepare",
 ]
 
-Array = NDArray[Any]
 KERNELS = ("imq", "rbf")
 N_SAMPLE = 1000  # draws used for a median distance
 
@@ -59,10 +59,10 @@ class Points(NamedTuple):
 
     metric: Metric
     trace: float
-    X: Array
-    W: Array
-    S: Array
-    own: Array
+    X: AnyArray
+    W: AnyArray
+    S: AnyArray
+    own: AnyArray
 
     @property
     def diagonal(self) -> NDArray[np.float64]:
@@ -77,12 +77,12 @@ class Points(NamedTuple):
 
 def draws_and_scores(
     target: Target | None,
-    draws: Any,
-    scores: Any,
+    draws: PointLike | Sampler,
+    scores: ArrayLike | None,
     n_draws: int,
     rng: np.random.Generator,
     least: int,
-) -> tuple[Array, Array]:
+) -> tuple[AnyArray, AnyArray]:
     """Return unconstrained draws (n, d) and scores (n, d), of one float type.
 
     Raises
@@ -100,12 +100,14 @@ def draws_and_scores(
             raise ValueError("scores cannot be given when draws is a fit; wanted an array of draws")
         n = checks.integer(n_draws, "n_draws", least)
         # each particle at most once: no pair of draws may be one particle twice
-        draws = draws.sample(draws.distinct(n), rng)
+        given: ArrayLike = draws.sample(draws.distinct(n), rng)
     elif isinstance(draws, Mapping):
         if target is None:
             raise ValueError("draws is a mapping, which needs a target that knows the constraints")
-        draws = target.parameters.unconstrain(draws)
-    Z = _rows(draws, "draws", None if target is None else target.dim)
+        given = target.parameters.unconstrain(draws)
+    else:
+        given = draws
+    Z = _rows(given, "draws", None if target is None else target.dim)
     if len(Z) < least:
         raise ValueError(f"draws holds {len(Z)} draws; wanted at least {least}")
     if scores is not None:
@@ -125,7 +127,7 @@ def draws_and_scores(
     return Z, S
 
 
-def _largest(Z: Array) -> float:
+def _largest(Z: AnyArray) -> float:
     """A number whose squares can be summed over such an array without overflow."""
     return 1e-3 * float(np.sqrt(np.finfo(Z.dtype).max / max(Z.size, 1)))
 
@@ -134,7 +136,7 @@ def _largest(Z: Array) -> float:
 class Sampler(Protocol):
     """Anything that can be sampled, such as a fit; see `fastvi.posteriors.approximation`."""
 
-    def sample(self, n: int, random_state: Any = None) -> NDArray[np.float64]:
+    def sample(self, n: int, random_state: RandomState = None) -> NDArray[np.float64]:
         """Draws (n, D)."""
         ...
 
@@ -143,7 +145,7 @@ class Sampler(Protocol):
         ...
 
 
-def _rows(array: Any, name: str, dim: int | None) -> Array:
+def _rows(array: ArrayLike, name: str, dim: int | None) -> AnyArray:
     """Return rows (n, d) in C order; float32 stays float32, all else becomes float64."""
     given = np.asarray(array)
     if given.dtype.kind not in "biuf" or given.ndim != 2 or given.shape[1] == 0:
@@ -167,7 +169,13 @@ def _rows(array: Any, name: str, dim: int | None) -> Array:
 # Distances
 
 
-def metric(Z: Array, kernel: Any, beta: Any, bandwidth: Any, preconditioner: Any) -> Metric:
+def metric(
+    Z: AnyArray,
+    kernel: str,
+    beta: float,
+    bandwidth: str | float,
+    preconditioner: str | ArrayLike | None,
+) -> Metric:
     """Build the metric from the user's arguments and draws (n, d).
 
     Raises
@@ -187,7 +195,7 @@ def metric(Z: Array, kernel: Any, beta: Any, bandwidth: Any, preconditioner: Any
     return Metric(kind, float(beta), width, root)
 
 
-def _median_distance(X: Array) -> float:
+def _median_distance(X: AnyArray) -> float:
     """Median distance of at most 1000 evenly spaced draws, without pairs of equal draws."""
     from scipy.spatial.distance import pdist
 
@@ -199,7 +207,7 @@ def _median_distance(X: Array) -> float:
     return float(np.median(distances))
 
 
-def _root(Z: Array, preconditioner: Any) -> NDArray[np.float64] | None:
+def _root(Z: AnyArray, preconditioner: str | ArrayLike | None) -> NDArray[np.float64] | None:
     """Return R (d, d) such that R R' is the inverse of the preconditioner."""
     if preconditioner is None:
         return None
@@ -236,7 +244,7 @@ def _root(Z: Array, preconditioner: Any) -> NDArray[np.float64] | None:
     return np.asarray(np.linalg.inv(lower).T)
 
 
-def prepare(Z: Array, S: Array, of: Metric) -> Points:
+def prepare(Z: AnyArray, S: AnyArray, of: Metric) -> Points:
     """Prepare points (n, d) for the kernels.
 
     Raises

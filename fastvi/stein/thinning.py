@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs
+from fastvi.base.typing import AnyArray, ArrayLike, PointLike
 from fastvi.stein.draws import N_SAMPLE, Metric, Points, Sampler, draws_and_scores, metric, prepare
 from fastvi.targets.base import Target
 
@@ -21,11 +20,11 @@ PRECONDITIONERS = ("med", "sclmed", "smpcov")
 
 def stein_thinning(
     target: Target | None,
-    draws: Any,
+    draws: PointLike,
     n_points: int,
     *,
-    scores: Any = None,
-    preconditioner: Any = "sclmed",
+    scores: ArrayLike | None = None,
+    preconditioner: str | ArrayLike = "sclmed",
     kernel: str = "imq",
     beta: float = -0.5,
     n_jobs: int | None = None,
@@ -73,7 +72,7 @@ def stein_thinning(
     return _thin(prepare(Z, S, _metric(Z, kernel, beta, preconditioner)), n_points, n_threads)
 
 
-def _metric(Z: Any, kernel: Any, beta: Any, preconditioner: Any) -> Metric:
+def _metric(Z: AnyArray, kernel: str, beta: float, preconditioner: str | ArrayLike) -> Metric:
     if not isinstance(preconditioner, str):
         return metric(Z, kernel, beta, 1.0, preconditioner)
     checks.choice(preconditioner, "preconditioner", PRECONDITIONERS)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray
 from fastvi.stein.draws import Points
 
 __all__ = ["Sums", "rounds", "sweep"]
 
-Array = NDArray[Any]
 BLOCK = 256  # draws per side of a tile, whose matrices fit into a second-level cache
 N_SIGNS = 512  # columns of signs multiplied at once
 
@@ -74,7 +74,7 @@ class _Tiles:
         self.rows, self.squares, self.signed = rows, squares, signed
         self.left = np.hstack((points.W, points.S))
         self.right = np.hstack((points.S, points.W))
-        self.spare: list[Array] = []
+        self.spare: list[AnyArray] = []
 
     def __call__(self, slot: int, i: slice, j: slice) -> None:
         from fastvi.kernels import ksd
@@ -103,7 +103,7 @@ class _Tiles:
         self._add_signed(slot, i, j, SS, factor)
         self.spare.append(scratch)
 
-    def _add_signed(self, slot: int, i: slice, j: slice, U: Array, factor: float) -> None:
+    def _add_signed(self, slot: int, i: slice, j: slice, U: AnyArray, factor: float) -> None:
         from fastvi.kernels import ksd
 
         if self.signs is None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
+from fastvi.base.typing import ArrayLike, RandomState
 from fastvi.core import Batch
 from fastvi.targets.data import Data, Table, checked_batch, make_table, prepare_like
 from fastvi.targets.failures import TargetError, compare, describe, not_finite
@@ -27,7 +28,7 @@ class Compiled(NamedTuple):
     """
 
     address: int
-    owner: Any
+    owner: object
     has_gradient: bool
     n_terms: int = 1
     header: tuple[tuple[int, int], ...] = ()
@@ -166,7 +167,7 @@ class Target:
         names: tuple[str, ...] = self.parameters.names
         return names
 
-    def constrain(self, z: Any) -> dict[str, NDArray[np.float64]]:
+    def constrain(self, z: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Map unconstrained (..., dim) to parameters by name, each (..., *shape)."""
         return dict(self.parameters.constrain(z))
 
@@ -192,7 +193,7 @@ class Target:
             return self._table
         return make_table(self._data, self._header, self._owners, self._checked(batch))
 
-    def log_prob(self, Z: Any, batch: Batch | None = None) -> Any:
+    def log_prob(self, Z: ArrayLike, batch: Batch | None = None) -> Any:
         """Evaluate log densities in nats: a float for z (dim,), (k,) for Z (k, dim).
 
         The density is that of the unconstrained parameters, so it includes the Jacobians of
@@ -214,13 +215,13 @@ class Target:
         total = self.log_terms(Z, batch).sum(axis=-1)
         return float(total) if total.ndim == 0 else total
 
-    def log_terms(self, Z: Any, batch: Batch | None = None) -> NDArray[np.float64]:
+    def log_terms(self, Z: ArrayLike, batch: Batch | None = None) -> NDArray[np.float64]:
         """As `log_prob`, but return the terms, (n_terms,) or (k, n_terms)."""
         points = self._points(Z)
         values, _ = self._evaluate(points, batch, with_gradient=False)
         return values if np.ndim(Z) == 2 else values[0]
 
-    def log_prob_and_grad(self, Z: Any, batch: Batch | None = None) -> tuple[Any, Any]:
+    def log_prob_and_grad(self, Z: ArrayLike, batch: Batch | None = None) -> tuple[Any, Any]:
         """As `log_prob`, but also return gradients of the shape of Z.
 
         Raises
@@ -300,7 +301,9 @@ class Target:
         where = describe(self.names, Z[0])
         raise TargetError(f"{self.name} cannot be evaluated at {where}", Z[0].copy())
 
-    def check_gradient(self, Z: Any = None, rtol: float = 1e-5, random_state: Any = 0) -> float:
+    def check_gradient(
+        self, Z: ArrayLike | None = None, rtol: float = 1e-5, random_state: RandomState = 0
+    ) -> float:
         """Compare the gradient with finite differences of the value.
 
         Uses central differences of fourth order, with half the step if the gradient itself is
@@ -341,7 +344,7 @@ class Target:
         size = np.abs(values).sum(axis=1, keepdims=True)
         return compare(self.name, self.names, points, grads, wanted, rtol, ROUNDING * size / step)
 
-    def check_indices(self, Z: Any) -> None:
+    def check_indices(self, Z: ArrayLike) -> None:
         """Raise IndexError if an index is out of bounds at Z; only densities from Python can tell.
 
         Parameters
@@ -402,7 +405,7 @@ class Target:
             z.copy(),
         )
 
-    def _points(self, Z: Any) -> NDArray[np.float64]:
+    def _points(self, Z: ArrayLike) -> NDArray[np.float64]:
         """Return checked vectors (k, dim)."""
         array = np.asarray(Z)
         if array.dtype.kind not in "biuf":
@@ -429,7 +432,7 @@ class Target:
         return checked_batch(batch, self.n_rows)
 
 
-def check_target(target: Any) -> None:
+def check_target(target: object) -> None:
     """Raise ValueError if `target` is not a target."""
     if not isinstance(target, Target):
         raise ValueError(

@@ -17,6 +17,7 @@ from typing import Any
 from fastvi.base import checks
 from fastvi.base.caches import cache_folder
 from fastvi.base.temporary import Folder
+from fastvi.base.typing import DataLike
 from fastvi.targets.base import Compiled, Target
 from fastvi.targets.data import Data, Field, prepare
 from fastvi.targets.failures import warn_of_cost
@@ -37,7 +38,7 @@ FLAGS = ("-O3", "-march=native")
 def from_c(
     source: str | Path,
     *,
-    data: Any = None,
+    data: DataLike | None = None,
     dim: int | None = None,
     names: Names | None = None,
     rows: str | Sequence[str] | None = None,
@@ -107,7 +108,7 @@ def from_library(
     library: str | Path,
     header: str | Path,
     *,
-    data: Any = None,
+    data: DataLike | None = None,
     dim: int | None = None,
     names: Names | None = None,
     rows: str | Sequence[str] | None = None,
@@ -170,12 +171,12 @@ class CTarget(Target):
         numerical = gradient == "numerical"
         super().__init__(function, compiled, parameters, data, n_rows, numerical=numerical)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         if self._rest[-1]:
             raise TypeError(f"{self.name} has a context, whose address is invalid elsewhere")
         return CTarget, (*self._where, self._data, self.parameters, *self._rest)
 
-    def bind(self, data: Any) -> CTarget:
+    def bind(self, data: DataLike) -> CTarget:
         """Return the same density with other data of the same types.
 
         Raises

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastvi.base import checks
+from fastvi.base.typing import ArrayLike, RandomState
 from fastvi.derivatives import NotDifferentiable
 from fastvi.derivatives.values import parse
 from fastvi.targets.base import Target, check_target
@@ -19,7 +20,7 @@ Shape = Sequence[int | None]  # None for an unknown length
 CHOICES = (ast.If, ast.While, ast.Try, ast.With, ast.FunctionDef)
 
 
-def check(target: Target, Z: Any = None, random_state: Any = 0) -> float:
+def check(target: Target, Z: ArrayLike | None = None, random_state: RandomState = 0) -> float:
     """Check all indices of a density, which compiled code does not, and then its gradient.
 
     Compiled code does not check that indices are within bounds, so a wrong index reads or writes

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
+from fastvi.base.typing import AnyArray, ArrayLike, DataLike
 from fastvi.core import Batch
 
 __all__ = ["Data", "Field", "Table", "checked_batch", "make_table", "prepare", "prepare_like"]
@@ -33,11 +34,11 @@ class Data(NamedTuple):
     """Arrays in C order and native byte order; `named` unless they were given as a plain tuple."""
 
     fields: tuple[Field, ...]
-    arrays: tuple[NDArray[Any], ...]
+    arrays: tuple[AnyArray, ...]
     named: bool
 
     @property
-    def by_name(self) -> dict[str, NDArray[Any]]:
+    def by_name(self) -> dict[str, AnyArray]:
         """Return the arrays by the names of their fields."""
         return {field.name: array for field, array in zip(self.fields, self.arrays)}
 
@@ -53,10 +54,10 @@ class Table(NamedTuple):
     """Words for compiled code, and the arrays whose addresses they contain."""
 
     words: NDArray[np.int64]
-    owners: tuple[Any, ...]
+    owners: tuple[object, ...]
 
 
-def prepare(data: Any) -> Data:
+def prepare(data: DataLike) -> Data:
     """Check data: a mapping, NamedTuple or tuple of arrays and numbers.
 
     Arrays already in C order are not copied, and are never written to.
@@ -89,7 +90,7 @@ def prepare(data: Any) -> Data:
     return Data(tuple(fields), arrays, named)
 
 
-def prepare_like(data: Any, fields: Sequence[Field]) -> Data:
+def prepare_like(data: DataLike, fields: Sequence[Field]) -> Data:
     """Check data against fields that code was compiled for.
 
     Raises
@@ -117,7 +118,7 @@ def prepare_like(data: Any, fields: Sequence[Field]) -> Data:
 
 
 def make_table(
-    data: Data | None, header: Mapping[int, int], owners: tuple[Any, ...], batch: Batch | None
+    data: Data | None, header: Mapping[int, int], owners: tuple[object, ...], batch: Batch | None
 ) -> Table:
     """Make the table of `fastvi.kernels.targets`: header, batch, addresses and shapes of arrays."""
     from fastvi.kernels import targets
@@ -161,12 +162,13 @@ def checked_batch(batch: Batch, n_rows: int) -> Batch:
     return Batch(np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(weights, float))
 
 
-def _is_name(name: Any) -> bool:
-    is_identifier = isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
-    return is_identifier and not name.startswith("_")
+def _is_name(name: object) -> bool:
+    if not isinstance(name, str) or name.startswith("_"):
+        return False
+    return name.isidentifier() and not keyword.iskeyword(name)
 
 
-def _plain(name: str, value: Any) -> NDArray[Any]:
+def _plain(name: str, value: ArrayLike) -> AnyArray:
     checks.nothing_masked(value, f"data's {name}")
     array = np.asarray(value)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)

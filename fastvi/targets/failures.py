@@ -30,7 +30,7 @@ class TargetError(ArithmeticError):
         self.z = z
         self.component = component
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return TargetError, (self.args[0], self.z, self.component)
 
 

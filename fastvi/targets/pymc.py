@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base.typing import ArrayLike
 from fastvi.targets.base import Compiled, Target
 from fastvi.targets.data import Data, Field, prepare, prepare_like
 from fastvi.transforms import Parameters
@@ -61,7 +62,7 @@ class PyMCTarget(Target):
         self.model = model
         super().__init__(model.name or "the PyMC model", compiled, parameters, data)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         changed = None if self._data is None else self._data.by_name
         return _rebuild, (self.model, changed)
 
@@ -78,7 +79,7 @@ class PyMCTarget(Target):
         fresh = prepare_like({**self._data.by_name, **data}, self._data.fields)
         return PyMCTarget(self.model, self.compiled, fresh, self.parameters)
 
-    def constrain(self, z: Any) -> dict[str, NDArray[np.float64]]:
+    def constrain(self, z: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Map unconstrained (..., dim) to the model's variables by name, each (..., *shape).
 
         This includes deterministic variables, which use the `pymc.Data` of the model.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
+from fastvi.base.typing import ArrayLike, DataLike
 from fastvi.derivatives import Derived, NotDifferentiable
 from fastvi.targets.base import Compiled, Target
 from fastvi.targets.data import Data, prepare
@@ -32,13 +33,15 @@ LogDensity = Callable[..., Any]
 # A target if dim or names is given, otherwise `Unbound`; from a function, or as a decorator.
 @overload
 def target(
-    logp: LogDensity, /, *, dim: int, names: None = None, data: Any = None, rows: Rows = None,
-    terms: Terms = 1, gradient: str | None = "auto", fastmath: bool = False,
+    logp: LogDensity, /, *, dim: int, names: None = None,
+    data: DataLike | None = None, rows: Rows = None, terms: Terms = 1,
+    gradient: str | None = "auto", fastmath: bool = False,
 ) -> PythonTarget: ...  # fmt: skip
 @overload
 def target(
-    logp: LogDensity, /, *, names: Names, dim: None = None, data: Any = None, rows: Rows = None,
-    terms: Terms = 1, gradient: str | None = "auto", fastmath: bool = False,
+    logp: LogDensity, /, *, names: Names, dim: None = None,
+    data: DataLike | None = None, rows: Rows = None, terms: Terms = 1,
+    gradient: str | None = "auto", fastmath: bool = False,
 ) -> PythonTarget: ...  # fmt: skip
 @overload
 def target(
@@ -47,13 +50,13 @@ def target(
 ) -> Unbound: ...  # fmt: skip
 @overload
 def target(
-    *, dim: int, names: None = None, data: Any = None, rows: Rows = None, terms: Terms = 1,
-    gradient: str | None = "auto", fastmath: bool = False,
+    *, dim: int, names: None = None, data: DataLike | None = None, rows: Rows = None,
+    terms: Terms = 1, gradient: str | None = "auto", fastmath: bool = False,
 ) -> Callable[[LogDensity], PythonTarget]: ...  # fmt: skip
 @overload
 def target(
-    *, names: Names, dim: None = None, data: Any = None, rows: Rows = None, terms: Terms = 1,
-    gradient: str | None = "auto", fastmath: bool = False,
+    *, names: Names, dim: None = None, data: DataLike | None = None, rows: Rows = None,
+    terms: Terms = 1, gradient: str | None = "auto", fastmath: bool = False,
 ) -> Callable[[LogDensity], PythonTarget]: ...  # fmt: skip
 @overload
 def target(
@@ -63,7 +66,7 @@ def target(
     logp: LogDensity | None = None,
     /,
     *,
-    data: Any = None,
+    data: DataLike | None = None,
     dim: int | None = None,
     names: Names | None = None,
     rows: Rows = None,
@@ -226,7 +229,7 @@ class Unbound:
     def __repr__(self) -> str:
         return f"<{self.name}({', '.join(self.arguments)}): bind(data, dim=...) makes a Target>"
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[object, ...] | str:
         named = _by_name(self.plain)
         if named is self:
             return _find, (self.plain.__module__, self.plain.__qualname__)
@@ -235,7 +238,7 @@ class Unbound:
         return Unbound, (self.logp, self.rows, self.terms, self.gradient, self.fastmath)
 
     def bind(
-        self, data: Any = None, *, dim: int | None = None, names: Names | None = None
+        self, data: DataLike | None = None, *, dim: int | None = None, names: Names | None = None
     ) -> PythonTarget:
         """Make a `Target` with these data; code already compiled for their types is used again.
 
@@ -332,7 +335,7 @@ class PythonTarget(Target):
         except NotDifferentiable as error:
             self.why_no_gradient = str(error)
 
-    def check_indices(self, Z: Any) -> None:
+    def check_indices(self, Z: ArrayLike) -> None:
         """Raise IndexError if an index is out of bounds at Z (dim,) or (k, dim).
 
         Compiles the function again, with checks; see `fastvi.check`.
@@ -388,7 +391,7 @@ class PythonTarget(Target):
             )
         return self.source.derive(self._data).source
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[object, ...] | str:
         if _by_name(self.source.plain) is self:
             return _find, (self.source.plain.__module__, self.source.plain.__qualname__)
         return PythonTarget, (self.source, self._data, self.parameters)
@@ -397,7 +400,7 @@ class PythonTarget(Target):
         """Call the original Python function."""
         return self.source.plain(*arguments)
 
-    def bind(self, data: Any) -> PythonTarget:
+    def bind(self, data: DataLike) -> PythonTarget:
         """Return the same density with other data of the same types, without compilation.
 
         Raises

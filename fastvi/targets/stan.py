@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
+from fastvi.base.typing import ArrayLike, RandomState
 from fastvi.targets.base import Compiled, Target
 
 __all__ = ["StanParameters", "StanTarget", "from_stan"]
@@ -37,7 +38,7 @@ def from_stan(
     model: str | Path,
     data: Mapping[str, Any] | str | Path | None = None,
     *,
-    random_state: Any = 0,
+    random_state: RandomState = 0,
 ) -> StanTarget:
     """Make a target from a Stan model, including constants and the Jacobians of its constraints.
 
@@ -80,7 +81,7 @@ class StanTarget(Target):
         self.model = _Model(library, data, seed)
         super().__init__(self.model.name, self.model.compiled(), StanParameters(self.model))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return StanTarget, self._source
 
     def bind(self, data: Mapping[str, Any] | str | Path) -> StanTarget:
@@ -105,7 +106,7 @@ class StanParameters:
         self._full = model.names("bs_param_names", False, False)
         self.dim = len(self.names)
 
-    def constrain(self, z: Any) -> dict[str, NDArray[np.float64]]:
+    def constrain(self, z: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Map unconstrained (..., dim) to parameters by name, each (..., *shape)."""
         z = np.asarray(z, np.float64)
         if z.ndim == 0 or z.shape[-1] != self.dim:
@@ -126,7 +127,7 @@ class StanParameters:
                 found[name][place] = X[..., column]
         return found
 
-    def unconstrain(self, values: Mapping[str, Any]) -> NDArray[np.float64]:
+    def unconstrain(self, values: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
         """Map parameters by name, each (*shape), to unconstrained (dim,)."""
         return self._model.unconstrain(_as_json(values), self.dim)
 

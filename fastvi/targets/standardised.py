@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastvi.base.typing import Array
 from fastvi.core import Batch
 from fastvi.targets.base import Target
 
 __all__ = ["Standardised"]
-
-Array = NDArray[np.float64]
 
 
 class Standardised(Target):
