@@ -176,6 +176,27 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
             return mean
         return mean, spread[..., 0] if self._flat else spread
 
+    def latent_mean_and_variance(self, X: Any) -> tuple[Array, Array]:
+        """Posterior mean and variance of the function without noise, in units of the targets.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+
+        Returns
+        -------
+        mean, variance : (n_rows,) or (n_rows, n_targets) arrays
+        """
+        check_is_fitted(self, "kernel_")
+        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        check_sizes(X, "X")
+        with single_threaded_blas():
+            mean, variance = self._posterior.predict(X, n_threads=self._n_threads)
+        assert variance is not None
+        mean = mean * self._y_scale + self._y_mean
+        spread = variance[:, None] * np.square(self._y_scale)
+        return (mean[:, 0], spread[:, 0]) if self._flat else (mean, spread)
+
     def _prior(self, X: Array, return_std: bool, return_cov: bool) -> Any:
         kernel = ConstantKernel(1.0) * RBF(1.0) if self.kernel is None else self.kernel
         mean = np.zeros(len(X))

@@ -218,6 +218,26 @@ class Variational(GaussianProcess):
             self._learner = self._learner_of(self.kernel_, likelihood, scale, centre)
             self._finish(self._learner.started(params), history, n_seen)
 
+    def latent_mean_and_variance(self, X: Any) -> tuple[Array, Array]:
+        """Posterior mean and variance of the latent function, before noise and link.
+
+        With real targets the function is in their units, also with `normalize_y`.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+
+        Returns
+        -------
+        mean, variance : (n_rows,) arrays
+            With more than two classes (n_rows, n_classes), for one function per class.
+        """
+        mean, variance = self._latents(X)
+        if mean.shape[1] == 1:
+            mean, variance = mean[:, 0], variance[:, 0]
+        offset, scale = self._y_units
+        return mean * scale + offset, variance * scale**2
+
     def _latents(self, X: Any) -> tuple[Array, Array]:
         check_is_fitted(self, "_predictive")
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
