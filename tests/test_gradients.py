@@ -297,5 +297,5 @@ def test_the_plain_gradient_is_that_of_the_bound(setting):
 def test_a_model_without_coordinates_has_no_plain_gradient():
     """A collapsed model has no bound that it could be the gradient of."""
     model = LDA(np.full(3, 0.2), 0.1, collapsed=True)
-    with pytest.raises(ValueError, match="LDA has no coordinates without constraints"):
+    with pytest.raises(ValueError, match="LDA has no unconstrained coordinates"):
         plain(model)
