@@ -98,12 +98,6 @@ def perplexity(topics, obs, score, alpha=None):
     return score_theta(theta_by_completion(topics, obs, alpha), topics, score)
 
 
-def unigram_perplexity(X, score):
-    return score_theta(
-        np.ones((score.shape[0], 1)), normalised(np.asarray(X.sum(axis=0)) + 0.1), score
-    )
-
-
 def cpu_seconds():
     """User and system seconds of this process with all its threads."""
     r = resource.getrusage(resource.RUSAGE_SELF)

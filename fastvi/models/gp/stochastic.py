@@ -18,6 +18,7 @@ from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.loop import History
 from fastvi.models.files import Saved
+from fastvi.models.gp import start
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import BoundAt, GaussianProcess
 from fastvi.models.gp.learner import Learner, LearnSettings, LearnState, moved
@@ -25,16 +26,6 @@ from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.model import Hyper, Params, SparseVariational
 from fastvi.models.gp.predictor import Predictive
 from fastvi.models.gp.rows import Points, Sites
-from fastvi.models.gp.start import (
-    LARGEST,
-    SELECTIONS,
-    check_sizes,
-    column_scales,
-    default_kernel,
-    initial_inducing,
-    target_variance,
-    with_noise,
-)
 from fastvi.models.plan import SAMPLING
 
 __all__ = ["Variational"]
@@ -59,7 +50,7 @@ class Variational(GaussianProcess):
         raise NotImplementedError
 
     def _settings(self) -> LearnSettings:
-        checks.choice(self.inducing_selection, "inducing_selection", SELECTIONS)
+        checks.choice(self.inducing_selection, "inducing_selection", start.SELECTIONS)
         checks.integer(self.max_iter, "max_iter", 1)
         checks.integer(self.batch_size, "batch_size", 1)
         natural = self.natural_learning_rate
@@ -82,19 +73,19 @@ class Variational(GaussianProcess):
     def _begin(self, X: Array, y: Array, likelihood: Likelihood, seed: int) -> Array:
         """Decide on a kernel and how it is learned; the inducing inputs to start from."""
         self._settings()
-        check_sizes(X, "X")
-        check_sizes(y, "y", 1.0 / LARGEST)
+        start.check_sizes(X, "X")
+        start.check_sizes(y, "y", 1.0 / start.LARGEST)
         kernel = self._initial_kernel(X, y, likelihood)
-        learner = self._learner_of(kernel, likelihood, column_scales(X), X.mean(axis=0))
+        learner = self._learner_of(kernel, likelihood, start.column_scales(X), X.mean(axis=0))
         self.kernel_, self._learner, self._stream_seed = kernel, learner, seed
-        return initial_inducing(
+        return start.initial_inducing(
             learner.model.covariance, X, self.inducing_points, self.inducing_selection,
             np.random.default_rng(seed),
         )  # fmt: skip
 
     def _initial_kernel(self, X: Array, y: Array, likelihood: Likelihood) -> Any:
-        variance = target_variance(y) if likelihood.is_noisy else 1.0
-        kernel = default_kernel(X, variance) if self.kernel is None else clone(self.kernel)
+        variance = start.target_variance(y) if likelihood.is_noisy else 1.0
+        kernel = start.default_kernel(X, variance) if self.kernel is None else clone(self.kernel)
         has_noise = bool(Covariance(kernel, X.shape[1]).white)
         if has_noise and not likelihood.is_noisy:
             raise ValueError(
@@ -108,7 +99,7 @@ class Variational(GaussianProcess):
                 "the noise has variance 0, and learn_kernel=False keeps it; "
                 "add a WhiteKernel to the kernel"
             )
-        return with_noise(kernel, 0.1 * variance)
+        return start.with_noise(kernel, 0.1 * variance)
 
     def _learn(
         self,
@@ -241,7 +232,7 @@ class Variational(GaussianProcess):
     def _latents(self, X: Any) -> tuple[Array, Array]:
         check_is_fitted(self, "_predictive")
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
-        check_sizes(X, "X")
+        start.check_sizes(X, "X")
         with single_threaded_blas():
             return self._predictive.latents(X, self._n_threads)
 
