@@ -194,7 +194,7 @@ def test_themes_are_found(corpus: Path, tmp_path: Path, capsys: Any) -> None:
         map(sorted, THEMES)
     )
     assert "held-out log-likelihood" in out
-    assert "documents a second" in out
+    assert "documents per second" in out
     assert "60 documents (0 empty)" in out
     for word in WORDS:
         assert f"{word} " in out

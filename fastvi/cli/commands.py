@@ -1,4 +1,4 @@
-"""What the commands do."""
+"""Implementation of the commands."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from fastvi.models.topics.training import train
 
 __all__ = ["run"]
 
-STREAM_BYTES = 64 << 20  # from this size on a corpus is shuffled on disk
+STREAM_BYTES = 64 << 20  # corpora of this size and more are shuffled on disk
 MAX_TOPICS = 1_000_000
 N_HELD_OUT = 1000  # documents kept in memory for scoring a streamed fit
 
@@ -103,7 +103,7 @@ def _lda(options: argparse.Namespace) -> None:
 
 
 def _held_out(counts: Any, settings: Settings) -> HeldOut | None:
-    """Documents in halves, or None where there is no word to score."""
+    """Return documents in halves, or None if they have no words to score."""
     if counts is None:
         return None
     try:
@@ -132,7 +132,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         checks.number(options.learning_offset, "--learning-offset", 0.0)
     checks.number(options.checkpoint_interval, "--checkpoint-interval", 0.0)
     if options.resume and not options.checkpoint:
-        raise ValueError("--resume needs --checkpoint FILE to go on from")
+        raise ValueError("--resume needs --checkpoint FILE to continue from")
     return Settings(
         options.solver,
         alpha=checks.prior(options.alpha, "--alpha", n_topics, 1.0 / n_topics),
@@ -151,7 +151,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _optimizer(given: str | None) -> str | float | None:
-    """A rate where it is a number."""
+    """Convert a number to a rate."""
     try:
         return None if given is None else float(given)
     except ValueError:
@@ -159,7 +159,7 @@ def _optimizer(given: str | None) -> str | float | None:
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
-    """Find out before the work whether its results can be written."""
+    """Check before the work that its results can be written."""
     outputs: list[Path] = []
     for name in ("output", "checkpoint", "plot"):
         value = getattr(options, name, None)
@@ -182,7 +182,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 
 def _reading(options: argparse.Namespace) -> dict[str, Any]:
-    """The reader's options that were given."""
+    """Return the reader's options that were given."""
     names = ("format", "field", "delimiter", "encoding", "token_pattern", "lowercase",
              "normal_form", "zero_based", "stop_words", "vocabulary", "min_df", "max_df",
              "max_features")  # fmt: skip
@@ -196,7 +196,7 @@ def _reading(options: argparse.Namespace) -> dict[str, Any]:
 def _training_corpus(
     options: argparse.Namespace, settings: Settings
 ) -> Iterator[tuple[CountSource, Any, dict[str, Any]]]:
-    """The corpus to fit, the held-out documents (or None), and what to say of them."""
+    """Return the corpus to fit, the held-out documents (or None), and a description of them."""
     rng = np.random.default_rng([settings.seed, 0])
     if _is_streamed(options, settings):
         n_held_out = N_HELD_OUT if options.held_out else 0
@@ -243,7 +243,7 @@ def _size(path: Path) -> int:
     if path.is_dir():
         return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
     if not path.exists():
-        return 0  # the reader will say so
+        return 0  # the reader will report the error
     with open(path, "rb") as file:
         is_gzip = file.read(2) == b"\x1f\x8b"
     return path.stat().st_size * (4 if is_gzip else 1)
@@ -251,7 +251,7 @@ def _size(path: Path) -> int:
 
 def _check_tokens(n_tokens: float, settings: Settings) -> None:
     if not n_tokens > 0:
-        raise ValueError("every document is empty: there is no word to fit topics to")
+        raise ValueError("every document is empty: there are no words to fit topics to")
     if n_tokens > checks.MAX_TOKENS:
         raise ValueError(
             f"the corpus holds {n_tokens:g} words; at most {checks.MAX_TOKENS:g} can be counted"
@@ -263,7 +263,7 @@ def _check_tokens(n_tokens: float, settings: Settings) -> None:
 
 
 def _check_columns(options: argparse.Namespace, corpus: Corpus | ShardedCorpus) -> None:
-    """Without a vocabulary nobody could tell later which columns a pruned model has."""
+    """Refuse pruning without a vocabulary, as columns could not be identified later."""
     pruned = options.max_features is not None or {options.min_df, options.max_df} != {"auto"}
     if pruned and corpus.vocabulary is None:
         raise ValueError(
@@ -286,7 +286,7 @@ def _about(corpus: Corpus | ShardedCorpus) -> dict[str, Any]:
 
 
 def _say(options: argparse.Namespace, text: str) -> None:
-    """A note for a person, where machines do not read."""
+    """Print a note, unless the output is JSON."""
     if not getattr(options, "quiet", False):
         print(text, file=sys.stderr)
 
@@ -306,7 +306,7 @@ def _topics(options: argparse.Namespace) -> None:
 
 
 def _documents_for(model: TopicModel, options: argparse.Namespace) -> Corpus:
-    """Documents in the columns of the model, read as those of its fit were."""
+    """Return documents in the columns of the model, read like those of its fit."""
     kept = _kept(model, options.model)
     if options.format is None:
         kept = without_other_formats(options.paths, kept)
@@ -316,7 +316,8 @@ def _documents_for(model: TopicModel, options: argparse.Namespace) -> Corpus:
     if kind in TEXT_FORMATS and options.vocabulary is None:
         if words is None:
             raise ValueError(
-                f"{options.model}: a model without a vocabulary, which texts cannot be matched "
+                f"{options.model}: a model without a vocabulary, with which texts cannot be "
+                "matched "
                 "with; give --vocabulary FILE, or counts"
             )
         return read(options.paths, **reading | {"vocabulary": words})
@@ -332,17 +333,17 @@ def _documents_for(model: TopicModel, options: argparse.Namespace) -> Corpus:
 
 
 def _kept(model: TopicModel, path: str) -> dict[str, Any]:
-    """How the corpus was read that the model was fitted to."""
+    """Return how the corpus of the model's fit was read."""
     reading = model.info.get("reading", {})
     try:
         Options(**reading)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its options of reading are damaged ({error})") from None
+        raise ValueError(f"{path}: its reading options are damaged ({error})") from None
     return dict(reading)
 
 
 def _check_columns_of(corpus: Corpus, model: TopicModel, kind: str, path: str) -> None:
-    """Refuse columns that are matched by number, where numbers do not mean the same."""
+    """Refuse columns that are matched by number if the numbers differ in meaning."""
     n_words = len(model.table)
     if corpus.n_words > n_words:
         raise ValueError(
@@ -406,7 +407,7 @@ def _score(options: argparse.Namespace) -> None:
     ]
     n_scored = float(parts[1].counts.sum(dtype=np.float64))
     if not n_scored > 0:
-        raise ValueError("no document has two words that the model knows: nothing to score")
+        raise ValueError("no document has two words that the model knows; nothing to score")
     completion = model.topics.completion(parts[0].parts, parts[1].parts, n_threads)
     whole = checks.bags_of_words(corpus.counts, dtype=model.table.dtype)
     bound = model.documents_bound(whole.parts, n_threads) / corpus.n_tokens

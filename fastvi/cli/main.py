@@ -1,4 +1,4 @@
-"""The command line ``fastvi``: parsing here, the work in `fastvi.cli.commands`."""
+"""The command line ``fastvi``: parsing of arguments; `fastvi.cli.commands` does the work."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ WARMUPS = [
     "particles",
     "all",
 ]
-AS_FITTED = "What is not given is as it was, or was found out, when the model was fitted."
+AS_FITTED = "Options that are not given are those of the model's fit."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is 0, or 2 after one sentence on what was wrong."""
+    """Run a command; the exit code is 0, or 2 after a one-line error message."""
     _fill_closed_streams()
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # words of any script, terminals of one
+            stream.reconfigure(errors="backslashreplace")  # for terminals of other scripts
     try:
         from fastvi.cli import commands
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted; no file is half-written")
     except BrokenPipeError:
-        # The reader of our output has gone. What is still buffered must not be written at exit.
+        # The reader of our output has gone. Buffered output must not be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except MemoryError as error:
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Ended(KeyboardInterrupt):
-    """A signal that asks to end: what is in the making is removed, as at an interrupt."""
+    """A signal that ends the process: temporary files are removed, as at an interrupt."""
 
     def __init__(self, number: int) -> None:
         self.number, self.name = number, signal.Signals(number).name
@@ -88,15 +88,15 @@ class _Ended(KeyboardInterrupt):
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Batch systems, `timeout` and closed terminals send SIGTERM and SIGHUP."""
+    """Handle SIGTERM and SIGHUP, which batch systems, `timeout` and closed terminals send."""
     names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    # What is ignored, as under nohup, stays so.
+    # Signals that are ignored, as under nohup, stay ignored.
     numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
 
     def end(number: int, frame: object) -> None:
         for each in numbers:
-            signal.signal(each, signal.SIG_IGN)  # one is enough: the way out takes its time
+            signal.signal(each, signal.SIG_IGN)  # one is enough, as cleaning up takes time
         raise _Ended(number)
 
     for number in numbers:
@@ -109,7 +109,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _fill_closed_streams() -> None:
-    """Give closed standard streams a place, or the next file opened would become one of them."""
+    """Reopen closed standard streams, or the next file opened would take their place."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             opened = os.open(os.devnull, os.O_RDWR)
@@ -120,7 +120,7 @@ def _fill_closed_streams() -> None:
 
 
 def _warn(message: Warning | str, *where: object) -> None:
-    """Show a warning as all other messages are shown."""
+    """Show a warning in the form of other messages."""
     print("fastvi: warning:", " ".join(str(message).split()), file=sys.stderr)
 
 
@@ -130,7 +130,7 @@ def _fail(message: str) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as all other errors are."""
+    """A parser whose errors are one line, like all others."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"fastvi: {message}; see {self.prog} --help\n")
@@ -158,30 +158,30 @@ def _add_corpus(
     group.add_argument("--format", choices=FORMATS, help="by default recognised from the file")
     group.add_argument("--field", help="JSON key or CSV column of the text (default: text)")
     group.add_argument("--delimiter", metavar="CHARACTER", type=_delimiter,
-                       help="of CSV columns, or 'tab' (default: found out)")  # fmt: skip
+                       help="of CSV columns, or 'tab' (default: detected)")  # fmt: skip
     group.add_argument("--encoding", help="of text (default: utf-8)")
     group.add_argument("--token-pattern", metavar="REGEX",
-                       help="what a word is (default: three letters of any script, fewer where "
+                       help="what a word is (default: three letters of any script, fewer if "
                             "letters are syllables)")  # fmt: skip
     group.add_argument("--lowercase", action=argparse.BooleanOptionalAction,
-                       help="put texts in lower case first (default: yes)")  # fmt: skip
+                       help="convert texts to lower case (default: yes)")  # fmt: skip
     group.add_argument("--normal-form", choices=("NFC", "NFD", "NFKC", "NFKD", "none"),
                        help="of Unicode, for texts (default: NFC)")  # fmt: skip
     group.add_argument("--zero-based", action=argparse.BooleanOptionalAction,
-                       help="svmlight's columns count from 0 (default: if a 0 occurs)")  # fmt: skip
+                       help="svmlight columns count from 0 (default: if a 0 occurs)")  # fmt: skip
     group.add_argument("--stop-words", default="auto", metavar="WHICH",
-                       help="english, none, or a file with a word a line "
+                       help="english, none, or a file with one word per line "
                             "(default: english for text)")  # fmt: skip
-    group.add_argument("--vocabulary", metavar="FILE", help="words, one a line")
+    group.add_argument("--vocabulary", metavar="FILE", help="words, one per line")
 
 
 def _delimiter(text: str) -> str:
-    """A character, or its name."""
+    """Parse a character, or its name."""
     return {"tab": "\t", "\\t": "\t"}.get(text, text)
 
 
 def _limit(text: str) -> int | float | str:
-    """A number of documents (3), a share of them (0.5), or auto."""
+    """Parse a number of documents (3), a share of them (0.5), or auto."""
     if text == "auto":
         return text
     for kind in (int, float):
@@ -194,14 +194,15 @@ def _limit(text: str) -> int | float | str:
 
 def _add_lda(parser: argparse.ArgumentParser) -> None:
     _add_corpus(
-        parser, "*", "folder of texts, text with a document a line, JSON, CSV, LDA-C, "
-        "svmlight, UCI docword, Matrix Market or npz; none: the docstrings of the standard library"
+        parser, "*", "folder of texts, text with one document per line, JSON, CSV, LDA-C, "
+        "svmlight, UCI docword, Matrix Market or npz; by default the docstrings of the standard "
+        "library"
     )  # fmt: skip
     pruning = parser.add_argument_group("vocabulary pruning")
     pruning.add_argument("--min-df", type=_limit, default="auto", metavar="N",
-                         help="drop words in fewer documents, a number or a share")  # fmt: skip
+                         help="drop words in fewer documents (a number or a share)")  # fmt: skip
     pruning.add_argument("--max-df", type=_limit, default="auto", metavar="N",
-                         help="drop words in more documents, a number or a share")  # fmt: skip
+                         help="drop words in more documents (a number or a share)")  # fmt: skip
     pruning.add_argument("--max-features", type=int, metavar="N",
                          help="keep the N most frequent words")  # fmt: skip
     fit = parser.add_argument_group("fitting")
@@ -209,8 +210,8 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("--passes", type=int, default=10, help="(default: %(default)s)")
     fit.add_argument("--solver", choices=("auto", "cvb", "cvb0", "scvb0", "svi", "vb"),
                      default="auto",
-                     help="auto is cvb0, the best soonest, and its mini-batch form scvb0 where "
-                          "a corpus is large; cvb: its second-order form; vb and svi: "
+                     help="auto: cvb0, the fastest, or for large corpora its mini-batch form "
+                          "scvb0; cvb: its second-order form; vb and svi: "
                           "variational Bayes")  # fmt: skip
     fit.add_argument("--alpha", type=float, metavar="X",
                      help="prior of topic proportions (default: 1 / topics)")  # fmt: skip
@@ -223,7 +224,7 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("--learning-decay", type=float, default=0.7, metavar="KAPPA",
                      help="in (0.5, 1] (default: %(default)s)")  # fmt: skip
     fit.add_argument("--optimizer", metavar="NAME",
-                     help="of svi and scvb0: a rate, adaptive, adagrad, rmsprop, adam or amsgrad "
+                     help="for svi and scvb0: a rate, adaptive, adagrad, rmsprop, adam or amsgrad "
                           "(default: steps as above)")  # fmt: skip
     fit.add_argument("--sampling", default="uniform",
                      choices=("uniform", "replacement", "importance", "adaptive", "growing",
@@ -235,12 +236,12 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("--held-out", type=float, default=0.1, metavar="SHARE",
                      help="documents kept for scoring (default: %(default)s)")  # fmt: skip
     fit.add_argument("--stream", action=argparse.BooleanOptionalAction,
-                     help="shuffle it on disk; by default where it is large")  # fmt: skip
+                     help="shuffle the corpus on disk (default: if it is large)")  # fmt: skip
     fit.add_argument("--checkpoint", metavar="FILE", help="save the fit's state at intervals")
     fit.add_argument("--checkpoint-interval", type=float, default=60.0, metavar="SECONDS",
                      help="(default: %(default)s)")  # fmt: skip
     fit.add_argument("--resume", action="store_true",
-                     help="go on from the checkpoint, to the same bits")  # fmt: skip
+                     help="continue from the checkpoint, with the same bits")  # fmt: skip
     out = parser.add_argument_group("output")
     out.add_argument(
         "-o", "--output", default=MODEL, metavar="MODEL", help="(default: %(default)s)"
@@ -249,7 +250,7 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
         "--top-words", type=int, default=10, metavar="N", help="(default: %(default)s)"
     )
     out.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    out.add_argument("--plot", metavar="FILE", help="draw topics and scores (needs matplotlib)")
+    out.add_argument("--plot", metavar="FILE", help="plot topics and scores (needs matplotlib)")
     out.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -257,7 +258,7 @@ def _add_topics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("--top-words", type=int, default=10, metavar="N", help="(default: 10)")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--plot", metavar="FILE", help="draw them (needs matplotlib)")
+    parser.add_argument("--plot", metavar="FILE", help="plot them (needs matplotlib)")
 
 
 def _add_transform(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Tables for people and dictionaries for machines."""
+"""Reports as tables for people and as dictionaries for JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["print_fit", "print_topics", "topics_as_dicts"]
 
 
 def topics_as_dicts(model: TopicModel, n_words: int) -> list[dict[str, Any]]:
-    """Topics with their share of the corpus and their top words."""
+    """Return topics with their share of the corpus and their top words."""
     return [
         {"topic": k, "share": share, "words": [{"word": w, "weight": p} for w, p in words]}
         for k, (share, words) in enumerate(
@@ -23,7 +23,7 @@ def topics_as_dicts(model: TopicModel, n_words: int) -> list[dict[str, Any]]:
 
 
 def print_topics(model: TopicModel, n_words: int) -> None:
-    """A row a topic, the largest first: its number, its share, its top words with weights."""
+    """Print one row per topic, the largest first: number, share, top words with weights."""
     width = shutil.get_terminal_size((120, 24)).columns
     print(f"{'topic':>5} {'share':>6}  top words (probability in the topic)")
     shares, words = model.topic_shares, model.top_words(n_words)
@@ -40,16 +40,16 @@ def print_topics(model: TopicModel, n_words: int) -> None:
 
 
 def print_fit(info: dict[str, Any]) -> None:
-    """What came of a fit."""
+    """Print the results of a fit."""
     print()
     if info["held_out_log_likelihood"] is not None:
         print(
-            f"held-out log-likelihood  {info['held_out_log_likelihood']:.4f} nats a word "
+            f"held-out log-likelihood  {info['held_out_log_likelihood']:.4f} nats per word "
             f"(document completion), perplexity {info['held_out_perplexity']:.1f}"
         )
     print(
         f"fit                      {info['n_documents']:,} documents ({info['n_empty']} empty), "
         f"{info['n_iter']} passes of {info['solver']} in {info['fit_seconds']:.2f} s: "
-        f"{info['documents_per_second']:,.0f} documents a second"
+        f"{info['documents_per_second']:,.0f} documents per second"
     )
-    print(f"model                    {info['model']}  ({info['seconds']:.1f} s in all)")
+    print(f"model                    {info['model']}  ({info['seconds']:.1f} s in total)")

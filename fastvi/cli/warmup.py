@@ -20,9 +20,9 @@ TYPES = (np.float64, np.float32)
 
 
 def warm_up(options: argparse.Namespace) -> None:
-    """Run the fits that were asked for, and say where compiled kernels are kept."""
+    """Run the requested fits, and print where compiled kernels are kept."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        raise ValueError("NUMBA_DISABLE_JIT is set, so that nothing is compiled; unset it")
+        raise ValueError("NUMBA_DISABLE_JIT is set, so nothing is compiled; unset it")
     chosen = FITS if "all" in options.what else dict.fromkeys(options.what)
     for name in chosen:
         begin = time.perf_counter()
@@ -112,7 +112,7 @@ def _gp() -> None:
 
 
 def _normal() -> Any:
-    """A target that is compiled for this process only, as a user's own would be for its file."""
+    """Make a target that is compiled for this process only."""
 
     def normal(z: Any, grad: Any) -> Any:
         grad[0], grad[1] = -z[0], -z[1]
