@@ -308,7 +308,7 @@ BAD_PARAMETERS = [
     ({"topic_word_prior": [0.1] * 4}, r"shape \(4,\); wanted a number or shape \(60,\)"),
     (
         {"topic_word_prior": [0.1] * 60, "learn_topic_word_prior": True},
-        "learn_topic_word_prior needs a topic_word_prior of one number",
+        "learn_topic_word_prior needs a scalar topic_word_prior",
     ),
     ({"solver": "gibbs"}, "solver is 'gibbs'; wanted one of 'auto', 'cvb', 'cvb0'"),
     ({"learning_method": "gibbs"}, "learning_method is 'gibbs'; wanted one of 'batch'"),
@@ -446,7 +446,7 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(X: Any) -> None:
         lda.transform(wide)
     lda.set_params(n_components=1).fit(wide)
     assert lda.components_.shape == (1, 90)
-    with pytest.raises(ValueError, match="n_components is 7; the topics to go on from are 1"):
+    with pytest.raises(ValueError, match="n_components is 7; the topics to continue from are 1"):
         lda.set_params(n_components=7).partial_fit(wide)
 
 

@@ -1,1 +1,1 @@
-"""Public estimators."""
+"""Estimators and their models."""

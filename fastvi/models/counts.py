@@ -31,36 +31,37 @@ __all__ = [
 ]
 
 Parts = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]  # indptr, indices, counts
-CHUNK_WORK = 500_000  # entries x topics of a chunk, about 1 ms of local steps
+CHUNK_WORK = 500_000  # entries x topics per chunk, about 1 ms of local steps
 
 
 def padded(n_topics: int) -> int:
-    """Topics with padding: kernels go eight at a time."""
+    """Return the number of topics with padding, as kernels process eight at a time."""
     return (n_topics + 7) // 8 * 8
 
 
 def chunks_of(indptr: NDArray[np.int64], n_topics: int, passes: int = 1) -> NDArray[np.int64]:
-    """Boundaries of chunks of about 1 ms; `passes` is how often each entry is cheaper than usual.
+    """Return boundaries of chunks of about 1 ms; entries are `passes` times cheaper than usual.
 
-    Depends on the documents alone, so that results do not depend on the number of threads.
+    They depend only on the documents, so that results do not depend on the number of threads.
     """
-    work = indptr + 4 * np.arange(len(indptr))  # an empty document is not free either
+    work = indptr + 4 * np.arange(len(indptr))  # even an empty document costs time
     return parallel.split(work, passes * CHUNK_WORK / padded(n_topics))
 
 
 class Documents(NamedTuple):
-    """A batch of D documents over its own U distinct words, with its transpose.
+    """A batch of D documents over its U distinct words, with its transpose.
 
     Attributes
     ----------
     indptr : (D + 1,) int64 array
     words : (N,) int32 array
-        Places in `rows`.
+        Indices into `rows`.
     counts : (N,) array
     rows : (U,) int32 array
         The distinct words, ascending, as rows of the topic-word table.
     columns, documents, entries : (U + 1,) int64, (N,) int32, (N,) int64 arrays
-        The transpose: for each word the documents it stands in and the places of these entries.
+        The transpose: for each word, the documents that contain it and the indices of these
+        entries.
     """
 
     indptr: NDArray[np.int64]
@@ -85,7 +86,8 @@ def prepare(
 ) -> Documents:
     """Renumber the words of a CSR batch and transpose it.
 
-    `marker` (V,) int32 is scratch, -1 everywhere before and after; the cost does not grow with V.
+    `marker` (V,) int32 is scratch memory, -1 everywhere before and after; the cost does not depend
+    on V.
     """
     found = np.empty(len(indices), np.int32)
     rows = found[: sparse.distinct(indices, marker, found)].copy()
@@ -99,10 +101,10 @@ def prepare(
 
 
 class CountSource(Protocol):
-    """Documents to fit to, in memory or on disk.
+    """Training documents, in memory or on disk.
 
-    `n_entries` is the number of entries held in memory, or None for documents on disk: these come
-    in the batches of `epochs` alone, while a corpus in memory is a `fastvi.batches.Source` too.
+    `n_entries` is the number of entries in memory, or None for documents on disk. The latter come
+    only in the batches of `epochs`; a corpus in memory is also a `fastvi.batches.Source`.
     """
 
     n_rows: int
@@ -110,7 +112,7 @@ class CountSource(Protocol):
 
     @property
     def n_entries(self) -> int | None:
-        """As above."""
+        """Number of entries in memory, or None."""
         ...
 
     def epochs(self, batch_size: int, seed: int) -> Batches:
@@ -118,23 +120,23 @@ class CountSource(Protocol):
         ...
 
     def identity(self) -> dict[str, Any]:
-        """What tells this corpus from another, as JSON."""
+        """Return what identifies this corpus, as JSON."""
         ...
 
 
 class DocumentSource:
-    """A corpus in memory, a source of batches.
+    """A corpus in memory, as a source of batches.
 
     Parameters
     ----------
     indptr : (D + 1,) int64 array
     indices : (N,) int32 array
     counts : (N,) array
-        CSR parts, checked before; not copied and not written to.
+        CSR arrays that have been checked; they are neither copied nor written to.
     n_words : int
         Size of the vocabulary, V.
     marker : (V,) int32 array, optional
-        Scratch of an earlier source, so that a small batch costs no array of V.
+        Scratch memory of an earlier source, so that a small batch needs no array of length V.
     """
 
     def __init__(
@@ -155,13 +157,13 @@ class DocumentSource:
         return ShuffledEpochs(self, batch_size, seed)
 
     def identity(self) -> dict[str, Any]:
-        """Sizes and a digest of all counts."""
+        """Return the sizes and a digest of all counts."""
         size = [self.n_rows, self.n_words, float(self.counts.sum(dtype=np.float64))]
         return {"corpus": size, "corpus digest": digest(self.indptr, self.indices, self.counts)}
 
     @property
     def norms(self) -> NDArray[np.float64]:
-        """Norm of each document's counts, (n_rows,): no norm of its expected counts is above it."""
+        """Norm of each document's counts, (n_rows,), which bounds that of its expected counts."""
         squares = np.concatenate(([0.0], np.cumsum(np.square(self.counts, dtype=np.float64))))
         return np.asarray(np.sqrt(np.diff(squares[self.indptr])))
 
@@ -170,7 +172,7 @@ class DocumentSource:
         return prepare(self.indptr, self.indices, self.counts, self.marker)
 
     def take(self, rows: NDArray[np.int64]) -> Documents:
-        """The documents `rows` (n,), in that order."""
+        """Return the documents `rows` (n,), in that order."""
         indptr = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(self.indptr[rows + 1] - self.indptr[rows], out=indptr[1:])
         indices = np.empty(indptr[-1], np.int32)
@@ -194,11 +196,11 @@ class ShardedSource:
         self.marker = np.full(corpus.n_words, -1, np.int32)
 
     def epochs(self, batch_size: int, seed: int) -> Batches:
-        """Uniform mini-batches, whose documents come from one shard at a time."""
+        """Uniform mini-batches of documents from one shard at a time."""
         return ShardedEpochs(self.corpus, batch_size, seed, self.marker)
 
     def identity(self) -> dict[str, Any]:
-        """Sizes, and a checksum of the words."""
+        """Return the sizes and a checksum of the words."""
         size = [self.n_rows, self.n_words, self.corpus.n_tokens]
         words = "\n".join(self.corpus.vocabulary or ()).encode()
         return {"corpus": size, "corpus digest": f"{zlib.crc32(words):08x}"}
@@ -213,7 +215,7 @@ class ShardedEpochs(Batches):
         self.corpus, self.batch_size, self.seed, self.marker = corpus, batch_size, seed, marker
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """The mini-batches of an epoch but the first `skip`."""
+        """Yield the mini-batches of an epoch after the first `skip`."""
         return itertools.islice(self._epoch(number), skip, None)
 
     def _epoch(self, number: int) -> Iterator[Batch]:
@@ -233,7 +235,7 @@ class ShardedEpochs(Batches):
 
 
 def confined(table: LazyTable, step: Any, least: NDArray[Any]) -> Any:
-    """The step, clipped so that no row of the table falls below `least`, its prior."""
+    """Clip a step so that no row of the table falls below `least`, its prior."""
     if not isinstance(step, RowGradient):
         before = table.dense()
         return np.maximum(before + step, np.broadcast_to(least, before.shape)) - before
@@ -242,5 +244,5 @@ def confined(table: LazyTable, step: Any, least: NDArray[Any]) -> Any:
     anchor = np.broadcast_to(step.anchor, shape)[rows]
     rest = table.read(rows)
     rest = anchor + (rest - anchor) * kind(1 - step.factor * step.coefficient)
-    lowest = np.broadcast_to(least, shape)[rows] + kind(1e-6) * rest  # adding rounds
+    lowest = np.broadcast_to(least, shape)[rows] + kind(1e-6) * rest  # for rounding
     return step._replace(values=np.maximum(step.values, (lowest - rest) / kind(step.factor)))

@@ -1,4 +1,4 @@
-"""Documentation that estimators share: lines such as ``{optimizer}`` in docstrings stand for it."""
+"""Documentation shared by estimators, inserted for lines such as ``{optimizer}`` in docstrings."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ batch_size : int, optional
     "optimizer": """
 optimizer : float, str or fastvi.optimizers.Optimizer, optional
     Rates of the steps, by default `fastvi.optimizers.robbins_monro` for mini-batches, and 1
-    without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that expects to come
-    nearest to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
+    without. A number in (0, 1] is a constant rate. ``"adaptive"``: the rate that minimises the
+    expected distance to the optimum (Ranganath et al. 2013), without parameters. ``"adagrad"``,
     ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take plain gradients with respect to unconstrained
     parameters: means, logarithms and Cholesky factors.
 """,
     "sampling": """
 sampling : str, default="uniform"
     How mini-batches are drawn. ``"uniform"``: each row once per pass, in random order.
-    ``"replacement"``: independently. ``"importance"``: more often where a row's statistics are
-    large, weighted so that steps stay unbiased. ``"adaptive"``: by the norms that statistics were
-    last seen to have. ``"growing"``: each row once per pass, in batches that grow from `batch_size`
-    with the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles
-    et al. 2017).
+    ``"replacement"``: independently. ``"importance"``: rows with large statistics more often,
+    weighted so that steps stay unbiased. ``"adaptive"``: by the last known norms of the statistics.
+    ``"growing"``: each row once per pass, in batches that grow from `batch_size` with the
+    gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate (Balles et al.
+    2017).
 """,
     "variance_reduction": """
 variance_reduction : {"svrg", "window"} or a tool of fastvi.gradients, optional
     For mini-batches. ``"svrg"``: steps are corrected by a gradient of all rows, computed every two
     passes (Johnson and Zhang 2013); unbiased, at twice the cost per step. ``"window"``: statistics
-    are averaged over ten batches (Mandt and Blei 2014), a tenth of the noise for some bias.
-    ``fastvi.gradients.svrg(every=100)`` and ``fastvi.gradients.window(size=3)`` give other numbers
-    of steps and batches.
+    are averaged over ten batches (Mandt and Blei 2014), which divides the noise by ten but adds
+    some bias. ``fastvi.gradients.svrg(every=100)`` and ``fastvi.gradients.window(size=3)`` set
+    other numbers of steps and batches.
 """,
     "trace_noise": """
 trace_noise : bool, default=False
-    Record the noise of the steps in `history_` whatever `sampling` is, at some cost.
+    Record the noise of the steps in `history_` for any `sampling`, at some cost.
 """,
     "warm_start": """
 warm_start : bool, default=False
-    Begin with the posterior of the last fit.
+    Start from the posterior of the last fit.
 """,
     "n_jobs": """
 n_jobs : int, optional
@@ -56,13 +56,13 @@ verbose : int, default=0
 """,
     "elbo_": """
 elbo_ : float
-    The evidence lower bound of the training data, nats; without `batch_size`.
+    The evidence lower bound of the training data in nats; only without `batch_size`.
 """,
     "history_": """
 history_ : dict of str to array
     What each step reported: epoch, seconds, rate, and in nats the `elbo` (or the `local_elbo`,
-    the batch's part of it scaled to all rows); with `trace_noise`, or where `sampling` needs it,
-    the `noise`, the trace of the gradient's covariance; with `X_val`, `held_out` at the end of each
+    the batch's part of it scaled to all rows); with `trace_noise`, or if `sampling` needs it, the
+    `noise`, the trace of the gradient's covariance; with `X_val`, `held_out` at the end of each
     pass.
 """,
     "n_iter_": """
@@ -75,7 +75,7 @@ converged_ : bool
 """,
     "n_features_in_": """
 n_features_in_, feature_names_in_
-    As everywhere in scikit-learn.
+    As in scikit-learn.
 """,
     "callback": """
 callback : callable, optional
@@ -88,8 +88,8 @@ checkpoint : path, optional
     of the fit.
 checkpoint_interval : float, default=60.0
 resume : bool, default=False
-    Go on from `checkpoint` if there is such a file, with the same bits as if the fit had not been
-    interrupted. Data and parameters must be the same; `max_iter` and `tol` may differ.
+    Continue from `checkpoint` if the file exists, with the same bits as an uninterrupted fit. Data
+    and parameters must be the same; `max_iter` and `tol` may differ.
 """,
 }
 GROUPS = {
@@ -101,9 +101,9 @@ GROUPS = {
 
 
 def fill_in(holder: Any, more: Mapping[str, str]) -> None:
-    """Replace the lines of a class's or function's docstring that are a name in braces.
+    """Replace lines of a docstring that consist of a name in braces.
 
-    `more` has texts beside those that all estimators share.
+    `more` has texts in addition to those that all estimators share.
     """
 
     def text(line: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""What all estimators share: options, fits that succeed or change nothing, checkpoints, files."""
+"""Base classes of estimators: options, fits that succeed or change nothing, checkpoints, files."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ __all__ = [
     "read_only",
 ]
 
-# Parameters with which a fit may go on from a checkpoint of other values.
+# Parameters that may differ between a checkpoint and the fit that resumes from it.
 FREE = ("max_iter", "tol", "n_jobs", "verbose", "verbose_interval", "random_state", "warm_start")
 
 
 class Estimator(BaseEstimator):
     """The base of all estimators.
 
-    A subclass has a constructor, `_fit`, and what it predicts. `_fit` works on a copy of the
-    estimator without anything fitted, which takes its place once the fit has succeeded: a fit that
-    fails or is interrupted changes nothing. Lines such as ``{optimizer}`` in docstrings are filled
-    in from `fastvi.models.documentation`.
+    A subclass adds a constructor, `_fit` and predictions. `_fit` works on an unfitted copy of the
+    estimator, which replaces it once the fit has succeeded, so a fit that fails or is interrupted
+    changes nothing. Lines such as ``{optimizer}`` in docstrings are filled in from
+    `fastvi.models.documentation`.
     """
 
     max_iter: int
@@ -87,19 +87,19 @@ class Estimator(BaseEstimator):
     # Hooks of a subclass
 
     def _fit(self, last: Self | None, watching: Watching, X: Any, *more: Any) -> Any:
-        """Fit this copy; `last` is the fitted estimator to go on from, if it is to."""
+        """Fit this copy; `last` is the fitted estimator to continue from, if any."""
         raise NotImplementedError
 
     def _partial_fit(self, *data: Any) -> None:
-        """Go on with this copy, by steps that leave what it shares with the original as it is."""
+        """Take steps with this copy, without changing what it shares with the original."""
         raise NotImplementedError
 
     def _saved(self) -> dict[str, Any]:
-        """Trees of arrays, and values that JSON holds, from which `_restore` makes the model."""
+        """Return trees of arrays and JSON values from which `_restore` rebuilds the model."""
         raise NotImplementedError
 
     def _restore(self, saved: files.Saved) -> None:
-        """Take back what `_saved` gave; parameters and reports are in place already."""
+        """Restore what `_saved` returned; parameters and reports are in place already."""
         raise NotImplementedError
 
     _encoded = staticmethod(files.encoded)
@@ -108,7 +108,7 @@ class Estimator(BaseEstimator):
     # Fits
 
     def _become(self, watching: Watching, *data: Any) -> Any:
-        """Fit a copy with nothing fitted, and be that copy if all goes well."""
+        """Fit an unfitted copy, and become that copy if all goes well."""
         work = self._fresh()
         last = self if self.__sklearn_is_fitted__() and getattr(self, "warm_start", False) else None
         with compiling_announced(bool(work.verbose)):
@@ -117,29 +117,29 @@ class Estimator(BaseEstimator):
         return found
 
     def _advance(self, *data: Any) -> None:
-        """Let a copy take steps on `data`, and be that copy if all goes well."""
+        """Let a copy take steps on `data`, and become that copy if all goes well."""
         work = object.__new__(type(self))
         work.__dict__.update(self.__dict__)
         work._partial_fit(*data)
         self._replace(work)
 
     def _fresh(self) -> Self:
-        """A copy without what came from fits."""
+        """Return an unfitted copy."""
         fresh = object.__new__(type(self))
         names = self.__dict__.get("_names", frozenset())
         fresh.__dict__.update({k: v for k, v in self.__dict__.items() if k not in names})
         return fresh
 
     def _replace(self, work: Self) -> None:
-        """Be `work`, in one step."""
+        """Become `work`, in one step."""
         work._remember(self._fresh())
         self.__dict__ = work.__dict__
 
     def _remember(self, before: Self | None = None) -> None:
-        """Note which attributes a fit has set, beside those there were before."""
+        """Record which attributes a fit has set, in addition to earlier ones."""
         kept = self.get_params(deep=False) if before is None else vars(before)
         self._names = frozenset(vars(self)) - frozenset(kept) | {"_names"}
-        for name in self._names:  # predictions come from elsewhere: writing here would do nothing
+        for name in self._names:  # writing to these would not change predictions
             if name.endswith("_") and isinstance(vars(self)[name], np.ndarray):
                 setattr(self, name, read_only(vars(self)[name]))
 
@@ -159,10 +159,10 @@ class Estimator(BaseEstimator):
         seed: int,
         last: Self | None = None,
     ) -> Fit:
-        """Fit a conjugate model by the toolbox, and report how it went.
+        """Fit a conjugate model with the toolbox, and record how it went.
 
-        `data` are the arrays that a checkpoint belongs to; `tol` is nats of the whole bound, and
-        `last` the fit that this one goes on from.
+        `data` are the arrays that identify a checkpoint; `tol` is in nats of the whole bound, and
+        `last` is the fit to continue from.
         """
         max_iter = checks.integer(self.max_iter, "max_iter", self._least_iter)
         batch_size = checks.optional_integer(self.batch_size, "batch_size", 1)
@@ -198,7 +198,7 @@ class Estimator(BaseEstimator):
         return fitted
 
     def _report(self, fitted: Fit) -> None:
-        """How a fit went, as attributes."""
+        """Set the attributes that report on a fit."""
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
         self.converged_ = fitted.converged
         if "elbo" in fitted.history:
@@ -206,20 +206,20 @@ class Estimator(BaseEstimator):
 
     @property
     def _last_bound(self) -> float | None:
-        """The bound in the last pass of a fit to all rows, nats."""
+        """Bound in the last pass of a fit to all rows, in nats."""
         bounds = self.history_.get("elbo")
         if bounds is None or not len(bounds) or self.batch_size is not None:
             return None
         return float(bounds[-1])
 
     def _identity(self, data: tuple[Any, ...]) -> dict[str, Any]:
-        """What must be the same for a checkpoint to be taken up."""
+        """Return what must be the same for a checkpoint to be resumed from."""
         parameters = self.get_params(deep=False)
         chosen = {k: described(v) for k, v in parameters.items() if k not in FREE}
         return {"class": type(self).__name__, "data": digest(*data)} | chosen
 
     def _warn_unless_converged(self, fitted: Fit, unit: str = "nats per row") -> None:
-        """Warn of coordinate ascent that has not come to its end."""
+        """Warn if coordinate ascent has not converged."""
         if self.batch_size is None and self.tol > 0 and not (fitted.converged or fitted.stopped):
             warnings.warn(
                 f"the bound still rose by more than tol={self.tol:g} {unit} in pass "
@@ -229,14 +229,14 @@ class Estimator(BaseEstimator):
             )
 
     def _random(self) -> np.random.RandomState:
-        """The generator that `random_state` stands for."""
+        """Return the generator for `random_state`."""
         if isinstance(self.random_state, np.random.Generator):
             return np.random.RandomState(checks.seed_of(self.random_state))
         found: np.random.RandomState = check_random_state(self.random_state)
         return found
 
     def _seed(self, watching: Watching, rng: np.random.RandomState | None = None) -> int:
-        """A seed for mini-batches, from `rng` if given; that of the checkpoint if any will do."""
+        """Seed for mini-batches, from `rng` if given, or of the checkpoint if any will do."""
         fresh = checks.seed_of(self._random() if rng is None else rng)
         return watching.seed(self.random_state, fresh)
 
@@ -247,7 +247,7 @@ class Estimator(BaseEstimator):
     # Rows
 
     def _array(self, X: Any, y: Any = "no_validation", **options: Any) -> Any:
-        """X (and y) checked, in an order that kernels take: rows to fit unless ``reset=False``."""
+        """Check X (and y), in an order that kernels accept: rows to fit unless ``reset=False``."""
         options = {"dtype": [np.float64, np.float32]} | options
         checks.nothing_masked(X)
         found = validate_data(self, X, y, **options)
@@ -267,16 +267,16 @@ class Estimator(BaseEstimator):
         Raises
         ------
         OSError
-            If the file cannot be written; the old one is kept then.
+            If the file cannot be written; an old file is then kept.
         ValueError
-            If a parameter is something no file holds, such as a callable or an Optimizer.
+            If a parameter cannot be stored, such as a callable or an Optimizer.
         """
         check_is_fitted(self)
         files.save(self, path)
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers, not to be written to."""
+    """Return a read-only view."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -290,11 +290,11 @@ class MeanScore:
     """Estimators with `score_samples`."""
 
     def score_samples(self, X: Any) -> NDArray[Any]:
-        """A value per row, nats."""
+        """Return one value per row, in nats."""
         raise NotImplementedError
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples`, nats per row.
+        """Return the mean of `score_samples`, in nats per row.
 
         Parameters
         ----------
@@ -305,7 +305,7 @@ class MeanScore:
 
 
 class Unsupervised(Estimator):
-    """Estimators that are fitted to rows alone."""
+    """Estimators without targets."""
 
     def fit(
         self,
@@ -326,21 +326,21 @@ class Unsupervised(Estimator):
             Rows to fit to.
         y : ignored
         X_val : same kind as X, optional
-            Rows not to fit to: their score after each pass is ``history_["held_out"]``.
+            Held-out rows; their score after each pass is ``history_["held_out"]``.
         {watching}
 
         Raises
         ------
         ValueError
-            If X is not what the model takes, a parameter is out of its range, or `checkpoint`
-            belongs to another fit.
+            If X is invalid, a parameter is out of its range, or `checkpoint` belongs to another
+            fit.
         """
         self._become(Watching(callback, checkpoint, checkpoint_interval, resume), X, X_val)
         return self
 
 
 class Supervised(Estimator):
-    """Estimators that are fitted to rows and their targets."""
+    """Estimators with targets."""
 
     def fit(
         self,
@@ -372,8 +372,8 @@ class Supervised(Estimator):
         Raises
         ------
         ValueError
-            If X or y is not what the model takes, a parameter is out of its range, or `checkpoint`
-            belongs to another fit.
+            If X or y is invalid, a parameter is out of its range, or `checkpoint` belongs to
+            another fit.
         FloatingPointError
             If the fit diverges.
         numpy.linalg.LinAlgError
@@ -389,7 +389,7 @@ class CountEstimator(
 ):  # fmt: skip
     """Transformers of sparse counts."""
 
-    _dtype: Any  # of the counts of the fit
+    _dtype: Any  # dtype of the counts of the fit
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -399,7 +399,7 @@ class CountEstimator(
         return tags
 
     def _counts(self, X: Any, reset: bool, dtype: Any = None) -> checks.Bags:
-        """X checked, as parts of a CSR matrix; `dtype` is by default that of the fit."""
+        """Check X and return its CSR arrays; `dtype` is by default that of the fit."""
         checks.nothing_masked(X)
         checks.no_texts(X)
         X = validate_data(

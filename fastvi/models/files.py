@@ -1,8 +1,8 @@
-"""Files of estimators of every class, without pickle; see `fastvi.base.archive`.
+"""Files of estimators, without pickle; see `fastvi.base.archive`.
 
-A file holds the class's name, the constructor's parameters, what a fit reports about itself, and
-the arrays of the model. An estimator says which those are (`_saved`) and takes them back
-(`_restore`), with everything else computed again, so that a file cannot contradict itself.
+A file holds the name of the class, the constructor's parameters, what a fit reports, and the arrays
+of the model. An estimator selects these (`_saved`) and restores them (`_restore`). Everything else
+is computed again, so that a file cannot contradict itself.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ BROKEN = (ArithmeticError, AttributeError, LookupError, TypeError, np.linalg.Lin
 
 
 class Saved:
-    """What a file holds, by name, checked as it is taken out.
+    """The contents of a file by name, checked on access.
 
     Attributes
     ----------
     path : str
-        What errors begin with.
+        Start of error messages.
     parameters : dict
-        Of the constructor.
+        Parameters of the constructor.
     values : dict
-        What JSON holds of the rest.
+        Other JSON values.
     arrays : dict of str to array
     """
 
@@ -55,12 +55,12 @@ class Saved:
         self.n_features = checks.integer(header["n_features"], f"{path}: n_features", 1)
 
     def array(self, name: str, *shape: int | None, dtype: Any = np.float64) -> NDArray[Any]:
-        """A finite array of this shape, in which None is any length, and dtype.
+        """Return a finite array of this dtype and shape, in which None is any length.
 
         Raises
         ------
         ValueError
-            If it is another or missing.
+            If it is missing or different.
         """
         array = self.arrays.get(name)
         if array is None:
@@ -76,25 +76,25 @@ class Saved:
         return array
 
     def tree(self, name: str, template: Any) -> Any:
-        """A tree of finite numbers in the form of `template`."""
+        """Return a tree of finite numbers in the form of `template`."""
         found = tree.restore(template, self.arrays, name)
         if not all(np.all(np.isfinite(leaf)) for leaf in tree.leaves(found)):
             raise ValueError(f"{self.path}: {name} holds NaN or infinity")
         return found
 
     def positive(self, name: str, *shape: int | None) -> NDArray[np.float64]:
-        """As `array`, of numbers above 0."""
+        """As `array`, for numbers above 0."""
         array = self.array(name, *shape)
         if np.any(array <= 0):
             raise ValueError(f"{self.path}: {name} must hold numbers > 0")
         return array
 
     def dtype(self) -> Any:
-        """That of the rows of the fit, float32 or float64."""
+        """Return the dtype of the rows of the fit, float32 or float64."""
         return np.dtype(checks.choice(self.values["dtype"], "dtype", ("float32", "float64")))
 
     def labels(self, name: str) -> NDArray[Any]:
-        """An array of labels, as `save` packed it."""
+        """Return an array of labels, as packed by `save`."""
         array = self.arrays[name]
         if f"{name}offsets" not in self.arrays:
             return array
@@ -102,7 +102,7 @@ class Saved:
         return np.array(labels, dtype=object if self.arrays[f"{name}object"] else np.str_)
 
     def history(self) -> dict[str, NDArray[np.float64]]:
-        """Columns of numbers, all of one length."""
+        """Return columns of numbers of the same length."""
         columns = {
             name.removeprefix("history."): array
             for name, array in self.arrays.items()
@@ -121,9 +121,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     OSError
-        If the file cannot be written; the old one is kept then.
+        If the file cannot be written; an old file is then kept.
     ValueError
-        If a parameter is something no file holds.
+        If a parameter cannot be stored.
     """
     arrays: dict[str, Any] = {}
     values: dict[str, Any] = {}
@@ -154,7 +154,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
 
 def encoded(name: str, value: Any) -> Any:
-    """A constructor's parameter as JSON or an array.
+    """Encode a constructor's parameter as JSON or an array.
 
     Raises
     ------
@@ -172,13 +172,13 @@ def encoded(name: str, value: Any) -> Any:
     array = np.asarray(value) if isinstance(value, (list, tuple, np.ndarray)) else None
     if array is None or array.dtype.kind not in "biuf":
         raise ValueError(
-            f"{name} is {value!r}, which a file cannot hold; set_params another before saving"
+            f"{name} is {value!r}, which a file cannot hold; use set_params before saving"
         )
     return array
 
 
 def decoded(name: str, value: Any, saved: Saved) -> Any:
-    """What `encoded` was given."""
+    """Inverse of `encoded`."""
     if not isinstance(value, dict):
         return value
     if "tool" in value:
@@ -191,18 +191,18 @@ def _number(value: Any) -> Any:
 
 
 def _labels(name: str, labels: NDArray[Any]) -> dict[str, Any]:
-    """Arrays of labels: numbers as they are, strings packed."""
+    """Encode an array of labels: numbers as they are, strings packed."""
     if labels.dtype.kind in "biuf":
         return {name: labels}
     if not all(isinstance(label, str) for label in labels.tolist()):
-        raise ValueError(f"{name} has the dtype {labels.dtype}; a file holds numbers or strings")
+        raise ValueError(f"{name} has dtype {labels.dtype}; a file can hold numbers or strings")
     text, offsets = archive.pack_strings(labels.tolist())
     is_object = np.array(labels.dtype.kind == "O")
     return {name: text, f"{name}offsets": offsets, f"{name}object": is_object}
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """The estimator that `save` wrote.
+    """Load an estimator that `save` wrote.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One fit for every conjugate model: which batches, gradient and optimizer go together."""
+"""Fits of conjugate models: combinations of batches, gradient and optimizer."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ SAMPLING = ("uniform", "replacement", "importance", "adaptive", "growing", "coup
 
 
 class Plan(NamedTuple):
-    """What the loop is to drive, and how to read what it has found.
+    """What the loop drives, and how to read its results.
 
-    ``begin(params)`` is what ``algorithm.init`` takes, ``read(state)`` the parameters again.
-    ``for_model(model)`` is the same plan for the model under other priors, where those are learned.
+    ``begin(params)`` returns what ``algorithm.init`` takes, and ``read(state)`` returns parameters.
+    ``for_model(model)`` is the same plan for the model under other priors, if those are learned.
     """
 
     algorithm: Algorithm
@@ -63,36 +63,36 @@ def plan(
     seed: int = 0,
     batches: Batches | None = None,
 ) -> Plan:
-    """Put batches, gradient and optimizer together, or say why they do not fit.
+    """Combine batches, gradient and optimizer, or explain why they are incompatible.
 
     Parameters
     ----------
     model : Conjugate
     source : Source
     batch_size : int, optional
-        None is all rows, with rate 1: coordinate ascent.
+        None means all rows with rate 1: coordinate ascent.
     optimizer : Optimizer, str or float, optional
         A number is a constant rate. By default `fastvi.optimizers.robbins_monro` for mini-batches.
         The names are "adaptive", "adagrad", "rmsprop", "adam" and "amsgrad".
     sampling : {"uniform", "replacement", "importance", "adaptive", "growing", "coupled"}
-        Shuffled epochs; independent draws; draws by the source's `norms`; by the norms last seen;
-        shuffled epochs whose batches grow with the noise (De et al. 2017), or with the noise and
-        the rate (Balles et al. 2017).
+        Shuffled epochs; independent draws; draws by the source's `norms`; draws by the norms last
+        seen; shuffled epochs whose batches grow with the noise (De et al. 2017), or with the noise
+        and the rate (Balles et al. 2017).
     variance_reduction : {"svrg", "window"} or Reduction, optional
         `fastvi.gradients.svrg` or `fastvi.gradients.window`, or their names.
     gradient : {"natural", "plain"}
-        Optimizers with a rate for each coordinate take the plain one, whatever is asked for.
+        Optimizers with a rate per coordinate always use plain gradients.
     trace_noise : bool
-        Have the trace of the gradient's covariance in the history, as ``"noise"``, also where
+        Record the trace of the gradient's covariance in the history, as ``"noise"``, even if
         `sampling` does not need it.
     seed : int
     batches : Batches, optional
-        Instead of those that `sampling` names.
+        Used instead of those that `sampling` names.
 
     Raises
     ------
     ValueError
-        If an option is unknown, or options do not go together.
+        If an option is unknown, or options are incompatible.
     """
     for name, value, known in (
         ("sampling", sampling, SAMPLING),
@@ -117,7 +117,7 @@ def plan(
         norms = source.norms if sampling in ("importance", "adaptive") else None
         batches = sampled(source, batch_size, sampling, seed, norms)
     elif sampling != "uniform":
-        raise ValueError(f"sampling={sampling!r} of a stream: its rows come in their own order")
+        raise ValueError(f"sampling={sampling!r} with a stream, whose rows come in their own order")
     is_plain = gradient == "plain" or not chosen.convex
     if is_plain and variance_reduction is not None:
         raise ValueError(
@@ -126,8 +126,8 @@ def plan(
         )
     if variance_reduction is not None and (batches.wants_squared_norm or trace_noise):
         raise ValueError(
-            f"variance_reduction={variance_reduction!r} leaves a noise that is not known from one "
-            "batch; wanted trace_noise=False, and sampling other than 'growing' and 'coupled'"
+            f"variance_reduction={variance_reduction!r} leaves noise that one batch cannot "
+            "estimate; wanted trace_noise=False, and sampling other than 'growing' and 'coupled'"
         )
     if is_plain and sampling == "coupled":
         raise ValueError(
@@ -166,7 +166,7 @@ def plan(
 
 
 def _everything(source: Source) -> Batch:
-    """Made each time: kept, it would be a second copy of the data."""
+    """Return all rows, made each time: stored, they would be a second copy of the data."""
     return Batch(source.all(), np.ones(source.n_rows))
 
 
@@ -186,12 +186,12 @@ def sampled(
     seed: int,
     norms: NDArray[np.float64] | None = None,
 ) -> Batches:
-    """Mini-batches of a kind that `plan` names; `norms` are those of the source.
+    """Make mini-batches of a kind that `plan` names; `norms` are those of the source.
 
     Raises
     ------
     ValueError
-        If `batch_size` is below 1, or the source has not what the kind needs.
+        If `batch_size` is below 1, or the source lacks what the kind needs.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; wanted a number of rows >= 1, or None")
@@ -213,13 +213,13 @@ def sampled(
 
 
 class Fit(NamedTuple):
-    """A fitted model's parameters and how the fit went."""
+    """Parameters of a fitted model, and how the fit went."""
 
     params: Any
     history: dict[str, NDArray[np.float64]]
     n_iter: int
     converged: bool
-    stopped: bool = False  # by a callback
+    stopped: bool = False  # whether a callback stopped it
 
 
 def fit_conjugate(
@@ -234,7 +234,7 @@ def fit_conjugate(
     before: float | None = None,
     **options: Any,
 ) -> Fit:
-    """Fit a conjugate model from `params`, which the fit owns from then on.
+    """Fit a conjugate model from `params`, which the fit then owns.
 
     Parameters
     ----------
@@ -243,13 +243,13 @@ def fit_conjugate(
     n_epochs : int
         Largest number of passes over the rows.
     tol : float
-        Coordinate ascent ends where the bound rises by less than this in a pass, nats; mini-batches
-        ignore it, as their bound is noisy. 0: never.
+        Coordinate ascent ends when the bound rises by less than this in a pass, in nats; 0 means
+        never. Mini-batches ignore it, because their bound is noisy.
     seed : int
     watch : fastvi.loop.Watch, optional
         Callback, held-out scores, bar and checkpoints.
     before : float, optional
-        The bound in the last pass of the fit that this one goes on from, nats.
+        Bound in the last pass of the fit that this one continues, in nats.
     options
         Those of `plan`.
 
@@ -274,7 +274,7 @@ def fit_conjugate(
             return False
         if len(bounds) == 1:
             return before is not None and abs(bounds[0] - before) < tol
-        moved = history.columns["rate"][-2] > 0  # a rate still to be found moves nothing
+        moved = history.columns["rate"][-2] > 0  # with rate 0 nothing moves
         return moved and abs(bounds[-1] - bounds[-2]) < tol
 
     with single_threaded_blas(), watch:
@@ -303,7 +303,7 @@ def fit_conjugate(
 
 
 def _is_finite(params: Any) -> bool:
-    """Whether all numbers are; a lazy table's as they are, without making it dense."""
+    """Whether all numbers are finite; lazy tables are not made dense for this."""
     if isinstance(params, tuple):
         return all(map(_is_finite, params))
     if isinstance(params, LazyTable):

@@ -1,4 +1,4 @@
-"""Streaming variational Bayes (Broderick et al. 2013): yesterday's posterior is today's prior."""
+"""Streaming variational Bayes (Broderick et al. 2013): the last posterior is the next prior."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fastvi.models.plan import Plan
 
 __all__ = ["StreamingState", "going_on", "streaming"]
 
-ROUNDS = 3  # on a batch after a fit: more gain little
+ROUNDS = 3  # rounds on a batch after a fit; more gain little
 
 
 class StreamingState(NamedTuple):
-    """The posterior so far, and how many batches and rows it has seen."""
+    """The posterior so far, and the numbers of batches and rows it has seen."""
 
     params: Any
     n_batches: int = 0
@@ -28,13 +28,12 @@ class StreamingState(NamedTuple):
 def streaming(
     model: Conjugate, *, max_iter: int = 20, tol: float = 1e-3, memory: float | None = 1.0
 ) -> Algorithm:
-    """Coordinate ascent on one batch after another, each from the posterior of those before.
+    """Coordinate ascent on successive batches, each from the posterior of the previous ones.
 
-    "Streaming variational Bayes", eq. 3, with the conjugate family's sums of natural parameters.
-    The number of rows need not be known, and what was seen once weighs as much as what is new.
-    Drive it by `fastvi.batches.Stream` with ``population_size="batch"``. A step on a batch that
-    touches few rows of a `LazyTable` costs no more than these. For models whose statistics are sums
-    over rows alone.
+    "Streaming variational Bayes", eq. 3, with the sums of natural parameters of a conjugate family.
+    The number of rows need not be known, and old rows count as much as new ones. Drive it with
+    `fastvi.batches.Stream` and ``population_size="batch"``. A step on a batch that touches few rows
+    of a `LazyTable` costs no more than these. The model's statistics must be sums over rows.
 
     Parameters
     ----------
@@ -43,25 +42,26 @@ def streaming(
     max_iter : int
         Largest number of rounds per batch.
     tol : float
-        A batch is done when a round changes its statistics by less than this share of their norm.
+        A batch is finished when a round changes its statistics by less than this share of their
+        norm.
     memory : float, optional
-        Share in (0, 1] of what was learned that is kept at each batch: below 1, rows of long ago
-        fade, and the posterior follows a population that drifts. None: a batch of n rows after N
-        others takes the share n / (N + n), so that early rows, whose local variables were fitted
-        under poor parameters, count less and less.
+        Share in (0, 1] of what was learned that is kept at each batch. Below 1, old rows fade, and
+        the posterior follows a drifting population. With None, a batch of n rows after N others
+        gets the share n / (N + n), so that early rows, whose local variables were fitted under poor
+        parameters, count less and less.
 
     Returns
     -------
     Algorithm
-        Its `init` takes the parameters of the first local step, which it owns from then on; a state
-        ``StreamingState(params, n_batches, n_rows)`` goes on from a posterior of so many. `info`
-        has `local_elbo` in nats, `rounds`, and as `rate` the batch's share of all rows.
+        Its `init` takes the parameters of the first local step, which it then owns. A state
+        ``StreamingState(params, n_batches, n_rows)`` continues from a posterior. `info` has
+        `local_elbo` in nats, `rounds`, and as `rate` the batch's share of all rows.
 
     Raises
     ------
     ValueError
-        If `max_iter` is below 1, `tol` below 0, or `memory` not in (0, 1]; at the first step if the
-        model's statistics are not sums over rows alone.
+        If `max_iter` is below 1, `tol` below 0, or `memory` not in (0, 1]; at the first step, if
+        the model's statistics are not sums over rows.
     """
     if max_iter < 1:
         raise ValueError(f"max_iter is {max_iter}; wanted a number of rounds >= 1")
@@ -77,7 +77,7 @@ def streaming(
         share = len(batch.weights) / n_rows
         lost = share if memory is None else 1.0 - memory
         if not state.n_batches:
-            lost = 1.0  # what the first local step starts from was not learned from any rows
+            lost = 1.0  # the first parameters were not learned from any rows
         last, rounds, moved = None, 0, np.inf
         while rounds < max_iter and moved > tol:
             local = model.local(params, batch, None, rng)
@@ -100,7 +100,7 @@ def streaming(
 
 
 def going_on(model: Conjugate, batches: Batches, n_seen: int) -> Plan:
-    """A plan for batches that come after a fit to `n_seen` rows; each row weighs 1."""
+    """Return a plan for batches after a fit to `n_seen` rows; each row has weight 1."""
     algorithm = streaming(model, max_iter=ROUNDS, memory=None)
     return Plan(
         algorithm._replace(init=lambda params: StreamingState(params, 1, n_seen)),
@@ -112,7 +112,7 @@ def going_on(model: Conjugate, batches: Batches, n_seen: int) -> Plan:
 
 
 def _news(prior: Any, statistics: Any, params: Any, lost: float) -> Any:
-    """A batch's statistics, minus the share of what was learned that makes room for them."""
+    """Statistics of a batch, minus the share of what was learned that they replace."""
     if isinstance(statistics, RowStatistics):
         return RowGradient(statistics.rows, statistics.values, prior, coefficient=lost)
     if isinstance(params, tuple):
@@ -122,7 +122,7 @@ def _news(prior: Any, statistics: Any, params: Any, lost: float) -> Any:
 
 
 def _changes(prior: Any, statistics: Any, last: Any) -> Any:
-    """What another round has found instead."""
+    """Change of the statistics in another round."""
     if isinstance(statistics, RowStatistics):
         values = statistics.values - last.values
         return RowGradient(statistics.rows, values, prior, coefficient=0.0)
@@ -133,7 +133,7 @@ def _changes(prior: Any, statistics: Any, last: Any) -> Any:
 
 
 def _norm(parts: Any) -> float:
-    """Squared norm of statistics, or of changes of them."""
+    """Squared norm of statistics, or of their changes."""
     if isinstance(parts, RowGradient):
         return squared_norm_of(parts.values)
     if isinstance(parts, tuple) and not isinstance(parts, RowStatistics):

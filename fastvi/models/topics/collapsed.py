@@ -1,5 +1,5 @@
 """Collapsed variational Bayes for topics: CVB0 (Asuncion, Welling, Smyth and Teh 2009) and CVB
-(Teh, Newman and Welling 2007), which differ in the update of a cell of the grid alone.
+(Teh, Newman and Welling 2007), which differ only in the update of a cell of the grid.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = [
     "with_priors",
 ]
 
-N_BLOCKS = 8  # blocks of documents and of words; not a matter of threads, so that bits agree
-RECOUNT = 10  # passes between recounts, which undo the rounding of running float32 sums
+N_BLOCKS = 8  # blocks of documents and of words, independent of threads so that bits agree
+RECOUNT = 10  # passes between recounts, which remove rounding errors of running float32 sums
 
 
 class Grid(NamedTuple):
-    """Entries sorted into cells (document block x word block), by document within a cell.
+    """Entries sorted into cells (document block x word block), and by document within cells.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Grid(NamedTuple):
     run_doc, run_start : (R,), (R + 1,) int64 arrays
         Document and first entry of each run.
     doc_runs : (D, B) int64 array
-        Each document's runs, -1 for none.
+        Runs of each document, or -1.
     words, counts : (N,) int32, (N,) float32 arrays
     order : (D,) int64 array
         The order of documents within cells.
@@ -61,9 +61,9 @@ class Grid(NamedTuple):
         return int(self.doc_runs.shape[1])
 
     def walk(self, task: Any, n_threads: int, totals: NDArray[np.float64]) -> None:
-        """``task(cell, totals)`` for every cell, diagonal by diagonal, in the same order always.
+        """Call ``task(cell, totals)`` for every cell, by diagonals, always in the same order.
 
-        The cells of a diagonal start from the same totals; what they add is summed after it.
+        Cells of a diagonal start from the same totals; their changes are added up afterwards.
         """
         n = self.n_blocks
         own = np.empty((n, *totals.shape))
@@ -92,7 +92,7 @@ def make_grid(
     filled = np.cumsum(np.diff(indptr)[order])
     doc_block = np.empty(n_documents, np.int64)
     doc_block[order] = np.minimum(filled * n_blocks // (indptr[-1] + 1), n_blocks - 1)
-    # words by falling frequency, dealt out back and forth: blocks of about equal size
+    # deal out words by decreasing frequency, back and forth, for blocks of about equal size
     by_frequency = np.argsort(-np.bincount(indices, minlength=n_words), kind="stable")
     turn, seat = np.divmod(np.arange(n_words), n_blocks)
     word_block = np.empty(n_words, np.int64)
@@ -119,7 +119,7 @@ def make_grid(
 
 
 class State(NamedTuple):
-    """Responsibilities and the moments of the counts they give: M is 1 for CVB0 and 2 for CVB.
+    """Responsibilities and the moments of their counts: M is 1 for CVB0 and 2 for CVB.
 
     Attributes
     ----------
@@ -145,7 +145,7 @@ class State(NamedTuple):
 def _only_priors(
     n_moments: int, n_rows: int, width: int, prior: Any, n_topics: int
 ) -> NDArray[np.float32]:
-    """Moments (M, n_rows, K padded) of no counts."""
+    """Moments (M, n_rows, K padded) without counts."""
     values = np.zeros((n_moments, n_rows, width), np.float32)
     values[0, :, :n_topics] = prior
     return values
@@ -165,10 +165,10 @@ def initial_state(
     n_threads: int = 1,
     n_moments: int = 1,
 ) -> State:
-    """Give each word its first responsibilities under topics that are known already.
+    """Compute initial responsibilities under given topics.
 
-    `weights` (V, K padded) is E[beta]; `n_moments` is 1 for CVB0 and 2 for CVB. The start decides
-    how soon and how well either ends.
+    `weights` (V, K padded) is E[beta]; `n_moments` is 1 for CVB0 and 2 for CVB. The start
+    determines how fast and how well either converges.
     """
     n_documents, width = len(grid.doc_runs), weights.shape[1]
     doc_topic = _only_priors(n_moments, n_documents, width, alpha, len(alpha))
@@ -188,9 +188,9 @@ def initial_state(
 
 
 def topics(state: State, rows: NDArray[np.integer[Any]] | None = None) -> NDArray[np.float32]:
-    """Expected counts plus prior of all words or of some, (n, K padded), a copy.
+    """Return a copy of expected counts plus prior of all words or some, (n, K padded).
 
-    They cannot be below the prior, but a running sum of many steps may be rounded to there.
+    Exact counts are not below the prior, but rounding of a running sum may take them there.
     """
     means = state.word_topic[0]
     counts: NDArray[np.float32] = means.copy() if rows is None else means[rows]
@@ -201,7 +201,7 @@ def topics(state: State, rows: NDArray[np.integer[Any]] | None = None) -> NDArra
 
 
 class CountTable(NamedTuple):
-    """Expected counts plus prior as a table that is read like a `fastvi.core.LazyTable`."""
+    """Expected counts plus prior as a table with the interface of `fastvi.core.LazyTable`."""
 
     state: State
     dtype: Any
@@ -213,16 +213,16 @@ class CountTable(NamedTuple):
         return sums
 
     def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
-        """Some rows, (n, K padded)."""
+        """Return some rows, (n, K padded)."""
         return topics(self.state, rows).astype(self.dtype, copy=False)
 
     def dense(self) -> NDArray[Any]:
-        """All rows, (V, K padded), a copy."""
+        """Return a copy of all rows, (V, K padded)."""
         return topics(self.state).astype(self.dtype, copy=False)
 
 
 def with_priors(state: State, alpha: NDArray[np.float64], eta: float) -> State:
-    """The same responsibilities under other priors."""
+    """Return the same responsibilities under other priors."""
     n = len(alpha)
     state.doc_topic[0, :, :n] += (alpha - state.alpha).astype(np.float32)
     state.word_topic[0, :, :n] += np.float32(eta - state.eta)
@@ -231,7 +231,7 @@ def with_priors(state: State, alpha: NDArray[np.float64], eta: float) -> State:
 
 
 def recount(grid: Grid, state: State, n_threads: int) -> State:
-    """Moments summed afresh from the responsibilities and the priors of `state`."""
+    """Recompute the moments from the responsibilities and priors of `state`."""
     n_moments, n_topics, width = len(state.totals), len(state.alpha), state.g.shape[1]
     doc_topic = _only_priors(n_moments, state.doc_topic.shape[1], width, state.alpha, n_topics)
     word_topic = _only_priors(n_moments, state.word_topic.shape[1], width, state.eta, n_topics)
@@ -250,10 +250,10 @@ def recount(grid: Grid, state: State, n_threads: int) -> State:
 
 
 def passes(grid: Grid, n_threads: int = 1) -> Algorithm:
-    """CVB0 or CVB, as the state has one moment or two.
+    """CVB0 or CVB, depending on whether the state has one moment or two.
 
-    A pass over all entries is a step; the batch is not looked at. Results do not depend on the
-    number of threads.
+    A step is a pass over all entries; the batch is ignored. Results do not depend on the number of
+    threads.
     """
 
     def step(
@@ -264,7 +264,7 @@ def passes(grid: Grid, n_threads: int = 1) -> Algorithm:
         eta = np.ravel(state.eta).astype(np.float32)
         second_order = len(state.totals) == 2
         update_cell = cvb.update_cell if second_order else kernels.update_cell
-        which = slice(None) if second_order else 0  # CVB0's kernel takes the means alone
+        which = slice(None) if second_order else 0  # the kernel of CVB0 takes only the means
         doc_topic, word_topic = state.doc_topic[which], state.word_topic[which]
 
         def task(cell: int, totals: NDArray[np.float64]) -> None:

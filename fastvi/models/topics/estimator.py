@@ -29,7 +29,7 @@ __all__ = ["LatentDirichletAllocation", "load"]
 
 
 class _Stream(NamedTuple):
-    """What the next `partial_fit` goes on from; `marker` is scratch of its sources."""
+    """State for the next `partial_fit`; `marker` is scratch memory of its sources."""
 
     solver: solvers.Solver
     state: solvers.TopicState
@@ -39,8 +39,8 @@ class _Stream(NamedTuple):
 class LatentDirichletAllocation(TopicScores):
     """Latent Dirichlet allocation (Blei, Ng and Jordan 2003) by compiled variational inference.
 
-    A drop-in replacement for ``sklearn.decomposition.LatentDirichletAllocation``. Results do not
-    depend on `n_jobs`, to the bit.
+    A drop-in replacement for ``sklearn.decomposition.LatentDirichletAllocation``. Results have the
+    same bits for any `n_jobs`.
 
     Parameters
     ----------
@@ -51,16 +51,15 @@ class LatentDirichletAllocation(TopicScores):
     topic_word_prior : float or (n_features,) array, optional
         Dirichlet prior of topics, eta; by default 1 / n_components.
     solver : {"auto", "scvb0", "cvb0", "cvb", "svi", "vb"}, default="auto"
-        ``"cvb0"``: collapsed variational Bayes, zeroth order (Asuncion et al. 2009), which
-        reaches the best held-out score soonest; needs 2 bytes per entry and topic. ``"scvb0"``: its
+        ``"cvb0"``: collapsed variational Bayes, zeroth order (Asuncion et al. 2009), which reaches
+        the best held-out score fastest; needs 2 bytes per entry and topic. ``"scvb0"``: its
         mini-batch form (Foulds et al. 2013), for streams and corpora of any size. ``"cvb"``: the
         second order (Teh, Newman and Welling 2007), closer to the collapsed bound and two to three
-        times slower per pass; for comparison, since "cvb0" predicts better. ``"svi"``:
-        stochastic variational inference (Hoffman et al. 2013). ``"vb"``: coordinate ascent, whose
-        bound never falls except by rounding, about 1e-6 of it in float32. ``"auto"`` follows
-        `learning_method`; otherwise it is ``"cvb0"`` up to 1 GiB of responsibilities and
-        ``"scvb0"`` above, or ``"svi"`` if `optimizer`, `sampling`, `variance_reduction` or
-        `trace_noise` is given.
+        times slower per pass; for comparison, since "cvb0" predicts better. ``"svi"``: stochastic
+        variational inference (Hoffman et al. 2013). ``"vb"``: coordinate ascent, whose bound never
+        falls except by rounding, about 1e-6 of it in float32. ``"auto"`` follows `learning_method`;
+        otherwise it is ``"cvb0"`` up to 1 GiB of responsibilities and ``"scvb0"`` above, or
+        ``"svi"`` if `optimizer`, `sampling`, `variance_reduction` or `trace_noise` is given.
     learning_method : {"batch", "online"}, optional
         scikit-learn's name for the solver: ``"vb"`` or ``"svi"``.
     learning_decay : float, default=0.7
@@ -77,9 +76,9 @@ class LatentDirichletAllocation(TopicScores):
         Number of passes between computations of the training data's perplexity; the fit stops
         when it changes by less than `perp_tol`. Never computed if not positive.
     total_samples : float, optional
-        Number of documents that the stream of `partial_fit` stands for. By default 1e6, as in
-        scikit-learn, for a stream from scratch; one that follows a `fit` stands for the documents
-        seen so far.
+        Number of documents that the stream of `partial_fit` represents. By default 1e6, as in
+        scikit-learn, for a stream from scratch; a stream after `fit` represents the documents seen
+        so far.
     perp_tol : float, default=0.1
         See `evaluate_every`.
     mean_change_tol : float, default=1e-3
@@ -90,26 +89,26 @@ class LatentDirichletAllocation(TopicScores):
     optimizer : float, str or fastvi.optimizers.Optimizer, optional
         For "svi", "scvb0" and "vb", instead of the steps that `learning_decay` and
         `learning_offset` describe (rate 1 for "vb"). A number in (0, 1] is a constant rate.
-        ``"adaptive"``: the rate that expects to come nearest to the optimum (Ranganath et al.
-        2013), without parameters. ``"adagrad"``, ``"rmsprop"``, ``"adam"`` and ``"amsgrad"`` take
-        plain gradients in log-space, which "scvb0" does not support. With an optimizer that
+        ``"adaptive"``: the rate that minimises the expected distance to the optimum (Ranganath et
+        al. 2013), without parameters. ``"adagrad"``, ``"rmsprop"``, ``"adam"`` and ``"amsgrad"``
+        take plain gradients in log-space, which "scvb0" does not support. With an optimizer that
         averages iterates, `components_` is their mean.
     sampling : str, default="uniform"
-        How "svi" and "scvb0" draw documents. ``"uniform"``: each once a pass, in random order.
-        ``"replacement"``: independently. ``"importance"``: more often where the norm of the
-        document's counts is large, weighted so that steps stay unbiased. ``"adaptive"``: by the
-        norms of expected counts last seen. ``"growing"``: each once a pass, in batches that grow
-        from `batch_size` with the gradient's noise (De et al. 2017); ``"coupled"``: with its noise
-        and the rate (Balles et al. 2017).
+        How "svi" and "scvb0" draw documents. ``"uniform"``: each once per pass, in random order.
+        ``"replacement"``: independently. ``"importance"``: documents with a large norm of counts
+        more often, weighted so that steps stay unbiased. ``"adaptive"``: by the last known norms of
+        expected counts. ``"growing"``: each once per pass, in batches that grow from `batch_size`
+        with the gradient's noise (De et al. 2017); ``"coupled"``: with its noise and the rate
+        (Balles et al. 2017).
     variance_reduction : {"svrg", "window"} or a tool, optional
         For "svi" and "scvb0". ``"svrg"``: steps are corrected by a gradient of all documents,
         computed every two passes (Johnson and Zhang 2013); unbiased, at the cost of a second local
         step per step and two more copies of the topics. ``"window"``: statistics are averaged over
-        ten batches (Mandt and Blei 2014), a tenth of the noise for some bias, with ten batches'
-        statistics in memory. ``fastvi.gradients.svrg(every=100)`` and
-        ``fastvi.gradients.window(size=3)`` give other numbers of steps and batches.
+        ten batches (Mandt and Blei 2014), which divides the noise by ten but adds some bias, and
+        keeps the statistics of ten batches in memory. ``fastvi.gradients.svrg(every=100)`` and
+        ``fastvi.gradients.window(size=3)`` set other numbers of steps and batches.
     trace_noise : bool, default=False
-        Record the noise of the steps in `history_` whatever `sampling` is; 2 to 15 % slower.
+        Record the noise of the steps in `history_` for any `sampling`; 2 to 15 % slower.
     {n_jobs}
     {verbose}
     random_state : int, RandomState, Generator or None, default=None
@@ -135,16 +134,15 @@ class LatentDirichletAllocation(TopicScores):
     n_batch_iter_ : int
         Steps taken.
     elbo_ : float
-        The evidence lower bound of the training data, nats; with "vb" or `evaluate_every` only.
+        The evidence lower bound of the training data in nats; only with "vb" or `evaluate_every`.
     bound_ : float
         The same as scikit-learn reports it: a perplexity, exp(-elbo_ per word).
     history_ : dict of str to array
         What each step reported: epoch, seconds, rate, batch_size, and in nats the `elbo` ("vb")
-        or the `local_elbo`, the batch's part of it scaled to all documents ("svi"). Where it is
-        known, the `noise`, which is the trace of the covariance of the gradient, and its
-        `squared_norm`. With `X_val`, `held_out` at the end of each pass: the score by document
-        completion, nats per word, its halves drawn from `random_state`.
-        `fastvi.plots.plot_history` draws it.
+        or the `local_elbo`, the batch's part of it scaled to all documents ("svi"). If known, the
+        `noise`, which is the trace of the covariance of the gradient, and its `squared_norm`. With
+        `X_val`, `held_out` at the end of each pass: the score by document completion in nats per
+        word, with halves drawn from `random_state`. `fastvi.plots.plot_history` draws it.
     vocabulary_ : list of str
         The words of a model that `fastvi.load` read; `top_words` and `save` use it.
     {n_features_in_}
@@ -163,7 +161,7 @@ class LatentDirichletAllocation(TopicScores):
     n_iter_: int
     n_batch_iter_: int
     bound_: float
-    _n_seen: int | None = None  # documents of a fit and what followed it; None from scratch
+    _n_seen: int | None = None  # documents seen by a fit and afterwards; None from scratch
 
     def __init__(
         self,
@@ -237,7 +235,7 @@ class LatentDirichletAllocation(TopicScores):
             self.bound_ = perplexity.of(self.elbo_)
 
     def _check_size(self, bags: checks.Bags) -> None:
-        """Refuse documents that cannot say anything of so many topics."""
+        """Refuse documents that are too few for this number of topics."""
         n_topics = checks.integer(self.n_components, "n_components", 1)
         total = bags.counts.sum(dtype=np.float64)
         if not total > 0:
@@ -248,14 +246,14 @@ class LatentDirichletAllocation(TopicScores):
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Take mini-batch steps on some documents of a stream of about `total_samples`.
 
-        Goes on from an earlier `fit` or `partial_fit`; a call that fails or is interrupted changes
-        nothing. After a `fit` (and unless `total_samples`, `optimizer`, `variance_reduction` or
-        `trace_noise` is given), a batch of n documents after N others takes the share n / (N + n)
-        of what is known: streaming variational Bayes (Broderick et al. 2013) with a memory that
-        fades slowly. Solvers "vb" and "svi" take the steps of "svi", the others those of "scvb0".
+        It continues from an earlier `fit` or `partial_fit`; a call that fails or is interrupted
+        changes nothing. After a `fit` (and unless `total_samples`, `optimizer`,
+        `variance_reduction` or `trace_noise` is given), a batch of n documents after N others gets
+        the share n / (N + n): streaming variational Bayes (Broderick et al. 2013) with a slowly
+        fading memory. Solvers "vb" and "svi" take the steps of "svi", the others those of "scvb0".
         Settings are those of the first call, except for `n_jobs` and `total_samples`. `sampling` is
-        ignored, as documents come in their own order, and `variance_reduction` may not be "svrg",
-        which needs all of them.
+        ignored, because documents come in their own order, and `variance_reduction` may not be
+        "svrg", which needs all documents.
 
         Parameters
         ----------
@@ -282,7 +280,7 @@ class LatentDirichletAllocation(TopicScores):
         settings = self._stream_settings(bags, first) if stream is None else stream.solver.settings
         if self.n_components != settings.n_topics:
             raise ValueError(
-                f"n_components is {self.n_components}; the topics to go on from are "
+                f"n_components is {self.n_components}; the topics to continue from are "
                 f"{settings.n_topics}"
             )
         marker = np.full(bags.n_words, -1, np.int32) if stream is None else stream.marker
@@ -305,13 +303,13 @@ class LatentDirichletAllocation(TopicScores):
         self._keep(settings, state.alpha, state.eta, n_iter, n_steps + len(history))
 
     def _stream_settings(self, bags: checks.Bags, first: bool) -> Settings:
-        """Of `partial_fit`, which goes on from the priors there are."""
+        """Settings of `partial_fit`, which continues with the existing priors."""
         asked = self._solver() or choose_solver(0, 1, tools_of(self))
         name = "svi" if asked in ("vb", "svi") else "scvb0"
         settings = self._settings(name, bags, self._seed(Watching()))
-        settings = replace(settings, sampling="uniform", learn_eta=False)  # a pass has no end
+        settings = replace(settings, sampling="uniform", learn_eta=False)  # a stream has no passes
         if name == "svi" and self.learning_offset is None:
-            settings = replace(settings, learning_offset=10.0)  # streams need bolder steps
+            settings = replace(settings, learning_offset=10.0)  # streams need longer steps
         if not first:
             settings = replace(settings, alpha=self._model.alpha, eta=self._model.eta)
             if self.total_samples is None and not tools_of(settings):
@@ -321,11 +319,11 @@ class LatentDirichletAllocation(TopicScores):
     def _keep(
         self, settings: Settings, alpha: NDArray[Any], eta: Any, n_iter: int, n_steps: int
     ) -> None:
-        """What a fit has found besides its table."""
+        """Keep what a fit has found besides its table."""
         self.solver_ = settings.solver
         self.n_iter_, self.n_batch_iter_ = n_iter, n_steps
         uniform = np.ndim(self.doc_topic_prior) == 0 and not self.learn_doc_topic_prior
-        uniform = uniform and bool(np.all(alpha == alpha[0]))  # an earlier fit may have learned
+        uniform = uniform and bool(np.all(alpha == alpha[0]))  # an earlier fit may have learned it
         self.doc_topic_prior_ = float(alpha[0]) if uniform else alpha
         self.topic_word_prior_ = eta if np.ndim(eta) == 0 else eta[:, 0]
 
@@ -339,7 +337,7 @@ class LatentDirichletAllocation(TopicScores):
     # Settings and checks
 
     def _solver(self) -> str | None:
-        """The solver asked for, None for one that suits the data."""
+        """Return the requested solver, or None to choose one that suits the data."""
         solver = checks.choice(self.solver, "solver", ("auto", *SOLVERS))
         if self.learning_method is None:
             return None if solver == "auto" else solver
@@ -358,7 +356,7 @@ class LatentDirichletAllocation(TopicScores):
             eta = float(checks.prior(eta, "topic_word_prior", 1, 1.0 / n_topics)[0])
         else:
             if self.learn_topic_word_prior:
-                raise ValueError("learn_topic_word_prior needs a topic_word_prior of one number")
+                raise ValueError("learn_topic_word_prior needs a scalar topic_word_prior")
             eta = checks.prior(eta, "topic_word_prior", bags.n_words, 0.0)[:, None]
         decay = checks.number(self.learning_decay, "learning_decay", 0.5, 1.0, open_low=True)
         optional: dict[str, Any] = {}
@@ -398,7 +396,7 @@ class LatentDirichletAllocation(TopicScores):
     def __getstate__(self) -> dict[str, Any]:
         if self.__sklearn_is_fitted__():
             self._model  # noqa: B018  reads the table of a solver under way
-        state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 the live one
+        state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 this is the live dict
         state.pop("_stream", None)
         return state
 
@@ -437,7 +435,7 @@ class LatentDirichletAllocation(TopicScores):
 
 
 class _Perplexity:
-    """The perplexity of the training data after some passes, as `evaluate_every` asks for it."""
+    """Perplexity of the training data after every `evaluate_every` passes."""
 
     def __init__(
         self, estimator: LatentDirichletAllocation, bags: checks.Bags, settings: Settings
@@ -447,14 +445,14 @@ class _Perplexity:
         self.bags, self.settings, self.n_threads = bags, settings, estimator._n_threads
 
     def of(self, bound: float) -> float:
-        """exp(-bound per word); `bound` is that of all words, nats."""
+        """Return exp(-bound per word); `bound` is that of all words, in nats."""
         with np.errstate(over="ignore"):
             return float(np.exp(-bound / self.bags.counts.sum(dtype=np.float64)))
 
     def after_epoch(
         self, params: TopicParameters, position: loop.Position, history: loop.History
     ) -> bool:
-        """Note it where it is asked for; whether it has settled."""
+        """Record it if requested; return whether it has converged."""
         if position.epoch % self.every:
             return False
         known = [value for value in history.columns.get("perplexity", []) if value == value]
@@ -464,9 +462,9 @@ class _Perplexity:
 
 
 def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
-    """A fitted estimator from a model file.
+    """Load a fitted estimator from a model file.
 
-    Its words are in `vocabulary_`; in `feature_names_in_` too if the fit saw column names.
+    Its words are in `vocabulary_`, and in `feature_names_in_` if the fit saw column names.
 
     Raises
     ------

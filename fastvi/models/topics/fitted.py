@@ -1,4 +1,4 @@
-"""A fitted topic model without scikit-learn: what the command line and the estimator share."""
+"""A fitted topic model without scikit-learn, shared by the command line and the estimator."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["KIND", "MAX_ITER", "Predictor", "TopicModel"]
 
 KIND = "lda-model"
 BLOCK_ROWS = 4096
-MAX_ITER = 100  # iterations for a new document, unless asked for otherwise
+MAX_ITER = 100  # default number of iterations for a new document
 
 
 @dataclass(frozen=True, eq=False)
 class TopicModel:
-    """Topics with their priors, and what can be asked of them.
+    """Topics with their priors, and results that follow from them.
 
     Parameters
     ----------
     table : (V, K padded) float32 or float64 array
-        Dirichlet parameters of topics by word, as solvers leave them.
+        Dirichlet parameters of topics by word, as solvers return them.
     alpha : (n_topics,) float64 array
     eta : float or (V, 1) array
     collapsed : bool
@@ -38,9 +38,9 @@ class TopicModel:
         expected logarithms (variational Bayes).
     vocabulary : list of str, optional
     info : dict
-        What JSON can hold: solver, settings, corpus, scores.
+        JSON values: solver, settings, corpus, scores.
     history : dict of str to array
-        What `fastvi.loop.History.arrays` gave.
+        Result of `fastvi.loop.History.arrays`.
     """
 
     table: NDArray[Any]
@@ -64,7 +64,7 @@ class TopicModel:
 
     @cached_property
     def topics(self) -> Topics:
-        """Ready for new documents, in the way of the solver."""
+        """Topics for new documents, in the solver's form."""
         return self._topics(self.collapsed)
 
     @cached_property
@@ -77,21 +77,22 @@ class TopicModel:
         )
 
     def documents_bound(self, parts: Parts, n_threads: int = 1) -> float:
-        """The documents' part of the variational bound, nats; `parts` as in `bound`."""
+        """Documents' part of the variational bound in nats; `parts` as in `bound`."""
         return float(self._variational.bounds(*parts, n_threads=n_threads).sum())
 
     def bound(self, parts: Parts, n_threads: int = 1, documents_factor: float = 1.0) -> float:
-        """The variational bound on log p(documents), nats, with the topics' part.
+        """Variational bound on log p(documents) in nats, including the topics' part.
 
-        A lower bound for q(beta) = Dirichlet(table), whichever solver found it. `parts` is
-        (indptr, indices, counts); the documents' part is multiplied by `documents_factor`.
+        It is a lower bound for q(beta) = Dirichlet(table), whichever solver found the table.
+        `parts` is (indptr, indices, counts); the documents' part is multiplied by
+        `documents_factor`.
         """
         prior = np.asarray(self.eta, self.table.dtype)
         topics = topic_bound(self.table, prior, self.n_topics)
         return documents_factor * self.documents_bound(parts, n_threads) + topics
 
     def top_words(self, n: int = 10) -> list[list[tuple[str, float]]]:
-        """The n most probable words of each topic with E[beta], topics by falling weight."""
+        """The n most probable words of each topic with E[beta], by decreasing weight."""
         words = self.vocabulary
         result = []
         for k in range(self.n_topics):
@@ -104,19 +105,19 @@ class TopicModel:
 
     @cached_property
     def topic_shares(self) -> NDArray[np.float64]:
-        """Share of each topic in the corpus it was fitted to, (n_topics,)."""
+        """Share of each topic in the training corpus, (n_topics,)."""
         sums = self.table.sum(axis=0, dtype=np.float64)[: self.n_topics]
         sums -= np.sum(np.broadcast_to(self.eta, (len(self.table), 1)), dtype=np.float64)
         sums = np.maximum(sums, 0.0)
         return np.asarray(sums / max(sums.sum(), np.finfo(float).tiny))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model as a numpy archive with a JSON header; atomic.
+        """Write the model to a NumPy archive with a JSON header, atomically.
 
         Raises
         ------
         OSError
-            If it cannot be written; the old file is kept then.
+            If it cannot be written; an old file is then kept.
         """
         n = self.n_topics
         header = {
@@ -200,13 +201,13 @@ class TopicModel:
 
 
 def _history(arrays: dict[str, NDArray[Any]], path: str) -> dict[str, NDArray[np.float64]]:
-    """The arrays that are left: columns of one length."""
+    """Return the remaining arrays, columns of the same length."""
     columns = {name.removeprefix("history."): array for name, array in arrays.items()}
     length = len(next(iter(columns.values()), ()))
     for name, array in arrays.items():
         is_column = array.dtype == np.float64 and array.shape == (length,)
         if not is_column or not name.startswith("history."):
-            raise ValueError(f"{path}: {name!r} is no column of the history of {length} steps")
+            raise ValueError(f"{path}: {name!r} is not a column of the history of {length} steps")
     return columns
 
 
@@ -260,7 +261,7 @@ class Predictor:
         ----------
         indptr : (n_documents + 1,) int64 array
         indices : (n_entries,) int32 array
-            Words, 0 to the size of the vocabulary less one.
+            Words, from 0 to the size of the vocabulary minus one.
         counts : (n_entries,) array of the predictor's dtype
 
         Raises

@@ -1,4 +1,4 @@
-"""Held-out documents, scored by document completion while topics are fitted."""
+"""Held-out documents, scored by document completion during a fit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Group(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-    """Documents to score while the fit runs, group by group, so that few rows are read at once."""
+    """Documents to score during a fit, in groups, so that few rows are read at once."""
 
     groups: list[_Group]
     n_scored: float
@@ -53,7 +53,7 @@ class HeldOut(NamedTuple):
         return cls(groups, float(scored.data.sum(dtype=np.float64)))
 
     def score(self, params: TopicParameters, collapsed: bool, n_threads: int) -> float:
-        """Log-likelihood by document completion, nats per word; `params` are only looked at."""
+        """Log-likelihood by document completion in nats per word; does not change `params`."""
         total = 0.0
         for rows, *pair in self.groups:
             values = params.table.read(rows)

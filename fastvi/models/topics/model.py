@@ -27,7 +27,7 @@ def word_weights(
     collapsed: bool,
     n_threads: int,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Weights (U, K) of topics for words, which overwrite values, and their log factors (U,)."""
+    """Overwrite values with weights (U, K) of topics for words; return their log factors (U,)."""
     shift = np.empty(len(values), values.dtype)
     bounds = parallel.split(np.arange(len(values) + 1), 10_000_000 / values.shape[1] / 20)
 
@@ -59,7 +59,7 @@ def topic_bound(table: NDArray[Any], prior: Any, n_topics: int) -> float:
 
 
 class TopicParameters(NamedTuple):
-    """What a fit of topics finds.
+    """Results of a fit of topics.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class LDA:
 
     The natural parameters are a `LazyTable` (V, K padded): row v, column k is the Dirichlet
     parameter lambda_kv of word v in topic k, or its expected count plus prior in the collapsed
-    form. Priors that are learned are part of a fit's state, and each step has a model of its own.
+    form. Learned priors are part of a fit's state, and each step makes its own model.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class LDA:
         Dirichlet prior of the topics.
     collapsed : bool
         False: the variational Bayes of Hoffman et al. (2013). True: the mini-batch form of CVB0
-        (Foulds et al. 2013), whose local step weighs by expected counts.
+        (Foulds et al. 2013), whose local step uses expected counts as weights.
     max_iter : int
         Largest number of iterations of a document's local step.
     tol : float
@@ -115,12 +115,12 @@ class LDA:
 
     @property
     def n_topics(self) -> int:
-        """Number of topics, padding not counted."""
+        """Number of topics, without padding."""
         return len(self.alpha)
 
     @cached_property
     def prior(self) -> NDArray[Any]:
-        """What rows of the table decay towards: eta in the dtype of the fit."""
+        """Values towards which rows of the table decay: eta in the dtype of the fit."""
         return np.asarray(self.eta, self.dtype)
 
     @cached_property
@@ -173,7 +173,7 @@ class LDA:
         return Local(RowStatistics(documents.rows, statistics), bound, gamma, lengths)
 
     def global_bound(self, params: LazyTable) -> float:
-        """The topics' part of the ELBO, nats."""
+        """Topics' part of the ELBO, in nats."""
         return topic_bound(params.dense(), self.prior, self.n_topics)
 
     def confine(self, params: LazyTable, step: Any) -> Any:
@@ -182,7 +182,7 @@ class LDA:
 
     @property
     def coordinates(self) -> Coordinates | None:
-        """Logarithms of the table (V, K padded); None if collapsed, where there is no bound."""
+        """Logarithms of the table (V, K padded); None in the collapsed form, which has no bound."""
         if self.collapsed:
             return None
         return Coordinates(self._logarithm, self._exponential, self._plain)
@@ -227,7 +227,7 @@ class LDA:
         e: NDArray[Any],
         ratio: NDArray[Any],
     ) -> NDArray[Any]:
-        """Expected counts of the batch's words in topics, (U, K padded), in place of weights."""
+        """Overwrite weights with expected counts of the batch's words in topics, (U, K padded)."""
         columns, owners, entries = documents[4:]
         chunks = chunks_of(columns, self.n_topics, passes=10)
         doc_weights = doc_weights.astype(self.dtype)
@@ -253,7 +253,7 @@ class Topics(NamedTuple):
     Attributes
     ----------
     weights : (V, K padded) array
-        exp(E[log beta]) up to a factor a word (`shift` is its log), or E[beta] if collapsed.
+        exp(E[log beta]) up to a factor per word (`shift` is its log), or E[beta] if collapsed.
     shift : (V,) array
     means : (V, K padded) array
         E[beta], to predict words.
@@ -285,7 +285,7 @@ class Topics(NamedTuple):
         n_threads: int = 1,
         sums: NDArray[np.float64] | None = None,
     ) -> Topics:
-        """From a table (V, K padded) of Dirichlet parameters, or some rows and `sums` of all."""
+        """Make topics from a table (V, K padded), or from some rows and the `sums` of all."""
         n_topics = len(alpha)
         if sums is None:
             sums = table.sum(axis=0, dtype=np.float64)
@@ -325,7 +325,7 @@ class Topics(NamedTuple):
         counts: NDArray[Any],
         n_threads: int = 1,
     ) -> NDArray[np.float64]:
-        """Each document's part of the variational bound (D,), nats; nan if collapsed."""
+        """Each document's part of the variational bound (D,), in nats; nan if collapsed."""
         gamma = np.empty((len(indptr) - 1, len(self.alpha)), self.weights.dtype)
         e = np.empty_like(gamma)
         ratio = np.empty(len(indices), gamma.dtype)
@@ -350,7 +350,7 @@ class Topics(NamedTuple):
         counts: NDArray[Any],
         n_threads: int = 1,
     ) -> NDArray[np.float64]:
-        """Log probability (D,), nats, of documents' words under proportions theta (D, K)."""
+        """Log probability (D,) of documents' words under proportions theta (D, K), in nats."""
         out = np.empty(len(indptr) - 1)
         chunks = chunks_of(indptr, self.n_topics, passes=10)
 
@@ -363,10 +363,10 @@ class Topics(NamedTuple):
         return out
 
     def completion(self, observed: Parts, scored: Parts, n_threads: int = 1) -> float:
-        """Held-out log-likelihood by document completion, nats a word.
+        """Held-out log-likelihood by document completion, in nats per word.
 
-        Proportions are fitted to one part of each document, and the mean log probability of the
-        words of the other is returned (Wallach et al. 2009, section 5.1). Both parts are
+        Proportions are fitted to one part of each document, and the result is the mean log
+        probability of the words of the other (Wallach et al. 2009, section 5.1). Both parts are
         (indptr, indices, counts).
         """
         theta = self.infer(*observed, n_threads=n_threads)

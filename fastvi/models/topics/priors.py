@@ -17,8 +17,8 @@ from fastvi.kernels.dirichlet import digamma_sums, polya_sums
 __all__ = ["column_sums", "dirichlet", "polya", "symmetric_dirichlet", "symmetric_polya"]
 
 LARGEST_CHANGE = 2.0  # factor by which one Newton step may change a parameter
-# Priors below differ in nothing but the risk of underflow, those above in that of overflow; the
-# likelihood has its maximum at infinity where all rows are alike.
+# Smaller priors only risk underflow, larger ones overflow; the likelihood has its maximum at
+# infinity if all rows are alike.
 SMALLEST, LARGEST = 1e-6, 1e4
 
 Array = NDArray[np.float64]
@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 def _over_rows(
     add: Callable[..., None], values: NDArray[Any], n_columns: int, n_threads: int
 ) -> tuple[Array, Array]:
-    """Two sums (n_columns + 1,) over rows, that `add(start, stop, first, second)` adds to."""
+    """Two sums (n_columns + 1,) over rows, to which `add(start, stop, first, second)` adds."""
     bounds = parallel.split(np.arange(len(values) + 1), max(1.0, 200_000 / values.shape[1]))
     first = np.zeros((len(bounds) - 1, n_columns + 1))
     second = np.zeros_like(first)
@@ -40,7 +40,7 @@ def _over_rows(
 def column_sums(
     values: NDArray[Any], n_columns: int, n_threads: int, row_weights: NDArray[Any] | None = None
 ) -> tuple[Array, Array]:
-    """Sums of digamma and trigamma over rows, (n_columns + 1,) each; the last: of row totals."""
+    """Sums of digamma and trigamma over rows, (n_columns + 1,) each, the last of row totals."""
     weights = np.ones(len(values)) if row_weights is None else row_weights
 
     def add(start: int, stop: int, first: Array, second: Array) -> None:
@@ -52,7 +52,7 @@ def column_sums(
 def _count_sums(
     counts: NDArray[Any], prior: Array, n_threads: int, row_weights: NDArray[Any] | None = None
 ) -> tuple[Array, Array]:
-    """The like for expected counts plus prior (n_columns,), less the same at no counts."""
+    """The same for expected counts plus prior (n_columns,), minus the values without counts."""
     weights = np.ones(len(counts)) if row_weights is None else row_weights
 
     def add(start: int, stop: int, first: Array, second: Array) -> None:
@@ -64,7 +64,7 @@ def _count_sums(
 def _newton(prior: Array, slope: Array, curvature: Array, shared: float) -> Array:
     """One step in log(prior) for a Hessian ``diag(curvature) + shared``, within a factor.
 
-    The step always ascends: where the objective is not concave, it goes without what is not.
+    The step always ascends: it ignores the part of the Hessian that is not concave.
     """
     first = prior * slope
     second = np.minimum(prior**2 * curvature + first, -np.abs(first) - np.finfo(float).tiny)
@@ -77,7 +77,7 @@ def _newton(prior: Array, slope: Array, curvature: Array, shared: float) -> Arra
 
 
 def dirichlet(prior: Array, mean_log: Array, max_iter: int = 100, tol: float = 1e-9) -> Array:
-    """The Dirichlet parameter (K,) that maximises the likelihood of mean log proportions (K,)."""
+    """Dirichlet parameter (K,) that maximises the likelihood of mean log proportions (K,)."""
     for _ in range(max_iter):
         total = prior.sum()
         slope = psi(total) - psi(prior) + mean_log
@@ -91,7 +91,7 @@ def dirichlet(prior: Array, mean_log: Array, max_iter: int = 100, tol: float = 1
 def symmetric_dirichlet(
     prior: float, mean_log: float, size: int, max_iter: int = 100, tol: float = 1e-9
 ) -> float:
-    """The parameter shared by `size` components, given the mean of their mean logs."""
+    """Return the parameter shared by `size` components, given the mean of their mean logs."""
     for _ in range(max_iter):
         slope = psi(size * prior) - psi(prior) + mean_log
         curvature = size * polygamma(1, size * prior) - polygamma(1, prior)
@@ -103,7 +103,7 @@ def symmetric_dirichlet(
 
 
 def _scalar_newton(prior: float, slope: float, curvature: float) -> float:
-    """One step in log(prior), where the objective is closer to a parabola."""
+    """One Newton step in log(prior), in which the objective is closer to a parabola."""
     first = prior * slope
     second = first + prior**2 * curvature
     step = -first / second if second < 0 else np.sign(first)
@@ -134,7 +134,7 @@ def symmetric_polya(
 ) -> float:
     """One Newton step for the prior of topics (V, K padded), from expected counts plus prior.
 
-    `totals` (n_topics,) are the column sums, prior included.
+    `totals` (n_topics,) are the column sums, including the prior.
     """
     size = len(counts)
     first, second = _count_sums(counts, np.full(n_topics, prior), n_threads)

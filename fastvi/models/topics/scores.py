@@ -1,4 +1,4 @@
-"""What fitted topics say of documents: proportions, bounds and held-out scores."""
+"""Proportions, bounds and held-out scores of documents under fitted topics."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ POPULATION = 1e6  # as in scikit-learn
 
 
 class TopicScores(CountEstimator):
-    """The part of the estimator that looks at fitted topics and changes nothing."""
+    """The part of the estimator that uses fitted topics without changing them."""
 
     total_samples: float | None
 
     @property
     def _population(self) -> float:
-        """Documents that a stream from scratch stands for."""
+        """Number of documents that a stream from scratch represents."""
         if self.total_samples is None:
             return POPULATION
         return checks.number(self.total_samples, "total_samples", 1.0, checks.MAX_TOKENS)
@@ -63,7 +63,8 @@ class TopicScores(CountEstimator):
         X : (n_documents, n_features) CSR matrix or array
             Counts. An empty document gets the prior.
         normalize : bool, default=True
-            False returns Dirichlet parameters, whose sum is the document's length plus the prior.
+            If False, return Dirichlet parameters, whose sum is the document's length plus the
+            prior.
 
         Returns
         -------
@@ -82,7 +83,7 @@ class TopicScores(CountEstimator):
         return self.fit(X).transform(X, normalize=normalize)
 
     def compiled(self, *, check: bool = True) -> Predictor:
-        """A bare predictor for arrays already in shape, for calls that must cost microseconds.
+        """Return a bare predictor for arrays of the right types, which takes microseconds per call.
 
         Parameters
         ----------
@@ -119,10 +120,10 @@ class TopicScores(CountEstimator):
     # Scores
 
     def score(self, X: Any, y: Any = None) -> float:
-        """The variational bound on log p(X) in nats, the topics' part included.
+        """Variational bound on log p(X) in nats, including the topics' part.
 
-        As scikit-learn's: a sum, not a mean. It bounds what Dirichlet(components_) topics give,
-        whichever solver found them.
+        As in scikit-learn, it is a sum, not a mean. It is the bound for Dirichlet(components_)
+        topics, whichever solver found them.
         """
         model = self._model
         return model.bound(self._counts(X, reset=False).parts, self._n_threads)

@@ -1,4 +1,4 @@
-"""What a fit of topics depends on, and the defaults of it."""
+"""Settings of a fit of topics, and their defaults."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from fastvi.models.counts import padded
 __all__ = ["IN_MEMORY", "SOLVERS", "TOOLS", "Settings", "choose_solver", "tools_of"]
 
 SOLVERS = ("cvb", "cvb0", "scvb0", "svi", "vb")
-IN_MEMORY = ("cvb", "cvb0", "vb")  # a step is a pass over everything
+IN_MEMORY = ("cvb", "cvb0", "vb")  # solvers whose step is a pass over everything
 TOOLS = ("optimizer", "sampling", "variance_reduction", "trace_noise")
 MODERATE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """What a fit of topics depends on, besides the data and the number of threads.
+    """Settings of a fit of topics.
 
     `alpha` (n_topics,) and `eta` (a number, or (V, 1)) are the priors to start from, `n_seen` the
-    documents that a fit has seen from which a stream goes on; the others are named as in
+    number of documents seen by the fit that a stream continues; the others are named as in
     `fastvi.LatentDirichletAllocation`.
     """
 
@@ -49,21 +49,21 @@ class Settings:
 
     @property
     def n_topics(self) -> int:
-        """Number of topics, padding not counted."""
+        """Number of topics, without padding."""
         return len(self.alpha)
 
     @property
     def collapsed(self) -> bool:
-        """Whether documents are weighed by expected counts."""
+        """Whether local steps use expected counts."""
         return self.solver in ("cvb", "cvb0", "scvb0")
 
     def refuse_tools(self) -> None:
-        """Refuse options of gradients, where a solver walks over all responsibilities instead.
+        """Refuse options of gradients for solvers that do not use gradients.
 
         Raises
         ------
         ValueError
-            If one is not at its default.
+            If one of them is set.
         """
         for name in tools_of(self):
             raise ValueError(
@@ -72,21 +72,21 @@ class Settings:
             )
 
     def batch_size_for(self, n_documents: int) -> int:
-        """The batch size given, or one that makes a pass of 16 steps, between 64 and 1024."""
+        """Return the given batch size, or one for 16 steps per pass, between 64 and 1024."""
         if self.batch_size is not None:
             return self.batch_size
         return min(max(n_documents // 16, 64), 1024)
 
     def steps_per_pass(self, n_documents: int) -> int:
-        """Steps of a pass in batches of equal size."""
+        """Number of steps per pass with equal batches."""
         if self.solver in IN_MEMORY:
             return 1
         return -(-n_documents // self.batch_size_for(n_documents))
 
     @property
     def offset(self) -> float:
-        """The offset given, or 1 for SCVB0, whose first steps may be bold, and 64 for SVI, whose
-        start is good already.
+        """The given offset, or 1 for SCVB0, whose first steps may be long, and 64 for SVI, whose
+        start is good.
         """
         if self.learning_offset is not None:
             return self.learning_offset
@@ -94,22 +94,22 @@ class Settings:
 
     @property
     def local_iterations(self) -> int:
-        """The cap given, or 8 for SCVB0, which gains more from further passes, and 100."""
+        """The given limit, or 8 for SCVB0, which gains more from further passes, and else 100."""
         if self.max_doc_update_iter is not None:
             return self.max_doc_update_iter
         return 8 if self.collapsed else 100
 
 
 def tools_of(holder: Any) -> list[str]:
-    """Names of the `TOOLS` that an object's attributes ask for."""
+    """Return the names of the `TOOLS` that an object's attributes set."""
     default = Settings("svi", np.ones(1), 1.0)
     return [name for name in TOOLS if getattr(holder, name) != getattr(default, name)]
 
 
 def choose_solver(n_entries: int | None, n_topics: int, tools: Sequence[str] = ()) -> str:
-    """CVB0, the best, for a corpus in memory (`n_entries` is None if it is not) whose
-    responsibilities are of moderate size; else its mini-batch form. SVI, which every tool works
-    with, where `tools` are asked for.
+    """Choose CVB0 for a corpus in memory (`n_entries` is None if it is not) with responsibilities
+    of moderate size, else its mini-batch form; or SVI, which supports all tools, if `tools` are
+    set.
     """
     if tools:
         return "svi"

@@ -1,4 +1,4 @@
-"""How topics are fitted: each solver is a value that `fastvi.loop` drives."""
+"""Solvers of topic models, which `fastvi.loop` drives."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ __all__ = [
 ]
 
 QUICK_DOCUMENTS = 16 * 1024  # enough for SVI to start from
-LEARN_AFTER = 3  # passes before priors are learned: the first counts say little about them
+LEARN_AFTER = 3  # passes before priors are learned; the first counts say little about them
 
 
 class Solver(NamedTuple):
-    """How topics are fitted to a corpus.
+    """A method to fit topics to a corpus.
 
     Attributes
     ----------
     settings : Settings
     algorithm : Algorithm
-        Its `init` takes a table of topics (V, K padded), which the fit owns from then on. A step is
-        a function of state and batch: priors that are learned are part of the state.
+        Its `init` takes a table of topics (V, K padded), which the fit then owns. A step is a
+        function of state and batch; learned priors are part of the state.
     batches : Batches
     first_table : callable
-        ``first_table()`` gives the topics that the solver starts from by itself.
+        ``first_table()`` returns the topics from which the solver starts by default.
     read : callable
-        ``read(state)`` is what has been found so far, as `TopicParameters`.
+        ``read(state)`` returns what has been found so far, as `TopicParameters`.
     """
 
     settings: Settings
@@ -59,11 +59,11 @@ class Solver(NamedTuple):
     read: Callable[[Any], TopicParameters]
 
     def start(self) -> Any:
-        """The state to start from."""
+        """Return the state to start from."""
         return self.algorithm.init(self.first_table())
 
     def rng(self) -> np.random.Generator:
-        """What the steps draw from; none does yet."""
+        """Return the generator for the steps; none of them uses it yet."""
         return np.random.default_rng(self.settings.seed)
 
 
@@ -74,7 +74,7 @@ def make_solver(
     *,
     batches: Batches | None = None,
 ) -> Solver:
-    """The solver that `settings` names.
+    """Make the solver that `settings` names.
 
     Parameters
     ----------
@@ -82,12 +82,13 @@ def make_solver(
     source : CountSource
     n_threads : int
     batches : Batches, optional
-        For solvers that take gradient steps: instead of those of `source` that `settings` name.
+        For solvers with gradient steps; used instead of the batches of `source` that `settings`
+        name.
 
     Raises
     ------
     ValueError
-        If the solver needs the corpus in memory, where it is not, or does not take an option.
+        If the solver needs the corpus in memory and it is not, or does not support an option.
     """
     if source.n_entries is None and settings.solver in IN_MEMORY:
         raise ValueError(
@@ -139,7 +140,7 @@ def _collapsed_solver(settings: Settings, source: Any, n_threads: int) -> Solver
 def _with_learned_priors(
     settings: Settings, state: collapsed.State, n_threads: int
 ) -> collapsed.State:
-    """Newton steps on the priors once the counts mean something."""
+    """Newton steps on the priors once the counts are meaningful."""
     if state.n_passes < LEARN_AFTER or not (settings.learn_alpha or settings.learn_eta):
         return state
     alpha, eta = state.alpha, state.eta
@@ -199,7 +200,7 @@ def _gradient_solver(
     def step(
         state: TopicState, batch: Batch, rng: np.random.Generator
     ) -> tuple[TopicState, dict[str, Any]]:
-        """An ascent step, after which alpha follows at the same rate."""
+        """Take an ascent step, after which alpha follows at the same rate."""
         ascent, info = plan_of(state).algorithm.step(state.ascent, batch, rng)
         alpha = state.alpha
         if settings.learn_alpha:
@@ -208,10 +209,10 @@ def _gradient_solver(
         return TopicState(ascent, alpha, state.eta), info
 
     def after_epoch(state: TopicState) -> TopicState:
-        """Learn the topics' prior, which takes a look at the whole table."""
+        """Learn the topics' prior, which reads the whole table."""
         state = state._replace(eta=_best_eta(settings, read(state), n_threads))
         table, reduction = state.ascent.params, reduction_of(settings.variance_reduction)
-        corrected = reduction is not None and reduction.takes_snapshots  # towards an anchor it sets
+        corrected = reduction is not None and reduction.takes_snapshots  # it sets the anchor
         if hasattr(table, "move_anchor") and not corrected:
             table.move_anchor(np.asarray(state.eta, settings.dtype))
         return state
@@ -221,7 +222,7 @@ def _gradient_solver(
 
 
 def after_steps(state: TopicState, n_steps: int) -> TopicState:
-    """A first state with the rate of later steps, if it depends on their number alone."""
+    """Return a first state with the rate of later steps, if it depends only on their number."""
     ascent = state.ascent
     if not isinstance(ascent, AscentState) or not isinstance(ascent.optimizer, int):
         return state
@@ -229,7 +230,7 @@ def after_steps(state: TopicState, n_steps: int) -> TopicState:
 
 
 def _under_priors(settings: Settings, model: LDA, state: TopicState) -> LDA:
-    """The model under the priors of a state; a prior that is not learned keeps its array."""
+    """Return the model under the priors of a state; a prior that is not learned keeps its array."""
     if settings.learn_eta:
         return replace(model, alpha=state.alpha, eta=state.eta)
     return replace(model, alpha=state.alpha)
@@ -242,7 +243,7 @@ def _best_alpha(
     weights: NDArray[Any],
     n_threads: int,
 ) -> NDArray[np.float64]:
-    """What alpha moves towards, given the batch's proportions gamma (D, K padded)."""
+    """Return the target of alpha, given the batch's proportions gamma (D, K padded)."""
     if settings.collapsed:
         return priors.polya(alpha, gamma, n_threads, weights)
     sums, _ = priors.column_sums(gamma, len(alpha), n_threads, weights)
@@ -288,8 +289,8 @@ def _planned(settings: Settings, model: LDA, source: Any, batches: Batches | Non
 
 
 def _first_table(settings: Settings, source: Any, n_threads: int) -> NDArray[Any]:
-    """Variational Bayes starts where a quick pass of SCVB0 ends: the start decides how good its
-    optimum is, and how soon SVI is near it.
+    """Variational Bayes starts from a quick pass of SCVB0: the start determines how good its
+    optimum is, and how fast SVI approaches it.
     """
     if settings.solver == "scvb0":
         return random_topics(settings, source.n_words)
@@ -298,13 +299,13 @@ def _first_table(settings: Settings, source: Any, n_threads: int) -> NDArray[Any
 
 
 def random_topics(settings: Settings, n_words: int) -> NDArray[Any]:
-    """Topics near uniform, as in Hoffman et al. (2010): a table (n_words, K padded).
+    """Draw topics near uniform, as in Hoffman et al. (2010): a table (n_words, K padded).
 
-    Drawn in float64, so that the dtype does not decide which optimum is found.
+    They are drawn in float64, so that the dtype does not affect which optimum is found.
     """
     rng = np.random.default_rng(settings.seed)
     values = np.zeros((n_words, padded(settings.n_topics)), settings.dtype)
-    for i in range(0, n_words, 4096):  # in blocks: a second table is not needed
+    for i in range(0, n_words, 4096):  # in blocks, to avoid a second table
         block = values[i : i + 4096, : settings.n_topics]
         block[:] = 0.01 * rng.standard_gamma(100.0, block.shape)
     return values
@@ -316,9 +317,9 @@ def one_quick_pass(
     n_threads: int,
     limit: int | None = None,
 ) -> LazyTable:
-    """Topics after a pass of SCVB0, over at most about `limit` documents: where others start.
+    """Return topics after a pass of SCVB0 over at most about `limit` documents, to start others.
 
-    Its priors are the given ones: a first pass has little to say about them.
+    It uses the given priors, as a first pass says little about them.
     """
     quick = replace(
         settings, solver="scvb0", learn_alpha=False, learn_eta=False, batch_size=None,
@@ -349,7 +350,7 @@ def fit(
     rng: np.random.Generator | None = None,
     **options: Any,
 ) -> tuple[Any, loop.History]:
-    """Drive a solver from `state`, by default its start, up to `n_epochs` passes.
+    """Run a solver from `state`, by default its start, for up to `n_epochs` passes.
 
     `options` are those of `fastvi.loop.run`.
     """

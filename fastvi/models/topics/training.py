@@ -1,4 +1,4 @@
-"""Fitting topics to a corpus, watched: held-out scores, callbacks, checkpoints and resumption."""
+"""Fits of topics to a corpus, with held-out scores, callbacks and checkpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Training", "model_of", "train"]
 
 
 class Training(NamedTuple):
-    """A fitted model and how the fit went."""
+    """A fitted model, and how the fit went."""
 
     model: TopicModel
     seconds: float
@@ -49,13 +49,13 @@ def train(
     source : CountSource
         The training documents.
     n_epochs : int
-        Passes over them.
+        Number of passes over them.
     n_threads : int
-        Results do not depend on it.
+        Number of threads; results do not depend on it.
     held_out : HeldOut, optional
-        Scored after each pass.
+        Documents to score after each pass.
     early : bool
-        Score also in the middle of the first pass.
+        Score also during the first pass.
     after_epoch : callable, optional
         ``after_epoch(params, position, history)`` after each pass, with `TopicParameters`; True
         stops the fit.
@@ -67,7 +67,7 @@ def train(
     Raises
     ------
     ValueError
-        If the checkpoint is damaged, of another fit, or is beyond `n_epochs`.
+        If the checkpoint is damaged, belongs to another fit, or is beyond `n_epochs`.
     """
     began = time.perf_counter()
     solver = solvers.make_solver(settings, source, n_threads)
@@ -100,7 +100,7 @@ def train(
 
 
 def model_of(settings: Settings, found: TopicParameters) -> TopicModel:
-    """The model of parameters that a fit has found."""
+    """Return the model for parameters that a fit has found."""
     return TopicModel(
         found.table.dense(), found.alpha, found.eta, settings.collapsed,
         max_iter=settings.max_doc_update_iter or MAX_ITER, tol=settings.mean_change_tol,
@@ -108,7 +108,7 @@ def model_of(settings: Settings, found: TopicParameters) -> TopicModel:
 
 
 def _identity(settings: Settings, source: CountSource) -> dict[str, Any]:
-    """What must be the same for a checkpoint to be taken up."""
+    """Return what must be the same for a checkpoint to be resumed from."""
     plain = replace(settings, alpha=settings.alpha.tolist(), dtype=np.dtype(settings.dtype).name)
     tools = ("eta", "optimizer", "variance_reduction")
     values = vars(plain) | {name: described(getattr(plain, name)) for name in tools}
