@@ -35,27 +35,18 @@ def compare(update, twin, g):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("decay", [None, 0.75])
 @given(shape=shapes)
-def test_adagrad(dtype, shape):
+def test_adagrad_and_rmsprop(dtype, decay, shape):
     g = gradients(shape, dtype)
     v = np.zeros(g.shape[1], dtype)
+    name, decays = ("adagrad", ()) if decay is None else ("rmsprop", (decay,))
 
     def update(gradient, t, step):
-        kernels.adagrad(gradient, v, dtype(0.3), dtype(1e-6), step)
+        numbers = map(dtype, (*decays, 0.3, 1e-6))
+        getattr(kernels, name)(gradient, v, *numbers, step)
 
-    compare(update, lambda xs: naive.adagrad(xs, 0.3, 1e-6), g)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@given(shape=shapes)
-def test_rmsprop(dtype, shape):
-    g = gradients(shape, dtype)
-    v = np.zeros(g.shape[1], dtype)
-
-    def update(gradient, t, step):
-        kernels.rmsprop(gradient, v, dtype(0.75), dtype(0.3), dtype(1e-6), step)
-
-    compare(update, lambda xs: naive.rmsprop(xs, 0.3, 0.75, 1e-6), g)
+    compare(update, lambda xs: getattr(naive, name)(xs, 0.3, *decays, 1e-6), g)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
