@@ -475,7 +475,7 @@ def test_rows_too_large_for_the_fit_at_hand(kind, batch_size, rng):
     ours = kind(2, warm_start=True, batch_size=batch_size, max_iter=5, tol=0).fit(X * 1e-100)
     with pytest.raises(ValueError, match="times as large as those of the fit"):
         ours.fit(X * 1e100)
-    with pytest.raises(ValueError, match="warm_start goes on from 8 features"):
+    with pytest.raises(ValueError, match="warm_start continues from 8 features"):
         ours.fit(X[:, :5])
 
 
@@ -539,9 +539,9 @@ def test_warm_start_goes_on(kind, batch_size, rng, capsys):
     ours.set_params(max_iter=5, tol=1e-6).fit(X)
     assert ours.n_iter_ == (1 if batch_size is None else 5) < n_iter
     assert ours.score(X) == pytest.approx(score, abs=0.05 if batch_size else 1e-4)
-    with pytest.raises(ValueError, match=r"warm_start goes on from 8 features and 7 components"):
+    with pytest.raises(ValueError, match=r"warm_start continues from 8 features and 7 components"):
         ours.fit(X[:, :5])
-    with pytest.raises(ValueError, match=r"warm_start goes on from 8 features and 7 components"):
+    with pytest.raises(ValueError, match=r"warm_start continues from 8 features and 7 components"):
         ours.set_params(n_components=2).fit(X)
 
 

@@ -328,7 +328,7 @@ def test_warm_start_goes_on(rng, capsys):
     ours.fit(X, y)
     assert ours.n_iter_ == 1 < n_iter
     assert ours.elbo_ >= bound - 1e-9 * abs(bound)
-    with pytest.raises(ValueError, match=r"warm_start goes on from 4 coefficients"):
+    with pytest.raises(ValueError, match=r"warm_start continues from 4 coefficients"):
         ours.fit(X[:, :2], y)
 
 

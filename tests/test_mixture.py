@@ -577,7 +577,7 @@ def test_warm_start_goes_on(rng, capsys):
     assert ours.lower_bounds_[0] == pytest.approx(bound, rel=1e-12)
     whole = quick(max_iter=8, tol=0.0).fit(X)
     np.testing.assert_allclose(ours.means_, whole.means_, rtol=1e-9)
-    with pytest.raises(ValueError, match="goes on from 3 components, 'full', of 3 features"):
+    with pytest.raises(ValueError, match="continues from 3 components, 'full', of 3 features"):
         ours.fit(X[:, :2])
 
 

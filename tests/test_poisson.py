@@ -409,7 +409,7 @@ def test_partial_fit_goes_on_from_the_same_form_only(begin, n_components, rng):
     model = model.fit(X) if begin == "fit" else model.partial_fit(X)
     model = pickle.loads(pickle.dumps(model)) if begin == "pickle" else model
     before = model.components_
-    message = f"partial_fit goes on from 4 components of 40 columns; .* ask for {n_components} of"
+    message = f"partial_fit continues from 4 components of 40 columns; .* ask for {n_components} of"
     with pytest.raises(ValueError, match=message):
         model.set_params(n_components=n_components).partial_fit(X)
     with pytest.raises(ValueError, match=r"n_components is 4\.0; wanted an integer"):
@@ -538,7 +538,7 @@ def test_warm_start_goes_on(rng, capsys):
     ours.fit(X)
     assert ours.n_iter_ < 10
     assert ours.elbo_ >= bound - 1e-6 * abs(bound)
-    with pytest.raises(ValueError, match="warm_start goes on from 3 components of 40 columns"):
+    with pytest.raises(ValueError, match="warm_start continues from 3 components of 40 columns"):
         ours.fit(X[:, :30])
     with pytest.raises(ValueError, match="another value of hierarchical"):
         ours.set_params(hierarchical=False).fit(X)

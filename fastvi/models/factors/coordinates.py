@@ -1,4 +1,4 @@
-"""Parameters of factor models as numbers without constraints."""
+"""Unconstrained coordinates of factor models."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Floats = NDArray[np.float64]
 
 
 class Free(NamedTuple):
-    """The rows as a regression of features on factors, and logarithms of rates.
+    """The regression of features on factors, and logarithms of rates.
 
-    `n_rows` (1,) is known and stays, `latent` the free numbers of the mean of z z', `slopes` the
-    least-squares coefficients, `residuals` the logarithms of the mean squares that these leave.
+    `n_rows` (1,) is fixed, `latent` are coordinates of the mean of z z', `slopes` the least-squares
+    coefficients, and `residuals` the logarithms of the residual mean squares.
     """
 
     n_rows: Floats
@@ -32,7 +32,7 @@ class Free(NamedTuple):
 
 
 def factor_coordinates(model: Any) -> Coordinates:
-    """Of a `fastvi.models.factors.model.Factors`."""
+    """Coordinates of a `fastvi.models.factors.model.Factors`."""
 
     def free(params: Any) -> Free:
         n = params.n_rows[0]
@@ -73,16 +73,17 @@ def factor_coordinates(model: Any) -> Coordinates:
 
 
 def _by_params(model: Any, params: Any, natural: Any) -> Any:
-    """Derivatives of the bound of the rows by the parameters, but by their number.
+    """Return derivatives of the rows' bound by the parameters, except by the number of rows.
 
-    Back through `Factors.posterior`: q(tau), q(alpha) and the moments of q(w, mu), whose precision
-    for feature d is ``diag(alpha) + tau_d latent``, and the factors' units. Rows' statistics are
-    those of the natural gradient's batch: q(z) is at its best, so that its changes do not count.
+    They go back through `Factors.posterior`: q(tau), q(alpha) and the moments of q(w, mu), whose
+    precision for feature d is ``diag(alpha) + tau_d latent``, and the units of the factors.
+    Statistics are those of the natural gradient's batch; q(z) is optimal, so its derivative
+    vanishes.
     """
     rows = type(natural)(*(g + p - b for g, p, b in zip(natural, params, model.prior)))
     units = Units.best(params, model.factor_shape, model.hyper)
     own, q = units.apply(params), model.posterior(params)
-    tau = model.noise_shape(params) / own.noise_rates  # (G,), that q(w, mu) was fitted with
+    tau = model.noise_shape(params) / own.noise_rates  # (G,), with which q(w, mu) was fitted
     alpha = np.append(model.factor_shape / own.factor_rates, model.hyper.mean_precision)
     covariance = np.einsum("ij,gj,kj->gik", q.basis, q.spreads, q.basis)  # (G, K + 1, K + 1)
     by_mean, by_covariance, by_error = _by_moments(model, q, own, rows, covariance)
@@ -113,9 +114,9 @@ def _by_params(model: Any, params: Any, natural: Any) -> Any:
 def _by_moments(
     model: Any, q: Any, own: Any, rows: Any, covariance: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """Derivatives of the bound by E[w_d] (D, K + 1), the covariances, and the squared errors.
+    """Return derivatives of the bound by E[w_d] (D, K + 1), the covariances, and squared errors.
 
-    The errors (G,) are those that the parameters expect, of which q(tau) is made.
+    The errors (G,) are those expected under the parameters, from which q(tau) follows.
     """
     n_noises, features = len(q.noise_rates), model.n_features
     group = np.arange(features) * n_noises // features

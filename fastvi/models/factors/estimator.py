@@ -23,8 +23,8 @@ from fastvi.models.files import Saved
 
 __all__ = ["BayesianFactorAnalysis", "BayesianPCA"]
 
-START_ROWS = 1000  # of which mini-batch fits take their first loadings, at least
-LEAST_NOISE = 1e-9  # of the start, in variances of the data
+START_ROWS = 1000  # least number of rows for the first loadings of mini-batch fits
+LEAST_NOISE = 1e-9  # least initial noise, relative to variances of the data
 
 
 TEXTS = {
@@ -41,20 +41,20 @@ mean_precision : float, default=1e-6
 max_iter : int, default=2000
     Largest number of passes over the rows.
 tol : float, default=1e-6
-    Without `batch_size` the fit ends where the bound rises by less than this in a pass, in nats per
+    Without `batch_size` the fit ends when the bound rises by less than this in a pass, in nats per
     row.
 batch_size : int, optional
-    Rows per mini-batch. By default each step takes all rows; if they are more than the features,
+    Rows per mini-batch. By default each step takes all rows; if there are more rows than features,
     through their sums of products, which are computed once.
 """ + "".join(SHARED_TEXTS[name] for name in ("optimizer", "sampling", "variance_reduction"))
     + """
 trace_noise : bool, default=False
-    Record the noise of the steps in `history_` whatever `sampling` is, at some cost; without
-    `batch_size` rows are then not summed up beforehand.
+    Record the noise of the steps in `history_` for any `sampling`, at some cost; without
+    `batch_size`, rows are then not summed in advance.
 random_state : int, RandomState, Generator or None, default=None
-    Seed of mini-batches and of the rows that they start from; coordinate ascent draws nothing.
+    Seed of mini-batches and of their start; coordinate ascent is deterministic.
 warm_start : bool, default=False
-    Begin with the posterior of the last fit, and its units.
+    Start from the posterior of the last fit, in its units.
 """ + SHARED_TEXTS["n_jobs"] + SHARED_TEXTS["verbose"],
     "relevant": """
 mean_ : (n_features,) array
@@ -62,8 +62,8 @@ mean_ : (n_features,) array
 lambda_ : (n_components,) array
     Posterior means of the components' prior precisions, in the prior's units.
 n_relevant_ : int
-    Number of components that were not switched off: whose loadings are larger than their posterior
-    deviations, both summed over features.
+    Number of components that were not switched off: those with squared loadings larger than their
+    posterior variances, both summed over features.
 """,
 }  # fmt: skip
 
@@ -71,7 +71,7 @@ n_relevant_ : int
 class _BayesianFactors(
     MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Unsupervised
 ):  # fmt: skip
-    """What the two models share; they differ in noise, units and the form of results."""
+    """Base of the two models, which differ in noise, units and the form of results."""
 
     _per_feature: bool
     _texts = TEXTS
@@ -144,17 +144,18 @@ class _BayesianFactors(
         self._warn_unless_converged(fitted)
 
     def _go_on(self, model: Factors) -> Loadings:
-        """A copy of the parameters found, if they are of a model of this form."""
+        """Return a copy of the parameters, if they belong to a model of this form."""
         (n_features, width), (k, d) = self._params.cross.shape, (model.n_factors, model.n_features)
         if (n_features, width) != (d, k + 1):
             raise ValueError(
-                f"warm_start goes on from {n_features} features and {width - 1} components; X and "
+                f"warm_start continues from {n_features} features and {width - 1} components; X "
+                "and "
                 f"the parameters ask for {d} and {k}"
             )
         return Loadings(*(part.copy() for part in self._params))
 
     def _units(self, X: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Means, and one divided by standard deviations, (n_features,) each."""
+        """Return means and inverse standard deviations, (n_features,) each."""
         centre, squares = X.mean(axis=0, dtype=np.float64), np.zeros(X.shape[1])
         column_squares(X, centre, squares)
         variances = squares / len(X)
@@ -194,7 +195,7 @@ class _BayesianFactors(
         params: Loadings,
         dtype: Any,
     ) -> None:
-        """Keep the posterior, in the units of X, factors of large loadings first."""
+        """Keep the posterior in the units of X, with factors of large loadings first."""
         self._model, self._params = model, params
         self._centre, self._factor = centre, factor
         q = model.posterior(params)
@@ -274,7 +275,7 @@ class _BayesianFactors(
         return out
 
     def inverse_transform(self, X: Any) -> NDArray[Any]:
-        """Rows without noise, (n_rows, n_features), of given components.
+        """Return noise-free rows, (n_rows, n_features), for given components.
 
         Parameters
         ----------
@@ -288,7 +289,8 @@ class _BayesianFactors(
         return np.asarray(X @ self.components_.astype(X.dtype) + self._mean.astype(X.dtype))
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Log density of rows at the posterior means of loadings, mean and noise, (n_rows,), nats.
+        """Log density of rows at the posterior means of loadings, mean and noise, (n_rows,), in
+        nats.
 
         Parameters
         ----------
@@ -313,7 +315,7 @@ class _BayesianFactors(
 
 
 def _density(model: Factors, params: Loadings) -> Gaussian:
-    """Of rows in the model's units, at the posterior means."""
+    """Density of rows in the model's units, at the posterior means."""
     q, k = model.posterior(params), model.n_factors
     noise = np.broadcast_to(1.0 / q.noise_precisions, len(q.mean))
     return Gaussian(q.mean[:, k], q.mean[:, :k], noise)
@@ -329,14 +331,15 @@ def _log_densities(rows: StandardRows, density: Gaussian, n_threads: int) -> NDA
 class BayesianPCA(_BayesianFactors):
     """Probabilistic PCA that finds the number of components.
 
-    ``x = W z + mean + noise`` with z standard normal and noise of one variance. The columns of W
-    are Gaussian with precisions learnt one by one (ARD), which switches off columns that the data
-    do not support (Bishop 1999, "Variational principal components"). Fitted by closed-form updates
-    over all rows at once, where the bound never falls except by rounding (of float64, whatever the
-    dtype of X), or by mini-batches. Results do not depend on `n_jobs`, to the bit.
+    ``x = W z + mean + noise`` with z standard normal and the same noise variance for all features.
+    The columns of W are Gaussian, each with a learned precision (ARD), which switches off columns
+    that the data do not support (Bishop 1999, "Variational principal components"). The model is
+    fitted by closed-form updates over all rows, in which the bound never falls except by rounding
+    (of float64, for any dtype of X), or by mini-batches. Results do not depend on `n_jobs`, to the
+    bit.
 
-    Priors hold for the data less their columns' means, divided by the root of the mean of the
-    columns' variances, so that results follow the units of X.
+    Priors apply to centred data, divided by the root mean variance of the columns, so that results
+    follow the units of X.
 
     Parameters
     ----------
@@ -347,12 +350,12 @@ class BayesianPCA(_BayesianFactors):
     components_ : (n_components, n_features) array
         Orthonormal axes of the loadings, those of large variance first, as in scikit-learn's PCA.
     explained_variance_ : (n_components,) array
-        Variance of rows along them, noise included; about `noise_variance_` for those that were
+        Variance of rows along them, including noise; about `noise_variance_` for those that were
         switched off.
     explained_variance_ratio_ : (n_components,) array
-        The same as a share of the whole variance of the model.
+        The same as a share of the total variance of the model.
     noise_variance_ : float
-        One divided by the posterior mean of the noise's precision.
+        Inverse of the posterior mean of the noise precision.
     {relevant}
     {found}
 
@@ -386,16 +389,15 @@ class BayesianPCA(_BayesianFactors):
 class BayesianFactorAnalysis(_BayesianFactors):
     """Factor analysis that finds the number of factors.
 
-    ``x = W z + mean + noise`` with z standard normal and noise of a variance for each feature. The
-    columns of W are Gaussian with precisions learnt one by one (ARD), which switches off columns
-    that the data do not support (Bishop 1999, "Variational principal components", whose noise has
-    one variance; Ghahramani and Beal 2000, "Variational inference for Bayesian mixtures of factor
-    analysers"). Fitted by closed-form updates over all rows at once, where the bound never falls
-    except by rounding (of float64, whatever the dtype of X), or by mini-batches. Results do not
+    ``x = W z + mean + noise`` with z standard normal and one noise variance per feature. The
+    columns of W are Gaussian, each with a learned precision (ARD), which switches off columns that
+    the data do not support (Bishop 1999, "Variational principal components", which has a single
+    noise variance; Ghahramani and Beal 2000, "Variational inference for Bayesian mixtures of factor
+    analysers"). The model is fitted by closed-form updates over all rows, in which the bound never
+    falls except by rounding (of float64, for any dtype of X), or by mini-batches. Results do not
     depend on `n_jobs`, to the bit.
 
-    Priors hold for the data with columns less their means, divided by their deviations, so that
-    results follow the units of every column.
+    Priors apply to standardised columns, so that results follow the units of every column.
 
     Parameters
     ----------
@@ -406,7 +408,7 @@ class BayesianFactorAnalysis(_BayesianFactors):
     components_ : (n_components, n_features) array
         Posterior means of the loadings, large ones first, as in scikit-learn's FactorAnalysis.
     noise_variance_ : (n_features,) array
-        One divided by the posterior means of the noises' precisions.
+        Inverses of the posterior means of the noise precisions.
     {relevant}
     {found}
 
@@ -433,27 +435,27 @@ class BayesianFactorAnalysis(_BayesianFactors):
 
 
 def _few_rows(source: StandardRows, n_threads: int, compress: bool = True) -> InMemory:
-    """The rows in float64, or fewer that stand for them."""
+    """Return the rows in float64, or fewer rows that represent them."""
     if compress and source.n_rows > source.width:
         return compressed(source.gram(n_threads))
     return InMemory(source.all(np.float64))
 
 
 def _drawn(source: StandardRows, model: Factors, seed: int) -> tuple[NDArray[np.float64], int]:
-    """A sample of the rows, as many as tell where to begin, and their number."""
+    """Return a sample of rows, large enough to start from, and their number."""
     count = min(source.n_rows, max(START_ROWS, 2 * model.n_factors))
     drawn = np.random.default_rng(seed).choice(source.n_rows, count, replace=False)
     return source.take(np.sort(drawn)).astype(np.float64), count
 
 
 def _begin(model: Factors, sample: NDArray[np.float64], count: int, n_rows: int) -> Loadings:
-    """Parameters near the most likely PCA of a sample that stands for `count` of the rows."""
+    """Return parameters near the most likely PCA of a sample that represents `count` rows."""
     loadings, noise = principal(sample, count, model.n_factors, LEAST_NOISE)
     noise = noise if model.n_noises > 1 else noise.mean(keepdims=True)
     return model.start(n_rows, loadings, noise)
 
 
 def _signs(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of the largest entry of each column."""
+    """Signs of the largest entry of each column."""
     largest = np.abs(columns).argmax(axis=0)
     return np.where(columns[largest, np.arange(columns.shape[1])] < 0, -1.0, 1.0)

@@ -21,12 +21,12 @@ __all__ = ["Factors", "Hyperparameters", "Loadings", "Posterior"]
 
 
 class Loadings(NamedTuple):
-    """Parameters of the global factors, of D features and K factors.
+    """Parameters of the global factors, for D features and K factors.
 
     The first four are the expected sufficient statistics of rows and factors, with z and the
-    loadings w_d extended by 1 and the mean mu_d: natural parameters of p(w, tau | z), of which
-    `Factors.posterior` makes q(w) and q(tau). The others are rates of the Gamma distributions of
-    noise precisions (1 or D of them) and of the factors' precisions.
+    loadings w_d extended by 1 and the mean mu_d. They are natural parameters of p(w, tau | z), from
+    which `Factors.posterior` computes q(w) and q(tau). The others are rates of the Gamma
+    distributions of the noise precisions (1 or D of them) and of the factor precisions.
     """
 
     n_rows: NDArray[np.float64]  # (1,)
@@ -38,7 +38,7 @@ class Loadings(NamedTuple):
 
 
 class Hyperparameters(NamedTuple):
-    """Shapes and rates of Gamma priors, and the precision of the mean's Gaussian around 0."""
+    """Shapes and rates of Gamma priors, and the prior precision of the mean around 0."""
 
     noise_shape: float = 1e-6
     noise_rate: float = 1e-6
@@ -48,7 +48,7 @@ class Hyperparameters(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """Global factors, and the local step that they imply.
+    """Global factors, and the local step that follows from them.
 
     With ``basis' latent basis = I`` and D features of G noise precisions (1 or D), the covariance
     of (w_d, mu_d) is ``basis diag(spreads_d) basis'``.
@@ -80,19 +80,19 @@ class Factors:
     components", or one for each. The posterior is q(z) q(w, mu) q(tau) q(alpha); q(w, mu) is
     Gaussian, joint over loadings and mean of a feature, which contains Bishop's q(w) q(mu).
 
-    A local step goes round the whole of coordinate ascent: the scale of each factor, q(w, mu) from
-    the statistics in `params`, then q(tau) and q(alpha) from it, then q(z). What the rates are to
-    become depends on `params` alone, so mini-batches neither disturb nor bias it, and the bound (at
-    those q) never falls with all rows and step 1.
+    A local step is a full sweep of coordinate ascent: the scale of each factor, q(w, mu) from the
+    statistics in `params`, then q(tau) and q(alpha) from it, then q(z). The new rates depend only
+    on `params`, so mini-batches add neither noise nor bias to them, and the bound (at those q)
+    never falls with all rows and step 1.
 
     Parameters
     ----------
     n_features, n_factors : int
     per_feature : bool
-        One noise precision for each feature.
+        Whether each feature has its own noise precision.
     hyper : Hyperparameters
     log_volume : float
-        Log density of data in the caller's units less that in the model's, nats a row.
+        Log density of data in the caller's units minus that in the model's, in nats per row.
     n_threads : int
         Threads to use; results do not depend on it.
     """
@@ -112,7 +112,7 @@ class Factors:
         self.log_volume = log_volume
         self.n_threads = n_threads
         self.n_noises = n_features if per_feature else 1
-        self.shared = n_features // self.n_noises  # features of one noise precision
+        self.shared = n_features // self.n_noises  # features per noise precision
         self.factor_shape = hyper.factor_shape + 0.5 * n_features
         self.prior = Loadings(
             np.zeros(1),
@@ -127,7 +127,7 @@ class Factors:
     def start(
         self, count: float, loadings: NDArray[np.float64], noise: NDArray[np.float64]
     ) -> Loadings:
-        """Parameters near loadings (D, K) and noise variances (G,) of that many rows."""
+        """Return parameters near loadings (D, K) and noise variances (G,) for `n_rows` rows."""
         latent = count * np.eye(self.n_factors + 1)
         cross = count * np.column_stack((loadings, np.zeros(self.n_features)))
         squares = count * (np.square(loadings).sum(axis=1) + noise)
@@ -136,7 +136,7 @@ class Factors:
         return Loadings(np.array([float(count)]), latent, cross, squares, noise_rates, factor_rates)
 
     def noise_shape(self, params: Loadings) -> float:
-        """Of q(tau)."""
+        """Shape of q(tau)."""
         return self._noise_shape(float(params.n_rows[0]))
 
     def _noise_shape(self, count: float) -> float:
@@ -148,7 +148,7 @@ class Factors:
         return factor_coordinates(self)
 
     def posterior(self, params: Loadings) -> Posterior:
-        """q(w, mu), then q(tau) and q(alpha), and the local step that goes with them."""
+        """Compute q(w, mu), then q(tau) and q(alpha), and the local step that follows."""
         if self._last is None or not all(map(np.array_equal, self._last[0], params)):
             kept = Loadings(*(part.copy() for part in params))  # steps write into params
             self._last = kept, self._posterior(params)
@@ -161,7 +161,7 @@ class Factors:
         precisions = np.append(self.factor_shape / params.factor_rates, self.hyper.mean_precision)
         lower = np.linalg.cholesky(params.latent)
         inverse = solve_triangular(lower, np.eye(len(lower)), lower=True)
-        # One eigenproblem makes the precisions diag(alpha) + tau_d latent diagonal for every d.
+        # One eigendecomposition diagonalises the precisions diag(alpha) + tau_d latent for all d.
         values, vectors = np.linalg.eigh((inverse * precisions) @ inverse.T)
         basis = inverse.T @ vectors
         sums = np.maximum(values, 0.0) + tau[:, None]
@@ -170,7 +170,7 @@ class Factors:
         means = tau[:, None] * spreads * projected
         mean = means @ basis.T
         residual = params.squares - np.sum(means * (2.0 * projected - means), axis=1)
-        residual = np.maximum(residual, 0.0) + spreads.sum(axis=1)  # rounding may go below 0
+        residual = np.maximum(residual, 0.0) + spreads.sum(axis=1)  # rounding may make it negative
         noise_rates = self.hyper.noise_rate + 0.5 * residual.reshape(self.n_noises, -1).sum(axis=1)
         squares = np.square(mean).sum(axis=0)
         squares += np.square(basis) @ (self.shared * spreads.sum(axis=0))
@@ -226,7 +226,7 @@ class Factors:
         return Local(statistics, bound, (work.means, q.latent), work.norms, common)
 
     def _local_bound(self, q: Posterior, sums: Loadings) -> float:
-        """E_q[log p(x, z | w, tau) - log q(z)] of the rows with these statistics, nats."""
+        """E_q[log p(x, z | w, tau) - log q(z)] of rows with these statistics, in nats."""
         d, k, count = self.n_features, self.n_factors, float(sums.n_rows[0])
         tau = np.broadcast_to(q.noise_precisions, d)
         fit = tau @ (sums.squares - 2.0 * np.sum(q.mean * sums.cross, axis=1))
@@ -237,10 +237,10 @@ class Factors:
         return float(0.5 * (count * constant - fit - np.trace(sums.latent[:k, :k])))
 
     def global_bound(self, params: Loadings) -> float:
-        """E_q[log p - log q] of loadings, mean, noise and precisions, nats."""
+        """E_q[log p - log q] of loadings, mean, noise and precisions, in nats."""
         q, hyper = self.posterior(params), self.hyper
         d, k = self.n_features, self.n_factors
-        entropy = 0.5 * (d * (k + 1) - q.log_det)  # their log(2 pi) and those of the priors cancel
+        entropy = 0.5 * (d * (k + 1) - q.log_det)  # log(2 pi) cancels with the priors
         mean = 0.5 * (d * np.log(hyper.mean_precision) - hyper.mean_precision * q.squares[-1])
         factors = np.sum(gammaln(self.factor_shape) - self.factor_shape * np.log(q.factor_rates))
         factors += k * _log_normalizer(hyper.factor_shape, hyper.factor_rate)
@@ -254,7 +254,7 @@ class Factors:
         return float(entropy + mean + factors + noise)
 
     def confine(self, params: Loadings, step: Loadings) -> Loadings:
-        """The step, halved until every positive parameter keeps a tenth of what it is."""
+        """Return the step, halved until every positive parameter keeps a tenth of its value."""
         for halvings in range(60):
             short: Loadings = scale(step, 0.5**halvings)
             kept = [
@@ -328,7 +328,7 @@ class _Blocks:
 
 
 class Gaussian:
-    """N(x | mean, W W' + diag(noise)), by the K x K matrix M = I + W' noise^-1 W alone.
+    """N(x | mean, W W' + diag(noise)), computed from the K x K matrix M = I + W' noise^-1 W.
 
     Parameters
     ----------
@@ -350,9 +350,9 @@ class Gaussian:
         self.encoder = solve_triangular(lower, self.half, lower=True, trans="T").T
 
     def log_density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of rows (n, D), in nats.
+        """Log density of rows (n, D), in nats.
 
-        x' C^-1 x is the smallest |x - W z|^2 / noise + |z|^2 of all z, where nothing cancels.
+        x' C^-1 x is the minimum over z of |x - W z|^2 / noise + |z|^2, in which nothing cancels.
         """
         rest = (x - self.mean) * self.root
         z = rest @ self.encoder

@@ -1,4 +1,4 @@
-"""Rows for probabilistic PCA and factor analysis: standardized, compressed, block by block."""
+"""Rows for probabilistic PCA and factor analysis: standardised, compressed, in blocks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def block_rows(width: int) -> int:
 
 
 class StandardRows:
-    """Rows in memory that are handed out as ((x - centre) * factor, 1)."""
+    """Rows in memory, returned as ((x - centre) * factor, 1)."""
 
     def __init__(self, x: NDArray[Any], centre: NDArray[Any], factor: NDArray[Any]) -> None:
         self.x, self.centre, self.factor = x, centre, factor
@@ -32,13 +32,13 @@ class StandardRows:
 
     @property
     def norms(self) -> NDArray[np.float64]:
-        """Squared lengths of rows, to which norms of their statistics are about proportional."""
+        """Squared lengths of rows, roughly proportional to the norms of their statistics."""
         result = np.empty(self.n_rows)
         self.map(lambda rows: np.einsum("ij,ij->i", rows, rows), result)
         return result
 
     def all(self, dtype: Any = None) -> NDArray[Any]:
-        """Every row, in order, (n_rows, D + 1); by default in the dtype of the data."""
+        """Return all rows in order, (n_rows, D + 1), by default in the dtype of the data."""
         return self._standard(self.x, dtype or self.x.dtype)
 
     def take(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
@@ -56,7 +56,7 @@ class StandardRows:
         out: NDArray[Any],
         n_threads: int = 1,
     ) -> None:
-        """Let out (n_rows, ...) be a function of rows in float64, block by block."""
+        """Set out (n_rows, ...) to a function of rows in float64, block by block."""
         n_block = block_rows(self.width)
 
         def task(i: int) -> None:
@@ -83,10 +83,10 @@ class StandardRows:
 
 
 def compressed(gram: NDArray[np.float64]) -> InMemory:
-    """D + 1 rows with the same sums of products as all rows, longest first.
+    """Return D + 1 rows with the same sums of products as all rows, longest first.
 
-    The local step is linear and its statistics are quadratic in (x, 1), so that coordinate ascent
-    on these rows is coordinate ascent on the data, whatever the number of its rows.
+    The local step is linear and its statistics are quadratic in (x, 1), so coordinate ascent on
+    these rows equals coordinate ascent on the data, for any number of rows.
     """
     values, vectors = np.linalg.eigh(gram)
     rows = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
@@ -96,12 +96,12 @@ def compressed(gram: NDArray[np.float64]) -> InMemory:
 def principal(
     rows: NDArray[np.float64], count: float, n_factors: int, least: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Loadings (D, n_factors) and noise variances (D,) of the most likely probabilistic PCA.
+    """Return loadings (D, n_factors) and noise variances (D,) of the most likely PCA.
 
     Tipping and Bishop (1999), "Probabilistic principal component analysis", eq. 8 and 9, of rows
-    (n, D + 1) that stand for `count` rows. As a start, noise is at least `least` and no direction
-    of the data keeps less than half of its variance, from which loadings would not recover; noise
-    is what loadings leave of a feature's variance, at least a tenth of the mean noise's share.
+    (n, D + 1) that represent `count` rows. For use as a start, noise is at least `least`, and every
+    direction keeps at least half of its variance, because loadings would not recover from less. The
+    noise of a feature is its residual variance, but at least a tenth of the mean noise's share.
     """
     n_features = rows.shape[1] - 1
     _, lengths, axes = np.linalg.svd(rows[:, :-1] / np.sqrt(count), full_matrices=False)

@@ -1,4 +1,4 @@
-"""The units of factors: multiplying z_k and dividing w_k by one number changes no fit."""
+"""Units of factors: multiplying z_k and dividing w_k by the same number does not change the fit."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Floats = NDArray[np.float64]
 
 
 class Units(NamedTuple):
-    """What z_k is multiplied by, and how that follows from the parameters.
+    """The factors by which z_k are multiplied, and their derivatives.
 
-    Coordinate ascent would take 1 / noise passes to find it (Luttinen and Ilin 2010,
-    "Transformations in variational Bayesian factor analysis to speed up learning"). The bound in
-    its square x is ``c log x - S x / 2 - a log(b x + h)``, with S the sum of E[z_k^2] and h half
-    that of E[w_k^2], of which a quadratic gives the maximum.
+    Coordinate ascent would take 1 / noise passes to find them (Luttinen and Ilin 2010,
+    "Transformations in variational Bayesian factor analysis to speed up learning"). As a function
+    of a squared factor x, the bound is ``c log x - S x / 2 - a log(b x + h)``, with S the sum of
+    E[z_k^2] and h half that of E[w_k^2], whose maximum solves a quadratic equation.
     """
 
     scale: Floats  # (K + 1,), 1 for the mean
@@ -28,7 +28,7 @@ class Units(NamedTuple):
 
     @classmethod
     def best(cls, params: Any, shape: float, hyper: Any) -> Units:
-        """Those in which the bound is greatest; `shape` is a."""
+        """Return the units that maximise the bound; `shape` is a."""
         a, b = shape, hyper.factor_rate
         spread = np.maximum(params.factor_rates - b, 0.0)
         live = spread > 0
@@ -50,7 +50,7 @@ class Units(NamedTuple):
         return cls(np.append(np.sqrt(square), 1.0), by_total, by_half, b)
 
     def apply(self, params: Any) -> Any:
-        """The parameters in these units."""
+        """Return the parameters in these units."""
         spread = np.maximum(params.factor_rates - self.prior_rate, 0.0)
         return params._replace(
             latent=params.latent * self.scale * self.scale[:, None],
@@ -59,7 +59,7 @@ class Units(NamedTuple):
         )
 
     def pull(self, own: Any, slope: Any) -> Any:
-        """Derivatives by the parameters, given those by the parameters in these units, `own`."""
+        """Return derivatives by the parameters, given those in these units, `own`."""
         by_scale = 2.0 * np.sum(slope.latent * own.latent, axis=1) / self.scale
         by_scale += np.sum(slope.cross * own.cross, axis=0) / self.scale
         square = np.square(self.scale[:-1])

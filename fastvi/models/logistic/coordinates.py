@@ -1,4 +1,4 @@
-"""The Gaussian q(w) of logistic regression as numbers without constraints."""
+"""Unconstrained coordinates of the Gaussian q(w) of logistic regression."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["logistic_coordinates"]
 
 
 class Free(NamedTuple):
-    """Mean of q(w), and its precision's free numbers.
+    """Mean of q(w), and coordinates of its precision.
 
-    The precisions' q(alpha) is not here: the bound is at the best one for q(w).
+    q(alpha) is not included: the bound uses the best one for q(w).
     """
 
     mean: NDArray[np.float64]  # (P,)
@@ -29,7 +29,7 @@ class Free(NamedTuple):
 
 
 def logistic_coordinates(model: Any) -> Coordinates:
-    """Of a `fastvi.models.logistic.model.Logistic`."""
+    """Coordinates of a `fastvi.models.logistic.model.Logistic`."""
 
     def free(params: Any) -> Free:
         precision = params.precision + np.diag(model.precisions(params.rates))
@@ -42,7 +42,7 @@ def logistic_coordinates(model: Any) -> Coordinates:
         return model.params_of(free.mean, lower @ lower.T)
 
     def gradient(params: Any, natural: Any) -> Free:
-        """By the chain rule from the natural one, which is that by E[w] and -E[w w'] / 2."""
+        """Apply the chain rule to the natural gradient, which is that by E[w] and -E[w w'] / 2."""
         posterior = model.posterior(params)
         learnt = model.precisions(params.rates + natural.rates) - model.precisions(params.rates)
         change = natural.precision + np.diag(learnt)

@@ -27,36 +27,35 @@ from fastvi.models.logistic.model import (
 __all__ = ["BayesianLogisticRegression"]
 
 PRIORS = ("fixed", "gamma", "ard")
-LEAST_VARIANCE = float(np.finfo(np.float64).tiny)  # one divided by it is finite
+LEAST_VARIANCE = float(np.finfo(np.float64).tiny)  # its inverse is finite
 
 
 class BayesianLogisticRegression(ClassifierMixin, Supervised):
     """Binary logistic regression with a Gaussian posterior of the coefficients.
 
-    Maximises the variational bound of Jaakkola and Jordan (2000) by closed-form updates (Bishop
-    2006, section 10.6): over all rows at once, where the bound never falls except by rounding
-    (about 1e-6 nats per row in float32), or by mini-batches. Results do not depend on `n_jobs`, to
-    the bit.
+    It maximises the variational bound of Jaakkola and Jordan (2000) by closed-form updates (Bishop
+    2006, section 10.6), over all rows, in which the bound never falls except by rounding (about
+    1e-6 nats per row in float32), or by mini-batches. Results have the same bits for any `n_jobs`.
 
     Parameters
     ----------
     prior : {"fixed", "gamma", "ard"}, default="fixed"
-        Coefficients are Gaussian around 0, with the precision 1 / `C` as the penalty of
-        scikit-learn's LogisticRegression has it, with one precision learnt for them all (Bishop
-        2006, section 10.6.3), or with one learnt for each, which switches off what is irrelevant.
+        Coefficients are Gaussian around 0. Their precision is 1 / `C`, as in the penalty of
+        scikit-learn's LogisticRegression; or one learned precision (Bishop 2006, section 10.6.3);
+        or one learned precision per coefficient, which switches off irrelevant ones.
     C : float, default=1.0
         Prior variance of the coefficients if `prior` is ``"fixed"``.
     lambda_1, lambda_2 : float, default=1e-6
-        Shape and rate of the Gamma prior of learnt precisions, as in scikit-learn's ARDRegression.
+        Shape and rate of the Gamma prior of learned precisions, as in scikit-learn's ARDRegression.
     fit_intercept : bool, default=True
         Add an intercept.
     intercept_precision : float, default=1e-6
-        Prior precision of the intercept, which is never learnt.
+        Prior precision of the intercept, which is never learned.
     max_iter : int, default=300
         Largest number of passes over the rows.
     tol : float, default=1e-6
-        Without `batch_size` the fit ends where the bound rises by less than this in a pass, in
-        nats a row.
+        Without `batch_size` the fit ends when the bound rises by less than this in a pass, in nats
+        per row.
     {toolbox}
     random_state : int, RandomState or None, default=None
         Seed of the order of rows in mini-batches.
@@ -67,15 +66,15 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
     coef_ : (1, n_features) array
         Posterior mean of the coefficients.
     intercept_ : (1,) array
-        Posterior mean of the intercept, 0 without one.
+        Posterior mean of the intercept; 0 without an intercept.
     sigma_ : (n_features, n_features) array
         Posterior covariance of the coefficients.
     covariance_ : (n_coefficients, n_coefficients) array
-        The same with the intercept as last coefficient, if there is one.
+        The same, with the intercept as last coefficient if there is one.
     lambda_ : (n_features,) array
         Prior precisions of the coefficients: 1 / `C`, or their posterior mean.
     classes_ : (2,) array
-        The labels; probabilities of the second are modelled.
+        The labels; the model is for the probability of the second.
     {found}
 
     Examples
@@ -145,10 +144,10 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         self._warn_unless_converged(fitted)
 
     def _go_on(self, model: Logistic) -> Coefficients:
-        """A copy of the parameters found, if they are of a model of this form."""
+        """Return a copy of the parameters, if they belong to a model of this form."""
         if any(old.shape != new.shape for old, new in zip(self._params, model.prior)):
             raise ValueError(
-                f"warm_start goes on from {len(self._params.precision_mean)} coefficients and "
+                f"warm_start continues from {len(self._params.precision_mean)} coefficients and "
                 f"{len(self._params.rates)} learned precisions; X and the parameters ask for "
                 f"{len(model.groups)} and {len(model.shapes)}"
             )
@@ -195,7 +194,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         )
 
     def _take(self, model: Logistic, params: Coefficients) -> None:
-        """Keep the posterior, in the attributes' form and as parameters."""
+        """Keep the posterior, as attributes and as parameters."""
         self._model, self._params = model, params
         self._posterior = model.posterior(params)
         n, dtype = self.n_features_in_, model.dtype
@@ -213,7 +212,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
 
     def _restore(self, saved: Saved) -> None:
         if self.classes_.shape != (2,) or not self.classes_[0] < self.classes_[1]:
-            raise ValueError(f"{saved.path}: classes_ is {self.classes_!r}; wanted two that rise")
+            raise ValueError(f"{saved.path}: classes_ is {self.classes_!r}; wanted two, increasing")
         n = saved.n_features + checks.flag(self.fit_intercept, "fit_intercept")
         saved.array("coefficients.precision", n, n)
         model = self._make_model(saved.n_features, saved.dtype())
@@ -233,7 +232,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         return (log_proba[:, 1] - log_proba[:, 0]).astype(self.coef_.dtype)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The likelier label of each row, (n_rows,).
+        """More likely label of each row, (n_rows,).
 
         Parameters
         ----------
@@ -245,9 +244,10 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Posterior probabilities of `classes_`, (n_rows, 2), in the dtype of the fit.
 
-        The mean of the logistic function over the Gaussian posterior of the logit, to 2.2e-9: by
-        a mixture of eight probit functions (Monahan and Stefanski 1992), each of whose integrals
-        is a closed form, where the usual probit approximation (Bishop 2006, eq. 4.153) has one.
+        They are means of the logistic function over the Gaussian posterior of the logit, with an
+        error below 2.2e-9. It is approximated by eight probit functions with closed-form integrals
+        (Monahan and Stefanski 1992); the usual probit approximation (Bishop 2006, eq. 4.153) has
+        one.
 
         Parameters
         ----------
@@ -256,7 +256,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         return np.exp(self._log_proba(X)).astype(self.coef_.dtype)
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
-        """Logarithms of `predict_proba`, (n_rows, 2), of small probabilities too.
+        """Logarithms of `predict_proba`, (n_rows, 2), accurate for small probabilities too.
 
         Parameters
         ----------
@@ -270,7 +270,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
 
 
 def _log_proba(model: Logistic, posterior: Posterior, X: NDArray[Any]) -> NDArray[np.float64]:
-    """Of both labels, (n, 2)."""
+    """Log probabilities of both labels, (n, 2)."""
     mean, variance = model.logits(posterior, X)
     unlikely = np.minimum(log_mean_sigmoid(-np.abs(mean), variance), np.log(0.5))
     likely = np.log1p(-np.exp(unlikely))
@@ -281,7 +281,7 @@ def _log_proba(model: Logistic, posterior: Posterior, X: NDArray[Any]) -> NDArra
 
 
 def _labels(y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """The two labels, and y - 1/2 with y in {0, 1}."""
+    """Return the two labels, and y - 1/2 with y in {0, 1}."""
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) > 2:
@@ -298,6 +298,6 @@ def _labels(y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
 
 
 def _mean_squares(X: NDArray[Any], intercept: bool) -> NDArray[np.float64]:
-    """Means of the squares of columns, that of an intercept included, (n_coefficients,)."""
+    """Means of squared columns, including that of an intercept, (n_coefficients,)."""
     squares = np.einsum("ij,ij->j", X, X, dtype=np.float64) / len(X)
     return np.append(squares, 1.0) if intercept else squares

@@ -23,11 +23,10 @@ LOSS = 1e-4  # share of a variance, or of a logit, that rounding to float32 may 
 
 
 class Coefficients(NamedTuple):
-    """Natural parameters of the global factors, of P coefficients in G groups.
+    """Natural parameters of the global factors, for P coefficients in G groups.
 
     ``q(w) = N(w | E[w], Lambda^-1)`` with ``Lambda = precision + diag(E[alpha])`` and
-    ``Lambda E[w] = precision_mean``; ``q(alpha_g)`` is Gamma with rate `rates`, its shape is known
-    beforehand.
+    ``Lambda E[w] = precision_mean``; ``q(alpha_g)`` is Gamma with rate `rates` and a known shape.
     """
 
     precision_mean: NDArray[np.float64]  # (P,)
@@ -36,10 +35,10 @@ class Coefficients(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """Independent Gaussians of mean 0, with known precisions or Gamma-distributed ones.
+    """Independent Gaussians with mean 0, and known or Gamma-distributed precisions.
 
-    ``groups[j]`` is the number of the precision that coefficient j shares with others, or -1 where
-    `fixed` (P,) holds its known precision. Each of the G precisions is Gamma(`shape`, `rate`).
+    ``groups[j]`` is the number of the precision that coefficient j shares, or -1 if `fixed` (P,)
+    holds its known precision. Each of the G precisions is Gamma(`shape`, `rate`).
     """
 
     fixed: NDArray[np.float64]
@@ -58,7 +57,7 @@ class Rows(NamedTuple):
 class LabelledRows(InMemory):
     """Rows in memory; `norms` bounds their statistics, for importance sampling.
 
-    `intercept` says that the model adds a column of ones, which counts in them.
+    `intercept` says that the model adds a column of ones, which they include.
     """
 
     def __init__(
@@ -69,23 +68,23 @@ class LabelledRows(InMemory):
 
     @property
     def norms(self) -> NDArray[np.float64]:
-        """Norm of a row's statistics where its logit is 0, (n_rows,)."""
+        """Norm of each row's statistics if its logit is 0, (n_rows,)."""
         square = np.einsum("ij,ij->i", *[self.rows.features] * 2, dtype=np.float64)
         length = np.sqrt(square + self.intercept)
         return np.asarray(length * np.hypot(0.5, 0.25 * length))
 
 
 class Posterior(NamedTuple):
-    """Q(w) in the form that computations take: mean (P,), and covariance = root root' (P, P)."""
+    """q(w) in the form used by computations: mean (P,), and covariance = root root' (P, P)."""
 
     mean: NDArray[np.float64]
     root: NDArray[np.float64]
     log_det: float  # of the precision
-    inflation: float  # how much further than its precision alone says a coefficient may vary
+    inflation: float  # largest ratio of a coefficient's variance to its inverse precision
 
     @property
     def covariance(self) -> NDArray[np.float64]:
-        """Of the coefficients, (P, P)."""
+        """Covariance of the coefficients, (P, P)."""
         return self.root @ self.root.T
 
     @property
@@ -98,19 +97,19 @@ class Logistic:
     """The conjugate model of `fastvi.BayesianLogisticRegression`.
 
     The bound of Jaakkola and Jordan (2000) makes the likelihood of a row Gaussian in w once its
-    local parameter xi is fitted, in closed form (Bishop 2006, eq. 10.163). Precisions alpha take
-    their closed-form update (eq. 10.177) within the local step, between w and xi: it depends on
-    `params` alone, so mini-batches neither disturb nor bias it.
+    local parameter xi is fitted, in closed form (Bishop 2006, eq. 10.163). Precisions alpha are
+    updated in closed form (eq. 10.177) within the local step, between w and xi. The update depends
+    only on `params`, so mini-batches add neither noise nor bias to it.
 
     Parameters
     ----------
     prior : Prior
-        Of the P coefficients.
+        Prior of the P coefficients.
     intercept : bool
-        The last coefficient is that of a column of ones, which rows do not hold.
+        Whether the last coefficient belongs to a column of ones, which rows do not contain.
     dtype : dtype
-        float32 or float64, that of the rows; parameters are float64. Rows are computed in float64
-        all the same where float32 would lose `LOSS`.
+        float32 or float64, that of the rows; parameters are float64. Computations with rows also
+        use float64 if float32 would lose `LOSS`.
     n_threads : int
         Threads to use; results do not depend on it.
     """
@@ -132,7 +131,7 @@ class Logistic:
         )
 
     def start(self, mean_squares: NDArray[np.float64]) -> Coefficients:
-        """Parameters to begin with: mean 0, and logits of variance 1 on rows of these squares."""
+        """Return initial parameters: mean 0, logits of variance 1 for these mean squares."""
         n = len(mean_squares)
         tiny = np.finfo(np.float64).tiny
         precision = n * np.where(mean_squares > tiny, mean_squares, 1.0)
@@ -145,13 +144,13 @@ class Logistic:
         return sums
 
     def precisions(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """E[alpha] of each coefficient that is in a group, 0 for others, (P,)."""
+        """E[alpha] of coefficients in a group, 0 for others, (P,)."""
         expected = np.zeros(len(self.groups))
         expected[self.in_group] = (self.shapes / rates)[self.groups[self.in_group]]
         return expected
 
     def posterior(self, params: Coefficients) -> Posterior:
-        """q(w)."""
+        """Return q(w)."""
         precision = params.precision + np.diag(self.precisions(params.rates))
         lower = cholesky_despite_rounding(precision)
         root = solve_triangular(lower, np.eye(len(lower)), lower=True).T
@@ -161,7 +160,7 @@ class Logistic:
         return Posterior(mean, root, 2.0 * float(np.log(np.diag(lower)).sum()), inflation)
 
     def params_of(self, mean: NDArray[np.float64], precision: NDArray[np.float64]) -> Coefficients:
-        """Parameters of q(w) = N(mean, precision^-1) and the best q(alpha) for it."""
+        """Return parameters of q(w) = N(mean, precision^-1) and the best q(alpha) for it."""
         known = Coefficients(precision @ mean, precision, np.full(len(self.shapes), np.inf))
         rates = self.rates(self.posterior(known))
         return Coefficients(
@@ -174,10 +173,10 @@ class Logistic:
         return logistic_coordinates(self)
 
     def _dtype(self, params: Coefficients, posterior: Posterior) -> Any:
-        """float64 where sums in float32 would lose `LOSS` of a variance, as of columns far from 0.
+        """float64 if sums in float32 would lose `LOSS` of a variance, as for columns far from 0.
 
-        Rounding by a share of the precision's diagonal is worth `inflation` as much where columns
-        depend on each other. While the precision is diagonal nothing is known of that.
+        Relative rounding errors of the precision's diagonal are multiplied by `inflation` if
+        columns are correlated, which is unknown while the precision is diagonal.
         """
         p = len(params.precision)
         known = p == 1 or np.count_nonzero(params.precision) > p
@@ -185,7 +184,7 @@ class Logistic:
         return np.dtype(np.float64) if lossy else self.dtype
 
     def rates(self, posterior: Posterior) -> NDArray[np.float64]:
-        """Rates of q(alpha) that fit q(w), eq. 10.179, (G,)."""
+        """Return the rates of q(alpha) for q(w), eq. 10.179, (G,)."""
         return self.hyper.rate + 0.5 * self._group_sums(posterior.squares)
 
     def local(
@@ -221,7 +220,7 @@ class Logistic:
         return float(known + learnt + 0.5 * (n - posterior.log_det))
 
     def confine(self, params: Coefficients, step: Coefficients) -> Coefficients:
-        """The step, halved until rates and precision keep a tenth of what they are."""
+        """Return the step, halved until rates and precision keep a tenth of their values."""
         before = params.precision + np.diag(self.precisions(params.rates))
         for halvings in range(60):
             short: Coefficients = scale(step, 0.5**halvings)
@@ -234,7 +233,7 @@ class Logistic:
             except np.linalg.LinAlgError:
                 continue
             return short
-        nothing: Coefficients = scale(step, 0.0)  # `before` is singular but for rounding
+        nothing: Coefficients = scale(step, 0.0)  # `before` is singular except for rounding
         return nothing
 
     def logits(
@@ -242,7 +241,7 @@ class Logistic:
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Mean and variance of the logits of rows (n, D) under q(w), (n,) each.
 
-        In float64 where float32 could lose `LOSS` of a logit or of its deviation.
+        Computed in float64 if float32 could lose `LOSS` of a logit or of its deviation.
         """
         n_features = features.shape[1]
         reach = np.abs(features).max(axis=0).astype(np.float64)
@@ -287,7 +286,7 @@ class _Blocks:
         self.bounds = parallel.split(np.arange(len(self.xi) + 1), target)
 
     def run(self, n_threads: int) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-        """Bound, and sums of the two statistics."""
+        """Return the bound and the sums of the two statistics."""
         n_tasks, p = len(self.bounds) - 1, self.n_coefficients
         bound = np.zeros(n_tasks)
         linear, precision = np.zeros((n_tasks, p)), np.zeros((n_tasks, p, p))
@@ -343,12 +342,12 @@ MIXTURE = (
 
 
 def log_mean_sigmoid(mean: NDArray[Any], variance: NDArray[Any]) -> NDArray[np.float64]:
-    """Log of E[1 / (1 + exp(-a))] of a ~ N(mean, variance), for mean <= 0.
+    """Log of E[1 / (1 + exp(-a))] for a ~ N(mean, variance), for mean <= 0.
 
-    Each term of the mixture has its integral in closed form, as the probit approximation (Bishop
-    2006, eq. 4.153) has for a mixture of one. Since sigma(a) = exp(a) sigma(-a), the mean is also
+    Each term of the mixture has a closed-form integral, as in the probit approximation (Bishop
+    2006, eq. 4.153), which has one term. Since sigma(a) = exp(a) sigma(-a), the mean is also
     exp(mean + variance / 2) times the one at -mean - variance; taking the larger of the two keeps
-    small probabilities accurate, where the mixture's tails are too light.
+    small probabilities accurate, for which the tails of the mixture are too light.
     """
     mean, variance = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
     tilted = mean < -0.5 * variance

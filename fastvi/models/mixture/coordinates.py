@@ -1,4 +1,4 @@
-"""The factors of a Gaussian mixture's posterior as numbers without constraints."""
+"""Unconstrained coordinates of the posterior of a Gaussian mixture."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fastvi.core import Coordinates
 __all__ = ["mixture_coordinates"]
 
 Floats = NDArray[np.float64]
-FEWEST = 1e-6  # rows of a component, below which their logarithm would lead nowhere
+FEWEST = 1e-6  # least number of rows of a component in its logarithm
 
 
 class Free(NamedTuple):
-    """Logarithms of numbers of rows, means, and the inverse scales' free numbers."""
+    """Logarithms of numbers of rows, means, and coordinates of the inverse scales."""
 
     counts: Floats  # (K,)
     means: Floats  # (K, D)
@@ -25,10 +25,10 @@ class Free(NamedTuple):
 
 
 def mixture_coordinates(model: Any) -> Coordinates:
-    """Of a `fastvi.models.mixture.model.Mixture`.
+    """Coordinates of a `fastvi.models.mixture.model.Mixture`.
 
-    The natural gradient is the one by the expected statistics, so that the plain one is that of
-    ``<natural, E[statistics]>`` by the free numbers, with `natural` held.
+    The natural gradient is the derivative by the expected statistics, so the plain gradient is that
+    of ``<natural, E[statistics]>`` by the coordinates, with `natural` fixed.
     """
 
     def free(params: Any) -> Free:
@@ -45,7 +45,7 @@ def mixture_coordinates(model: Any) -> Coordinates:
         counts = natural.counts.mean(keepdims=True) if tied else natural.counts
         copies = len(q.means) if tied else 1  # of each matrix
 
-        # By E[Lambda] = dof * inverse scale and E[log |Lambda|], of which the inverse has a part
+        # By E[Lambda] = dof * inverse scale and E[log |Lambda|], which depends on the inverse
         one = np.ones(len(q.means))  # m s' + s m' by squares
         moment = shape.outer(one, q.means + natural.sums) - shape.outer(one, q.means - natural.sums)
         moment = 0.25 * moment - 0.5 * (natural.squares + shape.outer(natural.counts, q.means))
@@ -65,7 +65,7 @@ def mixture_coordinates(model: Any) -> Coordinates:
 
 
 def _by_weights(model: Any, counts: Floats, natural: Floats) -> Floats:
-    """Derivatives of ``natural @ E[log pi]`` by the numbers of rows, (K,)."""
+    """Return derivatives of ``natural @ E[log pi]`` by the numbers of rows, (K,)."""
     if not model.hyper.process:
         alpha = model.hyper.concentration + counts
         return np.asarray(natural * polygamma(1, alpha) - natural.sum() * polygamma(1, alpha.sum()))

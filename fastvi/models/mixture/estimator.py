@@ -27,7 +27,7 @@ STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 
 
 class _Run(NamedTuple):
-    """One fit from one start: what it came to, its bound, and the labels of the rows."""
+    """One fit from one start: its result, its bound, and the labels of the rows."""
 
     fit: Fit
     bound: float
@@ -35,16 +35,16 @@ class _Run(NamedTuple):
 
 
 class BayesianGaussianMixture(MeanScore, DensityMixin, Unsupervised):
-    """A mixture of Gaussians whose weights, means and precisions have a posterior each.
+    """A mixture of Gaussians with a posterior over weights, means and precisions.
 
-    A drop-in replacement for scikit-learn's class of this name: the same starts and updates, hence
-    the same parameters after as many iterations, and mini-batches beside. (One start differs: with
-    tied covariances and rows chosen as means, theirs depends on where 0 is.)
+    A drop-in replacement for scikit-learn's class of this name: it has the same starts and updates,
+    hence the same parameters after the same number of iterations, and adds mini-batches. (One start
+    differs: with tied covariances and rows chosen as means, theirs depends on the origin.)
 
-    Maximises the variational bound by closed-form updates (Bishop 2006, section 10.2; Blei and
+    It maximises the variational bound by closed-form updates (Bishop 2006, section 10.2; Blei and
     Jordan 2006 for the Dirichlet process). Each component has a Normal-Wishart prior; types other
     than ``"full"`` restrict the posterior, to Wishart scales that are diagonal, spherical or common
-    to all components. Results do not depend on `n_jobs`, to the bit.
+    to all components. Results have the same bits for any `n_jobs`.
 
     Parameters
     ----------
@@ -53,30 +53,30 @@ class BayesianGaussianMixture(MeanScore, DensityMixin, Unsupervised):
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
         Form of the covariances.
     tol : float, default=1e-3
-        Without `batch_size` the fit ends where the bound changes by less than this in a pass, in
-        nats (but not less than what rounding does to it).
+        Without `batch_size` the fit ends when the bound changes by less than this in a pass, in
+        nats (or by less than its rounding error).
     reg_covar : float, default=1e-6
-        Added to the diagonal of covariances: to that of x x' of each row in the updates of
-        components. With 0 the bound never falls, except by rounding, about 1e-6 of it in float32;
-        otherwise it may, by an amount of this order.
+        Added to the diagonal of covariances, through x x' of each row in the updates of components.
+        With 0 the bound never falls, except by rounding, about 1e-6 of it in float32; otherwise it
+        may fall by an amount of this order.
     max_iter : int, default=100
         Largest number of passes over the rows.
     n_init : int, default=1
-        Number of starts, of which the one with the largest bound is kept.
+        Number of starts; the fit with the largest bound is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
         The first responsibilities: clusters of k-means; rows chosen by k-means++ or at random, one
-        a component; or random numbers.
+        per component; or random numbers.
     weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}
         The prior of weights: sticks Beta(1, gamma) of a Dirichlet process, the default, or a
         symmetric Dirichlet.
     weight_concentration_prior : float, optional
         gamma, or the Dirichlet's parameter; 1 / n_components by default.
     mean_precision_prior : float, default=1.0
-        How many rows the prior of means counts for.
+        Number of rows that the prior of means counts as.
     mean_prior : (n_features,) array, optional
         Prior of means; the mean of X by default.
     degrees_of_freedom_prior : float, optional
-        Of the Wishart, above n_features - 1; n_features by default.
+        Degrees of freedom of the Wishart, above n_features - 1; n_features by default.
     covariance_prior : float or array, optional
         Inverse scale of the Wishart: (n_features, n_features) for full and tied, (n_features,)
         for diagonal covariances, a number for spherical ones. The covariance of X by default, with
@@ -86,7 +86,7 @@ class BayesianGaussianMixture(MeanScore, DensityMixin, Unsupervised):
     {warm_start}
     {verbose}
     verbose_interval : int, default=10
-        Without effect; scikit-learn's class has it.
+        Ignored; scikit-learn's class has it.
     {toolbox}
     {n_jobs}
 
@@ -97,22 +97,22 @@ class BayesianGaussianMixture(MeanScore, DensityMixin, Unsupervised):
     means_ : (n_components, n_features) array
         Posterior means of the components' means.
     covariances_, precisions_, precisions_cholesky_
-        Inverse scale by degrees of freedom, its inverse P, and an upper-triangular U with U U' = P;
-        (n_components, n_features, n_features) if full, (n_features, n_features) if tied,
+        Inverse scale divided by degrees of freedom, its inverse P, and an upper triangular U with U
+        U' = P; (n_components, n_features, n_features) if full, (n_features, n_features) if tied,
         (n_components, n_features) if diagonal, (n_components,) if spherical.
     weight_concentration_ : array, or tuple of two
         The Dirichlet's parameters, or the two of each Beta, (n_components,) each.
     mean_precision_, degrees_of_freedom_ : (n_components,) array
-        Of the Normal-Wisharts; the latter is one number if tied.
+        Parameters of the Normal-Wisharts; the latter is one number if tied.
     weight_concentration_prior_, mean_precision_prior_, mean_prior_, degrees_of_freedom_prior_, \
 covariance_prior_
         The priors in use.
     elbo_, lower_bound_ : float
-        The evidence lower bound at these parameters, in nats: log p(X) less a Kullback-Leibler
-        divergence. scikit-learn's leaves constants out and belongs to the responsibilities before
-        the last update, so that a fit here may end a pass earlier or later.
+        The evidence lower bound at these parameters, in nats: log p(X) minus a Kullback-Leibler
+        divergence. scikit-learn's bound omits constants and belongs to the responsibilities before
+        the last update, so a fit here may end a pass earlier or later.
     lower_bounds_ : list of float
-        The bound at the parameters each pass began with; empty with mini-batches.
+        The bound at the parameters before each pass; empty with mini-batches.
     {history_}
     {n_iter_}
     {converged_}
@@ -178,7 +178,7 @@ covariance_prior_
     def fit_predict(
         self, X: Any, y: Any = None, *, X_val: Any = None, **watching: Any
     ) -> NDArray[np.int64]:
-        """Fit the posterior, and give the likeliest component of each row, (n_rows,).
+        """Fit the posterior, and return the most likely component of each row, (n_rows,).
 
         Parameters
         ----------
@@ -222,13 +222,13 @@ covariance_prior_
     # A fit
 
     def _check_form(self, asked: Self, n_features: int) -> None:
-        """Refuse to go on from a posterior of another form."""
+        """Refuse to continue from a posterior of another form."""
         model = self._model
         old = model.n_components, model.covariance_type, model.n_features
         new = asked.n_components, asked.covariance_type, n_features
         if old != new:
             raise ValueError(
-                "warm_start goes on from {} components, {!r}, of {} features; ".format(*old)
+                "warm_start continues from {} components, {!r}, of {} features; ".format(*old)
                 + "X and the parameters ask for {}, {!r}, of {}".format(*new)
             )
 
@@ -252,7 +252,7 @@ covariance_prior_
         )  # fmt: skip
 
     def _begin(self, model: Mixture, X: NDArray[Any], rng: Any) -> Parameters:
-        """Parameters that follow from the first responsibilities, scikit-learn's to the bit."""
+        """Parameters from the first responsibilities, equal to those of scikit-learn."""
         start, k = checks.choice(self.init_params, "init_params", STARTS), model.n_components
         if start == "random":
             responsibilities = rng.uniform(size=(len(X), k))
@@ -269,7 +269,7 @@ covariance_prior_
         return model.gather(X, labels)
 
     def _go_on(self, model: Mixture) -> Parameters:
-        """The statistics found, under the priors of another fit."""
+        """Return the statistics found, under the priors of another fit."""
         parts = zip(self._params, self._model.prior, model.prior)
         return Parameters(*(part - old + new for part, old, new in parts))
 
@@ -374,7 +374,7 @@ covariance_prior_
     # Predictions
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """The likeliest component of each row, (n_rows,).
+        """Most likely component of each row, (n_rows,).
 
         Parameters
         ----------
@@ -398,9 +398,9 @@ covariance_prior_
         return out
 
     def score_samples(self, X: Any) -> NDArray[Any]:
-        """Log of sum_k exp(E[log pi_k] + E[log N(x | mu_k, Lambda_k^-1)]), nats, (n_rows,).
+        """Log of sum_k exp(E[log pi_k] + E[log N(x | mu_k, Lambda_k^-1)]), (n_rows,), in nats.
 
-        What scikit-learn's class gives; at most the log of the posterior predictive density.
+        As in scikit-learn's class; this is at most the log of the posterior predictive density.
 
         Parameters
         ----------
@@ -412,7 +412,8 @@ covariance_prior_
         return out
 
     def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Rows (n_samples, n_features) drawn at the posterior means, and their components.
+        """Draw rows (n_samples, n_features) at the posterior means; return them and their
+        components.
 
         Parameters
         ----------
@@ -442,7 +443,7 @@ covariance_prior_
         return np.asarray(draws)
 
     def _rows(self, X: Any) -> NDArray[Any]:
-        """X of a width and an order that it can be computed with."""
+        """Check X, with the number of features and the memory order of the fit."""
         check_is_fitted(self)
         return self._as_rows(X, self._model)
 

@@ -21,11 +21,11 @@ LOSS = 1e-2  # nats that rounding may cost a logit before float32 rows are compu
 
 
 class Parameters(NamedTuple):
-    """Natural parameters of the global factors, of K components of D features.
+    """Natural parameters of the global factors, for K components of D features.
 
-    One number of rows a component, from which weights, mean precisions and degrees of freedom
-    differ by the prior's constants. `sums` are kappa m, `squares` the packed inverse scale plus
-    kappa m m', in the form of the covariance type.
+    There is one number of rows per component, from which weights, mean precisions and degrees of
+    freedom differ by constants of the prior. `sums` are kappa m, and `squares` the packed inverse
+    scale plus kappa m m', in the form of the covariance type.
     """
 
     counts: Floats  # (K,)
@@ -34,10 +34,12 @@ class Parameters(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """Of weights: a symmetric Dirichlet, or sticks Beta(1, concentration) of a Dirichlet process.
+    """Priors of weights and components.
 
-    Of components: Lambda ~ Wishart(dof, scatter^-1), mu ~ N(mean, (mean_precision Lambda)^-1).
-    `scatter` is (D, D) if covariances are full or tied, (D,) if diagonal, a number if spherical.
+    Weights have a symmetric Dirichlet prior, or sticks Beta(1, concentration) of a Dirichlet
+    process. Components have Lambda ~ Wishart(dof, scatter^-1), mu ~ N(mean, (mean_precision
+    Lambda)^-1). `scatter` is (D, D) if covariances are full or tied, (D,) if diagonal, a number if
+    spherical.
     """
 
     concentration: float
@@ -49,10 +51,10 @@ class Prior(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """The factors of q in their usual parameters, in the model's coordinates.
+    """The factors of q in their usual parameters, in the coordinates of the model.
 
-    kappa (K,), means (K, D), dof (G,), scatter (G, P) packed inverse scales, their inverse, and
-    E[log pi] (K,).
+    They are kappa (K,), means (K, D), dof (G,), scatter (G, P) packed inverse scales, their
+    inverses, and E[log pi] (K,).
     """
 
     kappa: Floats
@@ -72,7 +74,7 @@ class RowsInMemory(InMemory):
 
     @property
     def norms(self) -> Floats:
-        """1 + |x|^2, which is at least the norm of (1, x, x x'), (n_rows,)."""
+        """Return 1 + |x|^2, a bound on the norm of (1, x, x x'), (n_rows,)."""
         x = (self.rows - self.frame.centre) / self.frame.scale
         return np.asarray(1.0 + np.einsum("ij,ij->i", x, x))
 
@@ -80,10 +82,10 @@ class RowsInMemory(InMemory):
 class Mixture:
     """The conjugate model of `fastvi.BayesianGaussianMixture`.
 
-    Rows are Gaussian given their component, components have a Normal-Wishart prior each (Bishop
-    2006, section 10.2). The covariance type restricts the posterior: its Wishart scales are
-    diagonal, spherical or the same for all components, and the best restricted posterior is the
-    average of the free one's natural parameters, so every type has one bound and exact updates.
+    Rows are Gaussian given their component, and each component has a Normal-Wishart prior (Bishop
+    2006, section 10.2). The covariance type restricts the Wishart scales of the posterior to
+    diagonal, spherical or common ones. The best restricted posterior averages the natural
+    parameters of the unrestricted one, so all types share one bound and have exact updates.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ class Mixture:
     reg_covar : float
         Added to the diagonal of each row's x x'.
     dtype : dtype
-        float32 or float64, to compute with rows in; parameters are float64.
+        float32 or float64, for computations with rows; parameters are float64.
     n_threads : int
         Threads to use; results do not depend on it.
     """
@@ -134,7 +136,7 @@ class Mixture:
     # From natural parameters
 
     def params_of(self, counts: Floats, means: Floats, scatter: Floats) -> Parameters:
-        """Natural parameters of usual ones: numbers of rows, means and packed inverse scales."""
+        """Return natural parameters from numbers of rows, means and packed inverse scales."""
         kappa = self.hyper.mean_precision + counts
         return Parameters(counts, kappa[:, None] * means, scatter + self.shape.outer(kappa, means))
 
@@ -144,7 +146,7 @@ class Mixture:
         return mixture_coordinates(self)
 
     def posterior(self, params: Parameters) -> Posterior:
-        """The factors of q in their usual parameters."""
+        """Return the factors of q in their usual parameters."""
         kappa = self.hyper.mean_precision + params.counts
         means = params.sums / kappa[:, None]
         counts = params.counts.mean(keepdims=True) if self.tied else params.counts
@@ -154,7 +156,7 @@ class Mixture:
         return Posterior(kappa, means, self.hyper.dof + counts, scatter, inverse, log_weights)
 
     def _scatter(self, params: Parameters, kappa: Floats, means: Floats) -> Floats:
-        """Packed inverse scales; variances that cancellation has eaten become the prior's."""
+        """Packed inverse scales; variances lost to cancellation become those of the prior."""
         scatter = params.squares - self.shape.outer(kappa, means)
         rounding = 8 * np.finfo(np.float64).eps * np.abs(params.squares)
         lost = np.zeros(scatter.shape, bool)
@@ -178,7 +180,7 @@ class Mixture:
         return np.asarray(digamma(a) - total + np.append(0.0, rest[:-1]))
 
     def weights(self, counts: Floats) -> Floats:
-        """E[pi], (K,); those of a process add up to less than 1 by what the last stick leaves."""
+        """E[pi], (K,); for a process their sum is below 1, by the rest of the last stick."""
         if not self.hyper.process:
             alpha = self.hyper.concentration + counts
             return np.asarray(alpha / alpha.sum())
@@ -193,7 +195,7 @@ class Mixture:
         )
 
     def coefficients(self, posterior: Posterior) -> Coefficients:
-        """What makes logits E[log pi_k + log N(x | mu_k, Lambda_k^-1)] of features."""
+        """Coefficients of logits E[log pi_k + log N(x | mu_k, Lambda_k^-1)] in features."""
         dof, d = posterior.dof[:, None], self.n_features
         precision = dof * posterior.inverse.packed
         linear = self.shape.times(precision, posterior.means)
@@ -215,10 +217,10 @@ class Mixture:
         return Coefficients(np.column_stack((quadratic, linear, constant)), roots)
 
     def _dtype(self, posterior: Posterior) -> Any:
-        """float64 where terms of a logit cancel so much that float32 would lose `LOSS` nats.
+        """float64 if terms of a logit cancel so much that float32 would lose `LOSS` nats.
 
-        Errors of terms are independent. Where logits are sums of squares, only statistics cancel,
-        over rows whose errors are independent too.
+        Errors of terms are independent. If logits are sums of squares, only statistics cancel, over
+        rows whose errors are also independent.
         """
         if self.dtype == np.float64:
             return self.dtype
@@ -233,7 +235,7 @@ class Mixture:
         return np.dtype(np.float64) if lossy else self.dtype
 
     def covariances(self, posterior: Posterior) -> tuple[Floats, Floats, Floats]:
-        """Inverse scale by degrees of freedom, its inverse P, and an upper U with U U' = P.
+        """Inverse scale divided by degrees of freedom, its inverse P, and an upper U with U U' = P.
 
         In the coordinates of the data and in the form of the covariance type.
         """
@@ -269,7 +271,7 @@ class Mixture:
         *,
         norms: bool = False,
     ) -> Local:
-        """Responsibilities and what they add up to; see `fastvi.core.Conjugate`.
+        """Compute responsibilities and their sums; see `fastvi.core.Conjugate`.
 
         Component assignments are summed out in closed form; `Local.variables` is None.
         """
@@ -282,9 +284,9 @@ class Mixture:
         return Local(statistics, sums.bound, None, lengths)
 
     def gather(self, X: NDArray[Any], responsibilities: NDArray[Any]) -> Parameters:
-        """Prior plus statistics of rows with given responsibilities (n, K), or labels (n,).
+        """Return prior plus statistics of rows with given responsibilities (n, K) or labels (n,).
 
-        In float64: nothing is known yet of what would be lost.
+        Computed in float64, because rounding errors are not known yet.
         """
         blocks = self._tasks(X, np.float64)
         statistics = self._statistics(*blocks.gather(responsibilities))
@@ -311,7 +313,7 @@ class Mixture:
     # The bound
 
     def global_bound(self, params: Parameters) -> float:
-        """Minus the Kullback-Leibler divergence of q(pi, mu, Lambda) from the prior, nats."""
+        """Minus the Kullback-Leibler divergence of q(pi, mu, Lambda) from the prior, in nats."""
         return -self._weights_divergence(params.counts) - self._components_divergence(
             self.posterior(params)
         )
@@ -329,7 +331,7 @@ class Mixture:
         return float(norm + counts @ self._log_weights(counts))
 
     def _components_divergence(self, posterior: Posterior) -> float:
-        """Of all Normal-Wisharts; G matrices stand for K of them."""
+        """Divergence of all Normal-Wisharts; G matrices stand for K of them."""
         d, kappa0, dof0 = self.n_features, self.hyper.mean_precision, self.hyper.dof
         ratio, precision = kappa0 / posterior.kappa, posterior.inverse.packed
         away = posterior.means - self.mean
@@ -347,7 +349,7 @@ class Mixture:
         return float(np.sum(of_means + of_matrices))
 
     def confine(self, params: Parameters, step: Parameters) -> Parameters:
-        """The step, halved for each component until counts and scatter keep a tenth."""
+        """Return the step, halved for each component until counts and scatter keep a tenth."""
         k = self.n_components
         before = self._parts(params)
         factor = np.ones(k)
@@ -365,7 +367,7 @@ class Mixture:
         return _scaled(step, factor)
 
     def _parts(self, params: Parameters) -> tuple[Floats, Floats]:
-        """Counts, and packed inverse scales as they are."""
+        """Return counts, and unclipped packed inverse scales."""
         kappa = self.hyper.mean_precision + params.counts
         means = params.sums / kappa[:, None]
         return params.counts, params.squares - self.shape.outer(kappa, means)

@@ -1,4 +1,4 @@
-"""Priors of a Gaussian mixture from what a user gives and from the data, checked."""
+"""Priors of a Gaussian mixture from checked arguments and from the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WEIGHT_PRIORS = ("dirichlet_process", "dirichlet_distribution")
 
 
 def data_frame(X: NDArray[Any], spherical: bool) -> Frame:
-    """Means of columns, and powers of two near their standard deviations, 1 for constant ones."""
+    """Means of columns, and powers of two near their standard deviations (1 for constant ones)."""
     centre = X.mean(axis=0, dtype=np.float64)
     deviation = X.std(axis=0, dtype=np.float64)
     rounding = 4 * np.finfo(X.dtype).eps * np.abs(X).max(axis=0)
@@ -44,7 +44,7 @@ def make_prior(
     dof: Any,
     scatter: Any,
 ) -> Prior:
-    """The prior, with scikit-learn's defaults where None is given.
+    """Make the prior, with scikit-learn's defaults for None.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def _array(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]
 
 
 def _mean(value: Any, frame: Frame, dtype: Any) -> NDArray[np.float64]:
-    """A mean that is not so far away, in coordinates of the frame, that squares overflow."""
+    """Check that a mean is not so far away, in coordinates of the frame, that squares overflow."""
     name = "mean_prior"
     mean = _array(value, name, frame.centre.shape)
     with np.errstate(over="ignore"):
@@ -98,7 +98,7 @@ def _mean(value: Any, frame: Frame, dtype: Any) -> NDArray[np.float64]:
 
 
 def _scatter(value: Any, covariance_type: str, d: int) -> Any:
-    """The inverse scale that a user gave, of the type's shape and positive definite."""
+    """Check that a given inverse scale has the type's shape and is positive definite."""
     name = "covariance_prior"
     if covariance_type == "spherical":
         return np.float64(_positive(value, name))
@@ -114,7 +114,7 @@ def _scatter(value: Any, covariance_type: str, d: int) -> Any:
 
 
 def _default_scatter(X: NDArray[Any], covariance_type: str, frame: Frame, reg_covar: float) -> Any:
-    """The covariance of X, made positive definite by `reg_covar` if it is not."""
+    """Return the covariance of X, made positive definite by `reg_covar` if necessary."""
     if covariance_type in ("diag", "spherical"):
         variances = X.var(axis=0, ddof=1, dtype=np.float64)
         constant = variances <= 1e-14 * frame.scale**2
@@ -138,7 +138,7 @@ def _default_scatter(X: NDArray[Any], covariance_type: str, frame: Frame, reg_co
 
 
 def _is_positive(matrix: NDArray[np.float64]) -> bool:
-    """Positive definite beyond rounding, in units in which its diagonal is 1."""
+    """Whether a matrix is positive definite beyond rounding, scaled to unit diagonal."""
     size = np.sqrt(np.maximum(np.diag(matrix), np.finfo(np.float64).tiny))
     least = np.linalg.eigvalsh(matrix / size / size[:, None])[0]
     return bool(least > 10 * len(matrix) * np.finfo(np.float64).eps)

@@ -15,9 +15,9 @@ from fastvi.kernels import mixture as kernels
 __all__ = ["COVARIANCE_TYPES", "Coefficients", "Frame", "RowTasks", "Sums", "by_roots"]
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
-BLOCK_ENTRIES = 3 << 16  # entries of features and logits of a block: about a core's cache
+BLOCK_ENTRIES = 3 << 16  # entries of features and logits per block, about a core's cache
 TASK_FLOPS = 5e7  # about 1 ms
-FEW = 16  # features whose products are worth their memory whatever the number of components
+FEW = 16  # features whose products are worth their memory for any number of components
 
 FEATURES = {
     "full": kernels.products,
@@ -28,9 +28,9 @@ FEATURES = {
 
 
 class Frame(NamedTuple):
-    """Coordinates to compute in: (X - centre) / scale, where products lose the fewest digits.
+    """Coordinates for computations: (X - centre) / scale, in which products lose few digits.
 
-    Scales are powers of two, which change no digit.
+    Scales are powers of two, which cause no rounding.
     """
 
     centre: NDArray[np.float64]  # (D,)
@@ -38,10 +38,10 @@ class Frame(NamedTuple):
 
 
 class Coefficients(NamedTuple):
-    """What makes logits of features.
+    """Coefficients that turn features into logits.
 
-    `linear` (K, F) times the features, minus the squares of each of `roots` (G, D, D + 1) times
-    (x, 1): one for each component, or one for all, or none.
+    Logits are `linear` (K, F) times the features, minus the squares of `roots` (G, D, D + 1) times
+    (x, 1): one root per component, one for all, or none.
     """
 
     linear: NDArray[np.float64]
@@ -57,17 +57,17 @@ class Sums(NamedTuple):
 
 
 def by_roots(covariance_type: str, n_features: int, n_components: int) -> bool:
-    """Whether components have matrix products of their own, by where it was seen to be faster."""
+    """Whether components have their own matrix products, by measured speed."""
     return covariance_type == "full" and n_features > FEW + 4 * n_components
 
 
 class RowTasks:
     """Rows X (n, D) in coordinates of `frame`, in tasks of about 1 ms.
 
-    Tasks and blocks depend on sizes only, so results do not depend on the number of threads.
-    With full covariances products x_i x_j are features too, so that two matrix products do all.
-    Where few components share many of them, moving them costs more than it saves: there every
-    component has two matrix products of its own (`by_roots`), of twice the operations.
+    Tasks and blocks depend only on sizes, so results do not depend on the number of threads. With
+    full covariances, products x_i x_j are features too, so that two matrix products suffice. If few
+    components share many of them, memory traffic costs more than this saves; every component then
+    has its own two matrix products (`by_roots`), with twice the operations.
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class RowTasks:
         weights: NDArray[Any],
         norms: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     ) -> Sums:
-        """Sums under the responsibilities of `coefficients`, of rows with weights (n,).
+        """Return sums under the responsibilities of `coefficients`, for rows with weights (n,).
 
-        `norms` is an array (n,) for the norms of rows' statistics, and what is to be added to
-        their quadratic features.
+        `norms` is an array (n,) for the norms of rows' statistics, and what to add to their
+        quadratic features.
         """
         theta, roots = self._cast(coefficients)
 
@@ -122,7 +122,7 @@ class RowTasks:
         return self._sums(responsible, weights)
 
     def gather(self, responsibilities: NDArray[Any]) -> tuple[Sums, float]:
-        """Sums under given responsibilities (n, K), or labels (n,) where -1 is no component.
+        """Return sums under given responsibilities (n, K), or labels (n,) with -1 for no component.
 
         Also the sum of all responsibilities.
         """
@@ -147,7 +147,7 @@ class RowTasks:
         log_norm: NDArray[Any] | None = None,
         responsibilities: NDArray[Any] | None = None,
     ) -> None:
-        """Write what is asked for: (n,) labels, (n,) logs of sums, (n, K) responsibilities."""
+        """Write the requested results: (n,) labels, (n,) logs of sums, (n, K) responsibilities."""
         theta, roots = self._cast(coefficients)
 
         def predict(block: _Block) -> None:
@@ -207,12 +207,12 @@ class RowTasks:
             free.append(buffers)
 
         longest = int(np.diff(self.bounds).max(initial=0))
-        free: list[_Buffers] = []  # fresh memory for each task would cost as much as its features
+        free: list[_Buffers] = []  # fresh memory per task would cost as much as its features
         parallel.run(task, len(self.bounds) - 1, self.n_threads)
 
 
 class _Buffers:
-    """Memory of one task, and of the next on its thread."""
+    """Memory of a task, reused by the next one on its thread."""
 
     def __init__(self, blocks: RowTasks, n: int) -> None:
         (k, f), d, dtype = blocks.shape, blocks.products_shape[1], blocks.dtype
@@ -235,7 +235,7 @@ class _Block:
         blocks.fill(blocks.X, blocks.centre, blocks.factor, start, stop, self.features)
 
     def logits(self, theta: NDArray[Any], roots: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Logits, and what all those of a row have in common."""
+        """Compute logits, and the part that all logits of a row share."""
         np.matmul(theta, self.features, out=self.responsibilities)
         self.log_norm[:] = 0
         for g, root in enumerate(roots):
@@ -245,7 +245,7 @@ class _Block:
         return self.responsibilities, self.log_norm
 
     def weighted_features(self) -> NDArray[Any]:
-        """Sums over rows of features times responsibilities, (F, K), which BLAS does faster."""
+        """Sums over rows of features times responsibilities, (F, K), the faster order for BLAS."""
         return np.matmul(self.features, self.responsibilities.T, out=self.sums)
 
     def weighted_products(self, weights: NDArray[Any]) -> NDArray[Any]:

@@ -1,7 +1,7 @@
-"""Symmetric matrices in the form of each covariance type, packed as rows of numbers.
+"""Symmetric matrices in the form of each covariance type, packed into rows.
 
-A mixture of K components has G matrices, K or, if tied, one. What depends on the covariance type
-is here, everything else is written once in terms of packed rows, (G, P).
+A mixture of K components has G matrices: K, or one if tied. All code that depends on the covariance
+type is here; other code uses packed rows, (G, P).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 class Inverse(NamedTuple):
     """Inverses (G, P) of matrices, log determinants (G,) of the matrices, and inverse factors.
 
-    `roots` (G, D, D) are inverse Cholesky factors, None where matrices are diagonal.
+    `roots` (G, D, D) are inverse Cholesky factors, or None for diagonal matrices.
     """
 
     packed: Floats
@@ -35,7 +35,7 @@ class Inverse(NamedTuple):
 
 
 class _Dense:
-    """Full matrices, of each component or of all: x_i x_j for i <= j."""
+    """Full matrices, per component or shared: x_i x_j for i <= j."""
 
     def __init__(self, n_features: int, n_components: int, tied: bool) -> None:
         self.n_features = n_features
@@ -56,39 +56,39 @@ class _Dense:
         return out
 
     def outer(self, factors: Floats, vectors: Floats) -> Floats:
-        """Factors (K,) times v v', the mean of them if tied."""
+        """Return factors (K,) times v v', or their mean if tied."""
         left = vectors[:, self.pairs[0]] * vectors[:, self.pairs[1]]
         if self.tied:
             return (factors @ left / len(factors))[None]
         return factors[:, None] * left
 
     def times(self, packed: Floats, vectors: Floats) -> Floats:
-        """Matrices times vectors (K, D)."""
+        """Multiply matrices by vectors (K, D)."""
         return np.asarray(np.matmul(self.unpack(packed), vectors[:, :, None])[:, :, 0])
 
     def invert(self, packed: Floats) -> Inverse:
         lower = _factors(self.unpack(packed))
-        roots = np.tril(np.linalg.inv(lower))  # all at once; SciPy's triangular ones are a loop
+        roots = np.tril(np.linalg.inv(lower))  # all at once; SciPy's triangular ones need a loop
         inverse = np.matmul(roots.transpose(0, 2, 1), roots)
         log_det = 2.0 * np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
         return Inverse(self.pack(inverse), log_det, roots)
 
     def free(self, packed: Floats) -> Floats:
-        """Numbers without constraints, (G, D, D)."""
+        """Return unconstrained coordinates, (G, D, D)."""
         return free_from_cholesky(_factors(self.unpack(packed)))
 
     def packed(self, free: Floats) -> Floats:
-        """Matrices of given free numbers."""
+        """Return the matrices with given coordinates."""
         lower = cholesky_from_free(free)
         return self.pack(np.matmul(lower, lower.transpose(0, 2, 1)))
 
     def inverse_slope(self, packed: Floats, inverse: Inverse, slope: Floats) -> Floats:
-        """Derivatives by the free numbers, given those (G, P) by the entries of the inverse."""
+        """Derivatives by the coordinates, given those (G, P) by entries of the inverse."""
         wide, around = self.unpack(inverse.packed), self.unpack(slope)
         return gradient_by_free(_factors(self.unpack(packed)), -wide @ around @ wide)
 
     def is_positive(self, packed: Floats) -> NDArray[np.bool_]:
-        """Which of the matrices are positive definite, (G,)."""
+        """Return which of the matrices are positive definite, (G,)."""
         matrices = self.unpack(packed)
         try:
             np.linalg.cholesky(matrices)
@@ -98,7 +98,7 @@ class _Dense:
 
 
 class _Diagonal:
-    """Diagonals (K, D), or if spherical their means (K, 1)."""
+    """Diagonals (K, D), or their means (K, 1) if spherical."""
 
     def __init__(self, n_features: int, n_components: int, spherical: bool) -> None:
         self.n_features = n_features
@@ -112,14 +112,14 @@ class _Diagonal:
         return np.atleast_1d(np.asarray(diagonals))
 
     def outer(self, factors: Floats, vectors: Floats) -> Floats:
-        """Factors (K,) times the squares of v, or their mean."""
+        """Return factors (K,) times the squares of v, or their mean."""
         squares = np.square(vectors)
         if self.spherical:
             squares = squares.mean(axis=1, keepdims=True)
         return np.asarray(factors[:, None] * squares)
 
     def times(self, packed: Floats, vectors: Floats) -> Floats:
-        """Matrices times vectors (K, D)."""
+        """Multiply matrices by vectors (K, D)."""
         return packed * vectors
 
     def invert(self, packed: Floats) -> Inverse:
@@ -127,31 +127,31 @@ class _Diagonal:
         return Inverse(1.0 / packed, log_det)
 
     def free(self, packed: Floats) -> Floats:
-        """Logarithms, (K, P)."""
+        """Return logarithms, (K, P)."""
         return np.asarray(np.log(packed))
 
     def packed(self, free: Floats) -> Floats:
-        """Matrices of given logarithms."""
+        """Return the matrices with given logarithms."""
         return np.asarray(np.exp(free))
 
     def inverse_slope(self, packed: Floats, inverse: Inverse, slope: Floats) -> Floats:
-        """Derivatives by the logarithms, given those (K, P) by an entry of the inverse."""
+        """Return derivatives by the logarithms, given those (K, P) by an entry of the inverse."""
         return np.asarray(-slope * self.multiplicity * inverse.packed)
 
     def is_positive(self, packed: Floats) -> NDArray[np.bool_]:
-        """Which of the matrices are positive definite, (G,)."""
+        """Return which of the matrices are positive definite, (G,)."""
         return np.asarray(np.all(packed > 0, axis=1))
 
 
 def make_shape(covariance_type: str, n_features: int, n_components: int) -> Any:
-    """The form of matrices of a covariance type."""
+    """Return the form of matrices of a covariance type."""
     if covariance_type in ("full", "tied"):
         return _Dense(n_features, n_components, covariance_type == "tied")
     return _Diagonal(n_features, n_components, covariance_type == "spherical")
 
 
 def _factors(matrices: Floats) -> Floats:
-    """Lower factors of (G, D, D), of matrices nearby where rounding has made one indefinite."""
+    """Lower factors of (G, D, D), of nearby matrices if rounding made one indefinite."""
     try:
         return np.asarray(np.linalg.cholesky(matrices))
     except np.linalg.LinAlgError:

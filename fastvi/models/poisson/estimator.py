@@ -22,69 +22,69 @@ from fastvi.models.poisson.rows import LocalStep
 
 __all__ = ["PoissonFactorization"]
 
-ROW_ITER = 20  # in a fit, where the columns' factors move on anyway
+ROW_ITER = 20  # in a fit, in which the factors of columns keep changing
 INFERENCE_ITER = 200  # for new rows
-BATCH_SIZE = 256  # rows of a step of `partial_fit`
-BLOCK_ENTRIES = 1 << 22  # of the dense scores that `recommend` holds at a time
+BATCH_SIZE = 256  # rows per step of `partial_fit`
+BLOCK_ENTRIES = 1 << 22  # entries of the dense scores that `recommend` computes at once
 
 
 class PoissonFactorization(MeanScore, CountEstimator):
-    """Poisson matrix factorization with Gamma priors: topics, or tastes, of sparse counts.
+    """Poisson matrix factorization with Gamma priors, for sparse counts.
 
     Counts are ``X[u, i] ~ Poisson(sum_k theta[u, k] beta[i, k])`` with ``theta[u, k] ~ Gamma(a,
     xi[u])`` and ``beta[i, k] ~ Gamma(c, eta[i])``. In the hierarchical model of Gopalan, Hofman and
-    Blei (2015, "Scalable recommendation with hierarchical Poisson factorization") each row has an
-    activity ``1 / xi[u]`` and each column a popularity ``1 / eta[i]`` of its own: ``xi[u] ~
+    Blei (2015, "Scalable recommendation with hierarchical Poisson factorization") each row has its
+    own activity ``1 / xi[u]`` and each column its own popularity ``1 / eta[i]``: ``xi[u] ~
     Gamma(a_prime, a_prime / b_prime)`` and ``eta[i] ~ Gamma(c_prime, c_prime / d_prime)``. The
     posterior is approximated by independent Gamma factors (their table 2), by coordinate ascent
-    over all rows, where the bound never falls except by rounding (about 1e-6 of it in float32), or
-    by stochastic variational inference on mini-batches. Zeros cost nothing. Results do not depend
-    on `n_jobs`, to the bit.
+    over all rows, in which the bound never falls except by rounding (about 1e-6 of it in float32),
+    or by stochastic variational inference on mini-batches. Zeros cost nothing. Results have the
+    same bits for any `n_jobs`.
 
     Parameters
     ----------
     n_components : int, default=10
         Number of factors, K.
     a, c : float, default=0.3
-        Shapes of the Gamma priors of rows' and columns' factors. Small ones make factors sparse.
+        Shapes of the Gamma priors of row and column factors. Small shapes make factors sparse.
     b_prime, d_prime : float, default=1.0
         Prior means of their rates.
     a_prime, c_prime : float, default=0.3
-        Shapes of the Gamma priors of the rates, which are learnt for each row and column.
+        Shapes of the Gamma priors of the rates, which are learned for each row and column.
     hierarchical : bool, default=True
-        With False the rates are `b_prime` and `d_prime`. Steps of mini-batches then look at the
-        columns of the batch only, else at all.
+        If False, the rates are `b_prime` and `d_prime`. Steps on mini-batches then read only the
+        columns of the batch, otherwise all.
     max_iter : int, default=200
         Largest number of passes over the rows.
     tol : float, default=1e-2
-        Without `batch_size` the fit ends where the bound rises by less than this in a pass, in
-        nats a row.
+        Without `batch_size` the fit ends when the bound rises by less than this in a pass, in nats
+        per row.
     {toolbox}
     max_row_iter : int, optional
         Largest number of iterations on a row's factors; by default 20 in a step of a fit and 200
-        where new rows are inferred.
+        for new rows.
     row_tol : float, default=1e-3
-        These end when the mean absolute change of a row's shapes, in counts, is below it.
+        They end when the mean absolute change of a row's shapes, in counts, is below this.
     total_samples : float, optional
-        Rows that `partial_fit` is to stand for; by default as many as it has seen.
+        Number of rows that `partial_fit` represents; by default those it has seen.
     random_state : int, RandomState or None, default=None
         Seed of the start and of the order of rows in mini-batches.
     warm_start : bool, default=False
-        Begin with the last fit's columns' factors.
+        Start from the column factors of the last fit.
     {n_jobs}
     {verbose}
 
     Attributes
     ----------
     components_ : (n_components, n_features) array
-        Posterior means of the columns' factors, E[beta] transposed.
+        Posterior means of the column factors, E[beta] transposed.
     component_shapes_, component_rates_ : (n_components, n_features) arrays
         Shapes and rates of their Gamma posteriors.
     {elbo_}
     {history_}
     {n_iter_}
     n_batch_iter_ : int
-        Steps.
+        Number of steps.
     {converged_}
     {n_features_in_}
 
@@ -101,7 +101,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
 
     _found: Fitted
     _n_seen: int
-    _is_stream: bool  # from scratch, rather than what follows a fit
+    _is_stream: bool  # a stream from scratch, not after a fit
 
     def __init__(
         self,
@@ -185,15 +185,15 @@ class PoissonFactorization(MeanScore, CountEstimator):
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Take mini-batch steps on some rows of a stream of `total_samples`.
 
-        Goes on from an earlier `fit` or `partial_fit`, and with its `history_`, in which each call
-        is an epoch. Steps are of `batch_size` rows (256 by default), in an order drawn from
-        `random_state`, without variance reduction and by uniform sampling. By default, steps that
-        follow a `fit` to N rows have the rate n / (N + n t), so that what is new gets its share.
+        It continues from an earlier `fit` or `partial_fit`, and extends its `history_`, in which
+        each call is an epoch. Steps take `batch_size` rows (256 by default), in an order drawn from
+        `random_state`, without variance reduction and with uniform sampling. By default, steps
+        after a `fit` to N rows have the rate n / (N + n t), so that new rows get their share.
 
-        The first call, or the first after `fit` or unpickling, settles the priors, `optimizer`,
-        `max_row_iter`, `row_tol` of steps and `random_state`: setting them later changes nothing
-        until the next `fit`. `n_components` and `hierarchical` must stay what they were.
-        `batch_size`, `total_samples` and `n_jobs` are those of each call.
+        The first call, or the first after `fit` or unpickling, fixes the priors, `optimizer`,
+        `max_row_iter`, `row_tol` of steps and `random_state`; later changes have no effect until
+        the next `fit`. `n_components` and `hierarchical` must not change. `batch_size`,
+        `total_samples` and `n_jobs` are those of each call.
 
         Parameters
         ----------
@@ -204,8 +204,8 @@ class PoissonFactorization(MeanScore, CountEstimator):
         Raises
         ------
         ValueError
-            If a parameter or a count is out of its range, or the factors to go on from are of
-            another number of components or value of `hierarchical`.
+            If a parameter or a count is out of its range, or the existing factors have another
+            number of components or value of `hierarchical`.
         """
         online = self.__dict__.get("_online")
         with tree.borrowed(online and online[2]) as state:
@@ -258,7 +258,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
         batch_size: int,
         first: bool,
     ) -> tuple[PoissonFactors, Plan, Any, int]:
-        """A model, a plan, its state and seed, from random factors or from those there are."""
+        """Return a model, a plan, its state and seed, from random or from existing factors."""
         model = self._make_model(bags.n_words, bags.counts.dtype)
         seed = self._seed(Watching())
         if first:
@@ -268,7 +268,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
         batches, optimizer = ShuffledEpochs(source, BATCH_SIZE, 0), self.optimizer
         if (
             not (first or self._is_stream) and optimizer is None
-        ):  # rows after a fit take their share: n / (N + n)
+        ):  # rows after a fit get their share, n / (N + n)
             optimizer = optimizers.robbins_monro(self._n_seen / min(batch_size, source.n_rows), 1.0)
         chosen = plan(model, source, optimizer=optimizer, batches=batches)
         state = chosen.algorithm.init(chosen.begin(params))
@@ -310,17 +310,17 @@ class PoissonFactorization(MeanScore, CountEstimator):
         return model.start(sums, n_rows, np.random.default_rng(seed))
 
     def _check_form(self, what: str, asked: Self, bags: checks.Bags) -> None:
-        """Refuse to go on from factors of another form: kernels would step past their ends."""
+        """Refuse to continue from factors of another form, beyond whose ends kernels would read."""
         n_components = checks.integer(asked.n_components, "n_components", 1)
         learned, last = checks.flag(asked.hierarchical, "hierarchical"), self._found
         if last.n_columns != bags.n_words or last.model.n_components != n_components:
             raise ValueError(
-                f"{what} goes on from {last.model.n_components} components of "
+                f"{what} continues from {last.model.n_components} components of "
                 f"{last.n_columns} columns; X and n_components ask for "
                 f"{n_components} of {bags.n_words}"
             )
         if last.model.hierarchical != learned:
-            raise ValueError(f"{what} goes on from factors with another value of hierarchical")
+            raise ValueError(f"{what} continues from factors with another value of hierarchical")
 
     def _saved(self) -> dict[str, Any]:
         dtype = self._found.model.dtype.name
@@ -344,18 +344,18 @@ class PoissonFactorization(MeanScore, CountEstimator):
     # What was found
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 the live one
+        state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 this is the live dict
         state.pop("_online", None)
         return state
 
     @property
     def component_shapes_(self) -> NDArray[Any]:
-        """Shapes of the columns' factors, (n_components, n_features)."""
+        """Shapes of the column factors, (n_components, n_features)."""
         return read_only(self._attribute("component_shapes_").shapes)
 
     @property
     def component_rates_(self) -> NDArray[Any]:
-        """Rates of the columns' factors, (n_components, n_features)."""
+        """Rates of the column factors, (n_components, n_features)."""
         return read_only(self._attribute("component_rates_").rates)
 
     @property
@@ -381,7 +381,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
         Parameters
         ----------
         X : (n_rows, n_features) CSR matrix or array
-            Counts. An empty row has seen every column and taken none.
+            Counts. An empty row means zero counts in all columns.
 
         Returns
         -------
@@ -415,9 +415,10 @@ class PoissonFactorization(MeanScore, CountEstimator):
         return np.asarray(factors @ self.components_)
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """A lower bound of each row's log probability given the fitted columns, (n_rows,), nats.
+        """A lower bound on each row's log probability given the fitted columns, (n_rows,), in nats.
 
-        That of log E[p(row | beta)] under the posterior of beta, the row's factors integrated out.
+        It bounds log E[p(row | beta)] under the posterior of beta, with the row's factors
+        integrated out.
         """
         check_is_fitted(self)
         return self._fit_rows(self._counts(X, reset=False).parts).bounds
@@ -425,17 +426,17 @@ class PoissonFactorization(MeanScore, CountEstimator):
     def recommend(
         self, X: Any, n_items: int = 10, *, exclude_seen: bool = True
     ) -> tuple[NDArray[np.intp], NDArray[Any]]:
-        """The columns of which rows are expected to have most, best first.
+        """Return the columns with the largest expected counts per row, best first.
 
         Parameters
         ----------
         X : (n_rows, n_features) CSR matrix or array
             Counts so far.
         n_items : int
-            Columns to name for each row.
+            Number of columns per row.
         exclude_seen : bool
-            Leave out columns of which the row has counts. A row without `n_items` others ends with
-            -1, of expectation -inf.
+            Leave out columns in which the row has counts. A row with fewer than `n_items` others
+            ends with -1, with expectation -inf.
 
         Returns
         -------

@@ -19,15 +19,15 @@ from fastvi.models.poisson.scales import common_scale
 
 __all__ = ["Factors", "Fitted", "GammaPrior", "PoissonFactors"]
 
-TABLE_CHUNK = 50_000  # entries of a table in a chunk, about 1 ms of special functions
+TABLE_CHUNK = 50_000  # entries of a table per chunk, about 1 ms of special functions
 
 
 class Factors(NamedTuple):
-    """Natural parameters of the columns' factors, of I columns and K components (padded).
+    """Natural parameters of the column factors, for I columns and K components (padded).
 
-    q(beta_ik) = Gamma(shapes_ik, E[eta_i] + rates_k), since all columns meet the same sums of
-    E[theta]. q(eta_i) is Gamma with rate ``popularity_i``, its shape is known beforehand; without
-    a hierarchy `popularity` is empty, and the known rate is part of `rates`.
+    q(beta_ik) = Gamma(shapes_ik, E[eta_i] + rates_k), since all columns share the same sums of
+    E[theta]. q(eta_i) is Gamma with rate ``popularity_i`` and a known shape; without a hierarchy
+    `popularity` is empty, and the known rate is part of `rates`.
     """
 
     shapes: Any  # LazyTable (I, K), or an array
@@ -39,15 +39,16 @@ class PoissonFactors:
     """The conjugate model of `fastvi.PoissonFactorization`: a local step on rows of counts.
 
     The rates of q(beta) depend on the expected factors of all rows, and those of q(theta) on the
-    expected factors of all columns. Columns' rates eta take their closed-form update within the
-    local step: it depends on `params` alone, so mini-batches neither disturb nor bias it. It looks
-    at every column; without a hierarchy a step costs what the batch's own columns cost.
+    expected factors of all columns. The column rates eta are updated in closed form within the
+    local step. The update depends only on `params`, so mini-batches add neither noise nor bias to
+    it. It reads every column; without a hierarchy, a step costs only as much as the columns of the
+    batch.
 
     Parameters
     ----------
     n_components : int
     rows, columns : GammaPrior
-        Of theta and beta.
+        Priors of theta and beta.
     n_columns : int
     max_iter : int
         Largest number of iterations of a row's local step.
@@ -85,16 +86,16 @@ class PoissonFactors:
         self.prior = Factors(np.asarray(columns.shape, self.dtype), rates, popularity)
 
     def start(self, counts: NDArray[Any], n_rows: float, rng: np.random.Generator) -> Factors:
-        """Parameters to begin with, from the sums (I,) of columns over `n_rows` rows.
+        """Return initial parameters, from the sums (I,) of columns over `n_rows` rows.
 
-        Shapes are the columns' shares, perturbed; the product of theta and beta fits the mean
-        count, and their scales are the best for rows that are all the same.
+        Shapes are the perturbed shares of columns; the product of theta and beta fits the mean
+        count, and their scales are the best for identical rows.
         """
         n_columns, width = len(counts), padded(self.n_components)
         shapes = rng.gamma(100.0, 0.01, size=(n_columns, width)).astype(self.dtype)
         shapes *= (counts / self.n_components).astype(self.dtype)[:, None]
         shapes += self.prior.shapes
-        columns = (counts + self.n_components * self.columns.shape) / n_rows  # where theta is 1
+        columns = (counts + self.n_components * self.columns.shape) / n_rows  # if theta is 1
         scale = common_scale(
             self.rows, self.columns, self.n_components,
             np.array([self.n_components]), np.array([n_rows]), columns,
@@ -106,13 +107,13 @@ class PoissonFactors:
         return Factors(LazyTable(shapes, self.prior.shapes), rates, popularity)
 
     def lazy(self, params: Factors) -> Factors:
-        """Parameters whose shapes are a `LazyTable`, which averages of iterates are not."""
+        """Return parameters whose shapes are a `LazyTable`, unlike averages of iterates."""
         if isinstance(params.shapes, LazyTable):
             return params
         return params._replace(shapes=LazyTable(params.shapes, self.prior.shapes))
 
     def own_rates(self, popularity: NDArray[np.float64], n_columns: int) -> NDArray[np.float64]:
-        """E[eta] of columns; 0 without a hierarchy, where the known rate is in ``params.rates``."""
+        """E[eta] of columns; 0 without a hierarchy, when the known rate is in ``params.rates``."""
         if not self.hierarchical:
             return np.zeros(n_columns)
         shape = self.columns.rate_shape + self.n_components * self.columns.shape
@@ -146,7 +147,7 @@ class PoissonFactors:
         rows: NDArray[np.integer[Any]],
         sums: NDArray[np.float64],
     ) -> Loadings:
-        """The columns `rows` (U,) of the data, ready for local steps; `sums` as `column_sums`."""
+        """Return the columns `rows` (U,) for local steps; `sums` as from `column_sums`."""
         values = params.shapes.read(rows)
         popularity = params.popularity[rows] if self.hierarchical else params.popularity
         own, bounds = self.own_rates(popularity, len(rows)), _table_chunks(values)
@@ -191,7 +192,7 @@ class PoissonFactors:
         )
 
     def global_bound(self, params: Factors) -> float:
-        """The columns' part of the ELBO at the best q(eta) for q(beta), nats."""
+        """Columns' part of the ELBO at the best q(eta) for q(beta), in nats."""
         table = params.shapes.dense()
         own, bounds = self.own_rates(params.popularity, len(table)), _table_chunks(table)
         totals = self._column_sums(params, table)[1]
@@ -207,7 +208,7 @@ class PoissonFactors:
         return float(parts.sum())
 
     def confine(self, params: Factors, step: Factors) -> Factors:
-        """Clip a step so that no shape or popularity falls below its prior, nor rates too far."""
+        """Clip a step so that shapes and popularities stay above priors, and rates above limits."""
         least = np.maximum(self.prior.rates, 0.1 * params.rates)
         return Factors(
             confined(params.shapes, step.shapes, self.prior.shapes),
@@ -228,7 +229,7 @@ class PoissonFactors:
         return self.lazy(Factors(*map(np.exp, free)))
 
     def _plain(self, params: Factors, natural: Factors) -> Factors:
-        """The Fisher matrix of each q(beta_ik) times the natural gradient, by the chain rule."""
+        """Fisher matrix of each q(beta_ik) times the natural gradient, by the chain rule."""
         table = params.shapes.dense()
         own = self.own_rates(params.popularity, len(table))
         change = self.own_rates(params.popularity + natural.popularity, len(table)) - own
@@ -259,7 +260,7 @@ class PoissonFactors:
     def _statistics(
         self, documents: Documents, row_weights: NDArray[Any], work: LocalStep
     ) -> NDArray[Any]:
-        """Expected counts of the batch's columns in components, in place of the weights."""
+        """Overwrite weights with expected counts of the batch's columns in components."""
         columns, owners, entries = documents[4:]
         chunks = chunks_of(columns, self.n_components, passes=10)
         row_weights, weights = row_weights.astype(self.dtype), work.loadings.weights
@@ -275,7 +276,7 @@ class PoissonFactors:
 
 
 class Fitted:
-    """Fitted columns' factors: a model, and parameters whose shapes are an array."""
+    """Fitted column factors: a model, and parameters whose shapes are an array."""
 
     def __init__(self, model: PoissonFactors, params: Factors) -> None:
         shapes = params.shapes
@@ -288,11 +289,11 @@ class Fitted:
 
     @property
     def n_columns(self) -> int:
-        """I."""
+        """Number of columns, I."""
         return len(self.params.shapes)
 
     def parameters(self, model: PoissonFactors) -> Factors:
-        """A copy to step from, in the type of `model`."""
+        """Return a copy to step from, in the dtype of `model`."""
         shapes, rates, popularity = (part.copy() for part in self.params)
         return model.lazy(Factors(shapes.astype(model.dtype), rates, popularity))
 
@@ -310,7 +311,7 @@ class Fitted:
 
     @cached_property
     def loadings(self) -> Loadings:
-        """All columns, ready for new rows."""
+        """Return all columns, for new rows."""
         params, columns = self.model.lazy(self.params), np.arange(self.n_columns, dtype=np.int32)
         return self.model.loadings(params, columns, self.model.column_sums(params)[0])
 

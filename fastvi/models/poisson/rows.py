@@ -1,4 +1,4 @@
-"""Local steps of Poisson factorization: the factors of rows, given those of columns."""
+"""Local steps of Poisson factorization: row factors, given column factors."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class RowFactors(NamedTuple):
 
 
 class Loadings(NamedTuple):
-    """What a local step needs to know of the columns' factors.
+    """What a local step needs to know about the column factors.
 
     Attributes
     ----------
     weights : (U, K padded) array
-        exp(E[log beta]) up to a factor a column (`shift` is its log).
+        exp(E[log beta]) up to a factor per column (`shift` is its log).
     shift : (U,) array
     sums : (K padded,) array
         Sums of E[beta] over all columns.
     prior : GammaPrior
-        Of the rows' factors.
+        Prior of the row factors.
     n_components : int
     max_iter : int
     tol : float
@@ -60,7 +60,7 @@ class Loadings(NamedTuple):
         n_threads: int,
         start: RowFactors | None = None,
     ) -> LocalStep:
-        """Fit the factors of rows, from `start`, which is written to, or afresh."""
+        """Fit row factors, from `start`, which is overwritten, or from scratch."""
         step = LocalStep(self, parts, row_weights, start)
         step.run(n_threads)
         return step
@@ -72,14 +72,14 @@ class LocalStep:
     Attributes
     ----------
     factors : RowFactors
-        Of the D rows.
+        Factors of the D rows.
     e : (D, K padded) array
     ratio : (N,) array
         A row's expected count in component k of entry n is ``ratio_n e_dk weights_nk``.
     sums : (K padded,) float64 array
         Weighted sums of E[theta].
     bounds : (D,) float64 array
-        Each row's part of the ELBO, nats.
+        Each row's part of the ELBO, in nats.
     """
 
     def __init__(

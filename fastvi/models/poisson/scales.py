@@ -1,9 +1,9 @@
-"""The scale of theta beside that of beta, which counts say nothing about, only priors.
+"""The relative scale of theta and beta, which only the priors determine.
 
-Multiplying theta by x and dividing beta by x leaves every expected count as it is, so coordinate
-ascent, which holds one of them fixed, moves along x by small steps only. A fit must begin at the
-best x; having it there after each pass as well (Qi and Jaakkola 2007, "Parameter expanded
-variational Bayesian methods") gained no more than 1e-4 of the bound.
+Multiplying theta by x and dividing beta by x does not change expected counts, so coordinate ascent,
+which keeps one of them fixed, changes x only slowly. A fit must start at the best x. Resetting x
+after each pass (Qi and Jaakkola 2007, "Parameter expanded variational Bayesian methods") gained at
+most 1e-4 of the bound.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastvi.kernels.poisson import GammaPrior
 __all__ = ["common_scale"]
 
 MAX_ITER = 50
-LARGEST_STEP = 2.0  # of log x
+LARGEST_STEP = 2.0  # largest step of log x
 
 
 def common_scale(
@@ -29,7 +29,7 @@ def common_scale(
     row_weights: NDArray[Any],
     column_sums: NDArray[Any],
 ) -> float:
-    """The best x for all components together, by Newton's method in log x, which is concave.
+    """Return the best x for all components, by Newton's method on the bound, concave in log x.
 
     row_sums, row_weights (D,) and column_sums (I,): sums of E[theta] and E[beta] over components.
     """
@@ -52,7 +52,7 @@ def common_scale(
 def _pull(
     prior: GammaPrior, n_components: int, sums: NDArray[Any], weights: NDArray[Any]
 ) -> tuple[float, float]:
-    """Minus the first and second derivatives in log x of what `rate_bound` has, summed."""
+    """Return the sums of minus the first and second derivatives of `rate_bound` in log x."""
     if prior.rate_shape == 0:
         total = prior.mean_rate * float((weights * sums).sum())
         return total, total
