@@ -157,7 +157,7 @@ class Watch(AbstractContextManager["Watch"]):
             self._score(state, history)
         if self.bar is not None:
             passes = self.bar.unit == "passes"
-            self.bar.show(position.epoch if passes else len(history), history)
+            self.bar.show(position.epoch if passes else len(history), history.last())
         if self.checkpoints is not None and self.checkpoints.due():
             self._save()
         if self.callback is not None:

@@ -110,7 +110,7 @@ def test_there_is_no_bar_before_the_first_step(bars):
     history = History()
     for values in ({"elbo": 1.0, "held_out": 2.0}, {"elbo": 3.0}):
         history.append(**values)
-        bar.show(len(history), history)
+        bar.show(len(history), history.last())
     assert [bar.n for bar in bars] == [2]
     assert bar._bar.postfix == "elbo 3, held_out 2"
     bar.close()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tqdm import tqdm
-
-    from fastvi.loop import History
 
 __all__ = ["Bar", "compiling_announced", "describe"]
 
@@ -31,13 +29,13 @@ class Bar:
         self._bar: tqdm | None = None
         self._values: dict[str, float] = {}  # the last known value of each
 
-    def show(self, n: int, history: History) -> None:
+    def show(self, n: int, values: Mapping[str, float]) -> None:
         """Move to `n`, and show the last reported values."""
         if self._bar is None:
             from tqdm import tqdm
 
             self._bar = tqdm(unit=f" {self.unit}", total=self.total, miniters=0)
-        self._values |= history.last()
+        self._values |= values
         self._bar.set_postfix_str(describe(self._values), refresh=False)
         self._bar.update(n - self._bar.n)
 

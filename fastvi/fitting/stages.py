@@ -130,7 +130,7 @@ class Stages:
         def enough(inner: Any, position: loop.Position, history: loop.History) -> bool:
             self._position = position
             if self._bar is not None:
-                self._bar.show(len(history), history)
+                self._bar.show(len(history), history.last())
             return bool(inner.gradient.stage.n >= n_steps)
 
         if self.compiled is not None:
