@@ -414,7 +414,7 @@ def test_partial_fit_goes_on_from_the_same_form_only(begin, n_components, rng):
         model.set_params(n_components=n_components).partial_fit(X)
     with pytest.raises(ValueError, match=r"n_components is 4\.0; wanted an integer"):
         model.set_params(n_components=4.0).partial_fit(X)
-    with pytest.raises(ValueError, match=r"partial_fit goes on .* another value of hierarchical"):
+    with pytest.raises(ValueError, match=r"partial_fit continues .* another value of hierarchical"):
         model.set_params(n_components=4, hierarchical=False).partial_fit(X)
     np.testing.assert_array_equal(model.components_, before)
     model.set_params(hierarchical=True).partial_fit(X)
