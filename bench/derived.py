@@ -1,4 +1,4 @@
-"""Times of derived gradients beside those written by hand: `python bench/derived.py`."""
+"""Times of derived and hand-written gradients: `python bench/derived.py`."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ SECONDS = 0.02  # of each timing, at least
 
 
 def _timer(function, Z):
-    """A job that gives microseconds of a call for each vector, in CPU time."""
+    """Make a job that returns CPU microseconds of a call per vector."""
     start = time.process_time()
     function(Z[:1])
     n = int(np.clip(SECONDS / max(time.process_time() - start, 1e-7) / len(Z), 1, 10_000))
@@ -35,7 +35,8 @@ def _timer(function, Z):
 
 
 def times(function, by_hand, data, z, repeats):
-    """Least microseconds of the value, of value and gradient, and of those by hand."""
+    """Return the least microseconds of the value, of value and gradient, and of hand-written
+    ones."""
     ours = fastvi.target(function, data=data, dim=z.size)
     theirs = fastvi.target(by_hand, data=data, dim=z.size)
     Z = z * (1.0 + 0.01 * np.random.default_rng(0).normal(size=(64, z.size)))
@@ -48,7 +49,7 @@ def times(function, by_hand, data, z, repeats):
 
 
 def run(repeats, quick=False):
-    """A row of each model, and one of their median."""
+    """Print a row per model, and one of their median."""
     rows, ratios = [], []
     with single_threaded_blas():
         for name, case in cases(300 if quick else 10_000).items():

@@ -1,4 +1,4 @@
-"""Corpora, document completion and the stopwatch: one piece of code for fastvi and every peer."""
+"""Corpora, document completion and the stopwatch: the same code for fastvi and every peer."""
 
 import json
 import os
@@ -24,7 +24,8 @@ def cache_folder():
 
 
 def load(name, seed=0):
-    """Training documents, shuffled (AP too, so that the seed means the same), and the test split.
+    """Return shuffled training documents (also for AP, so that seeds act alike), and the test
+    split.
 
     Returns X (train documents, V) int32 CSR, obs and score (test documents, V) CSR.
     """
@@ -52,7 +53,7 @@ def normalised(topics):
 
 
 def entries(X):
-    """Document and word number of every stored entry of a CSR matrix."""
+    """Return document and word numbers of all stored entries of a CSR matrix."""
     return np.repeat(np.arange(X.shape[0]), np.diff(X.indptr)), X.indices
 
 
@@ -92,7 +93,8 @@ def score_theta(theta, topics, score):
 
 
 def perplexity(topics, obs, score, alpha=None):
-    """Document completion; `topics` (K, V) need not be normalised, `alpha` is 1/K by default."""
+    """Perplexity by document completion; `topics` (K, V) need not be normalised, `alpha` is 1/K by
+    default."""
     topics = normalised(topics)
     alpha = 1 / len(topics) if alpha is None else alpha
     return score_theta(theta_by_completion(topics, obs, alpha), topics, score)
@@ -122,7 +124,7 @@ class Stopwatch:
 class Curve:
     """Points (passes, cpu, wall, perplexity); evaluating does not count as time.
 
-    `until` ends the fit once 100 passes gained less than that fraction, twice.
+    `until` ends the fit once 100 passes gained less than that fraction, twice in a row.
     """
 
     def __init__(self, obs, score, until=None):
@@ -137,9 +139,9 @@ class Curve:
         )
 
     def settled(self):
-        """Whether each of the last two times 100 passes gained less than `until`.
+        """Whether each of the last two sets of 100 passes gained less than `until`.
 
-        Two, since a state of a sampler is noisy: one would stop Gibbs sampling far too soon.
+        States of a sampler are noisy, so one set would stop Gibbs sampling far too soon.
         """
         if self.until is None:
             return False
@@ -162,7 +164,8 @@ def spread(n, count=None):
 
 
 def timed(function, least=0.5):
-    """What `function()` returns and the time of a call, repeated for `least` CPU seconds."""
+    """Return the result of `function()` and the time of a call, repeated for `least` CPU
+    seconds."""
     calls, watch = 0, Stopwatch()
     while watch.cpu < least:
         with watch:
@@ -174,9 +177,9 @@ def timed(function, least=0.5):
 
 
 def inference(watch, theta, topics, obs, score):
-    """What an inference run reports; `reference` scores theta by fixed-point VB on the same topics.
+    """Report an inference run; `reference` scores theta by fixed-point VB on the same topics.
 
-    The scores show whether speed was paid for with worse proportions.
+    The scores show whether proportions became worse with speed.
     """
     D, K = theta.shape
     best = theta_by_completion(topics, obs, 1 / K)
@@ -202,7 +205,7 @@ def update_problem(corpus, k):
 
 
 def updates_rate(run, X, iterations, prepare=lambda X: X):
-    """Word-updates (entries x inner iterations) a CPU second of `run(prepare(X))`.
+    """Word-updates (entries x inner iterations) per CPU second of `run(prepare(X))`.
 
     The median of up to three runs, after one on three documents.
     """

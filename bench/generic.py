@@ -21,7 +21,7 @@ STAN_SECONDS = 4.7  # recorded, of NUTS on the same problem; a tenth of it is wa
 
 
 def _against(s, what, function, targets, peers=SCRIPTS, **arguments):
-    """Rows of a step's milliseconds beside each peer's, of interleaved runs."""
+    """Rows of milliseconds per step against each peer, from interleaved runs."""
     jobs = {"fastvi": lambda i: s.ours(function, **arguments)}
     for name in peers:
         script = SCRIPTS[name]
@@ -70,7 +70,7 @@ def _until_then(command):
 
 
 def start(s):
-    """From the start of a process to the summary of a fit of a model that is new."""
+    """Time from the start of a process to the summary of a fit of a new model."""
     source = (h.BENCH / "start_generic.py").read_text()
     said = "; import time; print(time.process_time())"
 
@@ -120,16 +120,16 @@ PARTS = {
 
 
 def extra_tables(result):
-    """There are none."""
+    """No extra tables."""
     return ""
 
 
 def plot(result, path):
-    """There is nothing to draw."""
+    """No plot."""
     raise SystemExit("--plot: the generic benchmarks have no curves")
 
 
 def run(only, quick, repeats=None, corpora=None):
-    """Measure the named parts (all by default); the result as plain data."""
+    """Measure the named parts (all by default); return the result as plain data."""
     session = h.Session("generic", "ours_generic.py", quick, repeats)
     return session.run(PARTS, only, PEERS)

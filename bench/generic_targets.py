@@ -1,4 +1,4 @@
-"""The densities that fits are timed on, as a user of fastvi writes them."""
+"""The densities for timing fits, as a user of fastvi would write them."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def logistic(z, data, grad):
 
 @fastvi.target(fastmath=True)
 def logistic_batched(Z, data, values, grads):
-    """The same for K vectors at once, which reads X once."""
+    """The same for K vectors at once, reading X only once."""
     (K, D), n = Z.shape, data.X.shape[0]
     for k in range(K):
         values[k, 0] = 0.0

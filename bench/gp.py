@@ -46,7 +46,7 @@ def sgpr(s):
 
 
 def svgp(s):
-    """A step: ours is natural gradients and Adam, the peers' is Adam alone, or both as well."""
+    """A step: fastvi uses natural gradients and Adam, the peers Adam alone or both."""
     rows = []
     for b, m, target in SVGP[: 1 if s.quick else None]:
         a = {"n": b, "m": m}
@@ -61,7 +61,7 @@ def svgp(s):
 
 
 def _times(s, function, ours, peers):
-    """Milliseconds by name, and everything that was reported."""
+    """Return milliseconds by name, and all reports."""
     jobs = {
         "ours": lambda i: s.ours(function, **ours),
         "gpflow": lambda i: s.peer("gpflow_gp.py", function, **peers),
@@ -132,7 +132,7 @@ def _printed(script, env):
 
 
 def fit(s):
-    """CPU seconds to the bound that GPflow has after 1000 iterations, kin8nm; three starts."""
+    """CPU seconds to GPflow's bound after 1000 iterations on kin8nm; three starts."""
     iterations = 20 if s.quick else 1000
     peers = [s.peer("gpflow_gp.py", "fit", iterations=iterations) for _ in range(min(s.repeats, 2))]
     runs = [s.ours("fit", iterations=2 * iterations, seed=i) for i in range(min(s.repeats, 3))]
@@ -146,7 +146,7 @@ def fit(s):
 
 
 def _until(run, bound):
-    """CPU seconds until the bound was reached; those of a fit are shared out by its clock."""
+    """CPU seconds until the bound was reached, from those of the fit in proportion to its clock."""
     for value, seconds in zip(run["bounds"], run["seconds"]):
         if value >= bound:
             return run["cpu"] - (run["seconds"][-1] - seconds) * run["cpu"] / run["wall"]
@@ -190,7 +190,7 @@ PARTS = {
 
 
 def extra_tables(result):
-    """Times of all three, and the splits' means, as text."""
+    """Times of all three tools, and means over splits, as text."""
     lines = []
     times, splits = _details(result, "times of "), _details(result, "splits of ")
     if times:
@@ -214,7 +214,7 @@ def extra_tables(result):
 
 
 def _details(result, start):
-    """What was kept by names that begin so: parts of several runs may be joined."""
+    """Return what was kept under names with this prefix; parts of several runs may be joined."""
     return {k[len(start) :]: t for k, t in result["details"].items() if k.startswith(start)}
 
 
@@ -235,6 +235,6 @@ def plot(result, path):
 
 
 def run(only, quick, repeats=None, corpora=None):
-    """Measure the named parts (all by default); the result as plain data."""
+    """Measure the named parts (all by default); return the result as plain data."""
     parts = PARTS | {"uci": functools.partial(uci, sets=corpora)}
     return h.Session("gp", "ours_gp.py", quick, repeats).run(parts, only, PEERS)

@@ -1,4 +1,4 @@
-"""What every Gaussian process benchmark is run on, by fastvi and its peers alike."""
+"""Problems of the Gaussian process benchmarks, for fastvi and its peers."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,7 @@ def rows(n, m):
 
 
 def repeat(function, least=2.0):
-    """Milliseconds of CPU a call: the median of calls that take `least` seconds together."""
+    """Median CPU milliseconds per call, over calls that take `least` seconds together."""
     function()
     times = []
     while sum(times) < least or len(times) < 5:
@@ -34,7 +34,7 @@ def repeat(function, least=2.0):
 
 
 def regression(name, split=0):
-    """Training and test rows of a set under FASTVI_TEST_DATA/regression, standardised."""
+    """Standardised training and test rows of a data set under FASTVI_TEST_DATA/regression."""
     return regression_sets.split(ev.data_folder().parent / "regression", name, split)
 
 

@@ -1,4 +1,4 @@
-"""Running benchmark scripts in processes of their own, and printing what they say."""
+"""Run benchmark scripts in their own processes, and print the results."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ class Missing(Exception):
 
 
 def peers_python(group):
-    """Python of the group's virtual environment, made on first use.
+    """Return the Python of the group's virtual environment, made on first use.
 
     FASTVI_BENCH_<GROUP> names the Python of an existing one instead.
     """
@@ -55,13 +55,14 @@ def peers_python(group):
 
 
 def environment(**extra):
-    """Variables for a script: one thread a library, and the shared modules on the path."""
+    """Return variables for a script: one thread per library, and shared modules on the path."""
     env = os.environ | dict.fromkeys(THREAD_VARIABLES, "1")
     return env | {"PYTHONPATH": str(BENCH)} | extra
 
 
 def call(python, script, function, env=None, **arguments):
-    """`function(**arguments)` of a benchmark script in a new process; its JSON result."""
+    """Call `function(**arguments)` of a benchmark script in a new process; return its JSON
+    result."""
     command = [python, str(BENCH / script), function, json.dumps(arguments)]
     print("  " + " ".join([script, function, command[-1]]), file=sys.stderr, flush=True)
     done = subprocess.run(
@@ -73,7 +74,7 @@ def call(python, script, function, env=None, **arguments):
 
 
 class Session:
-    """Options of a run, the peers' Python, and what was measured beside the rows."""
+    """Options of a run, the peers' Python, and measurements besides the rows."""
 
     def __init__(self, group, script, quick, repeats=None, corpora=()):
         self.script, self.quick, self.corpora = script, quick, corpora
@@ -89,7 +90,7 @@ class Session:
         return call(sys.executable, script or self.script, function, env=env, **arguments)
 
     def keep(self, name, corpus, k, runs):
-        """Remember curves for the plot and the JSON file."""
+        """Keep curves for the plot and the JSON file."""
         for seed, run in enumerate(runs):
             self.curves.append({"name": name, "corpus": corpus, "k": k, "seed": seed, **run})
 
@@ -109,7 +110,7 @@ class Session:
 
 
 def interleaved(jobs, repeats):
-    """`{name: job(repeat)}` run A B A B ...; lists of results by name."""
+    """Run `{name: job(repeat)}` as A B A B ...; return lists of results by name."""
     results = {name: [] for name in jobs}
     for i in range(repeats):
         for name, job in jobs.items():
@@ -139,7 +140,7 @@ def run_process(command, env=None, cwd=None):
 
 
 def machine(peers=None):
-    """What the figures were measured on."""
+    """Describe the machine."""
     cpu = platform.processor() or "?"
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -173,7 +174,7 @@ def peer_versions(python, names):
 
 
 def number(x):
-    """Three figures, with k or M for large numbers."""
+    """Format with three digits, and k or M for large numbers."""
     if x is None:
         return "–"
     if isinstance(x, str):
@@ -185,7 +186,7 @@ def number(x):
 
 
 def row(what, ours, peer, ratio, target, at_most=False, unit="", note="", sign=None):
-    """A line of the table; reached when the ratio is at least (or at most) the target."""
+    """Make a line of the table; `reached` if the ratio is at least (or at most) the target."""
     reached = None
     if ratio is not None:
         reached = bool(ratio <= target if at_most else ratio >= target)
@@ -201,7 +202,7 @@ def missing(what, target, why):
 
 
 def markdown(rows, targets=True):
-    """The rows as a table; without `targets` as readers of the documents see it."""
+    """Format the rows as a table; without `targets` as in the documents."""
     heads = ["what", "fastvi", "peer", "ratio", *(["wanted", "reached"] if targets else [])]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for r in rows:
@@ -218,7 +219,7 @@ def markdown(rows, targets=True):
 
 
 def describe(m):
-    """The machine in two lines."""
+    """Describe the machine in two lines."""
     versions = m["versions"] | m["peers"]
     return (
         f"{m['cpu']}, {m['cores']} cores, {m['ram_gib']} GiB, {m['system']}, {m['date']}.\n"
@@ -261,7 +262,7 @@ def write(path, text):
 
 
 def joined(results):
-    """One result from runs of different parts on one machine; later rows replace earlier ones."""
+    """Join runs of different parts on one machine; later rows replace earlier ones."""
     results = list(results)
     whole = results[0]
     for other in results[1:]:

@@ -1,7 +1,7 @@
 """Stein discrepancies, tests, thinning and operator VI: `python bench/ksd.py`.
 
-Prints the tables of docs/ksd.md; `--only time test modes thinning operator` for some. CPU seconds,
-best of paired, interleaved runs; BLAS on one thread.
+Prints the tables of docs/ksd.md, or some with `--only time test modes thinning operator`. CPU
+seconds, best of paired, interleaved runs; BLAS on one thread.
 """
 
 import argparse
@@ -20,7 +20,7 @@ SIZES = ((1000, 50), (5000, 20), (10_000, 20))
 
 
 def block(X, S, Y, T, width):
-    """u_p of all pairs of two sets of draws as a careful user of NumPy writes it, in place."""
+    """u_p of all pairs of two sets of draws, in place, as a careful NumPy user would write it."""
     r2 = X @ Y.T
     r2 *= -2.0
     r2 += np.einsum("ij,ij->i", X, X)[:, None]
@@ -51,7 +51,7 @@ def plain(X, S, width):
 
 
 def tiled(X, S, width, size=256):
-    """The same by tiles on and above the diagonal, which a cache holds."""
+    """The same by tiles on and above the diagonal that fit into a cache."""
     n, total = len(X), 0.0
     parts = [slice(i, i + size) for i in range(0, n, size)]
     for k, i in enumerate(parts):
@@ -75,7 +75,7 @@ def paired(functions, repeats):
 
 
 def large(rng):
-    """Before anything else takes memory."""
+    """Measure memory, before anything else takes some."""
     warm = rng.standard_normal((1000, 20)).astype(np.float32)
     fastvi.ksd(None, warm, scores=-warm)
     X = rng.standard_normal((100_000, 20)).astype(np.float32)
@@ -176,7 +176,8 @@ def modes(repeats):
 
 
 def thinning(repeats):
-    """A chain of 5000 for N(0, I) in two dimensions, autocorrelation 0.95, begun 6 away."""
+    """A chain of 5000 for N(0, I) in two dimensions, autocorrelation 0.95, started at distance
+    6."""
     rng = np.random.default_rng(1)
     x = np.empty((5000, 2))
     x[0] = 6.0

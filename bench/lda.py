@@ -1,4 +1,4 @@
-"""The topic-model benchmarks: what is measured, and the tables made of it."""
+"""The topic-model benchmarks: measurements and tables."""
 
 import evaluation as ev
 import harness as h
@@ -15,7 +15,7 @@ PASSES = [*range(1, 31), *range(35, 101, 5)]
 
 
 def updates(s):
-    """Word-updates a CPU second at fixed inner iterations; each row is the worst setting."""
+    """Word-updates per CPU second at fixed inner iterations; each row is the worst setting."""
     settings = [(c, k, i) for c in s.corpora for k in (50, 100) for i in (20, 100)]
     table = []
     for corpus, k, iterations in settings:
@@ -57,7 +57,7 @@ def updates(s):
 
 
 def share(s, table):
-    """Share of the matrix-product peak: 4 flop an entry, topic and inner iteration."""
+    """Share of the matrix-product peak: 4 flops per entry, topic and inner iteration."""
     peak = median([s.ours("sgemm")["flops"] for _ in range(s.repeats)])
     s.details["sgemm"] = peak
     rows = []
@@ -74,7 +74,7 @@ def share(s, table):
 
 
 def time_to(s, corpus, k, target, peer_name, peer, solver):
-    """CPU seconds to the perplexity that the peer ends with; medians over seeds."""
+    """CPU seconds to the peer's final perplexity; medians over seeds."""
     pairs = []
     for seed in range(s.repeats):  # A B A B: a target for every seed
         theirs = peer(seed)
@@ -151,7 +151,7 @@ def final(s, learn=False):
 
 
 def final_learned(s):
-    """The same with both priors learned by both."""
+    """The same with both tools learning both priors."""
     return final(s, learn=True)
 
 
@@ -166,7 +166,7 @@ def svi(s):
 
 
 def inference(s):
-    """Documents a CPU second, on the observed halves of the test documents."""
+    """Documents per CPU second, on the observed halves of the test documents."""
     rows, details = [], []
     for corpus in s.corpora:
         a = {"corpus": corpus, "k": 50}
@@ -198,7 +198,7 @@ def inference(s):
 
 
 def curves(s):
-    """Perplexity against CPU seconds of everything else; no figure to reach, for the plot."""
+    """Perplexity against CPU seconds of all other methods, for the plot."""
     for corpus in s.corpora:
         a = {"corpus": corpus, "k": 50, "passes": [1, 2, 5, 10]}
         many = a | {"passes": [1, 2, 5, 10, 20, 50, 100]}
@@ -232,6 +232,6 @@ PARTS = {
 
 
 def run(only, quick, repeats=None, corpora=None):
-    """Measure the named parts (all by default); the result as plain data."""
+    """Measure the named parts (all by default); return the result as plain data."""
     corpora = corpora or (["ap"] if quick else ["ap", "news20"])
     return h.Session(GROUP, "ours_lda.py", quick, repeats, corpora).run(PARTS, only, PEERS)

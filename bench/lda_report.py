@@ -27,7 +27,7 @@ def extra_tables(result):
 
 
 def plot(result, path):
-    """Perplexity against CPU seconds, one panel a corpus and number of topics."""
+    """Perplexity against CPU seconds, one panel per corpus and number of topics."""
     plt = h.pyplot()
     panels = sorted({(c["corpus"], c["k"]) for c in result["curves"]})
     if not panels:

@@ -1,4 +1,4 @@
-"""Threads, memory, start-up: the parts of the topic-model benchmarks that need no peer."""
+"""Threads, memory and start-up: parts of the topic-model benchmarks without peers."""
 
 import sys
 import tempfile
@@ -30,7 +30,7 @@ def threads(s):
 
 
 def vocabulary(s):
-    """Cost of an SVI step when the vocabulary grows and the batch stays."""
+    """Cost of an SVI step as the vocabulary grows, with the same batch."""
     jobs = {n: lambda i, n=n: s.ours("svi_step", n_words=n) for n in (10_000, 1_000_000)}
     runs = h.interleaved(jobs, s.repeats)
     small, large = (median([r["seconds"] for r in x]) for x in runs.values())
@@ -83,7 +83,7 @@ def memory(s):
 
 
 def startup(s):
-    """Import and help, beside an empty Python; wall."""
+    """Wall time of import and help, compared with an empty Python."""
     lines = {
         "pass": [sys.executable, "-c", "pass"],
         "import": [sys.executable, "-c", "import fastvi"],
@@ -101,7 +101,7 @@ def startup(s):
 
 
 def main_job(s):
-    """`fastvi lda` on a machine that never ran it, and again."""
+    """`fastvi lda` with an empty cache, and again."""
     seconds = []
     for _ in range(s.repeats):
         with tempfile.TemporaryDirectory() as folder:

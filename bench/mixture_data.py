@@ -7,7 +7,7 @@ import numpy as np
 
 
 def blobs(n, d, k, dtype="float64", seed=0):
-    """Rows (n, d) of k overlapping Gaussian clusters with covariances of their own."""
+    """Rows (n, d) of k overlapping Gaussian clusters with different covariances."""
     rng = np.random.default_rng(seed)
     means = 2.0 * rng.normal(size=(k, d))
     mixing = np.eye(d) + 0.3 * rng.normal(size=(k, d, d)) / np.sqrt(d)
@@ -28,7 +28,7 @@ class Iterations:
         self.times.append(ev.cpu_seconds())
 
     def result(self):
-        """The median and the least; the first iteration, which may compile, does not count."""
+        """Return the median and the least, without the first iteration, which may compile."""
         seconds = np.diff(self.times)
         return {"cpu": float(np.median(seconds)), "least": float(seconds.min())}
 

@@ -19,7 +19,7 @@ LOGISTIC = "synthetic_logreg_N10000_D50"
 
 
 def steps(target, n_draws, n_steps):
-    """Adam on the ELBO of a mean-field Gaussian, through the loop that every fit goes through."""
+    """Adam on the ELBO of a mean-field Gaussian, through the loop of all fits."""
     member = MeanField(np.zeros(target.dim), np.full(target.dim, 0.1))
     begin = member.free()
     compiled = compiled_steps(target, elbo(), member, n_draws=n_draws, natural=False)

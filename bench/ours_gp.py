@@ -47,7 +47,7 @@ def sgpr(n, m):
 
 
 def svgp(n, m, natural=True):
-    """A step on n rows: natural gradient for q(u) and Adam for the rest, in one."""
+    """A step on n rows: natural gradient for q(u) and Adam for the rest, together."""
     x, y, z = gp.rows(n, m)
     covariance = Covariance(kernel_of(), gp.D)
     model = SparseVariational(covariance, Gaussian(), np.zeros(gp.D))
@@ -64,7 +64,7 @@ def svgp(n, m, natural=True):
 
 
 def matrix(n=10_000, m=500):
-    """RBF with a length scale a column, into a given array and into a fresh one."""
+    """RBF with a length scale per column, into a given array and into a new one."""
     x, _, z = gp.rows(n, m)
     covariance = Covariance(ConstantKernel(1.3) * RBF(np.full(gp.D, gp.LENGTH)), gp.D)
     program = covariance.program(covariance.theta)
@@ -142,7 +142,7 @@ def point(n=10_000, m=100):
 
 
 def split(name, ard, number, iterations=1000):
-    """A split of a set of the published table, begun as there: test scores and CPU seconds."""
+    """A split of a data set of the published table, with its start: test scores and CPU seconds."""
     x, y, x_test, y_test = gp.regression(name, number)
     length = np.sqrt(x.shape[1])
     lengths = np.full(x.shape[1], length) if ard else length

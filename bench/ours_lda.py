@@ -29,7 +29,7 @@ def model_of(k, seed, solver, passes, learn=False, **options):
 
 
 def after_passes(look):
-    """A callback that hands ``look(params, n_passes)`` what has been found after each pass."""
+    """Make a callback that calls ``look(params, n_passes)`` after each pass."""
     return lambda state: state.step == 0 and look(state.params, state.epoch)
 
 
@@ -51,7 +51,7 @@ def curve(
     corpus, k, seed=0, solver="cvb0", passes=(1, 2, 5, 10), learn=False, until=None, limit=None,
     target=None, options=None,
 ):  # fmt: skip
-    """Perplexity after the given passes; ends early at the perplexity `target`."""
+    """Perplexity after the given passes; stops early at the perplexity `target`."""
     options = options or {}
     compiled = warm_up(k, solver, learn, **options)
     X, obs, score = ev.load(corpus, seed)
@@ -74,7 +74,7 @@ def curve(
 
 
 def updates(corpus, k, iterations):
-    """Word-updates a CPU second at a fixed number of inner iterations.
+    """Word-updates per CPU second at a fixed number of inner iterations.
 
     The whole local step of a batch of all documents: word weights, updates, bound, statistics.
     """
@@ -94,7 +94,7 @@ def updates(corpus, k, iterations):
 
 
 def infer(corpus, k, seed=0, solver="scvb0", passes=10):
-    """`transform` of the observed halves: documents a CPU second, and what they score."""
+    """`transform` of the observed halves: documents per CPU second, and their scores."""
     X, obs, score = ev.load(corpus, seed)
     model = model_of(k, seed, solver, passes).fit(X)
     model.transform(obs[:10])
@@ -137,7 +137,7 @@ def svi_step(n_words, k=50, n_documents=128, words_each=100, steps=100):
 
 
 def sgemm(n=2000, repeats=5):
-    """Float32 matrix-product peak, flop a CPU second."""
+    """Float32 matrix-product peak, flops per CPU second."""
     a = np.random.default_rng(0).random((n, n), dtype=np.float32)
     a @ a
     rates = []

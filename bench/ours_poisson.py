@@ -16,8 +16,9 @@ from fastvi.models.poisson.model import Factors, GammaPrior, PoissonFactors
 class Pass:
     """A pass of coordinate ascent; a call is a pass from the start.
 
-    All of it: columns' weights, rows' local steps, statistics and the step. `bound` adds the
-    columns' part of the ELBO; the rows' part is always there, which twins do not compute.
+    It includes the columns' weights, the rows' local steps, statistics and the step. `bound` adds
+    the columns' part of the ELBO; the rows' part, which the twins do not compute, is always
+    included.
     """
 
     def __init__(self, X, k, iterations, bound=False, n_threads=1):
@@ -67,7 +68,7 @@ def check(corpus="ap", k=20, iterations=5, twin="c"):
 
 
 def curve(corpus, k, seed=0, max_iter=100, **options):
-    """The bound after each pass of the public `fit`, by CPU seconds; of mini-batches the score."""
+    """The bound after each pass of the public `fit` by CPU seconds; the score for mini-batches."""
     X = problem.counts(corpus)
     began = time.perf_counter()
     tiny = PoissonFactorization(k, max_iter=2, tol=0.0, **options)

@@ -38,7 +38,7 @@ def iteration(n, d, dtype="float32", kernel="rbf"):
 
 
 def direction(n, d, dtype="float32", kernel="rbf"):
-    """Sums over pairs alone, and the peak of a matrix product, G flop/s."""
+    """Sums over pairs alone, and the peak of a matrix product, in Gflop/s."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n, d)).astype(dtype)
     interaction, weights = Interaction(kernel, "median", 1, 0), np.ones(n, dtype)

@@ -1,4 +1,4 @@
-"""fastvi's side of the stochastic benchmarks that no other script of ours has."""
+"""fastvi's side of the remaining stochastic benchmarks."""
 
 import warnings
 
@@ -13,7 +13,7 @@ from fastvi.gradients import natural
 
 
 class Nothing:
-    """A conjugate model and a source of rows that cost next to nothing."""
+    """A conjugate model and a source of rows that cost almost nothing."""
 
     prior = np.zeros(4)
     n_rows = 4000
@@ -29,7 +29,7 @@ class Nothing:
 
 
 def overhead(n_steps=4000):
-    """Microseconds a step of the loop, with nothing in the steps."""
+    """Microseconds per step of the loop, with empty steps."""
     model = Nothing()
     algorithm = ascend(natural(model), optimizers.robbins_monro())
     batches = ShuffledEpochs(model, 10, 0)
@@ -44,7 +44,7 @@ def overhead(n_steps=4000):
 
 
 def mixture_curve(n, seed=0, options=None, d=20, k=32, passes=(1, 2, 3, 5, 10, 20, 50)):
-    """Held-out log density (nats a row) after the given passes, of every tenth row."""
+    """Held-out log density (nats per row) of every tenth row after the given passes."""
     X = blobs(n, d, k)
     X = X[np.random.default_rng([20, seed]).permutation(n)]
     train, test = X[n // 10 :], X[: n // 10]

@@ -1,4 +1,4 @@
-"""What fastvi and its twins factorize: a whole corpus, from one start, under one prior."""
+"""The problem for fastvi and its twins: a whole corpus, with the same start and prior."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Posteriors of posteriordb beside their gold draws: `python bench/posteriors.py`.
+"""Posteriors of posteriordb against gold-standard draws: `python bench/posteriors.py`.
 
 Prints the table of docs/posteriors.md. FASTVI_TEST_DATA names the folder of the data.
 """

@@ -1,4 +1,4 @@
-"""The logistic regression that gradients are timed on, and how: for fastvi and every twin."""
+"""The logistic regression for timing gradients of fastvi and its twins."""
 
 import evaluation as ev
 import numpy as np
@@ -37,7 +37,8 @@ SCHOOLS = {
 
 
 def a_step(run, n_steps, least=1.0, most=20):
-    """Median CPU milliseconds a step of `run()`, which takes `n_steps`, after one not counted."""
+    """Median CPU milliseconds per step of `run()`, which takes `n_steps`, after one call not
+    counted."""
     with ev.Stopwatch() as first:
         run()
     times = _seconds(run, least, most)

@@ -1,6 +1,6 @@
 """A user's script: a new model (its constant NEW has never been compiled) and a first answer.
 
-Ends with the CPU seconds of its process until then.
+It prints the CPU seconds of its process at the end.
 """
 
 import sys

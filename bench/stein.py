@@ -16,7 +16,7 @@ LARGEST = {"blackjax": 5000, "numpyro": 1000, "pymc": 1000}
 
 
 def jobs_of(s, n, d):
-    """Who is timed at this size: name -> job."""
+    """Tools timed at this size: name -> job."""
     a = {"n": n, "d": d}
     jobs = {}
     for kind in ("float32", "float64"):
@@ -54,7 +54,7 @@ def iteration(s):
 
 
 def peak(s):
-    """The flops of the two products of the definition by the peak of a large product."""
+    """Flops of the definition's two products relative to the peak of a large product."""
     rows = []
     for n, d in ((1000, 50), (5000, 20), (5000, 50)):
         runs = [s.ours("direction", n=n, d=d) for _ in range(s.repeats)]
@@ -69,7 +69,7 @@ PARTS = {"iteration": iteration, "peak": peak}
 
 
 def extra_tables(result):
-    """CPU milliseconds of a step by everybody."""
+    """CPU milliseconds per step of all tools."""
     details = result["details"]
     names = list(dict.fromkeys(name for ms in details.values() for name in ms))
     if not names:
@@ -84,11 +84,11 @@ def extra_tables(result):
 
 
 def plot(result, path):
-    """There is nothing to draw."""
+    """No plot."""
     raise SystemExit("the suite 'stein' has no picture")
 
 
 def run(only, quick, repeats=None, corpora=None):
-    """Measure the named parts (all by default); the result as plain data."""
+    """Measure the named parts (all by default); return the result as plain data."""
     session = h.Session("stein", "ours_stein.py", quick, repeats, corpora or ())
     return session.run(PARTS, only, PEERS)

@@ -1,4 +1,4 @@
-"""Stein particles and Gaussians beside gold draws: `python bench/stein_posteriors.py`.
+"""Stein particles and Gaussians against gold-standard draws: `python bench/stein_posteriors.py`.
 
 Prints a table of docs/stein.md. FASTVI_TEST_DATA names the folder of the data.
 """
@@ -44,7 +44,7 @@ def main():
 
 
 def timed(fit):
-    """What `fit` finds, and its CPU seconds, in which a Gaussian says whether it converged."""
+    """Result of `fit` and its CPU seconds, including a Gaussian's check of convergence."""
     began = time.process_time()
     found = fit()
     _ = found.converged

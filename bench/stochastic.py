@@ -149,7 +149,7 @@ PARTS = {
 
 
 def run(only, quick, repeats=None, corpora=None):
-    """Measure the named parts (all by default); the result as plain data."""
+    """Measure the named parts (all by default); return the result as plain data."""
     corpora = corpora or (["ap"] if quick else ["news20"])
     session = h.Session("stochastic", "ours_stochastic.py", quick, repeats, corpora)
     return session.run(PARTS, only, PEERS)

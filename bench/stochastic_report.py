@@ -34,7 +34,7 @@ def extra_tables(result):
 
 
 def plot(result, path):
-    """Held-out score against CPU seconds, one panel a data set."""
+    """Held-out score against CPU seconds, one panel per data set."""
     plt = h.pyplot()
     panels = sorted({c["corpus"] for c in result["curves"]})
     if not panels:

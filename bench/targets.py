@@ -1,7 +1,7 @@
-"""What a target costs beside the function itself: `python bench/targets.py`.
+"""Overhead of a target over the function itself: `python bench/targets.py`.
 
 Also the example of a driver: `climb` and `repeat` are kernels that take a target's address and
-table; they are compiled once, for all targets, and found in the cache by the next process.
+table; they are compiled once for all targets, and cached for the next process.
 """
 
 import sys
@@ -41,7 +41,7 @@ def climb(address, data, z, rate, n_steps):
 
 @kernel
 def repeat(address, data, Z, values, grads, n_calls):
-    """Call a target so often, with all vectors Z (k, n) at once."""
+    """Call a target repeatedly, with all vectors Z (k, n) at once."""
     k, n = Z.shape
     status = np.int64(SUCCESS)
     for _ in range(n_calls):
@@ -71,7 +71,7 @@ direct = kernel(bowl, fastmath=UNORDERED)
 
 @kernel(fastmath=UNORDERED)
 def each_direct(Z, values, grads, n_passes):
-    """The same by a call that may be inlined; gradients are zeroed as a target's are."""
+    """The same by a call that may be inlined; gradients are zeroed as in a target."""
     for _ in range(n_passes):
         for s in range(Z.shape[0]):
             for j in range(Z.shape[1]):

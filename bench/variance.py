@@ -30,7 +30,7 @@ def counts(z, data, terms):
 
 @fastvi.target(terms=[*([i] for i in range(N_SPINS)), *([i, i + 1] for i in range(N_SPINS - 1))])
 def chain(z, data, terms):
-    """Bits in a row, each with a field of its own, that like to be as their neighbours are."""
+    """A chain of bits, each with its own field and a preference to agree with its neighbours."""
     n = len(data.field)
     for i in range(n):
         terms[i] = data.field[i] * z[i]
@@ -86,7 +86,7 @@ def gradient_of(target, q, n_draws, blanket, tools):
 
 
 class _Whole:
-    """A target that does not say what its terms depend on."""
+    """A target without information on what its terms depend on."""
 
     def __init__(self, target):
         self.attempt, self.dim, self.n_terms = target.attempt, target.dim, target.n_terms
@@ -104,7 +104,7 @@ def variance(gradient, q, steps, warm, seed=0):
 
 
 def table(n_draws, steps, warm):
-    """Lines of the table, a tool or a set of them each."""
+    """Lines of the table, one per set of tools."""
     names = list(TOOLS)
     sets = [tools for n in (0, 1, 2, 3) for tools in itertools.combinations(names, n)]
     plain = {}

@@ -51,7 +51,7 @@ def curve(corpus, k, seed=0, passes=(1, 2, 5, 10), learn=False, chunksize=None):
 
 
 def updates(corpus, k, iterations):
-    """Word-updates a CPU second of `inference` at a fixed number of inner iterations."""
+    """Word-updates per CPU second of `inference` at a fixed number of inner iterations."""
     X, expElogbeta = ev.update_problem(corpus, k)
     model = model_of(X, k, 0, iterations=iterations, gamma_threshold=-1.0)
     model.expElogbeta = expElogbeta.astype(model.dtype)
@@ -63,7 +63,7 @@ def updates(corpus, k, iterations):
 
 
 def infer(corpus, k, seed=0):
-    """`inference` of the observed halves: documents a CPU second, and what they score."""
+    """`inference` of the observed halves: documents per CPU second, and their scores."""
     X, obs, score = ev.load(corpus, seed)
     model = model_of(X, k, seed)
     model.update(bags(X))

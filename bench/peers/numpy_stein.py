@@ -1,4 +1,4 @@
-"""Stein variational gradient descent in NumPy: as people write it, and as well as one can."""
+"""Stein variational gradient descent in NumPy: as usually written, and as fast as possible."""
 
 import evaluation as ev
 import numpy as np

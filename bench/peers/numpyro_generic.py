@@ -52,7 +52,7 @@ def schools_step():
 
 
 def start():
-    """Nothing but a first fit, for whoever times the process."""
+    """Only a first fit; the caller times the process."""
     data = tuple(jnp.asarray(a) for a in regression.SCHOOLS.values())
     svi = SVI(schools, AutoNormal(schools), numpyro.optim.Adam(0.01), Trace_ELBO())
     svi.run(jax.random.PRNGKey(0), 1000, *data, progress_bar=False)

@@ -44,7 +44,7 @@ def schools_step():
 
 
 def start():
-    """Nothing but a first fit, for whoever times the process."""
+    """Only a first fit; the caller times the process."""
     with schools(**regression.SCHOOLS):
         pm.fit(1000, progressbar=False, random_seed=0)
     return {"cpu": ev.cpu_seconds()}

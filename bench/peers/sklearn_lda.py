@@ -61,7 +61,7 @@ def fitted_topics(corpus, k, path):
 
 
 def updates(corpus, k, iterations, dtype="float32"):
-    """Word-updates a CPU second at a fixed number of inner iterations, statistics included."""
+    """Word-updates per CPU second at a fixed number of inner iterations, statistics included."""
     X, expElogbeta = ev.update_problem(corpus, k)
     X, eb = X.astype(dtype), expElogbeta.astype(dtype)
     rng = np.random.RandomState(0)
@@ -73,7 +73,7 @@ def updates(corpus, k, iterations, dtype="float32"):
 
 
 def infer(corpus, k, seed=0, dtype="float32"):
-    """`transform` of the observed halves: documents a CPU second, and what they score."""
+    """`transform` of the observed halves: documents per CPU second, and their scores."""
     X, obs, score = ev.load(corpus, seed)
     model = model_of(k, seed, learning_method="online", max_iter=2).fit(X.astype(dtype))
     new = obs.astype(dtype)

@@ -27,7 +27,7 @@ def build(documents, k, seed, learn):
 
 
 def topics_of(model, n_words):
-    """Counts plus eta, (K, V): words that never occurred have eta alone."""
+    """Counts plus eta, (K, V); words that never occurred have only eta."""
     out = np.full((model.k, n_words), model.eta)
     seen = np.array([int(w) for w in model.used_vocabs])
     for k in range(model.k):
@@ -53,7 +53,7 @@ def curve(corpus, k, seed=0, passes=(10, 20, 50, 100, 200), learn=False, until=N
 
 
 def infer(corpus, k, seed=0, sweeps=50, documents=None, together=False, iterations=100):
-    """Topic proportions of the observed halves: documents a CPU second, and what they score."""
+    """Topic proportions of the observed halves: documents per CPU second, and their scores."""
     X, obs, score = ev.load(corpus, seed)
     model = build(words_of(X), k, seed, False)
     model.train(sweeps, **ONE)

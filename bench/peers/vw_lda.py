@@ -9,7 +9,7 @@ import vowpalwabbit
 
 
 def write_text(X, path):
-    """One document a line, `| word:count ...`, the form Vowpal Wabbit takes."""
+    """Write one document per line, `| word:count ...`, the form Vowpal Wabbit takes."""
     with open(path, "w") as f:
         for a, b in zip(X.indptr[:-1], X.indptr[1:]):
             pairs = zip(X.indices[a:b].tolist(), X.data[a:b].tolist())
