@@ -233,11 +233,11 @@ REFUSED = {
     ),
     "growing with what is reduced": (
         {"batch_size": 8, "variance_reduction": "svrg", "sampling": "growing"},
-        "leaves a noise that is not known",
+        "leaves noise that one batch cannot estimate",
     ),
     "traced noise of what is reduced": (
         {"batch_size": 8, "variance_reduction": "window", "trace_noise": True},
-        "leaves a noise that is not known",
+        "leaves noise that one batch cannot estimate",
     ),
     "coupled to many rates": (
         {"batch_size": 8, "optimizer": "adam", "sampling": "coupled"},
