@@ -35,8 +35,7 @@ def _timer(function, Z):
 
 
 def times(function, by_hand, data, z, repeats):
-    """Return the least microseconds of the value, of value and gradient, and of hand-written
-    ones."""
+    """Least microseconds of the value, of value and gradient, and of hand-written ones."""
     ours = fastvi.target(function, data=data, dim=z.size)
     theirs = fastvi.target(by_hand, data=data, dim=z.size)
     Z = z * (1.0 + 0.01 * np.random.default_rng(0).normal(size=(64, z.size)))

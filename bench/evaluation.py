@@ -93,8 +93,7 @@ def score_theta(theta, topics, score):
 
 
 def perplexity(topics, obs, score, alpha=None):
-    """Perplexity by document completion; `topics` (K, V) need not be normalised, `alpha` is 1/K by
-    default."""
+    """Perplexity by document completion; `topics` (K, V) may be unnormalised, `alpha` is 1/K."""
     topics = normalised(topics)
     alpha = 1 / len(topics) if alpha is None else alpha
     return score_theta(theta_by_completion(topics, obs, alpha), topics, score)
@@ -164,8 +163,7 @@ def spread(n, count=None):
 
 
 def timed(function, least=0.5):
-    """Return the result of `function()` and the time of a call, repeated for `least` CPU
-    seconds."""
+    """Return `function()` and the time of a call, repeated for `least` CPU seconds."""
     calls, watch = 0, Stopwatch()
     while watch.cpu < least:
         with watch:

@@ -61,8 +61,7 @@ def environment(**extra):
 
 
 def call(python, script, function, env=None, **arguments):
-    """Call `function(**arguments)` of a benchmark script in a new process; return its JSON
-    result."""
+    """Call `function(**arguments)` of a script in a new process; return its JSON result."""
     command = [python, str(BENCH / script), function, json.dumps(arguments)]
     print("  " + " ".join([script, function, command[-1]]), file=sys.stderr, flush=True)
     done = subprocess.run(

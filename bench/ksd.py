@@ -176,8 +176,7 @@ def modes(repeats):
 
 
 def thinning(repeats):
-    """A chain of 5000 for N(0, I) in two dimensions, autocorrelation 0.95, started at distance
-    6."""
+    """A chain of 5000 for N(0, I) in two dimensions, autocorrelation 0.95, starting 6 away."""
     rng = np.random.default_rng(1)
     x = np.empty((5000, 2))
     x[0] = 6.0

@@ -37,8 +37,7 @@ SCHOOLS = {
 
 
 def a_step(run, n_steps, least=1.0, most=20):
-    """Median CPU milliseconds per step of `run()`, which takes `n_steps`, after one call not
-    counted."""
+    """Median CPU milliseconds per step of `run()`, of `n_steps` steps, without its first call."""
     with ev.Stopwatch() as first:
         run()
     times = _seconds(run, least, most)
