@@ -93,7 +93,7 @@ def score_theta(theta, topics, score):
 
 
 def perplexity(topics, obs, score, alpha=None):
-    """Perplexity by document completion; `topics` (K, V) may be unnormalised, `alpha` is 1/K."""
+    """Perplexity by document completion; `topics` (K, V) in any scale, `alpha` 1/K by default."""
     topics = normalised(topics)
     alpha = 1 / len(topics) if alpha is None else alpha
     return score_theta(theta_by_completion(topics, obs, alpha), topics, score)
