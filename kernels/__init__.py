@@ -1,4 +1,4 @@
-"""Compiled hot loops, one file a family of computations; imported as ``fastvi.kernels``."""
+"""Compiled loops, one file per family of computations; imported as ``fastvi.kernels``."""
 
 if __name__ != "fastvi.kernels":
     raise ImportError(

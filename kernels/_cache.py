@@ -1,6 +1,6 @@
-"""Numba's on-disk cache, made to notice an edit in any file of this package.
+"""Numba's on-disk cache, extended to notice an edit in any file of this package.
 
-Built on private classes of Numba; `_jit` imports it only on versions it was tested with.
+It is built on private classes of Numba; `_jit` imports it only on versions it was tested with.
 """
 
 import functools
@@ -70,7 +70,8 @@ class KernelCache(FunctionCache):
         self._cache_file = _CheckedFile(self._cache_path, f"{name}.{python}", stamp)
 
     def _index_key(self, sig, codegen):
-        # Numba leaves the bounds checks out: a cached kernel without them would pass for one with.
+        # Numba's key ignores bounds checks: a cached kernel without them would be taken for one
+        # with.
         line = self._py_func.__code__.co_firstlineno
         return (super()._index_key(sig, codegen), line, bool(numba.config.BOUNDSCHECK))
 
@@ -98,7 +99,7 @@ class TargetCache(KernelCache):
     nothing of what globals stand for; this one is `fingerprint`, of all that the code depends on.
     """
 
-    load_overload = FunctionCache.load_overload  # a user's function takes a second: no word of it
+    load_overload = FunctionCache.load_overload  # a user's function takes a second: not announced
 
     def __init__(self, function, fingerprint):
         super().__init__(function)

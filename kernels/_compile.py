@@ -1,7 +1,7 @@
-"""A user's Python function behind the one C signature: the wrapper around it, and its cache.
+"""Wrappers that give a user's Python function the C signature of targets, and their cache.
 
-The wrapper is source made for the layout of the data, about a line a field, since Numba needs
-each array's type and place to be constants.
+The source of a wrapper is generated for the layout of the data, about one line per field, because
+Numba needs the type and position of each array as constants.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What the compiled code of a user's function depends on, as one hash that is the same tomorrow."""
+"""A hash of all that the compiled code of a user's function depends on, equal in all processes."""
 
 import builtins
 import dis
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numba
 import numpy as np
 
-# Their contents are part of a version, or cannot change what is compiled.
+# Their contents are part of a version, or cannot change the compiled code.
 VERSIONED = {"numpy", "math", "cmath", "numba", "builtins", "scipy", "fastvi", "operator"}
 SCALARS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), np.generic)
 

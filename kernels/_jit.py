@@ -1,4 +1,4 @@
-"""The one place with compile options."""
+"""Compile options of all kernels."""
 
 import ctypes
 import functools
@@ -12,13 +12,13 @@ SAFE = {"reassoc", "contract", "arcp", "nsz", "afn"}
 # Versions whose private cache classes `_cache` was tested with.
 TESTED = {(0, minor) for minor in range(61, 69)}
 
-# Reordering sums would let a user's loop that sums and stores have bits that depend on addresses.
+# With reordered sums, a user's loop that sums and stores would have bits that depend on addresses.
 UNORDERED = SAFE - {"reassoc"}
 # The one C signature of targets, whose pointers Numba sees as integers (NULL is 0), in C:
 #   int64_t f(int64_t k, int64_t n, const double *Z, const int64_t *data, double *values,
 #             double *grads)
-# for k vectors of n numbers; Z (k, n), values (k, n_terms), grads (k, n) or NULL. 1 is success, so
-# that the 0 that a compiled function returns when it raised is none. `targets.py` lays out `data`.
+# for k vectors of n numbers; Z (k, n), values (k, n_terms), grads (k, n) or NULL. 1 means success,
+# because compiled functions return 0 after an error. `targets.py` lays out `data`.
 TARGET = int64(*(int64,) * 6)
 C_TARGET = ctypes.CFUNCTYPE(ctypes.c_int64, *(ctypes.c_int64,) * 6)
 

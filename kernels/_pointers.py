@@ -1,6 +1,6 @@
 """Arrays at addresses and calls of C functions by address, compiled or interpreted.
 
-Each function is plain Python, for when nothing is compiled, with an overload that Numba inlines.
+Each function is plain Python, used if nothing is compiled, with an overload that Numba inlines.
 """
 
 import ctypes

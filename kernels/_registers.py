@@ -1,9 +1,9 @@
-"""The inner loop of topic models with all that a word needs held in vector registers.
+"""The inner loop of topic models, with all values of a word in vector registers.
 
-Arrays of unknown length live in memory for the compiler: it reads a row of weights twice, and the
-sums it adds to are read and written for each word, at half the speed. So this loop is written in
-LLVM's vector types, a variant for each width up to 8 registers of 64 bytes, four words at a time;
-wider rows, and machines with fewer registers, take the plain loop in `responsibilities.py`.
+The compiler keeps arrays of unknown length in memory: it reads a row of weights twice, and reads
+and writes the sums for each word, at half the speed. This loop is therefore written with LLVM's
+vector types, in one variant per width up to 8 registers of 64 bytes, four words at a time. Wider
+rows, and machines with fewer registers, use the plain loop in `responsibilities.py`.
 """
 
 import llvmlite.binding as llvm
@@ -18,7 +18,7 @@ from ._jit import kernel
 FLAGS = ("reassoc", "contract", "arcp", "nsz", "afn")
 I64 = ir.IntType(64)
 # Bytes of a row that fit, with as many of e and of the sums, into 32 registers of 64 bytes.
-# Pointers are not checked for bounds: where checks are asked for, the plain loop is taken.
+# Pointers have no bounds checks: if checks are requested, the plain loop is used.
 MAX_BYTES = 512 if llvm.get_host_cpu_features().get("avx512f") and not config.BOUNDSCHECK else 0
 
 

@@ -1,6 +1,6 @@
-"""SciPy's functions in users' densities: Numba knows none of them.
+"""SciPy's functions in users' densities, which Numba does not support.
 
-Imported only where SciPy's module is, which a density that calls it has imported.
+Imported only if SciPy's module is, which a density that uses it has imported.
 """
 
 import numpy as np

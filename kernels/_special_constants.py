@@ -1,4 +1,4 @@
-"""Constants of `special`, once in float32 and once in float64.
+"""Constants of `special`, in float32 and in float64.
 
 The polynomials, lowest power first, interpolate at Chebyshev nodes;
 `tests/naive/special.py` computes them again.
@@ -26,7 +26,7 @@ class Constants(NamedTuple):
     mantissa: object  # number of stored mantissa bits
     exponent_bias: object
     mantissa_mask: object
-    upper_mask: object  # keeps the upper half of the mantissa: products of two such are exact
+    upper_mask: object  # keeps the upper half of the mantissa, so that products of two are exact
     sqrt_half_bits: object
     one_minus_sqrt_half_bits: object
     integer_bits: object  # OR-ed onto an integer it makes the float integer_offset + integer
@@ -35,7 +35,7 @@ class Constants(NamedTuple):
     exp_range: tuple  # arguments are clamped to this
     exp2_range: tuple
     reciprocal_range: tuple  # arguments of exp(-1/x - ...) are clamped to this
-    large: object  # above it 1/x is all that is left of a correction
+    large: object  # above it, 1/x is all that remains of a correction
     shift: object
     shift_minus_half: object
     pair_sum: tuple  # sum over i of 1/(x+i) = (2x+N) pair_sum(s) / pairs(s), s = x (x+N)

@@ -1,8 +1,8 @@
-"""Arithmetic without subnormal numbers, while a kernel runs.
+"""Arithmetic without subnormal numbers while a kernel runs.
 
 Products of tiny weights often fall below the normal numbers, where x86 processors take a hundred
 times as long. `flush_subnormals` makes such results 0 on the calling thread, and
-`restore_subnormals` puts its mode back. Elsewhere both do nothing.
+`restore_subnormals` restores its mode. On other processors both do nothing.
 """
 
 import platform

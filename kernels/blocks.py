@@ -1,8 +1,8 @@
-"""Independent blocks of typed random numbers: draws, densities, moments, divergences.
+"""Independent blocks of random variables: draws, densities, moments, divergences.
 
-Shapes: n draws, D numbers in B blocks, P free parameters. A row of `layout` (B, 5) int64 is a
-block: its kind, where its numbers begin in a draw and how many they are, where its parameters begin
-in `values` (P,) and how many they are:
+Shapes: n draws, D numbers in B blocks, P unconstrained parameters. A row of `layout` (B, 5) int64
+is a block: its kind, the offset and count of its numbers in a draw, and the offset and count of its
+parameters in `values` (P,):
 
 =============  =========================================  ===================
 kind           numbers                                    parameters
@@ -17,7 +17,7 @@ POISSON        0, 1, ...                                  log rate
 ONE_HOT        C numbers, one of them 1, the others 0     C logits
 =============  =========================================  ===================
 
-Shape and mean, and nearly so logit and a + b, are orthogonal in Fisher's metric. `prepare` turns
+Shape and mean are orthogonal in the Fisher metric, and logit and a + b nearly so. `prepare` turns
 parameters into the `constants` (B, 6) and `log_chances` (P,) that everything else reads.
 """
 
@@ -31,9 +31,9 @@ KIND, NUMBER, WIDTH, PARAMETER, SIZE = range(5)
 N_CONSTANTS = 6
 
 HALF_LOG_2PI = 0.9189385332046727
-LEAST, MOST = 1e-300, 1e15  # of positive draws, and of what is drawn from without being nan
+LEAST, MOST = 1e-300, 1e15  # limits of positive draws, and of parameters without nan
 BELOW_ONE = 1.0 - 2.0**-53
-DISPERSED = 1e-3  # tau - 1 from which a dispersed Poisson is told from a plain one
+DISPERSED = 1e-3  # tau - 1 above which a Poisson counts as overdispersed
 
 
 @kernel(inline="always")

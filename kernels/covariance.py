@@ -2,9 +2,9 @@
 
 A covariance function is a tree of sums and products whose leaves are constants, the linear
 function, or profiles of the squared distance between scaled inputs. `Program` lists its nodes,
-operands before what they are operands of. Shapes: n rows x of D columns, M columns z, padded to W,
-a multiple of `WIDTH`, L nodes; the node values of a block of rows fit in a core's first cache.
-Equations: Rasmussen and Williams (2006), chapter 4.
+operands before their operators. Shapes: n rows x of D columns, M columns z, padded to W, a multiple
+of `WIDTH`, L nodes; the node values of a block of rows fit in a core's first cache. Equations:
+Rasmussen and Williams (2006), chapter 4.
 """
 
 from typing import NamedTuple
@@ -20,8 +20,8 @@ RBF, MATERN12, MATERN32, MATERN52, RATIONAL, PERIODIC = 4, 5, 6, 7, 8, 9
 # sin(u) / u in powers of u**2, to 2e-16 for |u| <= pi / 2
 SINE = tuple((-1.0) ** k / float(np.prod(np.arange(1.0, 2 * k + 2))) for k in range(11))
 PI, ROOT3, ROOT5 = float(np.pi), float(np.sqrt(3.0)), float(np.sqrt(5.0))
-TILE = 2048  # entries of z that several rows meet one after the other
-WIDTH = 8  # loops over distances leave no rest
+TILE = 2048  # entries of z that several rows use in turn
+WIDTH = 8  # loops over distances have no remainder
 BINARY = float(np.sqrt(0.5 / np.log(2.0)))  # exp(-r**2 / 2) = 2**-(BINARY r)**2
 NEAR = 1e-24  # squared distances below it count as 0 where a slope has a pole
 
@@ -32,10 +32,10 @@ class Program(NamedTuple):
     kinds: object  # (L,) int64
     left: object  # (L,) int64, operands of sums and products
     right: object
-    slots: object  # (L,) int64, number of a node among those that look at inputs, or -1
-    amplitudes: object  # (L,) factor of a leaf; a constant is nothing else
+    slots: object  # (L,) int64, number of a node among those that read inputs, or -1
+    amplitudes: object  # (L,) factor of a leaf, the value of a constant
     shapes: object  # (L,) sigma_0**2 of `LINEAR`, alpha of `RATIONAL`, width of `PERIODIC`
-    scales: object  # (L, D) what inputs are multiplied by
+    scales: object  # (L, D) factors of inputs
 
 
 @kernel(fastmath=ORDERED, inline="always")

@@ -1,6 +1,6 @@
-"""Reverse passes of covariance functions: from adjoints of K(X, Z) to sums that gradients take.
+"""Reverse passes of covariance functions: from adjoints of K(X, Z) to sums for gradients.
 
-Shapes and symbols as in `covariance.py`; S nodes look at inputs.
+Shapes and symbols as in `covariance.py`; S nodes read inputs.
 """
 
 import numpy as np
@@ -142,7 +142,7 @@ def covariance_reverse(program, x, zt, adjoint, scratch, weights, slopes):
         for node in range(last + 1):
             if program.kinds[node] > PRODUCT:
                 _leaf(program, node, x[i : i + 1], zt, squares[node], values[node])
-            elif node < last:  # the last is an operand of none
+            elif node < last:  # the last is not an operand
                 a, b = values[program.left[node]], values[program.right[node]]
                 _combine(program.kinds[node], a, b, values[node])
         for node in range(last, -1, -1):

@@ -1,10 +1,10 @@
 """Collapsed variational Bayes, second order, for latent Dirichlet allocation.
 
 Teh, Newman and Welling (2007), eq. 18: CVB0's update times a correction from the variances of the
-counts, whose logarithms are expanded about their means. The walk, the start and the storage are
-those of `fastvi.kernels.cvb0`. An entry of count c is c tokens that share the responsibilities g:
-it adds c g to means and c g (1 - g) to variances, and a token sees both less one token's share (in
-documents and words; the totals of topics keep it, as they do in CVB0).
+counts, whose logarithms are expanded about their means. The order of entries, the start and the
+storage are those of `fastvi.kernels.cvb0`. An entry of count c is c tokens that share the
+responsibilities g: it adds c g to means and c g (1 - g) to variances. A token sees both without its
+own share (in documents and words; the totals of topics include it, as in CVB0).
 
 Shapes as in `cvb0`, with a leading axis of two: [0] means with the prior added, [1] variances.
 """
@@ -15,8 +15,8 @@ from ._jit import kernel
 from .cvb0 import FULL, end_run
 from .special import exp
 
-# The expansion fails where a mean is next to nothing: a correction in logs is kept within these.
-# FLOOR is certainty to 16 bits; from there p is never below CVB0's, nor can it overflow.
+# The expansion fails if a mean is close to 0, so corrections in logs are kept within these limits.
+# FLOOR is certainty to 16 bits; from there p is not below that of CVB0, and cannot overflow.
 FLOOR = np.float32(-40.0)
 CEILING = np.float32(20.0)
 

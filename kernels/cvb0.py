@@ -1,9 +1,9 @@
 """Collapsed variational Bayes, zeroth order, for latent Dirichlet allocation.
 
 Asuncion, Welling, Smyth and Teh (2009), eq. 9, over distinct words of a document: each token of a
-word sees the counts less its own responsibility (topic totals keep it, where it matters little).
-Entries lie in a grid of document blocks x word blocks; the cells of one diagonal share neither a
-document nor a word, so they run side by side and the bits do not depend on who runs them.
+word sees the counts without its own responsibility (topic totals include it, as it matters little
+there). Entries lie in a grid of document blocks x word blocks; the cells of one diagonal share
+neither a document nor a word, so they run in parallel, and bits do not depend on the threads.
 
 Shapes: D documents, V words, N entries in the order of the grid, K topics padded to a multiple of
 8 (padding: counts 0, totals 1). doc_topic (D, K) and word_topic (V, K) hold expected counts with

@@ -1,7 +1,7 @@
-"""What derived gradients call: a stack, and functions Numba lacks.
+"""Support for derived gradients: a stack, and functions that Numba lacks.
 
-`fastvi.derivatives` writes code that uses these. They are compiled into it, and so have no cache
-of their own.
+`fastvi.derivatives` writes code that uses these. They are compiled into it, so they are not cached
+separately.
 """
 
 import math

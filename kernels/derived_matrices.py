@@ -1,7 +1,7 @@
 """Matrix functions in derived gradients, and their adjoints, by LAPACK.
 
-Each writes its result into, or adds to, arrays that it is given. Matrices that are not positive
-definite or singular raise numpy.linalg.LinAlgError.
+Each writes its result into given arrays, or adds to them. Matrices that are not positive definite
+or singular raise numpy.linalg.LinAlgError.
 """
 
 import numpy as np
@@ -24,8 +24,8 @@ __all__ = [
     "triangular_minus",
 ]
 
-BLOCK = 32  # rows that triangular solves do by loops, before a matrix product
-SMALL = 24  # below which loops are faster than LAPACK
+BLOCK = 32  # rows per block of a triangular solve by loops, between matrix products
+SMALL = 24  # size below which loops are faster than LAPACK
 
 
 @kernel(fastmath=UNORDERED)

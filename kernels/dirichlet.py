@@ -1,4 +1,4 @@
-"""Sums over many Dirichlet parameters that the updates of their priors need."""
+"""Sums over many Dirichlet parameters, for updates of their priors."""
 
 import numpy as np
 

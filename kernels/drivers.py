@@ -1,9 +1,9 @@
-"""Blocks of steps on a target: draw, evaluate, pull back, move and sum, all in machine code.
+"""Compiled blocks of steps on a target: draw, evaluate, pull back, move and sum.
 
-A driver does what one step of `fastvi.gradients.reparam`, an optimizer and
-`fastvi.fitting.compiled.Stage` do, as many times as there is noise (m, h, D): for Gaussian
-families and the ELBO, sticking the landing. It returns how many steps had a draw with a density,
-and ends there.
+A driver repeats a step of `fastvi.gradients.reparam`, an optimizer and
+`fastvi.fitting.compiled.Stage` once per row of noise (m, h, D), for Gaussian families and the ELBO,
+sticking the landing. It stops at the first step in which no draw has a density, and returns the
+number of steps before it.
 """
 
 import numpy as np

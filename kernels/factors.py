@@ -1,7 +1,7 @@
-"""Probabilistic PCA and factor analysis: what the rows need beside products of matrices.
+"""Probabilistic PCA and factor analysis: operations on rows other than matrix products.
 
 Shapes: n rows, D features, K factors. Rows are homogeneous, (x, 1), and so are factors, (z, 1), so
-that the mean is one more column of the loadings.
+the mean is one more column of the loadings.
 """
 
 import numpy as np

@@ -1,12 +1,12 @@
-"""Stein's kernel u_p of draws and scores: tiles of its matrix, pairs, and greedy thinning.
+"""The Stein kernel u_p of draws and scores: tiles of its matrix, pairs, and greedy thinning.
 
-Of a radial kernel k(x, y) = phi(r2) with r2 = (x - y)' M (x - y), by Langevin's operator (Gorham
-and Mackey 2017, eq. 3; Liu, Lee and Jordan 2016, eq. 12)
+For a radial kernel k(x, y) = phi(r2) with r2 = (x - y)' M (x - y), by the Langevin-Stein operator
+(Gorham and Mackey 2017, eq. 3; Liu, Lee and Jordan 2016, eq. 12)
 
     u_p(x, y) = phi s(x)'s(y) - 2 phi' ((x - y)' M (s(x) - s(y)) + tr M) - 4 phi'' |M (x - y)|^2
 
 n draws x of d numbers with scores s = grad log p(x). Rows of X are such that their distances are
-sqrt(r2), rows of W are M x, rows of S scores. Four numbers of a pair make u_p: `square` = r2,
+sqrt(r2), rows of W are M x, rows of S scores. Four numbers per pair determine u_p: `square` = r2,
 `cross` = (x - y)' M (s(x) - s(y)) + tr M, `spread` = |M (x - y)|^2 and `dot` = s(x)'s(y).
 """
 

@@ -1,4 +1,4 @@
-"""Rows of a table that catch up when they are read.
+"""Lazy updates of the rows of a table.
 
 Between two writes a row only decays towards its anchor row T: after steps with rates rho the row
 is T + (row - T) * prod(1 - rho). With D the float64 running sum of log(1 - rho) and clock (V,)

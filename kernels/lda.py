@@ -1,4 +1,4 @@
-"""Latent Dirichlet allocation: local steps on documents, statistics by word, bounds and scores.
+"""Latent Dirichlet allocation: local steps on documents, word statistics, bounds and scores.
 
 Shapes: D documents, U distinct words of a batch, N stored entries (nnz), K topics padded to a
 multiple of 8 with topics whose prior and weight are zero. Equations: Hoffman, Blei, Wang and

@@ -1,6 +1,6 @@
-"""Expected log-likelihoods of latent Gaussians, with derivatives by their means and variances.
+"""Expected log-likelihoods under latent Gaussians, with derivatives by means and variances.
 
-For one latent f ~ N(m, v) a row and g(f) = log p(y | f): E[g], d/dm E[g] = E[g'] and d/dv E[g] =
+For one latent f ~ N(m, v) per row and g(f) = log p(y | f): E[g], d/dm E[g] = E[g'] and d/dv E[g] =
 E[g' (f - m)] / (2 v), by Gauss-Hermite quadrature or in closed form.
 Shapes: n rows, T latents, S draws, Q nodes.
 """

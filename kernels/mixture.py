@@ -1,10 +1,10 @@
 """Gaussian mixtures: features of a block of rows, and responsibilities.
 
 A block of B rows is laid out with its rows along the last axis, so that every loop runs over
-neighbouring numbers, and so that logits, coefficients @ features, and statistics,
-responsibilities @ features', are matrix products. Features are of rows x in coordinates of their
-own, x_d = (X_d - centre_d) factor_d, and end with x itself and 1. Shapes: n rows, D features of
-the data, F features of a block, K components; centre and factor are (D,) float64.
+contiguous numbers, and so that logits, coefficients @ features, and statistics, responsibilities @
+features', are matrix products. Features are those of rows x in scaled coordinates, x_d = (X_d -
+centre_d) factor_d, and end with x itself and 1. Shapes: n rows, D features of the data, F features
+of a block, K components; centre and factor are (D,) float64.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from ._jit import kernel
 from .special import exp, log
 
-STRIP = 64  # rows whose numbers for all components stay in the nearest cache
+STRIP = 64  # rows whose values for all components stay in the first-level cache
 
 
 @kernel(inline="always")

@@ -1,7 +1,7 @@
-"""Networks of one hidden layer: values, divergences, and the reverse passes of both.
+"""Networks with one hidden layer: values, divergences, and reverse passes of both.
 
 y(x) = shift + linear x + outer tanh(inner x + bias), of E inputs, d outputs and K hidden units, at
-N points in columns: x (E, N), hidden (K, N), y (d, N). Reverse passes add to what they are given.
+N points in columns: x (E, N), hidden (K, N), y (d, N). Reverse passes add to given arrays.
 """
 
 from typing import NamedTuple

@@ -1,12 +1,12 @@
-"""Operator variational inference: a network of noise against a network of test functions.
+"""Operator variational inference: a generator network against a network of test functions.
 
 Both are those of `networks.py`; N draws of d numbers are in columns (d, N). Equations: Ranganath,
 Altosaar, Tran and Blei (2016), "Operator variational inference". The objective of a program q and a
-test function f is Langevin-Stein's operator with a penalty on the size of f,
+test function f is the Langevin-Stein operator with a penalty on the size of f,
 
     J = E_q[s(x)'f(x) + div f(x) - |f(x)|^2 / 2],  s = grad log p,
 
-which f is to raise and q to lower. Over all multiples of f its most is (E_q[s'f + div f])^2 / (2
+which f maximises and q minimises. Its maximum over all multiples of f is (E_q[s'f + div f])^2 / (2
 E_q|f|^2): the paper's eq. 4 with t(a) = a^2 and test functions of one size.
 """
 
@@ -29,8 +29,8 @@ from .networks import (
 from .optimizers import adam, running_mean
 from .targets import SUCCESS, address_of
 
-STEP = 1e-4  # of the difference of scores that stands for a Hessian times a vector
-DECAY, DECAY_SQUARE, EPSILON = 0.5, 0.99, 1e-8  # of Adam, with little momentum for a game
+STEP = 1e-4  # step of the score differences that replace a Hessian times a vector
+DECAY, DECAY_SQUARE, EPSILON = 0.5, 0.99, 1e-8  # of Adam, with little momentum
 
 
 class Player(NamedTuple):
@@ -93,7 +93,7 @@ def scores(density, power, x, Z, values, grads, out):
     for j in range(d):
         for n in range(count):
             Z[n, j] = density.centre[j] + density.scale[j] * x[j, n]
-    if _call(density, Z, values, grads) != SUCCESS:  # of which draw, only each by itself can tell
+    if _call(density, Z, values, grads) != SUCCESS:  # find the draw that failed
         for n in range(count):
             if _call(density, Z[n : n + 1], values[n : n + 1], grads[n : n + 1]) != SUCCESS:
                 grads[n] = np.nan

@@ -1,4 +1,4 @@
-"""Updates of optimizers that look at each coordinate, in one pass over flat arrays (n,).
+"""Updates of per-coordinate optimizers, in one pass over flat arrays (n,).
 
 Names as in the papers: g gradient, m and v running means of g and g^2, step the output. No loop
 both sums and stores: see `kernel`.

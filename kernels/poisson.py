@@ -1,4 +1,4 @@
-"""Poisson factors: weights and means of columns' factors, local steps on rows, bounds.
+"""Poisson factorization: weights and means of column factors, local steps on rows, bounds.
 
 y_ui ~ Poisson(sum_k theta_uk beta_ik), theta_uk ~ Gamma(a, xi_u), beta_ik ~ Gamma(c, eta_i), with
 rates xi and eta that are known or Gamma-distributed: Gopalan, Hofman and Blei (2015), "Scalable
@@ -138,7 +138,7 @@ def _row_weights(gamma, rates, n_components, e):
     top = largest(e, n_components)
     if 1e-4 < top < 1e12:
         return -log(reference)
-    # small shapes, or rates of very different size
+    # small shapes, or rates of very different sizes
     for k in range(gamma.shape[0]):
         e[k] = digamma(gamma[k]) - log(rates[k])
     top = largest(e, n_components)

@@ -1,4 +1,4 @@
-"""Blocks that draw by moving noise, their categories relaxed to points between the corners.
+"""Blocks with pathwise draws, whose categories are relaxed to the interior of the simplex.
 
 Shapes and kinds as in `blocks.py`, of which GAUSSIAN, LOG_NORMAL, BERNOULLI and ONE_HOT have such
 draws. Equations: Jang, Gu and Poole (2017), "Categorical reparameterization with Gumbel-softmax";

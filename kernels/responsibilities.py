@@ -1,4 +1,4 @@
-"""Shares of components in counts: what topic models and Poisson factors have in common.
+"""Shares of components in counts, for topic models and Poisson factorization.
 
 A count c_n of a document (or row) d is split among K components in proportion to e_dk w_nk. Shapes:
 D documents, U distinct words of a batch, N stored entries, K padded to a multiple of 8 with

@@ -1,4 +1,4 @@
-"""Passes over the rows of covariance matrices that stay in cache, where NumPy would take several.
+"""Single passes over rows of covariance matrices in cache, for which NumPy would need several.
 
 Shapes: n rows, M inducing inputs.
 """

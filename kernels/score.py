@@ -25,7 +25,7 @@ from .blocks import (
 )
 from .special import digamma, exp, log
 
-ALONE = 1e-10  # share of the squares that other draws must have for their coefficient to be one
+ALONE = 1e-10  # least share of squares in other draws for a usable coefficient
 
 
 @kernel(inline="always")

@@ -1,10 +1,10 @@
 """Sums over pairs of particles, in tiles that stay in a core's cache: Stein variational gradients.
 
-Particles u (n, D) are in units in which a kernel is a function of s = |u - u'|^2. With
-K = k(s) and F = -2 k'(s), the direction of Liu and Wang (2016), eq. 8, takes K times scores and F
-times particles: matrix products around one pass over each tile. Both are symmetric, so that a tile
-off the diagonal serves twice, and no n x n matrix is held. Blocks of rows, a grid that depends on
-n alone, are paired so that what runs side by side writes to different rows.
+Particles u (n, D) are in units in which the kernel is a function of s = |u - u'|^2. With K = k(s)
+and F = -2 k'(s), the direction of Liu and Wang (2016), eq. 8, takes K times scores and F times
+particles: matrix products around one pass over each tile. Both are symmetric, so a tile off the
+diagonal is used twice, and no n x n matrix is stored. Blocks of rows, in a grid that depends only
+on n, are paired so that parallel tasks write to different rows.
 """
 
 import numpy as np

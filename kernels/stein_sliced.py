@@ -1,4 +1,4 @@
-"""Stein variational gradients by slices: one-dimensional kernels, a pass over all pairs for each.
+"""Sliced Stein variational gradients: one-dimensional kernels, with a pass over all pairs each.
 
 Coordinate r moves along scores s_r by a kernel of the projections a_r = x g_r / l_r, in lengths:
 k(t) = exp(-t^2 / 2), t = a_r(x) - a_r(x'); c_r = g_rr / l_r. Gong, Li and Hernandez-Lobato (2021).

@@ -1,7 +1,7 @@
-"""Parts of the steps that `drivers.py` takes: noise, the target, what is reported, Adam, and sums.
+"""Parts of the steps in `drivers.py`: noise, the target, reports, Adam, and sums.
 
 K draws are h = ceil(K / 2) rows of noise and their opposites; P parameters. Loops over flat arrays
-stand for array expressions, each of which would take Numba half a second to compile.
+replace array expressions, each of which would take Numba half a second to compile.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from .optimizers import adam
 from .targets import SUCCESS, address_of, evaluate
 
 HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
-DECAY, DECAY_SQUARE, EPSILON = 0.9, 0.999, 1e-8  # of Adam
+DECAY, DECAY_SQUARE, EPSILON = 0.9, 0.999, 1e-8  # decays of Adam
 
 
 class Work(NamedTuple):
@@ -83,7 +83,7 @@ def attempt(address, table, work):
     )  # fmt: skip
     kept = 0
     for s in range(k):
-        if status != SUCCESS:  # of which draw, only each by itself can tell
+        if status != SUCCESS:  # evaluate each draw by itself to find the one that failed
             row, first = 8 * n * s, 8 * n_terms * s
             done = call_target(address, 1, n, at + row, data, of_values + first, of_grads + row)
             if done != SUCCESS:

@@ -1,9 +1,9 @@
-"""Targets: the table that binds data to one, adapters that make others of it, and drivers.
+"""Targets: the table that binds data to them, and adapters that wrap them.
 
 A target is the address of a function of the signature `TARGET` (`_jit.py`) and an int64 table. The
-table begins with the words below; then each array of the data is its address and its shape. Where
-a target wraps another, both get the same table. Nothing here compiles until it is asked for, and
-then once for all targets: `adapter(from_value)` is an address.
+table begins with the words below, followed by the address and shape of each array of the data. If a
+target wraps another, both get the same table. Code here is compiled on first use, once for all
+targets: `adapter(from_value)` is an address.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from .transforms import constrain, pull_back
 
 ROWS, N_ROWS, WEIGHTS = 0, 1, 2  # the batch: int64 (n_rows,) and float64 (n_rows,)
 N_TERMS = 3
-FUNCTION, CONTEXT = 4, 5  # of a foreign function, and what it is given instead of the table, or 0
+FUNCTION, CONTEXT = 4, 5  # a foreign function, and its argument instead of the table, or 0
 CONSTRAINED, N_CONSTRAINED = 6, 7  # the target of constrained parameters, and how many they are
 BLOCKS, BOUNDS, N_BLOCKS = 8, 9, 10  # of `transforms.py`
 DIFFERENTIATED = 11  # the target whose gradient is taken numerically
@@ -23,7 +23,7 @@ CENTRE, UNITS, IS_MATRIX = 13, 14, 15  # (n,); (n,), or lower triangular (n, n);
 HEADER = 16
 
 SUCCESS = 1
-# Truncation of the fourth-order difference, h^4, against rounding, 2e-16 / h.
+# Balances truncation of the fourth-order difference, h^4, with rounding, 2e-16 / h.
 STEP = 7e-4
 TRUE, FALSE = np.int64(1), np.int64(0)
 REAL = np.dtype(np.float64)
@@ -117,7 +117,7 @@ def constrained(k, n, Z, data, values, grads):
     bounds = array_at(table[BOUNDS], (n_blocks, 2), REAL)
     points = array_at(Z, (k, n), REAL)
     n_wanted = k * n_full if grads != 0 else 0
-    work = np.empty(k * n_full + n_wanted + k)  # one piece, as an allocation takes 40 ns
+    work = np.empty(k * n_full + n_wanted + k)  # in one piece, because an allocation takes 40 ns
     X = work[: k * n_full].reshape((k, n_full))
     GX = work[k * n_full : k * n_full + n_wanted].reshape((n_wanted // max(n_full, 1), n_full))
     log_jacobian = work[k * n_full + n_wanted :]
@@ -166,7 +166,7 @@ def pulled(units, grads):
             for j in range(n):
                 grads[s, j] *= units[0, j]
         else:
-            for j in range(n):  # which those after it do not need
+            for j in range(n):  # not needed by the following ones
                 total = 0.0
                 for i in range(j, n):
                     total += units[i, j] * grads[s, i]

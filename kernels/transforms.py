@@ -1,8 +1,8 @@
-"""Unconstrained numbers to constrained parameters, with the logarithms of the Jacobians.
+"""Maps from unconstrained numbers to constrained parameters, with logarithms of the Jacobians.
 
-Shapes: y (m,) free, x (size,) constrained. Definitions: Stan Reference Manual, "Constraint
-Transforms". Free numbers stay within +-708, where exp neither overflows nor becomes 0, in practice;
-beyond it values are infinite or 0 as IEEE says, and the drivers' checks see them.
+Shapes: y (m,) unconstrained, x (size,) constrained. Definitions: Stan Reference Manual, "Constraint
+Transforms". In practice y stays within +-708, in which exp neither overflows nor becomes 0. Beyond
+that, values are infinite or 0, which the checks of callers detect.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ from .transforms_vectors import (
 
 REAL, LOWER, UPPER, INTERVAL, ORDERED, POSITIVE_ORDERED, SIMPLEX, CHOLESKY_CORR = range(8)
 UNIT, ZERO_SUM, CHOLESKY_COV = range(8, 11)
-# Columns of a block: its kind, and where its free and constrained numbers begin and end.
+# Columns of a block: its kind, and where its unconstrained and constrained numbers begin and end.
 KIND, FREE_START, FREE_STOP, START, STOP = range(5)
 
 

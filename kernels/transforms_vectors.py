@@ -1,6 +1,6 @@
-"""Transforms of whole vectors: on the unit sphere, with sum zero, and factors of covariances.
+"""Transforms of vectors: on the unit sphere, with sum zero, and Cholesky factors of covariances.
 
-Shapes: y (m,) free, x (size,) constrained. Definitions: Stan Reference Manual, "Constraint
+Shapes: y (m,) unconstrained, x (size,) constrained. Definitions: Stan Reference Manual, "Constraint
 Transforms".
 """
 
