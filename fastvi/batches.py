@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Source(Protocol):
-    """Data in memory that hands out rows.
+    """Data in memory that returns rows.
 
     `norms` (n_rows,) are roughly proportional to the norms of the rows' statistics, or bound them;
     importance sampling uses them. They are None if unknown.

@@ -126,7 +126,7 @@ def cholesky_corr(size: int) -> Transform:
 
 
 def cholesky_cov(size: int) -> Transform:
-    """Lower factor (size, size) of a covariance matrix; size (size + 1) / 2 free numbers, in rows.
+    """Lower factor (size, size) of a covariance matrix; size (size + 1) / 2 numbers, by rows.
 
     Its diagonal is exp(y). Its density is with respect to the entries on and below the diagonal.
     """
@@ -135,7 +135,7 @@ def cholesky_cov(size: int) -> Transform:
 
 
 def unit_vector(size: int) -> Transform:
-    """A vector of length 1: x = y / |y|, as many free numbers as there are.
+    """A vector of length 1: x = y / |y|, from as many unconstrained numbers.
 
     Its density is with respect to area on the sphere; the length of y, about which it says nothing,
     gets a distribution of its own.
@@ -145,7 +145,7 @@ def unit_vector(size: int) -> Transform:
 
 
 def zero_sum(size: int) -> Transform:
-    """Numbers with sum 0, an orthonormal map of size - 1 free numbers, all treated alike.
+    """Numbers with sum 0, by a symmetric orthonormal map of size - 1 unconstrained numbers.
 
     Its density is with respect to volume in the plane of such vectors.
     """

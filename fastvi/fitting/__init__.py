@@ -1,1 +1,1 @@
-"""Methods that are not gradient plus optimizer."""
+"""Fits of log densities."""

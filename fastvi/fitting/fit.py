@@ -1,4 +1,4 @@
-"""Fit a log density: `fit` returns a `Posterior`."""
+"""Fits of log densities: `fit` returns a `Posterior`."""
 
 from __future__ import annotations
 
@@ -73,31 +73,31 @@ def fit(
     checkpoint_interval: float = 60.0,
     resume: bool = False,
 ) -> Posterior:
-    """Approximate a log density by a Gaussian, with nothing to tune.
+    """Approximate a log density by a Gaussian, without tuning.
 
-    The fit starts from Laplace's approximation where the target has one. Natural gradients
-    (Khan and Rue 2023) are estimated from draws whose noise vanishes at a perfect fit (Roeder et
-    al. 2017), so that steps of unit rate lead most of the way in one; the rate is halved when
-    progress drowns in noise, and the fit ends when what is left to gain is small against the
-    posterior's own scale, as in Welandawe et al. (2022).
+    The fit starts from Laplace's approximation if the target has one. Natural gradients (Khan and
+    Rue 2023) are estimated from draws whose noise vanishes at a perfect fit (Roeder et al. 2017),
+    so that one step of unit rate leads most of the way. The rate is halved when progress is lost in
+    noise, and the fit ends when the remaining gain is small relative to the scale of the posterior,
+    as in Welandawe et al. (2022).
 
     Parameters
     ----------
     target : Target
-        From `fastvi.target`, with a gradient (which method "score" does without).
+        A target from `fastvi.target`, with a gradient (except for method "score").
     family : {"fullrank", "meanfield", "lowrank"}, a member, or callable
-        A member of `fastvi.families` is where the fit begins. A callable makes one from a mean and
-        a covariance, such as ``fastvi.families.lowrank(rank=3)``. For numbers that are discrete, or
-        neither normal nor free, `fastvi.families.blocks`.
+        The fit starts from a given member of `fastvi.families`. A callable makes one from a mean
+        and a covariance, such as ``fastvi.families.lowrank(rank=3)``. For variables that are
+        discrete or not Gaussian, use `fastvi.families.blocks`.
     method : {"auto", "natural", "plain", "laplace", "delta", "score", "gumbel", "straight-through"}
-        Natural gradients, the default where the family has them; plain gradients with averaged
-        Adam, the default of "lowrank"; Laplace's method; the delta method (Wang and Blei 2013). For
+        Natural gradients, the default if the family has them; plain gradients with averaged Adam,
+        the default of "lowrank"; Laplace's method; the delta method (Wang and Blei 2013). For
         blocks (and "meanfield"), with averaged Adam: score-function gradients, see
         `fastvi.gradients.score`, the default of blocks; and relaxed categories, see
         `fastvi.gradients.gumbel`.
     objective : {"elbo", "iwae", "chi"}, float or Objective
         The objective to maximise (or, for upper bounds, minimise), see `fastvi.objectives`; a
-        number is the order of Renyi's divergence.
+        number is the order of a Rényi divergence.
     n_draws : int, optional
         Draws per step, by default twice the dimension, from 16 to 128; for score-function gradients
         and relaxed categories four times the dimension, from 64 to 256.
@@ -112,10 +112,10 @@ def fit(
         the functions of `fastvi.gradients` with these names make; "control" by default, and none
         by ``[]``.
     start : (D,) array or dict of str to array, optional
-        Where to look for the mode: free numbers, or parameters by name; 0 by default.
+        Where to start the search for the mode: unconstrained, or parameters by name; 0 by default.
     tol : float
-        Root mean square error, in posterior standard deviations, that the optimiser may leave in a
-        parameter.
+        Largest root mean square error of a parameter, in posterior standard deviations, that the
+        optimizer may leave.
     max_iter : int
         Largest number of steps.
     random_state : int, RandomState, Generator or None
@@ -125,12 +125,12 @@ def fit(
         ``callback(state)`` with a `fastvi.loop.FitState` after each stage of the fit, whose
         `params` are the member found so far; True stops the fit.
     checkpoint : path, optional
-        A file that keeps the state of the fit, saved at the ends of stages and of the fit.
+        A file for the state of the fit, saved at the ends of stages and of the fit.
     checkpoint_interval : float
-        Seconds from one save to the next, at least.
+        Least seconds between saves.
     resume : bool
-        Go on from `checkpoint` if there is such a file: the fit has the same bits as one that was
-        not interrupted. `max_iter` may be another.
+        Continue from `checkpoint` if the file exists, with the same bits as an uninterrupted fit.
+        `max_iter` may differ.
 
     Returns
     -------
@@ -139,11 +139,10 @@ def fit(
     Raises
     ------
     ValueError
-        If an argument is out of its range, options do not go together, the family lacks what the
+        If an argument is out of its range, options are incompatible, the family lacks what the
         method needs, or the target has no gradient.
     TargetError
-        If every draw of a step has a density or gradient that is not finite, or the gradient is
-        plainly not that of the density.
+        If no draw of a step has a finite density and gradient, or the gradient is clearly wrong.
     """
     check_target(target)
     tol = checks.number(tol, "tol", 0.0, open_low=True)

@@ -46,43 +46,42 @@ def operator_vi(
     checkpoint_interval: float = 60.0,
     resume: bool = False,
 ) -> ProgramPosterior:
-    """Fit a network of noise, which has draws but no density, to a target of few dimensions.
+    """Fit a generator network, which has draws but no density, to a target of few dimensions.
 
-    Two networks play: test functions f look for where the Langevin-Stein operator E_q[s'f + div f],
-    with s the target's score, is not 0, as it is for every f only if q is the target; the program q
-    learns to leave them nothing. Neither needs the density of q nor the target's constant. The
-    size of f is penalised by E_q|f|^2 / 2, so that the objective is at most half of the Fisher
-    divergence E_q|s - grad log q|^2, which a rich f reaches.
+    Two networks play a game. The test function f maximises the Langevin-Stein operator E_q[s'f +
+    div f], where s is the target's score; it is 0 for every f only if q is the target. The program
+    q minimises it. Neither needs the density of q or the target's normalising constant. The size of
+    f is penalised by E_q|f|^2 / 2, so that the objective is at most half of the Fisher divergence
+    E_q|s - grad log q|^2, which a flexible f attains.
 
-    It is for targets of one, two or few numbers whose shape is in no family. Like everything that
-    sees the target through its scores alone it cannot tell how much mass modes have that are far
-    apart, and it may lose one that the start does not reach: start wide, and look at `ksd` of the
-    result.
+    It is for targets of few dimensions whose shape fits no family. Like all methods that use only
+    scores, it cannot see how mass is divided between modes that are far apart, and it may miss a
+    mode that the start does not reach. Start wide, and check `ksd` of the result.
 
     Parameters
     ----------
     target : Target
-        With gradient.
+        A target with a gradient.
     n_hidden, n_test : int
         Hidden units of the program and of the test function, tanh in one layer, with a linear part.
     n_noise : int, optional
-        Normal numbers that a draw is made of; one more than the target's by default.
+        Number of normal variables per draw; by default one more than the target's dimension.
     n_draws : int
-        Fresh draws per step.
+        New draws per step.
     max_iter : int
-        Steps of the program.
+        Number of steps of the program.
     n_inner : int
-        Steps of the test function before each.
+        Number of steps of the test function before each of them.
     warm_up : float
-        In [0, 1], share of the steps in which the target is p^t with t rising from 0.1 to 1: modes
-        are joined at first, so that the program finds them all.
+        In [0, 1], share of the steps in which the target is p^t with t increasing from 0.1 to 1.
+        Modes are connected at first, so that the program finds them all.
     learning_rate, test_learning_rate : float
-        Of Adam, for program and test function, in the units of `scale`; they fall linearly to 0 in
-        the second half.
+        Learning rates of Adam for program and test function, in the units of `scale`; they fall
+        linearly to 0 in the second half.
     start : (d,) array or dict of str to array, optional
-        Where the program begins: free numbers, or parameters by name; 0 by default.
+        Initial mean of the program: unconstrained, or parameters by name; 0 by default.
     scale : float or (d,) array
-        Its standard deviations there; choose them rather too large.
+        Its initial standard deviations; better too large than too small.
     random_state : int, RandomState, Generator or None
     verbose : bool
         Show a bar.
@@ -90,11 +89,11 @@ def operator_vi(
         ``callback(state)`` with a `fastvi.loop.FitState` after each 100 steps, whose `params` are
         the network of the program; True stops the fit.
     checkpoint : path, optional
-        A file that keeps the state of the fit.
+        A file for the state of the fit.
     checkpoint_interval : float
-        Seconds from one save to the next.
+        Seconds between saves.
     resume : bool
-        Go on from `checkpoint` if there is such a file, with the same bits.
+        Continue from `checkpoint` if the file exists, with the same bits.
 
     Returns
     -------

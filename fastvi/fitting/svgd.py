@@ -1,4 +1,4 @@
-"""Stein variational gradient descent: particles moved until they stand for a target."""
+"""Stein variational gradient descent: particles that represent a target."""
 
 from __future__ import annotations
 
@@ -72,16 +72,16 @@ def svgd(
     checkpoint_interval: float = 60.0,
     resume: bool = False,
 ) -> ParticlePosterior:
-    """Move particles until they stand for a target: Stein variational gradient descent.
+    """Move particles until they represent a target: Stein variational gradient descent.
 
-    Each moves along the scores of its neighbours, weighed by a kernel, and is pushed away by them
-    (Liu and Wang 2016, algorithm 1). Time grows with the square of the number of particles, memory
-    with the number itself.
+    Each particle follows the scores of its neighbours, weighted by a kernel, and is repelled by
+    them (Liu and Wang 2016, algorithm 1). Time grows with the square of the number of particles,
+    memory linearly.
 
     Parameters
     ----------
     target : Target
-        From `fastvi.target`, with a gradient.
+        A target from `fastvi.target`, with a gradient.
     n_particles : int, optional
         100 by default, or as many as `start` has.
     max_iter : int
@@ -89,38 +89,41 @@ def svgd(
     kernel : {"rbf", "imq"}
         k(z, z') = exp(-s / 2) or (1 + s)^(-1/2), s = |(z - z') / bandwidth|^2.
     bandwidth : "median", float or (D,) array
-        The kernel's length in free numbers, or one for each of them (ARD). "median" is the median
-        distance by the root of 2 log n, of 128 particles at most, anew at each step.
+        The length of the kernel for unconstrained parameters, or one per parameter (ARD). "median"
+        is the median distance, from at most 128 particles, divided by the root of 2 log n,
+        recomputed at each step.
     method : {"plain", "matrix", "newton", "sliced"}
-        The matrix-valued kernel of Wang et al. (2019), for numbers that are correlated or of very
-        different scales: particles are whitened by the target's mean curvature. Stein variational
-        Newton (Detommaso et al. 2018). Sliced SVGD (Gong et al. 2021), for many numbers, where
-        the others' particles are too narrow. See `fastvi.gradients`.
+        "matrix" is the matrix-valued kernel of Wang et al. (2019), for parameters that are
+        correlated or of very different scales: particles are whitened by the target's mean
+        curvature. "newton" is Stein variational Newton (Detommaso et al. 2018). "sliced" is sliced
+        SVGD (Gong et al. 2021), for many parameters, for which the other methods give particles
+        that are too narrow. See `fastvi.gradients`.
     curvature : callable, optional
-        For "matrix" and "newton": ``curvature(Z)`` gives positive definite (k, D, D) for Z (k, D);
-        by default negated Hessians from differences of gradients.
+        For "matrix" and "newton": ``curvature(Z)`` returns positive definite (k, D, D) for Z (k,
+        D); by default negated Hessians from differences of gradients.
     slices : {"learned", "axes"}, optional
-        For "sliced": directions whose projections a coordinate's kernel sees, learned by default.
+        For "sliced": directions of the projections that a coordinate's kernel uses, learned by
+        default.
     optimizer : Optimizer, str or float, optional
-        Of `fastvi.optimizers`; "adaptive", "adagrad", "rmsprop", "adam", "amsgrad"; or a rate that
-        stays as it is. By default Adam, in units of each number's own
-        (`fastvi.gradients.stein.units_of`), with rates that fall once particles are near; for
-        "matrix" and "newton" falling rates alone.
+        An optimizer of `fastvi.optimizers`; "adaptive", "adagrad", "rmsprop", "adam" or "amsgrad";
+        or a constant rate. By default Adam, in the units of each parameter
+        (`fastvi.gradients.stein.units_of`), with rates that fall once particles are close; for
+        "matrix" and "newton" only falling rates.
     batch_size : int, optional
         Rows per step, for targets that take rows; all by default.
     sampling : {"uniform", "replacement"}
         Shuffled epochs of rows, or independent draws of them.
     start : (n, D) or (D,) array, or dict of str to array, optional
-        Particles to begin with, as free numbers or parameters by name; or where to look for a mode.
-        By default particles are drawn from Laplace's approximation, looked for from 0, or around
-        the mode with unit scale where it has none.
+        Initial particles, unconstrained or parameters by name; or where to start the search for a
+        mode. By default particles are drawn from Laplace's approximation, with a search from 0, or
+        around the mode with unit scale if there is none.
     dtype : {"float64", "float32"}
-        Of the particles; the target is given float64 all the same.
+        Type of the particles; the target always gets float64.
     tol : float
-        The fit ends when the direction falls below this share of the scores that make it: near a
-        Gaussian, when means are off by so many standard deviations.
+        The fit ends when the norm of the direction falls below this share of that of the scores in
+        it; near a Gaussian, when this is the error of the means in standard deviations.
     n_jobs : int, optional
-        Threads; results are the same to the bit for any number.
+        Threads; results have the same bits for any number.
     random_state : int, RandomState, Generator or None
     verbose : bool
         Show a bar.
@@ -128,12 +131,12 @@ def svgd(
         ``callback(state)`` with a `fastvi.loop.FitState` after each step, whose `params` are the
         particles (n, D); True stops the fit.
     checkpoint : path, optional
-        A file that keeps the state of the fit.
+        A file for the state of the fit.
     checkpoint_interval : float
-        Seconds from one save to the next.
+        Seconds between saves.
     resume : bool
-        Go on from `checkpoint` if there is such a file: the particles have the same bits as those
-        of a fit that was not interrupted. `max_iter` and `n_jobs` may be others.
+        Continue from `checkpoint` if the file exists, with the same bits as an uninterrupted fit.
+        `max_iter` and `n_jobs` may differ.
 
     Returns
     -------
@@ -142,15 +145,14 @@ def svgd(
     Raises
     ------
     ValueError
-        If an argument is out of its range, options do not go together, or the target has no
-        gradient.
+        If an argument is out of its range, options are incompatible, or the target has no gradient.
     TargetError
-        If every particle of the first step has a density or gradient that is not finite.
+        If no particle of the first step has a finite density and gradient.
 
     Warns
     -----
     RuntimeWarning
-        If that happens in a later step: the particles of the step before are kept.
+        If that happens in a later step; the particles before it are then kept.
     """
     tol = checks.number(tol, "tol", 0.0, open_low=True)
     max_iter = checks.integer(max_iter, "max_iter", 1)

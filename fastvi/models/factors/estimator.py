@@ -335,8 +335,8 @@ class BayesianPCA(_BayesianFactors):
     The columns of W are Gaussian, each with a learned precision (ARD), which switches off columns
     that the data do not support (Bishop 1999, "Variational principal components"). The model is
     fitted by closed-form updates over all rows, in which the bound never falls except by rounding
-    (of float64, for any dtype of X), or by mini-batches. Results do not depend on `n_jobs`, to the
-    bit.
+    (of float64, for any dtype of X), or by mini-batches. Results have the same bits for any
+    `n_jobs`.
 
     Priors apply to centred data, divided by the root mean variance of the columns, so that results
     follow the units of X.
@@ -394,8 +394,8 @@ class BayesianFactorAnalysis(_BayesianFactors):
     the data do not support (Bishop 1999, "Variational principal components", which has a single
     noise variance; Ghahramani and Beal 2000, "Variational inference for Bayesian mixtures of factor
     analysers"). The model is fitted by closed-form updates over all rows, in which the bound never
-    falls except by rounding (of float64, for any dtype of X), or by mini-batches. Results do not
-    depend on `n_jobs`, to the bit.
+    falls except by rounding (of float64, for any dtype of X), or by mini-batches. Results have the
+    same bits for any `n_jobs`.
 
     Priors apply to standardised columns, so that results follow the units of every column.
 
