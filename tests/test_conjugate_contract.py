@@ -281,7 +281,7 @@ def test_streams_refuse_what_is_no_sum_over_rows(model):
 def test_rates_for_each_coordinate_need_coordinates(model):
     instance, source, _ = MODELS[model].make(1)
     for options in ({"optimizer": "adam"}, {"gradient": "plain"}):
-        with pytest.raises(ValueError, match="has no coordinates without constraints"):
+        with pytest.raises(ValueError, match="has no unconstrained coordinates"):
             plan(instance, source, batch_size=8, **options)
 
 
