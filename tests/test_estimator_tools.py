@@ -108,7 +108,7 @@ def test_streams_take_optimizers_and_windows(data):
         ({"solver": "cvb0", "trace_noise": True}, "trace_noise=True with solver='cvb0'"),
         ({"solver": "vb", "sampling": "importance"}, "every row is in each step"),
         ({"solver": "vb", "variance_reduction": "svrg"}, "has no noise"),
-        ({"solver": "scvb0", "optimizer": "adam"}, "LDA has no coordinates without constraints"),
+        ({"solver": "scvb0", "optimizer": "adam"}, "LDA has no unconstrained coordinates"),
         (
             {"optimizer": "adam", "variance_reduction": "svrg"},
             "variance_reduction='svrg' works on natural gradients",
