@@ -358,7 +358,7 @@ def test_files_bring_it_back(tmp_path, n_hidden):
     assert "Load it with its target" in alone.summary()
     with pytest.raises(ValueError, match="loaded without its target"):
         alone.ksd()
-    with pytest.raises(ValueError, match="the target is of other names"):
+    with pytest.raises(ValueError, match="target has other names"):
         fastvi.ProgramPosterior.load(tmp_path / "p.npz", fastvi.target(mixture, dim=1))
 
 

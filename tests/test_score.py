@@ -370,7 +370,7 @@ def test_constructors():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: blocks(), "of nothing"),
+        (lambda: blocks(), "got no blocks"),
         (lambda: blocks(normal=3), "no blocks 'normal'; wanted gaussian"),
         (lambda: blocks(gaussian=0), "gaussian"),
         (lambda: blocks(categorical=(3, 0)), "categorical"),

@@ -154,7 +154,7 @@ class Approximation:
         OSError
             If the file cannot be opened.
         ValueError
-            If it is damaged or no such posterior, or the target has other names.
+            If it is damaged or not such a posterior, or the target has other names.
         """
         header, arrays = archive.load(path, cls._kind)
         try:
