@@ -261,8 +261,17 @@ def test_terms_of_a_target():
     want = [[1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 1]]
     np.testing.assert_array_equal(STATES.touches, want)
     assert smooth.touches is None
-    with pytest.raises(ValueError, match=r"terms\[3\] depends on number 3; wanted 0 to 2"):
+    with pytest.raises(
+        ValueError, match=r"z\[3\] is out of bounds: .* from 0 to 2"
+    ):
         states.bind({"link": np.zeros((2, 3))}, dim=3)
+
+    @fastvi.target(terms=[[0], [3]])
+    def ends(z, data, terms):
+        terms[0], terms[1] = z[0], data.link * z[z.size - 1]
+
+    with pytest.raises(ValueError, match=r"terms\[1\] depends on number 3; wanted 0 to 2"):
+        ends.bind({"link": 1.0}, dim=3)
 
 
 def test_same_bits_again():

@@ -29,6 +29,7 @@ __all__ = [
     "MeanScore",
     "Supervised",
     "Unsupervised",
+    "generator_of",
     "read_only",
 ]
 
@@ -230,10 +231,7 @@ class Estimator(BaseEstimator):
 
     def _random(self) -> np.random.RandomState:
         """Return the generator for `random_state`."""
-        if isinstance(self.random_state, np.random.Generator):
-            return np.random.RandomState(checks.seed_of(self.random_state))
-        found: np.random.RandomState = check_random_state(self.random_state)
-        return found
+        return generator_of(self.random_state)
 
     def _seed(self, watching: Watching, rng: np.random.RandomState | None = None) -> int:
         """Seed for mini-batches, from `rng` if given, or of the checkpoint if any will do."""
@@ -273,6 +271,14 @@ class Estimator(BaseEstimator):
         """
         check_is_fitted(self)
         files.save(self, path)
+
+
+def generator_of(random_state: Any) -> np.random.RandomState:
+    """Return the generator for a `random_state`; scikit-learn's own for what it takes."""
+    if isinstance(random_state, np.random.Generator):
+        return np.random.RandomState(checks.seed_of(random_state))
+    found: np.random.RandomState = check_random_state(random_state)
+    return found
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

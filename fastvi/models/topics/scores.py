@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
-from fastvi.models.estimator import CountEstimator, read_only
+from fastvi.models.estimator import CountEstimator, generator_of, read_only
 from fastvi.models.topics.fitted import Predictor, TopicModel, check_vocabulary
 
 __all__ = ["TopicScores", "matrix"]
@@ -164,8 +164,8 @@ class TopicScores(CountEstimator):
         if X_scored is None:
             from fastvi.corpus import halves
 
-            rng = np.random.default_rng(checks.seed_of(random_state))
-            parts = halves(matrix(observed), rng)
+            seed = checks.seed_of(generator_of(random_state))
+            parts = halves(matrix(observed), np.random.default_rng(seed))
             observed, scored = (self._counts(part, reset=False) for part in parts)
         else:
             scored = self._counts(X_scored, reset=False)
