@@ -43,8 +43,10 @@ def test_starts_do_not_depend_on_the_offset(rng):
     assert target_variance(np.column_stack((y, 3 * y))) == pytest.approx(5 * y.var())
 
 
+@pytest.mark.filterwarnings("ignore:L-BFGS stopped:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("value", [0.0, 2.0, -1e5])
 def test_constant_targets_leave_no_doubt(value, rng):
+    """Rounding is in the way where the noise nears its bound, on some processors."""
     X = rng.uniform(0, 10, (200, 1))
     for model in (SVGP(**FEW), SparseGPRegressor(**FEW)):
         mean, deviation = model.fit(X, np.full(200, value)).predict(X[:5], return_std=True)

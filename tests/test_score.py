@@ -261,9 +261,7 @@ def test_terms_of_a_target():
     want = [[1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 1]]
     np.testing.assert_array_equal(STATES.touches, want)
     assert smooth.touches is None
-    with pytest.raises(
-        ValueError, match=r"z\[3\] is out of bounds: .* from 0 to 2"
-    ):
+    with pytest.raises(ValueError, match=r"z\[3\] is out of bounds: .* from 0 to 2"):
         states.bind({"link": np.zeros((2, 3))}, dim=3)
 
     @fastvi.target(terms=[[0], [3]])
