@@ -39,24 +39,24 @@ def pull_back_unit(y, x, gx, gy):
 @kernel(fastmath=UNORDERED)
 def to_zero_sum(y, x):
     """Out x (size,), an orthonormal map of y (size - 1,)."""
-    total = 0.0
     x[y.size] = 0.0
-    for i in range(y.size - 1, -1, -1):
-        n = i + 1.0
-        weight = y[i] / np.sqrt(n * (n + 1.0))
-        total += weight
-        x[i] = total
-        x[i + 1] -= weight * n
+    for i in range(y.size):
+        x[i] = y[i] / np.sqrt((i + 1.0) * (i + 2.0))
+    for i in range(y.size - 2, -1, -1):
+        x[i] += x[i + 1]
+    for i in range(y.size):
+        x[i + 1] -= y[i] * np.sqrt((i + 1.0) / (i + 2.0))
 
 
 @kernel(fastmath=UNORDERED)
 def from_zero_sum(x, y):
     """Out y: the transposed map, which is the inverse as well."""
-    total = 0.0
     for i in range(y.size):
-        n = i + 1.0
-        total += x[i]
-        y[i] = (total - n * x[i + 1]) / np.sqrt(n * (n + 1.0))
+        y[i] = x[i]
+    for i in range(1, y.size):
+        y[i] += y[i - 1]
+    for i in range(y.size):
+        y[i] = (y[i] - (i + 1.0) * x[i + 1]) / np.sqrt((i + 1.0) * (i + 2.0))
 
 
 @kernel(fastmath=UNORDERED)

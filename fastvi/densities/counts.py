@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastvi.densities.parts import HALF_LOG_2PI, deviance, rest, softplus
-from fastvi.kernels._vectorised import compiled, summed
+from fastvi.densities.vectorised import compiled, summed
 
 __all__ = [
     "bernoulli",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastvi.densities.parts import HALF_LOG_2PI, deviance, log_i0e, rest
-from fastvi.kernels._vectorised import compiled, summed
+from fastvi.densities.vectorised import compiled, summed
 
 __all__ = ["beta", "beta_proportion", "uniform", "von_mises"]
 

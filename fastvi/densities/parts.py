@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from fastvi.kernels._vectorised import compiled
+from fastvi.densities.vectorised import compiled
 
 __all__ = ["HALF_LOG_2PI", "deviance", "log1p_square", "log_i0e", "log_ratio", "rest", "softplus"]
 

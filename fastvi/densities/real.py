@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastvi.densities.parts import HALF_LOG_2PI, log1p_square, log_ratio, softplus
-from fastvi.kernels._vectorised import summed
+from fastvi.densities.vectorised import summed
 
 __all__ = ["cauchy", "gumbel", "laplace", "logistic", "normal", "student_t"]
 

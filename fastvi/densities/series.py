@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.densities.parts import HALF_LOG_2PI
-from fastvi.kernels._vectorised import compiled
+from fastvi.densities.vectorised import compiled
 
 __all__ = ["autoregressive", "gaussian_random_walk", "hidden_markov"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.densities.parts import HALF_LOG_2PI, log_ratio, softplus
-from fastvi.kernels._vectorised import compiled
+from fastvi.densities.vectorised import compiled
 
 __all__ = [
     "categorical",

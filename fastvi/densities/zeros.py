@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastvi.densities.counts import neg_binomial_part, poisson_part
-from fastvi.kernels._vectorised import compiled, summed
+from fastvi.densities.vectorised import compiled, summed
 
 __all__ = ["hurdle_poisson", "zero_inflated_neg_binomial", "zero_inflated_poisson"]
 
