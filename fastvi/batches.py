@@ -223,8 +223,8 @@ class WithReplacement(Batches):
 class AdaptiveImportance(WithReplacement):
     """Importance sampling by the norms that rows had when they were last seen.
 
-    Rows that have not been seen count with the mean of those that have, scaled by the bound in
-    `norms`. The draws of an epoch use what was known when it began.
+    A row not seen yet gets the mean norm of the rows seen, scaled by its bound in `norms`. The
+    draws of an epoch use the norms known at its beginning.
     """
 
     wants_noise = True

@@ -69,7 +69,7 @@ class _Kept:
         self.parts: list[tuple[AnyArray, AnyArray, NDArray[np.float64]]] = []
 
     def add(self, rows: Indices, values: AnyArray, clock: NDArray[np.float64]) -> None:
-        """Keep those of `rows` that have not been kept."""
+        """Copy the rows that have no copy yet."""
         rows = rows[~self.is_kept[rows]]
         self.parts.append((rows, values[rows], clock[rows]))
         self.is_kept[rows] = True

@@ -147,7 +147,7 @@ def choose_words(source: Source, statistics: Statistics, options: Options) -> Pr
     if not isinstance(source, TextSource):
         stop_words = resolve_stop_words(options, default=False)
         if stop_words and columns.words is None:
-            raise ValueError(f"{source.label}: stop_words needs a vocabulary, but there is none")
+            raise ValueError(f"{source.label}: stop_words needs a vocabulary; wanted one")
     try:
         return prune(columns, statistics, options, stop_words, source.open_vocabulary)
     except ValueError as error:

@@ -24,26 +24,26 @@ LOG_2 = math.log(2.0)
 
 @compiled
 def weibull_part(u: float, shape: float) -> float:
-    """With u = log(x / scale), but for -log x."""
+    """The terms in u = log(x / scale), without -log x."""
     return math.log(shape) + shape * u - math.exp(shape * u)
 
 
 @compiled
 def lognormal_part(u: float, mu: float, sigma: float) -> float:
-    """With u = log x."""
+    """The whole density, with u = log x."""
     v = (u - mu) / sigma
     return -0.5 * v * v - math.log(sigma) - HALF_LOG_2PI - u
 
 
 @compiled
 def half_normal_part(u: float) -> float:
-    """With u = x / scale, but for -log scale."""
+    """The terms in u = x / scale, without -log scale."""
     return LOG_2 - HALF_LOG_2PI - 0.5 * u * u
 
 
 @compiled
 def half_t_part(u: float, df: float) -> float:
-    """With u = x / scale, but for -log scale."""
+    """The terms in u = x / scale, without -log scale."""
     return (
         LOG_2
         + log_ratio(0.5 * df)

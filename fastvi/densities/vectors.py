@@ -74,7 +74,7 @@ def categorical(k: int, p: Array) -> float:
     Returns
     -------
     float
-        In nats; minus infinity for a k that is none of them.
+        In nats; minus infinity if k is not a category.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def categorical_logit(k: int, logits: Array) -> float:
     Returns
     -------
     float
-        In nats; minus infinity for a k that is none of them.
+        In nats; minus infinity if k is not a category.
 
     Examples
     --------

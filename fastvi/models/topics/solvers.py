@@ -63,7 +63,7 @@ class Solver(NamedTuple):
         return self.algorithm.init(self.first_table())
 
     def rng(self) -> np.random.Generator:
-        """Return the generator for the steps; none of them uses it yet."""
+        """Return the generator passed to the steps, which do not use it yet."""
         return np.random.default_rng(self.settings.seed)
 
 
