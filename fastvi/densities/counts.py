@@ -65,10 +65,7 @@ def bernoulli(k: float, p: float) -> float:
     p : float or array
         Probability of 1.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -92,10 +89,7 @@ def bernoulli_logit(k: float, logit: float) -> float:
     logit : float or array
         log(p / (1 - p)).
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -114,17 +108,13 @@ def binomial(k: float, n: float, p: float) -> float:
 
     Parameters
     ----------
-    k : int or array
-        Counts.
+    {count}
     n : int or array
         Trials.
     p : float or array
         Probability of success.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -151,17 +141,13 @@ def binomial_logit(k: float, n: float, logit: float) -> float:
 
     Parameters
     ----------
-    k : int or array
-        Counts.
+    {count}
     n : int or array
         Trials.
     logit : float or array
         log(p / (1 - p)).
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -184,15 +170,11 @@ def geometric(k: float, p: float) -> float:
 
     Parameters
     ----------
-    k : int or array
-        Counts.
+    {count}
     p : float or array
         Probability of success.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -211,15 +193,11 @@ def poisson(k: float, rate: float) -> float:
 
     Parameters
     ----------
-    k : int or array
-        Counts.
+    {count}
     rate : float or array
         Its mean, > 0.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -238,15 +216,11 @@ def poisson_log(k: float, log_rate: float) -> float:
 
     Parameters
     ----------
-    k : int or array
-        Counts.
+    {count}
     log_rate : float or array
         Logarithm of its mean.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -266,17 +240,13 @@ def neg_binomial(k: float, mean: float, shape: float) -> float:
 
     Parameters
     ----------
-    k : int or array
-        Counts.
+    {count}
     mean : float or array
         Its mean, > 0.
     shape : float or array
         Shape of the Gamma, > 0; the variance is mean + mean^2 / shape.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------

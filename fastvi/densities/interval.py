@@ -29,17 +29,13 @@ def uniform(x: float, low: float, high: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     low : float or array
         Lower bound.
     high : float or array
         Upper bound.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -58,17 +54,13 @@ def beta(x: float, a: float, b: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     a : float or array
         Weight of 1, > 0.
     b : float or array
         Weight of 0, > 0.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -87,17 +79,13 @@ def beta_proportion(x: float, mean: float, concentration: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     mean : float or array
         Its mean, between 0 and 1.
     concentration : float or array
         a + b, > 0.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -120,17 +108,13 @@ def von_mises(x: float, loc: float, concentration: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     loc : float or array
         Its mode.
     concentration : float or array
         About one over the variance, >= 0.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------

@@ -60,15 +60,11 @@ def exponential(x: float, rate: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     rate : float or array
         One over its mean, > 0.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -87,17 +83,12 @@ def gamma(x: float, shape: float, rate: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
-    shape : float or array
-        Its shape, > 0.
+    {x}
+    {shape}
     rate : float or array
         Its rate, > 0; its mean is shape / rate.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -120,17 +111,11 @@ def inverse_gamma(x: float, shape: float, scale: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
-    shape : float or array
-        Its shape, > 0.
-    scale : float or array
-        Its scale, > 0.
+    {x}
+    {shape}
+    {scale}
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -157,17 +142,11 @@ def weibull(x: float, shape: float, scale: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
-    shape : float or array
-        Its shape, > 0.
-    scale : float or array
-        Its scale, > 0.
+    {x}
+    {shape}
+    {scale}
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -186,17 +165,13 @@ def lognormal(x: float, mu: float, sigma: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     mu : float or array
         Mean of its logarithm.
     sigma : float or array
         Standard deviation of its logarithm, > 0.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -215,15 +190,11 @@ def half_normal(x: float, scale: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     scale : float or array
         Standard deviation of the whole, > 0.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -242,15 +213,11 @@ def half_cauchy(x: float, scale: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     scale : float or array
         Its median, > 0.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -269,17 +236,12 @@ def half_student_t(x: float, df: float, scale: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     df : float or array
         Degrees of freedom, > 0.
-    scale : float or array
-        Its scale, > 0.
+    {scale}
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------

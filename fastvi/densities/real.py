@@ -21,17 +21,13 @@ def normal(x: float, mean: float, sd: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     mean : float or array
         Its mean.
     sd : float or array
         Its standard deviation, > 0.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -52,8 +48,7 @@ def student_t(x: float, df: float, loc: float, scale: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     df : float or array
         Degrees of freedom, > 0.
     loc : float or array
@@ -61,10 +56,7 @@ def student_t(x: float, df: float, loc: float, scale: float) -> float:
     scale : float or array
         Its scale, > 0; not its standard deviation.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -89,17 +81,12 @@ def cauchy(x: float, loc: float, scale: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     loc : float or array
         Its median.
-    scale : float or array
-        Its scale, > 0.
+    {scale}
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -119,17 +106,12 @@ def laplace(x: float, loc: float, scale: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     loc : float or array
         Its median.
-    scale : float or array
-        Its scale, > 0.
+    {scale}
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -148,17 +130,12 @@ def logistic(x: float, loc: float, scale: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     loc : float or array
         Its mean.
-    scale : float or array
-        Its scale, > 0.
+    {scale}
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -178,17 +155,12 @@ def gumbel(x: float, loc: float, scale: float) -> float:
 
     Parameters
     ----------
-    x : float or array
-        Where.
+    {x}
     loc : float or array
         Its mode.
-    scale : float or array
-        Its scale, > 0.
+    {scale}
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------

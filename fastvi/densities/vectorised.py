@@ -5,9 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from fastvi.base.documentation import fill_in
 from fastvi.kernels import _vectorised
 
 __all__ = ["compiled", "summed"]
+
+TEXTS = {  # of docstrings
+    "x": """
+x : float or array
+    Where.
+""",
+    "count": """
+k : int or array
+    Counts.
+""",
+    "scale": """
+scale : float or array
+    Its scale, > 0.
+""",
+    "shape": """
+shape : float or array
+    Its shape, > 0.
+""",
+    "total": """
+Returns
+-------
+float
+    In nats, the sum over arrays.
+""",
+}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,6 +46,8 @@ def compiled(function: F) -> F:
 def summed(function: Callable[..., float]) -> Callable[..., float]:
     """A log density of numbers, made to take arrays as well and to give the sum over them.
 
-    Arrays are broadcast as NumPy does, but an axis of length 1 is repeated only in Python.
+    Arrays are broadcast as NumPy does, but an axis of length 1 is repeated only in Python. Lines
+    such as ``{scale}`` in the docstring are filled in from `TEXTS`.
     """
+    fill_in(function, TEXTS)
     return cast(Callable[..., float], _vectorised.summed(function))

@@ -24,17 +24,13 @@ def zero_inflated_poisson(k: float, zero: float, rate: float) -> float:
 
     Parameters
     ----------
-    k : int or array
-        Counts.
+    {count}
     zero : float or array
         Probability of an extra zero, from 0 to 1.
     rate : float or array
         Mean of the Poisson, > 0.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -57,19 +53,14 @@ def zero_inflated_neg_binomial(k: float, zero: float, mean: float, shape: float)
 
     Parameters
     ----------
-    k : int or array
-        Counts.
+    {count}
     zero : float or array
         Probability of an extra zero, from 0 to 1.
     mean : float or array
         Mean of the negative binomial, > 0.
-    shape : float or array
-        Its shape, > 0.
+    {shape}
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------
@@ -92,17 +83,13 @@ def hurdle_poisson(k: float, zero: float, rate: float) -> float:
 
     Parameters
     ----------
-    k : int or array
-        Counts.
+    {count}
     zero : float or array
         Probability of zero.
     rate : float or array
         Mean of the Poisson before zeros are taken out, > 0.
 
-    Returns
-    -------
-    float
-        In nats, the sum over arrays.
+    {total}
 
     Examples
     --------

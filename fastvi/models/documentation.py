@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Any
-
-__all__ = ["TEXTS", "fill_in"]
+__all__ = ["GROUPS", "TEXTS"]
 
 TEXTS: dict[str, str] = {
     "batch_size": """
@@ -98,19 +94,3 @@ GROUPS = {
     "found": ("elbo_", "history_", "n_iter_", "converged_", "n_features_in_"),
     "watching": ("callback", "checkpoint"),
 }
-
-
-def fill_in(holder: Any, more: Mapping[str, str]) -> None:
-    """Replace lines of a docstring that consist of a name in braces.
-
-    `more` has texts in addition to those that all estimators share.
-    """
-
-    def text(line: re.Match[str]) -> str:
-        indent, name = line.groups()
-        parts = ((TEXTS | dict(more))[part] for part in GROUPS.get(name, (name,)))
-        lines = "\n".join(part.strip("\n") for part in parts).splitlines()
-        return "\n".join(indent + line if line else "" for line in lines)
-
-    if holder.__doc__:
-        holder.__doc__ = re.sub(r"^( *)\{(\w+)\}$", text, holder.__doc__, flags=re.MULTILINE)

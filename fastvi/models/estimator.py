@@ -16,11 +16,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import loop
 from fastvi.base import checks
+from fastvi.base.documentation import fill_in
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.base.progress import compiling_announced
 from fastvi.checkpoints import Callback, Watching, described, digest
 from fastvi.models import files
-from fastvi.models.documentation import fill_in
+from fastvi.models.documentation import GROUPS, TEXTS
 from fastvi.models.plan import Fit, fit_conjugate
 
 __all__ = [
@@ -74,10 +75,11 @@ class Estimator(BaseEstimator):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        fill_in(cls, cls._texts)
+        texts = TEXTS | dict(cls._texts)
+        fill_in(cls, texts, GROUPS)
         for attribute in vars(cls).values():
             if callable(attribute):
-                fill_in(attribute, cls._texts)
+                fill_in(attribute, texts, GROUPS)
 
     def _share(self, given: Mapping[str, Any]) -> None:
         """Take the arguments in `_shared` out of the constructor's ``locals()``."""
