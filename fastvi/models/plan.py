@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi import gradients, loop, optimizers
+from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.batches import (
     AdaptiveImportance,
@@ -34,6 +35,14 @@ __all__ = [
 ]
 
 SAMPLING = ("uniform", "replacement", "importance", "adaptive", "growing", "coupled")
+
+
+NEEDS_ONE_RATE = "works on natural gradients; wanted an optimizer with one rate for all coordinates"
+NEEDS_ALL_ROWS = "needs all rows; a stream does not keep them"
+LEAVES_NOISE = (
+    "leaves noise that one batch cannot estimate; wanted trace_noise=False, and sampling other "
+    "than 'growing' and 'coupled'"
+)
 
 
 class Plan(NamedTuple):
@@ -94,41 +103,22 @@ def plan(
     ValueError
         If an option is unknown, or options are incompatible.
     """
-    for name, value, known in (
-        ("sampling", sampling, SAMPLING),
-        ("gradient", gradient, ("natural", "plain")),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}; wanted one of {', '.join(map(repr, known))}")
+    checks.choice(sampling, "sampling", SAMPLING)
+    checks.choice(gradient, "gradient", ("natural", "plain"))
     reduction = reduction_of(variance_reduction)
     is_batch = batch_size is None and batches is None
     chosen = _optimizer(optimizer, is_batch, gradient)
-    if is_batch:
-        if sampling != "uniform":
-            raise ValueError(f"sampling={sampling!r} without batch_size: every row is in each step")
-        if variance_reduction is not None:
-            raise ValueError(
-                f"variance_reduction={variance_reduction!r} without batch_size: "
-                "the gradient of all rows has no noise"
-            )
-        batches = Everything(source)
-    elif batches is None:
-        assert batch_size is not None
-        norms = source.norms if sampling in ("importance", "adaptive") else None
-        batches = sampled(source, batch_size, sampling, seed, norms)
-    elif sampling != "uniform":
-        raise ValueError(f"sampling={sampling!r} with a stream, whose rows come in their own order")
     is_plain = gradient == "plain" or not chosen.convex
-    if is_plain and variance_reduction is not None:
-        raise ValueError(
-            f"variance_reduction={variance_reduction!r} works on natural gradients; "
-            "wanted an optimizer with one rate for all coordinates"
-        )
-    if variance_reduction is not None and (batches.wants_squared_norm or trace_noise):
-        raise ValueError(
-            f"variance_reduction={variance_reduction!r} leaves noise that one batch cannot "
-            "estimate; wanted trace_noise=False, and sampling other than 'growing' and 'coupled'"
-        )
+    batches = _batches(source, batch_size, sampling, seed, batches)
+    if reduction is not None:
+        for is_so, why in (
+            (is_batch, "without batch_size: the gradient of all rows has no noise"),
+            (is_plain, NEEDS_ONE_RATE),
+            (trace_noise or batches.wants_squared_norm, LEAVES_NOISE),
+            (reduction.takes_snapshots and batch_size is None, NEEDS_ALL_ROWS),
+        ):
+            if is_so:
+                raise ValueError(f"variance_reduction={variance_reduction!r} {why}")
     if is_plain and sampling == "coupled":
         raise ValueError(
             "sampling='coupled' needs one rate for all coordinates; wanted a natural gradient"
@@ -138,10 +128,6 @@ def plan(
         "noise": batches.wants_noise or trace_noise,
         "squared_norm": batches.wants_squared_norm,
     }
-    if reduction is not None and reduction.takes_snapshots and batch_size is None:
-        raise ValueError(
-            f"variance_reduction={variance_reduction!r} needs all rows; a stream does not keep them"
-        )
     n_batches = -(-source.n_rows // batch_size) if batch_size else 1
     setting = Setting(partial(_everything, source), n_batches)
 
@@ -163,6 +149,25 @@ def plan(
         return Plan(ascend(estimator, chosen, confine), batches, begin, read, for_model)
 
     return for_model(model)
+
+
+def _batches(
+    source: Source, batch_size: int | None, sampling: str, seed: int, given: Batches | None
+) -> Batches:
+    """Return the plan of batches: those given, or those that `sampling` names."""
+    if batch_size is None and given is None:
+        if sampling != "uniform":
+            raise ValueError(f"sampling={sampling!r} without batch_size: every row is in each step")
+        return Everything(source)
+    if given is not None:
+        if sampling != "uniform":
+            raise ValueError(
+                f"sampling={sampling!r} with a stream, whose rows come in their own order"
+            )
+        return given
+    assert batch_size is not None
+    norms = source.norms if sampling in ("importance", "adaptive") else None
+    return sampled(source, batch_size, sampling, seed, norms)
 
 
 def _everything(source: Source) -> Batch:
