@@ -460,6 +460,21 @@ def test_partial_fit_keeps_its_history(rng):
     assert model.n_batch_iter_ == 5
 
 
+def test_rates_of_a_stream_after_a_fit(rng):
+    """New rows get their share, n / (N + n); a rule of rates that is given goes on from the fit."""
+    X, _, _ = counts(rng)
+    options = {"random_state": 0, "batch_size": 20, "max_iter": 2}
+    model = PoissonFactorization(3, **options).fit(X)
+    n_rows, n_steps = len(X), model.n_batch_iter_
+    model.partial_fit(X[:20])
+    assert model.history_["rate"][-1] == pytest.approx(20 / (n_rows + 20))
+    model.partial_fit(X[:20])
+    assert model.history_["rate"][-1] == pytest.approx(20 / (n_rows + 40))
+    given = fastvi.optimizers.robbins_monro(3.0, 0.8)
+    model = PoissonFactorization(3, optimizer=given, **options).fit(X).partial_fit(X[:20])
+    assert model.history_["rate"][-1] == pytest.approx((3.0 + n_steps + 1) ** -0.8)
+
+
 def test_partial_fit_refuses_an_unknown_sampling(rng):
     with pytest.raises(ValueError, match="sampling is 'sorted'; wanted one of 'uniform'"):
         PoissonFactorization(3, sampling="sorted").partial_fit(counts(rng)[0])

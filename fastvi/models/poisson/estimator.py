@@ -265,15 +265,16 @@ class PoissonFactorization(MeanScore, CountEstimator):
             params = self._start(model, bags, population, seed)
         else:
             params = self._found.parameters(model)
-        batches, optimizer = ShuffledEpochs(source, BATCH_SIZE, 0), self.optimizer
-        if (
-            not (first or self._is_stream) and optimizer is None
-        ):  # rows after a fit get their share, n / (N + n)
-            optimizer = optimizers.robbins_monro(self._n_seen / min(batch_size, source.n_rows), 1.0)
+        batches = ShuffledEpochs(source, BATCH_SIZE, 0)
+        optimizer, n_steps = self.optimizer, 0 if first else self.n_batch_iter_
+        if optimizer is None and not (first or self._is_stream):
+            # rows after a fit get their share, n / (N + n)
+            n_batches = self._n_seen / min(batch_size, source.n_rows)
+            optimizer, n_steps = optimizers.robbins_monro(n_batches, 1.0), 0
         chosen = plan(model, source, optimizer=optimizer, batches=batches)
         state = chosen.algorithm.init(chosen.begin(params))
-        if not first and self._is_stream and isinstance(state.optimizer, int):
-            state = state._replace(optimizer=state.optimizer + self.n_batch_iter_)
+        if isinstance(state.optimizer, int):
+            state = state._replace(optimizer=state.optimizer + n_steps)
         return model, chosen, state, seed
 
     def _make_model(self, n_columns: int, dtype: Any) -> PoissonFactors:
