@@ -37,7 +37,7 @@ else:
 @functools.cache
 def _warn_no_cache():
     warnings.warn(
-        "no folder for compiled kernels is writable, so each process compiles them anew; "
+        "no folder for compiled kernels is writable, so each process compiles them again; "
         "set NUMBA_CACHE_DIR to a writable folder",
         RuntimeWarning,
         stacklevel=3,

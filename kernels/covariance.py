@@ -40,7 +40,7 @@ class Program(NamedTuple):
 
 @kernel(fastmath=ORDERED, inline="always")
 def _half_turn(r):
-    """(sin, cos) of pi r, but for their common sign."""
+    """(sin, cos) of pi r, up to a common sign."""
     y = PI * (r - np.floor(r + 0.5))
     half = 0.5 * y
     sine = half * _polynomial(half * half, SINE)

@@ -32,7 +32,7 @@ def _log_normal_cdf(x):
 
 @kernel
 def _derivatives(kind, y, f, noise, df):
-    """(g, g', derivative of g by log noise); but for g's constants."""
+    """(g, g', derivative of g with respect to log noise), without the constants of g."""
     if kind == LOGIT:
         sign = 1.0 if y > 0 else -1.0
         a = sign * f

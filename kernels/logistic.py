@@ -38,7 +38,7 @@ def fit_rows(block, whitened, targets, weights, xi, scaled, linear):
     """Fit the local variational parameters of a block of rows; its part of the bound, in nats.
 
     With whitened = block @ R, R R' = E[w w'], a row's xi^2 = x' E[w w'] x (eq. 10.163) is its sum
-    of squares, and its bound log sigma(xi) - xi / 2 but for (y - 1/2) x' E[w], which is linear in
+    of squares, and its bound log sigma(xi) - xi / 2 without (y - 1/2) x' E[w], which is linear in
     the statistics.
 
     block (n, P), whitened (n, Q), targets (n,) y - 1/2, weights (n,); out: xi (n,) and scaled

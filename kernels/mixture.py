@@ -180,7 +180,7 @@ def statistics_norms(responsibilities, features, shift, length, out):
     """Out (B,): root of out, plus the squared norm of r (features + shift), and of r (the rest).
 
     responsibilities (K, B), features (F, B), shift (F,) float64; in and out: length (B,) has the
-    squared norm of features that are not at hand, out that of what a row has beside.
+    squared norm of features not given, out that of the other parts of a row.
     """
     n_rows = features.shape[1]
     for f in range(features.shape[0]):

@@ -112,7 +112,7 @@ def column_means(values, own_rates, shared_rates, n_components, start, stop, sum
 
 @kernel
 def column_bound(values, own_rates, shared_rates, totals, prior, n_components, start, stop):
-    """The columns' part of the ELBO, nats, but for -E[theta] E[beta], which is with the rows.
+    """The columns' part of the ELBO, nats, without -E[theta] E[beta], which is with the rows.
 
     totals (U,) as `column_means` leaves them.
     """

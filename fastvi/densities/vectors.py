@@ -35,7 +35,7 @@ def log_sum_exp(x: Array) -> float:
     Parameters
     ----------
     x : (n,) array
-        Logarithms; minus infinity stands for 0.
+        Logarithms; minus infinity means 0.
 
     Returns
     -------
@@ -131,7 +131,7 @@ def ordered_logistic(k: int, location: float, cutpoints: Array) -> float:
     Returns
     -------
     float
-        In nats; minus infinity for a k that is none of the classes.
+        In nats; minus infinity if k is not a class.
 
     Examples
     --------

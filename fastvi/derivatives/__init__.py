@@ -31,7 +31,7 @@ def derive(
     Parameters
     ----------
     function : callable
-        With the arguments of `fastvi.target`, but for grad and grads.
+        With the arguments of `fastvi.target`, except grad and grads.
     fields : sequence of Field
         The data's arrays and numbers.
     named : bool

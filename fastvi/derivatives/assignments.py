@@ -123,7 +123,7 @@ class Assignments(Expressions):
         self.fill(old, value)
 
     def scalar_name(self, ident: str) -> str:
-        """The scalar that a name stands for, a new one at first."""
+        """Return the scalar of a name, a new one at first."""
         value = self.frame.names.get(ident)
         if isinstance(value, Variable) and value.name not in self.once:
             if value.name in self.indices:

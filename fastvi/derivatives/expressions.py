@@ -87,7 +87,7 @@ class Expressions(Matrices):
         return self.as_value(node.value, ast.unparse(node))
 
     def as_value(self, value: Any, shown: str) -> Value:
-        """What a Python object stands for."""
+        """Return the value of a Python object."""
         if isinstance(value, SCALARS):
             return Number(value.item() if isinstance(value, np.generic) else value)
         if isinstance(value, np.ndarray):

@@ -51,7 +51,7 @@ def lower(function: Callable[..., Any], fields: Sequence[FieldLike], named: bool
     Parameters
     ----------
     function : callable
-        With the arguments of `fastvi.target`, but for grad and grads.
+        With the arguments of `fastvi.target`, except grad and grads.
     fields : sequence
         Names, dtypes and numbers of axes of the data's arrays and numbers.
     named : bool
@@ -232,7 +232,7 @@ class _Front(Statements):
         return self.body(frame, body)
 
     def _passed(self, name: str, value: Value, changes: bool, suffix: str) -> Value:
-        """What an argument's name stands for in the function: no variable of the caller's."""
+        """The value of an argument within the function, which is not a variable of the caller."""
         if isinstance(value, Array) and value.base is None:
             return self.materialised(value, name)
         if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What a loop computes anew in each round though it never changes moves before the loop."""
+"""Move computations that are the same in each round out of loops."""
 
 from __future__ import annotations
 

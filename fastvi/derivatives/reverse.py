@@ -307,7 +307,7 @@ class _Reverse:
         )
 
     def _is_free(self, name: str, loop: For, assignments: list[Assign]) -> bool:
-        """Whether a scalar's adjoint is the same in all rounds, or begins anew in each."""
+        """Whether a scalar's adjoint is the same in all rounds, or starts from zero in each."""
         own = [x for x in assignments if target_name(x) == name]
         if all(x.sign for x in own) and not any(name in reads(x.value) for x in assignments):
             return True

@@ -131,7 +131,7 @@ class Frame:
     n_returned: int = -1
 
     def global_value(self, name: str) -> Any:
-        """What a name that is not local stands for; raises KeyError."""
+        """Return the value of a name that is not local; raises KeyError."""
         function = self.function
         free = function.__code__.co_freevars
         if name in free and function.__closure__:

@@ -31,12 +31,12 @@ class Chosen(NamedTuple):
 
 
 def family_of(target: Target, family: str | Family | Near) -> Chosen:
-    """What `family` says: a name, a member, or a function that makes one near a Gaussian.
+    """Return the family that is given by name, by a member, or by a function near a Gaussian.
 
     Raises
     ------
     ValueError
-        If it is none of these, or a member of another number of numbers than the target.
+        If it is none of these, or a member whose dimension differs from that of the target.
     """
     if is_member(family):
         if family.dim != target.dim:

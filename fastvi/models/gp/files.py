@@ -38,7 +38,7 @@ optimizer : str, float or fastvi.optimizers.Optimizer, optional
 learning_rate : float, default=0.01
     Rate of the optimizers that are given by name.
 total_samples : float, optional
-    Number of rows that a stream stands for in `partial_fit`; by default those seen so far.
+    Number of rows that a stream represents in `partial_fit`; by default those seen so far.
 random_state : int, RandomState, Generator or None, default=None
     For inducing inputs and the order of rows.
 n_jobs : int, optional

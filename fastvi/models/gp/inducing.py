@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 PLAIN_JITTER = 1e-9  # relative to the norm; explicit inverses need more than factors do
 ROUNDING = 1e-3  # nats of the bound that plain units may lose
 CROWDED = 1e4  # prior variance over that given the other inducing values
-JITTER_LOSS = 1e-5  # nats a row that the larger jitter may cost
+JITTER_LOSS = 1e-5  # nats per row that the larger jitter may cost
 
 
 class Inducing(NamedTuple):

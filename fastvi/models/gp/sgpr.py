@@ -1,8 +1,8 @@
 """Sparse Gaussian process regression: the collapsed bound, its gradient and its predictions.
 
-N rows, M inducing inputs z, T targets that share the kernel. Rows come by in chunks, once for the
-bound and once more for the gradient, and nothing of size N x M is held, but for covariances of few
-rows, whose second pass finds those of the first.
+N rows, M inducing inputs z, T targets that share the kernel. Rows are processed in chunks, once for
+the bound and once more for the gradient. Nothing of size N x M is stored, except the covariances of
+small data sets, which the second pass uses again.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def subset(x: Array, m: int, rng: np.random.Generator) -> Array:
 
 
 def kmeans(X: Array, m: int, rng: np.random.Generator) -> Array:
-    """Centres of k-means on columns of unit variance; a random part stands for many rows.
+    """Centres of k-means on columns of unit variance; a random subset represents many rows.
 
     It runs on one thread: scikit-learn's sums depend on the number of threads.
     """
@@ -148,8 +148,8 @@ def greedy(
     """Rows chosen one after another, each where the variance given those before is largest.
 
     The greedy maximiser of det K(z, z) (Burt, Rasmussen and van der Wilk 2020, section 7.1), by a
-    pivoted Cholesky factorization. A random part stands for many rows. Fewer than M rows are chosen
-    where the rest have no variance left.
+    pivoted Cholesky factorization. A random subset represents many rows. Fewer than M rows are
+    chosen if the others have no variance left.
     """
     n_most = max(2 * m, MAX_ENTRIES // max(m, 1))
     if len(x) > n_most:
