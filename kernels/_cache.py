@@ -4,8 +4,6 @@ It is built on private classes of Numba; `_jit` imports it only on versions it w
 """
 
 import functools
-import hashlib
-import importlib.resources
 import logging
 import sys
 import warnings
@@ -14,18 +12,14 @@ import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.ccallback import CFunc
 
+from ._fingerprint import folder_stamp
+
 LOG = logging.getLogger(__package__)
 
 
-@functools.cache
 def package_stamp():
     """Hash of every source file of this package, since kernels inline code of one another."""
-    digest = hashlib.sha256(numba.__version__.encode())
-    files = importlib.resources.files(__package__).iterdir()
-    for file in sorted((f for f in files if f.name.endswith(".py")), key=lambda f: f.name):
-        content = file.read_bytes()
-        digest.update(f"\0{file.name}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()
+    return numba.__version__, folder_stamp(__package__)
 
 
 class _CheckedFile(IndexDataCacheFile):

@@ -1,19 +1,24 @@
 """A hash of all that the compiled code of a user's function depends on, equal in all processes."""
 
-import builtins
 import dis
 import enum
+import functools
 import hashlib
+import importlib.resources
 import inspect
+import sys
 import types
 from dataclasses import dataclass, field
 
 import numba
 import numpy as np
+from numba.core.typing.templates import builtin_registry
 
-# Their contents are part of a version, or cannot change the compiled code.
-VERSIONED = {"numpy", "math", "cmath", "numba", "builtins", "scipy", "fastvi", "operator"}
-SCALARS = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), np.generic)
+# Whatever can be found in these packages by its name is described by name and version. Those of
+# fastvi itself may be edited in a checkout, so that the version stands for nothing there.
+VERSIONED = {"numpy", "math", "cmath", "numba", "builtins", "scipy", "operator"}
+MISSING = object()
+NUMBERS = (bool, int, float, complex, str, bytes)
 
 
 class FrozenArrayError(TypeError):
@@ -25,6 +30,7 @@ class _Walk:
     """Collects descriptions; `known` turns False at what they cannot describe."""
 
     seen: set[int] = field(default_factory=set)
+    modules: list[tuple] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     known: bool = True
 
@@ -41,6 +47,9 @@ class _Walk:
             self.value(name, cell.cell_contents, code)
         for i, default in enumerate(function.__defaults__ or ()):
             self.value(f"default {i}", default, code)
+        for name, default in (function.__kwdefaults__ or {}).items():
+            self.value(f"default {name}", default, code)
+        self.overloads(function)
 
     def code(self, code):
         self.parts.append(f"{code.co_code.hex()} {code.co_names} {code.co_varnames}")
@@ -70,24 +79,51 @@ class _Walk:
                 f"{code.co_name} uses the array {name!r}, which is no argument, so that its "
                 "contents would be frozen when it is compiled; pass it in data"
             )
-        if isinstance(value, SCALARS):
-            self.parts.append(f"{type(value).__name__} {value!r}")
+        if (number := _exact(value)) is not None:
+            self.parts.append(number)
+        elif isinstance(value, enum.Enum):
+            self.class_(name, type(value), code)
+            self.value(f"{name}.value", value.value, code)
         elif isinstance(value, tuple):
             self.parts.append(str(getattr(value, "_fields", "")))
             for i, item in enumerate(value):
                 self.value(f"{name}[{i}]", item, code)
-        elif _is_versioned(value):
-            self.parts.append(f"{value.__module__ if hasattr(value, '__module__') else ''} {value}")
+        elif (version := _version(value)) is not None:
+            self.parts.append(version)
+            if not version.startswith("fastvi."):
+                self.overloads(value)
         elif isinstance(value, type):
             self.class_(name, value, code)
         elif isinstance(value, types.ModuleType):
-            for attribute in sorted(_names(code) & set(vars(value))):
-                self.value(f"{value.__name__}.{attribute}", vars(value)[attribute], code)
+            self.module(value, code)
         elif inspect.isfunction(inner := getattr(value, "py_func", value)):
             self.parts.append(repr(sorted(getattr(value, "targetoptions", {}).items(), key=str)))
             self.function(inner)
         else:
             self.known = False
+
+    def module(self, module, code):
+        """What may be read from a module, some of which it may make when asked (PEP 562)."""
+        if (module, code) in self.modules:
+            return
+        self.modules.append((module, code))
+        versioned = module.__name__.split(".")[0] in VERSIONED
+        for name in sorted(_names(code)):
+            # Asking may import, which is a versioned package's own affair.
+            value = vars(module).get(name, MISSING) if versioned else getattr(module, name, MISSING)
+            if versioned and not isinstance(value, types.ModuleType):
+                self.overloads(value)
+            elif value is not MISSING:
+                self.value(f"{module.__name__}.{name}", value, code)
+
+    def overloads(self, function):
+        """What Numba compiles instead of a function that is not compiled itself."""
+        for known, kind in builtin_registry.globals if callable(function) else ():
+            if known is function:
+                for template in getattr(kind, "templates", ()):
+                    body = getattr(template, "_overload_func", None)
+                    if body and (body.__module__ or "").split(".")[0] not in VERSIONED:
+                        self.value("overload", body, body.__code__)
 
 
 def _names(code, globals_only=False):
@@ -104,17 +140,42 @@ def _names(code, globals_only=False):
     return names
 
 
-def _is_versioned(value):
-    """Whether a module, class or function belongs to a package whose version says all of it."""
-    if isinstance(value, types.ModuleType):
-        return value.__name__.split(".")[0] in VERSIONED
-    if hasattr(value, "py_func") or inspect.isfunction(value):
-        return (value.__module__ or "").split(".")[0] in VERSIONED - {"builtins"}
-    if isinstance(value, type):
-        return (value.__module__ or "").split(".")[0] in VERSIONED
-    if isinstance(value, types.BuiltinFunctionType | np.ufunc | np.dtype):
-        return True
-    return getattr(builtins, getattr(value, "__name__", ""), None) is value
+def _exact(value):
+    """All of a number or a string, whatever its class prints; None of anything else."""
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, enum.Enum):
+        return None
+    for plain in NUMBERS:
+        if isinstance(value, plain):
+            return f"{kind} {plain.__repr__(value)}"
+    if isinstance(value, np.generic):
+        return f"{value.dtype} {value.tobytes().hex()}"
+    return repr(value) if value is None or value is ... or isinstance(value, np.dtype) else None
+
+
+def _version(value):
+    """Name and version of what a versioned package, or this one, has under its name; or None."""
+    name = getattr(value, "__name__", "")
+    for module in (getattr(value, "__module__", None), "numpy", "scipy.special"):
+        package = (module or "").split(".")[0]
+        if getattr(sys.modules.get(module), name, None) is not value:
+            continue
+        if package in VERSIONED:
+            return f"{module}.{name} {getattr(sys.modules[package], '__version__', '')}"
+        if package == "fastvi":
+            return f"{module}.{name} {folder_stamp(sys.modules[module].__package__)}"
+    return None
+
+
+@functools.cache
+def folder_stamp(package):
+    """Hash of the source files of one folder of this package, whose functions call one another."""
+    digest = hashlib.sha256()
+    files = importlib.resources.files(package).iterdir()
+    for file in sorted((f for f in files if f.name.endswith(".py")), key=lambda f: f.name):
+        content = file.read_bytes()
+        digest.update(f"\0{file.name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def fingerprint(function, *details):
@@ -133,5 +194,6 @@ def fingerprint(function, *details):
     walk.function(function)
     if not walk.known:
         return None
-    text = "\0".join([numba.__version__, np.__version__, *map(repr, details), *walk.parts])
+    versions = sys.version, numba.__version__, np.__version__
+    text = "\0".join([*versions, *map(repr, details), *walk.parts])
     return hashlib.sha256(text.encode()).hexdigest()

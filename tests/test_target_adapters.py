@@ -172,6 +172,20 @@ def test_edited_includes_are_noticed(tmp_path, monkeypatch):
         from_c(INCLUDES, dim=1)
 
 
+def test_edited_files_among_the_flags_are_noticed(tmp_path, monkeypatch):
+    """As objects to link."""
+    helper = tmp_path / "helper.c"
+    text = INCLUDES.replace('#include "scale.h"', "extern double scale(void);")
+    commands = commands_of(monkeypatch)
+    for value in (2.0, 3.0, 2.0):
+        helper.write_text(f"double scale(void) {{ return {value}; }}\n")
+        made = [COMPILER, "-c", "-fPIC", str(helper), "-o", str(tmp_path / "helper.o")]
+        subprocess.run(made, check=True)
+        target = from_c(text.replace("SCALE", "scale()"), dim=1, flags=[str(tmp_path / "helper.o")])
+        assert target.log_prob([1.0]) == -0.5 * value
+    assert sum("-shared" in command for command in commands) == 2
+
+
 def test_another_compiler_compiles_anew(tmp_path, monkeypatch):
     """Under the same name, as after an update."""
     compiler = tmp_path / "cc"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import collections
+import dataclasses
 import enum
 import json
 import math
@@ -14,6 +15,7 @@ import types
 from pathlib import Path
 
 import numba
+import numba.extending
 import numpy as np
 import pytest
 from test_imports import loaded_by
@@ -26,6 +28,7 @@ import json
 import numpy as np
 import fastvi
 from numba import njit
+from settings import Level, Pair
 
 SCALE = {scale}
 {above}
@@ -35,7 +38,7 @@ def helper(x):
 
 def make(power):
     def logp(z, data, grad):
-        grad[0] = helper(power) * z[0] / SCALE
+        grad[0] = helper(power) * z[0] / SCALE * Level.HIGH.value * Pair(1.0, 0.5).first
         return data.y[0] * z[0]
     return logp
 
@@ -50,6 +53,15 @@ hits += [bool(kernels.evaluate.stats.cache_hits)]
 print(json.dumps([found, hits]))
 """
 
+SETTINGS = """
+import collections, enum
+
+class Level(enum.IntEnum):
+    HIGH = {level}
+
+Pair = collections.namedtuple("Pair", "{fields}")
+"""
+
 
 class Script:
     """A user's script, run in a new process, with a cache of its own."""
@@ -60,10 +72,13 @@ class Script:
             "NUMBA_CACHE_DIR": str(self.cache),
             "NUMBA_DISABLE_JIT": "0",
             "NUMBA_BOUNDSCHECK": "0",
+            "PYTHONDONTWRITEBYTECODE": "1",  # within a second, an edit would go unnoticed
         }
 
-    def run(self, scale=1.0, factor=1.0, above=""):
+    def run(self, scale=1.0, factor=1.0, above="", level=1, fields="first second"):
         """Gradients and cache hits of two targets, and whether a driver was in the cache."""
+        settings = SETTINGS.format(level=level, fields=fields)
+        self.file.with_name("settings.py").write_text(settings)
         self.file.write_text(MODEL.format(scale=scale, factor=factor, above=above))
         done = subprocess.run(
             [sys.executable, self.file],
@@ -92,7 +107,7 @@ def test_a_second_process_compiles_nothing(script):
 
 
 def test_edits_are_noticed_and_the_cache_does_not_grow(script):
-    """Of a global, of a helper, of a line above; two functions of one name keep apart."""
+    """Of a global, of a helper, of a line above, of an imported enumeration or named tuple."""
     script.run()
     files = script.files()
     for changes, expected in (
@@ -101,6 +116,9 @@ def test_edits_are_noticed_and_the_cache_does_not_grow(script):
     ):
         assert script.run(**changes) == [expected, [False, False, True]]
         assert script.files() == files
+    changes |= {"level": 5, "fields": "second first"}
+    expected = [7.5, 15.0]
+    assert script.run(**changes) == [expected, [False, False, True]]
     assert script.run(**changes) == [expected, [True, True, True]]
 
 
@@ -219,6 +237,77 @@ def test_enumerations_and_named_tuples_of_other_modules_are_in_the_key():
 
     assert fingerprint(lambda z: Unknown.a) is None
     assert fingerprint(lambda z: LookupError) is not None
+
+
+@dataclasses.dataclass
+class Options:
+    scale: float = 1.0
+
+
+OPTIONS = Options()
+
+
+def test_data_classes_and_classes_with_constants_have_no_key():
+    """Numba cannot compile them today; if it learns to, nothing stale is taken."""
+    assert fingerprint(lambda z: z[0] * OPTIONS.scale) is None
+    assert fingerprint(lambda z: z[0] * Options.scale) is None
+
+
+class Laconic(float):
+    """Prints nothing of its value."""
+
+    def __repr__(self):
+        return "a number"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (Laconic(1.0), Laconic(2.0), 1.0),
+        (np.float32(1), np.float32(2), np.float64(1)),
+        tuple(np.array([(1, value)], "i4,f8")[0] for value in (0.5, 1.5, 2.5)),
+        (np.dtype("f4"), np.dtype("f8"), np.dtype([("a", "f8")])),
+        tuple(enum.global_enum(enum.IntEnum("Level", {"HIGH": value})).HIGH for value in (1, 2, 3)),
+    ],
+)
+def test_values_that_print_alike_are_told_apart(values):
+    keys = {fingerprint(lambda z: z[0] + value) for value in values}  # noqa: B023
+    assert len(keys) == len(values)
+    assert None not in keys
+
+
+def test_what_an_overload_compiles_is_in_the_key():
+    def half(x):
+        return x / 2
+
+    def uses(z):
+        return half(z[0])
+
+    keys = [fingerprint(uses)]
+    for factor in (0.5, 0.25):
+        numba.extending.overload(half)(lambda x, factor=factor: lambda x: x * factor)
+        keys.append(fingerprint(uses))
+    assert len(set(keys)) == 3
+    assert None not in keys
+
+
+def test_functions_of_packages_are_the_same_in_every_process():
+    """Addresses are no part of the key, and how a function was imported makes none uncached."""
+    code = """
+from numpy import sum, float64
+from scipy.special import gammaln
+from fastvi.densities import normal
+from fastvi import densities
+from fastvi.kernels._fingerprint import fingerprint
+print(fingerprint(lambda z: float64(sum(z)) + gammaln(z[0]) + normal(z[0], 0.0, 1.0)
+                  + densities.laplace(z[0], 0.0, 1.0)))
+"""
+    keys = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+        for _ in range(2)
+    }
+    assert len(keys) == 1
+    assert len(keys.pop()) == 65
 
 
 def test_recursion_ends():

@@ -258,8 +258,8 @@ def _compiled(text: str, flags: tuple[str, ...], folder: Path) -> Path:
     """Compile a C source, which may include files in `folder`, to a shared library.
 
     The library is cached under a hash of everything that the compiler sees: the source with its
-    includes, the compiler's version, the flags and the machine. Its name also contains a hash of
-    its contents, because loading a damaged library would kill the process.
+    includes, the compiler's version, the flags, files that they name and the machine. Its name
+    also contains a hash of its contents, because loading a damaged library would kill the process.
     """
     from llvmlite.binding import get_host_cpu_name
 
@@ -268,7 +268,8 @@ def _compiled(text: str, flags: tuple[str, ...], folder: Path) -> Path:
     compiler = compiler or shlex.split(sysconfig.get_config_var("CC") or "cc")[:1]
     version = _run([*compiler, "--version"])
     whole = _run([*compiler, *flags, "-E", "-x", "c", "-"], input=text, cwd=folder)
-    parts = [whole, version, *compiler, *flags, sys.platform, get_host_cpu_name()]
+    linked = [_hash(Path(flag).read_bytes()) for flag in flags if Path(flag).is_file()]
+    parts = [whole, version, *compiler, *flags, *linked, sys.platform, get_host_cpu_name()]
     key = _hash("\0".join(parts).encode())
     cache = cache_folder("c")
     for library in cache.glob(f"{key}-*.so"):
