@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from fastvi.stein.discrepancy import ksd_test as ksd_test
     from fastvi.stein.thinning import stein_thinning as stein_thinning
     from fastvi.targets.checking import check as check
-    from fastvi.targets.python import target as target
+    from fastvi.targets.decorator import target as target
 
 __version__ = "0.1.0"
 
@@ -65,7 +65,7 @@ _NAMES = {
     "operator_vi": "fastvi.fitting.operator",
     "stein_thinning": "fastvi.stein.thinning",
     "svgd": "fastvi.fitting.svgd",
-    "target": "fastvi.targets.python",
+    "target": "fastvi.targets.decorator",
 }
 _MODULES = (
     "corpus", "densities", "families", "gradients", "objectives", "optimizers", "plots", "targets",

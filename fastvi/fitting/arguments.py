@@ -14,6 +14,7 @@ from fastvi.families import FAMILIES, is_member
 from fastvi.families.base import Family, Near
 from fastvi.fitting.laplace import Laplace, laplace
 from fastvi.targets.base import Target
+from fastvi.targets.gradients import screen
 
 __all__ = ["Chosen", "batches_of", "begin_near", "family_of", "point_of"]
 
@@ -60,7 +61,7 @@ def begin_near(
     z = np.zeros(target.dim) if start is None else point_of(target, start)
     if not (by_gradient or target.gradient_given) or not target.has_gradient:
         return near(z, np.eye(target.dim)), None
-    target.screen(z)
+    screen(target, z)
     found = laplace(target, z)
     if found.cov is None:
         return near(z, np.eye(target.dim)), found

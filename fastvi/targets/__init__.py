@@ -2,9 +2,9 @@
 
 from fastvi.targets.base import Target
 from fastvi.targets.c import from_c, from_library
+from fastvi.targets.decorator import target
 from fastvi.targets.failures import TargetError
 from fastvi.targets.pymc import from_pymc
-from fastvi.targets.python import target
 from fastvi.targets.stan import from_stan
 
 __all__ = [

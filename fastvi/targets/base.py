@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
-from fastvi.base.typing import ArrayLike, RandomState
+from fastvi.base.typing import Array, ArrayLike, RandomState
 from fastvi.core import Batch
+from fastvi.targets.code import Compiled, layered
 from fastvi.targets.data import Data, Table, checked_batch, make_table, prepare_like
-from fastvi.targets.failures import TargetError, compare, describe, not_finite
-from fastvi.transforms import Parameters
+from fastvi.targets.failures import TargetError, describe, not_finite
+from fastvi.targets.gradients import ROUNDING, compare
 
-__all__ = ["Compiled", "Target", "check_target"]
-
-ROUNDING = 4e-15  # relative error of a log density: some additions of terms as large as the sum
-
-
-class Compiled(NamedTuple):
-    """Machine code that an adapter made from a user's density, and how to use it.
-
-    `address` points to a function with the C signature, which lives as long as `owner`. `header`
-    holds words of the table that it needs. `explain(z)` may return a message about a failure at z.
-    """
-
-    address: int
-    owner: object
-    has_gradient: bool
-    n_terms: int = 1
-    header: tuple[tuple[int, int], ...] = ()
-    explain: Callable[[NDArray[np.float64]], str] | None = None
-    status: Callable[[int], int] = int
-    concurrent: bool = True
-    hit: bool = False
+__all__ = ["Target", "check_target"]
 
 
 class Target:
@@ -111,23 +91,8 @@ class Target:
         self._table = make_table(self._data, self._header, self._owners, everything)
 
     def _layers(self) -> tuple[int, dict[int, int]]:
-        """Wrap transforms and finite differences around the density: address, table header."""
-        from fastvi.kernels import targets
-        from fastvi.kernels._jit import adapter
-
-        header = {targets.N_TERMS: self.n_terms, **dict(self.compiled.header)}
-        address, parameters = self.compiled.address, self.parameters
-        if isinstance(parameters, Parameters) and not parameters.identity:
-            header[targets.CONSTRAINED] = address
-            header[targets.N_CONSTRAINED] = parameters.n_constrained
-            header[targets.BLOCKS] = parameters.blocks.ctypes.data
-            header[targets.BOUNDS] = parameters.bounds.ctypes.data
-            header[targets.N_BLOCKS] = len(parameters.blocks)
-            address = adapter(targets.constrained)[0]
-        if self._numerical:
-            header[targets.DIFFERENTIATED] = address
-            address = adapter(targets.numerical)[0]
-        return address, header
+        """Address of the density with all that is wrapped around it, and its table's header."""
+        return layered(self.compiled, self.parameters, numerical=self._numerical)
 
     @property
     def has_gradient(self) -> bool:
@@ -167,7 +132,7 @@ class Target:
         names: tuple[str, ...] = self.parameters.names
         return names
 
-    def constrain(self, z: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    def constrain(self, z: ArrayLike) -> dict[str, Array]:
         """Map unconstrained (..., dim) to parameters by name, each (..., *shape)."""
         return dict(self.parameters.constrain(z))
 
@@ -215,7 +180,7 @@ class Target:
         total = self.log_terms(Z, batch).sum(axis=-1)
         return float(total) if total.ndim == 0 else total
 
-    def log_terms(self, Z: ArrayLike, batch: Batch | None = None) -> NDArray[np.float64]:
+    def log_terms(self, Z: ArrayLike, batch: Batch | None = None) -> Array:
         """As `log_prob`, but return the terms, (n_terms,) or (k, n_terms)."""
         points = self._points(Z)
         values, _ = self._evaluate(points, batch, with_gradient=False)
@@ -244,12 +209,12 @@ class Target:
 
     def attempt(
         self,
-        Z: NDArray[np.float64],
+        Z: Array,
         batch: Batch | None = None,
         *,
         with_gradient: bool = True,
         terms: bool = False,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[Array, Array]:
         """As `log_prob_and_grad`, but without errors, for fits that leave out failing vectors.
 
         Parameters
@@ -286,7 +251,7 @@ class Target:
                     values[part] = np.nan
         return values if terms else values.sum(axis=1), grads
 
-    def refuse(self, Z: NDArray[np.float64], batch: Batch | None = None) -> NoReturn:
+    def refuse(self, Z: Array, batch: Batch | None = None) -> NoReturn:
         """Raise an error about vectors (k, dim) for which the density (or its gradient) failed.
 
         Raises
@@ -341,8 +306,8 @@ class Target:
         status = targets.differences(self.address, words, points, self.n_terms, step, wanted)
         if status != targets.SUCCESS:
             raise self._failure(status, points[0])
-        size = np.abs(values).sum(axis=1, keepdims=True)
-        return compare(self.name, self.names, points, grads, wanted, rtol, ROUNDING * size / step)
+        rounding = ROUNDING * np.abs(values).sum(axis=1, keepdims=True) / step
+        return compare(self.name, self.names, points, grads, wanted, rtol, rounding)
 
     def check_indices(self, Z: ArrayLike) -> None:
         """Raise IndexError if an index is out of bounds at Z; only densities from Python can tell.
@@ -353,34 +318,9 @@ class Target:
         """
         self._points(Z)
 
-    def screen(self, z: NDArray[np.float64]) -> None:
-        """Refuse a gradient that is clearly wrong, at the cost of four values.
-
-        Checks one direction near z (dim,); if that looks wrong, `check_gradient` decides.
-
-        Raises
-        ------
-        TargetError
-            As in `check_gradient`.
-        """
-        from fastvi.kernels import targets
-
-        along, at = np.random.default_rng(0).standard_normal((2, self.dim))
-        at = z + 0.1 * at
-        along *= targets.STEP * np.maximum(1.0, np.abs(at))
-        steps = np.array([[0.0], [1.0], [-1.0], [2.0], [-2.0]])
-        values, slopes = self.attempt(at + steps * along)
-        if not (np.all(np.isfinite(values)) and np.all(np.isfinite(slopes[0]))):
-            return  # handled by the fit
-        parts = slopes[0] * along
-        wanted = (8.0 * (values[1] - values[2]) - (values[3] - values[4])) / 12.0
-        room = 1e-3 * np.abs(parts).sum() + 100 * ROUNDING * np.abs(values).max()
-        if np.abs(parts.sum() - wanted) > max(room, 1e-3 * np.abs(wanted)):
-            self.check_gradient(at)
-
     def _evaluate(
-        self, points: NDArray[np.float64], batch: Batch | None, with_gradient: bool
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        self, points: Array, batch: Batch | None, with_gradient: bool
+    ) -> tuple[Array, Array]:
         from fastvi.kernels import targets
 
         k, n = points.shape
@@ -396,7 +336,7 @@ class Target:
             raise not_finite(self.name, self.names, points[vector], numbers, component)
         return values, grads
 
-    def _failure(self, status: int, z: NDArray[np.float64]) -> TargetError:
+    def _failure(self, status: int, z: Array) -> TargetError:
         explain = self.compiled.explain
         words = f": {explain(z)}" if explain is not None else ""
         return TargetError(
@@ -405,7 +345,7 @@ class Target:
             z.copy(),
         )
 
-    def _points(self, Z: ArrayLike) -> NDArray[np.float64]:
+    def _points(self, Z: ArrayLike) -> Array:
         """Return checked vectors (k, dim)."""
         array = np.asarray(Z)
         if array.dtype.kind not in "biuf":

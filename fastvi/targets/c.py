@@ -18,10 +18,11 @@ from fastvi.base import checks
 from fastvi.base.caches import cache_folder
 from fastvi.base.temporary import Folder
 from fastvi.base.typing import DataLike
-from fastvi.targets.base import Compiled, Target
+from fastvi.targets.arguments import Names, as_parameters, count_rows
+from fastvi.targets.base import Target
+from fastvi.targets.code import Compiled
 from fastvi.targets.data import Data, Field, prepare
 from fastvi.targets.failures import warn_of_cost
-from fastvi.targets.python import Names, as_parameters, count_rows
 from fastvi.transforms import Parameters
 
 __all__ = ["CTarget", "from_c", "from_library"]

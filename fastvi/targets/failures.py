@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TargetError", "compare", "describe", "not_finite", "warn_of_cost"]
+__all__ = ["TargetError", "describe", "not_finite", "warn_of_cost"]
 
 SHOWN = 8  # components of a vector shown in a message
 
@@ -57,37 +57,6 @@ def not_finite(
     term = int(np.argmin(np.isfinite(numbers)))
     which = f"log density's term {term}" if len(numbers) > 1 else "log density"
     return TargetError(f"{name}: the {which} is {numbers[term]} at {where}", z.copy())
-
-
-def compare(
-    name: str,
-    names: Sequence[str],
-    points: NDArray[np.float64],
-    grads: NDArray[np.float64],
-    wanted: NDArray[np.float64],
-    rtol: float,
-    rounding: NDArray[np.float64],
-) -> float:
-    """Return the largest error of gradients (k, n), relative to their components or to 1.
-
-    Raises
-    ------
-    TargetError
-        If an error exceeds rtol and the rounding (k, 1) of the differences, or these are not
-        finite.
-    """
-    scale = np.maximum(1.0, np.maximum(np.abs(grads), np.abs(wanted)))
-    error = np.abs(grads - wanted) / scale
-    excess = np.where(np.isfinite(error), error - rtol - rounding / scale, np.inf)
-    if (excess > 0).any():
-        s, j = (int(i) for i in np.unravel_index(np.argmax(excess), excess.shape))
-        raise TargetError(
-            f"{name}: the gradient's component {j} ({names[j]}) is {grads[s, j]:.8g}, and by "
-            f"finite differences {wanted[s, j]:.8g}, at {describe(names, points[s])}",
-            points[s].copy(),
-            j,
-        )
-    return float(error.max(initial=0.0))
 
 
 def warn_of_cost(name: str, gradient: Any, stacklevel: int) -> None:

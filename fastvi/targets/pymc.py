@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base.typing import ArrayLike
-from fastvi.targets.base import Compiled, Target
+from fastvi.targets.base import Target
+from fastvi.targets.code import Compiled
 from fastvi.targets.data import Data, Field, prepare, prepare_like
 from fastvi.transforms import Parameters
 

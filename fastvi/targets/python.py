@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, overload
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,177 +13,22 @@ from numpy.typing import NDArray
 from fastvi.base import checks
 from fastvi.base.typing import ArrayLike, DataLike
 from fastvi.derivatives import Derived, NotDifferentiable
-from fastvi.targets.base import Compiled, Target
+from fastvi.targets.arguments import (
+    LogDensity,
+    Names,
+    Rows,
+    Terms,
+    arguments_of,
+    as_parameters,
+    count_rows,
+    touches,
+)
+from fastvi.targets.base import Target
+from fastvi.targets.code import Compiled
 from fastvi.targets.data import Data, prepare
-from fastvi.targets.failures import warn_of_cost
-from fastvi.transforms import Parameters, Transform
+from fastvi.transforms import Parameters
 
-__all__ = ["PythonTarget", "Unbound", "as_parameters", "count_rows", "target"]
-
-VECTOR = ("z", "data", "rows", "weights", "terms", "grad")
-BATCHED = ("Z", "data", "rows", "weights", "values", "grads")
-
-Names = Mapping[str, Transform | int | tuple[int, ...]] | Sequence[str]
-Rows = str | Sequence[str] | None
-Terms = int | Sequence[Sequence[int]]
-LogDensity = Callable[..., Any]
-
-
-# A target if dim or names is given, otherwise `Unbound`; from a function, or as a decorator.
-@overload
-def target(
-    logp: LogDensity, /, *, dim: int, names: None = None,
-    data: DataLike | None = None, rows: Rows = None, terms: Terms = 1,
-    gradient: str | None = "auto", fastmath: bool = False,
-) -> PythonTarget: ...  # fmt: skip
-@overload
-def target(
-    logp: LogDensity, /, *, names: Names, dim: None = None,
-    data: DataLike | None = None, rows: Rows = None, terms: Terms = 1,
-    gradient: str | None = "auto", fastmath: bool = False,
-) -> PythonTarget: ...  # fmt: skip
-@overload
-def target(
-    logp: LogDensity, /, *, rows: Rows = None, terms: Terms = 1, gradient: str | None = "auto",
-    fastmath: bool = False,
-) -> Unbound: ...  # fmt: skip
-@overload
-def target(
-    *, dim: int, names: None = None, data: DataLike | None = None, rows: Rows = None,
-    terms: Terms = 1, gradient: str | None = "auto", fastmath: bool = False,
-) -> Callable[[LogDensity], PythonTarget]: ...  # fmt: skip
-@overload
-def target(
-    *, names: Names, dim: None = None, data: DataLike | None = None, rows: Rows = None,
-    terms: Terms = 1, gradient: str | None = "auto", fastmath: bool = False,
-) -> Callable[[LogDensity], PythonTarget]: ...  # fmt: skip
-@overload
-def target(
-    *, rows: Rows = None, terms: Terms = 1, gradient: str | None = "auto", fastmath: bool = False
-) -> Callable[[LogDensity], Unbound]: ...
-def target(
-    logp: LogDensity | None = None,
-    /,
-    *,
-    data: DataLike | None = None,
-    dim: int | None = None,
-    names: Names | None = None,
-    rows: Rows = None,
-    terms: Terms = 1,
-    gradient: str | None = "auto",
-    fastmath: bool = False,
-) -> Any:
-    """Make a target from a Python function that Numba can compile; also usable as a decorator.
-
-    The arguments of the function are recognised by name. It may take them in any order and leave
-    out those that it does not need:
-
-    ``z``
-        (n,) float64, the parameters; read-only.
-    ``data``
-        NamedTuple of the arrays and numbers given as `data` (a tuple if they were given as one).
-    ``grad``
-        (n,) float64, initialised with zeros, into which it writes the gradient. Without this
-        argument the gradient is derived from the function, see `gradient`.
-    ``rows``, ``weights``
-        (m,) int64 and (m,) float64: the batch. The density is the log prior plus the sum over i of
-        weights[i] times the log likelihood of row rows[i]; mini-batches, importance sampling and
-        tempering all use rows and weights.
-    ``terms``
-        (terms,) float64, for a density in several terms: it writes these, and its return value is
-        ignored.
-
-    It returns the log density in nats. A function that takes ``Z`` (k, n) instead of ``z``
-    evaluates k vectors at once, so it can read its data only once. It writes ``values`` (k, terms)
-    and ``grads`` (k, n), which are initialised with zeros.
-
-    Parameters
-    ----------
-    logp : callable
-        If `names` have constraints, it and its gradient are functions of the constrained
-        parameters, concatenated in their order. The Jacobians are added.
-    data : mapping, NamedTuple or tuple of arrays and numbers, optional
-        Arrays in C order are not copied; the function sees later changes to them. Other arrays of
-        the same types need no new compilation, see `Target.bind`.
-    dim : int
-        Length of z. Cannot be combined with `names`.
-    names : mapping or sequence of str
-        Names of the parameters: ``["alpha", "beta"]``, or with shapes and constraints (see
-        `fastvi.transforms`): ``{"beta": 5, "sigma": positive()}``.
-    rows : str or sequence of str, optional
-        Arrays of the data that have rows along their first axis; by default all.
-    terms : int or sequence of sequences of int
-        Number of terms of the density; or for each term the parameters that it depends on, so that
-        score-function gradients can leave out terms that a parameter does not affect. Jacobians are
-        in the first term.
-    gradient : {"auto", "numerical", None}
-        Source of the gradient of a function without grad. "auto" derives it from the source code
-        when a method first needs it (see `fastvi.derivatives`); it then costs about as much as one
-        or two values. Code that cannot be derived is refused, with its line. If the function
-        branches on a parameter, the gradient is that of the branch taken. "numerical" uses finite
-        differences, with a warning, because a gradient then costs 4 x dim values. None means no
-        gradient, which score-function methods do not need.
-    fastmath : bool
-        Allow sums in any order, which is faster; a loop that sums and stores may then differ in the
-        last bits between runs.
-
-    Returns
-    -------
-    Target, or `Unbound` while data or dim is missing
-        `Unbound.bind` then makes a `Target`.
-
-    Raises
-    ------
-    ValueError
-        If an argument of the function has an unknown name, or an argument here is invalid.
-    TypeError
-        If the function uses a global array, whose contents Numba would freeze.
-    numba.core.errors.NumbaError
-        If Numba cannot compile it.
-
-    Examples
-    --------
-    >>> import fastvi
-    >>> @fastvi.target(dim=2)
-    ... def banana(z):
-    ...     bend = z[1] - z[0] ** 2
-    ...     return -(bend**2) - 0.5 * z[0] ** 2
-    >>> value, gradient = banana.log_prob_and_grad([1.0, 2.0])
-    >>> value, gradient.tolist()
-    (-1.5, [3.0, -2.0])
-
-    The same, with the gradient written by hand:
-
-    >>> @fastvi.target(dim=2)
-    ... def banana(z, grad):
-    ...     bend = z[1] - z[0] ** 2
-    ...     grad[0] = 4.0 * bend * z[0] - z[0]
-    ...     grad[1] = -2.0 * bend
-    ...     return -(bend**2) - 0.5 * z[0] ** 2
-    """
-    if logp is None:
-        return functools.partial(
-            target,
-            data=data,
-            dim=dim,
-            names=names,
-            rows=rows,
-            terms=terms,
-            gradient=gradient,
-            fastmath=fastmath,
-        )
-    unbound = Unbound(logp, rows, terms, gradient, fastmath)
-    warn_of_cost(unbound.name, gradient, stacklevel=2)
-    if dim is None and names is None:
-        if data is not None:
-            raise ValueError("dim and names are missing; wanted one of them")
-        return unbound
-    if data is None and "data" in unbound.arguments:
-        raise ValueError(
-            f"{unbound.name} takes data, but none is given; to give it later, leave out dim and "
-            "names as well, and call bind(data, dim=...)"
-        )
-    return unbound.bind(data, dim=dim, names=names)
+__all__ = ["PythonTarget", "Unbound"]
 
 
 class Unbound:
@@ -192,9 +36,9 @@ class Unbound:
 
     def __init__(
         self,
-        logp: Callable[..., Any],
-        rows: str | Sequence[str] | None,
-        terms: int | Sequence[Sequence[int]],
+        logp: LogDensity,
+        rows: Rows,
+        terms: Terms,
         gradient: str | None,
         fastmath: bool,
     ) -> None:
@@ -203,7 +47,7 @@ class Unbound:
         self.logp = logp
         self.plain = getattr(logp, "py_func", logp)
         self.name = getattr(self.plain, "__name__", "logp")
-        self.arguments = _arguments(self.plain, self.name)
+        self.arguments = arguments_of(self.plain, self.name)
         self.rows = (rows,) if isinstance(rows, str) else rows
         self.terms = terms
         n_terms = len(terms) if isinstance(terms, Sequence) else terms
@@ -307,7 +151,7 @@ class PythonTarget(Target):
             data,
             n_rows,
             numerical=source.numerical,
-            touches=_touches(source.terms, parameters),
+            touches=touches(source.terms, parameters),
         )
         self._checked_code: Callable[..., Any] | None = None
         self._may_derive = source.gradient == "auto" and not source.has_gradient
@@ -411,23 +255,6 @@ class PythonTarget(Target):
         return PythonTarget(self.source, self._data_like(data), self.parameters)
 
 
-def _touches(terms: Any, parameters: Parameters) -> NDArray[np.bool_] | None:
-    """Which terms each parameter affects, (dim, n_terms); None if unknown."""
-    if not isinstance(terms, Sequence):
-        return None
-    table = np.zeros((parameters.dim, len(terms)), bool)
-    for t, numbers in enumerate(terms):
-        for j in numbers:
-            if not 0 <= j < parameters.dim:
-                raise ValueError(
-                    f"terms[{t}] depends on number {j}; wanted 0 to {parameters.dim - 1}"
-                )
-            table[j, t] = True
-    if not parameters.identity:
-        table[:, 0] = True
-    return table
-
-
 def _refuse_indices(source: Unbound, data: Data | None, parameters: Parameters) -> None:
     """Refuse literal indices that are out of bounds."""
     from fastvi.targets.checking import refuse_indices
@@ -438,55 +265,6 @@ def _refuse_indices(source: Unbound, data: Data | None, parameters: Parameters) 
     if data is not None:
         shapes |= {f"data.{name}": array.shape for name, array in data.by_name.items()}
     refuse_indices(source.plain, source.name, shapes)
-
-
-def as_parameters(dim: int | None, names: Names | None) -> Parameters:
-    """Make `Parameters` from either dim or names."""
-    if (dim is None) == (names is None):
-        raise ValueError(f"dim is {dim!r} and names is {names!r}; wanted one of the two")
-    if names is None:
-        return Parameters({"z": checks.integer(dim, "dim", 1)})
-    if isinstance(names, Mapping):
-        return Parameters(names)
-    if isinstance(names, str) or len(set(names)) != len(names):
-        raise ValueError(f"names is {names!r}; wanted different strings, or a mapping to shapes")
-    return Parameters(dict.fromkeys(names, ()))
-
-
-def count_rows(data: Data | None, rows: Sequence[str] | None, name: str) -> int:
-    """Common length of the first axes of the arrays named `rows`."""
-    if data is None:
-        raise ValueError(f"{name} takes rows, but no data that has rows")
-    arrays = data.by_name
-    if rows is None:
-        rows = [key for key, array in arrays.items() if array.ndim]
-    unknown = [key for key in rows if key not in arrays or not arrays[key].ndim]
-    lengths = {key: len(arrays[key]) for key in rows if key not in unknown}
-    if unknown or len(set(lengths.values())) != 1:
-        raise ValueError(
-            f"rows are along the first axes of {', '.join(rows) or 'no array'}, with lengths "
-            f"{lengths}; wanted arrays of data of one length (say which: rows='y')"
-        )
-    return next(iter(lengths.values()))
-
-
-def _arguments(function: Callable[..., Any], name: str) -> tuple[str, ...]:
-    """Return the checked names of a function's arguments."""
-    try:
-        given = tuple(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        raise ValueError(f"logp is {function!r}; wanted a Python function") from None
-    known = BATCHED if "Z" in given else VECTOR
-    first, last = known[0], "values" if "Z" in given else None
-    wrong = [argument for argument in given if argument not in known]
-    if wrong or first not in given or (last and last not in given):
-        raise ValueError(
-            f"{name} has the arguments {', '.join(given) or '(none)'}; wanted z and some of "
-            f"{', '.join(VECTOR[1:])}, or Z, values and some of data, rows, weights, grads"
-        )
-    if ("rows" in given) != ("weights" in given):
-        raise ValueError(f"{name} takes only one of rows and weights; wanted both")
-    return given
 
 
 def _by_name(function: Callable[..., Any]) -> Any:

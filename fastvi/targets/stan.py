@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.base.typing import ArrayLike, RandomState
-from fastvi.targets.base import Compiled, Target
+from fastvi.targets.base import Target
+from fastvi.targets.code import Compiled
 
 __all__ = ["StanParameters", "StanTarget", "from_stan"]
 
@@ -98,7 +99,11 @@ class StanParameters:
     dim : int
     names : tuple of str
         Stan's names of the unconstrained parameters.
+    identity : bool
+        True: Stan's density takes unconstrained numbers.
     """
+
+    identity = True
 
     def __init__(self, model: _Model) -> None:
         self._model = model
