@@ -22,7 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastvi.base.archive import Blocks, load, pack_strings, save, unpack_strings
+from fastvi.base.archive import Blocks, load, save
+from fastvi.base.strings import pack_strings, unpack_strings
 
 KIND = "lda-model"
 HEADER: dict[str, Any] = {"alpha": 0.1, "words": ["a", "ü"], "trace": [1.5, -2.0], "seed": None}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base import archive, checks, tree
+from fastvi.base import archive, checks, strings, tree
 from fastvi.gradients.reduction import REDUCTIONS, Reduction
 
 __all__ = ["ESTIMATORS", "KIND", "Saved", "load", "save"]
@@ -98,7 +98,7 @@ class Saved:
         array = self.arrays[name]
         if f"{name}offsets" not in self.arrays:
             return array
-        labels = archive.unpack_strings(array, self.arrays[f"{name}offsets"], self.path)
+        labels = strings.unpack_strings(array, self.arrays[f"{name}offsets"], self.path)
         return np.array(labels, dtype=object if self.arrays[f"{name}object"] else np.str_)
 
     def history(self) -> dict[str, NDArray[np.float64]]:
@@ -196,7 +196,7 @@ def _labels(name: str, labels: NDArray[Any]) -> dict[str, Any]:
         return {name: labels}
     if not all(isinstance(label, str) for label in labels.tolist()):
         raise ValueError(f"{name} has dtype {labels.dtype}; a file can hold numbers or strings")
-    text, offsets = archive.pack_strings(labels.tolist())
+    text, offsets = strings.pack_strings(labels.tolist())
     is_object = np.array(labels.dtype.kind == "O")
     return {name: text, f"{name}offsets": offsets, f"{name}object": is_object}
 

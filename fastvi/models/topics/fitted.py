@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base import archive, checks
+from fastvi.base import archive, checks, strings
 from fastvi.kernels.lda import infer
 from fastvi.models.counts import Parts, padded
 from fastvi.models.topics.model import Topics, topic_bound
@@ -137,7 +137,7 @@ class TopicModel:
             "eta": np.asarray(self.eta, np.float64),
         }
         if self.vocabulary is not None:
-            arrays["vocabulary"], arrays["vocabulary_offsets"] = archive.pack_strings(
+            arrays["vocabulary"], arrays["vocabulary_offsets"] = strings.pack_strings(
                 self.vocabulary
             )
         arrays |= {f"history.{name}": column for name, column in self.history.items()}
@@ -181,7 +181,7 @@ class TopicModel:
         table[:, : len(alpha)] = values
         vocabulary = None
         if checks.flag(header["has_vocabulary"], f"{path}: has_vocabulary"):
-            vocabulary = archive.unpack_strings(
+            vocabulary = strings.unpack_strings(
                 arrays.pop("vocabulary"), arrays.pop("vocabulary_offsets"), path
             )
             check_vocabulary(vocabulary, len(table), path)
