@@ -126,6 +126,7 @@ def test_fit(selection, learn, rng):
     assert ours.condition_ > 1
 
 
+@pytest.mark.filterwarnings("ignore:the fit ended with:sklearn.exceptions.ConvergenceWarning")
 def test_bounds_and_fixed_hyperparameters_are_kept(rng):
     X, y = data(rng)
     kernel = ConstantKernel(1.0, "fixed") * Matern(1.0, (0.9, 1.1), nu=1.5) + WhiteKernel(
@@ -151,6 +152,7 @@ def test_a_kernel_without_noise_gets_some(rng):
     assert given.predict(X[:1], return_std=True)[1] < 0.1
 
 
+@pytest.mark.filterwarnings("ignore:the fit ended with:sklearn.exceptions.ConvergenceWarning")
 def test_restarts_find_a_better_optimum(rng):
     """From length scales so short that their gradient vanishes; a restart begins elsewhere."""
     X, y = data(rng, 100)

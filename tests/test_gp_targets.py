@@ -44,6 +44,7 @@ def test_starts_do_not_depend_on_the_offset(rng):
 
 
 @pytest.mark.filterwarnings("ignore:L-BFGS stopped:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:the fit ended with:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("value", [0.0, 2.0, -1e5])
 def test_constant_targets_leave_no_doubt(value, rng):
     """Rounding is in the way where the noise nears its bound, on some processors."""

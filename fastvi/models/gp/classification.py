@@ -90,6 +90,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
                 f"y holds {self.classes_.tolist()}, wanted at least 2 labels."
             )
         self._learn(watching, X, codes.astype(np.float64), self._likelihood(), (X_val, y_val))
+        self._warn_of_bounds()
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
         """Take a step on each `batch_size` of these rows; the first call names all `classes`.

@@ -67,6 +67,7 @@ class Collapsed(GaussianProcess):
                 self._covariance, X, self.inducing_points, self.inducing_selection, rng
             )
             self._see(self._optimize(self._model, z, rng, watch))
+        self._warn_of_bounds()
 
     def _see(self, params: Learned) -> None:
         assert self._model is not None

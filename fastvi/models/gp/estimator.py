@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -19,9 +21,10 @@ from fastvi.models.estimator import Supervised
 from fastvi.models.files import Saved
 from fastvi.models.gp import files
 
-__all__ = ["BoundAt", "GaussianProcess", "draws_by"]
+__all__ = ["BoundAt", "GaussianProcess", "OnBound", "draws_by", "on_bounds"]
 
 Array = NDArray[np.float64]
+WORTH = 1.0  # nats that a bound e times as wide would gain, to first order
 BoundAt = Callable[[Array, bool], tuple[float, Array | None]]
 
 
@@ -88,6 +91,28 @@ class GaussianProcess(Supervised):
             callback=watching.callback, held_out=score, checkpoints=watching.checkpoints(identity),
             resume=watching.resume, verbose=bool(self.verbose), **options,
         )  # fmt: skip
+
+    def _warn_of_bounds(self) -> None:
+        """Warn if bounds of the kernel's hyperparameters hold the fit back; called by `_fit`.
+
+        Length scales of columns that say nothing of the targets end on bounds, too, but gain next
+        to nothing beyond.
+        """
+        found = on_bounds(self.kernel_) if self.learn_kernel else []
+        bound_at = self._bound_at()
+        if not found or bound_at is None:
+            return
+        with single_threaded_blas():
+            _, gradient = bound_at(self.kernel_.theta, True)
+        assert gradient is not None
+        found = [each for each in found if each.outwards * gradient[each.index] > WORTH]
+        if found:
+            texts = ", ".join(each.text for each in found)
+            warnings.warn(
+                f"the fit ended with {texts}; a kernel with wider bounds may fit better",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
 
     # Bounds
 
@@ -165,6 +190,32 @@ class GaussianProcess(Supervised):
         self.inducing_points_ = saved.array("inducing", None, saved.n_features)
         if not len(self.inducing_points_):
             raise ValueError(f"{saved.path}: inducing holds no rows")
+
+
+class OnBound(NamedTuple):
+    """A hyperparameter that is on a bound: its number, the sign of what lies beyond, and words."""
+
+    index: int
+    outwards: int
+    text: str
+
+
+def on_bounds(kernel: Any) -> list[OnBound]:
+    """Which hyperparameters of a kernel are on which of their bounds."""
+    names = [
+        h.name if h.n_elements == 1 else f"{h.name}[{i}]"
+        for h in kernel.hyperparameters
+        if not h.fixed
+        for i in range(h.n_elements)
+    ]
+    bounds = kernel.bounds.reshape(-1, 2)
+    close = np.isclose(bounds, kernel.theta[:, None])
+    found = []
+    for i, side in zip(*np.nonzero(close)):
+        which = ("lower", "upper")[side]
+        text = f"{names[i]} on its {which} bound {np.exp(bounds[i, side]):.3g}"
+        found.append(OnBound(int(i), 2 * int(side) - 1, text))
+    return found
 
 
 def draws_by(random_state: Any) -> Any:

@@ -87,6 +87,7 @@ class SVGP(RegressorMixin, Variational):
         self, last: Self | None, watching: Watching, X: Any, y: Any, X_val: Any, y_val: Any
     ) -> None:
         self._learn(watching, *self._data(X, y, reset=True), (X_val, y_val))
+        self._warn_of_bounds()
 
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Take a step on each `batch_size` of these rows; the first call chooses inducing inputs.
