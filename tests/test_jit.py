@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import Forks
 
 import fastvi
 import fastvi.kernels
@@ -50,8 +51,8 @@ print(json.dumps([values, sum(total.stats.cache_hits.values())]))
 class Site:
     """A tiny fastvi with three kernels, and processes that run it."""
 
-    def __init__(self, folder):
-        self.root = folder / "site"
+    def __init__(self, folder, forks):
+        self.root, self.forks = folder / "site", forks
         self.kernels = self.root / "fastvi" / "kernels"
         self.kernels.mkdir(parents=True)
         (self.root / "fastvi" / "__init__.py").touch()
@@ -72,18 +73,13 @@ class Site:
         (self.kernels / "helper.py").write_text(HELPER.replace("FACTOR", str(factor)))
 
     def start(self, code, *arguments, **environment):
-        return subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            env=self.environment | environment,
-            cwd=self.root.parent,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        return self.forks.start(
+            code, *arguments, environment=self.environment | environment, path=[self.root]
         )
 
     def finish(self, process):
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
+        code, out, err = self.forks.finish(process)
+        assert code == 0, err
         return out, err
 
     def totals(self, *kinds, **environment):
@@ -96,14 +92,27 @@ class Site:
         return sorted(str(p.relative_to(self.cache)) for p in self.cache.rglob("*") if p.is_file())
 
 
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory):
+    forks = Forks(tmp_path_factory.mktemp("forks"))
+    yield forks
+    forks.close()
+
+
 @pytest.fixture
-def site(tmp_path):
-    return Site(tmp_path)
+def site(tmp_path, forks):
+    return Site(tmp_path, forks)
 
 
 def test_a_second_process_hits_the_cache(site):
-    assert site.totals("f8", "f4") == ([12, 12], 0, "")
-    assert site.totals("f8", "f4") == ([12, 12], 2, "")
+    """One that was not forked, so that its hashes of strings are others."""
+    for hits in (0, 2):
+        done = subprocess.run(
+            [sys.executable, "-c", RUN, '["f8", "f4"]'],
+            env=site.environment | {"PYTHONHASHSEED": str(hits)}, cwd=site.root.parent,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert (json.loads(done.stdout), done.stderr) == ([[12, 12], hits], "")
 
 
 def test_an_edited_helper_is_noticed_and_the_cache_does_not_grow(site):
@@ -227,9 +236,8 @@ def test_jit_off_gives_the_plain_function(site):
 
 def test_top_level_kernels_is_refused(site):
     shutil.copytree(site.kernels, site.root / "kernels")
-    process = site.start("import kernels")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
+    code, _, err = site.forks.finish(site.start("import kernels"))
+    assert code == 1
     assert "import these kernels as fastvi.kernels" in err
 
 
