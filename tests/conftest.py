@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import Forks
 from hypothesis import HealthCheck, settings
 
 SEED = 20240607
@@ -67,6 +68,14 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.fail(f"FASTVI_TEST_DATA={folder} is not a folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """What starts processes without the time to import Numba."""
+    forks = Forks(tmp_path_factory.mktemp("forks"))
+    yield forks
+    forks.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from forked import Forks
 
 import fastvi
 import fastvi.kernels
@@ -90,13 +89,6 @@ class Site:
 
     def files(self):
         return sorted(str(p.relative_to(self.cache)) for p in self.cache.rglob("*") if p.is_file())
-
-
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory):
-    forks = Forks(tmp_path_factory.mktemp("forks"))
-    yield forks
-    forks.close()
 
 
 @pytest.fixture
