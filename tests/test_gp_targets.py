@@ -18,6 +18,7 @@ def data(rng, offset=0.0, n=500):
     return X, offset + np.sin(X[:, 0]) + 0.1 * rng.normal(size=n)
 
 
+@pytest.mark.filterwarnings("ignore:the fit ended with:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("offset", [0.0, 100.0, 1000.0])
 def test_defaults_are_as_good_wherever_the_targets_are(offset, rng):
     """The truth's mean log-likelihood is 0.88; crowded inducing inputs are moved as well."""

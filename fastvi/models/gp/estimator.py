@@ -105,7 +105,7 @@ class GaussianProcess(Supervised):
         with single_threaded_blas():
             _, gradient = bound_at(self.kernel_.theta, True)
         assert gradient is not None
-        found = [each for each in found if each.outwards * gradient[each.index] > WORTH]
+        found = [each for each in found if each.outwards * gradient[each.number] > WORTH]
         if found:
             texts = ", ".join(each.text for each in found)
             warnings.warn(
@@ -195,7 +195,7 @@ class GaussianProcess(Supervised):
 class OnBound(NamedTuple):
     """A hyperparameter that is on a bound: its number, the sign of what lies beyond, and words."""
 
-    index: int
+    number: int
     outwards: int
     text: str
 
