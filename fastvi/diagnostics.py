@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base import tree
+from fastvi.base import checks, tree
+from fastvi.base.typing import RandomState
 from fastvi.core import Batch, Gradient, dense
 
 __all__ = ["GradientNoise", "gradient_noise"]
@@ -35,7 +36,7 @@ class GradientNoise(NamedTuple):
 
 
 def gradient_noise(
-    gradient: Gradient, params: Any, batches: Iterable[Batch], rng: np.random.Generator
+    gradient: Gradient, params: Any, batches: Iterable[Batch], random_state: RandomState = None
 ) -> GradientNoise:
     """Measure the mean of a gradient and the trace of its covariance at fixed parameters.
 
@@ -47,7 +48,7 @@ def gradient_noise(
         Not written to.
     batches : iterable of Batch
         Independent draws, at least two.
-    rng : numpy.random.Generator
+    random_state : int, RandomState, Generator or None
 
     Returns
     -------
@@ -58,6 +59,7 @@ def gradient_noise(
     ValueError
         If there are fewer than two batches.
     """
+    rng = checks.generator(random_state, "random_state")
     state = gradient.init(params)
     mean: Any = 0.0
     squares: Any = 0.0

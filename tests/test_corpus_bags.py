@@ -171,7 +171,7 @@ def test_other_matrix_market_kinds(tmp_path, content, expected):
     (tmp_path / "a.mtx").write_text("%%MatrixMarket matrix " + content)
     table = np.array(expected, np.float32)
     np.testing.assert_array_equal(read(tmp_path / "a.mtx").counts.toarray(), table)
-    with read_sharded(tmp_path / "a.mtx", rng=np.random.default_rng(0)) as shards:
+    with read_sharded(tmp_path / "a.mtx", random_state=0) as shards:
         assert shards.n_tokens == table.sum()
 
 
@@ -201,9 +201,7 @@ def test_memory_follows_the_columns_that_occur(tmp_path, name):
     kind = {"svm": "svmlight"}.get(name[2:], name[2:])
     tracemalloc.start()
     counts = read(tmp_path / name, format=kind, zero_based=True).counts
-    with read_sharded(
-        tmp_path / name, format=kind, zero_based=True, rng=np.random.default_rng(0)
-    ) as shards:
+    with read_sharded(tmp_path / name, format=kind, zero_based=True, random_state=0) as shards:
         assert (shards.n_words, shards.n_tokens) == (1 << 26, 6)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -332,7 +330,7 @@ def test_bad_files(tmp_path, name):
 
 
 def sharded(path, **options):
-    read_sharded(path, rng=np.random.default_rng(0), **options).close()
+    read_sharded(path, random_state=0, **options).close()
 
 
 def test_vocabulary_that_does_not_fit(tmp_path):

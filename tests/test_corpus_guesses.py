@@ -55,7 +55,7 @@ def test_how_texts_are_read_is_kept(tmp_path):
     path = file(tmp_path, "a.csv", "id;body\n1;Ö a, b\n".encode("latin-1"))
     fitted = read(path, field="body", encoding="latin-1", **options, **OPEN)
     assert fitted.reading == options | {"field": "body", "delimiter": ";", "encoding": "latin-1"}
-    with read_sharded(path, rng=np.random.default_rng(0), **fitted.reading, **OPEN) as shards:
+    with read_sharded(path, random_state=0, **fitted.reading, **OPEN) as shards:
         assert shards.reading == fitted.reading
     comma = file(tmp_path, "b.csv", "id,body\n1,x\n")
     with pytest.raises(ValueError, match=r"b\.csv, line 1: no column 'body'"):

@@ -84,7 +84,9 @@ def test_shards_hold_the_corpus(tmp_path, kind, options, rng):
     write, name = SOURCES[kind]
     write(tmp_path / name)
     corpus = read(tmp_path / name, **options)
-    with read_sharded(tmp_path / name, batch_size=64, n_held_out=20, rng=rng, **options) as sharded:
+    with read_sharded(
+        tmp_path / name, batch_size=64, n_held_out=20, random_state=rng, **options
+    ) as sharded:
         found = rows_of(sharded) + rows_of_matrix(sharded.held_out)
         assert Counter(found) == Counter(rows_of_matrix(corpus.counts))
         assert sharded.held_out.shape == (20, corpus.n_words)
@@ -103,7 +105,7 @@ def test_small_buffers_change_nothing(tmp_path, monkeypatch):
 
     def rows():
         with read_sharded(
-            tmp_path / "a.txt", batch_size=50, rng=np.random.default_rng(SEED)
+            tmp_path / "a.txt", batch_size=50, random_state=np.random.default_rng(SEED)
         ) as corpus:
             return rows_of(corpus)
 
@@ -125,7 +127,7 @@ def test_the_shuffle_is_uniform(tmp_path):
     first = np.zeros(n_documents)
     for seed in range(n_seeds):
         with read_sharded(
-            tmp_path / "a.ldac", batch_size=6, rng=np.random.default_rng(seed)
+            tmp_path / "a.ldac", batch_size=6, random_state=np.random.default_rng(seed)
         ) as corpus:
             for i in range(n_shards):
                 indptr, _, data = corpus.shard(i)
@@ -152,7 +154,7 @@ def peak_of_sharding(path, n_documents):
             file.write(" ".join(rng.choice(words, 20)) + "\n")
     tracemalloc.start()
     try:
-        with read_sharded(path, batch_size=256, n_held_out=50, rng=rng):
+        with read_sharded(path, batch_size=256, n_held_out=50, random_state=rng):
             pass
         return tracemalloc.get_traced_memory()[1]
     finally:
@@ -183,7 +185,7 @@ def test_shard_sizes(n_documents, batch_size, n_held_out):
 def test_close_removes_everything(tmp_path, rng):
     write_numbered(tmp_path / "a.ldac", 30)
     (tmp_path / "here").mkdir()
-    with read_sharded(tmp_path / "a.ldac", tmp_path / "here", rng=rng) as corpus:
+    with read_sharded(tmp_path / "a.ldac", tmp_path / "here", random_state=rng) as corpus:
         assert len(os.listdir(tmp_path / "here")) == 1
     assert not os.listdir(tmp_path / "here")
     with pytest.raises(ValueError, match="closed"):
@@ -205,11 +207,11 @@ def test_full_disk_and_interrupt_leave_nothing(tmp_path, monkeypatch, rng, name)
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(f"fastvi.corpus.shards.{name}", fail_with(full))
     with pytest.raises(OSError, match=r"the disk of .*here is full; free some space") as error:
-        read_sharded(tmp_path / "a.ldac", tmp_path / "here", rng=rng)
+        read_sharded(tmp_path / "a.ldac", tmp_path / "here", random_state=rng)
     assert error.value.errno == errno.ENOSPC
     monkeypatch.setattr(f"fastvi.corpus.shards.{name}", fail_with(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        read_sharded(tmp_path / "a.ldac", tmp_path / "here", rng=rng)
+        read_sharded(tmp_path / "a.ldac", tmp_path / "here", random_state=rng)
     assert not os.listdir(tmp_path / "here")
 
 
@@ -219,7 +221,7 @@ def test_bad_input_leaves_nothing(tmp_path, rng):
     with open(tmp_path / "a.ldac", "a") as file:
         file.write("2 0:1\n")
     with pytest.raises(ValueError, match=r"a\.ldac, line 6001: 2 pairs declared"):
-        read_sharded(tmp_path / "a.ldac", tmp_path / "here", rng=rng)
+        read_sharded(tmp_path / "a.ldac", tmp_path / "here", random_state=rng)
     assert not os.listdir(tmp_path / "here")
     for options, message in [
         ({"batch_size": 0}, "batch_size is 0"),
@@ -227,14 +229,14 @@ def test_bad_input_leaves_nothing(tmp_path, rng):
         ({"folder": tmp_path / "nowhere"}, "does not exist"),
     ]:
         with pytest.raises(ValueError, match=message):
-            read_sharded(tmp_path / "a.ldac", rng=rng, **options)
+            read_sharded(tmp_path / "a.ldac", random_state=rng, **options)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
 def test_damaged_shards_are_noticed(tmp_path, rng, damage):
     write_numbered(tmp_path / "a.ldac", 30)
     (tmp_path / "here").mkdir()
-    with read_sharded(tmp_path / "a.ldac", tmp_path / "here", rng=rng) as corpus:
+    with read_sharded(tmp_path / "a.ldac", tmp_path / "here", random_state=rng) as corpus:
         (shard,) = (tmp_path / "here").glob("*/shard-*")
         content = bytearray(shard.read_bytes())
         if damage == "cut":
@@ -252,6 +254,6 @@ def test_damaged_shards_are_noticed(tmp_path, rng, damage):
 def test_streamed_matrix_market(tmp_path, rng):
     table = scipy.sparse.random_array((300, 40), density=0.2, rng=rng).tocsr()
     scipy.io.mmwrite(tmp_path / "a.mtx", table)
-    with read_sharded(tmp_path / "a.mtx", batch_size=64, rng=rng) as corpus:
+    with read_sharded(tmp_path / "a.mtx", batch_size=64, random_state=rng) as corpus:
         assert corpus.n_documents == 300
         assert corpus.n_tokens == pytest.approx(table.sum(), rel=1e-6)

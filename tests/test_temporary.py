@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fastvi.base import archive, caches, temporary
@@ -44,7 +43,7 @@ def test_the_next_start_removes_what_a_killed_process_left(tmp_path):
     assert set(os.listdir(tmp_path)) == left
     archive.remove_leftovers(target)
     (tmp_path / "a.txt").write_text("cats\ndogs\n")
-    read_sharded(tmp_path / "a.txt", tmp_path, rng=np.random.default_rng(0)).close()
+    read_sharded(tmp_path / "a.txt", tmp_path, random_state=0).close()
     assert os.listdir(tmp_path) == ["a.txt"]
 
 

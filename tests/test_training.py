@@ -77,7 +77,7 @@ def sharded(ldac: Path) -> Iterator[Any]:
 
 
 def shards_of(path: Path, seed: int = 1) -> Any:
-    return read_sharded([path], batch_size=40, rng=np.random.default_rng(seed))
+    return read_sharded([path], batch_size=40, random_state=np.random.default_rng(seed))
 
 
 def train(settings: Settings, source: Any, n_epochs: int, **options: Any) -> Training:

@@ -202,7 +202,7 @@ def _training_corpus(
         n_held_out = N_HELD_OUT if options.held_out else 0
         batch_size = settings.batch_size or 1024
         with read_sharded(
-            options.paths, batch_size=batch_size, n_held_out=n_held_out, rng=rng,
+            options.paths, batch_size=batch_size, n_held_out=n_held_out, random_state=rng,
             **_reading(options),
         ) as shards:  # fmt: skip
             _check_tokens(shards.n_tokens, settings)

@@ -13,9 +13,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base import checks
 from fastvi.base.temporary import Folder
+from fastvi.base.typing import RandomState
 from fastvi.corpus.documents import Counts, Pruned, Source, describe, warn_of_empty
-from fastvi.corpus.options import Options, is_count
+from fastvi.corpus.options import Options
 from fastvi.corpus.reading import Paths, choose_words, how_read, open_source, resolve
 from fastvi.corpus.shuffle import (
     Rows,
@@ -126,7 +128,7 @@ def read_sharded(
     *,
     batch_size: int = 1024,
     n_held_out: int = 0,
-    rng: np.random.Generator,
+    random_state: RandomState = None,
     **options: Any,
 ) -> ShardedCorpus:
     """Read a corpus of any size into random shards on disk.
@@ -143,7 +145,7 @@ def read_sharded(
     n_held_out : int
         Number of random documents to keep in memory instead of the shards; at most a tenth of the
         corpus, but at least one.
-    rng : numpy.random.Generator
+    random_state : int, RandomState, Generator or None
         The same seed and files give the same shards.
     **options
         See `Options`.
@@ -161,10 +163,9 @@ def read_sharded(
         If the disk is full or the folder cannot be written. The temporary folder is removed.
     """
     wanted = Options(**options)
-    if not is_count(batch_size):
-        raise ValueError(f"batch_size is {batch_size!r}; wanted: an integer >= 1")
-    if n_held_out != 0 and not is_count(n_held_out):
-        raise ValueError(f"n_held_out is {n_held_out!r}; wanted: an integer >= 0")
+    batch_size = checks.integer(batch_size, "batch_size", 1)
+    n_held_out = checks.integer(n_held_out, "n_held_out", 0)
+    rng = checks.generator(random_state, "random_state")
     if folder is not None and not os.path.isdir(folder):
         raise ValueError(f"folder {os.fspath(folder)!r} does not exist")
     places, kind = resolve(paths, wanted)
