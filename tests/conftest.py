@@ -1,4 +1,5 @@
 """Fixtures shared by all tests."""
+# ruff: noqa: E402
 
 from __future__ import annotations
 
@@ -6,6 +7,12 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+
+# Processes that share the cores get their share of threads for linear algebra: threads that wait
+# for each other spin, and were a third of the time. Both are read when NumPy is imported.
+SHARE = (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if "PYTEST_XDIST_WORKER" in os.environ and "OPENBLAS_NUM_THREADS" not in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(SHARE, 1)))
 
 import numpy as np
 import pytest

@@ -77,7 +77,7 @@ PROGRAM = """
 import sys, fastvi, numpy as np
 sys.path.insert(0, {tests!r})
 from test_fits_resumed import TARGET, bits
-p = fastvi.fit(TARGET, "lowrank", tol=1e-9, max_iter=20_000, random_state=2, checkpoint={path!r},
+p = fastvi.fit(TARGET, "lowrank", tol=1e-9, max_iter=3_000, random_state=2, checkpoint={path!r},
                checkpoint_interval=0.0, resume=True)
 print(p.mean.tobytes().hex())
 """
@@ -98,7 +98,7 @@ def test_a_fit_that_was_killed_goes_on_with_the_same_bits(tmp_path):
     assert process.returncode == -signal.SIGKILL
     assert not out
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    whole = fastvi.fit(TARGET, "lowrank", tol=1e-9, max_iter=20_000, random_state=2)
+    whole = fastvi.fit(TARGET, "lowrank", tol=1e-9, max_iter=3_000, random_state=2)
     assert done.stdout.split()[-1] == whole.mean.tobytes().hex()
 
 

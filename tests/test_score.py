@@ -126,6 +126,7 @@ def smooth(z):
     return -0.5 * (z[0] - 0.7) ** 2 + 0.3 * z[0]
 
 
+LEGENDRE = np.polynomial.legendre.leggauss(400)
 CONTINUOUS = {
     "gaussian": (families.gaussian(0.4, 0.8), lambda v: stats.norm(v[0], np.exp(v[1]))),
     "lognormal": (
@@ -157,7 +158,7 @@ def test_unbiased_against_quadrature(kind, tools):
             z = np.arange(100.0)
             p, entropy = found.pmf(z), found.entropy()
         else:
-            x, p = np.polynomial.legendre.leggauss(400)
+            x, p = LEGENDRE
             z, p, entropy = found.ppf(0.5 + 0.5 * x), 0.5 * p, found.entropy()
         return p @ (-0.5 * (z - 0.7) ** 2 + 0.3 * z) + entropy
 
