@@ -55,7 +55,7 @@ def svgp(n, m, natural=True):
     settings = LearnSettings(optimizers.constant(0.1), optimizers.adam(0.01))
     algorithm = learn(model, settings, np.ones(gp.D), bounds)
     state = [algorithm.init(model.start(z))]
-    batch, rng = Batch(Points(x, y), np.full(n, 10.0)), np.random.default_rng(0)
+    batch, rng = Batch(Points(x, y, np.ones(n)), np.full(n, 10.0)), np.random.default_rng(0)
 
     def step():
         state[0], _ = algorithm.step(state[0], batch, rng)

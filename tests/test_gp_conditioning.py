@@ -141,7 +141,7 @@ def problem(rng, likelihood, n=40, m=8):
     kernel = LATENT + WhiteKernel(0.1) if likelihood.is_noisy else LATENT
     model = SparseVariational(Covariance(kernel, 1), likelihood, np.zeros(1))
     params = model.start(x[:m])
-    batch = Batch(Points(x, y), np.full(n, 1.5))
+    batch = Batch(Points(x, y, np.ones(n)), np.full(n, 1.5))
     sites = model.at(params.hyper).local(params.sites, batch, None, rng).statistics
     return model, params._replace(sites=sites), batch
 

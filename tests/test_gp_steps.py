@@ -72,7 +72,7 @@ def test_a_step_is_a_function_of_state_batch_and_seed(name, rng):
     X, y = data(rng, name)
     model = clone(ESTIMATORS[name]).set_params(**OPTIONS).fit(X, y)
     learner, state = model._learner, model._state
-    batch = Batch(Points(X[:20], y[:20].astype(float)), np.full(20, 3.0))
+    batch = Batch(Points(X[:20], y[:20].astype(float), np.ones(20)), np.full(20, 3.0))
     given = pickle.dumps((learner, state, batch, np.random.default_rng(5)))
     done = subprocess.run([sys.executable, "-c", STEP], input=given, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
@@ -93,7 +93,7 @@ def test_draws_of_several_tasks_follow_from_the_generators_state(rng, monkeypatc
     monkeypatch.setattr(gp_model, "chunk_rows", lambda m: 16)
     X, y = data(rng, "classes")
     model = SparseGPClassifier(**OPTIONS).fit(X, y)
-    batch = Batch(Points(X, y.astype(float)), np.ones(len(X)))
+    batch = Batch(Points(X, y.astype(float), np.ones(len(X))), np.ones(len(X)))
     first, second = np.random.default_rng(1), np.random.default_rng(1)
     first.spawn(3)
     step = model._learner.algorithm().step
@@ -303,7 +303,13 @@ def test_parameters_of_a_likelihood_are_learned_as_noise_is(rng):
         settings = LearnSettings(optimizers.constant(0.5), optimizers.adam(0.05))
         algorithm = learn(model, settings, np.ones(2), bounds)
         state = algorithm.init(model.start(X[:9]))
-        state, _ = run(algorithm, state, Everything(InMemory(Points(X, y))), n_epochs=20, rng=rng)
+        state, _ = run(
+            algorithm,
+            state,
+            Everything(InMemory(Points(X, y, np.ones(len(X))))),
+            n_epochs=20,
+            rng=rng,
+        )
         hyper = state.params.hyper
         found.append((np.concatenate((hyper.theta, hyper.own)), hyper.z, state.params.sites.linear))
     for ours, want in zip(*found):

@@ -21,6 +21,11 @@ pytestmark = pytest.mark.jit
 FIXED = {"learn_kernel": False, "learn_inducing_points": False}
 KERNEL = ConstantKernel(1.5) * RBF([0.8, 1.3]) + WhiteKernel(0.1)
 LATENT = KERNEL.k1
+NOT_PASSED = {
+    SparseGPClassifier: {
+        "check_sample_weight_equivalence_on_dense_data": "more classes have random draws per row",
+    }
+}
 
 
 def data(rng, n=300):
@@ -32,7 +37,8 @@ def data(rng, n=300):
     [
         SVGP(inducing_points=10, max_iter=30, natural_learning_rate=0.5),
         SparseGPClassifier(inducing_points=10, max_iter=30, natural_learning_rate=0.5),
-    ]
+    ],
+    expected_failed_checks=lambda estimator: NOT_PASSED.get(type(estimator), {}),
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
@@ -474,7 +480,7 @@ def test_what_plans_of_batches_are_told(rng):
     estimates, told = [], []
     for _ in range(200):
         rows = rng.integers(400, size=40)
-        batch = Batch(Points(X[rows], f[rows]), np.full(40, 10.0))
+        batch = Batch(Points(X[rows], f[rows], np.ones(40)), np.full(40, 10.0))
         estimates.append(here.local(model._state.params.sites, batch, None, rng).statistics)
         _, info = step(model._state, batch, rng)
         told.append(info["noise"])

@@ -48,7 +48,7 @@ def problem(rng, name="gaussian", n=40, m=7):
     covariance = Covariance(kernel, 2)
     model = SparseVariational(covariance, LIKELIHOODS[name], x.mean(axis=0))
     prepared = model.at(model.start(x[:m] + 0.01).hyper)
-    return prepared, Batch(Points(x, y), np.full(n, 1.5))
+    return prepared, Batch(Points(x, y, np.ones(n)), np.full(n, 1.5))
 
 
 def some_sites(model, batch, rng):
@@ -105,7 +105,7 @@ def test_one_natural_step_is_the_gaussian_optimum(rng):
     theta, z = covariance.theta, x[:9]
     model = SparseVariational(covariance, Gaussian(), np.zeros(2))
     model = model.at(model.start(z).hyper)
-    batch = Batch(Points(x, y), np.ones(60))
+    batch = Batch(Points(x, y, np.ones(60)), np.ones(60))
     collapsed = SparseRegression(covariance, x, y[:, None]).bound(theta, z)
     sites = model.local(some_sites(model, batch, rng), batch, None, rng).statistics
     again = model.local(sites, batch, None, rng).statistics
@@ -189,7 +189,7 @@ def test_learning_raises_the_bound_near_the_collapsed_optimum(rng):
     bounds = np.tile([np.log(1e-3), np.log(1e3)], (4, 1))
     settings = LearnSettings(optimizers.constant(1.0), optimizers.adam(0.03))
     algorithm = learn(model, settings, np.ones(2), bounds)
-    batches = Everything(InMemory(Points(x, y)))
+    batches = Everything(InMemory(Points(x, y, np.ones(len(x)))))
     state = algorithm.init(model.start(x[:10]))
     with single_threaded_blas():
         state, history = run(algorithm, state, batches, n_epochs=400, rng=rng)

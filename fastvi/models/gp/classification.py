@@ -10,12 +10,15 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.likelihoods import of_classes
 from fastvi.models.gp.predictor import ClassPredictor
+from fastvi.models.gp.rows import Points
+from fastvi.models.gp.start import weighted
 from fastvi.models.gp.stochastic import Variational
 
 __all__ = ["SparseGPClassifier"]
@@ -35,6 +38,9 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         As in `SparseGPRegressor`, without white noise.
     link : {"logit", "probit"}, default="logit"
         For two classes.
+    class_weight : dict or "balanced", optional
+        What the rows of each label count, by label, 1 by default; or so that all labels have the
+        same total, n_rows / (n_classes * count of the label). `sample_weight` multiplies it.
     inducing_points, inducing_selection, learn_inducing_points
         As in `SparseGPRegressor`.
     {variational}
@@ -60,6 +66,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         kernel: Any = None,
         *,
         link: str = "logit",
+        class_weight: Any = None,
         inducing_points: Any = 100,
         inducing_selection: str = "kmeans",
         learn_inducing_points: bool = True,
@@ -77,22 +84,52 @@ class SparseGPClassifier(ClassifierMixin, Variational):
     ) -> None:
         self._share(locals())
         self.link = link
+        self.class_weight = class_weight
 
     def _fit(
-        self, last: Self | None, watching: Watching, X: Any, y: Any, X_val: Any, y_val: Any
+        self,
+        last: Self | None,
+        watching: Watching,
+        X: Any,
+        y: Any,
+        X_val: Any,
+        y_val: Any,
+        sample_weight: Any,
     ) -> None:
         X, y = validate_data(self, X, y, dtype=np.float64, order="C")
         check_classification_targets(y)
+        X, y, weights = weighted(X, y, sample_weight)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 "Classifier can't train when only one class is present. "
                 f"y holds {self.classes_.tolist()}, wanted at least 2 labels."
             )
-        self._learn(watching, X, codes.astype(np.float64), self._likelihood(), (X_val, y_val))
+        points = self._balanced(X, codes, weights)
+        self._learn(watching, points, self._likelihood(), (X_val, y_val))
         self._warn_of_bounds()
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+    def _balanced(self, X: Array, codes: NDArray[np.int64], weights: Array) -> Points:
+        """Rows with the numbers of their classes, and weights times those of the classes."""
+        given, labels = self.class_weight, self.classes_.tolist()
+        if given is None:
+            return Points(X, codes.astype(np.float64), weights)
+        if given == "balanced":
+            counts = np.bincount(codes, weights, minlength=len(labels))
+            of_classes = weights.sum() / (len(labels) * counts)
+        elif isinstance(given, dict) and set(given) <= set(labels):
+            of_classes = np.array(
+                [checks.number(given.get(label, 1.0), "class_weight", 0.0, open_low=True)
+                 for label in labels]
+            )  # fmt: skip
+        else:
+            raise ValueError(
+                f"class_weight is {given!r}; wanted 'balanced', None, or a dict from labels of "
+                f"{labels} to numbers"
+            )
+        return Points(X, codes.astype(np.float64), weights * of_classes[codes])
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Take a step on each `batch_size` of these rows; the first call names all `classes`.
 
         Parameters
@@ -101,15 +138,21 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         y : (n_rows,) array of labels
         classes : array of labels
             All that will ever occur, at least two.
+        {sample_weight}
 
         Returns
         -------
         self
         """
-        self._advance(X, y, classes)
+        self._advance(X, y, classes, sample_weight)
         return self
 
-    def _partial_fit(self, X: Any, y: Any, classes: Any) -> None:
+    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all rows, which partial_fit does not have; wanted "
+                "None or a dict of numbers"
+            )
         first = not hasattr(self, "_state")
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", reset=first)
         if first:
@@ -120,8 +163,9 @@ class SparseGPClassifier(ClassifierMixin, Variational):
             )
         if not np.all(np.isin(y, self.classes_)):
             raise ValueError(f"y holds labels that are not in classes, {self.classes_.tolist()}")
-        codes = np.searchsorted(self.classes_, y)
-        self._feed(X, codes.astype(np.float64), self._likelihood())
+        X, y, weights = weighted(X, y, sample_weight)
+        points = self._balanced(X, np.searchsorted(self.classes_, y), weights)
+        self._feed(points, self._likelihood())
 
     def _likelihood(self) -> Likelihood:
         return of_classes(len(self.classes_), self.link)

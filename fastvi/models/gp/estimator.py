@@ -68,7 +68,7 @@ class GaussianProcess(Supervised):
     def _watch(
         self,
         watching: Watching,
-        data: tuple[Array, Array],
+        data: tuple[Array, ...],
         seed: int,
         held_out: tuple[Any, Any],
         **options: Any,

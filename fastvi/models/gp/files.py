@@ -47,6 +47,11 @@ n_jobs : int, optional
 verbose : int, default=0
     Show a progress bar of `fit`'s steps. The logger ``"fastvi"`` gets a line per pass in any case.
 """,
+    "sample_weight": """
+sample_weight : (n_rows,) array, optional
+    How often each row counts, >= 0: with weight 2 the bound is that of the row twice, and rows of
+    weight 0 are left out. `total_samples` counts rows of weight 1.
+""",
     "joint_draws": """
 Parameters
 ----------
@@ -115,6 +120,8 @@ def decoded(value: Any, where: str) -> Any:
 
 def encoded_parameter(name: str, value: Any) -> Any:
     """A constructor's parameter as JSON or an array; see `fastvi.models.files`."""
+    if isinstance(value, dict):  # labels need not be texts
+        return [[np.asarray(label).item(), float(weight)] for label, weight in value.items()]
     return encoded(value) if isinstance(value, kernels.Kernel) else files.encoded(name, value)
 
 
@@ -122,4 +129,6 @@ def decoded_parameter(name: str, value: Any, saved: files.Saved) -> Any:
     """What `encoded_parameter` was given."""
     if name == "kernel" and value is not None:
         return decoded(value, saved.path)
+    if name == "class_weight" and isinstance(value, list):
+        return dict(value)
     return files.decoded(name, value, saved)

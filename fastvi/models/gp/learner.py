@@ -207,17 +207,16 @@ class Learner(NamedTuple):
 
         Without a state it begins, at the inducing inputs z. Nothing is written to but `history`.
         """
-        (x, y), weight = points, 1.0
-        parts = np.array_split(np.arange(len(x)), -(-len(x) // batch_size))
+        source, n_rows = InMemory(points), len(points.x)
+        parts = np.array_split(np.arange(n_rows), -(-n_rows // batch_size))
         stream = Stream(
-            ((Points(x[rows], y[rows]), len(rows)) for rows in parts),
-            "seen" if total is None else total,
+            ((source.take(rows), len(rows)) for rows in parts), "seen" if total is None else total
         )
         stream.n_seen = n_seen
         if state is None:
             n = len(parts[0])
             weight = 1.0 if total is None else total / n
-            state = self.begin(z, Batch(Points(x[:n], y[:n]), np.full(n, weight)))
+            state = self.begin(z, Batch(source.take(parts[0]), np.full(n, weight)))
         moved, _ = loop.run(
             self.algorithm(), tree.copy(state), stream, n_epochs=1, rng=rng, history=history
         )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base import parallel
+from fastvi.base import parallel, tree
 from fastvi.base.blas import multiply_rows, solve_rows, square
 from fastvi.base.linear_algebra import cholesky_with_jitter, inverse_from_cholesky, jitter_slope
 from fastvi.core import Batch, Local
@@ -113,7 +113,8 @@ class SparseVariational:
         """
         here = self.at(params.hyper, params.whitened)
         found = here.evaluate(params.sites, batch, rng, **options)
-        precision, n_rows = found.local.statistics.precision, float(batch.weights.sum())
+        precision = found.local.statistics.precision
+        n_rows = float(batch.weights @ batch.rows.weights)
         if params.whitened or here.inducing.loses_little(precision, n_rows):
             return params, found
         there = self.at(params.hyper, True)
@@ -189,8 +190,7 @@ class Prepared:
         slopes: bool = False,
     ) -> Rows:
         """Sums over a batch, by tasks whose number depends on the work only."""
-        (x, y), weights = batch.rows, batch.weights
-        n, m = len(x), len(self.inducing.z)
+        n, m = len(batch.weights), len(self.inducing.z)
         n_most = min(MAX_TASKS, -(-n // chunk_rows(m)))
         n_tasks = max(1, min(n_most, int(len(latents) * n * m * (m + 100.0) / TASK_FLOPS)))
         streams = [rng]
@@ -202,7 +202,7 @@ class Prepared:
             parts.append(
                 Rows(
                     self.inducing, self.expect, latents,
-                    Batch(Points(x[rows], y[rows]), weights[rows]), stream, norms=norms,
+                    tree.map_leaves(lambda part, rows=rows: part[rows], batch), stream, norms=norms,
                     reverse=self._reversed() if slopes else None,
                     is_signed=not self.model.likelihood.is_log_concave,
                     is_thin=slopes and 2 * n < 3 * m,

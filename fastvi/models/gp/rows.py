@@ -35,10 +35,11 @@ class Sites(NamedTuple):
 
 
 class Points(NamedTuple):
-    """Rows of inputs (n, D) and targets (n,)."""
+    """Rows of inputs (n, D) and targets (n,), and how often each of them counts (n,)."""
 
     x: Array
     y: Array
+    weights: Array
 
 
 class Latent(NamedTuple):
@@ -72,7 +73,8 @@ class Rows:
     ) -> None:
         self.inducing, self.expect, self.latents = inducing, expect, latents
         self.rng, self.reverse, self.is_thin = rng, reverse, is_thin
-        (self.x, self.y), self.weights = batch.rows, batch.weights
+        self.x, self.y, self.own = batch.rows
+        self.weights = batch.weights * self.own
         n_latents, m = len(latents), len(inducing.z)
         self.linear, self.precision = np.zeros((n_latents, m)), np.zeros((n_latents, m, m))
         self.slopes = np.zeros((n_latents, m))  # sum_i dE_i/dm_i k_i
@@ -174,7 +176,8 @@ class Rows:
         length = np.einsum("ij,ij->i", k, k)[:, None]
         curvature = np.maximum(curvature, 0.0)
         linear = np.square(first + curvature * mean)
-        self.squares[rows] = (length * (linear + np.square(curvature) * length)).sum(axis=1)
+        squares = (length * (linear + np.square(curvature) * length)).sum(axis=1)
+        self.squares[rows] = np.square(self.own[rows]) * squares
 
     def _backward(
         self, x: Array, values: Array, products: Array, first: Array, second: Array, adjoint: Array

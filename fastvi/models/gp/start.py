@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.utils.validation import _check_sample_weight
 
 from fastvi.base import checks
 from fastvi.kernels.covariance import Program
 from fastvi.models.gp.covariance import Covariance
+from fastvi.models.gp.rows import Points
 
 __all__ = [
     "LARGEST",
@@ -26,6 +28,7 @@ __all__ = [
     "kmeans",
     "subset",
     "target_variance",
+    "weighted",
     "with_noise",
 ]
 
@@ -52,9 +55,35 @@ def check_sizes(values: Array, name: str, least: float = 0.0) -> None:
         )
 
 
-def column_scales(X: Array) -> Array:
-    """Standard deviations of the columns, 1 for constant ones."""
-    scale = X.std(axis=0)
+def weighted(X: Array, y: Array, sample_weight: Any) -> Points:
+    """The rows that count, each as often as `sample_weight` (n,) says; None means once.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or all are 0.
+    """
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    check_sizes(weights, "sample_weight", 1.0 / LARGEST)
+    points = Points(X, y, weights)
+    if np.all(weights > 0):
+        return points
+    if not np.any(weights):
+        raise ValueError("sample_weight is 0 for every row; wanted some of them above 0")
+    return Points(*(part[weights > 0] for part in points))
+
+
+def column_means(X: Array, weights: Array | None = None) -> Array:
+    """Means of the columns over rows with these weights (n,)."""
+    return np.asarray(np.average(X, axis=0, weights=weights))
+
+
+def column_scales(X: Array, weights: Array | None = None) -> Array:
+    """Standard deviations of the columns over rows with these weights, 1 for constant ones."""
+    if weights is None:
+        scale = X.std(axis=0)
+    else:
+        scale = np.sqrt(column_means(np.square(X - column_means(X, weights)), weights))
     constant = scale <= 1e-12 * np.abs(X).max(axis=0)
     return np.where(constant, 1.0, scale)
 
@@ -62,18 +91,18 @@ def column_scales(X: Array) -> Array:
 # Kernels
 
 
-def target_variance(y: Array) -> float:
+def target_variance(y: Array, weights: Array | None = None) -> float:
     """Variance of targets (n,) or (n, T) about their means, 1 for constant ones; of several, mean.
 
     What kernels and their bounds start from: the mean of the squares would take an offset for
     noise.
     """
-    return float(np.square(column_scales(y.reshape(len(y), -1))).mean())
+    return float(np.square(column_scales(y.reshape(len(y), -1), weights)).mean())
 
 
-def default_kernel(X: Array, variance: float) -> Any:
+def default_kernel(X: Array, variance: float, weights: Array | None = None) -> Any:
     """A constant times an RBF with a length scale per column, at scales of the data."""
-    scale = column_scales(X) * np.sqrt(X.shape[1])
+    scale = column_scales(X, weights) * np.sqrt(X.shape[1])
     rbf = RBF(scale, [(1e-3 * s, 1e3 * s) for s in scale])
     return _bounded(ConstantKernel, variance, "constant_value") * rbf
 
@@ -92,9 +121,17 @@ def _bounded(kernel: Any, value: float, name: str) -> Any:
 
 
 def initial_inducing(
-    covariance: Covariance, X: Array, points: Any, selection: str, rng: np.random.Generator
+    covariance: Covariance,
+    X: Array,
+    points: Any,
+    selection: str,
+    rng: np.random.Generator,
+    weights: Array | None = None,
 ) -> Array:
-    """Inducing inputs to start from, given or chosen; `selection` has been checked."""
+    """Inducing inputs to start from, given or chosen; `selection` has been checked.
+
+    Only k-means asks for the rows' `weights`.
+    """
     if np.ndim(points):
         z = np.array(points, np.float64, order="C")
         if z.ndim != 2 or z.shape[1] != X.shape[1] or not len(z):
@@ -109,7 +146,7 @@ def initial_inducing(
     if len(rows) <= m:
         return X[rows].copy()
     if selection == "kmeans":
-        return kmeans(X, m, rng)
+        return kmeans(X, m, rng, weights)
     if selection == "subset":
         return subset(X[rows], m, rng)
     return greedy(covariance, covariance.program(covariance.theta), X, m, rng)
@@ -121,12 +158,12 @@ def distinct_rows(x: Array) -> NDArray[np.int64]:
     return np.sort(first)
 
 
-def subset(x: Array, m: int, rng: np.random.Generator) -> Array:
+def subset(x: NDArray[Any], m: int, rng: np.random.Generator) -> NDArray[Any]:
     """M of the rows, drawn without replacement."""
     return x[np.sort(rng.choice(len(x), m, replace=False))]
 
 
-def kmeans(X: Array, m: int, rng: np.random.Generator) -> Array:
+def kmeans(X: Array, m: int, rng: np.random.Generator, weights: Array | None = None) -> Array:
     """Centres of k-means on columns of unit variance; a random subset represents many rows.
 
     It runs on one thread: scikit-learn's sums depend on the number of threads.
@@ -134,11 +171,14 @@ def kmeans(X: Array, m: int, rng: np.random.Generator) -> Array:
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
-    scale = column_scales(X)
-    rows = X if len(X) <= (most := KMEANS_ROWS * m) else subset(X, most, rng)
+    scale = column_scales(X, weights)
+    if len(X) > (most := KMEANS_ROWS * m):
+        chosen = subset(np.arange(len(X)), most, rng)
+        X, weights = X[chosen], None if weights is None else weights[chosen]
     with warnings.catch_warnings(), threadpool_limits(1, user_api="openmp"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than centres
-        fitted = KMeans(m, n_init=1, random_state=int(rng.integers(1 << 31))).fit(rows / scale)
+        fitted = KMeans(m, n_init=1, random_state=int(rng.integers(1 << 31)))
+        fitted.fit(X / scale, sample_weight=weights)
     return np.ascontiguousarray(fitted.cluster_centers_ * scale)
 
 

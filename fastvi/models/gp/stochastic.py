@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastvi import optimizers
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.checkpoints import Watching
+from fastvi.checkpoints import Callback, Watching
 from fastvi.core import Optimizer
 from fastvi.loop import History
 from fastvi.models.files import Saved
@@ -49,6 +50,47 @@ class Variational(GaussianProcess):
         """What the parameters ask for."""
         raise NotImplementedError
 
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+    ) -> Self:
+        """Fit the posterior. A fit that fails or is interrupted leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+            Rows to fit to.
+        y : (n_rows,) array
+            Their targets or labels.
+        {sample_weight}
+        X_val, y_val : arrays, optional
+            Rows not to fit to, and their targets: their `score` after each pass, and at the end, is
+            ``history_["held_out"]``.
+        {watching}
+
+        Raises
+        ------
+        ValueError
+            If X, y or `sample_weight` is invalid, a parameter is out of its range, or `checkpoint`
+            belongs to another fit.
+        FloatingPointError
+            If the fit diverges.
+        numpy.linalg.LinAlgError
+            If a matrix has no Cholesky factor; it says which.
+        """
+        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
+        self._become(watching, X, y, X_val, y_val, sample_weight)
+        return self
+
     def _settings(self) -> LearnSettings:
         checks.choice(self.inducing_selection, "inducing_selection", start.SELECTIONS)
         checks.integer(self.max_iter, "max_iter", 1)
@@ -70,22 +112,28 @@ class Variational(GaussianProcess):
         model = SparseVariational(covariance, likelihood, centre, self._n_threads)
         return Learner(model, self._settings(), scale, kernel.bounds.reshape(-1, 2))
 
-    def _begin(self, X: Array, y: Array, likelihood: Likelihood, seed: int) -> Array:
+    def _begin(self, points: Points, likelihood: Likelihood, seed: int) -> Array:
         """Decide on a kernel and how it is learned; the inducing inputs to start from."""
+        X, y, weights = points
         self._settings()
         start.check_sizes(X, "X")
         start.check_sizes(y, "y", 1.0 / start.LARGEST)
-        kernel = self._initial_kernel(X, y, likelihood)
-        learner = self._learner_of(kernel, likelihood, start.column_scales(X), X.mean(axis=0))
+        kernel = self._initial_kernel(points, likelihood)
+        scale = start.column_scales(X, weights)
+        learner = self._learner_of(kernel, likelihood, scale, start.column_means(X, weights))
         self.kernel_, self._learner, self._stream_seed = kernel, learner, seed
         return start.initial_inducing(
             learner.model.covariance, X, self.inducing_points, self.inducing_selection,
-            np.random.default_rng(seed),
+            np.random.default_rng(seed), weights,
         )  # fmt: skip
 
-    def _initial_kernel(self, X: Array, y: Array, likelihood: Likelihood) -> Any:
-        variance = start.target_variance(y) if likelihood.is_noisy else 1.0
-        kernel = start.default_kernel(X, variance) if self.kernel is None else clone(self.kernel)
+    def _initial_kernel(self, points: Points, likelihood: Likelihood) -> Any:
+        X, y, weights = points
+        variance = start.target_variance(y, weights) if likelihood.is_noisy else 1.0
+        if self.kernel is None:
+            kernel = start.default_kernel(X, variance, weights)
+        else:
+            kernel = clone(self.kernel)
         has_noise = bool(Covariance(kernel, X.shape[1]).white)
         if has_noise and not likelihood.is_noisy:
             raise ValueError(
@@ -104,22 +152,21 @@ class Variational(GaussianProcess):
     def _learn(
         self,
         watching: Watching,
-        X: Array,
-        y: Array,
+        points: Points,
         likelihood: Likelihood,
         held_out: tuple[Any, Any],
     ) -> None:
         seed = self._seed(watching)
         with single_threaded_blas():
-            z, points = self._begin(X, y, likelihood, seed), Points(X, y)
-            watch = self._watch(watching, (X, y), seed, held_out, total=self.max_iter, unit="steps")
+            z = self._begin(points, likelihood, seed)
+            watch = self._watch(watching, points, seed, held_out, total=self.max_iter, unit="steps")
             state, history, self.elbo_ = self._learner.fit(
                 z, points, self.batch_size, self.max_iter, seed, watch
             )
-            self._finish(state, history, len(X))
+            self._finish(state, history, len(points.x))
             self._rows: Points | None = points
 
-    def _feed(self, X: Array, y: Array, likelihood: Likelihood) -> None:
+    def _feed(self, points: Points, likelihood: Likelihood) -> None:
         checks.integer(self.batch_size, "batch_size", 1)
         total = self.total_samples
         if total is not None:
@@ -127,15 +174,15 @@ class Variational(GaussianProcess):
         history, state, n_seen = History(), getattr(self, "_state", None), 0
         with single_threaded_blas():
             if state is None:
-                z = self._begin(X, y, likelihood, self._seed(Watching()))
+                z = self._begin(points, likelihood, self._seed(Watching()))
             else:
                 history.extend(self.n_iter_, **self.history_)
                 z, n_seen = state.params.hyper.z, self._n_seen
             state = self._learner.feed(
-                state, z, Points(X, y), self.batch_size, total=total, n_seen=n_seen,
+                state, z, points, self.batch_size, total=total, n_seen=n_seen,
                 rng=np.random.default_rng([self._stream_seed, len(history)]), history=history,
             )  # fmt: skip
-            self._finish(state, history, n_seen + len(X))
+            self._finish(state, history, n_seen + len(points.x))
         self._rows = None  # a fit's are not all there is, and its bound is of other z
         self.__dict__.pop("elbo_", None)
 

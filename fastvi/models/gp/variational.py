@@ -16,7 +16,14 @@ from fastvi.models.gp.estimator import draws_by
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.likelihoods import named
 from fastvi.models.gp.predictor import TargetPredictor
-from fastvi.models.gp.start import LARGEST, check_sizes, column_scales
+from fastvi.models.gp.rows import Points
+from fastvi.models.gp.start import (
+    LARGEST,
+    check_sizes,
+    column_means,
+    column_scales,
+    weighted,
+)
 from fastvi.models.gp.stochastic import Variational
 
 __all__ = ["SVGP"]
@@ -84,34 +91,46 @@ class SVGP(RegressorMixin, Variational):
         self.normalize_y = normalize_y
 
     def _fit(
-        self, last: Self | None, watching: Watching, X: Any, y: Any, X_val: Any, y_val: Any
+        self,
+        last: Self | None,
+        watching: Watching,
+        X: Any,
+        y: Any,
+        X_val: Any,
+        y_val: Any,
+        sample_weight: Any,
     ) -> None:
-        self._learn(watching, *self._data(X, y, reset=True), (X_val, y_val))
+        data = self._data(X, y, sample_weight, reset=True)
+        self._learn(watching, *data, (X_val, y_val))
         self._warn_of_bounds()
 
-    def partial_fit(self, X: Any, y: Any) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Take a step on each `batch_size` of these rows; the first call chooses inducing inputs.
 
         Parameters
         ----------
         X : (n_rows, n_features) array
         y : (n_rows,) array
+        {sample_weight}
 
         Returns
         -------
         self
         """
-        self._advance(X, y)
+        self._advance(X, y, sample_weight)
         return self
 
-    def _partial_fit(self, X: Any, y: Any) -> None:
-        self._feed(*self._data(X, y, reset=not hasattr(self, "_state")))
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        self._feed(*self._data(X, y, sample_weight, reset=not hasattr(self, "_state")))
 
-    def _data(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array, Likelihood]:
+    def _data(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool
+    ) -> tuple[Points, Likelihood]:
         likelihood = self._likelihood()
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True, reset=reset)
         y = np.ascontiguousarray(y, np.float64)
         likelihood.check(y)
+        X, y, weights = weighted(X, y, sample_weight)
         wanted = likelihood.is_noisy and self.kernel is None
         if self.normalize_y is not None:
             wanted = checks.flag(self.normalize_y, "normalize_y")
@@ -123,9 +142,10 @@ class SVGP(RegressorMixin, Variational):
                 )
             check_sizes(y, "y", 1.0 / LARGEST)
             if reset:
-                self._y_units = float(y.mean()), float(column_scales(y[:, None])[0])
+                mean = float(column_means(y, weights))
+                self._y_units = mean, float(column_scales(y[:, None], weights)[0])
             y = (y - self._y_units[0]) / self._y_units[1]
-        return X, y, likelihood
+        return Points(X, y, weights), likelihood
 
     def _likelihood(self) -> Likelihood:
         return named(self.likelihood, self.df)
