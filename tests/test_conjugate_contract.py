@@ -2,6 +2,7 @@
 tests.
 """
 
+import functools
 from copy import copy as copied
 
 import numpy as np
@@ -90,13 +91,19 @@ def test_the_same_bits_for_one_seed_and_any_number_of_threads(model, tool, monke
     options = options_of(tool)
     results = {
         bits(fit.params, fit.history)
-        for fit in (fitted(model, options, n_threads=n) for n in (1, 1, 2, 8))
+        for fit in (fitted(model, options, n_threads=n) for n in (1, 8))
     }
     assert len(results) == 1
     assert max(most) > 1
     if "batch_size" in options:
         other = fitted(model, options, seed=4)
         assert bits(other.params, other.history) not in results
+
+
+@functools.cache
+def after_ascent(model):
+    """Parameters after 15 passes of coordinate ascent; not to be changed."""
+    return fitted(model, {}, n_epochs=15).params
 
 
 @every_pair
@@ -115,14 +122,15 @@ def test_the_bound_rises(model, tool):
         return local.bound + instance.global_bound(params)
 
     before = bound(start)
-    best = bound(fitted(model, {}, n_epochs=15).params)
+    best = bound(after_ascent(model))
     n_epochs = 60 if tool in PER_COORDINATE else 15
     found = bound(fitted(model, options, n_epochs=n_epochs).params)
     assert found - before > 0.5 * (best - before) > 0
 
 
 @every_pair
-def test_a_fit_resumed_anywhere_ends_with_the_same_bits(model, tool):
+def test_a_fit_resumed_ends_with_the_same_bits(model, tool):
+    """After its first step, and in the midst of an epoch; solvers of topics go on from anywhere."""
     options = options_of(tool)
     saved = []
 
@@ -145,7 +153,7 @@ def test_a_fit_resumed_anywhere_ends_with_the_same_bits(model, tool):
     chosen, state = begun()
     state, history = run(chosen, state, after_step=save)
     want = bits(chosen.read(state), history.columns)
-    for position, file, learnt, columns in saved[:: max(len(saved) // 5, 1)]:
+    for position, file, learnt, columns in (saved[0], saved[len(saved) // 2]):
         again, state = begun()
         again.batches.restore(from_file(learnt))
         history = loop.History()

@@ -43,7 +43,8 @@ def waiting(z, data, grad):
 
 def vector_grad(z, data, grad):
     value = -0.5 * np.sum(z * z)
-    grad[:] = -z
+    for j in range(z.size):
+        grad[j] = -z[j]
     for i in range(data.y.size):
         e = data.y[i] - np.sum(data.X[i] * z)
         value -= 0.5 * e * e
@@ -61,7 +62,8 @@ def vector_plain(z, data):
 
 def vector_rows(weights, z, rows, data, grad):
     value = -0.5 * np.sum(z * z)
-    grad[:] = -z
+    for j in range(z.size):
+        grad[j] = -z[j]
     for m in range(rows.size):
         e = data.y[rows[m]] - np.sum(data.X[rows[m]] * z)
         value -= weights[m] * 0.5 * e * e
@@ -73,7 +75,8 @@ def vector_rows(weights, z, rows, data, grad):
 def vector_terms(z, data, terms, grad):
     terms[0] = -0.5 * np.sum(z * z)
     terms[1] = 0.0
-    grad[:] = -z
+    for j in range(z.size):
+        grad[j] = -z[j]
     for i in range(data.y.size):
         e = data.y[i] - np.sum(data.X[i] * z)
         terms[1] -= 0.5 * e * e
