@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
 from fastvi.core import Batch
+from fastvi.kernels import covariance as kernels
 from fastvi.models.gp import model as gp_model
 from fastvi.models.gp.rows import Points
 from fastvi.optimizers import adam, averaged, robbins_monro
@@ -496,3 +497,14 @@ def test_rates_are_refused_that_are_none():
             SVGP(natural_learning_rate=rate).fit(X, X[:, 0])
     with pytest.raises(ValueError, match="sampling='importance' needs norms"):
         SVGP(sampling="importance").fit(X, X[:, 0])
+
+
+def test_arrays_that_cannot_be_written_to_compile_nothing(rng):
+    """Neither those of X nor those of what predicts."""
+    X, f = data(rng, 40)
+    ours = SVGP(KERNEL, inducing_points=5, max_iter=5, random_state=0).fit(X, f)
+    want, before = ours.predict(X), len(kernels.gaussian.signatures)
+    X.flags.writeable = False
+    np.testing.assert_array_equal(ours.predict(X), want)
+    ours.compiled()(X)
+    assert len(kernels.gaussian.signatures) == before

@@ -16,6 +16,7 @@ from sklearn.gaussian_process.kernels import (
     WhiteKernel,
 )
 
+from fastvi.base.tree import read_only
 from fastvi.kernels import covariance as kernels
 from fastvi.kernels import covariance_reverse as reverse
 from fastvi.models.gp.covariance import Covariance
@@ -73,6 +74,11 @@ def scaled_columns(program, z, width):
     return zt
 
 
+def as_filled(program, x, zt):
+    """Arguments as `Covariance.fill` gives them."""
+    return kernels.Program(*map(read_only, program)), read_only(x), read_only(zt)
+
+
 shapes = {
     "seed": st.integers(0, 2**32 - 1),
     "n": st.integers(0, 9),
@@ -95,7 +101,8 @@ def test_covariances_and_their_reverse_pass(seed, n, m, n_columns, n_leaves, dty
     width = -(-m // kernels.WIDTH) * kernels.WIDTH
     zt, out = scaled_columns(program, z, width), np.full((n, m), np.nan, dtype)
     room = width + int(rng.integers(0, 3 * m + 1))
-    kernels.covariance(program, x, zt, np.empty((n_nodes + 1, room), dtype), out)
+    scratch = np.empty((n_nodes + 1, room), dtype)
+    kernels.covariance(*as_filled(program, x, zt), scratch, out)
     want = naive.covariance(program, x, z)
     size = max(1.0, np.abs(want).max(initial=0.0))
     tolerance = 300 * np.finfo(dtype).eps
@@ -125,7 +132,7 @@ def test_tiles_of_columns(m, n_columns, rng):
     want = program.amplitudes[0] * np.exp(-0.5 * square)
     for room in (width, 3 * width):
         for function, factor in ((kernels.covariance, 1.0), (kernels.gaussian, kernels.BINARY)):
-            function(program, x, factor * zt, np.empty((2, room)), out)
+            function(*as_filled(program, x, factor * zt), np.empty((2, room)), out)
             np.testing.assert_allclose(out, want, rtol=1e-12)
 
 
@@ -141,7 +148,7 @@ def test_one_gaussian(seed, n, m, n_columns, dtype):
     zt = scaled_columns(program, z, width) * dtype(kernels.BINARY)
     scratch = np.empty((2, width + int(rng.integers(0, 3 * m + 1))), dtype)
     out = np.full((n, m), np.nan, dtype)
-    kernels.gaussian(program, x, zt, scratch, out)
+    kernels.gaussian(*as_filled(program, x, zt), scratch, out)
     want = naive.covariance(program, x, z)
     np.testing.assert_allclose(out, want, rtol=100 * np.finfo(dtype).eps)
 

@@ -18,6 +18,7 @@ __all__ = [
     "leaves",
     "like",
     "map_leaves",
+    "read_only",
     "rebuild",
     "restore",
     "save",
@@ -33,6 +34,13 @@ def rebuild(like: Any, parts: Iterable[object]) -> Any:
     """Make a tuple of the type of `like` with other parts."""
     parts = tuple(parts)
     return type(like)(*parts) if hasattr(like, "_fields") else parts
+
+
+def read_only(array: AnyArray) -> AnyArray:
+    """Return a read-only view."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def map_leaves(function: Callable[..., object], tree: Any, *others: object) -> Any:

@@ -19,6 +19,7 @@ from fastvi.base import checks
 from fastvi.base.documentation import fill_in
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.base.progress import compiling_announced
+from fastvi.base.tree import read_only
 from fastvi.checkpoints import Callback, Watching, described, digest
 from fastvi.models import files
 from fastvi.models.documentation import GROUPS, TEXTS
@@ -31,7 +32,6 @@ __all__ = [
     "Supervised",
     "Unsupervised",
     "generator_of",
-    "read_only",
 ]
 
 # Parameters that may differ between a checkpoint and the fit that resumes from it.
@@ -281,13 +281,6 @@ def generator_of(random_state: Any) -> np.random.RandomState:
         return np.random.RandomState(checks.seed_of(random_state))
     found: np.random.RandomState = check_random_state(random_state)
     return found
-
-
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a read-only view."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _in_order(X: NDArray[Any]) -> NDArray[Any]:

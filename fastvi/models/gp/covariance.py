@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base.blas import aligned
+from fastvi.base.tree import read_only
 from fastvi.kernels import covariance as kernels
 from fastvi.kernels.covariance import Program
 
@@ -249,7 +250,9 @@ class Covariance:
     ) -> Array:
         """Write k(x, z) (n, M) into `out`."""
         function = kernels.gaussian if self.is_gaussian else kernels.covariance
-        function(program, x, zt, self.scratch(len(x), zt) if scratch is None else scratch, out)
+        scratch = self.scratch(len(x), zt) if scratch is None else scratch
+        read = (Program(*map(read_only, program)), read_only(x), read_only(zt))
+        function(*read, scratch, out)  # compiled once, for arrays that can be written to or not
         return out
 
     def scratch(self, n: int, zt: Array) -> Array:

@@ -11,10 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastvi import loop, optimizers
 from fastvi.base import checks, parallel, tree
+from fastvi.base.tree import read_only
 from fastvi.batches import ShuffledEpochs
 from fastvi.checkpoints import Watching
 from fastvi.models.counts import DocumentSource, Parts, padded
-from fastvi.models.estimator import CountEstimator, MeanScore, read_only
+from fastvi.models.estimator import CountEstimator, MeanScore
 from fastvi.models.files import Saved
 from fastvi.models.plan import SAMPLING, Plan, plan
 from fastvi.models.poisson.model import Factors, Fitted, GammaPrior, PoissonFactors

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
-from fastvi.models.estimator import CountEstimator, generator_of, read_only
+from fastvi.base.tree import read_only
+from fastvi.models.estimator import CountEstimator, generator_of
 from fastvi.models.topics.fitted import Predictor, TopicModel, check_vocabulary
 
 __all__ = ["TopicScores", "matrix"]
