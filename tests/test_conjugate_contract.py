@@ -36,6 +36,7 @@ TOOLS = {
 TOOLS = {name: {"batch_size": BATCH_SIZE} | tools for name, tools in TOOLS.items()}
 TOOLS["coordinate ascent"] = {}
 TOOLS["all rows, a short step"] = {"optimizer": 0.5}
+ACCELERATED = {"accelerated": {"accelerate": True}}  # for models that have units
 PER_COORDINATE = {
     name: {"batch_size": BATCH_SIZE, "optimizer": getattr(optimizers, name)(rate)}
     for name, rate in (("adagrad", 0.5), ("rmsprop", 0.05), ("adam", 0.05), ("amsgrad", 0.05))
@@ -51,12 +52,13 @@ PAIRS = [
     for tool in (EVERY_TOOL if model in ("mixture, diagonal", "poisson") else ASKING)
     if entry.coordinates or tool not in PER_COORDINATE
 ]
+PAIRS += [(model, "accelerated") for model in MODELS if model.startswith("logistic")]
 every_model = pytest.mark.parametrize("model", MODELS)
 every_pair = pytest.mark.parametrize(("model", "tool"), PAIRS)
 
 
 def options_of(tool):
-    return (TOOLS | PER_COORDINATE)[tool]
+    return (TOOLS | PER_COORDINATE | ACCELERATED)[tool]
 
 
 def dense(params):

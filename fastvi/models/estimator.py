@@ -161,11 +161,12 @@ class Estimator(BaseEstimator):
         tol: float,
         seed: int,
         last: Self | None = None,
+        accelerate: bool = False,
     ) -> Fit:
         """Fit a conjugate model with the toolbox, and record how it went.
 
         `data` are the arrays that identify a checkpoint; `tol` is in nats of the whole bound, and
-        `last` is the fit to continue from.
+        `last` is the fit to continue from; `accelerate` is that of `fastvi.models.plan.plan`.
         """
         max_iter = checks.integer(self.max_iter, "max_iter", self._least_iter)
         batch_size = checks.optional_integer(self.batch_size, "batch_size", 1)
@@ -196,6 +197,7 @@ class Estimator(BaseEstimator):
             sampling=self.sampling,
             variance_reduction=self.variance_reduction,
             trace_noise=checks.flag(self.trace_noise, "trace_noise"),
+            accelerate=accelerate,
         )
         self._report(fitted)
         return fitted

@@ -24,6 +24,7 @@ from fastvi.batches import (
 )
 from fastvi.core import Algorithm, Batch, Conjugate, LazyTable, Optimizer, ascend
 from fastvi.gradients.reduction import Reduction, Setting, reduction_of
+from fastvi.models.acceleration import AcceleratedState, accelerated
 
 __all__ = [
     "SAMPLING",
@@ -71,6 +72,7 @@ def plan(
     trace_noise: bool = False,
     seed: int = 0,
     batches: Batches | None = None,
+    accelerate: bool = False,
 ) -> Plan:
     """Combine batches, gradient and optimizer, or explain why they are incompatible.
 
@@ -97,6 +99,9 @@ def plan(
     seed : int
     batches : Batches, optional
         Used instead of those that `sampling` names.
+    accelerate : bool
+        Use `fastvi.models.acceleration.accelerated` for coordinate ascent with rate 1. The model
+        must support it.
 
     Raises
     ------
@@ -132,6 +137,9 @@ def plan(
     setting = Setting(partial(_everything, source), n_batches)
 
     def for_model(model: Any) -> Plan:
+        if accelerate and is_batch and optimizer is None:
+            algorithm = accelerated(model, noise=trace_noise)
+            return Plan(algorithm, batches, _itself, _plain, for_model)
         estimator = (gradients.plain if is_plain else gradients.natural)(model, **options)
         confine = None
         if reduction is not None:
@@ -149,6 +157,14 @@ def plan(
         return Plan(ascend(estimator, chosen, confine), batches, begin, read, for_model)
 
     return for_model(model)
+
+
+def _itself(params: Any) -> Any:
+    return params
+
+
+def _plain(state: AcceleratedState) -> Any:
+    return state.plain
 
 
 def _batches(

@@ -34,8 +34,13 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
     """Binary logistic regression with a Gaussian posterior of the coefficients.
 
     It maximises the variational bound of Jaakkola and Jordan (2000) by closed-form updates (Bishop
-    2006, section 10.6), over all rows, in which the bound never falls except by rounding (about
-    1e-6 nats per row in float32), or by mini-batches. Results have the same bits for any `n_jobs`.
+    2006, section 10.6). Over all rows they are extrapolated (Anderson 1965) and the bound never
+    falls except by rounding (about 1e-6 nats per row in float32); an `optimizer` of 1.0 leaves the
+    extrapolation out. With `batch_size` the fit takes mini-batches. Results have the same bits for
+    any `n_jobs`.
+
+    The bound is tight where labels overlap. On separable data it gives too little spread: see
+    `sigma_`.
 
     Parameters
     ----------
@@ -53,7 +58,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         Prior precision of the intercept, which is never learned.
     max_iter : int, default=300
         Largest number of passes over the rows.
-    tol : float, default=1e-6
+    tol : float, default=1e-9
         Without `batch_size` the fit ends when the bound rises by less than this in a pass, in nats
         per row.
     {toolbox}
@@ -68,7 +73,11 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
     intercept_ : (1,) array
         Posterior mean of the intercept; 0 without an intercept.
     sigma_ : (n_features, n_features) array
-        Posterior covariance of the coefficients.
+        Posterior covariance of the coefficients. On separable data the bound underestimates it:
+        for 40 equally spaced rows from -20 to 20, labelled by their sign, the posterior of the
+        slope has mean 1.56 and standard deviation 0.60, and this fit finds 1.43 and 0.083. Where
+        the spread matters on such data, fit the log density with `fastvi.fit`, whose Gaussian has a
+        standard deviation of 0.45 here.
     covariance_ : (n_coefficients, n_coefficients) array
         The same, with the intercept as last coefficient if there is one.
     lambda_ : (n_features,) array
@@ -97,7 +106,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         fit_intercept: bool = True,
         intercept_precision: float = 1e-6,
         max_iter: int = 300,
-        tol: float = 1e-6,
+        tol: float = 1e-9,
         batch_size: int | None = None,
         optimizer: Any = None,
         sampling: str = "uniform",
@@ -129,6 +138,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         checks.rows_to_fit(X)
         model = self._make_model(X.shape[1], X.dtype)
         tol = checks.number(self.tol, "tol", 0.0)
+        rounding = 4 * float(np.finfo(X.dtype).eps) * X.shape[1] * np.sqrt(len(X))
         fitted = self._ascend(
             model,
             LabelledRows(X, targets, model.intercept),
@@ -136,9 +146,10 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
             watching,
             data=(X, targets),
             held_out=self._held_out(model, X_val, y_val),
-            tol=tol * len(X),
+            tol=max(tol * len(X), rounding) if tol > 0 else 0.0,
             seed=self._seed(watching),
             last=last,
+            accelerate=True,
         )
         self._take(model, fitted.params)
         self._warn_unless_converged(fitted)

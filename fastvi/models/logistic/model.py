@@ -167,6 +167,11 @@ class Logistic:
             known.precision_mean, precision - np.diag(self.precisions(rates)), rates
         )
 
+    def units(self, params: Coefficients) -> Coefficients:
+        """See `fastvi.models.acceleration`: they do not depend on the scales of columns."""
+        size = np.sqrt(np.diag(params.precision) + self.precisions(params.rates))
+        return Coefficients(size, np.outer(size, size), params.rates)
+
     @property
     def coordinates(self) -> Coordinates:
         """See `logistic_coordinates`."""
