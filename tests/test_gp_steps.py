@@ -50,16 +50,38 @@ def data(rng, name="gaussian", n=60):
 
 # Steps
 
-STEP = """
+STEPS = """
 import pickle, sys
 from fastvi.base import tree
 from fastvi.base.parallel import single_threaded_blas
 
-algorithm, state, batch, rng = pickle.load(sys.stdin.buffer)
-with single_threaded_blas():
-    state, info = algorithm.algorithm().step(state, batch, rng)
-sys.stdout.buffer.write(pickle.dumps((tree.leaves(state), info)))
+found = {}
+for name, given in pickle.load(sys.stdin.buffer).items():
+    algorithm, state, batch, rng = pickle.loads(given)
+    with single_threaded_blas():
+        state, info = algorithm.algorithm().step(state, batch, rng)
+    found[name] = tree.leaves(state), info
+sys.stdout.buffer.write(pickle.dumps(found))
 """
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """Of each estimator its fit and a batch, and what another process makes of copies of them."""
+    fits, given = {}, {}
+    for name, estimator in ESTIMATORS.items():
+        X, y = data(np.random.default_rng(1), name)
+        model = clone(estimator).set_params(**OPTIONS).fit(X, y)
+        batch = Batch(Points(X[:20], y[:20].astype(float), np.ones(20)), np.full(20, 3.0))
+        fits[name] = model, X, batch
+        parts = model._learner, model._state, batch, np.random.default_rng(5)
+        given[name] = pickle.dumps(parts)
+    done = subprocess.run(
+        [sys.executable, "-c", STEPS], input=pickle.dumps(given), capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    found = pickle.loads(done.stdout)
+    return {name: (*fits[name], *found[name]) for name in ESTIMATORS}
 
 
 def leaves_of(state):
@@ -67,16 +89,10 @@ def leaves_of(state):
 
 
 @every_estimator
-def test_a_step_is_a_function_of_state_batch_and_seed(name, rng):
+def test_a_step_is_a_function_of_state_batch_and_seed(name, elsewhere):
     """The same bits from a copy in another process, whatever was asked of the model before."""
-    X, y = data(rng, name)
-    model = clone(ESTIMATORS[name]).set_params(**OPTIONS).fit(X, y)
+    model, X, batch, want, told = elsewhere[name]
     learner, state = model._learner, model._state
-    batch = Batch(Points(X[:20], y[:20].astype(float), np.ones(20)), np.full(20, 3.0))
-    given = pickle.dumps((learner, state, batch, np.random.default_rng(5)))
-    done = subprocess.run([sys.executable, "-c", STEP], input=given, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
-    want, told = pickle.loads(done.stdout)
     params = leaves_of(state.params)
     with single_threaded_blas():
         learner.model.at(learner.model.start(X[:6]).hyper)
