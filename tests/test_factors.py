@@ -390,14 +390,14 @@ def test_pca_scores_are_those_of_pca_but_for_shrinkage(rng):
     np.testing.assert_allclose(ours.transform(X), peer.transform(X) * signs * shrunk, atol=0.01)
 
 
-@both
 @pytest.mark.parametrize(
-    "options",
+    ("kind", "options"),
     [
-        {},
-        {"variance_reduction": "svrg", "optimizer": 0.1},
-        {"sampling": "importance"},
-        {"optimizer": "adaptive"},
+        (BayesianPCA, {}),
+        (BayesianPCA, {"sampling": "importance"}),
+        (BayesianFactorAnalysis, {}),
+        (BayesianFactorAnalysis, {"variance_reduction": "svrg", "optimizer": 0.1}),
+        (BayesianFactorAnalysis, {"optimizer": "adaptive"}),
     ],
     ids=str,
 )

@@ -257,8 +257,9 @@ def test_ard_switches_off_what_is_irrelevant(rng):
     assert np.abs(ours.coef_[0, 4:]).max() < 0.02
 
 
-@pytest.mark.parametrize("prior", PRIORS)
-@pytest.mark.parametrize("variance_reduction", [None, "svrg"])
+@pytest.mark.parametrize(
+    ("prior", "variance_reduction"), [*((prior, None) for prior in PRIORS), ("gamma", "svrg")]
+)
 def test_mini_batches_come_near(prior, variance_reduction, rng):
     """Within 1e-4 nats a row of the bound of coordinate ascent."""
     X, y = data(rng, 1000, 4)
