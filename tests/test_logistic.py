@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tolerances import assert_never_falls, rounding
 
+import fastvi
 from fastvi.core import Batch
 from fastvi.models.logistic.estimator import BayesianLogisticRegression
 from fastvi.models.logistic.model import (
@@ -285,6 +286,71 @@ def test_samplings_come_near(sampling, rng):
     ).fit(X, y)
     noise = np.sqrt(0.5 * ours.history_["rate"][-1] * 1000 / 50 * np.diag(best.sigma_))
     assert np.all(np.abs(ours.coef_ - best.coef_) < 5 * noise)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_a_weight_counts_rows(batch_size, dtype, rng):
+    """Weight 2 is the row twice and weight 0 none: exactly the same rows, up to rounding."""
+    X, y = data(rng, 60, 3)
+    X = X.astype(dtype)
+    weights = rng.integers(0, 3, 60).astype(float)
+    weights[:2] = 1.0
+    ours = BayesianLogisticRegression().fit(X, y, weights)
+    repeated = np.repeat(np.arange(60), weights.astype(int))
+    same = BayesianLogisticRegression().fit(X[repeated], y[repeated])
+    rtol = 1e-4 if dtype == np.float32 else 1e-8
+    np.testing.assert_allclose(ours.coef_, same.coef_, rtol=rtol)
+    np.testing.assert_allclose(ours.sigma_, same.sigma_, rtol=rtol, atol=1e-3 * rtol)
+    np.testing.assert_allclose(ours.elbo_, same.elbo_, rtol=rtol)
+    options = {"batch_size": batch_size, "random_state": 0, "max_iter": 3, "tol": 0}
+    kept = weights > 0
+    ones = BayesianLogisticRegression(**options).fit(X, y, kept.astype(float))
+    without = BayesianLogisticRegression(**options).fit(X[kept], y[kept])
+    np.testing.assert_array_equal(ones.covariance_, without.covariance_)
+
+
+def test_mini_batches_see_weights(rng):
+    X, y = data(rng, 400, 3)
+    weights = rng.gamma(1.0, 1.0, 400)
+    best = BayesianLogisticRegression().fit(X, y, weights)
+    options = {"batch_size": 40, "optimizer": 0.1, "max_iter": 40, "random_state": 0}
+    for sampling in ("uniform", "importance"):
+        ours = BayesianLogisticRegression(
+            variance_reduction="svrg", sampling=sampling, **options
+        ).fit(X, y, weights)
+        np.testing.assert_allclose(ours.coef_, best.coef_, atol=0.02)
+
+
+def test_class_weights_are_weights_of_rows(rng, tmp_path):
+    X, y = data(rng, 80, 3, shift=1.5)
+    labels = np.where(y > 0, "yes", "no")
+    ours = BayesianLogisticRegression(class_weight={"yes": 3.0, "no": 0.5}).fit(X, labels)
+    same = BayesianLogisticRegression().fit(X, labels, np.where(y > 0, 3.0, 0.5))
+    np.testing.assert_array_equal(ours.covariance_, same.covariance_)
+    shares = 40 / np.where(y > 0, y.sum(), (1 - y).sum())
+    even = BayesianLogisticRegression(class_weight="balanced").fit(X, labels)
+    assert even.elbo_ == BayesianLogisticRegression().fit(X, labels, shares).elbo_
+    ours.save(tmp_path / "model.npz")
+    loaded = fastvi.load(tmp_path / "model.npz")
+    assert loaded.class_weight == ours.class_weight
+    np.testing.assert_array_equal(loaded.predict_proba(X), ours.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "sample_weight", "message"),
+    [
+        ("even", None, "class_weight is 'even'; wanted 'balanced', None, or a dict"),
+        ({3.0: 1.0}, None, "class_weight is .*; wanted 'balanced', None, or a dict"),
+        ({0.0: -1.0}, None, "class_weight is -1.0; wanted a number > 0"),
+        (None, np.zeros(30), "sample_weight is 0 for every row|at least one non-zero"),
+        (None, np.arange(30.0) - 1, "Negative values"),
+        (None, np.eye(30)[0], "only one class"),
+    ],
+)
+def test_weights_that_are_refused(class_weight, sample_weight, message, rng):
+    with pytest.raises(ValueError, match=message):
+        BayesianLogisticRegression(class_weight=class_weight).fit(*data(rng, 30, 3), sample_weight)
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1e8])

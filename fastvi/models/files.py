@@ -167,6 +167,8 @@ def encoded(name: str, value: Any) -> Any:
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, dict):  # weights of labels, which need not be strings
+        return [[_number(label), float(weight)] for label, weight in value.items()]
     if isinstance(value, Reduction):
         return {"tool": value.name, "numbers": value.numbers}
     array = np.asarray(value) if isinstance(value, (list, tuple, np.ndarray)) else None
@@ -179,6 +181,8 @@ def encoded(name: str, value: Any) -> Any:
 
 def decoded(name: str, value: Any, saved: Saved) -> Any:
     """Inverse of `encoded`."""
+    if isinstance(value, list):
+        return dict(value)
     if not isinstance(value, dict):
         return value
     if "tool" in value:

@@ -10,7 +10,6 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
@@ -20,6 +19,7 @@ from fastvi.models.gp.predictor import ClassPredictor
 from fastvi.models.gp.rows import Points
 from fastvi.models.gp.start import weighted
 from fastvi.models.gp.stochastic import Variational
+from fastvi.models.weights import balanced
 
 __all__ = ["SparseGPClassifier"]
 
@@ -111,23 +111,8 @@ class SparseGPClassifier(ClassifierMixin, Variational):
 
     def _balanced(self, X: Array, codes: NDArray[np.int64], weights: Array) -> Points:
         """Rows with the numbers of their classes, and weights times those of the classes."""
-        given, labels = self.class_weight, self.classes_.tolist()
-        if given is None:
-            return Points(X, codes.astype(np.float64), weights)
-        if given == "balanced":
-            counts = np.bincount(codes, weights, minlength=len(labels))
-            of_classes = weights.sum() / (len(labels) * counts)
-        elif isinstance(given, dict) and set(given) <= set(labels):
-            of_classes = np.array(
-                [checks.number(given.get(label, 1.0), "class_weight", 0.0, open_low=True)
-                 for label in labels]
-            )  # fmt: skip
-        else:
-            raise ValueError(
-                f"class_weight is {given!r}; wanted 'balanced', None, or a dict from labels of "
-                f"{labels} to numbers"
-            )
-        return Points(X, codes.astype(np.float64), weights * of_classes[codes])
+        weights = balanced(self.class_weight, self.classes_, codes, weights)
+        return Points(X, codes.astype(np.float64), weights)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Take a step on each `batch_size` of these rows; the first call names all `classes`.

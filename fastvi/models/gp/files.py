@@ -120,8 +120,6 @@ def decoded(value: Any, where: str) -> Any:
 
 def encoded_parameter(name: str, value: Any) -> Any:
     """A constructor's parameter as JSON or an array; see `fastvi.models.files`."""
-    if isinstance(value, dict):  # labels need not be texts
-        return [[np.asarray(label).item(), float(weight)] for label, weight in value.items()]
     return encoded(value) if isinstance(value, kernels.Kernel) else files.encoded(name, value)
 
 
@@ -129,6 +127,4 @@ def decoded_parameter(name: str, value: Any, saved: files.Saved) -> Any:
     """What `encoded_parameter` was given."""
     if name == "kernel" and value is not None:
         return decoded(value, saved.path)
-    if name == "class_weight" and isinstance(value, list):
-        return dict(value)
     return files.decoded(name, value, saved)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-from sklearn.utils.validation import _check_sample_weight
 
 from fastvi.base import checks
 from fastvi.kernels.covariance import Program
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.rows import Points
+from fastvi.models.weights import of_rows
 
 __all__ = [
     "LARGEST",
@@ -63,13 +63,11 @@ def weighted(X: Array, y: Array, sample_weight: Any) -> Points:
     ValueError
         If a weight is negative or not finite, or all are 0.
     """
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weights = of_rows(sample_weight, X)
     check_sizes(weights, "sample_weight", 1.0 / LARGEST)
     points = Points(X, y, weights)
     if np.all(weights > 0):
         return points
-    if not np.any(weights):
-        raise ValueError("sample_weight is 0 for every row; wanted some of them above 0")
     return Points(*(part[weights > 0] for part in points))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
-from fastvi.checkpoints import Watching
+from fastvi.checkpoints import Callback, Watching
 from fastvi.models.estimator import Supervised
 from fastvi.models.files import Saved
 from fastvi.models.logistic.model import (
@@ -23,6 +24,7 @@ from fastvi.models.logistic.model import (
     Prior,
     log_mean_sigmoid,
 )
+from fastvi.models.weights import balanced, of_rows
 
 __all__ = ["BayesianLogisticRegression"]
 
@@ -56,6 +58,9 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         Add an intercept.
     intercept_precision : float, default=1e-6
         Prior precision of the intercept, which is never learned.
+    class_weight : dict or "balanced", optional
+        What the rows of each label count, by label, 1 by default; or so that both labels have the
+        same total, n_rows / (2 * count of the label). `sample_weight` multiplies it.
     max_iter : int, default=300
         Largest number of passes over the rows.
     tol : float, default=1e-9
@@ -105,6 +110,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         lambda_2: float = 1e-6,
         fit_intercept: bool = True,
         intercept_precision: float = 1e-6,
+        class_weight: Any = None,
         max_iter: int = 300,
         tol: float = 1e-9,
         batch_size: int | None = None,
@@ -124,29 +130,83 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         self.lambda_2 = lambda_2
         self.fit_intercept = fit_intercept
         self.intercept_precision = intercept_precision
+        self.class_weight = class_weight
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         return tags
 
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+    ) -> Self:
+        """Fit the posterior. A fit that fails or is interrupted leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+            Rows to fit to.
+        y : (n_rows,) array
+            Their labels.
+        sample_weight : (n_rows,) array, optional
+            How many rows each row counts as: 1 by default, 0 to leave it out.
+        X_val, y_val : arrays, optional
+            Rows not to fit to, and their labels: their mean log probability after each pass, in
+            nats per row, is ``history_["held_out"]``.
+        {watching}
+
+        Raises
+        ------
+        ValueError
+            If X, y or `sample_weight` is invalid, a parameter is out of its range, or `checkpoint`
+            belongs to another fit.
+        """
+        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
+        self._become(watching, X, y, X_val, y_val, sample_weight)
+        return self
+
     def _fit(
-        self, last: Self | None, watching: Watching, X: Any, y: Any, X_val: Any, y_val: Any
+        self,
+        last: Self | None,
+        watching: Watching,
+        X: Any,
+        y: Any,
+        X_val: Any,
+        y_val: Any,
+        sample_weight: Any,
     ) -> None:
         X, y = self._array(X, y)
+        weights = of_rows(sample_weight, X)
+        if not np.all(weights):
+            X, y, weights = (part[weights > 0] for part in (X, y, weights))
         self.classes_, targets = _labels(y)
+        codes = (targets > 0).astype(np.int64)
+        weights = balanced(self.class_weight, self.classes_, codes, weights)
+        total = float(weights.sum())
         checks.rows_to_fit(X)
         model = self._make_model(X.shape[1], X.dtype)
+        squares = _mean_squares(X, weights, model.intercept)
+        start = model.start(squares) if last is None else last._go_on(model)
         tol = checks.number(self.tol, "tol", 0.0)
-        rounding = 4 * float(np.finfo(X.dtype).eps) * X.shape[1] * np.sqrt(len(X))
+        rounding = 4 * float(np.finfo(X.dtype).eps) * X.shape[1] * np.sqrt(total)
         fitted = self._ascend(
             model,
-            LabelledRows(X, targets, model.intercept),
-            model.start(_mean_squares(X, model.intercept)) if last is None else last._go_on(model),
+            LabelledRows(X, targets, model.intercept, weights),
+            start,
             watching,
-            data=(X, targets),
+            data=(X, targets, weights),
             held_out=self._held_out(model, X_val, y_val),
-            tol=max(tol * len(X), rounding) if tol > 0 else 0.0,
+            tol=max(tol * total, rounding) if tol > 0 else 0.0,
             seed=self._seed(watching),
             last=last,
             accelerate=True,
@@ -308,7 +368,10 @@ def _labels(y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
     return classes, codes.astype(np.float64) - 0.5
 
 
-def _mean_squares(X: NDArray[Any], intercept: bool) -> NDArray[np.float64]:
-    """Means of squared columns, including that of an intercept, (n_coefficients,)."""
-    squares = np.einsum("ij,ij->j", X, X, dtype=np.float64) / len(X)
+def _mean_squares(
+    X: NDArray[Any], weights: NDArray[np.float64], intercept: bool
+) -> NDArray[np.float64]:
+    """Weighted means of squared columns, including that of an intercept, (n_coefficients,)."""
+    shares = weights / weights.sum()
+    squares = np.einsum("i,ij,ij->j", shares, X, X, dtype=np.float64)
     return np.append(squares, 1.0) if intercept else squares

@@ -48,22 +48,32 @@ class Prior(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A block of data: features (n, D) and targets (n,), y - 1/2 with y in {0, 1}."""
+    """A block of data: features (n, D), targets (n,), y - 1/2 with y in {0, 1}, and weights (n,).
+
+    A row of weight w counts as w rows.
+    """
 
     features: NDArray[Any]
     targets: NDArray[np.float64]
+    weights: NDArray[np.float64]
 
 
 class LabelledRows(InMemory):
     """Rows in memory; `norms` bounds their statistics, for importance sampling.
 
-    `intercept` says that the model adds a column of ones, which they include.
+    `intercept` says that the model adds a column of ones, which they include. `weights` (n_rows,)
+    are 1 by default.
     """
 
     def __init__(
-        self, features: NDArray[Any], targets: NDArray[np.float64], intercept: bool = False
+        self,
+        features: NDArray[Any],
+        targets: NDArray[np.float64],
+        intercept: bool = False,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
-        super().__init__(Rows(features, targets))
+        weights = np.ones(len(targets)) if weights is None else weights
+        super().__init__(Rows(features, targets, weights))
         self.intercept = intercept
 
     @property
@@ -71,7 +81,7 @@ class LabelledRows(InMemory):
         """Norm of each row's statistics if its logit is 0, (n_rows,)."""
         square = np.einsum("ij,ij->i", *[self.rows.features] * 2, dtype=np.float64)
         length = np.sqrt(square + self.intercept)
-        return np.asarray(length * np.hypot(0.5, 0.25 * length))
+        return np.asarray(self.rows.weights * length * np.hypot(0.5, 0.25 * length))
 
 
 class Posterior(NamedTuple):
@@ -276,8 +286,8 @@ class _Blocks:
         norms: bool,
         dtype: Any,
     ) -> None:
-        self.features, self.targets = batch.rows
-        self.weights = batch.weights
+        self.features, self.targets, self.row_weights = batch.rows
+        self.weights = batch.weights * self.row_weights
         self.intercept = intercept
         self.dtype = np.promote_types(dtype, self.features.dtype)
         self.whitener = whitener.astype(self.dtype)
@@ -327,6 +337,7 @@ class _Blocks:
             )  # fmt: skip
             if self.norms is not None:
                 kernels.statistics_norms(block, self.xi[a:b], self.norms[a:b])
+                self.norms[a:b] *= self.row_weights[a:b]
             precision += np.matmul(scaled[:n].T, scaled[:n], out=product)
         return bound
 
