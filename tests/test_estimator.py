@@ -317,6 +317,7 @@ BAD_PARAMETERS = [
     ({"learning_decay": 1.1}, "learning_decay is 1.1"),
     ({"learning_offset": -1}, "learning_offset is -1; wanted a number >= 0"),
     ({"max_iter": 0}, "max_iter is 0; wanted an integer >= 1"),
+    ({"max_iter": "all"}, "max_iter is 'all'; wanted an integer >= 1, or 'auto'"),
     ({"batch_size": 0}, "batch_size is 0; wanted an integer >= 1"),
     ({"evaluate_every": "often"}, "evaluate_every is 'often'"),
     ({"perp_tol": -1}, "perp_tol is -1; wanted a number >= 0"),

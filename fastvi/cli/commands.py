@@ -32,6 +32,7 @@ from fastvi.models.counts import CountSource, DocumentSource, ShardedSource
 from fastvi.models.topics.fitted import TopicModel
 from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.settings import IN_MEMORY, Settings, choose_solver, tools_of
+from fastvi.models.topics.settling import passes_of
 from fastvi.models.topics.training import train
 
 __all__ = ["run"]
@@ -64,6 +65,7 @@ def _lda(options: argparse.Namespace) -> None:
     begin = time.perf_counter()
     _check_outputs(options)
     settings = _settings(options)
+    n_passes, until_settled = passes_of(options.passes, "--passes")
     n_threads = _threads(options)
     with _training_corpus(options, settings) as (corpus, held_out_counts, about):
         _say(options, about["corpus"])
@@ -73,14 +75,15 @@ def _lda(options: argparse.Namespace) -> None:
         held_out = _held_out(held_out_counts, settings)
         watching = Watching(None, options.checkpoint, options.checkpoint_interval, options.resume)
         training = train(
-            settings, corpus, options.passes, n_threads=n_threads, held_out=held_out, early=True,
-            watching=watching, verbose=not options.quiet,
+            settings, corpus, n_passes, until_settled=until_settled, n_threads=n_threads,
+            held_out=held_out, early=True, watching=watching, verbose=not options.quiet,
         )  # fmt: skip
     history = training.model.history
     score = float(history["held_out"][-1]) if "held_out" in history else None
     info = about | {
         "solver": settings.solver,
-        "n_iter": options.passes,
+        "n_iter": training.n_epochs,
+        "settled": training.converged if until_settled else None,
         "n_steps": len(history["epoch"]),
         "held_out_log_likelihood": score,
         "held_out_perplexity": None if score is None else float(np.exp(-score)),
@@ -121,7 +124,7 @@ def _threads(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> Settings:
     n_topics = checks.integer(options.topics, "--topics", 1, MAX_TOPICS)
-    checks.integer(options.passes, "--passes", 1)
+    passes_of(options.passes, "--passes")
     checks.integer(options.top_words, "--top-words", 1)
     checks.integer(options.seed, "--seed", 0)
     if not 0 <= options.held_out < 1:

@@ -192,6 +192,16 @@ def _limit(text: str) -> int | float | str:
     raise argparse.ArgumentTypeError(f"{text!r}; wanted a number, a share such as 0.5, or auto")
 
 
+def _passes(text: str) -> int | str:
+    """Parse a number of passes, or auto."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}; wanted a number, or auto") from None
+
+
 def _add_lda(parser: argparse.ArgumentParser) -> None:
     _add_corpus(
         parser, "*", "folder of texts, text with one document per line, JSON, CSV, LDA-C, "
@@ -207,7 +217,9 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
                          help="keep the N most frequent words")  # fmt: skip
     fit = parser.add_argument_group("fitting")
     fit.add_argument("-k", "--topics", type=int, default=20, help="(default: %(default)s)")
-    fit.add_argument("--passes", type=int, default=10, help="(default: %(default)s)")
+    fit.add_argument("--passes", type=_passes, default="auto", metavar="N",
+                     help="auto: until a pass gains less than 0.002 nats per word, at most 100 "
+                          "(default: %(default)s)")  # fmt: skip
     fit.add_argument("--solver", choices=("auto", "cvb", "cvb0", "scvb0", "svi", "vb"),
                      default="auto",
                      help="auto: cvb0, the fastest, or for large corpora its mini-batch form "

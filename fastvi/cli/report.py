@@ -47,9 +47,10 @@ def print_fit(info: dict[str, Any]) -> None:
             f"held-out log-likelihood  {info['held_out_log_likelihood']:.4f} nats per word "
             f"(document completion), perplexity {info['held_out_perplexity']:.1f}"
         )
+    settled = {True: ", settled", False: ", not settled", None: ""}[info["settled"]]
     print(
         f"fit                      {info['n_documents']:,} documents ({info['n_empty']} empty), "
-        f"{info['n_iter']} passes of {info['solver']} in {info['fit_seconds']:.2f} s: "
+        f"{info['n_iter']} passes of {info['solver']}{settled}, in {info['fit_seconds']:.2f} s: "
         f"{info['documents_per_second']:,.0f} documents per second"
     )
     print(f"model                    {info['model']}  ({info['seconds']:.1f} s in total)")

@@ -23,6 +23,7 @@ from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.model import TopicParameters
 from fastvi.models.topics.scores import TopicScores, matrix
 from fastvi.models.topics.settings import SOLVERS, Settings, choose_solver, tools_of
+from fastvi.models.topics.settling import passes_of
 from fastvi.models.topics.training import model_of, train
 
 __all__ = ["LatentDirichletAllocation", "load"]
@@ -67,8 +68,10 @@ class LatentDirichletAllocation(TopicScores):
     learning_offset : float, optional
         Offset tau >= 0 of the steps; by default 64 for "svi" (10 in `partial_fit`) and 1 for
         "scvb0".
-    max_iter : int, default=10
-        Passes over the data in `fit`.
+    max_iter : int or "auto", default="auto"
+        Passes over the data in `fit`. With ``"auto"``, passes go on until the last two have gained
+        less than 0.002 nats per word each, or to 100. The gain is that of the log-likelihood of 128
+        training documents under proportions fitted to them.
     batch_size : int, optional
         Documents in a mini-batch; by default a sixteenth of the corpus, from 64 to 1024, and 128
         in `partial_fit`.
@@ -131,6 +134,8 @@ class LatentDirichletAllocation(TopicScores):
         The solver used.
     n_iter_ : int
         Passes over the data.
+    converged_ : bool
+        Whether a fit with ``max_iter="auto"`` or `evaluate_every` stopped by itself.
     n_batch_iter_ : int
         Steps taken.
     elbo_ : float
@@ -142,7 +147,8 @@ class LatentDirichletAllocation(TopicScores):
         or the `local_elbo`, the batch's part of it scaled to all documents ("svi"). If known, the
         `noise`, which is the trace of the covariance of the gradient, and its `squared_norm`. With
         `X_val`, `held_out` at the end of each pass: the score by document completion in nats per
-        word, with halves drawn from `random_state`. `fastvi.plots.plot_history` draws it.
+        word, with halves drawn from `random_state`. With ``max_iter="auto"``, the
+        `training_score` by which it stops. `fastvi.plots.plot_history` draws it.
     vocabulary_ : list of str
         The words of a model that `fastvi.load` read; `top_words` and `save` use it.
     {n_features_in_}
@@ -173,7 +179,7 @@ class LatentDirichletAllocation(TopicScores):
         learning_method: str | None = None,
         learning_decay: float = 0.7,
         learning_offset: float | None = None,
-        max_iter: int = 10,
+        max_iter: int | str = "auto",
         batch_size: int | None = None,
         evaluate_every: int = -1,
         total_samples: float | None = None,
@@ -216,10 +222,12 @@ class LatentDirichletAllocation(TopicScores):
         name = self._solver() or choose_solver(n_entries, n_topics, tools_of(self))
         settings = self._settings(name, bags, self._seed(watching))
         perplexity = _Perplexity(self, bags, settings)
+        n_passes, until_settled = passes_of(self.max_iter, "max_iter")
         training = train(
             settings,
             DocumentSource(*bags),
-            checks.integer(self.max_iter, "max_iter", 1),
+            n_passes,
+            until_settled=until_settled,
             n_threads=self._n_threads,
             held_out=None if X_val is None else self._held_out(X_val, settings.seed),
             after_epoch=perplexity.after_epoch if perplexity.every > 0 else None,
@@ -228,8 +236,9 @@ class LatentDirichletAllocation(TopicScores):
         )
         self._cached_model, self.history_ = training.model, training.model.history
         self._n_seen = len(bags.indptr) - 1
-        n_iter, n_steps = int(self.history_["epoch"][-1]) + 1, len(self.history_["epoch"])
-        self._keep(settings, training.model.alpha, training.model.eta, n_iter, n_steps)
+        self.converged_ = training.converged
+        n_steps = len(self.history_["epoch"])
+        self._keep(settings, training.model.alpha, training.model.eta, training.n_epochs, n_steps)
         if settings.solver == "vb" or "perplexity" in self.history_:
             self.elbo_ = training.model.bound(bags.parts, self._n_threads)
             self.bound_ = perplexity.of(self.elbo_)

@@ -301,13 +301,16 @@ def _first_table(settings: Settings, source: Any, n_threads: int) -> NDArray[Any
 def random_topics(settings: Settings, n_words: int) -> NDArray[Any]:
     """Draw topics near uniform, as in Hoffman et al. (2010): a table (n_words, K padded).
 
+    Above 50 topics they are drawn further apart: differences between topics grow more slowly the
+    more topics there are, and those that are alike when the steps become short stay alike.
     They are drawn in float64, so that the dtype does not affect which optimum is found.
     """
+    shape = 100.0 / np.clip((settings.n_topics / 50) ** 3.5, 1.0, 100.0)
     rng = np.random.default_rng(settings.seed)
     values = np.zeros((n_words, padded(settings.n_topics)), settings.dtype)
     for i in range(0, n_words, 4096):  # in blocks, to avoid a second table
         block = values[i : i + 4096, : settings.n_topics]
-        block[:] = 0.01 * rng.standard_gamma(100.0, block.shape)
+        block[:] = rng.standard_gamma(shape, block.shape) / shape
     return values
 
 

@@ -17,6 +17,7 @@ from fastvi.models.topics.fitted import MAX_ITER, TopicModel
 from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.model import TopicParameters
 from fastvi.models.topics.settings import Settings
+from fastvi.models.topics.settling import Settling
 
 __all__ = ["Training", "model_of", "train"]
 
@@ -27,6 +28,8 @@ class Training(NamedTuple):
     model: TopicModel
     seconds: float
     n_documents_seen: int
+    n_epochs: int
+    converged: bool
 
 
 def train(
@@ -34,6 +37,7 @@ def train(
     source: CountSource,
     n_epochs: int,
     *,
+    until_settled: bool = False,
     n_threads: int = 1,
     held_out: HeldOut | None = None,
     early: bool = False,
@@ -49,7 +53,9 @@ def train(
     source : CountSource
         The training documents.
     n_epochs : int
-        Number of passes over them.
+        Largest number of passes over them.
+    until_settled : bool
+        Stop once a pass gains little; see `fastvi.models.topics.settling`.
     n_threads : int
         Number of threads; results do not depend on it.
     held_out : HeldOut, optional
@@ -80,23 +86,37 @@ def train(
         read=solver.read, callback=watching.callback, held_out=score, early=early,
         checkpoints=watching.checkpoints(lambda: _identity(settings, source)),
         resume=watching.resume, verbose=verbose, unit="steps",
-        total=n_epochs * settings.steps_per_pass(source.n_rows),
+        total=None if until_settled else n_epochs * settings.steps_per_pass(source.n_rows),
     )  # fmt: skip
+    settling = None
+    if until_settled:
+        settling = Settling(source, settings.seed, settings.collapsed, n_threads)
+    converged = False
 
-    def look(state: Any, position: loop.Position, history: loop.History) -> bool | None:
-        return after_epoch and after_epoch(solver.read(state), position, history)
+    def look(state: Any, position: loop.Position, history: loop.History) -> bool:
+        nonlocal converged
+        if settling is None and after_epoch is None:
+            return False
+        found = solver.read(state)
+        settled = settling is not None and settling.score(found, history)
+        converged = bool(after_epoch and after_epoch(found, position, history)) or settled
+        return converged
 
     rng = solver.rng()
     with watch:
         state, position, history = watch.begin(state, solver.batches, rng, n_epochs)
         before = history.columns["seconds"][-1] if len(history) else 0.0
+        if until_settled and position.step == 0:
+            converged = Settling.settled(history)  # a checkpoint of a finished fit
         state, history = solvers.fit(
-            solver, n_epochs, state, rng=rng, position=position, history=history,
-            seconds=start_seconds, after_epoch=look, watch=watch,
+            solver, 0 if converged else n_epochs, state, rng=rng, position=position,
+            history=history, seconds=start_seconds, after_epoch=look, watch=watch,
         )  # fmt: skip
     model = replace(model_of(settings, solver.read(state)), history=history.arrays())
     seconds = history.columns["seconds"][-1] - before if len(history) else 0.0
-    return Training(model, seconds, round((n_epochs - position.epoch) * source.n_rows))
+    n_passes = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
+    n_seen = max(n_passes - position.epoch, 0) * source.n_rows
+    return Training(model, seconds, n_seen, n_passes, converged)
 
 
 def model_of(settings: Settings, found: TopicParameters) -> TopicModel:
