@@ -11,7 +11,8 @@ from fastvi.core import LazyTable
 from fastvi.models.counts import DocumentSource
 from fastvi.models.factors.model import Factors, Hyperparameters
 from fastvi.models.factors.rows import StandardRows
-from fastvi.models.logistic.model import LabelledRows, Logistic, Prior
+from fastvi.models.logistic.model import Logistic, Prior
+from fastvi.models.logistic.rows import LabelledRows
 from fastvi.models.mixture.model import Mixture, RowsInMemory
 from fastvi.models.mixture.model import Prior as MixturePrior
 from fastvi.models.mixture.rows import Frame

@@ -7,6 +7,7 @@ import pytest
 from naive import logistic as naive
 from scipy.integrate import dblquad, quad
 from scipy.optimize import minimize_scalar
+from scipy.sparse import csc_matrix, csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -17,11 +18,11 @@ from fastvi.core import Batch
 from fastvi.models.logistic.estimator import BayesianLogisticRegression
 from fastvi.models.logistic.model import (
     Coefficients,
-    LabelledRows,
     Logistic,
     Prior,
     log_mean_sigmoid,
 )
+from fastvi.models.logistic.rows import LabelledRows
 from fastvi.models.plan import fit_conjugate
 
 PRIORS = ["fixed", "gamma", "ard"]
@@ -308,6 +309,31 @@ def test_a_weight_counts_rows(batch_size, dtype, rng):
     ones = BayesianLogisticRegression(**options).fit(X, y, kept.astype(float))
     without = BayesianLogisticRegression(**options).fit(X[kept], y[kept])
     np.testing.assert_array_equal(ones.covariance_, without.covariance_)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("options", [{}, {"batch_size": 20, "sampling": "importance"}])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sparse_rows_are_the_same_rows(dtype, options, fit_intercept, rng, monkeypatch):
+    monkeypatch.setattr("fastvi.models.logistic.rows.DENSE_ENTRIES", 100)
+    X, y = data(rng, 200, 5)
+    X = np.where(rng.random(X.shape) < 0.4, X, 0.0).astype(dtype)
+    weights = rng.integers(0, 3, 200)
+    fits = [
+        BayesianLogisticRegression(
+            prior="ard", max_iter=5, tol=0, fit_intercept=fit_intercept, random_state=0, **options
+        ).fit(form(X), y, weights, X_val=form(X), y_val=y)
+        for form in (np.asarray, csr_array, csc_matrix)
+    ]
+    for fit in fits[1:]:
+        np.testing.assert_allclose(fit.covariance_, fits[0].covariance_, rtol=1e-4, atol=1e-12)
+        wanted = fits[0].predict_proba(X)
+        np.testing.assert_allclose(fit.predict_proba(csr_array(X)), wanted, rtol=1e-4)
+        held_out = fits[0].history_["held_out"]
+        np.testing.assert_allclose(fit.history_["held_out"], held_out, rtol=1e-4)
+    twice = csr_array((np.r_[1.0, 2.0], np.r_[0, 0], np.r_[0, 2]), shape=(1, 5))
+    ours = fits[1].predict_proba(twice.astype(dtype))
+    np.testing.assert_allclose(ours, fits[1].predict_proba(np.array([[3.0, 0, 0, 0, 0]], dtype)))
 
 
 def test_mini_batches_see_weights(rng):

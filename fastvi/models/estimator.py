@@ -285,7 +285,9 @@ def generator_of(random_state: Any) -> np.random.RandomState:
     return found
 
 
-def _in_order(X: NDArray[Any]) -> NDArray[Any]:
+def _in_order(X: Any) -> Any:
+    if hasattr(X, "indptr"):
+        return X
     return np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
 
 

@@ -16,14 +16,15 @@ from fastvi.base import checks
 from fastvi.checkpoints import Callback, Watching
 from fastvi.models.estimator import Supervised
 from fastvi.models.files import Saved
+from fastvi.models.logistic import rows
 from fastvi.models.logistic.model import (
     Coefficients,
-    LabelledRows,
     Logistic,
     Posterior,
     Prior,
     log_mean_sigmoid,
 )
+from fastvi.models.logistic.rows import LabelledRows
 from fastvi.models.weights import balanced, of_rows
 
 __all__ = ["BayesianLogisticRegression"]
@@ -135,6 +136,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
+        tags.input_tags.sparse = True
         return tags
 
     def fit(
@@ -154,8 +156,8 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
 
         Parameters
         ----------
-        X : (n_rows, n_features) array
-            Rows to fit to.
+        X : (n_rows, n_features) array or sparse matrix
+            Rows to fit to. Sparse ones are made dense block by block, never at once.
         y : (n_rows,) array
             Their labels.
         sample_weight : (n_rows,) array, optional
@@ -185,7 +187,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         y_val: Any,
         sample_weight: Any,
     ) -> None:
-        X, y = self._array(X, y)
+        X, y = self._rows(X, y)
         weights = of_rows(sample_weight, X)
         if not np.all(weights):
             X, y, weights = (part[weights > 0] for part in (X, y, weights))
@@ -193,7 +195,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         codes = (targets > 0).astype(np.int64)
         weights = balanced(self.class_weight, self.classes_, codes, weights)
         total = float(weights.sum())
-        checks.rows_to_fit(X)
+        rows.check(X)
         model = self._make_model(X.shape[1], X.dtype)
         squares = _mean_squares(X, weights, model.intercept)
         start = model.start(squares) if last is None else last._go_on(model)
@@ -204,7 +206,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
             LabelledRows(X, targets, model.intercept, weights),
             start,
             watching,
-            data=(X, targets, weights),
+            data=(*rows.arrays(X), targets, weights),
             held_out=self._held_out(model, X_val, y_val),
             tol=max(tol * total, rounding) if tol > 0 else 0.0,
             seed=self._seed(watching),
@@ -213,6 +215,13 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         )
         self._take(model, fitted.params)
         self._warn_unless_converged(fitted)
+
+    def _rows(self, X: Any, y: Any = "no_validation", **options: Any) -> Any:
+        """Check X (and y): a dense array, or a CSR array without duplicates."""
+        found = self._array(X, y, accept_sparse="csr", **options)
+        if isinstance(found, tuple):
+            return rows.canonical(found[0]), found[1]
+        return rows.canonical(found)
 
     def _go_on(self, model: Logistic) -> Coefficients:
         """Return a copy of the parameters, if they belong to a model of this form."""
@@ -229,7 +238,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
     ) -> Callable[[Coefficients], float] | None:
         if not checks.both_or_none("X_val", X_val, "y_val", y_val):
             return None
-        X, y = self._array(X_val, y_val, reset=False)
+        X, y = self._rows(X_val, y_val, reset=False)
         known = self.classes_.tolist()
         unknown = [label for label in np.unique(y).tolist() if label not in known]
         if unknown:
@@ -238,7 +247,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
 
         def score(params: Coefficients) -> float:
             log_proba = _log_proba(model, model.posterior(params), X)
-            return float(log_proba[np.arange(len(X)), labels].mean())
+            return float(log_proba[np.arange(len(labels)), labels].mean())
 
         return score
 
@@ -297,7 +306,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
 
         Parameters
         ----------
-        X : (n_rows, n_features) array
+        X : (n_rows, n_features) array or sparse matrix
         """
         log_proba = self._log_proba(X)
         return (log_proba[:, 1] - log_proba[:, 0]).astype(self.coef_.dtype)
@@ -307,7 +316,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
 
         Parameters
         ----------
-        X : (n_rows, n_features) array
+        X : (n_rows, n_features) array or sparse matrix
         """
         positive = self.decision_function(X) > 0
         return np.asarray(self.classes_[positive.astype(int)])
@@ -322,7 +331,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
 
         Parameters
         ----------
-        X : (n_rows, n_features) array
+        X : (n_rows, n_features) array or sparse matrix
         """
         return np.exp(self._log_proba(X)).astype(self.coef_.dtype)
 
@@ -331,16 +340,16 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
 
         Parameters
         ----------
-        X : (n_rows, n_features) array
+        X : (n_rows, n_features) array or sparse matrix
         """
         return self._log_proba(X).astype(self.coef_.dtype)
 
     def _log_proba(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
-        return _log_proba(self._model, self._posterior, self._array(X, reset=False))
+        return _log_proba(self._model, self._posterior, self._rows(X, reset=False))
 
 
-def _log_proba(model: Logistic, posterior: Posterior, X: NDArray[Any]) -> NDArray[np.float64]:
+def _log_proba(model: Logistic, posterior: Posterior, X: Any) -> NDArray[np.float64]:
     """Log probabilities of both labels, (n, 2)."""
     mean, variance = model.logits(posterior, X)
     unlikely = np.minimum(log_mean_sigmoid(-np.abs(mean), variance), np.log(0.5))
@@ -368,10 +377,12 @@ def _labels(y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
     return classes, codes.astype(np.float64) - 0.5
 
 
-def _mean_squares(
-    X: NDArray[Any], weights: NDArray[np.float64], intercept: bool
-) -> NDArray[np.float64]:
+def _mean_squares(X: Any, weights: NDArray[np.float64], intercept: bool) -> NDArray[np.float64]:
     """Weighted means of squared columns, including that of an intercept, (n_coefficients,)."""
     shares = weights / weights.sum()
-    squares = np.einsum("i,ij,ij->j", shares, X, X, dtype=np.float64)
+    squares, start = np.zeros(X.shape[1]), 0
+    for block in rows.blocks(X):
+        part = shares[start : start + len(block)]
+        squares += np.einsum("i,ij,ij->j", part, block, block, dtype=np.float64)
+        start += len(block)
     return np.append(squares, 1.0) if intercept else squares

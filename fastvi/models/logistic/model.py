@@ -11,12 +11,12 @@ from scipy.special import gammaln, log_ndtr
 
 from fastvi.base import parallel
 from fastvi.base.linear_algebra import SUMS_ENTRIES, TASK_FLOPS, cholesky_despite_rounding
-from fastvi.batches import InMemory
 from fastvi.core import Batch, Coordinates, Local, scale
 from fastvi.kernels import logistic as kernels
+from fastvi.models.logistic import rows
 from fastvi.models.logistic.coordinates import logistic_coordinates
 
-__all__ = ["Coefficients", "LabelledRows", "Logistic", "Prior", "Rows", "log_mean_sigmoid"]
+__all__ = ["Coefficients", "Logistic", "Prior", "log_mean_sigmoid"]
 
 BLOCK_ENTRIES = 1 << 16  # a block and its two copies fit in a core's cache
 LOSS = 1e-4  # share of a variance, or of a logit, that rounding to float32 may cost
@@ -45,43 +45,6 @@ class Prior(NamedTuple):
     groups: NDArray[np.int64]
     shape: float = 1e-6
     rate: float = 1e-6
-
-
-class Rows(NamedTuple):
-    """A block of data: features (n, D), targets (n,), y - 1/2 with y in {0, 1}, and weights (n,).
-
-    A row of weight w counts as w rows.
-    """
-
-    features: NDArray[Any]
-    targets: NDArray[np.float64]
-    weights: NDArray[np.float64]
-
-
-class LabelledRows(InMemory):
-    """Rows in memory; `norms` bounds their statistics, for importance sampling.
-
-    `intercept` says that the model adds a column of ones, which they include. `weights` (n_rows,)
-    are 1 by default.
-    """
-
-    def __init__(
-        self,
-        features: NDArray[Any],
-        targets: NDArray[np.float64],
-        intercept: bool = False,
-        weights: NDArray[np.float64] | None = None,
-    ) -> None:
-        weights = np.ones(len(targets)) if weights is None else weights
-        super().__init__(Rows(features, targets, weights))
-        self.intercept = intercept
-
-    @property
-    def norms(self) -> NDArray[np.float64]:
-        """Norm of each row's statistics if its logit is 0, (n_rows,)."""
-        square = np.einsum("ij,ij->i", *[self.rows.features] * 2, dtype=np.float64)
-        length = np.sqrt(square + self.intercept)
-        return np.asarray(self.rows.weights * length * np.hypot(0.5, 0.25 * length))
 
 
 class Posterior(NamedTuple):
@@ -251,28 +214,28 @@ class Logistic:
         nothing: Coefficients = scale(step, 0.0)  # `before` is singular except for rounding
         return nothing
 
-    def logits(
-        self, posterior: Posterior, features: NDArray[Any]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def logits(self, posterior: Posterior, features: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Mean and variance of the logits of rows (n, D) under q(w), (n,) each.
 
         Computed in float64 if float32 could lose `LOSS` of a logit or of its deviation.
         """
         n_features = features.shape[1]
-        reach = np.abs(features).max(axis=0).astype(np.float64)
         size = np.abs(posterior.mean) + np.sqrt(np.square(posterior.root).sum(axis=1))
-        most = reach @ size[:n_features] + size[n_features:].sum()
+        most = rows.reach(features) @ size[:n_features] + size[n_features:].sum()
         dtype = np.result_type(self.dtype, features.dtype)
         if not most * np.finfo(dtype).eps <= LOSS:
             dtype = np.dtype(np.float64)
-        features = features.astype(dtype, copy=False)
         root, mean = (part.astype(dtype) for part in (posterior.root, posterior.mean))
-        spread = features @ root[:n_features]
-        centre = features @ mean[:n_features]
-        if self.intercept:
-            spread += root[-1]
-            centre += mean[-1]
-        return centre, np.einsum("ij,ij->i", spread, spread)
+        means, variances = [], []
+        for block in rows.blocks(features):
+            block = block.astype(dtype, copy=False)
+            spread, centre = block @ root[:n_features], block @ mean[:n_features]
+            if self.intercept:
+                spread += root[-1]
+                centre += mean[-1]
+            means.append(centre)
+            variances.append(np.einsum("ij,ij->i", spread, spread))
+        return np.concatenate(means), np.concatenate(variances)
 
 
 class _Blocks:
@@ -291,7 +254,7 @@ class _Blocks:
         self.intercept = intercept
         self.dtype = np.promote_types(dtype, self.features.dtype)
         self.whitener = whitener.astype(self.dtype)
-        self.xi = np.empty(len(self.features), self.dtype)
+        self.xi = np.empty(len(self.targets), self.dtype)
         self.norms = np.empty(len(self.xi)) if norms else None
         self.n_coefficients = p = len(whitener)
         self.n_block = max(64, BLOCK_ENTRIES // p)
@@ -323,13 +286,13 @@ class _Blocks:
         for a in range(start, stop, self.n_block):
             b = min(a + self.n_block, stop)
             n = b - a
-            block = self.features[a:b]
+            block = rows.dense(self.features, a, b)
             if self.intercept:
-                kernels.append_one(self.features, a, b, ones)
+                kernels.append_one(block, 0, n, ones)
                 block = ones[:n]
             elif block.dtype != dtype:
+                ones[:n] = block
                 block = ones[:n]
-                block[:] = self.features[a:b]
             np.matmul(block, self.whitener, out=whitened[:n])
             bound += kernels.fit_rows(
                 block, whitened[:n], self.targets[a:b], self.weights[a:b],

@@ -1,0 +1,100 @@
+"""Rows of logistic regression: dense arrays, or CSR arrays that are made dense block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
+
+from fastvi.base import checks
+from fastvi.batches import InMemory
+
+__all__ = ["LabelledRows", "Rows", "arrays", "blocks", "canonical", "check", "dense", "reach"]
+
+DENSE_ENTRIES = 1 << 20  # of the blocks in which sparse rows are made dense
+
+
+class Rows(NamedTuple):
+    """A block of data: features (n, D), targets (n,), y - 1/2 with y in {0, 1}, and weights (n,).
+
+    A row of weight w counts as w rows.
+    """
+
+    features: Any
+    targets: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+class LabelledRows(InMemory):
+    """Rows in memory; `norms` bounds their statistics, for importance sampling.
+
+    `intercept` says that the model adds a column of ones, which they include. `weights` (n_rows,)
+    are 1 by default.
+    """
+
+    def __init__(
+        self,
+        features: Any,
+        targets: NDArray[np.float64],
+        intercept: bool = False,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
+        weights = np.ones(len(targets)) if weights is None else weights
+        self.rows, self.n_rows = Rows(features, targets, weights), len(targets)
+        self.intercept = intercept
+
+    @property
+    def norms(self) -> NDArray[np.float64]:
+        """Norm of each row's statistics if its logit is 0, (n_rows,)."""
+        parts = [
+            np.einsum("ij,ij->i", block, block, dtype=np.float64)
+            for block in blocks(self.rows.features)
+        ]
+        length = np.sqrt(np.concatenate(parts) + self.intercept)
+        return np.asarray(self.rows.weights * length * np.hypot(0.5, 0.25 * length))
+
+
+def canonical(X: Any) -> Any:
+    """Return a CSR array without duplicates; dense arrays as they are."""
+    if not issparse(X):
+        return X
+    X = csr_array(X)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
+def check(X: Any) -> None:
+    """Refuse rows whose squares overflow, as `fastvi.base.checks.rows_to_fit`."""
+    values = X.data[:, None] if issparse(X) else X
+    if values.size:
+        checks.rows_to_fit(values)
+
+
+def arrays(X: Any) -> tuple[NDArray[Any], ...]:
+    """The arrays that hold the rows."""
+    return (X.data, X.indices, X.indptr, np.array(X.shape)) if issparse(X) else (X,)
+
+
+def dense(features: Any, start: int, stop: int) -> NDArray[Any]:
+    """Rows start..stop as a dense array."""
+    part = features[start:stop]
+    return np.asarray(part.toarray() if issparse(part) else part)
+
+
+def blocks(features: Any) -> Iterator[NDArray[Any]]:
+    """Yield all rows as dense arrays; those that are dense already at once."""
+    n, n_columns = features.shape
+    size = max(1, DENSE_ENTRIES // n_columns) if issparse(features) else n
+    for start in range(0, n, size):
+        yield dense(features, start, start + size)
+
+
+def reach(features: Any) -> NDArray[np.float64]:
+    """Largest absolute value of each column, (D,)."""
+    most = abs(features).max(axis=0)
+    return np.asarray(most.toarray() if issparse(most) else most, np.float64).reshape(-1)
