@@ -9,7 +9,10 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteK
 import fastvi
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
 
-pytestmark = pytest.mark.jit
+pytestmark = [
+    pytest.mark.jit,
+    pytest.mark.filterwarnings("ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"),
+]
 LATENT = ConstantKernel(1.5) * RBF([0.8, 1.3])
 NOISY = LATENT + WhiteKernel(0.1)
 FIXED = {"learn_kernel": False, "learn_inducing_points": False}

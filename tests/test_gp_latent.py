@@ -6,6 +6,10 @@ from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"
+)
+
 
 def test_the_latent_function(rng):
     X = rng.uniform(-3, 3, (80, 1))

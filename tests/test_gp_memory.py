@@ -9,7 +9,10 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from fastvi import SparseGPRegressor
 
-pytestmark = pytest.mark.jit
+pytestmark = [
+    pytest.mark.jit,
+    pytest.mark.filterwarnings("ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"),
+]
 FIXED = {"learn_kernel": False, "learn_inducing_points": False}
 
 

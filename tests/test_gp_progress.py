@@ -12,7 +12,10 @@ from fastvi.base.progress import Bar
 from fastvi.core import Optimizer
 from fastvi.loop import History
 
-pytestmark = pytest.mark.jit
+pytestmark = [
+    pytest.mark.jit,
+    pytest.mark.filterwarnings("ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"),
+]
 OPTIONS = {"inducing_points": 5, "max_iter": 7, "random_state": 0}
 ESTIMATORS = [SparseGPRegressor(**OPTIONS), SVGP(**OPTIONS), SparseGPClassifier(**OPTIONS)]
 

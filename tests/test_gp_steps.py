@@ -26,7 +26,10 @@ from fastvi.models.gp.likelihoods import Gaussian
 from fastvi.models.gp.model import SparseVariational
 from fastvi.models.gp.rows import Points
 
-pytestmark = pytest.mark.jit
+pytestmark = [
+    pytest.mark.jit,
+    pytest.mark.filterwarnings("ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"),
+]
 OPTIONS = {"inducing_points": 6, "batch_size": 20, "max_iter": 8, "random_state": 0}
 ESTIMATORS = {
     "gaussian": SVGP(),

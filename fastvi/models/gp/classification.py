@@ -56,7 +56,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
     >>> import numpy as np
     >>> from fastvi import SparseGPClassifier
     >>> X = np.linspace(-2, 2, 80)[:, None]
-    >>> model = SparseGPClassifier(inducing_points=10, max_iter=100, random_state=0)
+    >>> model = SparseGPClassifier(inducing_points=10, random_state=0)
     >>> model.fit(X, np.abs(X[:, 0]) > 1).predict([[0.0], [1.8]])
     array([False,  True])
     """
@@ -73,7 +73,8 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         learn_kernel: bool = True,
         batch_size: int = 256,
         sampling: str = "uniform",
-        max_iter: int = 2000,
+        max_iter: int = 10_000,
+        tol: float = 1e-3,
         natural_learning_rate: Any = 0.1,
         optimizer: Any = None,
         learning_rate: float = 0.01,

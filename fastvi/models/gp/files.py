@@ -25,8 +25,11 @@ sampling : {"uniform", "replacement", "adaptive", "growing", "coupled"}, default
     How `fit` draws batches: shuffled epochs; independent draws; draws by the norms that rows' terms
     were last seen to have; shuffled epochs whose batches grow with the noise of the natural
     gradient, or with that noise and the rate.
-max_iter : int, default=2000
-    Number of steps.
+max_iter : int, default=10000
+    Largest number of steps.
+tol : float, default=1e-3
+    `fit` ends when the bound rises by less than this in 500 steps, in nats per row; 0 means never.
+    It is evaluated every 100 steps on up to 1024 rows, always the same ones.
 natural_learning_rate : float or fastvi.optimizers.Optimizer, default=0.1
     Rate of the natural gradient, in (0, 1]; or an optimizer with one rate for all coordinates, such
     as ``fastvi.optimizers.robbins_monro()``.
@@ -80,9 +83,12 @@ log_marginal_likelihood_value_ : float
     The same, by scikit-learn's name.
 history_ : dict of str to array
     What each step reported: epoch, seconds, batch_size, rate, and in nats `elbo`, the batch's
-    estimate, and `local_elbo`, the rows' part of it; `held_out` with `X_val`.
+    estimate, and `local_elbo`, the rows' part of it; `check`, the bound in nats per row, every 100
+    steps; `held_out` with `X_val`.
 n_iter_ : int
     Number of steps.
+converged_ : bool
+    Whether `tol` was reached; available after `fit`, until `partial_fit`.
 """,
 }
 

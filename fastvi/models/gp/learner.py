@@ -13,12 +13,13 @@ from fastvi.base import tree
 from fastvi.batches import InMemory, Stream
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.gradients.natural import noise_of, squared_norm_of
+from fastvi.models.gp.checks import Checks
 from fastvi.models.gp.model import Evaluation, Hyper, Params, SparseVariational
 from fastvi.models.gp.rows import Points, Sites
 from fastvi.models.gp.units import between, converted
 from fastvi.models.plan import sampled
 
-__all__ = ["LearnSettings", "LearnState", "Learner", "learn", "polished"]
+__all__ = ["Found", "LearnSettings", "LearnState", "Learner", "learn", "polished"]
 
 Array = NDArray[np.float64]
 POLISH = 30  # most passes over all rows
@@ -126,6 +127,15 @@ def _between(model: SparseVariational, old: Params, new: Params) -> Callable[[Si
     return between(first.inducing, model.at(new.hyper, new.whitened).inducing)
 
 
+class Found(NamedTuple):
+    """What a fit ends with; the bound is that of all rows, in nats."""
+
+    state: LearnState
+    history: loop.History
+    bound: float
+    converged: bool
+
+
 class Learner(NamedTuple):
     """How a model is fitted; it never changes."""
 
@@ -171,12 +181,15 @@ class Learner(NamedTuple):
         points: Points,
         batch_size: int,
         n_steps: int,
+        tol: float,
         seed: int,
         watch: loop.Watch,
-    ) -> tuple[LearnState, loop.History, float]:
-        """So many steps on mini-batches, then natural steps on all rows; and the bound on these."""
-        batches = sampled(InMemory(points), batch_size, self.settings.sampling, seed)
+    ) -> Found:
+        """At most so many steps on mini-batches, then natural steps on all rows."""
+        source = InMemory(points)
+        batches = sampled(source, batch_size, self.settings.sampling, seed)
         everything, rng = Batch(points, np.ones(len(points.x))), np.random.default_rng(seed)
+        checks = Checks(self, source, tol, seed)
         watch.read = lambda state: self.found(state)
         with watch:
             state, position, history = watch.begin(self.begin(z, everything), batches, rng, n_steps)
@@ -185,11 +198,12 @@ class Learner(NamedTuple):
                     f"the checkpoint holds {len(history)} steps; wanted at most max_iter={n_steps}"
                 )
             state, history = loop.run(
-                self.algorithm(noise=batches.wants_noise), state, batches, n_epochs=n_steps,
-                rng=rng, position=position, history=history, max_steps=n_steps, watch=watch,
+                self.algorithm(noise=batches.wants_noise), state, batches,
+                n_epochs=0 if checks.settled(history) else n_steps, rng=rng, position=position,
+                history=history, max_steps=n_steps, after_step=checks, watch=watch,
             )  # fmt: skip
         params, bound = polished(self.model, self.found(state), everything)
-        return state._replace(params=params), history, bound
+        return Found(state._replace(params=params), history, bound, checks.settled(history))
 
     def feed(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
@@ -10,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import optimizers
@@ -20,6 +22,7 @@ from fastvi.core import Optimizer
 from fastvi.loop import History
 from fastvi.models.files import Saved
 from fastvi.models.gp import start
+from fastvi.models.gp.checks import EVERY, PATIENCE
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import BoundAt, GaussianProcess
 from fastvi.models.gp.learner import Learner, LearnSettings, LearnState, moved
@@ -94,6 +97,7 @@ class Variational(GaussianProcess):
     def _settings(self) -> LearnSettings:
         checks.choice(self.inducing_selection, "inducing_selection", start.SELECTIONS)
         checks.integer(self.max_iter, "max_iter", 1)
+        checks.number(self.tol, "tol", 0.0)
         checks.integer(self.batch_size, "batch_size", 1)
         natural = self.natural_learning_rate
         if not (isinstance(natural, Optimizer) and natural.convex):
@@ -160,11 +164,19 @@ class Variational(GaussianProcess):
         with single_threaded_blas():
             z = self._begin(points, likelihood, seed)
             watch = self._watch(watching, points, seed, held_out, total=self.max_iter, unit="steps")
-            state, history, self.elbo_ = self._learner.fit(
-                z, points, self.batch_size, self.max_iter, seed, watch
+            found = self._learner.fit(
+                z, points, self.batch_size, self.max_iter, self.tol, seed, watch
             )
-            self._finish(state, history, len(points.x))
-            self._rows: Points | None = points
+            self._finish(found.state, found.history, len(points.x))
+        self._rows: Points | None = points
+        self.elbo_, self.converged_ = found.bound, found.converged
+        if self.tol > 0 and not (self.converged_ or watch.stopped):
+            warnings.warn(
+                f"the bound still rose by more than tol={self.tol:g} nats per row in the last "
+                f"{EVERY * PATIENCE} of {self.n_iter_} steps; raise max_iter, learning_rate or tol",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
 
     def _feed(self, points: Points, likelihood: Likelihood) -> None:
         checks.integer(self.batch_size, "batch_size", 1)
@@ -184,7 +196,8 @@ class Variational(GaussianProcess):
             )  # fmt: skip
             self._finish(state, history, n_seen + len(points.x))
         self._rows = None  # a fit's are not all there is, and its bound is of other z
-        self.__dict__.pop("elbo_", None)
+        for name in ("elbo_", "converged_"):
+            self.__dict__.pop(name, None)
 
     def _finish(self, state: LearnState, history: History, n_seen: int) -> None:
         self._state, self._n_seen = state, n_seen

@@ -1,0 +1,61 @@
+"""When fits by mini-batches have converged: the bound of the same rows, again and again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastvi.batches import InMemory
+from fastvi.core import Batch
+from fastvi.history import History, Position
+
+__all__ = ["EVERY", "PATIENCE", "Checks"]
+
+EVERY = 100  # steps
+PATIENCE = 5  # checks
+MOST_ROWS = 1024
+COLUMN = "check"  # of the history
+
+
+class Checks:
+    """A hook of the loop that stops a fit once the bound of some rows no longer rises.
+
+    Every 100 steps it evaluates the bound on up to 1024 rows, always the same ones: the difference
+    of two such values is free of the noise of batches. The fit has converged when none of the last
+    five values is above all those before by `tol`. The values are in the history, so a fit that is
+    resumed stops where it would have.
+
+    Parameters
+    ----------
+    learner : fastvi.models.gp.learner.Learner
+    source : InMemory
+    tol : float
+        Nats per row; 0 means never.
+    seed : int
+    """
+
+    def __init__(self, learner: Any, source: InMemory, tol: float, seed: int) -> None:
+        n = source.n_rows
+        rows = np.random.default_rng([seed, MOST_ROWS]).permutation(n)[:MOST_ROWS]
+        self._batch = Batch(source.take(np.sort(rows)), np.full(len(rows), n / len(rows)))
+        self._total = float(self._batch.weights @ self._batch.rows.weights)
+        self._learner, self._tol = learner, tol
+
+    def __call__(self, state: Any, position: Position, history: History) -> bool:
+        """Look every 100 steps; whether the fit has converged."""
+        if self._tol <= 0 or len(history) % EVERY:
+            return False
+        rng, params = np.random.default_rng(0), self._learner.found(state)
+        _, found = self._learner.model.evaluate(params, self._batch, rng, gradient=False)
+        history.note(COLUMN, found.bound / self._total)
+        return self.settled(history)
+
+    def settled(self, history: History) -> bool:
+        """Whether a fit with this history has converged."""
+        values = np.array(history.columns.get(COLUMN, []))
+        values = values[np.isfinite(values)]
+        if self._tol <= 0 or len(values) <= PATIENCE:
+            return False
+        gain = values[-PATIENCE:].max() - values[:-PATIENCE].max()
+        return bool(gain < self._tol)

@@ -1,0 +1,102 @@
+"""When fits of Gaussian processes by mini-batches stop, and what they say of it."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+import fastvi
+from fastvi import SVGP, SparseGPClassifier
+from fastvi.loop import History
+from fastvi.models.gp.checks import Checks
+
+pytestmark = pytest.mark.jit
+OPTIONS = {"inducing_points": 8, "batch_size": 50, "random_state": 0}
+
+
+def data(rng, n=200):
+    X = rng.uniform(-2, 2, (n, 1))
+    return X, np.sin(2 * X[:, 0]) + 0.3 * rng.normal(size=n)
+
+
+def targets(y, estimator):
+    return y > 0 if isinstance(estimator, SparseGPClassifier) else y
+
+
+@pytest.mark.parametrize(
+    "estimator", [SVGP(**OPTIONS), SVGP(likelihood="student-t"), SparseGPClassifier(**OPTIONS)]
+)
+def test_fits_end_of_their_own_accord(estimator, rng, tmp_path):
+    X, y = data(rng)
+    y = targets(y, estimator)
+    model = clone(estimator).set_params(**OPTIONS, tol=0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X, y)
+    assert model.converged_
+    assert model.n_iter_ < model.max_iter
+    assert model.n_iter_ % 100 == 0
+    checks = model.history_["check"]
+    assert np.isfinite(checks).sum() == model.n_iter_ // 100
+    # the rows are all of them: the bound before the last steps on all rows, which raise it
+    assert checks[-1] * len(X) < model.elbo_ < checks[-1] * len(X) + 5
+    model.save(tmp_path / "gp.npz")
+    assert fastvi.load(tmp_path / "gp.npz").converged_
+    assert not hasattr(model.partial_fit(X, y), "converged_")
+
+
+@pytest.mark.parametrize("estimator", [SVGP(**OPTIONS), SparseGPClassifier(**OPTIONS)])
+def test_steps_that_run_out_are_told(estimator, rng):
+    X, y = data(rng)
+    y = targets(y, estimator)
+    model = clone(estimator).set_params(max_iter=20)
+    wanted = r"still rose by more than tol=0.001 nats per row in the last 500 of 20 steps; raise"
+    with pytest.warns(ConvergenceWarning, match=wanted) as caught:
+        model.fit(X, y)
+    assert caught[0].filename == __file__
+    assert not model.converged_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.set_params(tol=0.0).fit(X, y)
+        assert "check" not in model.history_
+        model.set_params(tol=1e-3).fit(X, y, callback=lambda state: state.n_steps == 5)
+    assert model.n_iter_ == 5
+    assert not model.converged_
+
+
+def test_a_resumed_fit_stops_where_it_would_have(rng, tmp_path):
+    X, y = data(rng)
+    path = tmp_path / "checkpoint.npz"
+    model = SVGP(**OPTIONS, tol=0.01)
+    whole = clone(model).fit(X, y)
+    with pytest.warns(ConvergenceWarning):
+        clone(model).set_params(max_iter=250).fit(X, y, checkpoint=path)
+    for _ in range(2):  # the second time there is nothing left to do
+        again = clone(model).fit(X, y, checkpoint=path, resume=True)
+        assert again.n_iter_ == whole.n_iter_
+        assert again.converged_
+        assert again.elbo_ == whole.elbo_
+        np.testing.assert_array_equal(again.history_["check"], whole.history_["check"])
+
+
+@pytest.mark.parametrize(
+    ("values", "settled"),
+    [
+        ([0, 1, 1, 1, 1], False),  # too few to tell
+        ([0, 1, 1, 1, 1, 1], False),
+        ([0, 1, 1, 1, 1, 1, 1], True),
+        ([0, 1, 0, 0, 0, 0, 1.5], False),  # a gain at last
+        ([0, 1, 0, 0, 0, 0, 1.05], True),
+    ],
+)
+def test_the_rule(values, settled):
+    checks = object.__new__(Checks)
+    checks._tol = 0.1
+    assert checks.settled(History({"check": [np.nan, *values]})) is settled
+
+
+def test_a_negative_tol_is_refused(rng):
+    with pytest.raises(ValueError, match="tol is -1"):
+        SVGP(tol=-1.0).fit(*data(rng))
