@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,22 +22,27 @@ class Predictive(NamedTuple):
     posteriors: list[Posterior]
     likelihood: Likelihood
     values: Values
-    y_mean: float = 0.0  # targets are the likelihood's times the scale, plus the mean
-    y_scale: float = 1.0
+    y_mean: Any = 0.0  # targets are the likelihood's times the scale, plus the mean: of all
+    y_scale: Any = 1.0  # outputs, or (n_outputs,)
 
     def targets(self, mean: Array, variance: Array) -> tuple[Array, Array]:
-        """Means and variances of targets, (n,) each, from those of the latents."""
+        """Means and variances of targets, (n,) or (n, n_outputs), from those of the latents."""
         mean, variance = self.likelihood.predict(mean, variance, self.values)
         return mean * self.y_scale + self.y_mean, variance * self.y_scale**2
 
-    def joint(self, mean: Array, covariance: Array) -> tuple[Array, Array]:
-        """Mean (n,) and covariance (n, n) of targets, from those of the one latent."""
+    def joint(self, mean: Array, covariance: Array, output: int = 0) -> tuple[Array, Array]:
+        """Mean (n,) and covariance (n, n) of an output's targets, from those of its latent."""
         mean, covariance = self.likelihood.joint(mean, covariance, self.values)
-        return mean * self.y_scale + self.y_mean, covariance * self.y_scale**2
+        offset, scale = self._units(output)
+        return mean * scale + offset, covariance * scale**2
 
-    def sample(self, f: Array, rng: np.random.RandomState) -> Array:
-        """A target for each value of the latent."""
-        return self.likelihood.sample(f, self.values, rng) * self.y_scale + self.y_mean
+    def sample(self, f: Array, rng: np.random.RandomState, output: int = 0) -> Array:
+        """A target for each value of the latent of an output."""
+        offset, scale = self._units(output)
+        return self.likelihood.sample(f, self.values, rng) * scale + offset
+
+    def _units(self, output: int) -> tuple[float, float]:
+        return float(np.ravel(self.y_mean)[output]), float(np.ravel(self.y_scale)[output])
 
     def latents(self, x: Array, n_threads: int = 1) -> tuple[Array, Array]:
         """Means and variances of the latent functions, (n, T) each."""
@@ -142,7 +147,7 @@ class TargetPredictor:
         self(posteriors[0].z[:1])  # compiles
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation at x (n, n_features), (n,) each.
+        """Mean and standard deviation at x (n, n_features), (n,) or (n, n_outputs) each.
 
         Parameters
         ----------

@@ -47,7 +47,8 @@ class Variational(GaussianProcess):
     """Fit and streams; subclasses say which likelihood, and what y means."""
 
     batch_size: int
-    _y_units = 0.0, 1.0  # mean and scale of targets
+    _n_outputs = 1  # columns of y
+    _y_units: tuple[Any, Any] = (0.0, 1.0)  # mean and scale of targets, of all or (n_outputs,)
 
     def _likelihood(self) -> Likelihood:
         """What the parameters ask for."""
@@ -73,7 +74,7 @@ class Variational(GaussianProcess):
         X : (n_rows, n_features) array
             Rows to fit to.
         y : (n_rows,) array
-            Their targets or labels.
+            Their targets or labels; `SVGP` also takes (n_rows, n_targets).
         {sample_weight}
         X_val, y_val : arrays, optional
             Rows not to fit to, and their targets: their `score` after each pass, and at the end, is
@@ -258,10 +259,10 @@ class Variational(GaussianProcess):
         scale, centre = saved.positive("scale", d), saved.array("centre", d)
         self._stream_seed = checks.integer(saved.values["seed"], "seed", 0)
         n_seen = checks.integer(saved.values["n_seen"], "n_seen", 0)
-        mean, y_scale = saved.array("y_units", 2)
-        if not y_scale > 0:
+        mean, y_scale = saved.array("y_units", 2, *np.shape(self._y_units[0]))
+        if not np.all(y_scale > 0):
             raise ValueError(f"{saved.path}: the targets' scale is {y_scale}; wanted it above 0")
-        self._y_units = float(mean), float(y_scale)
+        self._y_units = mean, y_scale
         history, self._rows = History(), None
         if self.history_:
             history.extend(len(next(iter(self.history_.values()))), **self.history_)
@@ -281,7 +282,8 @@ class Variational(GaussianProcess):
         Returns
         -------
         mean, variance : (n_rows,) arrays
-            With more than two classes (n_rows, n_classes), for one function per class.
+            With more than two classes (n_rows, n_classes), for one function per class; with
+            several targets (n_rows, n_targets).
         """
         mean, variance = self._latents(X)
         if mean.shape[1] == 1:

@@ -6,15 +6,17 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import RegressorMixin
+from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.checkpoints import Watching
+from fastvi.models.files import Saved
 from fastvi.models.gp.estimator import draws_by
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.likelihoods import named
+from fastvi.models.gp.outputs import several
 from fastvi.models.gp.predictor import TargetPredictor
 from fastvi.models.gp.rows import Points
 from fastvi.models.gp.start import (
@@ -31,13 +33,14 @@ __all__ = ["SVGP"]
 Array = NDArray[np.float64]
 
 
-class SVGP(RegressorMixin, Variational):
+class SVGP(MultiOutputMixin, RegressorMixin, Variational):
     """Sparse variational Gaussian process with a likelihood of choice, by mini-batches.
 
     Maximises the bound of Hensman et al. (2013), "Gaussian processes for big data", by natural
     gradients on q(u), in the dual parameters of Adam et al. (2021), and by Adam on the kernel's
     hyperparameters and the inducing inputs. A step takes O(B M^2 + M^3) time for B rows and M
-    inducing inputs. `fit` ends with natural-gradient steps on all rows.
+    inducing inputs. `fit` ends with natural-gradient steps on all rows. Targets in several columns
+    have independent functions that share the kernel, its noise and the inducing inputs.
 
     Parameters
     ----------
@@ -111,7 +114,7 @@ class SVGP(RegressorMixin, Variational):
         Parameters
         ----------
         X : (n_rows, n_features) array
-        y : (n_rows,) array
+        y : (n_rows,) or (n_rows, n_targets) array
         {sample_weight}
 
         Returns
@@ -128,9 +131,19 @@ class SVGP(RegressorMixin, Variational):
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[Points, Likelihood]:
         likelihood = self._likelihood()
-        X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True, reset=reset)
+        options: dict[str, Any] = {"dtype": np.float64, "order": "C", "reset": reset}
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **options)
         y = np.ascontiguousarray(y, np.float64)
         likelihood.check(y)
+        n_outputs = y.size // len(y)
+        if reset:
+            self._n_outputs = n_outputs
+            self._y_units = _no_units(n_outputs)
+        if n_outputs != self._n_outputs:
+            raise ValueError(f"y has {n_outputs} columns; wanted {self._n_outputs}, as before")
+        likelihood = several(likelihood, n_outputs)
+        if n_outputs == 1:  # also a column, as in scikit-learn
+            y = y.reshape(-1)
         X, y, weights = weighted(X, y, sample_weight)
         wanted = likelihood.is_noisy and self.kernel is None
         if self.normalize_y is not None:
@@ -143,13 +156,21 @@ class SVGP(RegressorMixin, Variational):
                 )
             check_sizes(y, "y", 1.0 / LARGEST)
             if reset:
-                mean = float(column_means(y, weights))
-                self._y_units = mean, float(column_scales(y[:, None], weights)[0])
+                scale = column_scales(y.reshape(len(y), -1), weights)
+                self._y_units = column_means(y, weights), scale.reshape(y.shape[1:])
             y = (y - self._y_units[0]) / self._y_units[1]
         return Points(X, y, weights), likelihood
 
     def _likelihood(self) -> Likelihood:
-        return named(self.likelihood, self.df)
+        return several(named(self.likelihood, self.df), self._n_outputs)
+
+    def _saved(self) -> dict[str, Any]:
+        return {**super()._saved(), "n_outputs": self._n_outputs}
+
+    def _restore(self, saved: Saved) -> None:
+        self._n_outputs = checks.integer(saved.values["n_outputs"], "n_outputs", 1)
+        self._y_units = _no_units(self._n_outputs)
+        super()._restore(saved)
 
     def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
         """Mean of the targets, and their standard deviation or covariance, noise included.
@@ -162,10 +183,10 @@ class SVGP(RegressorMixin, Variational):
 
         Returns
         -------
-        mean : (n_rows,) array
-        std : (n_rows,) array
+        mean : (n_rows,) or (n_rows, n_targets) array
+        std : array of that shape
             With `return_std`.
-        cov : (n_rows, n_rows) array
+        cov : (n_rows, n_rows) or (n_rows, n_rows, n_targets) array
             With `return_cov`.
 
         Raises
@@ -181,8 +202,11 @@ class SVGP(RegressorMixin, Variational):
             latents = self._latents(X)
             mean, variance = self._predictive.targets(*latents)
             return (mean, np.sqrt(variance)) if return_std else mean
-        joint = self._joint(X)
-        return self._predictive.joint(*joint)
+        joints = [self._predictive.joint(*each, t) for t, each in enumerate(self._joints(X))]
+        if self._n_outputs == 1:
+            return joints[0]
+        means, covariances = (np.stack(parts, axis=-1) for parts in zip(*joints))
+        return means, covariances
 
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
         """Draws from the joint posterior of the targets at X, noise included.
@@ -191,20 +215,29 @@ class SVGP(RegressorMixin, Variational):
         """
         checks.integer(n_samples, "n_samples", 1)
         rng = draws_by(random_state)
-        f = rng.multivariate_normal(*self._joint(X), n_samples).T
-        return self._predictive.sample(f, rng)
+        draws = []
+        for t, joint in enumerate(self._joints(X)):
+            f = rng.multivariate_normal(*joint, n_samples).T
+            draws.append(self._predictive.sample(f, rng, t))
+        return draws[0] if self._n_outputs == 1 else np.stack(draws, axis=1)
 
-    def _joint(self, X: Any) -> tuple[Array, Array]:
-        """Mean (n,) and covariance (n, n) of the function."""
+    def _joints(self, X: Any) -> list[tuple[Array, Array]]:
+        """Mean (n,) and covariance (n, n) of the function of each output."""
         check_is_fitted(self, "_predictive")
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         check_sizes(X, "X")
         with single_threaded_blas():
-            mean, covariance = self._predictive.posteriors[0].joint(X)
-        return mean[:, 0], covariance
+            joints = [posterior.joint(X) for posterior in self._predictive.posteriors]
+        return [(mean[:, 0], covariance) for mean, covariance in joints]
 
     def compiled(self) -> TargetPredictor:
         """A bare predictor of mean and standard deviation that checks nothing: microseconds."""
         check_is_fitted(self)
         with single_threaded_blas():
             return TargetPredictor(self._predictive)
+
+
+def _no_units(n_outputs: int) -> tuple[Any, Any]:
+    """Mean and scale of targets that are not normalised."""
+    shape = () if n_outputs == 1 else (n_outputs,)
+    return np.zeros(shape), np.ones(shape)
