@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fastvi.models.topics.estimator import (
         LatentDirichletAllocation as LatentDirichletAllocation,
     )
+    from fastvi.models.topics.scores import document_completion as document_completion
     from fastvi.posteriors.member import Posterior as Posterior
     from fastvi.posteriors.particles import ParticlePosterior as ParticlePosterior
     from fastvi.posteriors.programs import ProgramPosterior as ProgramPosterior
@@ -58,6 +59,7 @@ _NAMES = {
     "SparseGPClassifier": "fastvi.models.gp.classification",
     "SparseGPRegressor": "fastvi.models.gp.regression",
     "check": "fastvi.targets.checking",
+    "document_completion": "fastvi.models.topics.scores",
     "fit": "fastvi.fitting.fit",
     "ksd": "fastvi.stein.discrepancy",
     "ksd_test": "fastvi.stein.discrepancy",

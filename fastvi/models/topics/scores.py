@@ -13,7 +13,7 @@ from fastvi.base.tree import read_only
 from fastvi.models.estimator import CountEstimator, generator_of
 from fastvi.models.topics.fitted import Predictor, TopicModel, check_vocabulary
 
-__all__ = ["TopicScores", "matrix"]
+__all__ = ["TopicScores", "document_completion", "matrix"]
 
 
 POPULATION = 1e6  # as in scikit-learn
@@ -124,13 +124,18 @@ class TopicScores(CountEstimator):
         """Variational bound on log p(X) in nats, including the topics' part.
 
         As in scikit-learn, it is a sum, not a mean. It is the bound for Dirichlet(components_)
-        topics, whichever solver found them.
+        topics, whichever solver found them. It charges the whole cost of the topics to X, which
+        grows with their number, so it nearly always prefers few topics: to choose `n_components`,
+        use `fastvi.document_completion`.
         """
         model = self._model
         return model.bound(self._counts(X, reset=False).parts, self._n_threads)
 
     def perplexity(self, X: Any, sub_sampling: bool = False) -> float:
-        """exp(-bound per word); `sub_sampling` scales X up to `total_samples` documents."""
+        """exp(-bound per word); `sub_sampling` scales X up to `total_samples` documents.
+
+        As `score`, it nearly always prefers few topics.
+        """
         model = self._model
         return self._perplexity(model, self._counts(X, reset=False), sub_sampling)
 
@@ -178,6 +183,37 @@ class TopicScores(CountEstimator):
         if not scored.counts.sum() > 0:
             raise ValueError("X_scored has no words to score")
         return topics.completion(observed.parts, scored.parts, self._n_threads)
+
+
+def document_completion(estimator: TopicScores, X: Any, y: Any = None) -> float:
+    """Scorer for `sklearn.model_selection`, to choose the number of topics and the priors.
+
+    Returns the held-out log-likelihood by document completion, in nats per word; higher is better.
+    Each call splits documents in the same way, so that all candidates are scored alike.
+
+    Parameters
+    ----------
+    estimator : LatentDirichletAllocation
+        Fitted.
+    X : (n_documents, n_features) CSR matrix or array
+        Counts of documents that it has not seen.
+    y : ignored
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastvi
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> rng = np.random.default_rng(0)
+    >>> topics = np.kron(np.eye(4), np.full(10, 0.1))  # four, each with its own ten words
+    >>> X = np.stack([rng.multinomial(50, rng.dirichlet(np.ones(4)) @ topics) for _ in range(200)])
+    >>> lda = fastvi.LatentDirichletAllocation(random_state=0)
+    >>> candidates = {"n_components": [2, 4, 40]}
+    >>> search = GridSearchCV(lda, candidates, scoring=fastvi.document_completion).fit(X)
+    >>> search.best_params_
+    {'n_components': 4}
+    """
+    return estimator.document_completion(X, random_state=0)
 
 
 def matrix(bags: checks.Bags) -> Any:
