@@ -13,6 +13,7 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.ccallback import CFunc
 
 from ._fingerprint import folder_stamp
+from ._linkage import KernelCompiler
 
 LOG = logging.getLogger(__package__)
 
@@ -106,7 +107,8 @@ class TargetCache(KernelCache):
 
 def compile_c_function(function, signature, options, cache):
     """A `numba.cfunc` whose cache may be one of the above; None keeps nothing."""
-    compiled = CFunc(function, (signature.args, signature.return_type), {}, options)
+    types = signature.args, signature.return_type
+    compiled = CFunc(function, types, {}, options, pipeline_class=KernelCompiler)
     if cache is not None:
         compiled._cache = cache
     compiled.compile()

@@ -24,8 +24,9 @@ C_TARGET = ctypes.CFUNCTYPE(ctypes.c_int64, *(ctypes.c_int64,) * 6)
 
 if numba.version_info.short in TESTED:
     from ._cache import KernelCache, compile_c_function
+    from ._linkage import KernelCompiler, share_bare_twin
 else:
-    KernelCache = None
+    KernelCache = KernelCompiler = None
     warnings.warn(
         f"fastvi was not tested with Numba {numba.__version__}: compiled kernels may be stale "
         "after an upgrade of fastvi; empty Numba's cache then",
@@ -67,9 +68,13 @@ def kernel(function=None, *, fastmath=SAFE, inline="never"):
     """
     if function is None:
         return lambda f: kernel(f, fastmath=fastmath, inline=inline)
-    compiled = numba.njit(
-        nogil=True, error_model="numpy", fastmath=set(fastmath), forceinline=inline == "always"
-    )(function)
+    compiler = functools.partial(
+        numba.njit, nogil=True, error_model="numpy", fastmath=set(fastmath), no_cfunc_wrapper=True,
+        forceinline=inline == "always", pipeline_class=KernelCompiler,
+    )  # fmt: skip
+    compiled = compiler()(function)
+    if compiled is not function and KernelCompiler is not None:
+        share_bare_twin(compiled, compiler(no_cpython_wrapper=True)(function))
     if compiled is not function:
         try:
             if KernelCache is None:

@@ -15,7 +15,7 @@ import fastvi.kernels
 
 KERNELS = Path(fastvi.kernels.__file__).parent
 API = Path(fastvi.__file__).parent
-MACHINERY = ("__init__.py", "_jit.py", "_cache.py", "_fingerprint.py")
+MACHINERY = ("__init__.py", "_jit.py", "_cache.py", "_fingerprint.py", "_linkage.py")
 HELPER = """from ._jit import kernel
 
 @kernel(inline="always")

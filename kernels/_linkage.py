@@ -1,0 +1,46 @@
+"""Compiled kernels that call their own copies of helpers, and nobody else's.
+
+Numba links a copy of each helper into a kernel, as a symbol that other libraries of the process
+may define as well. Which one is called would depend on what was compiled or loaded before, and
+since copies are optimised in different surroundings, so would the last bits. Built on private
+classes of Numba, as `_cache` is.
+"""
+
+from llvmlite.binding import Linkage
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+
+
+class _OwnCopies(JITCodeLibrary):
+    """A library whose machine code has no symbols in common with others."""
+
+    def _finalize_final_module(self):
+        self._shared_module = self._final_module.clone()  # for linking, where copies are merged
+        for function in self._shared_module.functions:
+            if not function.is_declaration and function.linkage == Linkage.external:
+                function.linkage = "linkonce_odr"
+        for function in self._final_module.functions:
+            # Numba's own functions that count references are the same everywhere.
+            is_copy = not function.is_declaration and function.linkage == Linkage.linkonce_odr
+            if is_copy and not function.name.startswith("NRT_"):
+                function.linkage = "internal"
+        super()._finalize_final_module()
+
+
+class KernelCompiler(Compiler):
+    """Numba's compiler with libraries of this kind."""
+
+    def compile_extra(self, func):
+        """Compile a function."""
+        self.state.library = _OwnCopies(self.state.targetctx.codegen(), func.__qualname__)
+        self.state.library.enable_object_caching()
+        return super().compile_extra(func)
+
+
+def share_bare_twin(compiled, bare):
+    """Let other kernels call `bare`, the same function without wrappers for Python and without a
+    cache, which for small helpers take longer to make than the rest.
+    """
+    compiled.get_call_template = bare.get_call_template
+    compiled.get_overload = bare.get_overload
+    compiled._compiling_counter = bare._compiling_counter  # by which recursion is noticed

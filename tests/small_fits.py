@@ -1,0 +1,94 @@
+"""One tiny fit of each estimator and solver; as a script: a hash of what each has found.
+
+``--reversed`` makes them in the other order. ``--seconds NAME`` prints the processor time of one
+fit instead, which with an empty NUMBA_CACHE_DIR is what its kernels take to compile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import fastvi
+
+RNG = np.random.default_rng(0)
+COUNTS = RNG.poisson(1.0, (40, 12))
+X = RNG.normal(size=(40, 3))
+TOPICS = {"n_components": 3, "max_iter": 3, "random_state": 0}
+GP = {"inducing_points": 5, "max_iter": 3, "random_state": 0}
+
+
+def topics(solver: str) -> Callable[[], Any]:
+    return lambda: fastvi.LatentDirichletAllocation(solver=solver, **TOPICS).fit(COUNTS)
+
+
+def gaussian() -> Any:
+    def normal(z, grad):
+        grad[0], grad[1] = -z[0], -4.0 * z[1]
+        return -0.5 * z[0] ** 2 - 2.0 * z[1] ** 2
+
+    found = fastvi.fit(fastvi.target(normal, dim=2), random_state=0)
+    return {"mean": found.mean, "cov": found.cov, "log_ratios": found.log_ratios}
+
+
+FITS: dict[str, Callable[[], Any]] = {
+    **{f"topics, {solver}": topics(solver) for solver in ("cvb0", "scvb0", "cvb", "svi", "vb")},
+    "mixture": lambda: fastvi.BayesianGaussianMixture(
+        n_components=2, max_iter=3, random_state=0
+    ).fit(X),
+    "PCA": lambda: fastvi.BayesianPCA(max_iter=3, random_state=0).fit(X),
+    "factor analysis": lambda: fastvi.BayesianFactorAnalysis(max_iter=3, random_state=0).fit(X),
+    "logistic": lambda: fastvi.BayesianLogisticRegression(max_iter=3, random_state=0).fit(
+        X, X[:, 0] > 0
+    ),
+    "Poisson": lambda: fastvi.PoissonFactorization(n_components=2, max_iter=3, random_state=0).fit(
+        COUNTS
+    ),
+    "GP regression": lambda: fastvi.SparseGPRegressor(**GP).fit(X, X[:, 0]),
+    "SVGP": lambda: fastvi.SVGP(likelihood="poisson", **GP).fit(X, COUNTS[:, 0]),
+    "GP classifier": lambda: fastvi.SparseGPClassifier(**GP).fit(X, X[:, 0] > 0),
+    "density": gaussian,
+}
+
+
+def arrays_of(value: Any, seen: set[int]) -> list[np.ndarray]:
+    """Every number in an object, through its attributes, in their order."""
+    if isinstance(value, np.ndarray | int | float | np.generic):
+        return [np.asarray(value)] if np.asarray(value).dtype.kind in "fiub" else []
+    if id(value) in seen:
+        return []
+    seen.add(id(value))
+    parts = value if isinstance(value, tuple | list) else ()
+    if isinstance(value, dict):
+        parts = [value[key] for key in sorted(value, key=str) if "seconds" not in str(key)]
+    elif type(value).__module__.startswith("fastvi."):
+        parts = [*parts, getattr(value, "__dict__", {})]
+    return [array for part in parts for array in arrays_of(part, seen)]
+
+
+def hash_of(model: Any) -> str:
+    arrays = arrays_of(model, set())
+    assert sum(array.size for array in arrays) > 4
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+
+
+def main(option: str = "", *names: str) -> dict[str, str | float]:
+    found: dict[str, str | float] = {}
+    for name in names or sorted(FITS, reverse=option == "--reversed"):
+        begin = time.process_time()
+        model = FITS[name]()
+        seconds = time.process_time() - begin
+        found[name] = seconds if option == "--seconds" else hash_of(model)
+    return found
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # of fits that have not converged
+    print(json.dumps(main(*sys.argv[1:])))
