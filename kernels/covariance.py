@@ -90,7 +90,8 @@ def _square_distances(x, scales, zt, first, last, out):
             out[j] = t3 * t3 + (t2 * t2 + (t1 * t1 + (t0 * t0 + a)))
         d += 4
     if n_columns == 0:
-        out[:] = zero
+        for j in range(n):
+            out[j] = zero
     while d < n_columns:
         z0, x0 = zt[d, first:last], x[d] * scales[d]
         for j in range(n):
@@ -121,7 +122,8 @@ def _distances(x, scales, zt, m, square):
 @kernel
 def _linear(x, scales, zt, amplitude, shape, out):
     """Out (M,) = amplitude (sigma_0^2 + x z)."""
-    out[:] = amplitude * shape
+    for j in range(out.size):
+        out[j] = amplitude * shape
     for d in range(zt.shape[0]):
         z, factor = zt[d], amplitude * (x[d] * scales[d])
         for j in range(out.size):
@@ -181,7 +183,8 @@ def _leaf(program, node, x, zt, square, out):
     scales, r = program.scales[node], x.shape[0]
     m = out.size // r
     if kind == CONSTANT:
-        out[:] = amplitude
+        for j in range(out.size):
+            out[j] = amplitude
     elif kind == LINEAR:
         for i in range(r):
             _linear(x[i], scales, zt[node], amplitude, shape, out[i * m : (i + 1) * m])

@@ -20,7 +20,9 @@ FULL = 65535  # the responsibility 1 in 16 bits
 @kernel
 def grid(indptr, indices, order, doc_block, word_block, n_blocks, cell, runs):
     """Count entries (cell) and runs of one document (runs) in each cell; both (B * B + 1,)."""
-    seen = np.full(n_blocks * n_blocks, -1, np.int64)
+    seen = np.empty(n_blocks * n_blocks, np.int64)
+    for c in range(n_blocks * n_blocks):
+        seen[c] = -1
     for i in range(order.shape[0]):
         d = order[i]
         for j in range(indptr[d], indptr[d + 1]):
@@ -42,9 +44,11 @@ def fill_grid(
     """Sort entries by cell, documents in `order`: words (N,), counts (N,), and for each run its
     document and first entry (R,), (R+1,).
     """
-    place = cell.copy()
-    run_place = runs.copy()
-    seen = np.full(n_blocks * n_blocks, -1, np.int64)
+    seen = np.empty(n_blocks * n_blocks, np.int64)
+    place = np.empty(n_blocks * n_blocks, np.int64)
+    run_place = np.empty(n_blocks * n_blocks, np.int64)
+    for c in range(n_blocks * n_blocks):
+        seen[c], place[c], run_place[c] = -1, cell[c], runs[c]
     for i in range(order.shape[0]):
         d = order[i]
         for j in range(indptr[d], indptr[d + 1]):

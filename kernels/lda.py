@@ -26,7 +26,10 @@ def word_weights(values, column_sums, n_topics, collapsed, start, stop, shift):
     """
     zero = values.dtype.type(0)
     width = values.shape[1] // 8 * 8
-    offset = np.zeros(width, values.dtype)
+    offset = np.empty(width, values.dtype)
+    best = np.empty(8, values.dtype)
+    for k in range(n_topics, width):
+        offset[k] = zero
     for k in range(n_topics):
         if collapsed:
             offset[k] = 1.0 / column_sums[k]
@@ -41,7 +44,7 @@ def word_weights(values, column_sums, n_topics, collapsed, start, stop, shift):
             continue
         for k in range(width):
             row[k] = digamma(row[k]) - offset[k]
-        top = largest(row, n_topics)
+        top = largest(row, n_topics, best)
         shift[u] = top
         for k in range(width):
             row[k] = exp(row[k] - top)
@@ -63,7 +66,7 @@ def _topic_weights(gamma, collapsed, e):
     for k in range(gamma.shape[0]):
         mass += gamma[k]
     if mass < 0.1 * gamma.shape[0]:  # otherwise the largest is above 0.1
-        top = largest(gamma, gamma.shape[0])
+        top = largest(gamma, gamma.shape[0], e)  # e is written below
         if top < 0.1:
             centre = digamma(top)
             for k in range(gamma.shape[0]):
@@ -151,16 +154,17 @@ def local_step(
     (D,) in nats (nan if collapsed). With `remember` gamma comes from an earlier call: a document
     goes back to it if the fresh fit has a lower bound, so that the ELBO never falls.
     """
-    mode = flush_subnormals()
     total = np.empty(gamma.shape[1], gamma.dtype)
     before = np.empty(gamma.shape[1], gamma.dtype)
+    mode = flush_subnormals()
     for d in range(start, stop):
         a = indptr[d]
         b = indptr[d + 1]
         w, c, r = words[a:b], counts[a:b], ratio[a:b]
         bound_before = -np.inf
         if remember:
-            before[:] = gamma[d]
+            for k in range(before.shape[0]):
+                before[k] = gamma[d, k]
             factor = _topic_weights(before, collapsed, e[d])
             responsibility_sums(w, c, weights, e[d], r, total)
             bound_before = _document_bound(w, c, r, shift, factor, before, alpha, n_topics)
@@ -175,7 +179,8 @@ def local_step(
             bound[d] = _document_bound(w, c, r, shift, factor, gamma[d], alpha, n_topics)
             if attempt == 1 or bound[d] >= bound_before:
                 break
-            gamma[d] = before
+            for k in range(before.shape[0]):
+                gamma[d, k] = before[k]
     restore_subnormals(mode)
 
 
@@ -184,13 +189,13 @@ def infer(
     indptr, words, counts, weights, alpha, collapsed, max_iter, tol, start, stop, gamma
 ):  # fmt: skip
     """Fit gamma (D, K) of documents start..stop, from the prior's mean times the length."""
-    mode = flush_subnormals()
     e = np.empty(gamma.shape[1], gamma.dtype)
     total = np.empty(gamma.shape[1], gamma.dtype)
     longest = 0
     for d in range(start, stop):
         longest = max(longest, indptr[d + 1] - indptr[d])
     ratio = np.empty(longest, gamma.dtype)
+    mode = flush_subnormals()
     for d in range(start, stop):
         a = indptr[d]
         b = indptr[d + 1]

@@ -187,7 +187,9 @@ def statistics_norms(responsibilities, features, shift, length, out):
         row, more = features[f], shift[f]
         for b in range(n_rows):
             length[b] += (row[b] + more) * (row[b] + more)
-    share = np.zeros(n_rows)
+    share = np.empty(n_rows)
+    for b in range(n_rows):
+        share[b] = 0.0
     for k in range(responsibilities.shape[0]):
         row = responsibilities[k]
         for b in range(n_rows):

@@ -74,13 +74,16 @@ def column_weights(values, own_rates, shared_rates, n_components, start, stop, s
     own_rates (U,), shared_rates (K,) float64; out: shift (U,).
     """
     width = values.shape[1] // 8 * 8
-    shared = shared_rates.astype(values.dtype)
+    shared = np.empty(width, values.dtype)
+    best = np.empty(8, values.dtype)
+    for k in range(width):
+        shared[k] = shared_rates[k]
     for u in range(start, stop):
         row = values[u]
         own = values.dtype.type(own_rates[u])
         for k in range(width):
             row[k] = digamma(row[k]) - log(own + shared[k])
-        top = largest(row, n_components)
+        top = largest(row, n_components, best)
         shift[u] = top
         for k in range(width):
             row[k] = exp(row[k] - top)
@@ -95,8 +98,10 @@ def column_means(values, own_rates, shared_rates, n_components, start, stop, sum
     Both float64; the other arguments as in `column_weights`.
     """
     width = values.shape[1] // 8 * 8
-    shared = shared_rates.astype(values.dtype)
+    shared = np.empty(width, values.dtype)
     mean = np.empty(width, values.dtype)
+    for k in range(width):
+        shared[k] = shared_rates[k]
     for u in range(start, stop):
         row = values[u]
         own = values.dtype.type(own_rates[u])
@@ -130,18 +135,18 @@ def column_bound(values, own_rates, shared_rates, totals, prior, n_components, s
 
 
 @kernel
-def _row_weights(gamma, rates, n_components, e):
+def _row_weights(gamma, rates, n_components, e, scratch):
     """Write exp(E[log theta]) up to a factor, whose log is returned."""
     reference = rates[0]
     for k in range(gamma.shape[0]):
         e[k] = exp_digamma(gamma[k]) * (reference / rates[k])
-    top = largest(e, n_components)
+    top = largest(e, n_components, scratch)
     if 1e-4 < top < 1e12:
         return -log(reference)
     # small shapes, or rates of very different sizes
     for k in range(gamma.shape[0]):
         e[k] = digamma(gamma[k]) - log(rates[k])
-    top = largest(e, n_components)
+    top = largest(e, n_components, scratch)
     for k in range(gamma.shape[0]):
         e[k] = exp(e[k] - top)
     return top
@@ -166,7 +171,7 @@ def _fixed_point(
     gamma, rates (K,) are those of q(theta) to begin with; at the end the rates are xi + loads.
     """
     for _ in range(max_iter):
-        _row_weights(gamma, rates, n_components, e)
+        _row_weights(gamma, rates, n_components, e, total)
         responsibility_sums(columns, counts, weights, e, ratio, total)
         mean = _total_mean(gamma, rates, n_components)
         last = xi
@@ -216,10 +221,10 @@ def local_step(
     at the end; sums (K,) float64 += row_weight E[theta]; out: e (D, K) and ratio (N,) at the final
     gamma, bound (D,) in nats. The bound at the end is at least that at the start if max_iter > 0.
     """
-    mode = flush_subnormals()
     width = gamma.shape[1] // 8 * 8
-    total = np.zeros(width, gamma.dtype)
+    total = np.empty(width, gamma.dtype)
     rates = np.empty(width, gamma.dtype)
+    mode = flush_subnormals()
     for d in range(start, stop):
         a = indptr[d]
         b = indptr[d + 1]
@@ -242,7 +247,7 @@ def local_step(
             total,
             r,
         )
-        factor = _row_weights(g, rates, n_components, e[d])
+        factor = _row_weights(g, rates, n_components, e[d], total)
         responsibility_sums(w, c, weights, e[d], r, total)
         bound[d] = _row_bound(w, c, r, shift, factor, g, rates, loads, prior, n_components)
         for k in range(width):

@@ -12,9 +12,10 @@ from ._registers import fits, register_sums
 
 
 @kernel(inline="always")
-def largest(row, n):
-    """The largest of row[:n]; eight running maxima, since one alone would not vectorise."""
-    best = np.full(8, row[0])
+def largest(row, n, best):
+    """The largest of row[:n]; best (8,) is scratch, since one maximum would not vectorise."""
+    for k in range(8):
+        best[k] = row[0]
     whole = n // 8 * 8
     for i in range(0, whole, 8):
         for k in range(8):

@@ -17,9 +17,8 @@ def take_rows(indptr, indices, data, rows, out_indptr, out_indices, out_data):
 
 @kernel
 def distinct(indices, marker, out):
-    """Write the distinct values of indices (N,) to out, ascending; how many there are.
-
-    marker (V,) int32 is -1 everywhere before; it holds each value's place in `out` afterwards.
+    """Write the distinct values of indices (N,) to out, in the order of their first places; how
+    many there are. marker (V,) int32 is -1 everywhere before; 0 at each value afterwards.
     """
     n = 0
     for j in range(indices.shape[0]):
@@ -28,15 +27,14 @@ def distinct(indices, marker, out):
             marker[w] = 0
             out[n] = w
             n += 1
-    out[:n].sort()
-    for i in range(n):
-        marker[out[i]] = i
     return n
 
 
 @kernel
 def renumber(indices, marker, distinct_values, out):
-    """Write the place of each index among the distinct values; set the marker back to -1."""
+    """Write the place of each index among the distinct values; the marker is -1 afterwards."""
+    for i in range(distinct_values.shape[0]):
+        marker[distinct_values[i]] = i
     for j in range(indices.shape[0]):
         out[j] = marker[indices[j]]
     for i in range(distinct_values.shape[0]):
@@ -47,12 +45,15 @@ def renumber(indices, marker, distinct_values, out):
 def transpose(indptr, words, columns, documents, entries):
     """Counting sort of entries by word: columns (U+1,), documents (N,), entries (N,)."""
     n_words = columns.shape[0] - 1
-    columns[:] = 0
+    for u in range(n_words + 1):
+        columns[u] = 0
     for j in range(words.shape[0]):
         columns[words[j] + 1] += 1
+    place = np.empty(n_words + 1, np.int64)
+    place[0] = 0
     for u in range(n_words):
         columns[u + 1] += columns[u]
-    place = columns.copy()
+        place[u + 1] = columns[u + 1]
     for d in range(indptr.shape[0] - 1):
         for j in range(indptr[d], indptr[d + 1]):
             i = place[words[j]]

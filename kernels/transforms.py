@@ -235,7 +235,8 @@ def free_block(kind, x, y, low, high):
             y[i] = np.log(x[i]) - np.log(stick) + np.log(float(y.size - i))
             stick = stick + x[i]
     elif kind == UNIT:
-        y[:] = x
+        for i in range(x.size):
+            y[i] = x[i]
     elif kind == ZERO_SUM:
         from_zero_sum(x, y)
     elif kind == CHOLESKY_COV:

@@ -90,7 +90,7 @@ def prepare(
     on V.
     """
     found = np.empty(len(indices), np.int32)
-    rows = found[: sparse.distinct(indices, marker, found)].copy()
+    rows = np.sort(found[: sparse.distinct(indices, marker, found)])
     words = np.empty(len(indices), np.int32)
     sparse.renumber(indices, marker, rows, words)
     columns = np.empty(len(rows) + 1, np.int64)
