@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult, minimize
+from scipy.optimize import minimize
 
 from fastvi.batches import Passes
 from fastvi.loop import History, Position, Watch
@@ -19,6 +19,7 @@ __all__ = ["Evaluations", "Found", "Learned", "Objective", "columns", "search"]
 
 Array = NDArray[np.float64]
 ABNORMAL = 2  # a status of L-BFGS
+LAST = 5  # iterations whose gains are compared with rounding
 MEMORY = 50  # pairs of steps and gradients that L-BFGS keeps
 
 
@@ -215,22 +216,27 @@ def search(
         evaluations, start, jac=True, method="L-BFGS-B", bounds=bounds, callback=follow,
         options={"ftol": tol, "gtol": 1e-5, "maxcor": MEMORY, **limits},
     )  # fmt: skip
-    settled = done.status == ABNORMAL and _promised(done, bounds) <= tol * max(abs(done.fun), 1.0)
-    converged = done.status == 0 or settled  # not out of iterations, stopped, or stuck
     history = evaluations.columns(first)
-    n_iter = len(history["elbo"])
-    return Found(done.x, float(done.fun), history, n_iter, converged, done.status == ABNORMAL)
+    failed = done.status == ABNORMAL
+    settled = failed and _lost_in_rounding(evaluations.objective, done.x, bounds, history["elbo"])
+    converged = done.status == 0 or settled  # not out of iterations, stopped, or stuck
+    return Found(done.x, float(done.fun), history, len(history["elbo"]), converged, failed)
 
 
-def _promised(done: OptimizeResult, bounds: Array) -> float:
-    """Gain that the gradient and L-BFGS's curvature promise, g' H g / 2, among free coordinates.
+def _lost_in_rounding(objective: Objective, point: Array, bounds: Array, elbo: Array) -> bool:
+    """Whether a line search failed where the last iterations gained no more than rounding takes.
 
-    Where a line search fails although this is below the tolerance, only rounding keeps the search
-    from its end: kernels of condition 1e12 leave few digits of the bound's last changes.
+    Kernels of condition 1e12 leave few digits of the bound's last changes. Its rounding is measured
+    by changes of the point in the last digits; one above 1e-7 of the bound is no convergence.
     """
-    moved = np.clip(done.x - done.jac, bounds[:, 0], bounds[:, 1]) - done.x
-    free = np.where(moved == 0.0, 0.0, done.jac)
-    return 0.5 * float(free @ (done.hess_inv @ free))
+    if len(elbo) <= LAST:
+        return False
+    rng = np.random.default_rng(0)
+    shifts = 1e-13 * np.maximum(np.abs(point), 1.0) * rng.standard_normal((8, len(point)))
+    near = np.clip(point + shifts, bounds[:, 0], bounds[:, 1])
+    rounding = float(np.std([objective(each, eval_gradient=False) for each in near]))
+    gain, size = float(elbo[-1] - elbo[-1 - LAST]) / LAST, max(abs(float(elbo[-1])), 1.0)
+    return gain <= 10.0 * rounding <= 1e-6 * size
 
 
 def columns(history: History) -> dict[str, Array]:
