@@ -234,7 +234,9 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
-@parametrize_with_checks([BayesianLogisticRegression(prior="ard")])
+# A fixed number of passes: as precisions rise without limit the bound becomes flat, and rounding
+# decides where the fit stops.
+@parametrize_with_checks([BayesianLogisticRegression(prior="ard", max_iter=30, tol=0)])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.slow
 def test_more_scikit_learn_checks(estimator, check):

@@ -367,7 +367,8 @@ def _labels(y: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
     if len(classes) > 2:
         raise ValueError(
             "Only binary classification is supported. The type of the target is "
-            f"{type_of_target(y)}; y holds {len(classes)} labels, wanted 2."
+            f"{type_of_target(y)}; y holds {len(classes)} labels, wanted 2; "
+            "sklearn.multiclass.OneVsRestClassifier fits a model per label."
         )
     if len(classes) < 2:
         raise ValueError(
