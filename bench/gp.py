@@ -18,6 +18,7 @@ SGPR = ((10_000, 100, 4.5), (50_000, 200, 7), (10_000, 500, 4.5))
 SVGP = ((256, 100, 3), (1024, 100, 3.5), (256, 500, 2.3), (1024, 500, 2.5))
 NATURAL = 4  # with natural gradients, whatever the shape
 SHARES = {100: 0.3, 200: 0.5, 500: 0.55}  # of the peak of dgemm, by M
+STOCHASTIC = ("naval", "power", "kin40k", "protein")  # sets for steps on mini-batches
 MOST = {"protein": 3000}  # iterations; the published rows had up to 10 000
 START = """
 import sys, time
@@ -175,6 +176,20 @@ def uci(s, sets=None):
     return rows
 
 
+def stochastic(s, sets=None):
+    """Test log-likelihoods after as many steps as GPflow's natural gradients and Adam."""
+    rows = []
+    for name in sets or STOCHASTIC:
+        a = {"name": name, "steps": 200 if s.quick else 2000}
+        ours = s.ours("stochastic", **a, tol=0.0)
+        peer = s.peer("gpflow_gp.py", "stochastic", **a)
+        s.details[f"steps on {name}"] = {"ours": ours, "gpflow": peer}
+        scores = ours["log_likelihood"], peer["log_likelihood"]
+        what = f"{name}: mean test log-likelihood after {a['steps']} steps, against GPflow"
+        rows.append(row(what, *scores, scores[0] - scores[1], 0.0, unit="nats"))
+    return rows
+
+
 def _published(name, scores):
     mean, std = PUBLISHED[name]
     ours = sum(scores) / len(scores)
@@ -185,7 +200,7 @@ def _published(name, scores):
 
 PARTS = {
     "sgpr": sgpr, "svgp": svgp, "matrix": matrix, "large": large, "point": point, "cold": cold,
-    "fit": fit, "uci": uci,
+    "fit": fit, "uci": uci, "stochastic": stochastic,
 }  # fmt: skip
 
 
@@ -236,5 +251,6 @@ def plot(result, path):
 
 def run(only, quick, repeats=None, corpora=None):
     """Measure the named parts (all by default); return the result as plain data."""
-    parts = PARTS | {"uci": functools.partial(uci, sets=corpora)}
+    on_sets = {"uci": uci, "stochastic": stochastic}
+    parts = PARTS | {k: functools.partial(part, sets=corpora) for k, part in on_sets.items()}
     return h.Session("gp", "ours_gp.py", quick, repeats).run(parts, only, PEERS)

@@ -38,6 +38,13 @@ def regression(name, split=0):
     return regression_sets.split(ev.data_folder().parent / "regression", name, split)
 
 
+def centres(x, m, seed):
+    """Inducing inputs (m, D) to start from: centres of k-means."""
+    from sklearn.cluster import KMeans
+
+    return KMeans(m, n_init=1, random_state=seed).fit(x[:10_000]).cluster_centers_
+
+
 def scores(mean, std, y):
     """Root mean square error and mean log-likelihood."""
     error = y - mean

@@ -3,7 +3,7 @@
     PYTHONPATH=bench python bench/ours_gp.py sgpr '{"n": 10000, "m": 100}'
     PYTHONPATH=bench PEERS_PYTHON bench/peers/gpflow_gp.py sgpr '{"n": 10000, "m": 100}'
 
-and so on with `svgp`, `matrix`, `fit`, `large`, `point` and `split`; one thread each
+and so on with `svgp`, `matrix`, `fit`, `large`, `point`, `split` and `stochastic`; one thread each
 (OMP_NUM_THREADS=1 and the like), peers from `requirements-gp.txt`. The last line is JSON, with
 times in CPU milliseconds or seconds. `gp.py` runs them all.
 """
@@ -18,7 +18,7 @@ import gp_problems as gp
 import numpy as np
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from fastvi import SparseGPRegressor, optimizers
+from fastvi import SVGP, SparseGPRegressor, optimizers
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.core import Batch
 from fastvi.models.gp.covariance import Covariance
@@ -164,6 +164,28 @@ def split(name, ard, number, iterations=1000):
     }
 
 
+def stochastic(name, m=100, batch=256, steps=2000, split=0, **options):
+    """SVGP on mini-batches for at most so many steps: test scores, steps taken, CPU seconds."""
+    x, y, x_test, y_test = gp.regression(name, split)
+    d = x.shape[1]
+    kernel = ConstantKernel(gp.VARIANCE, (1e-5, 1e5)) * RBF(np.full(d, np.sqrt(d)), (1e-3, 1e4))
+    model = SVGP(
+        kernel + WhiteKernel(gp.NOISE, (1e-7, 10.0)), inducing_points=gp.centres(x, m, split),
+        batch_size=batch, max_iter=steps, random_state=split, **options,
+    )  # fmt: skip
+    with ev.Stopwatch() as watch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that steps ran out
+        model.fit(x, y)
+    mean, std = model.predict(x_test, return_std=True)
+    return {
+        "cpu": watch.cpu,
+        "steps": model.n_iter_,
+        "bound": model.elbo_,
+        "noise": model.kernel_.k2.noise_level,
+        **gp.scores(mean, std, y_test),
+    }
+
+
 def limited(function):
     def run(**arguments):
         with single_threaded_blas():
@@ -173,5 +195,5 @@ def limited(function):
 
 
 if __name__ == "__main__":
-    functions = (sgpr, svgp, matrix, fit, large, point, split)
+    functions = (sgpr, svgp, matrix, fit, large, point, split, stochastic)
     ev.main(**{function.__name__: limited(function) for function in functions})

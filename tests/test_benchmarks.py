@@ -32,6 +32,7 @@ CASES = [
 ON_DATA = [
     ("ours_generic", "accuracy", {}),
     ("ours_gp", "fit", {"name": "boston", "m": 6, "iterations": 3}),
+    ("ours_gp", "stochastic", {"name": "boston", "m": 6, "batch": 50, "steps": 3}),
     ("ours_lda", "curve", {"corpus": "ap", "k": 4, "passes": (1, 2)}),
     ("ours_lda", "infer", {"corpus": "ap", "k": 4, "passes": 1}),
     (

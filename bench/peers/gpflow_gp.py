@@ -90,5 +90,39 @@ def fit(name="kin8nm", m=100, iterations=1000):
     return {"cpu": watch.cpu, "bound": bound, **gp.scores(mean.numpy()[:, 0], std, y_test)}
 
 
+def stochastic(name, m=100, batch=256, steps=2000, split=0):
+    """Natural gradients (0.1) and Adam (0.01) by turns on mini-batches, as `ours_gp.stochastic`."""
+    parts = gp.regression(name, split)
+    x, y, x_test, y_test = (part.astype(np.float64) for part in parts)  # some sets are float32
+    rng, d = np.random.default_rng(split), x.shape[1]
+    likelihood = gpflow.likelihoods.Gaussian(gp.NOISE)
+    kernel = kernel_of(d, np.sqrt(d))
+    model = gpflow.models.SVGP(kernel, likelihood, gp.centres(x, m, split), num_data=len(x))
+    gpflow.set_trainable(model.q_mu, False)
+    gpflow.set_trainable(model.q_sqrt, False)
+    adam, natural = tf.keras.optimizers.Adam(0.01), gpflow.optimizers.NaturalGradient(0.1)
+    adam.build(model.trainable_variables)
+
+    @tf.function
+    def run(x, y):
+        natural.minimize(lambda: model.training_loss((x, y)), [(model.q_mu, model.q_sqrt)])
+        with tf.GradientTape() as tape:
+            loss = model.training_loss((x, y))
+        variables = model.trainable_variables
+        adam.apply_gradients(zip(tape.gradient(loss, variables), variables))
+
+    with ev.Stopwatch() as watch:
+        done = 0
+        while done < steps:
+            order = rng.permutation(len(x))
+            for i in range(0, len(x) - batch + 1, batch)[: steps - done]:
+                rows = order[i : i + batch]
+                run(tf.constant(x[rows]), tf.constant(y[rows, None]))
+                done += 1
+    mean, variance = model.predict_y(x_test)
+    std = np.sqrt(variance.numpy()[:, 0])
+    return {"cpu": watch.cpu, "steps": done, **gp.scores(mean.numpy()[:, 0], std, y_test)}
+
+
 if __name__ == "__main__":
-    ev.main(sgpr, svgp, matrix, fit)
+    ev.main(sgpr, svgp, matrix, fit, stochastic)
