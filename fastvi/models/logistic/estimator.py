@@ -66,7 +66,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         Largest number of passes over the rows.
     tol : float, default=1e-9
         Without `batch_size` the fit ends when the bound rises by less than this in a pass, in nats
-        per row.
+        per row (per unit of their weights), or by less than rounding may change it.
     {toolbox}
     random_state : int, RandomState or None, default=None
         Seed of the order of rows in mini-batches.
