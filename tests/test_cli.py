@@ -222,6 +222,22 @@ def test_json_is_one_object_and_nothing_else(corpus: Path, tmp_path: Path, capsy
     assert {name: found[name] for name in info} == info
 
 
+def test_numbers_of_topics_are_compared(corpus: Path, tmp_path: Path, capsys: Any) -> None:
+    output = tmp_path / "m.npz"
+    common = ["lda", corpus, "--topics", "2,4,3", "--quiet", "-o", output]
+    found = json.loads(run(capsys, *common, "--json"))
+    scores = {fit["n_topics"]: fit["held_out_log_likelihood"] for fit in found["compared"]}
+    assert list(scores) == [2, 4, 3]
+    assert scores[found["n_topics"]] == max(scores.values())
+    assert found["held_out_log_likelihood"] == max(scores.values())
+    assert TopicModel.load(output).n_topics == found["n_topics"]
+    alone = json.loads(run(capsys, "lda", corpus, "-k", 4, "--quiet", "-o", output, "--json"))
+    assert alone["held_out_log_likelihood"] == scores[4]
+    table = run(capsys, *common)
+    assert table.count("kept") == 1
+    assert f"{found['held_out_log_likelihood']:.4f}" in table
+
+
 def test_quiet(corpus: Path, tmp_path: Path, capsys: Any) -> None:
     capsys.readouterr()
     assert cli_main.main(["lda", str(corpus), *FAST, "-o", str(tmp_path / "m.npz")]) == 0
@@ -460,7 +476,7 @@ def test_large_corpora_are_streamed(
 
 
 def _settings() -> Any:
-    return commands._settings(cli_main._parser().parse_args(["lda"]))
+    return commands._settings(cli_main._parser().parse_args(["lda"]), 20)
 
 
 # --- topics, transform, score ---------------------------------------------------------------------
@@ -701,8 +717,11 @@ def test_bad_corpora(name: str, command: str, model: Path, tmp_path: Path, capsy
 BAD_OPTIONS = [
     (["-k", "0"], "--topics is 0; wanted an integer"),
     (["-k", "721"], "--topics is 721, more than the 720 words"),
-    (["-k", "x"], "argument -k/--topics: invalid int value: 'x'; see fastvi lda --help"),
+    (["-k", "x"], "argument -k/--topics: 'x'; wanted a number, or several such as 10,20,50"),
     (["--passes", "0"], "--passes is 0"),
+    (["-k", "3,x"], "'3,x'; wanted a number, or several such as 10,20,50"),
+    (["-k", "3,4", "--held-out", "0"], "several numbers are compared on held-out documents"),
+    (["-k", "3,4", "--checkpoint", "c.npz"], "--checkpoint keeps one fit"),
     (["--passes", "1.5"], "argument --passes"),
     (["--alpha", "0"], "--alpha is 0.0; wanted a number >= "),
     (["--alpha", "nan"], "--alpha is nan"),

@@ -33,7 +33,7 @@ from fastvi.models.topics.fitted import TopicModel
 from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.settings import IN_MEMORY, Settings, choose_solver, tools_of
 from fastvi.models.topics.settling import passes_of
-from fastvi.models.topics.training import train
+from fastvi.models.topics.training import Training, train
 
 __all__ = ["run"]
 
@@ -64,33 +64,33 @@ def _warm_up(options: argparse.Namespace) -> None:
 def _lda(options: argparse.Namespace) -> None:
     begin = time.perf_counter()
     _check_outputs(options)
-    settings = _settings(options)
+    candidates = [_settings(options, n_topics) for n_topics in options.topics]
     n_passes, until_settled = passes_of(options.passes, "--passes")
     n_threads = _threads(options)
-    with _training_corpus(options, settings) as (corpus, held_out_counts, about):
+    watching = Watching(None, options.checkpoint, options.checkpoint_interval, options.resume)
+    largest = max(candidates, key=lambda settings: settings.n_topics)
+    fits: list[dict[str, Any]] = []
+    with _training_corpus(options, largest) as (corpus, held_out_counts, about):
         _say(options, about["corpus"])
-        if settings.solver == "auto":
-            name = choose_solver(corpus.n_entries, settings.n_topics, tools_of(settings))
-            settings = replace(settings, solver=name)
-        held_out = _held_out(held_out_counts, settings)
-        watching = Watching(None, options.checkpoint, options.checkpoint_interval, options.resume)
-        training = train(
-            settings, corpus, n_passes, until_settled=until_settled, n_threads=n_threads,
-            held_out=held_out, early=True, watching=watching, verbose=not options.quiet,
-        )  # fmt: skip
-    history = training.model.history
-    score = float(history["held_out"][-1]) if "held_out" in history else None
-    info = about | {
-        "solver": settings.solver,
-        "n_iter": training.n_epochs,
-        "settled": training.converged if until_settled else None,
-        "n_steps": len(history["epoch"]),
-        "held_out_log_likelihood": score,
-        "held_out_perplexity": None if score is None else float(np.exp(-score)),
-        "documents_per_second": training.n_documents_seen / max(training.seconds, 1e-9),
-        "fit_seconds": training.seconds,
-    }
-    model = replace(training.model, info=info, vocabulary=about["vocabulary"])
+        held_out = _held_out(held_out_counts, largest)
+        if len(candidates) > 1 and held_out is None:
+            raise ValueError("--topics: there are no held-out documents to compare numbers with")
+        for settings in candidates:
+            if settings.solver == "auto":
+                name = choose_solver(corpus.n_entries, settings.n_topics, tools_of(settings))
+                settings = replace(settings, solver=name)
+            training = train(
+                settings, corpus, n_passes, until_settled=until_settled, n_threads=n_threads,
+                held_out=held_out, early=True, watching=watching, verbose=not options.quiet,
+            )  # fmt: skip
+            fits.append(_about_fit(settings, training, until_settled))
+            kept = max(fits, key=lambda fit: fit["held_out_log_likelihood"] or 0.0)
+            if kept is fits[-1]:
+                best = training.model  # the others are let go
+    info = about | kept
+    if len(fits) > 1:
+        info["compared"] = fits
+    model = replace(best, info=info, vocabulary=about["vocabulary"])
     del info["vocabulary"]
     model.save(options.output)
     if options.plot:
@@ -103,6 +103,23 @@ def _lda(options: argparse.Namespace) -> None:
     else:
         print_topics(model, options.top_words)
         print_fit(info)
+
+
+def _about_fit(settings: Settings, training: Training, until_settled: bool) -> dict[str, Any]:
+    """Describe how a fit went."""
+    history = training.model.history
+    score = float(history["held_out"][-1]) if "held_out" in history else None
+    return {
+        "n_topics": settings.n_topics,
+        "solver": settings.solver,
+        "n_iter": training.n_epochs,
+        "settled": training.converged if until_settled else None,
+        "n_steps": len(history["epoch"]),
+        "held_out_log_likelihood": score,
+        "held_out_perplexity": None if score is None else float(np.exp(-score)),
+        "documents_per_second": training.n_documents_seen / max(training.seconds, 1e-9),
+        "fit_seconds": training.seconds,
+    }
 
 
 def _held_out(counts: Any, settings: Settings) -> HeldOut | None:
@@ -122,8 +139,14 @@ def _threads(options: argparse.Namespace) -> int:
     return resolve_n_jobs(options.threads)
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    n_topics = checks.integer(options.topics, "--topics", 1, MAX_TOPICS)
+def _settings(options: argparse.Namespace, n_topics: int) -> Settings:
+    checks.integer(n_topics, "--topics", 1, MAX_TOPICS)
+    if len(options.topics) > 1 and not options.held_out:
+        raise ValueError(
+            "--topics: several numbers are compared on held-out documents; give --held-out"
+        )
+    if len(options.topics) > 1 and options.checkpoint:
+        raise ValueError("--checkpoint keeps one fit; give one number of --topics")
     passes_of(options.passes, "--passes")
     checks.integer(options.top_words, "--top-words", 1)
     checks.integer(options.seed, "--seed", 0)

@@ -192,6 +192,16 @@ def _limit(text: str) -> int | float | str:
     raise argparse.ArgumentTypeError(f"{text!r}; wanted a number, a share such as 0.5, or auto")
 
 
+def _numbers(text: str) -> list[int]:
+    """Parse numbers separated by commas."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; wanted a number, or several such as 10,20,50"
+        ) from None
+
+
 def _passes(text: str) -> int | str:
     """Parse a number of passes, or auto."""
     if text == "auto":
@@ -216,7 +226,9 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
     pruning.add_argument("--max-features", type=int, metavar="N",
                          help="keep the N most frequent words")  # fmt: skip
     fit = parser.add_argument_group("fitting")
-    fit.add_argument("-k", "--topics", type=int, default=20, help="(default: %(default)s)")
+    fit.add_argument("-k", "--topics", type=_numbers, default=[20], metavar="K[,K...]",
+                     help="number of topics (default: 20); of several, such as 10,20,50, the one "
+                          "with the best held-out score is kept")  # fmt: skip
     fit.add_argument("--passes", type=_passes, default="auto", metavar="N",
                      help="auto: until a pass gains less than 0.002 nats per word, at most 100 "
                           "(default: %(default)s)")  # fmt: skip

@@ -40,8 +40,17 @@ def print_topics(model: TopicModel, n_words: int) -> None:
 
 
 def print_fit(info: dict[str, Any]) -> None:
-    """Print the results of a fit."""
+    """Print the results of a fit, and of those that it was compared with."""
     print()
+    if "compared" in info:
+        print(f"{'topics':>7} {'held-out, nats per word':>24} {'perplexity':>11} {'passes':>7}")
+        for fit in info["compared"]:
+            kept = "  kept" if fit["n_topics"] == info["n_topics"] else ""
+            print(
+                f"{fit['n_topics']:>7} {fit['held_out_log_likelihood']:>24.4f} "
+                f"{fit['held_out_perplexity']:>11.1f} {fit['n_iter']:>7}{kept}"
+            )
+        print()
     if info["held_out_log_likelihood"] is not None:
         print(
             f"held-out log-likelihood  {info['held_out_log_likelihood']:.4f} nats per word "
