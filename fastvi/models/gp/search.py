@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 from fastvi.batches import Passes
 from fastvi.loop import History, Position, Watch
@@ -218,13 +218,23 @@ def search(
     )  # fmt: skip
     history = evaluations.columns(first)
     failed = done.status == ABNORMAL
-    settled = failed and _lost_in_rounding(evaluations.objective, done.x, bounds, history["elbo"])
+    settled = failed and (
+        _promised(done, bounds) <= tol * max(abs(done.fun), 1.0)
+        or _lost_in_rounding(evaluations.objective, done.x, bounds, history["elbo"])
+    )
     converged = done.status == 0 or settled  # not out of iterations, stopped, or stuck
     return Found(done.x, float(done.fun), history, len(history["elbo"]), converged, failed)
 
 
+def _promised(done: OptimizeResult, bounds: Array) -> float:
+    """Gain that gradient and curvature promise, g' H g / 2, among free coordinates."""
+    moved = np.clip(done.x - done.jac, bounds[:, 0], bounds[:, 1]) - done.x
+    free = np.where(moved == 0.0, 0.0, done.jac)
+    return 0.5 * float(free @ (done.hess_inv @ free))
+
+
 def _lost_in_rounding(objective: Objective, point: Array, bounds: Array, elbo: Array) -> bool:
-    """Whether a line search failed where the last iterations gained no more than rounding takes.
+    """Whether the last iterations gained no more than rounding takes.
 
     Kernels of condition 1e12 leave few digits of the bound's last changes. Its rounding is measured
     by changes of the point in the last digits; one above 1e-7 of the bound is no convergence.
