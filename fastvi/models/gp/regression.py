@@ -94,11 +94,13 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
     --------
     >>> import numpy as np
     >>> from fastvi import SparseGPRegressor
+    >>> rng = np.random.default_rng(0)
     >>> X = np.linspace(0, 6, 200)[:, None]
-    >>> model = SparseGPRegressor(inducing_points=15, random_state=0).fit(X, np.sin(X[:, 0]))
+    >>> y = np.sin(X[:, 0]) + 0.1 * rng.standard_normal(200)
+    >>> model = SparseGPRegressor(inducing_points=15, random_state=0).fit(X, y)
     >>> mean, std = model.predict([[1.0]], return_std=True)
-    >>> print(f"{mean[0]:.3f}")
-    0.841
+    >>> print(f"{mean[0]:.1f} +- {std[0]:.1f}")
+    0.8 +- 0.1
     """
 
     def __init__(
