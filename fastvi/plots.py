@@ -80,6 +80,8 @@ class Topics(Protocol):
 def plot_topics(topics: Topics, path: Path, n_words: int = 8) -> None:
     """Plot the top words of each topic, and the held-out score over time if there is one.
 
+    Bars are probabilities of words in the topic, on the same scale in all panels.
+
     Parameters
     ----------
     topics : LatentDirichletAllocation or TopicModel
@@ -107,12 +109,29 @@ def plot_topics(topics: Topics, path: Path, n_words: int = 8) -> None:
         rows: Any = figure.subfigures(2, 1, height_ratios=[2.1 * n_rows, 3.2])
         parts = list(rows)
         _draw_score(parts[1].subplots(), model)
-    axes = parts[0].subplots(n_rows, n_columns, squeeze=False).ravel()
+    parts[0].suptitle(_title(model, len(shown)), fontsize=12)
+    axes = parts[0].subplots(n_rows, n_columns, squeeze=False, sharex=True).ravel()
     for axis in axes[len(shown) :]:
         axis.set_axis_off()
+    for axis in axes[max(len(shown) - n_columns, 0) : len(shown)]:
+        axis.tick_params(labelbottom=True)  # the lowest of each column
     for axis, k in zip(axes, shown):
         _draw_topic(axis, f"topic {k} ({100 * shares[k]:.1f} %)", words[k])
     _save(figure, os.fspath(path), ending)
+
+
+def _title(model: TopicModel, n_shown: int) -> str:
+    """Return what was fitted to how much, and how well."""
+    parts = [f"{model.n_topics} topics"]
+    if n_shown < model.n_topics:
+        parts[0] += f" (the {n_shown} largest are shown)"
+    if model.info.get("n_documents"):
+        parts.append(f"{model.info['n_documents']:,} documents")
+    scores = model.history.get("held_out", np.empty(0))
+    scores = scores[np.isfinite(scores)]
+    if len(scores):
+        parts.append(f"held-out perplexity {np.exp(-scores[-1]):,.0f}")
+    return ", ".join(parts)
 
 
 def plot_history(history: Mapping[str, Any], path: Path, *, against: str = "seconds") -> None:
