@@ -98,9 +98,9 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
     >>> X = np.linspace(0, 6, 200)[:, None]
     >>> y = np.sin(X[:, 0]) + 0.1 * rng.standard_normal(200)
     >>> model = SparseGPRegressor(inducing_points=15, random_state=0).fit(X, y)
-    >>> mean, std = model.predict([[1.0]], return_std=True)
+    >>> mean, std = model.predict([[1.6]], return_std=True)
     >>> print(f"{mean[0]:.1f} +- {std[0]:.1f}")
-    0.8 +- 0.1
+    1.0 +- 0.1
     """
 
     def __init__(
