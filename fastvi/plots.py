@@ -138,7 +138,8 @@ def plot_history(history: Mapping[str, Any], path: Path, *, against: str = "seco
     """Plot the history of one fit, or of several on the same axes.
 
     There is one panel each for the ELBO (or that of batches), the held-out score, the rate, the
-    batch size and the noise of the gradient, if any fit recorded it.
+    batch size and the noise of the gradient, if any fit recorded it. Values of 100 and more steps
+    that go up and down all the time are drawn faintly under their running mean.
 
     Parameters
     ----------
@@ -256,13 +257,31 @@ def _legend(figure: Figure, names: list[str]) -> None:
 def _draw_column(axis: Axes, x: AnyArray, y: Array, panel: str, color: str) -> None:
     label, scale = PANELS[panel]
     seen = np.isfinite(y) & ((y > 0) if scale == "log" else True)
-    marker = "o" if seen.sum() < 60 else None
-    axis.plot(x[seen], y[seen], marker=marker, markersize=3, linewidth=1.2, color=color)
+    x, y = x[seen], y[seen]
+    if _is_noisy(y):
+        axis.plot(x, y, linewidth=0.6, alpha=0.25, color=color)
+        y = _running_mean(y, len(y) // 50)
+    marker = "o" if len(y) < 60 else None
+    axis.plot(x, y, marker=marker, markersize=3, linewidth=1.2, color=color)
     if seen.any():
         axis.set_yscale(scale)
     axis.set_ylabel(label)
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _is_noisy(y: Array) -> bool:
+    """Whether at least a fifth of many steps goes up, and a fifth down."""
+    change = np.diff(y)
+    return len(y) >= 100 and min(np.mean(change > 0), np.mean(change < 0)) >= 0.2
+
+
+def _running_mean(y: Array, reach: int) -> Array:
+    """Means over up to `reach` values before and after each."""
+    sums = np.concatenate(([0.0], np.cumsum(y - y[0])))
+    place = np.arange(len(y))
+    first, last = np.maximum(place - reach, 0), np.minimum(place + reach + 1, len(y))
+    return np.asarray(y[0] + (sums[last] - sums[first]) / (last - first))
 
 
 def _draw_topic(axis: Axes, title: str, words: list[tuple[str, float]]) -> None:

@@ -64,6 +64,19 @@ def test_one_history(name, magic, drawn, tmp_path):
     np.testing.assert_array_equal(panels["rate"][0], [[0.2, 0.5], [0.3, 0.4], [0.5, 0.3]])
 
 
+def test_noisy_columns_are_smoothed(drawn, tmp_path):
+    """Noise of every step is drawn under its running mean; a bound that rises is drawn as it is."""
+    rising = np.linspace(-9.0, -7.0, 500)
+    noise = np.tile([0.5, -0.5], 250)
+    history = {"seconds": np.arange(500.0), "elbo": rising, "local_elbo": rising + noise}
+    panels = panels_of(drawn(history, tmp_path / "h.png"))
+    assert [len(lines) for lines in panels.values()] == [1, 2]
+    raw, smooth = panels["ELBO of batches (nats)"]
+    np.testing.assert_array_equal(raw[:, 1], rising + noise)
+    np.testing.assert_allclose(smooth[20:-20, 1], rising[20:-20], atol=0.5 / 21 + 1e-9)
+    np.testing.assert_allclose(smooth[[0, -1], 1], rising[[5, -6]], atol=0.5 / 11 + 1e-9)
+
+
 def test_several_histories_lie_over_each_other(drawn, tmp_path):
     figure = drawn({"svi $x_": STEPS, "vb": BATCH}, tmp_path / "h.png")
     (legend,) = figure.legends
