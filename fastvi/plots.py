@@ -273,7 +273,7 @@ def _draw_column(axis: Axes, x: AnyArray, y: Array, panel: str, color: str) -> N
 def _is_noisy(y: Array) -> bool:
     """Whether at least a fifth of many steps goes up, and a fifth down."""
     change = np.diff(y)
-    return len(y) >= 100 and min(np.mean(change > 0), np.mean(change < 0)) >= 0.2
+    return len(y) >= 100 and bool(min(np.mean(change > 0), np.mean(change < 0)) >= 0.2)
 
 
 def _running_mean(y: Array, reach: int) -> Array:
