@@ -75,7 +75,7 @@ def test_gradients_of_classes_are_near_finite_differences(rng):
 def test_at_its_optimum_the_gradient_is_that_of_the_collapsed_bound(rng):
     """q(u) of `fit` is optimal there, and what depends on it has no slope; elsewhere it is less."""
     model = fitted("gaussian", rng)
-    X, y = model._rows
+    X, y = model._rows.x, model._rows.y
     best = SparseGPRegressor(
         model.kernel_, inducing_points=model.inducing_points_, **FIXED
     ).fit(X, y)  # fmt: skip
