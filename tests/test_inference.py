@@ -20,7 +20,7 @@ from fastvi.gradients import corrected
 from fastvi.gradients.reparam import reparam
 from fastvi.objectives import elbo, f_divergence, tempered
 from fastvi.targets import TargetError
-from fastvi.targets.gradients import screen
+from fastvi.targets.checking import screen
 from fastvi.transforms import positive
 
 pytestmark = pytest.mark.jit

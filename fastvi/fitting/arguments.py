@@ -14,7 +14,7 @@ from fastvi.families import FAMILIES, is_member
 from fastvi.families.base import Family, Near
 from fastvi.fitting.laplace import Laplace, laplace
 from fastvi.targets.base import Target
-from fastvi.targets.gradients import screen
+from fastvi.targets.checking import screen
 
 __all__ = ["Chosen", "batches_of", "begin_near", "family_of", "point_of"]
 

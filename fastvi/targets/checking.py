@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from fastvi.base import checks
-from fastvi.base.typing import ArrayLike, RandomState
+from fastvi.base.typing import Array, ArrayLike, RandomState
 from fastvi.derivatives import NotDifferentiable
 from fastvi.derivatives.values import parse
 from fastvi.targets.base import Target, check_target
+from fastvi.targets.gradients import ROUNDING
 
-__all__ = ["check", "explained", "refuse_indices"]
+__all__ = ["check", "explained", "refuse_indices", "screen"]
 
 Shape = Sequence[int | None]  # None for an unknown length
 CHOICES = (ast.If, ast.While, ast.Try, ast.With, ast.FunctionDef)
@@ -74,6 +75,32 @@ def check(target: Target, Z: ArrayLike | None = None, random_state: RandomState 
         target.log_prob(Z)
         return 0.0
     return target.check_gradient(Z)
+
+
+def screen(target: Target, z: Array) -> None:
+    """Refuse a gradient that is clearly wrong, at the cost of four values.
+
+    Checks one direction near z (dim,); if that looks wrong, `Target.check_gradient` decides.
+
+    Raises
+    ------
+    TargetError
+        As in `Target.check_gradient`.
+    """
+    from fastvi.kernels import targets
+
+    along, at = np.random.default_rng(0).standard_normal((2, target.dim))
+    at = z + 0.1 * at
+    along *= targets.STEP * np.maximum(1.0, np.abs(at))
+    steps = np.array([[0.0], [1.0], [-1.0], [2.0], [-2.0]])
+    values, slopes = target.attempt(at + steps * along)
+    if not (np.all(np.isfinite(values)) and np.all(np.isfinite(slopes[0]))):
+        return  # handled by the fit
+    parts = slopes[0] * along
+    wanted = (8.0 * (values[1] - values[2]) - (values[3] - values[4])) / 12.0
+    room = 1e-3 * np.abs(parts).sum() + 100 * ROUNDING * np.abs(values).max()
+    if np.abs(parts.sum() - wanted) > max(room, 1e-3 * np.abs(wanted)):
+        target.check_gradient(at)
 
 
 def refuse_indices(function: Any, name: str, shapes: Mapping[str, Shape]) -> None:
