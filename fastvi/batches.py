@@ -356,8 +356,9 @@ class Stream(Batches):
 
     Parameters
     ----------
-    parts : iterable of (rows, n_rows)
-        Rows as the model takes them, and their number.
+    parts : iterable of (rows, weights)
+        Rows as the model takes them, and how many rows of the population each counts as, (n,):
+        ones, unless the rows have weights of their own.
     population_size : float or {"seen", "batch"}
         Number of rows that the result represents. ``"seen"``: those seen so far, this batch
         included, so that the posterior grows with the stream. ``"batch"``: each batch represents
@@ -370,7 +371,9 @@ class Stream(Batches):
     """
 
     def __init__(
-        self, parts: Iterable[tuple[Any, int]], population_size: float | str = "seen"
+        self,
+        parts: Iterable[tuple[Any, NDArray[np.float64]]],
+        population_size: float | str = "seen",
     ) -> None:
         known = population_size in ("seen", "batch")
         if not known and (isinstance(population_size, str) or not population_size > 0):
@@ -379,7 +382,7 @@ class Stream(Batches):
             )
         self.parts = iter(parts)
         self.population_size = population_size
-        self.n_seen = 0
+        self.n_seen = 0.0
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
         """Yield the remaining batches of the iterator.
@@ -391,11 +394,12 @@ class Stream(Batches):
         """
         if number or skip:
             raise ValueError("a stream is read once, from its beginning; wanted n_epochs=1")
-        for rows, n_rows in self.parts:
-            self.n_seen += n_rows
-            yield Batch(rows, np.full(n_rows, self._population(n_rows) / n_rows))
+        for rows, weights in self.parts:
+            size = float(weights.sum())
+            self.n_seen += size
+            yield Batch(rows, np.full(len(weights), self._population(size) / size))
 
-    def _population(self, n_rows: int) -> float:
+    def _population(self, size: float) -> float:
         if isinstance(self.population_size, str):
-            return self.n_seen if self.population_size == "seen" else n_rows
+            return self.n_seen if self.population_size == "seen" else size
         return self.population_size

@@ -164,7 +164,7 @@ def test_sizes_saved_and_restored_go_on_alike(rng):
 
 
 def stream_of(x, size, **options):
-    parts = ((x[i : i + size], len(x[i : i + size])) for i in range(0, len(x), size))
+    parts = ((x[i : i + size], np.ones(len(x[i : i + size]))) for i in range(0, len(x), size))
     return Stream(parts, **options)
 
 
@@ -175,6 +175,13 @@ def test_a_stream_stands_for_what_it_is_told_to(population, weights):
     batches = list(stream_of(np.arange(10), 4, population_size=population).epoch(0))
     assert [len(b.rows) for b in batches] == [4, 4, 2]
     np.testing.assert_allclose([b.weights.sum() for b in batches], weights)
+
+
+def test_rows_of_a_stream_may_count_as_several():
+    parts = [("a", np.array([2.0, 1.0])), ("b", np.array([1.0]))]
+    seen, known = (list(Stream(parts, size).epoch(0)) for size in ("seen", 12.0))
+    assert [b.weights.tolist() for b in seen] == [[1.0, 1.0], [4.0]]
+    assert [b.weights.tolist() for b in known] == [[4.0, 4.0], [12.0]]
 
 
 def test_a_stream_is_read_once():

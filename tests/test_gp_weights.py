@@ -74,6 +74,22 @@ def test_weights_in_mini_batches_and_streams(sampling, rng):
         assert abs(stream.predict(X).mean() - 0.5) < 0.1
 
 
+@pytest.mark.parametrize("total", [None, 500.0])
+def test_weights_in_streams_count_rows(total, rng, tmp_path):
+    """Weights of a second part that differ from those of the first, and some that are 0."""
+    X, y = data(rng, "poisson", 40)
+    model = clone(ESTIMATORS["poisson"]).set_params(
+        inducing_points=X[:8], learn_inducing_points=False, learn_kernel=False, total_samples=total
+    )
+    ours, want = clone(model), clone(model)
+    for part, weights in ((slice(20), np.arange(20) % 2), (slice(20, 40), np.arange(20) % 4)):
+        ours.partial_fit(X[part], y[part], weights)
+        want.partial_fit(np.repeat(X[part], weights, axis=0), np.repeat(y[part], weights))
+        np.testing.assert_allclose(ours.predict(X), want.predict(X), rtol=1e-9)
+        ours.save(tmp_path / "gp.npz")
+        ours = fastvi.load(tmp_path / "gp.npz")
+
+
 def test_class_weights_are_weights_of_rows(rng, tmp_path):
     X, y = data(rng, "two classes")
     labels = np.where(y, "yes", "no")

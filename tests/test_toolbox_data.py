@@ -63,7 +63,7 @@ class Corpus:
         """The documents once, in pieces; each piece is made when it is asked for."""
         order = np.arange(self.source.n_rows)
         pieces = (order[i : i + size] for i in range(0, len(order), size))
-        parts = ((self.source.take(piece), len(piece)) for piece in pieces)
+        parts = ((self.source.take(piece), np.ones(len(piece))) for piece in pieces)
         return Stream(parts, population_size=population)
 
 

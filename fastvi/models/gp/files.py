@@ -41,7 +41,8 @@ optimizer : str, float or fastvi.optimizers.Optimizer, optional
 learning_rate : float, default=0.01
     Rate of the optimizers that are given by name.
 total_samples : float, optional
-    Number of rows that a stream represents in `partial_fit`; by default those seen so far.
+    Number of rows that a stream represents in `partial_fit`; by default those seen so far. A row of
+    weight w counts as w rows.
 random_state : int, RandomState, Generator or None, default=None
     For inducing inputs and the order of rows.
 n_jobs : int, optional
@@ -52,8 +53,8 @@ verbose : int, default=0
 """,
     "sample_weight": """
 sample_weight : (n_rows,) array, optional
-    How often each row counts, >= 0: with weight 2 the bound is that of the row twice, and rows of
-    weight 0 are left out. `total_samples` counts rows of weight 1.
+    How many rows each row counts as: 1 by default. With weight 2 the bound is that of the row
+    twice, and rows of weight 0 are left out.
 """,
     "joint_draws": """
 Parameters

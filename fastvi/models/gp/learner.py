@@ -213,24 +213,23 @@ class Learner(NamedTuple):
         batch_size: int,
         *,
         total: float | None,
-        n_seen: int,
+        n_seen: float,
         rng: np.random.Generator,
         history: loop.History,
     ) -> LearnState:
         """A step on each batch of these rows, as a part of `total` rows or of those seen so far.
 
-        Without a state it begins, at the inducing inputs z. Nothing is written to but `history`.
+        A row of weight w counts as w rows. Without a state it begins, at the inducing inputs z.
+        Nothing is written to but `history`.
         """
         source, n_rows = InMemory(points), len(points.x)
-        parts = np.array_split(np.arange(n_rows), -(-n_rows // batch_size))
-        stream = Stream(
-            ((source.take(rows), len(rows)) for rows in parts), "seen" if total is None else total
-        )
-        stream.n_seen = n_seen
+        numbers = np.array_split(np.arange(n_rows), -(-n_rows // batch_size))
+        parts = [(rows := source.take(each), rows.weights) for each in numbers]
+        population = "seen" if total is None else total
         if state is None:
-            n = len(parts[0])
-            weight = 1.0 if total is None else total / n
-            state = self.begin(z, Batch(source.take(parts[0]), np.full(n, weight)))
+            state = self.begin(z, next(Stream(parts, population).epoch(0)))
+        stream = Stream(parts, population)
+        stream.n_seen = n_seen
         moved, _ = loop.run(
             self.algorithm(), tree.copy(state), stream, n_epochs=1, rng=rng, history=history
         )

@@ -168,7 +168,7 @@ class Variational(GaussianProcess):
             found = self._learner.fit(
                 z, points, self.batch_size, self.max_iter, self.tol, seed, watch
             )
-            self._finish(found.state, found.history, len(points.x))
+            self._finish(found.state, found.history, float(points.weights.sum()))
         self._rows: Points | None = points
         self.elbo_, self.converged_ = found.bound, found.converged
         if self.tol > 0 and not (self.converged_ or watch.stopped):
@@ -184,7 +184,7 @@ class Variational(GaussianProcess):
         total = self.total_samples
         if total is not None:
             total = checks.number(total, "total_samples", 0.0, open_low=True)
-        history, state, n_seen = History(), getattr(self, "_state", None), 0
+        history, state, n_seen = History(), getattr(self, "_state", None), 0.0
         with single_threaded_blas():
             if state is None:
                 z = self._begin(points, likelihood, self._seed(Watching()))
@@ -195,12 +195,12 @@ class Variational(GaussianProcess):
                 state, z, points, self.batch_size, total=total, n_seen=n_seen,
                 rng=np.random.default_rng([self._stream_seed, len(history)]), history=history,
             )  # fmt: skip
-            self._finish(state, history, n_seen + len(points.x))
+            self._finish(state, history, n_seen + float(points.weights.sum()))
         self._rows = None  # a fit's are not all there is, and its bound is of other z
         for name in ("elbo_", "converged_"):
             self.__dict__.pop(name, None)
 
-    def _finish(self, state: LearnState, history: History, n_seen: int) -> None:
+    def _finish(self, state: LearnState, history: History, n_seen: float) -> None:
         self._state, self._n_seen = state, n_seen
         self._see(state.params)
         self.history_, self.n_iter_ = history.arrays(), len(history)
@@ -258,7 +258,7 @@ class Variational(GaussianProcess):
         params = Params(sites, Hyper(theta, z, saved.array("own", len(likelihood.own))), whitened)
         scale, centre = saved.positive("scale", d), saved.array("centre", d)
         self._stream_seed = checks.integer(saved.values["seed"], "seed", 0)
-        n_seen = checks.integer(saved.values["n_seen"], "n_seen", 0)
+        n_seen = checks.number(saved.values["n_seen"], "n_seen", 0.0)
         mean, y_scale = saved.array("y_units", 2, *np.shape(self._y_units[0]))
         if not np.all(y_scale > 0):
             raise ValueError(f"{saved.path}: the targets' scale is {y_scale}; wanted it above 0")
