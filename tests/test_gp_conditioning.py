@@ -17,9 +17,7 @@ from fastvi.models.gp.model import Hyper, Params, SparseVariational
 from fastvi.models.gp.rows import Points, Sites
 from fastvi.models.gp.units import between
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore:max_iter=:sklearn.exceptions.ConvergenceWarning")
 
 X = np.linspace(0, 10, 300)[:, None]
 KEPT = {"learn_inducing_points": False, "learn_kernel": False, "random_state": 0}

@@ -52,11 +52,14 @@ def test_steps_that_run_out_are_told(estimator, rng):
     X, y = data(rng)
     y = targets(y, estimator)
     model = clone(estimator).set_params(max_iter=20)
-    wanted = r"still rose by more than tol=0.001 nats per row in the last 500 of 20 steps; raise"
+    wanted = r"max_iter=20 ended the fit before it was known .*, which takes 600 steps; raise"
     with pytest.warns(ConvergenceWarning, match=wanted) as caught:
         model.fit(X, y)
     assert caught[0].filename == __file__
     assert not model.converged_
+    wanted = r"max_iter=600 ended the fit while .* than tol=1e-09 nats per row in 500 steps; raise"
+    with pytest.warns(ConvergenceWarning, match=wanted):
+        clone(model).set_params(max_iter=600, tol=1e-9).fit(X, y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.set_params(tol=0.0).fit(X, y)

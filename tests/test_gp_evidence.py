@@ -11,7 +11,7 @@ from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
 
 pytestmark = [
     pytest.mark.jit,
-    pytest.mark.filterwarnings("ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:max_iter=:sklearn.exceptions.ConvergenceWarning"),
 ]
 LATENT = ConstantKernel(1.5) * RBF([0.8, 1.3])
 NOISY = LATENT + WhiteKernel(0.1)

@@ -14,9 +14,7 @@ from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor, optimizers
 from fastvi.base import archive
 from fastvi.models.gp.files import decoded, encoded
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore:max_iter=:sklearn.exceptions.ConvergenceWarning")
 
 KERNEL = ConstantKernel(1.5, "fixed") * RBF([0.7, 1.3], [(1e-3, 1e3), (1e-2, 1e2)])
 FIXED = {"learn_kernel": False, "learn_inducing_points": False}

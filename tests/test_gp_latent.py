@@ -6,9 +6,7 @@ from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore:max_iter=:sklearn.exceptions.ConvergenceWarning")
 
 
 def test_the_latent_function(rng):

@@ -11,7 +11,7 @@ from fastvi import SparseGPRegressor
 
 pytestmark = [
     pytest.mark.jit,
-    pytest.mark.filterwarnings("ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:max_iter=:sklearn.exceptions.ConvergenceWarning"),
 ]
 FIXED = {"learn_kernel": False, "learn_inducing_points": False}
 

@@ -10,7 +10,7 @@ from fastvi import SVGP
 
 pytestmark = [
     pytest.mark.jit,
-    pytest.mark.filterwarnings("ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:max_iter=:sklearn.exceptions.ConvergenceWarning"),
 ]
 LATENT = ConstantKernel(1.5) * RBF([0.8, 1.3])
 FIXED = {"learn_kernel": False, "learn_inducing_points": False}

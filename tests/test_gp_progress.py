@@ -14,7 +14,7 @@ from fastvi.loop import History
 
 pytestmark = [
     pytest.mark.jit,
-    pytest.mark.filterwarnings("ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:max_iter=:sklearn.exceptions.ConvergenceWarning"),
 ]
 OPTIONS = {"inducing_points": 5, "max_iter": 7, "random_state": 0}
 ESTIMATORS = [SparseGPRegressor(**OPTIONS), SVGP(**OPTIONS), SparseGPClassifier(**OPTIONS)]

@@ -28,7 +28,7 @@ from fastvi.models.gp.rows import Points
 
 pytestmark = [
     pytest.mark.jit,
-    pytest.mark.filterwarnings("ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:max_iter=:sklearn.exceptions.ConvergenceWarning"),
 ]
 OPTIONS = {"inducing_points": 6, "batch_size": 20, "max_iter": 8, "random_state": 0}
 ESTIMATORS = {

@@ -11,7 +11,7 @@ from fastvi.models.gp.start import target_variance
 
 pytestmark = [
     pytest.mark.jit,
-    pytest.mark.filterwarnings("ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:max_iter=:sklearn.exceptions.ConvergenceWarning"),
 ]
 FEW = {"inducing_points": 20, "random_state": 0}
 

@@ -20,7 +20,7 @@ from fastvi.optimizers import adam, averaged, robbins_monro
 
 pytestmark = [
     pytest.mark.jit,
-    pytest.mark.filterwarnings("ignore:the bound still rose:sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:max_iter=:sklearn.exceptions.ConvergenceWarning"),
 ]
 FIXED = {"learn_kernel": False, "learn_inducing_points": False}
 KERNEL = ConstantKernel(1.5) * RBF([0.8, 1.3]) + WhiteKernel(0.1)

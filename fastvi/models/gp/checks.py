@@ -10,10 +10,11 @@ from fastvi.batches import InMemory
 from fastvi.core import Batch
 from fastvi.history import History, Position
 
-__all__ = ["EVERY", "PATIENCE", "Checks"]
+__all__ = ["EVERY", "FEWEST", "PATIENCE", "Checks"]
 
 EVERY = 100  # steps
 PATIENCE = 5  # checks
+FEWEST = EVERY * (PATIENCE + 1)  # steps after which a fit may have converged
 MOST_ROWS = 1024
 COLUMN = "check"  # of the history
 

@@ -22,7 +22,7 @@ from fastvi.core import Optimizer
 from fastvi.loop import History
 from fastvi.models.files import Saved
 from fastvi.models.gp import start
-from fastvi.models.gp.checks import EVERY, PATIENCE
+from fastvi.models.gp.checks import EVERY, FEWEST, PATIENCE
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import BoundAt, GaussianProcess
 from fastvi.models.gp.learner import Learner, LearnSettings, LearnState, moved
@@ -172,12 +172,22 @@ class Variational(GaussianProcess):
         self._rows: Points | None = points
         self.elbo_, self.converged_ = found.bound, found.converged
         if self.tol > 0 and not (self.converged_ or watch.stopped):
-            warnings.warn(
-                f"the bound still rose by more than tol={self.tol:g} nats per row in the last "
-                f"{EVERY * PATIENCE} of {self.n_iter_} steps; raise max_iter, learning_rate or tol",
-                ConvergenceWarning,
-                stacklevel=5,
+            self._warn_of_steps()
+
+    def _warn_of_steps(self) -> None:
+        if self.n_iter_ < FEWEST:
+            why = (
+                f"before it was known whether the bound still rises, which takes {FEWEST} steps; "
+                "raise max_iter, or set tol=0"
             )
+        else:
+            why = (
+                f"while the bound still rose by more than tol={self.tol:g} nats per row in "
+                f"{EVERY * PATIENCE} steps; raise max_iter, learning_rate or tol"
+            )
+        warnings.warn(
+            f"max_iter={self.max_iter} ended the fit {why}", ConvergenceWarning, stacklevel=6
+        )
 
     def _feed(self, points: Points, likelihood: Likelihood) -> None:
         checks.integer(self.batch_size, "batch_size", 1)
