@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 import fastvi
 from fastvi import SVGP, SparseGPClassifier
 from fastvi.loop import History
-from fastvi.models.gp.checks import Checks
+from fastvi.models.gp.settling import Settling
 
 pytestmark = pytest.mark.jit
 OPTIONS = {"inducing_points": 8, "batch_size": 50, "random_state": 0}
@@ -95,9 +95,9 @@ def test_a_resumed_fit_stops_where_it_would_have(rng, tmp_path):
     ],
 )
 def test_the_rule(values, settled):
-    checks = object.__new__(Checks)
-    checks._tol = 0.1
-    assert checks.settled(History({"check": [np.nan, *values]})) is settled
+    settling = object.__new__(Settling)
+    settling._tol = 0.1
+    assert settling.settled(History({"check": [np.nan, *values]})) is settled
 
 
 def test_a_negative_tol_is_refused(rng):

@@ -13,9 +13,9 @@ from fastvi.base import tree
 from fastvi.batches import InMemory, Stream
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.gradients.natural import noise_of, squared_norm_of
-from fastvi.models.gp.checks import Checks
 from fastvi.models.gp.model import Evaluation, Hyper, Params, SparseVariational
 from fastvi.models.gp.rows import Points, Sites
+from fastvi.models.gp.settling import Settling
 from fastvi.models.gp.units import between, converted
 from fastvi.models.plan import sampled
 
@@ -189,7 +189,7 @@ class Learner(NamedTuple):
         source = InMemory(points)
         batches = sampled(source, batch_size, self.settings.sampling, seed)
         everything, rng = Batch(points, np.ones(len(points.x))), np.random.default_rng(seed)
-        checks = Checks(self, source, tol, seed)
+        settling = Settling(self, source, tol, seed)
         watch.read = lambda state: self.found(state)
         with watch:
             state, position, history = watch.begin(self.begin(z, everything), batches, rng, n_steps)
@@ -199,11 +199,11 @@ class Learner(NamedTuple):
                 )
             state, history = loop.run(
                 self.algorithm(noise=batches.wants_noise), state, batches,
-                n_epochs=0 if checks.settled(history) else n_steps, rng=rng, position=position,
-                history=history, max_steps=n_steps, after_step=checks, watch=watch,
+                n_epochs=0 if settling.settled(history) else n_steps, rng=rng, position=position,
+                history=history, max_steps=n_steps, after_step=settling, watch=watch,
             )  # fmt: skip
         params, bound = polished(self.model, self.found(state), everything)
-        return Found(state._replace(params=params), history, bound, checks.settled(history))
+        return Found(state._replace(params=params), history, bound, settling.settled(history))
 
     def feed(
         self,

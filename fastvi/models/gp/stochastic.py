@@ -22,7 +22,6 @@ from fastvi.core import Optimizer
 from fastvi.loop import History
 from fastvi.models.files import Saved
 from fastvi.models.gp import start
-from fastvi.models.gp.checks import EVERY, FEWEST, PATIENCE
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import BoundAt, GaussianProcess
 from fastvi.models.gp.learner import Learner, LearnSettings, LearnState, moved
@@ -30,6 +29,7 @@ from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.model import Hyper, Params, SparseVariational
 from fastvi.models.gp.predictor import Predictive
 from fastvi.models.gp.rows import Points, Sites
+from fastvi.models.gp.settling import EVERY, FEWEST, PATIENCE
 from fastvi.models.plan import SAMPLING
 
 __all__ = ["Variational"]

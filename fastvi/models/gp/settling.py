@@ -1,4 +1,4 @@
-"""When fits by mini-batches have converged: the bound of the same rows, again and again."""
+"""When fits by mini-batches have converged: bounds of the same rows, evaluated at intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastvi.batches import InMemory
 from fastvi.core import Batch
 from fastvi.history import History, Position
 
-__all__ = ["EVERY", "FEWEST", "PATIENCE", "Checks"]
+__all__ = ["EVERY", "FEWEST", "PATIENCE", "Settling"]
 
 EVERY = 100  # steps
 PATIENCE = 5  # checks
@@ -19,13 +19,13 @@ MOST_ROWS = 1024
 COLUMN = "check"  # of the history
 
 
-class Checks:
+class Settling:
     """A hook of the loop that stops a fit once the bound of some rows no longer rises.
 
     Every 100 steps it evaluates the bound on up to 1024 rows, always the same ones: the difference
-    of two such values is free of the noise of batches. The fit has converged when none of the last
-    five values is above all those before by `tol`. The values are in the history, so a fit that is
-    resumed stops where it would have.
+    between two such values is free of the noise of batches. The fit has converged when none of the
+    last five values exceeds the best earlier one by `tol`. The values are in the history, so a
+    resumed fit stops where it would have stopped without the interruption.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Checks:
         self._learner, self._tol = learner, tol
 
     def __call__(self, state: Any, position: Position, history: History) -> bool:
-        """Look every 100 steps; whether the fit has converged."""
+        """Evaluate the bound every 100 steps; return whether the fit has converged."""
         if self._tol <= 0 or len(history) % EVERY:
             return False
         rng, params = np.random.default_rng(0), self._learner.found(state)
@@ -53,7 +53,7 @@ class Checks:
         return self.settled(history)
 
     def settled(self, history: History) -> bool:
-        """Whether a fit with this history has converged."""
+        """Return whether a fit with this history has converged."""
         values = np.array(history.columns.get(COLUMN, []))
         values = values[np.isfinite(values)]
         if self._tol <= 0 or len(values) <= PATIENCE:
