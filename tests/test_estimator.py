@@ -645,6 +645,7 @@ def test_partial_fit_goes_on_after_a_fit(X: Any, solver: str) -> None:
     score = lda.document_completion(X, random_state=0)
     lda.partial_fit(X[:100])
     assert lda.n_batch_iter_ == steps + 1
+    assert not hasattr(lda, "converged_")
     assert not np.array_equal(lda.components_, before)
     assert lda.document_completion(X, random_state=0) > score - 0.1
 
@@ -847,7 +848,7 @@ def test_save_and_load(fitted: LDA, X: Any, tmp_path: Path) -> None:
     assert same(loaded, fitted)
     assert loaded.transform(X).tobytes() == fitted.transform(X).tobytes()
     assert loaded.score(X) == fitted.score(X)
-    assert loaded.n_iter_ == fitted.n_iter_
+    assert (loaded.n_iter_, loaded.converged_) == (fitted.n_iter_, fitted.converged_)
     assert loaded.n_batch_iter_ == fitted.n_batch_iter_
     assert loaded.n_features_in_ == 60
     assert loaded.doc_topic_prior_ == fitted.doc_topic_prior_

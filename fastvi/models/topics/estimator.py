@@ -135,7 +135,8 @@ class LatentDirichletAllocation(TopicScores):
     n_iter_ : int
         Passes over the data.
     converged_ : bool
-        Whether a fit with ``max_iter="auto"`` or `evaluate_every` stopped by itself.
+        Whether a fit with ``max_iter="auto"`` or `evaluate_every` stopped by itself; available
+        after `fit`, until `partial_fit`.
     n_batch_iter_ : int
         Steps taken.
     elbo_ : float
@@ -303,7 +304,7 @@ class LatentDirichletAllocation(TopicScores):
             table = self._model.table.astype(settings.dtype)
             state = solvers.after_steps(solver.algorithm.init(table), n_steps)
         state, history = solvers.fit(solver, 1, state)
-        for name in ("_cached_model", "elbo_", "bound_"):
+        for name in ("_cached_model", "elbo_", "bound_", "converged_"):
             self.__dict__.pop(name, None)
         self._stream = _Stream(solver, state, marker)
         if not first and self._n_seen is not None:
@@ -438,6 +439,7 @@ class LatentDirichletAllocation(TopicScores):
             "solver": self.solver_,
             "n_iter": self.n_iter_,
             "n_steps": self.n_batch_iter_,
+            "settled": getattr(self, "converged_", None),
             "feature_names": hasattr(self, "feature_names_in_") and vocabulary is None,
         }
         replace(model, info=info).save(path)
@@ -503,6 +505,8 @@ def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
         checks.integer(model.info.get(name, 1), f"{path}: {name}", 1)
         for name in ("n_iter", "n_steps")
     )
+    if model.info.get("settled") is not None:
+        estimator.converged_ = checks.flag(model.info["settled"], f"{path}: settled")
     if model.info.get("n_documents") is not None:
         n_documents = model.info["n_documents"]
         estimator._n_seen = checks.integer(n_documents, f"{path}: n_documents", 1)
