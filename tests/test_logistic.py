@@ -371,6 +371,8 @@ def test_class_weights_are_weights_of_rows(rng, tmp_path):
         ("even", None, "class_weight is 'even'; wanted 'balanced', None, or a dict"),
         ({3.0: 1.0}, None, "class_weight is .*; wanted 'balanced', None, or a dict"),
         ({0.0: -1.0}, None, "class_weight is -1.0; wanted a number > 0"),
+        ({0.0: 1e308}, None, "class_weight is 1e[+]308; wanted a number > 0 and <= 1e[+]75"),
+        (None, np.full(30, 1e308), "sample_weight holds numbers up to 1.0e[+]308; wanted at most"),
         (None, np.zeros(30), "sample_weight is 0 for every row|at least one non-zero"),
         (None, np.arange(30.0) - 1, "Negative values"),
         (None, np.eye(30)[0], "only one class"),

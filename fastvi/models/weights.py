@@ -12,6 +12,8 @@ from fastvi.base import checks
 
 __all__ = ["balanced", "of_rows"]
 
+LARGEST = 1e75  # sums of products with squares of the rows stay within the range of float64
+
 
 def of_rows(sample_weight: Any, X: Any) -> NDArray[np.float64]:
     """Return the weights of the rows of X, (n_rows,); None means 1.
@@ -19,11 +21,15 @@ def of_rows(sample_weight: Any, X: Any) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If a weight is negative or not finite, or all are 0.
+        If a weight is negative, not finite or above 1e75, or all are 0.
     """
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not np.any(weights):
         raise ValueError("sample_weight is 0 for every row; wanted some of them above 0")
+    if weights.max() > LARGEST:
+        raise ValueError(
+            f"sample_weight holds numbers up to {weights.max():.1e}; wanted at most {LARGEST:g}"
+        )
     return np.asarray(weights)
 
 
@@ -38,7 +44,8 @@ def balanced(
     Raises
     ------
     ValueError
-        If `class_weight` is neither None, ``"balanced"`` nor a dict from labels to numbers > 0.
+        If `class_weight` is neither None, ``"balanced"`` nor a dict from labels to numbers above 0
+        and up to 1e75.
     """
     labels = classes.tolist()
     if class_weight is None:
@@ -48,7 +55,7 @@ def balanced(
         return np.asarray(weights * (weights.sum() / (len(labels) * counts))[codes])
     if isinstance(class_weight, dict) and set(class_weight) <= set(labels):
         of_classes = [
-            checks.number(class_weight.get(label, 1.0), "class_weight", 0.0, open_low=True)
+            checks.number(class_weight.get(label, 1.0), "class_weight", 0.0, LARGEST, open_low=True)
             for label in labels
         ]
         return np.asarray(weights * np.array(of_classes)[codes])
