@@ -181,7 +181,8 @@ def test_edited_files_among_the_flags_are_noticed(tmp_path, monkeypatch):
         helper.write_text(f"double scale(void) {{ return {value}; }}\n")
         made = [COMPILER, "-c", "-fPIC", str(helper), "-o", str(tmp_path / "helper.o")]
         subprocess.run(made, check=True)
-        target = from_c(text.replace("SCALE", "scale()"), dim=1, flags=[str(tmp_path / "helper.o")])
+        flags = [str(tmp_path / "helper.o"), "-DLONG=" + 300 * "x"]  # longer than a file's name
+        target = from_c(text.replace("SCALE", "scale()"), dim=1, flags=flags)
         assert target.log_prob([1.0]) == -0.5 * value
     assert sum("-shared" in command for command in commands) == 2
 

@@ -269,7 +269,7 @@ def _compiled(text: str, flags: tuple[str, ...], folder: Path) -> Path:
     compiler = compiler or shlex.split(sysconfig.get_config_var("CC") or "cc")[:1]
     version = _run([*compiler, "--version"])
     whole = _run([*compiler, *flags, "-E", "-x", "c", "-"], input=text, cwd=folder)
-    linked = [_hash(Path(flag).read_bytes()) for flag in flags if Path(flag).is_file()]
+    linked = [_hash(Path(flag).read_bytes()) for flag in flags if os.path.isfile(flag)]
     parts = [whole, version, *compiler, *flags, *linked, sys.platform, get_host_cpu_name()]
     key = _hash("\0".join(parts).encode())
     cache = cache_folder("c")
