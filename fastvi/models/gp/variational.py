@@ -130,18 +130,17 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
     def _data(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[Points, Likelihood]:
-        likelihood = self._likelihood()
         options: dict[str, Any] = {"dtype": np.float64, "order": "C", "reset": reset}
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **options)
         y = np.ascontiguousarray(y, np.float64)
-        likelihood.check(y)
         n_outputs = y.size // len(y)
         if reset:
             self._n_outputs = n_outputs
             self._y_units = _no_units(n_outputs)
         if n_outputs != self._n_outputs:
             raise ValueError(f"y has {n_outputs} columns; wanted {self._n_outputs}, as before")
-        likelihood = several(likelihood, n_outputs)
+        likelihood = self._likelihood()
+        likelihood.check(y)
         if n_outputs == 1:  # also a column, as in scikit-learn
             y = y.reshape(-1)
         X, y, weights = weighted(X, y, sample_weight)
