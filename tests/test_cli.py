@@ -224,7 +224,7 @@ def test_json_is_one_object_and_nothing_else(corpus: Path, tmp_path: Path, capsy
 
 def test_numbers_of_topics_are_compared(corpus: Path, tmp_path: Path, capsys: Any) -> None:
     output = tmp_path / "m.npz"
-    common = ["lda", corpus, "--topics", "2,4,3", "--quiet", "-o", output]
+    common = ["lda", corpus, "--topics", "2,4,3,4", "--quiet", "-o", output]
     found = json.loads(run(capsys, *common, "--json"))
     scores = {fit["n_topics"]: fit["held_out_log_likelihood"] for fit in found["compared"]}
     assert list(scores) == [2, 4, 3]

@@ -65,33 +65,16 @@ def _lda(options: argparse.Namespace) -> None:
     begin = time.perf_counter()
     _check_outputs(options)
     candidates = [_settings(options, n_topics) for n_topics in options.topics]
-    n_passes, until_settled = passes_of(options.passes, "--passes")
     n_threads = _threads(options)
-    watching = Watching(None, options.checkpoint, options.checkpoint_interval, options.resume)
     largest = max(candidates, key=lambda settings: settings.n_topics)
-    fits: list[dict[str, Any]] = []
     with _training_corpus(options, largest) as (corpus, held_out_counts, about):
         _say(options, about["corpus"])
         held_out = _held_out(held_out_counts, largest)
         if len(candidates) > 1 and held_out is None:
             raise ValueError("--topics: there are no held-out documents to compare numbers with")
-        for settings in candidates:
-            if settings.solver == "auto":
-                name = choose_solver(corpus.n_entries, settings.n_topics, tools_of(settings))
-                settings = replace(settings, solver=name)
-            training = train(
-                settings, corpus, n_passes, until_settled=until_settled, n_threads=n_threads,
-                held_out=held_out, early=True, watching=watching, verbose=not options.quiet,
-            )  # fmt: skip
-            fits.append(_about_fit(settings, training, until_settled))
-            kept = max(fits, key=lambda fit: fit["held_out_log_likelihood"] or 0.0)
-            if kept is fits[-1]:
-                best = training.model  # the others are let go
-    info = about | kept
-    if len(fits) > 1:
-        info["compared"] = fits
-    model = replace(best, info=info, vocabulary=about["vocabulary"])
-    del info["vocabulary"]
+        best, found = _best_fit(options, candidates, corpus, held_out, n_threads)
+    info = about | found
+    model = replace(best, info=info, vocabulary=info.pop("vocabulary"))
     model.save(options.output)
     if options.plot:
         from fastvi.plots import plot_topics
@@ -103,6 +86,32 @@ def _lda(options: argparse.Namespace) -> None:
     else:
         print_topics(model, options.top_words)
         print_fit(info)
+
+
+def _best_fit(
+    options: argparse.Namespace,
+    candidates: list[Settings],
+    corpus: CountSource,
+    held_out: HeldOut | None,
+    n_threads: int,
+) -> tuple[TopicModel, dict[str, Any]]:
+    """Fit with all settings; return the model with the best held-out score, and its description."""
+    n_passes, until_settled = passes_of(options.passes, "--passes")
+    watching = Watching(None, options.checkpoint, options.checkpoint_interval, options.resume)
+    fits: list[dict[str, Any]] = []
+    for settings in candidates:
+        if settings.solver == "auto":
+            name = choose_solver(corpus.n_entries, settings.n_topics, tools_of(settings))
+            settings = replace(settings, solver=name)
+        training = train(
+            settings, corpus, n_passes, until_settled=until_settled, n_threads=n_threads,
+            held_out=held_out, early=True, watching=watching, verbose=not options.quiet,
+        )  # fmt: skip
+        fits.append(_about_fit(settings, training, until_settled))
+        kept = max(fits, key=lambda fit: fit["held_out_log_likelihood"] or 0.0)
+        if kept is fits[-1]:
+            best = training.model
+    return best, kept | ({"compared": fits} if len(fits) > 1 else {})
 
 
 def _about_fit(settings: Settings, training: Training, until_settled: bool) -> dict[str, Any]:

@@ -193,9 +193,9 @@ def _limit(text: str) -> int | float | str:
 
 
 def _numbers(text: str) -> list[int]:
-    """Parse numbers separated by commas."""
+    """Parse different numbers separated by commas."""
     try:
-        return [int(part) for part in text.split(",")]
+        return list(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r}; wanted a number, or several such as 10,20,50"
