@@ -50,6 +50,11 @@ n_jobs : int, optional
 verbose : int, default=0
     Show a progress bar. The logger ``"fastvi"`` gets a line per pass in any case.
 """,
+    "sample_weight": """
+sample_weight : (n_rows,) array, optional
+    How many rows each row counts as: 1 by default. With weight 2 the bound is that of the row
+    twice, and rows of weight 0 are left out.
+""",
     "elbo_": """
 elbo_ : float
     The evidence lower bound of the training data in nats; only without `batch_size`.

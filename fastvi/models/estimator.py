@@ -31,6 +31,7 @@ __all__ = [
     "MeanScore",
     "Supervised",
     "Unsupervised",
+    "Weighted",
     "generator_of",
 ]
 
@@ -386,6 +387,53 @@ class Supervised(Estimator):
         """
         watching = Watching(callback, checkpoint, checkpoint_interval, resume)
         self._become(watching, X, y, X_val, y_val)
+        return self
+
+
+class Weighted(Supervised):
+    """Estimators with targets, whose rows may have weights."""
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+    ) -> Self:
+        """Fit the posterior. A fit that fails or is interrupted leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array
+            Rows to fit to; for `BayesianLogisticRegression` also a sparse matrix, which is made
+            dense block by block, never at once.
+        y : (n_rows,) array
+            Their targets or labels; `SVGP` also takes (n_rows, n_targets).
+        {sample_weight}
+        X_val, y_val : arrays, optional
+            Rows not to fit to, and their targets: what these score after each pass, and at the end,
+            is ``history_["held_out"]``. That is the mean log probability, nats per row, or `score`
+            of a Gaussian process.
+        {watching}
+
+        Raises
+        ------
+        ValueError
+            If X, y or `sample_weight` is invalid, a parameter is out of its range, or `checkpoint`
+            belongs to another fit.
+        FloatingPointError
+            If the fit diverges.
+        numpy.linalg.LinAlgError
+            If a matrix has no Cholesky factor; it says which.
+        """
+        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
+        self._become(watching, X, y, X_val, y_val, sample_weight)
         return self
 
 

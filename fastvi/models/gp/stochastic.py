@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastvi import optimizers
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.checkpoints import Callback, Watching
+from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.loop import History
+from fastvi.models.estimator import Weighted
 from fastvi.models.files import Saved
 from fastvi.models.gp import start
 from fastvi.models.gp.covariance import Covariance
@@ -43,7 +43,7 @@ PER_COORDINATE: dict[str, Callable[[float], Optimizer]] = {
 }
 
 
-class Variational(GaussianProcess):
+class Variational(Weighted, GaussianProcess):
     """Fit and streams; subclasses say which likelihood, and what y means."""
 
     batch_size: int
@@ -53,47 +53,6 @@ class Variational(GaussianProcess):
     def _likelihood(self) -> Likelihood:
         """What the parameters ask for."""
         raise NotImplementedError
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        callback: Callback | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_interval: float = 60.0,
-        resume: bool = False,
-    ) -> Self:
-        """Fit the posterior. A fit that fails or is interrupted leaves the estimator as it was.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-            Rows to fit to.
-        y : (n_rows,) array
-            Their targets or labels; `SVGP` also takes (n_rows, n_targets).
-        {sample_weight}
-        X_val, y_val : arrays, optional
-            Rows not to fit to, and their targets: their `score` after each pass, and at the end, is
-            ``history_["held_out"]``.
-        {watching}
-
-        Raises
-        ------
-        ValueError
-            If X, y or `sample_weight` is invalid, a parameter is out of its range, or `checkpoint`
-            belongs to another fit.
-        FloatingPointError
-            If the fit diverges.
-        numpy.linalg.LinAlgError
-            If a matrix has no Cholesky factor; it says which.
-        """
-        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
-        self._become(watching, X, y, X_val, y_val, sample_weight)
-        return self
 
     def _settings(self) -> LearnSettings:
         checks.choice(self.inducing_selection, "inducing_selection", start.SELECTIONS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -13,8 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
-from fastvi.checkpoints import Callback, Watching
-from fastvi.models.estimator import Supervised
+from fastvi.checkpoints import Watching
+from fastvi.models.estimator import Weighted
 from fastvi.models.files import Saved
 from fastvi.models.logistic import rows
 from fastvi.models.logistic.model import (
@@ -33,7 +32,7 @@ PRIORS = ("fixed", "gamma", "ard")
 LEAST_VARIANCE = float(np.finfo(np.float64).tiny)  # its inverse is finite
 
 
-class BayesianLogisticRegression(ClassifierMixin, Supervised):
+class BayesianLogisticRegression(ClassifierMixin, Weighted):
     """Binary logistic regression with a Gaussian posterior of the coefficients.
 
     It maximises the variational bound of Jaakkola and Jordan (2000) by closed-form updates (Bishop
@@ -138,44 +137,6 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         tags.classifier_tags.multi_class = False
         tags.input_tags.sparse = True
         return tags
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        callback: Callback | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_interval: float = 60.0,
-        resume: bool = False,
-    ) -> Self:
-        """Fit the posterior. A fit that fails or is interrupted leaves the estimator as it was.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array or sparse matrix
-            Rows to fit to. Sparse ones are made dense block by block, never at once.
-        y : (n_rows,) array
-            Their labels.
-        sample_weight : (n_rows,) array, optional
-            How many rows each row counts as: 1 by default, 0 to leave it out.
-        X_val, y_val : arrays, optional
-            Rows not to fit to, and their labels: their mean log probability after each pass, in
-            nats per row, is ``history_["held_out"]``.
-        {watching}
-
-        Raises
-        ------
-        ValueError
-            If X, y or `sample_weight` is invalid, a parameter is out of its range, or `checkpoint`
-            belongs to another fit.
-        """
-        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
-        self._become(watching, X, y, X_val, y_val, sample_weight)
-        return self
 
     def _fit(
         self,
