@@ -138,8 +138,8 @@ def plot_history(history: Mapping[str, Any], path: Path, *, against: str = "seco
     """Plot the history of one fit, or of several on the same axes.
 
     There is one panel each for the ELBO (or that of batches), the held-out score, the rate, the
-    batch size and the noise of the gradient, if any fit recorded it. Values of 100 and more steps
-    that go up and down all the time are drawn faintly under their running mean.
+    batch size and the noise of the gradient, if any fit recorded it. Columns of 100 or more steps
+    that fluctuate are drawn faintly under their running mean.
 
     Parameters
     ----------

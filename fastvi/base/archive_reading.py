@@ -25,7 +25,7 @@ from fastvi.base.typing import AnyArray, JsonObject
 
 
 def open_zip(file: IO[bytes], path: str | os.PathLike[str]) -> zipfile.ZipFile:
-    """Open a zip file; ValueError if it is none."""
+    """Open a zip file; ValueError if it is not one."""
     try:
         return zipfile.ZipFile(file)
     except Exception as error:  # zipfile raises many kinds of errors on damage
@@ -75,7 +75,7 @@ def read_header(
 def check_header(
     top: JsonObject, kind: str, names: list[str], path: str | os.PathLike[str]
 ) -> JsonObject:
-    """Return what the header says beyond version, kind and names of arrays, which it checks."""
+    """Check version, kind and names of arrays; return the rest of the header."""
     version = top.get("version")
     if version != VERSION or isinstance(version, bool):
         raise ValueError(f"{path}: format version {version!r}; this fastvi reads version {VERSION}")

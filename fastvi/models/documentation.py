@@ -55,6 +55,12 @@ sample_weight : (n_rows,) array, optional
     How many rows each row counts as: 1 by default. With weight 2 the bound is that of the row
     twice, and rows of weight 0 are left out.
 """,
+    "class_weight": """
+class_weight : dict or "balanced", optional
+    Weights of rows by their labels, 1 by default. ``"balanced"`` gives all labels the same total:
+    the weight of a row is n_rows / (n_classes * count of its label). `sample_weight` multiplies
+    these weights.
+""",
     "elbo_": """
 elbo_ : float
     The evidence lower bound of the training data in nats; only without `batch_size`.

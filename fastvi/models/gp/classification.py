@@ -38,9 +38,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         As in `SparseGPRegressor`, without white noise.
     link : {"logit", "probit"}, default="logit"
         For two classes.
-    class_weight : dict or "balanced", optional
-        What the rows of each label count, by label, 1 by default; or so that all labels have the
-        same total, n_rows / (n_classes * count of the label). `sample_weight` multiplies it.
+    {class_weight}
     inducing_points, inducing_selection, learn_inducing_points
         As in `SparseGPRegressor`.
     {variational}

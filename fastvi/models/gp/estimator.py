@@ -95,8 +95,8 @@ class GaussianProcess(Supervised):
     def _warn_of_bounds(self) -> None:
         """Warn if bounds of the kernel's hyperparameters hold the fit back; called by `_fit`.
 
-        Length scales of columns that say nothing of the targets end on bounds, too, but gain next
-        to nothing beyond.
+        Length scales of irrelevant columns end on bounds, too, but would gain next to nothing
+        beyond them.
         """
         found = on_bounds(self.kernel_) if self.learn_kernel else []
         bound_at = self._bound_at()
@@ -193,7 +193,7 @@ class GaussianProcess(Supervised):
 
 
 class OnBound(NamedTuple):
-    """A hyperparameter that is on a bound: its number, the sign of what lies beyond, and words."""
+    """A hyperparameter on a bound: its number, the direction out of the bounds, and its name."""
 
     number: int
     outwards: int

@@ -234,10 +234,11 @@ def _promised(done: OptimizeResult, bounds: Array) -> float:
 
 
 def _lost_in_rounding(objective: Objective, point: Array, bounds: Array, elbo: Array) -> bool:
-    """Whether the last iterations gained no more than rounding takes.
+    """Whether the last iterations gained no more than the bound's rounding error.
 
-    Kernels of condition 1e12 leave few digits of the bound's last changes. Its rounding is measured
-    by changes of the point in the last digits; one above 1e-7 of the bound is no convergence.
+    Kernels of condition 1e12 leave few digits of the bound's last changes. The rounding error is
+    measured by changing the last digits of the point; one above 1e-7 of the bound does not count as
+    convergence.
     """
     if len(elbo) <= LAST:
         return False

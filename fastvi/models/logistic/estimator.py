@@ -58,9 +58,7 @@ class BayesianLogisticRegression(ClassifierMixin, Weighted):
         Add an intercept.
     intercept_precision : float, default=1e-6
         Prior precision of the intercept, which is never learned.
-    class_weight : dict or "balanced", optional
-        What the rows of each label count, by label, 1 by default; or so that both labels have the
-        same total, n_rows / (2 * count of the label). `sample_weight` multiplies it.
+    {class_weight}
     max_iter : int, default=300
         Largest number of passes over the rows.
     tol : float, default=1e-9

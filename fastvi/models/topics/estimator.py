@@ -69,9 +69,9 @@ class LatentDirichletAllocation(TopicScores):
         Offset tau >= 0 of the steps; by default 64 for "svi" (10 in `partial_fit`) and 1 for
         "scvb0".
     max_iter : int or "auto", default="auto"
-        Passes over the data in `fit`. With ``"auto"``, passes go on until the last two have gained
-        less than 0.002 nats per word each, or to 100. The gain is that of the log-likelihood of 128
-        training documents under proportions fitted to them.
+        Passes over the data in `fit`. With ``"auto"``, the fit ends when the last two passes gained
+        less than 0.002 nats per word on average, and after 100 passes at the latest. The gain is
+        that in the log-likelihood of 128 training documents under proportions fitted to them.
     batch_size : int, optional
         Documents in a mini-batch; by default a sixteenth of the corpus, from 64 to 1024, and 128
         in `partial_fit`.

@@ -63,7 +63,7 @@ class Settling:
         history.note(COLUMN, score)
         settled = self.settled(history)
         if settled:
-            logger.info("settled: the last two passes gained less than %g nats per word", GAIN)
+            logger.info("settled: two passes gained less than %g nats per word on average", GAIN)
         return settled
 
     @staticmethod
