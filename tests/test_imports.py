@@ -29,7 +29,7 @@ PROCESSES = (
 )
 MAY_IMPORT_SKLEARN = (
     ESTIMATORS
-    | {"models/estimator.py", "models/weights.py"}
+    | {"models/estimator.py", "models/kinds.py", "models/weights.py"}
     | {f"models/gp/{name}.py" for name in PROCESSES}
     | {"corpus/text.py"}
 )

@@ -1,4 +1,4 @@
-"""Base classes of estimators: options, fits that succeed or change nothing, checkpoints, files."""
+"""Base class of estimators: options, fits that succeed or change nothing, checkpoints, files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -20,18 +20,13 @@ from fastvi.base.documentation import fill_in
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.base.progress import compiling_announced
 from fastvi.base.tree import read_only
-from fastvi.checkpoints import Callback, Watching, described, digest
+from fastvi.checkpoints import Watching, described, digest
 from fastvi.models import files
 from fastvi.models.documentation import GROUPS, TEXTS
 from fastvi.models.plan import Fit, fit_conjugate
 
 __all__ = [
-    "CountEstimator",
     "Estimator",
-    "MeanScore",
-    "Supervised",
-    "Unsupervised",
-    "Weighted",
     "generator_of",
 ]
 
@@ -290,177 +285,3 @@ def _in_order(X: Any) -> Any:
     if hasattr(X, "indptr"):
         return X
     return np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])
-
-
-class MeanScore:
-    """Estimators with `score_samples`."""
-
-    def score_samples(self, X: Any) -> NDArray[Any]:
-        """Return one value per row, in nats."""
-        raise NotImplementedError
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the mean of `score_samples`, in nats per row.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array, or CSR matrix of counts
-        y : ignored
-        """
-        return float(self.score_samples(X).mean(dtype=np.float64))
-
-
-class Unsupervised(Estimator):
-    """Estimators without targets."""
-
-    def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        X_val: Any = None,
-        callback: Callback | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_interval: float = 60.0,
-        resume: bool = False,
-    ) -> Self:
-        """Fit the posterior. A fit that fails or is interrupted leaves the estimator as it was.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array, or CSR matrix of counts
-            Rows to fit to.
-        y : ignored
-        X_val : same kind as X, optional
-            Held-out rows; their score after each pass is ``history_["held_out"]``.
-        {watching}
-
-        Raises
-        ------
-        ValueError
-            If X is invalid, a parameter is out of its range, or `checkpoint` belongs to another
-            fit.
-        """
-        self._become(Watching(callback, checkpoint, checkpoint_interval, resume), X, X_val)
-        return self
-
-
-class Supervised(Estimator):
-    """Estimators with targets."""
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        callback: Callback | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_interval: float = 60.0,
-        resume: bool = False,
-    ) -> Self:
-        """Fit the posterior. A fit that fails or is interrupted leaves the estimator as it was.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-            Rows to fit to.
-        y : (n_rows,) array
-            Their targets or labels; `SparseGPRegressor` also takes (n_rows, n_targets), whose
-            columns share the kernel.
-        X_val, y_val : arrays, optional
-            Rows not to fit to, and their targets: what these score after each pass, and at the end,
-            is ``history_["held_out"]``. That is the mean log probability, nats per row, or `score`
-            of a Gaussian process.
-        {watching}
-
-        Raises
-        ------
-        ValueError
-            If X or y is invalid, a parameter is out of its range, or `checkpoint` belongs to
-            another fit.
-        FloatingPointError
-            If the fit diverges.
-        numpy.linalg.LinAlgError
-            If a matrix has no Cholesky factor; it says which.
-        """
-        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
-        self._become(watching, X, y, X_val, y_val)
-        return self
-
-
-class Weighted(Supervised):
-    """Estimators with targets, whose rows may have weights."""
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        callback: Callback | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_interval: float = 60.0,
-        resume: bool = False,
-    ) -> Self:
-        """Fit the posterior. A fit that fails or is interrupted leaves the estimator as it was.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-            Rows to fit to; for `BayesianLogisticRegression` also a sparse matrix, which is made
-            dense block by block, never at once.
-        y : (n_rows,) array
-            Their targets or labels; `SVGP` also takes (n_rows, n_targets).
-        {sample_weight}
-        X_val, y_val : arrays, optional
-            Rows not to fit to, and their targets: what these score after each pass, and at the end,
-            is ``history_["held_out"]``. That is the mean log probability, nats per row, or `score`
-            of a Gaussian process.
-        {watching}
-
-        Raises
-        ------
-        ValueError
-            If X, y or `sample_weight` is invalid, a parameter is out of its range, or `checkpoint`
-            belongs to another fit.
-        FloatingPointError
-            If the fit diverges.
-        numpy.linalg.LinAlgError
-            If a matrix has no Cholesky factor; it says which.
-        """
-        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
-        self._become(watching, X, y, X_val, y_val, sample_weight)
-        return self
-
-
-class CountEstimator(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, Unsupervised
-):  # fmt: skip
-    """Transformers of sparse counts."""
-
-    _dtype: Any  # dtype of the counts of the fit
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.positive_only = True
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float32", "float64"]
-        return tags
-
-    def _counts(self, X: Any, reset: bool, dtype: Any = None) -> checks.Bags:
-        """Check X and return its CSR arrays; `dtype` is by default that of the fit."""
-        checks.nothing_masked(X)
-        checks.no_texts(X)
-        X = validate_data(
-            self, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=1
-        )
-        if dtype is None and not reset:
-            dtype = self._dtype
-        bags = checks.bags_of_words(X, dtype=dtype)
-        if reset:
-            self._dtype = bags.counts.dtype
-        return bags

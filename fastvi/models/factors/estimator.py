@@ -16,10 +16,10 @@ from fastvi.batches import InMemory
 from fastvi.checkpoints import Watching
 from fastvi.kernels.factors import column_squares
 from fastvi.models.documentation import TEXTS as SHARED_TEXTS
-from fastvi.models.estimator import MeanScore, Unsupervised
 from fastvi.models.factors.model import Factors, Gaussian, Hyperparameters, Loadings
 from fastvi.models.factors.rows import StandardRows, compressed, principal
 from fastvi.models.files import Saved
+from fastvi.models.kinds import MeanScore, Unsupervised
 
 __all__ = ["BayesianFactorAnalysis", "BayesianPCA"]
 

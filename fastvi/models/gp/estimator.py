@@ -17,9 +17,9 @@ from fastvi import loop
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.checkpoints import Watching
-from fastvi.models.estimator import Supervised
 from fastvi.models.files import Saved
 from fastvi.models.gp import files
+from fastvi.models.kinds import Supervised
 
 __all__ = ["BoundAt", "GaussianProcess", "OnBound", "draws_by", "on_bounds"]
 

@@ -19,7 +19,6 @@ from fastvi.base.parallel import single_threaded_blas
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.loop import History
-from fastvi.models.estimator import Weighted
 from fastvi.models.files import Saved
 from fastvi.models.gp import start
 from fastvi.models.gp.covariance import Covariance
@@ -30,6 +29,7 @@ from fastvi.models.gp.model import Hyper, Params, SparseVariational
 from fastvi.models.gp.predictor import Predictive
 from fastvi.models.gp.rows import Points, Sites
 from fastvi.models.gp.settling import EVERY, FEWEST, PATIENCE
+from fastvi.models.kinds import Weighted
 from fastvi.models.plan import SAMPLING
 
 __all__ = ["Variational"]

@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
 from fastvi.checkpoints import Watching
-from fastvi.models.estimator import Weighted
 from fastvi.models.files import Saved
+from fastvi.models.kinds import Weighted
 from fastvi.models.logistic import rows
 from fastvi.models.logistic.model import (
     Coefficients,

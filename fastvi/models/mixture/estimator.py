@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.checkpoints import Watching
-from fastvi.models.estimator import MeanScore, Unsupervised
 from fastvi.models.files import Saved
+from fastvi.models.kinds import MeanScore, Unsupervised
 from fastvi.models.mixture.model import Mixture, Parameters, Prior, RowsInMemory
 from fastvi.models.mixture.priors import data_frame, make_prior
 from fastvi.models.mixture.rows import COVARIANCE_TYPES, Frame

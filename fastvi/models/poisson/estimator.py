@@ -15,8 +15,8 @@ from fastvi.base.tree import read_only
 from fastvi.batches import ShuffledEpochs
 from fastvi.checkpoints import Watching
 from fastvi.models.counts import DocumentSource, Parts, padded
-from fastvi.models.estimator import CountEstimator, MeanScore
 from fastvi.models.files import Saved
+from fastvi.models.kinds import CountEstimator, MeanScore
 from fastvi.models.plan import SAMPLING, Plan, plan
 from fastvi.models.poisson.model import Factors, Fitted, GammaPrior, PoissonFactors
 from fastvi.models.poisson.rows import LocalStep

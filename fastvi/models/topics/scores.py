@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.base.tree import read_only
-from fastvi.models.estimator import CountEstimator, generator_of
+from fastvi.models.estimator import generator_of
+from fastvi.models.kinds import CountEstimator
 from fastvi.models.topics.fitted import Predictor, TopicModel, check_vocabulary
 
 __all__ = ["TopicScores", "document_completion", "matrix"]
