@@ -91,13 +91,11 @@ class Supervised(Estimator):
         ----------
         X : (n_rows, n_features) array
             Rows to fit to.
-        y : (n_rows,) array
-            Their targets or labels; `SparseGPRegressor` also takes (n_rows, n_targets), whose
-            columns share the kernel.
+        y : (n_rows,) or (n_rows, n_targets) array
+            Their targets; columns share the kernel.
         X_val, y_val : arrays, optional
-            Rows not to fit to, and their targets: what these score after each pass, and at the end,
-            is ``history_["held_out"]``. That is the mean log probability, nats per row, or `score`
-            of a Gaussian process.
+            Rows not to fit to, and their targets: their `score` after each iteration, and at the
+            end, is ``history_["held_out"]``.
         {watching}
 
         Raises
