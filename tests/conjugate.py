@@ -12,7 +12,7 @@ from fastvi.models.counts import DocumentSource
 from fastvi.models.factors.model import Factors, Hyperparameters
 from fastvi.models.factors.rows import StandardRows
 from fastvi.models.logistic.model import Logistic, Prior
-from fastvi.models.logistic.rows import LabelledRows
+from fastvi.models.logistic.multinomial import Multinomial
 from fastvi.models.mixture.model import Mixture, RowsInMemory
 from fastvi.models.mixture.model import Prior as MixturePrior
 from fastvi.models.mixture.rows import Frame
@@ -39,22 +39,26 @@ class Entry(NamedTuple):
     norms: bool = False
 
 
-def _logistic(groups):
+def _logistic(groups, n_classes=2):
     def make(n_threads):
         rng = np.random.default_rng(20240607)
         X = rng.normal(size=(120, 3)) * rng.gamma(0.5, 2.0, (120, 1))
-        y = rng.random(120) < 1 / (1 + np.exp(-(X[:, 0] - X[:, 1] + 0.3)))
+        y = (rng.random(120) < 1 / (1 + np.exp(-(X[:, 0] - X[:, 1] + 0.3)))).astype(np.int64)
         prior = Prior(np.array([1.0, 1.0, 1.0, 1e-3]), np.array([*groups, -1]), 0.3, 0.2)
-        model = Logistic(prior, intercept=True, n_threads=n_threads)
+        if n_classes > 2:
+            y += rng.integers(n_classes - 1, size=120)
+            model = Multinomial(prior, n_classes, intercept=True, n_threads=n_threads)
+        else:
+            model = Logistic(prior, intercept=True, n_threads=n_threads)
         start = model.start(np.append(np.square(X).mean(axis=0), 1.0))
-        return model, LabelledRows(X, y - 0.5, True), start
+        return model, model.source(X, y, np.ones(120)), start
 
     return Entry(
         make,
         sums=lambda statistics: [statistics.precision_mean, statistics.precision],
         data=lambda source: list(source.rows),
         coordinates=True,
-        norms=True,
+        norms=n_classes == 2,  # residuals of more classes have no bound
     )
 
 
@@ -143,6 +147,8 @@ def _poisson(hierarchical):
 MODELS = {
     "logistic": _logistic([-1, -1, -1]),
     "logistic, ard": _logistic([0, 1, 2]),
+    "logistic, classes": _logistic([-1, -1, -1], 3),
+    "logistic, classes, ard": _logistic([0, 1, 2], 3),
     "lda": _lda(collapsed=False),
     "lda, collapsed": _lda(collapsed=True),
     "mixture": _mixture("full", process=True),

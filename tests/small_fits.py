@@ -48,6 +48,9 @@ FITS: dict[str, Callable[[], Any]] = {
     "logistic": lambda: fastvi.BayesianLogisticRegression(max_iter=3, random_state=0).fit(
         X, X[:, 0] > 0
     ),
+    "logistic, three labels": lambda: fastvi.BayesianLogisticRegression(
+        max_iter=3, random_state=0
+    ).fit(X, X.argmax(axis=1)),
     "Poisson": lambda: fastvi.PoissonFactorization(n_components=2, max_iter=3, random_state=0).fit(
         COUNTS
     ),

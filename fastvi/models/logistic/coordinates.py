@@ -24,7 +24,7 @@ class Free(NamedTuple):
     q(alpha) is not included: the bound uses the best one for q(w).
     """
 
-    mean: NDArray[np.float64]  # (P,)
+    mean: NDArray[np.float64]  # (P,) or (P, K)
     precision: NDArray[np.float64]  # (P, P)
 
 
@@ -49,7 +49,7 @@ def logistic_coordinates(model: Any) -> Coordinates:
         mean = natural.precision_mean - change @ posterior.mean
         covariance = posterior.covariance
         precision = params.precision + np.diag(model.precisions(params.rates))
-        slope = 0.5 * covariance @ change @ covariance
+        slope = 0.5 * model.n_contrasts * covariance @ change @ covariance
         return Free(mean, gradient_by_free(cholesky_despite_rounding(precision), slope))
 
     return Coordinates(free, params, gradient)

@@ -15,8 +15,9 @@ from fastvi.core import Batch, Coordinates, Local, scale
 from fastvi.kernels import logistic as kernels
 from fastvi.models.logistic import rows
 from fastvi.models.logistic.coordinates import logistic_coordinates
+from fastvi.models.logistic.rows import LabelledRows
 
-__all__ = ["Coefficients", "Logistic", "Prior", "log_mean_sigmoid"]
+__all__ = ["Blocks", "Coefficients", "Logistic", "Posterior", "Prior", "log_mean_sigmoid"]
 
 BLOCK_ENTRIES = 1 << 16  # a block and its two copies fit in a core's cache
 LOSS = 1e-4  # share of a variance, or of a logit, that rounding to float32 may cost
@@ -25,11 +26,13 @@ LOSS = 1e-4  # share of a variance, or of a logit, that rounding to float32 may 
 class Coefficients(NamedTuple):
     """Natural parameters of the global factors, for P coefficients in G groups.
 
+    More than two classes add an axis of classes to `precision_mean`; see `Multinomial`.
+
     ``q(w) = N(w | E[w], Lambda^-1)`` with ``Lambda = precision + diag(E[alpha])`` and
     ``Lambda E[w] = precision_mean``; ``q(alpha_g)`` is Gamma with rate `rates` and a known shape.
     """
 
-    precision_mean: NDArray[np.float64]  # (P,)
+    precision_mean: NDArray[np.float64]  # (P,) or (P, K)
     precision: NDArray[np.float64]  # (P, P)
     rates: NDArray[np.float64]  # (G,)
 
@@ -48,9 +51,9 @@ class Prior(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """q(w) in the form used by computations: mean (P,), and covariance = root root' (P, P)."""
+    """q(w) in the form used by computations: mean, and covariance = root root' (P, P)."""
 
-    mean: NDArray[np.float64]
+    mean: NDArray[np.float64]  # (P,) or (P, K)
     root: NDArray[np.float64]
     log_det: float  # of the precision
     inflation: float  # largest ratio of a coefficient's variance to its inverse precision
@@ -61,9 +64,9 @@ class Posterior(NamedTuple):
         return self.root @ self.root.T
 
     @property
-    def squares(self) -> NDArray[np.float64]:
-        """E[w_j^2], (P,)."""
-        return np.asarray(np.square(self.mean) + np.square(self.root).sum(axis=1))
+    def variances(self) -> NDArray[np.float64]:
+        """Diagonal of the covariance, (P,)."""
+        return np.asarray(np.square(self.root).sum(axis=1))
 
 
 class Logistic:
@@ -87,6 +90,8 @@ class Logistic:
         Threads to use; results do not depend on it.
     """
 
+    n_classes = 2
+
     def __init__(
         self, prior: Prior, *, intercept: bool, dtype: Any = np.float64, n_threads: int = 1
     ) -> None:
@@ -96,20 +101,31 @@ class Logistic:
         self.groups = prior.groups
         self.in_group = prior.groups >= 0
         sizes = np.bincount(prior.groups[self.in_group])
-        self.shapes = prior.shape + 0.5 * sizes
+        self.shapes = prior.shape + 0.5 * self.n_contrasts * sizes
         self.hyper = prior
         fixed = np.where(self.in_group, 0.0, prior.fixed)
         self.prior = Coefficients(
             np.zeros(len(fixed)), np.diag(fixed), np.full(len(sizes), prior.rate)
         )
 
+    @property
+    def n_contrasts(self) -> int:
+        """Number of independent coefficients per column."""
+        return self.n_classes - 1
+
+    def source(
+        self, features: Any, codes: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> LabelledRows:
+        """Return rows whose classes have these numbers."""
+        return LabelledRows(features, codes - 0.5, self.intercept, weights)
+
     def start(self, mean_squares: NDArray[np.float64]) -> Coefficients:
         """Return initial parameters: mean 0, logits of variance 1 for these mean squares."""
         n = len(mean_squares)
         tiny = np.finfo(np.float64).tiny
         precision = n * np.where(mean_squares > tiny, mean_squares, 1.0)
-        rates = self.prior.rates + 0.5 * self._group_sums(1.0 / precision)
-        return Coefficients(np.zeros(n), np.diag(precision), rates)
+        rates = self.prior.rates + 0.5 * self._group_sums(self.n_contrasts / precision)
+        return Coefficients(np.zeros_like(self.prior.precision_mean), np.diag(precision), rates)
 
     def _group_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         sums = np.zeros(len(self.shapes))
@@ -161,9 +177,13 @@ class Logistic:
         lossy = not known or posterior.inflation * np.finfo(self.dtype).eps > LOSS
         return np.dtype(np.float64) if lossy else self.dtype
 
+    def squares(self, posterior: Posterior) -> NDArray[np.float64]:
+        """E[w_j^2], (P,)."""
+        return np.asarray(np.square(posterior.mean) + posterior.variances)
+
     def rates(self, posterior: Posterior) -> NDArray[np.float64]:
         """Return the rates of q(alpha) for q(w), eq. 10.179, (G,)."""
-        return self.hyper.rate + 0.5 * self._group_sums(posterior.squares)
+        return self.hyper.rate + 0.5 * self._group_sums(self.squares(posterior))
 
     def local(
         self,
@@ -178,7 +198,7 @@ class Logistic:
         posterior = self.posterior(params)
         whitener = np.column_stack((posterior.root, posterior.mean))
         dtype = self._dtype(params, posterior)
-        work = _Blocks(batch, whitener, self.intercept, norms, dtype)
+        work = Blocks(batch, whitener, self.intercept, norms, dtype)
         bound, linear, precision = work.run(self.n_threads)
         bound += float(linear @ posterior.mean)
         squares = self.rates(posterior) - self.hyper.rate
@@ -191,11 +211,12 @@ class Logistic:
         n, rates = len(posterior.mean), self.rates(posterior)
         fixed = self.hyper.fixed[~self.in_group]
         shape, rate = self.hyper.shape, self.hyper.rate
-        known = 0.5 * np.sum(np.log(fixed) - fixed * posterior.squares[~self.in_group])
+        squares = self.squares(posterior)[~self.in_group]
+        known = 0.5 * np.sum(self.n_contrasts * np.log(fixed) - fixed * squares)
         learnt = np.sum(gammaln(self.shapes) - self.shapes * np.log(rates)) + len(rates) * (
             shape * np.log(rate) - gammaln(shape)
         )
-        return float(known + learnt + 0.5 * (n - posterior.log_det))
+        return float(known + learnt + 0.5 * self.n_contrasts * (n - posterior.log_det))
 
     def confine(self, params: Coefficients, step: Coefficients) -> Coefficients:
         """Return the step, halved until rates and precision keep a tenth of their values."""
@@ -215,12 +236,13 @@ class Logistic:
         return nothing
 
     def logits(self, posterior: Posterior, features: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Mean and variance of the logits of rows (n, D) under q(w), (n,) each.
+        """Mean and variance of the logits of rows (n, D) under q(w), (n,) each, or mean (n, K).
 
         Computed in float64 if float32 could lose `LOSS` of a logit or of its deviation.
         """
         n_features = features.shape[1]
-        size = np.abs(posterior.mean) + np.sqrt(np.square(posterior.root).sum(axis=1))
+        largest = np.abs(posterior.mean).reshape(len(posterior.mean), -1).max(axis=1)
+        size = largest + np.sqrt(posterior.variances)
         most = rows.reach(features) @ size[:n_features] + size[n_features:].sum()
         dtype = np.result_type(self.dtype, features.dtype)
         if not most * np.finfo(dtype).eps <= LOSS:
@@ -237,8 +259,22 @@ class Logistic:
             variances.append(np.einsum("ij,ij->i", spread, spread))
         return np.concatenate(means), np.concatenate(variances)
 
+    def coefficients(self, posterior: Posterior) -> NDArray[np.float64]:
+        """Posterior means, a row for each linear predictor, (1, P)."""
+        return posterior.mean[None]
 
-class _Blocks:
+    def log_proba(self, posterior: Posterior, features: Any) -> NDArray[np.float64]:
+        """Log probabilities of both classes, (n, 2)."""
+        mean, variance = self.logits(posterior, features)
+        unlikely = np.minimum(log_mean_sigmoid(-np.abs(mean), variance), np.log(0.5))
+        likely = np.log1p(-np.exp(unlikely))
+        positive = mean > 0
+        return np.stack(
+            (np.where(positive, unlikely, likely), np.where(positive, likely, unlikely)), axis=1
+        )
+
+
+class Blocks:
     """One local step: tasks of about 1 ms, in blocks of rows that fit in the cache."""
 
     def __init__(
@@ -257,6 +293,7 @@ class _Blocks:
         self.xi = np.empty(len(self.targets), self.dtype)
         self.norms = np.empty(len(self.xi)) if norms else None
         self.n_coefficients = p = len(whitener)
+        self.linear: tuple[int, ...] = (p,)
         self.n_block = max(64, BLOCK_ENTRIES // p)
         row_flops = 4 * p * p + 100 * p
         most = max(4, SUMS_ENTRIES // (p * p))
@@ -267,7 +304,7 @@ class _Blocks:
         """Return the bound and the sums of the two statistics."""
         n_tasks, p = len(self.bounds) - 1, self.n_coefficients
         bound = np.zeros(n_tasks)
-        linear, precision = np.zeros((n_tasks, p)), np.zeros((n_tasks, p, p))
+        linear, precision = np.zeros((n_tasks, *self.linear)), np.zeros((n_tasks, p, p))
 
         def task(i: int) -> None:
             bound[i] = self._task(self.bounds[i], self.bounds[i + 1], linear[i], precision[i])
@@ -286,13 +323,7 @@ class _Blocks:
         for a in range(start, stop, self.n_block):
             b = min(a + self.n_block, stop)
             n = b - a
-            block = rows.dense(self.features, a, b)
-            if self.intercept:
-                kernels.append_one(block, 0, n, ones)
-                block = ones[:n]
-            elif block.dtype != dtype:
-                ones[:n] = block
-                block = ones[:n]
+            block = self._block(a, b, ones)
             np.matmul(block, self.whitener, out=whitened[:n])
             bound += kernels.fit_rows(
                 block, whitened[:n], self.targets[a:b], self.weights[a:b],
@@ -303,6 +334,17 @@ class _Blocks:
                 self.norms[a:b] *= self.row_weights[a:b]
             precision += np.matmul(scaled[:n].T, scaled[:n], out=product)
         return bound
+
+    def _block(self, start: int, stop: int, work: NDArray[Any]) -> NDArray[Any]:
+        """Rows start..stop with their column of ones, in the dtype of `work`."""
+        n, block = stop - start, rows.dense(self.features, start, stop)
+        if self.intercept:
+            kernels.append_one(block, 0, n, work)
+        elif block.dtype != work.dtype:
+            work[:n] = block
+        else:
+            return block
+        return work[:n]
 
 
 # The logistic function as a mixture of normal distribution functions, of error below 2.2e-9:

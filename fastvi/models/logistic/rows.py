@@ -18,43 +18,47 @@ DENSE_ENTRIES = 1 << 20  # of the blocks in which sparse rows are made dense
 
 
 class Rows(NamedTuple):
-    """A block of data: features (n, D), targets (n,), y - 1/2 with y in {0, 1}, and weights (n,).
+    """A block of data: features (n, D), targets (n,) and weights (n,).
 
-    A row of weight w counts as w rows.
+    Targets are y - 1/2 with y in {0, 1}, or numbers of more than two classes. A row of weight w
+    counts as w rows.
     """
 
     features: Any
-    targets: NDArray[np.float64]
+    targets: NDArray[Any]
     weights: NDArray[np.float64]
 
 
 class LabelledRows(InMemory):
-    """Rows in memory; `norms` bounds their statistics, for importance sampling.
+    """Rows in memory; for two classes `norms` bounds their statistics, for importance sampling.
 
     `intercept` says that the model adds a column of ones, which they include. `weights` (n_rows,)
-    are 1 by default.
+    are 1 by default. If its logits are 0, a row's statistics have the norms ``sizes[0] * |x|`` and
+    ``sizes[1] * |x|^2``.
     """
 
     def __init__(
         self,
         features: Any,
-        targets: NDArray[np.float64],
+        targets: NDArray[Any],
         intercept: bool = False,
         weights: NDArray[np.float64] | None = None,
+        sizes: tuple[float, float] = (0.5, 0.25),
     ) -> None:
         weights = np.ones(len(targets)) if weights is None else weights
         self.rows, self.n_rows = Rows(features, targets, weights), len(targets)
-        self.intercept = intercept
+        self.intercept, self.sizes = intercept, sizes
 
     @property
     def norms(self) -> NDArray[np.float64]:
-        """Norm of each row's statistics if its logit is 0, (n_rows,)."""
+        """Norm of each row's statistics if its logits are 0, (n_rows,)."""
         parts = [
             np.einsum("ij,ij->i", block, block, dtype=np.float64)
             for block in blocks(self.rows.features)
         ]
         length = np.sqrt(np.concatenate(parts) + self.intercept)
-        return np.asarray(self.rows.weights * length * np.hypot(0.5, 0.25 * length))
+        linear, quadratic = self.sizes
+        return np.asarray(self.rows.weights * length * np.hypot(linear, quadratic * length))
 
 
 def canonical(X: Any) -> Any:

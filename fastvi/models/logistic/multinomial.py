@@ -1,0 +1,176 @@
+"""Bayesian logistic regression for more than two classes: the conjugate model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from fastvi.core import Batch, Local
+from fastvi.models.logistic.model import Blocks, Coefficients, Logistic, Posterior, Prior
+from fastvi.models.logistic.rows import LabelledRows
+
+__all__ = ["Multinomial", "log_mean_softmax"]
+
+
+class Multinomial(Logistic):
+    """Softmax of K linear predictors, under the bound of Boehning (1992).
+
+    The curvature of log-sum-exp is at most 1/2 between classes, so a quadratic at any logits bounds
+    it (Murphy 2012, section 21.8.2), and the best one is at the posterior mean of the logits. The
+    precision of the coefficients is then the same for all classes. Each of the K vectors of
+    coefficients has the same prior; softmax does not depend on their mean, which is integrated out:
+    `Coefficients` are those of the K - 1 contrasts, in the form of K vectors that sum to 0. Classes
+    k and l have the covariance (1[k = l] - 1 / K) times that of `Posterior`.
+
+    Parameters
+    ----------
+    prior : Prior
+        Prior of the P coefficients of each class; classes share learned precisions.
+    n_classes : int
+    options
+        Those of `Logistic`.
+    """
+
+    def __init__(self, prior: Prior, n_classes: int, **options: Any) -> None:
+        self.n_classes = n_classes
+        super().__init__(prior, **options)
+        mean = np.zeros((len(prior.fixed), n_classes))
+        self.prior = self.prior._replace(precision_mean=mean)
+
+    def source(
+        self, features: Any, codes: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> LabelledRows:
+        """Return rows whose classes have these numbers."""
+        sizes = float(np.sqrt(1.0 - 1.0 / self.n_classes)), 0.5
+        return LabelledRows(features, codes, self.intercept, weights, sizes)
+
+    def units(self, params: Coefficients) -> Coefficients:
+        """See `fastvi.models.acceleration`: they do not depend on the scales of columns."""
+        units = super().units(params)
+        each = np.repeat(units.precision_mean[:, None], self.n_classes, axis=1)
+        return units._replace(precision_mean=each)
+
+    def squares(self, posterior: Posterior) -> NDArray[np.float64]:
+        """E[w_j' w_j] of a column's coefficients, (P,)."""
+        means = np.square(posterior.mean).sum(axis=1)
+        return np.asarray(means + self.n_contrasts * posterior.variances)
+
+    def local(
+        self,
+        params: Coefficients,
+        batch: Batch,
+        start: Any,
+        rng: np.random.Generator,
+        *,
+        norms: bool = False,
+    ) -> Local:
+        """Expand the bound of a batch at the mean logits; see `fastvi.core.Conjugate`."""
+        posterior = self.posterior(params)
+        dtype = self._dtype(params, posterior)
+        work = _ClassBlocks(batch, posterior.mean, self.intercept, norms, dtype)
+        bound, linear, precision = work.run(self.n_threads)
+        bound -= 0.5 * self.n_contrasts * float(np.vdot(precision, posterior.covariance))
+        squares = self.rates(posterior) - self.hyper.rate
+        statistics = Coefficients(linear, precision, squares)
+        return Local(statistics, bound, None, work.norms, float(squares @ squares))
+
+    def coefficients(self, posterior: Posterior) -> NDArray[np.float64]:
+        """Posterior means, which sum to 0 over the classes, (K, P)."""
+        return np.asarray((posterior.mean - posterior.mean.mean(axis=1, keepdims=True)).T)
+
+    def log_proba(self, posterior: Posterior, features: Any) -> NDArray[np.float64]:
+        """Log probabilities of the classes, (n, K)."""
+        return log_mean_softmax(*self.logits(posterior, features))
+
+
+class _ClassBlocks(Blocks):
+    """One local step: a row's statistics are w x (y - softmax(a) + a / 2)' and w x x' / 2."""
+
+    def __init__(
+        self, batch: Batch, mean: NDArray[np.float64], intercept: bool, norms: bool, dtype: Any
+    ) -> None:
+        super().__init__(batch, mean, intercept, norms, dtype)
+        self.mean, self.linear = self.whitener, mean.shape
+
+    def _task(
+        self, start: int, stop: int, linear: NDArray[np.float64], precision: NDArray[np.float64]
+    ) -> float:
+        """Return the bound without the variance of the logits, which is linear in `precision`."""
+        work = np.empty((min(self.n_block, stop - start), self.n_coefficients), self.dtype)
+        bound = 0.0
+        for a in range(start, stop, self.n_block):
+            b = min(a + self.n_block, stop)
+            block, weights = self._block(a, b, work), self.weights[a:b]
+            chosen = np.arange(b - a), self.targets[a:b]
+            logits = block @ self.mean
+            residuals = 0.5 * logits
+            logits -= logits.max(axis=1, keepdims=True)
+            shares = np.exp(logits)
+            totals = shares.sum(axis=1, keepdims=True)
+            bound += float(weights @ (logits[chosen] - np.log(totals[:, 0])))
+            residuals -= shares / totals
+            residuals[chosen] += 1.0
+            if self.norms is not None:
+                size = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
+                pull = np.sqrt(np.einsum("ij,ij->i", residuals, residuals, dtype=np.float64))
+                self.norms[a:b] = self.row_weights[a:b] * size * np.hypot(pull, 0.5 * size)
+            linear += block.T @ (residuals * weights[:, None].astype(self.dtype))
+            scaled = block * np.sqrt(0.5 * weights)[:, None].astype(self.dtype)
+            precision += scaled.T @ scaled
+        return bound
+
+
+# Numbers of Gauss-Hermite nodes and of times, up to this variance of the logits.
+RULES = ((12, 32, 4.0), (40, 64, 25.0))
+CHUNK = 1 << 15  # numbers per chunk of rows, which stay in a core's cache
+GUMBEL = np.pi**2 / 6  # variance of a Gumbel distribution
+
+
+def log_mean_softmax(mean: NDArray[Any], variance: NDArray[Any]) -> NDArray[np.float64]:
+    """Log of E[softmax(a)] for a_k ~ N(mean[:, k], variance), (n, K).
+
+    Softmax is the probability that the first of K exponential clocks with rates exp(a_k) is clock
+    k. The clocks are independent, so the mean is an integral over the logarithm of the time, of
+    functions of one Gaussian each. At variance 0 the result is softmax on any grid.
+    """
+    mean, variance = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
+    largest = RULES[-1][2]  # beyond it, only the ratio of means and deviations matters
+    capped = np.minimum(variance, largest)
+    mean = mean * np.sqrt((capped + GUMBEL) / (variance + GUMBEL))[:, None]
+    result, least = np.empty_like(mean), -np.inf
+    for n_nodes, n_times, most in RULES:
+        found = np.flatnonzero((capped > least) & (capped <= most))
+        size = max(1, CHUNK // (n_times * mean.shape[1]))
+        for start in range(0, len(found), size):
+            part = found[start : start + size]
+            result[part] = _race(mean[part], np.sqrt(capped[part]), n_nodes, n_times)
+        least = most
+    return result
+
+
+def _race(
+    mean: NDArray[np.float64], sd: NDArray[np.float64], n_nodes: int, n_times: int
+) -> NDArray[np.float64]:
+    """See `log_mean_softmax`."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(n_nodes)
+    weights /= weights.sum()
+    mean = mean - logsumexp(mean, axis=1, keepdims=True)
+    grid = np.linspace(0.0, 1.0, n_times)
+    times = (3.0 + 4.0 * sd)[:, None] * grid - (5.0 + 4.0 * sd)[:, None] * (1.0 - grid)
+    logits = times[:, :, None] + mean[:, None, :]  # of the hazards, (n, T, K)
+    alive = np.full_like(logits, np.finfo(np.float64).tiny)
+    dying = np.zeros_like(logits)  # in units of exp(logits), which may underflow
+    hazards = np.exp(logits)
+    for node, weight in zip(nodes, weights):
+        factor = np.exp(sd * node)[:, None, None]
+        survivors = weight * np.exp(-factor * hazards)
+        alive += survivors
+        dying += factor * survivors
+    survival = np.log(alive)
+    with np.errstate(divide="ignore"):  # where all have died
+        rates = logits + np.log(dying) - survival
+    found = logsumexp(rates + survival.sum(axis=2, keepdims=True), axis=1)
+    return np.asarray(found - logsumexp(found, axis=1, keepdims=True))
