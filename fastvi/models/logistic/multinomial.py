@@ -124,7 +124,7 @@ class _ClassBlocks(Blocks):
 
 
 # Numbers of Gauss-Hermite nodes and of times, up to this variance of the logits.
-RULES = ((12, 32, 4.0), (40, 64, 25.0))
+RULES = ((6, 14, 0.25), (12, 32, 4.0), (40, 64, 25.0))
 CHUNK = 1 << 15  # numbers per chunk of rows, which stay in a core's cache
 GUMBEL = np.pi**2 / 6  # variance of a Gumbel distribution
 
@@ -140,23 +140,28 @@ def log_mean_softmax(mean: NDArray[Any], variance: NDArray[Any]) -> NDArray[np.f
     largest = RULES[-1][2]  # beyond it, only the ratio of means and deviations matters
     capped = np.minimum(variance, largest)
     mean = mean * np.sqrt((capped + GUMBEL) / (variance + GUMBEL))[:, None]
-    result, least = np.empty_like(mean), -np.inf
+    result, least = np.full_like(mean, np.nan), -np.inf
     for n_nodes, n_times, most in RULES:
+        nodes, weights = np.polynomial.hermite_e.hermegauss(n_nodes)
         found = np.flatnonzero((capped > least) & (capped <= most))
         size = max(1, CHUNK // (n_times * mean.shape[1]))
         for start in range(0, len(found), size):
             part = found[start : start + size]
-            result[part] = _race(mean[part], np.sqrt(capped[part]), n_nodes, n_times)
+            result[part] = _race(
+                mean[part], np.sqrt(capped[part]), nodes, weights / weights.sum(), n_times
+            )
         least = most
     return result
 
 
 def _race(
-    mean: NDArray[np.float64], sd: NDArray[np.float64], n_nodes: int, n_times: int
+    mean: NDArray[np.float64],
+    sd: NDArray[np.float64],
+    nodes: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    n_times: int,
 ) -> NDArray[np.float64]:
-    """See `log_mean_softmax`."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(n_nodes)
-    weights /= weights.sum()
+    """Log probability that each clock is the first; nodes and weights are of Gaussians, (Q,)."""
     mean = mean - logsumexp(mean, axis=1, keepdims=True)
     grid = np.linspace(0.0, 1.0, n_times)
     times = (3.0 + 4.0 * sd)[:, None] * grid - (5.0 + 4.0 * sd)[:, None] * (1.0 - grid)
