@@ -31,12 +31,13 @@ class BayesianLogisticRegression(ClassifierMixin, Weighted):
 
     For two labels it maximises the variational bound of Jaakkola and Jordan (2000) by closed-form
     updates (Bishop 2006, section 10.6). For more it is multinomial, with coefficients for each
-    label and the bound of Boehning (1992; Murphy 2012, section 21.8.2), whose posterior mean is the
-    penalised maximum likelihood of scikit-learn's LogisticRegression, apart from the prior of the
-    intercept. Over all rows they are extrapolated (Anderson 1965) and the bound never
-    falls except by rounding (about 1e-6 nats per row in float32); an `optimizer` of 1.0 leaves the
-    extrapolation out. With `batch_size` the fit takes mini-batches. Results have the same bits for
-    any `n_jobs`.
+    label and the bound of Boehning (1992; Murphy 2012, section 21.8.2). Under a fixed prior its
+    posterior mean is the estimate of scikit-learn's LogisticRegression, except that the intercept
+    has a weak prior.
+
+    Updates from all rows are extrapolated (Anderson 1965) and the bound never falls except by
+    rounding (about 1e-6 nats per row in float32); an `optimizer` of 1.0 leaves the extrapolation
+    out. With `batch_size` the fit takes mini-batches. Results have the same bits for any `n_jobs`.
 
     For two labels the bound is tight where they overlap. On separable data, and for more labels, it
     gives too little spread: see `sigma_`.
@@ -47,7 +48,7 @@ class BayesianLogisticRegression(ClassifierMixin, Weighted):
         Coefficients are Gaussian around 0. Their precision is 1 / `C`, as in the penalty of
         scikit-learn's LogisticRegression; or one learned precision (Bishop 2006, section 10.6.3);
         or one learned precision per column of X, which switches off irrelevant ones. Labels share
-        them.
+        them; with more than two labels and many columns they come out too large.
     C : float, default=1.0
         Prior variance of the coefficients if `prior` is ``"fixed"``.
     lambda_1, lambda_2 : float, default=1e-6
