@@ -1,4 +1,4 @@
-"""Compiled kernels that call their own copies of helpers, and nobody else's.
+"""Links each compiled kernel to its own copies of helper functions.
 
 Numba links a copy of each helper into a kernel, as a symbol that other libraries of the process
 may define as well. Which one is called would depend on what was compiled or loaded before, and

@@ -93,5 +93,5 @@ def main(option: str = "", *names: str) -> dict[str, str | float]:
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # of fits that have not converged
+    warnings.simplefilter("ignore")  # these fits stop before they converge
     print(json.dumps(main(*sys.argv[1:])))

@@ -13,6 +13,7 @@ __all__ = [
     "AnyArray",
     "Array",
     "ArrayLike",
+    "ClassWeight",
     "DTypeLike",
     "DataLike",
     "Indices",
@@ -32,6 +33,8 @@ DataLike: TypeAlias = Mapping[str, ArrayLike] | Sequence[ArrayLike]
 PointLike: TypeAlias = ArrayLike | Mapping[str, ArrayLike]
 
 Path: TypeAlias = str | os.PathLike[str]
+# Weights of rows by their labels, "balanced", or None for 1.
+ClassWeight: TypeAlias = Mapping[Any, float] | str | None
 RandomState: TypeAlias = int | np.integer[Any] | np.random.Generator | np.random.RandomState | None
 
 Info: TypeAlias = dict[str, Any]  # what a step reports; the numbers in it are traced

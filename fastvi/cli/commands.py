@@ -20,6 +20,7 @@ from fastvi.base import checks
 from fastvi.base.archive import remove_leftovers, replacing
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.base.progress import compiling_announced
+from fastvi.base.typing import JsonObject
 from fastvi.checkpoints import Watching
 from fastvi.cli.report import print_fit, print_topics, topics_as_dicts
 from fastvi.corpus.documents import Corpus
@@ -94,11 +95,11 @@ def _best_fit(
     corpus: CountSource,
     held_out: HeldOut | None,
     n_threads: int,
-) -> tuple[TopicModel, dict[str, Any]]:
+) -> tuple[TopicModel, JsonObject]:
     """Fit with all settings; return the model with the best held-out score, and its description."""
     n_passes, until_settled = passes_of(options.passes, "--passes")
     watching = Watching(None, options.checkpoint, options.checkpoint_interval, options.resume)
-    fits: list[dict[str, Any]] = []
+    fits: list[JsonObject] = []
     for settings in candidates:
         if settings.solver == "auto":
             name = choose_solver(corpus.n_entries, settings.n_topics, tools_of(settings))
@@ -114,7 +115,7 @@ def _best_fit(
     return best, kept | ({"compared": fits} if len(fits) > 1 else {})
 
 
-def _about_fit(settings: Settings, training: Training, until_settled: bool) -> dict[str, Any]:
+def _about_fit(settings: Settings, training: Training, until_settled: bool) -> JsonObject:
     """Describe how a fit went."""
     history = training.model.history
     score = float(history["held_out"][-1]) if "held_out" in history else None
@@ -230,7 +231,7 @@ def _reading(options: argparse.Namespace) -> dict[str, Any]:
 @contextmanager
 def _training_corpus(
     options: argparse.Namespace, settings: Settings
-) -> Iterator[tuple[CountSource, Any, dict[str, Any]]]:
+) -> Iterator[tuple[CountSource, Any, JsonObject]]:
     """Return the corpus to fit, the held-out documents (or None), and a description of them."""
     rng = np.random.default_rng([settings.seed, 0])
     if _is_streamed(options, settings):
@@ -307,7 +308,7 @@ def _check_columns(options: argparse.Namespace, corpus: Corpus | ShardedCorpus) 
         )
 
 
-def _about(corpus: Corpus | ShardedCorpus) -> dict[str, Any]:
+def _about(corpus: Corpus | ShardedCorpus) -> JsonObject:
     return {
         "corpus": corpus.description,
         "n_documents": corpus.n_documents,
@@ -351,9 +352,8 @@ def _documents_for(model: TopicModel, options: argparse.Namespace) -> Corpus:
     if kind in TEXT_FORMATS and options.vocabulary is None:
         if words is None:
             raise ValueError(
-                f"{options.model}: a model without a vocabulary, with which texts cannot be "
-                "matched "
-                "with; give --vocabulary FILE, or counts"
+                f"{options.model}: a model without a vocabulary cannot take texts; give "
+                "--vocabulary FILE, or counts"
             )
         return read(options.paths, **reading | {"vocabulary": words})
     if words is not None and options.vocabulary is None:

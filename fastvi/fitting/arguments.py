@@ -37,7 +37,7 @@ def family_of(target: Target, family: str | Family | Near) -> Chosen:
     Raises
     ------
     ValueError
-        If it is none of these, or a member whose dimension differs from that of the target.
+        If it is anything else, or a member with another dimension than the target.
     """
     if is_member(family):
         if family.dim != target.dim:

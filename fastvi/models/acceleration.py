@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import tree
-from fastvi.core import Algorithm, Batch
+from fastvi.base.typing import Array, Info
+from fastvi.core import Algorithm, Batch, Conjugate
 from fastvi.gradients.natural import difference, noise_of
 
 __all__ = ["AcceleratedState", "accelerated"]
 
 ENTRIES = 1 << 24  # at most, in the memory of points
+
+
+class Scaled(Conjugate, Protocol):
+    """A conjugate model whose parameters are dense arrays on known scales."""
+
+    def units(self, params: Any) -> Any:
+        """Positive numbers in the form of the parameters: changes of one unit matter equally."""
+        ...
 
 
 class AcceleratedState(NamedTuple):
@@ -26,12 +34,12 @@ class AcceleratedState(NamedTuple):
     params: Any
     plain: Any
     bound: float
-    points: NDArray[np.float64]  # (memory + 1, size)
-    updates: NDArray[np.float64]  # (memory + 1, size)
+    points: Array  # (memory + 1, size)
+    updates: Array  # (memory + 1, size)
     n_known: int
 
 
-def accelerated(model: Any, memory: int = 5, *, noise: bool = False) -> Algorithm:
+def accelerated(model: Scaled, memory: int = 5, *, noise: bool = False) -> Algorithm:
     """Coordinate ascent with Anderson's (1965) acceleration, in which the bound never falls.
 
     An update is a fixed-point map. The next parameters are the combination of the last updates for
@@ -41,9 +49,7 @@ def accelerated(model: Any, memory: int = 5, *, noise: bool = False) -> Algorith
 
     Parameters
     ----------
-    model : Conjugate
-        Its parameters are dense arrays. ``model.units(params)`` are positive numbers in the form of
-        the parameters: changes of one unit are equally important.
+    model : Scaled
     memory : int
         Number of earlier passes to use; fewer if the parameters are large.
     noise : bool
@@ -64,7 +70,7 @@ def accelerated(model: Any, memory: int = 5, *, noise: bool = False) -> Algorith
 
     def step(
         state: AcceleratedState, batch: Batch, rng: np.random.Generator
-    ) -> tuple[AcceleratedState, dict[str, Any]]:
+    ) -> tuple[AcceleratedState, Info]:
         params, n_known = state.params, state.n_known
         local = model.local(params, batch, None, rng, norms=noise)
         bound = local.bound + model.global_bound(params)
@@ -90,24 +96,22 @@ def accelerated(model: Any, memory: int = 5, *, noise: bool = False) -> Algorith
     return Algorithm(init, step)
 
 
-def _combined(
-    points: NDArray[np.float64], updates: NDArray[np.float64], units: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _combined(points: Array, updates: Array, units: Array) -> Array:
     """Combine the updates so that their changes, in these units, nearly cancel; (size,)."""
     changes = (updates - points) / units
     weights = np.linalg.lstsq(np.diff(changes, axis=0).T, changes[-1], rcond=1e-10)[0]
     return np.asarray(updates[-1] - weights @ np.diff(updates, axis=0))
 
 
-def _append(rows: NDArray[np.float64], params: Any) -> NDArray[np.float64]:
+def _append(rows: Array, params: Any) -> Array:
     return np.concatenate((rows[1:], _flat(params)[None]))
 
 
-def _flat(params: Any) -> NDArray[np.float64]:
+def _flat(params: Any) -> Array:
     return np.concatenate([np.ravel(leaf) for leaf in tree.leaves(params)])
 
 
-def _shaped(values: NDArray[np.float64], like: Any) -> Any:
+def _shaped(values: Array, like: Any) -> Any:
     ends = np.cumsum([leaf.size for leaf in tree.leaves(like)])[:-1]
     parts = iter(np.split(values, ends))
     return tree.map_leaves(lambda leaf: next(parts).reshape(leaf.shape), like)

@@ -11,6 +11,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import validate_data
 
 from fastvi.base import checks
+from fastvi.base.typing import ArrayLike
 from fastvi.checkpoints import Callback, Watching
 from fastvi.models.estimator import Estimator
 
@@ -120,7 +121,7 @@ class Weighted(Supervised):
         self,
         X: Any,
         y: Any,
-        sample_weight: Any = None,
+        sample_weight: ArrayLike | None = None,
         *,
         X_val: Any = None,
         y_val: Any = None,

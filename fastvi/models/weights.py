@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight
 
 from fastvi.base import checks
+from fastvi.base.typing import ArrayLike, ClassWeight
 
 __all__ = ["balanced", "of_rows"]
 
 LARGEST = 1e75  # sums of products with squares of the rows stay within the range of float64
 
 
-def of_rows(sample_weight: Any, X: Any) -> NDArray[np.float64]:
+def of_rows(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.float64]:
     """Return the weights of the rows of X, (n_rows,); None means 1.
 
     Raises
@@ -34,7 +35,7 @@ def of_rows(sample_weight: Any, X: Any) -> NDArray[np.float64]:
 
 
 def balanced(
-    class_weight: Any,
+    class_weight: ClassWeight,
     classes: NDArray[Any],
     codes: NDArray[np.int64],
     weights: NDArray[np.float64],

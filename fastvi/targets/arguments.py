@@ -82,7 +82,7 @@ def arguments_of(function: Callable[..., Any], name: str) -> tuple[str, ...]:
     return given
 
 
-def touches(terms: Any, parameters: Parameters) -> NDArray[np.bool_] | None:
+def touches(terms: Terms, parameters: Parameters) -> NDArray[np.bool_] | None:
     """Which terms each parameter affects, (dim, n_terms); None if unknown."""
     if not isinstance(terms, Sequence):
         return None

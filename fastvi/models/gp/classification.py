@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import ArrayLike, ClassWeight
 from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
 from fastvi.models.gp.likelihood import Likelihood
@@ -64,7 +65,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         kernel: Any = None,
         *,
         link: str = "logit",
-        class_weight: Any = None,
+        class_weight: ClassWeight = None,
         inducing_points: Any = 100,
         inducing_selection: str = "kmeans",
         learn_inducing_points: bool = True,
@@ -93,7 +94,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         y: Any,
         X_val: Any,
         y_val: Any,
-        sample_weight: Any,
+        sample_weight: ArrayLike | None,
     ) -> None:
         X, y = validate_data(self, X, y, dtype=np.float64, order="C")
         check_classification_targets(y)
@@ -113,7 +114,9 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         weights = balanced(self.class_weight, self.classes_, codes, weights)
         return Points(X, codes.astype(np.float64), weights)
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Take a step on each `batch_size` of these rows; the first call names all `classes`.
 
         Parameters
@@ -131,7 +134,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         self._advance(X, y, classes, sample_weight)
         return self
 
-    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
+    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: ArrayLike | None) -> None:
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' needs all rows, which partial_fit does not have; wanted "

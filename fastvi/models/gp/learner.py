@@ -175,6 +175,11 @@ class Learner(NamedTuple):
             return params
         return moved(self.model, settings, params, found)[0]
 
+    def _bound(self, state: LearnState, batch: Batch) -> float:
+        """The bound of a batch at what has been found, nats."""
+        rng = np.random.default_rng(0)
+        return self.model.evaluate(self.found(state), batch, rng, gradient=False)[1].bound
+
     def fit(
         self,
         z: Array,
@@ -189,7 +194,7 @@ class Learner(NamedTuple):
         source = InMemory(points)
         batches = sampled(source, batch_size, self.settings.sampling, seed)
         everything, rng = Batch(points, np.ones(len(points.x))), np.random.default_rng(seed)
-        settling = Settling(self, source, tol, seed)
+        settling = Settling(self._bound, source, tol, seed)
         watch.read = lambda state: self.found(state)
         with watch:
             state, position, history = watch.begin(self.begin(z, everything), batches, rng, n_steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,27 +30,28 @@ class Settling:
 
     Parameters
     ----------
-    learner : fastvi.models.gp.learner.Learner
+    bound : callable
+        ``bound(state, batch)`` is that of a state of the fit on a batch, nats.
     source : InMemory
     tol : float
         Nats per row; 0 means never.
     seed : int
     """
 
-    def __init__(self, learner: Any, source: InMemory, tol: float, seed: int) -> None:
+    def __init__(
+        self, bound: Callable[[Any, Batch], float], source: InMemory, tol: float, seed: int
+    ) -> None:
         n = source.n_rows
         rows = np.random.default_rng([seed, MOST_ROWS]).permutation(n)[:MOST_ROWS]
         self._batch = Batch(source.take(np.sort(rows)), np.full(len(rows), n / len(rows)))
         self._total = float(self._batch.weights @ self._batch.rows.weights)
-        self._learner, self._tol = learner, tol
+        self._bound, self._tol = bound, tol
 
     def __call__(self, state: Any, position: Position, history: History) -> bool:
         """Evaluate the bound every 100 steps; return whether the fit has converged."""
         if self._tol <= 0 or len(history) % EVERY:
             return False
-        rng, params = np.random.default_rng(0), self._learner.found(state)
-        _, found = self._learner.model.evaluate(params, self._batch, rng, gradient=False)
-        history.note(COLUMN, found.bound / self._total)
+        history.note(COLUMN, self._bound(state, self._batch) / self._total)
         return self.settled(history)
 
     def settled(self, history: History) -> bool:

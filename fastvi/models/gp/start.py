@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from fastvi.base import checks
+from fastvi.base.typing import ArrayLike
 from fastvi.kernels.covariance import Program
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.rows import Points
@@ -55,7 +56,7 @@ def check_sizes(values: Array, name: str, least: float = 0.0) -> None:
         )
 
 
-def weighted(X: Array, y: Array, sample_weight: Any) -> Points:
+def weighted(X: Array, y: Array, sample_weight: ArrayLike | None) -> Points:
     """The rows that count, each as often as `sample_weight` (n,) says; None means once.
 
     Raises

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import ArrayLike
 from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
 from fastvi.models.gp.estimator import draws_by
@@ -102,13 +103,13 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
         y: Any,
         X_val: Any,
         y_val: Any,
-        sample_weight: Any,
+        sample_weight: ArrayLike | None,
     ) -> None:
         data = self._data(X, y, sample_weight, reset=True)
         self._learn(watching, *data, (X_val, y_val))
         self._warn_of_bounds()
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Take a step on each `batch_size` of these rows; the first call chooses inducing inputs.
 
         Parameters
@@ -124,11 +125,11 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
         self._advance(X, y, sample_weight)
         return self
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+    def _partial_fit(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> None:
         self._feed(*self._data(X, y, sample_weight, reset=not hasattr(self, "_state")))
 
     def _data(
-        self, X: Any, y: Any, sample_weight: Any, *, reset: bool
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, *, reset: bool
     ) -> tuple[Points, Likelihood]:
         options: dict[str, Any] = {"dtype": np.float64, "order": "C", "reset": reset}
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **options)

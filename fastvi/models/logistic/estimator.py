@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
+from fastvi.base.typing import ArrayLike, ClassWeight
 from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
 from fastvi.models.kinds import Weighted
@@ -110,7 +111,7 @@ class BayesianLogisticRegression(ClassifierMixin, Weighted):
         lambda_2: float = 1e-6,
         fit_intercept: bool = True,
         intercept_precision: float = 1e-6,
-        class_weight: Any = None,
+        class_weight: ClassWeight = None,
         max_iter: int = 300,
         tol: float = 1e-9,
         batch_size: int | None = None,
@@ -145,7 +146,7 @@ class BayesianLogisticRegression(ClassifierMixin, Weighted):
         y: Any,
         X_val: Any,
         y_val: Any,
-        sample_weight: Any,
+        sample_weight: ArrayLike | None,
     ) -> None:
         X, y = self._rows(X, y)
         weights = of_rows(sample_weight, X)

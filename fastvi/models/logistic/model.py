@@ -15,7 +15,7 @@ from fastvi.core import Batch, Coordinates, Local, scale
 from fastvi.kernels import logistic as kernels
 from fastvi.models.logistic import rows
 from fastvi.models.logistic.coordinates import logistic_coordinates
-from fastvi.models.logistic.rows import LabelledRows
+from fastvi.models.logistic.rows import Features, LabelledRows
 
 __all__ = ["Blocks", "Coefficients", "Logistic", "Posterior", "Prior", "log_mean_sigmoid"]
 
@@ -114,7 +114,7 @@ class Logistic:
         return self.n_classes - 1
 
     def source(
-        self, features: Any, codes: NDArray[np.int64], weights: NDArray[np.float64]
+        self, features: Features, codes: NDArray[np.int64], weights: NDArray[np.float64]
     ) -> LabelledRows:
         """Return rows whose classes have these numbers."""
         return LabelledRows(features, codes - 0.5, self.intercept, weights)
@@ -235,7 +235,7 @@ class Logistic:
         nothing: Coefficients = scale(step, 0.0)  # `before` is singular except for rounding
         return nothing
 
-    def logits(self, posterior: Posterior, features: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    def logits(self, posterior: Posterior, features: Features) -> tuple[NDArray[Any], NDArray[Any]]:
         """Mean and variance of the logits of rows (n, D) under q(w), (n,) each, or mean (n, K).
 
         Computed in float64 if float32 could lose `LOSS` of a logit or of its deviation.
@@ -263,7 +263,7 @@ class Logistic:
         """Posterior means, a row for each linear predictor, (1, P)."""
         return posterior.mean[None]
 
-    def log_proba(self, posterior: Posterior, features: Any) -> NDArray[np.float64]:
+    def log_proba(self, posterior: Posterior, features: Features) -> NDArray[np.float64]:
         """Log probabilities of both classes, (n, 2)."""
         mean, variance = self.logits(posterior, features)
         unlikely = np.minimum(log_mean_sigmoid(-np.abs(mean), variance), np.log(0.5))

@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from fastvi.core import Batch, Local
 from fastvi.models.logistic.model import Blocks, Coefficients, Logistic, Posterior, Prior
-from fastvi.models.logistic.rows import LabelledRows
+from fastvi.models.logistic.rows import Features, LabelledRows
 
 __all__ = ["Multinomial", "log_mean_softmax"]
 
@@ -41,7 +41,7 @@ class Multinomial(Logistic):
         self.prior = self.prior._replace(precision_mean=mean)
 
     def source(
-        self, features: Any, codes: NDArray[np.int64], weights: NDArray[np.float64]
+        self, features: Features, codes: NDArray[np.int64], weights: NDArray[np.float64]
     ) -> LabelledRows:
         """Return rows whose classes have these numbers."""
         sizes = float(np.sqrt(1.0 - 1.0 / self.n_classes)), 0.5
@@ -81,7 +81,7 @@ class Multinomial(Logistic):
         """Posterior means, which sum to 0 over the classes, (K, P)."""
         return np.asarray((posterior.mean - posterior.mean.mean(axis=1, keepdims=True)).T)
 
-    def log_proba(self, posterior: Posterior, features: Any) -> NDArray[np.float64]:
+    def log_proba(self, posterior: Posterior, features: Features) -> NDArray[np.float64]:
         """Log probabilities of the classes, (n, K)."""
         return log_mean_softmax(*self.logits(posterior, features))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,19 @@ from scipy.sparse import csr_array, issparse
 from fastvi.base import checks
 from fastvi.batches import InMemory
 
-__all__ = ["LabelledRows", "Rows", "arrays", "blocks", "canonical", "check", "dense", "reach"]
+__all__ = [
+    "Features",
+    "LabelledRows",
+    "Rows",
+    "arrays",
+    "blocks",
+    "canonical",
+    "check",
+    "dense",
+    "reach",
+]
 
+Features: TypeAlias = NDArray[Any] | csr_array  # (n, D)
 DENSE_ENTRIES = 1 << 20  # of the blocks in which sparse rows are made dense
 
 
@@ -24,7 +35,7 @@ class Rows(NamedTuple):
     counts as w rows.
     """
 
-    features: Any
+    features: Features
     targets: NDArray[Any]
     weights: NDArray[np.float64]
 
@@ -39,7 +50,7 @@ class LabelledRows(InMemory):
 
     def __init__(
         self,
-        features: Any,
+        features: Features,
         targets: NDArray[Any],
         intercept: bool = False,
         weights: NDArray[np.float64] | None = None,
@@ -84,13 +95,13 @@ def arrays(X: Any) -> tuple[NDArray[Any], ...]:
     return (X.data, X.indices, X.indptr, np.array(X.shape)) if issparse(X) else (X,)
 
 
-def dense(features: Any, start: int, stop: int) -> NDArray[Any]:
+def dense(features: Features, start: int, stop: int) -> NDArray[Any]:
     """Rows start..stop as a dense array."""
-    part = features[start:stop]
+    part: Any = features[start:stop]
     return np.asarray(part.toarray() if issparse(part) else part)
 
 
-def blocks(features: Any) -> Iterator[NDArray[Any]]:
+def blocks(features: Features) -> Iterator[NDArray[Any]]:
     """Yield all rows as dense arrays; those that are dense already at once."""
     n, n_columns = features.shape
     size = max(1, DENSE_ENTRIES // n_columns) if issparse(features) else n
@@ -98,7 +109,7 @@ def blocks(features: Any) -> Iterator[NDArray[Any]]:
         yield dense(features, start, start + size)
 
 
-def reach(features: Any) -> NDArray[np.float64]:
+def reach(features: Features) -> NDArray[np.float64]:
     """Largest absolute value of each column, (D,)."""
     most = abs(features).max(axis=0)
     return np.asarray(most.toarray() if issparse(most) else most, np.float64).reshape(-1)

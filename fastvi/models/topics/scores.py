@@ -197,7 +197,7 @@ def document_completion(estimator: TopicScores, X: Any, y: Any = None) -> float:
     estimator : LatentDirichletAllocation
         Fitted.
     X : (n_documents, n_features) CSR matrix or array
-        Counts of documents that it has not seen.
+        Word counts of held-out documents.
     y : ignored
 
     Examples
