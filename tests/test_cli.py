@@ -23,7 +23,7 @@ import scipy.sparse
 
 import fastvi
 from fastvi.base import archive
-from fastvi.cli import commands
+from fastvi.cli import applying, fitting
 from fastvi.cli import main as cli_main
 from fastvi.models.topics.fitted import TopicModel
 
@@ -467,16 +467,16 @@ def test_stream(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
 def test_large_corpora_are_streamed(
     corpus: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(commands, "STREAM_BYTES", 100)
+    monkeypatch.setattr(fitting, "STREAM_BYTES", 100)
     output = tmp_path / "m.npz"
     for more, streamed in (([], True), (["--no-stream"], False), (["--solver", "vb"], False)):
         found = json.loads(run(capsys, "lda", corpus, *FAST, *more, "--json", "-o", output))
         assert ("held out" in found["corpus"]) == streamed
-    assert not commands._is_streamed(cli_main._parser().parse_args(["lda", "nofile"]), _settings())
+    assert not fitting._is_streamed(cli_main._parser().parse_args(["lda", "nofile"]), _settings())
 
 
 def _settings() -> Any:
-    return commands._settings(cli_main._parser().parse_args(["lda"]), 20)
+    return fitting._settings(cli_main._parser().parse_args(["lda"]), 20)
 
 
 # --- topics, transform, score ---------------------------------------------------------------------
@@ -844,7 +844,7 @@ def test_a_failing_write_keeps_the_old_table(
     def full(*arguments: Any, **arrays: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(commands, "_write_csv", full)
+    monkeypatch.setattr(applying, "_write_csv", full)
     monkeypatch.setattr(np, "savez", full)
     for name in ("t.csv", "t.csv.gz", "t.npz"):
         old = file_of(tmp_path, name, "old")
@@ -858,7 +858,7 @@ def test_no_memory(corpus: Path, tmp_path: Path, capsys: Any, monkeypatch: Any) 
     def none(*arguments: Any, **options: Any) -> None:
         raise MemoryError("Unable to allocate 9 TiB")
 
-    monkeypatch.setattr(commands, "train", none)
+    monkeypatch.setattr(fitting, "train", none)
     message = fail(capsys, "lda", corpus, *FAST, "-o", tmp_path / "m.npz")
     assert message.startswith("not enough memory: Unable to allocate 9 TiB; try --stream")
 
