@@ -84,6 +84,17 @@ converged_ : bool
 n_features_in_, feature_names_in_
     As in scikit-learn.
 """,
+    "raises_supervised": """
+Raises
+------
+ValueError
+    If the data are invalid, a parameter is out of its range, or `checkpoint` belongs to another
+    fit.
+FloatingPointError
+    If the fit diverges.
+numpy.linalg.LinAlgError
+    If a matrix has no Cholesky factor; it says which.
+""",
     "callback": """
 callback : callable, optional
     ``callback(state)`` is called with a `fastvi.loop.FitState` after each step and after each pass;

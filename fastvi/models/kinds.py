@@ -99,15 +99,7 @@ class Supervised(Estimator):
             end, is ``history_["held_out"]``.
         {watching}
 
-        Raises
-        ------
-        ValueError
-            If X or y is invalid, a parameter is out of its range, or `checkpoint` belongs to
-            another fit.
-        FloatingPointError
-            If the fit diverges.
-        numpy.linalg.LinAlgError
-            If a matrix has no Cholesky factor; it says which.
+        {raises_supervised}
         """
         watching = Watching(callback, checkpoint, checkpoint_interval, resume)
         self._become(watching, X, y, X_val, y_val)
@@ -146,15 +138,7 @@ class Weighted(Supervised):
             of a Gaussian process.
         {watching}
 
-        Raises
-        ------
-        ValueError
-            If X, y or `sample_weight` is invalid, a parameter is out of its range, or `checkpoint`
-            belongs to another fit.
-        FloatingPointError
-            If the fit diverges.
-        numpy.linalg.LinAlgError
-            If a matrix has no Cholesky factor; it says which.
+        {raises_supervised}
         """
         watching = Watching(callback, checkpoint, checkpoint_interval, resume)
         self._become(watching, X, y, X_val, y_val, sample_weight)
