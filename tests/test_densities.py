@@ -10,11 +10,20 @@ import mpmath as mp
 import numpy as np
 import pytest
 from scipy import stats
-from test_derivatives_models import as_tuple, derived, numerical
+from test_derivatives_models import as_tuple, derived, slopes
 
 import fastvi
 from fastvi import densities
-from fastvi.densities import counts, interval, positive, real, zeros
+from fastvi.densities import (
+    counts,
+    cumulative,
+    interval,
+    positive,
+    real,
+    survival,
+    truncated,
+    zeros,
+)
 
 mp.mp.dps = 60
 
@@ -62,6 +71,22 @@ def gamma_density_of(x, shape, rate):
 
 def logit(t):
     return 1 / (1 + mp.exp(-t))
+
+
+def ndtr_of(u):
+    return mp.log(mp.erfc(-u / mp.sqrt(2)) / 2)
+
+
+def between(low, high, mean, sd):
+    return mp.log(mp.ncdf((high - mean) / sd) - mp.ncdf((low - mean) / sd))
+
+
+def laplace_of(u):
+    return mp.log(mp.exp(u) / 2 if u < 0 else 1 - mp.exp(-u) / 2)
+
+
+def hazard(x, k, s):
+    return (x / s) ** k
 
 
 # Each density's definition, and arguments: ordinary, then extreme.
@@ -189,6 +214,97 @@ CASES = {
         ),
         [(0, 0.3, 2.5), (3, 0.3, 2.5), (1, 0.3, 1e-12)],
     ),
+    "zero_inflated_binomial": (
+        lambda k, n, w, p: mp.log((0 if k else w) + (1 - w) * mp.exp(binomial_of(k, n, p))),
+        [(0, 5, 0.3, 0.4), (2, 5, 0.3, 0.4), (5, 5, 0.3, 0.4), (0, 900, 1e-9, 0.9)],
+    ),
+    "hurdle_neg_binomial": (
+        lambda k, w, m, s: (
+            mp.log(w)
+            if not k
+            else mp.log(1 - w) + neg_binomial_of(k, m, s)
+            - mp.log1p(-mp.exp(neg_binomial_of(0, m, s)))
+        ),
+        [(0, 0.3, 2.5, 1.5), (3, 0.3, 2.5, 1.5), (1, 0.3, 1e-12, 2.0), (40, 0.3, 30.0, 1e6)],
+    ),
+    "hurdle_gamma": (
+        lambda x, w, a, r: mp.log(w) if not x else mp.log(1 - w) + gamma_density_of(x, a, r),
+        [(0.3, 0.3, 2.0, 1.5), (100.0, 1e-18, 0.5, 3.0)],
+    ),
+    "hurdle_lognormal": (
+        lambda x, w, m, s: (
+            mp.log(w) if not x else mp.log(1 - w) + normal_of(mp.log(x), m, s) - mp.log(x)
+        ),
+        [(0.3, 0.3, -1.0, 2.0), (1e-300, 0.9, -690.0, 0.1)],
+    ),
+    "log_diff_exp": (
+        lambda a, b: a + mp.log1p(-mp.exp(b - a)),
+        [(0.3, -1.0), (900.0, 899.0), (1e-9, -1e-9), (-800.0, -900.0)],
+    ),
+    "normal_log_cdf": (
+        lambda x, m, s: ndtr_of((x - m) / s),
+        [(0.3, -1.0, 2.0), (-29.9, 0.0, 1.0), (-30.1, 0.0, 1.0), (-1e5, 0.0, 0.1), (9.0, 0.5, 1.0)],
+    ),
+    "normal_log_survival": (
+        lambda x, m, s: ndtr_of((m - x) / s),
+        [(0.3, -1.0, 2.0), (0.5, 0.5, 1.0), (1e4, 0.0, 1.0), (-9.0, 0.5, 1.0)],
+    ),
+    "normal_log_interval": (
+        between,
+        [
+            (0.3, 0.9, -1.0, 2.0), (-0.2, 0.9, 0.1, 2.0), (9.0, 9.5, 0.0, 1.0),
+            (1.0, 1.0 + 1e-6, 0.2, 3.0), (-20.0, -19.999, 0.0, 1.0), (5.0, 5.02, 0.0, 1.0),
+        ],
+    ),
+    "truncated_normal": (
+        lambda x, a, b, m, s: normal_of(x, m, s) - between(a, b, m, s),
+        [(0.3, -0.5, 0.9, -1.0, 2.0), (9.1, 9.0, 9.5, 0.0, 1.0), (0.3, 0.2, 0.4, 0.0, 50.0)],
+    ),
+    "logistic_log_cdf": (
+        lambda x, m, s: mp.log(logit((x - m) / s)),
+        [(0.3, -1.0, 2.0), (-900.0, 0.0, 1.0), (50.0, 0.5, 1.0)],
+    ),
+    "logistic_log_survival": (
+        lambda x, m, s: mp.log(logit((m - x) / s)), [(0.3, -1.0, 2.0), (900.0, 0.0, 1.0)],
+    ),
+    "cauchy_log_cdf": (
+        lambda x, m, s: mp.log(mp.acot((m - x) / s) / mp.pi + (1 if x > m else 0)),
+        [(0.3, -1.0, 2.0), (-1e30, 0.0, 1.0), (1e9, 0.5, 1.0)],
+    ),
+    "cauchy_log_survival": (
+        lambda x, m, s: mp.log(mp.acot((x - m) / s) / mp.pi + (1 if x < m else 0)),
+        [(0.3, -1.0, 2.0), (1e30, 0.0, 1.0)],
+    ),
+    "laplace_log_cdf": (
+        lambda x, m, s: laplace_of((x - m) / s), [(0.3, -1.0, 2.0), (-9e3, 0.0, 1.0)],
+    ),
+    "laplace_log_survival": (
+        lambda x, m, s: laplace_of((m - x) / s), [(0.3, -1.0, 2.0), (9e3, 0.0, 1.0)],
+    ),
+    "gumbel_log_cdf": (
+        lambda x, m, s: -mp.exp((m - x) / s), [(0.3, -1.0, 2.0), (-9.0, 0.0, 2.0)],
+    ),
+    "gumbel_log_survival": (
+        lambda x, m, s: mp.log(-mp.expm1(-mp.exp((m - x) / s))),
+        [(0.3, -1.0, 2.0), (900.0, 0.0, 1.0), (39.9, 0.0, 1.0), (40.1, 0.0, 1.0)],
+    ),
+    "exponential_log_cdf": (
+        lambda x, r: mp.log(-mp.expm1(-r * x)), [(0.3, 2.0), (1e-25, 1e10), (90.0, 1.0)],
+    ),
+    "exponential_log_survival": (lambda x, r: -r * x, [(0.3, 2.0), (1e9, 1e10)]),
+    "weibull_log_cdf": (
+        lambda x, k, s: mp.log(-mp.expm1(-hazard(x, k, s))),
+        [(0.3, 2.0, 1.5), (1e-200, 0.5, 1.0), (1.01, 400.0, 1.0)],
+    ),
+    "weibull_log_survival": (
+        lambda x, k, s: -hazard(x, k, s), [(0.3, 2.0, 1.5), (1.01, 400.0, 1.0)],
+    ),
+    "lognormal_log_cdf": (
+        lambda x, m, s: ndtr_of((mp.log(x) - m) / s), [(0.3, -1.0, 2.0), (1e-300, 0.0, 1.0)],
+    ),
+    "lognormal_log_survival": (
+        lambda x, m, s: ndtr_of((m - mp.log(x)) / s), [(0.3, -1.0, 2.0), (1e300, 0.0, 1.0)],
+    ),
 }  # fmt: skip
 SCIPY = {
     "normal": lambda x, m, s: stats.norm.logpdf(x, m, s),
@@ -212,10 +328,28 @@ SCIPY = {
     "geometric": lambda k, p: stats.geom.logpmf(k + 1, p),
     "poisson": lambda k, r: stats.poisson.logpmf(k, r),
     "neg_binomial": lambda k, m, s: stats.nbinom.logpmf(k, s, s / (s + m)),
+    "normal_log_cdf": lambda x, m, s: stats.norm.logcdf(x, m, s),
+    "normal_log_survival": lambda x, m, s: stats.norm.logsf(x, m, s),
+    "truncated_normal": lambda x, a, b, m, s: stats.truncnorm.logpdf(
+        x, (a - m) / s, (b - m) / s, m, s
+    ),
+    "weibull_log_cdf": lambda x, k, s: stats.weibull_min.logcdf(x, k, scale=s),
+    "weibull_log_survival": lambda x, k, s: stats.weibull_min.logsf(x, k, scale=s),
+    "lognormal_log_cdf": lambda x, m, s: stats.lognorm.logcdf(x, s, scale=np.exp(m)),
+    "lognormal_log_survival": lambda x, m, s: stats.lognorm.logsf(x, s, scale=np.exp(m)),
+    "exponential_log_cdf": lambda x, r: stats.expon.logcdf(x, scale=1 / r),
+    "exponential_log_survival": lambda x, r: stats.expon.logsf(x, scale=1 / r),
+    "cauchy_log_cdf": lambda x, m, s: stats.cauchy.logcdf(x, m, s),
+    "cauchy_log_survival": lambda x, m, s: stats.cauchy.logsf(x, m, s),
+    "laplace_log_cdf": lambda x, m, s: stats.laplace.logcdf(x, m, s),
+    "laplace_log_survival": lambda x, m, s: stats.laplace.logsf(x, m, s),
+    "gumbel_log_cdf": lambda x, m, s: stats.gumbel_r.logcdf(x, m, s),
+    "gumbel_log_survival": lambda x, m, s: stats.gumbel_r.logsf(x, m, s),
+    "logistic_log_cdf": lambda x, m, s: stats.logistic.logcdf(x, m, s),
+    "logistic_log_survival": lambda x, m, s: stats.logistic.logsf(x, m, s),
 }
-NAMES = sorted(
-    {*real.__all__, *positive.__all__, *interval.__all__, *counts.__all__, *zeros.__all__}
-)
+OF_NUMBERS = [real, positive, interval, counts, zeros, cumulative, survival, truncated]
+NAMES = sorted(name for module in OF_NUMBERS for name in module.__all__)
 EACH = [(name, k) for name in NAMES for k in range(len(CASES[name][1]))]
 
 
@@ -280,6 +414,11 @@ OUTSIDE = {
     "geometric": (-1, 0.5), "poisson": (-1, 2.0), "poisson_log": (-1, 2.0),
     "neg_binomial": (-1, 2.0, 1.0), "zero_inflated_poisson": (-1, 0.5, 1.0),
     "zero_inflated_neg_binomial": (-1, 0.5, 1.0, 1.0), "hurdle_poisson": (-1, 0.5, 1.0),
+    "zero_inflated_binomial": (8, 7, 0.5, 0.5), "hurdle_neg_binomial": (-1, 0.5, 1.0, 1.0),
+    "hurdle_gamma": (-1.0, 0.5, 1.0, 1.0), "hurdle_lognormal": (-1.0, 0.5, 1.0, 1.0),
+    "log_diff_exp": (1.0, 2.0), "normal_log_interval": (1.0, 1.0, 0.0, 1.0),
+    "truncated_normal": (2.0, 0.0, 1.0, 0.0, 1.0), "weibull_log_cdf": (-1.0, 2.0, 1.0),
+    "exponential_log_cdf": (0.0, 2.0), "lognormal_log_cdf": (0.0, 0.0, 1.0),
 }  # fmt: skip
 
 
@@ -344,8 +483,8 @@ def test_slopes_of_vectors_and_arrays(function, rng):
     data = as_tuple(DATA)
     value, grad = derived(function, z, DATA)
     assert value == pytest.approx(function(z, data), rel=1e-12)
-    wanted = numerical(lambda x: function(x, data), z, 1e-5)
-    np.testing.assert_allclose(grad, wanted, rtol=1e-7, atol=1e-7)
+    wanted = slopes(lambda x: function(x, data), z)
+    np.testing.assert_allclose(grad, wanted, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.jit
@@ -393,7 +532,19 @@ def test_lkj_is_a_density():
 
 
 @pytest.mark.parametrize(
-    "module", ["counts", "interval", "positive", "real", "series", "vectors", "zeros"]
+    "module",
+    [
+        "counts",
+        "cumulative",
+        "interval",
+        "positive",
+        "real",
+        "series",
+        "survival",
+        "truncated",
+        "vectors",
+        "zeros",
+    ],
 )
 def test_examples(module):
     found = doctest.testmod(importlib.import_module(f"fastvi.densities.{module}"))

@@ -29,6 +29,12 @@ def numerical(function, z, step=1e-6):
     return np.array([(function(z + m) - function(z - m)) / (2.0 * step) for m in moves])
 
 
+def slopes(function, z, step=0.003):
+    """Derivatives by differences of order 8."""
+    weights = (4.0 / 5.0, -1.0 / 5.0, 4.0 / 105.0, -1.0 / 280.0)
+    return sum(2.0 * k * w * numerical(function, z, k * step) for k, w in enumerate(weights, 1))
+
+
 def derived(function, z, data=None, **options):
     """Value and gradient by the derived function, interpreted."""
     prepared = prepare({} if data is None else data)

@@ -12,9 +12,22 @@ import math
 
 from fastvi.densities.vectorised import compiled
 
-__all__ = ["HALF_LOG_2PI", "deviance", "log1p_square", "log_i0e", "log_ratio", "rest", "softplus"]
+__all__ = [
+    "HALF_LOG_2PI",
+    "LOG_2",
+    "deviance",
+    "log1m_exp",
+    "log1p_square",
+    "log_i0e",
+    "log_ndtr",
+    "log_ratio",
+    "rest",
+    "softplus",
+]
 
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+LOG_2 = math.log(2.0)
+ROOT_HALF = math.sqrt(0.5)
 
 
 @compiled
@@ -78,3 +91,28 @@ def log_i0e(x: float) -> float:
         term *= (2.0 * i - 1.0) ** 2 * r / i
         total += term
     return math.log(total) - 0.5 * math.log(x) - HALF_LOG_2PI
+
+
+@compiled
+def log1m_exp(t: float) -> float:
+    """log(1 - exp(-t)), t > 0."""
+    return math.log1p(-math.exp(-t)) if t > LOG_2 else math.log(-math.expm1(-t))
+
+
+@compiled
+def lower_tail(u: float) -> float:
+    """`log_ndtr` far below 0."""
+    s = 1.0 / (u * u)
+    return -0.5 * u * u - math.log(-u) - HALF_LOG_2PI + math.log1p(
+        -s * (1.0 - s * (3.0 - s * (15.0 - s * (105.0 - s * (945.0 - s * 10395.0)))))
+    )  # fmt: skip
+
+
+@compiled
+def log_ndtr(u: float) -> float:
+    """Logarithm of the standard normal's distribution function."""
+    return (
+        math.log1p(-0.5 * math.erfc(ROOT_HALF * u))
+        if u > 0.0
+        else (math.log(0.5 * math.erfc(-ROOT_HALF * u)) if u > -30.0 else lower_tail(u))
+    )

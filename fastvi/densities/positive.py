@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastvi.densities.parts import HALF_LOG_2PI, deviance, log1p_square, log_ratio, rest
+from fastvi.densities.parts import HALF_LOG_2PI, LOG_2, deviance, log1p_square, log_ratio, rest
 from fastvi.densities.vectorised import compiled, summed
 
 __all__ = [
@@ -19,7 +19,14 @@ __all__ = [
 ]
 
 LOG_2_BY_PI = math.log(2.0 / math.pi)
-LOG_2 = math.log(2.0)
+
+
+@compiled
+def gamma_part(x: float, shape: float, rate: float) -> float:
+    """For x > 0."""
+    return (
+        0.5 * math.log(shape) - HALF_LOG_2PI - rest(shape) - math.log(x) - deviance(shape, rate * x)
+    )
 
 
 @compiled
@@ -96,11 +103,7 @@ def gamma(x: float, shape: float, rate: float) -> float:
     >>> round(densities.gamma(1.0, 2.0, 3.0), 6)
     -0.802775
     """
-    return (
-        0.5 * math.log(shape) - HALF_LOG_2PI - rest(shape) - math.log(x) - deviance(shape, rate * x)
-        if x > 0.0
-        else -math.inf
-    )
+    return gamma_part(x, shape, rate) if x > 0.0 else -math.inf
 
 
 @summed

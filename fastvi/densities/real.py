@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-from fastvi.densities.parts import HALF_LOG_2PI, log1p_square, log_ratio, softplus
+from fastvi.densities.parts import HALF_LOG_2PI, LOG_2, log1p_square, log_ratio, softplus
 from fastvi.densities.vectorised import summed
 
 __all__ = ["cauchy", "gumbel", "laplace", "logistic", "normal", "student_t"]
 
-LOG_2 = math.log(2.0)
 LOG_PI = math.log(math.pi)
 
 

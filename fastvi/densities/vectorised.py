@@ -15,6 +15,10 @@ TEXTS = {  # of docstrings
 x : float or array
     Where.
 """,
+    "bound": """
+x : float or array
+    The bound.
+""",
     "count": """
 k : int or array
     Counts.

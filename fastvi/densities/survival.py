@@ -1,0 +1,169 @@
+"""Log probabilities of positive numbers below and above a bound, as of times until an event.
+
+Of what has not happened yet the log probability of surviving so long enters the log density:
+``densities.weibull(data.died, k, scale) + densities.weibull_log_survival(data.alive, k, scale)``.
+"""
+
+from __future__ import annotations
+
+import math
+
+from fastvi.densities.parts import log1m_exp, log_ndtr
+from fastvi.densities.vectorised import compiled, summed
+
+__all__ = [
+    "exponential_log_cdf",
+    "exponential_log_survival",
+    "lognormal_log_cdf",
+    "lognormal_log_survival",
+    "weibull_log_cdf",
+    "weibull_log_survival",
+]
+
+
+@summed
+def lognormal_log_cdf(x: float, mu: float, sigma: float) -> float:
+    """The log probability that the exponential of a normal variable is below x.
+
+    Stan's lognormal_lcdf; SciPy's scipy.stats.lognorm.logcdf.
+
+    Parameters
+    ----------
+    {bound}
+    mu : float or array
+        Mean of its logarithm.
+    sigma : float or array
+        Standard deviation of its logarithm, > 0.
+
+    {total}
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> round(densities.lognormal_log_cdf(1.0, 0.0, 1.0), 6)
+    -0.693147
+    """
+    return log_ndtr((math.log(x) - mu) / sigma) if x > 0.0 else -math.inf
+
+
+@summed
+def lognormal_log_survival(x: float, mu: float, sigma: float) -> float:
+    """The log probability that the exponential of a normal variable is above x.
+
+    Stan's lognormal_lccdf; SciPy's scipy.stats.lognorm.logsf.
+
+    Parameters
+    ----------
+    {bound}
+    mu : float or array
+        Mean of its logarithm.
+    sigma : float or array
+        Standard deviation of its logarithm, > 0.
+
+    {total}
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> round(densities.lognormal_log_survival(1.0, 0.0, 1.0), 6)
+    -0.693147
+    """
+    return log_ndtr((mu - math.log(x)) / sigma) if x > 0.0 else 0.0
+
+
+@summed
+def exponential_log_cdf(x: float, rate: float) -> float:
+    """The log probability that an exponential variable is below x.
+
+    Stan's exponential_lcdf; SciPy's scipy.stats.expon.logcdf.
+
+    Parameters
+    ----------
+    {bound}
+    rate : float or array
+        One over its mean, > 0.
+
+    {total}
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> round(densities.exponential_log_cdf(0.693147, 1.0), 6)
+    -0.693147
+    """
+    return log1m_exp(rate * x) if x > 0.0 else -math.inf
+
+
+@summed
+def exponential_log_survival(x: float, rate: float) -> float:
+    """The log probability that an exponential variable is above x.
+
+    Stan's exponential_lccdf; SciPy's scipy.stats.expon.logsf.
+
+    Parameters
+    ----------
+    {bound}
+    rate : float or array
+        One over its mean, > 0.
+
+    {total}
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> densities.exponential_log_survival(2.0, 3.0)
+    -6.0
+    """
+    return -rate * x if x > 0.0 else 0.0
+
+
+@compiled
+def weibull_hazard(x: float, shape: float, scale: float) -> float:
+    """(x / scale)^shape, x > 0."""
+    return math.exp(shape * math.log(x / scale))
+
+
+@summed
+def weibull_log_cdf(x: float, shape: float, scale: float) -> float:
+    """The log probability that a Weibull variable is below x.
+
+    Stan's weibull_lcdf; SciPy's scipy.stats.weibull_min.logcdf.
+
+    Parameters
+    ----------
+    {bound}
+    {shape}
+    {scale}
+
+    {total}
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> round(densities.weibull_log_cdf(1.0, 2.0, 1.0), 6)
+    -0.458675
+    """
+    return log1m_exp(weibull_hazard(x, shape, scale)) if x > 0.0 else -math.inf
+
+
+@summed
+def weibull_log_survival(x: float, shape: float, scale: float) -> float:
+    """The log probability that a Weibull variable is above x.
+
+    Stan's weibull_lccdf; SciPy's scipy.stats.weibull_min.logsf.
+
+    Parameters
+    ----------
+    {bound}
+    {shape}
+    {scale}
+
+    {total}
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> densities.weibull_log_survival(1.0, 2.0, 1.0)
+    -1.0
+    """
+    return -weibull_hazard(x, shape, scale) if x > 0.0 else 0.0

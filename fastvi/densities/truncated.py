@@ -1,0 +1,131 @@
+"""Log probabilities between bounds, and densities of what was kept between them.
+
+Where nothing beyond a bound was collected, the log probability of being within it is subtracted
+once for each value: ``densities.weibull(x, k, scale) - densities.weibull_log_survival(low, k,
+scale)``, with as many bounds as values.
+"""
+
+from __future__ import annotations
+
+import math
+
+from fastvi.densities.parts import HALF_LOG_2PI, log1m_exp, log_ndtr
+from fastvi.densities.vectorised import compiled, summed
+
+__all__ = [
+    "log_diff_exp",
+    "normal_log_interval",
+    "truncated_normal",
+]
+
+
+@summed
+def log_diff_exp(a: float, b: float) -> float:
+    """log(exp(a) - exp(b)), as of the probability between two bounds; Stan's log_diff_exp.
+
+    Parameters
+    ----------
+    a : float or array
+        The larger logarithm.
+    b : float or array
+        The smaller one; minus infinity means 0.
+
+    {total}
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> round(densities.log_diff_exp(0.0, -0.693147), 6)
+    -0.693147
+    """
+    return a if b == -math.inf else (a + log1m_exp(a - b) if a > b else -math.inf)
+
+
+@compiled
+def lower_interval(a: float, b: float, w: float) -> float:
+    """Log of Phi(b) - Phi(a), w = b - a > 0, for a + b <= 0; by a series where they are close."""
+    m = 0.5 * (a + b)
+    t, s = w * w, m * m
+    return (
+        math.log(w) - 0.5 * s - HALF_LOG_2PI
+        + math.log1p(t * ((s - 1.0) / 24.0 + t * (s * (s - 6.0) + 3.0) / 1920.0))
+        if w * (1.0 - m) < 0.03
+        else log_ndtr(b) + log1m_exp(log_ndtr(b) - log_ndtr(a))
+    )  # fmt: skip
+
+
+@compiled
+def interval_part(a: float, b: float, w: float) -> float:
+    """Log of Phi(b) - Phi(a), w = b - a > 0."""
+    return (
+        (log_ndtr(b) if b < math.inf else 0.0)
+        if a == -math.inf
+        else (
+            log_ndtr(-a)
+            if b == math.inf
+            else (lower_interval(-b, -a, w) if a + b > 0.0 else lower_interval(a, b, w))
+        )
+    )
+
+
+@summed
+def normal_log_interval(low: float, high: float, mean: float, sd: float) -> float:
+    """The log probability that a normal variable is between two bounds, as of rounded values.
+
+    In SciPy log(norm.cdf(high) - norm.cdf(low)), here also where that is 0.
+
+    Parameters
+    ----------
+    low, high : float or array
+        The bounds, low < high; infinite ones are none.
+    mean : float or array
+        Its mean.
+    sd : float or array
+        Its standard deviation, > 0.
+
+    {total}
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> round(densities.normal_log_interval(40.0, 41.0, 0.0, 1.0), 6)
+    -804.608442
+    """
+    return (
+        interval_part((low - mean) / sd, (high - mean) / sd, (high - low) / sd)
+        if low < high
+        else -math.inf
+    )
+
+
+@summed
+def truncated_normal(x: float, low: float, high: float, mean: float, sd: float) -> float:
+    """A normal variable of which only values between two bounds are kept.
+
+    In Stan normal_lpdf with T[low, high]; SciPy's scipy.stats.truncnorm.
+
+    Parameters
+    ----------
+    {x}
+    low, high : float or array
+        The bounds; infinite ones are none.
+    mean : float or array
+        Mean of the normal variable.
+    sd : float or array
+        Its standard deviation, > 0.
+
+    {total}
+
+    Examples
+    --------
+    >>> from fastvi import densities
+    >>> round(densities.truncated_normal(0.0, 0.0, float("inf"), 0.0, 1.0), 6)
+    -0.225791
+    """
+    u = (x - mean) / sd
+    return (
+        -0.5 * u * u - math.log(sd) - HALF_LOG_2PI
+        - interval_part((low - mean) / sd, (high - mean) / sd, (high - low) / sd)
+        if low <= x <= high
+        else -math.inf
+    )  # fmt: skip
