@@ -9,9 +9,11 @@ import sys
 import warnings
 
 import numba
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.ccallback import CFunc
+from numba.core.compiler import CompileResult
 
+from . import _shipped
 from ._fingerprint import folder_stamp
 from ._linkage import KernelCompiler
 
@@ -46,11 +48,41 @@ class _CheckedFile(IndexDataCacheFile):
 @functools.cache
 def announce(folder):
     """Log, once per process, that kernels are not in the cache and are compiled now."""
+    _, fault = _shipped.archive()
     LOG.info(
-        "compiling kernels for this machine, which takes 2 to 15 seconds the first time; they are "
-        "kept in %s",
+        "%scompiling kernels for this machine, which takes 2 to 15 seconds the first time; they "
+        "are kept in %s",
+        fault,
         folder,
     )
+
+
+@functools.cache
+def _warn_no_cache():
+    warnings.warn(
+        "no folder for compiled kernels is writable, so each process compiles them again; "
+        "set NUMBA_CACHE_DIR to a writable folder",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def _name(function):
+    return f"{function.__module__}.{function.__qualname__}".translate({60: None, 62: None})
+
+
+def _index_key(cache, sig, codegen):
+    """Numba's key, and what it ignores: a kernel without bounds checks would pass for one with."""
+    line = cache._py_func.__code__.co_firstlineno
+    return FunctionCache._index_key(cache, sig, codegen), line, bool(numba.config.BOUNDSCHECK)
+
+
+def _shipped_overload(cache, sig, target_context):
+    """A kernel that came compiled, or None."""
+    target_context.refresh()
+    key = _shipped.portable(_index_key(cache, sig, target_context.codegen()))
+    data = _shipped.load(_name(cache._py_func), key)
+    return None if data is None else CompileResult._rebuild(target_context, *data)
 
 
 class KernelCache(FunctionCache):
@@ -58,21 +90,19 @@ class KernelCache(FunctionCache):
 
     def __init__(self, function):
         super().__init__(function)
-        name = f"{function.__module__}.{function.__qualname__}".translate({60: None, 62: None})
+        name = _name(function)
         python = f"py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
         stamp = (package_stamp(), self._impl.locator.get_source_stamp())
         # No line number in the name, so that files are replaced when the line moves.
         self._cache_file = _CheckedFile(self._cache_path, f"{name}.{python}", stamp)
 
-    def _index_key(self, sig, codegen):
-        # Numba's key ignores bounds checks: a cached kernel without them would be taken for one
-        # with.
-        line = self._py_func.__code__.co_firstlineno
-        return (super()._index_key(sig, codegen), line, bool(numba.config.BOUNDSCHECK))
+    _index_key = _index_key
 
     def load_overload(self, sig, target_context):
         """A kernel compiled before, or None, after which Numba compiles it."""
-        found = super().load_overload(sig, target_context)
+        found = _shipped_overload(self, sig, target_context)
+        if found is None:
+            found = super().load_overload(sig, target_context)
         if found is None:
             announce(self.cache_path)
         return found
@@ -85,6 +115,28 @@ class KernelCache(FunctionCache):
             warnings.warn(
                 f"compiled kernels are not kept: {error.strerror}", RuntimeWarning, stacklevel=2
             )
+
+
+class UnkeptCache(NullCache):
+    """Where no place is writable: only kernels that came compiled are found."""
+
+    def __init__(self, function):
+        self._py_func = function
+
+    def load_overload(self, sig, target_context):
+        """A kernel that came compiled, or None, after which Numba compiles it."""
+        found = _shipped_overload(self, sig, target_context)
+        if found is None:
+            _warn_no_cache()
+        return found
+
+
+def cache_of(function):
+    """The cache of one kernel."""
+    try:
+        return KernelCache(function)
+    except RuntimeError:
+        return UnkeptCache(function)
 
 
 class TargetCache(KernelCache):

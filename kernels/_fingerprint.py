@@ -88,14 +88,14 @@ class _Walk:
             self.parts.append(str(getattr(value, "_fields", "")))
             for i, item in enumerate(value):
                 self.value(f"{name}[{i}]", item, code)
+        elif isinstance(value, types.ModuleType):
+            self.module(value, code)
         elif (version := _version(value)) is not None:
             self.parts.append(version)
             if not version.startswith("fastvi."):
                 self.overloads(value)
         elif isinstance(value, type):
             self.class_(name, value, code)
-        elif isinstance(value, types.ModuleType):
-            self.module(value, code)
         elif inspect.isfunction(inner := getattr(value, "py_func", value)):
             self.parts.append(repr(sorted(getattr(value, "targetoptions", {}).items(), key=str)))
             self.function(inner)
@@ -110,7 +110,9 @@ class _Walk:
         versioned = module.__name__.split(".")[0] in VERSIONED
         for name in sorted(_names(code)):
             # Asking may import, which is a versioned package's own affair.
-            value = vars(module).get(name, MISSING) if versioned else getattr(module, name, MISSING)
+            value = vars(module).get(name, MISSING)
+            if value is MISSING and not versioned:
+                value = _made(module, name)
             if versioned and not isinstance(value, types.ModuleType):
                 self.overloads(value)
             elif value is not MISSING:
@@ -124,6 +126,14 @@ class _Walk:
                     body = getattr(template, "_overload_func", None)
                     if body and (body.__module__ or "").split(".")[0] not in VERSIONED:
                         self.value("overload", body, body.__code__)
+
+
+def _made(module, name):
+    """What a module makes when asked; MISSING also where its `__getattr__` fails."""
+    try:
+        return getattr(module, name, MISSING)
+    except Exception:
+        return MISSING
 
 
 def _names(code, globals_only=False):

@@ -1,5 +1,6 @@
 """Compile options of all kernels."""
 
+import contextlib
 import ctypes
 import functools
 import traceback
@@ -23,7 +24,7 @@ TARGET = int64(*(int64,) * 6)
 C_TARGET = ctypes.CFUNCTYPE(ctypes.c_int64, *(ctypes.c_int64,) * 6)
 
 if numba.version_info.short in TESTED:
-    from ._cache import KernelCache, compile_c_function
+    from ._cache import KernelCache, cache_of, compile_c_function
     from ._linkage import KernelCompiler, share_bare_twin
 else:
     KernelCache = KernelCompiler = None
@@ -32,16 +33,6 @@ else:
         "after an upgrade of fastvi; empty Numba's cache then",
         RuntimeWarning,
         stacklevel=2,
-    )
-
-
-@functools.cache
-def _warn_no_cache():
-    warnings.warn(
-        "no folder for compiled kernels is writable, so each process compiles them again; "
-        "set NUMBA_CACHE_DIR to a writable folder",
-        RuntimeWarning,
-        stacklevel=3,
     )
 
 
@@ -75,14 +66,10 @@ def kernel(function=None, *, fastmath=SAFE, inline="never"):
     compiled = compiler()(function)
     if compiled is not function and KernelCompiler is not None:
         share_bare_twin(compiled, compiler(no_cpython_wrapper=True)(function))
-    if compiled is not function:
-        try:
-            if KernelCache is None:
-                compiled.enable_caching()
-            else:
-                compiled._cache = KernelCache(function)
-        except RuntimeError:
-            _warn_no_cache()
+        compiled._cache = cache_of(function)
+    elif compiled is not function:
+        with contextlib.suppress(RuntimeError):  # no folder is writable
+            compiled.enable_caching()
     return compiled
 
 
@@ -133,8 +120,5 @@ def adapter(function):
     """The address of a function of this package that has the signature `TARGET`."""
     cache = None
     if KernelCache is not None and not numba.config.DISABLE_JIT:
-        try:
-            cache = KernelCache(function)
-        except RuntimeError:
-            _warn_no_cache()
+        cache = cache_of(function)
     return target_function(function, cache)

@@ -6,7 +6,7 @@ since copies are optimised in different surroundings, so would the last bits. Bu
 classes of Numba, as `_cache` is.
 """
 
-from llvmlite.binding import Linkage
+from llvmlite.binding import Linkage, parse_assembly
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
@@ -25,6 +25,13 @@ class _OwnCopies(JITCodeLibrary):
             if is_copy and not function.name.startswith("NRT_"):
                 function.linkage = "internal"
         super()._finalize_final_module()
+
+    def serialize_using_object_code(self):
+        """What the cache keeps: of the code for linking only names, as kernels link bare twins."""
+        name, kind, (machine_code, _) = super().serialize_using_object_code()
+        functions = [f for f in self.get_defined_functions() if f.linkage == Linkage.external]
+        names = "\n".join(f'define void @"{f.name}"() {{ ret void }}' for f in functions)
+        return name, kind, (machine_code, parse_assembly(names).as_bitcode())
 
 
 class KernelCompiler(Compiler):

@@ -6,7 +6,6 @@ vector types, in one variant per width up to 8 registers of 64 bytes, four words
 rows, and machines with fewer registers, use the plain loop in `responsibilities.py`.
 """
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import config, types
@@ -14,12 +13,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from ._jit import kernel
+from ._shipped import features
 
 FLAGS = ("reassoc", "contract", "arcp", "nsz", "afn")
 I64 = ir.IntType(64)
 # Bytes of a row that fit, with as many of e and of the sums, into 32 registers of 64 bytes.
 # Pointers have no bounds checks: if checks are requested, the plain loop is used.
-MAX_BYTES = 512 if llvm.get_host_cpu_features().get("avx512f") and not config.BOUNDSCHECK else 0
+MAX_BYTES = 512 if "avx512f" in features() and not config.BOUNDSCHECK else 0
 
 
 @kernel

@@ -317,6 +317,23 @@ print(fingerprint(lambda z: float64(sum(z)) + gammaln(z[0]) + normal(z[0], 0.0, 
     assert len(keys.pop()) == 65
 
 
+def test_a_module_may_refuse_to_make_what_its_functions_name():
+    lazy = types.ModuleType("lazy")
+    lazy.scale = 2.0
+
+    def refuse(name):
+        raise ImportError(name)
+
+    def uses(z):
+        return z.real * lazy.scale
+
+    lazy.__getattr__ = refuse
+    first = fingerprint(uses)
+    lazy.scale = 3.0
+    assert None not in {first, fingerprint(uses)}
+    assert fingerprint(uses) != first
+
+
 def test_recursion_ends():
     assert fingerprint(recursive) is not None
 
