@@ -2,19 +2,23 @@
 
 ``--reversed`` makes them in the other order. ``--seconds NAME`` prints the processor time of one
 fit instead, which with an empty NUMBA_CACHE_DIR is what its kernels take to compile.
+``--compiled`` prints what was compiled as well.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numba.core import event
 
 import fastvi
 
@@ -82,13 +86,35 @@ def hash_of(model: Any) -> str:
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
-def main(option: str = "", *names: str) -> dict[str, str | float]:
-    found: dict[str, str | float] = {}
+def and_compiled(fit: Callable[[], Any]) -> tuple[Any, list[str]]:
+    """A fit, and what Numba compiled meanwhile; the log knows of C functions as well."""
+    with event.install_recorder("numba:compile") as recorder, announcements() as lines:
+        model = fit()
+    functions = [repr(e.data["dispatcher"]) for _, e in recorder.buffer if e.is_start]
+    return model, [*functions, *lines]
+
+
+@contextlib.contextmanager
+def announcements() -> Iterator[list[str]]:
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("fastvi.kernels")
+    log.setLevel("INFO")
+    log.addHandler(handler)
+    yield lines
+    log.removeHandler(handler)
+
+
+def main(option: str = "", *names: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name in names or sorted(FITS, reverse=option == "--reversed"):
         begin = time.process_time()
-        model = FITS[name]()
+        model, compiled = and_compiled(FITS[name])
         seconds = time.process_time() - begin
         found[name] = seconds if option == "--seconds" else hash_of(model)
+        if option == "--compiled":
+            found[name] = [found[name], compiled]
     return found
 
 

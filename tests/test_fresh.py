@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from check_shipped import FITS, LEVEL, check
 from numba.core.caching import NullCache
 
 from fastvi.kernels._jit import KernelCache, kernel
+from fastvi.kernels._shipped import LEVELS, features
 
+RUNS = LEVELS[LEVEL] <= features()
 pytestmark = pytest.mark.jit
 
 
@@ -52,3 +55,9 @@ def test_every_fit_has_the_bits_of_one_with_cached_kernels(tmp_path):
         )  # fmt: skip
         found.append(json.loads(done.stdout))
     assert found[0] == found[1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not RUNS, reason=f"no processor of {LEVEL}")
+def test_every_fit_with_shipped_kernels_compiles_nothing_and_has_the_same_bits(tmp_path):
+    check(FITS, tmp_path)

@@ -50,7 +50,7 @@ def _counts(dtype: Any = np.float64) -> Any:
 def _topics() -> None:
     for dtype in TYPES:
         X = _counts(dtype)
-        for solver in ("cvb0", "scvb0", "svi", "vb"):
+        for solver in ("cvb0", "scvb0", "cvb", "svi", "vb"):
             model = fastvi.LatentDirichletAllocation(
                 n_components=3, solver=solver, max_iter=2, random_state=0
             )
