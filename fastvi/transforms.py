@@ -213,6 +213,28 @@ class Parameters:
             for (name, part), (start, stop) in zip(self.parts.items(), self.blocks[:, 3:])
         }
 
+    def unconstrained(self, z: ArrayLike) -> dict[str, NDArray[np.float64]]:
+        """Split unconstrained (..., dim) by name: each (..., *shape), or (..., n_free) if fewer.
+
+        Raises
+        ------
+        ValueError
+            If the last axis of z is not `dim`.
+        """
+        z = self._checked(z)
+        return {
+            name: z[..., start:stop].reshape(
+                (*z.shape[:-1], *(part.shape if part.n_free == part.size else (part.n_free,)))
+            )
+            for (name, part), (start, stop) in zip(self.parts.items(), self.blocks[:, 1:3])
+        }
+
+    def _checked(self, z: ArrayLike) -> NDArray[np.float64]:
+        z = np.asarray(z, np.float64)
+        if z.ndim == 0 or z.shape[-1] != self.dim:
+            raise ValueError(f"z has shape {z.shape}; wanted (..., {self.dim})")
+        return z
+
     def log_jacobian(self, z: ArrayLike) -> NDArray[np.float64]:
         """Log |d constrained / d unconstrained|, (...), at unconstrained (..., dim).
 
@@ -260,9 +282,7 @@ class Parameters:
     def _constrained(self, z: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         from fastvi.kernels.transforms import constrain
 
-        z = np.asarray(z, np.float64)
-        if z.ndim == 0 or z.shape[-1] != self.dim:
-            raise ValueError(f"z has shape {z.shape}; wanted (..., {self.dim})")
+        z = self._checked(z)
         flat = z.reshape((math.prod(z.shape[:-1]), self.dim))
         Z = np.require(flat, np.float64, ["C_CONTIGUOUS", "WRITEABLE"])
         X, log_jacobian = np.empty((len(Z), self.n_constrained)), np.empty(len(Z))

@@ -523,7 +523,7 @@ def test_draws_go_to_arviz(conjugate):
         arviz = pytest.importorskip("arviz", reason="ArviZ is not installed: fastvi[arviz]")
         target = fastvi.target(half, names={"rate": positive(), "level": ()})
         p = fastvi.fit(target, random_state=0)
-        found = p.to_arviz(n=1000, random_state=1)
+        found = p.to_arviz(n=1000, random_state=1, n_chains=1)
         table = arviz.summary(found, kind="stats", round_to="none")
     draws = p.sample_parameters(1000, np.random.default_rng(1))
     for name in ("rate", "level"):

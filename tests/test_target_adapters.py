@@ -382,7 +382,9 @@ def test_stan_gives_the_numbers_of_python(rng, stan_library, tmp_path):
 
 
 def test_stan_has_names_in_and_out(rng, stan_library):
-    parameters = from_stan(stan_library, {"y": [1.0]}).parameters
+    target = from_stan(stan_library, {"y": [1.0]})
+    parameters = target.parameters
+    np.testing.assert_array_equal(target.contents().observed["y"], [1.0])
     Z = rng.normal(size=(2, 3, 6))
     found = parameters.constrain(Z)
     assert {name: part.shape for name, part in found.items()} == {
@@ -390,6 +392,9 @@ def test_stan_has_names_in_and_out(rng, stan_library):
     }  # fmt: skip
     np.testing.assert_allclose(found["sigma"], np.exp(Z[..., 1]), rtol=1e-15)
     np.testing.assert_array_equal(found["M"][..., 1, 0], Z[..., 3])
+    free = parameters.unconstrained(Z)
+    np.testing.assert_array_equal(free["sigma"], Z[..., 1])
+    assert free["M"].shape == (2, 3, 2, 2)
     flat = {"mu": 0.5, "sigma": 2.0, "M": [[1, 2], [3, 4]]}
     np.testing.assert_allclose(parameters.unconstrain(flat), [0.5, np.log(2), 1, 2, 3, 4])
     with pytest.raises(ValueError, match="sigma is not positive"):

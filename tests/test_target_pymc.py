@@ -50,10 +50,10 @@ def data():
 
 @pytest.fixture(scope="module")
 def model(data):
-    with pm.Model() as model:
+    with pm.Model(coords={"coefficient": ["left", "middle", "right"]}) as model:
         X, y = pm.Data("X", data["X"]), pm.Data("y", data["y"])
         scale = pm.Data("scale", data["scale"])
-        beta = pm.Normal("beta", 0.0, scale, shape=3)
+        beta = pm.Normal("beta", 0.0, scale, dims="coefficient")
         sigma = pm.HalfNormal("sigma", 1.0)
         pm.Normal("likelihood", X @ beta, sigma, observed=y)
         pm.Deterministic("twice", 2 * sigma)
@@ -85,6 +85,9 @@ def test_names_in_and_out(target):
     np.testing.assert_allclose(found["sigma"], np.exp(Z[..., 3]), rtol=1e-12)
     np.testing.assert_allclose(found["twice"], 2 * np.exp(Z[..., 3]), rtol=1e-12)
     np.testing.assert_array_equal(found["beta"], Z[..., :3])
+    free = target.unconstrained(Z)
+    assert list(free) == ["beta", "sigma_log__"]
+    np.testing.assert_array_equal(free["sigma_log__"], Z[..., 3])
     assert target.constrain(Z[0, 0])["beta"].shape == (3,)
     back = target.parameters.unconstrain({"beta": Z[..., :3], "sigma_log__": Z[..., 3]})
     np.testing.assert_array_equal(back, Z)
@@ -93,11 +96,40 @@ def test_names_in_and_out(target):
 def test_posteriors_have_the_names_of_the_model(target):
     p = fastvi.fit(target, random_state=0)
     draws = p.sample_parameters(5, np.random.default_rng(3))
-    assert {name: x.shape for name, x in draws.items()} == {
-        "beta": (5, 3), "sigma_log__": (5,), "sigma": (5,), "twice": (5,),
-    }  # fmt: skip
+    shapes = {name: x.shape for name, x in draws.items()}
+    assert shapes == {"beta": (5, 3), "sigma": (5,), "twice": (5,)}
     assert draws["sigma"].min() > 0
     assert p.converged
+    lines = p.summary().splitlines()
+    assert [line.split()[0] for line in lines[1:6]] == [
+        "beta[left]", "beta[middle]", "beta[right]", "sigma", "twice",
+    ]  # fmt: skip
+    assert "sigma_log__" in p.summary(unconstrained=True)
+    assert target.constrain(np.empty((0, 4)))["beta"].shape == (0, 3)
+
+
+def test_containers_have_the_contents_of_the_model(target, data):
+    """Dims, coords, data and likelihoods, of the data that the target is bound to."""
+    arviz = pytest.importorskip("arviz", reason="ArviZ is not installed: fastvi[arviz]")
+    found = fastvi.fit(target, method="laplace").to_arviz(50, n_chains=2)
+    draws = found["posterior"]
+    assert draws["beta"].dims == ("chain", "draw", "coefficient")
+    assert list(np.asarray(draws["coefficient"])) == ["left", "middle", "right"]
+    assert draws["sigma"].shape == (2, 50)
+    assert list(found["unconstrained_posterior"].data_vars) == ["sigma_log__"]
+    np.testing.assert_array_equal(found["observed_data"]["likelihood"], data["y"])
+    assert set(found["constant_data"].data_vars) == {"X", "scale"}
+    rows = np.asarray(found["log_likelihood"]["likelihood"])
+    mean = np.asarray(draws["beta"]) @ data["X"].T
+    sigma = np.asarray(draws["sigma"])[..., None]
+    expected = -0.5 * ((data["y"] - mean) / sigma) ** 2 - np.log(sigma) - HALF_LOG_2PI
+    np.testing.assert_allclose(rows, expected, rtol=1e-10)
+    assert arviz.loo(found).n_data_points == 20
+    other = target.bind({"X": data["X"][:5], "y": data["y"][:5]})
+    found = fastvi.fit(other, method="laplace").to_arviz(5)
+    np.testing.assert_array_equal(found["observed_data"]["likelihood"], data["y"][:5])
+    assert found["log_likelihood"]["likelihood"].shape == (4, 5, 5)
+    np.testing.assert_array_equal(target.contents().observed["likelihood"], data["y"])
 
 
 def test_other_data_compile_nothing(target, data):

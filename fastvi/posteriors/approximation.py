@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
+import html
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,10 +11,15 @@ from numpy.typing import NDArray
 
 from fastvi.base import archive, checks
 from fastvi.base.typing import AnyArray, Array, JsonObject, Options, Path, RandomState
+from fastvi.posteriors.containers import container, groups_of
+from fastvi.posteriors.tables import Table, make_table
 from fastvi.stein.discrepancy import Discrepancy, ksd
 from fastvi.targets.base import Target
 
 __all__ = ["Approximation"]
+
+N_TABLE = 4000  # draws for the table of parameters
+MAX_ROWS, FEW_ROWS = 100, 10  # numbers shown by `summary`, and by `repr`
 
 
 class Approximation:
@@ -93,13 +99,60 @@ class Approximation:
         """Squared Stein discrepancy between draws and the target, see `fastvi.ksd`."""
         return ksd(self._target(), self, **options)
 
-    def summary(self) -> str:
-        """Table of the unconstrained parameters, with convergence and quality in words."""
-        width = max(map(len, self.names))
-        lines = [f"{'':{width}}  {'mean':>12}  {'sd':>12}"]
-        for name, mean, sd in zip(self.names, self.mean, self.sd):
-            lines.append(f"{name:{width}}  {mean:12.6g}  {sd:12.6g}")
-        return "\n".join([*lines, "", *self._words()])
+    # Printed
+
+    def summary(self, *, unconstrained: bool = False, max_rows: int | None = MAX_ROWS) -> str:
+        """Table of the parameters by name, and whether the fit can be trusted, in words.
+
+        Means, standard deviations and quantiles are those of the parameters within their
+        constraints, from 4000 draws, except means and standard deviations that are known.
+
+        Parameters
+        ----------
+        unconstrained : bool
+            Show the unconstrained numbers on which the fit works instead, such as log sigma of a
+            sigma > 0. Without its target a posterior knows only these.
+        max_rows : int or None
+            Numbers to show; None for all.
+        """
+        checks.flag(unconstrained, "unconstrained")
+        if max_rows is not None:
+            max_rows = checks.integer(max_rows, "max_rows", 0)
+        words = self._words()
+        if self.target is None:
+            words = [*words, "Numbers are unconstrained: load the posterior with its target."]
+        return "\n".join([*self._table(unconstrained).text(max_rows), "", *words])
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        return "\n".join([self._headline(), *self._table().text(FEW_ROWS)])
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self._headline())}</p>{self._table().html(FEW_ROWS)}"
+
+    def _headline(self) -> str:
+        """What the posterior is, without evaluating the density."""
+        of = "a target" if self.target is None else self.target.name
+        return f"<{type(self).__name__} of {of}: {self._kind_in_words()}>"
+
+    def _kind_in_words(self) -> str:
+        return f"{self.n_iter} steps"
+
+    def _table(self, unconstrained: bool = False) -> Table:
+        """The table of `summary`."""
+        Z = self._table_draws()
+        moments = zip(Z.T, self.mean, self.sd)
+        exact = {np.ascontiguousarray(z).tobytes(): (mean, sd) for z, mean, sd in moments}
+        if self.target is None or unconstrained:
+            return make_table(dict(zip(self.names, Z.T)), {}, {}, exact)
+        about = self.target.contents()
+        return make_table(self._named(Z), about.dims, about.coords, exact)
+
+    def _table_draws(self) -> Array:
+        """Unconstrained draws for the table, the same each time."""
+        return self.sample(N_TABLE, np.random.default_rng([self._seed, 2]))
 
     def _words(self) -> list[str]:
         steps = f"{self.n_iter} steps"
@@ -107,17 +160,54 @@ class Approximation:
             return [f"The fit settled after {steps}."]
         return [f"The fit was still moving after {steps} and has not reached the optimum."]
 
-    def to_arviz(self, n: int = 1000, random_state: RandomState = 0) -> Any:
-        """Return draws of the named parameters as an ArviZ container with one chain of n draws.
+    def to_arviz(
+        self,
+        n: int = 1000,
+        random_state: RandomState = 0,
+        *,
+        n_chains: int = 4,
+        dims: Mapping[str, Sequence[str]] | None = None,
+        coords: Mapping[str, Sequence[Any]] | None = None,
+        observed: str | Sequence[str] | None = None,
+        log_likelihood: bool | None = None,
+    ) -> Any:
+        """Return draws of the named parameters as an ArviZ container.
 
-        This is an InferenceData before ArviZ 1.0, and an xarray DataTree since.
+        This is an InferenceData before ArviZ 1.0, and an xarray DataTree since. Unconstrained
+        numbers of parameters with constraints are in the group `unconstrained_posterior`.
+
+        Parameters
+        ----------
+        n : int
+            Draws per chain.
+        random_state : int, RandomState, Generator or None
+        n_chains : int
+            Draws are independent, within chains and between them: figures such as R-hat say
+            nothing about the fit. `summary` does.
+        dims : mapping of str to sequence of str, optional
+            Names of the axes by variable. Models from PyMC and NumPyro bring their own.
+        coords : mapping of str to sequence, optional
+            Names of the places along an axis.
+        observed : str or sequence of str, optional
+            Arrays of the data that the model explains; the others are in `constant_data`. By
+            default what PyMC or NumPyro say is observed, for other targets all data.
+        log_likelihood : bool, optional
+            Whether to add the log likelihood of each row, for ``arviz.loo``. It is known for
+            densities that take rows and weights, for PyMC and NumPyro. By default it is added if
+            it is known and has no more than ten million numbers.
 
         Raises
         ------
         ImportError
             If ArviZ is not installed.
+        ValueError
+            If an argument is invalid, or the posterior was loaded without its target.
         """
-        return _to_arviz(self.sample_parameters(n, random_state))
+        target, n = self._target(), checks.integer(n, "n", 1)
+        n_chains = checks.integer(n_chains, "n_chains", 1)
+        Z = self.sample(n * n_chains, random_state)
+        groups, about = groups_of(target, Z, n_chains, observed, log_likelihood)
+        return container(groups, {**about.dims, **(dims or {})}, {**about.coords, **(coords or {})})
 
     # Files
 
@@ -196,16 +286,3 @@ class Approximation:
                 if name.startswith(prefix)
             },
         }
-
-
-def _to_arviz(draws: dict[str, Array]) -> Any:
-    try:
-        import arviz
-    except ImportError:
-        raise ImportError(
-            "to_arviz needs ArviZ, which is not installed: pip install 'fastvi[arviz]'"
-        ) from None
-    chain = {name: x[None] for name, x in draws.items()}
-    if "posterior" in inspect.signature(arviz.from_dict).parameters:  # before 1.0
-        return arviz.from_dict(posterior=chain)
-    return arviz.from_dict({"posterior": chain})

@@ -103,6 +103,9 @@ class Posterior(Approximation):
             raise ValueError(f"Z has shape {np.shape(Z)}; wanted (n, {len(self.names)})")
         return np.asarray(self.member.log_prob(points))
 
+    def _kind_in_words(self) -> str:
+        return f"{families.name_of(self.member)}, {super()._kind_in_words()}"
+
     # How good it is
 
     def _draws(self) -> Array:

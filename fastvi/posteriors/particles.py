@@ -56,9 +56,8 @@ class ParticlePosterior(Approximation):
         super().__init__(target, **options)
         self.particles, self.scores, self.n_lost = particles, scores, n_lost
 
-    def __repr__(self) -> str:
-        n = len(self.particles)
-        return f"<ParticlePosterior of {', '.join(self.names)}: {n} particles>"
+    def _kind_in_words(self) -> str:
+        return f"{len(self.particles)} particles, {self.n_iter} steps"
 
     @property
     def mean(self) -> Array:
@@ -155,15 +154,31 @@ class ParticlePosterior(Approximation):
             )
         return words
 
-    def to_arviz(self, n: int | None = None, random_state: RandomState = 0) -> Any:
-        """Return the particles (or n draws of them) as an ArviZ container with one chain.
+    def _table_draws(self) -> Array:
+        return np.asarray(self.particles, np.float64)
+
+    def to_arviz(
+        self, n: int | None = None, random_state: RandomState = 0, *, n_chains: int = 1,
+        **options: Any,
+    ) -> Any:  # fmt: skip
+        """Return the particles (or n draws of them per chain) as an ArviZ container.
+
+        Parameters
+        ----------
+        n : int, optional
+            Draws per chain; by default as many as there are particles.
+        random_state, n_chains, **options
+            As in `Posterior.to_arviz`, but with one chain by default.
 
         Raises
         ------
         ImportError
             If ArviZ is not installed.
+        ValueError
+            As in `Posterior.to_arviz`.
         """
-        return super().to_arviz(len(self.particles) if n is None else n, random_state)
+        n = len(self.particles) if n is None else n
+        return super().to_arviz(n, random_state, n_chains=n_chains, **options)
 
     # Files
 

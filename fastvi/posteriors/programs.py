@@ -49,9 +49,6 @@ class ProgramPosterior(Approximation):
         super().__init__(target, settled=settled, **options)
         self._program, self._centre, self._scale = program, centre, scale
 
-    def __repr__(self) -> str:
-        return f"<ProgramPosterior of {', '.join(self.names)}>"
-
     def _sample(self, n: int, rng: np.random.Generator) -> Array:
         from fastvi.kernels.networks import forward
 
@@ -60,6 +57,9 @@ class ProgramPosterior(Approximation):
         hidden, x = np.empty((len(net.bias), n)), np.empty((len(net.shift), n))
         forward(net, noise, hidden, x)
         return np.ascontiguousarray(self._centre + self._scale * x.T)
+
+    def _table_draws(self) -> Array:
+        return self._draws
 
     @cached_property
     def _draws(self) -> Array:

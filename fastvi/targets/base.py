@@ -11,6 +11,7 @@ from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike, RandomState
 from fastvi.core import Batch
 from fastvi.targets.code import Compiled, layered
+from fastvi.targets.contents import Contents, contents_of, likelihood_of_rows
 from fastvi.targets.data import Data, Table, checked_batch, make_table, prepare_like
 from fastvi.targets.failures import TargetError, describe, not_finite
 from fastvi.targets.gradients import ROUNDING, compare
@@ -135,6 +136,28 @@ class Target:
     def constrain(self, z: ArrayLike) -> dict[str, Array]:
         """Map unconstrained (..., dim) to parameters by name, each (..., *shape)."""
         return dict(self.parameters.constrain(z))
+
+    def unconstrained(self, z: ArrayLike) -> dict[str, Array]:
+        """Split unconstrained (..., dim) by name, without applying constraints."""
+        return dict(self.parameters.unconstrained(z))
+
+    def contents(self) -> Contents:
+        """Names of axes and of places along them, and the data, for tables and containers."""
+        return contents_of(self._data, self.n_rows)
+
+    @property
+    def n_likelihoods(self) -> int:
+        """Number of log likelihoods per draw that `log_likelihood` returns; 0 if unknown."""
+        return self.n_rows or 0
+
+    def log_likelihood(self, Z: ArrayLike) -> dict[str, Array]:
+        """Log likelihoods of the rows at Z (k, dim), in nats: (k, n_rows) by name.
+
+        They are known for densities that take rows and weights; others return an empty dict.
+        """
+        if not self.n_rows:
+            return {}
+        return {"log_likelihood": likelihood_of_rows(self, self._points(Z))}
 
     @property
     def data_table(self) -> NDArray[np.int64]:

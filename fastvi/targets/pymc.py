@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastvi.base.typing import ArrayLike
+from fastvi.base.typing import Array, ArrayLike
 from fastvi.targets.base import Target
 from fastvi.targets.code import Compiled
+from fastvi.targets.contents import Contents
 from fastvi.targets.data import Data, Field, prepare, prepare_like
 from fastvi.transforms import Parameters
 
@@ -32,7 +33,8 @@ def from_pymc(model: Any = None) -> PyMCTarget:
     Returns
     -------
     PyMCTarget
-        Its parameters have PyMC's names of transformed variables, such as ``sigma_log__``.
+        Its unconstrained parameters have PyMC's names of transformed variables, such as
+        ``sigma_log__``. Dims, coords and observed data go to `Posterior.to_arviz`.
 
     Raises
     ------
@@ -61,6 +63,8 @@ class PyMCTarget(Target):
         self, model: Any, compiled: Compiled, data: Data | None, parameters: Parameters
     ) -> None:
         self.model = model
+        self._functions: dict[str, Any] = {}
+        self._shared = compiled.owner[1].get_shared()  # type: ignore[index]
         super().__init__(model.name or "the PyMC model", compiled, parameters, data)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -80,27 +84,79 @@ class PyMCTarget(Target):
         fresh = prepare_like({**self._data.by_name, **data}, self._data.fields)
         return PyMCTarget(self.model, self.compiled, fresh, self.parameters)
 
-    def constrain(self, z: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    def constrain(self, z: ArrayLike) -> dict[str, Array]:
         """Map unconstrained (..., dim) to the model's variables by name, each (..., *shape).
 
-        This includes deterministic variables, which use the `pymc.Data` of the model.
+        These are the model's own variables, deterministic ones included, but not transformed ones,
+        which `unconstrained` has.
         """
+        kept = {variable.name for variable in self.model.unobserved_RVs}
+        outputs = [v for v in self.model.unobserved_value_vars if v.name in kept]
+        return self._evaluated("constrain", outputs, [v.name for v in outputs], z)
+
+    def contents(self) -> Contents:
+        """Dims and coords of the model, its observations, and the rest of its `pymc.Data`."""
+        model = self.model
+        dims = {name: [str(axis) for axis in of] for name, of in model.named_vars_to_dims.items()}
+        coords = {name: list(of) for name, of in model.coords.items() if of is not None}
+        values = {rv.name: model.rvs_to_values[rv] for rv in model.observed_RVs}
+        constants = {v.name: v for v in model.data_vars if v not in values.values()}
+        with self._with_data():
+            observed, rest = (
+                {name: np.asarray(variable.eval()) for name, variable in some.items()}
+                for some in (values, constants)
+            )
+        return Contents(dims, coords, observed, rest)
+
+    @property
+    def n_likelihoods(self) -> int:
+        """Number of log likelihoods per draw."""
+        return sum(array.size for array in self.contents().observed.values())
+
+    def log_likelihood(self, Z: ArrayLike) -> dict[str, Array]:
+        """Log likelihoods of the observed variables at Z (k, dim), (k, *shape) each."""
+        observed = self.model.observed_RVs
+        outputs = self.model.logp(vars=observed, sum=False, jacobian=False)
+        return self._evaluated("log_likelihood", outputs, [rv.name for rv in observed], Z)
+
+    def _evaluated(
+        self, key: str, outputs: Sequence[Any], names: Sequence[str], z: ArrayLike
+    ) -> dict[str, Array]:
+        """Values of some of the model's variables at z (..., dim), compiled once."""
         z = np.asarray(z, np.float64)
-        outputs = self.model.unobserved_value_vars
-        function = self.model.compile_fn(outputs, point_fn=True)
-        points = [
-            function({key: part[i] for key, part in self._parts(z).items()})
-            for i in range(int(np.prod(z.shape[:-1])))
-        ]
+        if key not in self._functions:
+            self._functions[key] = self.model.compile_fn(
+                outputs, inputs=self.model.value_vars, point_fn=True
+            )
+        parts = self.unconstrained(z.reshape(-1, self.dim))
+        with self._with_data():
+            points = [
+                self._functions[key]({name: part[i] for name, part in parts.items()})
+                for i in range(int(np.prod(z.shape[:-1])))
+            ]
+        if not points:  # for the shapes
+            some = self._evaluated(key, outputs, names, np.zeros((1, self.dim)))
+            return {name: np.empty((*z.shape[:-1], *x.shape[1:])) for name, x in some.items()}
         return {
-            output.name: np.stack([point[i] for point in points]).reshape(
+            name: np.stack([point[i] for point in points]).reshape(
                 (*z.shape[:-1], *np.shape(points[0][i]))
             )
-            for i, output in enumerate(outputs)
+            for i, name in enumerate(names)
         }
 
-    def _parts(self, z: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        return self.parameters.constrain(z.reshape(-1, self.dim))  # type: ignore[no-any-return]
+    @contextlib.contextmanager
+    def _with_data(self) -> Iterator[None]:
+        """The model with the contents that this target is bound to."""
+        shared = self._shared
+        arrays = () if self._data is None else self._data.arrays
+        before = [variable.get_value(borrow=True) for variable in shared]
+        try:
+            for variable, array in zip(shared, arrays):
+                variable.set_value(array, borrow=True)
+            yield
+        finally:
+            for variable, array in zip(shared, before):
+                variable.set_value(array, borrow=True)
 
 
 def _rebuild(model: Any, data: dict[str, Any] | None) -> PyMCTarget:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from fastvi.base import checks
 from fastvi.base.typing import ArrayLike, RandomState
 from fastvi.targets.base import Target
 from fastvi.targets.code import Compiled
+from fastvi.targets.contents import Contents
 
 __all__ = ["StanParameters", "StanTarget", "from_stan"]
 
@@ -85,6 +86,11 @@ class StanTarget(Target):
     def __reduce__(self) -> tuple[object, ...]:
         return StanTarget, self._source
 
+    def contents(self) -> Contents:
+        """All data, as observed."""
+        data = json.loads(self._source[1])
+        return Contents(observed={name: np.asarray(value) for name, value in data.items()})
+
     def bind(self, data: Mapping[str, Any] | str | Path) -> StanTarget:
         """Return the same model with other data."""
         library, _, seed = self._source
@@ -119,18 +125,11 @@ class StanParameters:
         X = np.empty((*z.shape[:-1], len(self._full)))
         for index in np.ndindex(z.shape[:-1]):
             X[index] = self._model.constrain(z[index], len(self._full))
-        parts: dict[str, list[tuple[tuple[int, ...], int]]] = {}
-        for column, label in enumerate(self._full):
-            name, *axes = label.split(".")
-            parts.setdefault(name, []).append((tuple(int(i) - 1 for i in axes), column))
-        found = {}
-        for name, entries in parts.items():
-            shape = tuple(np.max([at for at, _ in entries], axis=0) + 1) if entries[0][0] else ()
-            found[name] = np.empty((*z.shape[:-1], *shape))
-            for at, column in entries:
-                place: Any = (..., *at)
-                found[name][place] = X[..., column]
-        return found
+        return _by_name(self._full, X)
+
+    def unconstrained(self, z: ArrayLike) -> dict[str, NDArray[np.float64]]:
+        """Split unconstrained (..., dim) by name, each (..., *shape)."""
+        return _by_name(self.names, np.asarray(z, np.float64))
 
     def unconstrain(self, values: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
         """Map parameters by name, each (*shape), to unconstrained (dim,)."""
@@ -211,6 +210,22 @@ class _Model:
         text = message.value.decode().strip()
         self.library.bs_free_error_msg(ctypes.cast(message, ctypes.c_void_p))
         return text
+
+
+def _by_name(labels: Sequence[str], X: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Arrays (..., *shape) by name from columns with labels such as "beta.1"."""
+    parts: dict[str, list[tuple[tuple[int, ...], int]]] = {}
+    for column, label in enumerate(labels):
+        name, *axes = label.split(".")
+        parts.setdefault(name, []).append((tuple(int(i) - 1 for i in axes), column))
+    found = {}
+    for name, entries in parts.items():
+        shape = tuple(np.max([at for at, _ in entries], axis=0) + 1) if entries[0][0] else ()
+        found[name] = np.empty((*X.shape[:-1], *shape))
+        for at, column in entries:
+            place: Any = (..., *at)
+            found[name][place] = X[..., column]
+    return found
 
 
 def _doubles(array: NDArray[np.float64]) -> Any:

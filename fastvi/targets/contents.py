@@ -1,0 +1,60 @@
+"""What a target knows of its model besides the density: its axes, its data, likelihoods of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastvi.base.typing import AnyArray, Array
+from fastvi.core import Batch
+from fastvi.targets.data import Data
+
+if TYPE_CHECKING:
+    from fastvi.targets.base import Target
+
+__all__ = ["ROW", "Contents", "contents_of", "likelihood_of_rows"]
+
+ROW = "row"  # the axis along rows
+
+
+class Contents(NamedTuple):
+    """Names of axes by variable, of places along axes, and the data of a model.
+
+    Attributes
+    ----------
+    dims : mapping of str to sequence of str
+    coords : mapping of str to sequence
+    observed : mapping of str to array
+        What the model says is observed, or all data if it does not say.
+    constants : mapping of str to array
+        Other data.
+    """
+
+    dims: Mapping[str, Sequence[str]] = {}
+    coords: Mapping[str, Sequence[Any]] = {}
+    observed: Mapping[str, AnyArray] = {}
+    constants: Mapping[str, AnyArray] = {}
+
+
+def contents_of(data: Data | None, n_rows: int | None) -> Contents:
+    """All data as observed; arrays as long as there are rows have the axis "row"."""
+    arrays = {} if data is None else data.by_name
+    dims = {
+        name: [ROW]
+        for name, array in arrays.items()
+        if n_rows is not None and array.ndim and len(array) == n_rows
+    }
+    return Contents(dims=dims, observed=arrays)
+
+
+def likelihood_of_rows(target: Target, points: Array) -> Array:
+    """Log likelihood of each row at points (k, dim), (k, n_rows): by batches of one row."""
+    n = target.n_rows or 0
+    first, ones = np.zeros(1, np.int64), np.ones(1)
+    found = np.empty((len(points), n))
+    for i in range(n):
+        found[:, i] = target.attempt(points, Batch(first + i, ones), with_gradient=False)[0]
+    none = target.attempt(points, Batch(first, np.zeros(1)), with_gradient=False)[0]
+    return found - none[:, None]
