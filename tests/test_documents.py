@@ -42,6 +42,7 @@ def numbers() -> dict[str, Any]:
         "labels": x[:, 0] + rng.normal(size=80) > 0,
         "inputs": x, "outputs": x[:, 0], "new_inputs": x[:5], "ratings": rng.poisson(1.0, (30, 25)),
         "n_events": rng.poisson(2.0, 80), "other": x[:7, 1], "Z": np.zeros((3, 2)),
+        "t": np.arange(80) / 10.0,
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ derived. What is outside a density's support has the log density minus infinity.
 -7.807342
 """
 
+from fastvi.densities import covariances
 from fastvi.densities.counts import (
     bernoulli,
     bernoulli_logit,
@@ -44,6 +45,7 @@ from fastvi.densities.matrices import (
     wishart,
     wishart_cholesky,
 )
+from fastvi.densities.ode import ode_rk4, ode_rk45
 from fastvi.densities.positive import (
     exponential,
     gamma,
@@ -54,6 +56,7 @@ from fastvi.densities.positive import (
     lognormal,
     weibull,
 )
+from fastvi.densities.processes import gaussian_process
 from fastvi.densities.real import cauchy, gumbel, laplace, logistic, normal, student_t
 from fastvi.densities.series import autoregressive, gaussian_random_walk, hidden_markov
 from fastvi.densities.survival import (
@@ -100,11 +103,13 @@ __all__ = [
     "cauchy",
     "cauchy_log_cdf",
     "cauchy_log_survival",
+    "covariances",
     "dirichlet",
     "exponential",
     "exponential_log_cdf",
     "exponential_log_survival",
     "gamma",
+    "gaussian_process",
     "gaussian_random_walk",
     "geometric",
     "gumbel",
@@ -142,6 +147,8 @@ __all__ = [
     "normal_log_cdf",
     "normal_log_interval",
     "normal_log_survival",
+    "ode_rk4",
+    "ode_rk45",
     "ordered_logistic",
     "poisson",
     "poisson_log",

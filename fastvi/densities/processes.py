@@ -1,0 +1,65 @@
+"""The log density of a Gaussian process."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.densities.parts import HALF_LOG_2PI
+from fastvi.densities.vectorised import compiled
+
+__all__ = ["gaussian_process"]
+
+Array = NDArray[np.floating[Any]]
+
+
+@compiled
+def gaussian_process(y: Array, covariance: Array, noise: float) -> float:
+    """Values of a Gaussian process with mean 0, seen with independent normal noise.
+
+    y is normal with the covariance K + noise^2 I. For another mean, subtract it from y. Covariances
+    K come from `fastvi.densities.covariances`. In Stan multi_normal_cholesky_lpdf of the factor of
+    that sum; scikit-learn's GaussianProcessRegressor.log_marginal_likelihood.
+
+    Parameters
+    ----------
+    y : (n,) array
+        Values, less their mean.
+    covariance : (n, n) array
+        Of the process at the inputs, of which the lower triangle is read.
+    noise : float
+        Standard deviation of the noise, > 0; without noise something small such as 1e-5 of y's
+        standard deviation, or rounding leaves no positive definite matrix.
+
+    Returns
+    -------
+    float
+        In nats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import densities
+    >>> K = densities.covariances.matern52(np.arange(2.0), np.arange(2.0), 1.0, 2.0)
+    >>> round(densities.gaussian_process(np.zeros(2), K, 0.1), 6)
+    -1.288732
+    """
+    n = y.shape[0]
+    K = np.zeros((n, n))
+    for i in range(n):
+        for j in range(i + 1):
+            K[i, j] = covariance[i, j]
+        K[i, i] += noise * noise
+    L = np.linalg.cholesky(K)
+    u = np.empty(n)
+    value = 0.0
+    for i in range(n):
+        left = y[i]
+        for k in range(i):
+            left -= L[i, k] * u[k]
+        u[i] = left / L[i, i]
+        value -= 0.5 * u[i] * u[i] + math.log(L[i, i]) + HALF_LOG_2PI
+    return value
