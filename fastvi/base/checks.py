@@ -86,7 +86,7 @@ def bags_of_words(X: Any, name: str = "X", dtype: DTypeLike | None = None) -> Ba
     if X.indices.dtype.kind not in "iu" or X.indptr.dtype.kind not in "iu":
         raise ValueError(f"{name}.indices and {name}.indptr must hold integers")
     indptr = _plain(X.indptr, np.int64)
-    indices = _plain(X.indices, np.int32 if X.indices.dtype == np.int32 else np.int64)
+    indices = _plain(_narrow(X.indices), np.int32)
     with np.errstate(over="ignore"):
         counts = _plain(X.data, dtype)
     if len(indptr) != n_documents + 1:
@@ -98,10 +98,17 @@ def bags_of_words(X: Any, name: str = "X", dtype: DTypeLike | None = None) -> Ba
         X.eliminate_zeros()
         indptr, indices, counts = np.asarray(X.indptr, np.int64), X.indices, X.data
     elif status:
-        raise ValueError(_csr_problem(status, name, indices, counts, n_words))
+        raise ValueError(_csr_problem(status, name, X.indices, counts, n_words))
     if not (n_tokens := counts.sum(dtype=np.float64)) <= MAX_TOKENS:
         raise ValueError(f"{name} holds {n_tokens:g} tokens; at most {MAX_TOKENS:g} can be counted")
     return Bags(indptr, np.asarray(indices, np.int32), counts, n_words)
+
+
+def _narrow(indices: AnyArray) -> AnyArray:
+    """Those out of the range of int32 as its ends, which are no column either."""
+    if indices.dtype.itemsize < 4 or indices.dtype == np.int32:
+        return indices
+    return np.clip(indices.astype(np.int64), -1, np.iinfo(np.int32).max)
 
 
 def nothing_masked(X: object, name: str = "X") -> None:

@@ -89,7 +89,8 @@ def _logistic() -> None:
             model = fastvi.BayesianLogisticRegression(
                 max_iter=2, batch_size=batch_size, random_state=0
             )
-            model.fit(X, X[:, 0] > 0).predict_proba(X)
+            for labels in (X[:, 0] > 0, X.argmax(axis=1)):
+                model.fit(X, labels).predict_proba(X)
 
 
 def _poisson() -> None:
@@ -105,10 +106,13 @@ def _poisson() -> None:
 def _gp() -> None:
     X = _numbers()
     options: dict[str, Any] = {"inducing_points": 5, "max_iter": 2, "random_state": 0}
-    fastvi.SparseGPRegressor(**options).fit(X, X[:, 0]).predict(X, return_std=True)
+    model = fastvi.SparseGPRegressor(**options).fit(X, X[:, 0])
+    model.predict(X, return_std=True)
+    model.compiled()(X)
     for likelihood, y in (("gaussian", X[:, 0]), ("poisson", _counts()[:, 0])):
         fastvi.SVGP(likelihood=likelihood, **options).fit(X, y).predict(X, return_std=True)
-    fastvi.SparseGPClassifier(**options).fit(X, X[:, 0] > 0).predict_proba(X)
+    for labels in (X[:, 0] > 0, X.argmax(axis=1)):
+        fastvi.SparseGPClassifier(**options).fit(X, labels).predict_proba(X)
 
 
 def _normal() -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import validate_data
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
@@ -46,9 +45,7 @@ class Collapsed(GaussianProcess):
     def _fit(
         self, last: Self | None, watching: Watching, X: Any, y: Any, X_val: Any, y_val: Any
     ) -> None:
-        X, y = validate_data(
-            self, X, y, dtype=np.float64, order="C", multi_output=True, y_numeric=True
-        )
+        X, y = self._array(X, y, dtype=np.float64, order="C", multi_output=True, y_numeric=True)
         y = np.asarray(y, np.float64)
         self._check_parameters()
         check_sizes(X, "X")
