@@ -1,9 +1,14 @@
-"""The inner loop of topic models, with all values of a word in vector registers.
+"""The inner loop of topic models, written with LLVM's vector types.
 
-The compiler keeps arrays of unknown length in memory: it reads a row of weights twice, and reads
-and writes the sums for each word, at half the speed. This loop is therefore written with LLVM's
-vector types, in one variant per width up to 8 registers of 64 bytes, four words at a time. Wider
-rows, and machines with fewer registers, use the plain loop in `responsibilities.py`.
+The compiler alone reads and writes the sums over words too often, adds up each word's lanes one by
+one, and divides one number at a time, at half the speed.
+
+With 32 registers of 64 bytes, rows of up to 8 of them stay in registers: e and the sums, in one
+variant per width, four words at a time. Wider rows, and 16 registers of 32 bytes, take eight words
+at a time, register by register of the width: in the first phase there are eight sums and one piece
+of e, in the second eight shares and one piece of the sums over words, so that nine or ten registers
+do for every width, and one piece in nine is read twice. Two groups of eight are in each phase, so
+that the divisions of one hide behind the products of the other.
 """
 
 import numpy as np
@@ -12,24 +17,18 @@ from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from ._jit import kernel
 from ._shipped import features
+from ._vectors import FLAGS, I64, Vectors, number
 
-FLAGS = ("reassoc", "contract", "arcp", "nsz", "afn")
-I64 = ir.IntType(64)
-# Bytes of a row that fit, with as many of e and of the sums, into 32 registers of 64 bytes.
 # Pointers have no bounds checks: if checks are requested, the plain loop is used.
-MAX_BYTES = 512 if "avx512f" in features() and not config.BOUNDSCHECK else 0
-
-
-@kernel
-def fits(e):
-    """Whether rows as wide as e fit into registers; widths are multiples of 8."""
-    return e.size * e.itemsize <= MAX_BYTES
+AVAILABLE = {"avx2", "fma"} <= features() and not config.BOUNDSCHECK
+# Bytes of a row that fit, with as many of e and of the sums, into 32 registers of 64 bytes.
+MAX_BYTES = 512 if AVAILABLE and "avx512f" in features() else 0
+REGISTER = 64 if MAX_BYTES else 32
 
 
 def register_sums(words, counts, weights, e, ratio, total):
-    """What `responsibility_sums` does, for widths that fit."""
+    """What `responsibility_sums` does, for widths that are multiples of 8, where `AVAILABLE`."""
     rows = weights[words]
     ratio[:] = counts / (rows @ e + e.dtype.type(1e-30))
     total[:] = ratio @ rows
@@ -52,156 +51,182 @@ def _sums(typing, words, counts, weights, e, ratio, total):
             for kind, value in zip(signature.args, values)
         ]
         width = builder.extract_value(arrays[3].shape, 0)
-        scalar = context.get_value_type(e.dtype)
-        item_bytes = e.dtype.bitwidth // 8
+        given = builder, context.get_value_type(e.dtype), e.dtype.bitwidth // 8, width, arrays
         done = builder.append_basic_block("done")
-        switch = builder.switch(width, done)
-        for n in range(8, MAX_BYTES // item_bytes + 1, 8):
+        wider = builder.append_basic_block("wider")
+        switch = builder.switch(width, wider)
+        for n in range(8, MAX_BYTES // given[2] + 1, 8):
             block = builder.append_basic_block(f"width{n}")
-            switch.add_case(ir.Constant(I64, n), block)
+            switch.add_case(number(n), block)
             builder.position_at_end(block)
-            _Variant(builder, scalar, item_bytes, n, arrays).write()
+            _Resident(*given[:3], number(n), arrays).write()
             builder.branch(done)
+        builder.position_at_end(wider)
+        _Groups(*given).write()
+        builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
 
     return types.void(words, counts, weights, e, ratio, total), generate
 
 
-class _Variant:
-    """The loop over words for one width, as LLVM instructions."""
+class _Loop(Vectors):
+    """What both forms of the loop over words have in common."""
 
     def __init__(self, builder, scalar, item_bytes, width, arrays):
-        self.builder, self.scalar, self.item_bytes = builder, scalar, item_bytes
-        self.words, self.counts, self.weights, self.e, self.ratio, self.total = arrays
-        lanes = 64 // item_bytes
-        self.segments = [(k, min(lanes, width - k)) for k in range(0, width, lanes)]
+        super().__init__(builder, scalar, item_bytes)
         self.width = width
+        self.words, self.counts, self.weights, self.e, self.ratio, self.total = arrays
 
-    def write(self):
-        """Four words at a time, then those that are left."""
-        builder = self.builder
-        e = [self.load(self.e.data, s) for s in self.segments]
-        sums = [cgutils.alloca_once(builder, v.type) for v in e]
-        for place, v in zip(sums, e):
-            builder.store(ir.Constant(v.type, None), place)
-        n_words = builder.extract_value(self.words.shape, 0)
-        n_blocks = builder.lshr(n_words, ir.Constant(I64, 2))
-        with cgutils.for_range(builder, n_blocks, intp=I64) as loop:
-            j = builder.shl(loop.index, ir.Constant(I64, 2))
-            self.four_words(j, e, sums)
-        start = builder.shl(n_blocks, ir.Constant(I64, 2))
-        with cgutils.for_range(builder, builder.sub(n_words, start), intp=I64) as loop:
-            j = builder.add(start, loop.index)
-            row = self.row(self.pointer(j))
-            share = self.shares(j, self.sum_of(self.dot(e, row)), self.scalar)
-            self.accumulate(sums, share, row)
-        for place, segment in zip(sums, self.segments):
-            value = builder.load(place)
-            builder.store(value, self.place(self.total.data, segment), align=self.item_bytes)
-
-    def four_words(self, j, e, sums):
-        """Sums across lanes and divisions are done for four words at once. The rows are read again
-        for the sums over words: four of them do not fit into registers.
-        """
-        builder = self.builder
-        pointers = [self.pointer(builder.add(j, ir.Constant(I64, i))) for i in range(4)]
-        dots = self.sums_of([self.dot(e, self.row(pointer)) for pointer in pointers])
-        shares = self.shares(j, dots, dots.type)
-        for i, pointer in enumerate(pointers):
-            share = builder.extract_element(shares, ir.IntType(32)(i))
-            self.accumulate(sums, share, self.row(pointer))
+    def n_words(self):
+        return self.builder.extract_value(self.words.shape, 0)
 
     def pointer(self, j):
         """Where the row of weights of word j begins."""
         word = self.builder.sext(self.builder.load(self.builder.gep(self.words.data, [j])), I64)
-        start = self.builder.mul(word, ir.Constant(I64, self.width))
-        return self.builder.gep(self.weights.data, [start])
+        return self.builder.gep(self.weights.data, [self.builder.mul(word, self.width)])
 
-    def row(self, pointer):
-        return [self.load(pointer, s) for s in self.segments]
+    def pointers(self, j, n):
+        return [self.pointer(self.builder.add(j, number(i))) for i in range(n)]
 
-    def shares(self, j, dots, kind):
-        """ratio_j = counts_j / (dot + 1e-30), of one word or of four, stored."""
+    def each(self, start, step):
+        """Loop from start in steps, as long as whole ones are left; where it ended."""
         builder = self.builder
+        left = builder.sub(self.n_words(), start)
+        stop = builder.add(start, builder.mul(builder.sdiv(left, number(step)), number(step)))
+        return cgutils.for_range_slice(builder, start, stop, number(step), intp=I64), stop
 
-        def place(array):
-            start = builder.gep(array.data, [j])
-            return builder.bitcast(start, kind.as_pointer())
-
-        lanes = getattr(kind, "count", None)
-        tiny = float(np.float32(1e-30))
-        tiny = ir.Constant(kind, [tiny] * lanes if lanes else tiny)
-        norm = builder.fadd(dots, tiny, flags=FLAGS)
-        counts = builder.load(place(self.counts), align=self.item_bytes, typ=kind)
-        ratio = builder.fdiv(counts, norm)
-        builder.store(ratio, place(self.ratio), align=self.item_bytes)
+    def shares(self, j, dots):
+        """ratio_j = counts_j / (dot + 1e-30), of one word or of several, stored."""
+        kind = dots.type
+        tiny, lanes = float(np.float32(1e-30)), getattr(kind, "count", None)
+        norm = self.add(dots, ir.Constant(kind, [tiny] * lanes if lanes else tiny))
+        ratio = self.builder.fdiv(self.load(self.counts.data, j, kind), norm)
+        self.store(ratio, self.ratio.data, j)
         return ratio
 
-    def accumulate(self, sums, share, row):
-        """Add share * row to the sums."""
-        builder = self.builder
-        for place, v in zip(sums, row):
-            product = builder.fmul(self.splat(share, v.type), v, flags=FLAGS)
-            builder.store(builder.fadd(builder.load(place), product, flags=FLAGS), place)
 
-    def dot(self, a, b):
-        """Sum of products by lane, a vector of 8 or 16 lanes."""
+class _Groups(_Loop):
+    """Eight words at a time for any width, then four, then one."""
+
+    def write(self):
+        full = REGISTER // self.item_bytes
+        self.lanes = (full, 8) if full > 8 else (full,)
+
+        def clear(k, lanes):
+            self.store(ir.Constant(self.vector(lanes), None), self.total.data, k)
+
+        self.over_width(clear)
+        start = number(0)
+        for sizes in ((8, 8), (8,), (4,), (1,)):
+            loop, start = self.each(start, sum(sizes))
+            with loop as (j, _):
+                groups = []
+                for size in sizes:
+                    groups.append((j, self.pointers(j, size)))
+                    j = self.builder.add(j, number(size))
+                for place, pointers in groups:
+                    self.shares(place, self.dots(pointers))
+                for place, pointers in groups:
+                    self.accumulate(place, pointers)
+
+    def over_width(self, body):
+        """Call body(k, lanes) for each register of a row, the last of which may be half full."""
         builder = self.builder
-        products = [builder.fmul(x, y, flags=FLAGS) for x, y in zip(a, b)]
+        full = self.lanes[0]
+        whole = builder.and_(self.width, number(-full))
+        with cgutils.for_range_slice(builder, number(0), whole, number(full), I64) as (k, _):
+            body(k, full)
+        if len(self.lanes) > 1:
+            with builder.if_then(builder.icmp_signed("<", whole, self.width)):
+                body(whole, self.lanes[1])
+
+    def dots(self, pointers):
+        """E times each row."""
+        builder = self.builder
+        sums = {lanes: [self.zero(lanes) for _ in pointers] for lanes in self.lanes}
+
+        def body(k, lanes):
+            e = self.load(self.e.data, k, self.vector(lanes))
+            for place, pointer in zip(sums[lanes], pointers):
+                row = self.load(pointer, k, e.type)
+                builder.store(self.multiply_add(e, row, builder.load(place)), place)
+
+        self.over_width(body)
+        found, *rest = ([builder.load(place) for place in places] for places in sums.values())
+        for halves in rest:
+            found = [self.add(self.folded(whole), half) for whole, half in zip(found, halves)]
+        return self.across(found)
+
+    def zero(self, lanes):
+        """A place for a vector, which holds zeros."""
+        place = cgutils.alloca_once(self.builder, self.vector(lanes))
+        self.builder.store(ir.Constant(self.vector(lanes), None), place)
+        return place
+
+    def accumulate(self, j, pointers):
+        """Add each share times its row to the sums."""
+        shares = [
+            self.load(self.ratio.data, self.builder.add(j, number(i)), self.scalar)
+            for i in range(len(pointers))
+        ]
+
+        def body(k, lanes):
+            total = self.load(self.total.data, k, self.vector(lanes))
+            for share, pointer in zip(shares, pointers):
+                row = self.load(pointer, k, total.type)
+                total = self.multiply_add(self.splat(share, total.type), row, total)
+            self.store(total, self.total.data, k)
+
+        self.over_width(body)
+
+
+class _Resident(_Loop):
+    """One width, with all of e and of the sums in registers, four words at a time, then one.
+
+    The rows are read again for the sums over words: four of them do not fit into registers as well.
+    """
+
+    def write(self):
+        lanes, width = REGISTER // self.item_bytes, self.width.constant
+        self.segments = [
+            (number(k), self.vector(min(lanes, width - k))) for k in range(0, width, lanes)
+        ]
+        self.vectors = self.row(self.e.data)
+        self.sums = [cgutils.alloca_once(self.builder, kind) for _, kind in self.segments]
+        for place, (_, kind) in zip(self.sums, self.segments):
+            self.builder.store(ir.Constant(kind, None), place)
+        start = number(0)
+        for n in (4, 1):
+            loop, start = self.each(start, n)
+            with loop as (j, _):
+                pointers = self.pointers(j, n)
+                self.accumulate(
+                    self.shares(j, self.across([self.dot(p) for p in pointers])), pointers
+                )
+        for place, (k, _) in zip(self.sums, self.segments):
+            self.store(self.builder.load(place), self.total.data, k)
+
+    def row(self, pointer):
+        return [self.load(pointer, k, kind) for k, kind in self.segments]
+
+    def dot(self, pointer):
+        """E times a row by lane, a vector of 8 or 16 lanes."""
+        products = [
+            self.builder.fmul(a, b, flags=FLAGS) for a, b in zip(self.vectors, self.row(pointer))
+        ]
         half = products.pop() if products[-1].type != products[0].type else None
         whole = products[0]
         for product in products[1:]:
-            whole = builder.fadd(whole, product, flags=FLAGS)
-        if half is not None:
-            whole = builder.fadd(self.folded(whole), half, flags=FLAGS)
-        return whole
+            whole = self.add(whole, product)
+        return whole if half is None else self.add(self.folded(whole), half)
 
-    def folded(self, vector):
-        """The lower half plus the upper."""
-        n = vector.type.count // 2
-        low, high = (self.lanes(vector, range(i, i + n)) for i in (0, n))
-        return self.builder.fadd(low, high, flags=FLAGS)
-
-    def sums_of(self, vectors):
-        """The sums across lanes of four vectors, as a vector of four.
-
-        Fold to eight lanes, then add pairs of them side by side: 8 + 8 -> 8 lanes, twice.
-        """
-        eight = [v if v.type.count == 8 else self.folded(v) for v in vectors]
-        low, high = (0, 8, 1, 9, 4, 12, 5, 13), (2, 10, 3, 11, 6, 14, 7, 15)
-        pairs = [self.interleaved(eight[i], eight[i + 1], low, high) for i in (0, 2)]
-        low, high = (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15)
-        return self.folded(self.interleaved(*pairs, low, high))
-
-    def interleaved(self, a, b, low, high):
-        """Lanes `low` of both plus lanes `high` of both."""
-        parts = (self.builder.shuffle_vector(a, b, self.mask(which)) for which in (low, high))
-        return self.builder.fadd(*parts, flags=FLAGS)
-
-    def sum_of(self, vector):
-        """Sum across lanes by halves, in an order of our own."""
-        while vector.type.count > 1:
-            vector = self.folded(vector)
-        return self.builder.extract_element(vector, ir.IntType(32)(0))
-
-    def lanes(self, vector, which):
-        return self.builder.shuffle_vector(vector, vector, self.mask(which))
-
-    def mask(self, which):
-        return ir.Constant(ir.VectorType(ir.IntType(32), len(which)), list(which))
-
-    def splat(self, value, kind):
-        blank = ir.Constant(kind, ir.Undefined)
-        one = self.builder.insert_element(blank, value, ir.IntType(32)(0))
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), None)
-        return self.builder.shuffle_vector(one, blank, mask)
-
-    def place(self, pointer, segment):
-        start, lanes = segment
-        place = self.builder.gep(pointer, [ir.Constant(I64, start)])
-        return self.builder.bitcast(place, ir.VectorType(self.scalar, lanes).as_pointer())
-
-    def load(self, pointer, segment):
-        kind = ir.VectorType(self.scalar, segment[1])
-        return self.builder.load(self.place(pointer, segment), align=self.item_bytes, typ=kind)
+    def accumulate(self, shares, pointers):
+        """Add each share times its row to the sums."""
+        for i, pointer in enumerate(pointers):
+            share = shares
+            if len(pointers) > 1:
+                share = self.builder.extract_element(shares, ir.IntType(32)(i))
+            for place, v in zip(self.sums, self.row(pointer)):
+                total = self.multiply_add(self.splat(share, v.type), v, self.builder.load(place))
+                self.builder.store(total, place)

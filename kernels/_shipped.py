@@ -33,8 +33,9 @@ LEVELS = {"x86-64-v4": V4, "x86-64-v3": V3, "x86-64-v2": V2}  # best first
 
 def features():
     """Names of the processor's features that Numba compiles for, as far as they are known."""
-    if config.CPU_NAME in LEVELS and config.CPU_FEATURES == "":
-        return LEVELS[config.CPU_NAME]
+    named = LEVELS | {"haswell": V3}
+    if config.CPU_NAME in named and config.CPU_FEATURES == "":
+        return named[config.CPU_NAME]
     text = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
     return {name[1:] for name in text.split(",") if name.startswith("+")}
 

@@ -8,7 +8,7 @@ components of weight zero.
 import numpy as np
 
 from ._jit import kernel
-from ._registers import fits, register_sums
+from ._registers import AVAILABLE, register_sums
 
 
 @kernel(inline="always")
@@ -32,9 +32,9 @@ def largest(row, n, best):
 @kernel
 def responsibility_sums(words, counts, weights, e, ratio, total):
     """One pass over a document's words: ratio_n = c_n / sum_k e_k w_nk and
-    total_k = sum_n ratio_n w_nk; in registers if they suffice, otherwise four words at a time.
+    total_k = sum_n ratio_n w_nk.
     """
-    if fits(e):
+    if AVAILABLE:
         register_sums(words, counts, weights, e, ratio, total)
         return
     tiny = e.dtype.type(1e-30)

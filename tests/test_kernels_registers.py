@@ -1,10 +1,14 @@
-"""`fastvi.kernels._registers` equals its plain twin for every width that fits."""
+"""`fastvi.kernels._registers` equals its plain twin for every width."""
 
 import numpy as np
 import pytest
 
 from fastvi.kernels import _registers
 from fastvi.kernels._jit import kernel
+
+pytestmark = pytest.mark.skipif(
+    not _registers.AVAILABLE, reason="no such registers, or bounds checks: the plain loop is taken"
+)
 
 
 @kernel
@@ -21,14 +25,13 @@ def twin(words, counts, weights, e):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_width(dtype, rng):
-    for width in range(8, _registers.MAX_BYTES // np.dtype(dtype).itemsize + 1, 8):
-        for n_words in (0, 1, 2, 7, 40):
+    for width in range(8, 512 // np.dtype(dtype).itemsize + 33, 8):  # some do not fit
+        for n_words in (0, 1, 2, 7, 47):
             weights = rng.gamma(0.5, 1.0, (50, width)).astype(dtype) + dtype(1e-3)
             e = rng.gamma(0.5, 1.0, width).astype(dtype) + dtype(1e-3)
             words = rng.integers(0, 50, n_words).astype(np.int32)
             counts = rng.integers(0, 5, n_words).astype(dtype)
             ratio, total = np.full(n_words, np.nan, dtype), np.full(width, np.nan, dtype)
-            assert _registers.fits(e)
             compiled(words, counts, weights, e, ratio, total)
             want_ratio, want_total = twin(words, counts, weights, e)
             rtol = 20 * np.finfo(dtype).eps
@@ -36,15 +39,6 @@ def test_every_width(dtype, rng):
             np.testing.assert_allclose(total, want_total, rtol=rtol)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_wider_rows_do_not_fit(dtype):
-    widest = max(_registers.MAX_BYTES // np.dtype(dtype).itemsize, 0)
-    assert not _registers.fits(np.ones(widest + 8, dtype))
-
-
-@pytest.mark.skipif(
-    _registers.MAX_BYTES == 0, reason="few registers, or bounds checks: the plain loop is taken"
-)
 def test_words_without_mass(rng):
     """A weight of 0 everywhere gives a finite ratio, as in the plain loop."""
     weights, e = np.zeros((1, 16), np.float32), np.ones(16, np.float32)
