@@ -467,17 +467,27 @@ def arrays(z, data):
         data.x, z[1], 2.0
     )
     total += densities.poisson_log(data.k, z[:3] * data.m + z[0])
+    L = np.array([[1.0, 0.0, 0.0], [z[3], np.exp(z[4]), 0.0], [z[5], z[6], np.exp(z[7])]])
+    total += densities.multivariate_normal(data.X, z[:3], L)
     return total + densities.bernoulli_logit(data.y, data.X @ z[:3])
+
+
+def rows(z, data):
+    L = np.array([[1.0, 0.0, 0.0], [z[3], np.exp(z[4]), 0.0], [z[5], z[6], np.exp(z[7])]])
+    total = densities.multivariate_t(data.X, 2.5, z[:3], L)
+    total += densities.multivariate_normal_precision(data.X, z[:3], L @ L.T)
+    return total + densities.dirichlet(data.P, np.exp(z[:3]))
 
 
 DATA = {
     "m": np.array([0.3, -0.2, 0.5]), "k": np.array([2, 0, 3]), "y": np.array([1, 0, 1, 1]),
-    "x": np.array([0.4, -0.3, 1.2, 0.9, 0.1]), "X": np.array([[0.5, -1.0, 0.3], [0.2, 0.1, -0.9],
-                                                           [1.5, 0.7, 0.0], [-0.2, 0.4, 0.8]]),
+    "x": np.array([0.4, -0.3, 1.2, 0.9, 0.1]),
+    "P": np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]),
+    "X": np.array([[0.5, -1.0, 0.3], [0.2, 0.1, -0.9], [1.5, 0.7, 0.0], [-0.2, 0.4, 0.8]]),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("function", [vectors, series, arrays])
+@pytest.mark.parametrize("function", [vectors, series, arrays, rows])
 def test_slopes_of_vectors_and_arrays(function, rng):
     z = rng.normal(size=10) * 0.5
     data = as_tuple(DATA)
@@ -508,6 +518,16 @@ def test_vectors_are_those_of_scipy(rng):
     assert found == pytest.approx(wanted)
     found = densities.multivariate_t(x, 3.5, m, L)
     assert found == pytest.approx(stats.multivariate_t.logpdf(x, m, S, df=3.5))
+    several = np.array([x, m, 2.0 * x])
+    for name, arguments in {
+        "multivariate_normal": (m, L), "multivariate_normal_precision": (m, S),
+        "multivariate_t": (3.5, m, L),
+    }.items():  # fmt: skip
+        density = getattr(densities, name)
+        each = sum(density(row, *arguments) for row in several)
+        assert density(several, *arguments) == pytest.approx(each, rel=1e-13)
+    twice = densities.dirichlet(np.array([p, p[::-1]]), a)
+    assert twice == pytest.approx(stats.dirichlet.logpdf(p, a) + stats.dirichlet.logpdf(p[::-1], a))
     assert densities.dirichlet(p, a) == pytest.approx(stats.dirichlet.logpdf(p, a))
     assert densities.multinomial(k, p) == pytest.approx(stats.multinomial.logpmf(k, 5, p))
     assert densities.categorical(3, p) == densities.categorical_logit(-1, p) == -math.inf

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
+import math
 import types
 
 import numba
@@ -17,6 +19,7 @@ from test_derivatives_models import as_tuple, derived, slopes
 import fastvi
 from fastvi import densities
 from fastvi.densities import covariances, ode
+from fastvi.transforms import positive
 
 COVARIANCES = {
     "squared_exponential": ((1.3, 0.7), 1.69 * sklearn.RBF(0.7)),
@@ -174,6 +177,38 @@ def test_a_solution_in_a_compiled_target(model):
     assert value == pytest.approx(-0.5 * 0.01 * TIMES.size * 2, rel=1e-3)
     assert target.log_prob(z) == pytest.approx(value, rel=1e-9)
     np.testing.assert_allclose(grad, derived(model, z, data)[1], rtol=1e-9)
+
+
+@numba.njit
+def hunting(t, y, p):
+    return np.array([(p[0] - p[1] * y[1]) * y[0], (p[3] * y[0] - p[2]) * y[1]])
+
+
+def hares(z, data):
+    """The model of posteriordb's hudson_lynx_hare."""
+    value = densities.normal(z[0], 1.0, 0.5) + densities.normal(z[2], 1.0, 0.5)
+    value += densities.normal(z[1], 0.05, 0.05) + densities.normal(z[3], 0.05, 0.05)
+    value += densities.lognormal(z[4:6], math.log(10.0), 1.0)
+    value += densities.lognormal(z[6:], -1.0, 1.0)
+    path = densities.ode_rk45(hunting, z[4:6], 0.0, data.ts, z[:4])
+    for k in range(2):
+        value += densities.lognormal(data.y_init[k], np.log(z[4 + k]), z[6 + k])
+        value += densities.lognormal(data.y[:, k], np.log(path[:, k]), z[6 + k])
+    return value
+
+
+@pytest.mark.slow
+def test_a_fit_of_hares_and_lynxes_is_that_of_the_reference(data_dir):
+    folder = data_dir / "posteriors" / "hudson_lynx_hare-lotka_volterra"
+    given = json.loads((folder / "data.json").read_text())
+    data = {name: np.array(given[name], float) for name in ("ts", "y_init", "y")}
+    target = fastvi.target(hares, data=data, names={"z": positive(8)})
+    start = {"z": [0.5, 0.03, 0.8, 0.03, 30.0, 4.0, 0.3, 0.3]}
+    draws = fastvi.fit(target, start=start, random_state=0).sample_parameters(4000, random_state=0)
+    wanted = json.loads((folder / "reference.json").read_text())["constrained"]
+    mean, sd = np.array(wanted["mean"]), np.array(wanted["sd"])
+    np.testing.assert_array_less(np.abs(draws["z"].mean(axis=0) - mean), 0.1 * sd)
+    np.testing.assert_allclose(draws["z"].std(axis=0), sd, rtol=0.15)
 
 
 @pytest.mark.jit

@@ -62,6 +62,7 @@ def density() -> dict[str, Any]:
     }  # fmt: skip
 
 
+LONG = {"docs/recipes.md"}  # dozens of models to compile
 STAND_INS: dict[str, list[Callable[[], dict[str, Any]]]] = {
     "README.md": [numbers, texts],
     "docs/topics.md": [texts],
@@ -73,8 +74,14 @@ STAND_INS: dict[str, list[Callable[[], dict[str, Any]]]] = {
 }
 
 
+def runnable() -> list[Any]:
+    """Names of the pages with examples."""
+    names = [page.relative_to(ROOT).as_posix() for page in PAGES if examples(page)]
+    return [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in names]
+
+
 @pytest.mark.jit
-@pytest.mark.parametrize("name", [p.relative_to(ROOT).as_posix() for p in PAGES if examples(p)])
+@pytest.mark.parametrize("name", runnable())
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # of small data
 def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run as they stand, on small data under the names that they use."""
@@ -100,6 +107,18 @@ def test_links(page: Path) -> None:
         assert target.is_file(), link
         if heading:
             assert heading in headings(target), link
+
+
+def test_each_recipe_has_its_picture() -> None:
+    """`python docs/recipes.py` draws one for each section but the first."""
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    shown = re.findall(r"\]\(recipes/(\w+)\.png\)", text)
+    assert len(shown) == text.count("\n## ")
+    drawn = re.findall(
+        r"^def (\w+)\(axis", (ROOT / "docs" / "recipes.py").read_text(), re.MULTILINE
+    )
+    assert set(shown) == set(drawn) - {"band", "bars", "points"}
+    assert set(shown) == {path.stem for path in (ROOT / "docs" / "recipes").glob("*.png")}
 
 
 def headings(page: Path) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,15 +160,15 @@ def dirichlet(x: Array, concentration: Array) -> float:
 
     Parameters
     ----------
-    x : (n,) array
-        Positive, with sum 1.
+    x : (n,) or (N, n) array
+        Positive, with sum 1, or in each row.
     concentration : (n,) array
         > 0.
 
     Returns
     -------
     float
-        In nats.
+        In nats, the sum over rows.
 
     Examples
     --------
@@ -177,10 +178,17 @@ def dirichlet(x: Array, concentration: Array) -> float:
     0.0
     """
     value, total = 0.0, 0.0
-    for i in range(x.shape[0]):
+    rows = 1 if x.ndim == 1 else x.shape[0]
+    for i in range(concentration.shape[0]):
         total += concentration[i]
-        value += (concentration[i] - 1.0) * math.log(x[i]) - math.lgamma(concentration[i])
-    return value + math.lgamma(total)
+        logs = 0.0
+        if x.ndim == 1:
+            logs += math.log(x[i])
+        else:
+            for k in range(x.shape[0]):
+                logs += math.log(x[k, i])
+        value += (concentration[i] - 1.0) * logs - rows * math.lgamma(concentration[i])
+    return value + rows * math.lgamma(total)
 
 
 @compiled
@@ -232,19 +240,30 @@ def _squared_length(x: Array, mean: Array, cholesky: Array) -> tuple[float, floa
 
 
 @compiled
+def _t_part(square: float, df: float, n: int) -> float:
+    """Student's t of n dimensions at that squared distance, of scale matrix I."""
+    value = -0.5 * n * math.log(math.pi * df) - 0.5 * (df + n) * math.log1p(square / df)
+    for i in range(n):  # log Gamma((df + n) / 2) - log Gamma(df / 2), by halves
+        value += log_ratio(0.5 * (df + i))
+    return value
+
+
+@compiled
 def multivariate_normal(x: Array, mean: Array, cholesky: Array) -> float:
     """The normal density of a vector; Stan's multi_normal_cholesky_lpdf.
 
     Parameters
     ----------
-    x, mean : (n,) array
+    x : (n,) or (N, n) array
+        A vector, or one in each row.
+    mean : (n,) array
     cholesky : (n, n) array
         Lower Cholesky factor of the covariance, of which the lower triangle is read.
 
     Returns
     -------
     float
-        In nats.
+        In nats, the sum over rows.
 
     Examples
     --------
@@ -253,8 +272,15 @@ def multivariate_normal(x: Array, mean: Array, cholesky: Array) -> float:
     >>> round(densities.multivariate_normal(np.zeros(2), np.zeros(2), np.eye(2)), 6)
     -1.837877
     """
-    square, logarithm = _squared_length(x, mean, cholesky)
-    return float(-0.5 * square - logarithm - HALF_LOG_2PI * x.shape[0])
+    value = 0.0
+    if x.ndim == 1:
+        square, logarithm = _squared_length(x, mean, cholesky)
+        value -= 0.5 * square + logarithm + HALF_LOG_2PI * x.shape[0]
+    else:
+        for i in range(x.shape[0]):
+            square, logarithm = _squared_length(x[i], mean, cholesky)
+            value -= 0.5 * square + logarithm + HALF_LOG_2PI * x.shape[1]
+    return value
 
 
 @compiled
@@ -263,7 +289,9 @@ def multivariate_t(x: Array, df: float, mean: Array, cholesky: Array) -> float:
 
     Parameters
     ----------
-    x, mean : (n,) array
+    x : (n,) or (N, n) array
+        A vector, or one in each row.
+    mean : (n,) array
     df : float
         Degrees of freedom, > 0.
     cholesky : (n, n) array
@@ -272,7 +300,7 @@ def multivariate_t(x: Array, df: float, mean: Array, cholesky: Array) -> float:
     Returns
     -------
     float
-        In nats.
+        In nats, the sum over rows.
 
     Examples
     --------
@@ -281,12 +309,28 @@ def multivariate_t(x: Array, df: float, mean: Array, cholesky: Array) -> float:
     >>> round(densities.multivariate_t(np.zeros(2), 1.0, np.zeros(2), np.eye(2)), 6)
     -1.837877
     """
+    value = 0.0
+    if x.ndim == 1:
+        square, logarithm = _squared_length(x, mean, cholesky)
+        value += _t_part(square, df, x.shape[0]) - logarithm
+    else:
+        for i in range(x.shape[0]):
+            square, logarithm = _squared_length(x[i], mean, cholesky)
+            value += _t_part(square, df, x.shape[1]) - logarithm
+    return value
+
+
+@compiled
+def _by_precision(x: Array, mean: Array, cholesky: NDArray[np.floating[Any]]) -> float:
+    """The normal density by the lower factor of its precision."""
     n = x.shape[0]
-    square, logarithm = _squared_length(x, mean, cholesky)
-    value = -logarithm - 0.5 * n * math.log(math.pi * df)
-    for i in range(n):  # log Gamma((df + n) / 2) - log Gamma(df / 2), by halves
-        value += log_ratio(0.5 * (df + i))
-    return float(value - 0.5 * (df + n) * math.log1p(square / df))
+    value = 0.0
+    for j in range(n):
+        total = 0.0
+        for i in range(j, n):
+            total += cholesky[i, j] * (x[i] - mean[i])
+        value += math.log(cholesky[j, j]) - 0.5 * total * total - HALF_LOG_2PI
+    return value
 
 
 @compiled
@@ -295,14 +339,16 @@ def multivariate_normal_precision(x: Array, mean: Array, precision: Array) -> fl
 
     Parameters
     ----------
-    x, mean : (n,) array
+    x : (n,) or (N, n) array
+        A vector, or one in each row.
+    mean : (n,) array
     precision : (n, n) array
         Symmetric and positive definite.
 
     Returns
     -------
     float
-        In nats.
+        In nats, the sum over rows.
 
     Examples
     --------
@@ -311,15 +357,14 @@ def multivariate_normal_precision(x: Array, mean: Array, precision: Array) -> fl
     >>> round(densities.multivariate_normal_precision(np.zeros(2), np.zeros(2), np.eye(2)), 6)
     -1.837877
     """
-    n = x.shape[0]
     L = np.linalg.cholesky(precision)
-    value = -n * HALF_LOG_2PI
-    for j in range(n):
-        total = 0.0
-        for i in range(j, n):
-            total += L[i, j] * (x[i] - mean[i])
-        value += math.log(L[j, j]) - 0.5 * total * total
-    return float(value)
+    value = 0.0
+    if x.ndim == 1:
+        value += _by_precision(x, mean, L)
+    else:
+        for i in range(x.shape[0]):
+            value += _by_precision(x[i], mean, L)
+    return value
 
 
 @compiled
