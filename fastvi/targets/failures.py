@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TargetError", "describe", "not_finite", "warn_of_cost"]
+__all__ = ["TargetError", "describe", "not_finite", "warn_of_cost", "words_of"]
 
 SHOWN = 8  # components of a vector shown in a message
 
@@ -67,3 +67,8 @@ def warn_of_cost(name: str, gradient: Any, stacklevel: int) -> None:
             "that writes its own costs about as much as one or two",
             stacklevel=stacklevel + 1,
         )
+
+
+def words_of(error: BaseException) -> str:
+    """Format an exception of foreign code as its kind and text."""
+    return f"{type(error).__name__}: {error}"
