@@ -236,6 +236,27 @@ def statistics(n, power, work):
 
 
 @kernel
+def spectral_norm(A, a, b):
+    """Largest absolute eigenvalue of a symmetric matrix that is not 0; a, b (D, D) are scratch.
+
+    The Frobenius norm of A^n to the power 1/n, for n = 1, 2, 4, ...
+    """
+    D, log_norm, share = A.shape[0], 0.0, 1.0
+    for i in range(D):
+        for j in range(D):
+            a[i, j] = A[i, j]
+    for _ in range(50):
+        norm = np.sqrt(sums_of_squares(a.reshape(D * D), 0)[1])
+        log_norm += share * np.log(norm)
+        if share < 1.0 and -share * np.log(norm) < 1e-15:
+            break
+        scale(a.reshape(D * D), 1.0 / norm)
+        multiply(a, a, b)
+        a, b, share = b, a, 0.5 * share
+    return np.exp(log_norm)
+
+
+@kernel
 def fullrank_natural(address, table, noise, power, rate, params, work, sums, trace):
     """As `meanfield_natural`, of `fastvi.families.FullRank`; params (D + D^2,): mean, root."""
     D = work.Z.shape[1]
@@ -256,7 +277,7 @@ def fullrank_natural(address, table, noise, power, rate, params, work, sums, tra
         sums.square[0] += far + 0.5 * wide
         far, wide = rate * np.sqrt(far / D), rate * np.sqrt(wide)
         if wide > 1.0:  # which is at least the spectral norm
-            wide = rate * largest(np.linalg.eigvalsh(of_root))
+            wide = rate * spectral_norm(of_root, a, b)
         scale(of_mean, rate * FARTHEST / far if far > FARTHEST else rate)
         scale(work.step[D:], rate / wide if wide > 1.0 else rate)
         move(mean, root, of_mean, of_root, a, b, c)

@@ -206,6 +206,18 @@ def test_compiled_steps_are_for_the_elbo_of_families_that_have_them(rng):
     assert compiled(target, elbo(), member_of(MeanField, rng, large)) is not None
 
 
+@given(seeds, st.integers(1, 40), st.booleans())
+def test_the_spectral_norm(seed, n, both_signs):
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(n, n))
+    A = A + A.T if both_signs else A @ A.T
+    scratch = np.empty((2, n, n))
+    found = drivers.spectral_norm(A, *scratch)
+    np.testing.assert_allclose(found, np.linalg.norm(A, 2), rtol=1e-12)
+    found = drivers.spectral_norm(np.diag((-1.0) ** np.arange(n)), *scratch)
+    np.testing.assert_allclose(found, 1.0, rtol=1e-12)
+
+
 @given(seeds, st.integers(1, 9))
 def test_the_inverse_has_a_lower_root(seed, n):
     rng = np.random.default_rng(seed)
