@@ -46,12 +46,13 @@ class ShuffledEpochs(Batches):
     source : Source
     batch_size : int
     seed : int
-    population_size : float, optional
-        Number of rows that the result represents; by default those of the source.
+    population_size : float or "batch", optional
+        Number of rows that the result represents; by default those of the source. ``"batch"``: each
+        batch represents only itself, as in `fastvi.models.streaming`.
     """
 
     def __init__(
-        self, source: Source, batch_size: int, seed: int, population_size: float | None = None
+        self, source: Source, batch_size: int, seed: int, population_size: float | str | None = None
     ) -> None:
         self.source, self.batch_size, self.seed = source, batch_size, seed
         self.population_size = source.n_rows if population_size is None else population_size
@@ -64,8 +65,8 @@ class ShuffledEpochs(Batches):
         bounds = np.arange(n_batches + 1) * n_rows // max(n_batches, 1)
         for i in range(skip, n_batches):
             rows = order[bounds[i] : bounds[i + 1]]
-            weights = np.full(len(rows), self.population_size / len(rows))
-            yield Batch(self.source.take(rows), weights)
+            size = len(rows) if isinstance(self.population_size, str) else self.population_size
+            yield Batch(self.source.take(rows), np.full(len(rows), size / len(rows)))
 
 
 class Stream(Batches):

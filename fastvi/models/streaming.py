@@ -14,7 +14,8 @@ from fastvi.models.plan import Plan
 
 __all__ = ["StreamingState", "going_on", "streaming"]
 
-ROUNDS = 3  # rounds on a batch after a fit; more gain little
+FADING = 1.5  # share of what was learned that a batch replaces, over its share of all rows
+ROUNDS = 3  # rounds on a batch of a stream; more gain little
 
 
 class StreamingState(NamedTuple):
@@ -47,8 +48,8 @@ def streaming(
     memory : float, optional
         Share in (0, 1] of what was learned that is kept at each batch. Below 1, old rows fade, and
         the posterior follows a drifting population. With None, a batch of n rows after N others
-        gets the share n / (N + n), so that early rows, whose local variables were fitted under poor
-        parameters, count less and less.
+        replaces the share 1.5 n / (N + n) of what was learned (at most all of it), so that early
+        rows, whose local variables were fitted under poor parameters, count less and less.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def streaming(
     ) -> tuple[StreamingState, dict[str, Any]]:
         params, n_rows = state.params, state.n_rows + len(batch.weights)
         share = len(batch.weights) / n_rows
-        lost = share if memory is None else 1.0 - memory
+        lost = min(FADING * share, 1.0) if memory is None else 1.0 - memory
         if not state.n_batches:
             lost = 1.0  # the first parameters were not learned from any rows
         last, rounds, moved = None, 0, np.inf
@@ -100,10 +101,11 @@ def streaming(
 
 
 def going_on(model: Conjugate, batches: Batches, n_seen: int) -> Plan:
-    """Return a plan for batches after a fit to `n_seen` rows; each row has weight 1."""
+    """Return a plan for batches after `n_seen` rows, or from scratch; each row has weight 1."""
     algorithm = streaming(model, max_iter=ROUNDS, memory=None)
+    n_batches = 1 if n_seen else 0
     return Plan(
-        algorithm._replace(init=lambda params: StreamingState(params, 1, n_seen)),
+        algorithm._replace(init=lambda params: StreamingState(params, n_batches, n_seen)),
         batches,
         begin=lambda params: params,
         read=lambda state: state.params,

@@ -28,6 +28,8 @@ from fastvi.models.topics.training import model_of, train
 
 __all__ = ["LatentDirichletAllocation", "load"]
 
+LEARNING_DECAY = 0.7
+
 
 class _Stream(NamedTuple):
     """State for the next `partial_fit`; `marker` is scratch memory of its sources."""
@@ -79,9 +81,9 @@ class LatentDirichletAllocation(TopicScores):
         Number of passes between computations of the training data's perplexity; the fit stops
         when it changes by less than `perp_tol`. Never computed if not positive.
     total_samples : float, optional
-        Number of documents that the stream of `partial_fit` represents. By default 1e6, as in
-        scikit-learn, for a stream from scratch; a stream after `fit` represents the documents seen
-        so far.
+        Number of documents that the stream of `partial_fit` represents. By default those seen so
+        far; for a stream of "svi" from scratch, or with rates or tools of your own, 1e6, as in
+        scikit-learn.
     perp_tol : float, default=0.1
         See `evaluate_every`.
     mean_change_tol : float, default=1e-3
@@ -168,7 +170,7 @@ class LatentDirichletAllocation(TopicScores):
     n_iter_: int
     n_batch_iter_: int
     bound_: float
-    _n_seen: int | None = None  # documents seen by a fit and afterwards; None from scratch
+    _n_seen: int | None = None  # documents so far; None in a stream of `total_samples`
 
     def __init__(
         self,
@@ -178,7 +180,7 @@ class LatentDirichletAllocation(TopicScores):
         topic_word_prior: Any = None,
         solver: str = "auto",
         learning_method: str | None = None,
-        learning_decay: float = 0.7,
+        learning_decay: float = LEARNING_DECAY,
         learning_offset: float | None = None,
         max_iter: int | str = "auto",
         batch_size: int | None = None,
@@ -254,16 +256,18 @@ class LatentDirichletAllocation(TopicScores):
             raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Take mini-batch steps on some documents of a stream of about `total_samples`.
+        """Take mini-batch steps on some documents of a stream.
 
         It continues from an earlier `fit` or `partial_fit`; a call that fails or is interrupted
-        changes nothing. After a `fit` (and unless `total_samples`, `optimizer`,
-        `variance_reduction` or `trace_noise` is given), a batch of n documents after N others gets
-        the share n / (N + n): streaming variational Bayes (Broderick et al. 2013) with a slowly
-        fading memory. Solvers "vb" and "svi" take the steps of "svi", the others those of "scvb0".
-        Settings are those of the first call, except for `n_jobs` and `total_samples`. `sampling` is
-        ignored, because documents come in their own order, and `variance_reduction` may not be
-        "svrg", which needs all documents.
+        changes nothing. A batch of n documents after N others replaces the share 1.5 n / (N + n) of
+        what was learned from those: streaming variational Bayes (Broderick et al. 2013) with a
+        slowly fading memory, and with the local steps of "scvb0" for all solvers. The stream may be
+        sorted. If `total_samples`, `learning_offset`, `learning_decay`, `optimizer`,
+        `variance_reduction` or `trace_noise` is given, and with "svi" or "vb" unless it follows a
+        `fit`, it takes the steps of a stream of `total_samples` documents instead: those of "svi"
+        for "vb" and "svi", and of "scvb0" for the others. Settings are those of the first call,
+        except for `n_jobs` and `total_samples`. `sampling` is ignored, because documents are seen
+        once, and `variance_reduction` may not be "svrg", which needs all documents.
 
         Parameters
         ----------
@@ -295,7 +299,7 @@ class LatentDirichletAllocation(TopicScores):
             )
         marker = np.full(bags.n_words, -1, np.int32) if stream is None else stream.marker
         source = DocumentSource(*bags, marker=marker)
-        population = n_rows if settings.n_seen is not None else self._population
+        population = self._population if settings.n_seen is None else "batch"
         batches = ShuffledEpochs(source, settings.batch_size or 128, n_steps, population)
         solver = solvers.make_solver(settings, source, self._n_threads, batches=batches)
         if first:
@@ -307,8 +311,8 @@ class LatentDirichletAllocation(TopicScores):
         for name in ("_cached_model", "elbo_", "bound_", "converged_"):
             self.__dict__.pop(name, None)
         self._stream = _Stream(solver, state, marker)
-        if not first and self._n_seen is not None:
-            self._n_seen += n_rows
+        n_before = settings.n_seen if first else self._n_seen
+        self._n_seen = None if n_before is None else n_before + n_rows
         n_iter = 1 if first else self.n_iter_
         self._keep(settings, state.alpha, state.eta, n_iter, n_steps + len(history))
 
@@ -322,8 +326,10 @@ class LatentDirichletAllocation(TopicScores):
             settings = replace(settings, learning_offset=10.0)  # streams need longer steps
         if not first:
             settings = replace(settings, alpha=self._model.alpha, eta=self._model.eta)
-            if self.total_samples is None and not tools_of(settings):
-                settings = replace(settings, n_seen=self._n_seen)
+        rates = self.learning_offset is not None or self.learning_decay != LEARNING_DECAY
+        if self.total_samples is None and not rates and not tools_of(settings):
+            from_scratch = 0 if name == "scvb0" else None
+            settings = replace(settings, n_seen=from_scratch if first else self._n_seen)
         return settings
 
     def _keep(

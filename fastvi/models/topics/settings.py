@@ -23,9 +23,9 @@ MODERATE_BYTES = 1 << 30
 class Settings:
     """Settings of a fit of topics.
 
-    `alpha` (n_topics,) and `eta` (a number, or (V, 1)) are the priors to start from, `n_seen` the
-    number of documents seen by the fit that a stream continues; the others are named as in
-    `fastvi.LatentDirichletAllocation`.
+    `alpha` (n_topics,) and `eta` (a number, or (V, 1)) are the priors to start from, and `n_seen`
+    is the number of documents before a stream that represents those seen so far, or None; the
+    others are named as in `fastvi.LatentDirichletAllocation`.
     """
 
     solver: str
@@ -54,8 +54,15 @@ class Settings:
 
     @property
     def collapsed(self) -> bool:
-        """Whether local steps use expected counts."""
+        """Whether proportions come from expected counts."""
         return self.solver in ("cvb", "cvb0", "scvb0")
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether a stream represents the documents seen so far. Its steps use expected counts
+        with all solvers: a word that a topic does not have yet would stay out of it otherwise.
+        """
+        return self.n_seen is not None
 
     def refuse_tools(self) -> None:
         """Refuse options of gradients for solvers that do not use gradients.
@@ -94,9 +101,13 @@ class Settings:
 
     @property
     def local_iterations(self) -> int:
-        """The given limit, or 8 for SCVB0, which gains more from further passes, and else 100."""
+        """The given limit, or 8 for SCVB0, which gains more from further passes, 30 in streams,
+        which have none, and else 100.
+        """
         if self.max_doc_update_iter is not None:
             return self.max_doc_update_iter
+        if self.is_stream:
+            return 30
         return 8 if self.collapsed else 100
 
 

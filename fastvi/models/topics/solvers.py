@@ -173,7 +173,7 @@ def _gradient_solver(
     model = LDA(
         settings.alpha,
         np.asarray(settings.eta, settings.dtype),
-        collapsed=settings.collapsed,
+        collapsed=settings.collapsed or settings.is_stream,
         max_iter=settings.local_iterations,
         tol=settings.mean_change_tol,
         dtype=settings.dtype,
@@ -204,7 +204,7 @@ def _gradient_solver(
         ascent, info = plan_of(state).algorithm.step(state.ascent, batch, rng)
         alpha = state.alpha
         if settings.learn_alpha:
-            best = _best_alpha(settings, alpha, info["local"].variables, batch.weights, n_threads)
+            best = _best_alpha(model, alpha, info["local"].variables, batch.weights, n_threads)
             alpha = alpha + min(info["rate"], 1.0) * (best - alpha)
         return TopicState(ascent, alpha, state.eta), info
 
@@ -237,14 +237,14 @@ def _under_priors(settings: Settings, model: LDA, state: TopicState) -> LDA:
 
 
 def _best_alpha(
-    settings: Settings,
+    model: LDA,
     alpha: NDArray[np.float64],
     gamma: NDArray[Any],
     weights: NDArray[Any],
     n_threads: int,
 ) -> NDArray[np.float64]:
     """Return the target of alpha, given the batch's proportions gamma (D, K padded)."""
-    if settings.collapsed:
+    if model.collapsed:
         return priors.polya(alpha, gamma, n_threads, weights)
     sums, _ = priors.column_sums(gamma, len(alpha), n_threads, weights)
     return priors.dirichlet(alpha, (sums[:-1] - sums[-1]) / weights.sum())
