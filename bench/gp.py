@@ -177,7 +177,7 @@ def uci(s, sets=None):
 
 
 def stochastic(s, sets=None):
-    """Test log-likelihoods after as many steps as GPflow's natural gradients and Adam."""
+    """Test scores after as many steps as GPflow's natural gradients and Adam."""
     rows = []
     for name in sets or STOCHASTIC:
         a = {"name": name, "steps": 200 if s.quick else 2000}
@@ -187,6 +187,9 @@ def stochastic(s, sets=None):
         scores = ours["log_likelihood"], peer["log_likelihood"]
         what = f"{name}: mean test log-likelihood after {a['steps']} steps, against GPflow"
         rows.append(row(what, *scores, scores[0] - scores[1], 0.0, unit="nats"))
+        errors = ours["rmse"], peer["rmse"]
+        what = f"{name}: test RMSE after {a['steps']} steps, against GPflow"
+        rows.append(row(what, *errors, errors[0] / errors[1], 1.0, at_most=True))
     return rows
 
 

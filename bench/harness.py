@@ -149,8 +149,6 @@ def machine(peers=None):
         ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (AttributeError, ValueError):
         ram = float("nan")
-    if "NUMBA_CPU_NAME" in os.environ:
-        cpu += f" as {os.environ['NUMBA_CPU_NAME']}"
     names = ["fastvi", "numba", "llvmlite", "numpy", "scipy", "scikit-learn"]
     return {
         "cpu": cpu,
@@ -166,9 +164,11 @@ def machine(peers=None):
 
 
 def peer_versions(python, names):
+    """Versions of those peers that this Python has; parts that need another say what is missing."""
     code = (
-        "import sys, json; from importlib.metadata import version;"
-        "print(json.dumps({n: version(n) for n in sys.argv[1:]}))"
+        "import sys, json; from importlib.metadata import distributions;"
+        "found = {d.metadata['Name'].lower(): d.version for d in distributions()};"
+        "print(json.dumps({n: found[n] for n in sys.argv[1:] if n in found}))"
     )
     done = subprocess.run([python, "-c", code, *names], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -222,9 +222,8 @@ def markdown(rows, targets=True):
 def describe(m):
     """Describe the machine in two lines."""
     versions = m["versions"] | m["peers"]
-    load = f", load {m['load'][0]:.0f}" if m.get("load") and m["load"][0] > 1.5 else ""
     return (
-        f"{m['cpu']}, {m['cores']} cores, {m['ram_gib']} GiB, {m['system']}, {m['date']}{load}.\n"
+        f"{m['cpu']}, {m['cores']} cores, {m['ram_gib']} GiB, {m['system']}, {m['date']}.\n"
         f"Medians of {m['repeats']} runs and seeds. Python {m['python']}, "
         + ", ".join(f"{n} {v}" for n, v in versions.items())
         + "."

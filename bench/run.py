@@ -32,9 +32,8 @@ def main():
     parts = "; ".join(f"{name}: {', '.join(suite.PARTS)}" for name, suite in SUITES.items())
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"parts of {parts}")
     parser.add_argument(
-        "--docs", nargs="?", const=True, metavar="BLOCK",
-        help="replace the tables in docs/benchmarks.md, by default in the suite's block",
-    )  # fmt: skip
+        "--docs", action="store_true", help="replace the tables in docs/benchmarks.md"
+    )
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves")
     parser.add_argument(
         "--again", metavar="FILE", type=Path, nargs="+",
@@ -52,8 +51,7 @@ def main():
         harness.write(args.json, json.dumps(result, indent=1) + "\n")
     print(report(suite, result, targets=True))
     if args.docs:
-        block = args.suite if args.docs is True else args.docs
-        harness.replace_block(PAGE, block, report(suite, result, targets=False))
+        harness.replace_block(PAGE, args.suite, report(suite, result, targets=False))
     if args.plot:
         suite.plot(result, args.plot)
 

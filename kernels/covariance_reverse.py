@@ -26,7 +26,6 @@ from .covariance import (
     _leaf,
 )
 from .special import exp, log
-from .vectors import dot, sum_of
 
 
 @kernel
@@ -98,14 +97,30 @@ def _pass_down(kind, adjoint, a, b, adjoint_a, adjoint_b):
 
 
 @kernel
+def _sum(a):
+    total = 0.0
+    for j in range(a.size):
+        total += a[j]
+    return total
+
+
+@kernel
+def _dot(a, b):
+    total = 0.0
+    for j in range(a.size):
+        total += a[j] * b[j]
+    return total
+
+
+@kernel
 def _leaf_reverse(program, node, adjoint, value, square, row, slopes):
     """Out row (M,), the weights of a leaf; adds to its slopes."""
     kind, amplitude, shape = program.kinds[node], program.amplitudes[node], program.shapes[node]
-    slopes[node, 0] += dot(adjoint, value)
+    slopes[node, 0] += _dot(adjoint, value)
     if kind == LINEAR:
         for j in range(row.size):
             row[j] = amplitude * adjoint[j]
-        slopes[node, 1] += sum_of(row)
+        slopes[node, 1] += _sum(row)
         return
     _slope(kind, amplitude, shape, square, value, adjoint, row)
     if kind >= RATIONAL:
@@ -122,26 +137,25 @@ def covariance_reverse(program, x, zt, adjoint, scratch, weights, slopes):
     sigma_0^2).
     """
     last, m = program.kinds.size - 1, adjoint.shape[1]
-    values, squares, down = scratch[0], scratch[1], scratch[2]
+    values, squares, down = scratch[0, :, :m], scratch[1], scratch[2, :, :m]
     for i in range(x.shape[0]):
         for node in range(last + 1):
             if program.kinds[node] > PRODUCT:
-                _leaf(program, node, x[i : i + 1], zt, squares[node], values[node, :m])
+                _leaf(program, node, x[i : i + 1], zt, squares[node], values[node])
             elif node < last:  # the last is not an operand
-                a, b = values[program.left[node], :m], values[program.right[node], :m]
-                _combine(program.kinds[node], a, b, values[node, :m])
+                a, b = values[program.left[node]], values[program.right[node]]
+                _combine(program.kinds[node], a, b, values[node])
         for node in range(last, -1, -1):
             kind, slot = program.kinds[node], program.slots[node]
-            above = adjoint[i] if node == last else down[node, :m]
+            above = adjoint[i] if node == last else down[node]
             if kind <= PRODUCT:
                 p, q = program.left[node], program.right[node]
-                a, b = values[p, :m], values[q, :m]
-                _pass_down(kind, above, a, b, down[p, :m], down[q, :m])
+                _pass_down(kind, above, values[p], values[q], down[p], down[q])
             elif kind == CONSTANT:
-                slopes[node, 0] += program.amplitudes[node] * sum_of(above)
+                slopes[node, 0] += program.amplitudes[node] * _sum(above)
             else:
-                value, square, row = values[node, :m], squares[node, :m], weights[slot, i]
-                _leaf_reverse(program, node, above, value, square, row, slopes)
+                square, row = squares[node, :m], weights[slot, i]
+                _leaf_reverse(program, node, above, values[node], square, row, slopes)
 
 
 @kernel
@@ -161,7 +175,7 @@ def gaussian_reverse(adjoint, left, right, values):
                 row[j] += factor * other[j]
         for j in range(row.size):
             row[j] *= half * value[j]
-        total += sum_of(row)
+        total += _sum(row)
     return -2.0 * total
 
 
@@ -194,7 +208,7 @@ def add_moments(weights, x, centre, moments, squares):
                 row[j] += p * a[j]
         i += 1
     for i in range(n):
-        total = sum_of(weights[i])
+        total = _sum(weights[i])
         for k in range(n_columns):
             t = x[i, k] - centre[k]
             squares[k] += total * (t * t)

@@ -10,18 +10,11 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 import fastvi
 from fastvi import SVGP, SparseGPRegressor
 from fastvi.base import tree
-from fastvi.core import Batch
-from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.likelihoods import Gaussian, Poisson, Softmax
-from fastvi.models.gp.model import Hyper, Params, SparseVariational
-from fastvi.models.gp.rows import Points, Sites
-from fastvi.models.gp.units import between
 
 pytestmark = pytest.mark.filterwarnings("ignore:max_iter=:sklearn.exceptions.ConvergenceWarning")
 
 X = np.linspace(0, 10, 300)[:, None]
 KEPT = {"learn_inducing_points": False, "learn_kernel": False, "random_state": 0}
-LATENT = ConstantKernel(1.5) * RBF(1.1)
 
 
 def grid(m):
@@ -137,76 +130,9 @@ def test_the_bound_of_counts_up_to_a_million(top, learns):
     np.testing.assert_allclose(model.predict(X).sum(), y.sum(), rtol=0.02)
 
 
-def problem(rng, likelihood, n=40, m=8):
-    x = rng.normal(size=(n, 1))
-    y = rng.integers(0, 3, n).astype(float)
-    kernel = LATENT + WhiteKernel(0.1) if likelihood.is_noisy else LATENT
-    model = SparseVariational(Covariance(kernel, 1), likelihood, np.zeros(1))
-    params = model.start(x[:m])
-    batch = Batch(Points(x, y, np.ones(n)), np.full(n, 1.5))
-    sites = model.at(params.hyper).local(params.sites, batch, None, rng).statistics
-    return model, params._replace(sites=sites), batch
-
-
-def whitened(model, params):
-    old, new = model.at(params.hyper), model.at(params.hyper, True)
-    return Params(between(old.inducing, new.inducing)(params.sites), params.hyper, True)
-
-
-@pytest.mark.parametrize("likelihood", [Gaussian(), Poisson(), Softmax(3)], ids=lambda x: x.name)
-def test_units_change_nothing_where_all_is_well_conditioned(likelihood, rng):
-    """Bound, gradient, statistics and predictions, as far as the jitters allow."""
-    model, plain, batch = problem(rng, likelihood, m=4)
-    white = whitened(model, plain)
-    seed = lambda: np.random.default_rng(3)  # noqa: E731
-    _, first = model.evaluate(plain, batch, seed(), gradient=True)
-    _, second = model.evaluate(white, batch, seed(), gradient=True)
-    assert second.bound == pytest.approx(first.bound, abs=1e-3)
-    for a, b in zip(first.gradient, second.gradient):
-        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-3 * np.abs(a).max(initial=1.0))
-    lower = model.at(plain.hyper, True).inducing.factor
-    got = lower @ second.local.statistics.precision @ lower.T
-    want = first.local.statistics.precision
-    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
-    pairs = zip(
-        model.at(plain.hyper).posterior(plain.sites),
-        model.at(white.hyper, True).posterior(white.sites),
-    )
-    for one, other in pairs:
-        for a, b in zip(one.predict(batch.rows.x), other.predict(batch.rows.x)):
-            np.testing.assert_allclose(b, a, atol=1e-5 * max(1.0, np.abs(a).max()))
-
-
-@pytest.mark.parametrize("n", [9, 40])
-def test_gradients_in_whitened_units(n, rng):
-    """With the dual parameters of plain units held: central differences, to 1e-5 of the largest."""
-    model, plain, batch = problem(rng, Gaussian(), n=n, m=4)
-    params = whitened(model, plain)
-    theta, z, own = plain.hyper
-
-    def value(theta, z):
-        there = model.at(Hyper(theta, z, own), True)
-        lower = there.inducing.factor
-        half = np.linalg.solve(lower, plain.sites.precision[0])
-        precision = np.linalg.solve(lower, half.T)[None]
-        sites = Sites(np.linalg.solve(lower, plain.sites.linear[0])[None], precision)
-        return there.evaluate(sites, batch, rng, gradient=False).bound
-
-    got = model.evaluate(params, batch, rng, gradient=True)[1].gradient
-    size, h = max(np.abs(got.theta).max(), np.abs(got.z).max()), 1e-4
-    for i, unit in enumerate(h * np.eye(len(theta))):
-        want = (value(theta + unit, z) - value(theta - unit, z)) / (2 * h)
-        assert abs(got.theta[i] - want) < 1e-5 * size
-    for i, unit in enumerate(h * np.eye(len(z))):
-        want = (value(theta, z + unit[:, None]) - value(theta, z - unit[:, None])) / (2 * h)
-        assert abs(got.z[i, 0] - want) < 1e-5 * size
-
-
-def test_whitened_units_are_kept_by_files_and_streams(rng, tmp_path):
-    """A model that ends in them goes on in them, wherever it comes from."""
+def test_files_and_streams_lose_no_digits(rng, tmp_path):
     y = noisy(1e-6)
     model = SVGP(fixed(1.0, 1e-6), inducing_points=grid(25), **KEPT, max_iter=20).fit(X, y)
-    assert model._state.params.whitened
     model.save(tmp_path / "model")
     again = fastvi.load(tmp_path / "model")
     for part, other in zip(tree.leaves(model._state.params), tree.leaves(again._state.params)):
@@ -218,11 +144,9 @@ def test_whitened_units_are_kept_by_files_and_streams(rng, tmp_path):
     np.testing.assert_allclose(model.predict(X), np.sin(X[:, 0]), atol=5e-3)
 
 
-def test_optimizers_that_average_follow_the_units():
-    """The mean of q(u)'s iterates is in the units of the last."""
+def test_iterates_of_dual_parameters_may_be_averaged():
     y = noisy(1e-4)
     rate = fastvi.optimizers.averaged(fastvi.optimizers.constant(0.2), burn_in=5)
     options = {"inducing_points": 20, "natural_learning_rate": rate, "random_state": 0}
     model = SVGP(RBF(1.0) + WhiteKernel(1e-4), max_iter=60, **options).fit(X, y)
-    assert model._state.params.whitened
     assert np.abs(model.predict(X) - np.sin(X[:, 0])).max() < 0.02

@@ -4,8 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
+from regression_sets import split
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 import fastvi
 from fastvi import SVGP, SparseGPClassifier
@@ -103,3 +105,35 @@ def test_the_rule(values, settled):
 def test_a_negative_tol_is_refused(rng):
     with pytest.raises(ValueError, match="tol is -1"):
         SVGP(tol=-1.0).fit(*data(rng))
+
+
+def test_low_noise_is_learned_in_few_steps(rng):
+    """400 steps: dual parameters in units of K, held as z moves, ended at an error of 0.2."""
+    X = rng.uniform(-2, 2, size=(2000, 4))
+    f = np.sin(2 * X[:, 0]) * np.cos(X[:, 1]) + 0.3 * X.sum(axis=1)
+    y = f + 0.1 * rng.normal(size=len(f))
+    model = SVGP(inducing_points=40, max_iter=400, tol=0.0, random_state=0).fit(X, y)
+    assert np.sqrt(np.mean((model.predict(X) - f) ** 2)) < 0.04
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "rmse", "log_likelihood"),
+    [
+        ("naval", 0.0221, 2.2600),
+        ("power", 0.2503, -0.0422),
+        ("kin40k", 0.3066, -0.2470),
+        ("protein", 0.7534, -1.1328),
+    ],
+)
+def test_as_good_as_gpflow_at_equal_steps(name, rmse, log_likelihood, data_dir):
+    """Figures of its natural gradients and Adam: 2000 steps of `bench/peers/gpflow_gp.py`."""
+    X, y, X_test, y_test = split(data_dir / "regression", name, 0)
+    lengths = np.full(X.shape[1], np.sqrt(X.shape[1]))
+    kernel = ConstantKernel(1.0, (1e-5, 1e5)) * RBF(lengths, (1e-3, 1e4))
+    kernel += WhiteKernel(0.1, (1e-7, 10.0))
+    model = SVGP(kernel, max_iter=2000, tol=0.0, random_state=0).fit(X, y)
+    mean, std = model.predict(X_test, return_std=True)
+    score = np.mean(-0.5 * np.log(2 * np.pi * std**2) - 0.5 * ((y_test - mean) / std) ** 2)
+    assert np.sqrt(np.mean((mean - y_test) ** 2)) < rmse
+    assert score > log_likelihood

@@ -65,25 +65,6 @@ def test_coordinate_ascent_equals_a_plain_one(kind, rng):
     assert_never_falls(fitted.history["elbo"], np.float64, X.size, abs(bounds[-1]))
 
 
-def test_the_curvature_of_all_rows_is_summed_once(rng):
-    X, y = data(rng, 40, 3)
-    weights = rng.random(40)
-    model = small_model("fixed", 3, dtype=np.float32)
-    source = model.source(X.astype(np.float32), y, weights)
-    params = model.start(np.ones(4))
-    found = []
-    for _ in range(2):  # of which the second would sum in float32
-        local = model.local(params, Batch(source.all(), np.ones(40)), None, rng)
-        found.append(local.statistics.precision)
-        params = params._replace(precision=params.precision + found[-1])
-    assert found[1] is found[0]
-    Z = with_ones(X.astype(np.float32))
-    np.testing.assert_allclose(found[0], 0.5 * (Z.T * weights) @ Z, rtol=1e-12)
-    part = model.local(params, Batch(source.take(np.arange(7)), np.full(7, 2.0)), None, rng)
-    some = (Z[:7].T * weights[:7]) @ Z[:7]
-    np.testing.assert_allclose(part.statistics.precision, some, rtol=1e-5)
-
-
 def test_the_expansion_is_at_the_best_logits(rng):
     x, K = rng.normal(size=2), 3
     mean, covariance = rng.normal(size=4), np.diag(rng.random(4))

@@ -2,11 +2,7 @@
 
 import os
 
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_cpu_multi_thread_eigen=false"
-    + " --xla_cpu_max_isa=AVX2" * ("NUMBA_CPU_NAME" in os.environ),  # the same for both
-)
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import evaluation as ev

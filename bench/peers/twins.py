@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import math
-import os
 from pathlib import Path
 
 import cffi
@@ -11,8 +10,7 @@ import evaluation as ev
 import numpy as np
 
 SOURCES = Path(__file__).resolve().parents[1] / "c"
-CPU = os.environ.get("NUMBA_CPU_NAME", "native")  # the same for both
-FLAGS = ["-O3", f"-march={CPU}", "-ffast-math"]
+FLAGS = ["-O3", "-march=native", "-ffast-math"]
 DECLARATION = (
     "void lda_update(int D, int K, const int *indptr, const int *words, const float *counts,"
     " const float *beta, float alpha, int iterations, float *gamma, float *stats);"

@@ -16,7 +16,7 @@ import numpy as np
 from fastvi.base.typing import Array
 
 __all__ = [
-    "add_crossed", "add_product", "add_square", "aligned", "multiply_rows", "solve_rows", "square",
+    "add_crossed", "add_product", "add_square", "aligned", "multiply_rows", "solve_rows",
 ]  # fmt: skip
 
 KINDS: dict[type, Any] = {bytes: ctypes.c_char, int: ctypes.c_int, float: ctypes.c_double}
@@ -62,12 +62,6 @@ def add_square(rows: Array, total: Array) -> None:
     _call("dsyrk", b"U", b"N", m, n, 1.0, rows, max(m, 1), 1.0, total, max(m, 1))
 
 
-def square(rows: Array, factor: float, out: Array) -> None:
-    """Set the lower triangle of out (M, M) to factor rows rows', rows (M, K)."""
-    m, k = rows.shape
-    _call("dsyrk", b"U", b"T", m, k, factor, rows, max(k, 1), 0.0, out, max(m, 1))
-
-
 def add_crossed(a: Array, b: Array, total: Array) -> None:
     """Add a' b to total (K, M), a (n, K), b (n, M)."""
     n, k = a.shape
@@ -93,9 +87,10 @@ def solve_rows(lower: Array, rows: Array, *, transposed: bool = False) -> Array:
     return rows
 
 
-def multiply_rows(lower: Array, rows: Array) -> Array:
-    """Multiply each row (n, M) by L from the right in place; L (M, M) is lower triangular."""
+def multiply_rows(lower: Array, rows: Array, *, transposed: bool = False) -> Array:
+    """Multiply each row (n, M) by L or L' from the right in place; L (M, M) is lower triangular."""
     n, m = rows.shape
+    side = b"T" if transposed else b"N"
     width = max(m, 1)
-    _call("dtrmm", b"L", b"U", b"N", b"N", m, n, 1.0, lower, width, rows, width)
+    _call("dtrmm", b"L", b"U", side, b"N", m, n, 1.0, lower, width, rows, width)
     return rows

@@ -21,6 +21,7 @@ __all__ = [
     "free_from_cholesky",
     "gradient_by_free",
     "inverse_from_cholesky",
+    "inverse_of_triangle",
     "jitter_slope",
 ]
 
@@ -107,6 +108,14 @@ def jitter_slope(matrix: Array, jitter: float, adjoint: Array) -> None:
     slope = 0.5 * (jitter / sums[row]) * adjoint.trace() * np.sign(matrix[row])
     adjoint[row] += slope
     adjoint[:, row] += slope
+
+
+def inverse_of_triangle(lower: Array) -> Array:
+    """Return L^-1, lower triangular too."""
+    inverse, info = lapack.dtrtri(lower.T, lower=0)
+    assert info == 0
+    result: Array = inverse.T
+    return result
 
 
 def inverse_from_cholesky(lower: Array) -> Array:

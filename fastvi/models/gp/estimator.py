@@ -126,10 +126,10 @@ class GaussianProcess(Supervised):
     ) -> Any:
         """The lower bound of the log marginal likelihood in nats, on the rows of `fit`.
 
-        At another `theta` the inducing inputs are those of the fit. So are the dual parameters of
-        q(u) that mini-batches found: what the rows said of the function meets another prior, but is
-        not fitted again. The value is therefore below what a fit with that kernel would reach, and
-        the gradient is that of this value. With more than two classes, expectations are means of
+        At another `theta` the inducing inputs are those of the fit. So is what mini-batches found:
+        q(v) of v = L^-1 u, where K(z, z) = L L' and u are the inducing values. The value is
+        therefore below what a fit with that kernel would reach, and the gradient is that of this
+        value. With more than two classes, expectations are means of
         draws, the same in each call.
 
         Parameters

@@ -79,7 +79,8 @@ log_marginal_likelihood_value_ : float
     The same, by scikit-learn's name.
 history_ : dict of str to array
     What each step reported: epoch, seconds, batch_size, rate, and in nats `elbo`, the batch's
-    estimate, and `local_elbo`, the rows' part of it; `check`, the bound in nats per row, every 100
+    estimate after the natural gradient's step (before it if nothing else is learned), and
+    `local_elbo`, the rows' part of it; `check`, the bound in nats per row, every 100
     steps; `held_out` with `X_val`.
 n_iter_ : int
     Number of steps.

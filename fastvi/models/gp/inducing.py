@@ -7,26 +7,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base.blas import solve_rows
-from fastvi.base.linear_algebra import JITTER, cholesky_with_jitter, inverse_from_cholesky
+from fastvi.base.blas import multiply_rows
+from fastvi.base.linear_algebra import cholesky_with_jitter, inverse_of_triangle, jitter_slope
 from fastvi.models.gp.covariance import Covariance
 
 __all__ = ["Inducing"]
 
 Array = NDArray[np.float64]
-PLAIN_JITTER = 1e-9  # relative to the norm; explicit inverses need more than factors do
-ROUNDING = 1e-3  # nats of the bound that plain units may lose
-CROWDED = 1e4  # prior variance over that given the other inducing values
-JITTER_LOSS = 1e-5  # nats per row that the larger jitter may cost
 
 
 class Inducing(NamedTuple):
     """M inducing inputs at given hyperparameters, with K(z, z) plus jitter = L L'.
 
-    Whatever is said of them is in plain units, or in whitened ones, in which their prior is N(0, I)
-    and K(z, x) is L^-1 times itself. Plain units take fewer flops; products with K^-1 in them lose
-    all digits where the precision of q(u) times the condition of K is above 1e15, and whitened ones
-    do not.
+    What is said of their values u is said of v = L^-1 u, whose prior is N(0, I); K(z, x) becomes
+    L^-1 K(z, x). Products with K^-1 instead would lose all digits where the precision of q(u) times
+    the condition of K is above 1e15.
     """
 
     covariance: Covariance
@@ -36,14 +31,10 @@ class Inducing(NamedTuple):
     plain: Array  # K(z, z) without jitter
     jitter: float
     factor: Array  # L
-    whitened: bool
-    k: Array  # in these units, and what follows too
-    lower: Array
-    inverse: Array
-    log_det: float
+    inverse: Array  # of L: products with it are several times faster than solves
 
     @classmethod
-    def at(cls, covariance: Covariance, theta: Array, z: Array, whitened: bool = False) -> Inducing:
+    def at(cls, covariance: Covariance, theta: Array, z: Array) -> Inducing:
         """Those at the logarithms `theta` of hyperparameters.
 
         Raises
@@ -55,48 +46,34 @@ class Inducing(NamedTuple):
         program = covariance.program(theta)
         columns = covariance.scaled(program, z)
         plain = covariance.fill(program, z, columns, np.empty((m, m)))
-        name, least = "covariance of the inducing inputs", JITTER if whitened else PLAIN_JITTER
-        factor, jitter, _ = cholesky_with_jitter(plain, name, least, condition=False)
-        common = covariance, program, z, columns, plain, jitter, factor, whitened
-        if whitened:
-            return cls(*common, np.eye(m), np.eye(m), np.eye(m), 0.0)
-        log_det = 2.0 * float(np.log(factor.diagonal()).sum())
-        k = plain + jitter * np.eye(m)
-        return cls(*common, k, factor, inverse_from_cholesky(factor), log_det)
+        name = "covariance of the inducing inputs"
+        factor, jitter, _ = cholesky_with_jitter(plain, name, condition=False)
+        inverse = inverse_of_triangle(factor)
+        return cls(covariance, program, z, columns, plain, jitter, factor, inverse)
 
     def covariances(self, x: Array, out: Array) -> Array:
-        """K(x, z) of inputs x (n, D), without units."""
+        """K(x, z) of inputs x (n, D)."""
         return self.covariance.fill(self.program, x, self.columns, out)
 
-    def in_units(self, rows: Array) -> Array:
-        """Rows of `covariances` (n, M) in these units; plain ones are given back."""
-        return solve_rows(self.factor, rows.copy()) if self.whitened else rows
+    def whitened(self, rows: Array) -> Array:
+        """Rows of `covariances` (n, M) times L^-T."""
+        return multiply_rows(self.inverse, rows.copy(), transposed=True)
 
     def slopes(self, rows: Array) -> Array:
-        """Derivatives by `covariances` (n, M) from those by `in_units` of them, in place."""
-        return solve_rows(self.factor, rows, transposed=True) if self.whitened else rows
+        """Derivatives by `covariances` (n, M) from those by `whitened` of them, in place."""
+        return multiply_rows(self.inverse, rows)
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether some inducing value has next to no variance given the others.
+    def slope_of_prior(self, turned: Array) -> Array:
+        """The derivative by `plain` (M, M), from the sum over rows of derivatives times rows.
 
-        Then K(z, x) of other inducing inputs is not K(z_new, x), even if they moved by little: what
-        is in its units has to be carried along.
+        Both are those of `whitened` rows L^-1 k, which change by -L^-1 dL of themselves. As
+        L^-1 dL is the lower triangle, with half the diagonal, of L^-1 dK L^-T, the derivative by K
+        is the symmetric part of -L^-T T L^-1, with T that triangle of `turned`.
         """
-        if self.whitened:
-            return True
-        return bool((self.inverse.diagonal() * self.plain.diagonal()).max(initial=0.0) > CROWDED)
-
-    def loses_little(self, precision: Array, n_rows: float) -> bool:
-        """Whether a bound of so many rows, with these precisions (T, M, M), is as good as exact.
-
-        In plain units rounding costs eps times K^-1 times the precision, and the jitter, which is
-        larger there, half of itself for each row's curvature.
-        """
-        if self.whitened:
-            return True
-        eps, worst = np.finfo(float).eps, self.inverse.diagonal().max(initial=0.0)
-        rounding = eps * worst * precision.trace(axis1=1, axis2=2).sum()
-        explained = sum(np.vdot(self.inverse, part) for part in precision)  # curvatures times k
-        lost = 0.5 * self.jitter * explained / self.plain.diagonal().max(initial=0.0)
-        return bool(rounding <= ROUNDING and lost <= JITTER_LOSS * n_rows)
+        triangle = np.tril(turned)
+        triangle.flat[:: len(triangle) + 1] *= 0.5
+        half = np.ascontiguousarray(self.slopes(triangle).T)
+        half = self.slopes(half)
+        slope = -0.5 * (half + half.T)
+        jitter_slope(self.plain, self.jitter, slope)
+        return slope

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +13,8 @@ from fastvi.batches import InMemory, Stream
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.gradients.natural import noise_of, squared_norm_of
 from fastvi.models.gp.model import Evaluation, Hyper, Params, SparseVariational
-from fastvi.models.gp.rows import Points, Sites
+from fastvi.models.gp.rows import Points
 from fastvi.models.gp.settling import Settling
-from fastvi.models.gp.units import between, converted
 from fastvi.models.plan import sampled
 
 __all__ = ["Found", "LearnSettings", "LearnState", "Learner", "learn", "polished"]
@@ -52,14 +50,14 @@ def learn(
     bounds: Array,
     noise: bool = False,
 ) -> Algorithm:
-    """Natural gradients for q(u) and another optimizer for the rest, by one pass over the batch.
+    """Natural gradients for q(u), then another optimizer for the rest, on the same batch.
 
-    `scale` (D,) is what the optimizer's steps of inducing inputs are measured in; theta stays in
-    `bounds` (P, 2). Where inducing inputs move, the dual parameters are held, or carried along if
-    the likelihood's curvature has no bound or the inducing inputs are crowded. ``info["elbo"]`` is
-    the batch's estimate of the bound before the step, in nats; with `noise` there is also what
-    plans of batches that adapt ask of `fastvi.gradients.natural`. A step leaves `state.params` as
-    they are and returns new ones; the optimizers' states it may write to.
+    The other one's gradient is that at the new q(u), with its whitened moments held. `scale` (D,)
+    is what its steps of inducing inputs are measured in; theta stays in `bounds` (P, 2).
+    ``info["elbo"]`` is the batch's estimate of the bound, in nats: before the step if only q(u) is
+    learned, and otherwise between its two halves. With `noise` there is also what plans of batches
+    that adapt ask of `fastvi.gradients.natural`. A step leaves `state.params` as they are and
+    returns new ones; the optimizers' states it may write to.
     """
     natural, optimizer = settings.natural, settings.optimizer
     learns_more = settings.kernel or settings.inducing
@@ -71,29 +69,32 @@ def learn(
     def step(
         state: LearnState, batch: Batch, rng: np.random.Generator
     ) -> tuple[LearnState, dict[str, Any]]:
-        before, natural_state, other_state = state
-        params, found = model.evaluate(before, batch, rng, norms=noise, gradient=learns_more)
-        if params.whitened != before.whitened:
-            natural_state = converted(natural_state, _between(model, before, params))
-        sites, hyper, _ = params
-        local, bound, gradient = found
+        (sites, hyper), natural_state, other_state = state
+        here = model.at(hyper)
+        if learns_more:
+            given = here.target(sites, batch, rng, norms=noise)
+            local = given.local
+        else:
+            found = here.evaluate(sites, batch, rng, norms=noise, gradient=False)
+            local = found.local
+        direction = tree.map_leaves(np.subtract, local.statistics, sites)
+        change, natural_state, rate = natural.update(direction, natural_state, sites)
+        sites = tree.map_leaves(np.add, sites, change)
+        if learns_more:
+            found = here.evaluate(sites, batch, rng, given=given)
+            assert found.gradient is not None
+            change, other_state, _ = optimizer.update(masked(found.gradient), other_state, hyper)
+            hyper = stepped(hyper, change)
+        bound = found.bound
         if not np.isfinite(bound):
             raise FloatingPointError(
                 f"the bound of a batch is {bound}: the fit diverged; try a smaller "
                 "natural_learning_rate or learning_rate, or learn_inducing_points=False"
             )
-        direction = tree.map_leaves(np.subtract, local.statistics, sites)
-        change, natural_state, rate = natural.update(direction, natural_state, sites)
-        params = params._replace(sites=tree.map_leaves(np.add, sites, change))
-        if gradient is not None:
-            change, other_state, _ = optimizer.update(masked(gradient), other_state, hyper)
-            params, natural_state = moved(
-                model, settings, params, stepped(hyper, change), natural_state
-            )
-        info = {"elbo": bound, "rate": rate, "local_elbo": local.bound}
+        info = {"elbo": bound, "rate": rate, "local_elbo": found.local.bound}
         if noise:
             info |= noise_of(local, batch.weights) | {"squared_norm": squared_norm_of(direction)}
-        return LearnState(params, natural_state, other_state), info
+        return LearnState(Params(sites, hyper), natural_state, other_state), info
 
     def masked(gradient: Hyper) -> Hyper:
         theta, z, own = gradient
@@ -107,24 +108,6 @@ def learn(
         return Hyper(theta if settings.kernel else hyper.theta, z, hyper.own + change.own)
 
     return Algorithm(init, step)
-
-
-def moved(
-    model: SparseVariational, settings: LearnSettings, params: Params, hyper: Hyper, state: Any = ()
-) -> tuple[Params, Any]:
-    """The parameters at other hyperparameters, and an optimizer's state that goes with them."""
-    new = params._replace(hyper=hyper)
-    here = model.at(params.hyper, params.whitened).inducing
-    carries = here.is_crowded or not model.likelihood.has_bounded_curvature
-    if not (params.whitened or (carries and settings.inducing)):
-        return new, state
-    move = _between(model, params, new)
-    return new._replace(sites=move(params.sites)), converted(state, move)
-
-
-def _between(model: SparseVariational, old: Params, new: Params) -> Callable[[Sites], Sites]:
-    first = model.at(old.hyper, old.whitened)
-    return between(first.inducing, model.at(new.hyper, new.whitened).inducing)
 
 
 class Found(NamedTuple):
@@ -155,8 +138,8 @@ class Learner(NamedTuple):
         if start is not None:
             other = SparseVariational(model.covariance, start, model.centre, model.n_threads)
             rng = np.random.default_rng(0)
-            params, found = other.evaluate(params, batch, rng, gradient=False)
-            params = params._replace(sites=found.local.statistics)
+            local = other.at(params.hyper).target(params.sites, batch, rng).local
+            params = params._replace(sites=local.statistics)
         return self.started(params)
 
     def started(self, params: Params) -> LearnState:
@@ -166,19 +149,15 @@ class Learner(NamedTuple):
 
     def found(self, state: LearnState) -> Params:
         """What the optimizers have found, which may be averages of their iterates."""
-        settings, params = self.settings, state.params
-        params = params._replace(sites=settings.natural.read(state.natural, params.sites))
-        if state.other is None:
-            return params
-        found = settings.optimizer.read(state.other, params.hyper)
-        if found is params.hyper:
-            return params
-        return moved(self.model, settings, params, found)[0]
+        settings, (sites, hyper) = self.settings, state.params
+        sites = settings.natural.read(state.natural, sites)
+        if state.other is not None:
+            hyper = settings.optimizer.read(state.other, hyper)
+        return Params(sites, hyper)
 
     def _bound(self, state: LearnState, batch: Batch) -> float:
         """The bound of a batch at what has been found, nats."""
-        rng = np.random.default_rng(0)
-        return self.model.evaluate(self.found(state), batch, rng, gradient=False)[1].bound
+        return _look(self.model, self.found(state), batch).bound
 
     def fit(
         self,
@@ -247,20 +226,20 @@ def polished(model: SparseVariational, params: Params, batch: Batch) -> tuple[Pa
     Until a step of rate 1 gains next to nothing; steps that lose are halved. The second value is
     the bound, in nats. Random draws are the same in each pass.
     """
-
-    def look(params: Params) -> tuple[Params, Evaluation]:
-        return model.evaluate(params, batch, np.random.default_rng(0), gradient=False)
-
-    params, found = look(params)
+    if model.likelihood.is_conjugate:  # one step is the optimum
+        rng = np.random.default_rng(0)
+        optimum = model.at(params.hyper).target(params.sites, batch, rng).local.statistics
+        params = params._replace(sites=optimum)
+        return params, _look(model, params, batch).bound
+    found = _look(model, params, batch)
     rate = 1.0
     for _ in range(POLISH):
         ahead = tree.map_leaves(
             lambda old, new, r=rate: old + r * (new - old), params.sites, found.local.statistics
         )
-        there, new = look(params._replace(sites=ahead))
+        there = params._replace(sites=ahead)
+        new = _look(model, there, batch)
         gain = new.bound - found.bound
-        if model.likelihood.is_conjugate:  # the first is the optimum
-            return there, new.bound
         if gain > 0:
             params, found = there, new
         if abs(gain) <= ENOUGH * max(1.0, 1e-6 * abs(found.bound)):
@@ -269,3 +248,8 @@ def polished(model: SparseVariational, params: Params, batch: Batch) -> tuple[Pa
         if rate < LEAST_RATE:
             break
     return params, found.bound
+
+
+def _look(model: SparseVariational, params: Params, batch: Batch) -> Evaluation:
+    rng = np.random.default_rng(0)
+    return model.at(params.hyper).evaluate(params.sites, batch, rng, gradient=False)

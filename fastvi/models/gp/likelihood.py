@@ -58,9 +58,6 @@ class Likelihood:
         Whether log p(y | f) is concave in f: then no expected curvature is negative.
     is_conjugate : bool
         Whether one natural-gradient step of rate 1 on all rows is the optimum of q(u).
-    has_bounded_curvature : bool
-        Whether the curvature of log p(y | f) is bounded over all f. If it is not, dual parameters
-        are carried along wherever the inducing inputs move; see `fastvi.models.gp.model`.
     start : Likelihood or None
         Another likelihood, one step on which gives the dual parameters that a fit starts from.
         With None it starts from q(u) = p(u).
@@ -72,7 +69,6 @@ class Likelihood:
     is_noisy: bool = False
     is_log_concave: bool = True
     is_conjugate: bool = False
-    has_bounded_curvature: bool = True
     start: Likelihood | None = None
 
     def check(self, y: Array) -> None:

@@ -137,7 +137,6 @@ class Poisson(_OneLatent):
     """The target is a count of mean exp(f)."""
 
     name = "poisson"
-    has_bounded_curvature = False
     start = _LogCounts()
 
     def check(self, y: Array) -> None:

@@ -1,9 +1,8 @@
 """Sparse variational Gaussian processes for any likelihood: a conjugate model of dual parameters.
 
-M inducing inputs z, T latent functions that share them and the kernel. The rows' part of the
-optimal q(u) is a Gaussian factor whose natural parameters, in units of K(z, z), are sums over rows:
-statistics of a conjugate model, whose prior is 0. Where rounding asks for it, they are in whitened
-units instead.
+M inducing inputs z, T latent functions that share them and the kernel. Their values are u = L v,
+with K(z, z) = L L'. The rows' part of the optimal q(v) is a Gaussian factor whose natural
+parameters are sums over rows: statistics of a conjugate model, whose prior is 0.
 """
 
 from __future__ import annotations
@@ -15,22 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel, tree
-from fastvi.base.blas import multiply_rows, solve_rows, square
-from fastvi.base.linear_algebra import cholesky_with_jitter, inverse_from_cholesky, jitter_slope
+from fastvi.base.blas import solve_rows
+from fastvi.base.linear_algebra import cholesky_with_jitter, inverse_from_cholesky
 from fastvi.core import Batch, Local
-from fastvi.kernels import rows as kernels
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.inducing import Inducing
 from fastvi.models.gp.likelihood import Likelihood, Values
 from fastvi.models.gp.posterior import Posterior, chunk_rows
 from fastvi.models.gp.reverse import Reverse
-from fastvi.models.gp.rows import Latent, Points, Rows, Sites
+from fastvi.models.gp.rows import Latent, Points, Rows, Seen, Sites
 from fastvi.models.gp.sgpr import MAX_TASKS
-from fastvi.models.gp.units import between
 
 __all__ = ["Evaluation", "Hyper", "Params", "Prepared", "SparseVariational"]
 
 Array = NDArray[np.float64]
+MOST_SEEN = 1 << 20  # covariances that both passes of a step take
+PRECISION = "precision of q(u)"
 TASK_FLOPS = 5e8  # a step on a batch is one task: sums of size M x M cost as much as its rows
 
 
@@ -47,7 +46,13 @@ class Params(NamedTuple):
 
     sites: Sites
     hyper: Hyper
-    whitened: bool = False  # the units of the sites, see `fastvi.models.gp.inducing.Inducing`
+
+
+class Target(NamedTuple):
+    """What a batch says of q(v): the local step, and the rows' covariances unless they are many."""
+
+    local: Local
+    seen: Seen | None
 
 
 class Evaluation(NamedTuple):
@@ -87,8 +92,8 @@ class SparseVariational:
         sites = Sites(np.zeros((t, m)), np.zeros((t, m, m)))
         return Params(sites, Hyper(self.covariance.theta, z, self.likelihood.own))
 
-    def at(self, hyper: Hyper, whitened: bool = False) -> Prepared:
-        """The model at these hyperparameters, with K(z, z) factorized, in these units.
+    def at(self, hyper: Hyper) -> Prepared:
+        """The model at these hyperparameters, with K(z, z) factorized.
 
         The last one is kept, as steps that learn no hyperparameters, and the ends of fits, ask for
         it again.
@@ -98,28 +103,10 @@ class SparseVariational:
         numpy.linalg.LinAlgError
             If K(z, z) has no Cholesky factor.
         """
-        last, whitened = self._last, bool(whitened)
-        same = last is not None and last.inducing.whitened == whitened
-        if last is None or not (same and all(map(np.array_equal, last.hyper, hyper))):
-            self._last = last = Prepared(self, hyper, whitened)
+        last = self._last
+        if last is None or not all(map(np.array_equal, last.hyper, hyper)):
+            self._last = last = Prepared(self, hyper)
         return last
-
-    def evaluate(
-        self, params: Params, batch: Batch, rng: np.random.Generator, **options: bool
-    ) -> tuple[Params, Evaluation]:
-        """`Prepared.evaluate`, and the parameters in the units that it takes.
-
-        Those are whitened ones from the first batch on whose bound rounding would spoil.
-        """
-        here = self.at(params.hyper, params.whitened)
-        found = here.evaluate(params.sites, batch, rng, **options)
-        precision = found.local.statistics.precision
-        n_rows = float(batch.weights @ batch.rows.weights)
-        if params.whitened or here.inducing.loses_little(precision, n_rows):
-            return params, found
-        there = self.at(params.hyper, True)
-        sites = between(here.inducing, there.inducing)(params.sites)
-        return Params(sites, params.hyper, True), there.evaluate(sites, batch, rng, **options)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is kept of the last call is no part of the model."""
@@ -131,20 +118,18 @@ class Prepared:
 
     A natural-gradient step replaces a share of the dual parameters by the batch's expected
     curvature and slope (Khan and Lin 2017); with a Gaussian likelihood and all rows, the step of
-    rate 1 is the optimum. Gradients with respect to K, with the dual parameters held, are sums of
-    products of M x M matrices: no factorization is differentiated.
+    rate 1 is the optimum. Gradients with respect to hyperparameters hold the dual parameters, and
+    so the mean and the covariance of q(v).
 
     Parameters
     ----------
     model : SparseVariational
     hyper : Hyper
-    whitened : bool
-        The units of dual parameters.
     """
 
-    def __init__(self, model: SparseVariational, hyper: Hyper, whitened: bool = False) -> None:
+    def __init__(self, model: SparseVariational, hyper: Hyper) -> None:
         self.model, self.hyper = model, Hyper(*(np.array(part) for part in hyper))
-        self.inducing = Inducing.at(model.covariance, self.hyper.theta, self.hyper.z, whitened)
+        self.inducing = Inducing.at(model.covariance, self.hyper.theta, self.hyper.z)
         self.values = Values(model.covariance.noise(hyper.theta), self.hyper.own)
 
     @cached_property
@@ -158,14 +143,18 @@ class Prepared:
         return self.model.likelihood.expect(y, mean, variance, self.values, rng)
 
     def _latents(self, params: Sites) -> list[Latent]:
-        k, inverse = self.inducing.k, self.inducing.inverse
-        latents = []
+        m, latents = len(self.inducing.z), []
         for linear, precision in zip(*params):
-            name = "covariance plus precision of the sites"
-            lower = cholesky_with_jitter(k + precision, name, 0.0, condition=False).lower
+            inner = precision.copy()
+            inner.flat[:: m + 1] += 1.0
+            lower = cholesky_with_jitter(inner, PRECISION, 0.0, condition=False).lower
             a = inverse_from_cholesky(lower)
+            weights = a @ linear
             log_det = 2.0 * float(np.log(lower.diagonal()).sum())
-            latents.append(Latent(a, inverse - a, a @ linear, log_det))
+            divergence = 0.5 * (log_det + float(a.trace()) - m + float(weights @ weights))
+            np.negative(a, out=a)
+            a.flat[:: m + 1] += 1.0
+            latents.append(Latent(a, weights, divergence))
         return latents
 
     def local(
@@ -180,6 +169,22 @@ class Prepared:
         """Expected curvatures and slopes of a batch; see `fastvi.core.Conjugate`."""
         return self._pass(self._latents(params), batch, rng, norms=norms).local()
 
+    def target(
+        self, params: Sites, batch: Batch, rng: np.random.Generator, *, norms: bool = False
+    ) -> Target:
+        """Where a natural-gradient step of rate 1 goes: `local`, but for its bound.
+
+        If the likelihood is conjugate, that is the same wherever the step starts: also from p(v),
+        whose moments take no products.
+        """
+        z, n = self.inducing, len(batch.weights)
+        latents = [] if self.model.likelihood.is_conjugate else self._latents(params)
+        seen = None
+        if n * len(z.z) <= MOST_SEEN:
+            values = z.covariances(batch.rows.x, np.empty((n, len(z.z))))
+            seen = Seen(values, z.whitened(values))
+        return Target(self._pass(latents, batch, rng, norms=norms, seen=seen).local(), seen)
+
     def _pass(
         self,
         latents: list[Latent],
@@ -188,11 +193,13 @@ class Prepared:
         *,
         norms: bool = False,
         slopes: bool = False,
+        seen: Seen | None = None,
+        sums: bool = True,
     ) -> Rows:
         """Sums over a batch, by tasks whose number depends on the work only."""
-        n, m = len(batch.weights), len(self.inducing.z)
+        n, m, n_latents = len(batch.weights), len(self.inducing.z), self.model.likelihood.n_latents
         n_most = min(MAX_TASKS, -(-n // chunk_rows(m)))
-        n_tasks = max(1, min(n_most, int(len(latents) * n * m * (m + 100.0) / TASK_FLOPS)))
+        n_tasks = max(1, min(n_most, int(n_latents * n * m * (m + 100.0) / TASK_FLOPS)))
         streams = [rng]
         if n_tasks > 1:  # spawned ones would depend on more than the generator's state
             streams = [np.random.default_rng(seed) for seed in rng.integers(1 << 63, size=n_tasks)]
@@ -201,11 +208,11 @@ class Prepared:
             rows = slice(i * n // n_tasks, (i + 1) * n // n_tasks)
             parts.append(
                 Rows(
-                    self.inducing, self.expect, latents,
+                    self.inducing, self.expect, n_latents, latents,
                     tree.map_leaves(lambda part, rows=rows: part[rows], batch), stream, norms=norms,
                     reverse=self._reversed() if slopes else None,
-                    is_signed=not self.model.likelihood.is_log_concave,
-                    is_thin=slopes and 2 * n < 3 * m,
+                    seen=None if seen is None else Seen(*(part[rows] for part in seen)),
+                    is_turned=slopes and self._turns(n), sums=sums,
                 )
             )  # fmt: skip
         parallel.run(lambda i: parts[i].run(), n_tasks, self.model.n_threads)
@@ -214,21 +221,19 @@ class Prepared:
         parts[0].finish()
         return parts[0]
 
+    def _turns(self, n: int) -> bool:
+        """Whether the slope of the prior is summed row by row: it has to be, or it takes less."""
+        return n < len(self.inducing.z) or not self.model.likelihood.is_log_concave
+
     def global_bound(self, params: Sites) -> float:
         """Minus the divergence of q(u) from p(u), nats."""
-        return -sum(self._divergence(latent) for latent in self._latents(params))
-
-    def _divergence(self, latent: Latent) -> float:
-        k = self.inducing.k
-        trace = float(np.vdot(latent.a, k)) - len(k)
-        square = float(latent.weights @ k @ latent.weights)
-        return 0.5 * (latent.log_det - self.inducing.log_det + trace + square)
+        return -sum(latent.divergence for latent in self._latents(params))
 
     def confine(self, params: Sites, step: Sites) -> Sites:
-        """The step, halved until every K + precision keeps a tenth of what it is."""
+        """The step, halved until every I + precision keeps a tenth of what it is."""
         for halvings in range(60):
             short = Sites(*(part * 0.5**halvings for part in step))
-            rest = 0.9 * (self.inducing.k + params.precision) + short.precision
+            rest = 0.9 * (np.eye(len(self.inducing.z)) + params.precision) + short.precision
             try:
                 np.linalg.cholesky(rest)
             except np.linalg.LinAlgError:
@@ -244,13 +249,26 @@ class Prepared:
         *,
         norms: bool = False,
         gradient: bool = True,
+        given: Target | None = None,
     ) -> Evaluation:
-        """The local step, the bound, and its gradient with the dual parameters held."""
+        """The local step, the bound, and its gradient with the dual parameters held.
+
+        `given` is what `target` said of the batch. Its statistics are then those of the local step,
+        unless the gradient takes new ones.
+        """
         latents = self._latents(params)
-        rows = self._pass(latents, batch, rng, norms=norms, slopes=gradient)
+        known = given is not None and (
+            self.model.likelihood.is_conjugate or self._turns(len(batch.weights))
+        )
+        rows = self._pass(
+            latents, batch, rng, norms=norms, slopes=gradient,
+            seen=None if given is None else given.seen, sums=not known,
+        )  # fmt: skip
+        if given is not None and known:
+            rows.linear, rows.precision = given.local.statistics
         local = rows.local()
-        bound = local.bound - sum(map(self._divergence, latents))
-        return Evaluation(local, bound, self._gradient(latents, rows) if gradient else None)
+        bound = local.bound - sum(latent.divergence for latent in latents)
+        return Evaluation(local, bound, self._gradient(rows) if gradient else None)
 
     def bound(
         self, params: Sites, points: Points, *, gradient: bool = False
@@ -260,17 +278,10 @@ class Prepared:
         found = self.evaluate(params, batch, rng, gradient=gradient)
         return found.bound, found.gradient
 
-    def _gradient(self, latents: list[Latent], rows: Rows) -> Hyper:
+    def _gradient(self, rows: Rows) -> Hyper:
         z, theta, covariance = self.inducing, self.hyper.theta, self.model.covariance
-        by_k = np.zeros_like(z.k)
-        for latent, slope, crossed in zip(latents, rows.slopes, rows.crossed()):
-            by_k += self._by_k(latent, slope, crossed)
-        if z.whitened:  # L^-T (.) L^-1
-            by_k = np.ascontiguousarray(z.slopes(by_k).T)
-            z.slopes(by_k)
-        jitter_slope(z.plain, z.jitter, by_k)
         of_z = self._reversed()
-        of_z.add(z.z, z.columns, by_k, z.plain)
+        of_z.add(z.z, z.columns, z.slope_of_prior(rows.by_rows()), z.plain)
         assert rows.reverse is not None
         by_theta, by_z = rows.reverse.gradient(theta)
         more_theta, more_z = of_z.gradient(theta)
@@ -285,36 +296,15 @@ class Prepared:
         z = self.inducing
         return Reverse(z.covariance, z.program, z.z, self.model.centre)
 
-    def _by_k(self, latent: Latent, slope: Array, crossed: Array) -> Array:
-        """Derivative of the bound by K, from `Rows.slopes` and `Rows.crossed`.
-
-        1/2 D K D + K^-1 C K^-1 - A C A - 1/2 w w' - A g w', its symmetric part: D K D is
-        K^-1 - 2 A + A K A, and D C (K^-1 + A) has that of K^-1 C K^-1 - A C A. g is the slope
-        less K w.
-        """
-        w = latent.weights
-        result = np.empty_like(self.inducing.k)
-        square(multiply_rows(self.inducing.lower, latent.d.copy()), 0.5, result)
-        half = latent.a @ (slope - self.inducing.k @ w) + 0.5 * w
-        kernels.add_symmetric(crossed, half, w, result)
-        return result
-
     def posterior(self, params: Sites) -> list[Posterior]:
         """The posterior of each latent function, for predictions."""
-        inducing, result = self.inducing, []
-        lower = inducing.lower
+        z, result = self.inducing, []
         for linear, precision in zip(*params):
-            half = solve_rows(lower, precision.copy())
-            v = solve_rows(lower, np.ascontiguousarray(half.T))
-            inner = np.eye(len(v)) + 0.5 * (v + v.T)
-            inner = cholesky_with_jitter(inner, "precision of q(u)", 0.0).lower
-            beta = solve_rows(lower, linear[None].copy())
-            gamma = solve_rows(inner, solve_rows(inner, beta), transposed=True)
-            weights = np.ascontiguousarray(solve_rows(inducing.factor, gamma, transposed=True).T)
+            inner = cholesky_with_jitter(np.eye(len(linear)) + precision, PRECISION, 0.0).lower
+            gamma = solve_rows(inner, linear[None].copy())
+            gamma = solve_rows(z.factor, solve_rows(inner, gamma, transposed=True), transposed=True)
+            weights = np.ascontiguousarray(gamma.T)
             result.append(
-                Posterior(
-                    inducing.covariance, inducing.program, inducing.z, inducing.columns,
-                    inducing.factor, inner, weights,
-                )
-            )  # fmt: skip
+                Posterior(z.covariance, z.program, z.z, z.columns, z.factor, inner, weights)
+            )
         return result

@@ -27,7 +27,7 @@ class Several(Likelihood):
     def __init__(self, one: Likelihood, n_latents: int) -> None:
         self.one, self.n_latents = one, n_latents
         for name in (
-            "name", "own", "is_noisy", "is_log_concave", "is_conjugate", "has_bounded_curvature",
+            "name", "own", "is_noisy", "is_log_concave", "is_conjugate",
         ):  # fmt: skip
             setattr(self, name, getattr(one, name))
         self.start = None if one.start is None else Several(one.start, n_latents)

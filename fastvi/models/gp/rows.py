@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base.blas import add_crossed, add_product, add_square
+from fastvi.base.blas import add_crossed, add_square
 from fastvi.core import Batch, Local
 from fastvi.kernels import rows as kernels
 from fastvi.models.gp.inducing import Inducing
@@ -20,14 +20,14 @@ __all__ = ["Latent", "Points", "Rows", "Sites"]
 
 Array = NDArray[np.float64]
 Expect = Callable[[Array, Array, Array, np.random.Generator], Expectation]
-SUMS = ("linear", "precision", "slopes", "curvatures", "bound", "by_log_noise", "by_own")
+SUMS = ("linear", "precision", "slopes", "turned", "bound", "by_log_noise", "by_own")
 
 
 class Sites(NamedTuple):
-    """Dual parameters: q(u) has precision K^-1 + K^-1 precision K^-1, times its mean K^-1 linear.
+    """Dual parameters: q(v) has precision I + precision, times its mean linear.
 
     Adam, Chang, Khan and Solin (2021), "Dual parameterization of sparse variational Gaussian
-    processes", eq. 13 and 14. That is in plain units; in whitened ones K is I.
+    processes", eq. 13 and 14, for v = L^-1 u. Where they are held, so are the moments of q(v).
     """
 
     linear: Array  # (T, M)
@@ -42,60 +42,70 @@ class Points(NamedTuple):
     weights: Array
 
 
-class Latent(NamedTuple):
-    """One latent function: A = (K + precision)^-1, D = K^-1 - A, and A linear."""
+class Seen(NamedTuple):
+    """Covariances of rows with the inducing inputs, for more than one pass over them."""
 
-    a: Array
+    values: Array  # (n, M), without units
+    k: Array  # (n, M), whitened
+
+
+class Latent(NamedTuple):
+    """One latent function: D = I - A with A = (I + precision)^-1, and A linear."""
+
     d: Array
     weights: Array
-    log_det: float  # of K + precision
+    divergence: float  # of q(v) from its prior, nats
 
 
 class Rows:
     """One pass over a batch in chunks: the sums that the local step and the gradient take.
 
-    `expect` gives the expectations of targets, means and variances of latents; `is_signed` says
-    that its expected curvatures may be negative.
+    `expect` gives the expectations of targets, means and variances of latents. Without `latents`
+    those are the moments of the prior. `seen` has the covariances already. With `is_turned` the sum
+    that `Inducing.slope_of_prior` takes is added up row by row; without `sums` those of the local
+    step are not.
     """
 
     def __init__(
         self,
         inducing: Inducing,
         expect: Expect,
+        n_latents: int,
         latents: list[Latent],
         batch: Batch,
         rng: np.random.Generator,
         *,
         norms: bool = False,
         reverse: Reverse | None = None,
-        is_signed: bool = False,
-        is_thin: bool = False,
+        is_turned: bool = False,
+        seen: Seen | None = None,
+        sums: bool = True,
     ) -> None:
         self.inducing, self.expect, self.latents = inducing, expect, latents
-        self.rng, self.reverse, self.is_thin = rng, reverse, is_thin
+        self.rng, self.reverse, self.is_turned = rng, reverse, is_turned
+        self.seen, self.sums = seen, sums
         self.x, self.y, self.own = batch.rows
         self.weights = batch.weights * self.own
-        n_latents, m = len(latents), len(inducing.z)
+        m = len(inducing.z)
         self.linear, self.precision = np.zeros((n_latents, m)), np.zeros((n_latents, m, m))
         self.slopes = np.zeros((n_latents, m))  # sum_i dE_i/dm_i k_i
-        is_signed = reverse is not None and is_signed
-        self.curvatures = np.zeros((n_latents if is_signed or is_thin else 0, m, m))
+        self.turned = np.zeros((m, m)) if is_turned else np.zeros((0, 0))
         self.squares = np.zeros(len(self.x)) if norms else None
         self.bound = self.by_log_noise = 0.0
         self.by_own: Any = 0.0
 
-    def crossed(self) -> list[Array]:
-        """D C (K^-1 + A) of each latent function, with C = sum_i dE_i/dv_i k_i k_i'.
+    def by_rows(self) -> Array:
+        """The sum over rows k of the bound's derivatives by k, times k: (M, M).
 
-        Of fewer rows than inducing inputs, the rows of k D and k (K^-1 + A) give it sooner.
+        Where no curvature is negative, the sums that the local step takes give it too.
         """
-        if self.is_thin:
-            return list(self.curvatures)
-        curvatures = self.curvatures if len(self.curvatures) else -0.5 * self.precision
-        inverse = self.inducing.inverse
-        return [
-            latent.d @ (c @ (inverse + latent.a)) for latent, c in zip(self.latents, curvatures)
-        ]
+        if self.is_turned:
+            return self.turned
+        parts = zip(self.latents, self.slopes, self.precision)
+        return sum(
+            (np.outer(each.weights, slope) + each.d @ curved for each, slope, curved in parts),
+            np.zeros_like(self.precision[0]),
+        )
 
     def run(self) -> None:
         """Add up these rows; of `precision` only the lower triangle."""
@@ -130,16 +140,13 @@ class Rows:
     def _chunk(self, rows: slice, k: Array, scratch: Array, products: Array) -> None:
         z, scratch = self.inducing, scratch[0]
         x, weights = self.x[rows], self.weights[rows]
-        values = z.covariances(x, k[0])
-        k = z.in_units(values)
-        n_latents = len(self.latents)
-        mean, variance = np.empty((2, n_latents, len(x)))
+        if self.seen is None:
+            values = z.covariances(x, k[0])
+            k = z.whitened(values)
+        else:
+            values, k = (part[rows] for part in self.seen)
         diagonal = z.covariance.diagonal(z.program, x)
-        for latent, product, m, v in zip(self.latents, products, mean, variance):
-            np.matmul(k, latent.d, out=product)
-            kernels.moments(k, product, latent.weights, diagonal, m, v)
-        mean, variance = mean.T, variance.T
-        np.maximum(variance, 1e-12 * diagonal[:, None], out=variance)
+        mean, variance = self._moments(k, products, diagonal)
         expected = self.expect(self.y[rows], mean, variance, self.rng)
         self.bound += float(weights @ expected.value)
         self.by_log_noise += float(weights @ expected.by_log_noise)
@@ -147,29 +154,27 @@ class Rows:
             self.by_own = self.by_own + weights @ expected.by_own
         first = weights[:, None] * expected.by_mean
         second = weights[:, None] * expected.by_variance
-        curvature = np.maximum(-2.0 * second, 0.0)
-        for t in range(n_latents):
-            self.linear[t] += (first[:, t] + curvature[:, t] * mean[:, t]) @ k
-            self.slopes[t] += first[:, t] @ k
-            kernels.scale_rows(k, np.sqrt(curvature[:, t]), scratch)
-            add_square(scratch, self.precision[t])
-            if len(self.curvatures):
-                self._curve(t, k, products[t], second[:, t].copy(), scratch)
+        if self.sums:
+            self._sums(k, first, np.maximum(-2.0 * second, 0.0), mean, scratch)
         if self.squares is not None:
             self._norms(rows, k, expected.by_mean, -2.0 * expected.by_variance, mean)
         if self.reverse is not None:
-            self._backward(x, values, products, first, second, scratch)
+            self._backward(x, k, values, products, first, second, scratch)
 
-    def _curve(self, t: int, k: Array, product: Array, second: Array, scratch: Array) -> None:
-        """Add to C, or to what `crossed` gives."""
-        if self.is_thin:
-            scratch[...] = -0.5 * product
-            add_product(k, self.inducing.inverse, scratch)
-            kernels.scale_rows(scratch, 2.0 * second, scratch)
-            add_crossed(product, scratch, self.curvatures[t])
-        else:
-            kernels.scale_rows(k, second, scratch)
-            add_crossed(scratch, k, self.curvatures[t])
+    def _moments(self, k: Array, products: Array, diagonal: Array) -> tuple[Array, Array]:
+        """Means and variances of the latents, (n, T) each; fills `products` (T, n, M) with k D."""
+        mean = np.zeros((len(self.linear), len(k)))
+        variance = np.tile(diagonal, (len(mean), 1))
+        for latent, product, m, v in zip(self.latents, products, mean, variance):
+            np.matmul(k, latent.d, out=product)
+            kernels.moments(k, product, latent.weights, diagonal, m, v)
+        return mean.T, np.maximum(variance.T, 1e-12 * diagonal[:, None])
+
+    def _sums(self, k: Array, first: Array, curvature: Array, mean: Array, scratch: Array) -> None:
+        for t in range(len(self.linear)):
+            self.linear[t] += (first[:, t] + curvature[:, t] * mean[:, t]) @ k
+            kernels.scale_rows(k, np.sqrt(curvature[:, t]), scratch)
+            add_square(scratch, self.precision[t])
 
     def _norms(self, rows: slice, k: Array, first: Array, curvature: Array, mean: Array) -> None:
         assert self.squares is not None
@@ -180,12 +185,22 @@ class Rows:
         self.squares[rows] = np.square(self.own[rows]) * squares
 
     def _backward(
-        self, x: Array, values: Array, products: Array, first: Array, second: Array, adjoint: Array
+        self,
+        x: Array,
+        k: Array,
+        values: Array,
+        products: Array,
+        first: Array,
+        second: Array,
+        adjoint: Array,
     ) -> None:
         assert self.reverse is not None
         adjoint[...] = 0.0
+        self.slopes += first.T @ k
         for t, (latent, product) in enumerate(zip(self.latents, products)):
             slopes = first[:, t].copy(), -2.0 * second[:, t]
             kernels.add_adjoints(*slopes, latent.weights, product, adjoint)
+        if self.is_turned:
+            add_crossed(adjoint, k, self.turned)
         self.reverse.add(x, self.inducing.columns, self.inducing.slopes(adjoint), values)
         self.reverse.add_diagonal(x, second.sum(axis=1))

@@ -141,13 +141,13 @@ def initial_inducing(
             raise ValueError("inducing_points holds NaN or infinity; wanted finite numbers")
         return z
     m = checks.integer(points, "inducing_points", 1)
-    rows = distinct_rows(X)
-    if len(rows) <= m:
-        return X[rows].copy()
+    distinct = np.unique(X, axis=0)
+    if len(distinct) <= m:  # in an order of their own: fits depend on that of inducing inputs
+        return np.ascontiguousarray(distinct)
     if selection == "kmeans":
         return kmeans(X, m, rng, weights)
     if selection == "subset":
-        return subset(X[rows], m, rng)
+        return subset(X[distinct_rows(X)], m, rng)
     return greedy(covariance, covariance.program(covariance.theta), X, m, rng)
 
 

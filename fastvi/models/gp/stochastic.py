@@ -23,7 +23,7 @@ from fastvi.models.files import Saved
 from fastvi.models.gp import start
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import BoundAt, GaussianProcess
-from fastvi.models.gp.learner import Learner, LearnSettings, LearnState, moved
+from fastvi.models.gp.learner import Learner, LearnSettings, LearnState
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.model import Hyper, Params, SparseVariational
 from fastvi.models.gp.predictor import Predictive
@@ -177,7 +177,7 @@ class Variational(Weighted, GaussianProcess):
     def _see(self, params: Params) -> None:
         """Predict with these parameters from now on."""
         model = self._learner.model
-        here = model.at(params.hyper, params.whitened)
+        here = model.at(params.hyper)
         self._predictive = Predictive(
             here.posterior(params.sites), model.likelihood, here.values, *self._y_units
         )
@@ -190,11 +190,9 @@ class Variational(Weighted, GaussianProcess):
         return None if rows is None else partial(self._bound, rows)
 
     def _bound(self, points: Points, theta: Array, gradient: bool) -> tuple[float, Array | None]:
-        found, model = self._state.params, self._learner.model
-        hyper = found.hyper._replace(theta=theta)
-        params, _ = moved(model, self._learner.settings, found, hyper)
-        here = model.at(hyper, found.whitened)
-        value, slope = here.bound(params.sites, points, gradient=gradient)
+        sites, hyper = self._state.params
+        here = self._learner.model.at(hyper._replace(theta=theta))
+        value, slope = here.bound(sites, points, gradient=gradient)
         return value, None if slope is None else slope.theta
 
     def _saved(self) -> dict[str, Any]:
@@ -204,7 +202,6 @@ class Variational(Weighted, GaussianProcess):
             "sites": self._state.params.sites,
             "theta": self._state.params.hyper.theta,
             "own": self._state.params.hyper.own,
-            "whitened": bool(self._state.params.whitened),
             "scale": self._learner.scale,
             "centre": model.centre,
             "y_units": np.array(self._y_units),
@@ -223,8 +220,7 @@ class Variational(Weighted, GaussianProcess):
         (m, d), t = z.shape, likelihood.n_latents
         sites = Sites(saved.array("sites.linear", t, m), saved.array("sites.precision", t, m, m))
         theta = saved.array("theta", len(covariance.theta))
-        whitened = checks.flag(saved.values["whitened"], "whitened")
-        params = Params(sites, Hyper(theta, z, saved.array("own", len(likelihood.own))), whitened)
+        params = Params(sites, Hyper(theta, z, saved.array("own", len(likelihood.own))))
         scale, centre = saved.positive("scale", d), saved.array("centre", d)
         self._stream_seed = checks.integer(saved.values["seed"], "seed", 0)
         n_seen = checks.number(saved.values["n_seen"], "n_seen", 0.0)

@@ -20,8 +20,7 @@ from fastvi.models.logistic.rows import Features, LabelledRows
 __all__ = ["Blocks", "Coefficients", "Logistic", "Posterior", "Prior", "log_mean_sigmoid"]
 
 BLOCK_ENTRIES = 1 << 16  # a block and its two copies fit in a core's cache
-LOSS = 1e-4  # share of a logit or of its deviation that rounding to float32 may cost
-SUMS_LOSS = 1e-5  # share of a variance that sums in float32 may cost
+LOSS = 1e-4  # share of a variance, or of a logit, that rounding to float32 may cost
 
 
 class Coefficients(NamedTuple):
@@ -86,7 +85,7 @@ class Logistic:
         Whether the last coefficient belongs to a column of ones, which rows do not contain.
     dtype : dtype
         float32 or float64, that of the rows; parameters are float64. Computations with rows also
-        use float64 if float32 would lose `LOSS` or `SUMS_LOSS`.
+        use float64 if float32 would lose `LOSS`.
     n_threads : int
         Threads to use; results do not depend on it.
     """
@@ -168,14 +167,14 @@ class Logistic:
         return logistic_coordinates(self)
 
     def _dtype(self, params: Coefficients, posterior: Posterior) -> Any:
-        """float64 if sums in float32 could lose `SUMS_LOSS` of a variance, as for large means.
+        """float64 if sums in float32 would lose `LOSS` of a variance, as for columns far from 0.
 
         Relative rounding errors of the precision's diagonal are multiplied by `inflation` if
         columns are correlated, which is unknown while the precision is diagonal.
         """
         p = len(params.precision)
         known = p == 1 or np.count_nonzero(params.precision) > p
-        lossy = not known or posterior.inflation * np.finfo(self.dtype).eps > SUMS_LOSS
+        lossy = not known or posterior.inflation * np.finfo(self.dtype).eps > LOSS
         return np.dtype(np.float64) if lossy else self.dtype
 
     def squares(self, posterior: Posterior) -> NDArray[np.float64]:
@@ -286,7 +285,7 @@ class Blocks:
         norms: bool,
         dtype: Any,
     ) -> None:
-        self.features, self.targets, self.row_weights, _ = batch.rows
+        self.features, self.targets, self.row_weights = batch.rows
         self.weights = batch.weights * self.row_weights
         self.intercept = intercept
         self.dtype = np.promote_types(dtype, self.features.dtype)

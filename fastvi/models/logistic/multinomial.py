@@ -72,9 +72,6 @@ class Multinomial(Logistic):
         dtype = self._dtype(params, posterior)
         work = _ClassBlocks(batch, posterior.mean, self.intercept, norms, dtype)
         bound, linear, precision = work.run(self.n_threads)
-        if work.kept is not None:
-            precision = work.kept.setdefault("precision", precision)
-            precision.flags.writeable = False
         bound -= 0.5 * self.n_contrasts * float(np.vdot(precision, posterior.covariance))
         squares = self.rates(posterior) - self.hyper.rate
         statistics = Coefficients(linear, precision, squares)
@@ -90,19 +87,13 @@ class Multinomial(Logistic):
 
 
 class _ClassBlocks(Blocks):
-    """One local step: a row's statistics are w x (y - softmax(a) + a / 2)' and w x x' / 2.
-
-    The sum of the latter over all rows is the same in all passes: it is found once, in float64.
-    """
+    """One local step: a row's statistics are w x (y - softmax(a) + a / 2)' and w x x' / 2."""
 
     def __init__(
         self, batch: Batch, mean: NDArray[np.float64], intercept: bool, norms: bool, dtype: Any
     ) -> None:
         super().__init__(batch, mean, intercept, norms, dtype)
         self.mean, self.linear = self.whitener, mean.shape
-        self.kept = batch.rows.kept if np.all(batch.weights == 1.0) else None
-        self.is_known = self.kept is not None and "precision" in self.kept
-        self.exact = self.dtype if self.kept is None else np.dtype(np.float64)
 
     def _task(
         self, start: int, stop: int, linear: NDArray[np.float64], precision: NDArray[np.float64]
@@ -127,9 +118,8 @@ class _ClassBlocks(Blocks):
                 pull = np.sqrt(np.einsum("ij,ij->i", residuals, residuals, dtype=np.float64))
                 self.norms[a:b] = self.row_weights[a:b] * size * np.hypot(pull, 0.5 * size)
             linear += block.T @ (residuals * weights[:, None].astype(self.dtype))
-            if not self.is_known:
-                scaled = block * np.sqrt(0.5 * weights)[:, None].astype(self.exact)
-                precision += scaled.T @ scaled
+            scaled = block * np.sqrt(0.5 * weights)[:, None].astype(self.dtype)
+            precision += scaled.T @ scaled
         return bound
 
 

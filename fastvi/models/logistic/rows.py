@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
 from fastvi.base import checks
-from fastvi.base.typing import Indices
 from fastvi.batches import InMemory
 
 __all__ = [
@@ -33,13 +32,12 @@ class Rows(NamedTuple):
     """A block of data: features (n, D), targets (n,) and weights (n,).
 
     Targets are y - 1/2 with y in {0, 1}, or numbers of more than two classes. A row of weight w
-    counts as w rows. `kept`, if these are all rows, holds sums over them that no parameter changes.
+    counts as w rows.
     """
 
     features: Features
     targets: NDArray[Any]
     weights: NDArray[np.float64]
-    kept: dict[str, NDArray[np.float64]] | None = None
 
 
 class LabelledRows(InMemory):
@@ -59,13 +57,8 @@ class LabelledRows(InMemory):
         sizes: tuple[float, float] = (0.5, 0.25),
     ) -> None:
         weights = np.ones(len(targets)) if weights is None else weights
-        self.rows, self.n_rows = Rows(features, targets, weights, {}), len(targets)
+        self.rows, self.n_rows = Rows(features, targets, weights), len(targets)
         self.intercept, self.sizes = intercept, sizes
-
-    def take(self, rows: Indices) -> Rows:
-        """The rows with these numbers."""
-        features, targets, weights, _ = self.rows
-        return Rows(features[rows], targets[rows], weights[rows])
 
     @property
     def norms(self) -> NDArray[np.float64]:
