@@ -60,7 +60,7 @@ start : float
 times : (m,) array
     Where the solution is wanted, rising, none before the start.
 parameters : array, float or tuple of these
-    What rhs takes, parameters or data.
+    What rhs takes besides, parameters and data, such as ``(z[:4], data.doses)``.
 """,
     "path": """
 Returns
