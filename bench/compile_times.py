@@ -1,0 +1,184 @@
+"""Seconds that first calls compile for: ``python bench/compile_times.py [NAME ...]``.
+
+Prints CPU seconds, from Numba's compile events, of each call in a process with an empty cache.
+``--write`` puts them into docs/compile-times.md instead. ``--check`` fails if a call takes longer
+than it may.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import event
+
+import fastvi
+
+PAGE = Path(__file__).parents[1] / "docs" / "compile-times.md"
+LIMIT = 8.0  # seconds that a call may take
+EXCEPTIONS = {  # calls that take longer, and what they took: they may only get faster
+    "LatentDirichletAllocation(solver='cvb0').fit": 10.4,
+    "LatentDirichletAllocation(solver='scvb0').fit": 8.5,
+    "LatentDirichletAllocation(solver='cvb').fit": 12.0,
+    "LatentDirichletAllocation(solver='svi').fit": 8.6,
+    "LatentDirichletAllocation(solver='vb').fit": 8.8,
+    "PoissonFactorization().fit": 9.0,
+    "operator_vi": 10.4,
+}
+NOISE = 1.25  # of repeated measurements on a loaded machine
+YARDSTICK = "(yardstick: np.sort and a slice assignment)"  # how fast this machine compiles
+
+RNG = np.random.default_rng(0)
+COUNTS = RNG.poisson(1.0, (40, 12)).astype(float)
+X = RNG.normal(size=(40, 3))
+SHORT: dict[str, Any] = {"max_iter": 2, "random_state": 0}
+GP: dict[str, Any] = {"inducing_points": 5, **SHORT}
+
+
+def lda(solver: str) -> Callable[[], Any]:
+    return lambda: fastvi.LatentDirichletAllocation(3, solver=solver, **SHORT).fit(COUNTS)
+
+
+def normal() -> Any:
+    def normal(z: Any, grad: Any) -> Any:
+        grad[0], grad[1] = -z[0], -z[1]
+        return -0.5 * (z[0] ** 2 + z[1] ** 2)
+
+    return fastvi.target(normal, dim=2)
+
+
+def density(**options: Any) -> Callable[[], Any]:
+    return lambda: fastvi.fit(normal(), random_state=0, max_iter=200, **options)
+
+
+def particles(**options: Any) -> Callable[[], Any]:
+    return lambda: fastvi.svgd(normal(), 20, 2, random_state=0, **options)
+
+
+def yardstick() -> None:
+    @numba.njit
+    def sorted_sum(a: Any) -> Any:
+        b = np.sort(a)
+        b[1:] = a[:-1]
+        return b.sum()
+
+    sorted_sum(np.ones(3))
+
+
+CALLS: dict[str, Callable[[], Any]] = {
+    **{
+        f"LatentDirichletAllocation(solver={solver!r}).fit": lda(solver)
+        for solver in ("cvb0", "scvb0", "cvb", "svi", "vb")
+    },
+    "BayesianGaussianMixture().fit": lambda: fastvi.BayesianGaussianMixture(
+        n_components=2, **SHORT
+    ).fit(X),
+    "BayesianPCA().fit": lambda: fastvi.BayesianPCA(**SHORT).fit(X),
+    "BayesianFactorAnalysis().fit": lambda: fastvi.BayesianFactorAnalysis(**SHORT).fit(X),
+    "BayesianLogisticRegression().fit": lambda: fastvi.BayesianLogisticRegression(**SHORT).fit(
+        X, X[:, 0] > 0
+    ),
+    "PoissonFactorization().fit": lambda: fastvi.PoissonFactorization(2, **SHORT).fit(COUNTS),
+    "SparseGPRegressor().fit": lambda: fastvi.SparseGPRegressor(**GP).fit(X, X[:, 0]),
+    "SparseGPClassifier().fit": lambda: fastvi.SparseGPClassifier(**GP).fit(X, X[:, 0] > 0),
+    "SVGP().fit": lambda: fastvi.SVGP(**GP).fit(X, X[:, 0]),
+    **{f"fit(family={family!r})": density(family=family)
+       for family in ("fullrank", "meanfield", "lowrank")},
+    **{f"svgd(method={method!r})": particles(method=method)
+       for method in ("plain", "matrix", "sliced")},
+    "operator_vi": lambda: fastvi.operator_vi(normal(), max_iter=20, random_state=0),
+    "ksd_test": lambda: fastvi.ksd_test(normal(), X[:, :2], random_state=0),
+    "stein_thinning": lambda: fastvi.stein_thinning(normal(), X[:, :2], 5),
+    YARDSTICK: yardstick,
+}  # fmt: skip
+
+
+class Timer(event.Listener):
+    """CPU seconds within compile events, which may contain each other."""
+
+    def __init__(self) -> None:
+        self.depth, self.seconds, self.begin = 0, 0.0, 0.0
+
+    def on_start(self, event: Any) -> None:
+        if not self.depth:
+            self.begin = time.process_time()
+        self.depth += 1
+
+    def on_end(self, event: Any) -> None:
+        self.depth -= 1
+        if not self.depth:
+            self.seconds += time.process_time() - self.begin
+
+
+def measured(call: Callable[[], Any]) -> float:
+    """Seconds of compilation of one call, in a process of its own with an empty cache."""
+    shutil.rmtree(numba.config.CACHE_DIR, ignore_errors=True)
+    read, write = os.pipe()
+    if not os.fork():
+        with event.install_listener("numba:compile", Timer()) as timer:
+            call()
+        os.write(write, repr(timer.seconds).encode())
+        os._exit(0)
+    os.close(write)
+    os.wait()
+    with open(read) as pipe:
+        return float(pipe.read())
+
+
+def listed() -> dict[str, float]:
+    """Seconds of the calls in the page."""
+    rows = re.findall(r"^\| `?(.*?)`? \| ([\d.]+) \|$", PAGE.read_text(), re.MULTILINE)
+    return {name: float(seconds) for name, seconds in rows}
+
+
+def row(name: str, seconds: float) -> str:
+    return f"| {name if name == YARDSTICK else f'`{name}`'} | {seconds:.1f} |"
+
+
+def too_slow(seconds: dict[str, float]) -> list[str]:
+    """Calls that take too long, on a machine that may be slower than that of the page."""
+    slower = max(1.0, seconds[YARDSTICK] / listed()[YARDSTICK])
+    limits = {name: NOISE * slower * EXCEPTIONS.get(name, LIMIT) for name in seconds}
+    return [f"{n}: {s:.1f} s, at most {limits[n]:.1f}" for n, s in seconds.items() if s > limits[n]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(CALLS))
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # such short fits do not converge
+    numba.config.CACHE_DIR = tempfile.mkdtemp()
+    from fastvi.kernels import _shipped
+
+    _shipped.FOLDER = Path(numba.config.CACHE_DIR)  # which has no compiled kernels
+    yardstick()  # what Numba imports and registers before it compiles
+    for name in ("LatentDirichletAllocation", "SVGP"):
+        getattr(fastvi, name)  # imports
+    seconds = {}
+    for name in options.names:
+        seconds[name] = measured(CALLS[name])
+        print(row(name, seconds[name]), flush=True)
+    shutil.rmtree(numba.config.CACHE_DIR, ignore_errors=True)
+    if options.write:
+        rows = "\n".join(row(*item) for item in seconds.items())
+        page = re.sub(r"(?s)(\|---\|---:?\|\n).*?\n\n", rf"\1{rows}\n\n", PAGE.read_text(), count=1)
+        PAGE.write_text(page)
+    if options.check and (slow := too_slow(seconds)):
+        sys.exit("\n".join(["these calls compile for too long:", *slow]))
+
+
+if __name__ == "__main__":
+    main()
