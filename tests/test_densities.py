@@ -256,6 +256,11 @@ CASES = {
             (1.0, 1.0 + 1e-6, 0.2, 3.0), (-20.0, -19.999, 0.0, 1.0), (5.0, 5.02, 0.0, 1.0),
         ],
     ),
+    "logistic_log_interval": (
+        lambda a, b, m, s: mp.log(logit((b - m) / s) - logit((a - m) / s)),
+        [(0.3, 0.9, -1.0, 2.0), (-701.0, -700.0, 0.0, 1.0), (30.0, 31.0, 0.0, 1.0),
+         (-0.2, -0.2 + 1e-6, 0.5, 1.0)],
+    ),
     "truncated_normal": (
         lambda x, a, b, m, s: normal_of(x, m, s) - between(a, b, m, s),
         [(0.3, -0.5, 0.9, -1.0, 2.0), (9.1, 9.0, 9.5, 0.0, 1.0), (0.3, 0.2, 0.4, 0.0, 50.0)],
@@ -417,6 +422,7 @@ OUTSIDE = {
     "zero_inflated_binomial": (8, 7, 0.5, 0.5), "hurdle_neg_binomial": (-1, 0.5, 1.0, 1.0),
     "hurdle_gamma": (-1.0, 0.5, 1.0, 1.0), "hurdle_lognormal": (-1.0, 0.5, 1.0, 1.0),
     "log_diff_exp": (1.0, 2.0), "normal_log_interval": (1.0, 1.0, 0.0, 1.0),
+    "logistic_log_interval": (1.0, 0.0, 0.0, 1.0),
     "truncated_normal": (2.0, 0.0, 1.0, 0.0, 1.0), "weibull_log_cdf": (-1.0, 2.0, 1.0),
     "exponential_log_cdf": (0.0, 2.0), "lognormal_log_cdf": (0.0, 0.0, 1.0),
 }  # fmt: skip
@@ -479,7 +485,14 @@ def rows(z, data):
     return total + densities.dirichlet(data.P, np.exp(z[:3]))
 
 
+def infinite_bounds(z, data):
+    total = densities.normal_log_interval(data.low, data.high, z[0], np.exp(z[1]))
+    total += densities.logistic_log_interval(data.low, data.high, z[2], np.exp(z[3]))
+    return total + densities.truncated_normal(data.y, -1.0, np.inf, z[4], np.exp(z[5]))
+
+
 DATA = {
+    "low": np.array([-np.inf, -1.0, 0.0, -np.inf]), "high": np.array([0.5, np.inf, 2.0, np.inf]),
     "m": np.array([0.3, -0.2, 0.5]), "k": np.array([2, 0, 3]), "y": np.array([1, 0, 1, 1]),
     "x": np.array([0.4, -0.3, 1.2, 0.9, 0.1]),
     "P": np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]]),
@@ -487,7 +500,7 @@ DATA = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("function", [vectors, series, arrays, rows])
+@pytest.mark.parametrize("function", [vectors, series, arrays, rows, infinite_bounds])
 def test_slopes_of_vectors_and_arrays(function, rng):
     z = rng.normal(size=10) * 0.5
     data = as_tuple(DATA)

@@ -67,7 +67,12 @@ from fastvi.densities.survival import (
     weibull_log_cdf,
     weibull_log_survival,
 )
-from fastvi.densities.truncated import log_diff_exp, normal_log_interval, truncated_normal
+from fastvi.densities.truncated import (
+    log_diff_exp,
+    logistic_log_interval,
+    normal_log_interval,
+    truncated_normal,
+)
 from fastvi.densities.vectors import (
     categorical,
     categorical_logit,
@@ -134,6 +139,7 @@ __all__ = [
     "log_sum_exp",
     "logistic",
     "logistic_log_cdf",
+    "logistic_log_interval",
     "logistic_log_survival",
     "lognormal",
     "lognormal_log_cdf",
