@@ -32,6 +32,21 @@ class Watching(NamedTuple):
     checkpoint: Path | None = None
     checkpoint_interval: float = 60.0
     resume: bool = False
+    early_stopping: int | None = None
+
+    def patience(self, held_out: object) -> int | None:
+        """Return the number of passes to go on without a better score of held-out rows, if any.
+
+        Raises
+        ------
+        ValueError
+            If it is not an integer >= 1, or there are no held-out rows.
+        """
+        if self.early_stopping is None:
+            return None
+        if held_out is None:
+            raise ValueError("early_stopping needs X_val: held-out rows, scored after each pass")
+        return checks.integer(self.early_stopping, "early_stopping", 1)
 
     def checkpoints(self, identity: Callable[[], JsonObject]) -> Checkpoints | None:
         """Return the checkpoints of a fit, if any; a file is resumed only if `identity` is the

@@ -75,6 +75,17 @@ class History:
         """Add values to the last row."""
         self.columns.setdefault(name, [np.nan] * len(self))[-1] = float(value)
 
+    def pass_scores(self, n_passes: int | None = None) -> dict[int, float]:
+        """Return the held-out scores at the end of each pass, or of the first `n_passes` passes."""
+        columns = (self.columns.get(name, []) for name in ("epoch", "held_out"))
+        limit = np.inf if n_passes is None else n_passes
+        return {int(e): score for e, score in zip(*columns) if e < limit and score == score}
+
+    def best_pass(self, n_passes: int | None = None) -> int:
+        """Return the number of the pass with the best held-out score, from 0."""
+        scores = self.pass_scores(n_passes)
+        return max(scores, key=lambda number: scores[number])
+
     def last(self) -> dict[str, float]:
         """Return the values of the last row, without missing ones."""
         row = {name: column[-1] for name, column in self.columns.items() if column}

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fastvi.base import tree
 from fastvi.base.progress import Bar, compiling_announced, describe
 from fastvi.base.typing import Info
 from fastvi.batches import Batches
@@ -75,6 +76,9 @@ class Watch(AbstractContextManager["Watch"]):
     held_out : callable, optional
         ``held_out(params)`` returns the score of held-out rows, which goes into the history's
         column of that name after each pass; its time is not part of `seconds`.
+    patience : int, optional
+        Stop after so many passes without a better score of held-out rows, and let `run` return the
+        state after the best pass, of which this keeps a copy.
     early : bool
         Score also after steps 1, 2, 4, 8 ... of the first pass, which gains the most.
     checkpoints : Checkpoints, optional
@@ -96,6 +100,7 @@ class Watch(AbstractContextManager["Watch"]):
         read: Callable[[Any], Any] | None = None,
         callback: Callable[[FitState], bool | None] | None = None,
         held_out: Callable[[Any], float] | None = None,
+        patience: int | None = None,
         early: bool = False,
         checkpoints: Checkpoints | None = None,
         resume: bool = False,
@@ -106,10 +111,12 @@ class Watch(AbstractContextManager["Watch"]):
     ) -> None:
         self.read = read if read is not None else lambda state: state
         self.callback, self.held_out, self.early = callback, held_out, early
+        self.patience = patience
+        self._best: Any = None  # state after the best pass
         self.checkpoints, self.resume = checkpoints, resume
         self.bar = Bar(total, unit) if verbose else None
         self.log_passes = log_passes
-        self.stopped = False  # whether the callback stopped the fit
+        self.stopped = False  # whether the callback or held-out scores stopped the fit
         looks = callback is not None or checkpoints is not None or verbose or early
         self._looks_at_passes = not looks  # alone
         self._sources: tuple[Batches, np.random.Generator] | None = None  # batches and generator
@@ -127,9 +134,17 @@ class Watch(AbstractContextManager["Watch"]):
     ) -> tuple[T, Position, History]:
         """Return where to start: at a checkpoint when resuming, else at the beginning."""
         self._sources = batches, rng
+        if self.checkpoints is not None:
+            self.checkpoints.identity["early_stopping"] = self.patience is not None
         if self.checkpoints is None or not self.resume or not self.checkpoints.exists():
             return state, START, History()
-        state, position, history = self.checkpoints.load(state, batches, rng, n_epochs)
+        form: Any = state if self.patience is None else (state, state)
+        found, position, history = self.checkpoints.load(form, batches, rng, n_epochs)
+        state = found
+        if self.patience is not None:
+            state, best = found
+            self._best = best if history.pass_scores(position.epoch) else None
+            self.stopped = self._out_of_patience(position, history)
         logger.info("resumed after %d steps, in pass %d", len(history), position.epoch + 1)
         return state, position, history
 
@@ -142,8 +157,12 @@ class Watch(AbstractContextManager["Watch"]):
         return self._look(state, position, history, due)
 
     def after_epoch(self, state: object, position: Position, history: History) -> bool:
-        """Observe a pass; return whether the callback stops the fit."""
+        """Observe a pass; return whether the callback or held-out scores stop the fit."""
         stop = self._look(state, position, history, True)
+        if self.patience is not None and self._out_of_patience(position, history):
+            best = history.best_pass() + 1
+            logger.info("stopped early: held-out scores were best after pass %d", best)
+            stop = self.stopped = True
         if self.log_passes and logger.isEnabledFor(logging.INFO):
             row = history.last()
             logger.info(
@@ -155,6 +174,7 @@ class Watch(AbstractContextManager["Watch"]):
         self._last, self._saved = (state, position, history), None
         if score:
             self._score(state, history)
+            self._keep_best(state, position, history)
         if self.bar is not None:
             passes = self.bar.unit == "passes"
             self.bar.show(position.epoch if passes else len(history), history.last())
@@ -176,13 +196,31 @@ class Watch(AbstractContextManager["Watch"]):
         if self.held_out is not None and len(history):
             history.note("held_out", self.held_out(self.read(state)))
 
+    def _keep_best(self, state: object, position: Position, history: History) -> None:
+        """Copy the state if this was the best pass so far, as later steps write into it."""
+        scores = history.pass_scores(position.epoch)
+        if self.patience is None or position.step or not scores:
+            return
+        if history.best_pass(position.epoch) == position.epoch - 1:
+            self._best = tree.copy(state)
+
+    def _out_of_patience(self, position: Position, history: History) -> bool:
+        if self.patience is None or not history.pass_scores(position.epoch):
+            return False
+        return position.epoch - 1 - history.best_pass(position.epoch) >= self.patience
+
+    def best(self, state: Any) -> Any:
+        """Return the state after the best pass, or `state` if that is not kept."""
+        return state if self._best is None else self._best
+
     def _save(self) -> None:
         assert self.checkpoints is not None
         assert self._last is not None
         assert self._sources is not None
         state, position, history = self._last
         batches, rng = self._sources
-        self.checkpoints.save(state, batches, rng, position, history)
+        kept = state if self.patience is None else (state, self.best(state))
+        self.checkpoints.save(kept, batches, rng, position, history)
         self._saved = position
         logger.debug("saved a checkpoint after %d steps", len(history))
 
@@ -193,7 +231,7 @@ class Watch(AbstractContextManager["Watch"]):
         if error is not None or self._last is None:
             return
         state, _, history = self._last
-        if self.held_out is not None and "held_out" not in history.last():
+        if self.held_out and not self.patience and "held_out" not in history.last():
             self._score(state, history)
             self._saved = None
         if self.checkpoints is not None and self._saved is None:
@@ -245,7 +283,10 @@ def run(
     Returns
     -------
     (state, history)
+        The last state, or the best one if `watch` stops early.
     """
+    if watch is not None and watch.stopped:  # a checkpoint of a fit that had stopped
+        n_epochs = position.epoch
     history = History() if history is None else history
     step_hooks = _both(after_step, watch.after_step if watch is not None else None)
     epoch_hooks = _both(after_epoch, watch.after_epoch if watch is not None else None)
@@ -266,7 +307,7 @@ def run(
             for hook in step_hooks:
                 stop = hook(state, Position(epoch, step), history) or stop
             if stop or len(history) >= limit:
-                return state, history
+                return _best(watch, state), history
             before = time.perf_counter()
         if algorithm.after_epoch is not None:
             before = time.perf_counter()
@@ -278,7 +319,11 @@ def run(
             stop = hook(state, Position(epoch + 1), history) or stop
         if stop:
             break
-    return state, history
+    return _best(watch, state), history
+
+
+def _best(watch: Watch | None, state: Any) -> Any:
+    return state if watch is None else watch.best(state)
 
 
 def _both(*hooks: Hook | None) -> list[Hook]:

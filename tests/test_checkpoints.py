@@ -229,3 +229,21 @@ def test_steps_are_limited():
             max_steps=limit,
         )  # fmt: skip
         assert len(history) == limit
+
+
+def test_early_stopping_returns_the_best_state_and_resumes(path):
+    """The score is best after the second pass; a killed fit resumes to the same best state."""
+
+    def options(scores, **more):
+        return {"plan": ShuffledEpochs, "held_out": lambda _: next(scores)} | more
+
+    two = fit(2, plan=ShuffledEpochs)[0]
+    best, history = fit(9, **options(iter([1.0, 3.0, 2.0, 2.5, 9.0]), patience=2))
+    assert best == two
+    assert np.nanmax(np.frombuffer(history["held_out"])) == 3.0
+    kept = {"checkpoints": Checkpoints(path, {"seed": 1}), "resume": True, "patience": 2}
+    fit(3, **options(iter([1.0, 3.0, 2.0]), **kept))
+    assert fit(9, **options(iter([2.5]), **kept)) == (best, history)
+    assert fit(9, **options(iter([]), **kept)) == (best, history)  # it had stopped
+    with pytest.raises(ValueError, match="early_stopping was True and is False"):
+        fit(9, plan=ShuffledEpochs, **kept | {"patience": None})

@@ -238,6 +238,16 @@ def test_numbers_of_topics_are_compared(corpus: Path, tmp_path: Path, capsys: An
     assert f"{found['held_out_log_likelihood']:.4f}" in table
 
 
+def test_early_stopping_keeps_the_best_pass(corpus: Path, tmp_path: Path, capsys: Any) -> None:
+    output = tmp_path / "m.npz"
+    common = ["lda", corpus, "-k", 8, "--quiet", "-o", output, "--early-stopping", 1]
+    found = json.loads(run(capsys, *common, "--json"))
+    scores = TopicModel.load(output).history["held_out"]
+    assert found["held_out_log_likelihood"] == np.nanmax(scores)
+    assert found["best_iter"] <= found["n_iter"] <= found["best_iter"] + 1
+    assert f"the best after {found['best_iter']}" in run(capsys, *common)
+
+
 def test_quiet(corpus: Path, tmp_path: Path, capsys: Any) -> None:
     capsys.readouterr()
     assert cli_main.main(["lda", str(corpus), *FAST, "-o", str(tmp_path / "m.npz")]) == 0
@@ -716,6 +726,8 @@ def test_bad_corpora(name: str, command: str, model: Path, tmp_path: Path, capsy
 
 BAD_OPTIONS = [
     (["-k", "0"], "--topics is 0; wanted an integer"),
+    (["--early-stopping", "0"], "--early-stopping is 0; wanted an integer"),
+    (["--early-stopping", "2", "--held-out", "0"], "--early-stopping: there are no held-out"),
     (["-k", "721"], "--topics is 721, more than the 720 words"),
     (["-k", "x"], "argument -k/--topics: 'x'; wanted a number, or several such as 10,20,50"),
     (["--passes", "0"], "--passes is 0"),

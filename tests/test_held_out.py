@@ -136,3 +136,23 @@ def test_gaussian_processes_score_after_each_pass(name, rng):
         clone(model).fit(X, y, X_val=X)
     with pytest.raises(ValueError, match="expecting 5 features"):
         clone(model).fit(X, y, X_val=X[:, :2], y_val=y)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_early_stopping_keeps_the_best_pass(name):
+    model, data, score = ESTIMATORS[name]
+    rng = np.random.default_rng(11)
+    X, y = data(rng), rng.integers(2, size=N + N_HELD_OUT)
+    labels = {"y_val": y[N:]} if name == "logistic" else {}
+    model = clone(model).set_params(max_iter=8, batch_size=25, optimizer=None)
+    model.fit(X[:N], y[:N], X_val=X[N:], early_stopping=1, **labels)
+    scores = model.history_["held_out"][np.isfinite(model.history_["held_out"])]
+    assert model.best_iter_ == np.argmax(scores) + 1
+    assert model.n_iter_ == len(scores) == min(model.best_iter_ + 1, 8)
+    assert model.best_score_ == scores.max()
+    assert model.best_score_ == pytest.approx(score(model, X[N:], y[N:]), rel=1e-4)
+    for wrong, message in ((0, "early_stopping is 0"), (True, "early_stopping is True")):
+        with pytest.raises(ValueError, match=message):
+            model.fit(X[:N], y[:N], X_val=X[N:], early_stopping=wrong, **labels)
+    with pytest.raises(ValueError, match="early_stopping needs X_val"):
+        model.fit(X[:N], y[:N], early_stopping=1)

@@ -24,6 +24,7 @@ from fastvi.corpus.reading import read
 from fastvi.corpus.shards import ShardedCorpus, read_sharded
 from fastvi.corpus.splitting import split
 from fastvi.corpus.stdlib import standard_library
+from fastvi.history import History
 from fastvi.models.counts import CountSource, DocumentSource, ShardedSource
 from fastvi.models.topics.fitted import TopicModel
 from fastvi.models.topics.held_out import HeldOut
@@ -48,6 +49,8 @@ def fit_topics(options: argparse.Namespace) -> None:
     with _training_corpus(options, largest) as (corpus, held_out_counts, about):
         _say(options, about["corpus"])
         held_out = _held_out(held_out_counts, largest)
+        if options.early_stopping is not None and held_out is None:
+            raise ValueError("--early-stopping: there are no held-out documents to score")
         if len(candidates) > 1 and held_out is None:
             raise ValueError("--topics: there are no held-out documents to compare numbers with")
         best, found = _best_fit(options, candidates, corpus, held_out, n_threads)
@@ -75,7 +78,10 @@ def _best_fit(
 ) -> tuple[TopicModel, JsonObject]:
     """Fit with all settings; return the model with the best held-out score, and its description."""
     n_passes, until_settled = passes_of(options.passes, "--passes")
-    watching = Watching(None, options.checkpoint, options.checkpoint_interval, options.resume)
+    watching = Watching(
+        None, options.checkpoint, options.checkpoint_interval, options.resume,
+        options.early_stopping,
+    )  # fmt: skip
     fits: list[JsonObject] = []
     for settings in candidates:
         if settings.solver == "auto":
@@ -85,21 +91,27 @@ def _best_fit(
             settings, corpus, n_passes, until_settled=until_settled, n_threads=n_threads,
             held_out=held_out, early=True, watching=watching, verbose=not options.quiet,
         )  # fmt: skip
-        fits.append(_about_fit(settings, training, until_settled))
+        about = _about_fit(settings, training, until_settled, options.early_stopping is not None)
+        fits.append(about)
         kept = max(fits, key=lambda fit: fit["held_out_log_likelihood"] or 0.0)
         if kept is fits[-1]:
             best = training.model
     return best, kept | ({"compared": fits} if len(fits) > 1 else {})
 
 
-def _about_fit(settings: Settings, training: Training, until_settled: bool) -> JsonObject:
+def _about_fit(
+    settings: Settings, training: Training, until_settled: bool, keeps_best: bool
+) -> JsonObject:
     """Describe how a fit went."""
     history = training.model.history
-    score = float(history["held_out"][-1]) if "held_out" in history else None
+    scores = History({name: column.tolist() for name, column in history.items()}).pass_scores()
+    kept = max(scores, key=lambda i: scores[i] if keeps_best else i) if scores else None
+    score = None if kept is None else scores[kept]
     return {
         "n_topics": settings.n_topics,
         "solver": settings.solver,
         "n_iter": training.n_epochs,
+        "best_iter": kept + 1 if keeps_best and kept is not None else None,
         "settled": training.converged if until_settled else None,
         "n_steps": len(history["epoch"]),
         "held_out_log_likelihood": score,
@@ -133,6 +145,8 @@ def _settings(options: argparse.Namespace, n_topics: int) -> Settings:
     checks.integer(options.seed, "--seed", 0)
     if not 0 <= options.held_out < 1:
         raise ValueError(f"--held-out is {options.held_out}; wanted a share >= 0 and < 1")
+    if options.early_stopping is not None:
+        checks.integer(options.early_stopping, "--early-stopping", 1)
     if options.batch_size is not None:
         checks.integer(options.batch_size, "--batch-size", 1)
     if options.learning_offset is not None:

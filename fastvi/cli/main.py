@@ -259,6 +259,9 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     fit.add_argument("--held-out", type=float, default=0.1, metavar="SHARE",
                      help="documents kept for scoring (default: %(default)s)")  # fmt: skip
+    fit.add_argument("--early-stopping", type=int, metavar="N",
+                     help="stop after N passes without a better held-out score, and keep the best "
+                          "(default: no)")  # fmt: skip
     fit.add_argument("--stream", action=argparse.BooleanOptionalAction,
                      help="shuffle the corpus on disk (default: if it is large)")  # fmt: skip
     fit.add_argument("--checkpoint", metavar="FILE", help="save the fit's state at intervals")

@@ -57,6 +57,8 @@ def print_fit(info: dict[str, Any]) -> None:
             f"(document completion), perplexity {info['held_out_perplexity']:.1f}"
         )
     settled = {True: ", settled", False: ", not settled", None: ""}[info["settled"]]
+    if info["best_iter"] is not None:
+        settled += f", the best after {info['best_iter']}"
     print(
         f"fit                      {info['n_documents']:,} documents ({info['n_empty']} empty), "
         f"{info['n_iter']} passes of {info['solver']}{settled}, in {info['fit_seconds']:.2f} s: "

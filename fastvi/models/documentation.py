@@ -65,6 +65,10 @@ class_weight : dict or "balanced", optional
 elbo_ : float
     The evidence lower bound of the training data in nats; only without `batch_size`.
 """,
+    "best_iter_": """
+best_iter_, best_score_ : int, float
+    With `early_stopping`: the pass that was kept, and its held-out score.
+""",
     "history_": """
 history_ : dict of str to array
     What each step reported: epoch, seconds, rate, and in nats the `elbo` (or the `local_elbo`,
@@ -95,6 +99,11 @@ FloatingPointError
 numpy.linalg.LinAlgError
     If a matrix has no Cholesky factor; it says which.
 """,
+    "early_stopping": """
+early_stopping : int, optional
+    Stop after so many passes without a better score of `X_val`, and keep what the best pass found
+    (of which the fit keeps a copy): `best_iter_` is its number, and `best_score_` its score.
+""",
     "callback": """
 callback : callable, optional
     ``callback(state)`` is called with a `fastvi.loop.FitState` after each step and after each pass;
@@ -113,6 +122,6 @@ resume : bool, default=False
 GROUPS = {
     "toolbox": ("batch_size", "optimizer", "sampling", "variance_reduction", "trace_noise"),
     "running": ("warm_start", "n_jobs", "verbose"),
-    "found": ("elbo_", "history_", "n_iter_", "converged_", "n_features_in_"),
+    "found": ("elbo_", "history_", "n_iter_", "best_iter_", "converged_", "n_features_in_"),
     "watching": ("callback", "checkpoint"),
 }

@@ -60,6 +60,8 @@ class Estimator(BaseEstimator):
     n_iter_: int
     converged_: bool
     elbo_: float
+    best_iter_: int  # with early stopping
+    best_score_: float
 
     _shared: tuple[str, ...] = (  # parameters of several estimators
         "max_iter", "tol", "batch_size", "optimizer", "sampling", "variance_reduction",
@@ -112,6 +114,8 @@ class Estimator(BaseEstimator):
         last = self if self.__sklearn_is_fitted__() and getattr(self, "warm_start", False) else None
         with compiling_announced(bool(work.verbose)):
             found = work._fit(last, watching, *data)
+        if watching.early_stopping is not None:
+            work._report_best()
         self._replace(work)
         return found
 
@@ -174,6 +178,7 @@ class Estimator(BaseEstimator):
         watch = loop.Watch(
             callback=watching.callback,
             held_out=held_out,
+            patience=watching.patience(held_out),
             checkpoints=watching.checkpoints(identity),
             resume=watching.resume,
             verbose=bool(self.verbose),
@@ -203,7 +208,15 @@ class Estimator(BaseEstimator):
         self.history_, self.n_iter_ = fitted.history, fitted.n_iter
         self.converged_ = fitted.converged
         if "elbo" in fitted.history:
-            self.elbo_ = float(fitted.history["elbo"][-1])
+            self.elbo_ = float(fitted.history["elbo"][fitted.row])
+
+    def _report_best(self) -> None:
+        """Set the attributes that report on the best pass of a fit that may stop early."""
+        history = loop.History({name: list(column) for name, column in self.history_.items()})
+        scores = history.pass_scores()
+        if scores:
+            best = history.best_pass()
+            self.best_iter_, self.best_score_ = best + 1, scores[best]
 
     @property
     def _last_bound(self) -> float | None:

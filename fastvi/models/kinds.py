@@ -45,6 +45,7 @@ class Unsupervised(Estimator):
         y: Any = None,
         *,
         X_val: Any = None,
+        early_stopping: int | None = None,
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_interval: float = 60.0,
@@ -59,6 +60,7 @@ class Unsupervised(Estimator):
         y : ignored
         X_val : same kind as X, optional
             Held-out rows; their score after each pass is ``history_["held_out"]``.
+        {early_stopping}
         {watching}
 
         Raises
@@ -67,7 +69,8 @@ class Unsupervised(Estimator):
             If X is invalid, a parameter is out of its range, or `checkpoint` belongs to another
             fit.
         """
-        self._become(Watching(callback, checkpoint, checkpoint_interval, resume), X, X_val)
+        watching = Watching(callback, checkpoint, checkpoint_interval, resume, early_stopping)
+        self._become(watching, X, X_val)
         return self
 
 
@@ -117,6 +120,7 @@ class Weighted(Supervised):
         *,
         X_val: Any = None,
         y_val: Any = None,
+        early_stopping: int | None = None,
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_interval: float = 60.0,
@@ -136,11 +140,12 @@ class Weighted(Supervised):
             Rows not to fit to, and their targets: what these score after each pass, and at the end,
             is ``history_["held_out"]``. That is the mean log probability, nats per row, or `score`
             of a Gaussian process.
+        {early_stopping}
         {watching}
 
         {raises_supervised}
         """
-        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
+        watching = Watching(callback, checkpoint, checkpoint_interval, resume, early_stopping)
         self._become(watching, X, y, X_val, y_val, sample_weight)
         return self
 

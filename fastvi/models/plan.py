@@ -240,7 +240,8 @@ class Fit(NamedTuple):
     history: dict[str, NDArray[np.float64]]
     n_iter: int
     converged: bool
-    stopped: bool = False  # whether a callback stopped it
+    stopped: bool = False  # whether a callback or held-out scores stopped it
+    row: int = -1  # of the history: the step that led to these parameters
 
 
 def fit_conjugate(
@@ -320,7 +321,11 @@ def fit_conjugate(
             "the fit diverged: its parameters are no longer finite; lower the optimizer's rate, "
             "or raise batch_size"
         )
-    return Fit(found, history.arrays(), n_iter, settled(state, position, history), watch.stopped)
+    converged, arrays = settled(state, position, history), history.arrays()
+    row = -1
+    if watch.patience is not None and history.pass_scores():
+        row = int(np.flatnonzero(arrays["epoch"] == history.best_pass())[-1])
+    return Fit(found, arrays, n_iter, converged, watch.stopped, row)
 
 
 def _is_finite(params: Any) -> bool:

@@ -88,7 +88,8 @@ class GaussianProcess(Supervised):
             return self._identity(data) | {"kernel": kernel, "seed": seed}
 
         return loop.Watch(
-            callback=watching.callback, held_out=score, checkpoints=watching.checkpoints(identity),
+            callback=watching.callback, held_out=score, patience=watching.patience(score),
+            checkpoints=watching.checkpoints(identity),
             resume=watching.resume, verbose=bool(self.verbose), **options,
         )  # fmt: skip
 

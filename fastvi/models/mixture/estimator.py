@@ -115,6 +115,7 @@ covariance_prior_
         The bound at the parameters before each pass; empty with mini-batches.
     {history_}
     {n_iter_}
+    {best_iter_}
     {converged_}
     {n_features_in_}
 
@@ -182,7 +183,7 @@ covariance_prior_
 
         Parameters
         ----------
-        X, y, X_val, callback, checkpoint, checkpoint_interval, resume
+        X, y, X_val, early_stopping, callback, checkpoint, checkpoint_interval, resume
             As in `fit`.
         """
         labels: NDArray[np.int64] = self._become(Watching(**watching), X, X_val)

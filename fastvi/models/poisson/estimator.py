@@ -84,6 +84,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
     {elbo_}
     {history_}
     {n_iter_}
+    {best_iter_}
     n_batch_iter_ : int
         Number of steps.
     {converged_}

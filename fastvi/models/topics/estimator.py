@@ -136,6 +136,7 @@ class LatentDirichletAllocation(TopicScores):
         The solver used.
     n_iter_ : int
         Passes over the data.
+    {best_iter_}
     converged_ : bool
         Whether a fit with ``max_iter="auto"`` or `evaluate_every` stopped by itself; available
         after `fit`, until `partial_fit`.

@@ -84,6 +84,7 @@ def train(
         score = partial(held_out.score, collapsed=settings.collapsed, n_threads=n_threads)
     watch = loop.Watch(
         read=solver.read, callback=watching.callback, held_out=score, early=early,
+        patience=watching.patience(score),
         checkpoints=watching.checkpoints(lambda: _identity(settings, source)),
         resume=watching.resume, verbose=verbose, unit="steps",
         total=None if until_settled else n_epochs * settings.steps_per_pass(source.n_rows),
