@@ -15,8 +15,10 @@ from . import targets
 from ._fingerprint import fingerprint
 from ._jit import SAFE, UNORDERED, KernelCache, target_function
 from ._pointers import array_at, read_only
+from .lanes import LANES
 
 ZEROED = ("for s in range(k):", "    for j in range(n):", "        grads[s, j] = 0.0")
+ALONE = 2  # vectors left over from full lanes that are evaluated one by one
 SLOPES = tuple(line.replace("grads", "slopes") for line in ZEROED)
 
 
@@ -52,10 +54,11 @@ def _read(field, start):
     return f"read_only({array})" if field.ndim else f"{array}[0]"
 
 
-def wrapper_source(form, derived=()):
+def wrapper_source(form, derived=(), lanes=()):
     """Source of the function `target` of the signature `TARGET` that calls the user's `logp`.
 
-    derived: names of the arguments of `logp_and_grad`, which is called for gradients instead.
+    derived: names of the arguments of `logp_and_grad`, which is called for gradients instead;
+    lanes: of `lanes_and_grad`, which is called for several vectors at once, if it is there.
     """
     fields = form.fields or ()
     lines = [
@@ -76,7 +79,8 @@ def wrapper_source(form, derived=()):
             *ZEROED,
         ]
     if derived:
-        calls = _calls(form, "logp_and_grad", derived)
+        calls = _lanes_calls(lanes) if lanes else []
+        calls += _calls(form, "logp_and_grad", derived, "done" if lanes else "0")
         lines += [
             "if grads != 0:",
             *(f"    {line}" for line in ("slopes = array_at(grads, (k, n), float64)", *SLOPES)),
@@ -88,8 +92,22 @@ def wrapper_source(form, derived=()):
     return "\n    ".join(lines)
 
 
-def _calls(form, function, arguments):
-    """Lines that call a user's function, or its derived gradient, for all vectors."""
+def _lanes_calls(arguments):
+    """Lines that call a derived gradient for several vectors at once; the first `done` of them.
+
+    Few that are left over are faster by themselves.
+    """
+    several = {"Z": "Z[:done]", "values": "values[:done]", "grads": "slopes[:done]"}
+    call = f"lanes_and_grad({', '.join(several.get(name, name) for name in arguments)})"
+    return [
+        f"done = k if k % {LANES} > {ALONE} else k - k % {LANES}",
+        "if done > 0:",
+        f"    {call}",
+    ]
+
+
+def _calls(form, function, arguments, first="0"):
+    """Lines that call a user's function, or its derived gradient, for vectors from the first."""
     if form.batched:
         named = {"grads": "slopes"} if function == "logp_and_grad" else {}
         return [f"{function}({', '.join(named.get(name, name) for name in arguments)})"]
@@ -97,7 +115,7 @@ def _calls(form, function, arguments):
     rows = {"z": "Z[s]", "terms": "values[s]", "grad": slope}
     call = f"{function}({', '.join(rows.get(name, name) for name in arguments)})"
     keeps = "" if "terms" in form.arguments else "values[s, 0] = "
-    return ["for s in range(k):", f"    {keeps}{call}"]
+    return [f"for s in range({first}, k):", f"    {keeps}{call}"]
 
 
 def compile_user_function(function, form, derived=None):
@@ -116,13 +134,16 @@ def compile_user_function(function, form, derived=None):
         from . import _scipy  # noqa: F401
     plain = getattr(function, "py_func", function)
     options = getattr(function, "targetoptions", None)
-    key = fingerprint(plain, form, options, *([] if derived is None else [derived.source]))
+    sources = [] if derived is None else [derived.source, derived.lanes_source]
+    key = fingerprint(plain, form, options, *sources)
     njit = numba.njit(
         nogil=True, error_model="numpy", fastmath=SAFE if form.fastmath else UNORDERED,
         no_cpython_wrapper=True, no_cfunc_wrapper=True,  # only the C function calls it
     )  # fmt: skip
     compiled = njit(function) if plain is function else function
-    both = derived and derived._replace(function=njit(derived.function))
+    both = derived and derived._replace(
+        function=njit(derived.function), lanes=derived.lanes and njit(derived.lanes)
+    )
     return target_function(_wrapped(compiled, form, both), _cache_for(plain, key))
 
 
@@ -194,8 +215,9 @@ def _wrapped(function, form, derived=None):
     if form.named:
         scope["Data"] = NamedTuple("Data", [(field.name, object) for field in form.fields])
     if derived is not None:
-        scope["logp_and_grad"] = derived.function
-    exec(wrapper_source(form, () if derived is None else derived.arguments), scope)
+        scope |= {"logp_and_grad": derived.function, "lanes_and_grad": derived.lanes}
+    names = () if derived is None else (derived.arguments, derived.lanes_arguments)
+    exec(wrapper_source(form, *names), scope)
     return scope["target"]
 
 

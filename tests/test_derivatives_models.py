@@ -35,15 +35,36 @@ def slopes(function, z, step=0.003):
     return sum(2.0 * k * w * numerical(function, z, k * step) for k, w in enumerate(weights, 1))
 
 
+def interpreted(function):
+    scope = {name: getattr(f, "py_func", f) for name, f in function.__globals__.items()}
+    return types.FunctionType(function.__code__, scope)
+
+
+class Interpreted:
+    """The derived functions of a density, without Numba: of one draw, and of several at once."""
+
+    def __init__(self, function, data=None, **options):
+        self.data = None if data is None else as_tuple(data)
+        made = derive(function, prepare({} if data is None else data).fields, True, **options)
+        self.one = interpreted(made.function)
+        self.several = None if made.lanes is None else interpreted(made.lanes)
+        self.arguments = made.lanes_arguments
+
+    def __call__(self, z):
+        grad = np.zeros(z.size)
+        arguments = (z,) if self.data is None else (z, self.data)
+        return self.one(*arguments, grad), grad
+
+    def side_by_side(self, Z):
+        values, grads = np.empty((len(Z), 1)), np.empty(Z.shape)
+        given = {"Z": Z, "data": self.data, "values": values, "grads": grads}
+        self.several(*(given[a] for a in self.arguments))
+        return values[:, 0], grads
+
+
 def derived(function, z, data=None, **options):
     """Value and gradient by the derived function, interpreted."""
-    prepared = prepare({} if data is None else data)
-    both = derive(function, prepared.fields, True, **options).function
-    scope = {name: getattr(f, "py_func", f) for name, f in both.__globals__.items()}
-    both = types.FunctionType(both.__code__, scope)
-    grad = np.zeros(z.size)
-    arguments = (z,) if data is None else (z, as_tuple(data))
-    return both(*arguments, grad), grad
+    return Interpreted(function, data, **options)(z)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -16,11 +16,21 @@ __all__ = ["Derived", "NotDifferentiable", "derive"]
 
 
 class Derived(NamedTuple):
-    """A derived gradient: the function ``(*arguments, grad) -> value``, and its source."""
+    """A derived gradient: the function ``(*arguments, grad) -> value``, and its source.
+
+    `lanes` is the same for all draws Z at once, where it is known: ``(*lanes_arguments) -> None``.
+    """
 
     function: Callable[..., Any]
     source: str
     arguments: tuple[str, ...]
+    lanes: Callable[..., Any] | None = None
+    lanes_source: str = ""
+    lanes_arguments: tuple[str, ...] = ()
+
+    def alone(self) -> Derived:
+        """The same for one draw only, which takes less time to compile."""
+        return self._replace(lanes=None, lanes_source="", lanes_arguments=())
 
 
 def derive(
@@ -44,14 +54,30 @@ def derive(
     NotDifferentiable
         If the function uses something that is not differentiated.
     """
-    from fastvi.derivatives import functions
     from fastvi.derivatives.front import lower
+    from fastvi.derivatives.lanes import side_by_side
     from fastvi.derivatives.reverse import SLOPES, reverse
 
     program = lower(function, fields, named)
     name = f"{program.name}_and_grad"
     source = reverse(program, name, **options)
-    scope = dict(functions.scope())
-    exec(compile(source, f"<gradient of {program.name}>", "exec"), scope)
     slopes = tuple(SLOPES[a] for a in program.arguments if a in SLOPES)
-    return Derived(scope[name], source, program.arguments + slopes)
+    made = Derived(_defined(source, name, program.name), source, program.arguments + slopes)
+    several = side_by_side(source)
+    if several is None:
+        return made
+    return made._replace(
+        lanes=_defined(several.source, name, program.name),
+        lanes_source=several.source,
+        lanes_arguments=several.arguments,
+    )
+
+
+def _defined(source: str, name: str, of: str) -> Callable[..., Any]:
+    """The function of a source."""
+    from fastvi.derivatives import functions
+
+    scope = dict(functions.scope())
+    exec(compile(source, f"<gradient of {of}>", "exec"), scope)
+    defined: Callable[..., Any] = scope[name]
+    return defined

@@ -196,10 +196,11 @@ def known(function: Any) -> str | None:
 @functools.cache
 def scope() -> dict[str, Any]:
     """The globals of generated code."""
-    from fastvi.kernels import derived, derived_matrices
+    from fastvi.kernels import derived, derived_matrices, lanes_functions
 
     names = {n: getattr(math, n) for n in _MATH if hasattr(math, n)}
     names |= _WHOLE | {n: getattr(np, n) for n in ("floor", "ceil", "trunc", "rint")}
     for module in (derived, derived_matrices):
         names |= {n: getattr(module, n) for n in module.__all__}
+    names |= lanes_functions.SCOPE
     return names | {"np": np, "math": math, "inf": math.inf, "nan": math.nan}

@@ -49,7 +49,7 @@ def _out_of(loop: For, counts: collections.Counter[str]) -> list[Statement]:
     changing = scalars | arrays
     for s in list(loop.body):
         own = _own(s, counts)
-        if own and not (_all_read(s) - own) & changing:
+        if own and loop.leave not in own and not (_all_read(s) - own) & changing:
             loop.body.remove(s)
             moved.append(s)
             changing -= own

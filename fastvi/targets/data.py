@@ -43,6 +43,11 @@ class Data(NamedTuple):
         return {field.name: array for field, array in zip(self.fields, self.arrays)}
 
     @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return sum(array.size for array in self.arrays)
+
+    @property
     def as_given(self) -> Any:
         """What a density sees: a NamedTuple or tuple of the arrays and numbers."""
         values = [array if array.ndim else array.item() for array in self.arrays]

@@ -30,6 +30,8 @@ from fastvi.transforms import Parameters
 
 __all__ = ["PythonTarget", "Unbound"]
 
+SEVERAL = 4096  # numbers of data from which it pays to compile a gradient of several draws at once
+
 
 class Unbound:
     """A checked Python density without data; `bind` turns it into a `Target`."""
@@ -100,7 +102,7 @@ class Unbound:
         from fastvi.kernels._compile import compile_user_function
 
         form = self.form(data)
-        key = form, derived is not None
+        key = form, derived is not None, derived is not None and derived.lanes is not None
         if key not in self.compiled:
             address, owner, hit = compile_user_function(self.logp, form, derived)
             has_gradient = self.has_gradient or derived is not None
@@ -175,6 +177,8 @@ class PythonTarget(Target):
         self._may_derive = False
         try:
             derived = self.source.derive(self._data)
+            if self._data is None or self._data.size < SEVERAL:
+                derived = derived.alone()
             self._use(self.source.compile(self._data, derived))
         except NotDifferentiable as error:
             self.why_no_gradient = str(error)
