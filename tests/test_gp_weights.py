@@ -1,12 +1,15 @@
-"""`sample_weight` and `class_weight` of Gaussian processes by mini-batches."""
+"""`sample_weight` and `class_weight` of Gaussian processes."""
 
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
 import fastvi
-from fastvi import SVGP, SparseGPClassifier
+from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor
+from fastvi.models.gp import sgpr
+from fastvi.models.gp.covariance import Covariance
+from fastvi.models.gp.sgpr import SparseRegression
 
 pytestmark = [
     pytest.mark.jit,
@@ -45,6 +48,39 @@ def test_weight_two_is_the_row_twice_and_weight_zero_the_row_left_out(name, rng)
     new = rng.uniform(-2, 2, (5, 2))
     for a, b in zip(ours.latent_mean_and_variance(new), want.latent_mean_and_variance(new)):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("noise", [0.1, 1e-9], ids=["sums", "solves"])
+@pytest.mark.parametrize("kernel", [LATENT, LATENT + DotProduct()], ids=["gaussian", "any"])
+def test_weights_of_the_collapsed_bound_are_repeated_rows(noise, kernel, rng, monkeypatch):
+    """Bound and gradient, in several chunks and tasks; then start and fit of the estimator."""
+    X, y = data(rng, "gaussian", 300)
+    weights = rng.integers(1, 4, 300).astype(float)
+    rows = np.repeat(np.arange(300), weights.astype(int))
+    covariance = Covariance(kernel + WhiteKernel(noise), 2)
+    monkeypatch.setattr(sgpr, "chunk_rows", lambda m: 64)
+    monkeypatch.setattr(sgpr, "TASK_FLOPS", 1e5)
+    ours = SparseRegression(covariance, X, y[:, None], weights=weights)
+    want = SparseRegression(covariance, X[rows], y[rows, None])
+    ours, want = (each.bound(covariance.theta, X[:12]) for each in (ours, want))
+    assert ours.value == pytest.approx(want.value, rel=1e-9)
+    for a, b in ((ours.by_theta, want.by_theta), (ours.by_z, want.by_z)):
+        np.testing.assert_allclose(a, b, atol=1e-7 * np.abs(b).max())
+
+
+def test_weights_of_regressions(rng):
+    """Rounding sets L-BFGS apart, iteration by iteration."""
+    X, y = data(rng, "gaussian")
+    weights = rng.integers(0, 4, 60)
+    rows = np.repeat(np.arange(60), weights)
+    model = SparseGPRegressor(normalize_y=True, inducing_points=X[:12], max_iter=3)
+    ours, want = clone(model).fit(X, y, weights), clone(model).fit(X[rows], y[rows])
+    assert ours.elbo_ == pytest.approx(want.elbo_, abs=1e-4)
+    np.testing.assert_allclose(ours.predict(X), want.predict(X), atol=1e-4)
+    other = clone(model).fit(X, y, weights, X_val=X, y_val=y)
+    assert other.elbo_ == ours.elbo_
+    with pytest.raises(ValueError, match=r"[wW]eight"):
+        clone(model).fit(X, y, np.zeros(60))
 
 
 def test_weights_of_more_classes(rng):

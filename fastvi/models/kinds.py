@@ -134,7 +134,7 @@ class Weighted(Supervised):
             Rows to fit to; for `BayesianLogisticRegression` also a sparse matrix, which is made
             dense block by block, never at once.
         y : (n_rows,) array
-            Their targets or labels; `SVGP` also takes (n_rows, n_targets).
+            Their targets or labels; Gaussian processes of numbers also take (n_rows, n_targets).
         {sample_weight}
         X_val, y_val : arrays, optional
             Rows not to fit to, and their targets: what these score after each pass, and at the end,

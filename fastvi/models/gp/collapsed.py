@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import ArrayLike
 from fastvi.checkpoints import Watching
 from fastvi.loop import History, Watch
 from fastvi.models.files import Saved
@@ -24,12 +25,15 @@ from fastvi.models.gp.start import (
     LARGEST,
     SELECTIONS,
     check_sizes,
+    column_means,
     column_scales,
     default_kernel,
     initial_inducing,
     target_variance,
+    weighted,
     with_noise,
 )
+from fastvi.models.kinds import Weighted
 
 __all__ = ["LBFGS", "Collapsed"]
 
@@ -37,31 +41,40 @@ Array = NDArray[np.float64]
 LBFGS = "fmin_l_bfgs_b"
 
 
-class Collapsed(GaussianProcess):
+class Collapsed(Weighted, GaussianProcess):
     """Fit by the collapsed bound; the subclass has the parameters and predicts."""
 
     _flat = True  # before a fit there is one target
 
     def _fit(
-        self, last: Self | None, watching: Watching, X: Any, y: Any, X_val: Any, y_val: Any
+        self,
+        last: Self | None,
+        watching: Watching,
+        X: Any,
+        y: Any,
+        X_val: Any,
+        y_val: Any,
+        sample_weight: ArrayLike | None,
     ) -> None:
         X, y = self._array(X, y, dtype=np.float64, order="C", multi_output=True, y_numeric=True)
         y = np.asarray(y, np.float64)
         self._check_parameters()
         check_sizes(X, "X")
         check_sizes(y, "y", 1.0 / LARGEST)
-        targets, seed = self._normalised(y), self._seed(watching)
+        X, y, weights = weighted(X, y, sample_weight)
+        counts = None if sample_weight is None else weights
+        targets, seed = self._normalised(y, counts), self._seed(watching)
         rng = np.random.default_rng(seed)
-        self.kernel_ = self._initial_kernel(X, targets)
+        self.kernel_ = self._initial_kernel(X, targets, counts)
         self._covariance = Covariance(self.kernel_, X.shape[1], self.alpha or 0.0)
         self._check_noise()
-        watch = self._watch(watching, (X, y), seed, (X_val, y_val), unit="iterations")
+        watch = self._watch(watching, (X, y, weights), seed, (X_val, y_val), unit="iterations")
         with single_threaded_blas():
             self._model: SparseRegression | None = SparseRegression(
-                self._covariance, X, targets, self._n_threads
+                self._covariance, X, targets, self._n_threads, counts
             )
             z = initial_inducing(
-                self._covariance, X, self.inducing_points, self.inducing_selection, rng
+                self._covariance, X, self.inducing_points, self.inducing_selection, rng, counts
             )
             self._see(self._optimize(self._model, z, rng, watch))
         self._warn_of_bounds()
@@ -90,17 +103,18 @@ class Collapsed(GaussianProcess):
                 f"optimizer is {self.optimizer!r}; wanted {LBFGS!r}, a callable or None"
             )
 
-    def _normalised(self, y: Array) -> Array:
+    def _normalised(self, y: Array, weights: Array | None) -> Array:
         targets = y.reshape(len(y), -1)
         self._flat = targets.shape[1] == 1  # also a column, as in scikit-learn
         self._y_mean, self._y_scale = np.zeros(targets.shape[1]), np.ones(targets.shape[1])
         if self.normalize_y:
-            self._y_mean, self._y_scale = targets.mean(axis=0), column_scales(targets)
+            self._y_mean = column_means(targets, weights)
+            self._y_scale = column_scales(targets, weights)
         return np.ascontiguousarray((targets - self._y_mean) / self._y_scale)
 
-    def _initial_kernel(self, X: Array, targets: Array) -> Any:
-        variance = target_variance(targets)
-        kernel = default_kernel(X, variance) if self.kernel is None else clone(self.kernel)
+    def _initial_kernel(self, X: Array, targets: Array, weights: Array | None) -> Any:
+        variance = target_variance(targets, weights)
+        kernel = default_kernel(X, variance, weights) if self.kernel is None else clone(self.kernel)
         white = self.alpha is None and not Covariance(kernel, X.shape[1]).white
         if white and (self.learn_kernel or self.kernel is None):
             kernel = with_noise(kernel, 0.1 * variance)

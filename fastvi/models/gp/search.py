@@ -45,7 +45,7 @@ class Objective:
     ) -> None:
         self.model, self.theta, self.z, self.prior = model, theta, z, prior
         self.kernel, self.inducing = kernel, inducing
-        self.scale = column_scales(model.x)
+        self.scale = column_scales(model.x, model.weights)
         self.start = self._chosen(theta, z / self.scale)
         self.worst = -np.inf
 

@@ -20,6 +20,7 @@ from fastvi.kernels.rows import mirror
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.posterior import Posterior, chunk_rows
 from fastvi.models.gp.reverse import Reverse
+from fastvi.models.gp.start import column_means
 
 __all__ = ["MAX_TASKS", "Bound", "SparseRegression"]
 
@@ -58,13 +59,24 @@ class SparseRegression:
         Of mean 0.
     n_threads : int
         Results do not depend on it.
+    weights : (N,) array, optional
+        How often each row counts; None means once.
     """
 
-    def __init__(self, covariance: Covariance, x: Array, y: Array, n_threads: int = 1) -> None:
-        self.covariance, self.x, self.y = covariance, x, y
+    def __init__(
+        self,
+        covariance: Covariance,
+        x: Array,
+        y: Array,
+        n_threads: int = 1,
+        weights: Array | None = None,
+    ) -> None:
+        self.covariance, self.x, self.weights = covariance, x, weights
         self.n_threads = n_threads
-        self.centre = np.asarray(x.mean(axis=0)) if len(x) else np.zeros(x.shape[1])
-        self.square = float(np.vdot(y, y))
+        self.centre = column_means(x, weights) if len(x) else np.zeros(x.shape[1])
+        self.y = y if weights is None else weights[:, None] * y
+        self.square = float(np.vdot(y, self.y))
+        self.n_rows = float(len(x) if weights is None else weights.sum())
         self._spare: list[Array] = []
 
     def take_room(self, m: int) -> Array | None:
@@ -118,7 +130,7 @@ class _Evaluation:
 
     def run(self, gradient: bool) -> Bound:
         lower, noise, t = self.factor.lower, self.noise, self.n_targets
-        n = len(self.model.x)
+        n = self.model.n_rows
         self.variance = self._variance()
         # rounding in P is magnified by 1 / lambda_min(K), and then by 1 / noise
         error = np.finfo(float).eps / self.factor.rcond * self.variance / noise
@@ -163,14 +175,15 @@ class _Evaluation:
 
     def _variance(self) -> float:
         """Sum of k(x, x)."""
-        x = self.model.x
+        x, weights = self.model.x, self.model.weights
         if self.covariance.is_stationary:
-            return len(x) * float(self.covariance.diagonal(self.program, x[:1]).sum())
+            return self.model.n_rows * float(self.covariance.diagonal(self.program, x[:1]).sum())
         total = np.zeros(len(self.tasks))
 
         def task(i: int) -> None:
             for rows in self._chunks(i):
-                total[i] += self.covariance.diagonal(self.program, x[rows]).sum()
+                diagonal = self.covariance.diagonal(self.program, x[rows])
+                total[i] += diagonal.sum() if weights is None else weights[rows] @ diagonal
 
         self._parallel(task)
         return float(total.sum())
@@ -179,7 +192,7 @@ class _Evaluation:
         """L^-1 P L^-T (M, M) and L^-1 K(z, x) y (M, T)."""
         m, n_tasks = len(self.z), len(self.tasks)
         squares, products = np.zeros((n_tasks, m, m)), np.zeros((n_tasks, m, self.n_targets))
-        lower = self.factor.lower
+        lower, weights = self.factor.lower, self.model.weights
 
         def task(i: int) -> None:
             buffer = self._buffer()
@@ -187,8 +200,10 @@ class _Evaluation:
                 k = self._fill(rows, buffer)
                 if self.careful:
                     solve_rows(lower, k)
-                add_square(k, squares[i])
                 products[i] += k.T @ self.model.y[rows]
+                if weights is not None:
+                    k = np.sqrt(weights[rows])[:, None] * k
+                add_square(k, squares[i])
 
         self._parallel(task)
         square, product = squares.sum(axis=0), products.sum(axis=0)
@@ -202,7 +217,7 @@ class _Evaluation:
         self, v: Array, inner: Array, beta: Array, gamma: Array, weights: Array
     ) -> tuple[Array, Array]:
         lower, noise, t = self.factor.lower, self.noise, self.n_targets
-        n, m = len(self.model.x), len(self.z)
+        n, m = self.model.n_rows, len(self.z)
         by_v = 0.5 * (t * (np.eye(m) - inverse_from_cholesky(inner)) - gamma.T @ gamma)
         by_noise = -0.5 * t * n + 0.5 * (self.model.square + t * self.variance) / noise
         by_noise = (by_noise - float(np.vdot(by_v, v)) - float(np.vdot(gamma.T, beta))) / noise
@@ -225,11 +240,14 @@ class _Evaluation:
         return Reverse(self.covariance, self.program, self.z, self.model.centre)
 
     def _reverse(self, matrix: Array, outer: Array) -> Reverse:
-        """Sums for the gradient, from the derivative by K(x, z): K(x, z) matrix + y outer."""
+        """Sums for the gradient, from the derivative by K(x, z): K(x, z) matrix + y outer.
+
+        Each row of that counts with its weight, which `SparseRegression.y` has in it.
+        """
         n_tasks = len(self.tasks)
         sums = [self._reversed() for _ in range(n_tasks)]
         slope = -0.5 * self.n_targets / self.noise
-        lower = self.factor.lower
+        lower, weights = self.factor.lower, self.model.weights
 
         def task(i: int) -> None:
             buffer, room, copy = (self._buffer() for _ in range(3))
@@ -241,15 +259,18 @@ class _Evaluation:
                     k[...] = values
                     solve_rows(lower, k)
                 np.matmul(k, matrix, out=adjoint)
+                if weights is not None:
+                    adjoint *= weights[rows, None]
                 sums[i].add(x, self.columns, adjoint, values, self.model.y[rows], outer)
                 if not self.covariance.is_stationary:
-                    sums[i].add_diagonal(x, np.full(len(x), slope))
+                    ones = np.ones(len(x)) if weights is None else weights[rows]
+                    sums[i].add_diagonal(x, slope * ones)
 
         self._parallel(task)
         for other in sums[1:]:
             sums[0].merge(other)
         if self.covariance.is_stationary:
-            sums[0].add_diagonal(self.model.x[:1], np.full(1, slope * len(self.model.x)))
+            sums[0].add_diagonal(self.model.x[:1], np.full(1, slope * self.model.n_rows))
         return sums[0]
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "LARGEST",
     "SELECTIONS",
     "check_sizes",
+    "column_means",
     "column_scales",
     "default_kernel",
     "distinct_rows",
