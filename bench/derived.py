@@ -14,6 +14,7 @@ from fastvi.base.parallel import single_threaded_blas
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from derivatives_models import cases
+from generic_targets import logistic_batched
 
 MEDIAN, WORST = 1.3, 2.0  # wanted, of derived by hand-written
 SECONDS = 0.02  # of each timing, at least
@@ -47,11 +48,36 @@ def times(function, by_hand, data, z, repeats):
     return {name: min(found) for name, found in harness.interleaved(jobs, repeats).items()}
 
 
+def draws(repeats, n_rows):
+    """Rows of a logistic regression for several draws at once, against a batched one by hand."""
+    rows, models = [], cases(n_rows)
+    for name in ("logistic", "logistic, vectorised"):
+        function, _, data, z = models[name]
+        X, y = data["X"], data["y"]
+        ours = fastvi.target(function, data=data, dim=z.size)
+        theirs = logistic_batched.bind({"X": X, "moment": X.T @ y}, dim=z.size)
+        for k in (16, 64):
+            Z = z * (1.0 + 0.01 * np.random.default_rng(0).normal(size=(k, z.size)))
+            jobs = {}
+            for who, target in (("ours", ours), ("theirs", theirs)):
+                target.log_prob_and_grad(Z)  # compiles
+                jobs[who] = _timer(target.log_prob_and_grad, Z)
+            us = {who: min(found) for who, found in harness.interleaved(jobs, repeats).items()}
+            rows.append(harness.row(
+                f"derived gradient, {name}, {k} draws at once, against batched by hand",
+                us["ours"], us["theirs"], us["ours"] / us["theirs"], MEDIAN, at_most=True,
+                unit="µs",
+            ))  # fmt: skip
+    return rows
+
+
 def run(repeats, quick=False):
-    """Print a row per model, and one of their median."""
+    """Rows of each model, of their median, and of several draws at once."""
     rows, ratios = [], []
+    n_rows = 300 if quick else 10_000
     with single_threaded_blas():
-        for name, case in cases(300 if quick else 10_000).items():
+        several = draws(3 * repeats, n_rows)
+        for name, case in cases(n_rows).items():
             us = times(*case, 3 * repeats)
             ratios.append(us["derived"] / us["by hand"])
             rows.append(harness.row(
@@ -61,7 +87,7 @@ def run(repeats, quick=False):
             ))  # fmt: skip
     middle = harness.median(ratios)
     what = "derived gradients by those by hand, median of these models"
-    return [*rows, harness.row(what, middle, None, middle, MEDIAN, at_most=True)]
+    return [*rows, harness.row(what, middle, None, middle, MEDIAN, at_most=True), *several]
 
 
 if __name__ == "__main__":

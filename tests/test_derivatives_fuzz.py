@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import random
 
 import numpy as np
@@ -190,9 +191,33 @@ def leaves_at_once(z, data):  # by a test that is the same in all rounds
     return total
 
 
-@pytest.mark.parametrize("function", [leaves_at_once])
+def carries(z, data):
+    a = z[0]
+    for _ in range(data.n):
+        a = math.tanh(a) + z[1]
+    return a
+
+
+def reads_its_total(z, data):
+    total = z[0]
+    for _ in range(data.n):
+        total += total * z[1]
+    return total
+
+
+def sums(z, data):
+    total = max(z[0], 2.0 * z[1])
+    for j in range(z.size):
+        total += z[j] * data.y[j]
+    return math.tanh(total)
+
+
+SMALL = [leaves_at_once, carries, reads_its_total, sums]  # which random programs rarely are
+
+
+@pytest.mark.parametrize("function", SMALL)
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
-def test_programs_that_were_wrong(function, sign):
+def test_small_programs(function, sign):
     assert agrees(function, sign * np.array([0.5, 0.1, 0.2, 0.3, 0.4]), OPTIONS)
 
 
