@@ -37,7 +37,9 @@ def rebuild(like: Any, parts: Iterable[object]) -> Any:
 
 
 def read_only(array: AnyArray) -> AnyArray:
-    """Return a read-only view."""
+    """Return a read-only view, or the array if it is read-only."""
+    if not array.flags.writeable:
+        return array
     view = array.view()
     view.flags.writeable = False
     return view

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base.blas import solve_rows
+from fastvi.base.tree import read_only
+from fastvi.kernels.covariance import Program
 from fastvi.models.gp.likelihood import Likelihood, Values
 from fastvi.models.gp.posterior import Posterior
 
@@ -59,7 +61,8 @@ class _Function:
     """Mean and variance of one function, or of several that share their variance."""
 
     def __init__(self, posterior: Posterior, weights: Array) -> None:
-        self._program, self._columns = posterior.program, posterior.columns
+        self._program = Program(*map(read_only, posterior.program))  # as `Covariance.fill` has it
+        self._columns = read_only(posterior.columns)
         self._covariance, self._weights = posterior.covariance, np.ascontiguousarray(weights)
         m = self._m = len(posterior.z)
         # I - B^-1 = U D U', so the variance that z explains is that of the row times L^-T U D^1/2
