@@ -501,7 +501,7 @@ def test_a_certain_posterior_has_a_summary():
 
     found = Posterior(q, bits, settled=True, n_iter=1, history={}, names=bits.names)
     assert np.isfinite(found.shift)
-    assert "50" not in found.summary().splitlines()[0]
+    assert found.summary().splitlines()[0].split()[:2] == ["mean", "sd"]
 
 
 @pytest.mark.parametrize(
