@@ -100,10 +100,14 @@ def announcements() -> Iterator[list[str]]:
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
     log = logging.getLogger("fastvi.kernels")
+    before = log.level
     log.setLevel("INFO")
     log.addHandler(handler)
-    yield lines
-    log.removeHandler(handler)
+    try:
+        yield lines
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
 
 
 def main(option: str = "", *names: str) -> dict[str, Any]:
