@@ -137,25 +137,26 @@ def covariance_reverse(program, x, zt, adjoint, scratch, weights, slopes):
     sigma_0^2).
     """
     last, m = program.kinds.size - 1, adjoint.shape[1]
-    values, squares, down = scratch[0, :, :m], scratch[1], scratch[2, :, :m]
+    values, squares, down = scratch[0], scratch[1], scratch[2]
     for i in range(x.shape[0]):
         for node in range(last + 1):
             if program.kinds[node] > PRODUCT:
-                _leaf(program, node, x[i : i + 1], zt, squares[node], values[node])
+                _leaf(program, node, x[i : i + 1], zt, squares[node], values[node, :m])
             elif node < last:  # the last is not an operand
-                a, b = values[program.left[node]], values[program.right[node]]
-                _combine(program.kinds[node], a, b, values[node])
+                a, b = values[program.left[node], :m], values[program.right[node], :m]
+                _combine(program.kinds[node], a, b, values[node, :m])
         for node in range(last, -1, -1):
             kind, slot = program.kinds[node], program.slots[node]
-            above = adjoint[i] if node == last else down[node]
+            above = adjoint[i] if node == last else down[node, :m]
             if kind <= PRODUCT:
                 p, q = program.left[node], program.right[node]
-                _pass_down(kind, above, values[p], values[q], down[p], down[q])
+                a, b = values[p, :m], values[q, :m]
+                _pass_down(kind, above, a, b, down[p, :m], down[q, :m])
             elif kind == CONSTANT:
                 slopes[node, 0] += program.amplitudes[node] * _sum(above)
             else:
-                square, row = squares[node, :m], weights[slot, i]
-                _leaf_reverse(program, node, above, values[node], square, row, slopes)
+                value, square, row = values[node, :m], squares[node, :m], weights[slot, i]
+                _leaf_reverse(program, node, above, value, square, row, slopes)
 
 
 @kernel

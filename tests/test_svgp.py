@@ -209,7 +209,7 @@ def test_expectations_against_monte_carlo(name, rng):
     likelihood = LIKELIHOODS[name]
     t = likelihood.n_latents
     n, noise = 6, 0.3
-    mean, variance = rng.normal(size=(n, t)), rng.uniform(0.05, 1.0, (n, t))
+    mean, variance = rng.normal(size=(t, n)).T, rng.uniform(0.05, 1.0, (t, n)).T  # as models do
     y = rng.integers(0, 2, n).astype(float)
     f = mean + np.sqrt(variance) * rng.normal(size=(200_000, n, t))
     g = log_density(name, y, f, noise)

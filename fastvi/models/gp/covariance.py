@@ -13,7 +13,7 @@ from fastvi.base.tree import read_only
 from fastvi.kernels import covariance as kernels
 from fastvi.kernels.covariance import Program
 
-__all__ = ["Covariance", "node_diagonals"]
+__all__ = ["Covariance", "node_diagonals", "readable"]
 
 Array = NDArray[np.float64]
 MATERN = {
@@ -251,8 +251,7 @@ class Covariance:
         """Write k(x, z) (n, M) into `out`."""
         function = kernels.gaussian if self.is_gaussian else kernels.covariance
         scratch = self.scratch(len(x), zt) if scratch is None else scratch
-        read = (Program(*map(read_only, program)), read_only(x), read_only(zt))
-        function(*read, scratch, out)  # compiled once, for arrays that can be written to or not
+        function(readable(program), read_only(x), read_only(zt), scratch, out)
         return out
 
     def scratch(self, n: int, zt: Array) -> Array:
@@ -268,6 +267,11 @@ class Covariance:
     def diagonal(self, program: Program, x: Array) -> Array:
         """k(x, x), (n,)."""
         return node_diagonals(program, x)[-1]
+
+
+def readable(program: Program) -> Program:
+    """The program as kernels take it: compiled once, for arrays that can be written to or not."""
+    return Program(*map(read_only, program))
 
 
 def node_diagonals(program: Program, x: Array) -> list[Array]:

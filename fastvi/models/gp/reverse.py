@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base.tree import read_only
 from fastvi.kernels import covariance as kernels
 from fastvi.kernels import covariance_reverse as reverse
 from fastvi.kernels.covariance import Program
-from fastvi.models.gp.covariance import Covariance, node_diagonals
+from fastvi.models.gp.covariance import Covariance, node_diagonals, readable
 
 __all__ = ["Reverse"]
 
@@ -36,7 +37,7 @@ class Reverse:
         self.moments = np.zeros((n_slots, d + 1, m))
         self.squares = np.zeros((n_slots, d))
         self.slopes = np.zeros((len(covariance.nodes), 2))
-        self._weights = np.empty((n_slots, 0, m))
+        self._weights = np.empty(0)  # room for the weights of as many rows as came at once
 
     def add(
         self,
@@ -54,24 +55,28 @@ class Reverse:
         if self.covariance.is_gaussian:
             if not left.size:
                 left, right = np.empty((len(x), 0)), np.empty((0, len(self.z)))
+            right = np.ascontiguousarray(right)
             self.slopes[0, 0] += reverse.gaussian_reverse(adjoint, left, right, values)
             weights = adjoint[None]
         else:
             if left.size:
                 adjoint += left @ right
             weights = self._reversed(x, zt, adjoint)
+        x = read_only(x)
         for slot in range(len(self.moments)):
             reverse.add_moments(
                 weights[slot], x, self.centre, self.moments[slot], self.squares[slot]
             )
 
     def _reversed(self, x: Array, zt: Array, adjoint: Array) -> Array:
-        n = len(x)
-        if self._weights.shape[1] < n:
-            self._weights = np.empty((len(self.moments), n, len(self.z)))
-        weights = self._weights[:, :n]
+        n_slots, _, m = self.moments.shape
+        shape = (n_slots, len(x), m)
+        if self._weights.size < np.prod(shape):
+            self._weights = np.empty(np.prod(shape))
+        weights = self._weights[: np.prod(shape)].reshape(shape)
         scratch = np.empty((3, len(self.covariance.nodes), zt.shape[2]))
-        reverse.covariance_reverse(self.program, x, zt, adjoint, scratch, weights, self.slopes)
+        read = (readable(self.program), read_only(x), read_only(zt))
+        reverse.covariance_reverse(*read, adjoint, scratch, weights, self.slopes)
         return weights
 
     def add_diagonal(self, x: Array, adjoint: Array) -> None:

@@ -226,8 +226,8 @@ def check_vocabulary(vocabulary: Sequence[str], n_words: int, what: str) -> None
 class Predictor:
     """Topic proportions of documents given as arrays already in shape.
 
-    Arrays of another dtype or layout are refused by the compiler. Word numbers and `indptr` are
-    checked once per call, which costs about a nanosecond per entry.
+    Arrays of another dtype or layout are converted. Word numbers and `indptr` are checked once per
+    call, which costs about a nanosecond per entry.
 
     Parameters
     ----------
@@ -271,6 +271,9 @@ class Predictor:
         """
         if self.check:
             self._refuse_foreign_memory(indptr, indices, counts)
+        indptr = np.ascontiguousarray(indptr, np.int64)
+        indices = np.ascontiguousarray(indices, np.int32)
+        counts = np.ascontiguousarray(counts, self.dtype)
         n_documents = len(indptr) - 1
         gamma = np.empty((n_documents, self._width), self.dtype)
         infer(indptr, indices, counts, *self._arguments, n_documents, gamma)
