@@ -26,6 +26,7 @@ from .covariance import (
     _leaf,
 )
 from .special import exp, log
+from .vectors import dot, sum_of
 
 
 @kernel
@@ -97,30 +98,14 @@ def _pass_down(kind, adjoint, a, b, adjoint_a, adjoint_b):
 
 
 @kernel
-def _sum(a):
-    total = 0.0
-    for j in range(a.size):
-        total += a[j]
-    return total
-
-
-@kernel
-def _dot(a, b):
-    total = 0.0
-    for j in range(a.size):
-        total += a[j] * b[j]
-    return total
-
-
-@kernel
 def _leaf_reverse(program, node, adjoint, value, square, row, slopes):
     """Out row (M,), the weights of a leaf; adds to its slopes."""
     kind, amplitude, shape = program.kinds[node], program.amplitudes[node], program.shapes[node]
-    slopes[node, 0] += _dot(adjoint, value)
+    slopes[node, 0] += dot(adjoint, value)
     if kind == LINEAR:
         for j in range(row.size):
             row[j] = amplitude * adjoint[j]
-        slopes[node, 1] += _sum(row)
+        slopes[node, 1] += sum_of(row)
         return
     _slope(kind, amplitude, shape, square, value, adjoint, row)
     if kind >= RATIONAL:
@@ -153,7 +138,7 @@ def covariance_reverse(program, x, zt, adjoint, scratch, weights, slopes):
                 a, b = values[p, :m], values[q, :m]
                 _pass_down(kind, above, a, b, down[p, :m], down[q, :m])
             elif kind == CONSTANT:
-                slopes[node, 0] += program.amplitudes[node] * _sum(above)
+                slopes[node, 0] += program.amplitudes[node] * sum_of(above)
             else:
                 value, square, row = values[node, :m], squares[node, :m], weights[slot, i]
                 _leaf_reverse(program, node, above, value, square, row, slopes)
@@ -176,7 +161,7 @@ def gaussian_reverse(adjoint, left, right, values):
                 row[j] += factor * other[j]
         for j in range(row.size):
             row[j] *= half * value[j]
-        total += _sum(row)
+        total += sum_of(row)
     return -2.0 * total
 
 
@@ -209,7 +194,7 @@ def add_moments(weights, x, centre, moments, squares):
                 row[j] += p * a[j]
         i += 1
     for i in range(n):
-        total = _sum(weights[i])
+        total = sum_of(weights[i])
         for k in range(n_columns):
             t = x[i, k] - centre[k]
             squares[k] += total * (t * t)

@@ -17,7 +17,6 @@ from .steps import (
     climb,
     count,
     exponential,
-    fill,
     largest,
     report,
     scale,
@@ -26,6 +25,7 @@ from .steps import (
     sums_of_squares,
 )
 from .targets import placed, pulled
+from .vectors import fill
 
 __all__ = [
     "Sums", "Trace", "Work", "fullrank_natural", "fullrank_plain", "meanfield_natural",

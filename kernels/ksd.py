@@ -14,6 +14,7 @@ import numpy as np
 
 from ._jit import kernel
 from .special import exp, log
+from .vectors import fill
 
 IMQ, RBF = 0, 1  # phi(t) = (1 + t)^beta and exp(-t / 2)
 
@@ -124,7 +125,10 @@ def column(kind, beta, trace, uniform, XT, WT, ST, new, start, scratch, out):
     number = out.dtype.type
     square, cross, spread = scratch[0], scratch[1], scratch[2]
     stop, root = start + out.size, number(np.sqrt(uniform))
-    square[:], cross[:], spread[:], out[:] = number(0), number(trace), number(0), number(0)
+    fill(square, number(0))
+    fill(cross, number(trace))
+    fill(spread, number(0))
+    fill(out, number(0))
     for k in range(XT.shape[0]):
         xs, ss, x_new, s_new = XT[k, start:stop], ST[k, start:stop], XT[k, new], ST[k, new]
         if uniform > 0.0:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ._jit import kernel
 from .special import exp
+from .vectors import dot, fill, sum_of
 
 
 class Network(NamedTuple):
@@ -18,23 +19,6 @@ class Network(NamedTuple):
     outer: object  # (d, K)
     inner: object  # (K, E)
     bias: object  # (K,)
-
-
-@kernel
-def dot(a, b):
-    """Sum of a b, (N,)."""
-    total = 0.0
-    for n in range(a.size):
-        total += a[n] * b[n]
-    return total
-
-
-@kernel
-def _sum(a):
-    total = 0.0
-    for n in range(a.size):
-        total += a[n]
-    return total
 
 
 @kernel
@@ -49,13 +33,13 @@ def forward(net, x, hidden, y):
     """Out hidden (K, N) and y (d, N)."""
     for k in range(hidden.shape[0]):
         row = hidden[k]
-        row[:] = net.bias[k]
+        fill(row, net.bias[k])
         for e in range(x.shape[0]):
             _add(net.inner[k, e], x[e], row)
         for n in range(row.size):
             row[n] = 1.0 - 2.0 / (exp(2.0 * row[n]) + 1.0)
     for j in range(y.shape[0]):
-        y[j, :] = net.shift[j]
+        fill(y[j], net.shift[j])
         for e in range(x.shape[0]):
             _add(net.linear[j, e], x[e], y[j])
         for k in range(hidden.shape[0]):
@@ -65,7 +49,7 @@ def forward(net, x, hidden, y):
 @kernel
 def _pre(net, hidden, adjoint, k, out):
     """Out (N,): adjoints of what goes into the k-th tanh."""
-    out[:] = 0.0
+    fill(out, 0.0)
     for j in range(adjoint.shape[0]):
         _add(net.outer[j, k], adjoint[j], out)
     unit = hidden[k]
@@ -77,14 +61,14 @@ def _pre(net, hidden, adjoint, k, out):
 def reverse(net, x, hidden, adjoint, row, slopes):
     """Slopes += gradients by the parameters, from adjoints (d, N) of y; row (N,) is scratch."""
     for j in range(adjoint.shape[0]):
-        slopes.shift[j] += _sum(adjoint[j])
+        slopes.shift[j] += sum_of(adjoint[j])
         for e in range(x.shape[0]):
             slopes.linear[j, e] += dot(adjoint[j], x[e])
         for k in range(hidden.shape[0]):
             slopes.outer[j, k] += dot(adjoint[j], hidden[k])
     for k in range(hidden.shape[0]):
         _pre(net, hidden, adjoint, k, row)
-        slopes.bias[k] += _sum(row)
+        slopes.bias[k] += sum_of(row)
         for e in range(x.shape[0]):
             slopes.inner[k, e] += dot(row, x[e])
 
@@ -116,7 +100,7 @@ def divergence(net, hidden, out):
     trace = 0.0
     for j in range(net.shift.size):
         trace += net.linear[j, j]
-    out[:] = trace
+    fill(out, trace)
     for k in range(hidden.shape[0]):
         w, unit = _through(net, k), hidden[k]
         for n in range(out.size):
@@ -126,7 +110,7 @@ def divergence(net, hidden, out):
 @kernel
 def divergence_reverse(net, x, hidden, weights, rows, slopes):
     """Slopes += gradients of the weighted sum of divergences; rows (2, N) are scratch."""
-    total, down, curve = _sum(weights), rows[0], rows[1]
+    total, down, curve = sum_of(weights), rows[0], rows[1]
     for j in range(net.shift.size):
         slopes.linear[j, j] += total
     for k in range(hidden.shape[0]):
@@ -135,8 +119,8 @@ def divergence_reverse(net, x, hidden, weights, rows, slopes):
             slope = weights[n] * (1.0 - unit[n] * unit[n])
             down[n] = slope
             curve[n] = -2.0 * w * unit[n] * slope
-        mean = _sum(down)
-        slopes.bias[k] += _sum(curve)
+        mean = sum_of(down)
+        slopes.bias[k] += sum_of(curve)
         for j in range(net.shift.size):
             slopes.outer[j, k] += mean * net.inner[k, j]
             slopes.inner[k, j] += mean * net.outer[j, k] + dot(curve, x[j])

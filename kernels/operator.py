@@ -21,13 +21,13 @@ from .networks import (
     divergence,
     divergence_reverse,
     divergence_slope,
-    dot,
     forward,
     pull_back,
     reverse,
 )
 from .optimizers import adam, running_mean
 from .targets import SUCCESS, address_of
+from .vectors import dot, fill
 
 STEP = 1e-4  # step of the score differences that replace a Hessian times a vector
 DECAY, DECAY_SQUARE, EPSILON = 0.5, 0.99, 1e-8  # of Adam, with little momentum
@@ -217,7 +217,7 @@ def train(density, program, test, work, rng, begin, schedule, n_inner, share, hi
             if good == 0:
                 return good
             objective(test.network, work)
-            test.gradient[:] = 0.0
+            fill(test.gradient, 0.0)
             test_slopes(test.network, work, test.slopes)
             move(test, 1.0, schedule[1, t], (begin + t) * n_inner + i + 1, share)
         good = draw(density, power, program.network, work, rng)
@@ -225,7 +225,7 @@ def train(density, program, test, work, rng, begin, schedule, n_inner, share, hi
             return good
         history[t] = objective(test.network, work)
         draw_slopes(density, power, test.network, work)
-        program.gradient[:] = 0.0
+        fill(program.gradient, 0.0)
         reverse(program.network, work.noise, work.hidden, work.adjoint, work.row[0], program.slopes)
         move(program, -1.0, schedule[0, t], begin + t + 1, share)
     return good

@@ -11,6 +11,7 @@ import numpy as np
 
 from ._jit import kernel
 from .special import exp
+from .vectors import fill
 
 RBF, IMQ = 0, 1  # exp(-s / 2), for which F = K; (1 + s)^(-1/2)
 TILE = 128  # rows and columns: 64 or 128 KiB of a second-level cache
@@ -198,7 +199,7 @@ def assemble(sums, slope_sums, u, inverse, share, phi):
 def means(x, out):
     """Out (D,) float64: means of rows x (n, D), about the first so that few digits cancel."""
     first = x[0]
-    out[:] = 0.0
+    fill(out, 0.0)
     for i in range(x.shape[0]):
         row = x[i]
         for j in range(row.size):

@@ -12,6 +12,7 @@ from ._jit import kernel
 from ._pointers import call_target
 from .optimizers import adam
 from .targets import SUCCESS, address_of, evaluate
+from .vectors import fill
 
 HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
 DECAY, DECAY_SQUARE, EPSILON = 0.9, 0.999, 1e-8  # decays of Adam
@@ -52,13 +53,6 @@ def spread(noise, eps):
         row, sign = (s, 1.0) if s < h else (s - h, -1.0)
         for j in range(eps.shape[1]):
             eps[s, j] = sign * noise[row, j]
-
-
-@kernel
-def fill(x, value):
-    """Every number of a flat array."""
-    for i in range(x.shape[0]):
-        x[i] = value
 
 
 @kernel

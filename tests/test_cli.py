@@ -421,30 +421,6 @@ def test_without_matplotlib(corpus: Path, tmp_path: Path, capsys: Any, monkeypat
     assert not output.exists()
 
 
-# --- the main job ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: Any) -> str:
-    return str(tmp_path_factory.mktemp("cache"))
-
-
-def test_no_arguments(cache: str, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
-    """The docstrings of the standard library; collected once."""
-    monkeypatch.setenv("XDG_CACHE_HOME", cache)
-    monkeypatch.setenv("LOCALAPPDATA", cache)
-    monkeypatch.chdir(tmp_path)
-    first = json.loads(run(capsys, "lda", "--json"))
-    assert first["held_out_perplexity"] < 0.5 * first["n_words"]
-    model = TopicModel.load("lda.model.npz")
-    assert model.n_topics == 20
-    assert model.info["n_documents"] > 3000
-    out = run(capsys, "topics", "lda.model.npz")
-    assert all(f"\n{k:>5} " in out for k in range(20))
-    small = json.loads(run(capsys, "lda", "--max-features", 100, "--json", *FAST))
-    assert small["n_words"] == 100
-
-
 # --- streams --------------------------------------------------------------------------------------
 
 

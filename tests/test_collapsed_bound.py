@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from cases import solve
 from naive import lda as naive
+from naive.sparse import csr
 from scipy.special import psi
-from test_lda_methods import TINY, cavi, in_float64
+from test_lda_methods import TINY, cavi
 
+from fastvi.models.counts import DocumentSource
 from fastvi.models.topics.collapsed import make_grid
 from fastvi.models.topics.settings import Settings
 
@@ -58,7 +60,7 @@ def test_bounds_are_in_order(documents, alpha, eta):
         plain.append(bounds[-1])
         for name, found in collapsed.items():
             chosen = Settings(name, np.array(alpha), eta, seed=seed)
-            corpus = in_float64(documents, 4)
+            corpus = DocumentSource(*csr(documents, np.float32), 4)
             solver, _ = solve(chosen, corpus, 60)
             phi = responsibilities_of(documents, corpus, solver)
             found.append(naive.collapsed_bound(documents, 4, phi, np.array(alpha), eta))

@@ -1,5 +1,6 @@
 """The default corpus: docstrings of the standard library, and its cache."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 
 from fastvi.base.caches import user_folder
+from fastvi.cli.main import main
 from fastvi.corpus import standard_library
 from fastvi.corpus.options import Options
 from fastvi.corpus.stdlib import cache_file, count, docstrings, load
+from fastvi.models.topics.fitted import TopicModel
 
 SOURCE = '''"""Module words."""
 def function():
@@ -126,7 +129,14 @@ def test_no_sources(library, tmp_path):
         count(tmp_path / "nothing", Options())
 
 
-def test_the_real_library_without_scikit_learn(tmp_path):
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Environment variables of where the cache of the real library lies, once it was read."""
+    folder = str(tmp_path_factory.mktemp("cache"))
+    return dict.fromkeys(("XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"), folder)
+
+
+def test_the_real_library_without_scikit_learn(places):
     """The second call comes from the cache and imports no scikit-learn."""
     code = (
         "import sys\nfrom fastvi.corpus import standard_library\n"
@@ -136,11 +146,10 @@ def test_the_real_library_without_scikit_learn(tmp_path):
         "assert not any('.test.' in name for name in c.names)\n"
         "print(c.n_documents, c.n_words, c.n_tokens, 'sklearn' in sys.modules)"
     )
-    env = os.environ | dict.fromkeys(("XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"), str(tmp_path))
     first, second = (
         subprocess.run(
             [sys.executable, "-W", "error", "-c", code],
-            env=env, capture_output=True, text=True, check=True,
+            env=os.environ | places, capture_output=True, text=True, check=True,
         ).stdout.split()
         for _ in range(2)
     )  # fmt: skip
@@ -148,3 +157,24 @@ def test_the_real_library_without_scikit_learn(tmp_path):
     assert (first[3], second[3]) == ("True", "False")
     assert int(first[0]) > 2000
     assert int(first[1]) > 1000
+
+
+@pytest.mark.jit
+def test_the_main_job(places, tmp_path, capsys, monkeypatch):
+    """`fastvi lda` of nothing: topics of the real library."""
+    for name, folder in places.items():
+        monkeypatch.setenv(name, folder)
+    monkeypatch.chdir(tmp_path)
+    first = answer(capsys, "lda", "--json")
+    assert first["held_out_perplexity"] < 0.5 * first["n_words"]
+    model = TopicModel.load("lda.model.npz")
+    assert model.n_topics == 20
+    assert model.info["n_documents"] > 2000
+    assert len(answer(capsys, "topics", "lda.model.npz", "--json")["topics"]) == 20
+    options = ["--max-features", "100", "-k", "3", "--passes", "2", "--quiet", "--json"]
+    assert answer(capsys, "lda", *options)["n_words"] == 100
+
+
+def answer(capsys, *arguments):
+    assert main(arguments) == 0
+    return json.loads(capsys.readouterr().out)

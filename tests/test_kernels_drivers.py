@@ -16,7 +16,7 @@ from fastvi.families import FullRank, LowRank, MeanField
 from fastvi.families.fullrank import LARGEST
 from fastvi.fitting.compiled import compiled_steps, stepwise
 from fastvi.gradients.reparam import reparam
-from fastvi.kernels import drivers, steps
+from fastvi.kernels import drivers, steps, vectors
 from fastvi.objectives import elbo, iwae, tempered
 from fastvi.optimizers import adam, constant
 from fastvi.targets import TargetError
@@ -239,7 +239,7 @@ def test_sums_of_flat_arrays(n, rng):
     assert steps.largest(-x) == max(x, default=0.0)
     assert steps.exponential(x, out) == pytest.approx(x.sum())
     np.testing.assert_allclose(out, np.exp(x), rtol=1e-15)
-    steps.fill(out, 3.0)
+    vectors.fill(out, 3.0)
     steps.scale(out, 2.0)
     assert np.all(out == 6.0)
 
