@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastvi.base.blas import solve_rows
 from fastvi.base.tree import read_only
-from fastvi.kernels.covariance import Program
+from fastvi.models.gp.covariance import readable
 from fastvi.models.gp.likelihood import Likelihood, Values
 from fastvi.models.gp.posterior import Posterior
 
@@ -61,7 +61,7 @@ class _Function:
     """Mean and variance of one function, or of several that share their variance."""
 
     def __init__(self, posterior: Posterior, weights: Array) -> None:
-        self._program = Program(*map(read_only, posterior.program))  # as `Covariance.fill` has it
+        self._program = readable(posterior.program)
         self._columns = read_only(posterior.columns)
         self._covariance, self._weights = posterior.covariance, np.ascontiguousarray(weights)
         m = self._m = len(posterior.z)
