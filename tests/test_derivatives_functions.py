@@ -14,9 +14,11 @@ SCALARS = {  # expressions of x near 0.4 and y near 1.7
     "erf(x) erfc(y) pow(y,x) atan2(x,y) hypot(x,y) fabs(-x)",
     "np": "exp(x) exp2(x) expm1(x) log(y) log1p(x) sqrt(y) cbrt(y) sin(x) arcsin(x) arccos(x) "
     "arctan(x) arcsinh(x) arccosh(y) arctanh(x) arctan2(x,y) hypot(x,y) logaddexp(x,y) abs(-x) "
-    "maximum(x,y) minimum(x,y) square(x) power(y,x) clip(x,0.1,y) where(x<y,x*y,y) sign(x)*y "
+    "maximum(x,y) minimum(x,y) minimum(y,x) square(x) power(y,x) clip(x,0.1,y) "
+    "where(x<y,x*y,y) sign(x)*y "
     "floor(y)*x reciprocal(y) isfinite(x)*y",
-    "": "abs(-x)*y max(x,y,0.1) min(x,y) x**3 x**-2 y**0.5 y**x 2.0**x x%0.3 x/y -x*y float(x)*y",
+    "": "abs(-x)*y max(x,y,0.1) min(x,y) min(y,x) x**3 x**-2 y**0.5 y**x 2.0**x x%0.3 x/y -x*y "
+    "float(x)*y",
 }  # fmt: skip
 ARRAYS = """np.sum(z) np.sum(M) np.sum(M,axis=0)[1]*x np.sum(M,axis=1)@z[:2] np.mean(z) np.var(z)
 np.std(z) np.mean(M,axis=0)[2] np.var(M,axis=1)[0] np.max(z) np.min(M) np.max(M,axis=0)[1]

@@ -212,7 +212,21 @@ def sums(z, data):
     return math.tanh(total)
 
 
-SMALL = [leaves_at_once, carries, reads_its_total, sums]  # which random programs rarely are
+def overwrites(z, data):
+    a = np.zeros(2)
+    a[0], a[1] = z[3], z[4]
+    for i in range(data.n):
+        a[i % 2] = z[i] * a[0] * a[1]
+    return a[0] + a[1]
+
+
+SMALL = [
+    leaves_at_once,
+    carries,
+    reads_its_total,
+    sums,
+    overwrites,
+]  # which random programs rarely are
 
 
 @pytest.mark.parametrize("function", SMALL)

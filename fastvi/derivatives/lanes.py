@@ -243,7 +243,10 @@ class _Writer:
         if name != STACK and name not in self.varying:
             return ast.Assign([self.same(target)], self.same(value))
         array, index = _place(target)
-        given = self.of(value) if self.varies(value) else self.same(value)
+        if _is_stack(value):
+            given: ast.expr = _call("at", *_place(value))
+        else:
+            given = self.of(value) if self.varies(value) else self.same(value)
         return ast.Expr(_call("put", array, self.same(index), given))
 
     def _augmented(self, s: ast.AugAssign) -> ast.stmt:
