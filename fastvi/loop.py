@@ -64,8 +64,8 @@ class Watch(AbstractContextManager["Watch"]):
             state, position, history = watch.begin(state, batches, rng, n_epochs)
             run(..., position=position, history=history, watch=watch)
 
-    On exit without an error, held-out rows are scored and the last state is saved, unless that has
-    just been done.
+    On exit without an error, held-out rows are scored, unless the best pass is kept, and the last
+    state is saved, unless that has just been done.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ class Watch(AbstractContextManager["Watch"]):
         if error is not None or self._last is None:
             return
         state, _, history = self._last
-        if self.held_out and not self.patience and "held_out" not in history.last():
+        if self.held_out and self._best is None and "held_out" not in history.last():
             self._score(state, history)
             self._saved = None
         if self.checkpoints is not None and self._saved is None:

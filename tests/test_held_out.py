@@ -139,7 +139,7 @@ def test_gaussian_processes_score_after_each_pass(name, rng):
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_early_stopping_keeps_the_best_pass(name):
+def test_early_stopping_keeps_the_best_pass(name, tmp_path):
     model, data, score = ESTIMATORS[name]
     rng = np.random.default_rng(11)
     X, y = data(rng), rng.integers(2, size=N + N_HELD_OUT)
@@ -156,3 +156,36 @@ def test_early_stopping_keeps_the_best_pass(name):
             model.fit(X[:N], y[:N], X_val=X[N:], early_stopping=wrong, **labels)
     with pytest.raises(ValueError, match="early_stopping needs X_val"):
         model.fit(X[:N], y[:N], early_stopping=1)
+    model.save(tmp_path / "model")
+    read = fastvi.load(tmp_path / "model")
+    assert (read.best_iter_, read.best_score_) == (model.best_iter_, model.best_score_)
+    if hasattr(model, "partial_fit"):
+        assert not hasattr(model.partial_fit(X[:N]), "best_iter_")
+
+
+def test_early_stopping_that_ends_within_the_first_pass():
+    """The score is that of what was kept, which is not the state of the score before."""
+    X = counts(np.random.default_rng(12))
+    model = LDA(3, solver="scvb0", batch_size=25, random_state=0)
+    model.fit(X[:N], X_val=X[N:], early_stopping=1, callback=lambda state: state.n_steps == 3)
+    assert model.best_iter_ == 1
+    assert model.best_score_ == pytest.approx(model.document_completion(X[N:], random_state=0))
+
+
+def test_early_stopping_of_a_search_is_refused():
+    X = real(np.random.default_rng(13))
+    model = fastvi.SparseGPRegressor(inducing_points=5, max_iter=2)
+    with pytest.raises(ValueError, match="early_stopping is 1, but"):
+        model.fit(X[:N], X[:N, 0], X_val=X[N:], y_val=X[N:, 0], early_stopping=1)
+
+
+@pytest.mark.parametrize("name", GAUSSIAN_PROCESSES)
+def test_early_stopping_of_gaussian_processes(name):
+    rng = np.random.default_rng(14)
+    X, y = real(rng), rng.integers(2, size=N + N_HELD_OUT)  # nothing to learn
+    model = clone(GAUSSIAN_PROCESSES[name]).set_params(max_iter=400, tol=0)
+    model.fit(X[:N], y[:N], X_val=X[N:], y_val=y[N:], early_stopping=2)
+    scores = model.history_["held_out"][np.isfinite(model.history_["held_out"])]
+    assert model.best_iter_ == len(scores) - 2 == np.argmax(scores) + 1
+    assert model.best_score_ == scores.max()
+    assert model.n_iter_ == 4 * len(scores) < 400

@@ -123,6 +123,8 @@ class Estimator(BaseEstimator):
         """Let a copy take steps on `data`, and become that copy if all goes well."""
         work = object.__new__(type(self))
         work.__dict__.update(self.__dict__)
+        for name in ("best_iter_", "best_score_"):  # of a fit, which this goes on from
+            work.__dict__.pop(name, None)
         work._partial_fit(*data)
         self._replace(work)
 
@@ -220,11 +222,11 @@ class Estimator(BaseEstimator):
 
     @property
     def _last_bound(self) -> float | None:
-        """Bound in the last pass of a fit to all rows, in nats."""
+        """Bound in the last pass of a fit to all rows, or in the one that was kept, in nats."""
         bounds = self.history_.get("elbo")
         if bounds is None or not len(bounds) or self.batch_size is not None:
             return None
-        return float(bounds[-1])
+        return float(bounds[getattr(self, "best_iter_", 0) - 1])
 
     def _identity(self, data: tuple[Any, ...]) -> dict[str, Any]:
         """Return what must be the same for a checkpoint to be resumed from."""

@@ -30,7 +30,9 @@ ESTIMATORS = {
     "SparseGPClassifier": "fastvi.models.gp.classification",
     "SparseGPRegressor": "fastvi.models.gp.regression",
 }
-REPORTED = ("n_iter_", "n_batch_iter_", "converged_", "elbo_")  # numbers
+REPORTED = (  # numbers
+    "n_iter_", "n_batch_iter_", "converged_", "elbo_", "best_iter_", "best_score_",
+)  # fmt: skip
 LABELS = ("feature_names_in_", "classes_")
 BROKEN = (ArithmeticError, AttributeError, LookupError, TypeError, np.linalg.LinAlgError)
 

@@ -447,6 +447,8 @@ class LatentDirichletAllocation(TopicScores):
             "n_iter": self.n_iter_,
             "n_steps": self.n_batch_iter_,
             "settled": getattr(self, "converged_", None),
+            "best_iter": getattr(self, "best_iter_", None),
+            "held_out_log_likelihood": getattr(self, "best_score_", None),
             "feature_names": hasattr(self, "feature_names_in_") and vocabulary is None,
         }
         replace(model, info=info).save(path)
@@ -514,6 +516,10 @@ def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
     )
     if model.info.get("settled") is not None:
         estimator.converged_ = checks.flag(model.info["settled"], f"{path}: settled")
+    if model.info.get("best_iter") is not None:
+        score = model.info.get("held_out_log_likelihood")
+        estimator.best_iter_ = checks.integer(model.info["best_iter"], f"{path}: best_iter", 1)
+        estimator.best_score_ = checks.number(score, f"{path}: held_out_log_likelihood", -np.inf)
     if model.info.get("n_documents") is not None:
         n_documents = model.info["n_documents"]
         estimator._n_seen = checks.integer(n_documents, f"{path}: n_documents", 1)
