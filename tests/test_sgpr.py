@@ -13,7 +13,7 @@ from sklearn.gaussian_process.kernels import (
     WhiteKernel,
 )
 
-from fastvi.base.blas import add_product, add_square, multiply_rows, solve_rows
+from fastvi.base.blas import add_crossed, add_square, multiply_rows, solve_rows
 from fastvi.base.linear_algebra import cholesky_with_jitter
 from fastvi.models.gp import sgpr
 from fastvi.models.gp.collapsed import Objective
@@ -257,15 +257,15 @@ def test_products_in_place(n, m, rng):
     got = total.copy()
     add_square(rows, got)
     np.testing.assert_allclose(np.tril(got), np.tril(total + rows.T @ rows))
-    a, got = rng.normal(size=(n, 3)), rows.copy()
-    b = rng.normal(size=(3, m))
-    add_product(a, b, got)
-    np.testing.assert_allclose(got, rows + a @ b, atol=1e-12)
+    a, got = rng.normal(size=(n, 3)), np.ones((3, m))
+    add_crossed(a, rows, got)
+    np.testing.assert_allclose(got, 1.0 + a.T @ rows, atol=1e-12)
     lower = np.tril(total) + 3 * np.eye(m)
     for transposed, matrix in ((False, lower), (True, lower.T)):
         solved = solve_rows(lower, rows.copy(), transposed=transposed)
         np.testing.assert_allclose(solved @ matrix.T, rows, atol=1e-12)
-    np.testing.assert_allclose(multiply_rows(lower, rows.copy()), rows @ lower, atol=1e-12)
+        product = multiply_rows(lower, rows.copy(), transposed=transposed)
+        np.testing.assert_allclose(product, rows @ matrix, atol=1e-12)
 
 
 def test_greedy_inducing_inputs(rng):

@@ -16,7 +16,7 @@ import numpy as np
 from fastvi.base.typing import Array
 
 __all__ = [
-    "add_crossed", "add_product", "add_square", "aligned", "multiply_rows", "solve_rows",
+    "add_crossed", "add_square", "aligned", "multiply_rows", "solve_rows",
 ]  # fmt: skip
 
 KINDS: dict[type, Any] = {bytes: ctypes.c_char, int: ctypes.c_int, float: ctypes.c_double}
@@ -68,14 +68,6 @@ def add_crossed(a: Array, b: Array, total: Array) -> None:
     m = b.shape[1]
     width = max(m, 1)
     _call("dgemm", b"N", b"T", m, k, n, 1.0, b, width, a, max(k, 1), 1.0, total, width)
-
-
-def add_product(a: Array, b: Array, total: Array) -> None:
-    """Add a b to total (n, M), a (n, K), b (K, M)."""
-    n, k = a.shape
-    m = b.shape[1]
-    width = max(m, 1)
-    _call("dgemm", b"N", b"N", m, n, k, 1.0, b, width, a, max(k, 1), 1.0, total, width)
 
 
 def solve_rows(lower: Array, rows: Array, *, transposed: bool = False) -> Array:
