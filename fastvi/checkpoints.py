@@ -201,7 +201,7 @@ def digest(*arrays: ArrayLike) -> str:
 
 
 def _rows(array: AnyArray) -> list[AnyArray]:
-    """Yield an array, in parts small enough to copy if it is not contiguous."""
+    """Return an array, in parts small enough to copy if it is not contiguous."""
     if array.flags.c_contiguous or array.ndim == 0:
         return [array]
     return np.array_split(array, max(array.nbytes >> 24, 1))

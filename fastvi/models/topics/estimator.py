@@ -82,8 +82,8 @@ class LatentDirichletAllocation(TopicScores):
         when it changes by less than `perp_tol`. Never computed if not positive.
     total_samples : float, optional
         Number of documents that the stream of `partial_fit` represents. By default those seen so
-        far; for a stream of "svi" from scratch, or with rates or tools of your own, 1e6, as in
-        scikit-learn.
+        far, of which early ones count less; for a stream of "svi" or "vb" from scratch, or with
+        rates or tools of your own, 1e6, as in scikit-learn.
     perp_tol : float, default=0.1
         See `evaluate_every`.
     mean_change_tol : float, default=1e-3
