@@ -1,7 +1,7 @@
 """Fits with kernels that come compiled: ``python tests/check_shipped.py [NAME ...]``.
 
 Fresh, cached and shipped kernels of a level give the same bits, and a fit with shipped ones
-compiles nothing: in a package that was moved, with other times, that is only read, with an empty
+compiles nothing: in a read-only package that was moved and has other file times, with an empty
 cache, on a processor that has another name. The names are those of ``small_fits.py``.
 """
 

@@ -172,6 +172,14 @@ def test_early_stopping_that_ends_within_the_first_pass():
     assert model.best_score_ == pytest.approx(model.document_completion(X[N:], random_state=0))
 
 
+def test_warm_starts_go_on_from_the_bound_of_the_best_pass():
+    X = real(np.random.default_rng(15))
+    model = fastvi.BayesianGaussianMixture(n_components=8, random_state=0, tol=0, warm_start=True)
+    model.fit(X[:N], X_val=X[N:], early_stopping=2)
+    assert model.best_iter_ == model.n_iter_ - 2
+    assert model._last_bound == model.history_["elbo"][model.best_iter_ - 1]
+
+
 def test_early_stopping_of_a_search_is_refused():
     X = real(np.random.default_rng(13))
     model = fastvi.SparseGPRegressor(inducing_points=5, max_iter=2)

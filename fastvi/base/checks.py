@@ -105,7 +105,10 @@ def bags_of_words(X: Any, name: str = "X", dtype: DTypeLike | None = None) -> Ba
 
 
 def _narrow(indices: AnyArray) -> AnyArray:
-    """Those out of the range of int32 as its ends, which are no column either."""
+    """Return indices as integers of at most 64 bits; those beyond int32 become its ends.
+
+    These are not valid columns either, and are refused later.
+    """
     if indices.dtype.itemsize < 4 or indices.dtype == np.int32:
         return indices
     return np.clip(indices.astype(np.int64), -1, np.iinfo(np.int32).max)

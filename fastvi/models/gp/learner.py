@@ -52,12 +52,12 @@ def learn(
 ) -> Algorithm:
     """Natural gradients for q(u), then another optimizer for the rest, on the same batch.
 
-    The other one's gradient is that at the new q(u), with its whitened moments held. `scale` (D,)
-    is what its steps of inducing inputs are measured in; theta stays in `bounds` (P, 2).
+    The second gradient is taken at the new q(u), whose whitened moments it holds fixed. `scale`
+    (D,) is the unit of its steps of inducing inputs; theta stays within `bounds` (P, 2).
     ``info["elbo"]`` is the batch's estimate of the bound, in nats: before the step if only q(u) is
     learned, and otherwise between its two halves. With `noise` there is also what plans of batches
     that adapt ask of `fastvi.gradients.natural`. A step leaves `state.params` as they are and
-    returns new ones; the optimizers' states it may write to.
+    returns new ones; it may write to the optimizers' states.
     """
     natural, optimizer = settings.natural, settings.optimizer
     learns_more = settings.kernel or settings.inducing

@@ -45,7 +45,7 @@ class Points(NamedTuple):
 class Seen(NamedTuple):
     """Covariances of rows with the inducing inputs, for more than one pass over them."""
 
-    values: Array  # (n, M), without units
+    values: Array  # (n, M), as the kernel gives them
     k: Array  # (n, M), whitened
 
 
