@@ -21,20 +21,6 @@ def mirror(a):
 
 
 @kernel
-def add_symmetric(a, u, w, out):
-    """In and out (M, M), by its lower triangle: += the symmetric part of a - u w'. u, w (M,)."""
-    m = out.shape[0]
-    half = out.dtype.type(0.5)
-    for i0 in range(0, m, TILE):
-        for j0 in range(0, i0 + 1, TILE):
-            for i in range(i0, min(i0 + TILE, m)):
-                row, first, ui, wi = out[i], a[i], u[i], w[i]
-                for j in range(j0, min(j0 + TILE, i + 1)):
-                    row[j] += half * ((first[j] + a[j, i]) - (ui * w[j] + wi * u[j]))
-    mirror(out)
-
-
-@kernel
 def moments(k, product, weights, diagonal, mean, variance):
     """Out mean (n,) = k weights, variance (n,) = diagonal less the rows of k times product's.
 

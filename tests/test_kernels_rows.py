@@ -32,13 +32,3 @@ def test_mirror(m, rng):
     want = np.tril(a) + np.tril(a, -1).T
     kernels.mirror(a)
     np.testing.assert_array_equal(a, want)
-
-
-@pytest.mark.parametrize("m", [0, 1, 31, 32, 65])
-def test_add_symmetric(m, rng):
-    a, out, (u, w) = rng.normal(size=(m, m)), rng.normal(size=(m, m)), rng.normal(size=(2, m))
-    out += out.T
-    other = a - np.outer(u, w)
-    want = out + 0.5 * (other + other.T)
-    kernels.add_symmetric(a, u, w, out)
-    np.testing.assert_allclose(out, want, rtol=1e-12, atol=1e-12)
