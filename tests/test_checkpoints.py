@@ -231,6 +231,19 @@ def test_steps_are_limited():
         assert len(history) == limit
 
 
+def test_scores_that_are_nan_are_not_the_best():
+    """They count as passes without a better one, once there is one."""
+    nan = float("nan")
+
+    def stopped(*scores):
+        left = iter(scores)
+        options = {"plan": ShuffledEpochs, "held_out": lambda _: next(left), "patience": 2}
+        return fit(9, **options)[0]
+
+    assert stopped(nan, 1.0, nan, nan, 9.0) == fit(2, plan=ShuffledEpochs)[0]
+    assert stopped(*[nan] * 10) == fit(9, plan=ShuffledEpochs)[0]
+
+
 def test_early_stopping_returns_the_best_state_and_resumes(path):
     """The score is best after the second pass; a killed fit resumes to the same best state."""
 
