@@ -172,6 +172,7 @@ def test_results_that_are_not_finite_are_named():
     [
         ({"function": 3, "dim": 1}, "function is 3; wanted a function"),
         ({"dim": 1, "gradient": "auto"}, "gradient is 'auto'; wanted True, False or 'numerical'"),
+        ({"dim": 1, "gradient": 1}, "gradient is 1; wanted True, False or 'numerical'"),
         ({"dim": 1, "batched": 2}, "batched is 2"),
         ({}, "wanted one of the two"),
         ({"dim": 1, "rows": "y"}, "takes rows, but no data"),

@@ -81,7 +81,9 @@ def from_callable(
     """
     if not callable(function):
         raise ValueError(f"function is {function!r}; wanted a function")
-    if gradient not in (True, False, "numerical"):
+    if isinstance(gradient, bool | np.bool_):
+        gradient = bool(gradient)
+    elif gradient != "numerical":
         raise ValueError(f"gradient is {gradient!r}; wanted True, False or 'numerical'")
     rows = (rows,) if isinstance(rows, str) else rows
     prepared = None if data is None else prepare(data)
