@@ -291,7 +291,7 @@ CASES = {
     ),
     "gumbel_log_survival": (
         lambda x, m, s: mp.log(-mp.expm1(-mp.exp((m - x) / s))),
-        [(0.3, -1.0, 2.0), (900.0, 0.0, 1.0), (39.9, 0.0, 1.0), (40.1, 0.0, 1.0)],
+        [(0.3, -1.0, 2.0), (900.0, 0.0, 1.0), (39.9, 0.0, 1.0), (40.1, 0.0, 1.0), (-900.0, 0.0, 1.0)],
     ),
     "exponential_log_cdf": (
         lambda x, r: mp.log(-mp.expm1(-r * x)), [(0.3, 2.0), (1e-25, 1e10), (90.0, 1.0)],
@@ -299,7 +299,7 @@ CASES = {
     "exponential_log_survival": (lambda x, r: -r * x, [(0.3, 2.0), (1e9, 1e10)]),
     "weibull_log_cdf": (
         lambda x, k, s: mp.log(-mp.expm1(-hazard(x, k, s))),
-        [(0.3, 2.0, 1.5), (1e-200, 0.5, 1.0), (1.01, 400.0, 1.0)],
+        [(0.3, 2.0, 1.5), (1e-200, 0.5, 1.0), (1.01, 400.0, 1.0), (9.0, 400.0, 1.0)],
     ),
     "weibull_log_survival": (
         lambda x, k, s: -hazard(x, k, s), [(0.3, 2.0, 1.5), (1.01, 400.0, 1.0)],

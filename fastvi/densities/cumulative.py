@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from fastvi.densities.parts import LOG_2, log1m_exp, log_ndtr, softplus
+from fastvi.densities.parts import LOG_2, log1m_exp_exp, log_ndtr, softplus
 from fastvi.densities.vectorised import compiled, summed
 
 __all__ = [
@@ -235,12 +235,6 @@ def laplace_log_survival(x: float, loc: float, scale: float) -> float:
     return laplace_part((loc - x) / scale)
 
 
-@compiled
-def gumbel_tail(u: float) -> float:
-    """The log probability above u, of the standard Gumbel density."""
-    return -u if u > 40.0 else log1m_exp(math.exp(-u))
-
-
 @summed
 def gumbel_log_cdf(x: float, loc: float, scale: float) -> float:
     """The log probability that a Gumbel variable is below x.
@@ -286,4 +280,4 @@ def gumbel_log_survival(x: float, loc: float, scale: float) -> float:
     >>> round(densities.gumbel_log_survival(0.0, 0.0, 1.0), 6)
     -0.458675
     """
-    return gumbel_tail((x - loc) / scale)
+    return log1m_exp_exp((loc - x) / scale)

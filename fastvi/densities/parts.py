@@ -17,6 +17,7 @@ __all__ = [
     "LOG_2",
     "deviance",
     "log1m_exp",
+    "log1m_exp_exp",
     "log1p_square",
     "log_i0e",
     "log_ndtr",
@@ -97,6 +98,12 @@ def log_i0e(x: float) -> float:
 def log1m_exp(t: float) -> float:
     """log(1 - exp(-t)), t > 0."""
     return math.log1p(-math.exp(-t)) if t > LOG_2 else math.log(-math.expm1(-t))
+
+
+@compiled
+def log1m_exp_exp(u: float) -> float:
+    """log(1 - exp(-exp(u))), with no derivative where exp(u) overflows."""
+    return u if u < -40.0 else (log1m_exp(math.exp(u)) if u < 7.0 else 0.0)
 
 
 @compiled

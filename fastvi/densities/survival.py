@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from fastvi.densities.parts import log1m_exp, log_ndtr
-from fastvi.densities.vectorised import compiled, summed
+from fastvi.densities.parts import log1m_exp, log1m_exp_exp, log_ndtr
+from fastvi.densities.vectorised import summed
 
 __all__ = [
     "exponential_log_cdf",
@@ -117,12 +117,6 @@ def exponential_log_survival(x: float, rate: float) -> float:
     return -rate * x if x > 0.0 else 0.0
 
 
-@compiled
-def weibull_hazard(x: float, shape: float, scale: float) -> float:
-    """(x / scale)^shape, x > 0."""
-    return math.exp(shape * math.log(x / scale))
-
-
 @summed
 def weibull_log_cdf(x: float, shape: float, scale: float) -> float:
     """The log probability that a Weibull variable is below x.
@@ -143,7 +137,7 @@ def weibull_log_cdf(x: float, shape: float, scale: float) -> float:
     >>> round(densities.weibull_log_cdf(1.0, 2.0, 1.0), 6)
     -0.458675
     """
-    return log1m_exp(weibull_hazard(x, shape, scale)) if x > 0.0 else -math.inf
+    return log1m_exp_exp(shape * math.log(x / scale)) if x > 0.0 else -math.inf
 
 
 @summed
@@ -166,4 +160,4 @@ def weibull_log_survival(x: float, shape: float, scale: float) -> float:
     >>> densities.weibull_log_survival(1.0, 2.0, 1.0)
     -1.0
     """
-    return -weibull_hazard(x, shape, scale) if x > 0.0 else 0.0
+    return -math.exp(shape * math.log(x / scale)) if x > 0.0 else 0.0

@@ -51,7 +51,7 @@ def zero_inflated_poisson(k: float, zero: float, rate: float) -> float:
     return (
         math.log1p(-zero) + poisson_part(k, rate)
         if k > 0
-        else (math.log(zero + (1.0 - zero) * math.exp(-rate)) if k == 0 else -math.inf)
+        else (zero_part(zero, rate) if k == 0 else -math.inf)
     )
 
 
