@@ -11,7 +11,7 @@ import pytest
 
 import fastvi
 from fastvi import families
-from fastvi.posteriors import containers
+from fastvi.posteriors import approximation, containers
 from fastvi.posteriors.member import Posterior
 from fastvi.posteriors.tables import COLUMNS, labels, make_table
 from fastvi.transforms import positive, simplex
@@ -76,7 +76,7 @@ def test_without_a_target_only_unconstrained_numbers_are_known(posterior, tmp_pa
     alone = Posterior.load(tmp_path / "p.npz")
     assert read(alone.summary()).keys() == {"mu", "sigma"}
     assert read(alone.summary())["sigma"][0] < 0
-    assert "Numbers are unconstrained: load the posterior with its target." in alone.summary()
+    assert "These are unconstrained numbers; load the posterior with its target." in alone.summary()
     assert repr(alone).startswith("<Posterior of a target: fullrank, ")
     assert str(Posterior.load(tmp_path / "p.npz", model)) == str(posterior)
 
@@ -114,6 +114,13 @@ def test_every_kind_of_posterior_has_the_table():
         np.testing.assert_allclose(table["sigma"], figures, rtol=5e-3)
         np.testing.assert_allclose(table["mu"][:2], [p.mean[0], p.sd[0]], atol=6e-4)
         assert repr(p).startswith(f"<{type(p).__name__} of model: ")
+
+
+def test_tables_of_many_parameters_take_fewer_draws(posterior, monkeypatch):
+    monkeypatch.setattr(approximation, "N_NUMBERS", 1000)
+    assert posterior._table_draws().shape == (500, 2)
+    monkeypatch.setattr(approximation, "N_NUMBERS", 1)
+    assert posterior._table_draws().shape == (100, 2)
 
 
 def test_particles_are_described_by_all_of_them():
@@ -198,6 +205,23 @@ def test_containers_have_chains_data_and_likelihoods(posterior, arviz):
 
 
 @pytest.mark.filterwarnings("ignore")
+def shares_a_name(z, data, rows, weights, grad):
+    grad[:] = -z
+    for m in range(rows.size):
+        grad[0] += weights[m] * (data.mu[rows[m]] - z[0])
+    return -0.5 * (z[0] ** 2 + z[1] ** 2)
+
+
+def test_data_may_have_the_name_of_a_parameter(arviz):
+    data = {"mu": np.zeros(5), "y": np.zeros(5)}
+    target = fastvi.target(shares_a_name, data=data, names={"mu": 2}, rows=("mu", "y"))
+    assert target.contents().dims == {"y": ["row"]}
+    groups = {"posterior": {"mu": np.zeros((1, 9, 2))}, "observed_data": data}
+    made = containers.container(groups, target.contents().dims, {})
+    assert made.posterior["mu"].shape == (1, 9, 2)
+    assert made.observed_data["y"].dims == ("row",)
+
+
 def test_leave_one_out_works_on_containers(posterior, arviz):
     """Two parameters: the effective number is near 2 for a well-specified normal."""
     loo = arviz.loo(posterior.to_arviz(500))

@@ -18,7 +18,8 @@ from fastvi.targets.base import Target
 
 __all__ = ["Approximation"]
 
-N_TABLE = 4000  # draws for the table of parameters
+N_TABLE, FEW_DRAWS = 4000, 100  # draws for the table of parameters; at least, if there are many
+N_NUMBERS = 20_000_000  # that these draws may hold
 MAX_ROWS, FEW_ROWS = 100, 10  # numbers shown by `summary`, and by `repr`
 
 
@@ -105,7 +106,8 @@ class Approximation:
         """Table of the parameters by name, and whether the fit can be trusted, in words.
 
         Means, standard deviations and quantiles are those of the parameters within their
-        constraints, from 4000 draws, except means and standard deviations that are known.
+        constraints, from 4000 draws (fewer if there are more than 5000 parameters), except means
+        and standard deviations that are known.
 
         Parameters
         ----------
@@ -120,7 +122,7 @@ class Approximation:
             max_rows = checks.integer(max_rows, "max_rows", 0)
         words = self._words()
         if self.target is None:
-            words = [*words, "Numbers are unconstrained: load the posterior with its target."]
+            words = [*words, "These are unconstrained numbers; load the posterior with its target."]
         return "\n".join([*self._table(unconstrained).text(max_rows), "", *words])
 
     def __str__(self) -> str:
@@ -152,7 +154,8 @@ class Approximation:
 
     def _table_draws(self) -> Array:
         """Unconstrained draws for the table, the same each time."""
-        return self.sample(N_TABLE, np.random.default_rng([self._seed, 2]))
+        n = max(FEW_DRAWS, min(N_TABLE, N_NUMBERS // len(self.names)))
+        return self.sample(n, np.random.default_rng([self._seed, 2]))
 
     def _words(self) -> list[str]:
         steps = f"{self.n_iter} steps"

@@ -143,7 +143,7 @@ class Target:
 
     def contents(self) -> Contents:
         """Names of axes and of places along them, and the data, for tables and containers."""
-        return contents_of(self._data, self.n_rows)
+        return contents_of(self._data, self.n_rows, self.parameters.parts)
 
     @property
     def n_likelihoods(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -38,13 +38,16 @@ class Contents(NamedTuple):
     constants: Mapping[str, AnyArray] = {}
 
 
-def contents_of(data: Data | None, n_rows: int | None) -> Contents:
-    """All data as observed; arrays as long as there are rows have the axis "row"."""
+def contents_of(data: Data | None, n_rows: int | None, parameters: Container[str]) -> Contents:
+    """All data as observed; arrays with one entry per row have the axis "row".
+
+    Dims go by name, so arrays with the name of a parameter have none.
+    """
     arrays = {} if data is None else data.by_name
     dims = {
         name: [ROW]
         for name, array in arrays.items()
-        if n_rows is not None and array.ndim and len(array) == n_rows
+        if name not in parameters and array.ndim and len(array) == n_rows
     }
     return Contents(dims=dims, observed=arrays)
 
