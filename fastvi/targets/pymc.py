@@ -97,7 +97,10 @@ class PyMCTarget(Target):
     def contents(self) -> Contents:
         """Dims and coords of the model, its observations, and the rest of its `pymc.Data`."""
         model = self.model
-        dims = {name: [str(axis) for axis in of] for name, of in model.named_vars_to_dims.items()}
+        dims = {
+            name: [f"{name}_dim_{i}" if axis is None else str(axis) for i, axis in enumerate(of)]
+            for name, of in model.named_vars_to_dims.items()
+        }
         coords = {name: list(of) for name, of in model.coords.items() if of is not None}
         values = {rv.name: model.rvs_to_values[rv] for rv in model.observed_RVs}
         constants = {v.name: v for v in model.data_vars if v not in values.values()}
