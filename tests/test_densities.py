@@ -291,7 +291,8 @@ CASES = {
     ),
     "gumbel_log_survival": (
         lambda x, m, s: mp.log(-mp.expm1(-mp.exp((m - x) / s))),
-        [(0.3, -1.0, 2.0), (900.0, 0.0, 1.0), (39.9, 0.0, 1.0), (40.1, 0.0, 1.0), (-900.0, 0.0, 1.0)],
+        [(0.3, -1.0, 2.0), (900.0, 0.0, 1.0), (39.9, 0.0, 1.0), (40.1, 0.0, 1.0),
+         (-900.0, 0.0, 1.0)],
     ),
     "exponential_log_cdf": (
         lambda x, r: mp.log(-mp.expm1(-r * x)), [(0.3, 2.0), (1e-25, 1e10), (90.0, 1.0)],
@@ -482,6 +483,8 @@ def rows(z, data):
     L = np.array([[1.0, 0.0, 0.0], [z[3], np.exp(z[4]), 0.0], [z[5], z[6], np.exp(z[7])]])
     total = densities.multivariate_t(data.X, 2.5, z[:3], L)
     total += densities.multivariate_normal_precision(data.X, z[:3], L @ L.T)
+    counts = np.array([[2, 0, 3], [1, 4, 0]])
+    total += densities.multinomial(counts, np.exp(z[:3]) / np.sum(np.exp(z[:3])))
     return total + densities.dirichlet(data.P, np.exp(z[:3]))
 
 
@@ -543,6 +546,8 @@ def test_vectors_are_those_of_scipy(rng):
     assert twice == pytest.approx(stats.dirichlet.logpdf(p, a) + stats.dirichlet.logpdf(p[::-1], a))
     assert densities.dirichlet(p, a) == pytest.approx(stats.dirichlet.logpdf(p, a))
     assert densities.multinomial(k, p) == pytest.approx(stats.multinomial.logpmf(k, 5, p))
+    both = densities.multinomial(np.array([k, k[::-1]]), p)
+    assert both == pytest.approx(densities.multinomial(k, p) + densities.multinomial(k[::-1], p))
     assert densities.categorical(3, p) == densities.categorical_logit(-1, p) == -math.inf
     assert densities.log_sum_exp(np.array([-math.inf, 800.0, 800.0])) == 800.0 + math.log(2.0)
     assert densities.log_sum_exp(np.full(2, -math.inf)) == -math.inf

@@ -2,7 +2,7 @@
 
 Sums and products of covariances are covariances: ``matern52(x, x, 1.0, 3.0) + linear(x, x, 1.0,
 0.5)``, or ``periodic(...) * squared_exponential(...)``. For a length scale per column, divide the
-columns of x before. `fastvi.densities.gaussian_process` is the log density of what is seen.
+columns of x first. `fastvi.densities.gaussian_process` is the log density of the observations.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def distance(x: Array, y: Array, i: int, j: int) -> float:
 @documented
 @compiled
 def squared_exponential(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
-    """amplitude^2 exp(-d^2 / (2 lengthscale^2)), of smooth functions; d is the distance.
+    """amplitude^2 exp(-d^2 / (2 lengthscale^2)), for smooth functions; d is the distance.
 
     Stan's gp_exp_quad_cov; scikit-learn's RBF.
 
@@ -78,7 +78,7 @@ def squared_exponential(x: Array, y: Array, amplitude: float, lengthscale: float
 @documented
 @compiled
 def matern12(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
-    """amplitude^2 exp(-d / lengthscale), of continuous functions without slopes.
+    """amplitude^2 exp(-d / lengthscale), for continuous, rough functions.
 
     Stan's gp_exponential_cov; scikit-learn's Matern of nu = 1/2.
 
@@ -105,9 +105,9 @@ def matern12(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
 @documented
 @compiled
 def matern32(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
-    """amplitude^2 (1 + r) exp(-r), r = sqrt(3) d / lengthscale, of functions with slopes.
+    """amplitude^2 (1 + r) exp(-r), r = sqrt(3) d / lengthscale.
 
-    Stan's gp_matern32_cov; scikit-learn's Matern of nu = 3/2.
+    For functions that are differentiable once. Stan's gp_matern32_cov; scikit-learn's Matern of nu = 3/2.
 
     {inputs}
     {scales}
@@ -133,9 +133,9 @@ def matern32(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
 @documented
 @compiled
 def matern52(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
-    """amplitude^2 (1 + r + r^2 / 3) exp(-r), r = sqrt(5) d / lengthscale, of curved functions.
+    """amplitude^2 (1 + r + r^2 / 3) exp(-r), r = sqrt(5) d / lengthscale.
 
-    Stan's gp_matern52_cov; scikit-learn's Matern of nu = 5/2.
+    For functions that are differentiable twice. Stan's gp_matern52_cov; scikit-learn's Matern of nu = 5/2.
 
     {inputs}
     {scales}
@@ -194,7 +194,7 @@ def rational_quadratic(
 @documented
 @compiled
 def periodic(x: Array, y: Array, amplitude: float, lengthscale: float, period: float) -> Array:
-    """amplitude^2 exp(-2 sin(pi d / period)^2 / lengthscale^2), of functions that repeat.
+    """amplitude^2 exp(-2 sin(pi d / period)^2 / lengthscale^2), for functions that repeat.
 
     Stan's gp_periodic_cov; scikit-learn's ExpSineSquared.
 
@@ -224,9 +224,9 @@ def periodic(x: Array, y: Array, amplitude: float, lengthscale: float, period: f
 @documented
 @compiled
 def linear(x: Array, y: Array, intercept: float, slope: float) -> Array:
-    """intercept^2 + slope^2 x'y, of lines and planes with normal coefficients.
+    """intercept^2 + slope^2 x'y, for lines and planes with normal coefficients.
 
-    Stan's gp_dot_prod_cov and scikit-learn's DotProduct, of slope 1.
+    Stan's gp_dot_prod_cov and scikit-learn's DotProduct, with slope 1.
 
     {inputs}
     intercept : float

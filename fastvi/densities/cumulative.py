@@ -1,6 +1,7 @@
 """Log probabilities of real numbers below and above a bound, for censored values.
 
-Of a censored value only a bound is known, and its probability is what enters the log density:
+Only a bound is known for a censored value; the probability of lying beyond it enters the log
+density:
 ``densities.normal(data.y, mean, sd) + densities.normal_log_survival(data.above, mean, sd)``.
 """
 

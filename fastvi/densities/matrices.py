@@ -1,8 +1,7 @@
 """Log densities of positive definite matrices, and of their Cholesky factors.
 
-Both are written by Bartlett's decomposition, which has no sums of large numbers that cancel: of a
-Wishart variable with the scale I, the Cholesky factor has independent entries, normal below the
-diagonal and chi on it.
+Both use Bartlett's decomposition, in which no large numbers cancel: the Cholesky factor of a
+Wishart variable with scale I has independent entries, normal below the diagonal and chi on it.
 """
 
 from __future__ import annotations

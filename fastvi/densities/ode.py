@@ -26,14 +26,14 @@ Slope = Callable[[float, Any, Any], Any]
 def ode_rk4(
     rhs: Slope, initial: Array, start: float, times: Array, parameters: Any, n_steps: int
 ) -> Array:
-    """Solve dy/dt = rhs(t, y, parameters) by so many steps of fourth order between two times.
+    """Solve dy/dt = rhs(t, y, parameters) by a fixed number of fourth-order steps.
 
-    Stan's ode_rk4 and the classical method of Runge and Kutta: half as long steps make a sixteenth
-    of the error. For a solution to a stated tolerance see `ode_rk45`.
+    Stan's ode_rk4 and the classical method of Runge and Kutta: halving the steps divides the error
+    by 16. For a solution to a stated tolerance see `ode_rk45`.
 
     {equation}
     n_steps : int
-        Steps before each of the times.
+        Steps before each of the times, >= 1.
 
     {path}
 
@@ -107,7 +107,7 @@ def ode_rk45(
     atol: float = 1e-6,
     max_steps: int = 10000,
 ) -> Array:
-    """Solve dy/dt = rhs(t, y, parameters) by steps whose errors are within a tolerance.
+    """Solve dy/dt = rhs(t, y, parameters) to a tolerance, by steps of varying length.
 
     The method of Dormand and Prince (1980), of order 5 with an error estimate of order 4; Stan's
     ode_rk45_tol, SciPy's scipy.integrate.RK45. Steps are rounded down to eighths of powers of 2, so
@@ -119,7 +119,7 @@ def ode_rk45(
         A step is repeated with a shorter one until the root mean square over the elements of error
         / (atol + rtol |y|) is at most 1.
     max_steps : int
-        Steps in all; the solution is NaN after so many, which a fit refuses. Stiff equations need
+        Steps in total; beyond them the solution is NaN, which a fit refuses. Stiff equations need
         far too many.
 
     {path}

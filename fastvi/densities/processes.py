@@ -18,11 +18,11 @@ Array = NDArray[np.floating[Any]]
 
 @compiled
 def gaussian_process(y: Array, covariance: Array, noise: float) -> float:
-    """Values of a Gaussian process with mean 0, seen with independent normal noise.
+    """Values of a Gaussian process with mean 0, observed with independent normal noise.
 
     y is normal with the covariance K + noise^2 I. For another mean, subtract it from y. Covariances
-    K come from `fastvi.densities.covariances`. In Stan multi_normal_cholesky_lpdf of the factor of
-    that sum; scikit-learn's GaussianProcessRegressor.log_marginal_likelihood.
+    K come from `fastvi.densities.covariances`. In Stan it is multi_normal_cholesky_lpdf with the
+    factor of that sum; scikit-learn's GaussianProcessRegressor.log_marginal_likelihood.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def gaussian_process(y: Array, covariance: Array, noise: float) -> float:
     covariance : (n, n) array
         Of the process at the inputs, of which the lower triangle is read.
     noise : float
-        Standard deviation of the noise, > 0; without noise something small such as 1e-5 of y's
-        standard deviation, or rounding leaves no positive definite matrix.
+        Standard deviation of the noise, > 0. If there is none, use a small number, such as 1e-5 of
+        y's standard deviation, so that the matrix stays positive definite despite rounding.
 
     Returns
     -------

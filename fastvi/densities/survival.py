@@ -1,6 +1,6 @@
-"""Log probabilities of positive numbers below and above a bound, as of times until an event.
+"""Log probabilities of positive numbers below and above a bound, such as times until an event.
 
-Of what has not happened yet the log probability of surviving so long enters the log density:
+An event that has not happened yet contributes the log probability of surviving so long:
 ``densities.weibull(data.died, k, scale) + densities.weibull_log_survival(data.alive, k, scale)``.
 """
 

@@ -1,7 +1,7 @@
-"""Log probabilities between bounds, and densities of what was kept between them.
+"""Log probabilities between bounds, and densities of values observed only there.
 
-Where nothing beyond a bound was collected, the log probability of being within it is subtracted
-once for each value: ``densities.weibull(x, k, scale) - densities.weibull_log_survival(low, k,
+If values beyond a bound were never collected, subtract the log probability of being within it once
+for each value: ``densities.weibull(x, k, scale) - densities.weibull_log_survival(low, k,
 scale)``, with as many bounds as values.
 """
 
@@ -22,7 +22,7 @@ __all__ = [
 
 @summed
 def log_diff_exp(a: float, b: float) -> float:
-    """log(exp(a) - exp(b)), as of the probability between two bounds; Stan's log_diff_exp.
+    """log(exp(a) - exp(b)), such as the probability between two bounds; Stan's log_diff_exp.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def finite_interval(low: float, high: float, mean: float, sd: float) -> float:
 
 @compiled
 def interval_part(low: float, high: float, mean: float, sd: float) -> float:
-    """The same for bounds that may be infinite, which no derivative may meet."""
+    """The same for bounds that may be infinite; derivatives must not meet infinite ones."""
     return (
         (log_ndtr((high - mean) / sd) if high < math.inf else 0.0)
         if low == -math.inf
@@ -78,14 +78,14 @@ def interval_part(low: float, high: float, mean: float, sd: float) -> float:
 
 @summed
 def normal_log_interval(low: float, high: float, mean: float, sd: float) -> float:
-    """The log probability that a normal variable is between two bounds, as of rounded values.
+    """The log probability that a normal variable is between two bounds, for rounded values.
 
     In SciPy log(norm.cdf(high) - norm.cdf(low)), here also where that is 0.
 
     Parameters
     ----------
     low, high : float or array
-        The bounds, low < high; infinite ones are none.
+        The bounds, low < high, which may be infinite.
     mean : float or array
         Its mean.
     sd : float or array
@@ -114,7 +114,7 @@ def logistic_interval(low: float, high: float, loc: float, scale: float) -> floa
 
 @summed
 def logistic_log_interval(low: float, high: float, loc: float, scale: float) -> float:
-    """The log probability that a logistic variable is between two bounds, as of ordered classes.
+    """The log probability that a logistic variable is between two bounds, for ordered classes.
 
     With the cut points below and above the class of each row it is `ordered_logistic` for all rows
     at once. In SciPy log(logistic.cdf(high) - logistic.cdf(low)), here also where that is 0.
@@ -122,7 +122,7 @@ def logistic_log_interval(low: float, high: float, loc: float, scale: float) -> 
     Parameters
     ----------
     low, high : float or array
-        The bounds, low < high; infinite ones are none.
+        The bounds, low < high, which may be infinite.
     loc : float or array
         Its mean.
     {scale}
@@ -152,7 +152,7 @@ def logistic_log_interval(low: float, high: float, loc: float, scale: float) -> 
 
 @summed
 def truncated_normal(x: float, low: float, high: float, mean: float, sd: float) -> float:
-    """A normal variable of which only values between two bounds are kept.
+    """A normal variable that is observed only between two bounds.
 
     In Stan normal_lpdf with T[low, high]; SciPy's scipy.stats.truncnorm.
 
@@ -160,7 +160,7 @@ def truncated_normal(x: float, low: float, high: float, mean: float, sd: float) 
     ----------
     {x}
     low, high : float or array
-        The bounds; infinite ones are none.
+        The bounds, which may be infinite.
     mean : float or array
         Mean of the normal variable.
     sd : float or array

@@ -13,7 +13,7 @@ __all__ = ["compiled", "documented", "inlined", "summed"]
 TEXTS = {  # of docstrings
     "x": """
 x : float or array
-    Where.
+    Values.
 """,
     "bound": """
 x : float or array
@@ -58,9 +58,9 @@ initial : (n,) array
 start : float
     Time of `initial`.
 times : (m,) array
-    Where the solution is wanted, rising, none before the start.
+    Times at which the solution is wanted, rising, none before the start.
 parameters : array, float or tuple of these
-    What rhs takes besides, parameters and data, such as ``(z[:4], data.doses)``.
+    What rhs takes besides t and y, such as ``(z[:4], data.doses)``.
 """,
     "path": """
 Returns

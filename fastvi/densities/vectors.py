@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 @compiled
 def log_sum_exp(x: Array) -> float:
-    """Logarithm of the sum of exponentials, as of the densities of a mixture's components.
+    """Logarithm of a sum of exponentials, such as the densities of a mixture's components.
 
     Stan's log_sum_exp; SciPy's scipy.special.logsumexp.
 
@@ -63,7 +63,7 @@ def log_sum_exp(x: Array) -> float:
 
 @compiled
 def categorical(k: int, p: Array) -> float:
-    """One of several, by their probabilities; Stan's categorical_lpmf, counted from 0.
+    """One of several classes, by their probabilities; Stan's categorical_lpmf, counted from 0.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def categorical(k: int, p: Array) -> float:
 
 @compiled
 def categorical_logit(k: int, logits: Array) -> float:
-    """One of several, by the logarithms of their probabilities up to a constant (softmax).
+    """One of several classes, by their log probabilities up to a constant (softmax).
 
     Stan's categorical_logit_lpmf, counted from 0.
 
@@ -116,7 +116,7 @@ def categorical_logit(k: int, logits: Array) -> float:
 
 @compiled
 def ordered_logistic(k: int, location: float, cutpoints: Array) -> float:
-    """One of several ordered classes: that between whose cut points a logistic variable falls.
+    """One of several ordered classes, by the cut points between which a logistic variable falls.
 
     Stan's ordered_logistic_lpmf, counted from 0.
 
@@ -161,7 +161,7 @@ def dirichlet(x: Array, concentration: Array) -> float:
     Parameters
     ----------
     x : (n,) or (N, n) array
-        Positive, with sum 1, or in each row.
+        Positive, with sum 1; or several, one in each row.
     concentration : (n,) array
         > 0.
 
@@ -192,20 +192,32 @@ def dirichlet(x: Array, concentration: Array) -> float:
 
 
 @compiled
+def _multinomial_part(k: Array, p: Array) -> float:
+    """The multinomial probability of one set of counts."""
+    value, total = 0.0, 0.0
+    for i in range(k.shape[0]):
+        total += k[i]
+        value -= math.lgamma(k[i] + 1.0)
+        if k[i] > 0:
+            value += k[i] * math.log(p[i])
+    return value + math.lgamma(total + 1.0)
+
+
+@compiled
 def multinomial(k: Array, p: Array) -> float:
     """Counts of several kinds; Stan's multinomial_lpmf, scipy.stats.multinomial.
 
     Parameters
     ----------
-    k : (n,) array
-        Counts.
+    k : (n,) or (N, n) array
+        Counts, or one set of counts in each row.
     p : (n,) array
         Probabilities.
 
     Returns
     -------
     float
-        In nats.
+        In nats, the sum over rows.
 
     Examples
     --------
@@ -214,13 +226,13 @@ def multinomial(k: Array, p: Array) -> float:
     >>> round(densities.multinomial(np.array([1, 1]), np.array([0.5, 0.5])), 6)
     -0.693147
     """
-    value, total = 0.0, 0.0
-    for i in range(k.shape[0]):
-        total += k[i]
-        value -= math.lgamma(k[i] + 1.0)
-        if k[i] > 0:
-            value += k[i] * math.log(p[i])
-    return value + math.lgamma(total + 1.0)
+    value = 0.0
+    if k.ndim == 1:
+        value += _multinomial_part(k, p)
+    else:
+        for i in range(k.shape[0]):
+            value += _multinomial_part(k[i], p)
+    return value
 
 
 @compiled

@@ -183,7 +183,7 @@ def hurdle_neg_binomial(k: float, zero: float, mean: float, shape: float) -> flo
 
 @summed
 def hurdle_gamma(x: float, zero: float, shape: float, rate: float) -> float:
-    """Zero with a probability, otherwise a Gamma variable, as of amounts of rain.
+    """Zero with a probability, otherwise a Gamma variable, such as amounts of rain.
 
     In Stan bernoulli_lpmf, and gamma_lpdf of what is not zero.
 
