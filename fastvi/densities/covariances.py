@@ -107,7 +107,8 @@ def matern12(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
 def matern32(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
     """amplitude^2 (1 + r) exp(-r), r = sqrt(3) d / lengthscale.
 
-    For functions that are differentiable once. Stan's gp_matern32_cov; scikit-learn's Matern of nu = 3/2.
+    For functions that are differentiable once.
+    Stan's gp_matern32_cov; scikit-learn's Matern of nu = 3/2.
 
     {inputs}
     {scales}
@@ -135,7 +136,8 @@ def matern32(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
 def matern52(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
     """amplitude^2 (1 + r + r^2 / 3) exp(-r), r = sqrt(5) d / lengthscale.
 
-    For functions that are differentiable twice. Stan's gp_matern52_cov; scikit-learn's Matern of nu = 5/2.
+    For functions that are differentiable twice.
+    Stan's gp_matern52_cov; scikit-learn's Matern of nu = 5/2.
 
     {inputs}
     {scales}
