@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base import checks
 from fastvi.base.typing import ArrayLike
 
 __all__ = [
@@ -221,19 +222,13 @@ class Parameters:
         ValueError
             If the last axis of z is not `dim`.
         """
-        z = self._checked(z)
+        z = checks.points(z, self.dim)
         return {
             name: z[..., start:stop].reshape(
                 (*z.shape[:-1], *(part.shape if part.n_free == part.size else (part.n_free,)))
             )
             for (name, part), (start, stop) in zip(self.parts.items(), self.blocks[:, 1:3])
         }
-
-    def _checked(self, z: ArrayLike) -> NDArray[np.float64]:
-        z = np.asarray(z, np.float64)
-        if z.ndim == 0 or z.shape[-1] != self.dim:
-            raise ValueError(f"z has shape {z.shape}; wanted (..., {self.dim})")
-        return z
 
     def log_jacobian(self, z: ArrayLike) -> NDArray[np.float64]:
         """Log |d constrained / d unconstrained|, (...), at unconstrained (..., dim).
@@ -282,7 +277,7 @@ class Parameters:
     def _constrained(self, z: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         from fastvi.kernels.transforms import constrain
 
-        z = self._checked(z)
+        z = checks.points(z, self.dim)
         flat = z.reshape((math.prod(z.shape[:-1]), self.dim))
         Z = np.require(flat, np.float64, ["C_CONTIGUOUS", "WRITEABLE"])
         X, log_jacobian = np.empty((len(Z), self.n_constrained)), np.empty(len(Z))

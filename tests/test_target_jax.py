@@ -184,10 +184,10 @@ def test_numbers_are_those_of_numpyro(model, args):
     values, grads = target.log_prob_and_grad(Z)
 
     def potential(z):
-        return potential_energy(model, args, {}, target.unconstrained(z))
+        return potential_energy(model, args, {}, target.parameters._split(z))
 
     def constrained(z):
-        return constrain_fn(model, args, {}, target.unconstrained(z), return_deterministic=True)
+        return constrain_fn(model, args, {}, target.parameters._split(z), return_deterministic=True)
 
     with jax.enable_x64(True):
         wanted, slopes = jax.jit(jax.vmap(jax.value_and_grad(potential)))(Z)
@@ -222,6 +222,16 @@ def test_names_and_contents_come_along():
     e = (EFFECTS - np.asarray(found["posterior"]["theta"])) / SD
     np.testing.assert_allclose(rows, -0.5 * e**2 - np.log(SD * math.sqrt(2 * math.pi)), rtol=1e-12)
     assert arviz.loo(found).n_data_points == 4
+
+
+def test_points_may_be_lists_and_must_have_the_right_length():
+    target = from_numpyro(schools, SD, EFFECTS)
+    z = [0.1 * i for i in range(target.dim)]
+    assert target.unconstrained(z)["tau"] == target.unconstrained(np.array(z))["tau"]
+    for split in (target.unconstrained, target.constrain):
+        with pytest.raises(ValueError, match=rf"z has shape \(3,\); wanted \(..., {target.dim}\)"):
+            split(np.zeros(3))
+    assert target.constrain(np.zeros((0, target.dim)))["tau"].shape == (0,)
 
 
 def test_other_arguments_and_copies():

@@ -326,6 +326,20 @@ def number(
     raise ValueError(f"{name} is {value!r}; wanted a number {wanted}")
 
 
+def points(z: ArrayLike, dim: int) -> NDArray[np.float64]:
+    """Return points (..., dim) as float64.
+
+    Raises
+    ------
+    ValueError
+        If the last axis of z is not `dim`.
+    """
+    z = np.asarray(z, np.float64)
+    if z.ndim == 0 or z.shape[-1] != dim:
+        raise ValueError(f"z has shape {z.shape}; wanted (..., {dim})")
+    return z
+
+
 def choice(value: object, name: str, choices: tuple[str, ...]) -> str:
     """Check that a value is one of some strings.
 

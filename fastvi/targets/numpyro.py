@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike
 from fastvi.targets.contents import Contents
 from fastvi.targets.foreign import ForeignTarget, portable
@@ -152,14 +153,14 @@ class NumPyroParameters:
         """The log density at z (dim,), traced by JAX."""
         from numpyro.infer.util import potential_energy
 
-        return -potential_energy(self.model, *self._args, self.unconstrained(z))
+        return -potential_energy(self.model, *self._args, self._split(z))
 
     def likelihoods(self, z: Any) -> dict[str, Any]:
         """Log likelihoods of the observed sites at z (dim,), traced by JAX."""
         from numpyro.infer.util import constrain_fn, log_likelihood
 
         args, kwargs = self._args
-        values = constrain_fn(self.model, args, kwargs, self.unconstrained(z))
+        values = constrain_fn(self.model, args, kwargs, self._split(z))
         found = log_likelihood(self.model, values, *args, batch_ndims=0, **kwargs)
         return {name: found[name] for name in self.observed}
 
@@ -167,11 +168,14 @@ class NumPyroParameters:
         """Sites by name at z (dim,), traced by JAX."""
         from numpyro.infer.util import constrain_fn
 
-        free = self.unconstrained(z)
+        free = self._split(z)
         return dict(constrain_fn(self.model, *self._args, free, return_deterministic=True))
 
-    def unconstrained(self, z: Any) -> dict[str, Any]:
+    def unconstrained(self, z: ArrayLike) -> dict[str, Array]:
         """Split unconstrained (..., dim) by name, each (..., *shape)."""
+        return self._split(checks.points(z, self.dim))
+
+    def _split(self, z: Any) -> dict[str, Any]:
         return {
             name: z[..., part].reshape((*z.shape[:-1], *shape))
             for (name, shape), part in zip(self.shapes.items(), self._slices)
@@ -214,9 +218,7 @@ class NumPyroParameters:
         """A function of z (dim,) at z (..., dim), in one compiled call."""
         import jax
 
-        z = np.asarray(z, np.float64)
-        if z.ndim == 0 or z.shape[-1] != self.dim:
-            raise ValueError(f"z has shape {z.shape}; wanted (..., {self.dim})")
+        z = checks.points(z, self.dim)
         key = function.__name__
         if key not in self._compiled:
             self._compiled[key] = jax.jit(jax.vmap(function))

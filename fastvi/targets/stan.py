@@ -119,7 +119,7 @@ class StanParameters:
 
     def constrain(self, z: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Map unconstrained (..., dim) to parameters by name, each (..., *shape)."""
-        z = self._checked(z)
+        z = checks.points(z, self.dim)
         X = np.empty((*z.shape[:-1], len(self._full)))
         for index in np.ndindex(z.shape[:-1]):
             X[index] = self._model.constrain(z[index], len(self._full))
@@ -127,13 +127,7 @@ class StanParameters:
 
     def unconstrained(self, z: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Split unconstrained (..., dim) by name, each (..., *shape)."""
-        return _by_name(self.names, self._checked(z))
-
-    def _checked(self, z: ArrayLike) -> NDArray[np.float64]:
-        z = np.asarray(z, np.float64)
-        if z.ndim == 0 or z.shape[-1] != self.dim:
-            raise ValueError(f"z has shape {z.shape}; wanted (..., {self.dim})")
-        return z
+        return _by_name(self.names, checks.points(z, self.dim))
 
     def unconstrain(self, values: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
         """Map parameters by name, each (*shape), to unconstrained (dim,)."""
