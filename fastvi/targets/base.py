@@ -157,7 +157,12 @@ class Target:
         """
         if not self.n_rows:
             return {}
-        return {"log_likelihood": likelihood_of_rows(self, self._points(Z))}
+        points = self._points(Z)
+
+        def values(batch: Batch) -> Array:
+            return self.attempt(points, batch, with_gradient=False)[0]
+
+        return {"log_likelihood": likelihood_of_rows(values, self.n_rows)}
 
     @property
     def data_table(self) -> NDArray[np.int64]:

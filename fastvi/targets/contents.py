@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastvi.base.typing import AnyArray, Array
 from fastvi.core import Batch
 from fastvi.targets.data import Data
-
-if TYPE_CHECKING:
-    from fastvi.targets.base import Target
 
 __all__ = ["ROW", "Contents", "contents_of", "likelihood_of_rows"]
 
@@ -52,12 +49,8 @@ def contents_of(data: Data | None, n_rows: int | None, parameters: Container[str
     return Contents(dims=dims, observed=arrays)
 
 
-def likelihood_of_rows(target: Target, points: Array) -> Array:
-    """Log likelihood of each row at points (k, dim), (k, n_rows): by batches of one row."""
-    n = target.n_rows or 0
+def likelihood_of_rows(values: Callable[[Batch], Array], n_rows: int) -> Array:
+    """Log likelihood of each row at k points, (k, n_rows), from `values` (k,) of a batch there."""
     first, ones = np.zeros(1, np.int64), np.ones(1)
-    found = np.empty((len(points), n))
-    for i in range(n):
-        found[:, i] = target.attempt(points, Batch(first + i, ones), with_gradient=False)[0]
-    none = target.attempt(points, Batch(first, np.zeros(1)), with_gradient=False)[0]
-    return found - none[:, None]
+    rows = [values(Batch(first + i, ones)) for i in range(n_rows)]
+    return np.column_stack(rows) - values(Batch(first, np.zeros(1)))[:, None]
