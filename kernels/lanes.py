@@ -180,7 +180,7 @@ def lane(x, k):
 
 
 def with_lane(x, k, value):
-    """The same numbers but for one draw."""
+    """A copy of x with another value in draw k."""
     x = x.copy()
     x[k] = value
     return x

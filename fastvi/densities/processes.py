@@ -31,8 +31,8 @@ def gaussian_process(y: Array, covariance: Array, noise: float) -> float:
     covariance : (n, n) array
         Of the process at the inputs, of which the lower triangle is read.
     noise : float
-        Standard deviation of the noise, > 0. If there is none, use a small number, such as 1e-5 of
-        y's standard deviation, so that the matrix stays positive definite despite rounding.
+        Standard deviation of the noise, > 0. For values without noise, give about 1e-5 of y's
+        standard deviation: rounding would otherwise make the matrix indefinite.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Log probabilities of positive numbers below and above a bound, such as times until an event.
 
-An event that has not happened yet contributes the log probability of surviving so long:
+Those who are still alive contribute the log probability of surviving until now:
 ``densities.weibull(data.died, k, scale) + densities.weibull_log_survival(data.alive, k, scale)``.
 """
 

@@ -172,7 +172,7 @@ class Prepared:
     def target(
         self, params: Sites, batch: Batch, rng: np.random.Generator, *, norms: bool = False
     ) -> Target:
-        """Where a natural-gradient step of rate 1 goes: `local`, but for its bound.
+        """Sites after a natural-gradient step of rate 1: those of `local`, without its bound.
 
         If the likelihood is conjugate, that is the same wherever the step starts: also from p(v),
         whose moments take no products.
