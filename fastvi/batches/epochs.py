@@ -65,8 +65,14 @@ class ShuffledEpochs(Batches):
         bounds = np.arange(n_batches + 1) * n_rows // max(n_batches, 1)
         for i in range(skip, n_batches):
             rows = order[bounds[i] : bounds[i + 1]]
-            size = len(rows) if isinstance(self.population_size, str) else self.population_size
+            size = represented(self.population_size, len(rows), n_rows)
             yield Batch(self.source.take(rows), np.full(len(rows), size / len(rows)))
+
+
+def represented(population_size: float | str, batch: float, seen: float) -> float:
+    """Number of rows that a batch stands for: its own, all rows seen so far, or a given number."""
+    named = {"batch": batch, "seen": seen}
+    return named[population_size] if population_size in named else float(population_size)
 
 
 class Stream(Batches):
@@ -115,9 +121,5 @@ class Stream(Batches):
         for rows, weights in self.parts:
             size = float(weights.sum())
             self.n_seen += size
-            yield Batch(rows, np.full(len(weights), self._population(size) / size))
-
-    def _population(self, size: float) -> float:
-        if isinstance(self.population_size, str):
-            return self.n_seen if self.population_size == "seen" else size
-        return self.population_size
+            total = represented(self.population_size, size, self.n_seen)
+            yield Batch(rows, np.full(len(weights), total / size))
