@@ -575,6 +575,7 @@ def test_lkj_is_a_density():
         "counts",
         "cumulative",
         "interval",
+        "multivariate",
         "positive",
         "real",
         "series",

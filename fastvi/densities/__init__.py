@@ -42,8 +42,14 @@ from fastvi.densities.interval import beta, beta_proportion, uniform, von_mises
 from fastvi.densities.matrices import (
     inverse_wishart,
     inverse_wishart_cholesky,
+    lkj_cholesky,
     wishart,
     wishart_cholesky,
+)
+from fastvi.densities.multivariate import (
+    multivariate_normal,
+    multivariate_normal_precision,
+    multivariate_t,
 )
 from fastvi.densities.ode import ode_rk4, ode_rk45
 from fastvi.densities.positive import (
@@ -77,12 +83,8 @@ from fastvi.densities.vectors import (
     categorical,
     categorical_logit,
     dirichlet,
-    lkj_cholesky,
     log_sum_exp,
     multinomial,
-    multivariate_normal,
-    multivariate_normal_precision,
-    multivariate_t,
     ordered_logistic,
 )
 from fastvi.densities.zeros import (

@@ -58,18 +58,11 @@ def bernoulli(k: float, p: float) -> float:
 
     Stan's bernoulli_lpmf; SciPy's scipy.stats.bernoulli.
 
-    Parameters
-    ----------
-    k : int or array
-        0 or 1.
+    {binary}
     p : float or array
         Probability of 1.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.bernoulli(1, 0.5), 6)
     -0.693147
     """
@@ -82,18 +75,11 @@ def bernoulli_logit(k: float, logit: float) -> float:
 
     Stan's bernoulli_logit_lpmf; SciPy's scipy.stats.bernoulli, of p = expit(logit).
 
-    Parameters
-    ----------
-    k : int or array
-        0 or 1.
+    {binary}
     logit : float or array
         log(p / (1 - p)).
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.bernoulli_logit(1, 0.0), 6)
     -0.693147
     """
@@ -106,19 +92,12 @@ def binomial(k: float, n: float, p: float) -> float:
 
     Stan's binomial_lpmf; SciPy's scipy.stats.binom.
 
-    Parameters
-    ----------
     {count}
     n : int or array
         Trials.
-    p : float or array
-        Probability of success.
+    {success}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.binomial(1, 2, 0.5), 6)
     -0.693147
     """
@@ -139,19 +118,13 @@ def binomial_logit(k: float, n: float, logit: float) -> float:
 
     Stan's binomial_logit_lpmf; SciPy's scipy.stats.binom, of p = expit(logit).
 
-    Parameters
-    ----------
     {count}
     n : int or array
         Trials.
     logit : float or array
         log(p / (1 - p)).
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.binomial_logit(1, 2, 0.0), 6)
     -0.693147
     """
@@ -168,17 +141,10 @@ def geometric(k: float, p: float) -> float:
 
     Stan's neg_binomial_lpmf, of shape 1; SciPy's scipy.stats.geom, of k + 1.
 
-    Parameters
-    ----------
     {count}
-    p : float or array
-        Probability of success.
+    {success}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.geometric(1, 0.5), 6)
     -1.386294
     """
@@ -191,17 +157,11 @@ def poisson(k: float, rate: float) -> float:
 
     Stan's poisson_lpmf; SciPy's scipy.stats.poisson.
 
-    Parameters
-    ----------
     {count}
     rate : float or array
         Its mean, > 0.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.poisson(0, 1.0), 6)
     -1.0
     """
@@ -214,17 +174,11 @@ def poisson_log(k: float, log_rate: float) -> float:
 
     Stan's poisson_log_lpmf; SciPy's scipy.stats.poisson, of exp(log_rate).
 
-    Parameters
-    ----------
     {count}
     log_rate : float or array
         Logarithm of its mean.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.poisson_log(0, 0.0), 6)
     -1.0
     """
@@ -238,19 +192,13 @@ def neg_binomial(k: float, mean: float, shape: float) -> float:
     Stan's neg_binomial_2_lpmf; SciPy's scipy.stats.nbinom, of n = shape and
     p = shape / (shape + mean).
 
-    Parameters
-    ----------
     {count}
     mean : float or array
         Its mean, > 0.
     shape : float or array
         Shape of the Gamma, > 0; the variance is mean + mean^2 / shape.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.neg_binomial(0, 1.0, 1.0), 6)
     -0.693147
     """

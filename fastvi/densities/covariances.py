@@ -12,7 +12,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.densities.vectorised import compiled, documented
+from fastvi.densities.documentation import documented
+from fastvi.densities.vectorised import compiled
 
 __all__ = [
     "linear",
@@ -57,12 +58,7 @@ def squared_exponential(x: Array, y: Array, amplitude: float, lengthscale: float
     {inputs}
     {scales}
 
-    {covariance}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastvi.densities import covariances
+    {covariance_as_in}
     >>> covariances.squared_exponential(np.arange(2.0), np.zeros(1), 2.0, 1.0).round(6)
     array([[4.      ],
            [2.426123]])
@@ -85,12 +81,7 @@ def matern12(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
     {inputs}
     {scales}
 
-    {covariance}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastvi.densities import covariances
+    {covariance_as_in}
     >>> covariances.matern12(np.arange(2.0), np.zeros(1), 2.0, 1.0).round(6)
     array([[4.      ],
            [1.471518]])
@@ -113,12 +104,7 @@ def matern32(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
     {inputs}
     {scales}
 
-    {covariance}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastvi.densities import covariances
+    {covariance_as_in}
     >>> covariances.matern32(np.arange(2.0), np.zeros(1), 2.0, 1.0).round(6)
     array([[4.      ],
            [1.933431]])
@@ -142,12 +128,7 @@ def matern52(x: Array, y: Array, amplitude: float, lengthscale: float) -> Array:
     {inputs}
     {scales}
 
-    {covariance}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastvi.densities import covariances
+    {covariance_as_in}
     >>> covariances.matern52(np.arange(2.0), np.zeros(1), 2.0, 1.0).round(6)
     array([[4.      ],
            [2.095976]])
@@ -174,12 +155,7 @@ def rational_quadratic(
     alpha : float
         > 0; the larger, the closer to one length scale.
 
-    {covariance}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastvi.densities import covariances
+    {covariance_as_in}
     >>> covariances.rational_quadratic(np.arange(2.0), np.zeros(1), 2.0, 1.0, 1.0).round(6)
     array([[4.      ],
            [2.666667]])
@@ -205,12 +181,7 @@ def periodic(x: Array, y: Array, amplitude: float, lengthscale: float, period: f
     period : float
         Distance after which functions repeat, > 0.
 
-    {covariance}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastvi.densities import covariances
+    {covariance_as_in}
     >>> covariances.periodic(np.arange(2.0), np.zeros(1), 2.0, 1.0, 2.0).round(6)
     array([[4.      ],
            [0.541341]])
@@ -236,12 +207,7 @@ def linear(x: Array, y: Array, intercept: float, slope: float) -> Array:
     slope : float
         Standard deviation of the slope, along each column.
 
-    {covariance}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastvi.densities import covariances
+    {covariance_as_in}
     >>> covariances.linear(np.arange(2.0), np.ones(1), 1.0, 2.0)
     array([[1.],
            [5.]])

@@ -32,19 +32,10 @@ def normal_log_cdf(x: float, mean: float, sd: float) -> float:
 
     Stan's normal_lcdf; SciPy's scipy.stats.norm.logcdf.
 
-    Parameters
-    ----------
     {bound}
-    mean : float or array
-        Its mean.
-    sd : float or array
-        Its standard deviation, > 0.
+    {mean_sd}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.normal_log_cdf(0.0, 0.0, 1.0), 6)
     -0.693147
     """
@@ -57,19 +48,10 @@ def normal_log_survival(x: float, mean: float, sd: float) -> float:
 
     Stan's normal_lccdf; SciPy's scipy.stats.norm.logsf.
 
-    Parameters
-    ----------
     {bound}
-    mean : float or array
-        Its mean.
-    sd : float or array
-        Its standard deviation, > 0.
+    {mean_sd}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.normal_log_survival(40.0, 0.0, 1.0), 6)
     -804.608442
     """
@@ -82,18 +64,12 @@ def logistic_log_cdf(x: float, loc: float, scale: float) -> float:
 
     Stan's logistic_lcdf; SciPy's scipy.stats.logistic.logcdf.
 
-    Parameters
-    ----------
     {bound}
     loc : float or array
         Its mean.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.logistic_log_cdf(0.0, 0.0, 1.0), 6)
     -0.693147
     """
@@ -106,18 +82,12 @@ def logistic_log_survival(x: float, loc: float, scale: float) -> float:
 
     Stan's logistic_lccdf; SciPy's scipy.stats.logistic.logsf.
 
-    Parameters
-    ----------
     {bound}
     loc : float or array
         Its mean.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.logistic_log_survival(0.0, 0.0, 1.0), 6)
     -0.693147
     """
@@ -140,18 +110,12 @@ def cauchy_log_cdf(x: float, loc: float, scale: float) -> float:
 
     Stan's cauchy_lcdf; SciPy's scipy.stats.cauchy.logcdf.
 
-    Parameters
-    ----------
     {bound}
     loc : float or array
         Its median.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.cauchy_log_cdf(0.0, 0.0, 1.0), 6)
     -0.693147
     """
@@ -164,18 +128,12 @@ def cauchy_log_survival(x: float, loc: float, scale: float) -> float:
 
     Stan's cauchy_lccdf; SciPy's scipy.stats.cauchy.logsf.
 
-    Parameters
-    ----------
     {bound}
     loc : float or array
         Its median.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.cauchy_log_survival(0.0, 0.0, 1.0), 6)
     -0.693147
     """
@@ -194,18 +152,12 @@ def laplace_log_cdf(x: float, loc: float, scale: float) -> float:
 
     Stan's double_exponential_lcdf; SciPy's scipy.stats.laplace.logcdf.
 
-    Parameters
-    ----------
     {bound}
     loc : float or array
         Its median.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.laplace_log_cdf(0.0, 0.0, 1.0), 6)
     -0.693147
     """
@@ -218,18 +170,12 @@ def laplace_log_survival(x: float, loc: float, scale: float) -> float:
 
     Stan's double_exponential_lccdf; SciPy's scipy.stats.laplace.logsf.
 
-    Parameters
-    ----------
     {bound}
     loc : float or array
         Its median.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.laplace_log_survival(0.0, 0.0, 1.0), 6)
     -0.693147
     """
@@ -242,18 +188,12 @@ def gumbel_log_cdf(x: float, loc: float, scale: float) -> float:
 
     Stan's gumbel_lcdf; SciPy's scipy.stats.gumbel_r.logcdf.
 
-    Parameters
-    ----------
     {bound}
     loc : float or array
         Its mode.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.gumbel_log_cdf(0.0, 0.0, 1.0), 6)
     -1.0
     """
@@ -266,18 +206,12 @@ def gumbel_log_survival(x: float, loc: float, scale: float) -> float:
 
     Stan's gumbel_lccdf; SciPy's scipy.stats.gumbel_r.logsf.
 
-    Parameters
-    ----------
     {bound}
     loc : float or array
         Its mode.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.gumbel_log_survival(0.0, 0.0, 1.0), 6)
     -0.458675
     """

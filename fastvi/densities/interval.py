@@ -27,19 +27,13 @@ def uniform(x: float, low: float, high: float) -> float:
 
     Stan's uniform_lpdf; SciPy's scipy.stats.uniform, from loc to loc + scale.
 
-    Parameters
-    ----------
     {x}
     low : float or array
         Lower bound.
     high : float or array
         Upper bound.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.uniform(0.5, 0.0, 2.0), 6)
     -0.693147
     """
@@ -52,19 +46,13 @@ def beta(x: float, a: float, b: float) -> float:
 
     Stan's beta_lpdf; SciPy's scipy.stats.beta.
 
-    Parameters
-    ----------
     {x}
     a : float or array
         Weight of 1, > 0.
     b : float or array
         Weight of 0, > 0.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.beta(0.5, 2.0, 2.0), 6)
     0.405465
     """
@@ -77,19 +65,13 @@ def beta_proportion(x: float, mean: float, concentration: float) -> float:
 
     Stan's beta_proportion_lpdf; SciPy's scipy.stats.beta.
 
-    Parameters
-    ----------
     {x}
     mean : float or array
         Its mean, between 0 and 1.
     concentration : float or array
         a + b, > 0.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.beta_proportion(0.5, 0.5, 4.0), 6)
     0.405465
     """
@@ -106,19 +88,13 @@ def von_mises(x: float, loc: float, concentration: float) -> float:
 
     Stan's von_mises_lpdf; SciPy's scipy.stats.vonmises.
 
-    Parameters
-    ----------
     {x}
     loc : float or array
         Its mode.
     concentration : float or array
         About one over the variance, >= 0.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.von_mises(0.0, 0.0, 0.0), 6)
     -1.837877
     """

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.densities.vectorised import compiled, documented, inlined
+from fastvi.densities.documentation import documented
+from fastvi.densities.vectorised import compiled, inlined
 
 __all__ = ["ode_rk4", "ode_rk45"]
 
@@ -35,16 +36,7 @@ def ode_rk4(
     n_steps : int
         Steps before each of the times, >= 1.
 
-    {path}
-
-    Examples
-    --------
-    >>> import numba
-    >>> import numpy as np
-    >>> from fastvi import densities
-    >>> @numba.njit
-    ... def decay(t, y, rate):
-    ...     return np.array([-rate * y[0]])
+    {path_as_in}
     >>> densities.ode_rk4(decay, np.ones(1), 0.0, np.array([1.0, 2.0]), 0.5, 10).round(6)
     array([[0.606531],
            [0.367879]])
@@ -122,16 +114,7 @@ def ode_rk45(
         Steps in total; beyond them the solution is NaN, which a fit refuses. Stiff equations need
         far too many.
 
-    {path}
-
-    Examples
-    --------
-    >>> import numba
-    >>> import numpy as np
-    >>> from fastvi import densities
-    >>> @numba.njit
-    ... def decay(t, y, rate):
-    ...     return np.array([-rate * y[0]])
+    {path_as_in}
     >>> densities.ode_rk45(decay, np.ones(1), 0.0, np.array([1.0, 2.0]), 0.5).round(4)
     array([[0.6065],
            [0.3679]])

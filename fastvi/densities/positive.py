@@ -65,17 +65,10 @@ def exponential(x: float, rate: float) -> float:
 
     Stan's exponential_lpdf; SciPy's scipy.stats.expon, of scale 1 / rate.
 
-    Parameters
-    ----------
     {x}
-    rate : float or array
-        One over its mean, > 0.
+    {rate}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.exponential(1.0, 2.0), 6)
     -1.306853
     """
@@ -88,18 +81,12 @@ def gamma(x: float, shape: float, rate: float) -> float:
 
     Stan's gamma_lpdf; SciPy's scipy.stats.gamma, of scale 1 / rate.
 
-    Parameters
-    ----------
     {x}
     {shape}
     rate : float or array
         Its rate, > 0; its mean is shape / rate.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.gamma(1.0, 2.0, 3.0), 6)
     -0.802775
     """
@@ -112,17 +99,11 @@ def inverse_gamma(x: float, shape: float, scale: float) -> float:
 
     Stan's inv_gamma_lpdf; SciPy's scipy.stats.invgamma.
 
-    Parameters
-    ----------
     {x}
     {shape}
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.inverse_gamma(1.0, 2.0, 3.0), 6)
     -0.802775
     """
@@ -143,17 +124,11 @@ def weibull(x: float, shape: float, scale: float) -> float:
 
     Stan's weibull_lpdf; SciPy's scipy.stats.weibull_min.
 
-    Parameters
-    ----------
     {x}
     {shape}
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.weibull(1.0, 2.0, 1.0), 6)
     -0.306853
     """
@@ -166,19 +141,10 @@ def lognormal(x: float, mu: float, sigma: float) -> float:
 
     Stan's lognormal_lpdf; SciPy's scipy.stats.lognorm, of shape sigma and scale exp(mu).
 
-    Parameters
-    ----------
     {x}
-    mu : float or array
-        Mean of its logarithm.
-    sigma : float or array
-        Standard deviation of its logarithm, > 0.
+    {mu_sigma}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.lognormal(1.0, 0.0, 1.0), 6)
     -0.918939
     """
@@ -191,17 +157,11 @@ def half_normal(x: float, scale: float) -> float:
 
     Stan's normal_lpdf, with a lower bound; SciPy's scipy.stats.halfnorm.
 
-    Parameters
-    ----------
     {x}
     scale : float or array
         Standard deviation of the whole, > 0.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.half_normal(0.0, 1.0), 6)
     -0.225791
     """
@@ -214,17 +174,11 @@ def half_cauchy(x: float, scale: float) -> float:
 
     Stan's cauchy_lpdf, with a lower bound; SciPy's scipy.stats.halfcauchy.
 
-    Parameters
-    ----------
     {x}
     scale : float or array
         Its median, > 0.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.half_cauchy(0.0, 1.0), 6)
     -0.451583
     """
@@ -237,18 +191,12 @@ def half_student_t(x: float, df: float, scale: float) -> float:
 
     In Stan student_t_lpdf, with a lower bound.
 
-    Parameters
-    ----------
     {x}
     df : float or array
         Degrees of freedom, > 0.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.half_student_t(0.0, 3.0, 1.0), 6)
     -0.307742
     """

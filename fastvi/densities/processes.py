@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.densities.documentation import documented
 from fastvi.densities.parts import HALF_LOG_2PI
 from fastvi.densities.vectorised import compiled
 
@@ -16,6 +17,7 @@ __all__ = ["gaussian_process"]
 Array = NDArray[np.floating[Any]]
 
 
+@documented
 @compiled
 def gaussian_process(y: Array, covariance: Array, noise: float) -> float:
     """Values of a Gaussian process with mean 0, observed with independent normal noise.
@@ -34,15 +36,7 @@ def gaussian_process(y: Array, covariance: Array, noise: float) -> float:
         Standard deviation of the noise, > 0. For values without noise, give about 1e-5 of y's
         standard deviation: rounding would otherwise make the matrix indefinite.
 
-    Returns
-    -------
-    float
-        In nats.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastvi import densities
+    {nats_as_in}
     >>> K = densities.covariances.matern52(np.arange(2.0), np.arange(2.0), 1.0, 2.0)
     >>> round(densities.gaussian_process(np.zeros(2), K, 0.1), 6)
     -1.288732

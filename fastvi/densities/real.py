@@ -18,19 +18,10 @@ def normal(x: float, mean: float, sd: float) -> float:
 
     Stan's normal_lpdf; SciPy's scipy.stats.norm.
 
-    Parameters
-    ----------
     {x}
-    mean : float or array
-        Its mean.
-    sd : float or array
-        Its standard deviation, > 0.
+    {mean_sd}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.normal(0.0, 0.0, 1.0), 6)
     -0.918939
     """
@@ -45,8 +36,6 @@ def student_t(x: float, df: float, loc: float, scale: float) -> float:
 
     Stan's student_t_lpdf; SciPy's scipy.stats.t.
 
-    Parameters
-    ----------
     {x}
     df : float or array
         Degrees of freedom, > 0.
@@ -55,11 +44,7 @@ def student_t(x: float, df: float, loc: float, scale: float) -> float:
     scale : float or array
         Its scale, > 0; not its standard deviation.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.student_t(0.0, 3.0, 0.0, 1.0), 6)
     -1.000889
     """
@@ -78,18 +63,12 @@ def cauchy(x: float, loc: float, scale: float) -> float:
 
     Stan's cauchy_lpdf; SciPy's scipy.stats.cauchy.
 
-    Parameters
-    ----------
     {x}
     loc : float or array
         Its median.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.cauchy(0.0, 0.0, 1.0), 6)
     -1.14473
     """
@@ -103,18 +82,12 @@ def laplace(x: float, loc: float, scale: float) -> float:
 
     Stan's double_exponential_lpdf; SciPy's scipy.stats.laplace.
 
-    Parameters
-    ----------
     {x}
     loc : float or array
         Its median.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.laplace(0.0, 0.0, 1.0), 6)
     -0.693147
     """
@@ -127,18 +100,12 @@ def logistic(x: float, loc: float, scale: float) -> float:
 
     Stan's logistic_lpdf; SciPy's scipy.stats.logistic.
 
-    Parameters
-    ----------
     {x}
     loc : float or array
         Its mean.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.logistic(0.0, 0.0, 1.0), 6)
     -1.386294
     """
@@ -152,18 +119,12 @@ def gumbel(x: float, loc: float, scale: float) -> float:
 
     Stan's gumbel_lpdf; SciPy's scipy.stats.gumbel_r.
 
-    Parameters
-    ----------
     {x}
     loc : float or array
         Its mode.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.gumbel(0.0, 0.0, 1.0), 6)
     -1.0
     """

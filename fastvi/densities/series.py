@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.densities.documentation import documented
 from fastvi.densities.parts import HALF_LOG_2PI
 from fastvi.densities.vectorised import compiled
 
@@ -15,6 +16,7 @@ __all__ = ["autoregressive", "gaussian_random_walk", "hidden_markov"]
 Array = NDArray[np.float64]
 
 
+@documented
 @compiled
 def gaussian_random_walk(x: Array, sd: float) -> float:
     """Steps of a random walk are normal with mean 0; the first value is taken as given.
@@ -25,15 +27,7 @@ def gaussian_random_walk(x: Array, sd: float) -> float:
     sd : float
         Of each step, > 0.
 
-    Returns
-    -------
-    float
-        In nats.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastvi import densities
+    {nats_as_in}
     >>> round(densities.gaussian_random_walk(np.array([3.0, 3.0]), 1.0), 6)
     -0.918939
     """
@@ -43,6 +37,7 @@ def gaussian_random_walk(x: Array, sd: float) -> float:
     return float(-0.5 * square / (sd * sd) - (x.shape[0] - 1) * (math.log(sd) + HALF_LOG_2PI))
 
 
+@documented
 @compiled
 def autoregressive(x: Array, intercept: float, coefficients: Array, sd: float) -> float:
     """An autoregressive process, AR(p); the first p values are taken as given.
@@ -56,15 +51,7 @@ def autoregressive(x: Array, intercept: float, coefficients: Array, sd: float) -
     sd : float
         Of the noise, > 0.
 
-    Returns
-    -------
-    float
-        In nats.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastvi import densities
+    {nats_as_in}
     >>> x = np.array([1.0, 0.5, 0.25])
     >>> round(densities.autoregressive(x, 0.0, np.array([0.5]), 1.0), 6)
     -1.837877
@@ -79,6 +66,7 @@ def autoregressive(x: Array, intercept: float, coefficients: Array, sd: float) -
     return float(-0.5 * square / (sd * sd) - (x.shape[0] - p) * (math.log(sd) + HALF_LOG_2PI))
 
 
+@documented
 @compiled
 def hidden_markov(log_emission: Array, transition: Array, initial: Array) -> float:
     """A hidden Markov model, whose states are summed over; Stan's hmm_marginal.
@@ -92,15 +80,7 @@ def hidden_markov(log_emission: Array, transition: Array, initial: Array) -> flo
     initial : (n,) array
         Probabilities of the first state.
 
-    Returns
-    -------
-    float
-        In nats.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastvi import densities
+    {nats_as_in}
     >>> seen = np.log([[0.9, 0.2], [0.9, 0.2]])
     >>> P = np.array([[0.8, 0.2], [0.3, 0.7]])
     >>> round(densities.hidden_markov(seen, P, np.array([0.5, 0.5])), 6)

@@ -27,19 +27,10 @@ def lognormal_log_cdf(x: float, mu: float, sigma: float) -> float:
 
     Stan's lognormal_lcdf; SciPy's scipy.stats.lognorm.logcdf.
 
-    Parameters
-    ----------
     {bound}
-    mu : float or array
-        Mean of its logarithm.
-    sigma : float or array
-        Standard deviation of its logarithm, > 0.
+    {mu_sigma}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.lognormal_log_cdf(1.0, 0.0, 1.0), 6)
     -0.693147
     """
@@ -52,19 +43,10 @@ def lognormal_log_survival(x: float, mu: float, sigma: float) -> float:
 
     Stan's lognormal_lccdf; SciPy's scipy.stats.lognorm.logsf.
 
-    Parameters
-    ----------
     {bound}
-    mu : float or array
-        Mean of its logarithm.
-    sigma : float or array
-        Standard deviation of its logarithm, > 0.
+    {mu_sigma}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.lognormal_log_survival(1.0, 0.0, 1.0), 6)
     -0.693147
     """
@@ -77,17 +59,10 @@ def exponential_log_cdf(x: float, rate: float) -> float:
 
     Stan's exponential_lcdf; SciPy's scipy.stats.expon.logcdf.
 
-    Parameters
-    ----------
     {bound}
-    rate : float or array
-        One over its mean, > 0.
+    {rate}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.exponential_log_cdf(0.693147, 1.0), 6)
     -0.693147
     """
@@ -100,17 +75,10 @@ def exponential_log_survival(x: float, rate: float) -> float:
 
     Stan's exponential_lccdf; SciPy's scipy.stats.expon.logsf.
 
-    Parameters
-    ----------
     {bound}
-    rate : float or array
-        One over its mean, > 0.
+    {rate}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> densities.exponential_log_survival(2.0, 3.0)
     -6.0
     """
@@ -123,17 +91,11 @@ def weibull_log_cdf(x: float, shape: float, scale: float) -> float:
 
     Stan's weibull_lcdf; SciPy's scipy.stats.weibull_min.logcdf.
 
-    Parameters
-    ----------
     {bound}
     {shape}
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.weibull_log_cdf(1.0, 2.0, 1.0), 6)
     -0.458675
     """
@@ -146,17 +108,11 @@ def weibull_log_survival(x: float, shape: float, scale: float) -> float:
 
     Stan's weibull_lccdf; SciPy's scipy.stats.weibull_min.logsf.
 
-    Parameters
-    ----------
     {bound}
     {shape}
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> densities.weibull_log_survival(1.0, 2.0, 1.0)
     -1.0
     """

@@ -31,11 +31,7 @@ def log_diff_exp(a: float, b: float) -> float:
     b : float or array
         The smaller one; minus infinity means 0.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.log_diff_exp(0.0, -0.693147), 6)
     -0.693147
     """
@@ -82,20 +78,10 @@ def normal_log_interval(low: float, high: float, mean: float, sd: float) -> floa
 
     In SciPy log(norm.cdf(high) - norm.cdf(low)), here also where that is 0.
 
-    Parameters
-    ----------
-    low, high : float or array
-        The bounds, low < high, which may be infinite.
-    mean : float or array
-        Its mean.
-    sd : float or array
-        Its standard deviation, > 0.
+    {bounds}
+    {mean_sd}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.normal_log_interval(40.0, 41.0, 0.0, 1.0), 6)
     -804.608442
     """
@@ -119,19 +105,12 @@ def logistic_log_interval(low: float, high: float, loc: float, scale: float) -> 
     With the cut points below and above the class of each row it is `ordered_logistic` for all rows
     at once. In SciPy log(logistic.cdf(high) - logistic.cdf(low)), here also where that is 0.
 
-    Parameters
-    ----------
-    low, high : float or array
-        The bounds, low < high, which may be infinite.
+    {bounds}
     loc : float or array
         Its mean.
     {scale}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.logistic_log_interval(-1.0, 1.0, 0.0, 1.0), 6)
     -0.771937
     """
@@ -156,8 +135,6 @@ def truncated_normal(x: float, low: float, high: float, mean: float, sd: float) 
 
     In Stan normal_lpdf with T[low, high]; SciPy's scipy.stats.truncnorm.
 
-    Parameters
-    ----------
     {x}
     low, high : float or array
         The bounds, which may be infinite.
@@ -166,11 +143,7 @@ def truncated_normal(x: float, low: float, high: float, mean: float, sd: float) 
     sd : float or array
         Its standard deviation, > 0.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.truncated_normal(0.0, 0.0, float("inf"), 0.0, 1.0), 6)
     -0.225791
     """

@@ -5,76 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from fastvi.base.documentation import fill_in
+from fastvi.densities.documentation import documented
 from fastvi.kernels import _vectorised, derived
 
-__all__ = ["compiled", "documented", "inlined", "summed"]
-
-TEXTS = {  # of docstrings
-    "x": """
-x : float or array
-    Values.
-""",
-    "bound": """
-x : float or array
-    The bound.
-""",
-    "count": """
-k : int or array
-    Counts.
-""",
-    "scale": """
-scale : float or array
-    Its scale, > 0.
-""",
-    "shape": """
-shape : float or array
-    Its shape, > 0.
-""",
-    "inputs": """
-Parameters
-----------
-x, y : (n,) or (n, d) array and (m,) or (m, d) array
-    Two sets of inputs, which may be the same.
-""",
-    "scales": """
-amplitude : float
-    Standard deviation of the functions.
-lengthscale : float
-    Distance over which they change, > 0.
-""",
-    "covariance": """
-Returns
--------
-(n, m) array
-""",
-    "equation": """
-Parameters
-----------
-rhs : function
-    ``rhs(t, y, parameters)`` gives the slopes at y as an array; compiled by ``numba.njit``.
-initial : (n,) array
-    Solution at the start; may depend on parameters.
-start : float
-    Time of `initial`.
-times : (m,) array
-    Times at which the solution is wanted, rising, none before the start.
-parameters : array, float or tuple of these
-    What rhs takes besides t and y, such as ``(z[:4], data.doses)``.
-""",
-    "path": """
-Returns
--------
-(m, n) array
-    The solution at each time.
-""",
-    "total": """
-Returns
--------
-float
-    In nats, the sum over arrays.
-""",
-}
+__all__ = ["compiled", "inlined", "summed"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -89,16 +23,10 @@ def inlined(function: F) -> F:
     return cast(F, derived.inlined(function))
 
 
-def documented(function: F) -> F:
-    """Fill in lines such as ``{scales}`` in a docstring from `TEXTS`."""
-    fill_in(function, TEXTS)
-    return function
-
-
 def summed(function: Callable[..., float]) -> Callable[..., float]:
     """A log density of numbers, made to take arrays as well and to give the sum over them.
 
     Arrays are broadcast as NumPy does, but an axis of length 1 is repeated only in Python. Lines
-    such as ``{scale}`` in the docstring are filled in from `TEXTS`.
+    such as ``{scale}`` in its docstring are filled in; see `fastvi.densities.documentation`.
     """
     return cast(Callable[..., float], _vectorised.summed(documented(function)))

@@ -32,19 +32,12 @@ def zero_inflated_poisson(k: float, zero: float, rate: float) -> float:
 
     In Stan log_mix(zero, 0, poisson_lpmf) for k = 0.
 
-    Parameters
-    ----------
     {count}
-    zero : float or array
-        Probability of an extra zero, from 0 to 1.
+    {extra_zero}
     rate : float or array
         Mean of the Poisson, > 0.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.zero_inflated_poisson(0, 0.5, 1.0), 6)
     -0.379885
     """
@@ -61,21 +54,13 @@ def zero_inflated_binomial(k: float, n: float, zero: float, p: float) -> float:
 
     In Stan log_mix(zero, 0, binomial_lpmf) for k = 0.
 
-    Parameters
-    ----------
     {count}
     n : int or array
         Trials, > 0.
-    zero : float or array
-        Probability of an extra zero, from 0 to 1.
-    p : float or array
-        Probability of success.
+    {extra_zero}
+    {success}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.zero_inflated_binomial(0, 2, 0.5, 0.5), 6)
     -0.470004
     """
@@ -96,20 +81,13 @@ def zero_inflated_neg_binomial(k: float, zero: float, mean: float, shape: float)
 
     In Stan log_mix(zero, 0, neg_binomial_2_lpmf) for k = 0.
 
-    Parameters
-    ----------
     {count}
-    zero : float or array
-        Probability of an extra zero, from 0 to 1.
+    {extra_zero}
     mean : float or array
         Mean of the negative binomial, > 0.
     {shape}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.zero_inflated_neg_binomial(0, 0.5, 1.0, 1.0), 6)
     -0.287682
     """
@@ -126,19 +104,12 @@ def hurdle_poisson(k: float, zero: float, rate: float) -> float:
 
     In Stan poisson_lpmf less log1m_exp(-rate).
 
-    Parameters
-    ----------
     {count}
-    zero : float or array
-        Probability of zero.
+    {zero}
     rate : float or array
         Mean of the Poisson before zeros are taken out, > 0.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.hurdle_poisson(0, 0.5, 1.0), 6)
     -0.693147
     """
@@ -155,20 +126,13 @@ def hurdle_neg_binomial(k: float, zero: float, mean: float, shape: float) -> flo
 
     In Stan neg_binomial_2_lpmf less log1m_exp of its value at 0.
 
-    Parameters
-    ----------
     {count}
-    zero : float or array
-        Probability of zero.
+    {zero}
     mean : float or array
         Mean of the negative binomial before zeros are taken out, > 0.
     {shape}
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.hurdle_neg_binomial(1, 0.5, 1.0, 1.0), 6)
     -1.386294
     """
@@ -187,20 +151,13 @@ def hurdle_gamma(x: float, zero: float, shape: float, rate: float) -> float:
 
     In Stan bernoulli_lpmf, and gamma_lpdf of what is not zero.
 
-    Parameters
-    ----------
     {x}
-    zero : float or array
-        Probability of zero.
+    {zero}
     {shape}
     rate : float or array
         Its rate, > 0; the mean of what is not zero is shape / rate.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.hurdle_gamma(0.0, 0.5, 2.0, 1.0), 6)
     -0.693147
     """
@@ -217,21 +174,14 @@ def hurdle_lognormal(x: float, zero: float, mu: float, sigma: float) -> float:
 
     In Stan bernoulli_lpmf, and lognormal_lpdf of what is not zero.
 
-    Parameters
-    ----------
     {x}
-    zero : float or array
-        Probability of zero.
+    {zero}
     mu : float or array
         Mean of the logarithm of what is not zero.
     sigma : float or array
         Standard deviation of that logarithm, > 0.
 
-    {total}
-
-    Examples
-    --------
-    >>> from fastvi import densities
+    {total_as_in}
     >>> round(densities.hurdle_lognormal(0.0, 0.5, 0.0, 1.0), 6)
     -0.693147
     """
