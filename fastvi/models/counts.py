@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel
+from fastvi.base.typing import AnyArray, Array
 from fastvi.batches import Batches, ShuffledEpochs
 from fastvi.checkpoints import digest
 from fastvi.core import Batch, LazyTable, RowGradient
@@ -30,7 +31,7 @@ __all__ = [
     "prepare",
 ]
 
-Parts = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]  # indptr, indices, counts
+Parts = tuple[NDArray[np.int64], NDArray[np.int32], AnyArray]  # indptr, indices, counts
 CHUNK_WORK = 500_000  # entries x topics per chunk, about 1 ms of local steps
 
 
@@ -66,7 +67,7 @@ class Documents(NamedTuple):
 
     indptr: NDArray[np.int64]
     words: NDArray[np.int32]
-    counts: NDArray[Any]
+    counts: AnyArray
     rows: NDArray[np.int32]
     columns: NDArray[np.int64]
     documents: NDArray[np.int32]
@@ -81,7 +82,7 @@ class Documents(NamedTuple):
 def prepare(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
-    counts: NDArray[Any],
+    counts: AnyArray,
     marker: NDArray[np.int32],
 ) -> Documents:
     """Renumber the words of a CSR batch and transpose it.
@@ -143,7 +144,7 @@ class DocumentSource:
         self,
         indptr: NDArray[np.int64],
         indices: NDArray[np.int32],
-        counts: NDArray[Any],
+        counts: AnyArray,
         n_words: int,
         marker: NDArray[np.int32] | None = None,
     ) -> None:
@@ -162,7 +163,7 @@ class DocumentSource:
         return {"corpus": size, "corpus digest": digest(self.indptr, self.indices, self.counts)}
 
     @property
-    def norms(self) -> NDArray[np.float64]:
+    def norms(self) -> Array:
         """Norm of each document's counts, (n_rows,), which bounds that of its expected counts."""
         squares = np.concatenate(([0.0], np.cumsum(np.square(self.counts, dtype=np.float64))))
         return np.asarray(np.sqrt(np.diff(squares[self.indptr])))
@@ -234,7 +235,7 @@ class ShardedEpochs(Batches):
                 yield Batch(rows, weights * (n_documents / n_rows))
 
 
-def confined(table: LazyTable, step: Any, least: NDArray[Any]) -> Any:
+def confined(table: LazyTable, step: Any, least: AnyArray) -> Any:
     """Clip a step so that no row of the table falls below `least`, its prior."""
     if not isinstance(step, RowGradient):
         before = table.dense()

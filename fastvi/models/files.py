@@ -12,9 +12,9 @@ import os
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import archive, checks, strings, tree
+from fastvi.base.typing import AnyArray, Array
 from fastvi.gradients.reduction import REDUCTIONS, Reduction
 
 __all__ = ["ESTIMATORS", "KIND", "Saved", "load", "save"]
@@ -51,12 +51,12 @@ class Saved:
     arrays : dict of str to array
     """
 
-    def __init__(self, path: str, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    def __init__(self, path: str, header: dict[str, Any], arrays: dict[str, AnyArray]) -> None:
         self.path, self.arrays = path, arrays
         self.parameters, self.values = dict(header["parameters"]), dict(header["values"])
         self.n_features = checks.integer(header["n_features"], f"{path}: n_features", 1)
 
-    def array(self, name: str, *shape: int | None, dtype: Any = np.float64) -> NDArray[Any]:
+    def array(self, name: str, *shape: int | None, dtype: Any = np.float64) -> AnyArray:
         """Return a finite array of this dtype and shape, in which None is any length.
 
         Raises
@@ -84,7 +84,7 @@ class Saved:
             raise ValueError(f"{self.path}: {name} holds NaN or infinity")
         return found
 
-    def positive(self, name: str, *shape: int | None) -> NDArray[np.float64]:
+    def positive(self, name: str, *shape: int | None) -> Array:
         """As `array`, for numbers above 0."""
         array = self.array(name, *shape)
         if np.any(array <= 0):
@@ -95,7 +95,7 @@ class Saved:
         """Return the dtype of the rows of the fit, float32 or float64."""
         return np.dtype(checks.choice(self.values["dtype"], "dtype", ("float32", "float64")))
 
-    def labels(self, name: str) -> NDArray[Any]:
+    def labels(self, name: str) -> AnyArray:
         """Return an array of labels, as packed by `save`."""
         array = self.arrays[name]
         if f"{name}offsets" not in self.arrays:
@@ -103,7 +103,7 @@ class Saved:
         labels = strings.unpack_strings(array, self.arrays[f"{name}offsets"], self.path)
         return np.array(labels, dtype=object if self.arrays[f"{name}object"] else np.str_)
 
-    def history(self) -> dict[str, NDArray[np.float64]]:
+    def history(self) -> dict[str, Array]:
         """Return columns of numbers of the same length."""
         columns = {
             name.removeprefix("history."): array
@@ -196,7 +196,7 @@ def _number(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _labels(name: str, labels: NDArray[Any]) -> dict[str, Any]:
+def _labels(name: str, labels: AnyArray) -> dict[str, Any]:
     """Encode an array of labels: numbers as they are, strings packed."""
     if labels.dtype.kind in "biuf":
         return {name: labels}

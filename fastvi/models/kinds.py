@@ -6,12 +6,11 @@ import os
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import validate_data
 
 from fastvi.base import checks
-from fastvi.base.typing import ArrayLike
+from fastvi.base.typing import AnyArray, ArrayLike
 from fastvi.checkpoints import Callback, Watching
 from fastvi.models.estimator import Estimator
 
@@ -21,7 +20,7 @@ __all__ = ["CountEstimator", "MeanScore", "Supervised", "Unsupervised", "Weighte
 class MeanScore:
     """Estimators with `score_samples`."""
 
-    def score_samples(self, X: Any) -> NDArray[Any]:
+    def score_samples(self, X: Any) -> AnyArray:
         """Return one value per row, in nats."""
         raise NotImplementedError
 

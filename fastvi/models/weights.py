@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight
 
 from fastvi.base import checks
-from fastvi.base.typing import ArrayLike, ClassWeight
+from fastvi.base.typing import AnyArray, Array, ArrayLike, ClassWeight
 
 __all__ = ["balanced", "of_rows"]
 
 LARGEST = 1e75  # sums of products with squares of the rows stay within the range of float64
 
 
-def of_rows(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.float64]:
+def of_rows(sample_weight: ArrayLike | None, X: Any) -> Array:
     """Return the weights of the rows of X, (n_rows,); None means 1.
 
     Raises
@@ -36,10 +36,10 @@ def of_rows(sample_weight: ArrayLike | None, X: Any) -> NDArray[np.float64]:
 
 def balanced(
     class_weight: ClassWeight,
-    classes: NDArray[Any],
+    classes: AnyArray,
     codes: NDArray[np.int64],
-    weights: NDArray[np.float64],
-) -> NDArray[np.float64]:
+    weights: Array,
+) -> Array:
     """Return the weights of rows times those of their classes; `codes` are numbers of `classes`.
 
     Raises

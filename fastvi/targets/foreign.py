@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base.typing import Array
+from fastvi.base.typing import AnyArray, Array
 from fastvi.core import Batch
 from fastvi.targets.base import Target
 from fastvi.targets.code import Compiled
@@ -140,6 +140,6 @@ def portable(function: Any, name: str) -> Any:
     return function
 
 
-def _view(address: int, size: int, kind: Any) -> NDArray[Any]:
+def _view(address: int, size: int, kind: Any) -> AnyArray:
     """The array of numbers at an address."""
     return np.frombuffer((kind * size).from_address(address), kind)

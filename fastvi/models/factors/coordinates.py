@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base.linear_algebra import cholesky_from_free, free_from_cholesky, gradient_by_free
+from fastvi.base.typing import Array
 from fastvi.core import Coordinates
 from fastvi.models.factors.units import Units
 
 __all__ = ["factor_coordinates"]
-
-Floats = NDArray[np.float64]
 
 
 class Free(NamedTuple):
@@ -23,12 +21,12 @@ class Free(NamedTuple):
     coefficients, and `residuals` the logarithms of the residual mean squares.
     """
 
-    n_rows: Floats
-    latent: Floats  # (K + 1, K + 1)
-    slopes: Floats  # (D, K + 1)
-    residuals: Floats  # (D,)
-    noise_rates: Floats  # (G,)
-    factor_rates: Floats  # (K,)
+    n_rows: Array
+    latent: Array  # (K + 1, K + 1)
+    slopes: Array  # (D, K + 1)
+    residuals: Array  # (D,)
+    noise_rates: Array  # (G,)
+    factor_rates: Array  # (K,)
 
 
 def factor_coordinates(model: Any) -> Coordinates:
@@ -112,8 +110,8 @@ def _by_params(model: Any, params: Any, natural: Any) -> Any:
 
 
 def _by_moments(
-    model: Any, q: Any, own: Any, rows: Any, covariance: Floats
-) -> tuple[Floats, Floats, Floats]:
+    model: Any, q: Any, own: Any, rows: Any, covariance: Array
+) -> tuple[Array, Array, Array]:
     """Return derivatives of the bound by E[w_d] (D, K + 1), the covariances, and squared errors.
 
     The errors (G,) are those expected under the parameters, from which q(tau) follows.
@@ -121,7 +119,7 @@ def _by_moments(
     n_noises, features = len(q.noise_rates), model.n_features
     group = np.arange(features) * n_noises // features
 
-    def errors(of: Any) -> Floats:
+    def errors(of: Any) -> Array:
         fit = of.squares - 2.0 * np.sum(q.mean * of.cross, axis=1)
         fit += np.sum(q.mean @ of.latent * q.mean, axis=1)
         fit += np.einsum("gij,ij->g", covariance, of.latent)[group]
@@ -143,5 +141,5 @@ def _by_moments(
     return by_mean, model.shared * by_covariance, by_error
 
 
-def _symmetric(matrices: Floats) -> Floats:
+def _symmetric(matrices: Array) -> Array:
     return np.asarray(0.5 * (matrices + np.swapaxes(matrices, -1, -2)))

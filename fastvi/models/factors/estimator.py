@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import AnyArray, Array
 from fastvi.batches import InMemory
 from fastvi.checkpoints import Watching
 from fastvi.kernels.factors import column_squares
@@ -75,7 +75,7 @@ class _BayesianFactors(
 
     _per_feature: bool
     _texts = TEXTS
-    components_: NDArray[Any]
+    components_: AnyArray
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class _BayesianFactors(
             )
         return Loadings(*(part.copy() for part in self._params))
 
-    def _units(self, X: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _units(self, X: AnyArray) -> tuple[Array, Array]:
         """Return means and inverse standard deviations, (n_features,) each."""
         centre, squares = X.mean(axis=0, dtype=np.float64), np.zeros(X.shape[1])
         column_squares(X, centre, squares)
@@ -173,7 +173,7 @@ class _BayesianFactors(
             n_factors = checks.integer(self.n_components, "n_components", 1, n_features)
         return self._model_of(n_features, n_factors, source.factor)
 
-    def _model_of(self, n_features: int, n_factors: int, factor: NDArray[np.float64]) -> Factors:
+    def _model_of(self, n_features: int, n_factors: int, factor: Array) -> Factors:
         hyper = [
             checks.number(getattr(self, name), name, 0.0, open_low=True)
             for name in ("alpha_1", "alpha_2", "lambda_1", "lambda_2", "mean_precision")
@@ -190,8 +190,8 @@ class _BayesianFactors(
     def _take(
         self,
         model: Factors,
-        centre: NDArray[np.float64],
-        factor: NDArray[np.float64],
+        centre: Array,
+        factor: Array,
         params: Loadings,
         dtype: Any,
     ) -> None:
@@ -228,9 +228,7 @@ class _BayesianFactors(
         params = saved.tree("loadings", model.prior)
         self._take(model, centre, factor, params, saved.dtype())
 
-    def _take_components(
-        self, loadings: NDArray[np.float64], encoder: NDArray[np.float64], dtype: Any
-    ) -> None:
+    def _take_components(self, loadings: Array, encoder: Array, dtype: Any) -> None:
         raise NotImplementedError
 
     def _held_out(
@@ -254,14 +252,12 @@ class _BayesianFactors(
         check_is_fitted(self)
         return self._as_rows(X, self._centre, self._factor)
 
-    def _as_rows(
-        self, X: Any, centre: NDArray[np.float64], factor: NDArray[np.float64]
-    ) -> StandardRows:
+    def _as_rows(self, X: Any, centre: Array, factor: Array) -> StandardRows:
         X = self._array(X, reset=False)
         checks.new_rows(X, centre, 1.0 / factor)
         return StandardRows(X, centre, factor)
 
-    def transform(self, X: Any) -> NDArray[Any]:
+    def transform(self, X: Any) -> AnyArray:
         """Posterior means of the components of rows, (n_rows, n_components).
 
         Parameters
@@ -274,7 +270,7 @@ class _BayesianFactors(
             rows.map(lambda block: block @ self._encoder, out, self._n_threads)
         return out
 
-    def inverse_transform(self, X: Any) -> NDArray[Any]:
+    def inverse_transform(self, X: Any) -> AnyArray:
         """Return noise-free rows, (n_rows, n_features), for given components.
 
         Parameters
@@ -288,7 +284,7 @@ class _BayesianFactors(
             raise ValueError(f"X has {X.shape[1]} columns; wanted {len(self.components_)}")
         return np.asarray(X @ self.components_.astype(X.dtype) + self._mean.astype(X.dtype))
 
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
+    def score_samples(self, X: Any) -> Array:
         """Log density of rows at the posterior means of loadings, mean and noise, (n_rows,), in
         nats.
 
@@ -299,14 +295,14 @@ class _BayesianFactors(
         rows = self._rows(X)
         return _log_densities(rows, self._density, self._n_threads) + self._log_volume
 
-    def get_covariance(self) -> NDArray[Any]:
+    def get_covariance(self) -> AnyArray:
         """Covariance of rows at the posterior means, (n_features, n_features)."""
         check_is_fitted(self)
         unit = 1.0 / self._factor
         result = unit[:, None] * self._density.covariance() * unit
         return np.asarray(result.astype(self.mean_.dtype))
 
-    def get_precision(self) -> NDArray[Any]:
+    def get_precision(self) -> AnyArray:
         """Inverse of `get_covariance`, (n_features, n_features)."""
         check_is_fitted(self)
         factor = self._factor
@@ -321,7 +317,7 @@ def _density(model: Factors, params: Loadings) -> Gaussian:
     return Gaussian(q.mean[:, k], q.mean[:, :k], noise)
 
 
-def _log_densities(rows: StandardRows, density: Gaussian, n_threads: int) -> NDArray[np.float64]:
+def _log_densities(rows: StandardRows, density: Gaussian, n_threads: int) -> Array:
     out = np.empty(rows.n_rows)
     with single_threaded_blas():
         rows.map(lambda block: density.log_density(block[:, :-1]), out, n_threads)
@@ -371,9 +367,7 @@ class BayesianPCA(_BayesianFactors):
 
     _per_feature = False
 
-    def _take_components(
-        self, loadings: NDArray[np.float64], encoder: NDArray[np.float64], dtype: Any
-    ) -> None:
+    def _take_components(self, loadings: Array, encoder: Array, dtype: Any) -> None:
         axes, deviations, _ = np.linalg.svd(loadings, full_matrices=False)
         axes = axes * _signs(axes)
         noise = float(self._noise[0])
@@ -425,9 +419,7 @@ class BayesianFactorAnalysis(_BayesianFactors):
 
     _per_feature = True
 
-    def _take_components(
-        self, loadings: NDArray[np.float64], encoder: NDArray[np.float64], dtype: Any
-    ) -> None:
+    def _take_components(self, loadings: Array, encoder: Array, dtype: Any) -> None:
         signs = _signs(loadings)
         self._encoder = encoder * signs
         self.components_ = np.ascontiguousarray((loadings * signs).T).astype(dtype)
@@ -441,21 +433,21 @@ def _few_rows(source: StandardRows, n_threads: int, compress: bool = True) -> In
     return InMemory(source.all(np.float64))
 
 
-def _drawn(source: StandardRows, model: Factors, seed: int) -> tuple[NDArray[np.float64], int]:
+def _drawn(source: StandardRows, model: Factors, seed: int) -> tuple[Array, int]:
     """Return a sample of rows, large enough to start from, and their number."""
     count = min(source.n_rows, max(START_ROWS, 2 * model.n_factors))
     drawn = np.random.default_rng(seed).choice(source.n_rows, count, replace=False)
     return source.take(np.sort(drawn)).astype(np.float64), count
 
 
-def _begin(model: Factors, sample: NDArray[np.float64], count: int, n_rows: int) -> Loadings:
+def _begin(model: Factors, sample: Array, count: int, n_rows: int) -> Loadings:
     """Return parameters near the most likely PCA of a sample that represents `count` rows."""
     loadings, noise = principal(sample, count, model.n_factors, LEAST_NOISE)
     noise = noise if model.n_noises > 1 else noise.mean(keepdims=True)
     return model.start(n_rows, loadings, noise)
 
 
-def _signs(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def _signs(columns: Array) -> Array:
     """Signs of the largest entry of each column."""
     largest = np.abs(columns).argmax(axis=0)
     return np.where(columns[largest, np.arange(columns.shape[1])] < 0, -1.0, 1.0)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.linear_algebra import SUMS_ENTRIES
+from fastvi.base.typing import AnyArray, Array, Indices
 from fastvi.batches import InMemory
 from fastvi.kernels import factors as kernels
 
@@ -26,34 +26,34 @@ def block_rows(width: int) -> int:
 class StandardRows:
     """Rows in memory, returned as ((x - centre) * factor, 1)."""
 
-    def __init__(self, x: NDArray[Any], centre: NDArray[Any], factor: NDArray[Any]) -> None:
+    def __init__(self, x: AnyArray, centre: AnyArray, factor: AnyArray) -> None:
         self.x, self.centre, self.factor = x, centre, factor
         self.n_rows, self.width = len(x), x.shape[1] + 1
 
     @property
-    def norms(self) -> NDArray[np.float64]:
+    def norms(self) -> Array:
         """Squared lengths of rows, roughly proportional to the norms of their statistics."""
         result = np.empty(self.n_rows)
         self.map(lambda rows: np.einsum("ij,ij->i", rows, rows), result)
         return result
 
-    def all(self, dtype: Any = None) -> NDArray[Any]:
+    def all(self, dtype: Any = None) -> AnyArray:
         """Return all rows in order, (n_rows, D + 1), by default in the dtype of the data."""
         return self._standard(self.x, dtype or self.x.dtype)
 
-    def take(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
+    def take(self, rows: Indices) -> AnyArray:
         """The rows with these numbers."""
         return self._standard(self.x[rows], self.x.dtype)
 
-    def _standard(self, x: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    def _standard(self, x: AnyArray, dtype: Any) -> AnyArray:
         rows = np.empty((len(x), self.width), dtype)
         kernels.standardize(x, self.centre, self.factor, rows)
         return rows
 
     def map(
         self,
-        function: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-        out: NDArray[Any],
+        function: Callable[[Array], Array],
+        out: AnyArray,
         n_threads: int = 1,
     ) -> None:
         """Set out (n_rows, ...) to a function of rows in float64, block by block."""
@@ -65,7 +65,7 @@ class StandardRows:
 
         parallel.run(task, -(-self.n_rows // n_block), n_threads)
 
-    def gram(self, n_threads: int = 1) -> NDArray[np.float64]:
+    def gram(self, n_threads: int = 1) -> Array:
         """Sums of products of columns, (D + 1, D + 1)."""
         most = max(4, SUMS_ENTRIES // self.width**2)
         n_tasks = min(most, -(-self.n_rows * self.width**2 // 10**7))
@@ -82,7 +82,7 @@ class StandardRows:
         return np.asarray(sums.sum(axis=0))
 
 
-def compressed(gram: NDArray[np.float64]) -> InMemory:
+def compressed(gram: Array) -> InMemory:
     """Return D + 1 rows with the same sums of products as all rows, longest first.
 
     The local step is linear and its statistics are quadratic in (x, 1), so coordinate ascent on
@@ -93,9 +93,7 @@ def compressed(gram: NDArray[np.float64]) -> InMemory:
     return InMemory(np.ascontiguousarray(rows[::-1]))
 
 
-def principal(
-    rows: NDArray[np.float64], count: float, n_factors: int, least: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def principal(rows: Array, count: float, n_factors: int, least: float) -> tuple[Array, Array]:
     """Return loadings (D, n_factors) and noise variances (D,) of the most likely PCA.
 
     Tipping and Bishop (1999), "Probabilistic principal component analysis", eq. 8 and 9, of rows

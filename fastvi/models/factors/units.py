@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from fastvi.base.typing import Array
 
 __all__ = ["Units"]
-
-Floats = NDArray[np.float64]
 
 
 class Units(NamedTuple):
@@ -21,9 +20,9 @@ class Units(NamedTuple):
     E[z_k^2] and h half that of E[w_k^2], whose maximum solves a quadratic equation.
     """
 
-    scale: Floats  # (K + 1,), 1 for the mean
-    by_total: Floats  # (K,) derivatives of its square by S
-    by_half: Floats  # (K,) and by h
+    scale: Array  # (K + 1,), 1 for the mean
+    by_total: Array  # (K,) derivatives of its square by S
+    by_half: Array  # (K,) and by h
     prior_rate: float  # b
 
     @classmethod

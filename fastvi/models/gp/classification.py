@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import ArrayLike, ClassWeight
+from fastvi.base.typing import AnyArray, Array, ArrayLike, ClassWeight
 from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
 from fastvi.models.gp.likelihood import Likelihood
@@ -23,8 +23,6 @@ from fastvi.models.gp.stochastic import Variational
 from fastvi.models.weights import balanced
 
 __all__ = ["SparseGPClassifier"]
-
-Array = NDArray[np.float64]
 
 
 class SparseGPClassifier(ClassifierMixin, Variational):
@@ -176,7 +174,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         _, likelihood, values, *_ = self._predictive
         return likelihood.probabilities(*latents, values)
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> AnyArray:
         """The most probable label of each row, (n_rows,).
 
         Parameters
@@ -193,7 +191,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
             return ClassPredictor(self._predictive)
 
 
-def _labels(classes: Any) -> NDArray[Any]:
+def _labels(classes: Any) -> AnyArray:
     """The classes of a stream, sorted."""
     if classes is None:
         raise ValueError("classes is None in the first call of partial_fit; wanted labels")

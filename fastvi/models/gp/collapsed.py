@@ -6,13 +6,12 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import ArrayLike
+from fastvi.base.typing import Array, ArrayLike
 from fastvi.checkpoints import Watching
 from fastvi.loop import History, Watch
 from fastvi.models.files import Saved
@@ -37,7 +36,6 @@ from fastvi.models.kinds import Weighted
 
 __all__ = ["LBFGS", "Collapsed"]
 
-Array = NDArray[np.float64]
 LBFGS = "fmin_l_bfgs_b"
 
 

@@ -6,16 +6,15 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base.blas import aligned
 from fastvi.base.tree import read_only
+from fastvi.base.typing import Array
 from fastvi.kernels import covariance as kernels
 from fastvi.kernels.covariance import Program
 
 __all__ = ["Covariance", "node_diagonals", "readable"]
 
-Array = NDArray[np.float64]
 MATERN = {
     0.5: kernels.MATERN12,
     1.5: kernels.MATERN32,

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -16,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastvi import loop
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import Array
 from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
 from fastvi.models.gp import files
@@ -23,7 +23,6 @@ from fastvi.models.kinds import Supervised
 
 __all__ = ["BoundAt", "GaussianProcess", "OnBound", "draws_by", "on_bounds"]
 
-Array = NDArray[np.float64]
 WORTH = 1.0  # nats that a bound e times as wide would gain, to first order
 BoundAt = Callable[[Array, bool], tuple[float, Array | None]]
 

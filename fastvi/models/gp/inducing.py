@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base.blas import multiply_rows
 from fastvi.base.linear_algebra import cholesky_with_jitter, inverse_of_triangle, jitter_slope
+from fastvi.base.typing import Array
 from fastvi.models.gp.covariance import Covariance
 
 __all__ = ["Inducing"]
-
-Array = NDArray[np.float64]
 
 
 class Inducing(NamedTuple):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi import loop
 from fastvi.base import tree
+from fastvi.base.typing import Array
 from fastvi.batches import InMemory, Stream
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.gradients.natural import noise_of, squared_norm_of
@@ -19,7 +19,6 @@ from fastvi.models.plan import sampled
 
 __all__ = ["Found", "LearnSettings", "LearnState", "Learner", "learn", "polished"]
 
-Array = NDArray[np.float64]
 POLISH = 30  # most passes over all rows
 LEAST_RATE = 0.05
 ENOUGH = 1e-3  # nats; a step of rate 1 that gains no more ends the passes

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from fastvi.base.typing import Array
 
 __all__ = ["Expectation", "Likelihood", "Values"]
 
-Array = NDArray[np.float64]
 NONE: Array = np.empty(0)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
 from fastvi.base import checks
+from fastvi.base.typing import Array
 from fastvi.kernels import likelihoods as kernels
 from fastvi.models.gp.likelihood import Expectation, Likelihood, Values
 
@@ -26,7 +26,6 @@ __all__ = [
     "of_classes",
 ]
 
-Array = NDArray[np.float64]
 N_NODES = 24
 N_DRAWS = 32  # of `Softmax`, per row and step
 N_PREDICTIVE_DRAWS = 2000

@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import parallel, tree
 from fastvi.base.blas import solve_rows
 from fastvi.base.linear_algebra import cholesky_with_jitter, inverse_from_cholesky
+from fastvi.base.typing import Array
 from fastvi.core import Batch, Local
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.inducing import Inducing
@@ -27,7 +27,6 @@ from fastvi.models.gp.sgpr import MAX_TASKS
 
 __all__ = ["Evaluation", "Hyper", "Params", "Prepared", "SparseVariational"]
 
-Array = NDArray[np.float64]
 MOST_SEEN = 1 << 20  # covariances that both passes of a step take
 PRECISION = "precision of q(u)"
 TASK_FLOPS = 5e8  # a step on a batch is one task: sums of size M x M cost as much as its rows

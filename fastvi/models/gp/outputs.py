@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastvi.base.typing import Array
 from fastvi.models.gp.likelihood import Expectation, Likelihood, Values
 
 __all__ = ["Several", "several"]
-
-Array = NDArray[np.float64]
 
 
 class Several(Likelihood):

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.blas import solve_rows
+from fastvi.base.typing import Array
 from fastvi.models.gp.covariance import Covariance
 
 __all__ = ["Posterior", "chunk_rows"]
 
-Array = NDArray[np.float64]
 CHUNK_ENTRIES = 1 << 17  # a chunk's covariances fit in a core's second cache
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base.blas import solve_rows
 from fastvi.base.tree import read_only
+from fastvi.base.typing import Array
 from fastvi.models.gp.covariance import readable
 from fastvi.models.gp.likelihood import Likelihood, Values
 from fastvi.models.gp.posterior import Posterior
 
 __all__ = ["ClassPredictor", "GaussianProcessPredictor", "Predictive", "TargetPredictor"]
-
-Array = NDArray[np.float64]
 
 
 class Predictive(NamedTuple):

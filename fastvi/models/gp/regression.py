@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import Array
 from fastvi.models.gp.collapsed import Collapsed
 from fastvi.models.gp.estimator import draws_by
 from fastvi.models.gp.predictor import GaussianProcessPredictor
 from fastvi.models.gp.start import check_sizes
 
 __all__ = ["SparseGPRegressor"]
-
-Array = NDArray[np.float64]
 
 
 class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base.tree import read_only
+from fastvi.base.typing import Array
 from fastvi.kernels import covariance as kernels
 from fastvi.kernels import covariance_reverse as reverse
 from fastvi.kernels.covariance import Program
@@ -13,7 +13,6 @@ from fastvi.models.gp.covariance import Covariance, node_diagonals, readable
 
 __all__ = ["Reverse"]
 
-Array = NDArray[np.float64]
 NOTHING: Array = np.empty((0, 0))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base.blas import add_crossed, add_square
+from fastvi.base.typing import Array
 from fastvi.core import Batch, Local
 from fastvi.kernels import rows as kernels
 from fastvi.models.gp.inducing import Inducing
@@ -18,7 +18,6 @@ from fastvi.models.gp.reverse import Reverse
 
 __all__ = ["Latent", "Points", "Rows", "Sites"]
 
-Array = NDArray[np.float64]
 Expect = Callable[[Array, Array, Array, np.random.Generator], Expectation]
 SUMS = ("linear", "precision", "slopes", "turned", "bound", "by_log_noise", "by_own")
 

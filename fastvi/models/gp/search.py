@@ -7,9 +7,9 @@ import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
 
+from fastvi.base.typing import Array
 from fastvi.batches import Passes
 from fastvi.loop import History, Position, Watch
 from fastvi.models.gp.sgpr import SparseRegression
@@ -17,7 +17,6 @@ from fastvi.models.gp.start import column_scales
 
 __all__ = ["Evaluations", "Found", "Learned", "Objective", "columns", "search"]
 
-Array = NDArray[np.float64]
 ABNORMAL = 2  # a status of L-BFGS
 LAST = 5  # iterations whose gains are compared with rounding
 MEMORY = 50  # pairs of steps and gradients that L-BFGS keeps

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.blas import add_square, aligned, solve_rows
 from fastvi.base.linear_algebra import cholesky_with_jitter, inverse_from_cholesky, jitter_slope
+from fastvi.base.typing import Array
 from fastvi.kernels.rows import mirror
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.posterior import Posterior, chunk_rows
@@ -24,7 +24,6 @@ from fastvi.models.gp.start import column_means
 
 __all__ = ["MAX_TASKS", "Bound", "SparseRegression"]
 
-Array = NDArray[np.float64]
 TASK_FLOPS = 1e8
 MAX_TASKS = 8  # each holds M x M sums
 KEPT = 1 << 20  # entries of K(x, z) that are kept for the second pass, if those are all

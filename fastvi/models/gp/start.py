@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from fastvi.base import checks
-from fastvi.base.typing import ArrayLike
+from fastvi.base.typing import AnyArray, Array, ArrayLike
 from fastvi.kernels.covariance import Program
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.rows import Points
@@ -34,7 +34,6 @@ __all__ = [
     "with_noise",
 ]
 
-Array = NDArray[np.float64]
 SELECTIONS = ("kmeans", "greedy", "subset")
 KMEANS_ROWS = 100  # rows per centre that k-means looks at
 MAX_ENTRIES = 1 << 23  # of the factor that `greedy` holds
@@ -158,7 +157,7 @@ def distinct_rows(x: Array) -> NDArray[np.int64]:
     return np.sort(first)
 
 
-def subset(x: NDArray[Any], m: int, rng: np.random.Generator) -> NDArray[Any]:
+def subset(x: AnyArray, m: int, rng: np.random.Generator) -> AnyArray:
     """M of the rows, drawn without replacement."""
     return x[np.sort(rng.choice(len(x), m, replace=False))]
 

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -16,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastvi import optimizers
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import Array
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.loop import History
@@ -34,7 +34,6 @@ from fastvi.models.plan import SAMPLING
 
 __all__ = ["Variational"]
 
-Array = NDArray[np.float64]
 PER_COORDINATE: dict[str, Callable[[float], Optimizer]] = {
     "adagrad": optimizers.adagrad,
     "rmsprop": optimizers.rmsprop,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import ArrayLike
+from fastvi.base.typing import Array, ArrayLike
 from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
 from fastvi.models.gp.estimator import draws_by
@@ -30,8 +29,6 @@ from fastvi.models.gp.start import (
 from fastvi.models.gp.stochastic import Variational
 
 __all__ = ["SVGP"]
-
-Array = NDArray[np.float64]
 
 
 class SVGP(MultiOutputMixin, RegressorMixin, Variational):

@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import polygamma
 
+from fastvi.base.typing import Array
 from fastvi.core import Coordinates
 
 __all__ = ["mixture_coordinates"]
 
-Floats = NDArray[np.float64]
 FEWEST = 1e-6  # least number of rows of a component in its logarithm
 
 
 class Free(NamedTuple):
     """Logarithms of numbers of rows, means, and coordinates of the inverse scales."""
 
-    counts: Floats  # (K,)
-    means: Floats  # (K, D)
-    scatter: Floats  # (G, D, D), or (K, P) if diagonal
+    counts: Array  # (K,)
+    means: Array  # (K, D)
+    scatter: Array  # (G, D, D), or (K, P) if diagonal
 
 
 def mixture_coordinates(model: Any) -> Coordinates:
@@ -64,7 +63,7 @@ def mixture_coordinates(model: Any) -> Coordinates:
     return Coordinates(free, params, gradient)
 
 
-def _by_weights(model: Any, counts: Floats, natural: Floats) -> Floats:
+def _by_weights(model: Any, counts: Array, natural: Array) -> Array:
     """Return derivatives of ``natural @ E[log pi]`` by the numbers of rows, (K,)."""
     if not model.hyper.process:
         alpha = model.hyper.concentration + counts

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import AnyArray, Array
 from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
 from fastvi.models.kinds import MeanScore, Unsupervised
@@ -233,7 +234,7 @@ covariance_prior_
                 + "X and the parameters ask for {}, {!r}, of {}".format(*new)
             )
 
-    def _make_model(self, X: NDArray[Any], k: int, frame: Frame | None) -> Mixture:
+    def _make_model(self, X: AnyArray, k: int, frame: Frame | None) -> Mixture:
         kind = checks.choice(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
         reg_covar = checks.number(self.reg_covar, "reg_covar", 0.0)
         checks.rows_to_fit(X, *(frame or ()))
@@ -252,7 +253,7 @@ covariance_prior_
             reg_covar=reg_covar, dtype=X.dtype, n_threads=self._n_threads,
         )  # fmt: skip
 
-    def _begin(self, model: Mixture, X: NDArray[Any], rng: Any) -> Parameters:
+    def _begin(self, model: Mixture, X: AnyArray, rng: Any) -> Parameters:
         """Parameters from the first responsibilities, equal to those of scikit-learn."""
         start, k = checks.choice(self.init_params, "init_params", STARTS), model.n_components
         if start == "random":
@@ -287,7 +288,7 @@ covariance_prior_
     def _run(
         self,
         model: Mixture,
-        X: NDArray[Any],
+        X: AnyArray,
         params: Parameters,
         rng: Any,
         held_out: Callable[[Parameters], float] | None,
@@ -386,7 +387,7 @@ covariance_prior_
         self._predict(X, labels=labels)
         return labels
 
-    def predict_proba(self, X: Any) -> NDArray[Any]:
+    def predict_proba(self, X: Any) -> AnyArray:
         """Responsibilities of the components for each row, (n_rows, n_components).
 
         Parameters
@@ -398,7 +399,7 @@ covariance_prior_
         self._predict(X, responsibilities=out)
         return out
 
-    def score_samples(self, X: Any) -> NDArray[Any]:
+    def score_samples(self, X: Any) -> AnyArray:
         """Log of sum_k exp(E[log pi_k] + E[log N(x | mu_k, Lambda_k^-1)]), (n_rows,), in nats.
 
         As in scikit-learn's class; this is at most the log of the posterior predictive density.
@@ -412,7 +413,7 @@ covariance_prior_
         self._predict(X, log_norm=out)
         return out
 
-    def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def sample(self, n_samples: int = 1) -> tuple[Array, NDArray[np.int64]]:
         """Draw rows (n_samples, n_features) at the posterior means; return them and their
         components.
 
@@ -433,7 +434,7 @@ covariance_prior_
         parts = [self._draw(rng, k, int(size)) for k, size in enumerate(sizes)]
         return np.concatenate(parts), np.repeat(np.arange(len(sizes)), sizes)
 
-    def _draw(self, rng: Any, k: int, size: int) -> NDArray[np.float64]:
+    def _draw(self, rng: Any, k: int, size: int) -> Array:
         tied = self._model.tied
         covariance = self.covariances_ if tied else self.covariances_[k]
         covariance, mean = covariance.astype(np.float64), self.means_[k].astype(np.float64)
@@ -443,18 +444,18 @@ covariance_prior_
             draws = mean + rng.standard_normal((size, len(mean))) * np.sqrt(covariance)
         return np.asarray(draws)
 
-    def _rows(self, X: Any) -> NDArray[Any]:
+    def _rows(self, X: Any) -> AnyArray:
         """Check X, with the number of features and the memory order of the fit."""
         check_is_fitted(self)
         return self._as_rows(X, self._model)
 
-    def _as_rows(self, X: Any, model: Mixture) -> NDArray[Any]:
+    def _as_rows(self, X: Any, model: Mixture) -> AnyArray:
         X = self._array(X, reset=False)
         most = checks.new_rows(X, *model.frame)
         dtype = np.float64 if most > 1e9 else np.result_type(X.dtype, model.dtype)
         return np.require(X, dtype, ["C_CONTIGUOUS", "WRITEABLE"])
 
-    def _predict(self, X: NDArray[Any], **wanted: NDArray[Any]) -> None:
+    def _predict(self, X: AnyArray, **wanted: AnyArray) -> None:
         with single_threaded_blas():
             self._model.predict(self._params, X, **wanted)
 

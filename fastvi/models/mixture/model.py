@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betaln, digamma, gammaln
 
+from fastvi.base.typing import AnyArray, Array
 from fastvi.batches import InMemory
 from fastvi.core import Batch, Coordinates, Local
 from fastvi.models.mixture.coordinates import mixture_coordinates
@@ -16,7 +16,6 @@ from fastvi.models.mixture.shapes import Inverse, make_shape
 
 __all__ = ["Mixture", "Parameters", "Posterior", "Prior", "RowsInMemory"]
 
-Floats = NDArray[np.float64]
 LOSS = 1e-2  # nats that rounding may cost a logit before float32 rows are computed in float64
 
 
@@ -28,9 +27,9 @@ class Parameters(NamedTuple):
     scale plus kappa m m', in the form of the covariance type.
     """
 
-    counts: Floats  # (K,)
-    sums: Floats  # (K, D)
-    squares: Floats  # (G, P)
+    counts: Array  # (K,)
+    sums: Array  # (K, D)
+    squares: Array  # (G, P)
 
 
 class Prior(NamedTuple):
@@ -45,7 +44,7 @@ class Prior(NamedTuple):
     concentration: float
     process: bool
     mean_precision: float
-    mean: Floats
+    mean: Array
     dof: float
     scatter: Any
 
@@ -57,23 +56,23 @@ class Posterior(NamedTuple):
     inverses, and E[log pi] (K,).
     """
 
-    kappa: Floats
-    means: Floats
-    dof: Floats
-    scatter: Floats
+    kappa: Array
+    means: Array
+    dof: Array
+    scatter: Array
     inverse: Inverse
-    log_weights: Floats
+    log_weights: Array
 
 
 class RowsInMemory(InMemory):
     """Rows (n, D) in memory; `norms` bounds their statistics, for importance sampling."""
 
-    def __init__(self, X: NDArray[Any], frame: Frame) -> None:
+    def __init__(self, X: AnyArray, frame: Frame) -> None:
         super().__init__(X)
         self.frame = frame
 
     @property
-    def norms(self) -> Floats:
+    def norms(self) -> Array:
         """Return 1 + |x|^2, a bound on the norm of (1, x, x x'), (n_rows,)."""
         x = (self.rows - self.frame.centre) / self.frame.scale
         return np.asarray(1.0 + np.einsum("ij,ij->i", x, x))
@@ -135,7 +134,7 @@ class Mixture:
 
     # From natural parameters
 
-    def params_of(self, counts: Floats, means: Floats, scatter: Floats) -> Parameters:
+    def params_of(self, counts: Array, means: Array, scatter: Array) -> Parameters:
         """Return natural parameters from numbers of rows, means and packed inverse scales."""
         kappa = self.hyper.mean_precision + counts
         return Parameters(counts, kappa[:, None] * means, scatter + self.shape.outer(kappa, means))
@@ -155,7 +154,7 @@ class Mixture:
         log_weights = self._log_weights(params.counts)
         return Posterior(kappa, means, self.hyper.dof + counts, scatter, inverse, log_weights)
 
-    def _scatter(self, params: Parameters, kappa: Floats, means: Floats) -> Floats:
+    def _scatter(self, params: Parameters, kappa: Array, means: Array) -> Array:
         """Packed inverse scales; variances lost to cancellation become those of the prior."""
         scatter = params.squares - self.shape.outer(kappa, means)
         rounding = 8 * np.finfo(np.float64).eps * np.abs(params.squares)
@@ -164,12 +163,12 @@ class Mixture:
         lost[:, diagonal] = scatter[:, diagonal] <= rounding[:, diagonal]
         return np.asarray(np.where(lost, self.scatter, scatter))
 
-    def sticks(self, counts: Floats) -> tuple[Floats, Floats]:
+    def sticks(self, counts: Array) -> tuple[Array, Array]:
         """Beta parameters (K,) of the sticks (Blei and Jordan 2006, eq. 18, 19)."""
         after = np.append(np.cumsum(counts[:0:-1])[::-1], 0.0)
         return 1.0 + counts, self.hyper.concentration + after
 
-    def _log_weights(self, counts: Floats) -> Floats:
+    def _log_weights(self, counts: Array) -> Array:
         """E[log pi], (K,)."""
         if not self.hyper.process:
             alpha = self.hyper.concentration + counts
@@ -179,7 +178,7 @@ class Mixture:
         rest = np.cumsum(digamma(b) - total)
         return np.asarray(digamma(a) - total + np.append(0.0, rest[:-1]))
 
-    def weights(self, counts: Floats) -> Floats:
+    def weights(self, counts: Array) -> Array:
         """E[pi], (K,); for a process their sum is below 1, by the rest of the last stick."""
         if not self.hyper.process:
             alpha = self.hyper.concentration + counts
@@ -187,7 +186,7 @@ class Mixture:
         a, b = self.sticks(counts)
         return np.asarray(a / (a + b) * np.append(1.0, np.cumprod(b / (a + b))[:-1]))
 
-    def _log_det(self, posterior: Posterior) -> Floats:
+    def _log_det(self, posterior: Posterior) -> Array:
         """E[log |Lambda|], Bishop (2006), eq. 10.65, (G,)."""
         half = 0.5 * (posterior.dof[:, None] - np.arange(self.n_features))
         return np.asarray(
@@ -234,7 +233,7 @@ class Mixture:
         lossy = np.sqrt(terms.max()) * np.finfo(self.dtype).eps > LOSS
         return np.dtype(np.float64) if lossy else self.dtype
 
-    def covariances(self, posterior: Posterior) -> tuple[Floats, Floats, Floats]:
+    def covariances(self, posterior: Posterior) -> tuple[Array, Array, Array]:
         """Inverse scale divided by degrees of freedom, its inverse P, and an upper U with U U' = P.
 
         In the coordinates of the data and in the form of the covariance type.
@@ -256,7 +255,7 @@ class Mixture:
 
     # Passes over rows
 
-    def _tasks(self, X: NDArray[Any], dtype: Any) -> RowTasks:
+    def _tasks(self, X: AnyArray, dtype: Any) -> RowTasks:
         return RowTasks(
             X, self.frame, self.covariance_type, self.n_components,
             dtype=dtype, n_threads=self.n_threads,
@@ -283,7 +282,7 @@ class Mixture:
         statistics = self._statistics(sums, float(batch.weights.sum()))
         return Local(statistics, sums.bound, None, lengths)
 
-    def gather(self, X: NDArray[Any], responsibilities: NDArray[Any]) -> Parameters:
+    def gather(self, X: AnyArray, responsibilities: AnyArray) -> Parameters:
         """Return prior plus statistics of rows with given responsibilities (n, K) or labels (n,).
 
         Computed in float64, because rounding errors are not known yet.
@@ -304,7 +303,7 @@ class Mixture:
             squares = sums.features[:, :n_quadratic] + counts[:, None] * self.shift
         return Parameters(counts, linear, squares)
 
-    def predict(self, params: Parameters, X: NDArray[Any], **wanted: NDArray[Any]) -> None:
+    def predict(self, params: Parameters, X: AnyArray, **wanted: AnyArray) -> None:
         """Write labels, log densities or responsibilities of rows, see `RowTasks.predict`."""
         posterior = self.posterior(params)
         blocks = self._tasks(X, np.result_type(self._dtype(posterior), X.dtype))
@@ -318,7 +317,7 @@ class Mixture:
             self.posterior(params)
         )
 
-    def _weights_divergence(self, counts: Floats) -> float:
+    def _weights_divergence(self, counts: Array) -> float:
         prior = self.hyper.concentration
         if self.hyper.process:
             a, b = self.sticks(counts)
@@ -366,19 +365,19 @@ class Mixture:
             factor[bad] = 0.0
         return _scaled(step, factor)
 
-    def _parts(self, params: Parameters) -> tuple[Floats, Floats]:
+    def _parts(self, params: Parameters) -> tuple[Array, Array]:
         """Return counts, and unclipped packed inverse scales."""
         kappa = self.hyper.mean_precision + params.counts
         means = params.sums / kappa[:, None]
         return params.counts, params.squares - self.shape.outer(kappa, means)
 
 
-def _scaled(step: Parameters, factor: Floats) -> Parameters:
+def _scaled(step: Parameters, factor: Array) -> Parameters:
     return Parameters(
         factor * step.counts, factor[:, None] * step.sums,
         factor[: len(step.squares), None] * step.squares,
     )  # fmt: skip
 
 
-def _moved(params: Parameters, step: Parameters, factor: Floats) -> Parameters:
+def _moved(params: Parameters, step: Parameters, factor: Array) -> Parameters:
     return Parameters(*(a + b for a, b in zip(params, _scaled(step, factor))))

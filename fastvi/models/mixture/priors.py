@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import checks
+from fastvi.base.typing import AnyArray, Array
 from fastvi.models.mixture.model import Prior
 from fastvi.models.mixture.rows import Frame
 
@@ -16,7 +16,7 @@ __all__ = ["data_frame", "make_prior"]
 WEIGHT_PRIORS = ("dirichlet_process", "dirichlet_distribution")
 
 
-def data_frame(X: NDArray[Any], spherical: bool) -> Frame:
+def data_frame(X: AnyArray, spherical: bool) -> Frame:
     """Means of columns, and powers of two near their standard deviations (1 for constant ones)."""
     centre = X.mean(axis=0, dtype=np.float64)
     deviation = X.std(axis=0, dtype=np.float64)
@@ -31,7 +31,7 @@ def data_frame(X: NDArray[Any], spherical: bool) -> Frame:
 
 
 def make_prior(
-    X: NDArray[Any],
+    X: AnyArray,
     covariance_type: str,
     n_components: int,
     frame: Frame,
@@ -73,7 +73,7 @@ def _positive(value: Any, name: str) -> float:
     return checks.number(value, name, 0.0, open_low=True)
 
 
-def _array(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _array(value: Any, name: str, shape: tuple[int, ...]) -> Array:
     array = np.array(value, dtype=np.float64)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; wanted {shape}")
@@ -82,7 +82,7 @@ def _array(value: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]
     return array
 
 
-def _mean(value: Any, frame: Frame, dtype: Any) -> NDArray[np.float64]:
+def _mean(value: Any, frame: Frame, dtype: Any) -> Array:
     """Check that a mean is not so far away, in coordinates of the frame, that squares overflow."""
     name = "mean_prior"
     mean = _array(value, name, frame.centre.shape)
@@ -113,7 +113,7 @@ def _scatter(value: Any, covariance_type: str, d: int) -> Any:
     return matrix
 
 
-def _default_scatter(X: NDArray[Any], covariance_type: str, frame: Frame, reg_covar: float) -> Any:
+def _default_scatter(X: AnyArray, covariance_type: str, frame: Frame, reg_covar: float) -> Any:
     """Return the covariance of X, made positive definite by `reg_covar` if necessary."""
     if covariance_type in ("diag", "spherical"):
         variances = X.var(axis=0, ddof=1, dtype=np.float64)
@@ -137,7 +137,7 @@ def _default_scatter(X: NDArray[Any], covariance_type: str, frame: Frame, reg_co
     return scatter + more
 
 
-def _is_positive(matrix: NDArray[np.float64]) -> bool:
+def _is_positive(matrix: Array) -> bool:
     """Whether a matrix is positive definite beyond rounding, scaled to unit diagonal."""
     size = np.sqrt(np.maximum(np.diag(matrix), np.finfo(np.float64).tiny))
     least = np.linalg.eigvalsh(matrix / size / size[:, None])[0]

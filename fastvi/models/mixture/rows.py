@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.linear_algebra import SUMS_ENTRIES
+from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels import mixture as kernels
 
 __all__ = ["COVARIANCE_TYPES", "Coefficients", "Frame", "RowTasks", "Sums", "by_roots"]
@@ -33,8 +34,8 @@ class Frame(NamedTuple):
     Scales are powers of two, which cause no rounding.
     """
 
-    centre: NDArray[np.float64]  # (D,)
-    scale: NDArray[np.float64]  # (D,)
+    centre: Array  # (D,)
+    scale: Array  # (D,)
 
 
 class Coefficients(NamedTuple):
@@ -44,16 +45,16 @@ class Coefficients(NamedTuple):
     (x, 1): one root per component, one for all, or none.
     """
 
-    linear: NDArray[np.float64]
-    roots: NDArray[np.float64]
+    linear: Array
+    roots: Array
 
 
 class Sums(NamedTuple):
     """Weighted sums over rows: the local bound, r features' (K, F), and x x' (G, D, D)."""
 
     bound: float
-    features: NDArray[np.float64]
-    products: NDArray[np.float64]
+    features: Array
+    products: Array
 
 
 def by_roots(covariance_type: str, n_features: int, n_components: int) -> bool:
@@ -72,7 +73,7 @@ class RowTasks:
 
     def __init__(
         self,
-        X: NDArray[Any],
+        X: AnyArray,
         frame: Frame,
         covariance_type: str,
         n_components: int,
@@ -101,8 +102,8 @@ class RowTasks:
     def expect(
         self,
         coefficients: Coefficients,
-        weights: NDArray[Any],
-        norms: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+        weights: AnyArray,
+        norms: tuple[Array, Array] | None = None,
     ) -> Sums:
         """Return sums under the responsibilities of `coefficients`, for rows with weights (n,).
 
@@ -121,7 +122,7 @@ class RowTasks:
 
         return self._sums(responsible, weights)
 
-    def gather(self, responsibilities: NDArray[Any]) -> tuple[Sums, float]:
+    def gather(self, responsibilities: AnyArray) -> tuple[Sums, float]:
         """Return sums under given responsibilities (n, K), or labels (n,) with -1 for no component.
 
         Also the sum of all responsibilities.
@@ -144,8 +145,8 @@ class RowTasks:
         coefficients: Coefficients,
         *,
         labels: NDArray[np.int64] | None = None,
-        log_norm: NDArray[Any] | None = None,
-        responsibilities: NDArray[Any] | None = None,
+        log_norm: AnyArray | None = None,
+        responsibilities: AnyArray | None = None,
     ) -> None:
         """Write the requested results: (n,) labels, (n,) logs of sums, (n, K) responsibilities."""
         theta, roots = self._cast(coefficients)
@@ -164,7 +165,7 @@ class RowTasks:
 
         self._run(lambda i, block: predict(block))
 
-    def _sums(self, responsible: Callable[[_Block], float], weights: NDArray[Any]) -> Sums:
+    def _sums(self, responsible: Callable[[_Block], float], weights: AnyArray) -> Sums:
         n_tasks = len(self.bounds) - 1
         bound, sums = np.zeros(n_tasks), np.zeros((n_tasks, *self.shape[::-1]))
         products = np.zeros((n_tasks, *self.products_shape))
@@ -179,7 +180,7 @@ class RowTasks:
         self._run(visit)
         return Sums(float(bound.sum()), sums.sum(axis=0).T, products.sum(axis=0))
 
-    def _norms(self, block: _Block, out: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
+    def _norms(self, block: _Block, out: Array, shift: Array) -> None:
         out[:] = 0.0
         d, length = self.X.shape[1], np.zeros(len(out))
         if self.products_shape[0]:
@@ -190,7 +191,7 @@ class RowTasks:
         more = np.concatenate((shift, np.zeros(d + 1)))
         kernels.statistics_norms(block.responsibilities, block.features, more, length, out)
 
-    def _cast(self, coefficients: Coefficients) -> tuple[NDArray[Any], ...]:
+    def _cast(self, coefficients: Coefficients) -> tuple[AnyArray, ...]:
         return tuple(np.ascontiguousarray(part, self.dtype) for part in coefficients)
 
     def _run(self, visit: Callable[[int, _Block], None]) -> None:
@@ -234,7 +235,7 @@ class _Block:
         self.sums, self.products, self.tied = buffers.sums, buffers.products, blocks.tied
         blocks.fill(blocks.X, blocks.centre, blocks.factor, start, stop, self.features)
 
-    def logits(self, theta: NDArray[Any], roots: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def logits(self, theta: AnyArray, roots: AnyArray) -> tuple[AnyArray, AnyArray]:
         """Compute logits, and the part that all logits of a row share."""
         np.matmul(theta, self.features, out=self.responsibilities)
         self.log_norm[:] = 0
@@ -244,11 +245,11 @@ class _Block:
             kernels.subtract_squares(self.whitened, out)
         return self.responsibilities, self.log_norm
 
-    def weighted_features(self) -> NDArray[Any]:
+    def weighted_features(self) -> AnyArray:
         """Sums over rows of features times responsibilities, (F, K), the faster order for BLAS."""
         return np.matmul(self.features, self.responsibilities.T, out=self.sums)
 
-    def weighted_products(self, weights: NDArray[Any]) -> NDArray[Any]:
+    def weighted_products(self, weights: AnyArray) -> AnyArray:
         """Sums over rows of weights times x x', (D, D)."""
         x = self.features[: len(self.products)]
         kernels.scaled_columns(x, weights, self.whitened)

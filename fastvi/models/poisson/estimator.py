@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastvi import loop, optimizers
 from fastvi.base import checks, parallel, tree
 from fastvi.base.tree import read_only
+from fastvi.base.typing import AnyArray, Array
 from fastvi.batches import ShuffledEpochs
 from fastvi.checkpoints import Watching
 from fastvi.models.counts import DocumentSource, Parts, padded
@@ -352,17 +353,17 @@ class PoissonFactorization(MeanScore, CountEstimator):
         return state
 
     @property
-    def component_shapes_(self) -> NDArray[Any]:
+    def component_shapes_(self) -> AnyArray:
         """Shapes of the column factors, (n_components, n_features)."""
         return read_only(self._attribute("component_shapes_").shapes)
 
     @property
-    def component_rates_(self) -> NDArray[Any]:
+    def component_rates_(self) -> AnyArray:
         """Rates of the column factors, (n_components, n_features)."""
         return read_only(self._attribute("component_rates_").rates)
 
     @property
-    def components_(self) -> NDArray[Any]:
+    def components_(self) -> AnyArray:
         """E[beta] transposed, (n_components, n_features)."""
         fitted = self._attribute("components_")
         return read_only(np.asarray(fitted.shapes / fitted.rates))
@@ -378,7 +379,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
 
     # New rows
 
-    def transform(self, X: Any) -> NDArray[Any]:
+    def transform(self, X: Any) -> AnyArray:
         """Factors of rows, E[theta] given the fitted columns.
 
         Parameters
@@ -397,11 +398,11 @@ class PoissonFactorization(MeanScore, CountEstimator):
         loadings = self._found.loadings._replace(max_iter=self._row_iter(INFERENCE_ITER))
         return loadings.fit_rows(parts, np.ones(len(parts[0]) - 1), self._n_threads)
 
-    def _means(self, parts: Parts) -> NDArray[Any]:
+    def _means(self, parts: Parts) -> AnyArray:
         means = self._fit_rows(parts).factors.means
         return np.ascontiguousarray(means[:, : self._n_features_out])
 
-    def inverse_transform(self, X: Any) -> NDArray[Any]:
+    def inverse_transform(self, X: Any) -> AnyArray:
         """Expected counts (n_rows, n_features) of rows with factors X (n_rows, n_components).
 
         Raises
@@ -417,7 +418,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
             )
         return np.asarray(factors @ self.components_)
 
-    def score_samples(self, X: Any) -> NDArray[np.float64]:
+    def score_samples(self, X: Any) -> Array:
         """A lower bound on each row's log probability given the fitted columns, (n_rows,), in nats.
 
         It bounds log E[p(row | beta)] under the posterior of beta, with the row's factors
@@ -428,7 +429,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
 
     def recommend(
         self, X: Any, n_items: int = 10, *, exclude_seen: bool = True
-    ) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    ) -> tuple[NDArray[np.intp], AnyArray]:
         """Return the columns with the largest expected counts per row, best first.
 
         Parameters

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel
+from fastvi.base.typing import AnyArray, Array, Indices
 from fastvi.core import Batch, Coordinates, LazyTable, Local, RowStatistics
 from fastvi.kernels import poisson as kernels
 from fastvi.kernels.poisson import GammaPrior
@@ -31,8 +32,8 @@ class Factors(NamedTuple):
     """
 
     shapes: Any  # LazyTable (I, K), or an array
-    rates: NDArray[np.float64]  # (K,)
-    popularity: NDArray[np.float64]  # (I,) or (0,)
+    rates: Array  # (K,)
+    popularity: Array  # (I,) or (0,)
 
 
 class PoissonFactors:
@@ -85,7 +86,7 @@ class PoissonFactors:
         rates = np.full(padded(n_components), shared)
         self.prior = Factors(np.asarray(columns.shape, self.dtype), rates, popularity)
 
-    def start(self, counts: NDArray[Any], n_rows: float, rng: np.random.Generator) -> Factors:
+    def start(self, counts: AnyArray, n_rows: float, rng: np.random.Generator) -> Factors:
         """Return initial parameters, from the sums (I,) of columns over `n_rows` rows.
 
         Shapes are the perturbed shares of columns; the product of theta and beta fits the mean
@@ -112,22 +113,20 @@ class PoissonFactors:
             return params
         return params._replace(shapes=LazyTable(params.shapes, self.prior.shapes))
 
-    def own_rates(self, popularity: NDArray[np.float64], n_columns: int) -> NDArray[np.float64]:
+    def own_rates(self, popularity: Array, n_columns: int) -> Array:
         """E[eta] of columns; 0 without a hierarchy, when the known rate is in ``params.rates``."""
         if not self.hierarchical:
             return np.zeros(n_columns)
         shape = self.columns.rate_shape + self.n_components * self.columns.shape
         return np.asarray(shape / popularity)
 
-    def column_sums(self, params: Factors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def column_sums(self, params: Factors) -> tuple[Array, Array]:
         """Sums of E[beta] over columns (K,), and over components: (I,), or (0,) if not needed."""
         if not self.hierarchical:
             return params.shapes.column_sums / params.rates, np.empty(0)
         return self._column_sums(params, params.shapes.dense())
 
-    def _column_sums(
-        self, params: Factors, table: NDArray[Any]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _column_sums(self, params: Factors, table: AnyArray) -> tuple[Array, Array]:
         own, bounds = self.own_rates(params.popularity, len(table)), _table_chunks(table)
         sums = np.zeros((len(bounds) - 1, table.shape[1]))
         totals = np.empty(len(table))
@@ -144,8 +143,8 @@ class PoissonFactors:
     def loadings(
         self,
         params: Factors,
-        rows: NDArray[np.integer[Any]],
-        sums: NDArray[np.float64],
+        rows: Indices,
+        sums: Array,
     ) -> Loadings:
         """Return the columns `rows` (U,) for local steps; `sums` as from `column_sums`."""
         values = params.shapes.read(rows)
@@ -242,7 +241,7 @@ class PoissonFactors:
         popularity = -own * own_slopes if self.hierarchical else params.popularity
         return Factors(shapes, rates * params.rates, popularity)
 
-    def _norms(self, documents: Documents, work: LocalStep) -> NDArray[np.float64]:
+    def _norms(self, documents: Documents, work: LocalStep) -> Array:
         """Norm of each row's expected counts and factors, (D,)."""
         out = np.empty(documents.n_documents)
         indptr, words = documents[:2]
@@ -257,9 +256,7 @@ class PoissonFactors:
         parallel.run(task, len(chunks) - 1, self.n_threads)
         return np.asarray(np.hypot(out, np.linalg.norm(work.factors.means, axis=1)))
 
-    def _statistics(
-        self, documents: Documents, row_weights: NDArray[Any], work: LocalStep
-    ) -> NDArray[Any]:
+    def _statistics(self, documents: Documents, row_weights: AnyArray, work: LocalStep) -> AnyArray:
         """Overwrite weights with expected counts of the batch's columns in components."""
         columns, owners, entries = documents[4:]
         chunks = chunks_of(columns, self.n_components, passes=10)
@@ -298,12 +295,12 @@ class Fitted:
         return model.lazy(Factors(shapes.astype(model.dtype), rates, popularity))
 
     @property
-    def shapes(self) -> NDArray[Any]:
+    def shapes(self) -> AnyArray:
         """Of q(beta), (K, I)."""
         return np.array(self.params.shapes[:, : self.model.n_components].T)
 
     @property
-    def rates(self) -> NDArray[Any]:
+    def rates(self) -> AnyArray:
         """Of q(beta), (K, I)."""
         own = self.model.own_rates(self.params.popularity, self.n_columns)
         rates = self.params.rates[: self.model.n_components, None] + own
@@ -316,5 +313,5 @@ class Fitted:
         return self.model.loadings(params, columns, self.model.column_sums(params)[0])
 
 
-def _table_chunks(table: NDArray[Any]) -> NDArray[np.int64]:
+def _table_chunks(table: AnyArray) -> NDArray[np.int64]:
     return parallel.split(np.arange(len(table) + 1), TABLE_CHUNK / table.shape[1])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import parallel
+from fastvi.base.typing import AnyArray
 from fastvi.kernels import poisson as kernels
 from fastvi.kernels.poisson import GammaPrior
 from fastvi.models.counts import Parts, chunks_of
@@ -18,12 +18,12 @@ __all__ = ["Loadings", "LocalStep", "RowFactors"]
 class RowFactors(NamedTuple):
     """q(theta_uk) = Gamma(shapes_uk, activity_u + loads_k), where activity is E[xi]."""
 
-    shapes: NDArray[Any]  # (D, K)
-    activity: NDArray[Any]  # (D,)
-    loads: NDArray[Any]  # (K,)
+    shapes: AnyArray  # (D, K)
+    activity: AnyArray  # (D,)
+    loads: AnyArray  # (K,)
 
     @property
-    def means(self) -> NDArray[Any]:
+    def means(self) -> AnyArray:
         """E[theta], (D, K)."""
         return np.asarray(self.shapes / (self.activity[:, None] + self.loads))
 
@@ -45,9 +45,9 @@ class Loadings(NamedTuple):
     tol : float
     """
 
-    weights: NDArray[Any]
-    shift: NDArray[Any]
-    sums: NDArray[Any]
+    weights: AnyArray
+    shift: AnyArray
+    sums: AnyArray
     prior: GammaPrior
     n_components: int
     max_iter: int
@@ -56,7 +56,7 @@ class Loadings(NamedTuple):
     def fit_rows(
         self,
         parts: Parts,
-        row_weights: NDArray[Any],
+        row_weights: AnyArray,
         n_threads: int,
         start: RowFactors | None = None,
     ) -> LocalStep:
@@ -83,7 +83,7 @@ class LocalStep:
     """
 
     def __init__(
-        self, loadings: Loadings, parts: Parts, row_weights: NDArray[Any], start: RowFactors | None
+        self, loadings: Loadings, parts: Parts, row_weights: AnyArray, start: RowFactors | None
     ) -> None:
         self.loadings, self.parts, self.row_weights = loadings, parts, row_weights
         indptr, _, counts = parts

@@ -8,11 +8,9 @@ most 1e-4 of the bound.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray
 from fastvi.kernels.poisson import GammaPrior
 
 __all__ = ["common_scale"]
@@ -25,9 +23,9 @@ def common_scale(
     rows: GammaPrior,
     columns: GammaPrior,
     n_components: int,
-    row_sums: NDArray[Any],
-    row_weights: NDArray[Any],
-    column_sums: NDArray[Any],
+    row_sums: AnyArray,
+    row_weights: AnyArray,
+    column_sums: AnyArray,
 ) -> float:
     """Return the best x for all components, by Newton's method on the bound, concave in log x.
 
@@ -50,7 +48,7 @@ def common_scale(
 
 
 def _pull(
-    prior: GammaPrior, n_components: int, sums: NDArray[Any], weights: NDArray[Any]
+    prior: GammaPrior, n_components: int, sums: AnyArray, weights: AnyArray
 ) -> tuple[float, float]:
     """Return the sums of minus the first and second derivatives of `rate_bound` in log x."""
     if prior.rate_shape == 0:

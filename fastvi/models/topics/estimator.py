@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastvi import loop
 from fastvi.base import checks, tree
+from fastvi.base.typing import AnyArray
 from fastvi.batches import ShuffledEpochs
 from fastvi.checkpoints import Watching
 from fastvi.models.counts import DocumentSource
@@ -334,7 +335,7 @@ class LatentDirichletAllocation(TopicScores):
         return settings
 
     def _keep(
-        self, settings: Settings, alpha: NDArray[Any], eta: Any, n_iter: int, n_steps: int
+        self, settings: Settings, alpha: AnyArray, eta: Any, n_iter: int, n_steps: int
     ) -> None:
         """Keep what a fit has found besides its table."""
         self.solver_ = settings.solver

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import archive, checks, strings
+from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels.lda import infer
 from fastvi.models.counts import Parts, padded
 from fastvi.models.topics.model import Topics, topic_bound
@@ -43,13 +44,13 @@ class TopicModel:
         Result of `fastvi.loop.History.arrays`.
     """
 
-    table: NDArray[Any]
-    alpha: NDArray[np.float64]
+    table: AnyArray
+    alpha: Array
     eta: Any
     collapsed: bool
     vocabulary: list[str] | None = None
     info: dict[str, Any] = field(default_factory=dict)
-    history: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    history: dict[str, Array] = field(default_factory=dict)
     max_iter: int = MAX_ITER
     tol: float = 1e-3
 
@@ -104,7 +105,7 @@ class TopicModel:
         return result
 
     @cached_property
-    def topic_shares(self) -> NDArray[np.float64]:
+    def topic_shares(self) -> Array:
         """Share of each topic in the training corpus, (n_topics,)."""
         sums = self.table.sum(axis=0, dtype=np.float64)[: self.n_topics]
         sums -= np.sum(np.broadcast_to(self.eta, (len(self.table), 1)), dtype=np.float64)
@@ -162,7 +163,7 @@ class TopicModel:
 
     @classmethod
     def _from_archive(
-        cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]], path: str
+        cls, header: dict[str, Any], arrays: dict[str, AnyArray], path: str
     ) -> TopicModel:
         values, alpha, eta = arrays.pop("table"), arrays.pop("alpha"), arrays.pop("eta")
         if (
@@ -200,7 +201,7 @@ class TopicModel:
         )
 
 
-def _history(arrays: dict[str, NDArray[Any]], path: str) -> dict[str, NDArray[np.float64]]:
+def _history(arrays: dict[str, AnyArray], path: str) -> dict[str, Array]:
     """Return the remaining arrays, columns of the same length."""
     columns = {name.removeprefix("history."): array for name, array in arrays.items()}
     length = len(next(iter(columns.values()), ()))
@@ -253,8 +254,8 @@ class Predictor:
         self(np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, self.dtype))  # compiles
 
     def __call__(
-        self, indptr: NDArray[np.int64], indices: NDArray[np.int32], counts: NDArray[Any]
-    ) -> NDArray[Any]:
+        self, indptr: NDArray[np.int64], indices: NDArray[np.int32], counts: AnyArray
+    ) -> AnyArray:
         """Topic proportions (n_documents, n_topics) of CSR documents.
 
         Parameters
@@ -281,7 +282,7 @@ class Predictor:
         return gamma[:, : self.n_topics]
 
     def _refuse_foreign_memory(
-        self, indptr: NDArray[np.int64], indices: NDArray[np.int32], counts: NDArray[Any]
+        self, indptr: NDArray[np.int64], indices: NDArray[np.int32], counts: AnyArray
     ) -> None:
         if len(indices) and not (indices.min() >= 0 and indices.max() < self.n_words):
             raise ValueError(

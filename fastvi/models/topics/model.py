@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.tables import empty_rows
+from fastvi.base.typing import AnyArray, Array
 from fastvi.core import Batch, Coordinates, LazyTable, Local, RowStatistics
 from fastvi.kernels import dirichlet
 from fastvi.kernels import lda as kernels
@@ -21,12 +22,12 @@ __all__ = ["LDA", "TopicParameters", "Topics", "topic_bound", "word_weights"]
 
 
 def word_weights(
-    values: NDArray[Any],
-    column_sums: NDArray[np.float64],
+    values: AnyArray,
+    column_sums: Array,
     n_topics: int,
     collapsed: bool,
     n_threads: int,
-) -> tuple[NDArray[Any], NDArray[Any]]:
+) -> tuple[AnyArray, AnyArray]:
     """Overwrite values with weights (U, K) of topics for words; return their log factors (U,)."""
     shift = np.empty(len(values), values.dtype)
     bounds = parallel.split(np.arange(len(values) + 1), 10_000_000 / values.shape[1] / 20)
@@ -40,7 +41,7 @@ def word_weights(
     return values, shift
 
 
-def topic_bound(table: NDArray[Any], prior: Any, n_topics: int) -> float:
+def topic_bound(table: AnyArray, prior: Any, n_topics: int) -> float:
     """E_q[log p(beta | eta) - log q(beta | lambda)], the topics' part of the ELBO in nats.
 
     table (V, K padded) holds lambda; prior broadcasts to it.
@@ -73,7 +74,7 @@ class TopicParameters(NamedTuple):
     """
 
     table: Any
-    alpha: NDArray[np.float64]
+    alpha: Array
     eta: Any
 
 
@@ -104,7 +105,7 @@ class LDA:
         Threads to use; results do not depend on it.
     """
 
-    alpha: NDArray[np.float64]
+    alpha: Array
     eta: Any
     _: KW_ONLY
     collapsed: bool = False
@@ -119,12 +120,12 @@ class LDA:
         return len(self.alpha)
 
     @cached_property
-    def prior(self) -> NDArray[Any]:
+    def prior(self) -> AnyArray:
         """Values towards which rows of the table decay: eta in the dtype of the fit."""
         return np.asarray(self.eta, self.dtype)
 
     @cached_property
-    def _alpha(self) -> NDArray[Any]:
+    def _alpha(self) -> AnyArray:
         """The prior alpha with padding, (K padded,)."""
         alpha = np.zeros(padded(self.n_topics), self.dtype)
         alpha[: self.n_topics] = self.alpha
@@ -134,7 +135,7 @@ class LDA:
         self,
         params: LazyTable,
         batch: Batch,
-        start: NDArray[Any] | None,
+        start: AnyArray | None,
         rng: np.random.Generator,
         *,
         norms: bool = False,
@@ -187,16 +188,16 @@ class LDA:
             return None
         return Coordinates(self._logarithm, self._exponential, self._plain)
 
-    def _logarithm(self, params: LazyTable) -> NDArray[Any]:
+    def _logarithm(self, params: LazyTable) -> AnyArray:
         table = params.dense()
         table[:, self.n_topics :] = 1.0  # padding
         np.log(table, out=table)
         return table
 
-    def _exponential(self, free: NDArray[Any]) -> LazyTable:
+    def _exponential(self, free: AnyArray) -> LazyTable:
         return LazyTable(np.exp(free), self.prior)
 
-    def _plain(self, params: LazyTable, natural: NDArray[Any]) -> NDArray[Any]:
+    def _plain(self, params: LazyTable, natural: AnyArray) -> AnyArray:
         """Gradient with respect to log lambda: lambda times the Fisher matrix times `natural`."""
         sums = natural.sum(axis=0, dtype=np.float64)
         out = np.zeros_like(natural)
@@ -206,8 +207,8 @@ class LDA:
         return out
 
     def _norms(
-        self, documents: Documents, weights: NDArray[Any], e: NDArray[Any], ratio: NDArray[Any]
-    ) -> NDArray[np.float64]:
+        self, documents: Documents, weights: AnyArray, e: AnyArray, ratio: AnyArray
+    ) -> Array:
         """Norm of each document's expected counts, (D,)."""
         out = np.empty(documents.n_documents)
         indptr, words = documents[:2]
@@ -222,11 +223,11 @@ class LDA:
     def _statistics(
         self,
         documents: Documents,
-        doc_weights: NDArray[Any],
-        weights: NDArray[Any],
-        e: NDArray[Any],
-        ratio: NDArray[Any],
-    ) -> NDArray[Any]:
+        doc_weights: AnyArray,
+        weights: AnyArray,
+        e: AnyArray,
+        ratio: AnyArray,
+    ) -> AnyArray:
         """Overwrite weights with expected counts of the batch's words in topics, (U, K padded)."""
         columns, owners, entries = documents[4:]
         chunks = chunks_of(columns, self.n_topics, passes=10)
@@ -241,7 +242,7 @@ class LDA:
         return weights
 
 
-def _copy(table: NDArray[Any]) -> NDArray[Any]:
+def _copy(table: AnyArray) -> AnyArray:
     copy = empty_rows(table.shape, table.dtype)
     copy[:] = table
     return copy
@@ -264,10 +265,10 @@ class Topics(NamedTuple):
     tol : float
     """
 
-    weights: NDArray[Any]
-    shift: NDArray[Any]
-    means: NDArray[Any]
-    alpha: NDArray[Any]
+    weights: AnyArray
+    shift: AnyArray
+    means: AnyArray
+    alpha: AnyArray
     n_topics: int
     collapsed: bool
     max_iter: int
@@ -276,14 +277,14 @@ class Topics(NamedTuple):
     @classmethod
     def of(
         cls,
-        table: NDArray[Any],
-        alpha: NDArray[np.float64],
+        table: AnyArray,
+        alpha: Array,
         *,
         collapsed: bool,
         max_iter: int = 100,
         tol: float = 1e-3,
         n_threads: int = 1,
-        sums: NDArray[np.float64] | None = None,
+        sums: Array | None = None,
     ) -> Topics:
         """Make topics from a table (V, K padded), or from some rows and the `sums` of all."""
         n_topics = len(alpha)
@@ -301,9 +302,9 @@ class Topics(NamedTuple):
         self,
         indptr: NDArray[np.int64],
         indices: NDArray[np.int32],
-        counts: NDArray[Any],
+        counts: AnyArray,
         n_threads: int = 1,
-    ) -> NDArray[Any]:
+    ) -> AnyArray:
         """Dirichlet parameters gamma (D, K padded) of documents' topic proportions."""
         gamma = np.empty((len(indptr) - 1, len(self.alpha)), self.weights.dtype)
         total_tol = self.tol * self.n_topics
@@ -322,9 +323,9 @@ class Topics(NamedTuple):
         self,
         indptr: NDArray[np.int64],
         indices: NDArray[np.int32],
-        counts: NDArray[Any],
+        counts: AnyArray,
         n_threads: int = 1,
-    ) -> NDArray[np.float64]:
+    ) -> Array:
         """Each document's part of the variational bound (D,), in nats; nan if collapsed."""
         gamma = np.empty((len(indptr) - 1, len(self.alpha)), self.weights.dtype)
         e = np.empty_like(gamma)
@@ -344,12 +345,12 @@ class Topics(NamedTuple):
 
     def log_likelihoods(
         self,
-        theta: NDArray[Any],
+        theta: AnyArray,
         indptr: NDArray[np.int64],
         indices: NDArray[np.int32],
-        counts: NDArray[Any],
+        counts: AnyArray,
         n_threads: int = 1,
-    ) -> NDArray[np.float64]:
+    ) -> Array:
         """Log probability (D,) of documents' words under proportions theta (D, K), in nats."""
         out = np.empty(len(indptr) - 1)
         chunks = chunks_of(indptr, self.n_topics, passes=10)

@@ -5,13 +5,12 @@ distribution"; Blei, Ng and Jordan 2003, appendix A.4).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import polygamma, psi
 
 from fastvi.base import parallel
+from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels.dirichlet import digamma_sums, polya_sums
 
 __all__ = ["column_sums", "dirichlet", "polya", "symmetric_dirichlet", "symmetric_polya"]
@@ -21,11 +20,9 @@ LARGEST_CHANGE = 2.0  # factor by which one Newton step may change a parameter
 # infinity if all rows are alike.
 SMALLEST, LARGEST = 1e-6, 1e4
 
-Array = NDArray[np.float64]
-
 
 def _over_rows(
-    add: Callable[..., None], values: NDArray[Any], n_columns: int, n_threads: int
+    add: Callable[..., None], values: AnyArray, n_columns: int, n_threads: int
 ) -> tuple[Array, Array]:
     """Two sums (n_columns + 1,) over rows, to which `add(start, stop, first, second)` adds."""
     bounds = parallel.split(np.arange(len(values) + 1), max(1.0, 200_000 / values.shape[1]))
@@ -38,7 +35,7 @@ def _over_rows(
 
 
 def column_sums(
-    values: NDArray[Any], n_columns: int, n_threads: int, row_weights: NDArray[Any] | None = None
+    values: AnyArray, n_columns: int, n_threads: int, row_weights: AnyArray | None = None
 ) -> tuple[Array, Array]:
     """Sums of digamma and trigamma over rows, (n_columns + 1,) each, the last of row totals."""
     weights = np.ones(len(values)) if row_weights is None else row_weights
@@ -50,7 +47,7 @@ def column_sums(
 
 
 def _count_sums(
-    counts: NDArray[Any], prior: Array, n_threads: int, row_weights: NDArray[Any] | None = None
+    counts: AnyArray, prior: Array, n_threads: int, row_weights: AnyArray | None = None
 ) -> tuple[Array, Array]:
     """The same for expected counts plus prior (n_columns,), minus the values without counts."""
     weights = np.ones(len(counts)) if row_weights is None else row_weights
@@ -114,9 +111,9 @@ def _scalar_newton(prior: float, slope: float, curvature: float) -> float:
 
 def polya(
     prior: Array,
-    counts: NDArray[Any],
+    counts: AnyArray,
     n_threads: int = 1,
-    row_weights: NDArray[Any] | None = None,
+    row_weights: AnyArray | None = None,
 ) -> Array:
     """One Newton step on the Polya (Dirichlet-multinomial) likelihood of expected counts.
 
@@ -130,7 +127,7 @@ def polya(
 
 
 def symmetric_polya(
-    prior: float, counts: NDArray[Any], totals: Array, n_topics: int, n_threads: int = 1
+    prior: float, counts: AnyArray, totals: Array, n_topics: int, n_threads: int = 1
 ) -> float:
     """One Newton step for the prior of topics (V, K padded), from expected counts plus prior.
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.base.tree import read_only
+from fastvi.base.typing import AnyArray
 from fastvi.models.estimator import generator_of
 from fastvi.models.kinds import CountEstimator
 from fastvi.models.topics.fitted import Predictor, TopicModel, check_vocabulary
@@ -37,7 +37,7 @@ class TopicScores(CountEstimator):
         raise NotImplementedError
 
     @property
-    def components_(self) -> NDArray[Any]:
+    def components_(self) -> AnyArray:
         """Dirichlet parameters of the topics, (n_components, n_features)."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError("components_ is available only after fit")
@@ -45,7 +45,7 @@ class TopicScores(CountEstimator):
         return read_only(model.table[:, : model.n_topics].T)
 
     @property
-    def exp_dirichlet_component_(self) -> NDArray[Any]:
+    def exp_dirichlet_component_(self) -> AnyArray:
         """exp(E[log topics]), (n_components, n_features)."""
         from scipy.special import psi
 
@@ -57,7 +57,7 @@ class TopicScores(CountEstimator):
     def _n_features_out(self) -> int:
         return self._model.n_topics
 
-    def transform(self, X: Any, *, normalize: bool = True) -> NDArray[Any]:
+    def transform(self, X: Any, *, normalize: bool = True) -> AnyArray:
         """Topic proportions of documents.
 
         Parameters
@@ -80,7 +80,7 @@ class TopicScores(CountEstimator):
             gamma / gamma.sum(axis=1, keepdims=True) if normalize else gamma
         )
 
-    def fit_transform(self, X: Any, y: Any = None, *, normalize: bool = True) -> NDArray[Any]:
+    def fit_transform(self, X: Any, y: Any = None, *, normalize: bool = True) -> AnyArray:
         """``fit(X).transform(X)``."""
         return self.fit(X).transform(X, normalize=normalize)
 
