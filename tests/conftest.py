@@ -15,6 +15,8 @@ SHARE = (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT",
 if "PYTEST_XDIST_WORKER" in os.environ and "OPENBLAS_NUM_THREADS" not in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(SHARE, 1)))
 
+gc.disable()  # what is imported and collected stays: see pytest_collection_finish
+
 import numpy as np
 import pytest
 from forked import Forks
@@ -73,9 +75,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What was imported and collected stays: the garbage collector need not look at it again."""
+    """What was imported and collected stays: the garbage collector need not look at it again.
+
+    Nor need it look so often at what compilers and fits leave behind.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Python processes forked from one that has imported Numba, whose import they need not repeat.
 
-They share its hash seed; a test of what must not depend on that needs processes of its own.
+Nor those of SciPy and scikit-learn. They share its hash seed, and nothing that was registered for
+their end is done; a test of what must not depend on that needs processes of its own.
 """
 
 import json
@@ -10,8 +11,8 @@ import sys
 from typing import NamedTuple
 
 SERVER = """
-import json, os, sys, traceback
-import numba, numpy as np
+import json, os, sys, tempfile, traceback
+import numba, numpy as np, pytest, scipy.sparse, scipy.stats, sklearn.utils.validation
 from numba.core import config
 
 @numba.njit
@@ -31,6 +32,7 @@ def run(request):
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     config.reload_config()
+    tempfile.tempdir = None
     sys.argv = request["arguments"]
     sys.path[:0] = request["path"]
     try:
@@ -103,6 +105,14 @@ class Forks:
                 texts.append(file.read())
             os.unlink(name)
         return code, *texts
+
+    def run(self, code, *arguments, **environment):
+        """What a program prints that may import test modules."""
+        place = os.path.dirname(__file__)
+        started = self.start(code, *arguments, environment=os.environ | environment, path=[place])
+        code, out, err = self.finish(started)
+        assert code == 0, err
+        return out
 
     def close(self):
         """End the process that others were forked from."""

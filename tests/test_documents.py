@@ -33,16 +33,16 @@ def texts() -> dict[str, Any]:
     return {"texts": documents, "X_new": rng.poisson(1.0, (5, 20)), "counts": counts, **parts}
 
 
-def numbers() -> dict[str, Any]:
+def numbers(n: int = 80) -> dict[str, Any]:
     """Data of the models that are not of words."""
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(80, 8))
+    x = rng.normal(size=(n, 8))
     return {
         "X": x, "X_new": x[:5], "measurements": x, "y": x[:, 0],
-        "labels": x[:, 0] + rng.normal(size=80) > 0,
+        "labels": x[:, 0] + rng.normal(size=n) > 0,
         "inputs": x, "outputs": x[:, 0], "new_inputs": x[:5], "ratings": rng.poisson(1.0, (30, 25)),
-        "n_events": rng.poisson(2.0, 80), "other": x[:7, 1], "Z": np.zeros((3, 2)),
-        "t": np.arange(80) / 10.0,
+        "n_events": rng.poisson(2.0, n), "other": x[:7, 1], "Z": np.zeros((3, 2)),
+        "t": np.arange(n) / 10.0,
     }  # fmt: skip
 
 
@@ -68,7 +68,7 @@ STAND_INS: dict[str, list[Callable[[], dict[str, Any]]]] = {
     "docs/topics.md": [texts],
     "docs/models.md": [numbers],
     "docs/densities.md": [numbers],
-    "docs/gp.md": [numbers],
+    "docs/gp.md": [lambda: numbers(20)],  # as many inducing inputs as rows
     "docs/stein.md": [density],
     "docs/ksd.md": [density],
 }

@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -253,10 +254,10 @@ def step_of(case):
 
 def print_steps():
     """All steps of all cases, for a process of its own."""
-    sys.stdout.buffer.write(pickle.dumps({case: step_of(case) for case in CASES}))
+    print(pickle.dumps({case: step_of(case) for case in CASES}).hex())
 
 
-def test_a_step_is_a_function_of_parameters_batch_and_seed():
+def test_a_step_is_a_function_of_parameters_batch_and_seed(forks):
     """Here from copies, and in two other processes, which load kernels as every later one does.
 
     The process that compiles a kernel may round otherwise than those that load it.
@@ -264,17 +265,11 @@ def test_a_step_is_a_function_of_parameters_batch_and_seed():
     for case in CASES:
         assert step_of(case)
     code = "import test_estimator_base as t; t.print_steps()"
-    first, second = (
-        pickle.loads(
-            subprocess.run(
-                [sys.executable, "-c", code],
-                cwd=os.path.dirname(__file__),
-                capture_output=True,
-                check=True,
-            ).stdout
-        )
-        for _ in range(2)
-    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=os.path.dirname(__file__), capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    first, second = (pickle.loads(bytes.fromhex(o)) for o in (done.stdout, forks.run(code)))
     for case in CASES:
         assert first[case] == second[case], case
 
@@ -327,7 +322,7 @@ def test_checkpoints_of_other_fits_are_refused(tmp_path):
         fit(made("mixture", n_init=2), checkpoint=path)
 
 
-def test_kill_9(tmp_path):
+def test_kill_9(tmp_path, forks):
     """A process that is killed in the middle of its steps, which save each time."""
     path, case = tmp_path / "fit.npz", "logistic, window"
     code = (
@@ -335,14 +330,13 @@ def test_kill_9(tmp_path):
         f"t.fit(t.made({case!r}, max_iter=10**6), checkpoint={str(path)!r},"
         " checkpoint_interval=0.0, callback=lambda s: print(s.n_steps, flush=True))"
     )
-    child = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=os.path.dirname(__file__), stdout=subprocess.PIPE
-    )
-    for _ in range(10):
-        child.stdout.readline()
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    child = forks.start(code, environment=os.environ, path=[os.path.dirname(__file__)])
+    until = time.monotonic() + 60
+    while not os.path.exists(child.out) or os.path.getsize(child.out) < 20:  # some ten steps
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    os.kill(child.pid, signal.SIGKILL)
+    assert forks.finish(child)[0] == -signal.SIGKILL
     n_passes = archive.load(path, KIND)[0]["position"][0] + 3
     whole = found(fit(made(case, max_iter=n_passes)))
     assert found(fit(made(case, max_iter=n_passes), checkpoint=path, resume=True)) == whole

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -74,8 +72,7 @@ def test_an_interrupted_fit_goes_on_with_the_same_bits(name, tmp_path):
 
 
 PROGRAM = """
-import sys, fastvi, numpy as np
-sys.path.insert(0, {tests!r})
+import fastvi
 from test_fits_resumed import TARGET, bits
 p = fastvi.fit(TARGET, "lowrank", tol=1e-9, max_iter=3_000, random_state=2, checkpoint={path!r},
                checkpoint_interval=0.0, resume=True)
@@ -83,23 +80,22 @@ print(p.mean.tobytes().hex())
 """
 
 
-def test_a_fit_that_was_killed_goes_on_with_the_same_bits(tmp_path):
+def test_a_fit_that_was_killed_goes_on_with_the_same_bits(tmp_path, forks):
     """SIGKILL in another process, at no time of its choice."""
     path = tmp_path / "fit.npz"
-    code = PROGRAM.format(tests=os.path.dirname(__file__), path=str(path))
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    code = PROGRAM.format(path=str(path))
+    process = forks.start(code, environment=os.environ, path=[os.path.dirname(__file__)])
     for _ in range(6000):
-        if path.exists() or process.poll() is not None:
+        if path.exists():
             break
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    out = process.communicate()[0]
-    assert path.exists()
-    assert process.returncode == -signal.SIGKILL
-    assert not out
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    os.kill(process.pid, signal.SIGKILL)
+    status, out, err = forks.finish(process)
+    assert path.exists(), err
+    assert (status, out) == (-signal.SIGKILL, "")
+    again = forks.run(code)
     whole = fastvi.fit(TARGET, "lowrank", tol=1e-9, max_iter=3_000, random_state=2)
-    assert done.stdout.split()[-1] == whole.mean.tobytes().hex()
+    assert again.split()[-1] == whole.mean.tobytes().hex()
 
 
 def test_other_fits_are_refused(tmp_path):

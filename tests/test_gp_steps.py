@@ -1,8 +1,6 @@
 """Steps of Gaussian processes are functions, fits are all or nothing, likelihoods a protocol."""
 
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -59,17 +57,17 @@ from fastvi.base import tree
 from fastvi.base.parallel import single_threaded_blas
 
 found = {}
-for name, given in pickle.load(sys.stdin.buffer).items():
+for name, given in pickle.loads(bytes.fromhex(open(sys.argv[1]).read())).items():
     algorithm, state, batch, rng = pickle.loads(given)
     with single_threaded_blas():
         state, info = algorithm.algorithm().step(state, batch, rng)
     found[name] = tree.leaves(state), info
-sys.stdout.buffer.write(pickle.dumps(found))
+print(pickle.dumps(found).hex())
 """
 
 
 @pytest.fixture(scope="module")
-def elsewhere():
+def elsewhere(tmp_path_factory, forks):
     """Of each estimator its fit and a batch, and what another process makes of copies of them."""
     fits, given = {}, {}
     for name, estimator in ESTIMATORS.items():
@@ -79,11 +77,9 @@ def elsewhere():
         fits[name] = model, X, batch
         parts = model._learner, model._state, batch, np.random.default_rng(5)
         given[name] = pickle.dumps(parts)
-    done = subprocess.run(
-        [sys.executable, "-c", STEPS], input=pickle.dumps(given), capture_output=True
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    found = pickle.loads(done.stdout)
+    file = tmp_path_factory.mktemp("steps") / "given"
+    file.write_text(pickle.dumps(given).hex())
+    found = pickle.loads(bytes.fromhex(forks.run(STEPS, str(file))))
     return {name: (*fits[name], *found[name]) for name in ESTIMATORS}
 
 

@@ -30,8 +30,8 @@ def test_defaults_are_as_good_wherever_the_targets_are(offset, rng):
     X, y = data(rng, offset)
     new, target = data(rng, offset)
     for model in (
-        SVGP(max_iter=2000, random_state=0),
-        SVGP(max_iter=2000, **FEW),
+        SVGP(max_iter=1000, random_state=0),
+        SVGP(max_iter=1000, **FEW),
         SparseGPRegressor(**FEW),
     ):
         mean, deviation = model.fit(X, y).predict(new, return_std=True)
@@ -59,7 +59,7 @@ def test_starts_do_not_depend_on_the_offset(rng):
 def test_constant_targets_leave_no_doubt(value, rng):
     """Rounding is in the way where the noise nears its bound, on some processors."""
     X = rng.uniform(0, 10, (200, 1))
-    for model in (SVGP(max_iter=2000, **FEW), SparseGPRegressor(**FEW)):
+    for model in (SVGP(max_iter=1000, **FEW), SparseGPRegressor(**FEW)):
         mean, deviation = model.fit(X, np.full(200, value)).predict(X[:5], return_std=True)
         np.testing.assert_allclose(mean, value, rtol=1e-3, atol=1e-3)
         assert np.all(deviation < 0.02 + 1e-6 * abs(value))

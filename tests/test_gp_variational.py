@@ -67,14 +67,14 @@ def test_the_gaussian_likelihood_comes_to_the_collapsed_regression(rng):
 
 
 def test_mini_batches_learn_hyperparameters(rng):
-    """Adam is on its way after 3000 steps: within 0.05 nats a row of L-BFGS's optimum.
+    """Adam is on its way after 1500 steps: within 0.05 nats a row of L-BFGS's optimum.
 
     At its hyperparameters q(u) is optimal, so the bound is the collapsed one.
     """
     X, f = data(rng, 1000)
     y = f + 0.2 * rng.normal(size=len(f))
     best = SparseGPRegressor(inducing_points=30, normalize_y=True, random_state=0).fit(X, y)
-    options = {"batch_size": 200, "max_iter": 3000, "tol": 0.0}
+    options = {"batch_size": 200, "max_iter": 1500, "tol": 0.0}
     ours = SVGP(inducing_points=30, random_state=0, **options).fit(X, y)
     gap = best.log_marginal_likelihood_value_ - ours.log_marginal_likelihood_value_
     assert -0.01 * len(X) < gap < 0.05 * len(X)
@@ -83,7 +83,7 @@ def test_mini_batches_learn_hyperparameters(rng):
     ).fit(X, y)  # fmt: skip
     want = same.log_marginal_likelihood_value_
     assert ours.log_marginal_likelihood_value_ == pytest.approx(want, abs=0.01)
-    assert ours.n_iter_ == 3000 == len(ours.history_["elbo"])
+    assert ours.n_iter_ == 1500 == len(ours.history_["elbo"])
     mean, std = ours.predict(X, return_std=True)
     assert np.sqrt(np.mean((mean - f) ** 2)) < 0.1
     assert np.median(std) == pytest.approx(0.2, abs=0.03)
@@ -169,10 +169,10 @@ def test_two_classes(link, rng):
     np.testing.assert_allclose(proba.sum(axis=1), 1.0)
     assert np.sqrt(np.mean((proba[:, 1] - 1 / (1 + np.exp(-4 * f))) ** 2)) < 0.06
     np.testing.assert_array_equal(ours.predict(X), ours.classes_[proba.argmax(axis=1)])
-    same = SVGP(
-        likelihood=f"bernoulli-{link}", inducing_points=30, max_iter=600, random_state=0
-    ).fit(X, (labels == "yes").astype(int))  # fmt: skip
-    np.testing.assert_allclose(same.predict(X), proba[:, 1])
+    options = {"inducing_points": 30, "max_iter": 20, "random_state": 0}
+    few = clone(ours).set_params(**options).fit(X, labels).predict_proba(X)
+    same = SVGP(likelihood=f"bernoulli-{link}", **options).fit(X, (labels == "yes").astype(int))
+    np.testing.assert_allclose(same.predict(X), few[:, 1])
 
 
 @pytest.mark.slow

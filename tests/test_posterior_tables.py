@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 import warnings
@@ -20,7 +21,6 @@ HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 Y = np.random.default_rng(3).normal(2.0, 0.6, 40)
 
 
-@fastvi.target(data={"y": Y, "scale": 10.0}, names={"mu": (), "sigma": positive()}, rows="y")
 def model(z, data, rows, weights, grad):
     """mu ~ N(0, scale), sigma ~ Exp(1), y ~ N(mu, sigma)."""
     mu, sigma = z[0], z[1]
@@ -35,9 +35,16 @@ def model(z, data, rows, weights, grad):
     return value
 
 
+@functools.cache
+def target():
+    """Compiled when a test needs it, not in each process that collects tests."""
+    names = {"mu": (), "sigma": positive()}
+    return fastvi.target(model, data={"y": Y, "scale": 10.0}, names=names, rows="y")
+
+
 @pytest.fixture(scope="module")
 def posterior():
-    return fastvi.fit(model, random_state=0)
+    return fastvi.fit(target(), random_state=0)
 
 
 def read(text):
@@ -78,7 +85,7 @@ def test_without_a_target_only_unconstrained_numbers_are_known(posterior, tmp_pa
     assert read(alone.summary())["sigma"][0] < 0
     assert "These are unconstrained numbers; load the posterior with its target." in alone.summary()
     assert repr(alone).startswith("<Posterior of a target: fullrank, ")
-    assert str(Posterior.load(tmp_path / "p.npz", model)) == str(posterior)
+    assert str(Posterior.load(tmp_path / "p.npz", target())) == str(posterior)
 
 
 def test_a_posterior_prints_itself(posterior):
@@ -93,11 +100,11 @@ def test_a_posterior_prints_itself(posterior):
 
 
 def forms():
-    yield fastvi.fit(model, "meanfield", random_state=0)
-    yield fastvi.fit(model, families.lowrank(rank=1), random_state=0)
-    yield fastvi.fit(model, method="laplace")
-    yield fastvi.svgd(model, 50, 20, random_state=0)
-    yield fastvi.operator_vi(model, max_iter=20, random_state=0)
+    yield fastvi.fit(target(), "meanfield", random_state=0)
+    yield fastvi.fit(target(), families.lowrank(rank=1), random_state=0)
+    yield fastvi.fit(target(), method="laplace")
+    yield fastvi.svgd(target(), 50, 20, random_state=0)
+    yield fastvi.operator_vi(target(), max_iter=20, random_state=0)
 
 
 def test_every_kind_of_posterior_has_the_table():
@@ -124,7 +131,7 @@ def test_tables_of_many_parameters_take_fewer_draws(posterior, monkeypatch):
 
 
 def test_particles_are_described_by_all_of_them():
-    p = fastvi.svgd(model, 30, 5, random_state=0)
+    p = fastvi.svgd(target(), 30, 5, random_state=0)
     sigma = np.exp(p.particles[:, 1])
     expected = [sigma.mean(), sigma.std(), *np.quantile(sigma, [0.05, 0.5, 0.95])]
     np.testing.assert_allclose(read(p.summary())["sigma"], expected, rtol=5e-3)
@@ -187,7 +194,7 @@ def arviz():
 def test_containers_have_chains_data_and_likelihoods(posterior, arviz):
     found = posterior.to_arviz(100, random_state=1, observed="y", coords={"row": range(100, 140)})
     Z = posterior.sample(400, 1)
-    named = model.constrain(Z)
+    named = target().constrain(Z)
     for name in ("mu", "sigma"):
         assert found["posterior"][name].shape == (4, 100)
         np.testing.assert_array_equal(np.ravel(found["posterior"][name]), named[name])
@@ -231,7 +238,7 @@ def test_leave_one_out_works_on_containers(posterior, arviz):
 
 @pytest.mark.filterwarnings("ignore")
 def test_particles_are_one_chain_by_default(arviz):
-    p = fastvi.svgd(model, 30, 5, random_state=0)
+    p = fastvi.svgd(target(), 30, 5, random_state=0)
     assert p.to_arviz()["posterior"]["mu"].shape == (1, 30)
     assert p.to_arviz(15, n_chains=2)["posterior"]["mu"].shape == (2, 15)
 

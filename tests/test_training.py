@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from forked import Forks
 from simulated import simulate
 from stopping import Stopped, stopper
 
@@ -523,15 +522,10 @@ KILLED = """if True:
         ),
     ],
 )  # fmt: skip
-def test_kill_9(case: str, ldac: Path, tmp_path: Path) -> None:
+def test_kill_9(case: str, ldac: Path, tmp_path: Path, forks: Forks) -> None:
     """Killed three times at any moment, most often while it saves; then resumed."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, case, str(tmp_path), str(ldac), "7"],
-        capture_output=True, text=True, timeout=300, cwd=Path(__file__).parent,
-        env=os.environ | {"TMPDIR": str(tmp_path)},  # for shards, which nobody is left to remove
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    place = str(tmp_path)  # of shards too, which nobody is left to remove
+    lines = forks.run(KILLED, case, place, str(ldac), "7", TMPDIR=place).splitlines()
     assert lines[-1] == "same"
     assert lines[0].startswith("killed")
     assert [path.name for path in tmp_path.glob("c.npz*")] == ["c.npz"]
