@@ -14,7 +14,7 @@ import numpy as np
 
 from fastvi.base.tables import LazyTable, RowGradient, RowStatistics
 from fastvi.base.tree import rebuild
-from fastvi.base.typing import AnyArray, Info
+from fastvi.base.typing import AnyArray, Info, Tree
 
 __all__ = [
     "EACH_STEP",
@@ -119,7 +119,7 @@ class Local(NamedTuple):
         Squared norm of the statistics that do not depend on the rows.
     """
 
-    statistics: Any
+    statistics: Tree
     bound: float
     variables: Any
     norms: AnyArray | None = None
@@ -146,7 +146,7 @@ class Conjugate(Protocol):
     """
 
     @property
-    def prior(self) -> Any:
+    def prior(self) -> Tree:
         """Natural parameters of the prior."""
         ...
 
@@ -157,7 +157,7 @@ class Conjugate(Protocol):
 
     def local(
         self,
-        params: Any,
+        params: Tree,
         batch: Batch,
         start: Any,
         rng: np.random.Generator,
@@ -171,11 +171,11 @@ class Conjugate(Protocol):
         """
         ...
 
-    def global_bound(self, params: Any) -> float:
+    def global_bound(self, params: Tree) -> float:
         """Return the part of the bound that does not depend on the rows, in nats."""
         ...
 
-    def confine(self, params: Any, step: Any) -> Any:
+    def confine(self, params: Tree, step: Tree) -> Tree:
         """Return the step, shortened or clipped so that params + step is in the domain.
 
         Rates in [0, 1] along a natural gradient never leave the domain; corrected gradients may.
@@ -183,7 +183,7 @@ class Conjugate(Protocol):
         ...
 
 
-def scale(gradient: Any, factor: float) -> Any:
+def scale(gradient: Tree, factor: float) -> Tree:
     """Multiply a gradient by `factor`: an array, a NamedTuple of arrays, or a `RowGradient`."""
     if isinstance(gradient, RowGradient):
         return gradient.scaled(factor)
@@ -192,7 +192,7 @@ def scale(gradient: Any, factor: float) -> Any:
     return gradient * factor
 
 
-def dense(gradient: Any, params: Any) -> Any:
+def dense(gradient: Tree, params: Tree) -> Tree:
     """Return the gradient with each `RowGradient` in it made dense."""
     if isinstance(gradient, RowGradient):
         return gradient.dense(params)
@@ -201,7 +201,7 @@ def dense(gradient: Any, params: Any) -> Any:
     return gradient
 
 
-def add(params: Any, step: Any) -> Any:
+def add(params: Tree, step: Tree) -> Tree:
     """Add a step to parameters, in place for arrays and `LazyTable`."""
     if isinstance(params, LazyTable):
         params.add(step)
@@ -215,16 +215,16 @@ def add(params: Any, step: Any) -> Any:
 class AscentState(NamedTuple):
     """State of `ascend`: parameters, and the states of gradient and optimizer."""
 
-    params: Any
-    gradient: Any
+    params: Tree
+    gradient: Tree
     optimizer: Any
 
 
 def ascend(
     gradient: Gradient,
     optimizer: Optimizer,
-    confine: Callable[[Any, Any], Any] | None = None,
-    move: Callable[[Any, Any], Any] = add,
+    confine: Callable[[Tree, Tree], Tree] | None = None,
+    move: Callable[[Tree, Tree], Tree] = add,
 ) -> Algorithm:
     """The standard algorithm: estimate the gradient on a batch, then take the optimizer's step.
 
@@ -233,7 +233,7 @@ def ascend(
     step leads, for parameters on a manifold.
     """
 
-    def init(params: Any) -> AscentState:
+    def init(params: Tree) -> AscentState:
         return AscentState(params, gradient.init(params), optimizer.init(params))
 
     def step(

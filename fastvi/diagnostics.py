@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks, tree
-from fastvi.base.typing import RandomState
+from fastvi.base.typing import RandomState, Tree
 from fastvi.core import Batch, Gradient, dense
 
 __all__ = ["GradientNoise", "gradient_noise"]
@@ -36,7 +36,7 @@ class GradientNoise(NamedTuple):
 
 
 def gradient_noise(
-    gradient: Gradient, params: Any, batches: Iterable[Batch], random_state: RandomState = None
+    gradient: Gradient, params: Tree, batches: Iterable[Batch], random_state: RandomState = None
 ) -> GradientNoise:
     """Measure the mean of a gradient and the trace of its covariance at fixed parameters.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fastvi.base.typing import Tree
 
 __all__ = ["START", "FitState", "History", "Position"]
 
@@ -45,7 +47,7 @@ class FitState(NamedTuple):
     n_steps: int
     seconds: float
     values: dict[str, float]
-    params: Any
+    params: Tree
 
 
 class History:

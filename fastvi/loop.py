@@ -12,7 +12,7 @@ import numpy as np
 
 from fastvi.base import tree
 from fastvi.base.progress import Bar, compiling_announced, describe
-from fastvi.base.typing import Info
+from fastvi.base.typing import Info, Tree
 from fastvi.batches import Batches
 from fastvi.checkpoints import Checkpoints
 from fastvi.core import EACH_STEP, Algorithm, Batch
@@ -97,9 +97,9 @@ class Watch(AbstractContextManager["Watch"]):
     def __init__(
         self,
         *,
-        read: Callable[[Any], Any] | None = None,
+        read: Callable[[Tree], Tree] | None = None,
         callback: Callable[[FitState], bool | None] | None = None,
-        held_out: Callable[[Any], float] | None = None,
+        held_out: Callable[[Tree], float] | None = None,
         patience: int | None = None,
         early: bool = False,
         checkpoints: Checkpoints | None = None,
@@ -209,7 +209,7 @@ class Watch(AbstractContextManager["Watch"]):
             return False
         return position.epoch - 1 - history.best_pass(position.epoch) >= self.patience
 
-    def best(self, state: Any) -> Any:
+    def best(self, state: Tree) -> Any:
         """Return the state after the best pass, or `state` if that is not kept."""
         return state if self._best is None else self._best
 
@@ -322,7 +322,7 @@ def run(
     return _best(watch, state), history
 
 
-def _best(watch: Watch | None, state: Any) -> Any:
+def _best(watch: Watch | None, state: Tree) -> Any:
     return state if watch is None else watch.best(state)
 
 

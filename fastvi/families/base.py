@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base.typing import AnyArray, Array, DTypeLike
+from fastvi.base.typing import AnyArray, Array, DTypeLike, Tree
 
 __all__ = [
     "Compiled",
@@ -105,7 +105,7 @@ class Family(Protocol):
         """Return the unconstrained parameters, a tree of arrays."""
         ...
 
-    def from_free(self, free: Any) -> Self:
+    def from_free(self, free: Tree) -> Self:
         """Return the member of the same form with these unconstrained parameters."""
         ...
 
@@ -173,7 +173,7 @@ class Natural(Protocol):
         """Return the natural gradient of the entropy."""
         ...
 
-    def moved(self, step: Any) -> Any:
+    def moved(self, step: Tree) -> Any:
         """Return the member that a step leads to; any step is valid."""
         ...
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastvi.base import tree
-from fastvi.base.typing import AnyArray, Indices, Info
+from fastvi.base.typing import AnyArray, Indices, Info, Tree
 from fastvi.core import Batch, Gradient, LazyTable, RowGradient
 from fastvi.gradients.natural import without_noise
 
@@ -68,8 +68,8 @@ def averaged(gradient: Gradient, length: int) -> Gradient:
         return WindowState((empty,) * length, 0, gradient.init(params))
 
     def estimate(
-        state: WindowState, params: Any, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, WindowState, Info]:
+        state: WindowState, params: Tree, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Tree, WindowState, Info]:
         direction, inner, info = gradient.estimate(state.inner, params, batch, rng)
         targets = (*state.targets[1:], _target(direction, params))
         n = min(state.n + 1, length)
@@ -86,7 +86,7 @@ def _nothing(leaf: LazyTable | AnyArray) -> Rows | AnyArray:
     return np.zeros_like(leaf)
 
 
-def _target(direction: Any, params: Any) -> Any:
+def _target(direction: Tree, params: Tree) -> Tree:
     if isinstance(direction, RowGradient):
         return Rows(direction.rows, direction.values, len(params.values))
     if isinstance(direction, tuple):
@@ -94,7 +94,7 @@ def _target(direction: Any, params: Any) -> Any:
     return direction + params
 
 
-def _mean(direction: Any, targets: tuple[Any, ...], params: Any) -> Any:
+def _mean(direction: Tree, targets: tuple[Any, ...], params: Tree) -> Tree:
     """Replace the target of a direction by the mean of targets, summed in a fixed order."""
     n = len(targets)
     if isinstance(direction, RowGradient):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastvi.base import tree
-from fastvi.base.typing import AnyArray, Info
+from fastvi.base.typing import AnyArray, Info, Tree
 from fastvi.core import Batch, Conjugate, Gradient, Local, RowGradient, RowStatistics, dense
 
 __all__ = ["difference", "natural", "noise_of", "squared_norm_of", "without_noise"]
@@ -51,8 +51,8 @@ def natural(
     """
 
     def estimate(
-        state: Any, params: Any, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, Any, Info]:
+        state: Tree, params: Tree, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Tree, Tree, Info]:
         local = model.local(params, batch, None, rng, norms=noise)
         info: Info = {"local_elbo": local.bound}
         if remember:
@@ -74,7 +74,7 @@ def natural(
     return Gradient(lambda params: (None, -np.inf) if remember else None, estimate)
 
 
-def difference(prior: Any, statistics: Any, params: Any) -> Any:
+def difference(prior: Any, statistics: Tree, params: Tree) -> Tree:
     """Return prior plus statistics minus parameters, part by part."""
     if isinstance(statistics, RowStatistics):
         return RowGradient(statistics.rows, statistics.values, anchor=prior)
@@ -96,7 +96,7 @@ def noise_of(local: Local, weights: AnyArray) -> Info:
     return {"noise": max(spread, 0.0) / (n - 1) if n > 1 else np.nan, "norms": local.norms}
 
 
-def squared_norm_of(gradient: Any) -> float:
+def squared_norm_of(gradient: Tree) -> float:
     """Squared norm of all parts of a dense gradient, or of the rows of statistics."""
     if isinstance(gradient, RowStatistics):
         return squared_norm_of(gradient.values)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from fastvi.base.typing import Info
+from fastvi.base.typing import Info, Tree
 from fastvi.core import Batch, Conjugate, Gradient, dense
 from fastvi.gradients.natural import natural
 
@@ -49,8 +49,8 @@ def plain(
     inner = natural(model, remember=remember, noise=noise, squared_norm=squared_norm)
 
     def estimate(
-        state: T, free: Any, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, T, Info]:
+        state: T, free: Tree, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Tree, T, Info]:
         params = coordinates.params(free)
         direction, state, info = inner.estimate(state, params, batch, rng)
         return coordinates.gradient(params, dense(direction, params)), state, info

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastvi.base import tree
-from fastvi.base.typing import Info
+from fastvi.base.typing import Info, Tree
 from fastvi.core import Batch, Gradient
 from fastvi.families.base import Family
 from fastvi.objectives import Objective, elbo
@@ -68,8 +68,8 @@ def reparam(
         raise ValueError("sticking=False needs a family with a closed-form entropy")
 
     def estimate(
-        state: T, params: Any, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, T, Info]:
+        state: T, params: Tree, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Tree, T, Info]:
         q: Any = params if family is None else family.from_free(params)
         draws = q.draw(n_draws, rng)
         values, slopes = target.attempt(draws.points, batch)

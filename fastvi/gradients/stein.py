@@ -6,13 +6,13 @@ particles to target the fastest (Liu and Wang 2016).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel
-from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, Info
+from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, Info, Tree
 from fastvi.core import Batch, Gradient
 from fastvi.targets.base import Target
 
@@ -311,8 +311,8 @@ def stein(target: Target, interaction: Interaction) -> Gradient:
     needs_gradient(target)
 
     def estimate(
-        state: Any, params: AnyArray, batch: Batch, rng: np.random.Generator
-    ) -> tuple[AnyArray, Any, Info]:
+        state: Tree, params: AnyArray, batch: Batch, rng: np.random.Generator
+    ) -> tuple[AnyArray, Tree, Info]:
         values, scores, weights = scores_of(target, params, batch, interaction.n_threads)
         field = interaction.field(params, scores, weights)
         units = units_of(params, scores, weights)

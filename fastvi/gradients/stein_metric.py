@@ -7,12 +7,12 @@ Stein variational Newton weights curvatures by the kernel (Detommaso et al. 2018
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fastvi.base import parallel
-from fastvi.base.typing import AnyArray, Info
+from fastvi.base.typing import AnyArray, Info, Tree
 from fastvi.core import Batch, Gradient
 from fastvi.gradients.stein import Interaction, kept, needs_gradient, report, scores_of, units_of
 from fastvi.targets.base import Target
@@ -105,8 +105,8 @@ def newton(
     n_threads = interaction.n_threads
 
     def estimate(
-        state: Any, params: AnyArray, batch: Batch, rng: np.random.Generator
-    ) -> tuple[AnyArray, Any, Info]:
+        state: Tree, params: AnyArray, batch: Batch, rng: np.random.Generator
+    ) -> tuple[AnyArray, Tree, Info]:
         values, scores, weights = scores_of(target, params, batch, n_threads)
         units = units_of(params, scores, weights)
         found = curvatures(target, params, units, batch, n_threads, curvature)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fastvi.base import tree
-from fastvi.base.typing import AnyArray, Info
+from fastvi.base.typing import AnyArray, Info, Tree
 from fastvi.core import Batch, Gradient, LazyTable, RowGradient, dense
 from fastvi.gradients.natural import without_noise
 
@@ -74,7 +74,7 @@ def corrected(gradient: Gradient, everything: Callable[[], Batch], every: int) -
 
     def estimate(
         state: SvrgState, params: object, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, SvrgState, Info]:
+    ) -> tuple[Tree, SvrgState, Info]:
         fresh = state.age >= every
         if fresh:
             state = take_snapshot(state, params, rng)
@@ -110,7 +110,7 @@ def _sum(gradient: object, params: object) -> object:
     return tree.map_leaves(leaf, gradient, params)
 
 
-def _correct(now: Any, before: Any, snapshot: Any, target: Any) -> Any:
+def _correct(now: Tree, before: Tree, snapshot: Tree, target: Tree) -> Tree:
     """Now - before + (target - snapshot).
 
     Rows share their decay, so only the statistics differ, and the target is the anchor.

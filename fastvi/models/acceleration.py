@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from fastvi.base import tree
-from fastvi.base.typing import Array, Info
+from fastvi.base.typing import Array, Info, Tree
 from fastvi.core import Algorithm, Batch, Conjugate
 from fastvi.gradients.natural import difference, noise_of
 
@@ -19,7 +19,7 @@ ENTRIES = 1 << 24  # at most, in the memory of points
 class Scaled(Conjugate, Protocol):
     """A conjugate model whose parameters are dense arrays on known scales."""
 
-    def units(self, params: Any) -> Any:
+    def units(self, params: Tree) -> Tree:
         """Positive numbers in the form of the parameters: changes of one unit matter equally."""
         ...
 
@@ -31,8 +31,8 @@ class AcceleratedState(NamedTuple):
     makes of them, as flat arrays.
     """
 
-    params: Any
-    plain: Any
+    params: Tree
+    plain: Tree
     bound: float
     points: Array  # (memory + 1, size)
     updates: Array  # (memory + 1, size)
@@ -62,7 +62,7 @@ def accelerated(model: Scaled, memory: int = 5, *, noise: bool = False) -> Algor
         `elbo` in nats, `rate` and the last `fastvi.core.Local` as `local`.
     """
 
-    def init(params: Any) -> AcceleratedState:
+    def init(params: Tree) -> AcceleratedState:
         size = len(_flat(params))
         n_rows = 1 + max(1, min(memory, ENTRIES // size))
         empty = np.zeros((n_rows, size))
@@ -103,15 +103,15 @@ def _combined(points: Array, updates: Array, units: Array) -> Array:
     return np.asarray(updates[-1] - weights @ np.diff(updates, axis=0))
 
 
-def _append(rows: Array, params: Any) -> Array:
+def _append(rows: Array, params: Tree) -> Array:
     return np.concatenate((rows[1:], _flat(params)[None]))
 
 
-def _flat(params: Any) -> Array:
+def _flat(params: Tree) -> Array:
     return np.concatenate([np.ravel(leaf) for leaf in tree.leaves(params)])
 
 
-def _shaped(values: Array, like: Any) -> Any:
+def _shaped(values: Array, like: Any) -> Tree:
     ends = np.cumsum([leaf.size for leaf in tree.leaves(like)])[:-1]
     parts = iter(np.split(values, ends))
     return tree.map_leaves(lambda leaf: next(parts).reshape(leaf.shape), like)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel
-from fastvi.base.typing import AnyArray, Array
+from fastvi.base.typing import AnyArray, Array, JsonObject, Tree
 from fastvi.batches import Batches, ShuffledEpochs
 from fastvi.checkpoints import digest
 from fastvi.core import Batch, LazyTable, RowGradient
@@ -120,7 +120,7 @@ class CountSource(Protocol):
         """Uniform mini-batches without replacement."""
         ...
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """Return what identifies this corpus, as JSON."""
         ...
 
@@ -157,7 +157,7 @@ class DocumentSource:
         """Uniform mini-batches without replacement."""
         return ShuffledEpochs(self, batch_size, seed)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """Return the sizes and a digest of all counts."""
         size = [self.n_rows, self.n_words, float(self.counts.sum(dtype=np.float64))]
         return {"corpus": size, "corpus digest": digest(self.indptr, self.indices, self.counts)}
@@ -200,7 +200,7 @@ class ShardedSource:
         """Uniform mini-batches of documents from one shard at a time."""
         return ShardedEpochs(self.corpus, batch_size, seed, self.marker)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> JsonObject:
         """Return the sizes and a checksum of the words."""
         size = [self.n_rows, self.n_words, self.corpus.n_tokens]
         words = "\n".join(self.corpus.vocabulary or ()).encode()
@@ -235,7 +235,7 @@ class ShardedEpochs(Batches):
                 yield Batch(rows, weights * (n_documents / n_rows))
 
 
-def confined(table: LazyTable, step: Any, least: AnyArray) -> Any:
+def confined(table: LazyTable, step: Tree, least: AnyArray) -> Any:
     """Clip a step so that no row of the table falls below `least`, its prior."""
     if not isinstance(step, RowGradient):
         before = table.dense()

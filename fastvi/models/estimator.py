@@ -20,7 +20,10 @@ from fastvi.base.documentation import fill_in
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.base.progress import compiling_announced
 from fastvi.base.tree import read_only
+from fastvi.base.typing import ArrayLike, JsonObject, RandomState, RowsLike, Tree
 from fastvi.checkpoints import Watching, described, digest
+from fastvi.core import Optimizer
+from fastvi.gradients.reduction import Reduction
 from fastvi.models import files
 from fastvi.models.documentation import GROUPS, TEXTS
 from fastvi.models.plan import Fit, fit_conjugate
@@ -46,11 +49,11 @@ class Estimator(BaseEstimator):
     max_iter: int
     tol: float
     batch_size: int | None
-    optimizer: Any
+    optimizer: Optimizer | str | float | None
     sampling: str
-    variance_reduction: Any
+    variance_reduction: Reduction | str | None
     trace_noise: bool
-    random_state: Any
+    random_state: RandomState
     warm_start: bool
     n_jobs: int | None
     verbose: int
@@ -87,7 +90,7 @@ class Estimator(BaseEstimator):
 
     # Hooks of a subclass
 
-    def _fit(self, last: Self | None, watching: Watching, X: Any, *more: Any) -> Any:
+    def _fit(self, last: Self | None, watching: Watching, X: RowsLike, *more: Any) -> Any:
         """Fit this copy; `last` is the fitted estimator to continue from, if any."""
         raise NotImplementedError
 
@@ -95,7 +98,7 @@ class Estimator(BaseEstimator):
         """Take steps with this copy, without changing what it shares with the original."""
         raise NotImplementedError
 
-    def _saved(self) -> dict[str, Any]:
+    def _saved(self) -> dict[str, object]:
         """Return trees of arrays and JSON values from which `_restore` rebuilds the model."""
         raise NotImplementedError
 
@@ -155,11 +158,11 @@ class Estimator(BaseEstimator):
         self,
         model: Any,
         source: Any,
-        params: Any,
+        params: Tree,
         watching: Watching,
         *,
         data: tuple[Any, ...],
-        held_out: Callable[[Any], float] | None = None,
+        held_out: Callable[[Tree], float] | None = None,
         tol: float,
         seed: int,
         last: Self | None = None,
@@ -173,7 +176,7 @@ class Estimator(BaseEstimator):
         max_iter = checks.integer(self.max_iter, "max_iter", self._least_iter)
         batch_size = checks.optional_integer(self.batch_size, "batch_size", 1)
 
-        def identity() -> dict[str, Any]:
+        def identity() -> JsonObject:
             start = {"start": digest(*params)} if last is not None else {}
             return self._identity(data) | {"seed": seed} | start
 
@@ -228,7 +231,7 @@ class Estimator(BaseEstimator):
             return None
         return float(bounds[getattr(self, "best_iter_", 0) - 1])
 
-    def _identity(self, data: tuple[Any, ...]) -> dict[str, Any]:
+    def _identity(self, data: tuple[Any, ...]) -> JsonObject:
         """Return what must be the same for a checkpoint to be resumed from."""
         parameters = self.get_params(deep=False)
         chosen = {k: described(v) for k, v in parameters.items() if k not in FREE}
@@ -259,7 +262,7 @@ class Estimator(BaseEstimator):
 
     # Rows
 
-    def _array(self, X: Any, y: Any = "no_validation", **options: Any) -> Any:
+    def _array(self, X: RowsLike, y: ArrayLike = "no_validation", **options: Any) -> Any:
         """Check X (and y), in an order that kernels accept: rows to fit unless ``reset=False``."""
         options = {"dtype": [np.float64, np.float32]} | options
         checks.nothing_masked(X)
@@ -288,7 +291,7 @@ class Estimator(BaseEstimator):
         files.save(self, path)
 
 
-def generator_of(random_state: Any) -> np.random.RandomState:
+def generator_of(random_state: RandomState) -> np.random.RandomState:
     """Return the generator for a `random_state`; scikit-learn's own for what it takes."""
     if isinstance(random_state, np.random.Generator):
         return np.random.RandomState(checks.seed_of(random_state))
@@ -296,7 +299,7 @@ def generator_of(random_state: Any) -> np.random.RandomState:
     return found
 
 
-def _in_order(X: Any) -> Any:
+def _in_order(X: RowsLike) -> Any:
     if hasattr(X, "indptr"):
         return X
     return np.require(X, requirements=["C_CONTIGUOUS", "WRITEABLE"])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastvi.base import archive, checks, strings, tree
-from fastvi.base.typing import AnyArray, Array
+from fastvi.base.typing import AnyArray, Array, DTypeLike, JsonObject
 from fastvi.gradients.reduction import REDUCTIONS, Reduction
 
 __all__ = ["ESTIMATORS", "KIND", "Saved", "load", "save"]
@@ -51,12 +51,12 @@ class Saved:
     arrays : dict of str to array
     """
 
-    def __init__(self, path: str, header: dict[str, Any], arrays: dict[str, AnyArray]) -> None:
+    def __init__(self, path: str, header: JsonObject, arrays: dict[str, AnyArray]) -> None:
         self.path, self.arrays = path, arrays
         self.parameters, self.values = dict(header["parameters"]), dict(header["values"])
         self.n_features = checks.integer(header["n_features"], f"{path}: n_features", 1)
 
-    def array(self, name: str, *shape: int | None, dtype: Any = np.float64) -> AnyArray:
+    def array(self, name: str, *shape: int | None, dtype: DTypeLike = np.float64) -> AnyArray:
         """Return a finite array of this dtype and shape, in which None is any length.
 
         Raises

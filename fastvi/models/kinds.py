@@ -10,7 +10,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import validate_data
 
 from fastvi.base import checks
-from fastvi.base.typing import AnyArray, ArrayLike
+from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, RowsLike
 from fastvi.checkpoints import Callback, Watching
 from fastvi.models.estimator import Estimator
 
@@ -20,11 +20,11 @@ __all__ = ["CountEstimator", "MeanScore", "Supervised", "Unsupervised", "Weighte
 class MeanScore:
     """Estimators with `score_samples`."""
 
-    def score_samples(self, X: Any) -> AnyArray:
+    def score_samples(self, X: RowsLike) -> AnyArray:
         """Return one value per row, in nats."""
         raise NotImplementedError
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: RowsLike, y: object = None) -> float:
         """Return the mean of `score_samples`, in nats per row.
 
         Parameters
@@ -40,10 +40,10 @@ class Unsupervised(Estimator):
 
     def fit(
         self,
-        X: Any,
-        y: Any = None,
+        X: RowsLike,
+        y: object = None,
         *,
-        X_val: Any = None,
+        X_val: RowsLike | None = None,
         early_stopping: int | None = None,
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -78,11 +78,11 @@ class Supervised(Estimator):
 
     def fit(
         self,
-        X: Any,
-        y: Any,
+        X: RowsLike,
+        y: ArrayLike,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
+        X_val: RowsLike | None = None,
+        y_val: ArrayLike | None = None,
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_interval: float = 60.0,
@@ -113,12 +113,12 @@ class Weighted(Supervised):
 
     def fit(
         self,
-        X: Any,
-        y: Any,
+        X: RowsLike,
+        y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
+        X_val: RowsLike | None = None,
+        y_val: ArrayLike | None = None,
         early_stopping: int | None = None,
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -163,7 +163,7 @@ class CountEstimator(
         tags.transformer_tags.preserves_dtype = ["float32", "float64"]
         return tags
 
-    def _counts(self, X: Any, reset: bool, dtype: Any = None) -> checks.Bags:
+    def _counts(self, X: RowsLike, reset: bool, dtype: DTypeLike | None = None) -> checks.Bags:
         """Check X and return its CSR arrays; `dtype` is by default that of the fit."""
         checks.nothing_masked(X)
         checks.no_texts(X)

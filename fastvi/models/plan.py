@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastvi import gradients, loop, optimizers
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import Tree
 from fastvi.batches import (
     AdaptiveImportance,
     AdaptiveSize,
@@ -147,10 +148,10 @@ def plan(
             confine = model.confine if reduction.takes_snapshots else None
         coordinates = model.coordinates if is_plain else None
 
-        def begin(params: Any) -> Any:
+        def begin(params: Tree) -> Tree:
             return coordinates.free(params) if coordinates else params
 
-        def read(state: Any) -> Any:
+        def read(state: Tree) -> Tree:
             params = chosen.read(state.optimizer, state.params)
             return coordinates.params(params) if coordinates else params
 
@@ -159,11 +160,11 @@ def plan(
     return for_model(model)
 
 
-def _itself(params: Any) -> Any:
+def _itself(params: Tree) -> Tree:
     return params
 
 
-def _plain(state: AcceleratedState) -> Any:
+def _plain(state: AcceleratedState) -> Tree:
     return state.plain
 
 
@@ -236,7 +237,7 @@ def sampled(
 class Fit(NamedTuple):
     """Parameters of a fitted model, and how the fit went."""
 
-    params: Any
+    params: Tree
     history: dict[str, NDArray[np.float64]]
     n_iter: int
     converged: bool
@@ -247,7 +248,7 @@ class Fit(NamedTuple):
 def fit_conjugate(
     model: Conjugate,
     source: Source,
-    params: Any,
+    params: Tree,
     *,
     n_epochs: int,
     tol: float = 0.0,
@@ -290,7 +291,7 @@ def fit_conjugate(
     watch.read = chosen.read
     rng = np.random.default_rng(seed)
 
-    def settled(state: Any, position: loop.Position, history: loop.History) -> bool:
+    def settled(state: Tree, position: loop.Position, history: loop.History) -> bool:
         bounds = history.columns.get("elbo", [])
         if tol <= 0 or not len(bounds):
             return False
@@ -328,7 +329,7 @@ def fit_conjugate(
     return Fit(found, arrays, n_iter, converged, watch.stopped, row)
 
 
-def _is_finite(params: Any) -> bool:
+def _is_finite(params: Tree) -> bool:
     """Whether all numbers are finite; lazy tables are not made dense for this."""
     if isinstance(params, tuple):
         return all(map(_is_finite, params))

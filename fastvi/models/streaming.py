@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastvi.base import tree
+from fastvi.base.typing import Info, Tree
 from fastvi.batches import Batches
 from fastvi.core import Algorithm, Batch, Conjugate, RowGradient, RowStatistics, add
 from fastvi.gradients.natural import squared_norm_of
@@ -21,7 +22,7 @@ ROUNDS = 3  # rounds on a batch of a stream; more gain little
 class StreamingState(NamedTuple):
     """The posterior so far, and the numbers of batches and rows it has seen."""
 
-    params: Any
+    params: Tree
     n_batches: int = 0
     n_rows: int = 0
 
@@ -73,7 +74,7 @@ def streaming(
 
     def step(
         state: StreamingState, batch: Batch, rng: np.random.Generator
-    ) -> tuple[StreamingState, dict[str, Any]]:
+    ) -> tuple[StreamingState, Info]:
         params, n_rows = state.params, state.n_rows + len(batch.weights)
         share = len(batch.weights) / n_rows
         lost = min(FADING * share, 1.0) if memory is None else 1.0 - memory
@@ -113,7 +114,7 @@ def going_on(model: Conjugate, batches: Batches, n_seen: int) -> Plan:
     )
 
 
-def _news(prior: Any, statistics: Any, params: Any, lost: float) -> Any:
+def _news(prior: Any, statistics: Tree, params: Tree, lost: float) -> Tree:
     """Statistics of a batch, minus the share of what was learned that they replace."""
     if isinstance(statistics, RowStatistics):
         return RowGradient(statistics.rows, statistics.values, prior, coefficient=lost)
@@ -123,7 +124,7 @@ def _news(prior: Any, statistics: Any, params: Any, lost: float) -> Any:
     return statistics + lost * (prior - params)
 
 
-def _changes(prior: Any, statistics: Any, last: Any) -> Any:
+def _changes(prior: Any, statistics: Tree, last: Tree) -> Tree:
     """Change of the statistics in another round."""
     if isinstance(statistics, RowStatistics):
         values = statistics.values - last.values

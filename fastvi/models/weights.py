@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight
 
 from fastvi.base import checks
-from fastvi.base.typing import AnyArray, Array, ArrayLike, ClassWeight
+from fastvi.base.typing import AnyArray, Array, ArrayLike, ClassWeight, RowsLike
 
 __all__ = ["balanced", "of_rows"]
 
 LARGEST = 1e75  # sums of products with squares of the rows stay within the range of float64
 
 
-def of_rows(sample_weight: ArrayLike | None, X: Any) -> Array:
+def of_rows(sample_weight: ArrayLike | None, X: RowsLike) -> Array:
     """Return the weights of the rows of X, (n_rows,); None means 1.
 
     Raises

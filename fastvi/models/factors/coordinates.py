@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastvi.base.linear_algebra import cholesky_from_free, free_from_cholesky, gradient_by_free
-from fastvi.base.typing import Array
+from fastvi.base.typing import Array, Tree
 from fastvi.core import Coordinates
 from fastvi.models.factors.units import Units
 
@@ -32,7 +32,7 @@ class Free(NamedTuple):
 def factor_coordinates(model: Any) -> Coordinates:
     """Coordinates of a `fastvi.models.factors.model.Factors`."""
 
-    def free(params: Any) -> Free:
+    def free(params: Tree) -> Free:
         n = params.n_rows[0]
         slopes = np.linalg.solve(params.latent, params.cross.T).T
         left = params.squares - np.sum(slopes * params.cross, axis=1)
@@ -42,7 +42,7 @@ def factor_coordinates(model: Any) -> Coordinates:
             np.log(left / n), np.log(params.noise_rates), np.log(params.factor_rates),
         )  # fmt: skip
 
-    def params(free: Free) -> Any:
+    def params(free: Free) -> Tree:
         n = free.n_rows[0]
         lower = cholesky_from_free(free.latent)
         latent = n * lower @ lower.T
@@ -51,7 +51,7 @@ def factor_coordinates(model: Any) -> Coordinates:
         rates = np.exp(free.noise_rates), np.exp(free.factor_rates)
         return type(model.prior)(free.n_rows.copy(), latent, cross, squares, *rates)
 
-    def gradient(params: Any, natural: Any) -> Free:
+    def gradient(params: Tree, natural: Tree) -> Free:
         slope = _by_params(model, params, natural)
         at = free(params)
         n, squares = params.n_rows[0], slope.squares[:, None]
@@ -70,7 +70,7 @@ def factor_coordinates(model: Any) -> Coordinates:
     return Coordinates(free, params, gradient)
 
 
-def _by_params(model: Any, params: Any, natural: Any) -> Any:
+def _by_params(model: Any, params: Tree, natural: Tree) -> Tree:
     """Return derivatives of the rows' bound by the parameters, except by the number of rows.
 
     They go back through `Factors.posterior`: q(tau), q(alpha) and the moments of q(w, mu), whose
@@ -110,7 +110,7 @@ def _by_params(model: Any, params: Any, natural: Any) -> Any:
 
 
 def _by_moments(
-    model: Any, q: Any, own: Any, rows: Any, covariance: Array
+    model: Any, q: Any, own: Tree, rows: Any, covariance: Array
 ) -> tuple[Array, Array, Array]:
     """Return derivatives of the bound by E[w_d] (D, K + 1), the covariances, and squared errors.
 

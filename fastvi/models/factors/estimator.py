@@ -11,9 +11,11 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import AnyArray, Array
+from fastvi.base.typing import AnyArray, Array, DTypeLike, RandomState, RowsLike
 from fastvi.batches import InMemory
 from fastvi.checkpoints import Watching
+from fastvi.core import Optimizer
+from fastvi.gradients.reduction import Reduction
 from fastvi.kernels.factors import column_squares
 from fastvi.models.documentation import TEXTS as SHARED_TEXTS
 from fastvi.models.factors.model import Factors, Gaussian, Hyperparameters, Loadings
@@ -89,11 +91,11 @@ class _BayesianFactors(
         max_iter: int = 2000,
         tol: float = 1e-6,
         batch_size: int | None = None,
-        optimizer: Any = None,
+        optimizer: Optimizer | str | float | None = None,
         sampling: str = "uniform",
-        variance_reduction: Any = None,
+        variance_reduction: Reduction | str | None = None,
         trace_noise: bool = False,
-        random_state: Any = None,
+        random_state: RandomState = None,
         warm_start: bool = False,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -113,7 +115,9 @@ class _BayesianFactors(
 
     # Fitting
 
-    def _fit(self, last: Self | None, watching: Watching, X: Any, X_val: Any) -> None:
+    def _fit(
+        self, last: Self | None, watching: Watching, X: RowsLike, X_val: RowsLike | None
+    ) -> None:
         X = self._array(X, ensure_min_samples=2)
         tol = checks.number(self.tol, "tol", 0.0)
         trace_noise = checks.flag(self.trace_noise, "trace_noise")
@@ -193,7 +197,7 @@ class _BayesianFactors(
         centre: Array,
         factor: Array,
         params: Loadings,
-        dtype: Any,
+        dtype: DTypeLike,
     ) -> None:
         """Keep the posterior in the units of X, with factors of large loadings first."""
         self._model, self._params = model, params
@@ -212,7 +216,7 @@ class _BayesianFactors(
         self.n_relevant_ = int(np.sum(kept > 0.5 * q.squares[:k]))
         self._take_components(loadings, q.encoder[:, order], dtype)
 
-    def _saved(self) -> dict[str, Any]:
+    def _saved(self) -> dict[str, object]:
         dtype = self.mean_.dtype.name
         return {
             "loadings": self._params, "centre": self._centre, "factor": self._factor, "dtype": dtype
@@ -228,11 +232,11 @@ class _BayesianFactors(
         params = saved.tree("loadings", model.prior)
         self._take(model, centre, factor, params, saved.dtype())
 
-    def _take_components(self, loadings: Array, encoder: Array, dtype: Any) -> None:
+    def _take_components(self, loadings: Array, encoder: Array, dtype: DTypeLike) -> None:
         raise NotImplementedError
 
     def _held_out(
-        self, model: Factors, source: StandardRows, X_val: Any
+        self, model: Factors, source: StandardRows, X_val: RowsLike
     ) -> Callable[[Loadings], float]:
         rows = self._as_rows(X_val, source.centre, source.factor)
 
@@ -248,16 +252,16 @@ class _BayesianFactors(
     def _n_features_out(self) -> int:
         return len(self.components_)
 
-    def _rows(self, X: Any) -> StandardRows:
+    def _rows(self, X: RowsLike) -> StandardRows:
         check_is_fitted(self)
         return self._as_rows(X, self._centre, self._factor)
 
-    def _as_rows(self, X: Any, centre: Array, factor: Array) -> StandardRows:
+    def _as_rows(self, X: RowsLike, centre: Array, factor: Array) -> StandardRows:
         X = self._array(X, reset=False)
         checks.new_rows(X, centre, 1.0 / factor)
         return StandardRows(X, centre, factor)
 
-    def transform(self, X: Any) -> AnyArray:
+    def transform(self, X: RowsLike) -> AnyArray:
         """Posterior means of the components of rows, (n_rows, n_components).
 
         Parameters
@@ -270,7 +274,7 @@ class _BayesianFactors(
             rows.map(lambda block: block @ self._encoder, out, self._n_threads)
         return out
 
-    def inverse_transform(self, X: Any) -> AnyArray:
+    def inverse_transform(self, X: RowsLike) -> AnyArray:
         """Return noise-free rows, (n_rows, n_features), for given components.
 
         Parameters
@@ -284,7 +288,7 @@ class _BayesianFactors(
             raise ValueError(f"X has {X.shape[1]} columns; wanted {len(self.components_)}")
         return np.asarray(X @ self.components_.astype(X.dtype) + self._mean.astype(X.dtype))
 
-    def score_samples(self, X: Any) -> Array:
+    def score_samples(self, X: RowsLike) -> Array:
         """Log density of rows at the posterior means of loadings, mean and noise, (n_rows,), in
         nats.
 
@@ -367,7 +371,7 @@ class BayesianPCA(_BayesianFactors):
 
     _per_feature = False
 
-    def _take_components(self, loadings: Array, encoder: Array, dtype: Any) -> None:
+    def _take_components(self, loadings: Array, encoder: Array, dtype: DTypeLike) -> None:
         axes, deviations, _ = np.linalg.svd(loadings, full_matrices=False)
         axes = axes * _signs(axes)
         noise = float(self._noise[0])
@@ -419,7 +423,7 @@ class BayesianFactorAnalysis(_BayesianFactors):
 
     _per_feature = True
 
-    def _take_components(self, loadings: Array, encoder: Array, dtype: Any) -> None:
+    def _take_components(self, loadings: Array, encoder: Array, dtype: DTypeLike) -> None:
         signs = _signs(loadings)
         self._encoder = encoder * signs
         self.components_ = np.ascontiguousarray((loadings * signs).T).astype(dtype)

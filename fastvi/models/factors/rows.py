@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from fastvi.base import parallel
 from fastvi.base.linear_algebra import SUMS_ENTRIES
-from fastvi.base.typing import AnyArray, Array, Indices
+from fastvi.base.typing import AnyArray, Array, DTypeLike, Indices
 from fastvi.batches import InMemory
 from fastvi.kernels import factors as kernels
 
@@ -37,7 +36,7 @@ class StandardRows:
         self.map(lambda rows: np.einsum("ij,ij->i", rows, rows), result)
         return result
 
-    def all(self, dtype: Any = None) -> AnyArray:
+    def all(self, dtype: DTypeLike | None = None) -> AnyArray:
         """Return all rows in order, (n_rows, D + 1), by default in the dtype of the data."""
         return self._standard(self.x, dtype or self.x.dtype)
 
@@ -45,7 +44,7 @@ class StandardRows:
         """The rows with these numbers."""
         return self._standard(self.x[rows], self.x.dtype)
 
-    def _standard(self, x: AnyArray, dtype: Any) -> AnyArray:
+    def _standard(self, x: AnyArray, dtype: DTypeLike) -> AnyArray:
         rows = np.empty((len(x), self.width), dtype)
         kernels.standardize(x, self.centre, self.factor, rows)
         return rows

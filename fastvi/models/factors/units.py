@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastvi.base.typing import Array
+from fastvi.base.typing import Array, Tree
 
 __all__ = ["Units"]
 
@@ -26,7 +26,7 @@ class Units(NamedTuple):
     prior_rate: float  # b
 
     @classmethod
-    def best(cls, params: Any, shape: float, hyper: Any) -> Units:
+    def best(cls, params: Tree, shape: float, hyper: Any) -> Units:
         """Return the units that maximise the bound; `shape` is a."""
         a, b = shape, hyper.factor_rate
         spread = np.maximum(params.factor_rates - b, 0.0)
@@ -48,7 +48,7 @@ class Units(NamedTuple):
         by_half[live] = -a * b / np.square(rate) / curvature
         return cls(np.append(np.sqrt(square), 1.0), by_total, by_half, b)
 
-    def apply(self, params: Any) -> Any:
+    def apply(self, params: Tree) -> Tree:
         """Return the parameters in these units."""
         spread = np.maximum(params.factor_rates - self.prior_rate, 0.0)
         return params._replace(
@@ -57,7 +57,7 @@ class Units(NamedTuple):
             factor_rates=self.prior_rate + spread / np.square(self.scale[:-1]),
         )
 
-    def pull(self, own: Any, slope: Any) -> Any:
+    def pull(self, own: Tree, slope: Tree) -> Tree:
         """Return derivatives by the parameters, given those in these units, `own`."""
         by_scale = 2.0 * np.sum(slope.latent * own.latent, axis=1) / self.scale
         by_scale += np.sum(slope.cross * own.cross, axis=0) / self.scale

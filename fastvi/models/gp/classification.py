@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
+from sklearn.gaussian_process.kernels import Kernel
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import AnyArray, Array, ArrayLike, ClassWeight
+from fastvi.base.typing import AnyArray, Array, ArrayLike, ClassWeight, RandomState, RowsLike
 from fastvi.checkpoints import Watching
+from fastvi.core import Optimizer
 from fastvi.models.files import Saved
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.likelihoods import of_classes
@@ -60,11 +62,11 @@ class SparseGPClassifier(ClassifierMixin, Variational):
 
     def __init__(
         self,
-        kernel: Any = None,
+        kernel: Kernel | None = None,
         *,
         link: str = "logit",
         class_weight: ClassWeight = None,
-        inducing_points: Any = 100,
+        inducing_points: int | ArrayLike = 100,
         inducing_selection: str = "kmeans",
         learn_inducing_points: bool = True,
         learn_kernel: bool = True,
@@ -72,11 +74,11 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         sampling: str = "uniform",
         max_iter: int = 10_000,
         tol: float = 1e-3,
-        natural_learning_rate: Any = 0.1,
-        optimizer: Any = None,
+        natural_learning_rate: float | Optimizer = 0.1,
+        optimizer: Optimizer | str | float | None = None,
         learning_rate: float = 0.01,
         total_samples: float | None = None,
-        random_state: Any = None,
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -88,16 +90,16 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         self,
         last: Self | None,
         watching: Watching,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
+        X: RowsLike,
+        y: ArrayLike,
+        X_val: RowsLike | None,
+        y_val: ArrayLike | None,
         sample_weight: ArrayLike | None,
     ) -> None:
-        X, y = validate_data(self, X, y, dtype=np.float64, order="C")
-        check_classification_targets(y)
-        X, y, weights = weighted(X, y, sample_weight)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        X, labels = validate_data(self, X, y, dtype=np.float64, order="C")
+        check_classification_targets(labels)
+        X, labels, weights = weighted(X, labels, sample_weight)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 "Classifier can't train when only one class is present. "
@@ -113,7 +115,11 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         return Points(X, codes.astype(np.float64), weights)
 
     def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: ArrayLike | None = None
+        self,
+        X: RowsLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Take a step on each `batch_size` of these rows; the first call names all `classes`.
 
@@ -132,24 +138,26 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         self._advance(X, y, classes, sample_weight)
         return self
 
-    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: ArrayLike | None) -> None:
+    def _partial_fit(
+        self, X: RowsLike, y: ArrayLike, classes: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> None:
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' needs all rows, which partial_fit does not have; wanted "
                 "None or a dict of numbers"
             )
         first = not hasattr(self, "_state")
-        X, y = validate_data(self, X, y, dtype=np.float64, order="C", reset=first)
+        X, labels = validate_data(self, X, y, dtype=np.float64, order="C", reset=first)
         if first:
             self.classes_ = _labels(classes)
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(
                 f"classes is {classes!r}; wanted those of the first call, {self.classes_.tolist()}"
             )
-        if not np.all(np.isin(y, self.classes_)):
+        if not np.all(np.isin(labels, self.classes_)):
             raise ValueError(f"y holds labels that are not in classes, {self.classes_.tolist()}")
-        X, y, weights = weighted(X, y, sample_weight)
-        points = self._balanced(X, np.searchsorted(self.classes_, y), weights)
+        X, labels, weights = weighted(X, labels, sample_weight)
+        points = self._balanced(X, np.searchsorted(self.classes_, labels), weights)
         self._feed(points, self._likelihood())
 
     def _likelihood(self) -> Likelihood:
@@ -163,7 +171,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
             )
         super()._restore(saved)
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: RowsLike) -> Array:
         """Posterior probabilities of `classes_`, (n_rows, n_classes).
 
         Parameters
@@ -174,7 +182,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         _, likelihood, values, *_ = self._predictive
         return likelihood.probabilities(*latents, values)
 
-    def predict(self, X: Any) -> AnyArray:
+    def predict(self, X: RowsLike) -> AnyArray:
         """The most probable label of each row, (n_rows,).
 
         Parameters
@@ -191,7 +199,7 @@ class SparseGPClassifier(ClassifierMixin, Variational):
             return ClassPredictor(self._predictive)
 
 
-def _labels(classes: Any) -> AnyArray:
+def _labels(classes: ArrayLike | None) -> AnyArray:
     """The classes of a stream, sorted."""
     if classes is None:
         raise ValueError("classes is None in the first call of partial_fit; wanted labels")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process.kernels import Kernel
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import Array, ArrayLike
+from fastvi.base.typing import Array, ArrayLike, RowsLike
 from fastvi.checkpoints import Watching
 from fastvi.loop import History, Watch
 from fastvi.models.files import Saved
@@ -48,10 +49,10 @@ class Collapsed(Weighted, GaussianProcess):
         self,
         last: Self | None,
         watching: Watching,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
+        X: RowsLike,
+        y: ArrayLike,
+        X_val: RowsLike | None,
+        y_val: ArrayLike | None,
         sample_weight: ArrayLike | None,
     ) -> None:
         if watching.early_stopping is not None:
@@ -115,7 +116,7 @@ class Collapsed(Weighted, GaussianProcess):
             self._y_scale = column_scales(targets, weights)
         return np.ascontiguousarray((targets - self._y_mean) / self._y_scale)
 
-    def _initial_kernel(self, X: Array, targets: Array, weights: Array | None) -> Any:
+    def _initial_kernel(self, X: Array, targets: Array, weights: Array | None) -> Kernel:
         variance = target_variance(targets, weights)
         kernel = default_kernel(X, variance, weights) if self.kernel is None else clone(self.kernel)
         white = self.alpha is None and not Covariance(kernel, X.shape[1]).white
@@ -201,7 +202,7 @@ class Collapsed(Weighted, GaussianProcess):
 
         return bound_at
 
-    def _saved(self) -> dict[str, Any]:
+    def _saved(self) -> dict[str, object]:
         p = self._posterior
         return {
             **super()._saved(),

@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process.kernels import Kernel
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import loop
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import Array
+from fastvi.base.typing import Array, ArrayLike, JsonObject, RandomState, Tree
 from fastvi.checkpoints import Watching
+from fastvi.core import Optimizer
 from fastvi.models.files import Saved
 from fastvi.models.gp import files
 from fastvi.models.kinds import Supervised
@@ -30,16 +32,16 @@ BoundAt = Callable[[Array, bool], tuple[float, Array | None]]
 class GaussianProcess(Supervised):
     """Subclasses fit and predict."""
 
-    kernel: Any
-    inducing_points: Any
+    kernel: Kernel | None
+    inducing_points: int | ArrayLike
     inducing_selection: str
     learn_inducing_points: bool
     learn_kernel: bool
-    natural_learning_rate: Any
+    natural_learning_rate: float | Optimizer
     learning_rate: float
     total_samples: float | None
 
-    kernel_: Any
+    kernel_: Kernel
     inducing_points_: Array
     jitter_: float
 
@@ -54,7 +56,7 @@ class GaussianProcess(Supervised):
 
     # Hooks of a subclass
 
-    def _see(self, params: Any) -> None:
+    def _see(self, params: Tree) -> None:
         """Predict with these parameters from now on."""
         raise NotImplementedError
 
@@ -78,11 +80,11 @@ class GaussianProcess(Supervised):
         if checks.both_or_none("X_val", X_val, "y_val", y_val):
             validate_data(self, X_val, y_val, dtype=np.float64, multi_output=True, reset=False)
 
-            def score(params: Any) -> float:
+            def score(params: Tree) -> float:
                 self._see(params)
                 return float(self.score(X_val, y_val))
 
-        def identity() -> dict[str, Any]:
+        def identity() -> JsonObject:
             kernel = None if self.kernel is None else files.encoded(self.kernel)
             return self._identity(data) | {"kernel": kernel, "seed": seed}
 
@@ -179,7 +181,7 @@ class GaussianProcess(Supervised):
 
     # Files
 
-    def _saved(self) -> dict[str, Any]:
+    def _saved(self) -> dict[str, object]:
         return {
             "kernel": json.dumps(files.encoded(self.kernel_)),
             "inducing": self.inducing_points_,
@@ -200,7 +202,7 @@ class OnBound(NamedTuple):
     text: str
 
 
-def on_bounds(kernel: Any) -> list[OnBound]:
+def on_bounds(kernel: Kernel) -> list[OnBound]:
     """Which hyperparameters of a kernel are on which of their bounds."""
     names = [
         h.name if h.n_elements == 1 else f"{h.name}[{i}]"
@@ -218,7 +220,7 @@ def on_bounds(kernel: Any) -> list[OnBound]:
     return found
 
 
-def draws_by(random_state: Any) -> Any:
+def draws_by(random_state: RandomState) -> Any:
     """A generator of either of NumPy's kinds."""
     if isinstance(random_state, np.random.Generator):
         return random_state

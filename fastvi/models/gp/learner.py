@@ -8,7 +8,7 @@ import numpy as np
 
 from fastvi import loop
 from fastvi.base import tree
-from fastvi.base.typing import Array
+from fastvi.base.typing import Array, Info, Tree
 from fastvi.batches import InMemory, Stream
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.gradients.natural import noise_of, squared_norm_of
@@ -28,7 +28,7 @@ class LearnState(NamedTuple):
     """What is learned, and the states of the two optimizers."""
 
     params: Params
-    natural: Any
+    natural: Tree
     other: Any
 
 
@@ -65,9 +65,7 @@ def learn(
         other = optimizer.init(params.hyper) if learns_more else None
         return LearnState(params, natural.init(params.sites), other)
 
-    def step(
-        state: LearnState, batch: Batch, rng: np.random.Generator
-    ) -> tuple[LearnState, dict[str, Any]]:
+    def step(state: LearnState, batch: Batch, rng: np.random.Generator) -> tuple[LearnState, Info]:
         (sites, hyper), natural_state, other_state = state
         here = model.at(hyper)
         if learns_more:

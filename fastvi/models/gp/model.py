@@ -107,7 +107,7 @@ class SparseVariational:
             self._last = last = Prepared(self, hyper)
         return last
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """What is kept of the last call is no part of the model."""
         return self.__dict__ | {"_last": None}
 

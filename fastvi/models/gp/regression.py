@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import Array
+from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
 from fastvi.models.gp.collapsed import Collapsed
 from fastvi.models.gp.estimator import draws_by
 from fastvi.models.gp.predictor import GaussianProcessPredictor
@@ -103,9 +103,9 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
 
     def __init__(
         self,
-        kernel: Any = None,
+        kernel: Kernel | None = None,
         *,
-        inducing_points: Any = 100,
+        inducing_points: int | ArrayLike = 100,
         inducing_selection: str = "kmeans",
         learn_inducing_points: bool = True,
         learn_kernel: bool = True,
@@ -116,7 +116,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         prior_scale: float | None = None,
         max_iter: int = 1000,
         tol: float = 1e-9,
-        random_state: Any = None,
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -126,7 +126,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         self.normalize_y = normalize_y
         self.prior_scale = prior_scale
 
-    def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
+    def predict(self, X: RowsLike, return_std: bool = False, return_cov: bool = False) -> Any:
         """Mean of the targets, and their standard deviation or covariance.
 
         Before `fit`, those of the prior, as scikit-learn's: of one target, with an RBF of length
@@ -176,7 +176,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
             return mean
         return mean, spread[..., 0] if self._flat else spread
 
-    def latent_mean_and_variance(self, X: Any) -> tuple[Array, Array]:
+    def latent_mean_and_variance(self, X: RowsLike) -> tuple[Array, Array]:
         """Posterior mean and variance of the function without noise, in units of the targets.
 
         Parameters
@@ -210,7 +210,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         tags.requires_fit = False
         return tags
 
-    def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
+    def sample_y(self, X: RowsLike, n_samples: int = 1, random_state: RandomState = 0) -> Array:
         """Draws from the joint posterior of the targets at X, white noise included.
 
         {joint_draws}

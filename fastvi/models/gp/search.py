@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
-from fastvi.base.typing import Array
+from fastvi.base.typing import Array, DTypeLike
 from fastvi.batches import Passes
 from fastvi.loop import History, Position, Watch
 from fastvi.models.gp.sgpr import SparseRegression
@@ -124,7 +124,7 @@ class Evaluations:
                 raise ValueError(f"the checkpoint is not one of {width - 4} numbers to search")
             self.rows = list(rows)
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+    def __array__(self, dtype: DTypeLike | None = None, copy: Any = None) -> Array:
         """What a checkpoint keeps."""
         return np.array(self.rows[: self._n_done], dtype)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastvi.base.typing import Tree
 from fastvi.batches import InMemory
 from fastvi.core import Batch
 from fastvi.history import History, Position
@@ -47,7 +48,7 @@ class Settling:
         self._total = float(self._batch.weights @ self._batch.rows.weights)
         self._bound, self._tol = bound, tol
 
-    def __call__(self, state: Any, position: Position, history: History) -> bool:
+    def __call__(self, state: Tree, position: Position, history: History) -> bool:
         """Evaluate the bound every 100 steps; return whether the fit has converged."""
         if self._tol <= 0 or len(history) % EVERY:
             return False

@@ -8,7 +8,7 @@ small data sets, which the second pass uses again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -93,7 +93,7 @@ class SparseRegression:
         if room is not None:
             self._spare[:] = [room]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """What is kept between evaluations is no part of the model."""
         return self.__dict__ | {"_spare": []}
 

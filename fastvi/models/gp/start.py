@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, WhiteKernel
 
 from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array, ArrayLike
@@ -99,19 +99,19 @@ def target_variance(y: Array, weights: Array | None = None) -> float:
     return float(np.square(column_scales(y.reshape(len(y), -1), weights)).mean())
 
 
-def default_kernel(X: Array, variance: float, weights: Array | None = None) -> Any:
+def default_kernel(X: Array, variance: float, weights: Array | None = None) -> Kernel:
     """A constant times an RBF with a length scale per column, at scales of the data."""
     scale = column_scales(X, weights) * np.sqrt(X.shape[1])
     rbf = RBF(scale, [(1e-3 * s, 1e3 * s) for s in scale])
     return _bounded(ConstantKernel, variance, "constant_value") * rbf
 
 
-def with_noise(kernel: Any, level: float) -> Any:
+def with_noise(kernel: Kernel, level: float) -> Kernel:
     """The kernel plus white noise, to be learned."""
     return kernel + _bounded(WhiteKernel, level, "noise_level")
 
 
-def _bounded(kernel: Any, value: float, name: str) -> Any:
+def _bounded(kernel: Kernel, value: float, name: str) -> Any:
     """A kernel with one parameter, bounded relative to where it starts."""
     return kernel(value, **{f"{name}_bounds": (1e-5 * value, 1e5 * value)})
 

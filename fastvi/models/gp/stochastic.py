@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process.kernels import Kernel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi import optimizers
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import Array
+from fastvi.base.typing import Array, RowsLike
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.loop import History
@@ -69,7 +70,7 @@ class Variational(Weighted, GaussianProcess):
         )  # fmt: skip
 
     def _learner_of(
-        self, kernel: Any, likelihood: Likelihood, scale: Array, centre: Array
+        self, kernel: Kernel, likelihood: Likelihood, scale: Array, centre: Array
     ) -> Learner:
         covariance = Covariance(kernel, len(scale))
         model = SparseVariational(covariance, likelihood, centre, self._n_threads)
@@ -90,7 +91,7 @@ class Variational(Weighted, GaussianProcess):
             np.random.default_rng(seed), weights,
         )  # fmt: skip
 
-    def _initial_kernel(self, points: Points, likelihood: Likelihood) -> Any:
+    def _initial_kernel(self, points: Points, likelihood: Likelihood) -> Kernel:
         X, y, weights = points
         variance = start.target_variance(y, weights) if likelihood.is_noisy else 1.0
         if self.kernel is None:
@@ -194,7 +195,7 @@ class Variational(Weighted, GaussianProcess):
         value, slope = here.bound(sites, points, gradient=gradient)
         return value, None if slope is None else slope.theta
 
-    def _saved(self) -> dict[str, Any]:
+    def _saved(self) -> dict[str, object]:
         model = self._learner.model
         return {
             **super()._saved(),
@@ -234,7 +235,7 @@ class Variational(Weighted, GaussianProcess):
             self._learner = self._learner_of(self.kernel_, likelihood, scale, centre)
             self._finish(self._learner.started(params), history, n_seen)
 
-    def latent_mean_and_variance(self, X: Any) -> tuple[Array, Array]:
+    def latent_mean_and_variance(self, X: RowsLike) -> tuple[Array, Array]:
         """Posterior mean and variance of the latent function, before noise and link.
 
         With real targets the function is in their units, also with `normalize_y`.
@@ -255,7 +256,7 @@ class Variational(Weighted, GaussianProcess):
         offset, scale = self._y_units
         return mean * scale + offset, variance * scale**2
 
-    def _latents(self, X: Any) -> tuple[Array, Array]:
+    def _latents(self, X: RowsLike) -> tuple[Array, Array]:
         check_is_fitted(self, "_predictive")
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         start.check_sizes(X, "X")

@@ -6,12 +6,14 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.gaussian_process.kernels import Kernel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import Array, ArrayLike
+from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
 from fastvi.checkpoints import Watching
+from fastvi.core import Optimizer
 from fastvi.models.files import Saved
 from fastvi.models.gp.estimator import draws_by
 from fastvi.models.gp.likelihood import Likelihood
@@ -66,11 +68,11 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
 
     def __init__(
         self,
-        kernel: Any = None,
+        kernel: Kernel | None = None,
         *,
         likelihood: str = "gaussian",
         df: float = 4.0,
-        inducing_points: Any = 100,
+        inducing_points: int | ArrayLike = 100,
         inducing_selection: str = "kmeans",
         learn_inducing_points: bool = True,
         learn_kernel: bool = True,
@@ -79,11 +81,11 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
         sampling: str = "uniform",
         max_iter: int = 10_000,
         tol: float = 1e-3,
-        natural_learning_rate: Any = 0.1,
-        optimizer: Any = None,
+        natural_learning_rate: float | Optimizer = 0.1,
+        optimizer: Optimizer | str | float | None = None,
         learning_rate: float = 0.01,
         total_samples: float | None = None,
-        random_state: Any = None,
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -96,17 +98,19 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
         self,
         last: Self | None,
         watching: Watching,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
+        X: RowsLike,
+        y: ArrayLike,
+        X_val: RowsLike | None,
+        y_val: ArrayLike | None,
         sample_weight: ArrayLike | None,
     ) -> None:
         data = self._data(X, y, sample_weight, reset=True)
         self._learn(watching, *data, (X_val, y_val))
         self._warn_of_bounds()
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self, X: RowsLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Take a step on each `batch_size` of these rows; the first call chooses inducing inputs.
 
         Parameters
@@ -122,26 +126,27 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
         self._advance(X, y, sample_weight)
         return self
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: ArrayLike | None) -> None:
+    def _partial_fit(self, X: RowsLike, y: ArrayLike, sample_weight: ArrayLike | None) -> None:
         self._feed(*self._data(X, y, sample_weight, reset=not hasattr(self, "_state")))
 
     def _data(
-        self, X: Any, y: Any, sample_weight: ArrayLike | None, *, reset: bool
+        self, X: RowsLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
     ) -> tuple[Points, Likelihood]:
-        options: dict[str, Any] = {"dtype": np.float64, "order": "C", "reset": reset}
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **options)
-        y = np.ascontiguousarray(y, np.float64)
-        n_outputs = y.size // len(y)
+        X, y = validate_data(
+            self, X, y, dtype=np.float64, order="C", multi_output=True, y_numeric=True, reset=reset
+        )
+        targets = np.ascontiguousarray(y, np.float64)
+        n_outputs = targets.size // len(targets)
         if reset:
             self._n_outputs = n_outputs
             self._y_units = _no_units(n_outputs)
         if n_outputs != self._n_outputs:
             raise ValueError(f"y has {n_outputs} columns; wanted {self._n_outputs}, as before")
         likelihood = self._likelihood()
-        likelihood.check(y)
+        likelihood.check(targets)
         if n_outputs == 1:  # also a column, as in scikit-learn
-            y = y.reshape(-1)
-        X, y, weights = weighted(X, y, sample_weight)
+            targets = targets.reshape(-1)
+        points = weighted(X, targets, sample_weight)
         wanted = likelihood.is_noisy and self.kernel is None
         if self.normalize_y is not None:
             wanted = checks.flag(self.normalize_y, "normalize_y")
@@ -151,17 +156,23 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
                     f"normalize_y is True, but likelihood is {likelihood.name!r}; wanted a "
                     "likelihood of real numbers"
                 )
-            check_sizes(y, "y", 1.0 / LARGEST)
-            if reset:
-                scale = column_scales(y.reshape(len(y), -1), weights)
-                self._y_units = column_means(y, weights), scale.reshape(y.shape[1:])
-            y = (y - self._y_units[0]) / self._y_units[1]
-        return Points(X, y, weights), likelihood
+            points = self._normalised(points, reset)
+        return points, likelihood
+
+    def _normalised(self, points: Points, reset: bool) -> Points:
+        """Rows with targets of mean 0 and variance 1 over the rows of the first call."""
+        y, weights = points.y, points.weights
+        check_sizes(y, "y", 1.0 / LARGEST)
+        if reset:
+            scale = column_scales(y.reshape(len(y), -1), weights)
+            self._y_units = column_means(y, weights), scale.reshape(y.shape[1:])
+        mean, scale = self._y_units
+        return points._replace(y=(y - mean) / scale)
 
     def _likelihood(self) -> Likelihood:
         return several(named(self.likelihood, self.df), self._n_outputs)
 
-    def _saved(self) -> dict[str, Any]:
+    def _saved(self) -> dict[str, object]:
         return {**super()._saved(), "n_outputs": self._n_outputs}
 
     def _restore(self, saved: Saved) -> None:
@@ -169,7 +180,7 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
         self._y_units = _no_units(self._n_outputs)
         super()._restore(saved)
 
-    def predict(self, X: Any, return_std: bool = False, return_cov: bool = False) -> Any:
+    def predict(self, X: RowsLike, return_std: bool = False, return_cov: bool = False) -> Any:
         """Mean of the targets, and their standard deviation or covariance, noise included.
 
         Parameters
@@ -205,7 +216,7 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
         means, covariances = (np.stack(parts, axis=-1) for parts in zip(*joints))
         return means, covariances
 
-    def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
+    def sample_y(self, X: RowsLike, n_samples: int = 1, random_state: RandomState = 0) -> Array:
         """Draws from the joint posterior of the targets at X, noise included.
 
         {joint_draws}
@@ -218,7 +229,7 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
             draws.append(self._predictive.sample(f, rng, t))
         return draws[0] if self._n_outputs == 1 else np.stack(draws, axis=1)
 
-    def _joints(self, X: Any) -> list[tuple[Array, Array]]:
+    def _joints(self, X: RowsLike) -> list[tuple[Array, Array]]:
         """Mean (n,) and covariance (n, n) of the function of each output."""
         check_is_fitted(self, "_predictive")
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)

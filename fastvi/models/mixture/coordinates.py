@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import polygamma
 
-from fastvi.base.typing import Array
+from fastvi.base.typing import Array, Tree
 from fastvi.core import Coordinates
 
 __all__ = ["mixture_coordinates"]
@@ -30,15 +30,15 @@ def mixture_coordinates(model: Any) -> Coordinates:
     of ``<natural, E[statistics]>`` by the coordinates, with `natural` fixed.
     """
 
-    def free(params: Any) -> Free:
+    def free(params: Tree) -> Free:
         q = model.posterior(params)
         counts = np.log(np.maximum(params.counts, FEWEST))
         return Free(counts, q.means, model.shape.free(q.scatter))
 
-    def params(free: Free) -> Any:
+    def params(free: Free) -> Tree:
         return model.params_of(np.exp(free.counts), free.means, model.shape.packed(free.scatter))
 
-    def gradient(params: Any, natural: Any) -> Free:
+    def gradient(params: Tree, natural: Tree) -> Free:
         q, shape = model.posterior(params), model.shape
         tied = len(q.scatter) < len(q.means)
         counts = natural.counts.mean(keepdims=True) if tied else natural.counts

@@ -13,8 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import AnyArray, Array
+from fastvi.base.typing import AnyArray, Array, DTypeLike, RandomState, RowsLike
 from fastvi.checkpoints import Watching
+from fastvi.core import Optimizer
+from fastvi.gradients.reduction import Reduction
 from fastvi.models.files import Saved
 from fastvi.models.kinds import MeanScore, Unsupervised
 from fastvi.models.mixture.model import Mixture, Parameters, Prior, RowsInMemory
@@ -152,14 +154,14 @@ covariance_prior_
         mean_prior: Any = None,
         degrees_of_freedom_prior: float | None = None,
         covariance_prior: Any = None,
-        random_state: Any = None,
+        random_state: RandomState = None,
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
         batch_size: int | None = None,
-        optimizer: Any = None,
+        optimizer: Optimizer | str | float | None = None,
         sampling: str = "uniform",
-        variance_reduction: Any = None,
+        variance_reduction: Reduction | str | None = None,
         trace_noise: bool = False,
         n_jobs: int | None = None,
     ) -> None:
@@ -178,7 +180,7 @@ covariance_prior_
         self.verbose_interval = verbose_interval
 
     def fit_predict(
-        self, X: Any, y: Any = None, *, X_val: Any = None, **watching: Any
+        self, X: RowsLike, y: object = None, *, X_val: RowsLike | None = None, **watching: Any
     ) -> NDArray[np.int64]:
         """Fit the posterior, and return the most likely component of each row, (n_rows,).
 
@@ -190,7 +192,9 @@ covariance_prior_
         labels: NDArray[np.int64] = self._become(Watching(**watching), X, X_val)
         return labels
 
-    def _fit(self, last: Self | None, watching: Watching, X: Any, X_val: Any) -> NDArray[np.int64]:
+    def _fit(
+        self, last: Self | None, watching: Watching, X: RowsLike, X_val: RowsLike | None
+    ) -> NDArray[np.int64]:
         X = self._array(X, ensure_min_samples=2)
         k = checks.integer(self.n_components, "n_components", 1)
         checks.integer(self.verbose_interval, "verbose_interval", 1)
@@ -275,7 +279,7 @@ covariance_prior_
         parts = zip(self._params, self._model.prior, model.prior)
         return Parameters(*(part - old + new for part, old, new in parts))
 
-    def _held_out(self, model: Mixture, X_val: Any) -> Callable[[Parameters], float]:
+    def _held_out(self, model: Mixture, X_val: RowsLike) -> Callable[[Parameters], float]:
         rows = self._as_rows(X_val, model)
 
         def score(params: Parameters) -> float:
@@ -338,7 +342,7 @@ covariance_prior_
         self.precisions_ = _rounded(precisions, "precisions", dtype)
         self.precisions_cholesky_ = _rounded(roots, "roots of the precisions", dtype)
 
-    def _saved(self) -> dict[str, Any]:
+    def _saved(self) -> dict[str, object]:
         model, hyper = self._model, self._model.hyper
         return {
             "parameters_": self._params, "frame": model.frame, "dtype": model.dtype.name,
@@ -375,7 +379,7 @@ covariance_prior_
 
     # Predictions
 
-    def predict(self, X: Any) -> NDArray[np.int64]:
+    def predict(self, X: RowsLike) -> NDArray[np.int64]:
         """Most likely component of each row, (n_rows,).
 
         Parameters
@@ -387,7 +391,7 @@ covariance_prior_
         self._predict(X, labels=labels)
         return labels
 
-    def predict_proba(self, X: Any) -> AnyArray:
+    def predict_proba(self, X: RowsLike) -> AnyArray:
         """Responsibilities of the components for each row, (n_rows, n_components).
 
         Parameters
@@ -399,7 +403,7 @@ covariance_prior_
         self._predict(X, responsibilities=out)
         return out
 
-    def score_samples(self, X: Any) -> AnyArray:
+    def score_samples(self, X: RowsLike) -> AnyArray:
         """Log of sum_k exp(E[log pi_k] + E[log N(x | mu_k, Lambda_k^-1)]), (n_rows,), in nats.
 
         As in scikit-learn's class; this is at most the log of the posterior predictive density.
@@ -444,12 +448,12 @@ covariance_prior_
             draws = mean + rng.standard_normal((size, len(mean))) * np.sqrt(covariance)
         return np.asarray(draws)
 
-    def _rows(self, X: Any) -> AnyArray:
+    def _rows(self, X: RowsLike) -> AnyArray:
         """Check X, with the number of features and the memory order of the fit."""
         check_is_fitted(self)
         return self._as_rows(X, self._model)
 
-    def _as_rows(self, X: Any, model: Mixture) -> AnyArray:
+    def _as_rows(self, X: RowsLike, model: Mixture) -> AnyArray:
         X = self._array(X, reset=False)
         most = checks.new_rows(X, *model.frame)
         dtype = np.float64 if most > 1e9 else np.result_type(X.dtype, model.dtype)
@@ -460,7 +464,7 @@ covariance_prior_
             self._model.predict(self._params, X, **wanted)
 
 
-def _rounded(values: Any, name: str, dtype: Any) -> Any:
+def _rounded(values: Any, name: str, dtype: DTypeLike) -> Any:
     """The values in the type of X, or a refusal if it does not reach so far."""
     largest, limit = float(np.abs(values).max()), float(np.finfo(dtype).max)
     if not largest <= limit:

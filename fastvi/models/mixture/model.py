@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import betaln, digamma, gammaln
 
-from fastvi.base.typing import AnyArray, Array
+from fastvi.base.typing import AnyArray, Array, DTypeLike
 from fastvi.batches import InMemory
 from fastvi.core import Batch, Coordinates, Local
 from fastvi.models.mixture.coordinates import mixture_coordinates
@@ -110,7 +110,7 @@ class Mixture:
         covariance_type: str,
         *,
         reg_covar: float = 0.0,
-        dtype: Any = np.float64,
+        dtype: DTypeLike = np.float64,
         n_threads: int = 1,
     ) -> None:
         d, scale = len(frame.centre), frame.scale
@@ -255,7 +255,7 @@ class Mixture:
 
     # Passes over rows
 
-    def _tasks(self, X: AnyArray, dtype: Any) -> RowTasks:
+    def _tasks(self, X: AnyArray, dtype: DTypeLike) -> RowTasks:
         return RowTasks(
             X, self.frame, self.covariance_type, self.n_components,
             dtype=dtype, n_threads=self.n_threads,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastvi.base import checks
-from fastvi.base.typing import AnyArray, Array
+from fastvi.base.typing import AnyArray, Array, DTypeLike
 from fastvi.models.mixture.model import Prior
 from fastvi.models.mixture.rows import Frame
 
@@ -82,7 +82,7 @@ def _array(value: Any, name: str, shape: tuple[int, ...]) -> Array:
     return array
 
 
-def _mean(value: Any, frame: Frame, dtype: Any) -> Array:
+def _mean(value: Any, frame: Frame, dtype: DTypeLike) -> Array:
     """Check that a mean is not so far away, in coordinates of the frame, that squares overflow."""
     name = "mean_prior"
     mean = _array(value, name, frame.centre.shape)

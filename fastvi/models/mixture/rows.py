@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.linear_algebra import SUMS_ENTRIES
-from fastvi.base.typing import AnyArray, Array
+from fastvi.base.typing import AnyArray, Array, DTypeLike
 from fastvi.kernels import mixture as kernels
 
 __all__ = ["COVARIANCE_TYPES", "Coefficients", "Frame", "RowTasks", "Sums", "by_roots"]
@@ -78,7 +78,7 @@ class RowTasks:
         covariance_type: str,
         n_components: int,
         *,
-        dtype: Any,
+        dtype: DTypeLike,
         n_threads: int,
     ) -> None:
         self.X, self.centre, self.factor = X, frame.centre, 1.0 / frame.scale

@@ -12,9 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 from fastvi import loop, optimizers
 from fastvi.base import checks, parallel, tree
 from fastvi.base.tree import read_only
-from fastvi.base.typing import AnyArray, Array
+from fastvi.base.typing import AnyArray, Array, DTypeLike, RandomState, RowsLike
 from fastvi.batches import ShuffledEpochs
 from fastvi.checkpoints import Watching
+from fastvi.core import Optimizer
+from fastvi.gradients.reduction import Reduction
 from fastvi.models.counts import DocumentSource, Parts, padded
 from fastvi.models.files import Saved
 from fastvi.models.kinds import CountEstimator, MeanScore
@@ -120,14 +122,14 @@ class PoissonFactorization(MeanScore, CountEstimator):
         max_iter: int = 200,
         tol: float = 1e-2,
         batch_size: int | None = None,
-        optimizer: Any = None,
+        optimizer: Optimizer | str | float | None = None,
         sampling: str = "uniform",
-        variance_reduction: Any = None,
+        variance_reduction: Reduction | str | None = None,
         trace_noise: bool = False,
         max_row_iter: int | None = None,
         row_tol: float = 1e-3,
         total_samples: float | None = None,
-        random_state: Any = None,
+        random_state: RandomState = None,
         warm_start: bool = False,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -147,7 +149,9 @@ class PoissonFactorization(MeanScore, CountEstimator):
 
     # Fitting
 
-    def _fit(self, last: Self | None, watching: Watching, X: Any, X_val: Any) -> None:
+    def _fit(
+        self, last: Self | None, watching: Watching, X: RowsLike, X_val: RowsLike | None
+    ) -> None:
         bags = self._counts(X, reset=True)
         model = self._make_model(bags.n_words, bags.counts.dtype)
         tol = checks.number(self.tol, "tol", 0.0)
@@ -174,7 +178,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
         self._is_stream = False
         self._warn_unless_converged(fitted)
 
-    def _held_out(self, model: PoissonFactors, X_val: Any) -> Callable[[Factors], float]:
+    def _held_out(self, model: PoissonFactors, X_val: RowsLike) -> Callable[[Factors], float]:
         parts = self._counts(X_val, reset=False, dtype=model.dtype).parts
         ones = np.ones(len(parts[0]) - 1)
 
@@ -185,7 +189,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
 
         return score
 
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    def partial_fit(self, X: RowsLike, y: object = None) -> Self:
         """Take mini-batch steps on some rows of a stream of `total_samples`.
 
         It continues from an earlier `fit` or `partial_fit`, and extends its `history_`, in which
@@ -215,7 +219,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
             self._advance(X, state)
         return self
 
-    def _partial_fit(self, X: Any, borrowed: Any) -> None:
+    def _partial_fit(self, X: RowsLike, borrowed: Any) -> None:
         first = not self.__sklearn_is_fitted__()
         bags = self._counts(X, reset=first)
         if not first:
@@ -280,7 +284,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
             state = state._replace(optimizer=state.optimizer + n_steps)
         return model, chosen, state, seed
 
-    def _make_model(self, n_columns: int, dtype: Any) -> PoissonFactors:
+    def _make_model(self, n_columns: int, dtype: DTypeLike) -> PoissonFactors:
         n_components = checks.integer(self.n_components, "n_components", 1)
         learnt = checks.flag(self.hierarchical, "hierarchical")
         low, high = checks.PRIOR_RANGE
@@ -326,10 +330,13 @@ class PoissonFactorization(MeanScore, CountEstimator):
         if last.model.hierarchical != learned:
             raise ValueError(f"{what} continues from factors with another value of hierarchical")
 
-    def _saved(self) -> dict[str, Any]:
-        dtype = self._found.model.dtype.name
-        seen = {"n_seen": self._n_seen, "is_stream": self._is_stream}
-        return {"factors": self._found.params, "dtype": dtype} | seen
+    def _saved(self) -> dict[str, object]:
+        return {
+            "factors": self._found.params,
+            "dtype": self._found.model.dtype.name,
+            "n_seen": self._n_seen,
+            "is_stream": self._is_stream,
+        }
 
     def _restore(self, saved: Saved) -> None:
         k, self._dtype = checks.integer(self.n_components, "n_components", 1), saved.dtype()
@@ -347,8 +354,9 @@ class PoissonFactorization(MeanScore, CountEstimator):
 
     # What was found
 
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 this is the live dict
+    def __getstate__(self) -> dict[str, object]:
+        # A copy: on Python 3.11 scikit-learn returns the live dict.
+        state: dict[str, object] = dict(super().__getstate__())
         state.pop("_online", None)
         return state
 
@@ -379,7 +387,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
 
     # New rows
 
-    def transform(self, X: Any) -> AnyArray:
+    def transform(self, X: RowsLike) -> AnyArray:
         """Factors of rows, E[theta] given the fitted columns.
 
         Parameters
@@ -402,7 +410,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
         means = self._fit_rows(parts).factors.means
         return np.ascontiguousarray(means[:, : self._n_features_out])
 
-    def inverse_transform(self, X: Any) -> AnyArray:
+    def inverse_transform(self, X: RowsLike) -> AnyArray:
         """Expected counts (n_rows, n_features) of rows with factors X (n_rows, n_components).
 
         Raises
@@ -418,7 +426,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
             )
         return np.asarray(factors @ self.components_)
 
-    def score_samples(self, X: Any) -> Array:
+    def score_samples(self, X: RowsLike) -> Array:
         """A lower bound on each row's log probability given the fitted columns, (n_rows,), in nats.
 
         It bounds log E[p(row | beta)] under the posterior of beta, with the row's factors
@@ -428,7 +436,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
         return self._fit_rows(self._counts(X, reset=False).parts).bounds
 
     def recommend(
-        self, X: Any, n_items: int = 10, *, exclude_seen: bool = True
+        self, X: RowsLike, n_items: int = 10, *, exclude_seen: bool = True
     ) -> tuple[NDArray[np.intp], AnyArray]:
         """Return the columns with the largest expected counts per row, best first.
 

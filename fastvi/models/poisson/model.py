@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel
-from fastvi.base.typing import AnyArray, Array, Indices
+from fastvi.base.typing import AnyArray, Array, DTypeLike, Indices
 from fastvi.core import Batch, Coordinates, LazyTable, Local, RowStatistics
 from fastvi.kernels import poisson as kernels
 from fastvi.kernels.poisson import GammaPrior
@@ -70,7 +70,7 @@ class PoissonFactors:
         *,
         max_iter: int = 100,
         tol: float = 1e-3,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         n_threads: int = 1,
     ) -> None:
         self.n_components = n_components
@@ -281,7 +281,7 @@ class Fitted:
             shapes = shapes.settled()
         self.model, self.params = model, params._replace(shapes=shapes)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"model": self.model, "params": self.params}
 
     @property

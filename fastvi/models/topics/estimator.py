@@ -13,9 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastvi import loop
 from fastvi.base import checks, tree
-from fastvi.base.typing import AnyArray
+from fastvi.base.typing import AnyArray, RandomState, RowsLike, Tree
 from fastvi.batches import ShuffledEpochs
 from fastvi.checkpoints import Watching
+from fastvi.core import Optimizer
+from fastvi.gradients.reduction import Reduction
 from fastvi.models.counts import DocumentSource
 from fastvi.models.plan import SAMPLING
 from fastvi.models.topics import solvers
@@ -193,12 +195,12 @@ class LatentDirichletAllocation(TopicScores):
         max_doc_update_iter: int | None = None,
         n_jobs: int | None = None,
         verbose: int = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
         learn_doc_topic_prior: bool = False,
         learn_topic_word_prior: bool = False,
-        optimizer: Any = None,
+        optimizer: Optimizer | str | float | None = None,
         sampling: str = "uniform",
-        variance_reduction: Any = None,
+        variance_reduction: Reduction | str | None = None,
         trace_noise: bool = False,
     ) -> None:
         self._share(locals())
@@ -219,7 +221,9 @@ class LatentDirichletAllocation(TopicScores):
 
     # Fitting
 
-    def _fit(self, last: Self | None, watching: Watching, X: Any, X_val: Any) -> None:
+    def _fit(
+        self, last: Self | None, watching: Watching, X: RowsLike, X_val: RowsLike | None
+    ) -> None:
         bags = self._counts(X, reset=True)
         self._check_size(bags)
         n_topics = checks.integer(self.n_components, "n_components", 1)
@@ -257,7 +261,7 @@ class LatentDirichletAllocation(TopicScores):
         if n_topics > total:
             raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")
 
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
+    def partial_fit(self, X: RowsLike, y: object = None) -> Self:
         """Take mini-batch steps on some documents of a stream.
 
         It continues from an earlier `fit` or `partial_fit`; a call that fails or is interrupted
@@ -287,7 +291,7 @@ class LatentDirichletAllocation(TopicScores):
             self._advance(X, state)
         return self
 
-    def _partial_fit(self, X: Any, state: Any) -> None:
+    def _partial_fit(self, X: RowsLike, state: Tree) -> None:
         first = not self.__sklearn_is_fitted__()
         bags = self._counts(X, reset=first)
         n_rows = len(bags.indptr) - 1
@@ -345,7 +349,7 @@ class LatentDirichletAllocation(TopicScores):
         self.doc_topic_prior_ = float(alpha[0]) if uniform else alpha
         self.topic_word_prior_ = eta if np.ndim(eta) == 0 else eta[:, 0]
 
-    def _held_out(self, X_val: Any, seed: int) -> Any:
+    def _held_out(self, X_val: RowsLike, seed: int) -> Any:
         counts = matrix(self._counts(X_val, reset=False))
         held_out = HeldOut.of(counts, np.random.default_rng(seed))
         if not held_out.n_scored > 0:
@@ -411,10 +415,11 @@ class LatentDirichletAllocation(TopicScores):
             self._cached_model = model_of(solver.settings, solver.read(state))
         return self._cached_model
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         if self.__sklearn_is_fitted__():
             self._model  # noqa: B018  reads the table of a solver under way
-        state: dict[str, Any] = dict(super().__getstate__())  # on Python 3.11 this is the live dict
+        # A copy: on Python 3.11 scikit-learn returns the live dict.
+        state: dict[str, object] = dict(super().__getstate__())
         state.pop("_stream", None)
         return state
 

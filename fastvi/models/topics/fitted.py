@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import archive, checks, strings
-from fastvi.base.typing import AnyArray, Array
+from fastvi.base.typing import AnyArray, Array, JsonObject
 from fastvi.kernels.lda import infer
 from fastvi.models.counts import Parts, padded
 from fastvi.models.topics.model import Topics, topic_bound
@@ -163,7 +163,7 @@ class TopicModel:
 
     @classmethod
     def _from_archive(
-        cls, header: dict[str, Any], arrays: dict[str, AnyArray], path: str
+        cls, header: JsonObject, arrays: dict[str, AnyArray], path: str
     ) -> TopicModel:
         values, alpha, eta = arrays.pop("table"), arrays.pop("alpha"), arrays.pop("eta")
         if (

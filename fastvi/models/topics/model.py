@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.tables import empty_rows
-from fastvi.base.typing import AnyArray, Array
+from fastvi.base.typing import AnyArray, Array, DTypeLike, Tree
 from fastvi.core import Batch, Coordinates, LazyTable, Local, RowStatistics
 from fastvi.kernels import dirichlet
 from fastvi.kernels import lda as kernels
@@ -111,7 +111,7 @@ class LDA:
     collapsed: bool = False
     max_iter: int = 100
     tol: float = 1e-3
-    dtype: Any = np.float32
+    dtype: DTypeLike = np.float32
     n_threads: int = 1
 
     @property
@@ -177,7 +177,7 @@ class LDA:
         """Topics' part of the ELBO, in nats."""
         return topic_bound(params.dense(), self.prior, self.n_topics)
 
-    def confine(self, params: LazyTable, step: Any) -> Any:
+    def confine(self, params: LazyTable, step: Tree) -> Any:
         """Clip a step so that no word's count falls below its prior."""
         return confined(params, step, self.prior)
 

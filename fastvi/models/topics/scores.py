@@ -9,7 +9,7 @@ import numpy as np
 
 from fastvi.base import checks
 from fastvi.base.tree import read_only
-from fastvi.base.typing import AnyArray
+from fastvi.base.typing import AnyArray, RandomState, RowsLike
 from fastvi.models.estimator import generator_of
 from fastvi.models.kinds import CountEstimator
 from fastvi.models.topics.fitted import Predictor, TopicModel, check_vocabulary
@@ -57,7 +57,7 @@ class TopicScores(CountEstimator):
     def _n_features_out(self) -> int:
         return self._model.n_topics
 
-    def transform(self, X: Any, *, normalize: bool = True) -> AnyArray:
+    def transform(self, X: RowsLike, *, normalize: bool = True) -> AnyArray:
         """Topic proportions of documents.
 
         Parameters
@@ -80,7 +80,7 @@ class TopicScores(CountEstimator):
             gamma / gamma.sum(axis=1, keepdims=True) if normalize else gamma
         )
 
-    def fit_transform(self, X: Any, y: Any = None, *, normalize: bool = True) -> AnyArray:
+    def fit_transform(self, X: RowsLike, y: object = None, *, normalize: bool = True) -> AnyArray:
         """``fit(X).transform(X)``."""
         return self.fit(X).transform(X, normalize=normalize)
 
@@ -121,7 +121,7 @@ class TopicScores(CountEstimator):
 
     # Scores
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: RowsLike, y: object = None) -> float:
         """Variational bound on log p(X) in nats, including the topics' part.
 
         As in scikit-learn, it is a sum, not a mean. It is the bound for Dirichlet(components_)
@@ -132,7 +132,7 @@ class TopicScores(CountEstimator):
         model = self._model
         return model.bound(self._counts(X, reset=False).parts, self._n_threads)
 
-    def perplexity(self, X: Any, sub_sampling: bool = False) -> float:
+    def perplexity(self, X: RowsLike, sub_sampling: bool = False) -> float:
         """exp(-bound per word); `sub_sampling` scales X up to `total_samples` documents.
 
         As `score`, it nearly always prefers few topics.
@@ -150,7 +150,7 @@ class TopicScores(CountEstimator):
             return float(np.exp(-bound / n_words)) if n_words > 0 else np.nan
 
     def document_completion(
-        self, X: Any, X_scored: Any = None, *, random_state: Any = None
+        self, X: RowsLike, X_scored: RowsLike | None = None, *, random_state: RandomState = None
     ) -> float:
         """Held-out log-likelihood by document completion, nats per word.
 
@@ -186,7 +186,7 @@ class TopicScores(CountEstimator):
         return topics.completion(observed.parts, scored.parts, self._n_threads)
 
 
-def document_completion(estimator: TopicScores, X: Any, y: Any = None) -> float:
+def document_completion(estimator: TopicScores, X: RowsLike, y: object = None) -> float:
     """Scorer for `sklearn.model_selection`, to choose the number of topics and the priors.
 
     Returns the held-out log-likelihood by document completion, in nats per word; higher is better.

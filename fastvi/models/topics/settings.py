@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base.typing import DTypeLike
+from fastvi.core import Optimizer
+from fastvi.gradients.reduction import Reduction
 from fastvi.models.counts import padded
 
 __all__ = ["IN_MEMORY", "SOLVERS", "TOOLS", "Settings", "choose_solver", "tools_of"]
@@ -39,10 +42,10 @@ class Settings:
     max_doc_update_iter: int | None = None
     mean_change_tol: float = 1e-3
     seed: int = 0
-    dtype: Any = np.float32
-    optimizer: Any = None
+    dtype: DTypeLike = np.float32
+    optimizer: Optimizer | str | float | None = None
     sampling: str = "uniform"
-    variance_reduction: Any = None
+    variance_reduction: Reduction | str | None = None
     gradient: str = "natural"
     trace_noise: bool = False
     n_seen: int | None = None
