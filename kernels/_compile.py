@@ -130,7 +130,7 @@ def compile_user_function(function, form, derived=None):
     numba.core.errors.NumbaError
         If Numba cannot compile it.
     """
-    if "scipy.linalg" in sys.modules:
+    if {"scipy.linalg", "scipy.special"} & set(sys.modules):
         from . import _scipy  # noqa: F401
     plain = getattr(function, "py_func", function)
     options = getattr(function, "targetoptions", None)

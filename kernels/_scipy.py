@@ -1,13 +1,17 @@
 """SciPy's functions in users' densities, which Numba does not support.
 
-Imported only if SciPy's module is, which a density that uses it has imported.
+Imported only if SciPy's modules are, which a density that uses them has imported.
 """
 
+import math
+
 import numpy as np
+import scipy.special
 from numba import types
 from numba.extending import overload
 from scipy.linalg import solve_triangular
 
+from . import derived
 from .derived_matrices import triangular
 
 
@@ -29,3 +33,16 @@ def _solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False):
         return X[:, 0] if is_vector else X
 
     return solve
+
+
+def _of_a_number(theirs, ours):
+    """Let a function of SciPy stand for one of ours."""
+
+    @overload(theirs)
+    def typed(x):
+        return (lambda x: ours(x)) if isinstance(x, types.Number) else None
+
+
+for _name in ("digamma", "erfinv"):
+    _of_a_number(getattr(scipy.special, _name), getattr(derived, _name))
+_of_a_number(scipy.special.gammaln, math.lgamma)

@@ -553,6 +553,8 @@ def test_vectors_are_those_of_scipy(rng):
     assert densities.log_sum_exp(np.full(2, -math.inf)) == -math.inf
     classes = [densities.ordered_logistic(i, 700.0, np.array([-900.0, 1.0])) for i in range(3)]
     assert classes == pytest.approx([-1600.0, -699.0, 0.0])
+    rows = np.full(3, 700.0), np.array([[-900.0, 1.0]] * 3)
+    assert densities.ordered_logistic(np.arange(3), *rows) == pytest.approx(sum(classes))
     probabilities = [math.exp(densities.ordered_logistic(i, 0.4, m[:1])) for i in range(2)]
     assert sum(probabilities) == pytest.approx(1.0)
 

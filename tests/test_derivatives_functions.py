@@ -17,6 +17,7 @@ SCALARS = {  # expressions of x near 0.4 and y near 1.7
     "maximum(x,y) minimum(x,y) minimum(y,x) square(x) power(y,x) clip(x,0.1,y) "
     "where(x<y,x*y,y) sign(x)*y "
     "floor(y)*x reciprocal(y) isfinite(x)*y",
+    "special": "digamma(y) digamma(-x) gammaln(y) erfinv(x)",
     "": "abs(-x)*y max(x,y,0.1) min(x,y) min(y,x) x**3 x**-2 y**0.5 y**x 2.0**x x%0.3 x/y -x*y "
     "float(x)*y",
 }  # fmt: skip
@@ -48,7 +49,8 @@ def expressions():
 @pytest.fixture(scope="module")
 def functions(tmp_path_factory):
     """One function for each expression, in a file, where its source can be read."""
-    lines = ["import math", "import numpy as np", "from scipy.linalg import solve_triangular"]
+    lines = ["import math", "import numpy as np", "from scipy import special",
+             "from scipy.linalg import solve_triangular"]  # fmt: skip
     for k, e in enumerate(expressions()):
         body = HEADS if e in ARRAYS.split() + MATRICES.split() else HEADS[:1]
         lines += [f"def f{k}(z, data):", *(f"    {line}" for line in body), f"    return {e}"]

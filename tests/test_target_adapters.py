@@ -385,6 +385,8 @@ def test_stan_has_names_in_and_out(rng, stan_library):
     target = from_stan(stan_library, {"y": [1.0]})
     parameters = target.parameters
     np.testing.assert_array_equal(target.contents().observed["y"], [1.0])
+    ragged = from_stan(stan_library, {"y": np.ones(1), "r": [[1], [1, 2]], "t": {"1": 2.0}})
+    assert list(ragged.contents().observed) == ["y"]
     Z = rng.normal(size=(2, 3, 6))
     found = parameters.constrain(Z)
     assert {name: part.shape for name, part in found.items()} == {

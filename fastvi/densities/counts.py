@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastvi.densities.parts import HALF_LOG_2PI, deviance, rest, softplus
+from fastvi.densities.parts import HALF_LOG_2PI, deviance, outside, rest, softplus
 from fastvi.densities.vectorised import compiled, summed
 
 __all__ = [
@@ -66,7 +66,7 @@ def bernoulli(k: float, p: float) -> float:
     >>> round(densities.bernoulli(1, 0.5), 6)
     -0.693147
     """
-    return math.log(p) if k == 1 else (math.log1p(-p) if k == 0 else -math.inf)
+    return math.log(p) if k == 1 else (math.log1p(-p) if k == 0 else outside(k))
 
 
 @summed
@@ -83,7 +83,7 @@ def bernoulli_logit(k: float, logit: float) -> float:
     >>> round(densities.bernoulli_logit(1, 0.0), 6)
     -0.693147
     """
-    return -softplus(-logit) if k == 1 else (-softplus(logit) if k == 0 else -math.inf)
+    return -softplus(-logit) if k == 1 else (-softplus(logit) if k == 0 else outside(k))
 
 
 @summed
@@ -107,7 +107,7 @@ def binomial(k: float, n: float, p: float) -> float:
         else (
             (n * math.log(p) if n > 0 else 0.0)
             if k == n
-            else (n * math.log1p(-p) if k == 0 else -math.inf)
+            else (n * math.log1p(-p) if k == 0 else outside(k + n))
         )
     )
 
@@ -131,7 +131,7 @@ def binomial_logit(k: float, n: float, logit: float) -> float:
     return (
         -k * softplus(-logit) - (n - k) * softplus(logit) + log_choose(n, k)
         if 0 <= k <= n
-        else -math.inf
+        else outside(k + n)
     )
 
 
@@ -148,7 +148,7 @@ def geometric(k: float, p: float) -> float:
     >>> round(densities.geometric(1, 0.5), 6)
     -1.386294
     """
-    return math.log(p) + k * math.log1p(-p) if k >= 0 else -math.inf
+    return -math.inf if k < 0 else math.log(p) + k * math.log1p(-p)
 
 
 @summed
@@ -165,7 +165,7 @@ def poisson(k: float, rate: float) -> float:
     >>> round(densities.poisson(0, 1.0), 6)
     -1.0
     """
-    return poisson_part(k, rate) if k > 0 else (-rate if k == 0 else -math.inf)
+    return poisson_part(k, rate) if k > 0 else (-rate if k == 0 else outside(k))
 
 
 @summed
@@ -182,7 +182,7 @@ def poisson_log(k: float, log_rate: float) -> float:
     >>> round(densities.poisson_log(0, 0.0), 6)
     -1.0
     """
-    return k * log_rate - math.exp(log_rate) - math.lgamma(k + 1.0) if k >= 0 else -math.inf
+    return -math.inf if k < 0 else k * log_rate - math.exp(log_rate) - math.lgamma(k + 1.0)
 
 
 @summed
@@ -205,5 +205,5 @@ def neg_binomial(k: float, mean: float, shape: float) -> float:
     return (
         neg_binomial_part(k, mean, shape)
         if k > 0
-        else (-shape * math.log1p(mean / shape) if k == 0 else -math.inf)
+        else (-shape * math.log1p(mean / shape) if k == 0 else outside(k))
     )

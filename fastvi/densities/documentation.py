@@ -37,7 +37,7 @@ k : int or array
     0 or 1.
 """,
     "category": """
-k : int
+k : int or (N,) array
     From 0.
 """,
     "vector": """
@@ -148,7 +148,7 @@ Examples
 """,
     "class_as_in": """
 float
-    In nats; minus infinity if k is not a class.
+    In nats, the sum over rows; minus infinity if k is not a class.
 
 Examples
 --------

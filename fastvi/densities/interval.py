@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastvi.densities.parts import HALF_LOG_2PI, deviance, log_i0e, rest
+from fastvi.densities.parts import HALF_LOG_2PI, deviance, log_i0e, outside, rest
 from fastvi.densities.vectorised import compiled, summed
 
 __all__ = ["beta", "beta_proportion", "uniform", "von_mises"]
@@ -37,7 +37,7 @@ def uniform(x: float, low: float, high: float) -> float:
     >>> round(densities.uniform(0.5, 0.0, 2.0), 6)
     -0.693147
     """
-    return -math.log(high - low) if low <= x <= high else -math.inf
+    return -math.log(high - low) if low < high and low <= x <= high else outside(x + low + high)
 
 
 @summed
@@ -56,7 +56,7 @@ def beta(x: float, a: float, b: float) -> float:
     >>> round(densities.beta(0.5, 2.0, 2.0), 6)
     0.405465
     """
-    return beta_part(x, a, b) if 0.0 < x < 1.0 else -math.inf
+    return -math.inf if x <= 0.0 or x >= 1.0 else beta_part(x, a, b)
 
 
 @summed
@@ -76,9 +76,9 @@ def beta_proportion(x: float, mean: float, concentration: float) -> float:
     0.405465
     """
     return (
-        beta_part(x, mean * concentration, (1.0 - mean) * concentration)
-        if 0.0 < x < 1.0
-        else -math.inf
+        -math.inf
+        if x <= 0.0 or x >= 1.0
+        else beta_part(x, mean * concentration, (1.0 - mean) * concentration)
     )
 
 

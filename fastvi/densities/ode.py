@@ -41,6 +41,8 @@ def ode_rk4(
     array([[0.606531],
            [0.367879]])
     """
+    if n_steps < 1:
+        raise ValueError("n_steps of ode_rk4 is below 1; wanted the number of steps, 1 or more")
     n = initial.shape[0]
     path = np.empty((times.shape[0], n))
     y, at = np.empty(n), np.empty(n)
@@ -128,7 +130,8 @@ def ode_rk45(
     for i in range(n):
         k1[i] = first[i]
     t = start
-    eighths = 8 * math.floor(math.log2(abs(times[times.shape[0] - 1] - start) + 1e-300)) - 64
+    span = abs(times[times.shape[0] - 1] - start) if times.shape[0] > 0 else 0.0
+    eighths = 8 * math.floor(math.log2(span + 1e-300)) - 64
     count = 0
     for m in range(times.shape[0]):
         while t < times[m] and count < max_steps:

@@ -22,6 +22,7 @@ __all__ = [
     "log_i0e",
     "log_ndtr",
     "log_ratio",
+    "outside",
     "rest",
     "softplus",
 ]
@@ -29,6 +30,12 @@ __all__ = [
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 LOG_2 = math.log(2.0)
 ROOT_HALF = math.sqrt(0.5)
+
+
+@compiled
+def outside(x: float) -> float:
+    """The log density outside the support: minus infinity, but NaN at NaN."""
+    return -math.inf if x == x else math.nan
 
 
 @compiled
@@ -103,7 +110,7 @@ def log1m_exp(t: float) -> float:
 @compiled
 def log1m_exp_exp(u: float) -> float:
     """log(1 - exp(-exp(u))), with no derivative where exp(u) overflows."""
-    return u if u < -40.0 else (log1m_exp(math.exp(u)) if u < 7.0 else 0.0)
+    return u if u < -40.0 else (0.0 if u >= 7.0 else log1m_exp(math.exp(u)))
 
 
 @compiled

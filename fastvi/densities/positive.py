@@ -72,7 +72,7 @@ def exponential(x: float, rate: float) -> float:
     >>> round(densities.exponential(1.0, 2.0), 6)
     -1.306853
     """
-    return math.log(rate) - rate * x if x >= 0.0 else -math.inf
+    return -math.inf if x < 0.0 else math.log(rate) - rate * x
 
 
 @summed
@@ -90,7 +90,7 @@ def gamma(x: float, shape: float, rate: float) -> float:
     >>> round(densities.gamma(1.0, 2.0, 3.0), 6)
     -0.802775
     """
-    return gamma_part(x, shape, rate) if x > 0.0 else -math.inf
+    return -math.inf if x <= 0.0 else gamma_part(x, shape, rate)
 
 
 @summed
@@ -108,13 +108,13 @@ def inverse_gamma(x: float, shape: float, scale: float) -> float:
     -0.802775
     """
     return (
-        0.5 * math.log(shape)
+        -math.inf
+        if x <= 0.0
+        else 0.5 * math.log(shape)
         - HALF_LOG_2PI
         - rest(shape)
         - math.log(x)
         - deviance(shape, scale / x)
-        if x > 0.0
-        else -math.inf
     )
 
 
@@ -132,7 +132,7 @@ def weibull(x: float, shape: float, scale: float) -> float:
     >>> round(densities.weibull(1.0, 2.0, 1.0), 6)
     -0.306853
     """
-    return weibull_part(math.log(x / scale), shape) - math.log(x) if x > 0.0 else -math.inf
+    return -math.inf if x <= 0.0 else weibull_part(math.log(x / scale), shape) - math.log(x)
 
 
 @summed
@@ -148,7 +148,7 @@ def lognormal(x: float, mu: float, sigma: float) -> float:
     >>> round(densities.lognormal(1.0, 0.0, 1.0), 6)
     -0.918939
     """
-    return lognormal_part(math.log(x), mu, sigma) if x > 0.0 else -math.inf
+    return -math.inf if x <= 0.0 else lognormal_part(math.log(x), mu, sigma)
 
 
 @summed
@@ -165,7 +165,7 @@ def half_normal(x: float, scale: float) -> float:
     >>> round(densities.half_normal(0.0, 1.0), 6)
     -0.225791
     """
-    return half_normal_part(x / scale) - math.log(scale) if x >= 0.0 else -math.inf
+    return -math.inf if x < 0.0 else half_normal_part(x / scale) - math.log(scale)
 
 
 @summed
@@ -182,7 +182,7 @@ def half_cauchy(x: float, scale: float) -> float:
     >>> round(densities.half_cauchy(0.0, 1.0), 6)
     -0.451583
     """
-    return LOG_2_BY_PI - math.log(scale) - log1p_square(x / scale) if x >= 0.0 else -math.inf
+    return -math.inf if x < 0.0 else LOG_2_BY_PI - math.log(scale) - log1p_square(x / scale)
 
 
 @summed
@@ -200,4 +200,4 @@ def half_student_t(x: float, df: float, scale: float) -> float:
     >>> round(densities.half_student_t(0.0, 3.0, 1.0), 6)
     -0.307742
     """
-    return half_t_part(x / scale, df) - math.log(scale) if x >= 0.0 else -math.inf
+    return -math.inf if x < 0.0 else half_t_part(x / scale, df) - math.log(scale)

@@ -34,7 +34,7 @@ def lognormal_log_cdf(x: float, mu: float, sigma: float) -> float:
     >>> round(densities.lognormal_log_cdf(1.0, 0.0, 1.0), 6)
     -0.693147
     """
-    return log_ndtr((math.log(x) - mu) / sigma) if x > 0.0 else -math.inf
+    return -math.inf if x <= 0.0 else log_ndtr((math.log(x) - mu) / sigma)
 
 
 @summed
@@ -50,7 +50,7 @@ def lognormal_log_survival(x: float, mu: float, sigma: float) -> float:
     >>> round(densities.lognormal_log_survival(1.0, 0.0, 1.0), 6)
     -0.693147
     """
-    return log_ndtr((mu - math.log(x)) / sigma) if x > 0.0 else 0.0
+    return 0.0 if x <= 0.0 else log_ndtr((mu - math.log(x)) / sigma)
 
 
 @summed
@@ -66,7 +66,7 @@ def exponential_log_cdf(x: float, rate: float) -> float:
     >>> round(densities.exponential_log_cdf(0.693147, 1.0), 6)
     -0.693147
     """
-    return log1m_exp(rate * x) if x > 0.0 else -math.inf
+    return -math.inf if x <= 0.0 else log1m_exp(rate * x)
 
 
 @summed
@@ -82,7 +82,7 @@ def exponential_log_survival(x: float, rate: float) -> float:
     >>> densities.exponential_log_survival(2.0, 3.0)
     -6.0
     """
-    return -rate * x if x > 0.0 else 0.0
+    return 0.0 if x <= 0.0 else -rate * x
 
 
 @summed
@@ -99,7 +99,7 @@ def weibull_log_cdf(x: float, shape: float, scale: float) -> float:
     >>> round(densities.weibull_log_cdf(1.0, 2.0, 1.0), 6)
     -0.458675
     """
-    return log1m_exp_exp(shape * math.log(x / scale)) if x > 0.0 else -math.inf
+    return -math.inf if x <= 0.0 else log1m_exp_exp(shape * math.log(x / scale))
 
 
 @summed
@@ -116,4 +116,4 @@ def weibull_log_survival(x: float, shape: float, scale: float) -> float:
     >>> densities.weibull_log_survival(1.0, 2.0, 1.0)
     -1.0
     """
-    return -math.exp(shape * math.log(x / scale)) if x > 0.0 else 0.0
+    return 0.0 if x <= 0.0 else -math.exp(shape * math.log(x / scale))

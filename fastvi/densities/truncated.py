@@ -35,7 +35,7 @@ def log_diff_exp(a: float, b: float) -> float:
     >>> round(densities.log_diff_exp(0.0, -0.693147), 6)
     -0.693147
     """
-    return a if b == -math.inf else (a + log1m_exp(a - b) if a > b else -math.inf)
+    return a if b == -math.inf else (-math.inf if a <= b else a + log1m_exp(a - b))
 
 
 @compiled
@@ -62,7 +62,7 @@ def finite_interval(low: float, high: float, mean: float, sd: float) -> float:
 def interval_part(low: float, high: float, mean: float, sd: float) -> float:
     """The same for bounds that may be infinite; derivatives must not meet infinite ones."""
     return (
-        (log_ndtr((high - mean) / sd) if high < math.inf else 0.0)
+        (0.0 if high == math.inf else log_ndtr((high - mean) / sd))
         if low == -math.inf
         else (
             log_ndtr((mean - low) / sd)
@@ -85,7 +85,7 @@ def normal_log_interval(low: float, high: float, mean: float, sd: float) -> floa
     >>> round(densities.normal_log_interval(40.0, 41.0, 0.0, 1.0), 6)
     -804.608442
     """
-    return interval_part(low, high, mean, sd) if low < high else -math.inf
+    return -math.inf if low >= high else interval_part(low, high, mean, sd)
 
 
 @compiled
@@ -115,8 +115,10 @@ def logistic_log_interval(low: float, high: float, loc: float, scale: float) -> 
     -0.771937
     """
     return (
-        (
-            (-softplus((loc - high) / scale) if high < math.inf else 0.0)
+        -math.inf
+        if low >= high
+        else (
+            (0.0 if high == math.inf else -softplus((loc - high) / scale))
             if low == -math.inf
             else (
                 -softplus((low - loc) / scale)
@@ -124,8 +126,6 @@ def logistic_log_interval(low: float, high: float, loc: float, scale: float) -> 
                 else logistic_interval(low, high, loc, scale)
             )
         )
-        if low < high
-        else -math.inf
     )
 
 
@@ -137,7 +137,7 @@ def truncated_normal(x: float, low: float, high: float, mean: float, sd: float) 
 
     {x}
     low, high : float or array
-        The bounds, which may be infinite.
+        The bounds, low < high, which may be infinite.
     mean : float or array
         Mean of the normal variable.
     sd : float or array
@@ -149,8 +149,7 @@ def truncated_normal(x: float, low: float, high: float, mean: float, sd: float) 
     """
     u = (x - mean) / sd
     return (
-        -0.5 * u * u - math.log(sd) - HALF_LOG_2PI
-        - interval_part(low, high, mean, sd)
-        if low <= x <= high
-        else -math.inf
-    )  # fmt: skip
+        -math.inf
+        if low >= high or x < low or x > high
+        else -0.5 * u * u - math.log(sd) - HALF_LOG_2PI - interval_part(low, high, mean, sd)
+    )

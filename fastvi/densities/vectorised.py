@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 from fastvi.densities.documentation import documented
 from fastvi.kernels import _vectorised, derived
 
-__all__ = ["compiled", "inlined", "summed"]
+__all__ = ["by_rows", "compiled", "inlined", "summed"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +21,11 @@ def compiled(function: F) -> F:
 def inlined(function: F) -> F:
     """A function that takes functions, compiled into what calls it."""
     return cast(F, derived.inlined(function))
+
+
+def by_rows(function: Callable[..., float]) -> Callable[..., float]:
+    """A log density of numbers and last a vector, made to take several rows and to give the sum."""
+    return cast(Callable[..., float], _vectorised.by_rows(documented(function)))
 
 
 def summed(function: Callable[..., float]) -> Callable[..., float]:

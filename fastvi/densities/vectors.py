@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastvi.densities.documentation import documented
 from fastvi.densities.parts import softplus
-from fastvi.densities.vectorised import compiled
+from fastvi.densities.vectorised import by_rows, compiled
 
 __all__ = [
     "categorical",
@@ -57,14 +57,13 @@ def log_sum_exp(x: Array) -> float:
     return high + math.log(total) if total > 0.0 else high
 
 
-@documented
-@compiled
+@by_rows
 def categorical(k: int, p: Array) -> float:
     """One of several classes, by their probabilities; Stan's categorical_lpmf, counted from 0.
 
     {category}
-    p : (n,) array
-        Probabilities.
+    p : (n,) or (N, n) array
+        Probabilities, or those of each row.
 
     {class_as_in}
     >>> round(densities.categorical(1, np.array([0.5, 0.25, 0.25])), 6)
@@ -73,15 +72,15 @@ def categorical(k: int, p: Array) -> float:
     return math.log(p[k]) if 0 <= k < p.shape[0] else -math.inf
 
 
-@documented
-@compiled
+@by_rows
 def categorical_logit(k: int, logits: Array) -> float:
     """One of several classes, by their log probabilities up to a constant (softmax).
 
     Stan's categorical_logit_lpmf, counted from 0.
 
     {category}
-    logits : (n,) array
+    logits : (n,) or (N, n) array
+        Those of all rows, or of each.
 
     {class_as_in}
     >>> round(densities.categorical_logit(1, np.array([0.0, 0.0])), 6)
@@ -90,8 +89,7 @@ def categorical_logit(k: int, logits: Array) -> float:
     return logits[k] - log_sum_exp(logits) if 0 <= k < logits.shape[0] else -math.inf
 
 
-@documented
-@compiled
+@by_rows
 def ordered_logistic(k: int, location: float, cutpoints: Array) -> float:
     """One of several ordered classes, by the cut points between which a logistic variable falls.
 
@@ -99,11 +97,11 @@ def ordered_logistic(k: int, location: float, cutpoints: Array) -> float:
 
     Parameters
     ----------
-    k : int
+    k : int or (N,) array
         From 0 to the number of cut points.
-    location : float
+    location : float or (N,) array
         Mean of the logistic variable.
-    cutpoints : (n - 1,) array
+    cutpoints : (n - 1,) or (N, n - 1) array
         Rising.
 
     {class_as_in}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastvi.densities.counts import binomial_part, neg_binomial_part, poisson_part
-from fastvi.densities.parts import log1m_exp
+from fastvi.densities.parts import log1m_exp, outside
 from fastvi.densities.positive import gamma_part, lognormal_part
 from fastvi.densities.vectorised import compiled, summed
 
@@ -44,7 +44,7 @@ def zero_inflated_poisson(k: float, zero: float, rate: float) -> float:
     return (
         math.log1p(-zero) + poisson_part(k, rate)
         if k > 0
-        else (zero_part(zero, rate) if k == 0 else -math.inf)
+        else (zero_part(zero, rate) if k == 0 else outside(k))
     )
 
 
@@ -70,7 +70,7 @@ def zero_inflated_binomial(k: float, n: float, zero: float, p: float) -> float:
         else (
             math.log1p(-zero) + n * math.log(p)
             if k == n
-            else (zero_part(zero, -n * math.log1p(-p)) if k == 0 else -math.inf)
+            else (zero_part(zero, -n * math.log1p(-p)) if k == 0 else outside(k + n))
         )
     )
 
@@ -94,7 +94,7 @@ def zero_inflated_neg_binomial(k: float, zero: float, mean: float, shape: float)
     return (
         math.log1p(-zero) + neg_binomial_part(k, mean, shape)
         if k > 0
-        else (zero_part(zero, shape * math.log1p(mean / shape)) if k == 0 else -math.inf)
+        else (zero_part(zero, shape * math.log1p(mean / shape)) if k == 0 else outside(k))
     )
 
 
@@ -116,7 +116,7 @@ def hurdle_poisson(k: float, zero: float, rate: float) -> float:
     return (
         math.log1p(-zero) + poisson_part(k, rate) - log1m_exp(rate)
         if k > 0
-        else (math.log(zero) if k == 0 else -math.inf)
+        else (math.log(zero) if k == 0 else outside(k))
     )
 
 
@@ -141,7 +141,7 @@ def hurdle_neg_binomial(k: float, zero: float, mean: float, shape: float) -> flo
         + neg_binomial_part(k, mean, shape)
         - log1m_exp(shape * math.log1p(mean / shape))
         if k > 0
-        else (math.log(zero) if k == 0 else -math.inf)
+        else (math.log(zero) if k == 0 else outside(k))
     )
 
 
@@ -164,7 +164,7 @@ def hurdle_gamma(x: float, zero: float, shape: float, rate: float) -> float:
     return (
         math.log1p(-zero) + gamma_part(x, shape, rate)
         if x > 0.0
-        else (math.log(zero) if x == 0.0 else -math.inf)
+        else (math.log(zero) if x == 0.0 else outside(x))
     )
 
 
@@ -188,5 +188,5 @@ def hurdle_lognormal(x: float, zero: float, mu: float, sigma: float) -> float:
     return (
         math.log1p(-zero) + lognormal_part(math.log(x), mu, sigma)
         if x > 0.0
-        else (math.log(zero) if x == 0.0 else -math.inf)
+        else (math.log(zero) if x == 0.0 else outside(x))
     )

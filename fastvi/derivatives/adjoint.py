@@ -153,7 +153,7 @@ class Adjoints:
             test, first, second = e.args
             self.give(first, f"{seed} if {text(test)} else 0.0", lines)
             self.give(second, f"0.0 if {text(test)} else {seed}", lines)
-        elif e.name in functions.SMOOTH:
+        elif e.name in functions.ELEMENTWISE:
             self._function(e, seed, lines, "")
         else:
             self._operator(e, seed, lines)

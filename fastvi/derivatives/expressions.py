@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import inspect
 import types
 from typing import Any
 
@@ -25,8 +24,18 @@ from fastvi.derivatives.ir import (
     reads,
     walk,
 )
-from fastvi.derivatives.matrices import Matrices
-from fastvi.derivatives.values import Array, Closure, DataFields, Ended, Frame, Known, Summed, Value
+from fastvi.derivatives.sums import Sums
+from fastvi.derivatives.values import (
+    Array,
+    ByRows,
+    Closure,
+    DataFields,
+    Ended,
+    Frame,
+    Known,
+    Summed,
+    Value,
+)
 
 __all__ = ["Expressions"]
 
@@ -39,15 +48,10 @@ OPERATORS: dict[type, str] = {
 SCALARS = (bool, int, float, np.floating, np.integer, np.bool_)
 
 
-class Expressions(Matrices):
+class Expressions(Sums):
     """Lowers each kind of expression, in the methods ``on_...``."""
 
     data: dict[str, str]  # source text of each field of the data, by name
-
-    def called(self, function: types.FunctionType | Closure, node: ast.Call,
-               args: list[Value], keys: dict[str, Value]) -> Value:  # fmt: skip
-        """Lower the call of a Python function."""
-        raise NotImplementedError
 
     def expression(self, node: ast.expr) -> Value:
         """Lower an expression."""
@@ -279,31 +283,14 @@ class Expressions(Matrices):
         if isinstance(callee, str):
             return self.known_call(callee, node, args, keys)
         if isinstance(callee, Summed):
-            return self._summed(callee, node, args, keys)
+            return self.summed(callee, node, args, keys)
+        if isinstance(callee, ByRows):
+            return self.by_rows(callee, node, args, keys)
         return self.called(callee, node, args, keys)
-
-    def _summed(
-        self, density: Summed, node: ast.Call, args: list[Value], keys: dict[str, Value]
-    ) -> Value:
-        """The sum of a density of numbers over arrays."""
-        names = list(inspect.signature(density.of_numbers).parameters)
-        given = dict(zip(names, args)) | keys
-        if set(given) != set(names) or len(args) + len(keys) != len(names):
-            self.refuse(f"{ast.unparse(node)} does not fit", f"give {', '.join(names)}")
-        values = [given[n] for n in names]
-        parts = [v if isinstance(v, Array) else self.number(v, node) for v in values]
-        function = density.of_numbers
-        if not any(isinstance(p, Array) for p in parts):
-            return self.called(function, node, values, {})
-
-        def at(*numbers: Expression) -> Expression:
-            return self.number(self.called(function, node, list(numbers), {}), node)
-
-        return self.sum_over(self.lift(at, "f", *parts), None)
 
     def _callee(
         self, node: ast.Call
-    ) -> tuple[str | types.FunctionType | Closure | Summed, list[Value]]:
+    ) -> tuple[str | types.FunctionType | Closure | Summed | ByRows, list[Value]]:
         """What is called: a known function's name, or a Python function; the method's owner."""
         f = node.func
         if isinstance(f, ast.Attribute):
@@ -320,6 +307,9 @@ class Expressions(Matrices):
             of_numbers = getattr(value.value, "of_numbers", None)
             if of_numbers is not None:
                 return Summed(of_numbers.py_func), []
+            of_row = getattr(value.value, "of_row", None)
+            if of_row is not None:
+                return ByRows(of_row.py_func), []
             plain = getattr(value.value, "py_func", value.value)
             package = (getattr(plain, "__module__", None) or "").split(".")[0]
             if isinstance(plain, types.FunctionType) and package not in ("numpy", "scipy", "numba"):

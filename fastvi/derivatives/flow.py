@@ -36,7 +36,8 @@ __all__ = [
     "written",
 ]
 
-ARITHMETIC = frozenset(("+", "-", "*", "/", "**", "neg"))
+# Refused later where that is not known, so that no derivative is lost.
+SMOOTH = frozenset(("+", "-", "*", "/", "**", "neg", "%", *functions.SMOOTH)) | functions.UNKNOWN
 
 
 @functools.lru_cache(8192)
@@ -48,7 +49,7 @@ def smooth(e: Expression) -> frozenset[str]:
         return frozenset((e.array,))
     if not isinstance(e, Operation):
         return frozenset()
-    if e.name in ARITHMETIC or e.name in functions.SMOOTH or e.name == "%":
+    if e.name in SMOOTH:
         return frozenset().union(*map(smooth, e.args))
     return smooth(e.args[1]) | smooth(e.args[2]) if e.name == "if" else frozenset()
 

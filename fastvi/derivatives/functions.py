@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["ARRAY", "ELEMENTWISE", "FLAT", "RESULT_KINDS", "SMOOTH", "known", "scope"]
+__all__ = ["ARRAY", "ELEMENTWISE", "FLAT", "RESULT_KINDS", "SMOOTH", "UNKNOWN", "known", "scope"]
 
 # Factors of pi and logarithms of 2 and 10, as they enter derivatives.
 _ERF, _ERFINV = 2.0 / math.sqrt(math.pi), 0.5 * math.sqrt(math.pi)
@@ -79,18 +79,18 @@ FLAT = frozenset(
         "isinf",
         "isfinite",
         "edge",
-        "trigamma",
         "whole_floor",
         "whole_ceil",
         "whole_trunc",
     ]
 )  # fmt: skip
+UNKNOWN = frozenset(["trigamma"])  # refused where it depends on a parameter
 _WHOLE = {f"whole_{n}": getattr(math, n) for n in ("floor", "ceil", "trunc")}
 RESULT_KINDS = dict.fromkeys(("int", "edge", *_WHOLE), "i") | {
     "bool": "b", "isnan": "b", "isinf": "b", "isfinite": "b",
 }  # fmt: skip
 SAME_KIND = frozenset(("abs", "max", "min", "maximum", "minimum", "sign"))
-ELEMENTWISE = frozenset(SMOOTH) | FLAT
+ELEMENTWISE = frozenset(SMOOTH) | FLAT | UNKNOWN
 
 
 class Rule(NamedTuple):
@@ -150,6 +150,7 @@ _LOWERED = [
 def _table() -> dict[Any, str]:
     """Canonical names of Python's, NumPy's and SciPy's functions, by the functions."""
     import scipy.linalg
+    import scipy.special
 
     found: dict[Any, str] = {getattr(math, n): n for n in _MATH if hasattr(math, n)}
     found[math.fabs] = "abs"
@@ -166,7 +167,8 @@ def _table() -> dict[Any, str]:
         reversed: "reversed", np.linalg.cholesky: "cholesky",
         np.linalg.solve: "solve", np.linalg.inv: "inv", np.linalg.slogdet: "slogdet",
         np.linalg.det: "det", scipy.linalg.solve_triangular: "solve_triangular",
-        np.logical_not: "negation",
+        np.logical_not: "negation", scipy.special.digamma: "digamma",
+        scipy.special.erfinv: "erfinv", scipy.special.gammaln: "lgamma",
         np.negative: "negative", np.add: "add", np.subtract: "subtract", np.multiply: "multiply",
         np.divide: "divide", np.matmul: "dot", pow: "pow", divmod: "divmod", round: "round",
     }  # fmt: skip

@@ -15,6 +15,7 @@ from fastvi.derivatives.ir import Element, Expression
 
 __all__ = [
     "Array",
+    "ByRows",
     "Closure",
     "DataFields",
     "Ended",
@@ -24,6 +25,7 @@ __all__ = [
     "Summed",
     "Value",
     "parse",
+    "row",
 ]
 
 Index: TypeAlias = tuple[Expression, ...]
@@ -63,6 +65,11 @@ def in_memory(name: str, shape: tuple[Expression, ...], kind: str) -> Array:
     return Array(shape, lambda index: Element(name, index), kind, name, frozenset((name,)))
 
 
+def row(a: Array, i: Expression) -> Array:
+    """A view of row i of a matrix."""
+    return Array(a.shape[1:], lambda index: a.element((i, *index)), a.kind, a.base, a.uses)
+
+
 @dataclass(frozen=True)
 class Known:
     """A Python object from the function's globals, such as another function or a module."""
@@ -83,6 +90,13 @@ class Summed:
     """A density of numbers that is summed over arrays, see `fastvi.densities`."""
 
     of_numbers: types.FunctionType
+
+
+@dataclass(frozen=True)
+class ByRows:
+    """A density of numbers and a vector that is summed over rows, see `fastvi.densities`."""
+
+    of_row: types.FunctionType
 
 
 class DataFields:

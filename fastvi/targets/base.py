@@ -364,9 +364,14 @@ class Target:
             raise not_finite(self.name, self.names, points[vector], numbers, component)
         return values, grads
 
-    def _failure(self, status: int, z: Array) -> TargetError:
+    def _explain(self, z: Array) -> str:
+        """What is known about a failure at z."""
         explain = self.compiled.explain
-        words = f": {explain(z)}" if explain is not None else ""
+        return explain(z) if explain is not None else ""
+
+    def _failure(self, status: int, z: Array) -> TargetError:
+        explanation = self._explain(z)
+        words = f": {explanation}" if explanation else ""
         return TargetError(
             f"{self.name} failed with status {self.compiled.status(status)} at "
             f"{describe(self.names, z)}{words}",

@@ -15,7 +15,7 @@ from fastvi.derivatives.values import parse
 from fastvi.targets.base import Target, check_target
 from fastvi.targets.gradients import ROUNDING
 
-__all__ = ["check", "explained", "refuse_indices", "screen"]
+__all__ = ["check", "raised", "refuse_indices", "screen"]
 
 Shape = Sequence[int | None]  # None for an unknown length
 CHOICES = (ast.If, ast.While, ast.Try, ast.With, ast.FunctionDef)
@@ -174,18 +174,16 @@ def _literals(index: ast.expr) -> list[int | None]:
     return found
 
 
-def explained(plain: Any, arguments: Sequence[Any]) -> str:
-    """Location where an interpreted function leaves its arrays, with NumPy's message."""
+def raised(plain: Any, arguments: Sequence[Any]) -> tuple[Exception, int] | None:
+    """What an interpreted function raises, if anything, and in which line of it."""
     try:
         with np.errstate(all="ignore"):
             plain(*arguments)
-    except IndexError as error:
+    except Exception as error:
         line, at = 0, error.__traceback__
         while at is not None:
             if at.tb_frame.f_code.co_filename == plain.__code__.co_filename:
                 line = at.tb_lineno
             at = at.tb_next
-        return f", line {line}: {error}"
-    except Exception:  # says nothing about indices
-        pass
-    return ": an index is out of bounds"
+        return error, line
+    return None

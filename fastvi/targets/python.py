@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import checks
-from fastvi.base.typing import ArrayLike, DataLike
+from fastvi.base.typing import Array, ArrayLike, DataLike
 from fastvi.derivatives import Derived, NotDifferentiable
 from fastvi.targets.arguments import (
     LogDensity,
@@ -188,15 +187,9 @@ class PythonTarget(Target):
 
         Compiles the function again, with checks; see `fastvi.check`.
         """
-        from fastvi.kernels._compile import checked_user_function, rebuilt
-        from fastvi.targets.checking import explained
+        from fastvi.kernels._compile import checked_user_function
 
-        points = self._points(Z)
-        X = points
-        if not self.parameters.identity:
-            parts = self.parameters.constrain(points).values()
-            X = np.concatenate([np.reshape(x, (len(points), -1)) for x in parts], axis=1)
-        X = np.ascontiguousarray(X)
+        X = self._constrained(self._points(Z))
         if self._checked_code is None:
             self._checked_code = checked_user_function(
                 self.source.logp, self.source.form(self._data)
@@ -206,11 +199,32 @@ class PythonTarget(Target):
             arrays = (X, self.data_table, values, grads)
             self._checked_code(*X.shape, *(array.ctypes.data for array in arrays))
         except IndexError:
-            plain = rebuilt(self.source.plain, lambda helper: helper, {})
-            words = explained(plain, self._arguments(X))
+            error, line = self._raised(X) or (None, 0)
+            known = isinstance(error, IndexError)
+            words = f", line {line}: {error}" if known else ": an index is out of bounds"
             raise IndexError(f"{self.name}{words}") from None
 
-    def _arguments(self, X: NDArray[np.float64]) -> list[Any]:
+    def _explain(self, z: Array) -> str:
+        error, line = self._raised(self._constrained(z[None])) or (None, 0)
+        return f"{type(error).__name__}, line {line}: {error}" if error else ""
+
+    def _constrained(self, points: Array) -> Array:
+        """What the function takes at points (k, dim)."""
+        if self.parameters.identity:
+            return points
+        parts = self.parameters.constrain(points).values()
+        X = np.concatenate([np.reshape(x, (len(points), -1)) for x in parts], axis=1)
+        return np.ascontiguousarray(X)
+
+    def _raised(self, X: Array) -> tuple[Exception, int] | None:
+        """What the function, interpreted, raises for constrained parameters X, and where."""
+        from fastvi.kernels._compile import rebuilt
+        from fastvi.targets.checking import raised
+
+        plain = rebuilt(self.source.plain, lambda helper: helper, {})
+        return raised(plain, self._arguments(X))
+
+    def _arguments(self, X: Array) -> list[Any]:
         """What the function takes for constrained parameters X (k, n)."""
         batch = (np.arange(self.n_rows), np.ones(self.n_rows)) if self.n_rows else (None, None)
         values = {

@@ -87,9 +87,10 @@ class StanTarget(Target):
         return StanTarget, self._source
 
     def contents(self) -> Contents:
-        """All data, as observed."""
+        """All data, as observed, but for tuples and arrays whose rows differ in length."""
         data = json.loads(self._source[1])
-        return Contents(observed={name: np.asarray(value) for name, value in data.items()})
+        arrays = {name: _array(value) for name, value in data.items()}
+        return Contents(observed={name: a for name, a in arrays.items() if a is not None})
 
     def bind(self, data: Mapping[str, Any] | str | Path) -> StanTarget:
         """Return the same model with other data."""
@@ -226,6 +227,15 @@ def _by_name(labels: Sequence[str], X: NDArray[np.float64]) -> dict[str, NDArray
     return found
 
 
+def _array(value: Any) -> NDArray[Any] | None:
+    """Numbers from JSON as an array, or None if they are not one."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows differ in length
+        return None
+    return array if array.dtype.kind in "biuf" else None
+
+
 def _doubles(array: NDArray[np.float64]) -> Any:
     return array.ctypes.data_as(DOUBLES)
 
@@ -235,5 +245,4 @@ def _as_json(data: Mapping[str, Any] | str | Path | None) -> str:
         return data.read_text()
     if isinstance(data, str):
         return data
-    plain = {key: np.asarray(value).tolist() for key, value in (data or {}).items()}
-    return json.dumps(plain)
+    return json.dumps(dict(data or {}), default=lambda part: np.asarray(part).tolist())
