@@ -9,11 +9,12 @@ import warnings
 
 import numpy as np
 import pytest
+import scaled_regression
+from scaled_regression import DATA, NAMES, X, Y
 
 import fastvi
 from fastvi.core import Batch
 from fastvi.targets import TargetError, from_jax, from_numpyro
-from fastvi.transforms import positive
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of their own dependencies, as they are imported
@@ -24,26 +25,6 @@ with warnings.catch_warnings():
     from numpyro.infer.util import constrain_fn, potential_energy
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of JAX and NumPyro about themselves
-X = np.random.default_rng(1).normal(size=(12, 2))
-Y = X @ [1.0, -0.5] + np.random.default_rng(2).normal(size=12)
-DATA = {"X": X, "y": Y, "rate": 2.0}
-NAMES = {"beta": 2, "sigma": positive()}
-
-
-@fastvi.target(data=DATA, names=NAMES, rows=("X", "y"))
-def compiled(z, data, rows, weights, grad):
-    """beta ~ N(0, 1), sigma ~ Exp(rate), y ~ N(X beta, sigma)."""
-    sigma = z[2]
-    value = -0.5 * (z[0] ** 2 + z[1] ** 2) - data.rate * sigma
-    grad[0], grad[1], grad[2] = -z[0], -z[1], -data.rate
-    for m in range(rows.size):
-        i = rows[m]
-        e = (data.y[i] - data.X[i, 0] * z[0] - data.X[i, 1] * z[1]) / sigma
-        value -= weights[m] * (0.5 * e * e + math.log(sigma))
-        grad[0] += weights[m] * e / sigma * data.X[i, 0]
-        grad[1] += weights[m] * e / sigma * data.X[i, 1]
-        grad[2] += weights[m] * (e * e - 1.0) / sigma
-    return value
 
 
 def regression(z, data, rows, weights):
@@ -53,11 +34,16 @@ def regression(z, data, rows, weights):
 
 
 @pytest.fixture(scope="module")
+def compiled():
+    return scaled_regression.compiled()
+
+
+@pytest.fixture(scope="module")
 def ours():
     return from_jax(regression, names=NAMES, data=DATA, rows=("X", "y"))
 
 
-def test_numbers_are_those_of_compiled_code(ours):
+def test_numbers_are_those_of_compiled_code(ours, compiled):
     Z = np.random.default_rng(3).normal(size=(5, 3))
     for part in (None, Batch(np.array([2, 7, 7]), np.array([1.0, 3.0, 0.5]))):
         found, wanted = ours.log_prob_and_grad(Z, part), compiled.log_prob_and_grad(Z, part)
@@ -71,7 +57,7 @@ def test_numbers_are_those_of_compiled_code(ours):
     )
 
 
-def test_fits_are_those_of_compiled_code(ours):
+def test_fits_are_those_of_compiled_code(ours, compiled):
     found, wanted = (fastvi.fit(target, random_state=0) for target in (ours, compiled))
     np.testing.assert_allclose(found.mean, wanted.mean, atol=1e-8)
     np.testing.assert_allclose(found.sd, wanted.sd, atol=1e-8)

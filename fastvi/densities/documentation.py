@@ -119,6 +119,12 @@ lengthscale : float
 """,
 }
 
+EXAMPLES = """
+Examples
+--------
+>>> import numpy as np
+>>> from fastvi import densities
+"""
 RETURNED = {
     "total_as_in": """
 float
@@ -131,30 +137,18 @@ Examples
     "rows_as_in": """
 float
     In nats, the sum over rows.
-
-Examples
---------
->>> import numpy as np
->>> from fastvi import densities
-""",
+"""
+    + EXAMPLES,
     "nats_as_in": """
 float
     In nats.
-
-Examples
---------
->>> import numpy as np
->>> from fastvi import densities
-""",
+"""
+    + EXAMPLES,
     "class_as_in": """
 float
     In nats, the sum over rows; minus infinity if k is not a class.
-
-Examples
---------
->>> import numpy as np
->>> from fastvi import densities
-""",
+"""
+    + EXAMPLES,
     "covariance_as_in": """
 (n, m) array
 

@@ -51,6 +51,20 @@ n_jobs : int, optional
 verbose : int, default=0
     Show a progress bar of `fit`'s steps. The logger ``"fastvi"`` gets a line per pass in any case.
 """,
+    "predicted": """
+Returns
+-------
+mean : (n_rows,) or (n_rows, n_targets) array
+std : array of that shape
+    With `return_std`.
+cov : (n_rows, n_rows) or (n_rows, n_rows, n_targets) array
+    With `return_cov`.
+
+Raises
+------
+RuntimeError
+    If both are asked for.
+""",
     "joint_draws": """
 Parameters
 ----------

@@ -138,18 +138,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         return_std, return_cov : bool
             At most one. Both include the white noise, as scikit-learn's do.
 
-        Returns
-        -------
-        mean : (n_rows,) or (n_rows, n_targets) array
-        std : array of that shape
-            With `return_std`.
-        cov : (n_rows, n_rows) or (n_rows, n_rows, n_targets) array
-            With `return_cov`.
-
-        Raises
-        ------
-        RuntimeError
-            If both are asked for.
+        {predicted}
         """
         if return_std and return_cov:
             raise RuntimeError("At most one of return_std or return_cov can be requested.")

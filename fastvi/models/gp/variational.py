@@ -189,18 +189,7 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
         return_std, return_cov : bool
             At most one. The covariance of targets 0 and 1 has no closed form: use `sample_y`.
 
-        Returns
-        -------
-        mean : (n_rows,) or (n_rows, n_targets) array
-        std : array of that shape
-            With `return_std`.
-        cov : (n_rows, n_rows) or (n_rows, n_rows, n_targets) array
-            With `return_cov`.
-
-        Raises
-        ------
-        RuntimeError
-            If both are asked for.
+        {predicted}
         ValueError
             If the covariance of Bernoulli targets is.
         """
