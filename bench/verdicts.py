@@ -9,6 +9,7 @@ skips those that are there. FASTVI_TEST_DATA names the folder of the real data.
 
 import argparse
 import contextlib
+import itertools
 import json
 import sys
 import time
@@ -45,12 +46,10 @@ def methods_of(case):
     return METHODS[:1] if case.discrete else METHODS
 
 
-def warmed_up(case, method):
-    """The target, once everything that a fit of it calls is compiled."""
-    target = case.make()
+def warm_up(case, target, method):
+    """Compile everything that a fit calls."""
     with contextlib.suppress(ArithmeticError):
         _ = fitted(case, target, method, 1, max_iter=2).converged
-    return target
 
 
 def judged(case, target, method, seed):
@@ -200,25 +199,24 @@ def main():
         records = [json.loads(line) for line in args.json.read_text().splitlines()]
     done = {(r["case"], r["method"], r["seed"]) for r in records}
     chosen = [] if args.table else hard_targets.cases(folder if folder.exists() else None)
-    for case in chosen:
-        if args.only and not any(part in case.name for part in args.only):
-            continue
+    chosen = [c for c in chosen if not args.only or any(part in c.name for part in args.only)]
+    chosen = [c for c in chosen if c.mean is None or len(c.mean) <= args.largest]
+    warnings.simplefilter("ignore")
+    targets = {}
+    for seed, case in itertools.product(range(args.seeds), chosen):
         for method in methods_of(case):
-            if method not in args.methods:
+            if method not in args.methods or (case.name, method, seed) in done:
                 continue
-            seeds = [s for s in range(args.seeds) if (case.name, method, s) not in done]
-            target = warmed_up(case, method) if seeds else None
-            if target is None or target.dim > args.largest:
-                continue
-            for seed in seeds:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    record = judged(case, target, method, seed)
-                records.append(record)
-                print(json.dumps(record), file=sys.stderr, flush=True)
-                if args.json:
-                    with args.json.open("a") as f:
-                        f.write(json.dumps(record) + "\n")
+            if case.name not in targets:
+                targets[case.name] = case.make()
+            if seed == 0:
+                warm_up(case, targets[case.name], method)
+            record = judged(case, targets[case.name], method, seed)
+            records.append(record)
+            print(json.dumps(record), file=sys.stderr, flush=True)
+            if args.json:
+                with args.json.open("a") as f:
+                    f.write(json.dumps(record) + "\n")
     print(summary(records))
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Entropy",
     "Family",
     "Frame",
+    "Independent",
     "Natural",
     "Near",
     "Pathwise",
@@ -207,6 +208,20 @@ class Frame(Protocol):
         ...
 
 
+class Independent(Protocol):
+    """Independent normal numbers, for which linear response and fixed draws are worked out."""
+
+    @property
+    def mean(self) -> Array:
+        """Means, (D,)."""
+        ...
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviations, (D,)."""
+        ...
+
+
 class Driver(NamedTuple):
     """A compiled loop over steps, see `fastvi.kernels.drivers`.
 
@@ -305,7 +320,7 @@ class Powers(NamedTuple):
         implicit members, which can only draw.
     moments : {"exact", "draws"}
         How means, standard deviations and the covariance are computed.
-    pathwise, natural, entropy, frame, compiled, relaxed
+    pathwise, natural, entropy, frame, compiled, relaxed, independent
         The member itself, if it has the power.
     score : ProductForm or None
         The member as a product of independent parts, for score-function gradients.
@@ -324,6 +339,7 @@ class Powers(NamedTuple):
     compiled: Compiled | None = None
     score: ProductForm | None = None
     relaxed: Relaxed | None = None
+    independent: Independent | None = None
     discrete: bool = False
     full_covariance: bool = False
 

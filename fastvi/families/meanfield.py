@@ -44,8 +44,9 @@ class MeanField(NamedTuple):
         """What else it can do."""
         form = ProductForm(blocks(gaussian(self.mean, self.sd)), self.from_blocks)
         return Powers(
-            pathwise=self, natural=self, entropy=self, frame=self, compiled=self, score=form
-        )
+            pathwise=self, natural=self, entropy=self, frame=self, compiled=self, score=form,
+            independent=self,
+        )  # fmt: skip
 
     @classmethod
     def from_blocks(cls, product: Blocks) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Self
 
@@ -14,6 +15,7 @@ from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array, ArrayLike, JsonObject, Options
 from fastvi.families.base import Family
 from fastvi.posteriors.approximation import Approximation
+from fastvi.posteriors.linear_response import LinearResponse, chosen, linear_response
 from fastvi.posteriors.psis import Smoothed, psis
 from fastvi.targets.base import Target
 
@@ -204,6 +206,63 @@ class Posterior(Approximation):
     @property
     def _breaks_its_promise(self) -> bool:
         return self.member.powers.full_covariance and self.widening > WIDER
+
+    def linear_response(
+        self, which: int | str | Sequence[int | str] | None = None, *, n_draws: int = 64
+    ) -> LinearResponse:
+        """Covariance of the target from a mean-field fit, by linear response.
+
+        A mean-field fit has no correlations, and its standard deviations are too small where the
+        target has some. How the fit would respond to small changes of the target gives its
+        covariance nevertheless (Giordano, Broderick and Jordan 2018), at 2 D gradients per draw. It
+        fails where the target is far from a Gaussian, such as on funnels; `LinearResponse.trusted`
+        says so.
+
+        Parameters
+        ----------
+        which : int, str or sequence, optional
+            Numbers, by position or name, whose covariance is wanted; it is found by conjugate
+            gradients. By default all, up to 200.
+        n_draws : int
+            At most so many draws, an even number; fewer if they suffice for errors below 2 %.
+
+        Raises
+        ------
+        ValueError
+            If the family is not mean-field, the fit did not maximise the ELBO, the target has no
+            gradient, or the bound is not concave near the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastvi
+        >>> @fastvi.target(dim=2)
+        ... def correlated(z):
+        ...     return -0.5 * (z[0] ** 2 + z[1] ** 2 - 1.8 * z[0] * z[1]) / 0.19
+        >>> posterior = fastvi.fit(correlated, "meanfield", random_state=0)
+        >>> posterior.sd.round(2)
+        array([0.44, 0.44])
+        >>> posterior.linear_response().cov.round(2)
+        array([[1. , 0.9],
+               [0.9, 1. ]])
+        """
+        independent, target = self.member.powers.independent, self._target()
+        if independent is None:
+            raise ValueError(
+                "linear_response is for family='meanfield', but this posterior is "
+                f"{families.name_of(self.member)!r}"
+            )
+        if self.objective != "elbo":
+            raise ValueError(
+                "linear_response needs a fit with objective='elbo', but this one is of "
+                f"{self.objective!r}"
+            )
+        target.require_gradient("linear_response needs")
+        n = checks.integer(n_draws, "n_draws", 4)
+        return linear_response(
+            target, independent, chosen(which, self.names),
+            names=self.names, n_draws=n + n % 2, seed=self._seed,
+        )  # fmt: skip
 
     def _words(self) -> list[str]:
         words = super()._words()
