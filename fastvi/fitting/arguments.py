@@ -12,11 +12,11 @@ from fastvi.base.typing import Array, PointLike
 from fastvi.batches import Batches, InMemory, Passes, ShuffledEpochs, WithReplacement
 from fastvi.families import FAMILIES, is_member
 from fastvi.families.base import Family, Near
-from fastvi.fitting.laplace import Laplace, laplace
+from fastvi.fitting.modes import Found, search
 from fastvi.targets.base import Target
 from fastvi.targets.checking import screen
 
-__all__ = ["Chosen", "batches_of", "begin_near", "family_of", "point_of"]
+__all__ = ["Chosen", "batches_of", "begin_near", "family_of", "point_of", "starts_of"]
 
 NAMES = tuple(name for name, family in FAMILIES.items() if family.near is not None)
 
@@ -52,20 +52,41 @@ def family_of(target: Target, family: str | Family | Near) -> Chosen:
 
 
 def begin_near(
-    target: Target, near: Near, start: PointLike | None, *, by_gradient: bool = True
-) -> tuple[Family, Laplace | None]:
-    """A member near Laplace's approximation, or of unit scale where that does not exist.
+    target: Target,
+    near: Near,
+    start: PointLike | None,
+    seed: int,
+    *,
+    n_starts: int | None = None,
+    n_threads: int = 1,
+    by_gradient: bool = True,
+) -> tuple[Family, Found | None]:
+    """A member near Laplace's approximation at the best mode, or of unit scale without a mode.
 
     by_gradient: whether the method needs gradients; without, none is derived for the start.
     """
     z = np.zeros(target.dim) if start is None else point_of(target, start)
     if not (by_gradient or target.gradient_given) or not target.has_gradient:
+        if n_starts is not None:
+            raise ValueError(
+                f"n_starts={n_starts} for a target without gradients, which are needed to search "
+                "for modes; wanted 'auto'"
+            )
         return near(z, np.eye(target.dim)), None
     screen(target, z)
-    found = laplace(target, z)
-    if found.cov is None:
+    found = search(target, z, n_starts, seed, n_threads)
+    if found.best.cov is None:
         return near(z, np.eye(target.dim)), found
-    return near(found.mode, found.cov), found
+    return near(found.best.mode, found.best.cov), found
+
+
+def starts_of(n_starts: str | int) -> int | None:
+    """The number of paths of a search for modes, checked; None where it is left open."""
+    if isinstance(n_starts, str):
+        if n_starts != "auto":
+            raise ValueError(f"n_starts is {n_starts!r}; wanted 'auto' or an integer >= 1")
+        return None
+    return checks.integer(n_starts, "n_starts", 1)
 
 
 def point_of(target: Target, start: PointLike) -> Array:

@@ -9,17 +9,17 @@ import numpy as np
 
 from fastvi import objectives
 from fastvi.base import checks
-from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
 from fastvi.base.typing import JsonObject, Options, Path, PointLike, RandomState
 from fastvi.batches import Batches
 from fastvi.checkpoints import Watching
 from fastvi.core import Batch, Gradient
 from fastvi.families import name_of
 from fastvi.families.base import Family, Near, Powers
-from fastvi.fitting.arguments import batches_of, begin_near, family_of
+from fastvi.fitting.arguments import batches_of, begin_near, family_of, starts_of
 from fastvi.fitting.compiled import compiled_steps
 from fastvi.fitting.delta import delta
-from fastvi.fitting.laplace import Laplace
+from fastvi.fitting.modes import Found, search
 from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
 from fastvi.fitting.watching import watch_of
 from fastvi.gradients.gumbel import annealed, gumbel
@@ -64,8 +64,10 @@ def fit(
     sampling: str = "uniform",
     variance_reduction: str | Reduction | Sequence[str | Reduction] | None = None,
     start: PointLike | None = None,
+    n_starts: str | int = "auto",
     tol: float = 0.02,
     max_iter: int = 20_000,
+    n_jobs: int | None = None,
     random_state: RandomState = None,
     verbose: bool = False,
     callback: Callable[[FitState], bool | None] | None = None,
@@ -75,11 +77,12 @@ def fit(
 ) -> Posterior:
     """Approximate a log density by a Gaussian, without tuning.
 
-    The fit starts from Laplace's approximation if the target has one. Natural gradients (Khan and
-    Rue 2023) are estimated from draws whose noise vanishes at a perfect fit (Roeder et al. 2017),
-    so that one step of unit rate leads most of the way. The rate is halved when progress is lost in
-    noise, and the fit ends when the remaining gain is small relative to the scale of the posterior,
-    as in Welandawe et al. (2022).
+    A search for modes comes first, and the fit starts from Laplace's approximation at the mode with
+    the highest evidence, if there is one. Natural gradients (Khan and Rue 2023) are estimated from
+    draws whose noise vanishes at a perfect fit (Roeder et al. 2017), so that one step of unit rate
+    leads most of the way. The rate is halved when progress is lost in noise, and the fit ends when
+    the remaining gain is small relative to the scale of the posterior, as in Welandawe et al.
+    (2022).
 
     Parameters
     ----------
@@ -112,12 +115,18 @@ def fit(
         the functions of `fastvi.gradients` with these names make; "control" by default, and none
         by ``[]``.
     start : (D,) array or dict of str to array, optional
-        Where to start the search for the mode: unconstrained, or parameters by name; 0 by default.
+        Where the first path to a mode begins: unconstrained, or parameters by name; 0 by default.
+    n_starts : "auto" or int
+        Paths of the search for modes, all but the first from points spread widely; by default from
+        8 to 24, the more the more modes are found. With 1 the fit starts from the mode that `start`
+        leads to. There is no search for methods and targets without gradients.
     tol : float
         Largest root mean square error of a parameter, in posterior standard deviations, that the
         optimizer may leave.
     max_iter : int
         Largest number of steps.
+    n_jobs : int, optional
+        Threads of the search for modes; results have the same bits for any number.
     random_state : int, RandomState, Generator or None
     verbose : bool
         Show a bar.
@@ -147,6 +156,7 @@ def fit(
     check_target(target)
     tol = checks.number(tol, "tol", 0.0, open_low=True)
     max_iter = checks.integer(max_iter, "max_iter", 1)
+    n_paths, n_threads = starts_of(n_starts), resolve_n_jobs(n_jobs)
     goal, goal_name = _objective(objective)
     chosen = family_of(target, family)
     tools = None if variance_reduction is None else reductions_of(variance_reduction)
@@ -167,13 +177,18 @@ def fit(
     with single_threaded_blas():
         member, near, found = chosen.member, chosen.near, None
         if near is not None:
-            member, found = begin_near(target, near, start, by_gradient=method != "score")
+            member, found = begin_near(
+                target, near, start, seed, n_starts=n_paths, n_threads=n_threads,
+                by_gradient=method != "score",
+            )  # fmt: skip
+        elif method not in BY_SCORES:
+            found = search(target, member.mean, n_paths, seed, n_threads)
         if method in MODES:
             return _without_draws(target, method, near, found, seed)
         options = {"tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed)}
         course = COURSES[method](wanted, member, options)
         watch = watch_of(
-            watching, target, seed, wanted.identity(family, start), verbose=verbose,
+            watching, target, seed, wanted.identity(family, start, n_paths), verbose=verbose,
             read=lambda s: course.read(s.params),
         )  # fmt: skip
         state = course.stages.run(course.begin, watch)
@@ -187,6 +202,7 @@ def fit(
         names=target.names,
         objective=goal_name,
         seed=seed,
+        modes=found.modes if found is not None else (),
     )
 
 
@@ -203,11 +219,11 @@ class _Wanted(NamedTuple):
     tools: tuple[Reduction, ...]
     tol: float
 
-    def identity(self, family: object, start: object) -> JsonObject:
+    def identity(self, family: object, start: object, n_starts: object) -> JsonObject:
         """What must be the same for a checkpoint to be taken up."""
         names = "method", "goal", "n_draws", "batch_size", "sampling", "tools", "tol"
         chosen = {name: getattr(self, name) for name in names}
-        return {"family": family, "start": start, **chosen}
+        return {"family": family, "start": start, "n_starts": n_starts, **chosen}
 
     def reduced(self, gradient: Gradient) -> Gradient:
         """The gradient with the tools around it."""
@@ -368,13 +384,14 @@ def _objective(chosen: str | float | Objective) -> tuple[Objective, str]:
 
 
 def _without_draws(
-    target: Target, method: str, near: Near | None, found: Laplace | None, seed: int
+    target: Target, method: str, near: Near | None, search: Found | None, seed: int
 ) -> Posterior:
-    if near is None or found is None:
+    if near is None or search is None:
         raise ValueError(
             f"method={method!r} begins at no member; wanted the name of a family, such as "
             "family='fullrank'"
         )
+    found = search.best
     if found.cov is None:
         values, slopes = target.attempt(found.mode[None])
         if not (np.isfinite(values[0]) and np.all(np.isfinite(slopes))):
@@ -395,4 +412,5 @@ def _without_draws(
         names=target.names,
         objective=method,
         seed=seed,
+        modes=search.modes,
     )

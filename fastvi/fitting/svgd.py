@@ -184,7 +184,7 @@ def svgd(
     }  # fmt: skip
     with single_threaded_blas():
         rng = np.random.default_rng(seed)
-        begin = _start(target, start, n_particles, rng).astype(kind)
+        begin = _start(target, start, n_particles, rng, seed).astype(kind)
         descent = _Descent(gradient, rule, tol, batch_size is not None)
         look = partial(stein.scores_of, target, batch=None, n_threads=n_threads)
         watch = watch_of(
@@ -342,7 +342,11 @@ def _bandwidth(chosen: str | ArrayLike, dim: int) -> str | Array:
 
 
 def _start(
-    target: Target, start: PointLike | None, n_particles: int | None, rng: np.random.Generator
+    target: Target,
+    start: PointLike | None,
+    n_particles: int | None,
+    rng: np.random.Generator,
+    seed: int,
 ) -> AnyArray:
     """Particles (n, D) to begin with."""
     begin = target.parameters.unconstrain(start) if isinstance(start, Mapping) else start
@@ -350,7 +354,7 @@ def _start(
     if begin is None or np.ndim(begin) == 1:
         near = family_of(target, "fullrank").near
         assert near is not None
-        member, _ = begin_near(target, near, begin)
+        member, _ = begin_near(target, near, begin, seed, n_starts=1)
         return member.draw(n or N_PARTICLES, rng).points
     try:
         particles = np.array(begin, np.float64)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastvi.base import archive, checks
 from fastvi.base.typing import AnyArray, Array, JsonObject, Options, Path, RandomState
 from fastvi.posteriors.containers import container, groups_of
+from fastvi.posteriors.modes import Mode, arrays_of, modes_in
 from fastvi.posteriors.tables import Table, make_table
 from fastvi.stein.discrepancy import Discrepancy, ksd
 from fastvi.targets.base import Target
@@ -40,10 +41,11 @@ class Approximation:
         history: dict[str, NDArray[np.float64]],
         names: tuple[str, ...],
         seed: int = 0,
+        modes: tuple[Mode, ...] = (),
     ) -> None:
         self.target, self.names = target, names
         self.settled, self.n_iter, self.history = settled, n_iter, history
-        self._seed = seed
+        self._seed, self.modes = seed, modes
 
     @property
     def mean(self) -> Array:
@@ -160,8 +162,16 @@ class Approximation:
     def _words(self) -> list[str]:
         steps = f"{self.n_iter} steps"
         if self.settled:
-            return [f"The fit settled after {steps}."]
-        return [f"The fit was still moving after {steps} and has not reached the optimum."]
+            words = [f"The fit settled after {steps}."]
+        else:
+            words = [f"The fit was still moving after {steps} and has not reached the optimum."]
+        if len(self.modes) > 1:
+            share = f"{100 * self.modes[0].share:.3g} %"
+            words.append(
+                f"{len(self.modes)} modes found; by Laplace's method the first has {share} of the "
+                "evidence."
+            )
+        return words
 
     def to_arviz(
         self,
@@ -230,6 +240,7 @@ class Approximation:
             "seed": self._seed,
         }
         arrays |= {f"history.{name}": column for name, column in self.history.items()}
+        arrays |= arrays_of(self.modes, len(self.names))
         archive.save(path, self._kind, header, arrays)
 
     @classmethod
@@ -283,6 +294,7 @@ class Approximation:
             "settled": checks.flag(header["settled"], f"{path}: settled"),
             "n_iter": checks.integer(header["n_iter"], f"{path}: n_iter", 0),
             "seed": checks.integer(header["seed"], f"{path}: seed", 0),
+            "modes": modes_in(arrays, len(names), path),
             "history": {
                 name.removeprefix(prefix): column
                 for name, column in arrays.items()

@@ -16,6 +16,7 @@ from fastvi.base.typing import AnyArray, Array, ArrayLike, JsonObject, Options
 from fastvi.families.base import Family
 from fastvi.posteriors.approximation import Approximation
 from fastvi.posteriors.linear_response import LinearResponse, chosen, linear_response
+from fastvi.posteriors.modes import Mode
 from fastvi.posteriors.psis import Smoothed, psis
 from fastvi.targets.base import Target
 
@@ -48,6 +49,9 @@ class Posterior(Approximation):
         Values that each step reported: `seconds`, `rate`, `elbo` (the value of the objective, if it
         is another) and its standard error `elbo_error` (nats), `rejected` draws.
     objective : str
+    modes : tuple of Mode
+        What the search before the fit found, the mode of highest evidence first; empty if there was
+        none.
     """
 
     _kind = "posterior"
@@ -64,10 +68,12 @@ class Posterior(Approximation):
         objective: str = "elbo",
         seed: int = 0,
         log_ratios: Array | None = None,
+        modes: tuple[Mode, ...] = (),
     ) -> None:
         super().__init__(
-            target, settled=settled, n_iter=n_iter, history=history, names=names, seed=seed
-        )
+            target, settled=settled, n_iter=n_iter, history=history, names=names, seed=seed,
+            modes=modes,
+        )  # fmt: skip
         self.member, self.objective = member, objective
         if log_ratios is not None:
             self.__dict__["log_ratios"] = log_ratios

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TargetError", "describe", "not_finite", "warn_of_cost", "words_of"]
+__all__ = ["TargetError", "describe", "not_finite", "quiet", "warn_of_cost", "words_of"]
 
 SHOWN = 8  # components of a vector shown in a message
 
@@ -72,3 +75,43 @@ def warn_of_cost(name: str, gradient: Any, stacklevel: int) -> None:
 def words_of(error: BaseException) -> str:
     """Format an exception of foreign code as its kind and text."""
     return f"{type(error).__name__}: {error}"
+
+
+class _Quiet:
+    """A hook for what compiled code raises, shared by overlapping searches."""
+
+    def __init__(self) -> None:
+        self.lock, self.n_users, self.before = threading.Lock(), 0, sys.unraisablehook
+
+    def enter(self) -> None:
+        with self.lock:
+            if self.n_users == 0:
+                self.before, sys.unraisablehook = sys.unraisablehook, self.show
+            self.n_users += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.n_users -= 1
+            if self.n_users == 0:
+                sys.unraisablehook = self.before
+
+    def show(self, unraisable: Any) -> None:
+        if "numba" not in str(unraisable.object):
+            self.before(unraisable)
+
+
+_quiet = _Quiet()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what compiled densities raise off the screen, and warnings of NumPy in others.
+
+    For searches that ask far out, where a density that fails is a density of 0.
+    """
+    _quiet.enter()
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        _quiet.leave()

@@ -1,0 +1,128 @@
+"""Paths uphill on a target, side by side on threads: L-BFGS in machine code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastvi.base import parallel
+from fastvi.base.typing import Array
+from fastvi.targets.base import Target
+
+if TYPE_CHECKING:
+    from fastvi.kernels import modes
+
+__all__ = ["End", "ascents"]
+
+MEMORY = 10  # updates
+AT_MOST = 0.05  # seconds of a call, which nothing interrupts
+
+
+class End(NamedTuple):
+    """Where a path has come to, and the iterates that led there, if they were wanted.
+
+    Attributes
+    ----------
+    place : (D,) array
+    log_prob : float
+        nan without a density at the start.
+    grad : (D,) array
+    arrived : bool
+        The gradient vanishes, to what was asked for.
+    n_evaluations : int
+    points, grads : (n, D) array
+        From the start to the place; empty if they were not wanted.
+    log_probs : (n,) array
+    """
+
+    place: Array
+    log_prob: float
+    grad: Array
+    arrived: bool
+    n_evaluations: int
+    points: Array
+    grads: Array
+    log_probs: Array
+
+
+def ascents(
+    target: Target,
+    starts: Array,
+    units: Sequence[Array],
+    *,
+    tol: float,
+    max_iter: int,
+    n_threads: int = 1,
+    memory: int = MEMORY,
+    traced: bool = False,
+) -> list[End]:
+    """Climb from each of the starts (n, D); the same bits for any number of threads.
+
+    Parameters
+    ----------
+    target : Target
+        With gradient.
+    starts : (n, D) array
+    units : sequence of n arrays
+        Frames, (D, D) lower triangular or (1, D) diagonal: the inverse of the negated Hessian is at
+        first taken for units units'.
+    tol : float
+        A path ends where g' H g is below it, for the gradient g and the estimated inverse H.
+    max_iter : int
+    n_threads : int
+        One is used for targets that must not be called by several.
+    memory : int
+        Updates of H that a path remembers.
+    traced : bool
+        Keep all iterates.
+    """
+    target.attempt(starts[:1])  # which derives a gradient, if that has been left for later
+    ends: list[End | None] = [None] * len(starts)
+
+    def climb(i: int) -> None:
+        n_rows = max_iter + 1 if traced else 0
+        ends[i] = _ascent(target, starts[i], units[i], tol, max_iter, memory, n_rows)
+
+    parallel.run(climb, len(starts), n_threads if target.concurrent else 1)
+    return [end for end in ends if end is not None]
+
+
+def _ascent(
+    target: Target, start: Array, units: Array, tol: float, max_iter: int, memory: int, n_rows: int
+) -> End:
+    from fastvi.kernels import modes
+
+    path, room, trace = _places(start, memory, target.n_terms, n_rows)
+    words, length, left = target.data_table, 1, max_iter
+    modes.begin(target.address, words, path, room, trace)
+    while left > 0 and path.counts[modes.STATUS] == modes.RUNNING:
+        began, n = time.perf_counter(), min(length, left)
+        modes.ascend(target.address, words, units, path, room, trace, tol, n)
+        left -= n
+        if time.perf_counter() - began < AT_MOST:  # which changes no bits
+            length *= 4
+    n = min(int(path.counts[modes.ITERATIONS]) + 1, n_rows)
+    return End(
+        path.z, float(path.numbers[modes.VALUE]), path.grad,
+        bool(path.counts[modes.STATUS] == modes.ARRIVED), int(path.counts[modes.EVALUATIONS]),
+        trace.z[:n], trace.grads[:n], trace.values[:n],
+    )  # fmt: skip
+
+
+def _places(
+    start: Array, memory: int, n_terms: int, n_rows: int
+) -> tuple[modes.Path, modes.Room, modes.Trace]:
+    """Arrays for one path."""
+    from fastvi.kernels import modes
+
+    D, m = len(start), memory
+    z = np.array(start, np.float64)
+    updates = np.empty((m, D)), np.empty((m, D)), np.empty(m)
+    path = modes.Path(z, np.empty(D), *updates, np.ones(2), np.zeros(5, np.int64))
+    values, along = np.empty((1, n_terms)), np.empty(D)
+    room = modes.Room(np.empty((1, D)), values, np.empty((1, D)), along, np.empty(D), np.empty(m))
+    trace = modes.Trace(np.empty((n_rows, D)), np.empty((n_rows, D)), np.empty(n_rows))
+    return path, room, trace
