@@ -57,6 +57,40 @@ def nowhere(z, grad):
     return 0.0
 
 
+def rosenbrock(z, grad):
+    value = 0.0
+    for j in range(z.size):
+        grad[j] = 0.0
+    for j in range(z.size - 1):
+        a = z[j + 1] - z[j] * z[j]
+        value -= 100.0 * a * a + (1.0 - z[j]) ** 2
+        grad[j + 1] -= 200.0 * a
+        grad[j] += 400.0 * a * z[j] + 2.0 * (1.0 - z[j])
+    return value
+
+
+def unbounded(z, grad):
+    """A cubic that nothing bounds, beside a standard normal number."""
+    grad[0] = 3.0 * z[0] ** 2
+    grad[1] = -z[1]
+    return z[0] ** 3 - 0.5 * z[1] ** 2
+
+
+def plateau(z, grad):
+    grad[0] = 0.0
+    return 0.0
+
+
 def normal_of(mean, covariance, height=0.0):
     data = {"mean": np.asarray(mean, float), "precision": np.linalg.inv(covariance)}
     return fastvi.target(gaussian, data={**data, "height": height}, dim=len(mean))
+
+
+def gaussian_of_condition(dim, condition=1e4):
+    """A Gaussian of height 0.7 at its mode: target, mean, covariance, log evidence."""
+    rng = np.random.default_rng(dim)
+    sds = condition ** np.linspace(-0.25, 0.25, dim) if dim > 1 else np.array([7.0])
+    angles, _ = np.linalg.qr(rng.standard_normal((dim, dim)))
+    cov, mean = (angles * sds) @ (angles * sds).T, 3.0 * rng.standard_normal(dim)
+    evidence = 0.7 + 0.5 * dim * math.log(2 * math.pi) + np.log(sds).sum()
+    return normal_of(mean, cov, 0.7), mean, cov, evidence

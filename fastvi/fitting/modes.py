@@ -31,7 +31,7 @@ HEAVY = 4.0  # degrees of freedom of what a mode accounts for
 TOL, MAX_ITER = 1e-8, 1000  # of the first path
 LOOSE, FEWER = 1e-4, 200  # of the others
 NEAR = 0.5  # squared distance, in a mode's standard deviations, below which a path has led to it
-DECREMENT = 0.05  # of a mode, nats
+DECREMENT, SETTLED = 0.05, 1e-6  # of a mode, and of one that is as good as exact; nats
 HESSIANS, NUMBERS = 3, 2000  # for one end; gradients for all but the first, about
 TIE = 0.05  # nats by which another mode must beat that of the first path
 
@@ -174,7 +174,11 @@ class _Search:
         return Found(
             modes,
             Laplace(
-                best.place, best.cov, best.log_evidence, best.decrement < TOL, self.n_evaluations
+                best.place,
+                best.cov,
+                best.log_evidence,
+                best.decrement < SETTLED,
+                self.n_evaluations,
             ),
         )
 
