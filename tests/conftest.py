@@ -29,14 +29,16 @@ JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") == "1"
 CHECKED = os.environ.get("NUMBA_BOUNDSCHECK", "0") == "1"
 
 # The first example of a test may compile a kernel, so no time limit. The same examples in every
-# run; fewer of them where kernels are slow (interpreted, or with bounds checks).
+# run; fewer of them where kernels are slow (interpreted, or with bounds checks), and more with
+# --hypothesis-profile=many, as in the pass of continuous integration without AVX-512.
 settings.register_profile(
     "fastvi",
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
-    max_examples=5 if JIT_OFF else 20 if CHECKED else 100,
+    max_examples=5 if JIT_OFF else 20 if CHECKED else 40,
 )
+settings.register_profile("many", parent=settings.get_profile("fastvi"), max_examples=100)
 settings.load_profile("fastvi")
 
 
@@ -54,7 +56,9 @@ FIRST = [
     "contract", "fits_resumed", "cli", "inference", "gp_variational", "conjugate_contract", "score",
     "imports", "target", "estimator", "operator", "estimator_base", "factors", "derivatives_models",
     "poisson", "gp_targets", "mixture", "target_cache", "logistic", "densities", "documents", "ksd",
-    "kernels_covariance", "svgd", "gp_steps", "corpus_shards", "temporary", "corpus_default",
+    "kernels_covariance", "svgd", "gp_steps", "corpus_shards", "temporary", "corpus_default", "jit",
+    "kernels_stein", "gp_regression", "gradients", "training", "archive", "special", "lda_methods",
+    "topic_streams", "posterior_tables", "collapsed_bound", "kernels_drivers", "target_indices",
 ]  # fmt: skip
 
 

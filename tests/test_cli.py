@@ -139,6 +139,12 @@ def corpus(tmp_path: Path) -> Path:
     return write_lines(tmp_path, documents())
 
 
+@pytest.fixture
+def counted(tmp_path: Path) -> Path:
+    """Counts, which a process reads without an import of scikit-learn."""
+    return as_pairs(tmp_path, documents(), "corpus.ldac", label=False)
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: Any) -> Path:
     """A fitted model; not to be changed."""
@@ -886,12 +892,12 @@ def test_closed_streams(model: Path, closed: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT for one process")
 @pytest.mark.parametrize("more", [["--no-stream"], ["--stream"]])
-def test_interrupt_in_the_fit(more: list[str], corpus: Path, tmp_path: Path) -> None:
+def test_interrupt_in_the_fit(more: list[str], counted: Path, tmp_path: Path) -> None:
     """One sentence, no temporary file, and the checkpoint is good for going on."""
     state, output = tmp_path / "state.npz", tmp_path / "m.npz"
     output.write_text("the old model")
     process = start(
-        tmp_path, "lda", corpus, "-k", 3, "--passes", 10**6, "--checkpoint", state, "-o", output,
+        tmp_path, "lda", counted, "-k", 3, "--passes", 10**6, "--checkpoint", state, "-o", output,
         "--checkpoint-interval", 0, *more,
     )  # fmt: skip
     with process:
@@ -903,7 +909,7 @@ def test_interrupt_in_the_fit(more: list[str], corpus: Path, tmp_path: Path) -> 
     assert "Traceback" not in err, err
     assert err.splitlines()[-1] == "fastvi: interrupted; no file is half-written"
     assert output.read_text() == "the old model"
-    names = {"corpus.txt", "m.npz", "state.npz", "temporary"}
+    names = {"corpus.ldac", "vocab.txt", "m.npz", "state.npz", "temporary"}
     assert {path.name for path in tmp_path.iterdir()} == names
     assert list((tmp_path / "temporary").iterdir()) == []
     archive.load(state, "checkpoint")
@@ -932,10 +938,10 @@ def test_interrupt_while_reading(more: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
-def test_kill_9_and_resume(corpus: Path, tmp_path: Path, capsys: Any) -> None:
+def test_kill_9_and_resume(counted: Path, tmp_path: Path, capsys: Any) -> None:
     """From the command line: what follows ends with the bits of an undisturbed fit."""
     state, output, whole = tmp_path / "state.npz", tmp_path / "m.npz", tmp_path / "whole.npz"
-    common = ["lda", corpus, "-k", 3, "--passes", 300, "--solver", "scvb0", "--batch-size", 10,
+    common = ["lda", counted, "-k", 3, "--passes", 300, "--solver", "scvb0", "--batch-size", 10,
               "--learn-priors", "--quiet"]  # fmt: skip
     process = start(
         tmp_path, *common, "--checkpoint", state, "-o", output, "--checkpoint-interval", 0
@@ -957,11 +963,11 @@ def test_kill_9_and_resume(corpus: Path, tmp_path: Path, capsys: Any) -> None:
     for name in ("epoch", "rate", "held_out"):
         np.testing.assert_array_equal(models[0].history[name], models[1].history[name])
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"corpus.txt", "m.npz", "state.npz", "temporary", "whole.npz"}
+    assert left == {"corpus.ldac", "vocab.txt", "m.npz", "state.npz", "temporary", "whole.npz"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
-def test_full_disk(corpus: Path, tmp_path: Path) -> None:
+def test_full_disk(counted: Path, tmp_path: Path) -> None:
     """The limit on the size of a file stands for a disk that is full."""
     output = tmp_path / "m.npz"
     output.write_text("the old model")
@@ -970,7 +976,7 @@ def test_full_disk(corpus: Path, tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
 
-    process = start(tmp_path, "lda", corpus, *FAST, "-o", output, preexec_fn=limit)
+    process = start(tmp_path, "lda", counted, *FAST, "-o", output, preexec_fn=limit)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 2, err
     assert out == ""
@@ -979,14 +985,14 @@ def test_full_disk(corpus: Path, tmp_path: Path) -> None:
     assert lines[0].startswith(f"fastvi: {output}: not enough space for this file, which needs ")
     assert output.read_text() == "the old model"
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"corpus.txt", "m.npz", "temporary"}
+    assert left == {"corpus.ldac", "vocab.txt", "m.npz", "temporary"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs pipes")
 @pytest.mark.parametrize("command", ["topics", "transform"])
-def test_a_reader_that_goes_away(command: str, model: Path, corpus: Path, tmp_path: Path) -> None:
+def test_a_reader_that_goes_away(command: str, model: Path, counted: Path, tmp_path: Path) -> None:
     """`fastvi topics MODEL | head -1` says nothing more."""
-    more = [corpus] * 20 if command == "transform" else []
+    more = [counted] * 20 if command == "transform" else []
     process = start(tmp_path, command, model, *more)
     with process:
         assert process.stdout is not None

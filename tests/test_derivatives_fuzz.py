@@ -179,7 +179,7 @@ def check(seed, count, folder, each):
 
 
 def test_random_programs(tmp_path):
-    check(0, 300, tmp_path, 1)
+    check(0, 100, tmp_path, 1)
 
 
 def leaves_at_once(z, data):  # by a test that is the same in all rounds

@@ -128,7 +128,7 @@ def test_without_rows_there_is_no_bound(estimator, tmp_path, rng):
 )
 def test_theta_that_is_none(estimator, rng):
     X, _, y = data(rng)
-    model = clone(estimator).set_params(inducing_points=5).fit(X, y > 0)
+    model = clone(estimator).set_params(inducing_points=5, max_iter=9).fit(X, y > 0)
     with pytest.raises(ValueError, match="Gradient can only be evaluated for theta"):
         model.log_marginal_likelihood(eval_gradient=True)
     n = len(model.kernel_.theta)

@@ -133,13 +133,17 @@ def test_dir_lists_public_names_only() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_declared_names_are_there(name: str) -> None:
-    """And none of them twice; the examples in docstrings are right."""
+    """And none of them twice; the examples in docstrings are right.
+
+    Those of densities are run, and compiled, by `test_densities` and the files beside it.
+    """
     module = importlib.import_module(name)
     declared = getattr(module, "__all__", [])
     assert len(set(declared)) == len(declared)
     for public in declared:
         assert hasattr(module, public), public
-    assert doctest.testmod(module).failed == 0
+    if not name.startswith("fastvi.densities.") or name.endswith(".documentation"):
+        assert doctest.testmod(module).failed == 0
 
 
 def test_there_are_examples() -> None:

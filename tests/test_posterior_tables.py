@@ -213,7 +213,7 @@ def test_containers_have_chains_data_and_likelihoods(posterior, arviz):
 
 @pytest.mark.filterwarnings("ignore")
 def shares_a_name(z, data, rows, weights, grad):
-    grad[:] = -z
+    grad[0], grad[1] = -z[0], -z[1]
     for m in range(rows.size):
         grad[0] += weights[m] * (data.mu[rows[m]] - z[0])
     return -0.5 * (z[0] ** 2 + z[1] ** 2)

@@ -99,10 +99,9 @@ def _signals_by_default():
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_signals_leave_nothing(tmp_path, name):
     """In a streamed fit, with a checkpoint; half a second after the shards are there."""
-    lines = "".join(f"cat dog {'star' if i % 2 else 'moon'} sky\n" for i in range(4000))
-    (tmp_path / "corpus.txt").write_text(lines)
+    (tmp_path / "corpus.ldac").write_text("3 0:1 1:2 3:1\n3 0:1 2:1 3:1\n" * 2000)
     (tmp_path / "tmp").mkdir()
-    command = "lda corpus.txt --stream --passes 1000000 -k 4 --quiet --solver svi -o m.npz"
+    command = "lda corpus.ldac --stream --passes 1000000 -k 4 --quiet --solver svi -o m.npz"
     command += " --checkpoint c.npz --checkpoint-interval 0.01"
     process = subprocess.Popen(
         [sys.executable, "-m", "fastvi", *command.split()],
@@ -117,7 +116,7 @@ def test_signals_leave_nothing(tmp_path, name):
     _, text = process.communicate(timeout=60)
     assert process.returncode == 128 + getattr(signal, name)
     assert text.splitlines()[-1] == f"fastvi: ended by {name}; no file is half-written"
-    assert sorted(os.listdir(tmp_path)) == ["c.npz", "corpus.txt", "tmp"]
+    assert sorted(os.listdir(tmp_path)) == ["c.npz", "corpus.ldac", "tmp"]
     assert os.listdir(tmp_path / "tmp") == []
 
 
