@@ -18,7 +18,7 @@ LOADERS = {
     "posterior": ("fastvi.posteriors.member", "Posterior.load"),
     "program-posterior": ("fastvi.posteriors.programs", "ProgramPosterior.load"),
 }
-TOPICS = "fastvi.models.topics.estimator", "load"
+TOPICS = "fastvi.models.topics.files", "load"
 
 
 def load(path: Path) -> Any:

@@ -323,9 +323,9 @@ def test_transform_is_what_the_fit_found(hierarchical, rng):
 
 
 def test_recommendations_are_the_best_unseen_columns(rng, monkeypatch):
-    from fastvi.models.poisson import estimator as poisson_estimator
+    from fastvi.models.poisson import ranking
 
-    monkeypatch.setattr(poisson_estimator, "BLOCK_ENTRIES", 100)  # several blocks
+    monkeypatch.setattr(ranking, "BLOCK_ENTRIES", 100)  # several blocks
     X, _, _ = counts(rng)
     X[1] = 1  # has seen everything
     X[2] = np.arange(40) >= 4

@@ -12,62 +12,18 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import AnyArray, Array, DTypeLike, RandomState, RowsLike
-from fastvi.batches import InMemory
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.kernels.factors import column_squares
-from fastvi.models.documentation import TEXTS as SHARED_TEXTS
+from fastvi.models.factors.documentation import TEXTS
 from fastvi.models.factors.model import Factors, Gaussian, Hyperparameters, Loadings
-from fastvi.models.factors.rows import StandardRows, compressed, principal
+from fastvi.models.factors.rows import StandardRows
+from fastvi.models.factors.start import drawn, few_rows, near_pca
 from fastvi.models.files import Saved
 from fastvi.models.kinds import MeanScore, Unsupervised
 
 __all__ = ["BayesianFactorAnalysis", "BayesianPCA"]
-
-START_ROWS = 1000  # least number of rows for the first loadings of mini-batch fits
-LEAST_NOISE = 1e-9  # least initial noise, relative to variances of the data
-
-
-TEXTS = {
-    "factors": """
-n_components : int, optional
-    Largest number of components, at most n_features; by default one less than the smaller of the
-    numbers of rows and features. Superfluous ones are switched off, not removed.
-alpha_1, alpha_2 : float, default=1e-6
-    Shape and rate of the Gamma prior of noise precisions, as in scikit-learn's ARDRegression.
-lambda_1, lambda_2 : float, default=1e-6
-    Shape and rate of the Gamma prior of the components' precisions.
-mean_precision : float, default=1e-6
-    Precision of the Gaussian prior of the mean, around the columns' means.
-max_iter : int, default=2000
-    Largest number of passes over the rows.
-tol : float, default=1e-6
-    Without `batch_size` the fit ends when the bound rises by less than this in a pass, in nats per
-    row.
-batch_size : int, optional
-    Rows per mini-batch. By default each step takes all rows; if there are more rows than features,
-    through their sums of products, which are computed once.
-""" + "".join(SHARED_TEXTS[name] for name in ("optimizer", "sampling", "variance_reduction"))
-    + """
-trace_noise : bool, default=False
-    Record the noise of the steps in `history_` for any `sampling`, at some cost; without
-    `batch_size`, rows are then not summed in advance.
-random_state : int, RandomState, Generator or None, default=None
-    Seed of mini-batches and of their start; coordinate ascent is deterministic.
-warm_start : bool, default=False
-    Start from the posterior of the last fit, in its units.
-""" + SHARED_TEXTS["n_jobs"] + SHARED_TEXTS["verbose"],
-    "relevant": """
-mean_ : (n_features,) array
-    Posterior mean of the mean.
-lambda_ : (n_components,) array
-    Posterior means of the components' prior precisions, in the prior's units.
-n_relevant_ : int
-    Number of components that were not switched off: those with squared loadings larger than their
-    posterior variances, both summed over features.
-""",
-}  # fmt: skip
 
 
 class _BayesianFactors(
@@ -129,10 +85,10 @@ class _BayesianFactors(
         params = last._go_on(model) if last else None
         with single_threaded_blas():
             compress = self.batch_size is None
-            rows = _few_rows(source, model.n_threads, not trace_noise) if compress else source
+            rows = few_rows(source, model.n_threads, not trace_noise) if compress else source
             if params is None:
-                sample, count = (rows.all(), len(X)) if compress else _drawn(source, model, seed)
-                params = _begin(model, sample, count, len(X))
+                sample, count = (rows.all(), len(X)) if compress else drawn(source, model, seed)
+                params = near_pca(model, sample, count, len(X))
         fitted = self._ascend(
             model,
             rows,
@@ -153,8 +109,7 @@ class _BayesianFactors(
         if (n_features, width) != (d, k + 1):
             raise ValueError(
                 f"warm_start continues from {n_features} features and {width - 1} components; X "
-                "and "
-                f"the parameters ask for {d} and {k}"
+                f"and the parameters ask for {d} and {k}"
             )
         return Loadings(*(part.copy() for part in self._params))
 
@@ -428,27 +383,6 @@ class BayesianFactorAnalysis(_BayesianFactors):
         self._encoder = encoder * signs
         self.components_ = np.ascontiguousarray((loadings * signs).T).astype(dtype)
         self.noise_variance_ = self._noise.astype(dtype)
-
-
-def _few_rows(source: StandardRows, n_threads: int, compress: bool = True) -> InMemory:
-    """Return the rows in float64, or fewer rows that represent them."""
-    if compress and source.n_rows > source.width:
-        return compressed(source.gram(n_threads))
-    return InMemory(source.all(np.float64))
-
-
-def _drawn(source: StandardRows, model: Factors, seed: int) -> tuple[Array, int]:
-    """Return a sample of rows, large enough to start from, and their number."""
-    count = min(source.n_rows, max(START_ROWS, 2 * model.n_factors))
-    drawn = np.random.default_rng(seed).choice(source.n_rows, count, replace=False)
-    return source.take(np.sort(drawn)).astype(np.float64), count
-
-
-def _begin(model: Factors, sample: Array, count: int, n_rows: int) -> Loadings:
-    """Return parameters near the most likely PCA of a sample that represents `count` rows."""
-    loadings, noise = principal(sample, count, model.n_factors, LEAST_NOISE)
-    noise = noise if model.n_noises > 1 else noise.mean(keepdims=True)
-    return model.start(n_rows, loadings, noise)
 
 
 def _signs(columns: Array) -> Array:

@@ -22,6 +22,7 @@ from fastvi.models.files import Saved
 from fastvi.models.kinds import CountEstimator, MeanScore
 from fastvi.models.plan import SAMPLING, Plan, plan
 from fastvi.models.poisson.model import Factors, Fitted, GammaPrior, PoissonFactors
+from fastvi.models.poisson.ranking import largest_columns
 from fastvi.models.poisson.rows import LocalStep
 
 __all__ = ["PoissonFactorization"]
@@ -29,7 +30,6 @@ __all__ = ["PoissonFactorization"]
 ROW_ITER = 20  # in a fit, in which the factors of columns keep changing
 INFERENCE_ITER = 200  # for new rows
 BATCH_SIZE = 256  # rows per step of `partial_fit`
-BLOCK_ENTRIES = 1 << 22  # entries of the dense scores that `recommend` computes at once
 
 
 class PoissonFactorization(MeanScore, CountEstimator):
@@ -457,21 +457,5 @@ class PoissonFactorization(MeanScore, CountEstimator):
         check_is_fitted(self)
         bags = self._counts(X, reset=False)
         n_items = checks.integer(n_items, "n_items", 1, bags.n_words)
-        factors, components = self._means(bags.parts), self.components_
-        columns = np.empty((len(factors), n_items), np.intp)
-        expected = np.empty(columns.shape, factors.dtype)
-        n_block = max(1, BLOCK_ENTRIES // bags.n_words)
-        for start in range(0, len(factors), n_block):
-            rows = np.arange(start, min(start + n_block, len(factors)))
-            scores = factors[rows] @ components
-            if exclude_seen:
-                ends = bags.indptr[rows[0]], bags.indptr[rows[-1] + 1]
-                owners = np.repeat(rows - start, np.diff(bags.indptr[rows[0] : rows[-1] + 2]))
-                scores[owners, bags.indices[slice(*ends)]] = -np.inf
-            best = np.argpartition(-scores, n_items - 1, axis=1)[:, :n_items]
-            found = np.take_along_axis(scores, best, axis=1)
-            order = np.lexsort((best, -found))
-            expected[rows] = np.take_along_axis(found, order, axis=1)
-            columns[rows] = np.take_along_axis(best, order, axis=1)
-        columns[np.isneginf(expected)] = -1
-        return columns, expected
+        seen = bags if exclude_seen else None
+        return largest_columns(self._means(bags.parts), self.components_, n_items, seen)

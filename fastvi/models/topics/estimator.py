@@ -21,7 +21,7 @@ from fastvi.gradients.reduction import Reduction
 from fastvi.models.counts import DocumentSource
 from fastvi.models.plan import SAMPLING
 from fastvi.models.topics import solvers
-from fastvi.models.topics.fitted import MAX_ITER, TopicModel, check_vocabulary
+from fastvi.models.topics.fitted import TopicModel, check_vocabulary
 from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.model import TopicParameters
 from fastvi.models.topics.scores import TopicScores, matrix
@@ -29,7 +29,7 @@ from fastvi.models.topics.settings import SOLVERS, Settings, choose_solver, tool
 from fastvi.models.topics.settling import passes_of
 from fastvi.models.topics.training import model_of, train
 
-__all__ = ["LatentDirichletAllocation", "load"]
+__all__ = ["LatentDirichletAllocation"]
 
 LEARNING_DECAY = 0.7
 
@@ -485,56 +485,3 @@ class _Perplexity:
         bound = model_of(self.settings, params).bound(self.bags.parts, self.n_threads)
         history.note("perplexity", self.of(bound))
         return bool(known) and abs(known[-1] - self.of(bound)) < self.tol
-
-
-def load(path: str | os.PathLike[str]) -> LatentDirichletAllocation:
-    """Load a fitted estimator from a model file.
-
-    Its words are in `vocabulary_`, and in `feature_names_in_` if the fit saw column names.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened.
-    ValueError
-        If it is damaged or not a topic model.
-    """
-    model = TopicModel.load(path)
-    alpha = model.alpha
-    prior: Any = float(alpha[0]) if np.all(alpha == alpha[0]) else alpha
-    word_prior = model.eta if np.ndim(model.eta) == 0 else model.eta[:, 0]
-    solver = model.info.get("solver", "scvb0" if model.collapsed else "svi")
-    estimator = LatentDirichletAllocation(
-        model.n_topics,
-        doc_topic_prior=prior,
-        topic_word_prior=word_prior,
-        solver=checks.choice(solver, f"{path}: solver", SOLVERS),
-        mean_change_tol=model.tol,
-        max_doc_update_iter=None if model.max_iter == MAX_ITER else model.max_iter,
-    )
-    estimator._cached_model = model
-    estimator.solver_ = estimator.solver
-    estimator._dtype = model.table.dtype
-    estimator.doc_topic_prior_, estimator.topic_word_prior_ = prior, word_prior
-    estimator.n_iter_, estimator.n_batch_iter_ = (
-        checks.integer(model.info.get(name, 1), f"{path}: {name}", 1)
-        for name in ("n_iter", "n_steps")
-    )
-    if model.info.get("settled") is not None:
-        estimator.converged_ = checks.flag(model.info["settled"], f"{path}: settled")
-    if model.info.get("best_iter") is not None:
-        score = model.info.get("held_out_log_likelihood")
-        estimator.best_iter_ = checks.integer(model.info["best_iter"], f"{path}: best_iter", 1)
-        estimator.best_score_ = checks.number(score, f"{path}: held_out_log_likelihood", -np.inf)
-    if model.info.get("n_documents") is not None:
-        n_documents = model.info["n_documents"]
-        estimator._n_seen = checks.integer(n_documents, f"{path}: n_documents", 1)
-    estimator.n_features_in_ = len(model.table)
-    if model.history:
-        estimator.history_ = model.history
-    if model.vocabulary is not None:
-        estimator.vocabulary_ = model.vocabulary
-        if model.info.get("feature_names") is True:
-            estimator.feature_names_in_ = np.array(model.vocabulary, dtype=object)
-    estimator._remember()
-    return estimator
