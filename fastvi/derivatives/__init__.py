@@ -7,12 +7,13 @@ compile. What it does not understand it refuses, with the line (`NotDifferentiab
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from fastvi.derivatives.errors import NotDifferentiable
 
-__all__ = ["Derived", "NotDifferentiable", "derive"]
+__all__ = ["Derived", "NotDifferentiable", "derive", "index_checks"]
 
 
 class Derived(NamedTuple):
@@ -71,6 +72,42 @@ def derive(
         lanes_source=several.source,
         lanes_arguments=several.arguments,
     )
+
+
+def index_checks(
+    function: Callable[..., Any], fields: Sequence[Any] = (), named: bool = True
+) -> Callable[..., None] | None:
+    """What raises IndexError, for the arguments of a log density, if it leaves its arrays.
+
+    None if it cannot, or if what it uses is not understood. Branches and helper functions are
+    followed; only what indices depend on is computed, by Python.
+
+    Parameters
+    ----------
+    function, fields, named
+        As in `derive`; the function may take grad or grads.
+    """
+    from fastvi.derivatives.bounds import index_checks as checks
+    from fastvi.derivatives.front import lower
+
+    try:
+        program = lower(function, fields, named)
+    except NotDifferentiable:
+        return None
+    loosely = checks(program, loose=True)
+    if loosely is None:
+        return None
+    exactly = functools.cache(lambda: checks(program, loose=False))
+
+    def check(*arguments: Any) -> None:
+        try:
+            loosely(*arguments)
+        except Exception:  # perhaps where a branch keeps it from happening
+            exact = exactly()
+            if exact is not None:
+                exact(*arguments)
+
+    return check
 
 
 def _defined(source: str, name: str, of: str) -> Callable[..., Any]:

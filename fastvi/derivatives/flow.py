@@ -29,6 +29,7 @@ from fastvi.derivatives.ir import (
 __all__ = [
     "active_names",
     "exposed",
+    "expressions_of",
     "read_by",
     "refuse_whole_numbers",
     "smooth",
@@ -135,7 +136,7 @@ def refuse_whole_numbers(program: Program, varied: Iterable[str]) -> None:
     everywhere: list[tuple[str, Expression]] = [("", program.result)]
     for s in walk(program.statements):
         where = f", line {s.line}"
-        everywhere += [(where, e) for e in _expressions(s)]
+        everywhere += [(where, e) for e in expressions_of(s)]
         if not isinstance(s, Assign) or isinstance(s.target, Variable):
             continue
         kind = program.local.get(s.target.array, (0, "f"))[1]
@@ -157,7 +158,8 @@ def refuse_whole_numbers(program: Program, varied: Iterable[str]) -> None:
                 )
 
 
-def _expressions(s: Statement) -> list[Expression]:
+def expressions_of(s: Statement) -> list[Expression]:
+    """Expressions of a statement, without those of the statements within it."""
     if isinstance(s, Assign):
         return [s.value, s.target]
     if isinstance(s, If | Check):

@@ -30,8 +30,9 @@ ROUNDS = 8  # of lowering, until each number's kind is what its last assignment 
 # Axes and kinds of the arguments of a density; data comes beside.
 ARGUMENTS = {
     "z": (1, "f"), "Z": (2, "f"), "rows": (1, "i"), "weights": (1, "f"), "terms": (1, "f"),
-    "values": (2, "f"),
+    "values": (2, "f"), "grad": (1, "f"), "grads": (2, "f"),
 }  # fmt: skip
+OUTPUTS = ("terms", "values", "grad", "grads")
 
 
 class FieldLike(Protocol):
@@ -94,7 +95,7 @@ class _Front(Statements):
         kinds = {"f": "f", "b": "b", "i": "i", "u": "i"}
         fixed = {self.data[f.name]: (f.ndim, kinds[f.dtype[0]]) for f in fields}
         fixed |= {a: ARGUMENTS[a] for a in arguments if a in ARGUMENTS}
-        outputs = tuple(a for a in ("terms", "values") if a in arguments)
+        outputs = tuple(a for a in OUTPUTS if a in arguments)
         super().__init__(fixed, outputs, expected)
         node = parse(function)
         names: dict[str, Value] = {
@@ -105,7 +106,7 @@ class _Front(Statements):
         self.line = node.lineno
         result = self.body(frame, node.body)
         self.frame = frame
-        if outputs:
+        if {"terms", "values"} & set(outputs):
             result = Number(0.0)
         if isinstance(result, Array) and not result.ndim:
             result = result.element(())

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike, DataLike
+from fastvi.core import Batch
 from fastvi.derivatives import Derived, NotDifferentiable
 from fastvi.targets.arguments import (
     LogDensity,
@@ -65,6 +66,7 @@ class Unbound:
         self.fastmath = checks.flag(fastmath, "fastmath")
         self.compiled: dict[Any, Compiled] = {}
         self.derived: dict[Any, Derived] = {}
+        self.checks: dict[Any, Callable[..., None] | None] = {}
         functools.update_wrapper(self, self.plain, updated=())
 
     def __call__(self, *arguments: Any) -> Any:
@@ -131,6 +133,15 @@ class Unbound:
             self.derived[fields, named] = derive(self.plain, fields, named)
         return self.derived[fields, named]
 
+    def index_checks(self, data: Data | None) -> Callable[..., None] | None:
+        """What raises IndexError if the function leaves its arrays; see `fastvi.derivatives`."""
+        from fastvi.derivatives import index_checks
+
+        key = ((), True) if data is None else (data.fields, data.named)
+        if key not in self.checks:
+            self.checks[key] = index_checks(self.plain, *key)
+        return self.checks[key]
+
 
 class PythonTarget(Target):
     """A `Target` whose density is a Python function, `source`."""
@@ -154,6 +165,7 @@ class PythonTarget(Target):
             numerical=source.numerical,
             touches=touches(source.terms, parameters),
         )
+        self._indices_checked = False
         self._checked_code: Callable[..., Any] | None = None
         self._may_derive = source.gradient == "auto" and not source.has_gradient
         functools.update_wrapper(self, source.plain, updated=())
@@ -203,6 +215,35 @@ class PythonTarget(Target):
             known = isinstance(error, IndexError)
             words = f", line {line}: {error}" if known else ": an index is out of bounds"
             raise IndexError(f"{self.name}{words}") from None
+
+    def _evaluate(
+        self, points: Array, batch: Batch | None, with_gradient: bool
+    ) -> tuple[Array, Array]:
+        self._check_once(points)
+        return super()._evaluate(points, batch, with_gradient)
+
+    def attempt(self, Z: Array, batch: Batch | None = None, **options: bool) -> tuple[Array, Array]:
+        """As in `Target`; an index out of bounds is an IndexError."""
+        self._check_once(Z)
+        return super().attempt(Z, batch, **options)
+
+    def _check_once(self, Z: Array) -> None:
+        """Refuse indices out of bounds at the first finite vector of Z (k, dim)."""
+        if self._indices_checked or not len(Z) or not np.isfinite(Z[0]).all():
+            return
+        X = self._constrained(np.array(Z[:1], np.float64))
+        check = self.source.index_checks(self._data)
+        if check is not None:
+            try:
+                with np.errstate(all="ignore"):
+                    check(*self._arguments(X))
+            except IndexError as error:
+                own, line = self._raised(X) or (None, 0)
+                words = f"{self.name}, line {line}: {own}"
+                raise IndexError(words if isinstance(own, IndexError) else str(error)) from None
+            except Exception:  # which says nothing about indices; compiled code says it again
+                pass
+        self._indices_checked = True
 
     def _explain(self, z: Array) -> str:
         error, line = self._raised(self._constrained(z[None])) or (None, 0)
