@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from fastvi import LatentDirichletAllocation
-from fastvi.base import checks
+from fastvi.base.bags import bags_of_words
 from fastvi.core import Batch, LazyTable
 from fastvi.models.counts import DocumentSource, padded
 from fastvi.models.topics.model import LDA
@@ -123,7 +123,7 @@ def svi_step(n_words, k=50, n_documents=128, words_each=100, steps=100):
     shape = (8 * n_documents, n_words)
     X = sp.csr_matrix((np.ones(words.size, np.float32), words, indptr), shape=shape)
     settings = Settings("svi", alpha=np.full(k, 1 / k), eta=1 / k, batch_size=n_documents)
-    fit = make_solver(settings, DocumentSource(*checks.bags_of_words(X)), 1)
+    fit = make_solver(settings, DocumentSource(*bags_of_words(X)), 1)
     state = fit.start()
     seconds = []
     rng = np.random.default_rng(0)

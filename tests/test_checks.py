@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import fastvi
 from fastvi.base import checks
-from fastvi.base.checks import bags_of_words
+from fastvi.base.bags import Bags, bags_of_words
 from fastvi.targets.data import prepare
 
 DTYPES = [
@@ -35,7 +35,7 @@ def raw(
     return matrix
 
 
-def dense(bags: checks.Bags) -> np.ndarray:
+def dense(bags: Bags) -> np.ndarray:
     shape = (len(bags.indptr) - 1, bags.n_words)
     return scipy.sparse.csr_array((bags.counts, bags.indices, bags.indptr), shape=shape).toarray()
 
@@ -212,8 +212,8 @@ def test_numpy_booleans_are_booleans():
 def test_masked_counts_are_refused():
     X = np.ma.masked_array([[1, 2], [3, 4]], mask=[[False, True], [False, False]])
     with pytest.raises(ValueError, match=r"X has masked entries; fill them"):
-        checks.bags_of_words(X)
-    np.testing.assert_array_equal(checks.bags_of_words(X[1:]).counts, [3, 4])
+        bags_of_words(X)
+    np.testing.assert_array_equal(bags_of_words(X[1:]).counts, [3, 4])
     for estimator in (fastvi.LatentDirichletAllocation(2), fastvi.BayesianPCA()):
         with pytest.raises(ValueError, match="X has masked entries"):
             estimator.fit(X)
@@ -224,6 +224,6 @@ def test_masked_counts_are_refused():
 @pytest.mark.parametrize("kind", [list, np.array, lambda texts: np.array(texts, object)])
 def test_texts_are_not_counts(kind):
     texts = kind(["some text", "some other text"])
-    for fit in (checks.bags_of_words, fastvi.LatentDirichletAllocation(2).fit):
+    for fit in (bags_of_words, fastvi.LatentDirichletAllocation(2).fit):
         with pytest.raises(ValueError, match="X holds texts; vectorize first"):
             fit(texts)

@@ -15,7 +15,8 @@ from forked import Forks
 from simulated import simulate
 from stopping import Stopped, stopper
 
-from fastvi.base import archive, checks
+from fastvi.base import archive
+from fastvi.base.bags import bags_of_words
 from fastvi.checkpoints import KIND, Watching
 from fastvi.corpus.shards import read_sharded
 from fastvi.models.counts import DocumentSource, ShardedEpochs, ShardedSource
@@ -43,7 +44,7 @@ def settings_for(solver: str, learned: bool = False, **changes: Any) -> Settings
 
 
 def source_of(counts: Any) -> DocumentSource:
-    return DocumentSource(*checks.bags_of_words(counts))
+    return DocumentSource(*bags_of_words(counts))
 
 
 @pytest.fixture(scope="module")

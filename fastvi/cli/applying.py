@@ -12,6 +12,7 @@ import numpy as np
 
 from fastvi.base import checks
 from fastvi.base.archive import replacing
+from fastvi.base.bags import bags_of_words
 from fastvi.base.typing import AnyArray, JsonObject
 from fastvi.cli.options import check_outputs, reading_options, threads
 from fastvi.cli.report import print_topics, topics_as_dicts
@@ -99,7 +100,7 @@ def transform(options: argparse.Namespace) -> None:
         raise ValueError(f"--output {options.output}: wanted a name in .npz, .csv or .csv.gz")
     model = TopicModel.load(options.model)
     corpus = _documents_for(model, options)
-    bags = checks.bags_of_words(corpus.counts, dtype=model.table.dtype)
+    bags = bags_of_words(corpus.counts, dtype=model.table.dtype)
     gamma = model.topics.infer(*bags.parts, n_threads=threads(options))
     theta = gamma[:, : model.n_topics] / gamma.sum(axis=1, keepdims=True)
     print(f"{corpus.description}; {corpus.n_empty} empty", file=sys.stderr)
@@ -137,14 +138,14 @@ def score(options: argparse.Namespace) -> None:
     corpus = _documents_for(model, options)
     n_threads = threads(options)
     parts = [
-        checks.bags_of_words(half, dtype=model.table.dtype)
+        bags_of_words(half, dtype=model.table.dtype)
         for half in halves(corpus.counts, np.random.default_rng(options.seed))
     ]
     n_scored = float(parts[1].counts.sum(dtype=np.float64))
     if not n_scored > 0:
         raise ValueError("no document has two words that the model knows; nothing to score")
     completion = model.topics.completion(parts[0].parts, parts[1].parts, n_threads)
-    whole = checks.bags_of_words(corpus.counts, dtype=model.table.dtype)
+    whole = bags_of_words(corpus.counts, dtype=model.table.dtype)
     bound = model.documents_bound(whole.parts, n_threads) / corpus.n_tokens
     result = {
         "n_documents": corpus.n_documents,

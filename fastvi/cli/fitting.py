@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastvi.base import checks
+from fastvi.base.bags import MAX_TOKENS, bags_of_words
 from fastvi.base.typing import JsonObject
 from fastvi.checkpoints import Watching
 from fastvi.cli.options import check_outputs, reading_options, threads
@@ -207,7 +208,7 @@ def _training_corpus(
         except ValueError as error:
             raise ValueError(f"{error}; to fit without a score: --held-out 0") from None
         counts, held_out = corpus.counts[train_rows], corpus.counts[test_rows]
-    yield DocumentSource(*checks.bags_of_words(counts)), held_out, _about(corpus)
+    yield DocumentSource(*bags_of_words(counts)), held_out, _about(corpus)
 
 
 def _is_streamed(options: argparse.Namespace, settings: Settings) -> bool:
@@ -239,9 +240,9 @@ def _size(path: Path) -> int:
 def _check_tokens(n_tokens: float, settings: Settings) -> None:
     if not n_tokens > 0:
         raise ValueError("every document is empty: there are no words to fit topics to")
-    if n_tokens > checks.MAX_TOKENS:
+    if n_tokens > MAX_TOKENS:
         raise ValueError(
-            f"the corpus holds {n_tokens:g} words; at most {checks.MAX_TOKENS:g} can be counted"
+            f"the corpus holds {n_tokens:g} words; at most {MAX_TOKENS:g} can be counted"
         )
     if settings.n_topics > n_tokens:
         raise ValueError(

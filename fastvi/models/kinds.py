@@ -10,6 +10,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import validate_data
 
 from fastvi.base import checks
+from fastvi.base.bags import Bags, bags_of_words, no_texts
 from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, RowsLike
 from fastvi.checkpoints import Callback, Watching
 from fastvi.models.estimator import Estimator
@@ -163,16 +164,16 @@ class CountEstimator(
         tags.transformer_tags.preserves_dtype = ["float32", "float64"]
         return tags
 
-    def _counts(self, X: RowsLike, reset: bool, dtype: DTypeLike | None = None) -> checks.Bags:
+    def _counts(self, X: RowsLike, reset: bool, dtype: DTypeLike | None = None) -> Bags:
         """Check X and return its CSR arrays; `dtype` is by default that of the fit."""
         checks.nothing_masked(X)
-        checks.no_texts(X)
+        no_texts(X)
         X = validate_data(
             self, X, reset=reset, accept_sparse="csr", dtype="numeric", ensure_min_samples=1
         )
         if dtype is None and not reset:
             dtype = self._dtype
-        bags = checks.bags_of_words(X, dtype=dtype)
+        bags = bags_of_words(X, dtype=dtype)
         if reset:
             self._dtype = bags.counts.dtype
         return bags

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastvi import loop, optimizers
 from fastvi.base import checks, parallel, tree
+from fastvi.base.bags import Bags
 from fastvi.base.tree import read_only
 from fastvi.base.typing import AnyArray, Array, DTypeLike, RandomState, RowsLike
 from fastvi.batches import ShuffledEpochs
@@ -259,7 +260,7 @@ class PoissonFactorization(MeanScore, CountEstimator):
 
     def _go_online(
         self,
-        bags: checks.Bags,
+        bags: Bags,
         source: DocumentSource,
         population: float,
         batch_size: int,
@@ -312,12 +313,12 @@ class PoissonFactorization(MeanScore, CountEstimator):
             return default
         return checks.integer(self.max_row_iter, "max_row_iter", 1)
 
-    def _start(self, model: PoissonFactors, bags: checks.Bags, n_rows: float, seed: int) -> Factors:
+    def _start(self, model: PoissonFactors, bags: Bags, n_rows: float, seed: int) -> Factors:
         scale = n_rows / (len(bags.indptr) - 1)
         sums = scale * np.bincount(bags.indices, bags.counts, bags.n_words)
         return model.start(sums, n_rows, np.random.default_rng(seed))
 
-    def _check_form(self, what: str, asked: Self, bags: checks.Bags) -> None:
+    def _check_form(self, what: str, asked: Self, bags: Bags) -> None:
         """Refuse to continue from factors of another form, beyond whose ends kernels would read."""
         n_components = checks.integer(asked.n_components, "n_components", 1)
         learned, last = checks.flag(asked.hierarchical, "hierarchical"), self._found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base.checks import Bags
+from fastvi.base.bags import Bags
 from fastvi.base.typing import AnyArray
 
 __all__ = ["largest_columns"]

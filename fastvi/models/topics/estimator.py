@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastvi import loop
 from fastvi.base import checks, tree
+from fastvi.base.bags import Bags
 from fastvi.base.typing import AnyArray, RandomState, RowsLike, Tree
 from fastvi.batches import ShuffledEpochs
 from fastvi.checkpoints import Watching
@@ -252,7 +253,7 @@ class LatentDirichletAllocation(TopicScores):
             self.elbo_ = training.model.bound(bags.parts, self._n_threads)
             self.bound_ = perplexity.of(self.elbo_)
 
-    def _check_size(self, bags: checks.Bags) -> None:
+    def _check_size(self, bags: Bags) -> None:
         """Refuse documents that are too few for this number of topics."""
         n_topics = checks.integer(self.n_components, "n_components", 1)
         total = bags.counts.sum(dtype=np.float64)
@@ -322,7 +323,7 @@ class LatentDirichletAllocation(TopicScores):
         n_iter = 1 if first else self.n_iter_
         self._keep(settings, state.alpha, state.eta, n_iter, n_steps + len(history))
 
-    def _stream_settings(self, bags: checks.Bags, first: bool) -> Settings:
+    def _stream_settings(self, bags: Bags, first: bool) -> Settings:
         """Settings of `partial_fit`, which continues with the existing priors."""
         asked = self._solver() or choose_solver(0, 1, tools_of(self))
         name = "svi" if asked in ("vb", "svi") else "scvb0"
@@ -371,7 +372,7 @@ class LatentDirichletAllocation(TopicScores):
             )
         return named
 
-    def _settings(self, solver: str, bags: checks.Bags, seed: int) -> Settings:
+    def _settings(self, solver: str, bags: Bags, seed: int) -> Settings:
         n_topics = checks.integer(self.n_components, "n_components", 1)
         eta: Any = self.topic_word_prior
         if np.ndim(eta) == 0:
@@ -464,7 +465,7 @@ class _Perplexity:
     """Perplexity of the training data after every `evaluate_every` passes."""
 
     def __init__(
-        self, estimator: LatentDirichletAllocation, bags: checks.Bags, settings: Settings
+        self, estimator: LatentDirichletAllocation, bags: Bags, settings: Settings
     ) -> None:
         self.every = checks.integer(estimator.evaluate_every, "evaluate_every", -(10**9))
         self.tol = checks.number(estimator.perp_tol, "perp_tol", 0.0)

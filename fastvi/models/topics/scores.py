@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastvi.base import checks
+from fastvi.base.bags import MAX_TOKENS, Bags
 from fastvi.base.tree import read_only
 from fastvi.base.typing import AnyArray, RandomState, RowsLike
 from fastvi.models.estimator import generator_of
@@ -30,7 +31,7 @@ class TopicScores(CountEstimator):
         """Number of documents that a stream from scratch represents."""
         if self.total_samples is None:
             return POPULATION
-        return checks.number(self.total_samples, "total_samples", 1.0, checks.MAX_TOKENS)
+        return checks.number(self.total_samples, "total_samples", 1.0, MAX_TOKENS)
 
     @property
     def _model(self) -> TopicModel:
@@ -140,9 +141,7 @@ class TopicScores(CountEstimator):
         model = self._model
         return self._perplexity(model, self._counts(X, reset=False), sub_sampling)
 
-    def _perplexity(
-        self, model: TopicModel, bags: checks.Bags, sub_sampling: bool = False
-    ) -> float:
+    def _perplexity(self, model: TopicModel, bags: Bags, sub_sampling: bool = False) -> float:
         factor = self._population / (len(bags.indptr) - 1) if sub_sampling else 1.0
         bound = model.bound(bags.parts, self._n_threads, factor)
         n_words = factor * bags.counts.sum(dtype=np.float64)
@@ -217,7 +216,7 @@ def document_completion(estimator: TopicScores, X: RowsLike, y: object = None) -
     return estimator.document_completion(X, random_state=0)
 
 
-def matrix(bags: checks.Bags) -> Any:
+def matrix(bags: Bags) -> Any:
     """The counts as a CSR matrix."""
     from scipy.sparse import csr_array
 
