@@ -14,7 +14,7 @@ from fastvi.families import FAMILIES, is_member
 from fastvi.families.base import Family, Near
 from fastvi.fitting.modes import Found, search
 from fastvi.targets.base import Target
-from fastvi.targets.checking import screen
+from fastvi.targets.checking import screen, screen_weights
 
 __all__ = ["Chosen", "batches_of", "begin_near", "family_of", "point_of", "starts_of"]
 
@@ -103,7 +103,15 @@ def point_of(target: Target, start: PointLike) -> Array:
 
 
 def batches_of(target: Target, batch_size: int | None, sampling: str, seed: int) -> Batches:
-    """Passes over all rows, or mini-batches of them."""
+    """Passes over all rows, or mini-batches of them.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or the target takes no rows.
+    TargetError
+        If the target clearly forgets the weights of rows.
+    """
     sampling = checks.choice(sampling, "sampling", ("uniform", "replacement"))
     if batch_size is None:
         if sampling != "uniform":
@@ -112,5 +120,6 @@ def batches_of(target: Target, batch_size: int | None, sampling: str, seed: int)
     size = checks.integer(batch_size, "batch_size", 1)
     if target.n_rows is None:
         raise ValueError("batch_size is given, but the target takes no rows and weights")
+    screen_weights(target, size)
     plan = ShuffledEpochs if sampling == "uniform" else WithReplacement
     return plan(InMemory(np.arange(target.n_rows)), size, seed)

@@ -19,6 +19,7 @@ from fastvi.families.base import Family, Near, Powers
 from fastvi.fitting.arguments import batches_of, begin_near, family_of, starts_of
 from fastvi.fitting.compiled import compiled_steps
 from fastvi.fitting.delta import delta
+from fastvi.fitting.deterministic import deterministic, n_draws_for
 from fastvi.fitting.modes import Found, search
 from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
 from fastvi.fitting.watching import watch_of
@@ -44,11 +45,13 @@ NEEDS = {  # what a family must have for a method
     "plain": "draws that move smoothly with noise",
     "laplace": "a full covariance",
     "delta": "a full covariance",
+    "deterministic": "independent normal numbers",
     "score": "score functions",
     "gumbel": "relaxed categories",
     "straight-through": "relaxed categories",
 }
 MODES, BY_SCORES = ("laplace", "delta"), ("score", "gumbel", "straight-through")
+WITHOUT_STEPS = (*MODES, "deterministic")  # of the loop
 COOLING = 1.0, 0.1, 500  # it ends before a fit can have settled; many draws bear the noise
 TOOLS = {"plain": ("svrg",), "score": OF_SCORES}  # that reduce the noise of a method's gradients
 
@@ -92,9 +95,12 @@ def fit(
         The fit starts from a given member of `fastvi.families`. A callable makes one from a mean
         and a covariance, such as ``fastvi.families.lowrank(rank=3)``. For variables that are
         discrete or not Gaussian, use `fastvi.families.blocks`.
-    method : {"auto", "natural", "plain", "laplace", "delta", "score", "gumbel", "straight-through"}
+    method : {"auto", "natural", "plain", "laplace", "delta", "deterministic", "score", "gumbel", \
+"straight-through"}
         Natural gradients, the default if the family has them; plain gradients with averaged Adam,
         the default of "lowrank"; Laplace's method; the delta method (Wang and Blei 2013). For
+        "meanfield", fixed draws and a second-order optimiser (Giordano, Ingram and Broderick 2024),
+        whose history has the Monte Carlo errors of the answer, `mean_error` and `sd_error`. For
         blocks (and "meanfield"), with averaged Adam: score-function gradients, see
         `fastvi.gradients.score`, the default of blocks; and relaxed categories, see
         `fastvi.gradients.gumbel`.
@@ -103,7 +109,8 @@ def fit(
         number is the order of a Rényi divergence.
     n_draws : int, optional
         Draws per step, by default twice the dimension, from 16 to 128; for score-function gradients
-        and relaxed categories four times the dimension, from 64 to 256.
+        and relaxed categories four times the dimension, from 64 to 256; with
+        fixed draws four times the dimension, from 30 to 120.
     batch_size : int, optional
         Rows per step, for targets that take rows; all by default. For the ELBO, whose gradients
         are then unbiased.
@@ -170,7 +177,7 @@ def fit(
         batches_of(target, batch_size, sampling, seed), batch_size, sampling, tools, tol,
     )  # fmt: skip
     _together(wanted, objective)
-    if method in MODES and checkpoint is not None:
+    if method in WITHOUT_STEPS and checkpoint is not None:
         raise ValueError(f"checkpoint with method={method!r}, which has no steps; wanted None")
     if chosen.near is None and start is not None:
         raise ValueError("start is given, but the fit begins at the member of family given")
@@ -185,6 +192,8 @@ def fit(
             found = search(target, member.mean, n_paths, seed, n_threads)
         if method in MODES:
             return _without_draws(target, method, near, found, seed)
+        if method == "deterministic":
+            return _with_fixed_draws(wanted, member, found, max_iter, seed)
         options = {"tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed)}
         course = COURSES[method](wanted, member, options)
         watch = watch_of(
@@ -251,7 +260,8 @@ def _natural(wanted: _Wanted, member: Family, options: Options) -> _Course:
     target, goal, n = wanted.target, wanted.goal, wanted.n_draws
     compiled = compiled_steps(target, goal, member, n_draws=n, natural=True)
     gradient = reparam(target, goal, n_draws=n)
-    stages = NaturalStages(gradient, wanted.batches, compiled=compiled, **options)
+    passes = 2 * -(-(target.n_rows or 0) // wanted.batch_size) if wanted.batch_size else 0
+    stages = NaturalStages(gradient, wanted.batches, compiled=compiled, window=passes, **options)
     return _Course(stages, member, lambda params: params)
 
 
@@ -308,6 +318,8 @@ def _can(method: str, powers: Powers) -> bool:
         return powers.pathwise is not None and powers.frame is not None
     if method in MODES:
         return powers.full_covariance
+    if method == "deterministic":
+        return powers.independent is not None
     if method == "score":
         return powers.score is not None
     return powers.score is not None and powers.score.product.powers.relaxed is not None
@@ -345,6 +357,8 @@ def _method(
 def _n_draws(n_draws: int | None, method: str, dim: int) -> int:
     if n_draws is not None:
         return checks.integer(n_draws, "n_draws", 2)
+    if method == "deterministic":
+        return n_draws_for(dim)
     if method in BY_SCORES:  # more than pathwise gradients need
         return min(max(4 * dim, 64), 256)
     return min(max(2 * dim, 16), 128)
@@ -358,10 +372,10 @@ def _together(wanted: _Wanted, objective: str | float | Objective) -> None:
             f"variance_reduction={wanted.tools[0].name!r} without batch_size: the gradient of all "
             "rows has no noise of theirs"
         )
-    if method in MODES and (batch_size is not None or objective != "elbo"):
+    if method in WITHOUT_STEPS and (batch_size is not None or objective != "elbo"):
         what = f"objective={objective!r}" if batch_size is None else f"batch_size={batch_size}"
         raise ValueError(
-            f"{what} with method={method!r}, which takes all rows and has no objective"
+            f"{what} with method={method!r}, which takes all rows and has no choice of objectives"
         )
     if batch_size is not None and wanted.goal.weights is not objectives.elbo().weights:
         raise ValueError(
@@ -380,6 +394,26 @@ def _objective(chosen: str | float | Objective) -> tuple[Objective, str]:
     raise ValueError(
         f"objective is {chosen!r}; wanted a fastvi.objectives.Objective, the order of a Renyi "
         "divergence, or one of " + ", ".join(map(repr, OBJECTIVES))
+    )
+
+
+def _with_fixed_draws(
+    wanted: _Wanted, member: Family, search: Found | None, max_iter: int, seed: int
+) -> Posterior:
+    start, target = member.powers.independent, wanted.target
+    assert start is not None
+    found = deterministic(
+        target, start, n_draws=wanted.n_draws, tol=wanted.tol, max_iter=max_iter, seed=seed
+    )
+    return Posterior(
+        member.from_free((found.mean, np.log(found.sd))),
+        target,
+        settled=found.settled,
+        n_iter=found.n_iter,
+        history=found.history,
+        names=target.names,
+        seed=seed,
+        modes=search.modes if search is not None else (),
     )
 
 

@@ -27,11 +27,13 @@ from fastvi.optimizers import adam, constant, scaled
 __all__ = ["NaturalStages", "PlainStages", "Stages"]
 
 STEPS = 10  # of a stage at unit rate, before it is asked whether the fit has settled
+SLOW, LONGER = 1 / 16, 4  # with mini-batches, stages at such rates are longer by this factor
 PLAIN_STEPS = 200
 FIRST_RATE = 0.1  # of Adam, in units of the start's standard deviations
 CLEAR = 0.1  # share of what may be left that one stage is enough to see
 ENDLESS_PASSES = 2**62
 ENDLESS = 1e60  # what a parameter comes to where a posterior is improper
+WINDOWS = 2  # of which there must be so many in a stage for its halves to be compared
 DROWNED = 2.0  # progress below so many times its own variance counts as noise
 
 
@@ -68,6 +70,11 @@ class PlainState(NamedTuple):
 class Stages:
     """Stages of steps; a subclass says what follows from one.
 
+    Parameters
+    ----------
+    window : int
+        Steps in two passes over mini-batches, in whose mean most of their noise cancels; 0 without.
+
     Attributes
     ----------
     history : fastvi.loop.History
@@ -82,9 +89,12 @@ class Stages:
         max_iter: int,
         rng: np.random.Generator,
         compiled: CompiledSteps | None = None,
+        window: int = 0,
     ) -> None:
         self.gradient, self.batches, self.tol = gradient, batches, tol
         self.max_iter, self.rng, self.compiled = max_iter, rng, compiled
+        self.window = window
+        self._sums: list[Any] = []  # of a stage's gradients, at the ends of its windows
         self.history, self._position = loop.History(), loop.START
         self._bar: Bar | None = None
 
@@ -126,9 +136,12 @@ class Stages:
     def _stage(self, state: Any, n_steps: int) -> tuple[Stage, Any]:
         """At most so many steps from the last mean on; the gradient's state after them."""
         n_steps = min(n_steps, self._left())
+        self._sums = []
 
         def enough(inner: Any, position: loop.Position, history: loop.History) -> bool:
             self._position = position
+            if self.window and inner.gradient.stage.n % self.window == 0:
+                self._sums.append(tree.map_leaves(np.array, inner.gradient.stage.step))
             if self._bar is not None:
                 self._bar.show(len(history), history.last())
             return bool(inner.gradient.stage.n >= n_steps)
@@ -190,7 +203,8 @@ class NaturalStages(Stages):
 
     def next(self, state: NaturalState) -> NaturalState:
         """The state after one more stage."""
-        stage, memory = self._attempt(state, int(STEPS / state.rate))
+        longer = LONGER if self.window and state.rate <= SLOW else 1
+        stage, memory = self._attempt(state, longer * int(STEPS / state.rate))
         if stage is None:
             return state._replace(over=True)
         state = state._replace(params=stage.mean(), memory=memory)
@@ -200,11 +214,31 @@ class NaturalStages(Stages):
         noise = max(stage.square / stage.n - whole, 0.0) / (stage.n - 1)
         left = whole - noise
         most, enough = max(left, 0.0) + noise, self._enough(state.params)
+        settled = most < (1.0 if state.agreed else CLEAR) * enough
+        if len(self._sums) >= WINDOWS:
+            settled = self._halves_agree(enough)
         return state._replace(
-            settled=most < (1.0 if state.agreed else CLEAR) * enough,
+            settled=settled,
             agreed=most < enough,
             rate=state.rate * 0.5 if left < DROWNED * noise else state.rate,
         )
+
+    def _halves_agree(self, enough: float) -> bool:
+        """Whether the mean gradients of both halves of a stage, whole windows each, leave little.
+
+        The noise of mini-batches cancels within each, so that these say more than single steps.
+        """
+        half = len(self._sums) // 2
+        first, both = self._sums[half - 1], self._sums[2 * half - 1]
+        n = half * self.window
+        means = [
+            tree.map_leaves(lambda leaf: leaf / n, first),
+            tree.map_leaves(lambda leaf, before: (leaf - before) / n, both, first),
+        ]
+        whole = self._square(tree.map_leaves(lambda leaf: leaf / (2 * n), both))
+        squares = [self._square(mean) for mean in means]
+        noise = max(0.5 * sum(squares) - whole, 0.0)
+        return max(whole, noise) < enough and max(squares) < 4.0 * enough
 
     def _square(self, step: Any) -> float:
         return float(step.gain())

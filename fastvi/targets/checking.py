@@ -10,14 +10,18 @@ import numpy as np
 
 from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike, RandomState
+from fastvi.core import Batch
 from fastvi.derivatives import NotDifferentiable
 from fastvi.derivatives.values import parse
 from fastvi.targets.base import Target, check_target
+from fastvi.targets.failures import TargetError
 from fastvi.targets.gradients import ROUNDING
 
 __all__ = ["check", "raised", "refuse_indices", "screen"]
 
 Shape = Sequence[int | None]  # None for an unknown length
+FORGOTTEN = 1e-4  # relative difference that no rounding explains, not even in float32
+MOST_ROWS = 100
 CHOICES = (ast.If, ast.While, ast.Try, ast.With, ast.FunctionDef)
 
 
@@ -101,6 +105,38 @@ def screen(target: Target, z: Array) -> None:
     room = 1e-3 * np.abs(parts).sum() + 100 * ROUNDING * np.abs(values).max()
     if np.abs(parts.sum() - wanted) > max(room, 1e-3 * np.abs(wanted)):
         target.check_gradient(at)
+
+
+def screen_weights(target: Target, n_rows: int) -> None:
+    """Refuse a density that does not multiply its rows' terms by their weights.
+
+    Rows of weight 2 and the same rows twice are the same data, so that densities must agree. This
+    holds for any density of rows, whatever its prior; where weights are forgotten, or left out of a
+    term, it fails at every point. Compares at four points, with at most so many rows.
+
+    Raises
+    ------
+    TargetError
+        If the two differ at all points where they are finite.
+    """
+    if not target.n_rows:
+        return
+    rows = np.arange(min(n_rows, target.n_rows, MOST_ROWS))
+    points = np.random.default_rng(0).standard_normal((4, target.dim))
+    heavy = target.attempt(points, Batch(rows, np.full(len(rows), 2.0)), with_gradient=False)[0]
+    twice = target.attempt(
+        points, Batch(np.tile(rows, 2), np.ones(2 * len(rows))), with_gradient=False
+    )[0]
+    known = np.isfinite(heavy) & np.isfinite(twice)
+    size = np.maximum(np.abs(heavy[known]), np.abs(twice[known]))
+    if known.any() and np.all(np.abs(heavy - twice)[known] > FORGOTTEN * size):
+        one = int(np.argmax(known))
+        raise TargetError(
+            f"{target.name}: {len(rows)} rows of weight 2 have log density {heavy[one]:.6g}, and "
+            f"the same rows twice {twice[one]:.6g}, so that mini-batches would give another "
+            "posterior; multiply each row's term by its weight, weights[m]",
+            points[one].copy(),
+        )
 
 
 def refuse_indices(function: Any, name: str, shapes: Mapping[str, Shape]) -> None:
