@@ -19,7 +19,6 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 from numba import config
-from numba.core.codegen import get_host_cpu_features
 
 from ._fingerprint import folder_stamp
 
@@ -36,8 +35,10 @@ def features():
     named = LEVELS | {"haswell": V3}
     if config.CPU_NAME in named and config.CPU_FEATURES == "":
         return named[config.CPU_NAME]
-    text = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
-    return {name[1:] for name in text.split(",") if name.startswith("+")}
+    if config.CPU_FEATURES is not None:
+        return {name[1:] for name in config.CPU_FEATURES.split(",") if name.startswith("+")}
+    found = {name for name, has in llvm.get_host_cpu_features().items() if has}
+    return found if config.ENABLE_AVX else {name for name in found if not name.startswith("avx")}
 
 
 def stamp(level):
