@@ -43,23 +43,18 @@ def test_directions_are_those_of_the_matrix_form(rng, is_matrix):
     dense = units if is_matrix else np.diag(units[0])
     for n in (0, 1, 3, 8):
         kept = np.arange(max(0, n - m), n)
-        path = kernels.Path(
-            np.zeros(D), grad, np.zeros((m, D)), np.zeros((m, D)), np.ones(m), np.ones(2),
-            np.array([0, n, 0, 0, 0]),
-        )  # fmt: skip
+        path = kernels.path_at(np.zeros(D), m, 1, 0)
+        path.rows[kernels.GRAD] = grad
         for i in kept:
-            path.steps[i % m], path.bends[i % m] = steps[i], bends[i]
-            path.products[i % m] = steps[i] @ bends[i]
+            path.rows[kernels.N_OWN + i % m] = steps[i]
+            path.rows[kernels.N_OWN + m + i % m] = bends[i]
+            path.numbers[kernels.PRODUCTS + i % m] = steps[i] @ bends[i]
         if n:
             base = bends[n - 1] @ dense @ dense.T @ bends[n - 1]
-            path.numbers[1] = path.products[(n - 1) % m] / base
-        room = kernels.Room(
-            np.zeros((1, D)), np.zeros((1, 1)), np.zeros((1, D)), np.zeros(D), np.zeros(D),
-            np.zeros(m),
-        )  # fmt: skip
-        kernels.aim(units, path, room)
+            path.numbers[kernels.SCALE] = steps[n - 1] @ bends[n - 1] / base
+        kernels.aim(units, path.rows, path.numbers, n)
         wanted = naive.inverse(steps[kept], bends[kept], dense) @ grad
-        np.testing.assert_allclose(room.along, wanted, rtol=1e-10)
+        np.testing.assert_allclose(path.rows[kernels.ALONG], wanted, rtol=1e-10)
 
 
 @pytest.mark.parametrize("dim", [2, 5, 10])

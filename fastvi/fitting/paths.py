@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from fastvi.base import parallel
 from fastvi.base.typing import Array
 from fastvi.targets.base import Target
-
-if TYPE_CHECKING:
-    from fastvi.kernels import modes
 
 __all__ = ["End", "ascents"]
 
@@ -95,34 +90,18 @@ def _ascent(
 ) -> End:
     from fastvi.kernels import modes
 
-    path, room, trace = _places(start, memory, target.n_terms, n_rows)
-    words, length, left = target.data_table, 1, max_iter
-    modes.begin(target.address, words, path, room, trace)
-    while left > 0 and path.counts[modes.STATUS] == modes.RUNNING:
+    D, words, left = len(start), target.data_table, max_iter
+    path = modes.path_at(start, memory, target.n_terms, n_rows)
+    status, length = modes.NEW, 1
+    while status == modes.NEW or (status == modes.RUNNING and left > 0):
         began, n = time.perf_counter(), min(length, left)
-        modes.ascend(target.address, words, units, path, room, trace, tol, n)
+        status = modes.ascend(target.address, words, units, path, tol, n)
         left -= n
         if time.perf_counter() - began < AT_MOST:  # which changes no bits
             length *= 4
-    n = min(int(path.counts[modes.ITERATIONS]) + 1, n_rows)
+    iterates = path.trace[: int(path.counts[modes.ITERATIONS]) + 1]
     return End(
-        path.z, float(path.numbers[modes.VALUE]), path.grad,
-        bool(path.counts[modes.STATUS] == modes.ARRIVED), int(path.counts[modes.EVALUATIONS]),
-        trace.z[:n], trace.grads[:n], trace.values[:n],
+        path.rows[modes.Z], float(path.numbers[modes.VALUE]), path.rows[modes.GRAD],
+        bool(status == modes.ARRIVED), int(path.counts[modes.EVALUATIONS]),
+        iterates[:, :D], iterates[:, D : 2 * D], iterates[:, 2 * D],
     )  # fmt: skip
-
-
-def _places(
-    start: Array, memory: int, n_terms: int, n_rows: int
-) -> tuple[modes.Path, modes.Room, modes.Trace]:
-    """Arrays for one path."""
-    from fastvi.kernels import modes
-
-    D, m = len(start), memory
-    z = np.array(start, np.float64)
-    updates = np.empty((m, D)), np.empty((m, D)), np.empty(m)
-    path = modes.Path(z, np.empty(D), *updates, np.ones(2), np.zeros(5, np.int64))
-    values, along = np.empty((1, n_terms)), np.empty(D)
-    room = modes.Room(np.empty((1, D)), values, np.empty((1, D)), along, np.empty(D), np.empty(m))
-    trace = modes.Trace(np.empty((n_rows, D)), np.empty((n_rows, D)), np.empty(n_rows))
-    return path, room, trace
