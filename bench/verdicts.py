@@ -29,6 +29,12 @@ METHODS = ("fullrank", "meanfield", "lowrank", "svgd")
 FAR, SDS = 0.3, (0.8, 1.25)  # a miss is beyond
 NEAR, RIGHT = 0.2, (0.9, 1.1)  # within, a fit should be certified
 PARTICLES, STEPS = 100, 1000
+PLURALS = {
+    "mean miss": "misses, means",
+    "sd miss": "misses, sds",
+    "mean alarm": "false alarms, means",
+    "sd alarm": "false alarms, sds",
+}
 
 
 def fitted(case, target, method, seed, **options):
@@ -131,8 +137,8 @@ def judgement(r):
 
 def summary(records):
     """Counts by method, and the fits that are missed, as text."""
-    kinds = ("mean miss", "sd miss", "mean alarm", "sd alarm")
-    lines = ["| | fits | " + " | ".join(f"{kind}s" for kind in kinds) + " |", "|---" * 6 + "|"]
+    kinds = tuple(PLURALS)
+    lines = ["| | fits | " + " | ".join(PLURALS[kind] for kind in kinds) + " |", "|---" * 6 + "|"]
     found = [(r, judgement(r)) for r in records]
     for method in (*METHODS, "all"):
         of = [j for r, j in found if method in (r["method"], "all")]
@@ -142,7 +148,7 @@ def summary(records):
             cells.append(f"{sum(counted)} of {len(counted)}")
         lines.append(f"| {method} | {len(of)} | " + " | ".join(cells) + " |")
     for kind in kinds:
-        lines += ["", f"{kind}s:"]
+        lines += ["", f"{PLURALS[kind]}:"]
         for key in dict.fromkeys((r["case"], r["method"]) for r, j in found if j[kind]):
             of = [r for r, j in found if j[kind] and (r["case"], r["method"]) == key]
             lines.append("  " + described(of))
@@ -172,7 +178,8 @@ def corrections(records):
         lines.append(
             f"corrected, {len(given)} fits: means off by {np.median(offs):.3f} (median), "
             f"{offs.max():.3f} (largest, {given[int(offs.argmax())]['case']}); sds by a factor of "
-            f"{np.median(worst):.3f}, {worst.max():.3f} ({given[int(worst.argmax())]['case']})"
+            f"{np.nanmedian(worst):.3f}, {np.nanmax(worst):.3f} "
+            f"({given[int(np.nanargmax(worst))]['case']})"
         )
     timed = [r for r in records if "fit_seconds" in r]
     if timed:
