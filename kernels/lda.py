@@ -185,6 +185,68 @@ def local_step(
 
 
 @kernel
+def collapsed_statistics(
+    columns, documents, entries, counts, ratio, alpha, e, doc_weights, start, stop, weights
+):  # fmt: skip
+    """As `fastvi.kernels.responsibilities.statistics`, but each token sees its document's counts
+    without its own share, as in Asuncion et al. (2009), eq. 9: topic k gets a share proportional to
+    w_k max(e_k - p_k, alpha_k), where p_k is the share with it. Otherwise a token makes its own
+    topic likelier, and where topics are many, they learn single documents by heart. Topics' counts
+    keep the share: how much of it they hold depends on when the document was last seen.
+
+    columns (U+1,), documents (N,), entries (N,): the transposed batch; counts, ratio (N,), alpha
+    (K,), e (D, K), doc_weights (D,); in and out: weights (U, K).
+    """
+    zero = weights.dtype.type(0)
+    one = weights.dtype.type(1)
+    tiny = weights.dtype.type(1e-30)
+    n_topics = weights.shape[1] // 8 * 8
+    total = np.empty(n_topics, weights.dtype)
+    for u in range(start, stop):
+        row = weights[u]
+        for k in range(n_topics):
+            total[k] = 0
+        end = columns[u + 1]
+        for i in range(columns[u], end, 2):
+            pair = min(i + 1, end - 1)  # a single last entry is its own, with share 0
+            j0, j1 = entries[i], entries[pair]
+            d0, d1 = documents[i], documents[pair]
+            e0, e1 = e[d0], e[d1]
+            own0, own1 = ratio[j0] / max(counts[j0], one), ratio[j1] / max(counts[j1], one)
+            mass0, mass1 = tiny, tiny
+            for k in range(n_topics):
+                mass0 += max(e0[k] * (one - own0 * row[k]), alpha[k]) * row[k]
+                mass1 += max(e1[k] * (one - own1 * row[k]), alpha[k]) * row[k]
+            share0 = counts[j0] * doc_weights[d0] / mass0
+            share1 = counts[j1] * doc_weights[d1] / mass1 if pair > i else zero
+            for k in range(n_topics):  # apart: see `kernel`
+                total[k] += share0 * max(e0[k] * (one - own0 * row[k]), alpha[k]) + share1 * max(
+                    e1[k] * (one - own1 * row[k]), alpha[k]
+                )
+        for k in range(n_topics):
+            row[k] *= total[k]
+
+
+@kernel
+def collapsed_norms(indptr, words, counts, weights, ratio, alpha, e, start, stop, out):
+    """Out (D,) = norm of each document's part of `collapsed_statistics`, over words and topics."""
+    one = weights.dtype.type(1)
+    for d in range(start, stop):
+        squares = 0.0
+        for j in range(indptr[d], indptr[d + 1]):
+            row = weights[words[j]]
+            own = ratio[j] / max(counts[j], one)
+            mass = weights.dtype.type(1e-30)
+            square = weights.dtype.type(0)
+            for k in range(row.shape[0]):
+                x = max(e[d, k] * (one - own * row[k]), alpha[k]) * row[k]
+                mass += x
+                square += x * x
+            squares += np.float64(counts[j] / mass) ** 2 * square
+        out[d] = np.sqrt(squares)
+
+
+@kernel
 def infer(
     indptr, words, counts, weights, alpha, collapsed, max_iter, tol, start, stop, gamma
 ):  # fmt: skip

@@ -271,6 +271,28 @@ def test_statistics(problem):
     np.testing.assert_array_equal(np.delete(want, rows, axis=0), 0)
 
 
+@given(SEEDS, st.integers(1, 18), st.sampled_from(DTYPES))
+def test_collapsed_statistics(seed, n_topics, dtype):
+    problem = Problem(seed, 5, 13, n_topics, dtype, collapsed=True)
+    indptr, words, counts = problem.parts
+    _, e, ratio, _ = problem.local_step(3)
+    documents = DocumentSource(indptr, words, counts, len(problem.table)).all()
+    alpha = padded(problem.alpha, problem.width, dtype)
+    doc_weights = np.random.default_rng(0).gamma(1.0, 1.0, len(e)).astype(dtype)
+    out = padded(problem.weights[documents.rows], problem.width, dtype)
+    middle = len(out) // 2
+    for start, stop in ((0, middle), (middle, len(out))):
+        kernels.collapsed_statistics(
+            *documents[4:], counts, ratio, alpha, e, doc_weights, start, stop, out
+        )
+    want = naive.collapsed_statistics(
+        problem.documents, problem.weights, problem.alpha, e[:, :n_topics].astype(float),
+        doc_weights.astype(float),
+    )  # fmt: skip
+    close(out[:, :n_topics], want[documents.rows], dtype)
+    assert not out[:, n_topics:].any()
+
+
 @given(PROBLEMS)
 def test_expected_counts_add_up_to_the_counts(problem):
     """Responsibilities of each entry sum to one, so that column n of the statistics is c_n."""

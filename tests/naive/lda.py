@@ -106,6 +106,17 @@ def statistics(documents, weights, ratios, e, doc_weights):
     return out
 
 
+def collapsed_statistics(documents, weights, alpha, gamma, doc_weights):
+    """The same, where each token sees its document's counts without its own share."""
+    out = np.zeros(weights.shape)
+    for d, document in enumerate(documents):
+        for word, count in document:
+            own = min(count, 1) * gamma[d] * weights[word] / (gamma[d] @ weights[word])
+            share = np.maximum(gamma[d] - own, alpha) * weights[word]
+            out[word] += doc_weights[d] * count * share / share.sum()
+    return out
+
+
 def score(document, weights, theta):
     return sum(count * math.log(theta @ weights[word]) for word, count in document)
 

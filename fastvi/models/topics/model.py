@@ -94,7 +94,8 @@ class LDA:
         Dirichlet prior of the topics.
     collapsed : bool
         False: the variational Bayes of Hoffman et al. (2013). True: the mini-batch form of CVB0
-        (Foulds et al. 2013), whose local step uses expected counts as weights.
+        (Foulds et al. 2013), whose local step uses expected counts as weights. Its statistics leave
+        each token's own share out of its document's counts, as CVB0 does.
     max_iter : int
         Largest number of iterations of a document's local step.
     tol : float
@@ -211,11 +212,17 @@ class LDA:
     ) -> Array:
         """Norm of each document's expected counts, (D,)."""
         out = np.empty(documents.n_documents)
-        indptr, words = documents[:2]
+        indptr, words, counts = documents[:3]
         chunks = chunks_of(indptr, self.n_topics, passes=10)
 
         def task(i: int) -> None:
-            document_norms(indptr, words, weights, e, ratio, chunks[i], chunks[i + 1], out)
+            some = chunks[i], chunks[i + 1], out
+            if self.collapsed:
+                kernels.collapsed_norms(
+                    indptr, words, counts, weights, ratio, self._alpha, e, *some
+                )
+            else:
+                document_norms(indptr, words, weights, e, ratio, *some)
 
         parallel.run(task, len(chunks) - 1, self.n_threads)
         return out
@@ -234,9 +241,14 @@ class LDA:
         doc_weights = doc_weights.astype(self.dtype)
 
         def task(i: int) -> None:
-            statistics(
-                columns, owners, entries, ratio, e, doc_weights, chunks[i], chunks[i + 1], weights
-            )
+            some = chunks[i], chunks[i + 1], weights
+            if self.collapsed:
+                kernels.collapsed_statistics(
+                    columns, owners, entries, documents.counts, ratio, self._alpha, e, doc_weights,
+                    *some,
+                )  # fmt: skip
+            else:
+                statistics(columns, owners, entries, ratio, e, doc_weights, *some)
 
         parallel.run(task, len(chunks) - 1, self.n_threads)
         return weights
