@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastvi import transforms as transforms
     from fastvi.fitting.fit import fit as fit
     from fastvi.fitting.operator import operator_vi as operator_vi
+    from fastvi.fitting.pathfinder import pathfinder as pathfinder
     from fastvi.fitting.svgd import svgd as svgd
     from fastvi.loading import load as load
     from fastvi.models.factors.estimator import BayesianFactorAnalysis as BayesianFactorAnalysis
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from fastvi.posteriors.member import Posterior as Posterior
     from fastvi.posteriors.particles import ParticlePosterior as ParticlePosterior
     from fastvi.posteriors.programs import ProgramPosterior as ProgramPosterior
+    from fastvi.posteriors.weighted import WeightedPosterior as WeightedPosterior
     from fastvi.stein.discrepancy import ksd as ksd
     from fastvi.stein.discrepancy import ksd_test as ksd_test
     from fastvi.stein.thinning import stein_thinning as stein_thinning
@@ -58,6 +60,7 @@ _NAMES = {
     "SVGP": "fastvi.models.gp.variational",
     "SparseGPClassifier": "fastvi.models.gp.classification",
     "SparseGPRegressor": "fastvi.models.gp.regression",
+    "WeightedPosterior": "fastvi.posteriors.weighted",
     "check": "fastvi.targets.checking",
     "document_completion": "fastvi.models.topics.scores",
     "fit": "fastvi.fitting.fit",
@@ -65,6 +68,7 @@ _NAMES = {
     "ksd_test": "fastvi.stein.discrepancy",
     "load": "fastvi.loading",
     "operator_vi": "fastvi.fitting.operator",
+    "pathfinder": "fastvi.fitting.pathfinder",
     "stein_thinning": "fastvi.stein.thinning",
     "svgd": "fastvi.fitting.svgd",
     "target": "fastvi.targets.decorator",

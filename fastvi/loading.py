@@ -17,6 +17,7 @@ LOADERS = {
     "particle-posterior": ("fastvi.posteriors.particles", "ParticlePosterior.load"),
     "posterior": ("fastvi.posteriors.member", "Posterior.load"),
     "program-posterior": ("fastvi.posteriors.programs", "ProgramPosterior.load"),
+    "weighted-posterior": ("fastvi.posteriors.weighted", "WeightedPosterior.load"),
 }
 TOPICS = "fastvi.models.topics.files", "load"
 
