@@ -4,6 +4,8 @@ Each writes its result into given arrays, or adds to them. Matrices that are not
 or singular raise numpy.linalg.LinAlgError.
 """
 
+import math
+
 import numpy as np
 
 from ._jit import UNORDERED, kernel
@@ -14,6 +16,9 @@ __all__ = [
     "inverse_back",
     "inverse_into",
     "minus_outer",
+    "normal_back_matrix",
+    "normal_back_vector",
+    "normal_into",
     "plus",
     "slogdet_back",
     "slogdet_into",
@@ -24,6 +29,8 @@ __all__ = [
     "triangular_minus",
 ]
 
+HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+PANEL = 128  # rows per matrix product of an inverse
 BLOCK = 32  # rows per block of a triangular solve by loops, between matrix products
 SMALL = 24  # size below which loops are faster than LAPACK
 
@@ -202,3 +209,85 @@ def cholesky_back(L, L_bar, K_bar):
         for j in range(i):
             K_bar[i, j] += S[i, j] + S[j, i]
         K_bar[i, i] += S[i, i]
+
+
+@kernel(fastmath=UNORDERED)
+def normal_into(K, y, out):
+    """The log density of y (n,), normal with mean 0 and covariance K, for `normal_back_matrix`.
+
+    Out (n + 2, n) gets the factor L of K, then a row with alpha = K^-1 y, then the value in [n + 1,
+    0].
+    """
+    n = K.shape[0]
+    L = out[:n]
+    cholesky_into(K, L)
+    alpha = out[n]
+    value = -HALF_LOG_2PI * n
+    for i in range(n):
+        left = y[i]
+        for k in range(i):
+            left -= L[i, k] * alpha[k]
+        alpha[i] = left / L[i, i]
+        value -= 0.5 * alpha[i] * alpha[i] + math.log(L[i, i])
+    for i in range(n - 1, -1, -1):
+        alpha[i] /= L[i, i]
+        for k in range(i):
+            alpha[k] -= L[i, k] * alpha[i]
+    out[n + 1, 0] = value
+
+
+@kernel(fastmath=UNORDERED)
+def _inverse_of_factor(L):
+    """The inverse of a lower triangular matrix: by loops in blocks, which are joined in pairs."""
+    n = L.shape[0]
+    W = np.zeros((n, n))
+    for a in range(0, n, BLOCK):
+        for i in range(a, min(a + BLOCK, n)):
+            W[i, i] = 1.0
+            for k in range(a, i):
+                for j in range(a, k + 1):
+                    W[i, j] -= L[i, k] * W[k, j]
+            for j in range(a, i + 1):
+                W[i, j] /= L[i, i]
+    size = BLOCK
+    while size < n:
+        for a in range(0, n - size, 2 * size):
+            m, b = a + size, min(a + 2 * size, n)
+            lower = np.dot(L[m:b, a:m].copy(), W[a:m, a:m].copy())
+            W[m:b, a:m] -= np.dot(W[m:b, m:b].copy(), lower)
+        size *= 2
+    return W
+
+
+@kernel(fastmath=UNORDERED)
+def normal_back_matrix(out, out_bar, K_bar):
+    """Add (alpha alpha' - K^-1) / 2, times out_bar, to K_bar; both triangles to the lower one.
+
+    K^-1 = W' W with W = L^-1, which takes n^3 operations in all instead of 4 n^3 by way of L.
+    """
+    n = K_bar.shape[0]
+    seed, alpha = out_bar[n + 1, 0], out[n]
+    W = _inverse_of_factor(out[:n])
+    for a in range(0, n, PANEL):
+        b = min(a + PANEL, n)
+        rows = np.dot(W[a:, a:b].T.copy(), W[a:, :b].copy())
+        for i in range(a, b):
+            for j in range(i):
+                K_bar[i, j] += seed * (alpha[i] * alpha[j] - rows[i - a, j])
+            K_bar[i, i] += 0.5 * seed * (alpha[i] * alpha[i] - rows[i - a, i])
+
+
+@kernel(fastmath=UNORDERED)
+def normal_back_vector(out, out_bar, y_bar):
+    """Take from y_bar alpha times out_bar."""
+    n = y_bar.shape[0]
+    for i in range(n):
+        y_bar[i] -= out_bar[n + 1, 0] * out[n, i]
+
+
+@kernel(fastmath=UNORDERED)
+def normal_of_matrix(K, y):
+    """The log density of y (n,), normal with mean 0 and covariance K, whose lower half is read."""
+    out = np.empty((K.shape[0] + 2, K.shape[0]))
+    normal_into(K, y, out)
+    return out[K.shape[0] + 1, 0]

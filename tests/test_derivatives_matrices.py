@@ -8,6 +8,7 @@ from scipy.linalg import solve_triangular
 from test_derivatives_models import as_tuple, derived, numerical
 
 import fastvi
+from fastvi.kernels import derived_matrices
 
 
 def systems(z, data):
@@ -88,3 +89,21 @@ def test_singular_matrices_are_errors():
         target = fastvi.target(gaussian, data=data | {"b": np.ones(n)}, dim=3)
         with pytest.raises(fastvi.targets.TargetError):
             target.log_prob_and_grad([0.0, 1.0, -800.0])
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("n", [1, 31, 70, 200])
+def test_a_normal_density_and_its_adjoint(n, rng):
+    A = rng.normal(size=(n, n)) / n
+    K, y = A @ A.T + np.eye(n), rng.normal(size=n)
+    inverse, alpha = np.linalg.inv(K), np.linalg.solve(K, y)
+    out, out_bar = np.empty((n + 2, n)), np.zeros((n + 2, n))
+    K_bar, y_bar, out_bar[n + 1, 0] = np.zeros((n, n)), np.zeros(n), 0.7
+    derived_matrices.normal_into(np.tril(K), y, out)
+    derived_matrices.normal_back_matrix(out, out_bar, K_bar)
+    derived_matrices.normal_back_vector(out, out_bar, y_bar)
+    wanted = -0.5 * (y @ alpha + np.linalg.slogdet(K)[1] + n * np.log(2.0 * np.pi))
+    assert out[n + 1, 0] == pytest.approx(wanted, rel=1e-13)
+    both = 0.7 * (np.outer(alpha, alpha) - inverse)
+    np.testing.assert_allclose(K_bar, np.tril(both) - 0.5 * np.diag(np.diag(both)), atol=1e-12)
+    np.testing.assert_allclose(y_bar, -0.7 * alpha, rtol=1e-12)

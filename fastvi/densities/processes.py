@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.densities.documentation import documented
-from fastvi.densities.parts import HALF_LOG_2PI
 from fastvi.densities.vectorised import compiled
+from fastvi.kernels.derived_matrices import normal_of_matrix
 
 __all__ = ["gaussian_process"]
 
@@ -47,13 +46,4 @@ def gaussian_process(y: Array, covariance: Array, noise: float) -> float:
         for j in range(i + 1):
             K[i, j] = covariance[i, j]
         K[i, i] += noise * noise
-    L = np.linalg.cholesky(K)
-    u = np.empty(n)
-    value = 0.0
-    for i in range(n):
-        left = y[i]
-        for k in range(i):
-            left -= L[i, k] * u[k]
-        u[i] = left / L[i, i]
-        value -= 0.5 * u[i] * u[i] + math.log(L[i, i]) + HALF_LOG_2PI
-    return value
+    return float(normal_of_matrix(K, y))

@@ -118,6 +118,10 @@ ARRAY: dict[str, Rule] = {
     "cholesky": Rule("cholesky_into({0}, {v})", "", ("cholesky_back({v}, {v_bar}, {b0})",)),
     "inv": Rule("inverse_into({0}, {v})", "", ("inverse_back({v}, {v_bar}, {b0})",)),
     "slogdet": Rule("slogdet_into({0}, {v})", "", ("slogdet_back({0}, {v_bar}, {b0})",)),
+    "normal": Rule(
+        "normal_into({0}, {1}, {v})", "",
+        ("normal_back_matrix({v}, {v_bar}, {b0})", "normal_back_vector({v}, {v_bar}, {b1})"),
+    ),
     "solve": Rule(
         "solve_into({0}, {1}, {v})", "solve_transposed({0}, {v_bar})",
         ("minus_outer({b0}, {v_bar}, {v})", "plus({b1}, {v_bar})"),
@@ -177,8 +181,10 @@ def _table() -> dict[Any, str]:
 
 def _ours() -> dict[Any, str]:
     from fastvi.kernels import special
+    from fastvi.kernels.derived_matrices import normal_of_matrix
 
     return {
+        normal_of_matrix: "normal_of_matrix",
         special.exp: "exp",
         special.log: "log",
         special.gammaln: "lgamma",

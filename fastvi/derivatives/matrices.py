@@ -54,6 +54,17 @@ class Matrices(Making):
         sign, logarithm = self._slogdet(a, node)
         return self.operation("*", sign, self.applied("exp", logarithm))
 
+    def call_normal_of_matrix(self, node: ast.Call, a: Value, b: Value) -> Value:
+        K, given = self._matrix(a, node), self._array(b, node)
+        self.same_length(given.shape[0], K.shape[0])
+        y = self.allocate(K.shape[:1], False, "y")
+        self.fill(y, given)
+        n = K.shape[0]
+        after = self.settled(self.operation("+", n, ONE))
+        rows = self.settled(self.operation("+", n, Number(2)))
+        found = self._apply("normal", (rows, n), "normal", K, y)
+        return self.temporary(found.element((after, ZERO)))
+
     def call_solve(self, node: ast.Call, a: Value, b: Value) -> Value:
         return self._solved("solve", node, a, b)
 
