@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from fastvi.base.typing import Tree
 
 __all__ = ["START", "FitState", "History", "Position"]
 
@@ -47,7 +45,7 @@ class FitState(NamedTuple):
     n_steps: int
     seconds: float
     values: dict[str, float]
-    params: Tree
+    params: Any
 
 
 class History:

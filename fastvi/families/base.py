@@ -102,7 +102,7 @@ class Family(Protocol):
         """`log_prob` of the member's own draws, which may be cheaper given their noise."""
         ...
 
-    def free(self) -> Any:
+    def free(self) -> Tree:
         """Return the unconstrained parameters, a tree of arrays."""
         ...
 
@@ -110,7 +110,7 @@ class Family(Protocol):
         """Return the member of the same form with these unconstrained parameters."""
         ...
 
-    def divergence(self, other: Any) -> float:
+    def divergence(self, other: Self) -> float:
         """Symmetrised KL divergence from a member of the same form, in nats."""
         ...
 
@@ -137,7 +137,7 @@ class Pathwise(Protocol):
 
     def pullback(
         self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
-    ) -> Any:
+    ) -> Tree:
         """Return the gradient of a loss with respect to `Family.free`.
 
         The loss is a weighted sum over draws, ``weights @ losses``. The dependence of the log
@@ -166,15 +166,15 @@ class Natural(Protocol):
 
     def natural(
         self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
-    ) -> Any:
+    ) -> Tree:
         """Return the natural gradient of a loss; arguments as in `Pathwise.pullback`."""
         ...
 
-    def natural_entropy(self) -> Any:
+    def natural_entropy(self) -> Tree:
         """Return the natural gradient of the entropy."""
         ...
 
-    def moved(self, step: Tree) -> Any:
+    def moved(self, step: Tree) -> Self:
         """Return the member that a step leads to; any step is valid."""
         ...
 
@@ -186,7 +186,7 @@ class Entropy(Protocol):
         """Entropy in nats."""
         ...
 
-    def entropy_pullback(self) -> Any:
+    def entropy_pullback(self) -> Tree:
         """Return its gradient with respect to `Family.free`."""
         ...
 
@@ -203,7 +203,7 @@ class Frame(Protocol):
         """Return the member in its own units and about its own mean."""
         ...
 
-    def mapped(self, centre: Array, units: Array) -> Any:
+    def mapped(self, centre: Array, units: Array) -> Family:
         """Return the member after the map x -> centre + units x."""
         ...
 

@@ -56,8 +56,8 @@ class Plan(NamedTuple):
 
     algorithm: Algorithm
     batches: Batches
-    begin: Callable[..., Any]
-    read: Callable[..., Any]
+    begin: Callable[[Tree], Tree]
+    read: Callable[[Tree], Tree]
     for_model: Callable[..., Plan]
 
 
@@ -292,18 +292,12 @@ def fit_conjugate(
     rng = np.random.default_rng(seed)
 
     def settled(state: Tree, position: loop.Position, history: loop.History) -> bool:
-        bounds = history.columns.get("elbo", [])
-        if tol <= 0 or not len(bounds):
-            return False
-        if len(bounds) == 1:
-            return before is not None and abs(bounds[0] - before) < tol
-        moved = history.columns["rate"][-2] > 0  # with rate 0 nothing moves
-        return moved and abs(bounds[-1] - bounds[-2]) < tol
+        return _has_settled(history, tol, before)
 
     with single_threaded_blas(), watch:
         state = chosen.algorithm.init(chosen.begin(params))
         state, position, history = watch.begin(state, chosen.batches, rng, n_epochs)
-        done = position.step == 0 and settled(state, position, history)  # a finished checkpoint
+        done = position.step == 0 and _has_settled(history, tol, before)  # a finished checkpoint
         state, history = loop.run(
             chosen.algorithm,
             state,
@@ -322,11 +316,22 @@ def fit_conjugate(
             "the fit diverged: its parameters are no longer finite; lower the optimizer's rate, "
             "or raise batch_size"
         )
-    converged, arrays = settled(state, position, history), history.arrays()
+    converged, arrays = _has_settled(history, tol, before), history.arrays()
     row = -1
     if watch.patience is not None and history.pass_scores():
         row = int(np.flatnonzero(arrays["epoch"] == history.best_pass())[-1])
     return Fit(found, arrays, n_iter, converged, watch.stopped, row)
+
+
+def _has_settled(history: loop.History, tol: float, before: float | None) -> bool:
+    """Whether the bound moved by less than `tol` in the last pass; `before` precedes the first."""
+    bounds = history.columns.get("elbo", [])
+    if tol <= 0 or not len(bounds):
+        return False
+    if len(bounds) == 1:
+        return before is not None and abs(bounds[0] - before) < tol
+    moved = history.columns["rate"][-2] > 0  # with rate 0 nothing moves
+    return moved and abs(bounds[-1] - bounds[-2]) < tol
 
 
 def _is_finite(params: Tree) -> bool:

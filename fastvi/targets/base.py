@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
-from fastvi.base.typing import Array, ArrayLike, RandomState
+from fastvi.base.typing import Array, ArrayLike, DataLike, RandomState
 from fastvi.core import Batch
 from fastvi.targets.code import Compiled, layered
 from fastvi.targets.contents import Contents, contents_of, likelihood_of_rows
@@ -75,7 +75,7 @@ class Target:
         self.why_no_gradient = ""
         self._use(compiled)
 
-    def _data_like(self, data: Any) -> Data:
+    def _data_like(self, data: DataLike) -> Data:
         """Prepare other data of the types that the target was made with."""
         if self._data is None:
             raise ValueError(f"{self.name} has no argument data, but data is given")
