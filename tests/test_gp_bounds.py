@@ -15,8 +15,8 @@ from fastvi.models.gp.estimator import on_bounds
     ("estimator", "options"),
     [
         (SparseGPRegressor, {}),
-        (SVGP, {"max_iter": 300, "learning_rate": 0.1, "tol": 0}),
-        (SparseGPClassifier, {"max_iter": 300, "learning_rate": 0.1, "tol": 0}),
+        (SVGP, {"max_iter": 60, "learning_rate": 0.1, "tol": 0}),
+        (SparseGPClassifier, {"max_iter": 60, "learning_rate": 0.1, "tol": 0}),
     ],
 )
 def test_hyperparameters_on_bounds_are_named(estimator, options, rng):
