@@ -4,6 +4,7 @@ import numpy as np
 
 import fastvi
 from fastvi.kernels.special import exp, log
+from fastvi.kernels.thin import add_product, times
 
 ROWS = 128  # of X, which stay in the second-level cache between logits and gradients
 
@@ -46,12 +47,12 @@ def logistic_batched(Z, data, values, grads):
             values[k, 0] += (data.moment[j] - 0.5 * Z[k, j]) * Z[k, j]
             grads[k, j] = data.moment[j] - Z[k, j]
     columns, p = np.ascontiguousarray(Z.T), np.empty((ROWS, K))
-    product, pull = np.empty(K), np.empty((K, D))
+    product, pull = np.empty(K), np.zeros((D, K))
     flat, decay = p.reshape(ROWS * K), np.empty(ROWS * K)
     for first in range(0, n, ROWS):
         m = min(ROWS, n - first)
         X = data.X[first : first + m]
-        np.dot(X, columns, p[:m])
+        times(X, columns, p[:m])
         for i in range(m * K):  # one long loop, whatever K is
             decay[i] = exp(-abs(flat[i]))
         product[:] = 1.0
@@ -63,8 +64,8 @@ def logistic_batched(Z, data, values, grads):
             flat[i] = (1.0 if flat[i] >= 0 else decay[i]) / (1.0 + decay[i])
         for k in range(K):
             values[k, 0] -= log(product[k])
-        np.dot(p[:m].T, X, pull)
-        grads -= pull
+        add_product(X.T, p[:m], pull)
+    grads -= pull.T
 
 
 @fastvi.target

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from fastvi.core import Batch, Local
+from fastvi.kernels.thin import product
 from fastvi.models.logistic.model import Blocks, Coefficients, Logistic, Posterior, Prior
 from fastvi.models.logistic.rows import Features, LabelledRows
 
@@ -104,23 +105,35 @@ class _ClassBlocks(Blocks):
         for a in range(start, stop, self.n_block):
             b = min(a + self.n_block, stop)
             block, weights = self._block(a, b, work), self.weights[a:b]
-            chosen = np.arange(b - a), self.targets[a:b]
-            logits = block @ self.mean
-            residuals = 0.5 * logits
-            logits -= logits.max(axis=1, keepdims=True)
-            shares = np.exp(logits)
-            totals = shares.sum(axis=1, keepdims=True)
-            bound += float(weights @ (logits[chosen] - np.log(totals[:, 0])))
-            residuals -= shares / totals
-            residuals[chosen] += 1.0
+            likelihood, residuals = self._expand(block, self.targets[a:b], weights)
+            bound += likelihood
             if self.norms is not None:
                 size = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
-                pull = np.sqrt(np.einsum("ij,ij->i", residuals, residuals, dtype=np.float64))
+                pull = np.sqrt(np.einsum("ij,ij->j", residuals, residuals, dtype=np.float64))
                 self.norms[a:b] = self.row_weights[a:b] * size * np.hypot(pull, 0.5 * size)
-            linear += block.T @ (residuals * weights[:, None].astype(self.dtype))
+            residuals *= weights.astype(self.dtype)
+            linear += product(block.T, residuals.T)
             scaled = block * np.sqrt(0.5 * weights)[:, None].astype(self.dtype)
             precision += scaled.T @ scaled
         return bound
+
+    def _expand(
+        self, block: NDArray[Any], classes: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> tuple[float, NDArray[Any]]:
+        """Log likelihood at the mean logits, and residuals, (K, n): sums over few classes are fast
+        if each adds up whole rows.
+        """
+        logits = np.ascontiguousarray(product(block, self.mean).T)
+        chosen = classes, np.arange(len(block))
+        residuals = 0.5 * logits
+        logits -= logits.max(axis=0)
+        own = logits[chosen]
+        shares = np.exp(logits, out=logits)
+        totals = shares.sum(axis=0)
+        shares /= totals
+        residuals -= shares
+        residuals[chosen] += 1.0
+        return float(weights @ (own - np.log(totals))), residuals
 
 
 # Numbers of Gauss-Hermite nodes and of times, up to this variance of the logits.
