@@ -314,6 +314,18 @@ def test_files_and_warm_starts(rng, tmp_path):
         ours.fit(X, y > 0)
 
 
+def test_float32_stops_where_float64_does():
+    """To 1e-6 nats per row: a rise of 1e-3 nats may be followed by larger ones."""
+    X, y = load_digits(return_X_y=True)
+    double, single = (
+        BayesianLogisticRegression().fit((X / 16).astype(dtype), y)
+        for dtype in (np.float64, np.float32)
+    )
+    assert double.converged_
+    assert single.converged_
+    assert abs(single.elbo_ - double.elbo_) < 1e-6 * len(y)
+
+
 def test_a_resumed_fit_has_the_same_bits(rng, tmp_path):
     X, y = data(rng)
     path = tmp_path / "fit.npz"
