@@ -70,7 +70,9 @@ def multivariate_normal(x: Array, mean: Array, cholesky: Array) -> float:
 @documented
 @compiled
 def multivariate_t(x: Array, df: float, mean: Array, cholesky: Array) -> float:
-    """Student's t of a vector; Stan's multi_student_t_cholesky_lpdf, scipy.stats.multivariate_t.
+    """Student's t density of a vector.
+
+    Stan's multi_student_t_cholesky_lpdf; SciPy's scipy.stats.multivariate_t.
 
     {vector}
     df : float

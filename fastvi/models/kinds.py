@@ -98,8 +98,8 @@ class Supervised(Estimator):
         y : (n_rows,) or (n_rows, n_targets) array
             Their targets; columns share the kernel.
         X_val, y_val : arrays, optional
-            Rows not to fit to, and their targets: their `score` after each iteration, and at the
-            end, is ``history_["held_out"]``.
+            Held-out rows and their targets; their `score` after each iteration, and at the end, is
+            ``history_["held_out"]``.
         {watching}
 
         {raises_supervised}
@@ -137,9 +137,9 @@ class Weighted(Supervised):
             Their targets or labels; Gaussian processes of numbers also take (n_rows, n_targets).
         {sample_weight}
         X_val, y_val : arrays, optional
-            Rows not to fit to, and their targets: what these score after each pass, and at the end,
-            is ``history_["held_out"]``. That is the mean log probability, nats per row, or `score`
-            of a Gaussian process.
+            Held-out rows and their targets; their score after each pass, and at the end, is
+            ``history_["held_out"]``: the mean log probability in nats per row, or `score` of a
+            Gaussian process.
         {early_stopping}
         {watching}
 

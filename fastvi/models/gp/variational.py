@@ -191,7 +191,7 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
 
         {predicted}
         ValueError
-            If the covariance of Bernoulli targets is.
+            If the covariance of Bernoulli targets is asked for.
         """
         if return_std and return_cov:
             raise RuntimeError("At most one of return_std or return_cov can be requested.")
