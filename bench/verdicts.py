@@ -71,6 +71,9 @@ def judged(case, target, method, seed):
     seconds = time.process_time() - began - fit_seconds
     record |= {"certified": certified, "good": good(found, certified, method)}
     record |= {"verdict": said(found), "settled": bool(found.settled), "n_iter": found.n_iter}
+    judging = getattr(getattr(found, "verdict", None), "seconds", None)
+    if judging is not None:  # in wall time, as part of the fit
+        fit_seconds, seconds = fit_seconds + seconds - judging, judging
     record |= {"fit_seconds": fit_seconds, "verdict_seconds": seconds}
     return record | errors(case, found.mean, found.sd) | corrected(case, found)
 
