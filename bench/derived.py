@@ -1,6 +1,7 @@
 """Times of derived and hand-written gradients: `python bench/derived.py`."""
 
 import argparse
+import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from derivatives_models import cases
 from generic_targets import logistic_batched
 
 MEDIAN, WORST = 1.3, 2.0  # wanted, of derived by hand-written
+XLA = 1.0  # wanted, of derived by XLA's
 SECONDS = 0.02  # of each timing, at least
 
 
@@ -58,8 +60,8 @@ def draws(repeats, n_rows):
         theirs = logistic_batched.bind({"X": X, "moment": X.T @ y}, dim=z.size)
         for k in (16, 64):
             Z = z * (1.0 + 0.01 * np.random.default_rng(0).normal(size=(k, z.size)))
-            jobs = {}
-            for who, target in (("ours", ours), ("theirs", theirs)):
+            jobs, targets = {}, {"ours": ours, "theirs": theirs} | by_xla(data, z.size)
+            for who, target in targets.items():
                 target.log_prob_and_grad(Z)  # compiles
                 jobs[who] = _timer(target.log_prob_and_grad, Z)
             us = {who: min(found) for who, found in harness.interleaved(jobs, repeats).items()}
@@ -68,7 +70,28 @@ def draws(repeats, n_rows):
                 us["ours"], us["theirs"], us["ours"] / us["theirs"], MEDIAN, at_most=True,
                 unit="µs",
             ))  # fmt: skip
+            what = f"derived gradient, {name}, {k} draws at once, against XLA's"
+            rows.append(
+                harness.row(what, us["ours"], us["xla"], us["ours"] / us["xla"], XLA, at_most=True,
+                            unit="µs")
+                if "xla" in us
+                else harness.missing(what, XLA, "JAX is not installed")
+            )  # fmt: skip
     return rows
+
+
+def by_xla(data, dim):
+    """The logistic regression written in JAX, if that is installed, as {"xla": target}."""
+    if importlib.util.find_spec("jax") is None:
+        return {}
+    import jax.numpy as jnp
+
+    def logistic(z, data):
+        eta = data.X @ z
+        rest = jnp.maximum(eta, 0.0) + jnp.log1p(jnp.exp(-jnp.abs(eta)))
+        return -0.5 * z @ z + jnp.sum(data.y * eta - rest)
+
+    return {"xla": fastvi.targets.from_jax(logistic, dim=dim, data=data)}
 
 
 def run(repeats, quick=False):
