@@ -18,6 +18,8 @@ from fastvi.base.typing import AnyArray, Array, DTypeLike, Tree
 
 __all__ = [
     "Compiled",
+    "Dispersed",
+    "Dispersible",
     "Draws",
     "Driver",
     "Entropy",
@@ -287,6 +289,40 @@ class Product(Family, Protocol):
         ...
 
 
+class Dispersed(Protocol):
+    """A product whose parts are wider than a member's, with a known density."""
+
+    def draw(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw n points (n, D)."""
+        ...
+
+    def block_log_prob(self, Z: Array) -> Array:
+        """Log densities (n, B) of each part in Z (n, D), in nats; -inf outside its range."""
+        ...
+
+
+class Dispersible(Family, Protocol):
+    """A product of B independent parts, each of which can be made wider."""
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Offsets of the parts in a draw, (B,)."""
+        ...
+
+    @property
+    def choices(self) -> list[Array | None]:
+        """For each part, its possible values (C, width); None if these cannot be listed."""
+        ...
+
+    def block_log_prob(self, Z: Array) -> Array:
+        """Log densities (n, B) of each part in Z (n, D), in nats; -inf outside its range."""
+        ...
+
+    def dispersal(self, log_tau: Array) -> Dispersed:
+        """Return the product with parts overdispersed by exp(log_tau), (B,)."""
+        ...
+
+
 class Relaxed(Protocol):
     """Relaxed draws between categories, which depend smoothly on noise."""
 
@@ -324,6 +360,8 @@ class Powers(NamedTuple):
         The member itself, if it has the power.
     score : ProductForm or None
         The member as a product of independent parts, for score-function gradients.
+    dispersible : Dispersible or None
+        The member itself, if its numbers are a product of parts that need not be Gaussian.
     discrete : bool
         Whether some of its numbers are discrete.
     full_covariance : bool
@@ -340,6 +378,7 @@ class Powers(NamedTuple):
     score: ProductForm | None = None
     relaxed: Relaxed | None = None
     independent: Independent | None = None
+    dispersible: Dispersible | None = None
     discrete: bool = False
     full_covariance: bool = False
 

@@ -26,6 +26,7 @@ __all__ = [
     "one_hot",
     "poisson",
     "repeated",
+    "values_of",
 ]
 
 # In the order of `fastvi.kernels.blocks`
@@ -130,6 +131,15 @@ def repeated(kind: str, count: int | Sequence[int]) -> list[Block]:
     shape = np.ones(checks.integer(count, kind, 1))
     made = _MAKERS[kind]()
     return [made._replace(free=shape[:, None] * made.free)]
+
+
+def values_of(kind: str, size: int) -> Array | None:
+    """Return the possible values (C, width) of a variable; None if they cannot be listed."""
+    if kind == "bernoulli":
+        return np.array([[0.0], [1.0]])
+    if kind == "categorical":
+        return np.arange(float(size))[:, None]
+    return np.eye(size) if kind == "one_hot" else None
 
 
 def _numbers(**arguments: ArrayLike) -> list[Array]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastvi.base.typing import AnyArray, Array
 from fastvi.families.base import Draws, Powers, ProductForm, stored
-from fastvi.families.kinds import CATEGORIES, DISCRETE, KINDS, Block, layout_of, repeated
+from fastvi.families.kinds import CATEGORIES, DISCRETE, KINDS, Block, layout_of, repeated, values_of
 
 __all__ = ["Blocks", "blocks"]
 
@@ -22,6 +22,21 @@ class _Constants(NamedTuple):
 
     constants: Array
     log_chances: Array
+
+
+class DispersedBlocks(NamedTuple):
+    """Blocks that are overdispersed, see `Blocks.dispersal`."""
+
+    product: Blocks
+    prepared: _Constants
+
+    def draw(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw n points (n, D)."""
+        return self.product._draw(n, rng, self.prepared)
+
+    def block_log_prob(self, Z: Array) -> Array:
+        """Log densities (n, B) of each block in Z (n, D), in nats; -inf outside its range."""
+        return self.product._log_prob(Z, self.prepared)
 
 
 class Blocks(NamedTuple):
@@ -51,6 +66,7 @@ class Blocks(NamedTuple):
         kinds = {int(kind) for kind in self.layout[:, 0]}
         return Powers(
             score=ProductForm(self, _same),
+            dispersible=self,
             relaxed=self if kinds <= {int(kind) for kind in RELAXED} else None,
             discrete=any(KINDS[kind] in DISCRETE for kind in kinds),
         )
@@ -140,6 +156,15 @@ class Blocks(NamedTuple):
     def log_prob_of(self, draws: Draws) -> Array:
         """`log_prob` of the member's own draws."""
         return self.log_prob(draws.points)
+
+    def dispersal(self, log_tau: Array) -> DispersedBlocks:
+        """Return these blocks overdispersed by exp(log_tau), (B,)."""
+        return DispersedBlocks(self, self._prepared(log_tau))
+
+    @property
+    def choices(self) -> list[Array | None]:
+        """For each block, its possible values (C, width); None if they cannot be listed."""
+        return [values_of(KINDS[kind], size) for kind, size in self.layout[:, [0, 4]]]
 
     # Score functions, see `fastvi.families.base.Product`
 

@@ -70,6 +70,7 @@ def fit(
     n_starts: str | int = "auto",
     tol: float = 0.02,
     max_iter: int = 20_000,
+    verdict: bool = True,
     n_jobs: int | None = None,
     random_state: RandomState = None,
     verbose: bool = False,
@@ -134,6 +135,9 @@ def fit(
         Largest number of steps.
     n_jobs : int, optional
         Threads of the search for modes; results have the same bits for any number.
+    verdict : bool
+        Judge the fit at its end, see `Posterior.verdict`; otherwise only when the verdict is asked
+        for.
     random_state : int, RandomState, Generator or None
     verbose : bool
         Show a bar.
@@ -164,6 +168,7 @@ def fit(
     tol = checks.number(tol, "tol", 0.0, open_low=True)
     max_iter = checks.integer(max_iter, "max_iter", 1)
     n_paths, n_threads = starts_of(n_starts), resolve_n_jobs(n_jobs)
+    checks.flag(verdict, "verdict")
     goal, goal_name = _objective(objective)
     chosen = family_of(target, family)
     tools = None if variance_reduction is None else reductions_of(variance_reduction)
@@ -191,9 +196,10 @@ def fit(
         elif method not in BY_SCORES:
             found = search(target, member.mean, n_paths, seed, n_threads)
         if method in MODES:
-            return _without_draws(target, method, near, found, seed)
+            return _judged(_without_draws(target, method, near, found, seed), verdict)
         if method == "deterministic":
-            return _with_fixed_draws(wanted, member, found, max_iter, seed)
+            fixed = _with_fixed_draws(wanted, member, found, max_iter, seed)
+            return _judged(fixed, verdict)
         options = {"tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed)}
         course = COURSES[method](wanted, member, options)
         watch = watch_of(
@@ -202,7 +208,7 @@ def fit(
         )  # fmt: skip
         state = course.stages.run(course.begin, watch)
     history = course.stages.history
-    return Posterior(
+    posterior = Posterior(
         course.read(state.params),
         target,
         settled=state.settled,
@@ -213,6 +219,14 @@ def fit(
         seed=seed,
         modes=found.modes if found is not None else (),
     )
+    return _judged(posterior, verdict)
+
+
+def _judged(posterior: Posterior, verdict: bool) -> Posterior:
+    """The posterior, with its verdict if that is wanted now."""
+    if verdict:
+        _ = posterior.verdict
+    return posterior
 
 
 class _Wanted(NamedTuple):

@@ -64,6 +64,7 @@ def svgd(
     start: PointLike | None = None,
     dtype: DTypeLike = "float64",
     tol: float = 0.01,
+    verdict: bool = True,
     n_jobs: int | None = None,
     random_state: RandomState = None,
     verbose: bool = False,
@@ -122,6 +123,9 @@ def svgd(
     tol : float
         The fit ends when the norm of the direction falls below this share of that of the scores in
         it; near a Gaussian, when this is the error of the means in standard deviations.
+    verdict : bool
+        Judge the particles at the end, see `ParticlePosterior.verdict`; otherwise only when the
+        verdict is asked for.
     n_jobs : int, optional
         Threads; results have the same bits for any number.
     random_state : int, RandomState, Generator or None
@@ -158,6 +162,7 @@ def svgd(
     max_iter = checks.integer(max_iter, "max_iter", 1)
     kind = np.dtype(checks.choice(dtype if isinstance(dtype, str) else np.dtype(dtype).name,
                                    "dtype", ("float64", "float32")))  # fmt: skip
+    checks.flag(verdict, "verdict")
     check_target(target)
     stein.needs_gradient(target)
     watching = Watching(callback, checkpoint, checkpoint_interval, resume)
@@ -192,7 +197,7 @@ def svgd(
         )
         found, scores, weights = descent.run(begin, batches, max_iter, rng, look, watch)
     kept = weights > 0
-    return ParticlePosterior(
+    posterior = ParticlePosterior(
         found[kept],
         scores[kept],
         target,
@@ -203,6 +208,9 @@ def svgd(
         seed=seed,
         n_lost=int(np.count_nonzero(~kept)),
     )
+    if verdict:
+        _ = posterior.verdict
+    return posterior
 
 
 class _Rest(NamedTuple):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from fastvi import families
 from fastvi.base import checks
@@ -17,20 +15,15 @@ from fastvi.families.base import Family
 from fastvi.posteriors.approximation import Approximation
 from fastvi.posteriors.linear_response import LinearResponse, chosen, linear_response
 from fastvi.posteriors.modes import Mode
-from fastvi.posteriors.psis import Smoothed, psis
+from fastvi.posteriors.ratios import N_DRAWS, WithDensity
 from fastvi.targets.base import Target
 
 __all__ = ["Posterior"]
 
-N_DRAWS = 1000  # draws for the diagnostics
-TRUSTED = 0.7  # largest reliable k-hat
-EVEN = 0.9  # effective share of draws above which weights count as even
 ENDLESS = 1e20  # no proper posterior in sensible units has such a standard deviation
-FAR = 0.25  # largest error of means, in standard deviations
-WIDER = 1.12  # largest ratio of standard deviations; 1.1 is within the noise of 1000 draws
 
 
-class Posterior(Approximation):
+class Posterior(WithDensity):
     """An approximation of a target, with diagnostics of its quality.
 
     Attributes
@@ -114,104 +107,8 @@ class Posterior(Approximation):
     def _kind_in_words(self) -> str:
         return f"{families.name_of(self.member)}, {super()._kind_in_words()}"
 
-    # How good it is
-
-    def _draws(self) -> Array:
-        """The draws used for diagnostics, the same each time."""
-        return self.sample(N_DRAWS, np.random.default_rng([self._seed, 1]))
-
-    @property
-    def _standardised(self) -> Array:
-        sd = self.sd  # 0 if a probability is 0 or 1; every draw then equals the mean
-        return np.asarray((self._draws() - self.mean) / np.where(sd > 0, sd, 1.0))
-
-    @cached_property
-    def log_ratios(self) -> Array:
-        """Log p(z) - log q(z) for 1000 draws z from q, in nats; -inf where p fails."""
-        Z = self._draws()
-        values = self._target().attempt(Z, with_gradient=False)[0]
-        return np.where(np.isfinite(values), values, -np.inf) - self.log_prob(Z)
-
-    @cached_property
-    def _smoothed(self) -> Smoothed:
-        return psis(self.log_ratios)
-
-    @property
-    def khat(self) -> float:
-        """Pareto shape of the importance ratios (Yao et al. 2018); q is usable below 0.7."""
-        return self._smoothed.khat
-
-    @property
-    def elbo(self) -> float:
-        """Evidence lower bound in nats; -inf if a draw has no density."""
-        return float(np.mean(self.log_ratios))
-
-    @property
-    def elbo_error(self) -> float:
-        """Standard error of `elbo` in nats; inf if a draw has no density."""
-        if not np.all(np.isfinite(self.log_ratios)):
-            return np.inf
-        with np.errstate(over="ignore"):
-            return float(np.std(self.log_ratios) / np.sqrt(len(self.log_ratios)))
-
-    @property
-    def log_evidence(self) -> float:
-        """Log evidence by smoothed importance sampling (nats), if `khat` is small."""
-        return self._smoothed.log_mean
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Estimated lower (ELBO) and upper (chi, order 2) bounds on the log evidence (nats)."""
-        n = len(self.log_ratios)
-        return self.elbo, 0.5 * float(logsumexp(2.0 * self.log_ratios) - np.log(n))
-
-    @property
-    def shift(self) -> float:
-        """Largest distance from the means of q to the importance-weighted means, in standard
-        deviations.
-
-        This estimates the error of the means of q; it is reliable only if `khat` is small.
-        """
-        weights = np.exp(self._smoothed.log_weights)
-        return float(np.max(np.abs(weights @ self._standardised), initial=0.0))
-
-    @property
-    def widening(self) -> float:
-        """Largest ratio of an importance-weighted standard deviation to that of q.
-
-        Fits that minimise KL(q || p) tend to be too narrow, mean-field ones above all. The ratio is
-        reliable only if `khat` is small.
-        """
-        weights, draws = np.exp(self._smoothed.log_weights), self._standardised
-        return float(np.sqrt(np.max(weights @ np.square(draws - weights @ draws), initial=0.0)))
-
-    @property
-    def efficiency(self) -> float:
-        """Effective share of draws, (sum w)^2 / (n sum w^2) for importance weights w, in (0, 1]."""
-        log_w = self.log_ratios - self.log_ratios.max()
-        weights = np.exp(log_w)
-        return float(weights.sum() ** 2 / (len(weights) * np.square(weights).sum()))
-
-    @property
-    def _covers(self) -> bool:
-        """Whether draws cover the target; k-hat alone is noise if all weights are nearly equal."""
-        return self.khat < TRUSTED or self.efficiency > EVEN
-
-    @property
-    def converged(self) -> bool:
-        """Whether the fit has settled, its draws cover the target, and its means are right.
-
-        This requires a k-hat below 0.7 or an `efficiency` above 0.9, and a `shift` below 0.25. For
-        families with a full covariance, standard deviations must be right as well: a `widening`
-        below 1.12.
-        """
-        return bool(
-            self.settled and self._covers and self.shift < FAR and not self._breaks_its_promise
-        )
-
-    @property
-    def _breaks_its_promise(self) -> bool:
-        return self.member.powers.full_covariance and self.widening > WIDER
+    def _nearby(self) -> Family:
+        return self.member
 
     def linear_response(
         self, which: int | str | Sequence[int | str] | None = None, *, n_draws: int = 64
@@ -271,49 +168,20 @@ class Posterior(Approximation):
         )  # fmt: skip
 
     def _words(self) -> list[str]:
-        words = super()._words()
+        words = Approximation._words(self)
         if self.sd.max() > ENDLESS:
             words.append(
                 f"A standard deviation has reached {self.sd.max():.1g}: is the posterior proper?"
             )
-        if self.target is None:
-            return words
-        n_without = int(np.count_nonzero(np.isneginf(self.log_ratios)))
-        if n_without:
-            share = f"{n_without} of {len(self.log_ratios)} draws"
-            words.append(f"{share} have no density, so there is no ELBO.")
-        else:
-            words.append(f"ELBO {_nats(self.elbo)} +- {_nats(self.elbo_error)} nats.")
-        if self._covers and self.shift >= FAR:
-            words.append(
-                f"k-hat {self.khat:.2f}, but importance weights move a mean by {self.shift:.2f} "
-                "standard deviations: the family does not fit. Try a richer one."
-            )
-        elif self.efficiency > EVEN:
-            share = f"{100 * self.efficiency:.1f} %"
-            words.append(
-                f"Draws are worth {share} of draws from the target: the approximation is close."
-            )
-        elif self._covers and self.widening > WIDER:
-            words.append(
-                f"k-hat {self.khat:.2f}, but importance weights widen a standard deviation by "
-                f"{self.widening:.2f}: means are close, but standard deviations too small."
-            )
-        elif self.khat < 0.5:
-            words.append(f"k-hat {self.khat:.2f}: the approximation is close.")
-        elif self.khat < TRUSTED:
-            words.append(f"k-hat {self.khat:.2f}: usable; importance weights would improve it.")
-        else:
-            words.append(
-                f"k-hat {self.khat:.2f}: the target has mass that the approximation misses; do not "
-                "trust its moments. Try a richer family, or other parameters for the model."
-            )
-        return words
+        if self.target is not None:
+            words.append(self._bound_in_words())
+        return words + self._verdict_in_words()
 
     # Files
 
     def _saved(self) -> tuple[JsonObject, dict[str, AnyArray]]:
-        header = {"family": families.name_of(self.member), "objective": self.objective}
+        header: JsonObject = {"family": families.name_of(self.member)}
+        header |= {"objective": self.objective, **self._verdict_header()}
         arrays = {f"member.{name}": array for name, array in self.member.save().items()}
         if "log_ratios" in self.__dict__ or self.target is not None:
             arrays["log_ratios"] = self.log_ratios
@@ -332,8 +200,5 @@ class Posterior(Approximation):
         ratios = arrays.get("log_ratios")
         if ratios is not None and (ratios.dtype != np.float64 or ratios.shape != (N_DRAWS,)):
             raise ValueError(f"{path}: log_ratios must hold {N_DRAWS} float64 numbers")
-        return cls(member, objective=str(header["objective"]), log_ratios=ratios, **options)
-
-
-def _nats(x: float) -> str:
-    return f"{x:.4f}" if abs(x) < 1e9 else f"{x:.6g}"
+        found = cls(member, objective=str(header["objective"]), log_ratios=ratios, **options)
+        return found._with_verdict(header, path)

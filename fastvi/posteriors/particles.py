@@ -9,17 +9,18 @@ import numpy as np
 
 from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array, JsonObject, Options, RandomState
+from fastvi.families import FullRank
 from fastvi.posteriors.approximation import Approximation
+from fastvi.posteriors.judged import Judged
 from fastvi.stein.discrepancy import Discrepancy, ksd
 from fastvi.targets.base import Target
 
 __all__ = ["ParticlePosterior"]
 
-FAR = 0.25  # largest error of means, in standard deviations
-NARROW, CLOSE, WIDE = 0.5, 0.9, 2.0  # variances relative to Stein's identity
+FAR = 0.25  # error of means that is worth a word, in standard deviations
 
 
-class ParticlePosterior(Approximation):
+class ParticlePosterior(Judged):
     """Particles that represent a target, with diagnostics of their quality.
 
     Attributes
@@ -101,6 +102,7 @@ class ParticlePosterior(Approximation):
     def width(self) -> Array:
         """Ratios of variances to those that Stein's identity requires, (D,); below 1 is too narrow.
 
+        It knows the target only where particles are, so that 1 certifies nothing; see `verdict`.
         Computed as -E[(z - m) score], which is 1 under the target. For a Gaussian target with
         independent coordinates it is the variance of the particles divided by that of the target.
         """
@@ -110,29 +112,27 @@ class ParticlePosterior(Approximation):
     def shift(self) -> float:
         """Largest distance of the means from where scores have mean 0, in standard deviations.
 
-        Computed by a Newton step with the covariance of the particles, exact for a Gaussian target
-        with that covariance.
+        It knows the target only where particles are; see `verdict`. Computed by a Newton step with
+        the covariance of the particles, exact for a Gaussian target with that covariance.
         """
         pull = self.scores.mean(axis=0, dtype=np.float64)
         step = self._away.T @ (self._away @ pull) / len(self.particles)
         sd = self.sd
         return float(np.max(np.abs(step) / np.where(sd > 0, sd, 1.0), initial=0.0))
 
-    @property
-    def converged(self) -> bool:
-        """Whether the fit has settled, no particle was lost, and means and widths are about right.
-
-        This requires a `shift` below 0.25 and all of `width` between 0.5 and 2.
-        """
-        is_near = self.shift < FAR and self.width.min() > NARROW and self.width.max() < WIDE
-        return bool(self.settled and not self.n_lost and is_near)
+    def _nearby(self) -> FullRank:
+        """The particles' Gaussian, with smaller correlations where they are few."""
+        cov, n = self.cov, len(self.particles)
+        variance = np.maximum(np.diag(cov), np.finfo(float).tiny)
+        share = self.particles.shape[1] / (n + self.particles.shape[1])
+        return FullRank.of(self.mean, (1.0 - share) * cov + share * np.diag(variance))
 
     def ksd(self, **options: Any) -> Discrepancy:
         """Squared Stein discrepancy between the particles and the target, see `fastvi.ksd`."""
         return ksd(self._target(), self.particles, scores=self.scores, **options)
 
     def _words(self) -> list[str]:
-        words = super()._words()
+        words = Approximation._words(self)
         if self.n_lost:
             words.append(
                 f"{self.n_lost} particles ended where the density is not finite, and are left out."
@@ -140,19 +140,8 @@ class ParticlePosterior(Approximation):
         if self.shift >= FAR:
             words.append(f"Scores would move a mean by {self.shift:.2f} standard deviations.")
         low, high = float(self.width.min()), float(self.width.max())
-        ratio = f"{low:.2f} to {high:.2f} of what Stein's identity requires"
-        if high >= WIDE:
-            words.append(f"Variances are {ratio}: do not trust them. Try more steps or particles.")
-        elif low > CLOSE:
-            words.append(f"Variances are {ratio}: the particles are as wide as the target.")
-        elif low > NARROW:
-            words.append(f"Variances are {ratio}: a little too narrow. Try more particles.")
-        else:
-            words.append(
-                f"Variances are {ratio}: too narrow, do not trust them. Try more particles, or "
-                "method='sliced'."
-            )
-        return words
+        words.append(f"Variances are {low:.2f} to {high:.2f} of what Stein's identity requires.")
+        return words + self._verdict_in_words()
 
     def _table_draws(self) -> Array:
         return np.asarray(self.particles, np.float64)
@@ -183,7 +172,8 @@ class ParticlePosterior(Approximation):
     # Files
 
     def _saved(self) -> tuple[JsonObject, dict[str, AnyArray]]:
-        return {"n_lost": self.n_lost}, {"particles": self.particles, "scores": self.scores}
+        header = {"n_lost": self.n_lost, **self._verdict_header()}
+        return header, {"particles": self.particles, "scores": self.scores}
 
     @classmethod
     def _restored(
@@ -197,4 +187,4 @@ class ParticlePosterior(Approximation):
             if not np.all(np.isfinite(array)):
                 raise ValueError(f"{path}: {name} must hold finite numbers")
         n_lost = checks.integer(header["n_lost"], f"{path}: n_lost", 0)
-        return cls(particles, scores, n_lost=n_lost, **options)
+        return cls(particles, scores, n_lost=n_lost, **options)._with_verdict(header, path)

@@ -9,9 +9,10 @@ from scipy.special import logsumexp
 
 from fastvi.base.typing import Array
 
-__all__ = ["Smoothed", "psis"]
+__all__ = ["Smoothed", "psis", "shapes"]
 
 LEAST_TAIL = 5
+CHUNK = 2**13  # numbers of tails at a time
 ROUNDING = 100 * float(np.finfo(float).eps)  # relative error of a log-ratio
 
 
@@ -64,21 +65,54 @@ def psis(log_ratios: Array) -> Smoothed:
     return Smoothed(log_w - total, largest + total - np.log(n), khat)
 
 
+def shapes(values: Array) -> Array:
+    """Pareto shapes (C,) of the upper tails of the columns of values (n, C) >= 0.
+
+    These are the k-hats of `psis`, of many quantities at once; -inf for a tail of equal values.
+    """
+    n = len(values)
+    n_tail = int(min(0.2 * n, 3.0 * np.sqrt(n)))
+    if n_tail < LEAST_TAIL:
+        return np.full(values.shape[1], np.inf)
+    top = np.sort(np.partition(values.T, n - n_tail - 1, axis=1)[:, n - n_tail - 1 :], axis=1)
+    excess = top[:, 1:] - top[:, :1]
+    largest = excess[:, -1]
+    spread = largest > ROUNDING * top[:, -1]
+    found = np.full(len(top), -np.inf)
+    simple = spread & (excess[:, 0] > 0)
+    for rows in np.array_split(np.flatnonzero(simple), len(top) * n_tail // CHUNK + 1):
+        if len(rows):
+            found[rows] = _paretos(excess[rows] / largest[rows, None])[0]
+    for i in np.flatnonzero(spread & ~simple):  # ties
+        x = excess[i][excess[i] > 0]
+        found[i] = _pareto(x)[0] if len(x) >= LEAST_TAIL else np.inf
+    return found
+
+
 def _pareto(x: Array) -> tuple[float, float]:
-    """Fit the shape and scale of a generalised Pareto distribution to increasing x > 0.
+    """Fit the shape and scale of a generalised Pareto distribution to increasing x > 0."""
+    shape, sigma = _paretos(x[None])
+    return float(shape[0]), float(sigma[0])
+
+
+def _paretos(x: Array) -> tuple[Array, Array]:
+    """Fit shapes and scales (C,) of generalised Pareto distributions to increasing rows of x > 0.
 
     Zhang and Stephens (2009), eq. 4 to 8, with the weak prior of Vehtari et al. (2024), appendix G.
     """
-    n = len(x)
+    n = x.shape[1]
     n_grid = 30 + int(np.sqrt(n))
-    quartile = x[int(n / 4 + 0.5) - 1]
-    grid = 1.0 / x[-1] + (1.0 - np.sqrt(n_grid / (np.arange(1, n_grid + 1) - 0.5))) / (3 * quartile)
-    grid = grid[grid != 0.0]  # if the largest is exactly three times the quartile
-    shapes = np.mean(np.log1p(-grid[:, None] * x), axis=1)
-    height = n * (np.log(-grid / shapes) - shapes - 1.0)
-    weights = np.exp(height - logsumexp(height))
-    theta = float(weights @ grid)
-    shape = float(np.mean(np.log1p(-theta * x)))
+    quartile = x[:, int(n / 4 + 0.5) - 1, None]
+    steps = (1.0 - np.sqrt(n_grid / (np.arange(1, n_grid + 1) - 0.5))) / 3
+    grid = 1.0 / x[:, -1:] + steps / quartile
+    grid[grid == 0.0] = -np.inf  # if the largest is exactly three times the quartile
+    shapes = np.mean(np.log1p(-grid[:, :, None] * x[:, None]), axis=2)
+    with np.errstate(invalid="ignore"):
+        height = n * (np.log(-grid / shapes) - shapes - 1.0)
+    height[np.isnan(height)] = -np.inf
+    weights = np.exp(height - logsumexp(height, axis=1, keepdims=True))
+    theta = np.sum(weights * np.where(np.isfinite(grid), grid, 0.0), axis=1)
+    shape = np.mean(np.log1p(-theta[:, None] * x), axis=1)
     sigma = -shape / theta
     return (shape * n + 0.5 * 10.0) / (n + 10.0), sigma
 

@@ -1,0 +1,246 @@
+"""Verdicts: whether means and standard deviations of an approximation are those of its target."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fastvi.base.typing import Array
+from fastvi.posteriors.importance import Bell, Proposals, Sampling, Weighted
+from fastvi.posteriors.psis import shapes
+from fastvi.targets.base import Target
+
+__all__ = ["GOOD", "MEANS_ONLY", "WORDS", "Claim", "Verdict", "has_sds", "judge", "why_not"]
+
+WORDS = GOOD, MEANS_ONLY, UNDECIDED, BAD = "good", "means only", "undecided", "bad"
+
+FEWEST, MOST = 1000, 8000  # draws
+ENOUGH, CALM = 400.0, 0.5  # worth and k-hat at which no more are drawn
+LEAST_WORTH = 100.0  # draws from the target that the weighted draws are worth
+TRUSTED, TRUSTED_MOMENT = 0.7, 0.85  # largest k-hats of weights, and of weighted moments
+FAR = 0.25  # largest error of means, in weighted standard deviations
+WIDTH = 1.13  # largest ratio of standard deviations, either way
+MOST_MODES = 4  # that matter
+NEAR_TAIL, FAR_TAIL = 30.0, 300.0  # standard deviations between which tails are measured
+STEEP, FLAT = -3.0, -2.0  # slopes of the log density in log distance: a variance, and a mean, exist
+NEGLIGIBLE = 100.0  # nats below the mode at which a tail no longer matters
+N_GENERIC = 4  # directions across all coordinates in which tails are measured
+ENDLESS = 1e20  # no proper posterior in sensible units has such a standard deviation
+
+
+class Verdict(NamedTuple):
+    """Whether an approximation can be used, and why.
+
+    Attributes
+    ----------
+    word : {"good", "means only", "undecided", "bad"}
+        "good": means are right to a quarter of a standard deviation, and standard deviations to
+        13 %. "means only": that is known of the means alone. "undecided": importance sampling
+        cannot tell. "bad": means are wrong, or the target has none.
+    reason : str
+        One sentence.
+    figures : mapping of str to float
+        What it rests on: `n_draws` of all proposals and the number `worth` of draws from the
+        target to which they amount; `khat` of the weights, `khat_means` and `khat_sds` of weighted
+        deviations and their squares (the largest); `shift` of a mean in weighted standard
+        deviations; the least and largest ratios `narrowest` and `widest` of standard deviations to
+        weighted ones; `modes` that matter; `tail`, the least steep slope of the log density in the
+        logarithm of the distance. Those that were not needed are left out.
+    seconds : float
+        Time that it took.
+    """
+
+    word: str
+    reason: str
+    figures: Mapping[str, float]
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.reason}"
+
+
+class Claim(NamedTuple):
+    """What is to be judged.
+
+    Attributes
+    ----------
+    mean, sd : (D,) array
+    names : sequence of str
+    n_modes : int
+        How many modes matter, as far as is known.
+    least : float
+        Standard deviations that do not matter, such as those of an event with probability 1e-6;
+        added to all.
+    """
+
+    mean: Array
+    sd: Array
+    names: Sequence[str]
+    n_modes: int = 0
+    least: float = 0.0
+
+    def compared(self, found: Weighted) -> tuple[Array, Array]:
+        """Shifts of means in weighted standard deviations, and ratios of standard deviations."""
+        sd = found.sd + max(self.least, float(np.finfo(float).tiny))
+        return (found.mean - self.mean) / sd, (self.sd + self.least) / sd
+
+
+def judge(
+    target: Target, proposals: Proposals, claim: Claim, bell: Bell | None, seed: int
+) -> tuple[Verdict, Sampling | None]:
+    """Judge a claim by importance sampling; the verdict, and the draws that it rests on.
+
+    Parameters
+    ----------
+    target : Target
+    proposals : Proposals
+    claim : Claim
+    bell : Bell or None
+        Units and directions in which tails are measured; None where they are not.
+    seed : int
+    """
+    began = time.perf_counter()
+    sampling, figures = None, {"widest": float(claim.sd.max())}
+    word, reason = BAD, "A standard deviation is endless: is the posterior proper?"
+    if np.all(np.isfinite(claim.mean)) and figures["widest"] < ENDLESS:
+        sampling = Sampling(target, proposals, FEWEST, seed)
+        found, figures = _enough(sampling, claim)
+        figures["modes"], where = float(claim.n_modes), 0
+        if bell is not None and np.isfinite(figures["shift"]):
+            figures["tail"], where = _tail(target, bell, np.maximum(found.sd, claim.sd), seed)
+        word, reason = _decide(figures, found, claim, where)
+    return Verdict(word, reason, figures, time.perf_counter() - began), sampling
+
+
+def _enough(sampling: Sampling, claim: Claim) -> tuple[Weighted, dict[str, float]]:
+    """Draw until the weights are calm and no figure is close to its bar, or in vain."""
+    while True:
+        found = sampling.weighted()
+        figures, is_close = _figures(found, claim)
+        n = len(found.points)
+        calm = found.size >= ENOUGH and found.khat < CALM and not is_close
+        hopeless = found.size * MOST / n < LEAST_WORTH
+        if sampling.is_exact or calm or hopeless or n >= MOST:
+            return found, figures
+        sampling.double()
+
+
+def _figures(found: Weighted, claim: Claim) -> tuple[dict[str, float], bool]:
+    """Figures of weighted draws, and whether noise leaves open on which side of a bar one is."""
+    weights = found.weights
+    shifts, ratios = claim.compared(found)
+    with np.errstate(divide="ignore"):
+        off = np.abs(np.log(ratios))
+    away = (found.points - found.mean) / np.maximum(found.sd, np.finfo(float).tiny)
+    deviations = np.abs(away) * weights[:, None]
+    squares = np.square(away) * weights[:, None]
+    far, odd = int(np.argmax(np.abs(shifts))), int(np.argmax(off))
+    noise = float(np.sqrt(np.square(deviations[:, far]).sum()))
+    noise_of_sd = 0.5 * float(np.sqrt(np.square(squares[:, odd] - weights).sum()))
+    shift = float(np.abs(shifts[far]))
+    figures = {
+        "n_draws": float(len(weights)),
+        "worth": found.size,
+        "khat": found.khat,
+        "shift": shift,
+        "narrowest": float(ratios.min()),
+        "widest": float(ratios.max()),
+    }
+    if np.isfinite(found.size):  # not all points, of which no tail can be missing
+        figures["khat_means"] = float(shapes(deviations).max())
+        figures["khat_sds"] = float(shapes(squares).max())
+    is_close = abs(shift - FAR) < noise or abs(off[odd] - np.log(WIDTH)) < noise_of_sd
+    return figures, bool(is_close)
+
+
+def _tail(target: Target, bell: Bell, sd: Array, seed: int) -> tuple[float, int]:
+    """Least steep slope of the log density in log distance far out, and a coordinate of it.
+
+    Along a coordinate's line a slope of -3 or less is needed for a variance, in directions across
+    all D coordinates -(D + 2), because the volume grows; D - 1 is added to those.
+    """
+    D = len(sd)
+    signs = np.random.default_rng([seed, 4]).choice([-1.0, 1.0], (N_GENERIC, D))
+    units = np.maximum(sd, bell.sd)
+    directions = np.concatenate((units[:, None] * bell.lines, signs * units))
+    directions = np.concatenate((directions, -directions))
+    points = np.concatenate([bell.mean + t * directions for t in (0.0, NEAR_TAIL, FAR_TAIL)])
+    values = target.attempt(points[2 * D + 2 * N_GENERIC - 1 :], with_gradient=False)[0]
+    values = np.where(np.isnan(values), -np.inf, values)
+    near, far = values[1:].reshape(2, -1)
+    with np.errstate(invalid="ignore"):
+        slopes = (far - near) / np.log(FAR_TAIL / NEAR_TAIL)
+    slopes[~(near > values[0] - NEGLIGIBLE) | np.isneginf(far)] = -np.inf
+    slopes = slopes.reshape(2, -1)
+    slopes[:, D:] += D - 1
+    which = int(np.argmax(slopes.max(axis=0)))
+    return float(slopes.max()), which if which < D else 0
+
+
+def _decide(
+    figures: Mapping[str, float], found: Weighted, claim: Claim, where: int
+) -> tuple[str, str]:
+    """The word and the reason."""
+    if not np.any(np.isfinite(found.log_ratios)):
+        return BAD, "No draw has a density."
+    if figures.get("tail", -np.inf) >= FLAT:
+        return BAD, (
+            f"Far from its mode the density does not fall fast enough along {claim.names[where]} "
+            f"(as distance to the power {figures['tail']:.1f}): the target has no mean."
+        )
+    why = why_not(figures)
+    if why:
+        return UNDECIDED, why
+    shifts, ratios = claim.compared(found)
+    if figures["shift"] >= FAR:
+        far = int(np.argmax(np.abs(shifts)))
+        return BAD, (
+            f"Importance weights move the mean of {claim.names[far]} by {abs(shifts[far]):.2f} "
+            "standard deviations."
+        )
+    close = f"Importance weights move means by at most {figures['shift']:.2f} standard deviations"
+    if not has_sds(figures):
+        return MEANS_ONLY, (
+            f"{close}, but tails are too heavy to judge standard deviations "
+            f"(k-hat {figures['khat_sds']:.2f})."
+        )
+    low, high = figures["narrowest"], figures["widest"]
+    if low < 1.0 / WIDTH or high > WIDTH:
+        worst = int(np.argmax(np.abs(np.log(ratios))))
+        return MEANS_ONLY, (
+            f"{close}, but the standard deviation of {claim.names[worst]} is {ratios[worst]:.2g} "
+            "times what it should be."
+        )
+    return GOOD, (
+        f"{close}, and standard deviations are {low:.2f} to {high:.2f} of the weighted ones."
+    )
+
+
+def why_not(figures: Mapping[str, float]) -> str:
+    """Why weighted draws cannot be trusted for means, as a sentence; empty if they can."""
+    draws = f"{figures['n_draws']:.0f} draws"
+    if figures["modes"] > MOST_MODES:
+        return f"The target has {figures['modes']:.0f} modes that matter; there may be more."
+    if figures["worth"] < LEAST_WORTH:
+        return (
+            f"{draws} around the approximation and the modes are worth only "
+            f"{figures['worth']:.0f} draws from the target."
+        )
+    if figures["khat"] >= TRUSTED:
+        return f"Importance weights of {draws} are too uneven (k-hat {figures['khat']:.2f})."
+    if figures.get("khat_means", -np.inf) >= TRUSTED_MOMENT:
+        return f"Tails are too heavy to judge means (k-hat {figures['khat_means']:.2f})."
+    if figures.get("tail", -np.inf) >= STEEP:
+        return (
+            "Far from its mode the density falls slowly (as distance to the power "
+            f"{figures['tail']:.1f}): the target may have no standard deviation."
+        )
+    return ""
+
+
+def has_sds(figures: Mapping[str, float]) -> bool:
+    """Whether weighted draws can be trusted for standard deviations, if they can for means."""
+    return figures.get("khat_sds", -np.inf) < TRUSTED_MOMENT

@@ -1,0 +1,141 @@
+"""Proposals of importance sampling: densities, draws and weights."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import logsumexp
+from toy_targets import normal_of
+
+import fastvi
+from fastvi import families
+from fastvi.families import bernoulli, blocks, categorical, gamma, gaussian, one_hot
+from fastvi.posteriors.flips import Flips
+from fastvi.posteriors.importance import Bell, Mixture, Sampling, weigh
+from fastvi.posteriors.modes import Mode
+from fastvi.posteriors.psis import psis, shapes
+
+COV = np.array([[1.0, 0.6], [0.6, 0.8]])
+MODES = (
+    Mode(np.array([0.3, 0.2]), 0.0, np.array([[0.5, -0.1], [-0.1, 0.3]]), -1.0, 0.3),
+    Mode(np.array([4.0, 2.0]), 0.0, 2.0 * COV, 0.0, 0.7),
+)
+
+
+def mixtures():
+    for modes in ((), MODES[:1], MODES):
+        yield Mixture(families.FullRank.of(np.array([0.5, -1.0]), COV), modes)
+        yield Mixture(families.MeanField(np.array([0.5, -1.0]), np.array([1.0, 0.5])), modes)
+
+
+@pytest.mark.parametrize("mixture", mixtures())
+def test_densities_integrate_to_one_and_draws_follow_them(mixture, rng):
+    """On a grid of equal steps in sinh, for tails of up to 60 standard deviations."""
+    u = np.linspace(-6.0, 6.0, 301)
+    steps = (u[1] - u[0]) * np.cosh(u)
+    x = np.stack(np.meshgrid(np.sinh(u), np.sinh(u), indexing="ij"), axis=-1).reshape(-1, 2)
+    mass = np.exp(mixture.log_prob(x)) * np.outer(steps, steps).ravel()
+    assert mass.sum() == pytest.approx(1.0, abs=0.01)
+    Z = mixture.draw(20_000, rng)
+    for inside in (np.abs(x - Z.mean(axis=0)) < 1, x > 0):
+        share = mass @ np.all(inside, axis=1)
+        drawn = np.abs(Z - Z.mean(axis=0)) < 1 if inside is not (x > 0) else Z > 0
+        if np.array_equal(inside, x > 0):
+            drawn = Z > 0
+        assert np.all(drawn, axis=1).mean() == pytest.approx(share, abs=0.015)
+
+
+def test_stretched_densities_are_sums_of_gaussians(rng):
+    """Each stretched coordinate gives a Gaussian whose covariance is known."""
+    bell = Bell.of(np.array([0.5, -1.0]), COV)
+    Z = 3.0 * rng.standard_normal((20, 2))
+    wanted = []
+    for j in range(2):
+        for factor in (2.0, 4.0):
+            line = bell.lines[j]
+            cov = COV + (factor**2 - 1.0) * COV[j, j] * np.outer(line, line)
+            wanted.append(stats.multivariate_normal(bell.mean, cov).logpdf(Z))
+    found = bell.log_stretched(Z, bell.squares(Z))
+    np.testing.assert_allclose(found, logsumexp(wanted, axis=0) - np.log(4), rtol=1e-10)
+    np.testing.assert_allclose(
+        bell.log_student(bell.squares(Z)), stats.multivariate_t(bell.mean, COV, 5).logpdf(Z)
+    )
+
+
+def test_weights_give_known_moments():
+    mean = np.array([1.0, -2.0])
+    target = normal_of(mean, COV, height=3.0)
+    sampling = Sampling(target, Mixture(families.MeanField(np.zeros(2), np.ones(2)), ()), 1000, 0)
+    sampling.double()
+    found = sampling.weighted()
+    assert len(found.points) == 2000
+    error = 4.0 / np.sqrt(found.size)
+    np.testing.assert_allclose(found.mean, mean, atol=error)
+    np.testing.assert_allclose(found.sd, np.sqrt(np.diag(COV)), rtol=error)
+
+
+def test_no_weight_where_there_is_no_density():
+    found = weigh(np.zeros((3, 1)), np.full(3, -np.inf))
+    assert found.size == 0
+    assert found.khat == np.inf
+
+
+def test_shapes_of_many_tails_are_those_of_each(rng):
+    values = np.abs(rng.standard_t(3, (1000, 4)))
+    values[:, 1] = 2.0
+    values[:900, 2] = 0.0
+    found = shapes(values)
+    assert found[1] == -np.inf
+    with np.errstate(divide="ignore"):
+        wanted = [psis(np.log(column)).khat for column in values.T]
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert shapes(values[:20]).tolist() == [np.inf] * 4
+
+
+# Products of parts
+
+
+def products():
+    yield blocks(bernoulli([0.2, 0.9, 0.5]), categorical([0.2, 0.3, 0.5]))
+    yield blocks(one_hot([0.1, 0.6, 0.3]), bernoulli([1e-12, 0.5]))
+    yield blocks(bernoulli([0.3, 0.6]), gaussian(0.5, 2.0))
+
+
+@fastvi.target(dim=4)
+def table(z):
+    return 0.7 * z[0] - 2.0 * z[1] * z[2] + 0.3 * z[3]
+
+
+def test_listed_combinations_give_exact_moments():
+    member = blocks(bernoulli([0.2, 0.9, 0.5]), categorical([0.2, 0.3, 0.5]))
+    found = Sampling(table, Flips(member, table, 0), 1000, 0).weighted()
+    assert len(found.points) == 24
+    assert found.size == np.inf
+    assert found.mean[0] == pytest.approx(1 / (1 + np.exp(-0.7)))
+
+
+@pytest.mark.parametrize("member", list(products())[:2])
+def test_probabilities_of_flips_sum_to_one_and_draws_follow_them(member, rng, monkeypatch):
+    target = table if member.dim == 4 else fastvi.target(lambda z: z[0] + z[4], dim=5)
+    everything = Flips(member, target, 0).everything()
+    monkeypatch.setattr("fastvi.posteriors.flips.MOST_LISTED", 1)
+    flips = Flips(member, target, 0)
+    assert flips.everything() is None
+    chances = np.exp(flips.log_prob(everything))
+    assert chances.sum() == pytest.approx(1.0)
+    Z = flips.draw(20_000, rng)
+    counts = np.array([np.all(Z == point, axis=1).sum() for point in everything])
+    assert counts.sum() == len(Z)
+    np.testing.assert_allclose(counts / len(Z), chances, atol=0.02)
+
+
+def test_flips_among_numbers_that_are_not_discrete(rng):
+    member = list(products())[2]
+    flips = Flips(member, fastvi.target(lambda z: z[0] - z[2] ** 2, dim=3), 0)
+    Z = flips.draw(4000, rng)
+    assert np.isfinite(flips.log_prob(Z)).all()
+    found = np.exp(member.log_prob(Z) - flips.log_prob(Z))
+    assert found.mean() == pytest.approx(1.0, abs=0.1)
+    positive = blocks(gamma(2.0, 1.0))
+    alone = Flips(positive, fastvi.target(lambda z: -z[0], dim=1), 0)
+    Z = alone.draw(4000, rng)
+    assert np.exp(positive.log_prob(Z) - alone.log_prob(Z)).mean() == pytest.approx(1.0, abs=0.1)
