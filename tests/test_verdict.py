@@ -50,12 +50,12 @@ def test_means_of_mean_field_fits_are_right_and_their_widths_are_not(normal, mod
     found = posterior_of(normal, member, (mode,) if with_mode else ())
     assert found.verdict.word == "means only"
     assert found.converged
-    assert "standard deviation of z[" in found.verdict.reason
+    assert "standard deviation" in found.verdict.reason
 
 
-@pytest.mark.parametrize(("k", "mean", "cov"), hard_targets.bad_members(MEAN, COV))
+@pytest.mark.parametrize(("k", "mean", "cov"), list(hard_targets.bad_members(MEAN, COV)))
 @pytest.mark.parametrize("kind", [families.FullRank, families.MeanField, families.LowRank])
-def test_members_that_are_too_wide_or_narrow_and_off_are_never_good(normal, mode, kind, k, mean, cov):
+def test_members_of_wrong_width_and_mean_are_never_good(normal, mode, kind, k, mean, cov):
     for modes in ((), (mode,)):
         found = posterior_of(normal, kind.of(mean, cov), modes)
         assert found.verdict.word != "good"
@@ -152,7 +152,7 @@ def test_a_verdict_can_wait(normal, tmp_path):
     found.save(tmp_path / "p.npz")
     with pytest.raises(ValueError, match="loaded without its target"):
         _ = fastvi.load(tmp_path / "p.npz").verdict
-    assert fastvi.load(tmp_path / "p.npz", normal).verdict[:3] == found.verdict[:3]
+    assert Posterior.load(tmp_path / "p.npz", normal).verdict[:3] == found.verdict[:3]
 
 
 def test_particles_have_verdicts(normal, tmp_path):

@@ -27,6 +27,7 @@ MOST_MODES = 4  # that matter
 NEAR_TAIL, FAR_TAIL = 30.0, 300.0  # standard deviations between which tails are measured
 STEEP, FLAT = -3.0, -2.0  # slopes of the log density in log distance: a variance, and a mean, exist
 NEGLIGIBLE = 100.0  # nats below the mode at which a tail no longer matters
+CORRELATED = 0.3  # below, other coordinates stay where they are on a coordinate's line
 N_GENERIC = 4  # directions across all coordinates in which tails are measured
 ENDLESS = 1e20  # no proper posterior in sensible units has such a standard deviation
 
@@ -165,7 +166,9 @@ def _tail(target: Target, bell: Bell, sd: Array, seed: int) -> tuple[float, int]
     D = len(sd)
     signs = np.random.default_rng([seed, 4]).choice([-1.0, 1.0], (N_GENERIC, D))
     units = np.maximum(sd, bell.sd)
-    directions = np.concatenate((units[:, None] * bell.lines, signs * units))
+    correlations = bell.lines * bell.sd[:, None] / bell.sd
+    lines = np.where(np.abs(correlations) > CORRELATED, bell.lines, 0.0)
+    directions = np.concatenate((units[:, None] * lines, signs * units))
     directions = np.concatenate((directions, -directions))
     points = np.concatenate([bell.mean + t * directions for t in (0.0, NEAR_TAIL, FAR_TAIL)])
     values = target.attempt(points[2 * D + 2 * N_GENERIC - 1 :], with_gradient=False)[0]
