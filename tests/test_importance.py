@@ -9,8 +9,9 @@ from toy_targets import normal_of
 import fastvi
 from fastvi import families
 from fastvi.families import bernoulli, blocks, categorical, gamma, gaussian, one_hot
+from fastvi.posteriors.bell import Bell
 from fastvi.posteriors.flips import Flips
-from fastvi.posteriors.importance import Bell, Mixture, Sampling, weigh
+from fastvi.posteriors.importance import Mixture, Sampling, weigh
 from fastvi.posteriors.modes import Mode
 from fastvi.posteriors.psis import psis, shapes
 

@@ -26,8 +26,10 @@ from fastvi.batches import Batches
 from fastvi.checkpoints import Watching
 from fastvi.core import Batch, Gradient, Optimizer, ascend, scale
 from fastvi.fitting.arguments import batches_of, begin_near, family_of
+from fastvi.fitting.modes import search
 from fastvi.fitting.watching import watch_of
 from fastvi.gradients import stein, stein_metric, stein_sliced
+from fastvi.posteriors.modes import Mode
 from fastvi.posteriors.particles import ParticlePosterior
 from fastvi.targets.base import Target, check_target
 
@@ -189,7 +191,8 @@ def svgd(
     }  # fmt: skip
     with single_threaded_blas():
         rng = np.random.default_rng(seed)
-        begin = _start(target, start, n_particles, rng, seed).astype(kind)
+        first, modes = _start(target, start, n_particles, rng, seed, n_threads)
+        begin = first.astype(kind)
         descent = _Descent(gradient, rule, tol, batch_size is not None)
         look = partial(stein.scores_of, target, batch=None, n_threads=n_threads)
         watch = watch_of(
@@ -207,6 +210,7 @@ def svgd(
         names=target.names,
         seed=seed,
         n_lost=int(np.count_nonzero(~kept)),
+        modes=modes,
     )
     if verdict:
         _ = posterior.verdict
@@ -355,15 +359,16 @@ def _start(
     n_particles: int | None,
     rng: np.random.Generator,
     seed: int,
-) -> AnyArray:
-    """Particles (n, D) to begin with."""
+    n_threads: int,
+) -> tuple[AnyArray, tuple[Mode, ...]]:
+    """Particles (n, D) to begin with, and the modes that a search for them has found."""
     begin = target.parameters.unconstrain(start) if isinstance(start, Mapping) else start
     n = None if n_particles is None else checks.integer(n_particles, "n_particles", 1)
     if begin is None or np.ndim(begin) == 1:
         near = family_of(target, "fullrank").near
         assert near is not None
-        member, _ = begin_near(target, near, begin, seed, n_starts=1)
-        return member.draw(n or N_PARTICLES, rng).points
+        member, found = begin_near(target, near, begin, seed, n_threads=n_threads)
+        return member.draw(n or N_PARTICLES, rng).points, found.modes if found else ()
     try:
         particles = np.array(begin, np.float64)
     except (TypeError, ValueError):
@@ -381,4 +386,4 @@ def _start(
             f"start holds {particles[i, j]} for {target.names[j]} in particle {i}; wanted finite "
             "numbers"
         )
-    return particles
+    return particles, search(target, particles[0], seed=seed, n_threads=n_threads).modes

@@ -10,8 +10,9 @@ from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import JsonObject
 from fastvi.families.base import Family
 from fastvi.posteriors.approximation import Approximation
+from fastvi.posteriors.bell import Bell
 from fastvi.posteriors.flips import Flips
-from fastvi.posteriors.importance import Bell, Mixture, Proposals, Sampling, near_modes
+from fastvi.posteriors.importance import Mixture, Proposals, Sampling, near_modes
 from fastvi.posteriors.verdict import GOOD, MEANS_ONLY, WORDS, Claim, Verdict, judge
 
 __all__ = ["Judged"]

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastvi.base.typing import Array
-from fastvi.posteriors.importance import Bell, Proposals, Sampling, Weighted
+from fastvi.posteriors.bell import Bell
+from fastvi.posteriors.importance import Proposals, Sampling, Weighted
 from fastvi.posteriors.psis import shapes
 from fastvi.targets.base import Target
 
