@@ -5,15 +5,27 @@ from __future__ import annotations
 from functools import cached_property
 from typing import NamedTuple, Self
 
+import numpy as np
+
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import JsonObject
 from fastvi.families.base import Family
 from fastvi.posteriors.approximation import Approximation
 from fastvi.posteriors.bell import Bell
+from fastvi.posteriors.corrected import Corrected, Evidence, corrected_of, evidence_of
 from fastvi.posteriors.flips import Flips
-from fastvi.posteriors.importance import Mixture, Proposals, Sampling, near_modes
-from fastvi.posteriors.verdict import GOOD, MEANS_ONLY, WORDS, Claim, Verdict, judge
+from fastvi.posteriors.importance import Mixture, Proposals, Sampling, Weighted, near_modes
+from fastvi.posteriors.verdict import (
+    GOOD,
+    MEANS_ONLY,
+    WORDS,
+    Claim,
+    Verdict,
+    drawn_on,
+    judge,
+    why_not,
+)
 
 __all__ = ["Judged"]
 
@@ -66,6 +78,58 @@ class Judged(Approximation):
         mixture = Mixture(member, self.modes)
         claim = Claim(mean, sd, self.names, len(near_modes(self.modes)))
         return _Setting(mixture, claim, mixture.closest)
+
+    @cached_property
+    def _corrected(self) -> tuple[Weighted, dict[str, float]]:
+        """Weighted draws, more than the verdict needed, and their figures."""
+        _, sampling = self._judged
+        if sampling is None:
+            raise ValueError(f"corrected moments cannot be had: {self.verdict.reason}")
+        with single_threaded_blas():
+            found, figures = drawn_on(sampling, self._setting.claim)
+        why = why_not({**self._judged[0].figures, **figures})
+        if why:
+            raise ValueError(f"corrected moments cannot be had: {why}")
+        return found, figures
+
+    def corrected(self) -> Corrected:
+        """Means, standard deviations, covariance and draws of the target, by importance weights.
+
+        They rest on the draws of the `verdict`, and on more of these until they are worth 1000
+        draws from the target. They are right for families that are not, wherever they are given.
+
+        Raises
+        ------
+        ValueError
+            If importance sampling cannot tell them, with the reason, or the posterior was loaded
+            without its target.
+
+        Examples
+        --------
+        >>> import fastvi
+        >>> @fastvi.target(dim=2)
+        ... def correlated(z):
+        ...     return -0.5 * (z[0] ** 2 + z[1] ** 2 - 1.8 * z[0] * z[1]) / 0.19
+        >>> posterior = fastvi.fit(correlated, "meanfield", random_state=0)
+        >>> posterior.sd.round(2)
+        array([0.44, 0.44])
+        >>> posterior.corrected().sd.round(1)
+        array([1., 1.])
+        """
+        found, figures = self._corrected
+        return corrected_of(found, figures.get("khat_sds", -np.inf))
+
+    def evidence(self) -> Evidence:
+        """Log evidence in nats with its standard error, by mixture importance sampling.
+
+        Unlike `elbo` it does not depend on how well the family fits.
+
+        Raises
+        ------
+        ValueError
+            As `corrected`.
+        """
+        return evidence_of(self._corrected[0])
 
     @property
     def converged(self) -> bool:

@@ -14,12 +14,23 @@ from fastvi.posteriors.importance import Proposals, Sampling, Weighted
 from fastvi.posteriors.psis import shapes
 from fastvi.targets.base import Target
 
-__all__ = ["GOOD", "MEANS_ONLY", "WORDS", "Claim", "Verdict", "has_sds", "judge", "why_not"]
+__all__ = [
+    "GOOD",
+    "MEANS_ONLY",
+    "WORDS",
+    "Claim",
+    "Verdict",
+    "drawn_on",
+    "has_sds",
+    "judge",
+    "why_not",
+]
 
 WORDS = GOOD, MEANS_ONLY, UNDECIDED, BAD = "good", "means only", "undecided", "bad"
 
 FEWEST, MOST = 1000, 8000  # draws
 ENOUGH, CALM = 400.0, 0.5  # worth and k-hat at which no more are drawn
+PLENTY, MOST_FOR_MOMENTS = 1000.0, 32_000  # worth wanted for corrected moments, and draws
 LEAST_WORTH = 100.0  # draws from the target that the weighted draws are worth
 TRUSTED, TRUSTED_MOMENT = 0.7, 0.85  # largest k-hats of weights, and of weighted moments
 FAR = 0.25  # largest error of means, in weighted standard deviations
@@ -128,6 +139,16 @@ def _enough(sampling: Sampling, claim: Claim) -> tuple[Weighted, dict[str, float
         if sampling.is_exact or calm or hopeless or n >= MOST:
             return found, figures
         sampling.double()
+
+
+def drawn_on(sampling: Sampling, claim: Claim) -> tuple[Weighted, dict[str, float]]:
+    """Draw until weighted draws are worth 1000, for moments; the draws, and their figures."""
+    found = sampling.weighted()
+    n_worth = PLENTY if found.size * MOST_FOR_MOMENTS / len(found.points) > ENOUGH else 0.0
+    while found.size < n_worth and len(found.points) < MOST_FOR_MOMENTS:
+        sampling.double()
+        found = sampling.weighted()
+    return found, _figures(found, claim)[0]
 
 
 def _figures(found: Weighted, claim: Claim) -> tuple[dict[str, float], bool]:

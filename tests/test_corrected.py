@@ -1,0 +1,72 @@
+"""Moments, draws and evidence from weighted draws."""
+
+import hard_targets
+import numpy as np
+import pytest
+from toy_targets import normal_of
+
+import fastvi
+from fastvi.families import bernoulli, blocks
+
+CASES = {case.name: case for case in hard_targets.cases()}
+COV = np.array([[1.0, 0.6], [0.6, 0.8]])
+MEAN = np.array([0.5, -1.0])
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fastvi.fit(normal_of(MEAN, COV, height=3.0), "meanfield", random_state=0)
+
+
+def test_moments_of_a_gaussian_within_their_errors(fitted):
+    found = fitted.corrected()
+    assert found.worth >= 1000
+    assert np.all(found.mean_error < 0.05)
+    assert np.all(np.abs(found.mean - MEAN) < 4 * found.mean_error)
+    assert np.all(np.abs(found.sd - np.sqrt(np.diag(COV))) < 4 * found.sd_error)
+    np.testing.assert_allclose(found.cov, COV, atol=0.15)
+    assert found.weights.sum() == pytest.approx(1)
+    assert "worth" in repr(found)
+
+
+def test_draws_are_those_of_the_target(fitted):
+    Z = fitted.corrected().sample(4000, 0)
+    np.testing.assert_allclose(np.cov(Z.T), COV, atol=0.15)
+    assert np.array_equal(Z, fitted.corrected().sample(4000, 0))
+    assert fitted.corrected().sample(0).shape == (0, 2)
+
+
+def test_evidence_has_an_error(fitted):
+    found = fitted.evidence()
+    assert 0 < found.error < 0.1
+    target = fitted.target
+    at_mean = target.log_prob(MEAN)
+    exact = at_mean + 0.5 * np.linalg.slogdet(2 * np.pi * COV)[1]
+    assert abs(found.log - exact) < 4 * found.error
+
+
+def test_two_modes_are_put_right():
+    case = CASES["two modes"]
+    found = fastvi.fit(case.make(), start=case.start, random_state=0)
+    assert not found.converged
+    corrected = found.corrected()
+    assert abs(corrected.mean - case.mean)[0] < 0.15 * case.sd[0]
+    assert corrected.sd[0] == pytest.approx(case.sd[0], rel=0.1)
+
+
+def test_listed_points_have_no_errors():
+    case = CASES["table of bits"]
+    found = fastvi.fit(case.make(), blocks(bernoulli([0.5, 0.5])), random_state=0).corrected()
+    np.testing.assert_allclose(found.mean, case.mean, atol=1e-12)
+    np.testing.assert_allclose(found.sd, case.sd, atol=1e-12)
+    assert not found.mean_error.any()
+    assert not found.sd_error.any()
+    assert "all points" in repr(found)
+
+
+def test_where_there_is_no_mean_none_is_given():
+    found = fastvi.fit(CASES["Cauchy, no mean"].make(), random_state=0)
+    with pytest.raises(ValueError, match="corrected moments cannot be had"):
+        found.corrected()
+    with pytest.raises(ValueError, match="corrected moments cannot be had"):
+        found.evidence()
