@@ -32,8 +32,9 @@ def main():
     parts = "; ".join(f"{name}: {', '.join(suite.PARTS)}" for name, suite in SUITES.items())
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"parts of {parts}")
     parser.add_argument(
-        "--docs", action="store_true", help="replace the tables in docs/benchmarks.md"
-    )
+        "--docs", nargs="?", metavar="BLOCK", const="",
+        help="replace the tables of the suite, or of another block, in docs/benchmarks.md",
+    )  # fmt: skip
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the curves")
     parser.add_argument(
         "--again", metavar="FILE", type=Path, nargs="+",
@@ -50,8 +51,8 @@ def main():
     if args.json:
         harness.write(args.json, json.dumps(result, indent=1) + "\n")
     print(report(suite, result, targets=True))
-    if args.docs:
-        harness.replace_block(PAGE, args.suite, report(suite, result, targets=False))
+    if args.docs is not None:
+        harness.replace_block(PAGE, args.docs or args.suite, report(suite, result, targets=False))
     if args.plot:
         suite.plot(result, args.plot)
 
