@@ -81,6 +81,20 @@ def test_a_path_led_astray_has_no_weight():
     assert found.mean[0] == pytest.approx(2.07, abs=0.05)
 
 
+def test_a_path_too_far_below_to_be_seen_from_the_other():
+    """Densities of either Gaussian at the other's draws are 0 to rounding."""
+
+    @fastvi.target(dim=1)
+    def apart(z, grad):
+        place, height = (0.0, 0.0) if z[0] < 25.0 else (50.0, -1000.0)
+        grad[0] = place - z[0]
+        return height - 0.5 * (z[0] - place) ** 2
+
+    found = fastvi.pathfinder(apart, 2, start=np.array([[0.1], [50.1]]), random_state=0)
+    assert np.array_equal(found.history["weight"], [1.0, 0.0])
+    assert found.sd[0] == pytest.approx(1.0, abs=0.1)
+
+
 def test_weights_are_raised_to_a_power_where_few_draws_have_them(rng):
     even, power = tempered(np.log(np.full(50, 0.02)))
     assert power == 1.0

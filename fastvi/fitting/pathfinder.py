@@ -311,6 +311,7 @@ def _stacked(target: Target, gaussians: list[Gaussian], rng: np.random.Generator
     for _ in range(ROUNDS):
         shares = relative * weights
         weights = importance @ (shares / shares.sum(axis=1, keepdims=True))
+        weights = np.maximum(weights, np.finfo(float).tiny)  # a path far from all others is alone
     weights[weights < LEAST_WEIGHT] = 0.0
     return np.asarray(weights / weights.sum())
 
