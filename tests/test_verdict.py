@@ -170,3 +170,33 @@ def test_proposals_without_a_positive_definite_covariance():
     mixture = Mixture(families.MeanField(MEAN, np.ones(2)), (flat,))
     points = mixture.draw(100, np.random.default_rng(0))
     assert np.isfinite(mixture.log_prob(points)).all()
+
+
+def test_nothing_is_said_of_draws_where_a_density_fails():
+    @fastvi.target(dim=1)
+    def fails_far_out(z, grad):
+        if abs(z[0]) > 3.0:
+            raise ValueError("too far")
+        grad[0] = -z[0]
+        return -0.5 * z[0] ** 2
+
+    found = posterior_of(fails_far_out, families.FullRank(np.zeros(1), np.eye(1)))
+    assert found.verdict.word == "good"
+    assert found.elbo == -np.inf
+
+
+def test_a_member_that_is_all_but_a_point_is_not_good(normal, mode):
+    """Squared distances from it are no numbers any more."""
+    member = families.MeanField(MEAN, np.full(2, 1e-160))
+    assert posterior_of(normal, member, (mode,)).verdict.word != "good"
+
+
+def test_a_table_without_a_density():
+    @fastvi.target(dim=2)
+    def impossible(z):
+        return -np.inf + 0.0 * z[0]
+
+    found = posterior_of(impossible, blocks(bernoulli([0.5, 0.5])))
+    assert found.verdict.word == "bad"
+    with pytest.raises(ValueError, match="worth only 0 draws"):
+        found.corrected()

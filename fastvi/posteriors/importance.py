@@ -218,8 +218,9 @@ class Sampling:
         if not self.is_exact:
             return weigh(self._points, self._log_ratios)
         total, weights = float(logsumexp(self._log_ratios)), np.zeros(len(self._points))
-        if np.isfinite(total):
-            weights = np.exp(self._log_ratios - total)
+        if not np.isfinite(total):
+            return Weighted(self._points, self._log_ratios, weights, np.inf, 0.0, total)
+        weights = np.exp(self._log_ratios - total)
         return Weighted(self._points, self._log_ratios, weights, -np.inf, np.inf, total)
 
     def _drawn(self, n: int) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 from fastvi.base.typing import Array, ArrayLike
 from fastvi.posteriors.judged import Judged
 from fastvi.posteriors.psis import Smoothed, psis
+from fastvi.targets.failures import quiet
 
 __all__ = ["N_DRAWS", "WithDensity"]
 
@@ -40,7 +41,8 @@ class WithDensity(Judged):
     def log_ratios(self) -> Array:
         """Log p(z) - log q(z) for 1000 draws z from q, in nats; -inf where p fails."""
         Z = self._draws()
-        values = self._target().attempt(Z, with_gradient=False)[0]
+        with quiet():
+            values = self._target().attempt(Z, with_gradient=False)[0]
         return np.where(np.isfinite(values), values, -np.inf) - self.log_prob(Z)
 
     @cached_property
