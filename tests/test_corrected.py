@@ -7,6 +7,8 @@ from toy_targets import normal_of
 
 import fastvi
 from fastvi.families import bernoulli, blocks
+from fastvi.posteriors.corrected import corrected_of
+from fastvi.posteriors.importance import weigh
 
 CASES = {case.name: case for case in hard_targets.cases()}
 COV = np.array([[1.0, 0.6], [0.6, 0.8]])
@@ -70,3 +72,9 @@ def test_where_there_is_no_mean_none_is_given():
         found.corrected()
     with pytest.raises(ValueError, match="corrected moments cannot be had"):
         found.evidence()
+
+
+def test_no_covariance_where_there_are_no_standard_deviations(rng):
+    found = weigh(rng.standard_normal((100, 2)), rng.standard_normal(100))
+    assert np.isfinite(corrected_of(found, 0.5).cov).all()
+    assert np.isnan(corrected_of(found, 0.9).cov).all()

@@ -53,7 +53,9 @@ class Corrected:
 
     @cached_property
     def cov(self) -> Array:
-        """Covariance of the unconstrained parameters, (D, D)."""
+        """Covariance of the unconstrained parameters, (D, D); nan where standard deviations are."""
+        if np.isnan(self.sd).any():
+            return np.full((len(self.sd), len(self.sd)), np.nan)
         away = self.points - self.mean
         return np.asarray((away.T * self.weights) @ away)
 
