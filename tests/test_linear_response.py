@@ -115,6 +115,12 @@ def funnel(z, grad):
     return -0.5 * z[0] ** 2 - 0.5 * z[1] * z[1] * shrink - z[0]
 
 
+def test_hessians_that_are_not_finite_are_not_concave(monkeypatch):
+    monkeypatch.setattr(FixedDraws, "hessians", lambda self: np.full((16, 3, 3), np.nan))
+    with pytest.raises(ValueError, match="a bound that is concave"):
+        of_gaussian(np.zeros(3), COV).linear_response()
+
+
 def test_a_funnel_is_not_trusted():
     posterior = fastvi.fit(fastvi.target(funnel, dim=2), "meanfield", random_state=0)
     found = posterior.linear_response()

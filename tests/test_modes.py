@@ -9,6 +9,7 @@ from naive import modes as naive
 from toy_targets import bowl, gaussian_of_condition, half, nowhere, plateau, rosenbrock, unbounded
 
 import fastvi
+from fastvi import families
 from fastvi.base import parallel
 from fastvi.fitting import modes
 from fastvi.fitting.modes import search
@@ -255,3 +256,9 @@ def test_hares_and_lynxes(data_dir):
     assert found.modes[0].log_evidence == best
     (alone,) = search(target, np.zeros(8), 1).modes
     np.testing.assert_allclose(best - alone.log_evidence, 18.5 + 15.4, atol=0.2)
+
+
+def test_paths_that_would_go_unheard():
+    target = fastvi.target(bowl, dim=1)
+    with pytest.raises(ValueError, match="n_starts=3 with method='score'"):
+        fastvi.fit(target, families.blocks(families.gaussian([0.0], [1.0])), n_starts=3)

@@ -195,6 +195,11 @@ def fit(
             )  # fmt: skip
         elif method not in BY_SCORES:
             found = search(target, member.mean, n_paths, seed, n_threads)
+        elif n_paths is not None:
+            raise ValueError(
+                f"n_starts={n_paths} with method={method!r} and a member, for which no modes are "
+                "searched; wanted 'auto'"
+            )
         if method in MODES:
             return _judged(_without_draws(target, method, near, found, seed), verdict)
         if method == "deterministic":

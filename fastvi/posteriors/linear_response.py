@@ -173,7 +173,7 @@ class _Whole:
         dim = hessians.shape[1]
         try:
             factor = cho_factor(-whole_hessian(draws, hessians), lower=True)
-        except np.linalg.LinAlgError:
+        except ValueError:  # also of a Hessian that is not finite
             raise ValueError(NOT_CONCAVE) from None
         rows = cho_solve(factor, np.eye(2 * dim))[:dim]
         along = rows[:, :dim] + rows[:, dim:] * draws.noise[:, None]  # (n, D, D)
