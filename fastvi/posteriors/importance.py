@@ -225,7 +225,7 @@ class Sampling:
 
     def _drawn(self, n: int) -> tuple[Array, Array]:
         Z = self.proposals.draw(n, self._rng)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):  # far from a narrow part
             return Z, self._values(Z) - self.proposals.log_prob(Z)
 
     def _values(self, Z: Array) -> Array:

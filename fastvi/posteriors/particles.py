@@ -123,7 +123,7 @@ class ParticlePosterior(Judged):
     def _nearby(self) -> FullRank:
         """The particles' Gaussian, with smaller correlations where they are few."""
         cov, n = self.cov, len(self.particles)
-        variance = np.maximum(np.diag(cov), np.finfo(float).tiny)
+        variance = np.where(np.diag(cov) > 0, np.diag(cov), 1.0)  # 0 of a single particle
         share = self.particles.shape[1] / (n + self.particles.shape[1])
         return FullRank.of(self.mean, (1.0 - share) * cov + share * np.diag(variance))
 

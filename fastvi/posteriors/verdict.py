@@ -234,7 +234,7 @@ def _decide(
         )
     low, high = figures["narrowest"], figures["widest"]
     if low < 1.0 / WIDTH or high > WIDTH:
-        worst = int(np.argmax(np.abs(np.log(ratios))))
+        worst = int(np.argmin(ratios) if low * high < 1.0 else np.argmax(ratios))
         return MEANS_ONLY, (
             f"{close}, but the standard deviation of {claim.names[worst]} is {ratios[worst]:.2g} "
             "times what it should be."
