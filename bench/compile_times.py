@@ -100,6 +100,7 @@ CALLS: dict[str, Callable[[], Any]] = {
        for family in ("fullrank", "meanfield", "lowrank")},
     **{f"svgd(method={method!r})": particles(method=method)
        for method in ("plain", "matrix", "sliced")},
+    "pathfinder": lambda: fastvi.pathfinder(normal(), random_state=0),
     "operator_vi": lambda: fastvi.operator_vi(normal(), max_iter=20, random_state=0),
     "ksd_test": lambda: fastvi.ksd_test(normal(), X[:, :2], random_state=0),
     "stein_thinning": lambda: fastvi.stein_thinning(normal(), X[:, :2], 5),
