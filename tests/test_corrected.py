@@ -41,6 +41,7 @@ def test_draws_are_those_of_the_target(fitted):
 def test_evidence_has_an_error(fitted):
     found = fitted.evidence()
     assert 0 < found.error < 0.1
+    assert type(found.log) is float
     target = fitted.target
     at_mean = target.log_prob(MEAN)
     exact = at_mean + 0.5 * np.linalg.slogdet(2 * np.pi * COV)[1]

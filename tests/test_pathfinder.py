@@ -9,7 +9,15 @@ import pytest
 from naive import pathfinder as naive
 from scipy import stats
 from test_modes import location, twins
-from toy_targets import bowl, gaussian_of_condition, half, nowhere, rosenbrock, unbounded
+from toy_targets import (
+    bowl,
+    gaussian_of_condition,
+    half,
+    normal_of,
+    nowhere,
+    rosenbrock,
+    unbounded,
+)
 
 import fastvi
 from fastvi.fitting import pathfinder as module
@@ -169,6 +177,11 @@ def test_targets_without_a_mode():
 def test_arguments_that_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         fastvi.pathfinder(fastvi.target(bowl, dim=2), **options)
+
+
+def test_a_path_that_begins_at_its_mode_has_no_gaussian():
+    with pytest.raises(ValueError, match="does each path begin at its mode"):
+        fastvi.pathfinder(normal_of(np.zeros(2), np.eye(2)), 1, start=np.zeros(2))
 
 
 def test_a_target_without_a_gradient_is_refused():

@@ -155,8 +155,9 @@ def pathfinder(
         kept = [i for i, one in enumerate(best) if one.gaussian is not None]
         if not kept:
             raise ValueError(
-                f"no Gaussian on {n_paths} paths has draws with a density (is the density "
-                "unbounded?); wanted a target with a mode, or other starts"
+                f"no Gaussian on {n_paths} paths has draws that all have a density (is the density "
+                "unbounded, or does each path begin at its mode?); wanted a target with a mode, or "
+                "other starts"
             )
         gaussians = [one.gaussian for one in best if one.gaussian is not None]
         shares = _stacked(target, gaussians, rng)

@@ -96,4 +96,4 @@ def evidence_of(found: Weighted) -> Evidence:
     error = 0.0
     if np.isfinite(found.size):
         error = float(np.sqrt(max(1.0 / max(found.size, 1e-300) - 1.0 / len(found.points), 0.0)))
-    return Evidence(found.log_mean, error)
+    return Evidence(float(found.log_mean), error)
