@@ -9,7 +9,8 @@ order, in whichever tile it is.
 import numpy as np
 from numba import config, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.core.errors import TypingError
+from numba.extending import intrinsic, overload
 
 from ._jit import kernel
 from ._shipped import features
@@ -30,7 +31,8 @@ BYTES = 1 << 14  # would not hold b's part of them, which stays in the first-lev
 
 @kernel
 def times(a, b, out):
-    """Out (m, K) = a (m, n) @ b (n, K); all are in C order and have one dtype."""
+    """Out (m, K) = a (m, n) @ b (n, K) of one dtype; b and out are in C order."""
+    _check(a, b, out)
     if AVAILABLE:
         for i in range(out.shape[0]):
             row = out[i]
@@ -46,7 +48,8 @@ def times(a, b, out):
 
 @kernel
 def add_product(a, b, out):
-    """Out (m, K) += a (m, n) @ b (n, K); a may be transposed, b and out are in C order."""
+    """Out (m, K) += a (m, n) @ b (n, K) of one dtype; b and out are in C order."""
+    _check(a, b, out)
     if AVAILABLE:
         _add_tiles(
             out.dtype.type(0), a.ctypes.data, a.strides[0], a.strides[1], b.ctypes.data,
@@ -58,6 +61,34 @@ def add_product(a, b, out):
             row, more = out[i], product[i]
             for k in range(row.size):
                 row[k] += more[k]
+
+
+@kernel
+def _check(a, b, out):
+    """Refuse what tiles would read wrongly, on every processor."""
+    _check_types(a, b, out)
+    shape = a.shape[0], b.shape[1]
+    if a.shape[1] != b.shape[0] or out.shape != shape:
+        raise ValueError("shapes do not fit; wanted a (m, n), b (n, K) and out (m, K)")
+
+
+def _check_types(a, b, out):
+    """Refuse other dtypes and orders while code is compiled."""
+
+
+@overload(_check_types)
+def _typed(a, b, out):
+    one_kind = all(x.ndim == 2 and x.dtype == out.dtype for x in (a, b, out))
+    if (
+        not one_kind
+        or out.dtype not in (types.float32, types.float64)
+        or {b.layout, out.layout} != {"C"}
+    ):
+        raise TypingError(
+            f"a, b and out are {a}, {b} and {out}; wanted matrices of one dtype, float32 or "
+            "float64, of which b and out are in C order: use np.ascontiguousarray"
+        )
+    return lambda a, b, out: None
 
 
 def product(a, b):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from naive import thin as naive
+from numba.core.errors import TypingError
 
 from fastvi.kernels import thin
 
@@ -59,6 +60,19 @@ def test_times(dtype, seed, m, n, width):
     out = np.full((m, width), np.nan, dtype)
     thin.times(a, b, out)
     close(out, a, b, dtype)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("function", [thin.times, thin.add_product])
+def test_what_tiles_would_read_wrongly_is_refused(function):
+    """On every processor, so that a density that works on one works on all."""
+    a, b, out = np.ones((2, 4)), np.ones((4, 3)), np.ones((2, 3))
+    for arrays in ((a.astype(np.float32), b, out), (a, np.asfortranarray(b), out)):
+        with pytest.raises(TypingError, match="wanted matrices of one dtype"):
+            function(*arrays)
+    for arrays in ((a[:, 1:], b, out), (a, b[:, 1:], out), (a[1:], b, out)):
+        with pytest.raises(ValueError, match="shapes do not fit"):
+            function(*map(np.ascontiguousarray, arrays))
 
 
 @pytest.mark.jit
