@@ -215,8 +215,8 @@ def cholesky_back(L, L_bar, K_bar):
 def normal_into(K, y, out):
     """The log density of y (n,), normal with mean 0 and covariance K, for `normal_back_matrix`.
 
-    Out (n + 2, n) gets the factor L of K, then a row with alpha = K^-1 y, then the value in [n + 1,
-    0].
+    Out (n + 2, max(n, 1)) gets the factor L of K, then a row with alpha = K^-1 y, then the value in
+    [n + 1, 0].
     """
     n = K.shape[0]
     L = out[:n]
@@ -288,6 +288,7 @@ def normal_back_vector(out, out_bar, y_bar):
 @kernel(fastmath=UNORDERED)
 def normal_of_matrix(K, y):
     """The log density of y (n,), normal with mean 0 and covariance K, whose lower half is read."""
-    out = np.empty((K.shape[0] + 2, K.shape[0]))
+    n = K.shape[0]
+    out = np.empty((n + 2, max(n, 1)))
     normal_into(K, y, out)
-    return out[K.shape[0] + 1, 0]
+    return out[n + 1, 0]

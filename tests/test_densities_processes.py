@@ -67,6 +67,15 @@ def process(z, data):
     return total + densities.gaussian_process(data.y, K, 0.5)
 
 
+def test_a_process_without_points():
+    def nowhere(z, data):
+        return densities.gaussian_process(data.y - z[0], np.zeros((0, 0)), 0.1) - z[0] ** 2
+
+    target = fastvi.target(nowhere, data={"y": np.zeros(0)}, dim=1)
+    assert target.log_prob([0.5]) == -0.25
+    assert target.log_prob_and_grad([0.5]) == (-0.25, -1.0)
+
+
 def test_slopes_of_gaussian_processes(rng):
     z = rng.normal(size=6) * 0.5
     data = {"x": rng.normal(size=6), "y": rng.normal(size=6), "X": rng.normal(size=(6, 2))}

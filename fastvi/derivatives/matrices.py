@@ -62,7 +62,8 @@ class Matrices(Making):
         n = K.shape[0]
         after = self.settled(self.operation("+", n, ONE))
         rows = self.settled(self.operation("+", n, Number(2)))
-        found = self._apply("normal", (rows, n), "normal", K, y)
+        columns = self.settled(self.operation("max", n, ONE))  # the value has a place without rows
+        found = self._apply("normal", (rows, columns), "normal", K, y)
         return self.temporary(found.element((after, ZERO)))
 
     def call_solve(self, node: ast.Call, a: Value, b: Value) -> Value:
