@@ -3,57 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastvi import objectives
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
-from fastvi.base.typing import JsonObject, Options, Path, PointLike, RandomState
-from fastvi.batches import Batches
+from fastvi.base.typing import Path, PointLike, RandomState
 from fastvi.checkpoints import Watching
-from fastvi.core import Batch, Gradient
-from fastvi.families import name_of
-from fastvi.families.base import Family, Near, Powers
+from fastvi.families.base import Family, Near
 from fastvi.fitting.arguments import batches_of, begin_near, family_of, starts_of
-from fastvi.fitting.compiled import compiled_steps
+from fastvi.fitting.choices import (
+    BY_SCORES,
+    MODES,
+    WITHOUT_STEPS,
+    Wanted,
+    method_of,
+    n_draws_of,
+    objective_of,
+)
+from fastvi.fitting.courses import COURSES
 from fastvi.fitting.delta import delta
-from fastvi.fitting.deterministic import deterministic, n_draws_for
+from fastvi.fitting.deterministic import deterministic
 from fastvi.fitting.modes import Found, search
-from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
 from fastvi.fitting.watching import watch_of
-from fastvi.gradients.gumbel import annealed, gumbel
-from fastvi.gradients.reduction import OF_SCORES, Reduction, Setting, reductions_of
-from fastvi.gradients.reparam import reparam
-from fastvi.gradients.score import score
+from fastvi.gradients.reduction import Reduction, reductions_of
 from fastvi.loop import FitState
 from fastvi.objectives import Objective
 from fastvi.posteriors.member import Posterior
 from fastvi.targets.base import Target, check_target
-from fastvi.targets.standardised import Standardised
 
 __all__ = ["fit"]
-
-OBJECTIVES: dict[str, Callable[[], Objective]] = {
-    "elbo": objectives.elbo,
-    "iwae": objectives.iwae,
-    "chi": objectives.chi,
-}
-NEEDS = {  # what a family must have for a method
-    "natural": "natural gradients",
-    "plain": "draws that move smoothly with noise",
-    "laplace": "a full covariance",
-    "delta": "a full covariance",
-    "deterministic": "independent normal numbers",
-    "score": "score functions",
-    "gumbel": "relaxed categories",
-    "straight-through": "relaxed categories",
-}
-MODES, BY_SCORES = ("laplace", "delta"), ("score", "gumbel", "straight-through")
-WITHOUT_STEPS = (*MODES, "deterministic")  # of the loop
-COOLING = 1.0, 0.1, 500  # it ends before a fit can have settled; many draws bear the noise
-TOOLS = {"plain": ("svrg",), "score": OF_SCORES}  # that reduce the noise of a method's gradients
 
 
 def fit(
@@ -169,19 +148,19 @@ def fit(
     max_iter = checks.integer(max_iter, "max_iter", 1)
     n_paths, n_threads = starts_of(n_starts), resolve_n_jobs(n_jobs)
     checks.flag(verdict, "verdict")
-    goal, goal_name = _objective(objective)
+    goal, goal_name = objective_of(objective)
     chosen = family_of(target, family)
     tools = None if variance_reduction is None else reductions_of(variance_reduction)
-    method, tools = _method(method, chosen.member, tools)
+    method, tools = method_of(method, chosen.member, tools)
     if method != "score":
         target.require_gradient(f"method={method!r} needs")
     watching = Watching(callback, checkpoint, checkpoint_interval, resume)
     seed = watching.seed(random_state)
-    wanted = _Wanted(
-        target, method, goal, _n_draws(n_draws, method, target.dim),
+    wanted = Wanted(
+        target, method, goal, n_draws_of(n_draws, method, target.dim),
         batches_of(target, batch_size, sampling, seed), batch_size, sampling, tools, tol,
     )  # fmt: skip
-    _together(wanted, objective)
+    wanted.check(objective)
     if method in WITHOUT_STEPS and checkpoint is not None:
         raise ValueError(f"checkpoint with method={method!r}, which has no steps; wanted None")
     if chosen.near is None and start is not None:
@@ -234,190 +213,8 @@ def _judged(posterior: Posterior, verdict: bool) -> Posterior:
     return posterior
 
 
-class _Wanted(NamedTuple):
-    """Arguments of `fit`, checked."""
-
-    target: Target
-    method: str
-    goal: Objective
-    n_draws: int
-    batches: Batches
-    batch_size: int | None
-    sampling: str
-    tools: tuple[Reduction, ...]
-    tol: float
-
-    def identity(self, family: object, start: object, n_starts: object) -> JsonObject:
-        """What must be the same for a checkpoint to be taken up."""
-        names = "method", "goal", "n_draws", "batch_size", "sampling", "tools", "tol"
-        chosen = {name: getattr(self, name) for name in names}
-        return {"family": family, "start": start, "n_starts": n_starts, **chosen}
-
-    def reduced(self, gradient: Gradient) -> Gradient:
-        """The gradient with the tools around it."""
-        if not self.tools:
-            return gradient
-        n_rows = self.target.n_rows or 0
-        n_batches = -(-n_rows // self.batch_size) if self.batch_size else 1
-        everything = Batch(np.arange(n_rows), np.ones(n_rows))
-        setting = Setting(lambda: everything, n_batches, alone=len(self.tools) == 1)
-        for tool in self.tools:
-            gradient = tool.reduce(gradient, setting)
-        return gradient
-
-
-class _Course(NamedTuple):
-    """Stages, the parameters to begin with, and ``read(params)``, the member they stand for."""
-
-    stages: Stages
-    begin: Any
-    read: Callable[[Any], Family]
-
-
-def _natural(wanted: _Wanted, member: Family, options: Options) -> _Course:
-    """Along natural gradients, whose parameters are the member itself."""
-    target, goal, n = wanted.target, wanted.goal, wanted.n_draws
-    compiled = compiled_steps(target, goal, member, n_draws=n, natural=True)
-    gradient = reparam(target, goal, n_draws=n)
-    passes = 2 * -(-(target.n_rows or 0) // wanted.batch_size) if wanted.batch_size else 0
-    stages = NaturalStages(gradient, wanted.batches, compiled=compiled, window=passes, **options)
-    return _Course(stages, member, lambda params: params)
-
-
-def _plain(wanted: _Wanted, member: Family, options: Options) -> _Course:
-    """Averaged Adam in the start's units, in which one rate suits all parameters."""
-    frame = member.powers.frame
-    assert frame is not None
-    centre, units, like = member.mean, frame.units, frame.standard()
-    target, goal, n = Standardised(wanted.target, centre, units), wanted.goal, wanted.n_draws
-    gradient, compiled = wanted.reduced(reparam(target, goal, n_draws=n, family=like)), None
-    if not wanted.tools:
-        compiled = compiled_steps(target, goal, like, n_draws=n, natural=False)
-    stages = PlainStages(
-        gradient, wanted.batches, like=like, is_upper=goal.is_upper, compiled=compiled, **options
-    )
-    return _Course(stages, like.free(), lambda params: like.from_free(params).mapped(centre, units))
-
-
-def _by_scores(wanted: _Wanted, member: Family, options: Options) -> _Course:
-    """Averaged Adam in units that follow the parts, along gradients that need no frame."""
-    form = member.powers.score
-    assert form is not None
-    product, target, goal = form.product, wanted.target, wanted.goal
-    if wanted.method == "score":
-        found = score(target, goal, n_draws=wanted.n_draws, family=product)
-        gradient = wanted.reduced(found)
-    else:
-        gradient = gumbel(
-            target, goal, n_draws=wanted.n_draws, family=product, temperature=annealed(*COOLING),
-            straight_through=wanted.method == "straight-through",
-        )  # fmt: skip
-    stages = PlainStages(
-        gradient, wanted.batches, like=product, is_upper=goal.is_upper, units=product.step_units,
-        **options,
-    )  # fmt: skip
-    return _Course(stages, product.free(), lambda params: form.back(product.from_free(params)))
-
-
-COURSES: dict[str, Callable[[_Wanted, Family, Options], _Course]] = {
-    "natural": _natural,
-    "plain": _plain,
-    **dict.fromkeys(BY_SCORES, _by_scores),
-}
-
-
-# Arguments
-
-
-def _can(method: str, powers: Powers) -> bool:
-    """Whether a family has what a method needs."""
-    if method == "natural":
-        return powers.natural is not None
-    if method == "plain":
-        return powers.pathwise is not None and powers.frame is not None
-    if method in MODES:
-        return powers.full_covariance
-    if method == "deterministic":
-        return powers.independent is not None
-    if method == "score":
-        return powers.score is not None
-    return powers.score is not None and powers.score.product.powers.relaxed is not None
-
-
-def _method(
-    method: str, member: Family, tools: tuple[Reduction, ...] | None
-) -> tuple[str, tuple[Reduction, ...]]:
-    """The method, chosen by the powers of the family where that is left open, and its tools."""
-    method = checks.choice(method, "method", ("auto", *NEEDS))
-    able = [name for name in NEEDS if _can(name, member.powers)]
-    if method == "auto":
-        method = next(
-            name for name in ("natural", "plain", "score")
-            if name in able and not (name == "natural" and tools)
-        )  # fmt: skip
-    if method not in able:
-        raise ValueError(
-            f"method={method!r} is for families with {NEEDS[method]}, which {name_of(member)!r} "
-            "does not have; wanted one of " + ", ".join(map(repr, able))
-        )
-    if tools is None:
-        return method, reductions_of("control") if method == "score" else ()
-    for tool in tools:
-        if tool.name not in TOOLS.get(method, ()):
-            suited = [name for name, names in TOOLS.items() if tool.name in names]
-            raise ValueError(
-                f"variance_reduction={tool.name!r} does not work on the gradients of "
-                f"method={method!r}; wanted "
-                + (" or ".join(f"method={name!r}" for name in suited) or "another tool, or None")
-            )
-    return method, tools
-
-
-def _n_draws(n_draws: int | None, method: str, dim: int) -> int:
-    if n_draws is not None:
-        return checks.integer(n_draws, "n_draws", 2)
-    if method == "deterministic":
-        return n_draws_for(dim)
-    if method in BY_SCORES:  # more than pathwise gradients need
-        return min(max(4 * dim, 64), 256)
-    return min(max(2 * dim, 16), 128)
-
-
-def _together(wanted: _Wanted, objective: str | float | Objective) -> None:
-    """Refuse options that do not go together, or that would go unheard."""
-    method, batch_size = wanted.method, wanted.batch_size
-    if batch_size is None and method == "plain" and wanted.tools:
-        raise ValueError(
-            f"variance_reduction={wanted.tools[0].name!r} without batch_size: the gradient of all "
-            "rows has no noise of theirs"
-        )
-    if method in WITHOUT_STEPS and (batch_size is not None or objective != "elbo"):
-        what = f"objective={objective!r}" if batch_size is None else f"batch_size={batch_size}"
-        raise ValueError(
-            f"{what} with method={method!r}, which takes all rows and has no choice of objectives"
-        )
-    if batch_size is not None and wanted.goal.weights is not objectives.elbo().weights:
-        raise ValueError(
-            f"batch_size with objective={objective!r}: the noise of mini-batches would be taken "
-            "for importance weights; wanted the ELBO, perhaps tempered, or all rows"
-        )
-
-
-def _objective(chosen: str | float | Objective) -> tuple[Objective, str]:
-    if isinstance(chosen, Objective):
-        return chosen, "given"
-    if isinstance(chosen, str) and chosen in OBJECTIVES:
-        return OBJECTIVES[chosen](), chosen
-    if isinstance(chosen, (int, float)) and not isinstance(chosen, bool):
-        return objectives.renyi(chosen), f"renyi({float(chosen):g})"
-    raise ValueError(
-        f"objective is {chosen!r}; wanted a fastvi.objectives.Objective, the order of a Renyi "
-        "divergence, or one of " + ", ".join(map(repr, OBJECTIVES))
-    )
-
-
 def _with_fixed_draws(
-    wanted: _Wanted, member: Family, search: Found | None, max_iter: int, seed: int
+    wanted: Wanted, member: Family, search: Found | None, max_iter: int, seed: int
 ) -> Posterior:
     start, target = member.powers.independent, wanted.target
     assert start is not None

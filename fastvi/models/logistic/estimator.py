@@ -161,7 +161,7 @@ class BayesianLogisticRegression(ClassifierMixin, Weighted):
         squares = _mean_squares(X, weights, model.intercept)
         start = model.start(squares) if last is None else last._go_on(model)
         tol = checks.number(self.tol, "tol", 0.0)
-        rounding = 8 * float(np.finfo(X.dtype).eps) * np.sqrt(weights @ weights)  # of a sum
+        rounding = 8 * float(np.finfo(X.dtype).eps * np.linalg.norm(weights))  # of a sum
         fitted = self._ascend(
             model,
             source,

@@ -1,0 +1,80 @@
+"""How fits go up: stages of steps along the gradients of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from fastvi.base.typing import Options
+from fastvi.families.base import Family
+from fastvi.fitting.choices import BY_SCORES, Wanted
+from fastvi.fitting.compiled import compiled_steps
+from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
+from fastvi.gradients.gumbel import annealed, gumbel
+from fastvi.gradients.reparam import reparam
+from fastvi.gradients.score import score
+from fastvi.targets.standardised import Standardised
+
+__all__ = ["COURSES", "Course"]
+
+COOLING = 1.0, 0.1, 500  # it ends before a fit can have settled; many draws bear the noise
+
+
+class Course(NamedTuple):
+    """Stages, the parameters to begin with, and ``read(params)``, the member they stand for."""
+
+    stages: Stages
+    begin: Any
+    read: Callable[[Any], Family]
+
+
+def _natural(wanted: Wanted, member: Family, options: Options) -> Course:
+    """Along natural gradients, whose parameters are the member itself."""
+    target, goal, n = wanted.target, wanted.goal, wanted.n_draws
+    compiled = compiled_steps(target, goal, member, n_draws=n, natural=True)
+    gradient = reparam(target, goal, n_draws=n)
+    passes = 2 * -(-(target.n_rows or 0) // wanted.batch_size) if wanted.batch_size else 0
+    stages = NaturalStages(gradient, wanted.batches, compiled=compiled, window=passes, **options)
+    return Course(stages, member, lambda params: params)
+
+
+def _plain(wanted: Wanted, member: Family, options: Options) -> Course:
+    """Averaged Adam in the start's units, in which one rate suits all parameters."""
+    frame = member.powers.frame
+    assert frame is not None
+    centre, units, like = member.mean, frame.units, frame.standard()
+    target, goal, n = Standardised(wanted.target, centre, units), wanted.goal, wanted.n_draws
+    gradient, compiled = wanted.reduced(reparam(target, goal, n_draws=n, family=like)), None
+    if not wanted.tools:
+        compiled = compiled_steps(target, goal, like, n_draws=n, natural=False)
+    stages = PlainStages(
+        gradient, wanted.batches, like=like, is_upper=goal.is_upper, compiled=compiled, **options
+    )
+    return Course(stages, like.free(), lambda params: like.from_free(params).mapped(centre, units))
+
+
+def _by_scores(wanted: Wanted, member: Family, options: Options) -> Course:
+    """Averaged Adam in units that follow the parts, along gradients that need no frame."""
+    form = member.powers.score
+    assert form is not None
+    product, target, goal = form.product, wanted.target, wanted.goal
+    if wanted.method == "score":
+        found = score(target, goal, n_draws=wanted.n_draws, family=product)
+        gradient = wanted.reduced(found)
+    else:
+        gradient = gumbel(
+            target, goal, n_draws=wanted.n_draws, family=product, temperature=annealed(*COOLING),
+            straight_through=wanted.method == "straight-through",
+        )  # fmt: skip
+    stages = PlainStages(
+        gradient, wanted.batches, like=product, is_upper=goal.is_upper, units=product.step_units,
+        **options,
+    )  # fmt: skip
+    return Course(stages, product.free(), lambda params: form.back(product.from_free(params)))
+
+
+COURSES: dict[str, Callable[[Wanted, Family, Options], Course]] = {
+    "natural": _natural,
+    "plain": _plain,
+    **dict.fromkeys(BY_SCORES, _by_scores),
+}
