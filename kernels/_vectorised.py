@@ -63,14 +63,12 @@ def by_rows(function: Callable[..., float]) -> Callable[..., float]:
         *numbers, vector = signature.bind(*args, **kwargs).args
         vector = np.asarray(vector)
         shapes = [np.shape(v) for v in numbers]
-        if vector.ndim not in (1, 2) or max(map(len, shapes)) > 1:
+        sizes = {shape[0] for shape in (*shapes, vector.shape[:-1]) if shape}
+        if vector.ndim not in (1, 2) or max(map(len, shapes)) > 1 or len(sizes) > 1:
             raise ValueError(_unfit(function, names, [*shapes, vector.shape]))
-        try:
-            (n,) = np.broadcast_shapes(*shapes, vector.shape[:-1]) or (-1,)
-        except ValueError:
-            raise ValueError(_unfit(function, names, [*shapes, vector.shape])) from None
-        if n < 0:
+        if not sizes:
             return float(row(*numbers, np.ascontiguousarray(vector)))
+        (n,) = sizes
         parts = [np.broadcast_to(v, (n,)) for v in numbers]
         vectors = np.broadcast_to(vector, (n, vector.shape[-1]))
         rows = (([p[i].item() for p in parts], np.ascontiguousarray(vectors[i])) for i in range(n))

@@ -90,6 +90,7 @@ def test_choices_of_several_rows_compiled(rng):
     [
         ((CHOICES["k"], np.zeros((3, 3))), r"k \(4,\), logits \(3, 3\)"),
         ((CHOICES["X"], np.zeros(3)), r"k \(4, 2\), logits \(3,\)"),
+        (([1], np.zeros((3, 3))), r"k \(1,\), logits \(3, 3\)"),  # as compiled code does
         ((1, 0.5), r"k \(\), logits \(\)"),
     ],
 )
