@@ -1,7 +1,8 @@
 """Fits of posteriors written without gradients: `python bench/derived_posteriors.py DATA`.
 
-Each is fitted with its derived gradient, and with the one written by hand or, where there is none
-(garch, gp_pois_regr, hmm_example), by finite differences; in CPU seconds of a fit, compiled before.
+Each is fitted with its derived gradient and with the one written by hand. The models without one
+(garch, gp_pois_regr, hmm_example) are compared with finite differences. Figures are CPU seconds of
+a fit, without compilation.
 """
 
 import argparse

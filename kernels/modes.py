@@ -44,7 +44,7 @@ class Path(NamedTuple):
 
 
 def path_at(start, memory, n_terms, n_iterates):
-    """A path that has not begun, at start (D,)."""
+    """A new path at start (D,), before its first evaluation."""
     D = len(start)
     rows = np.zeros((N_OWN + 2 * memory, D))
     rows[Z] = start
@@ -140,8 +140,10 @@ def highest(width, rise, slope_low, slope_high):
 
 @kernel
 def search_line(address, table, rows, terms, value0, t, counts):
-    """Log density at a point z + t along, t > 0, that meets the strong Wolfe conditions, or has
-    most of what was found; NaN if there is none. It stays in TRIED, and its gradient in SLOPES.
+    """Log density at a point z + t along, t > 0, that meets the strong Wolfe conditions.
+
+    If no point meets them, the best one found; NaN if no step raises the density. The point is left
+    in TRIED, and its gradient in SLOPES.
     """
     slope0 = product(rows, GRAD, ALONG)
     slack = ROUNDING * max(1.0, abs(value0))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pytest
 from derivatives_models import cases
 from test_derivatives_fuzz import DATA, programs
 from test_derivatives_models import as_tuple
+from test_target_indices import in_a_helper
 
 import fastvi
 from fastvi import densities
@@ -69,18 +69,6 @@ def test_models_are_within_bounds(name):
         given = {"z": z, "data": as_tuple(data), "grad": np.zeros(z.size)}
         assert found is not None
         found(*(given[n] for n in names))
-
-
-@numba.njit
-def helper(y, i):
-    return y[i + 1]
-
-
-def in_a_helper(z, data):
-    value = -0.5 * z[0] ** 2
-    for i in range(data.y.size):
-        value -= (helper(data.y, i) - z[0]) ** 2
-    return value
 
 
 def of_a_group(z, data):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from fastvi.base.typing import Options
+from fastvi.base.typing import Options, Tree
 from fastvi.families.base import Family
 from fastvi.fitting.choices import BY_SCORES, Wanted
 from fastvi.fitting.compiled import compiled_steps
@@ -24,8 +24,8 @@ class Course(NamedTuple):
     """Stages, the parameters to begin with, and ``read(params)``, the member they stand for."""
 
     stages: Stages
-    begin: Any
-    read: Callable[[Any], Family]
+    begin: Tree
+    read: Callable[[Tree], Family]
 
 
 def _natural(wanted: Wanted, member: Family, options: Options) -> Course:

@@ -64,7 +64,7 @@ class Gaussian(NamedTuple):
 
 
 class _Best(NamedTuple):
-    """Of a path: its Gaussian of highest ELBO, None if there is none; the ELBO, and its place."""
+    """A path's Gaussian of highest ELBO (None if no ELBO is finite), the ELBO, and its place."""
 
     gaussian: Gaussian | None
     elbo: float

@@ -164,7 +164,7 @@ class Approximation:
         if self.settled:
             words = [f"The fit settled after {steps}."]
         else:
-            words = [f"The fit was still moving after {steps} and has not reached the optimum."]
+            words = [f"The fit did not reach the optimum: it was still moving after {steps}."]
         if len(self.modes) > 1:
             share = f"{100 * self.modes[0].share:.3g} %"
             words.append(

@@ -32,8 +32,8 @@ TRUSTED, WIDER = 0.7, 1.13  # as in verdicts
 UNEVEN = 0.25  # spread of the curvature over draws from which on a Gaussian does not describe it
 SOLVED = 1e-4  # relative residual of conjugate gradients
 NOT_CONCAVE = (
-    "linear_response needs a bound that is concave in means and standard deviations near the fit, "
-    "which it is not: the fit has not reached its optimum, or the target is far from a Gaussian"
+    "linear_response needs a bound that is concave in means and standard deviations near the fit. "
+    "This one is not: the fit stopped before the optimum, or the target is far from a Gaussian"
 )
 
 

@@ -95,7 +95,7 @@ class _Quiet:
             if self.n_users == 0:
                 sys.unraisablehook = self.before
 
-    def show(self, unraisable: Any) -> None:
+    def show(self, unraisable: sys.UnraisableHookArgs) -> None:
         if "numba" not in str(unraisable.object):
             self.before(unraisable)
 

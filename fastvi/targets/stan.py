@@ -87,7 +87,7 @@ class StanTarget(Target):
         return StanTarget, self._source
 
     def contents(self) -> Contents:
-        """All data, as observed, but for tuples and arrays whose rows differ in length."""
+        """All data as observed, except tuples and arrays whose rows differ in length."""
         data = json.loads(self._source[1])
         arrays = {name: _array(value) for name, value in data.items()}
         return Contents(observed={name: a for name, a in arrays.items() if a is not None})
