@@ -104,6 +104,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "operator_vi": lambda: fastvi.operator_vi(normal(), max_iter=20, random_state=0),
     "ksd_test": lambda: fastvi.ksd_test(normal(), X[:, :2], random_state=0),
     "stein_thinning": lambda: fastvi.stein_thinning(normal(), X[:, :2], 5),
+    "topic_coherence": lambda: fastvi.topic_coherence([["a", "b"]], [["a", "b", "c"]]),
     YARDSTICK: yardstick,
 }  # fmt: skip
 

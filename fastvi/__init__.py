@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     )
     from fastvi.models.mixture.estimator import BayesianGaussianMixture as BayesianGaussianMixture
     from fastvi.models.poisson.estimator import PoissonFactorization as PoissonFactorization
+    from fastvi.models.topics.coherence import topic_coherence as topic_coherence
+    from fastvi.models.topics.coherence import topic_diversity as topic_diversity
     from fastvi.models.topics.estimator import (
         LatentDirichletAllocation as LatentDirichletAllocation,
     )
@@ -72,6 +74,8 @@ _NAMES = {
     "stein_thinning": "fastvi.stein.thinning",
     "svgd": "fastvi.fitting.svgd",
     "target": "fastvi.targets.decorator",
+    "topic_coherence": "fastvi.models.topics.coherence",
+    "topic_diversity": "fastvi.models.topics.coherence",
 }
 _MODULES = (
     "corpus", "densities", "families", "gradients", "objectives", "optimizers", "plots", "targets",
