@@ -28,6 +28,7 @@ SECOND_ORDER = 1000  # largest dimension of Newton steps by conjugate gradients;
 WITH_ERRORS = 200  # largest dimension whose Hessian is computed as a whole, for errors
 GRADIENT = 1e-6  # length at which the optimiser ends, in units of the start's sds
 FARTHEST = 30.0  # largest change of a logarithm of a standard deviation that is looked at
+HALVINGS = 30  # of the start's standard deviations, at most, until all draws have a density
 IMPOSSIBLE = 1e300  # of the negated bound where it is not finite
 
 
@@ -141,14 +142,12 @@ def deterministic(
     Raises
     ------
     TargetError
-        If the density is not finite at a draw of the start.
+        If the density is not finite at a draw of the start, however narrow that is made.
     """
     dim = len(np.asarray(start.mean))
     noise, uncorrelated = balanced_noise(n_draws + n_draws % 2, dim, seed)
     bound = _Bound(target, start, noise)
-    x = np.zeros(2 * dim)
-    if not bound.at(x).complete:
-        target.refuse(bound.mean + bound.sd * bound.noise)
+    x = _first(bound)
     second = dim <= SECOND_ORDER
     found = minimize(
         bound.value, x, jac=True, hessp=bound.product if second else None, callback=bound.note,
@@ -163,6 +162,18 @@ def deterministic(
         settled = left < tol * tol * 2 * dim
     history = {"elbo": np.array(bound.elbo), "seconds": np.array(bound.seconds), **errors}
     return Fixed(draws.mean, draws.sd, settled, int(found.nit), history)
+
+
+def _first(bound: _Bound) -> Array:
+    """Where the optimiser begins: at the start, with less spread if a draw has no density."""
+    x = np.zeros(2 * bound.dim)
+    for halvings in range(HALVINGS):
+        x[bound.dim :] = -halvings * np.log(2.0)
+        if bound.at(x).complete:
+            return x
+    at = bound.mean + bound.sd * np.exp(x[bound.dim :]) * bound.noise
+    values, grads = bound.target.attempt(at)
+    bound.target.refuse(at[~(np.isfinite(values) & np.isfinite(grads).all(axis=1))])
 
 
 def _errors(draws: FixedDraws, uncorrelated: bool) -> tuple[float, dict[str, NDArray[np.float64]]]:
