@@ -5,45 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
-from fastvi import loop
-from fastvi.base import checks, tree
+from fastvi.base import checks
 from fastvi.base.bags import Bags
-from fastvi.base.typing import AnyArray, RandomState, RowsLike, Tree
-from fastvi.batches import ShuffledEpochs
+from fastvi.base.typing import RandomState, RowsLike
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models.counts import DocumentSource
-from fastvi.models.plan import SAMPLING
-from fastvi.models.topics import solvers
-from fastvi.models.topics.fitted import TopicModel, check_vocabulary
+from fastvi.models.topics.fitted import check_vocabulary
 from fastvi.models.topics.held_out import HeldOut
-from fastvi.models.topics.model import TopicParameters
-from fastvi.models.topics.scores import TopicScores, matrix
-from fastvi.models.topics.settings import SOLVERS, Settings, choose_solver, tools_of
+from fastvi.models.topics.options import settings_of, solver_asked
+from fastvi.models.topics.perplexity import Perplexity
+from fastvi.models.topics.scores import matrix
+from fastvi.models.topics.settings import LEARNING_DECAY, choose_solver, tools_of
 from fastvi.models.topics.settling import passes_of
-from fastvi.models.topics.training import model_of, train
+from fastvi.models.topics.stream import TopicStream
+from fastvi.models.topics.training import train
 
 __all__ = ["LatentDirichletAllocation"]
 
-LEARNING_DECAY = 0.7
 
-
-class _Stream(NamedTuple):
-    """State for the next `partial_fit`; `marker` is scratch memory of its sources."""
-
-    solver: solvers.Solver
-    state: solvers.TopicState
-    marker: NDArray[np.int32]
-
-
-class LatentDirichletAllocation(TopicScores):
+class LatentDirichletAllocation(TopicStream):
     """Latent Dirichlet allocation (Blei, Ng and Jordan 2003) by compiled variational inference.
 
     A drop-in replacement for ``sklearn.decomposition.LatentDirichletAllocation``. Results have the
@@ -172,10 +158,7 @@ class LatentDirichletAllocation(TopicScores):
     True
     """
 
-    n_iter_: int
-    n_batch_iter_: int
     bound_: float
-    _n_seen: int | None = None  # documents so far; None in a stream of `total_samples`
 
     def __init__(
         self,
@@ -226,12 +209,12 @@ class LatentDirichletAllocation(TopicScores):
         self, last: Self | None, watching: Watching, X: RowsLike, X_val: RowsLike | None
     ) -> None:
         bags = self._counts(X, reset=True)
-        self._check_size(bags)
         n_topics = checks.integer(self.n_components, "n_components", 1)
-        n_entries = len(bags.indices)
-        name = self._solver() or choose_solver(n_entries, n_topics, tools_of(self))
-        settings = self._settings(name, bags, self._seed(watching))
-        perplexity = _Perplexity(self, bags, settings)
+        _check_size(bags, n_topics)
+        asked = solver_asked(self.solver, self.learning_method)
+        name = asked or choose_solver(len(bags.indices), n_topics, tools_of(self))
+        settings = settings_of(self.get_params(deep=False), name, bags, self._seed(watching))
+        perplexity = Perplexity(bags, settings, self.evaluate_every, self.perp_tol, self._n_threads)
         n_passes, until_settled = passes_of(self.max_iter, "max_iter")
         training = train(
             settings,
@@ -240,7 +223,7 @@ class LatentDirichletAllocation(TopicScores):
             until_settled=until_settled,
             n_threads=self._n_threads,
             held_out=None if X_val is None else self._held_out(X_val, settings.seed),
-            after_epoch=perplexity.after_epoch if perplexity.every > 0 else None,
+            after_epoch=perplexity.hook,
             watching=watching,
             verbose=bool(self.verbose),
         )
@@ -253,176 +236,12 @@ class LatentDirichletAllocation(TopicScores):
             self.elbo_ = training.model.bound(bags.parts, self._n_threads)
             self.bound_ = perplexity.of(self.elbo_)
 
-    def _check_size(self, bags: Bags) -> None:
-        """Refuse documents that are too few for this number of topics."""
-        n_topics = checks.integer(self.n_components, "n_components", 1)
-        total = bags.counts.sum(dtype=np.float64)
-        if not total > 0:
-            raise ValueError("every document is empty: X holds no counts above 0")
-        if n_topics > total:
-            raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")
-
-    def partial_fit(self, X: RowsLike, y: object = None) -> Self:
-        """Take mini-batch steps on some documents of a stream.
-
-        It continues from an earlier `fit` or `partial_fit`; a call that fails or is interrupted
-        changes nothing. A batch of n documents after N others replaces the share 1.5 n / (N + n) of
-        what was learned from those: streaming variational Bayes (Broderick et al. 2013) with a
-        slowly fading memory, and with the local steps of "scvb0" for all solvers. The stream may be
-        sorted. If `total_samples`, `learning_offset`, `learning_decay`, `optimizer`,
-        `variance_reduction` or `trace_noise` is given, and with "svi" or "vb" unless it follows a
-        `fit`, it takes the steps of a stream of `total_samples` documents instead: those of "svi"
-        for "vb" and "svi", and of "scvb0" for the others. Settings are those of the first call,
-        except for `n_jobs` and `total_samples`. `sampling` is ignored, because documents are seen
-        once, and `variance_reduction` may not be "svrg", which needs all documents.
-
-        Parameters
-        ----------
-        X : (n_documents, n_features) CSR matrix or array
-            Counts.
-        y : ignored
-
-        Raises
-        ------
-        ValueError
-            If a parameter or a count is out of its range, or `variance_reduction` is "svrg".
-        """
-        stream = self.__dict__.get("_stream")
-        with tree.borrowed(stream and stream.state) as state:
-            self._advance(X, state)
-        return self
-
-    def _partial_fit(self, X: RowsLike, state: Tree) -> None:
-        first = not self.__sklearn_is_fitted__()
-        bags = self._counts(X, reset=first)
-        n_rows = len(bags.indptr) - 1
-        n_steps = 0 if first else self.n_batch_iter_
-        stream = self.__dict__.get("_stream")
-        settings = self._stream_settings(bags, first) if stream is None else stream.solver.settings
-        if self.n_components != settings.n_topics:
-            raise ValueError(
-                f"n_components is {self.n_components}; the topics to continue from are "
-                f"{settings.n_topics}"
-            )
-        marker = np.full(bags.n_words, -1, np.int32) if stream is None else stream.marker
-        source = DocumentSource(*bags, marker=marker)
-        population = self._population if settings.n_seen is None else "batch"
-        batches = ShuffledEpochs(source, settings.batch_size or 128, n_steps, population)
-        solver = solvers.make_solver(settings, source, self._n_threads, batches=batches)
-        if first:
-            state = solver.algorithm.init(solvers.random_topics(settings, bags.n_words))
-        elif state is None:
-            table = self._model.table.astype(settings.dtype)
-            state = solvers.after_steps(solver.algorithm.init(table), n_steps)
-        state, history = solvers.fit(solver, 1, state)
-        for name in ("_cached_model", "elbo_", "bound_", "converged_"):
-            self.__dict__.pop(name, None)
-        self._stream = _Stream(solver, state, marker)
-        n_before = settings.n_seen if first else self._n_seen
-        self._n_seen = None if n_before is None else n_before + n_rows
-        n_iter = 1 if first else self.n_iter_
-        self._keep(settings, state.alpha, state.eta, n_iter, n_steps + len(history))
-
-    def _stream_settings(self, bags: Bags, first: bool) -> Settings:
-        """Settings of `partial_fit`, which continues with the existing priors."""
-        asked = self._solver() or choose_solver(0, 1, tools_of(self))
-        name = "svi" if asked in ("vb", "svi") else "scvb0"
-        settings = self._settings(name, bags, self._seed(Watching()))
-        settings = replace(settings, sampling="uniform", learn_eta=False)  # a stream has no passes
-        if name == "svi" and self.learning_offset is None:
-            settings = replace(settings, learning_offset=10.0)  # streams need longer steps
-        if not first:
-            settings = replace(settings, alpha=self._model.alpha, eta=self._model.eta)
-        rates = self.learning_offset is not None or self.learning_decay != LEARNING_DECAY
-        if self.total_samples is None and not rates and not tools_of(settings):
-            from_scratch = 0 if name == "scvb0" else None
-            settings = replace(settings, n_seen=from_scratch if first else self._n_seen)
-        return settings
-
-    def _keep(
-        self, settings: Settings, alpha: AnyArray, eta: Any, n_iter: int, n_steps: int
-    ) -> None:
-        """Keep what a fit has found besides its table."""
-        self.solver_ = settings.solver
-        self.n_iter_, self.n_batch_iter_ = n_iter, n_steps
-        uniform = np.ndim(self.doc_topic_prior) == 0 and not self.learn_doc_topic_prior
-        uniform = uniform and bool(np.all(alpha == alpha[0]))  # an earlier fit may have learned it
-        self.doc_topic_prior_ = float(alpha[0]) if uniform else alpha
-        self.topic_word_prior_ = eta if np.ndim(eta) == 0 else eta[:, 0]
-
-    def _held_out(self, X_val: RowsLike, seed: int) -> Any:
+    def _held_out(self, X_val: RowsLike, seed: int) -> HeldOut:
         counts = matrix(self._counts(X_val, reset=False))
         held_out = HeldOut.of(counts, np.random.default_rng(seed))
         if not held_out.n_scored > 0:
             raise ValueError("X_val has no words to score")
         return held_out
-
-    # Settings and checks
-
-    def _solver(self) -> str | None:
-        """Return the requested solver, or None to choose one that suits the data."""
-        solver = checks.choice(self.solver, "solver", ("auto", *SOLVERS))
-        if self.learning_method is None:
-            return None if solver == "auto" else solver
-        method = checks.choice(self.learning_method, "learning_method", ("batch", "online"))
-        named = "vb" if method == "batch" else "svi"
-        if solver not in ("auto", named):
-            raise ValueError(
-                f"learning_method={method!r} means solver={named!r}, but solver is {solver!r}"
-            )
-        return named
-
-    def _settings(self, solver: str, bags: Bags, seed: int) -> Settings:
-        n_topics = checks.integer(self.n_components, "n_components", 1)
-        eta: Any = self.topic_word_prior
-        if np.ndim(eta) == 0:
-            eta = float(checks.prior(eta, "topic_word_prior", 1, 1.0 / n_topics)[0])
-        else:
-            if self.learn_topic_word_prior:
-                raise ValueError("learn_topic_word_prior needs a scalar topic_word_prior")
-            eta = checks.prior(eta, "topic_word_prior", bags.n_words, 0.0)[:, None]
-        decay = checks.number(self.learning_decay, "learning_decay", 0.5, 1.0, open_low=True)
-        optional: dict[str, Any] = {}
-        if self.learning_offset is not None:
-            offset = checks.number(self.learning_offset, "learning_offset", 0.0)
-            optional["learning_offset"] = offset
-        for name in ("batch_size", "max_doc_update_iter"):
-            if getattr(self, name) is not None:
-                optional[name] = checks.integer(getattr(self, name), name, 1)
-        return Settings(
-            solver,
-            alpha=checks.prior(self.doc_topic_prior, "doc_topic_prior", n_topics, 1.0 / n_topics),
-            eta=eta,
-            learn_alpha=bool(self.learn_doc_topic_prior),
-            learn_eta=bool(self.learn_topic_word_prior),
-            learning_decay=decay,
-            mean_change_tol=checks.number(self.mean_change_tol, "mean_change_tol", 0.0),
-            seed=seed,
-            dtype=bags.counts.dtype.type,
-            optimizer=self.optimizer,
-            sampling=checks.choice(self.sampling, "sampling", SAMPLING),
-            variance_reduction=self.variance_reduction,
-            trace_noise=bool(self.trace_noise),
-            **optional,
-        )
-
-    # What was found
-
-    @property
-    def _model(self) -> TopicModel:
-        check_is_fitted(self)
-        if "_cached_model" not in self.__dict__:
-            solver, state, _ = self._stream
-            self._cached_model = model_of(solver.settings, solver.read(state))
-        return self._cached_model
-
-    def __getstate__(self) -> dict[str, object]:
-        if self.__sklearn_is_fitted__():
-            self._model  # noqa: B018  reads the table of a solver under way
-        # A copy: on Python 3.11 scikit-learn returns the live dict.
-        state: dict[str, object] = dict(super().__getstate__())
-        state.pop("_stream", None)
-        return state
 
     # Files
 
@@ -461,28 +280,10 @@ class LatentDirichletAllocation(TopicScores):
         replace(model, info=info).save(path)
 
 
-class _Perplexity:
-    """Perplexity of the training data after every `evaluate_every` passes."""
-
-    def __init__(
-        self, estimator: LatentDirichletAllocation, bags: Bags, settings: Settings
-    ) -> None:
-        self.every = checks.integer(estimator.evaluate_every, "evaluate_every", -(10**9))
-        self.tol = checks.number(estimator.perp_tol, "perp_tol", 0.0)
-        self.bags, self.settings, self.n_threads = bags, settings, estimator._n_threads
-
-    def of(self, bound: float) -> float:
-        """Return exp(-bound per word); `bound` is that of all words, in nats."""
-        with np.errstate(over="ignore"):
-            return float(np.exp(-bound / self.bags.counts.sum(dtype=np.float64)))
-
-    def after_epoch(
-        self, params: TopicParameters, position: loop.Position, history: loop.History
-    ) -> bool:
-        """Record it if requested; return whether it has converged."""
-        if position.epoch % self.every:
-            return False
-        known = [value for value in history.columns.get("perplexity", []) if value == value]
-        bound = model_of(self.settings, params).bound(self.bags.parts, self.n_threads)
-        history.note("perplexity", self.of(bound))
-        return bool(known) and abs(known[-1] - self.of(bound)) < self.tol
+def _check_size(bags: Bags, n_topics: int) -> None:
+    """Refuse documents that are too few for this number of topics."""
+    total = bags.counts.sum(dtype=np.float64)
+    if not total > 0:
+        raise ValueError("every document is empty: X holds no counts above 0")
+    if n_topics > total:
+        raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")

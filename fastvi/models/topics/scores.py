@@ -14,6 +14,7 @@ from fastvi.base.typing import AnyArray, RandomState, RowsLike
 from fastvi.models.estimator import generator_of
 from fastvi.models.kinds import CountEstimator
 from fastvi.models.topics.fitted import Predictor, TopicModel, check_vocabulary
+from fastvi.models.topics.perplexity import perplexity
 
 __all__ = ["TopicScores", "document_completion", "matrix"]
 
@@ -138,15 +139,10 @@ class TopicScores(CountEstimator):
 
         As `score`, it nearly always prefers few topics.
         """
-        model = self._model
-        return self._perplexity(model, self._counts(X, reset=False), sub_sampling)
-
-    def _perplexity(self, model: TopicModel, bags: Bags, sub_sampling: bool = False) -> float:
+        model, bags = self._model, self._counts(X, reset=False)
         factor = self._population / (len(bags.indptr) - 1) if sub_sampling else 1.0
         bound = model.bound(bags.parts, self._n_threads, factor)
-        n_words = factor * bags.counts.sum(dtype=np.float64)
-        with np.errstate(over="ignore"):
-            return float(np.exp(-bound / n_words)) if n_words > 0 else np.nan
+        return perplexity(bound, factor * bags.counts.sum(dtype=np.float64))
 
     def document_completion(
         self, X: RowsLike, X_scored: RowsLike | None = None, *, random_state: RandomState = None

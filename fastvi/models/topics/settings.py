@@ -14,11 +14,14 @@ from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models.counts import padded
 
-__all__ = ["IN_MEMORY", "SOLVERS", "TOOLS", "Settings", "choose_solver", "tools_of"]
+__all__ = [
+    "IN_MEMORY", "LEARNING_DECAY", "SOLVERS", "TOOLS", "Settings", "choose_solver", "tools_of",
+]  # fmt: skip
 
 SOLVERS = ("cvb", "cvb0", "scvb0", "svi", "vb")
 IN_MEMORY = ("cvb", "cvb0", "vb")  # solvers whose step is a pass over everything
 TOOLS = ("optimizer", "sampling", "variance_reduction", "trace_noise")
+LEARNING_DECAY = 0.7
 MODERATE_BYTES = 1 << 30
 
 
@@ -38,7 +41,7 @@ class Settings:
     learn_eta: bool = False
     batch_size: int | None = None
     learning_offset: float | None = None
-    learning_decay: float = 0.7
+    learning_decay: float = LEARNING_DECAY
     max_doc_update_iter: int | None = None
     mean_change_tol: float = 1e-3
     seed: int = 0
