@@ -128,6 +128,54 @@ def test_a_fit_refuses_indices():
         fastvi.fit(target, random_state=0)
 
 
+def by_two_arrays(z, data):
+    return sum_of(z, data.g, data.order)
+
+
+def sum_of(z, g, order):
+    value = 0.0
+    for i in range(order.size):
+        value += z[g[order[i]]]
+    return value
+
+
+def of_groups(z, data):
+    value = 0.0
+    for p in range(data.first.size - 1):
+        for t in range(data.first[p], data.first[p + 1]):
+            value += z[data.g[t] + p % 2]
+            if t > data.first[p] and data.g[t] > 1:
+                value -= z[data.g[data.g[t] - 2] - 4]
+    return value
+
+
+def of_a_table(z, data):
+    value = 0.0
+    for i in range(data.order.size - 1, -1, -2):
+        for j in range(2):
+            k = data.table[i, j] if i > j else int(data.real[i])
+            value += z[k] + data.table[k, max(j, data.g[i] - 2)]
+    return value
+
+
+@pytest.mark.parametrize("function", [by_two_arrays, of_groups, of_a_table])
+def test_all_rounds_at_once_are_as_python_says(function, rng):
+    found, wanted, check = [], [], None
+    for _ in range(200):
+        n = int(rng.integers(0, 7))
+        data = {
+            "g": rng.integers(-1, 4, n), "order": rng.integers(0, max(n, 1), n),
+            "first": np.sort(rng.integers(0, n + 1, 4)), "table": rng.integers(0, 4, (n, 2)),
+            "real": rng.uniform(0.0, 5.0, n),
+        }  # fmt: skip
+        arguments = rng.normal(size=int(rng.integers(2, 6))), as_tuple(data)
+        check = check or index_checks(function, prepare(data).fields)
+        wanted.append(raises(function, *arguments))
+        found.append(raises(check, *arguments))
+    assert found == wanted
+    assert 20 < sum(wanted) < 180
+
+
 class Counted(np.ndarray):
     """An array that counts how often it is read."""
 
@@ -138,8 +186,14 @@ class Counted(np.ndarray):
         return super().__getitem__(index)
 
 
-def test_much_data_is_not_read_row_by_row(rng):
-    data = {"y": rng.normal(size=1000), "g": rng.integers(0, 2, 1000), "k": 0}
-    found = index_checks(of_a_group, prepare(data).fields)
-    found(np.ones(2), as_tuple({n: np.asarray(a).view(Counted) for n, a in data.items()}))
-    assert Counted.reads < 10
+@pytest.mark.parametrize(
+    ("function", "size"), [(of_a_group, 2), (of_a_group, 1), (by_two_arrays, 2)]
+)
+def test_much_data_is_not_read_row_by_row(function, size, rng):
+    data = {"y": rng.normal(size=1000), "g": rng.integers(0, 2, 1000), "k": 0,
+            "order": rng.permutation(1000)}  # fmt: skip
+    data["y"][data["g"] == size] = -1.0  # the branch that is not taken
+    found = index_checks(function, prepare(data).fields)
+    Counted.reads = 0
+    found(np.ones(size), as_tuple({n: np.asarray(a).view(Counted) for n, a in data.items()}))
+    assert Counted.reads < 20

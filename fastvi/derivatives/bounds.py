@@ -2,19 +2,19 @@
 
 Compiled code does not check indices. `index_checks` keeps of a program the tests of its indices and
 the statements they depend on, and moves tests out of loops: for an index that is linear in a loop's
-index, or an element of an array at it, only the ends are tested. What remains is run by Python.
+index, or an element of an array at it, only the ends are tested; others are tested for all rounds
+at once, by NumPy. What depends on the rounds before is run by Python, round by round.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
-
-import numpy as np
+from typing import Any
 
 from fastvi.derivatives import functions
-from fastvi.derivatives.flow import expressions_of
+from fastvi.derivatives.flow import expressions_of, read_by
+from fastvi.derivatives.guards import SCOPE, Code, Guard, Item, Range, is_vectorised, shown
 from fastvi.derivatives.ir import (
     Allocate,
     Apply,
@@ -31,7 +31,7 @@ from fastvi.derivatives.ir import (
     Statement,
     Variable,
     While,
-    operand,
+    inner_blocks,
     reads,
     text,
     walk,
@@ -40,29 +40,7 @@ from fastvi.derivatives.substitution import chosen_by, exchanged, linear, replac
 
 __all__ = ["index_checks"]
 
-
-class Guard(NamedTuple):
-    """That an index is within bounds if the tests are true."""
-
-    tests: tuple[Expression, ...]
-    place: Expression
-    size: Expression
-    where: str  # array, axis and line
-
-    @property
-    def reads(self) -> frozenset[str]:
-        """Names that it depends on."""
-        return frozenset().union(*map(reads, (*self.tests, self.place, self.size)))
-
-
-class Code(NamedTuple):
-    """Lines that are kept, and the names they write."""
-
-    lines: list[str]
-    written: frozenset[str]
-
-
-Item: TypeAlias = Guard | Code
+LONGEST = 40  # parts of a definition that is put in place of its name
 
 
 def index_checks(program: Program, loose: bool) -> Callable[..., None] | None:
@@ -83,20 +61,7 @@ def index_checks(program: Program, loose: bool) -> Callable[..., None] | None:
 
 @functools.cache
 def _scope() -> dict[str, Any]:
-    plain = {name: getattr(f, "py_func", f) for name, f in functions.scope().items()}
-    return plain | {"least": _least, "most": _most, "outside": _outside}
-
-
-def _least(a: Any, first: int, last: int) -> int:
-    return int(np.min(a[min(first, last) : max(first, last) + 1]))
-
-
-def _most(a: Any, first: int, last: int) -> int:
-    return int(np.max(a[min(first, last) : max(first, last) + 1]))
-
-
-def _outside(index: int, size: int, where: str) -> None:
-    raise IndexError(f"{where}: index {index} is out of bounds for size {size}")
+    return {name: getattr(f, "py_func", f) for name, f in functions.scope().items()} | SCOPE
 
 
 class _Bounds:
@@ -109,6 +74,7 @@ class _Bounds:
         self.indices = {s.index for s in walk(program.statements) if isinstance(s, For)}
         every = list(walk(program.statements))
         self.shapes = {s.name: s.shape for s in every if isinstance(s, Allocate)}
+        self.escaping = escaping(every)
         self.known = self._definitions(every)
 
     def lines(self) -> list[str]:
@@ -118,10 +84,10 @@ class _Bounds:
             items = self.block(self.program.statements)
             items += self.guards(self.program.result, 0)
             if len(self.needed) == before:
-                return [line for item in items for line in self._shown(item)]
+                return [line for item in items for line in shown(item)]
 
     def _definitions(self, every: list[Statement]) -> dict[str, Expression]:
-        """Integers that are assigned once, from what never changes or the indices of loops."""
+        """Numbers that are assigned once, from what never changes or the indices of loops."""
         program = self.program
         assigned: dict[str, list[Assign]] = {}
         for s in every:
@@ -131,10 +97,10 @@ class _Bounds:
         found: dict[str, Expression] = {}
         for name, several in assigned.items():
             s = several[0]
-            if len(several) > 1 or s.sign or program.kinds.get(name, "f") != "i":
+            if len(several) > 1 or s.sign or name in self.escaping:
                 continue
             value = replaced(s.value, found)
-            if not reads(value) & (changing - self.indices):
+            if not reads(value) & (changing - self.indices) and length(value) <= LONGEST:
                 found[name] = value
         return found
 
@@ -162,6 +128,7 @@ class _Bounds:
 
     def _of(self, guard: Guard) -> list[Item]:
         """A guard by what its index is defined as, or none if it surely holds."""
+        guard = guard._replace(tests=tuple(map(self._resolved, guard.tests)))
         index, size = self._resolved(guard.place), self._resolved(guard.size)
         known = isinstance(index, Number) and isinstance(size, Number)
         if known and -size.value <= index.value < size.value:  # type: ignore[union-attr]
@@ -177,16 +144,6 @@ class _Bounds:
     def _resolved(self, e: Expression) -> Expression:
         found = replaced(e, self.known)
         return e if reads(found) & (self.indices - set(self.around)) else found
-
-    def _shown(self, item: Item) -> list[str]:
-        if isinstance(item, Code):
-            return item.lines
-        tests = "".join(f"{operand(t)} and " for t in item.tests)
-        index, size = operand(item.place), operand(item.size)
-        return [
-            f"if {tests}not -{size} <= {index} < {size}:",
-            f"    outside({text(item.place)}, {text(item.size)}, {item.where!r})",
-        ]
 
     # Statements.
     def block(self, statements: list[Statement]) -> list[Item]:
@@ -237,9 +194,10 @@ class _Bounds:
 
     def _branch(self, s: If) -> list[Item]:
         found: list[Item] = self.guards(s.test, s.line)
+        condition = self._resolved(s.test)
         kept: list[list[str]] = []
         written: frozenset[str] = frozenset()
-        for body, test in ((s.body, s.test), (s.orelse, negation(s.test))):
+        for body, test in ((s.body, condition), (s.orelse, negation(condition))):
             items = self.block(body)
             changed = written_by(items)
             lines = []
@@ -247,65 +205,69 @@ class _Bounds:
                 if isinstance(item, Guard) and not item.reads & changed:
                     found.append(item if self.loose else item._replace(tests=(test, *item.tests)))
                 else:
-                    lines += self._shown(item)
+                    lines += shown(item)
             kept.append(lines)
             written |= changed
         if any(kept):
-            lines = [f"if {text(s.test)}:", *indented(kept[0])]
+            lines = [f"if {text(condition)}:", *indented(kept[0])]
             if kept[1]:
                 lines += ["else:", *indented(kept[1])]
             found.append(Code(lines, written))
         if any(kept):
-            self.needed |= reads(s.test)
+            self.needed |= reads(condition)
         for item in found:
             self.needed |= item.reads if isinstance(item, Guard) else frozenset()
         return found
 
     def _loop(self, s: For) -> list[Item]:
         found = self.guards(s.start, s.line) + self.guards(s.stop, s.line)
+        rounds = Range(s.index, self._resolved(s.start), self._resolved(s.stop), s.step)
         self.around.append(s.index)
         items = self.block(s.body)
         self.around.pop()
         changed = written_by(items)
+        every_round = self.loose or not s.leave
         lines: list[str] = []
         for item in items:
-            ends = self._at_ends(item, s, changed) if isinstance(item, Guard) else None
-            if ends is None:
-                lines += self._shown(item)
+            outer = None
+            if isinstance(item, Guard) and every_round and not item.reads & changed:
+                outer = self._at_ends(item, rounds) or over(item, rounds)
+            if outer is None:
+                lines += shown(item)
             else:
-                found += [g for end in ends for g in self._of(end)]
+                found += [g for guard in outer for g in self._of(guard)]
         if not lines:
             return found
-        self.needed |= reads(s.start) | reads(s.stop)
-        head = f"for {s.index} in range({text(s.start)}, {text(s.stop)}, {s.step}):"
+        self.needed |= reads(rounds.start) | reads(rounds.stop)
+        head = f"for {s.index} in range({text(rounds.start)}, {text(rounds.stop)}, {s.step}):"
         if s.leave:
             self.needed.add(s.leave)
             lines = [*lines, f"if {s.leave}:", "    break"]
         start = [f"{s.leave} = False"] * bool(s.leave)
         return [*found, Code([*start, head, *indented(lines)], changed | {s.index, s.leave})]
 
-    def _at_ends(self, g: Guard, s: For, changed: frozenset[str]) -> list[Guard] | None:
+    def _at_ends(self, g: Guard, r: Range) -> list[Guard] | None:
         """Guards before a loop that stand for one within it, if there are such."""
         tests = frozenset().union(*map(reads, g.tests))
-        if g.reads & changed or s.index in tests | reads(g.size) or (s.leave and not self.loose):
+        if r.counter in tests | reads(g.size) or (g.over and r.counter in g.reads):
             return None
-        nonempty = Operation("<", (s.start, s.stop) if s.step > 0 else (s.stop, s.start))
+        nonempty = Operation("<", (r.start, r.stop) if r.step > 0 else (r.stop, r.start))
         run = Operation("-", (Operation("-", nonempty.args[::-1]), Number(1)))
-        steps = Operation("*", (Operation("//", (run, Number(abs(s.step)))), Number(s.step)))
-        last: Expression = Operation("+", (s.start, steps))
-        if s.step == 1:
-            last = Operation("-", (s.stop, Number(1)))
-        chosen = chosen_by(g.place, s.index)
-        guard = g._replace(tests=(nonempty, *g.tests))
+        steps = Operation("*", (Operation("//", (run, Number(abs(r.step)))), Number(r.step)))
+        last: Expression = Operation("+", (r.start, steps))
+        if r.step == 1:
+            last = Operation("-", (r.stop, Number(1)))
+        chosen = chosen_by(g.place, r.counter)
+        guard = g if _is_sure(nonempty) else g._replace(tests=(nonempty, *g.tests))
         if chosen is None:
-            if not linear(g.place, Variable(s.index)):
+            if not linear(g.place, Variable(r.counter)):
                 return None
-            return [guard._replace(place=replaced(g.place, {s.index: e})) for e in (s.start, last)]
+            return [guard._replace(place=replaced(g.place, {r.counter: e})) for e in (r.start, last)]
         rest = reads(exchanged(g.place, chosen, Number(0)))
-        is_linear = linear(g.place, chosen) and s.index not in rest
-        if not is_linear or not (self.loose or abs(s.step) == 1):
+        is_linear = linear(g.place, chosen) and r.counter not in rest
+        if not is_linear or not (self.loose or abs(r.step) == 1):
             return None
-        at = [replaced(chosen.index[0], {s.index: e}) for e in (s.start, last)]
+        at = [replaced(chosen.index[0], {r.counter: e}) for e in (r.start, last)]
         ends = (Operation(name, (Variable(chosen.array), *at)) for name in ("least", "most"))
         return [guard._replace(place=exchanged(g.place, chosen, end)) for end in ends]
 
@@ -318,7 +280,7 @@ class _Bounds:
             if self.loose and isinstance(item, Guard) and not item.reads & changed:
                 found.append(item)
             else:
-                lines += self._shown(item)
+                lines += shown(item)
         if not lines:
             return found
         self.needed.add(s.leave)
@@ -345,3 +307,33 @@ def indented(lines: list[str]) -> list[str]:
 def written_by(items: list[Item]) -> frozenset[str]:
     """Names that kept lines write."""
     return frozenset().union(*(item.written for item in items if isinstance(item, Code)))
+
+
+def over(g: Guard, r: Range) -> list[Guard] | None:
+    """The guard for all rounds of a loop at once, if NumPy can evaluate it."""
+    found = g._replace(over=(r, *g.over))
+    return [found] if is_vectorised(found) else None
+
+
+def _is_sure(test: Operation) -> bool:
+    """Whether a literal is below another."""
+    left, right = test.args
+    return isinstance(left, Number) and isinstance(right, Number) and left.value < right.value
+
+
+def length(e: Expression) -> int:
+    """How many parts an expression has."""
+    parts = e.index if isinstance(e, Element) else e.args if isinstance(e, Operation) else ()
+    return 1 + sum(map(length, parts))
+
+
+def escaping(every: list[Statement]) -> set[str]:
+    """Names that are assigned in a branch and read elsewhere, perhaps as they were before."""
+    found: set[str] = set()
+    for s in every:
+        for block in inner_blocks(s) if isinstance(s, If) else ():
+            inside = set(walk(block))
+            names = {x.target.name for x in inside
+                     if isinstance(x, Assign) and isinstance(x.target, Variable)}  # fmt: skip
+            found |= names & set().union(*(read_by(x) for x in every if x not in inside))
+    return found
