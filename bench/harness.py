@@ -149,6 +149,8 @@ def machine(peers=None):
         ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (AttributeError, ValueError):
         ram = float("nan")
+    if os.environ.get("NUMBA_CPU_NAME"):
+        cpu += f" as {os.environ['NUMBA_CPU_NAME']}"
     names = ["fastvi", "numba", "llvmlite", "numpy", "scipy", "scikit-learn"]
     return {
         "cpu": cpu,
@@ -222,8 +224,9 @@ def markdown(rows, targets=True):
 def describe(m):
     """Describe the machine in two lines."""
     versions = m["versions"] | m["peers"]
+    load = f", load {m['load'][0]:.0f}" if m.get("load") else ""
     return (
-        f"{m['cpu']}, {m['cores']} cores, {m['ram_gib']} GiB, {m['system']}, {m['date']}.\n"
+        f"{m['cpu']}, {m['cores']} cores, {m['ram_gib']} GiB, {m['system']}, {m['date']}{load}.\n"
         f"Medians of {m['repeats']} runs and seeds. Python {m['python']}, "
         + ", ".join(f"{n} {v}" for n, v in versions.items())
         + "."
