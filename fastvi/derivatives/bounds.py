@@ -262,7 +262,9 @@ class _Bounds:
         if chosen is None:
             if not linear(g.place, Variable(r.counter)):
                 return None
-            return [guard._replace(place=replaced(g.place, {r.counter: e})) for e in (r.start, last)]
+            return [
+                guard._replace(place=replaced(g.place, {r.counter: e})) for e in (r.start, last)
+            ]
         rest = reads(exchanged(g.place, chosen, Number(0)))
         is_linear = linear(g.place, chosen) and r.counter not in rest
         if not is_linear or not (self.loose or abs(r.step) == 1):
