@@ -33,6 +33,7 @@ EXCEPTIONS = {  # calls that take longer, and what they took: they may only get 
     "LatentDirichletAllocation(solver='cvb').fit": 12.0,
     "LatentDirichletAllocation(solver='svi').fit": 8.6,
     "LatentDirichletAllocation(solver='vb').fit": 8.8,
+    "HierarchicalDirichletProcess().fit": 9.2,
     "PoissonFactorization().fit": 9.0,
     "fit(family='fullrank')": 8.2,
     "svgd(method='plain')": 8.5,
@@ -93,6 +94,9 @@ CALLS: dict[str, Callable[[], Any]] = {
         X, X[:, 0] > 0
     ),
     "PoissonFactorization().fit": lambda: fastvi.PoissonFactorization(2, **SHORT).fit(COUNTS),
+    "HierarchicalDirichletProcess().fit": lambda: fastvi.HierarchicalDirichletProcess(
+        3, max_iter=2, random_state=0
+    ).fit(COUNTS),
     "SparseGPRegressor().fit": lambda: fastvi.SparseGPRegressor(**GP).fit(X, X[:, 0]),
     "SparseGPClassifier().fit": lambda: fastvi.SparseGPClassifier(**GP).fit(X, X[:, 0] > 0),
     "SVGP().fit": lambda: fastvi.SVGP(**GP).fit(X, X[:, 0]),

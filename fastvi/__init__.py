@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from fastvi.models.topics.estimator import (
         LatentDirichletAllocation as LatentDirichletAllocation,
     )
+    from fastvi.models.topics.hdp import (
+        HierarchicalDirichletProcess as HierarchicalDirichletProcess,
+    )
     from fastvi.models.topics.scores import document_completion as document_completion
     from fastvi.posteriors.member import Posterior as Posterior
     from fastvi.posteriors.particles import ParticlePosterior as ParticlePosterior
@@ -54,6 +57,7 @@ _NAMES = {
     "BayesianGaussianMixture": "fastvi.models.mixture.estimator",
     "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
     "BayesianPCA": "fastvi.models.factors.estimator",
+    "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
     "LatentDirichletAllocation": "fastvi.models.topics.estimator",
     "ParticlePosterior": "fastvi.posteriors.particles",
     "PoissonFactorization": "fastvi.models.poisson.estimator",

@@ -58,6 +58,7 @@ FITS: dict[str, Callable[[], Any]] = {
     "Poisson": lambda: fastvi.PoissonFactorization(n_components=2, max_iter=3, random_state=0).fit(
         COUNTS
     ),
+    "HDP": lambda: fastvi.HierarchicalDirichletProcess(**TOPICS).fit(COUNTS),
     "GP regression": lambda: fastvi.SparseGPRegressor(**GP).fit(X, X[:, 0]),
     "SVGP": lambda: fastvi.SVGP(likelihood="poisson", **GP).fit(X, COUNTS[:, 0]),
     "GP classifier": lambda: fastvi.SparseGPClassifier(**GP).fit(X, X[:, 0] > 0),

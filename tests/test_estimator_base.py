@@ -27,6 +27,7 @@ pytestmark = pytest.mark.jit
 BATCHES = {"batch_size": 16, "max_iter": 3, "random_state": 1}
 ASCENT = {"max_iter": 6, "tol": 0.0, "random_state": 1}
 COUNTS = {"n_components": 3, "hierarchical": False}
+PROCESS = {"n_components": 4}
 CASES = {
     "mixture": (fastvi.BayesianGaussianMixture, {"n_components": 2} | ASCENT),
     "mixture, batches": (fastvi.BayesianGaussianMixture, {"n_components": 2} | BATCHES),
@@ -44,6 +45,11 @@ CASES = {
     "Poisson, batches": (
         fastvi.PoissonFactorization,
         COUNTS | BATCHES | {"variance_reduction": "window"},
+    ),
+    "HDP": (fastvi.HierarchicalDirichletProcess, PROCESS | ASCENT | {"batch_size": None}),
+    "HDP, batches": (
+        fastvi.HierarchicalDirichletProcess,
+        PROCESS | BATCHES | {"variance_reduction": gradients.svrg(4)},
     ),
 }
 TOPICS = {"n_components": 3, "random_state": 1, "max_iter": 4, "learn_doc_topic_prior": True}

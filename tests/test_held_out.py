@@ -43,6 +43,11 @@ ESTIMATORS = {
     "pca": (fastvi.BayesianPCA(2, random_state=0, tol=0), real, own_score),
     "fa": (fastvi.BayesianFactorAnalysis(2, random_state=0, tol=0), real, own_score),
     "poisson": (fastvi.PoissonFactorization(3, random_state=0, tol=0), counts, own_score),
+    "hdp": (
+        fastvi.HierarchicalDirichletProcess(3, random_state=0, tol=0, batch_size=None),
+        counts,
+        completion,
+    ),
     **{
         solver: (LDA(3, solver=solver, random_state=0), counts, completion)
         for solver in ("vb", "svi", "cvb0", "scvb0")

@@ -57,6 +57,7 @@ def _topics() -> None:
             model.fit(X).transform(X)
             model.document_completion(X)
             model.perplexity(X)
+        fastvi.HierarchicalDirichletProcess(3, max_iter=2, random_state=0).fit(X).transform(X)
 
 
 def _mixture() -> None:

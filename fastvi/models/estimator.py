@@ -166,12 +166,14 @@ class Estimator(BaseEstimator):
         tol: float,
         seed: int,
         last: Self | None = None,
+        optimizer: Optimizer | str | float | None = None,
         accelerate: bool = False,
     ) -> Fit:
         """Fit a conjugate model with the toolbox, and record how it went.
 
         `data` are the arrays that identify a checkpoint; `tol` is in nats of the whole bound, and
-        `last` is the fit to continue from; `accelerate` is that of `fastvi.models.plan.plan`.
+        `last` is the fit to continue from; `optimizer` is used instead of the estimator's, and
+        `accelerate` is that of `fastvi.models.plan.plan`.
         """
         max_iter = checks.integer(self.max_iter, "max_iter", self._least_iter)
         batch_size = checks.optional_integer(self.batch_size, "batch_size", 1)
@@ -199,7 +201,7 @@ class Estimator(BaseEstimator):
             watch=watch,
             before=None if last is None else last._last_bound,
             batch_size=batch_size,
-            optimizer=self.optimizer,
+            optimizer=self.optimizer if optimizer is None else optimizer,
             sampling=self.sampling,
             variance_reduction=self.variance_reduction,
             trace_noise=checks.flag(self.trace_noise, "trace_noise"),

@@ -25,6 +25,7 @@ ESTIMATORS = {
     "BayesianGaussianMixture": "fastvi.models.mixture.estimator",
     "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
     "BayesianPCA": "fastvi.models.factors.estimator",
+    "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
     "PoissonFactorization": "fastvi.models.poisson.estimator",
     "SVGP": "fastvi.models.gp.variational",
     "SparseGPClassifier": "fastvi.models.gp.classification",
