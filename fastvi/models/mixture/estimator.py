@@ -7,26 +7,23 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import DensityMixin
-from sklearn.cluster import KMeans, kmeans_plusplus
-from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import AnyArray, Array, DTypeLike, RandomState, RowsLike
+from fastvi.base.typing import AnyArray, DTypeLike, RandomState, RowsLike
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models.files import Saved
-from fastvi.models.kinds import MeanScore, Unsupervised
-from fastvi.models.mixture.model import Mixture, Parameters, Prior, RowsInMemory
+from fastvi.models.mixture import files
+from fastvi.models.mixture.model import Mixture, Parameters, RowsInMemory
+from fastvi.models.mixture.predictions import MixturePredictions
 from fastvi.models.mixture.priors import data_frame, make_prior
-from fastvi.models.mixture.rows import COVARIANCE_TYPES, Frame
+from fastvi.models.mixture.rows import COVARIANCE_TYPES
+from fastvi.models.mixture.start import check_form, continued, first_parameters
 from fastvi.models.plan import Fit
 
 __all__ = ["BayesianGaussianMixture"]
-
-STARTS = ("kmeans", "k-means++", "random", "random_from_data")
 
 
 class _Run(NamedTuple):
@@ -37,7 +34,7 @@ class _Run(NamedTuple):
     labels: NDArray[np.int64]
 
 
-class BayesianGaussianMixture(MeanScore, DensityMixin, Unsupervised):
+class BayesianGaussianMixture(MixturePredictions):
     """A mixture of Gaussians with a posterior over weights, means and precisions.
 
     A drop-in replacement for scikit-learn's class of this name: it has the same starts and updates,
@@ -135,8 +132,6 @@ covariance_prior_
     """
 
     _least_iter = 0
-    _model: Mixture
-    _params: Parameters
 
     def __init__(
         self,
@@ -203,9 +198,7 @@ covariance_prior_
                 f"Expected n_samples >= n_components but got n_components = {k}, "
                 f"n_samples = {len(X)}"
             )
-        if last is not None:
-            last._check_form(self, X.shape[1])
-        model = self._make_model(X, k, last._model.frame if last is not None else None)
+        model = self._make_model(X, k, last._model if last is not None else None)
         held_out = None if X_val is None else self._held_out(model, X_val)
         rng = self._random()
         n_init = 1 if last is not None else checks.integer(self.n_init, "n_init", 1)
@@ -214,7 +207,10 @@ covariance_prior_
         runs = []
         with single_threaded_blas():
             for _ in range(n_init):
-                start = self._begin(model, X, rng) if last is None else last._go_on(model)
+                if last is None:
+                    start = first_parameters(model, X, self.init_params, rng)
+                else:
+                    start = continued(last._params, last._model, model)
                 runs.append(self._run(model, X, start, rng, held_out, watching, last))
         best = max(runs, key=lambda run: run.bound)
         self._report(best.fit)
@@ -225,24 +221,13 @@ covariance_prior_
             self._warn_unless_converged(best.fit, "nats")
         return best.labels
 
-    # A fit
-
-    def _check_form(self, asked: Self, n_features: int) -> None:
-        """Refuse to continue from a posterior of another form."""
-        model = self._model
-        old = model.n_components, model.covariance_type, model.n_features
-        new = asked.n_components, asked.covariance_type, n_features
-        if old != new:
-            raise ValueError(
-                "warm_start continues from {} components, {!r}, of {} features; ".format(*old)
-                + "X and the parameters ask for {}, {!r}, of {}".format(*new)
-            )
-
-    def _make_model(self, X: AnyArray, k: int, frame: Frame | None) -> Mixture:
+    def _make_model(self, X: AnyArray, k: int, last: Mixture | None) -> Mixture:
         kind = checks.choice(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
         reg_covar = checks.number(self.reg_covar, "reg_covar", 0.0)
-        checks.rows_to_fit(X, *(frame or ()))
-        frame = data_frame(X, spherical=kind == "spherical") if frame is None else frame
+        if last is not None:
+            check_form(last, k, kind, X.shape[1])
+        checks.rows_to_fit(X, *(last.frame if last is not None else ()))
+        frame = data_frame(X, spherical=kind == "spherical") if last is None else last.frame
         prior = make_prior(
             X, kind, k, frame, reg_covar,
             weights=self.weight_concentration_prior_type,
@@ -256,28 +241,6 @@ covariance_prior_
             prior, frame, k, kind,
             reg_covar=reg_covar, dtype=X.dtype, n_threads=self._n_threads,
         )  # fmt: skip
-
-    def _begin(self, model: Mixture, X: AnyArray, rng: Any) -> Parameters:
-        """Parameters from the first responsibilities, equal to those of scikit-learn."""
-        start, k = checks.choice(self.init_params, "init_params", STARTS), model.n_components
-        if start == "random":
-            responsibilities = rng.uniform(size=(len(X), k))
-            responsibilities /= responsibilities.sum(axis=1, keepdims=True)
-            return model.gather(X, responsibilities)
-        if start == "kmeans":
-            return model.gather(X, KMeans(k, n_init=1, random_state=rng).fit(X).labels_)
-        if start == "k-means++":
-            chosen = kmeans_plusplus(X, k, random_state=rng)[1]
-        else:
-            chosen = rng.choice(len(X), size=k, replace=False)
-        labels = np.full(len(X), -1)
-        labels[chosen] = np.arange(k)
-        return model.gather(X, labels)
-
-    def _go_on(self, model: Mixture) -> Parameters:
-        """Return the statistics found, under the priors of another fit."""
-        parts = zip(self._params, self._model.prior, model.prior)
-        return Parameters(*(part - old + new for part, old, new in parts))
 
     def _held_out(self, model: Mixture, X_val: RowsLike) -> Callable[[Parameters], float]:
         rows = self._as_rows(X_val, model)
@@ -343,125 +306,13 @@ covariance_prior_
         self.precisions_cholesky_ = _rounded(roots, "roots of the precisions", dtype)
 
     def _saved(self) -> dict[str, object]:
-        model, hyper = self._model, self._model.hyper
-        return {
-            "parameters_": self._params, "frame": model.frame, "dtype": model.dtype.name,
-            "covariance_type": model.covariance_type, "reg_covar": model.reg_covar,
-            "concentration": hyper.concentration, "process": hyper.process,
-            "mean_precision": hyper.mean_precision, "mean": hyper.mean, "dof": hyper.dof,
-            "scatter": np.asarray(hyper.scatter, np.float64), "lower_bound": self.lower_bound_,
-        }  # fmt: skip
+        return files.saved(self._model, self._params) | {"lower_bound": self.lower_bound_}
 
     def _restore(self, saved: Saved) -> None:
-        d, values = saved.n_features, saved.values
-        kind = checks.choice(values["covariance_type"], "covariance_type", COVARIANCE_TYPES)
-        k = len(saved.array("parameters_.counts", None))
-        frame = Frame(saved.array("frame.centre", d), saved.positive("frame.scale", d))
-        shapes: dict[str, tuple[int, ...]] = {"diag": (d,), "spherical": ()}
-        prior = Prior(
-            checks.number(values["concentration"], "concentration", 0.0, open_low=True),
-            checks.flag(values["process"], "process"),
-            checks.number(values["mean_precision"], "mean_precision", 0.0, open_low=True),
-            saved.array("mean", d),
-            checks.number(values["dof"], "dof", d - 1.0, open_low=True),
-            saved.array("scatter", *shapes.get(kind, (d, d)))[()],
-        )
-        model = Mixture(
-            prior, frame, k, kind, dtype=saved.dtype(), n_threads=self._n_threads,
-            reg_covar=checks.number(values["reg_covar"], "reg_covar", 0.0),
-        )  # fmt: skip
-        self.lower_bound_ = checks.number(values["lower_bound"], "lower_bound", -np.inf)
+        model, params = files.restored(saved, self._n_threads)
+        self.lower_bound_ = checks.number(saved.values["lower_bound"], "lower_bound", -np.inf)
         self.lower_bounds_ = list(self.history_.get("elbo", ()))
-        params = saved.tree("parameters_", model.prior)
-        if np.any(params.counts < 0):
-            raise ValueError(f"{saved.path}: counts of components must be >= 0")
         self._take(model, params)
-
-    # Predictions
-
-    def predict(self, X: RowsLike) -> NDArray[np.int64]:
-        """Most likely component of each row, (n_rows,).
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        """
-        X = self._rows(X)
-        labels = np.empty(len(X), np.int64)
-        self._predict(X, labels=labels)
-        return labels
-
-    def predict_proba(self, X: RowsLike) -> AnyArray:
-        """Responsibilities of the components for each row, (n_rows, n_components).
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        """
-        X = self._rows(X)
-        out = np.empty((len(X), self._model.n_components), X.dtype)
-        self._predict(X, responsibilities=out)
-        return out
-
-    def score_samples(self, X: RowsLike) -> AnyArray:
-        """Log of sum_k exp(E[log pi_k] + E[log N(x | mu_k, Lambda_k^-1)]), (n_rows,), in nats.
-
-        As in scikit-learn's class; this is at most the log of the posterior predictive density.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        """
-        X = self._rows(X)
-        out = np.empty(len(X), X.dtype)
-        self._predict(X, log_norm=out)
-        return out
-
-    def sample(self, n_samples: int = 1) -> tuple[Array, NDArray[np.int64]]:
-        """Draw rows (n_samples, n_features) at the posterior means; return them and their
-        components.
-
-        Parameters
-        ----------
-        n_samples : int
-
-        Raises
-        ------
-        ValueError
-            If `n_samples` is below 1.
-        """
-        check_is_fitted(self)
-        n_samples = checks.integer(n_samples, "n_samples", 1)
-        rng = self._random()
-        weights = self.weights_.astype(np.float64)
-        sizes = rng.multinomial(n_samples, weights / weights.sum())
-        parts = [self._draw(rng, k, int(size)) for k, size in enumerate(sizes)]
-        return np.concatenate(parts), np.repeat(np.arange(len(sizes)), sizes)
-
-    def _draw(self, rng: Any, k: int, size: int) -> Array:
-        tied = self._model.tied
-        covariance = self.covariances_ if tied else self.covariances_[k]
-        covariance, mean = covariance.astype(np.float64), self.means_[k].astype(np.float64)
-        if covariance.ndim == 2:
-            draws = rng.multivariate_normal(mean, covariance, size)
-        else:
-            draws = mean + rng.standard_normal((size, len(mean))) * np.sqrt(covariance)
-        return np.asarray(draws)
-
-    def _rows(self, X: RowsLike) -> AnyArray:
-        """Check X, with the number of features and the memory order of the fit."""
-        check_is_fitted(self)
-        return self._as_rows(X, self._model)
-
-    def _as_rows(self, X: RowsLike, model: Mixture) -> AnyArray:
-        X = self._array(X, reset=False)
-        most = checks.new_rows(X, *model.frame)
-        dtype = np.float64 if most > 1e9 else np.result_type(X.dtype, model.dtype)
-        return np.require(X, dtype, ["C_CONTIGUOUS", "WRITEABLE"])
-
-    def _predict(self, X: AnyArray, **wanted: AnyArray) -> None:
-        with single_threaded_blas():
-            self._model.predict(self._params, X, **wanted)
 
 
 def _rounded(values: Any, name: str, dtype: DTypeLike) -> Any:
