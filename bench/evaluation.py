@@ -225,6 +225,18 @@ def updates_rate(run, X, iterations, prepare=lambda X: X):
     }
 
 
+def hooked(estimator, step):
+    """Return a subclass whose `hook`, if set, is called after each call of its method `step`."""
+
+    def and_then(self, *args, **kwargs):
+        out = getattr(estimator, step)(self, *args, **kwargs)
+        if self.hook is not None:
+            self.hook()
+        return out
+
+    return type("Hooked", (estimator,), {"hook": None, step: and_then})
+
+
 def main(*functions, **named):
     """`SCRIPT NAME JSON` calls the function NAME with the JSON object; JSON on the last line."""
     named |= {function.__name__: function for function in functions}

@@ -32,3 +32,12 @@ def density(z, data, rows, weights, grad):
 
 def compiled():
     return fastvi.target(density, data=DATA, names=NAMES, rows=("X", "y"))
+
+
+def same_fit(ours, compiled):
+    """The fit to one form of it, which must be that to the compiled one."""
+    found, wanted = (fastvi.fit(target, random_state=0) for target in (ours, compiled))
+    np.testing.assert_allclose(found.mean, wanted.mean, atol=1e-8)
+    np.testing.assert_allclose(found.sd, wanted.sd, atol=1e-8)
+    assert found.converged
+    return found

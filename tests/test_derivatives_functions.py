@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 from test_derivatives_models import as_tuple, derived, numerical
+from written import module_of
 
 SCALARS = {  # expressions of x near 0.4 and y near 1.7
     "math": "exp(x) expm1(x) log(y) log2(y) log10(y) log1p(x) sqrt(y) sin(x) cos(x) tan(x) asin(x) "
@@ -54,12 +53,7 @@ def functions(tmp_path_factory):
     for k, e in enumerate(expressions()):
         body = HEADS if e in ARRAYS.split() + MATRICES.split() else HEADS[:1]
         lines += [f"def f{k}(z, data):", *(f"    {line}" for line in body), f"    return {e}"]
-    path = tmp_path_factory.mktemp("functions") / "functions_of_z.py"
-    path.write_text("\n".join(lines) + "\n")
-    spec = importlib.util.spec_from_file_location("functions_of_z", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(lines, tmp_path_factory.mktemp("functions"), "functions_of_z")
 
 
 @pytest.mark.parametrize("k", range(len(expressions())), ids=expressions())

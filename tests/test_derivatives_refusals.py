@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import traceback
 from pathlib import Path
 
 import numpy as np
 import pytest
+from written import module_of
 
 from fastvi import derivatives
 from fastvi.derivatives import NotDifferentiable, derive
@@ -239,12 +239,7 @@ def written(tmp_path_factory):
     lines = [HEAD]
     for k, (body, _, _) in enumerate(TEXTS):
         lines += [f"def f{k}(z, data):", *(f"    {line}" for line in body.split("\n"))]
-    path = tmp_path_factory.mktemp("refusals") / "refused.py"
-    path.write_text("\n".join(lines) + "\n")
-    spec = importlib.util.spec_from_file_location("refused", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(lines, tmp_path_factory.mktemp("refusals"), "refused")
 
 
 def refused(function, construct, instead):

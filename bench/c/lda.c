@@ -26,31 +26,12 @@ void lda_update(int D, int K, const int *indptr, const int *words, const float *
         float *g = gamma + (size_t)d * K;
         topic_weights(K, g, theta);
         for (int i = 0; i < iterations; i++) {
-            for (int k = 0; k < K; k++)
-                total[k] = 0.0f;
-            for (int n = indptr[d]; n < indptr[d + 1]; n++) {
-                const float *row = beta + (size_t)words[n] * K;
-                float phinorm = 1e-30f;
-                for (int k = 0; k < K; k++)
-                    phinorm += theta[k] * row[k];
-                float ratio = counts[n] / phinorm;
-                for (int k = 0; k < K; k++)
-                    total[k] += ratio * row[k];
-            }
+            expected_totals(K, indptr[d], indptr[d + 1], words, counts, beta, theta, total);
             for (int k = 0; k < K; k++)
                 g[k] = alpha + theta[k] * total[k];
             topic_weights(K, g, theta);
         }
-        for (int n = indptr[d]; n < indptr[d + 1]; n++) {
-            const float *row = beta + (size_t)words[n] * K;
-            float *out = stats + (size_t)words[n] * K;
-            float phinorm = 1e-30f;
-            for (int k = 0; k < K; k++)
-                phinorm += theta[k] * row[k];
-            float ratio = counts[n] / phinorm;
-            for (int k = 0; k < K; k++)
-                out[k] += ratio * theta[k];
-        }
+        add_statistics(K, indptr[d], indptr[d + 1], words, counts, beta, theta, stats);
     }
     free(theta);
     free(total);

@@ -60,17 +60,7 @@ void poisson_pass(int D, int V, int K, const int *indptr, const int *columns, co
         }
         exp_mean_log(K, g, rate, theta);
         for (int i = 0; i < iterations; i++) {
-            for (int k = 0; k < K; k++)
-                total[k] = 0.0f;
-            for (int n = indptr[u]; n < indptr[u + 1]; n++) {
-                const float *row = weights + (size_t)columns[n] * K;
-                float norm = 1e-30f;
-                for (int k = 0; k < K; k++)
-                    norm += theta[k] * row[k];
-                float ratio = counts[n] / norm;
-                for (int k = 0; k < K; k++)
-                    total[k] += ratio * row[k];
-            }
+            expected_totals(K, indptr[u], indptr[u + 1], columns, counts, weights, theta, total);
             xi[u] = (a2 + K * a) / (a2 / b + sum_of_means(K, g, rate));
             for (int k = 0; k < K; k++) {
                 g[k] = a + theta[k] * total[k];
@@ -78,16 +68,7 @@ void poisson_pass(int D, int V, int K, const int *indptr, const int *columns, co
             }
             exp_mean_log(K, g, rate, theta);
         }
-        for (int n = indptr[u]; n < indptr[u + 1]; n++) {
-            const float *row = weights + (size_t)columns[n] * K;
-            float *out = stats + (size_t)columns[n] * K;
-            float norm = 1e-30f;
-            for (int k = 0; k < K; k++)
-                norm += theta[k] * row[k];
-            float ratio = counts[n] / norm;
-            for (int k = 0; k < K; k++)
-                out[k] += ratio * theta[k];
-        }
+        add_statistics(K, indptr[u], indptr[u + 1], columns, counts, weights, theta, stats);
         for (int k = 0; k < K; k++)
             sums[k] += g[k] / rate[k];
     }

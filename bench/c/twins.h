@@ -17,3 +17,39 @@ static float digamma(float x)
     return p + logf(y) - 0.5f / y - 1.0f / x - 1.0f / (x + 1.0f) - 1.0f / (x + 2.0f)
            - 1.0f / (x + 3.0f) - 1.0f / (x + 4.0f) - 1.0f / (x + 5.0f);
 }
+
+/* Entries first..last of a row of counts, theta (K), weights (V, K): the expected count of entry n in
+ * component k is r_n theta_k weights_jk, of its column j. total (K) = sum over n of r_n weights_jk. */
+static void expected_totals(int K, int first, int last, const int *columns, const float *counts,
+                            const float *restrict weights, const float *restrict theta,
+                            float *restrict total)
+{
+    for (int k = 0; k < K; k++)
+        total[k] = 0.0f;
+    for (int n = first; n < last; n++) {
+        const float *row = weights + (size_t)columns[n] * K;
+        float norm = 1e-30f;
+        for (int k = 0; k < K; k++)
+            norm += theta[k] * row[k];
+        float ratio = counts[n] / norm;
+        for (int k = 0; k < K; k++)
+            total[k] += ratio * row[k];
+    }
+}
+
+/* stats (V, K) += r_n theta_k in the row of each entry's column. */
+static void add_statistics(int K, int first, int last, const int *columns, const float *counts,
+                           const float *restrict weights, const float *restrict theta,
+                           float *restrict stats)
+{
+    for (int n = first; n < last; n++) {
+        const float *row = weights + (size_t)columns[n] * K;
+        float *out = stats + (size_t)columns[n] * K;
+        float norm = 1e-30f;
+        for (int k = 0; k < K; k++)
+            norm += theta[k] * row[k];
+        float ratio = counts[n] / norm;
+        for (int k = 0; k < K; k++)
+            out[k] += ratio * theta[k];
+    }
+}

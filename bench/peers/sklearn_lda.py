@@ -6,17 +6,7 @@ import sklearn
 from sklearn.decomposition import LatentDirichletAllocation
 from sklearn.decomposition._lda import _update_doc_distribution
 
-
-class Hooked(LatentDirichletAllocation):
-    """The public `fit`, with a call after every EM step (a mini-batch when online)."""
-
-    hook = None
-
-    def _em_step(self, *args, **kwargs):
-        out = super()._em_step(*args, **kwargs)
-        if self.hook is not None:
-            self.hook()
-        return out
+Hooked = ev.hooked(LatentDirichletAllocation, "_em_step")  # a mini-batch when online
 
 
 def model_of(k, seed, cls=LatentDirichletAllocation, **options):

@@ -8,17 +8,7 @@ import numpy as np
 from mixture_data import Iterations, blobs, model_of, predict
 from sklearn.mixture import BayesianGaussianMixture
 
-
-class Hooked(BayesianGaussianMixture):
-    """The public `fit`, with a call after every EM iteration."""
-
-    hook = None
-
-    def _compute_lower_bound(self, *args, **kwargs):
-        bound = super()._compute_lower_bound(*args, **kwargs)
-        if self.hook is not None:
-            self.hook()
-        return bound
+Hooked = ev.hooked(BayesianGaussianMixture, "_compute_lower_bound")  # after each iteration
 
 
 def iteration(n, d, k, dtype="float64", iterations=4, **options):

@@ -152,10 +152,7 @@ def baseline(decay: float = 0.9) -> Reduction:
     decay : float
         Share of the running mean that is kept at each step.
 
-    Returns
-    -------
-    Reduction
-        For the argument `variance_reduction` of `fastvi.fit` with method "score".
+    It is for `fastvi.fit` with method "score".
 
     Raises
     ------
@@ -180,10 +177,7 @@ def overdispersion(largest: float = LARGEST) -> Reduction:
     largest : float
         Largest dispersion; 1 means no overdispersion.
 
-    Returns
-    -------
-    Reduction
-        For the argument `variance_reduction` of `fastvi.fit` with method "score".
+    It is for `fastvi.fit` with method "score".
 
     Raises
     ------

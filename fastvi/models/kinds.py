@@ -15,7 +15,7 @@ from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, RowsLike
 from fastvi.checkpoints import Callback, Watching
 from fastvi.models.estimator import Estimator
 
-__all__ = ["CountEstimator", "MeanScore", "Supervised", "Unsupervised", "Weighted"]
+__all__ = ["CountEstimator", "MeanScore", "Supervised", "Unsupervised"]
 
 
 class MeanScore:
@@ -75,41 +75,6 @@ class Unsupervised(Estimator):
 
 
 class Supervised(Estimator):
-    """Estimators with targets."""
-
-    def fit(
-        self,
-        X: RowsLike,
-        y: ArrayLike,
-        *,
-        X_val: RowsLike | None = None,
-        y_val: ArrayLike | None = None,
-        callback: Callback | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_interval: float = 60.0,
-        resume: bool = False,
-    ) -> Self:
-        """Fit the posterior. A fit that fails or is interrupted leaves the estimator as it was.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-            Rows to fit to.
-        y : (n_rows,) or (n_rows, n_targets) array
-            Their targets; columns share the kernel.
-        X_val, y_val : arrays, optional
-            Held-out rows and their targets; their `score` after each iteration, and at the end, is
-            ``history_["held_out"]``.
-        {watching}
-
-        {raises_supervised}
-        """
-        watching = Watching(callback, checkpoint, checkpoint_interval, resume)
-        self._become(watching, X, y, X_val, y_val)
-        return self
-
-
-class Weighted(Supervised):
     """Estimators with targets, whose rows may have weights."""
 
     def fit(

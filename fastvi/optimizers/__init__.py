@@ -31,14 +31,13 @@ __all__ = [
     "scaled",
 ]
 
-
-NAMED: dict[str, Callable[[], Optimizer]] = {
-    "adaptive": adaptive,
+PER_COORDINATE: dict[str, Callable[..., Optimizer]] = {  # all take a learning rate
     "adagrad": adagrad,
     "rmsprop": rmsprop,
     "adam": adam,
     "amsgrad": amsgrad,
 }
+NAMED = {"adaptive": adaptive, **PER_COORDINATE}
 
 
 def chosen(optimizer: Optimizer | str | float | None) -> Optimizer | None:

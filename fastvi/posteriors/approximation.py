@@ -81,9 +81,8 @@ class Approximation:
 
         Parameters
         ----------
-        n : int
-        random_state : int, RandomState, Generator or None
-            By default draws differ from call to call.
+        n, random_state
+            As in `sample`.
         """
         return self._named(self.sample(n, random_state))
 

@@ -66,9 +66,8 @@ class Corrected:
 
         Parameters
         ----------
-        n : int
-        random_state : int, RandomState, Generator or None
-            By default draws differ from call to call.
+        n, random_state
+            As in `Posterior.sample`.
         """
         n = checks.integer(n, "n", 0)
         rng = checks.generator(random_state, "random_state")

@@ -143,8 +143,6 @@ class Posterior(WithDensity):
         ... def correlated(z):
         ...     return -0.5 * (z[0] ** 2 + z[1] ** 2 - 1.8 * z[0] * z[1]) / 0.19
         >>> posterior = fastvi.fit(correlated, "meanfield", random_state=0)
-        >>> posterior.sd.round(1)
-        array([0.4, 0.4])
         >>> posterior.linear_response().cov.round(2)
         array([[1. , 0.9],
                [0.9, 1. ]])

@@ -145,13 +145,7 @@ class CallableTarget(ForeignTarget):
         return found[0], found[1]
 
     def bind(self, data: DataLike) -> CallableTarget:
-        """Return the same density with other data of the same types.
-
-        Raises
-        ------
-        ValueError
-            If names, numbers of axes or dtypes differ (integers may stand for floats).
-        """
+        """Return the same density with other data of the same types; see `PythonTarget.bind`."""
         return CallableTarget(self.function, self._data_like(data), self.parameters, *self._rest)
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastvi.models.documentation import GROUPS
 from fastvi.models.documentation import TEXTS as SHARED_TEXTS
 
 __all__ = ["TEXTS"]
@@ -35,7 +36,7 @@ random_state : int, RandomState, Generator or None, default=None
 warm_start : bool, default=False
     Start from the posterior of the last fit, in its units.
 """ + SHARED_TEXTS["n_jobs"] + SHARED_TEXTS["verbose"],
-    "relevant": """
+    "found_factors": """
 mean_ : (n_features,) array
     Posterior mean of the mean.
 lambda_ : (n_components,) array
@@ -43,5 +44,5 @@ lambda_ : (n_components,) array
 n_relevant_ : int
     Number of components that were not switched off: those with squared loadings larger than their
     posterior variances, both summed over features.
-""",
+""" + "".join(SHARED_TEXTS[name] for name in GROUPS["found"]),
 }  # fmt: skip

@@ -311,8 +311,7 @@ class BayesianPCA(_BayesianFactors):
         The same as a share of the total variance of the model.
     noise_variance_ : float
         Inverse of the posterior mean of the noise precision.
-    {relevant}
-    {found}
+    {found_factors}
 
     Examples
     --------
@@ -362,8 +361,7 @@ class BayesianFactorAnalysis(_BayesianFactors):
         Posterior means of the loadings, large ones first, as in scikit-learn's FactorAnalysis.
     noise_variance_ : (n_features,) array
         Inverses of the posterior means of the noise precisions.
-    {relevant}
-    {found}
+    {found_factors}
 
     Examples
     --------

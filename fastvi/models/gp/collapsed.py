@@ -33,14 +33,13 @@ from fastvi.models.gp.start import (
     weighted,
     with_noise,
 )
-from fastvi.models.kinds import Weighted
 
 __all__ = ["LBFGS", "Collapsed"]
 
 LBFGS = "fmin_l_bfgs_b"
 
 
-class Collapsed(Weighted, GaussianProcess):
+class Collapsed(GaussianProcess):
     """Fit by the collapsed bound; the subclass has the parameters and predicts."""
 
     _flat = True  # before a fit there is one target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -30,20 +29,12 @@ from fastvi.models.gp.model import Hyper, Params, SparseVariational
 from fastvi.models.gp.predictor import Predictive
 from fastvi.models.gp.rows import Points, Sites
 from fastvi.models.gp.settling import EVERY, FEWEST, PATIENCE
-from fastvi.models.kinds import Weighted
 from fastvi.models.plan import SAMPLING
 
 __all__ = ["Variational"]
 
-PER_COORDINATE: dict[str, Callable[[float], Optimizer]] = {
-    "adagrad": optimizers.adagrad,
-    "rmsprop": optimizers.rmsprop,
-    "adam": optimizers.adam,
-    "amsgrad": optimizers.amsgrad,
-}
 
-
-class Variational(Weighted, GaussianProcess):
+class Variational(GaussianProcess):
     """Fit and streams; subclasses say which likelihood, and what y means."""
 
     batch_size: int
@@ -267,9 +258,9 @@ class Variational(Weighted, GaussianProcess):
 def _optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:
     """The optimizer of the kernel and the inducing inputs; those given by name have this rate."""
     name = "adam" if optimizer is None else optimizer
-    if isinstance(name, str) and name in PER_COORDINATE:
+    if isinstance(name, str) and name in optimizers.PER_COORDINATE:
         rate = checks.number(learning_rate, "learning_rate", 0.0, open_low=True)
-        return PER_COORDINATE[name](rate)
+        return optimizers.PER_COORDINATE[name](rate)
     found = optimizers.chosen(optimizer)
     assert found is not None
     return found

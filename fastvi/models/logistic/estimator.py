@@ -15,7 +15,7 @@ from fastvi.base import checks
 from fastvi.base.typing import ArrayLike, ClassWeight
 from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
-from fastvi.models.kinds import Weighted
+from fastvi.models.kinds import Supervised
 from fastvi.models.logistic import rows
 from fastvi.models.logistic.model import Coefficients, Logistic, Prior
 from fastvi.models.logistic.multinomial import Multinomial
@@ -27,7 +27,7 @@ PRIORS = ("fixed", "gamma", "ard")
 LEAST_VARIANCE = float(np.finfo(np.float64).tiny)  # its inverse is finite
 
 
-class BayesianLogisticRegression(ClassifierMixin, Weighted):
+class BayesianLogisticRegression(ClassifierMixin, Supervised):
     """Logistic regression with a Gaussian posterior of the coefficients, for two labels or more.
 
     For two labels it maximises the variational bound of Jaakkola and Jordan (2000) by closed-form

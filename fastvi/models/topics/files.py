@@ -18,14 +18,8 @@ __all__ = ["load"]
 def load(path: Path) -> LatentDirichletAllocation:
     """Load a fitted estimator from a model file.
 
-    Its words are in `vocabulary_`, and in `feature_names_in_` if the fit saw column names.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened.
-    ValueError
-        If it is damaged or not a topic model.
+    Its words are in `vocabulary_`, and in `feature_names_in_` if the fit saw column names. Files
+    are refused as by `TopicModel.load`.
     """
     model = TopicModel.load(path)
     alpha = model.alpha
