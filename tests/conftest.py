@@ -26,17 +26,16 @@ SEED = 20240607
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs: the
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests of Ctrl-C would wait for ever
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") == "1"
-CHECKED = os.environ.get("NUMBA_BOUNDSCHECK", "0") == "1"
 
 # The first example of a test may compile a kernel, so no time limit. The same examples in every
-# run; fewer of them where kernels are slow (interpreted, or with bounds checks), and more with
-# --hypothesis-profile=many, as in the pass of continuous integration without AVX-512.
+# run; fewer of them where kernels are interpreted, and more with --hypothesis-profile=many, as in
+# the pass of continuous integration without AVX-512.
 settings.register_profile(
     "fastvi",
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
-    max_examples=5 if JIT_OFF else 20 if CHECKED else 40,
+    max_examples=5 if JIT_OFF else 20,
 )
 settings.register_profile("many", parent=settings.get_profile("fastvi"), max_examples=100)
 settings.load_profile("fastvi")

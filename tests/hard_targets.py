@@ -241,10 +241,15 @@ def of_data(folder, name):
     return made(function, data=data, names=names, rows=rows, **options)()
 
 
+@functools.cache
+def few_numbers() -> dict[str, Case]:
+    """Cases of few numbers by their names; moments of many numbers take a second."""
+    return {case.name: case for part in (of_several_modes, of_shapes, of_rows) for case in part()}
+
+
 def cases(folder: Path | None = None) -> list[Case]:
     """All cases; those with real data only where their folder is given."""
-    parts = of_several_modes(), of_shapes(), of_many_numbers(), of_rows()
-    found = [case for part in parts for case in part]
+    found = [*few_numbers().values(), *of_many_numbers()]
     return found if folder is None else found + list(of_posteriordb(Path(folder)))
 
 

@@ -118,9 +118,9 @@ def test_small_buffers_change_nothing(tmp_path, monkeypatch):
 def test_the_shuffle_is_uniform(tmp_path):
     """Documents fall into shards, and pairs into the same one, as often as chance has it.
 
-    Bounds: five standard deviations of a binomial of 400 trials.
+    Bounds: five standard deviations of a binomial of 150 trials.
     """
-    n_documents, n_shards, n_seeds = 24, 4, 400
+    n_documents, n_shards, n_seeds = 24, 4, 150
     write_numbered(tmp_path / "a.ldac", n_documents)
     where = np.zeros((n_documents, n_shards))
     together = np.zeros((n_documents, n_documents))

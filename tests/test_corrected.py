@@ -10,7 +10,7 @@ from fastvi.families import bernoulli, blocks
 from fastvi.posteriors.corrected import corrected_of
 from fastvi.posteriors.importance import weigh
 
-CASES = {case.name: case for case in hard_targets.cases()}
+CASES = hard_targets.few_numbers()
 COV = np.array([[1.0, 0.6], [0.6, 0.8]])
 MEAN = np.array([0.5, -1.0])
 

@@ -1,5 +1,6 @@
 """Checkpoints, callbacks and seeds of fits of targets: the same bits after an end at any time."""
 
+import functools
 import os
 import signal
 import time
@@ -29,7 +30,10 @@ def bent(z, data, rows, weights, grad):
     return value
 
 
-TARGET = fastvi.target(bent, data={"X": ROWS}, dim=2, rows="X")
+@functools.cache
+def target():
+    """Compiled at its first use: not by each process that collects tests."""
+    return fastvi.target(bent, data={"X": ROWS}, dim=2, rows="X")
 
 
 def bits(posterior):
@@ -38,22 +42,23 @@ def bits(posterior):
 
 
 FITS = {
-    "natural": lambda **o: fastvi.fit(TARGET, tol=1e-9, n_draws=2, max_iter=300, **o),
-    "rows": lambda **o: fastvi.fit(TARGET, batch_size=7, max_iter=60, **o),
-    "plain": lambda **o: fastvi.fit(TARGET, "lowrank", tol=1e-6, max_iter=1500, **o),
+    "natural": lambda **o: fastvi.fit(target(), tol=1e-9, n_draws=2, max_iter=300, **o),
+    "rows": lambda **o: fastvi.fit(target(), batch_size=7, max_iter=60, **o),
+    "plain": lambda **o: fastvi.fit(target(), "lowrank", tol=1e-6, max_iter=1500, **o),
     "svrg": lambda **o: fastvi.fit(
-        TARGET, method="plain", batch_size=7, variance_reduction="svrg", tol=1e-6, max_iter=900, **o
+        target(), method="plain", batch_size=7, variance_reduction="svrg", tol=1e-6, max_iter=900,
+        **o,
     ),
     "score": lambda **o: fastvi.fit(
-        TARGET, blocks(gaussian=2), tol=1e-6, max_iter=900, n_draws=8,
+        target(), blocks(gaussian=2), tol=1e-6, max_iter=900, n_draws=8,
         variance_reduction=["control", "baseline", "overdispersion"], **o
     ),
-    "svgd": lambda **o: fastvi.svgd(TARGET, 10, 30, **o),
+    "svgd": lambda **o: fastvi.svgd(target(), 10, 30, **o),
     "svgd, rows": lambda **o: fastvi.svgd(
-        TARGET, 10, 250, batch_size=7, optimizer="adagrad", dtype="float32", **o
+        target(), 10, 250, batch_size=7, optimizer="adagrad", dtype="float32", **o
     ),
-    "svgd, sliced": lambda **o: fastvi.svgd(TARGET, 10, 20, method="sliced", **o),
-    "operator": lambda **o: fastvi.operator_vi(TARGET, max_iter=350, n_draws=20, **o),
+    "svgd, sliced": lambda **o: fastvi.svgd(target(), 10, 20, method="sliced", **o),
+    "operator": lambda **o: fastvi.operator_vi(target(), max_iter=350, n_draws=20, **o),
 }  # fmt: skip
 
 
@@ -73,8 +78,8 @@ def test_an_interrupted_fit_goes_on_with_the_same_bits(name, tmp_path):
 
 PROGRAM = """
 import fastvi
-from test_fits_resumed import TARGET, bits
-p = fastvi.fit(TARGET, "lowrank", tol=1e-9, max_iter=3_000, random_state=2, checkpoint={path!r},
+from test_fits_resumed import target, bits
+p = fastvi.fit(target(), "lowrank", tol=1e-9, max_iter=1_000, random_state=2, checkpoint={path!r},
                checkpoint_interval=0.0, resume=True)
 print(p.mean.tobytes().hex())
 """
@@ -94,28 +99,28 @@ def test_a_fit_that_was_killed_goes_on_with_the_same_bits(tmp_path, forks):
     assert path.exists(), err
     assert (status, out) == (-signal.SIGKILL, "")
     again = forks.run(code)
-    whole = fastvi.fit(TARGET, "lowrank", tol=1e-9, max_iter=3_000, random_state=2)
+    whole = fastvi.fit(target(), "lowrank", tol=1e-9, max_iter=1_000, random_state=2)
     assert again.split()[-1] == whole.mean.tobytes().hex()
 
 
 def test_other_fits_are_refused(tmp_path):
     path = tmp_path / "fit.npz"
-    fastvi.fit(TARGET, random_state=0, checkpoint=path)
+    fastvi.fit(target(), random_state=0, checkpoint=path)
     other = fastvi.target(bent, data={"X": ROWS + 1.0}, dim=2, rows="X")
-    for target, options, what in (
-        (TARGET, {"random_state": 1}, "seed"),
-        (TARGET, {"family": "meanfield"}, "family"),
-        (TARGET, {"tol": 0.1}, "tol"),
+    for of, options, what in (
+        (target(), {"random_state": 1}, "seed"),
+        (target(), {"family": "meanfield"}, "family"),
+        (target(), {"tol": 0.1}, "tol"),
         (other, {}, "density"),
     ):
         with pytest.raises(ValueError, match=f"checkpoint of another fit: {what} was"):
-            fastvi.fit(target, **{"random_state": 0, "checkpoint": path, "resume": True, **options})
+            fastvi.fit(of, **{"random_state": 0, "checkpoint": path, "resume": True, **options})
     with pytest.raises(ValueError, match="another fit"):
-        fastvi.svgd(TARGET, 5, 3, random_state=0, checkpoint=path, resume=True)
+        fastvi.svgd(target(), 5, 3, random_state=0, checkpoint=path, resume=True)
     with pytest.raises(ValueError, match="resume=True needs checkpoint"):
-        fastvi.fit(TARGET, resume=True)
+        fastvi.fit(target(), resume=True)
     with pytest.raises(ValueError, match="which has no steps"):
-        fastvi.fit(TARGET, method="laplace", checkpoint=path)
+        fastvi.fit(target(), method="laplace", checkpoint=path)
     assert Watching().seed(5) == 5
 
 
@@ -126,29 +131,29 @@ def test_a_callback_sees_the_fit_and_stops_it():
         seen.append(state)
         return len(seen) == 2
 
-    p = fastvi.fit(TARGET, tol=1e-9, random_state=0, callback=callback)
+    p = fastvi.fit(target(), tol=1e-9, random_state=0, callback=callback)
     assert len(seen) == 2
     assert not p.settled
     assert seen[-1].n_steps == p.n_iter
     np.testing.assert_array_equal(seen[-1].params.mean, p.mean)
     assert set(seen[0].values) >= {"elbo", "rate", "rejected"}
     seen.clear()
-    q = fastvi.svgd(TARGET, 10, 30, random_state=0, callback=callback)  # a step is a pass
+    q = fastvi.svgd(target(), 10, 30, random_state=0, callback=callback)  # a step is a pass
     assert (len(seen), q.n_iter) == (2, 1)
     np.testing.assert_array_equal(seen[-1].params, q.particles)
 
 
 @pytest.mark.parametrize("make", [np.random.RandomState, np.random.default_rng, int])
 def test_every_seed_is_taken(make):
-    p = fastvi.fit(TARGET, random_state=make(3))
+    p = fastvi.fit(target(), random_state=make(3))
     for function in (
         lambda: p.sample(2, make(3)),
         lambda: p.sample_parameters(2, make(3))["z"],
         lambda: sample(p.member, 2, make(3)),
-        lambda: fastvi.fit(TARGET, random_state=make(3), max_iter=5).mean,
-        lambda: fastvi.svgd(TARGET, 5, 2, random_state=make(3)).particles,
-        lambda: fastvi.ksd(TARGET, p, n_draws=20, random_state=make(3)).value,
-        lambda: fastvi.ksd_test(TARGET, p, n_draws=20, random_state=make(3)).replicates,
-        lambda: TARGET.check_gradient(random_state=make(3)),
+        lambda: fastvi.fit(target(), random_state=make(3), max_iter=5).mean,
+        lambda: fastvi.svgd(target(), 5, 2, random_state=make(3)).particles,
+        lambda: fastvi.ksd(target(), p, n_draws=20, random_state=make(3)).value,
+        lambda: fastvi.ksd_test(target(), p, n_draws=20, random_state=make(3)).replicates,
+        lambda: target().check_gradient(random_state=make(3)),
     ):
         np.testing.assert_array_equal(function(), function())

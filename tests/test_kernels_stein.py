@@ -39,7 +39,8 @@ def test_directions_are_those_of_the_twin(rng, n, d, kernel, dtype):
     scores = rng.normal(size=(n, d)).astype(dtype)
     lengths = np.exp(rng.normal(size=d) * 0.3)
     field = Interaction(kernel, lengths, 1, 0).field(x, scores, np.ones(n, dtype))
-    close(field.phi, naive.direction(kernel, x, scores, lengths), dtype)
+    at = np.unique(np.linspace(0, n - 1, 20).astype(int))
+    close(field.phi[at], naive.direction(kernel, x, scores, lengths, at), dtype)
     U = x / lengths
     masses = [np.mean([naive.kernel_value(kernel, a, b) for b in U]) for a in U[:5]]
     close(field.masses[:5], np.array(masses), dtype)

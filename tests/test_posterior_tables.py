@@ -270,7 +270,7 @@ def test_wrong_arguments_of_containers_are_refused(posterior, options, message):
 
 
 def test_likelihoods_cannot_be_told_apart_without_rows(monkeypatch):
-    p = fastvi.fit(plain, method="laplace")
+    p = fastvi.fit(fastvi.target(plain, dim=1), method="laplace")
     with pytest.raises(ValueError, match="log_likelihood is True, but plain does not tell"):
         p.to_arviz(log_likelihood=True)
     monkeypatch.setitem(sys.modules, "arviz", None)
@@ -278,7 +278,6 @@ def test_likelihoods_cannot_be_told_apart_without_rows(monkeypatch):
         p.to_arviz()
 
 
-@fastvi.target(dim=1)
 def plain(z, grad):
     grad[0] = -z[0]
     return -0.5 * z[0] ** 2

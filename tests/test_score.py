@@ -3,6 +3,7 @@
 Random tests state a seed and compare within 4.5 standard errors a coordinate.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -47,7 +48,10 @@ def states(z, data, terms):
     terms[4] = -0.4 * z[3]
 
 
-STATES = states.bind({"link": np.array([[0.3, -0.5, 1.0], [-0.2, 0.9, 0.1]])}, dim=4)
+@functools.cache
+def linked():
+    """Compiled at its first use: not by each process that collects tests."""
+    return states.bind({"link": np.array([[0.3, -0.5, 1.0], [-0.2, 0.9, 0.1]])}, dim=4)
 
 
 class Untold:
@@ -113,17 +117,22 @@ def discrete():
 def test_unbiased_against_enumeration(tools, told):
     """Seed 3; every set of tools, with and without Rao-Blackwellization."""
     q = discrete()
-    want = slope(lambda q: exact(q, STATES.log_prob(all_states()), all_states()), q)
-    target = STATES if told else Untold(STATES)
+    want = slope(lambda q: exact(q, linked().log_prob(all_states()), all_states()), q)
+    target = linked() if told else Untold(linked())
     gradient = with_tools(score(target, n_draws=7, family=q), tools)
     found, _ = estimates(gradient, q, 1500, seed=3)
     assert_unbiased(found, want)
 
 
-@fastvi.target(dim=1)
-def smooth(z):
-    """Log of a density that all kinds can be near: of x = z + 1."""
-    return -0.5 * (z[0] - 0.7) ** 2 + 0.3 * z[0]
+@functools.cache
+def smooth():
+    """A density that all kinds can be near."""
+
+    @fastvi.target(dim=1)
+    def smooth(z):
+        return -0.5 * (z[0] - 0.7) ** 2 + 0.3 * z[0]
+
+    return smooth
 
 
 LEGENDRE = np.polynomial.legendre.leggauss(400)
@@ -162,7 +171,7 @@ def test_unbiased_against_quadrature(kind, tools):
             z, p, entropy = found.ppf(0.5 + 0.5 * x), 0.5 * p, found.entropy()
         return p @ (-0.5 * (z - 0.7) ** 2 + 0.3 * z) + entropy
 
-    gradient = with_tools(score(smooth, n_draws=10, family=q), tools)
+    gradient = with_tools(score(smooth(), n_draws=10, family=q), tools)
     found, _ = estimates(gradient, q, 1500, seed=4)
     assert_unbiased(found, slope(elbo, q, h=1e-4))
 
@@ -192,10 +201,10 @@ def spread(gradient, q, seed=6, n=600, warm=300):
     return np.var(found[warm:] * q.step_units(q.values), axis=0).sum(), info
 
 
-@pytest.mark.parametrize("target", [STATES, Untold(STATES)], ids=["told", "untold"])
+@pytest.mark.parametrize("told", [True, False])
 @sets_of_tools([s for s in SETS if s and s != ("overdispersed",)])
-def test_tools_lower_the_variance(target, tools):
-    q = discrete()
+def test_tools_lower_the_variance(told, tools):
+    target, q = linked() if told else Untold(linked()), discrete()
     plain, _ = spread(score(target, n_draws=20, family=q), q)
     less, _ = spread(with_tools(score(target, n_draws=20, family=q), tools), q)
     assert less < 0.5 * plain
@@ -203,8 +212,8 @@ def test_tools_lower_the_variance(target, tools):
 
 def test_rao_blackwellization_lowers_the_variance():
     q = discrete()
-    whole, _ = spread(centred(score(Untold(STATES), n_draws=20, family=q)), q)
-    parts, _ = spread(centred(score(STATES, n_draws=20, family=q)), q)
+    whole, _ = spread(centred(score(Untold(linked()), n_draws=20, family=q)), q)
+    parts, _ = spread(centred(score(linked(), n_draws=20, family=q)), q)
     assert parts < 0.9 * whole
 
 
@@ -242,7 +251,7 @@ def test_overdispersion_lowers_the_variance(centred):
 
 def test_dispersion_stays_in_its_range():
     q = discrete()
-    gradient = overdispersed(score(STATES, n_draws=5, family=q), largest=1.0)
+    gradient = overdispersed(score(linked(), n_draws=5, family=q), largest=1.0)
     _, info = estimates(gradient, q, 20, seed=7)
     assert info["dispersion"] == 1.0
 
@@ -251,17 +260,17 @@ def test_dispersion_stays_in_its_range():
 
 
 def test_touches_count_for_both_numbers_of_a_pair_of_blocks():
-    gradient = score(STATES, n_draws=3, family=discrete(), touches=np.ones((4, 5), bool))
+    gradient = score(linked(), n_draws=3, family=discrete(), touches=np.ones((4, 5), bool))
     _, info = estimates(gradient, discrete(), 1, seed=0)
     assert info["draws"].signals.shape == (3, 4)
     with pytest.raises(ValueError, match=r"touches is .* wanted bool, \(4, 5\)"):
-        score(STATES, n_draws=3, family=discrete(), touches=np.ones((4, 4), bool))
+        score(linked(), n_draws=3, family=discrete(), touches=np.ones((4, 4), bool))
 
 
 def test_terms_of_a_target():
     want = [[1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 1]]
-    np.testing.assert_array_equal(STATES.touches, want)
-    assert smooth.touches is None
+    np.testing.assert_array_equal(linked().touches, want)
+    assert smooth().touches is None
     with pytest.raises(ValueError, match=r"z\[3\] is out of bounds: .* from 0 to 2"):
         states.bind({"link": np.zeros((2, 3))}, dim=3)
 
@@ -275,7 +284,7 @@ def test_terms_of_a_target():
 
 def test_same_bits_again():
     for n_draws in (1, 2, 9):
-        gradient = with_tools(score(STATES, n_draws=n_draws, family=discrete()), TOOLS)
+        gradient = with_tools(score(linked(), n_draws=n_draws, family=discrete()), TOOLS)
         one, other = (estimates(gradient, discrete(), 5, seed=8)[0] for _ in range(2))
         np.testing.assert_array_equal(one, other)
         assert np.all(np.isfinite(one))
@@ -283,7 +292,7 @@ def test_same_bits_again():
 
 def test_svrg_refuses_it():
     for tools in ((), *SETS):
-        gradient = with_tools(score(STATES, n_draws=3, family=discrete()), tools)
+        gradient = with_tools(score(linked(), n_draws=3, family=discrete()), tools)
         with pytest.raises(ValueError, match="score-function"):
             corrected(gradient, lambda: None, every=3)
 
@@ -341,13 +350,16 @@ def test_mini_batches_are_unbiased():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda q: score(smooth, n_draws=3, family=q), "family draws 4 numbers; the target takes"),
-        (lambda q: score(STATES, n_draws=0, family=q), "n_draws"),
-        (lambda q: score(STATES, renyi(0.5), n_draws=3, family=q), "support only the ELBO"),
-        (lambda q: centred(score(STATES, n_draws=3, family=q), 1.0), "decay is 1.0"),
-        (lambda q: overdispersed(score(STATES, n_draws=3, family=q), 0.5), "largest is 0.5"),
         (
-            lambda q: overdispersed(centred(score(STATES, n_draws=3, family=q))).init(q.free()),
+            lambda q: score(smooth(), n_draws=3, family=q),
+            "family draws 4 numbers; the target",
+        ),
+        (lambda q: score(linked(), n_draws=0, family=q), "n_draws"),
+        (lambda q: score(linked(), renyi(0.5), n_draws=3, family=q), "support only the ELBO"),
+        (lambda q: centred(score(linked(), n_draws=3, family=q), 1.0), "decay is 1.0"),
+        (lambda q: overdispersed(score(linked(), n_draws=3, family=q), 0.5), "largest is 0.5"),
+        (
+            lambda q: overdispersed(centred(score(linked(), n_draws=3, family=q))).init(q.free()),
             "must wrap score",
         ),
     ],
@@ -434,9 +446,9 @@ def test_conjugate_counts():
 )
 def test_discrete_against_enumeration(tools):
     """The fit's optimum is that of coordinate ascent on the exact ELBO, to 0.01."""
-    found = fit(STATES, discrete(), variance_reduction=tools, random_state=1)
+    found = fit(linked(), discrete(), variance_reduction=tools, random_state=1)
     Z = all_states()
-    log_p = STATES.log_prob(Z)
+    log_p = linked().log_prob(Z)
     from scipy.optimize import minimize
 
     q = discrete()
@@ -464,9 +476,9 @@ def test_mean_field_without_a_gradient():
 
 
 def test_posterior_is_saved_and_loaded(tmp_path):
-    found = fit(STATES, discrete(), random_state=0, max_iter=50)
+    found = fit(linked(), discrete(), random_state=0, max_iter=50)
     found.save(tmp_path / "p.npz")
-    again = Posterior.load(tmp_path / "p.npz", STATES)
+    again = Posterior.load(tmp_path / "p.npz", linked())
     np.testing.assert_array_equal(again.mean, found.mean)
     np.testing.assert_array_equal(again.cov, found.cov)
     assert again.summary() == found.summary()
@@ -477,7 +489,7 @@ def test_posterior_is_saved_and_loaded(tmp_path):
 
 @pytest.mark.parametrize("what", ["kind", "place", "short", "nan", "dim"])
 def test_damaged_posteriors_are_refused(tmp_path, what):
-    found = fit(STATES, discrete(), random_state=0, max_iter=5)
+    found = fit(linked(), discrete(), random_state=0, max_iter=5)
     layout, values = (np.array(part) for part in found.member)
     layout[0, 0] = 99 if what == "kind" else layout[0, 0]
     layout[1, 1] += what == "place"
@@ -527,7 +539,7 @@ def test_a_certain_posterior_has_a_summary():
 )
 def test_options_that_do_not_go_together(family, options, message):
     with pytest.raises(ValueError, match=message):
-        fit(STATES, family, **options)
+        fit(linked(), family, **options)
 
 
 # Parts of the engine that these need
@@ -535,8 +547,8 @@ def test_options_that_do_not_go_together(family, options, message):
 
 def test_terms_of_an_attempt():
     """The parts, and nan where the density fails."""
-    values, _ = STATES.attempt(all_states(), with_gradient=False, terms=True)
-    np.testing.assert_array_equal(values, STATES.log_terms(all_states()))
+    values, _ = linked().attempt(all_states(), with_gradient=False, terms=True)
+    np.testing.assert_array_equal(values, linked().log_terms(all_states()))
 
 
 def test_scaled_steps_are_those_in_the_units():

@@ -13,7 +13,7 @@ from fastvi.posteriors.member import Posterior
 from fastvi.posteriors.modes import Mode
 from fastvi.posteriors.verdict import WORDS, Verdict
 
-CASES = {case.name: case for case in hard_targets.cases()}
+CASES = hard_targets.few_numbers()
 COV = np.array([[1.0, 0.6], [0.6, 0.8]])
 MEAN = np.array([0.5, -1.0])
 

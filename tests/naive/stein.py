@@ -18,15 +18,19 @@ def kernel_slope(kind, u, v):
     return -(u - v) * (k if kind == "rbf" else k**3)
 
 
-def direction(kind, X, scores, lengths):
-    """Liu and Wang (2016), eq. 8: mean over j of k(x_j, x_i) s_j + grad_j k(x_j, x_i)."""
+def direction(kind, X, scores, lengths, at=None):
+    """Liu and Wang (2016), eq. 8: mean over j of k(x_j, x_i) s_j + grad_j k(x_j, x_i).
+
+    Of the particles `at`, by default all.
+    """
     n, d = X.shape
     lengths = np.broadcast_to(np.asarray(lengths, float), (d,))
-    U, phi = X / lengths, np.zeros((n, d))
-    for i in range(n):
+    at = range(n) if at is None else at
+    U, phi = X / lengths, np.zeros((len(at), d))
+    for to, i in enumerate(at):
         for j in range(n):
-            phi[i] += kernel_value(kind, U[j], U[i]) * scores[j]
-            phi[i] += kernel_slope(kind, U[j], U[i]) / lengths
+            phi[to] += kernel_value(kind, U[j], U[i]) * scores[j]
+            phi[to] += kernel_slope(kind, U[j], U[i]) / lengths
     return phi / n
 
 
