@@ -915,6 +915,28 @@ def test_interrupt_in_the_fit(more: list[str], counted: Path, tmp_path: Path) ->
     archive.load(state, "checkpoint")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_that_a_finalizer_swallows(
+    name: str, counted: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    """Python drops what is raised while an archive is collected, which happens at each save."""
+    number = getattr(signal, name)
+
+    def interrupted(archive: Any) -> None:
+        monkeypatch.undo()
+        signal.raise_signal(number)
+
+    monkeypatch.setattr("zipfile.ZipFile.__del__", interrupted)
+    wanted, words = (2, "interrupted") if name == "SIGINT" else (128 + number, f"ended by {name}")
+    code = cli_main.main(
+        ["lda", str(counted), "-k", "3", "--passes", "3000", "-o", str(tmp_path / "m.npz"),
+         "--checkpoint", str(tmp_path / "c.npz"), "--checkpoint-interval", "0"]
+    )  # fmt: skip
+    assert code == wanted
+    assert f"fastvi: {words}" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT for one process, and pipes")
 @pytest.mark.parametrize("more", [["--no-stream"], ["--stream"]])
 def test_interrupt_while_reading(more: list[str], tmp_path: Path) -> None:

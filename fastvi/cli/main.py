@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NoReturn
+
+from fastvi.cli.signals import Ended, ended_by_signals
 
 __all__ = ["main"]
 
@@ -56,11 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from fastvi.cli import commands
 
-        with _ended_by_signals(), warnings.catch_warnings():
+        with ended_by_signals(), warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
             commands.run(options)
         sys.stdout.flush()
-    except _Ended as end:
+    except Ended as end:
         _fail(f"ended by {end.name}; no file is half-written")
         return 128 + end.number
     except KeyboardInterrupt:
@@ -77,35 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ImportError) as error:
         return _fail(str(error))
     return 0
-
-
-class _Ended(KeyboardInterrupt):
-    """A signal that ends the process: temporary files are removed, as at an interrupt."""
-
-    def __init__(self, number: int) -> None:
-        self.number, self.name = number, signal.Signals(number).name
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Handle SIGTERM and SIGHUP, which batch systems, `timeout` and closed terminals send."""
-    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    # Signals that are ignored, as under nohup, stay ignored.
-    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-
-    def end(number: int, frame: object) -> None:
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)  # one is enough, as cleaning up takes time
-        raise _Ended(number)
-
-    for number in numbers:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _fill_closed_streams() -> None:
