@@ -70,6 +70,13 @@ def particles(**options: Any) -> Callable[[], Any]:
     return lambda: fastvi.svgd(normal(), 20, 2, random_state=0, **options)
 
 
+def decoding() -> None:
+    model = fastvi.GaussianHMM(2)
+    model.startprob_, model.transmat_ = np.full(2, 0.5), np.full((2, 2), 0.5)
+    model.means_, model.covars_ = X[:2], np.ones((2, X.shape[1]))
+    model.decode(X)
+
+
 def yardstick() -> None:
     @numba.njit
     def sorted_sum(a: Any) -> Any:
@@ -97,6 +104,13 @@ CALLS: dict[str, Callable[[], Any]] = {
     "HierarchicalDirichletProcess().fit": lambda: fastvi.HierarchicalDirichletProcess(
         3, max_iter=2, random_state=0
     ).fit(COUNTS),
+    "GaussianHMM().fit": lambda: fastvi.GaussianHMM(2, n_iter=3, random_state=0).fit(X),
+    "GaussianHMM().decode": decoding,
+    "PoissonHMM().fit": lambda: fastvi.PoissonHMM(2, n_iter=3, random_state=0).fit(COUNTS),
+    "MultinomialHMM().fit": lambda: fastvi.MultinomialHMM(2, n_iter=3, random_state=0).fit(COUNTS),
+    "CategoricalHMM().fit": lambda: fastvi.CategoricalHMM(2, n_iter=3, random_state=0).fit(
+        COUNTS[:, :1]
+    ),
     "SparseGPRegressor().fit": lambda: fastvi.SparseGPRegressor(**GP).fit(X, X[:, 0]),
     "SparseGPClassifier().fit": lambda: fastvi.SparseGPClassifier(**GP).fit(X, X[:, 0] > 0),
     "SVGP().fit": lambda: fastvi.SVGP(**GP).fit(X, X[:, 0]),

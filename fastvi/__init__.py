@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     )
     from fastvi.models.mixture.estimator import BayesianGaussianMixture as BayesianGaussianMixture
     from fastvi.models.poisson.estimator import PoissonFactorization as PoissonFactorization
+    from fastvi.models.sequences.discrete import CategoricalHMM as CategoricalHMM
+    from fastvi.models.sequences.discrete import MultinomialHMM as MultinomialHMM
+    from fastvi.models.sequences.discrete import PoissonHMM as PoissonHMM
+    from fastvi.models.sequences.gaussian import GaussianHMM as GaussianHMM
     from fastvi.models.topics.coherence import topic_coherence as topic_coherence
     from fastvi.models.topics.coherence import topic_diversity as topic_diversity
     from fastvi.models.topics.estimator import (
@@ -58,9 +62,13 @@ _NAMES = {
     "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
     "BayesianPCA": "fastvi.models.factors.estimator",
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
+    "CategoricalHMM": "fastvi.models.sequences.discrete",
+    "GaussianHMM": "fastvi.models.sequences.gaussian",
     "LatentDirichletAllocation": "fastvi.models.topics.estimator",
+    "MultinomialHMM": "fastvi.models.sequences.discrete",
     "ParticlePosterior": "fastvi.posteriors.particles",
     "PoissonFactorization": "fastvi.models.poisson.estimator",
+    "PoissonHMM": "fastvi.models.sequences.discrete",
     "Posterior": "fastvi.posteriors.member",
     "ProgramPosterior": "fastvi.posteriors.programs",
     "SVGP": "fastvi.models.gp.variational",

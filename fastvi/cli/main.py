@@ -37,6 +37,7 @@ WARMUPS = [
     "factors",
     "logistic",
     "poisson",
+    "sequences",
     "gp",
     "densities",
     "particles",

@@ -104,6 +104,14 @@ def _poisson() -> None:
             model.fit(X).transform(X)
 
 
+def _sequences() -> None:
+    X, counts = _numbers(), _counts()
+    for kind in ("diag", "full"):
+        fastvi.GaussianHMM(2, kind, n_iter=2, random_state=0).fit(X).predict(X)
+    fastvi.PoissonHMM(2, n_iter=2, random_state=0).fit(counts).predict(counts)
+    fastvi.CategoricalHMM(2, n_iter=2, random_state=0).fit(counts[:, :1]).predict(counts[:, :1])
+
+
 def _gp() -> None:
     X = _numbers()
     options: dict[str, Any] = {"inducing_points": 5, "max_iter": 2, "random_state": 0}
@@ -146,6 +154,7 @@ FITS: dict[str, Callable[[], None]] = {
     "factors": _factors,
     "logistic": _logistic,
     "poisson": _poisson,
+    "sequences": _sequences,
     "gp": _gp,
     "densities": _densities,
     "particles": _particles,

@@ -34,7 +34,16 @@ __all__ = [
 ]
 
 # Parameters that may differ between a checkpoint and the fit that resumes from it.
-FREE = ("max_iter", "tol", "n_jobs", "verbose", "verbose_interval", "random_state", "warm_start")
+FREE = (
+    "max_iter",
+    "n_iter",
+    "tol",
+    "n_jobs",
+    "verbose",
+    "verbose_interval",
+    "random_state",
+    "warm_start",
+)
 
 
 class Estimator(BaseEstimator):

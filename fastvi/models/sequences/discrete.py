@@ -1,0 +1,341 @@
+"""Hidden Markov models whose states emit symbols or counts, as hmmlearn's classes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import checks
+from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
+from fastvi.models.files import Saved
+from fastvi.models.sequences.discrete_states import (
+    Categorical,
+    Multinomial,
+    Poisson,
+    Probabilities,
+    Rates,
+    count_rows,
+    multinomial_base,
+    poisson_base,
+)
+from fastvi.models.sequences.estimator import HiddenMarkovModel, distribution
+from fastvi.models.sequences.rows import FeatureRows, TableRows
+from fastvi.models.sequences.stream import Stream
+
+__all__ = ["CategoricalHMM", "MultinomialHMM", "PoissonHMM"]
+
+
+class _Discrete(HiddenMarkovModel):
+    """States that emit non-negative integers."""
+
+    def _checked(self, X: RowsLike, reset: bool) -> Array:
+        X = self._array(X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+        missing = np.isnan(X).all(axis=1)
+        if missing.all():
+            raise ValueError("all rows of X are missing")
+        kept = X[~missing]
+        with np.errstate(invalid="ignore"):
+            valid = np.all((kept >= 0) & (kept == np.floor(kept)) & (kept < 2.0**53))
+        if not valid:
+            raise ValueError(
+                "X must hold non-negative integers; a row that is missing is NaN throughout"
+            )
+        return np.asarray(X)
+
+
+class _WithProbabilities(_Discrete):
+    """States with probabilities of symbols."""
+
+    _letters: ClassVar = {"e": "emissionprob_"}
+    emissionprob_: Array
+
+    def _width(self, X: Array) -> int:
+        """Count the symbols."""
+        return int(X.shape[1])
+
+    def _start(self, X: Array, given: dict[str, Any], rng: np.random.RandomState) -> Probabilities:
+        k, found = self.n_components, given.get("emissionprob_")
+        if found is None:
+            found = rng.rand(k, self._width(X))
+            found /= found.sum(axis=1, keepdims=True)
+        return Probabilities(distribution(found, "emissionprob_", k, self._width(X)))
+
+    def _take_states(self, states: Probabilities) -> None:
+        self.emissionprob_ = states.probabilities
+
+    def _read(self) -> Probabilities:
+        found = np.asarray(self.emissionprob_)
+        width = found.shape[-1] if found.ndim else 0
+        return Probabilities(distribution(found, "emissionprob_", self.n_components, width))
+
+    def _n_free(self, states: Probabilities) -> int:
+        return states.probabilities.size - len(states.probabilities)
+
+    def _restore_states(self, saved: Saved, k: int) -> None:
+        self.emissionprob_ = saved.array("parameters_.states.probabilities", k, None)
+
+
+class CategoricalHMM(_WithProbabilities):
+    """A hidden Markov model whose states emit symbols, fitted by expectation maximisation.
+
+    A drop-in replacement for hmmlearn's class of this name: from the same start it has the same
+    parameters after each iteration, to rounding.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of states.
+    {chain}
+    emissionprob_prior : float or array, default=1.0
+        Concentrations of Dirichlet priors of rows of `emissionprob_`.
+    n_features : int, optional
+        Number of symbols, by default one more than the largest that `fit` sees.
+    {decoder}
+    {steps}
+
+    Attributes
+    ----------
+    {chain_found}
+    emissionprob_ : (n_components, n_symbols) array
+        Probabilities of symbols in each state.
+    {fit_found}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import CategoricalHMM
+    >>> X = np.repeat([0, 1, 0, 1], 30)[:, None]
+    >>> CategoricalHMM(2, random_state=0).fit(X).emissionprob_.shape
+    (2, 2)
+    """
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        startprob_prior: ArrayLike = 1.0,
+        transmat_prior: ArrayLike = 1.0,
+        *,
+        emissionprob_prior: ArrayLike = 1.0,
+        n_features: int | None = None,
+        algorithm: str = "viterbi",
+        random_state: RandomState = None,
+        n_iter: int = 10,
+        tol: float = 1e-2,
+        verbose: bool = False,
+        params: str = "ste",
+        init_params: str = "ste",
+        implementation: str = "log",
+        n_jobs: int | None = None,
+    ) -> None:
+        self._share(locals())
+        self.n_components = n_components
+        self.startprob_prior = startprob_prior
+        self.transmat_prior = transmat_prior
+        self.emissionprob_prior = emissionprob_prior
+        self.n_features = n_features
+        self.algorithm = algorithm
+        self.n_iter = n_iter
+        self.params = params
+        self.init_params = init_params
+        self.implementation = implementation
+
+    def _checked(self, X: RowsLike, reset: bool) -> Array:
+        X = super()._checked(X, reset)
+        if X.shape[1] != 1:
+            raise ValueError(f"X has {X.shape[1]} columns; wanted one, of symbols")
+        n = self.n_features
+        if not reset:
+            n = self.emissionprob_.shape[1]
+        elif n is not None:
+            n = checks.integer(n, "n_features", 1)
+        if n is not None and np.nanmax(X) >= n:
+            raise ValueError(f"X holds symbol {np.nanmax(X):.0f}; the model has symbols below {n}")
+        return X
+
+    def _width(self, X: Array) -> int:
+        return int(np.nanmax(X)) + 1 if self.n_features is None else self.n_features
+
+    def _states(self, n_features: int) -> Categorical:
+        return Categorical(np.asarray(self.emissionprob_prior, float), self.params)
+
+    def _arranged(self, stream: Stream, X: Array) -> TableRows:
+        codes: NDArray[np.int64] = np.where(stream.is_missing, 0, X[:, 0]).astype(np.int64)
+        return TableRows(stream, codes, self._n_symbols(X))
+
+    def _n_symbols(self, X: Array) -> int:
+        found = getattr(self, "emissionprob_", None)
+        return self._width(X) if found is None else int(np.asarray(found).shape[1])
+
+    def _emit(self, states: Probabilities, state: int, rng: np.random.RandomState) -> list[int]:
+        return [int((np.cumsum(states.probabilities[state]) > rng.rand()).argmax())]
+
+
+class MultinomialHMM(_WithProbabilities):
+    """A hidden Markov model whose states emit counts of symbols.
+
+    A drop-in replacement for hmmlearn's class of this name. Rows may have different totals.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of states.
+    n_trials : int, optional
+        Total of the rows that `sample` draws; by default that of the rows given to `fit`, if they
+        all have the same.
+    {chain}
+    {decoder}
+    {steps}
+
+    Attributes
+    ----------
+    {chain_found}
+    emissionprob_ : (n_components, n_features) array
+        Probabilities of symbols in each state.
+    {fit_found}
+    """
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        n_trials: int | None = None,
+        startprob_prior: ArrayLike = 1.0,
+        transmat_prior: ArrayLike = 1.0,
+        algorithm: str = "viterbi",
+        random_state: RandomState = None,
+        n_iter: int = 10,
+        tol: float = 1e-2,
+        verbose: bool = False,
+        params: str = "ste",
+        init_params: str = "ste",
+        implementation: str = "log",
+        n_jobs: int | None = None,
+    ) -> None:
+        self._share(locals())
+        self.n_components = n_components
+        self.n_trials = n_trials
+        self.startprob_prior = startprob_prior
+        self.transmat_prior = transmat_prior
+        self.algorithm = algorithm
+        self.n_iter = n_iter
+        self.params = params
+        self.init_params = init_params
+        self.implementation = implementation
+
+    def _states(self, n_features: int) -> Multinomial:
+        return Multinomial(self.params)
+
+    def _arranged(self, stream: Stream, X: Array) -> FeatureRows:
+        return count_rows(stream, X, multinomial_base(np.nan_to_num(X)))
+
+    def _start(self, X: Array, given: dict[str, Any], rng: np.random.RandomState) -> Probabilities:
+        totals = np.unique(X.sum(axis=1))
+        self._total = int(totals[0]) if len(totals) == 1 else None
+        return super()._start(X, given, rng)
+
+    def _emit(self, states: Probabilities, state: int, rng: np.random.RandomState) -> Array:
+        total = getattr(self, "_total", None) if self.n_trials is None else self.n_trials
+        if total is None:
+            raise ValueError("n_trials is None; wanted the total of the rows to draw")
+        probabilities = states.probabilities[state]
+        return np.asarray(rng.multinomial(total, probabilities / probabilities.sum()))
+
+
+class PoissonHMM(_Discrete):
+    """A hidden Markov model whose states emit independent Poisson counts.
+
+    A drop-in replacement for hmmlearn's class of this name: from the same start it has the same
+    parameters after each iteration, to rounding (under a prior of `lambdas_`, where hmmlearn gives
+    each state the rows of all, each state has its own).
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of states.
+    {chain}
+    lambdas_prior, lambdas_weight : float or array, default=0.0
+        Shape and rate of Gamma priors of `lambdas_`: prior counts, and prior rows.
+    {decoder}
+    {steps}
+
+    Attributes
+    ----------
+    {chain_found}
+    lambdas_ : (n_components, n_features) array
+        Mean counts in each state.
+    {fit_found}
+    """
+
+    _letters: ClassVar = {"l": "lambdas_"}
+    lambdas_: Array
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        startprob_prior: ArrayLike = 1.0,
+        transmat_prior: ArrayLike = 1.0,
+        lambdas_prior: ArrayLike = 0.0,
+        lambdas_weight: ArrayLike = 0.0,
+        algorithm: str = "viterbi",
+        random_state: RandomState = None,
+        n_iter: int = 10,
+        tol: float = 1e-2,
+        verbose: bool = False,
+        params: str = "stl",
+        init_params: str = "stl",
+        implementation: str = "log",
+        n_jobs: int | None = None,
+    ) -> None:
+        self._share(locals())
+        self.n_components = n_components
+        self.startprob_prior = startprob_prior
+        self.transmat_prior = transmat_prior
+        self.lambdas_prior = lambdas_prior
+        self.lambdas_weight = lambdas_weight
+        self.algorithm = algorithm
+        self.n_iter = n_iter
+        self.params = params
+        self.init_params = init_params
+        self.implementation = implementation
+
+    def _states(self, n_features: int) -> Poisson:
+        prior, weight = (
+            np.asarray(self.lambdas_prior, float),
+            np.asarray(self.lambdas_weight, float),
+        )
+        return Poisson(prior, weight, self.params)
+
+    def _start(self, X: Array, given: dict[str, Any], rng: np.random.RandomState) -> Rates:
+        rates, shape = given.get("lambdas_"), (self.n_components, X.shape[1])
+        if rates is None:
+            mean, variance = max(X.mean(), 1e-3), max(X.var(), 1e-3)
+            rates = rng.gamma(shape=mean**2 / variance, scale=variance / mean, size=shape)
+            rates = np.maximum(rates, 1e-3 * mean)
+        return _rates(rates, shape)
+
+    def _take_states(self, states: Rates) -> None:
+        self.lambdas_ = states.rates
+
+    def _read(self) -> Rates:
+        return _rates(self.lambdas_, (self.n_components, np.asarray(self.lambdas_).shape[-1]))
+
+    def _arranged(self, stream: Stream, X: Array) -> FeatureRows:
+        return count_rows(stream, X, poisson_base(np.nan_to_num(X)))
+
+    def _emit(self, states: Rates, state: int, rng: np.random.RandomState) -> Array:
+        return np.asarray(rng.poisson(states.rates[state]))
+
+    def _n_free(self, states: Rates) -> int:
+        return states.rates.size
+
+    def _restore_states(self, saved: Saved, k: int) -> None:
+        self.lambdas_ = saved.array("parameters_.states.rates", k, saved.n_features)
+
+
+def _rates(rates: Any, shape: tuple[int, int]) -> Rates:
+    """Check rates."""
+    found = np.array(rates, np.float64)
+    if found.shape != shape or not np.all(found >= 0) or not np.isfinite(found).all():
+        raise ValueError(f"lambdas_ must hold rates >= 0 of shape {shape}; got {found.shape}")
+    return Rates(found)

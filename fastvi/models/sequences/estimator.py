@@ -1,0 +1,235 @@
+"""Base class of hidden Markov models fitted by expectation maximisation, as in hmmlearn."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from fastvi.base import checks, tree
+from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import AnyArray, Array, ArrayLike, RandomState, RowsLike
+from fastvi.checkpoints import Callback, Watching
+from fastvi.core import Optimizer
+from fastvi.models.estimator import generator_of
+from fastvi.models.files import Saved
+from fastvi.models.sequences.model import HiddenMarkov, Parameters, Sequences
+from fastvi.models.sequences.predictions import DECODERS, Decoder
+from fastvi.models.sequences.stream import Stream
+
+__all__ = ["HiddenMarkovModel", "Monitor", "distribution"]
+
+
+class Monitor(NamedTuple):
+    """How a fit went: the log likelihood before each iteration, nats, and when it was to end."""
+
+    history: list[float]
+    iter: int
+    tol: float
+    n_iter: int
+
+    @property
+    def converged(self) -> bool:
+        """Whether the last iteration gained less than `tol`, or was the last one allowed."""
+        gains = np.diff(self.history[-2:])
+        return self.iter == self.n_iter or bool(len(gains) and gains[-1] < self.tol)
+
+
+class HiddenMarkovModel(Decoder):
+    """What hidden Markov models with any kind of states have in common.
+
+    A subclass has a constructor, and hooks that say what its states are. As in hmmlearn,
+    predictions use the attributes with parameters, which can be set by hand.
+    """
+
+    _shared = ("tol", "random_state", "n_jobs", "verbose")
+    _letters: ClassVar[dict[str, str]]  # of `params` and `init_params`: attributes of states
+
+    n_iter: int
+    params: str
+    init_params: str
+    implementation: str
+    startprob_prior: ArrayLike
+    transmat_prior: ArrayLike
+    startprob_: Array
+    transmat_: Array
+    monitor_: Monitor
+
+    # What the loop asks for, and these models do not offer
+    batch_size: int | None = None
+    optimizer: Optimizer | str | float | None = None
+    sampling = "uniform"
+    variance_reduction = None
+    trace_noise = False
+    warm_start = True  # parameters that `init_params` does not name are kept
+
+    @property
+    def max_iter(self) -> int:  # type: ignore[override]
+        """The name of `n_iter` in other estimators."""
+        return self.n_iter
+
+    # Hooks of a subclass
+
+    def _start(self, X: Array, given: dict[str, Any], rng: np.random.RandomState) -> Any:
+        """Return parameters of states to begin at; `given` holds attributes to keep."""
+        raise NotImplementedError
+
+    def _read(self) -> Any:
+        """Check the attributes of states, and return them as parameters."""
+        raise NotImplementedError
+
+    def _take_states(self, states: Any) -> None:
+        """Set the attributes of states."""
+        raise NotImplementedError
+
+    # Fitting
+
+    def fit(
+        self,
+        X: RowsLike,
+        lengths: ArrayLike | None = None,
+        *,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+    ) -> Self:
+        """Fit the parameters. A fit that fails or is interrupted leaves the model as it was.
+
+        Parameters
+        ----------
+        {X}
+        {lengths}
+        {watching}
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If X is invalid, `lengths` do not add up to its rows, or a parameter is out of its
+            range.
+        """
+        self._become(Watching(callback, checkpoint, checkpoint_interval, resume), X, lengths)
+        return self
+
+    def _fit(
+        self, last: Self | None, watching: Watching, X: RowsLike, lengths: ArrayLike | None
+    ) -> None:
+        X = self._checked(X, reset=True)
+        stream = self._stream(X, lengths)
+        k = checks.integer(self.n_components, "n_components", 1)
+        checks.choice(self.algorithm, "algorithm", DECODERS)
+        seed = self._seed(watching)
+        fixed: RandomState = self.random_state if isinstance(self.random_state, Integral) else seed
+        rng = generator_of(fixed)
+        given = self._given(last)
+        kept = X[~stream.is_missing]
+        if len(kept) < k:
+            raise ValueError(f"X has {len(kept)} rows that are not missing; wanted at least {k}")
+        start = given.get("startprob_")
+        start = rng.dirichlet(np.full(k, 1.0 / k)) if start is None else start
+        pairs = given.get("transmat_")
+        pairs = rng.dirichlet(np.full(k, 1.0 / k), size=k) if pairs is None else pairs
+        states = self._start(kept, given, generator_of(fixed))
+        params = Parameters(
+            distribution(start, "startprob_", k), distribution(pairs, "transmat_", k, k), states
+        )
+        model = HiddenMarkov(
+            self._states(X.shape[1]), params,
+            np.asarray(self.startprob_prior, float), np.asarray(self.transmat_prior, float),
+            self.params,
+        )  # fmt: skip
+        with single_threaded_blas():
+            fitted = self._ascend(
+                model, Sequences(self._arranged(stream, X)), tree.copy(params), watching,
+                data=(X, stream.first, *tree.leaves(params)),
+                tol=checks.number(self.tol, "tol", -np.inf), seed=seed,
+            )  # fmt: skip
+        self._take(fitted.params)
+        bounds = [float(bound) for bound in self.history_.get("elbo", ())]
+        self.monitor_ = Monitor(bounds, self.n_iter_, self.tol, self.n_iter)
+
+    def _given(self, last: Self | None) -> dict[str, Any]:
+        """Return attributes that were set by hand or fitted, and that `init_params` leaves."""
+        names = {"s": "startprob_", "t": "transmat_"} | self._letters
+        for name in ("params", "init_params"):
+            unknown = set(getattr(self, name)) - set(names)
+            if unknown:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; wanted letters of {''.join(names)!r}"
+                )
+        kept = [name for letter, name in names.items() if letter not in self.init_params]
+        source = self if last is None else last
+        found = {name: getattr(source, name, None) for name in kept}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _stream(self, X: Array, lengths: ArrayLike | None) -> Stream:
+        missing = np.asarray(np.isnan(X).all(axis=1))
+        return Stream(_lengths(lengths, len(X)), missing, self._n_threads)
+
+    def _take(self, params: Parameters) -> None:
+        self.startprob_, self.transmat_ = params.start, params.transitions
+        self._take_states(params.states)
+
+    def _parameters(self) -> Parameters:
+        """Check the attributes, and return them as parameters."""
+        check_is_fitted(self)
+        k = checks.integer(self.n_components, "n_components", 1)
+        start = distribution(self.startprob_, "startprob_", k)
+        return Parameters(start, distribution(self.transmat_, "transmat_", k, k), self._read())
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "startprob_") and hasattr(self, "transmat_")
+
+    # Files
+
+    def _saved(self) -> dict[str, object]:
+        return {"parameters_": self._parameters()}
+
+    def _restore(self, saved: Saved) -> None:
+        k = checks.integer(self.n_components, "n_components", 1)
+        start, pairs = (
+            saved.array("parameters_.start", k),
+            saved.array("parameters_.transitions", k, k),
+        )
+        self.startprob_, self.transmat_ = start, pairs
+        self._restore_states(saved, k)
+        self._parameters()
+        self.monitor_ = Monitor(
+            [float(x) for x in self.history_.get("elbo", ())], self.n_iter_, self.tol, self.n_iter
+        )
+
+    def _restore_states(self, saved: Saved, k: int) -> None:
+        """Set the attributes of states from a file."""
+        raise NotImplementedError
+
+
+def _lengths(lengths: ArrayLike | None, n: int) -> NDArray[np.int64]:
+    """Check lengths of sequences, which add up to n rows."""
+    if lengths is None:
+        return np.array([n], np.int64)
+    found = np.asarray(lengths)
+    if found.ndim != 1 or found.dtype.kind not in "iu" or np.any(found < 1):
+        raise ValueError("lengths must hold the number of rows of each sequence, integers >= 1")
+    if found.sum() != n:
+        raise ValueError(f"lengths add up to {found.sum()} rows; X has {n}")
+    return found.astype(np.int64)
+
+
+def distribution(values: Any, name: str, *shape: int) -> Array:
+    """Check probabilities that sum to 1 along the last axis."""
+    found: AnyArray = np.asarray(values, np.float64)
+    if found.shape != shape:
+        raise ValueError(f"{name} has shape {found.shape}; wanted {shape}")
+    if not np.all(found >= 0):
+        raise ValueError(f"{name} must hold probabilities >= 0")
+    if not np.allclose(found.sum(axis=-1), 1):
+        raise ValueError(f"{name} must sum to 1 along its last axis; got {found.sum(axis=-1)}")
+    return np.ascontiguousarray(found)

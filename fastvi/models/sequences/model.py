@@ -1,0 +1,132 @@
+"""Hidden Markov models fitted by expectation maximisation, without scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from fastvi.base import tree
+from fastvi.base.typing import Array, Tree
+from fastvi.core import Batch, Coordinates, Local
+from fastvi.models.sequences.chains import Chain, Emissions, Weights
+from fastvi.models.sequences.stream import Stream
+
+__all__ = ["HiddenMarkov", "Parameters", "Rows", "Sequences", "States"]
+
+
+class Rows(Protocol):
+    """Rows of the data in the order of a stream."""
+
+    stream: Stream
+
+    def weighed(self, coefficients: Array, /) -> Emissions:
+        """Return likelihoods with logs that are linear in something with these coefficients."""
+
+
+class States(Protocol):
+    """What rows look like in each state: a family of distributions, and how they are fitted."""
+
+    def coefficients(self, rows: Any, params: Any) -> Array:
+        """Return what `Rows.weighed` takes."""
+
+    def maximised(self, rows: Any, posterior: Array, params: Any) -> Any:
+        """Return the parameters that maximise the expected log density plus log prior."""
+
+
+class Parameters(NamedTuple):
+    """Probabilities of a chain (K,) and (K, K) [from, to], and of its states."""
+
+    start: Array
+    transitions: Array
+    states: Tree
+
+    @property
+    def weights(self) -> Weights:
+        """Those of the chain."""
+        return Weights(self.start, self.transitions)
+
+
+class Sequences:
+    """All rows of all sequences, as one batch."""
+
+    norms = None
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows, self.n_rows = rows, rows.stream.n_rows
+
+    def all(self) -> Rows:
+        """Every row, in order."""
+        return self.rows
+
+    def take(self, rows: object) -> Rows:
+        """Rows of a chain cannot be taken out of it."""
+        raise NotImplementedError
+
+
+class HiddenMarkov:
+    """Expectation maximisation (Baum-Welch), in the form of a conjugate model.
+
+    Its `local` returns the next parameters in place of statistics, under a prior of zeros, so a
+    step of rate 1 goes there. The bound of a step is the log likelihood before it.
+
+    Parameters
+    ----------
+    states : States
+    template : Parameters
+        Of the right shapes.
+    start_prior, transitions_prior : float or array
+        Concentrations of Dirichlet priors; 1 is flat.
+    fitted : str
+        "s" if the start is fitted, "t" if transitions are.
+    """
+
+    coordinates: Coordinates | None = None
+
+    def __init__(
+        self,
+        states: States,
+        template: Parameters,
+        start_prior: Array | float = 1.0,
+        transitions_prior: Array | float = 1.0,
+        fitted: str = "st",
+    ) -> None:
+        self.states, self.fitted = states, fitted
+        self.start_prior, self.transitions_prior = start_prior, transitions_prior
+        self.prior: Parameters = tree.map_leaves(np.zeros_like, template)
+
+    def local(
+        self,
+        params: Parameters,
+        batch: Batch,
+        start: Any,
+        rng: np.random.Generator,
+        *,
+        norms: bool = False,
+    ) -> Local:
+        """Compute posteriors of states, and the parameters that maximise under them."""
+        rows: Rows = batch.rows
+        emissions = rows.weighed(self.states.coefficients(rows, params.states))
+        found = Chain(rows.stream, len(params.start)).expect(params.weights, emissions)
+        states = self.states.maximised(rows, found.posterior, params.states)
+        first, pairs = params.start, params.transitions
+        if "s" in self.fitted:
+            first = _normalised(first, found.starts + self.start_prior - 1)
+        if "t" in self.fitted:
+            pairs = _normalised(pairs, found.pairs + self.transitions_prior - 1)
+        return Local(Parameters(first, pairs, states), found.log_norm, None)
+
+    def global_bound(self, params: Parameters) -> float:
+        """Return 0: parameters are points."""
+        return 0.0
+
+    def confine(self, params: Parameters, step: Parameters) -> Parameters:
+        """Return the step, which never leaves the domain."""
+        return step
+
+
+def _normalised(old: Array, counts: Array) -> Array:
+    """Shares of counts along the last axis; what was 0 stays 0, and rows without counts stay."""
+    counts = np.where(old == 0, 0.0, np.maximum(counts, 0.0))
+    total = counts.sum(axis=-1, keepdims=True)
+    return np.where(total > 0, counts / np.where(total > 0, total, 1.0), old)

@@ -1,0 +1,98 @@
+"""A stream of sequences, laid out for kernels that run over 16 parts of it side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base import parallel
+from fastvi.base.typing import AnyArray, Array
+from fastvi.kernels._chain_steps import LANES
+from fastvi.kernels.chains import STRIP
+
+__all__ = ["Stream"]
+
+ROWS_OF_GROUP = 32768  # rows of a group of blocks, about; a task of a thread
+FEWEST_STEPS = 256  # of a block, in which most chains forget how it began
+
+
+class Stream:
+    """Where the rows of all sequences lie: G groups of Q strips of W = 16 x 17 rows.
+
+    Sequences follow each other and are cut into 16 G equal blocks, the last of which are padded or
+    empty; a group is 16 blocks, whose rows alternate. Nothing here depends on the number of
+    threads.
+
+    Parameters
+    ----------
+    lengths : (n_sequences,) array of int
+    missing : (n,) array of bool
+        Rows that say nothing of their states.
+    n_threads : int
+
+    Attributes
+    ----------
+    n_rows, n_groups, n_strips : int
+    first : (n_sequences,) int64 array
+        First rows of sequences.
+    is_missing : (n,) array of bool
+    rows : (G Q W,) int64 array
+        Which row of the data lies here; 0 for padding.
+    reset, real, seen : (G, Q, W) arrays
+        Above 0 for first rows of sequences (and padding), rows of the data, and rows that are
+        not missing.
+    """
+
+    def __init__(
+        self, lengths: NDArray[np.int64], missing: NDArray[np.bool_], n_threads: int = 1
+    ) -> None:
+        n = int(lengths.sum())
+        self.n_rows, self.n_threads = n, n_threads
+        self.n_groups = max(1, round(n / ROWS_OF_GROUP))
+        steps = max(-(-n // (self.n_groups * LANES)), min(n, FEWEST_STEPS))
+        self.n_strips = -(-steps // STRIP)
+        self.first = np.cumsum(lengths) - lengths
+        self.is_missing = missing
+        block = self.n_strips * STRIP
+        places = np.arange(self.n_groups * LANES * block)
+        places = places.reshape(self.n_groups, LANES, self.n_strips, STRIP)
+        places = places.transpose(0, 2, 3, 1).reshape(-1)  # group, strip, step, lane
+        is_real = places < n
+        self.rows = np.where(is_real, places, 0)
+        begins = np.zeros(n, bool)
+        begins[self.first] = True
+        self.reset = self._laid_out(~is_real | begins[self.rows])
+        self.real = self._laid_out(is_real)
+        self.seen = self._laid_out(is_real & ~missing[self.rows])
+        self._place = np.empty(n, np.int64)  # of each row of the data
+        self._place[places[is_real]] = np.flatnonzero(is_real)
+
+    def _laid_out(self, values: NDArray[np.bool_]) -> Array:
+        return values.reshape(self.n_groups, self.n_strips, -1).astype(np.float64)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Groups, strips, rows of a strip."""
+        return self.n_groups, self.n_strips, LANES * STRIP
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of a block."""
+        return int(self.n_strips * STRIP)
+
+    def arranged(self, values: AnyArray) -> AnyArray:
+        """Rows of the data in this order, (G, Q W, ...)."""
+        found = np.ascontiguousarray(values[self.rows])
+        return found.reshape(self.n_groups, -1, *values.shape[1:])
+
+    def at(self, table: Array, rows: NDArray[np.int64] | slice = slice(None)) -> Array:
+        """Values of rows of the data, (n, K), from a table (G, Q, K, W)."""
+        place, width = self._place[rows], table.shape[-1]
+        found = table.reshape(-1, *table.shape[-2:])
+        return np.asarray(found[place // width, :, place % width])
+
+    def run(self, function: Callable[[int], object]) -> None:
+        """Call the function for each group, on threads."""
+        parallel.run(function, self.n_groups, self.n_threads)

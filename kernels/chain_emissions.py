@@ -1,0 +1,145 @@
+"""What rows of a hidden chain say of their states, and what states say of their rows.
+
+Rows are in the order of `chains`: strip q of a group has the rows q W to (q + 1) W. Likelihoods are
+relative to the largest of all states, or logs of that. Shapes: Q strips, K states, W rows of a
+strip, D features of the data, F of a strip. Where seen (Q, W) is 0 a row is missing: all states
+have likelihood 1, and it adds nothing to statistics.
+"""
+
+import numpy as np
+
+from ._jit import kernel
+from .special import exp
+
+LINEAR, SQUARES, PRODUCTS = 0, 1, 2
+
+
+@kernel
+def _features(form, X, centre, factor, first, out):
+    """Features of rows first to first + W of X: x and 1, after their squares or products (F, W)."""
+    n_features, width = X.shape[1], out.shape[1]
+    linear = out.shape[0] - n_features - 1
+    for d in range(n_features):
+        row, c, scale = out[linear + d], centre[d], factor[d]
+        for b in range(width):
+            row[b] = (X[first + b, d] - c) * scale
+    ones = out[out.shape[0] - 1]
+    for b in range(width):
+        ones[b] = 1
+    if form == LINEAR:
+        return
+    f = 0
+    for i in range(n_features):
+        for j in range(i, n_features if form == PRODUCTS else i + 1):
+            row, one, other = out[f], out[linear + i], out[linear + j]
+            for b in range(width):
+                row[b] = one[b] * other[b]
+            f += 1
+
+
+@kernel
+def _relative(logits, seen, top, logs):
+    """Divide by the largest of states, in logs or not; returns the sum of logs of the largest.
+
+    In and out: logits (K, W); top (W,) is scratch.
+    """
+    n_states, n_rows = logits.shape
+    first = logits[0]
+    for c in range(n_rows):
+        top[c] = first[c]
+    for k in range(1, n_states):
+        row = logits[k]
+        for c in range(n_rows):
+            top[c] = row[c] if row[c] > top[c] else top[c]
+    for c in range(n_rows):
+        top[c] = top[c] if top[c] > -1e300 else -1e300
+    for k in range(n_states):
+        row = logits[k]
+        if logs:
+            for c in range(n_rows):
+                row[c] = row[c] - top[c] if seen[c] > 0 else 0.0
+        else:
+            for c in range(n_rows):
+                row[c] = exp(row[c] - top[c]) if seen[c] > 0 else 1.0
+    total = 0.0
+    for c in range(n_rows):
+        total += top[c] if seen[c] > 0 else 0.0
+    return total
+
+
+@kernel
+def feature_likelihoods(form, X, centre, factor, coefficients, seen, logs, out):
+    """Of logits coefficients (K, F) @ features; X (Q W, D), out (Q, K, W)."""
+    n_strips, _, width = out.shape
+    features, top = np.empty((coefficients.shape[1], width)), np.empty(width)
+    total = 0.0
+    for q in range(n_strips):
+        _features(form, X, centre, factor, q * width, features)
+        np.dot(coefficients, features, out[q])
+        total += _relative(out[q], seen[q], top, logs)
+    return total
+
+
+@kernel
+def table_likelihoods(codes, table, top, seen, nothing, out):
+    """Of rows of a table (V, K) of relative likelihoods or logs; top (V,), codes (Q W,).
+
+    `nothing` stands for missing rows.
+    """
+    n_strips, n_states, width = out.shape
+    total = 0.0
+    for q in range(n_strips):
+        for c in range(width):
+            code = codes[q * width + c]
+            if seen[q, c] > 0:
+                total += top[code]
+                for k in range(n_states):
+                    out[q, k, c] = table[code, k]
+            else:
+                for k in range(n_states):
+                    out[q, k, c] = nothing
+    return total
+
+
+@kernel
+def given_likelihoods(logs_of_rows, seen, logs, out):
+    """Of log likelihoods logs_of_rows (Q W, K)."""
+    n_strips, n_states, width = out.shape
+    top = np.empty(width)
+    total = 0.0
+    for q in range(n_strips):
+        for c in range(width):
+            for k in range(n_states):
+                out[q, k, c] = logs_of_rows[q * width + c, k]
+        total += _relative(out[q], seen[q], top, logs)
+    return total
+
+
+@kernel
+def feature_sums(form, X, centre, factor, posterior, seen, out):
+    """Add features of seen rows weighted by posterior (Q, K, W) to out (K, F)."""
+    n_strips, n_states, width = posterior.shape
+    features, product = np.empty((out.shape[1], width)), np.empty(out.shape)
+    for q in range(n_strips):
+        _features(form, X, centre, factor, q * width, features)
+        counted = seen[q]
+        for f in range(features.shape[0]):
+            row = features[f]
+            for c in range(width):
+                row[c] *= counted[c]
+        np.dot(posterior[q], features.T, product)
+        for k in range(n_states):
+            for f in range(out.shape[1]):
+                out[k, f] += product[k, f]
+
+
+@kernel
+def table_sums(codes, posterior, seen, out):
+    """Add posteriors (Q, K, W) of seen rows to the rows of out (V, K) of their codes."""
+    n_strips, n_states, width = posterior.shape
+    for q in range(n_strips):
+        for c in range(width):
+            if seen[q, c] > 0:
+                row = out[codes[q * width + c]]
+                for k in range(n_states):
+                    row[k] += posterior[q, k, c]

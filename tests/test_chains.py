@@ -1,0 +1,119 @@
+"""Passes over hidden chains: against every path, and across the borders of blocks."""
+
+import itertools
+
+import numpy as np
+import pytest
+from naive import chains as naive
+
+from fastvi.kernels import chain_emissions as kernels
+from fastvi.models.sequences.chains import Chain, Weights, best_paths
+from fastvi.models.sequences.exact import exact_posteriors
+from fastvi.models.sequences.stream import Stream
+
+STAYS = np.eye(3) * (1 - 3e-9) + 1e-9
+RIGHT = np.array([[1 - 1e-9, 1e-9, 0.0], [0.0, 1 - 1e-9, 1e-9], [0.0, 0.0, 1.0]])
+
+
+class Given:
+    """Log likelihoods of rows in each state, (n, K)."""
+
+    def __init__(self, stream, logs):
+        self._logs, self._stream, self._arranged = logs, stream, stream.arranged(logs)
+
+    def write(self, group, out, *, logs):
+        seen = self._stream.seen[group]
+        return kernels.given_likelihoods(self._arranged[group], seen, logs, out)
+
+    def logs(self):
+        return np.where(self._stream.is_missing[:, None], 0.0, self._logs)
+
+
+def passes(logs, start, transitions, lengths, missing=None, n_threads=1):
+    missing = np.zeros(len(logs), bool) if missing is None else missing
+    stream = Stream(np.array(lengths), missing, n_threads)
+    emissions, weights = Given(stream, logs), Weights(start, transitions)
+    found = Chain(stream, len(start)).expect(weights, emissions)
+    path = best_paths(stream, weights, emissions)
+    return found, stream.at(found.posterior), path, stream
+
+
+def test_short_sequences_are_summed_over_all_paths():
+    rng = np.random.default_rng(0)
+    lengths = [6, 1, 2, 5]
+    logs = 3 * rng.normal(size=(14, 2))
+    missing = np.zeros(14, bool)
+    missing[[3, 6, 13]] = True
+    start, transitions = np.array([0.3, 0.6]), np.array([[0.7, 0.2], [0.0, 1.0]])  # sums below 1
+    found, posterior, path, _ = passes(logs, start, transitions, lengths, missing)
+    logs = np.where(missing[:, None], 0.0, logs)
+    norm, pairs, starts, at = 0.0, 0.0, 0.0, 0
+    for n in lengths:
+        one = naive.enumerated(logs[at : at + n], start, transitions)
+        norm, pairs, starts = norm + one[0], pairs + one[2], starts + one[1][0]
+        np.testing.assert_allclose(posterior[at : at + n], one[1], rtol=1e-12, atol=1e-15)
+        assert tuple(path[at : at + n]) == one[3]
+        at += n
+    np.testing.assert_allclose(found.log_norm, norm, rtol=1e-13)
+    np.testing.assert_allclose(found.pairs, pairs, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(found.starts, starts, rtol=1e-12)
+
+
+CHAINS = {
+    "mixes": (np.ones(3) / 3, np.full((3, 3), 0.05) + 0.85 * np.eye(3), 1.0),
+    "stays": (np.ones(3) / 3, STAYS, 1.0),
+    "stays, rows say nothing": (np.array([0.8, 0.1, 0.1]), STAYS, 1e-6),
+    "to the right": (np.array([1.0, 0.0, 0.0]), RIGHT, 1.0),
+    "swaps": (np.array([0.7, 0.3]), np.array([[0.0, 1.0], [1.0, 0.0]]), 1.0),
+    "never leaves": (np.ones(3) / 3, np.eye(3), 0.01),
+    "far from all states but one": (np.ones(3) / 3, np.full((3, 3), 1 / 3), 1500.0),
+    "one state": (np.ones(1), np.ones((1, 1)), 1.0),
+}
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("case", CHAINS)
+def test_borders_of_blocks_are_exact(case):
+    """Also for chains that never forget how a block began."""
+    start, transitions, size = CHAINS[case]
+    n, k = 4500, len(start)
+    logs = size * np.random.default_rng(1).normal(size=(n, k))
+    found, posterior, path, stream = passes(logs, start, transitions, [n - 40, 7, 33])
+    assert stream.n_strips * 16 > 17  # several blocks are full
+    norm, starts, pairs, expected = exact_posteriors(logs, start, transitions, stream.first)
+    np.testing.assert_allclose(found.log_norm, norm, rtol=1e-12, atol=n * np.finfo(float).eps)
+    np.testing.assert_allclose(posterior, expected, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(found.pairs, pairs, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.starts, starts, rtol=1e-9, atol=1e-10)
+    ends = [*stream.first, n]
+    best = [naive.viterbi(logs[a:b], start, transitions) for a, b in itertools.pairwise(ends)]
+    assert np.array_equal(path, np.concatenate(best))
+
+
+@pytest.mark.jit
+def test_a_row_that_no_lively_path_explains_is_weighed_in_logs():
+    """The first rows speak for state 2, which a path from 0 to 1 can never reach."""
+    logs = np.zeros((300, 3))
+    logs[:, 2] = 2000.0
+    logs[150:, 1] = 900.0
+    start, transitions = (
+        np.array([1.0, 0.0, 0.0]),
+        np.array([[0.9, 0.1, 0], [0, 1, 0], [0, 0, 1.0]]),
+    )
+    found, posterior, path, stream = passes(logs, start, transitions, [300])
+    expected = exact_posteriors(logs, start, transitions, stream.first)
+    np.testing.assert_allclose(found.log_norm, expected[0], rtol=1e-13)
+    np.testing.assert_allclose(posterior, expected[3], atol=1e-12)
+    assert list(path) == naive.viterbi(logs, start, transitions)
+
+
+@pytest.mark.jit
+def test_threads_change_no_bit():
+    rng = np.random.default_rng(2)
+    n = 70000  # two groups
+    logs = rng.normal(size=(n, 2))
+    weights = np.array([0.4, 0.6]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    found = [passes(logs, *weights, [n], n_threads=threads)[0] for threads in (1, 2, 8)]
+    for other in found[1:]:
+        for here, there in zip(found[0], other):
+            assert np.asarray(here).tobytes() == np.asarray(there).tobytes()
