@@ -15,8 +15,11 @@ import fastvi
 
 PACKAGE = Path(fastvi.__file__).parent
 # Estimators, scikit-learn's kernels in Gaussian processes, and what cuts text into words.
+PARTS = ("estimator", "predictions", "start", "stream")  # files that an estimator is made of
 ESTIMATORS = {
-    path.relative_to(PACKAGE).as_posix() for path in PACKAGE.glob("models/*/estimator.py")
+    path.relative_to(PACKAGE).as_posix()
+    for part in PARTS
+    for path in PACKAGE.glob(f"models/*/{part}.py")
 }
 PROCESSES = (
     "classification",
@@ -31,8 +34,7 @@ MAY_IMPORT_SKLEARN = (
     ESTIMATORS
     | {"models/estimator.py", "models/kinds.py", "models/weights.py"}
     | {f"models/gp/{name}.py" for name in PROCESSES}
-    | {"models/mixture/start.py", "models/sequences/gaussian.py"}  # k-means
-    | {"models/topics/hdp.py", "models/topics/stream.py"}
+    | {"models/sequences/gaussian.py", "models/topics/hdp.py"}
     | {"corpus/text.py"}
 )
 FUNCTIONAL_CORE = [
