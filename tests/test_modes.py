@@ -118,6 +118,11 @@ def test_searches_end_where_there_is_no_mode(recwarn):
     assert not recwarn
 
 
+def test_an_inflection_is_no_mode():
+    target = fastvi.target(unbounded, dim=2)
+    assert all(search(target, np.ones(2), seed=seed).best.cov is None for seed in range(10))
+
+
 def test_a_start_without_a_density_is_made_good():
     target = fastvi.target(half, dim=2)
     assert search(target, np.array([-1.0, 0.0]), 1).best.cov is None

@@ -39,7 +39,7 @@ def mode():
 def test_the_target_itself_is_good(normal):
     found = posterior_of(normal, families.FullRank.of(MEAN, COV)).verdict
     assert found.word == "good"
-    assert found.figures["n_draws"] == 1000
+    assert found.figures["n_draws"] == 250
     assert found.figures["shift"] < 0.15
     assert str(found).startswith("good: Importance weights move means by at most 0.0")
 
@@ -169,7 +169,7 @@ def test_proposals_without_a_positive_definite_covariance():
     flat = Mode(MEAN, 0.0, np.ones((2, 2)), 0.0, 1.0)
     mixture = Mixture(families.MeanField(MEAN, np.ones(2)), (flat,))
     points = mixture.draw(100, np.random.default_rng(0))
-    assert np.isfinite(mixture.log_prob(points)).all()
+    assert np.isfinite(mixture.log_probs(points).proposals).all()
 
 
 def test_nothing_is_said_of_draws_where_a_density_fails():

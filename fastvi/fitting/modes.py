@@ -24,7 +24,7 @@ __all__ = ["Found", "search"]
 
 LEAST, MOST = 8, 24  # paths, where their number is left open
 ROUND = 4  # paths that run side by side
-POOL, FEW = 84, 4  # points that a path brings: to look for the highest, and to begin at any
+POOL, FEW = 32, 2  # points that a path brings: to look for the highest, and to begin at any
 WIDTH = 2.0  # of half of these points, which are uniform about 0
 SPREADS = 4.0, 10.0, 30.0  # standard deviations of the first mode, of the others
 HEAVY = 4.0  # degrees of freedom of what a mode accounts for
@@ -32,6 +32,7 @@ TOL, MAX_ITER = 1e-8, 1000  # of the first path
 LOOSE, FEWER = 1e-4, 200  # of the others
 NEAR = 0.5  # squared distance, in a mode's standard deviations, below which a path has led to it
 DECREMENT, SETTLED = 0.05, 1e-6  # of a mode, and of one that is as good as exact; nats
+ASIDE = 0.5  # standard deviations from a mode at which nothing is higher
 HESSIANS, NUMBERS = 3, 2000  # for one end; gradients for all but the first, about
 TIE = 0.05  # nats by which another mode must beat that of the first path
 
@@ -120,7 +121,7 @@ class _Search:
 
     def __init__(self, target: Target, start: Array, seed: int, n_threads: int) -> None:
         self.target, self.n_threads = target, n_threads
-        self.rng = np.random.default_rng([seed, 3])
+        self.rng = np.random.default_rng([seed, 6])
         self.peaks: list[_Peak] = []
         self.n_evaluations, self.plain = 0, np.ones((1, target.dim))
         self.n_hessians = max(4, NUMBERS // target.dim)  # that may still be computed
@@ -240,8 +241,19 @@ class _Search:
             decrement = float(grad @ cov @ grad)
             place, log_prob, grad, left = self._closer(place, log_prob, grad, cov)
             if decrement < DECREMENT or self.n_hessians < 1 or i == HESSIANS - 1:
-                return _Peak(place, log_prob, cov, root, left)
+                peak = _Peak(place, log_prob, cov, root, left)
+                return peak if self._is_top(peak) else None
         return None
+
+    def _is_top(self, peak: _Peak) -> bool:
+        """Whether the density is nowhere higher half a standard deviation from a mode.
+
+        It is where curvature is only negative for a while, such as beside an inflection.
+        """
+        steps = ASIDE * peak.root.T
+        around = np.concatenate((peak.place + steps, peak.place - steps))
+        values = self.target.attempt(around, with_gradient=False)[0]
+        return not np.any(values > peak.log_prob)
 
     def _closer(
         self, place: Array, log_prob: float, grad: Array, cov: Array

@@ -14,6 +14,7 @@ from scipy.special import log_softmax, logsumexp
 
 from fastvi.base.typing import Array
 from fastvi.families.base import Dispersible
+from fastvi.posteriors.importance import Densities
 from fastvi.targets.base import Target
 
 __all__ = ["Flips"]
@@ -79,8 +80,8 @@ class Flips:
         found += [self._draw_around(best, k, rng) for best, k in zip(optima, counts[3:])]
         return np.concatenate(found)
 
-    def log_prob(self, Z: Array) -> Array:
-        """Log densities (n,) of Z (n, D), in nats."""
+    def log_probs(self, Z: Array) -> Densities:
+        """Log densities of Z (n, D)."""
         optima, own = self._optima, self.member.block_log_prob(Z)
         found = [
             np.log(OWN + OPTIMA * (not optima)) + own.sum(axis=1),
@@ -89,7 +90,7 @@ class Flips:
         ]
         share = np.log(OPTIMA / max(len(optima), 1))
         found += [share + self._log_around(best, Z, own) for best in optima]
-        return np.asarray(logsumexp(found, axis=0))
+        return Densities(np.asarray(logsumexp(found, axis=0)), own.sum(axis=1))
 
     def _columns(self, part: int) -> slice:
         first = int(self.member.starts[part])

@@ -17,12 +17,21 @@ from scipy.special import logsumexp
 
 from fastvi.base.typing import Array
 from fastvi.families.base import Family
-from fastvi.posteriors.bell import Bell
+from fastvi.posteriors.bell import Bell, log_sum
 from fastvi.posteriors.modes import Mode
 from fastvi.posteriors.psis import psis
 from fastvi.targets.base import Target
 
-__all__ = ["Mixture", "Proposals", "Sampling", "Weighted", "near_modes", "weigh"]
+__all__ = [
+    "Densities",
+    "Mixture",
+    "Own",
+    "Proposals",
+    "Sampling",
+    "Weighted",
+    "near_modes",
+    "weigh",
+]
 
 OWN, STRETCHED, STUDENT, WIDE = 0.35, 0.3, 0.3, 0.05  # shares of the proposals
 NEAR = 8.0  # nats of evidence below the best mode at which a mode still counts
@@ -32,8 +41,20 @@ MOST_MODES = 8  # that get proposals
 _Part: TypeAlias = tuple[float, Callable[[int, np.random.Generator], Array]]  # share, draws
 
 
+class Densities(NamedTuple):
+    """Log densities (n,) of points, nats: of the proposals, and of the approximation among them."""
+
+    proposals: Array
+    own: Array
+
+
 class Proposals(Protocol):
-    """A distribution to draw from, with a known density."""
+    """A mixture around an approximation to draw from, with a known density."""
+
+    @property
+    def member(self) -> Family:
+        """The approximation."""
+        ...
 
     def everything(self) -> Array | None:
         """All points with a density, if they can be listed; there is nothing to draw then."""
@@ -43,8 +64,8 @@ class Proposals(Protocol):
         """Draw n points (n, D), each part of the mixture in proportion to its share."""
         ...
 
-    def log_prob(self, Z: Array) -> Array:
-        """Log densities (n,) of Z (n, D), in nats."""
+    def log_probs(self, Z: Array) -> Densities:
+        """Log densities of Z (n, D)."""
         ...
 
 
@@ -74,16 +95,17 @@ class _Around(NamedTuple):
         kinds = bell.draw_stretched, bell.draw_student, bell.draw_wide
         return [(share, draw) for share, draw in zip(self[1:], kinds) if share]
 
-    def plus(self, total: Array, Z: Array) -> Array:
-        """Add the densities of these proposals to log densities."""
-        squares = self.bell.squares(Z)
+    def log_parts(self, Z: Array) -> list[Array]:
+        """Log densities (n,) of these proposals times their shares."""
+        bell, squares = self.bell, self.bell.squares(Z)
+        found = []
         if self.stretched:
-            own = np.log(self.stretched) + self.bell.log_stretched(Z, squares)
-            total = np.logaddexp(total, own)
-            total = np.logaddexp(total, np.log(self.wide) + self.bell.log_wide(squares))
+            found.append(np.log(self.stretched) + bell.log_stretched(Z, squares))
         if self.student:
-            total = np.logaddexp(total, np.log(self.student) + self.bell.log_student(squares))
-        return total
+            found.append(np.log(self.student) + bell.log_student(squares))
+        if self.wide:
+            found.append(np.log(self.wide) + bell.log_wide(squares))
+        return found
 
 
 class Mixture:
@@ -128,12 +150,21 @@ class Mixture:
     def _draw_own(self, n: int, rng: np.random.Generator) -> Array:
         return self.member.draw(n, rng).points
 
-    def log_prob(self, Z: Array) -> Array:
-        """Log densities (n,) of Z (n, D), in nats."""
-        total = np.log(OWN) + np.asarray(self.member.log_prob(Z))
+    def log_probs(self, Z: Array) -> Densities:
+        """Log densities of Z (n, D)."""
+        own = np.asarray(self.member.log_prob(Z))
+        parts = [np.log(OWN) + own]
         for around in self._around:
-            total = around.plus(total, Z)
-        return np.asarray(total)
+            parts += around.log_parts(Z)
+        return Densities(log_sum(np.array(parts)), own)
+
+
+class Own(NamedTuple):
+    """Weights (n,) of draws towards the approximation, whose mean and sd (D,) are known."""
+
+    weights: Array
+    mean: Array
+    sd: Array
 
 
 class Weighted(NamedTuple):
@@ -199,19 +230,34 @@ class Sampling:
 
     def __init__(self, target: Target, proposals: Proposals, n: int, seed: int) -> None:
         self.target, self.proposals = target, proposals
-        self._rng = np.random.default_rng([seed, 3])
+        self._rng = np.random.default_rng([seed, 7])
         listed = proposals.everything()
         self.is_exact = listed is not None
+        self._log_ratios, self._shares = np.empty((2, 0))
         if listed is None:
-            self._points, self._log_ratios = self._drawn(n)
+            self._points = np.empty((0, target.dim))
+            self.draw_on(n)
         else:
             self._points, self._log_ratios = listed, self._values(listed)
 
-    def double(self) -> None:
-        """Draw as many again."""
-        points, log_ratios = self._drawn(len(self._points))
-        self._points = np.concatenate((self._points, points))
+    def draw_on(self, n: int) -> None:
+        """Draw so many more."""
+        Z = self.proposals.draw(n, self._rng)
+        with np.errstate(invalid="ignore", over="ignore"):  # far from a narrow part
+            densities = self.proposals.log_probs(Z)
+            log_ratios = self._values(Z) - densities.proposals
+            shares = np.exp(densities.own - densities.proposals)
+        self._points = np.concatenate((self._points, Z))
         self._log_ratios = np.append(self._log_ratios, log_ratios)
+        self._shares = np.append(self._shares, np.nan_to_num(shares))
+
+    @property
+    def of_own(self) -> Own | None:
+        """How the draws would be weighted towards the approximation; None of all points."""
+        member, shares = self.proposals.member, self._shares
+        if self.is_exact:
+            return None
+        return Own(shares / len(shares), np.array(member.mean), np.array(member.sd))
 
     def weighted(self) -> Weighted:
         """Return the draws with their weights."""
@@ -222,11 +268,6 @@ class Sampling:
             return Weighted(self._points, self._log_ratios, weights, np.inf, 0.0, total)
         weights = np.exp(self._log_ratios - total)
         return Weighted(self._points, self._log_ratios, weights, -np.inf, np.inf, total)
-
-    def _drawn(self, n: int) -> tuple[Array, Array]:
-        Z = self.proposals.draw(n, self._rng)
-        with np.errstate(invalid="ignore", over="ignore"):  # far from a narrow part
-            return Z, self._values(Z) - self.proposals.log_prob(Z)
 
     def _values(self, Z: Array) -> Array:
         values = self.target.attempt(Z, with_gradient=False)[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 from fastvi.base.typing import Array
 
@@ -61,7 +60,7 @@ def psis(log_ratios: Array) -> Smoothed:
             at = (np.arange(n_tail) + 0.5) / n_tail
             smooth = np.log(cut + _quantiles(at, khat, sigma))
             log_w[tail] = np.minimum(smooth, 0.0)
-    total = float(logsumexp(log_w))
+    total = float(np.log(np.exp(log_w).sum()))
     return Smoothed(log_w - total, largest + total - np.log(n), khat)
 
 
@@ -110,7 +109,8 @@ def _paretos(x: Array) -> tuple[Array, Array]:
     with np.errstate(invalid="ignore"):
         height = n * (np.log(-grid / shapes) - shapes - 1.0)
     height[np.isnan(height)] = -np.inf
-    weights = np.exp(height - logsumexp(height, axis=1, keepdims=True))
+    weights = np.exp(height - height.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
     theta = np.sum(weights * np.where(np.isfinite(grid), grid, 0.0), axis=1)
     shape = np.mean(np.log1p(-theta[:, None] * x), axis=1)
     sigma = -shape / theta

@@ -11,6 +11,7 @@ import numpy as np
 from fastvi.base.typing import Array
 from fastvi.posteriors.bell import Bell
 from fastvi.posteriors.importance import Proposals, Sampling, Weighted
+from fastvi.posteriors.moments import Moments, moments_of
 from fastvi.posteriors.psis import shapes
 from fastvi.targets.base import Target
 
@@ -28,8 +29,8 @@ __all__ = [
 
 WORDS = GOOD, MEANS_ONLY, UNDECIDED, BAD = "good", "means only", "undecided", "bad"
 
-FEWEST, MOST = 1000, 8000  # draws
-ENOUGH, CALM = 400.0, 0.5  # worth and k-hat at which no more are drawn
+FIRST, FEWEST, MOST = 250, 1000, 8000  # draws: for a first look, for a second, and at most
+ENOUGH, CALM = 0.4, 0.5  # worth for each draw, of the second look, and k-hat, to draw no more
 PLENTY, MOST_FOR_MOMENTS = 1000.0, 32_000  # worth wanted for corrected moments, and draws
 LEAST_WORTH = 100.0  # draws from the target that the weighted draws are worth
 TRUSTED, TRUSTED_MOMENT = 0.7, 0.85  # largest k-hats of weights, and of weighted moments
@@ -41,6 +42,7 @@ STEEP, FLAT = -3.0, -2.0  # slopes of the log density in log distance: a varianc
 NEGLIGIBLE = 100.0  # nats below the mode at which a tail no longer matters
 CORRELATED = 0.3  # below, other coordinates stay where they are on a coordinate's line
 N_GENERIC = 4  # directions across all coordinates in which tails are measured
+TINY = float(np.finfo(float).tiny)
 ENDLESS = 1e20  # no proper posterior in sensible units has such a standard deviation
 
 
@@ -95,9 +97,9 @@ class Claim(NamedTuple):
     n_modes: int = 0
     least: float = 0.0
 
-    def compared(self, found: Weighted) -> tuple[Array, Array]:
+    def compared(self, found: Moments) -> tuple[Array, Array]:
         """Shifts of means in weighted standard deviations, and ratios of standard deviations."""
-        sd = found.sd + max(self.least, float(np.finfo(float).tiny))
+        sd = found.sd + max(self.least, TINY)
         return (found.mean - self.mean) / sd, (self.sd + self.least) / sd
 
 
@@ -119,50 +121,52 @@ def judge(
     sampling, figures = None, {"widest": float(claim.sd.max())}
     word, reason = BAD, "A standard deviation is endless: is the posterior proper?"
     if np.all(np.isfinite(claim.mean)) and figures["widest"] < ENDLESS:
-        sampling = Sampling(target, proposals, FEWEST, seed)
-        found, figures = _enough(sampling, claim)
+        sampling = Sampling(target, proposals, FIRST, seed)
+        found, moments, figures = _enough(sampling, claim)
         figures["modes"], where = float(claim.n_modes), 0
         if bell is not None and np.isfinite(figures["shift"]):
             figures["tail"], where = _tail(target, bell, np.maximum(found.sd, claim.sd), seed)
-        word, reason = _decide(figures, found, claim, where)
+        if not np.any(np.isfinite(found.log_ratios)):
+            reason = "No draw has a density."
+        else:
+            word, reason = _decide(figures, moments, claim, where)
     return Verdict(word, reason, figures, time.perf_counter() - began), sampling
 
 
-def _enough(sampling: Sampling, claim: Claim) -> tuple[Weighted, dict[str, float]]:
+def _enough(sampling: Sampling, claim: Claim) -> tuple[Weighted, Moments, dict[str, float]]:
     """Draw until the weights are calm and no figure is close to its bar, or in vain."""
     while True:
         found = sampling.weighted()
-        figures, is_close = _figures(found, claim)
+        moments = moments_of(found, sampling.of_own)
+        figures, is_close = _figures(found, moments, claim)
         n = len(found.points)
-        calm = found.size >= ENOUGH and found.khat < CALM and not is_close
-        hopeless = found.size * MOST / n < LEAST_WORTH
+        calm = found.size >= ENOUGH * min(n, FEWEST) and found.khat < CALM and not is_close
+        hopeless = n >= FEWEST and found.size * MOST / n < LEAST_WORTH
         if sampling.is_exact or calm or hopeless or n >= MOST:
-            return found, figures
-        sampling.double()
+            return found, moments, figures
+        sampling.draw_on(max(FEWEST - n, 0) or n)
 
 
 def drawn_on(sampling: Sampling, claim: Claim) -> tuple[Weighted, dict[str, float]]:
     """Draw until weighted draws are worth 1000, for moments; the draws, and their figures."""
     found = sampling.weighted()
-    n_worth = PLENTY if found.size * MOST_FOR_MOMENTS / len(found.points) > ENOUGH else 0.0
-    while found.size < n_worth and len(found.points) < MOST_FOR_MOMENTS:
-        sampling.double()
+    if not sampling.is_exact and len(found.points) < FEWEST:
+        sampling.draw_on(FEWEST - len(found.points))
         found = sampling.weighted()
-    return found, _figures(found, claim)[0]
+    can_be_had = found.size * MOST_FOR_MOMENTS / len(found.points) > ENOUGH * FEWEST
+    while can_be_had and found.size < PLENTY and len(found.points) < MOST_FOR_MOMENTS:
+        sampling.draw_on(len(found.points))
+        found = sampling.weighted()
+    return found, _figures(found, moments_of(found, sampling.of_own), claim)[0]
 
 
-def _figures(found: Weighted, claim: Claim) -> tuple[dict[str, float], bool]:
+def _figures(found: Weighted, moments: Moments, claim: Claim) -> tuple[dict[str, float], bool]:
     """Figures of weighted draws, and whether noise leaves open on which side of a bar one is."""
     weights = found.weights
-    shifts, ratios = claim.compared(found)
+    shifts, ratios = claim.compared(moments)
     with np.errstate(divide="ignore"):
         off = np.abs(np.log(ratios))
-    away = (found.points - found.mean) / np.maximum(found.sd, np.finfo(float).tiny)
-    deviations = np.abs(away) * weights[:, None]
-    squares = np.square(away) * weights[:, None]
     far, odd = int(np.argmax(np.abs(shifts))), int(np.argmax(off))
-    noise = float(np.sqrt(np.square(deviations[:, far]).sum()))
-    noise_of_sd = 0.5 * float(np.sqrt(np.square(squares[:, odd] - weights).sum()))
     shift = float(np.abs(shifts[far]))
     figures = {
         "n_draws": float(len(weights)),
@@ -172,10 +176,18 @@ def _figures(found: Weighted, claim: Claim) -> tuple[dict[str, float], bool]:
         "narrowest": float(ratios.min()),
         "widest": float(ratios.max()),
     }
-    if np.isfinite(found.size):  # not all points, of which no tail can be missing
-        figures["khat_means"] = float(shapes(deviations).max())
-        figures["khat_sds"] = float(shapes(squares).max())
-    is_close = abs(shift - FAR) < noise or abs(off[odd] - np.log(WIDTH)) < noise_of_sd
+    if not np.isfinite(found.size):  # all points, of which no tail can be missing
+        return figures, False
+    away = np.abs(found.points - found.mean) / np.maximum(found.sd, TINY)
+    deviations = away * weights[:, None]
+    figures["khat_means"] = float(shapes(deviations).max())
+    figures["khat_sds"] = float(shapes(deviations * away).max())
+    unsure = max(1.0, np.sqrt(FEWEST / len(weights)))  # the fewer draws, the less can noise be told
+    noise = moments.mean_error[far] / max(moments.sd[far], TINY)
+    noise_of_sd = moments.sd_error[odd] / max(moments.sd[odd], TINY)
+    is_close = abs(shift - FAR) < unsure * noise or (
+        abs(off[odd] - np.log(WIDTH)) < unsure * noise_of_sd
+    )
     return figures, bool(is_close)
 
 
@@ -192,25 +204,28 @@ def _tail(target: Target, bell: Bell, sd: Array, seed: int) -> tuple[float, int]
     lines = np.where(np.abs(correlations) > CORRELATED, bell.lines, 0.0)
     directions = np.concatenate((units[:, None] * lines, signs * units))
     directions = np.concatenate((directions, -directions))
-    points = np.concatenate([bell.mean + t * directions for t in (0.0, NEAR_TAIL, FAR_TAIL)])
-    values = target.attempt(points[2 * D + 2 * N_GENERIC - 1 :], with_gradient=False)[0]
-    values = np.where(np.isnan(values), -np.inf, values)
-    near, far = values[1:].reshape(2, -1)
-    with np.errstate(invalid="ignore"):
-        slopes = (far - near) / np.log(FAR_TAIL / NEAR_TAIL)
-    slopes[~(near > values[0] - NEGLIGIBLE) | np.isneginf(far)] = -np.inf
-    slopes = slopes.reshape(2, -1)
+    around = np.concatenate((bell.mean[None], bell.mean + NEAR_TAIL * directions))
+    top, *near = _heights(target, around)
+    matter = np.flatnonzero(np.array(near) > top - NEGLIGIBLE)
+    found = np.full(len(directions), -np.inf)
+    if len(matter):
+        far = _heights(target, bell.mean + FAR_TAIL * directions[matter])
+        found[matter] = (far - np.array(near)[matter]) / np.log(FAR_TAIL / NEAR_TAIL)
+    slopes = found.reshape(2, -1)
     slopes[:, D:] += D - 1
     which = int(np.argmax(slopes.max(axis=0)))
     return float(slopes.max()), which if which < D else 0
 
 
+def _heights(target: Target, Z: Array) -> Array:
+    values = target.attempt(Z, with_gradient=False)[0]
+    return np.where(np.isnan(values), -np.inf, values)
+
+
 def _decide(
-    figures: Mapping[str, float], found: Weighted, claim: Claim, where: int
+    figures: Mapping[str, float], found: Moments, claim: Claim, where: int
 ) -> tuple[str, str]:
     """The word and the reason."""
-    if not np.any(np.isfinite(found.log_ratios)):
-        return BAD, "No draw has a density."
     if figures.get("tail", -np.inf) >= FLAT:
         return BAD, (
             f"Far from its mode the density does not fall fast enough along {claim.names[where]} "
