@@ -165,6 +165,11 @@ def fit(
         raise ValueError(f"checkpoint with method={method!r}, which has no steps; wanted None")
     if chosen.near is None and start is not None:
         raise ValueError("start is given, but the fit begins at the member of family given")
+    if chosen.near is None and method in MODES:
+        raise ValueError(
+            f"method={method!r} begins at no member; wanted the name of a family, such as "
+            "family='fullrank'"
+        )
     with single_threaded_blas():
         member, near, found = chosen.member, chosen.near, None
         if near is not None:
@@ -180,6 +185,8 @@ def fit(
                 "searched; wanted 'auto'"
             )
         if method in MODES:
+            assert near is not None
+            assert found is not None
             return _judged(_without_draws(target, method, near, found, seed), verdict)
         if method == "deterministic":
             fixed = _with_fixed_draws(wanted, member, found, max_iter, seed)
@@ -233,14 +240,7 @@ def _with_fixed_draws(
     )
 
 
-def _without_draws(
-    target: Target, method: str, near: Near | None, search: Found | None, seed: int
-) -> Posterior:
-    if near is None or search is None:
-        raise ValueError(
-            f"method={method!r} begins at no member; wanted the name of a family, such as "
-            "family='fullrank'"
-        )
+def _without_draws(target: Target, method: str, near: Near, search: Found, seed: int) -> Posterior:
     found = search.best
     if found.cov is None:
         values, slopes = target.attempt(found.mode[None])
