@@ -49,6 +49,7 @@ TOOLS = {  # optimizer, sampling, variance reduction, gradient
     "coupled": {"sampling": "coupled"},
     "svrg": {"variance_reduction": "svrg"},
     "window": {"variance_reduction": "window"},
+    "structured": {"structured": True},
 }
 CASES |= {f"svi, {name}": SVI | tools for name, tools in TOOLS.items()}
 CASES |= {

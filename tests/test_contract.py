@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -79,19 +80,19 @@ def test_a_fit_resumed_anywhere_ends_with_the_same_bits(name, monkeypatch):
 
     def keep(state, position, history):
         columns = {k: list(v) for k, v in history.columns.items()}
-        saved.append((position, in_file(save(solver, state)), columns))
+        saved.append((position, in_file(save(solver, state)), columns, deepcopy(rng)))
 
     solver = make_solver(settings(name), corpus, 1)
-    start = solver.start()
+    start, rng = solver.start(), solver.rng()
     keep(start, Position(), History())
-    state, history = fit(solver, n_epochs, start, after_step=keep, after_epoch=keep)
+    state, history = fit(solver, n_epochs, start, rng=rng, after_step=keep, after_epoch=keep)
     want = fingerprint(Fitted(solver, state), history)
     assert len(saved) == 1 + len(history) + n_epochs
-    for position, file, columns in saved[::5]:  # every kind of place: passes have 1 or 5 steps
+    for position, file, columns, rng in saved[::5]:  # every kind of place: passes have 1 or 5 steps
         resumed, history = make_solver(settings(name), corpus, 1), History()
         state = restore(resumed, from_file(file))
         history.columns = columns
-        state, _ = fit(resumed, n_epochs, state, position=position, history=history)
+        state, _ = fit(resumed, n_epochs, state, rng=rng, position=position, history=history)
         assert fingerprint(Fitted(resumed, state), history) == want, position
 
 

@@ -59,6 +59,10 @@ FITS = CASES | {  # what has its own files, or no steps of the toolbox
         fastvi.LatentDirichletAllocation,
         TOPICS | {"solver": "svi", "batch_size": 16, "variance_reduction": "svrg"},
     ),
+    "topics, structured": (
+        fastvi.LatentDirichletAllocation,
+        TOPICS | {"solver": "svi", "batch_size": 16, "structured": True},
+    ),
 }
 every_case = pytest.mark.parametrize("case", CASES)
 every_fit = pytest.mark.parametrize("case", FITS)

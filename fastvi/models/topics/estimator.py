@@ -52,7 +52,8 @@ class LatentDirichletAllocation(TopicStream):
         variational inference (Hoffman et al. 2013). ``"vb"``: coordinate ascent, whose bound never
         falls except by rounding, about 1e-6 of it in float32. ``"auto"`` follows `learning_method`;
         otherwise it is ``"cvb0"`` up to 1 GiB of responsibilities and ``"scvb0"`` above, or
-        ``"svi"`` if `optimizer`, `sampling`, `variance_reduction` or `trace_noise` is given.
+        ``"svi"`` if `optimizer`, `sampling`, `variance_reduction`, `trace_noise` or `structured` is
+        given.
     learning_method : {"batch", "online"}, optional
         scikit-learn's name for the solver: ``"vb"`` or ``"svi"``.
     learning_decay : float, default=0.7
@@ -102,6 +103,10 @@ class LatentDirichletAllocation(TopicStream):
         ten batches (Mandt and Blei 2014), which divides the noise by ten but adds some bias, and
         keeps the statistics of ten batches in memory. ``fastvi.gradients.svrg(every=100)`` and
         ``fastvi.gradients.window(size=3)`` set other numbers of steps and batches.
+    structured : bool, default=False
+        With "svi", draw the topics of each step from their distribution, instead of averaging their
+        logarithms: structured stochastic variational inference (Hoffman and Blei 2015), whose bound
+        is tighter, since documents' proportions may depend on the topics. Steps take longer.
     trace_noise : bool, default=False
         Record the noise of the steps in `history_` for any `sampling`; 2 to 15 % slower.
     {n_jobs}
@@ -186,6 +191,7 @@ class LatentDirichletAllocation(TopicStream):
         sampling: str = "uniform",
         variance_reduction: Reduction | str | None = None,
         trace_noise: bool = False,
+        structured: bool = False,
     ) -> None:
         self._share(locals())
         self.n_components = n_components
@@ -201,6 +207,7 @@ class LatentDirichletAllocation(TopicStream):
         self.mean_change_tol = mean_change_tol
         self.max_doc_update_iter = max_doc_update_iter
         self.learn_doc_topic_prior = learn_doc_topic_prior
+        self.structured = structured
         self.learn_topic_word_prior = learn_topic_word_prior
 
     # Fitting

@@ -17,6 +17,7 @@ from fastvi.kernels import dirichlet
 from fastvi.kernels import lda as kernels
 from fastvi.kernels.responsibilities import document_norms, statistics
 from fastvi.models.counts import Documents, Parts, chunks_of, confined, padded
+from fastvi.models.topics.structured import drawn_weights
 
 __all__ = ["LDA", "TopicParameters", "Topics", "topic_bound", "word_weights"]
 
@@ -100,6 +101,9 @@ class LDA:
         Largest number of iterations of a document's local step.
     tol : float
         A local step ends when the mean absolute change of gamma is below it.
+    structured : bool
+        Draw the topics of each local step from their distribution, instead of averaging their
+        logarithms (Hoffman and Blei 2015). Not in the collapsed form.
     dtype : dtype
         float32 or float64.
     n_threads : int
@@ -112,6 +116,7 @@ class LDA:
     collapsed: bool = False
     max_iter: int = 100
     tol: float = 1e-3
+    structured: bool = False
     dtype: DTypeLike = np.float32
     n_threads: int = 1
 
@@ -146,13 +151,7 @@ class LDA:
         The local variables are gamma (D, K padded).
         """
         documents: Documents = batch.rows
-        weights, shift = word_weights(
-            params.read(documents.rows),
-            params.column_sums,
-            self.n_topics,
-            self.collapsed,
-            self.n_threads,
-        )
+        weights, shift = self._word_weights(params, documents, rng)
         shape = (documents.n_documents, len(self._alpha))
         gamma = np.empty(shape, self.dtype) if start is None else start
         e = np.empty(shape, self.dtype)
@@ -173,6 +172,14 @@ class LDA:
         statistics = self._statistics(documents, batch.weights, weights, e, ratio)
         bound = float(bounds @ batch.weights)
         return Local(RowStatistics(documents.rows, statistics), bound, gamma, lengths)
+
+    def _word_weights(
+        self, params: LazyTable, documents: Documents, rng: np.random.Generator
+    ) -> tuple[AnyArray, AnyArray]:
+        values, sums = params.read(documents.rows), params.column_sums
+        if self.structured:
+            return drawn_weights(values, sums, self.n_topics, rng)
+        return word_weights(values, sums, self.n_topics, self.collapsed, self.n_threads)
 
     def global_bound(self, params: LazyTable) -> float:
         """Topics' part of the ELBO, in nats."""

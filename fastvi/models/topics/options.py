@@ -65,6 +65,7 @@ def settings_of(given: Mapping[str, Any], solver: str, bags: Bags, seed: int) ->
         sampling=checks.choice(given["sampling"], "sampling", SAMPLING),
         variance_reduction=given["variance_reduction"],
         trace_noise=bool(given["trace_noise"]),
+        structured=_structured(given["structured"], solver),
     )
 
 
@@ -77,6 +78,14 @@ def _word_prior(given: Mapping[str, Any], n_words: int) -> Any:
     if given["learn_topic_word_prior"]:
         raise ValueError("learn_topic_word_prior needs a scalar topic_word_prior")
     return checks.prior(eta, "topic_word_prior", n_words, 0.0)[:, None]
+
+
+def _structured(given: bool, solver: str) -> bool:
+    if checks.flag(given, "structured") and solver != "svi":
+        raise ValueError(
+            f"structured=True with solver={solver!r}, whose topics are not drawn; wanted 'svi'"
+        )
+    return given
 
 
 def _offset(given: float | None) -> float | None:

@@ -20,7 +20,7 @@ __all__ = [
 
 SOLVERS = ("cvb", "cvb0", "scvb0", "svi", "vb")
 IN_MEMORY = ("cvb", "cvb0", "vb")  # solvers whose step is a pass over everything
-TOOLS = ("optimizer", "sampling", "variance_reduction", "trace_noise")
+TOOLS = ("optimizer", "sampling", "variance_reduction", "trace_noise", "structured")
 LEARNING_DECAY = 0.7
 MODERATE_BYTES = 1 << 30
 
@@ -51,6 +51,7 @@ class Settings:
     variance_reduction: Reduction | str | None = None
     gradient: str = "natural"
     trace_noise: bool = False
+    structured: bool = False
     n_seen: int | None = None
 
     @property

@@ -63,7 +63,7 @@ class Solver(NamedTuple):
         return self.algorithm.init(self.first_table())
 
     def rng(self) -> np.random.Generator:
-        """Return the generator passed to the steps, which do not use it yet."""
+        """Return the generator of the steps; structured ones draw topics."""
         return np.random.default_rng(self.settings.seed)
 
 
@@ -176,6 +176,7 @@ def _gradient_solver(
         collapsed=settings.collapsed or settings.is_stream,
         max_iter=settings.local_iterations,
         tol=settings.mean_change_tol,
+        structured=settings.structured and not settings.is_stream,
         dtype=settings.dtype,
         n_threads=n_threads,
     )
@@ -328,7 +329,7 @@ def one_quick_pass(
         settings, solver="scvb0", learn_alpha=False, learn_eta=False, batch_size=None,
         learning_offset=None, learning_decay=0.7, max_doc_update_iter=None, optimizer=None,
         sampling="uniform", variance_reduction=None, gradient="natural",
-        trace_noise=False,
+        trace_noise=False, structured=False,
     )  # fmt: skip
     n_documents = min(source.n_rows, limit or source.n_rows)
     batches = source.epochs(quick.batch_size_for(n_documents), settings.seed)

@@ -57,11 +57,12 @@ class TopicStream(TopicScores):
         what was learned from those: streaming variational Bayes (Broderick et al. 2013) with a
         slowly fading memory, and with the local steps of "scvb0" for all solvers. The stream may be
         sorted. If `total_samples`, `learning_offset`, `learning_decay`, `optimizer`,
-        `variance_reduction` or `trace_noise` is given, and with "svi" or "vb" unless it follows a
-        `fit`, it takes the steps of a stream of `total_samples` documents instead: those of "svi"
-        for "vb" and "svi", and of "scvb0" for the others. Settings are those of the first call,
-        except for `n_jobs` and `total_samples`. `sampling` is ignored, because documents are seen
-        once, and `variance_reduction` may not be "svrg", which needs all documents.
+        `variance_reduction`, `trace_noise` or `structured` is given, and with "svi" or "vb" unless
+        it follows a `fit`, it takes the steps of a stream of `total_samples` documents instead:
+        those of "svi" for "vb" and "svi", and of "scvb0" for the others. Settings are those of the
+        first call, except for `n_jobs` and `total_samples`. `sampling` is ignored, because
+        documents are seen once, and `variance_reduction` may not be "svrg", which needs all
+        documents.
 
         Parameters
         ----------
@@ -101,7 +102,8 @@ class TopicStream(TopicScores):
         elif state is None:
             table = self._model.table.astype(settings.dtype)
             state = solvers.after_steps(solver.algorithm.init(table), n_steps)
-        state, history = solvers.fit(solver, 1, state)
+        rng = np.random.default_rng([settings.seed, n_steps])
+        state, history = solvers.fit(solver, 1, state, rng=rng)
         for name in ("_cached_model", "elbo_", "bound_", "converged_"):
             self.__dict__.pop(name, None)
         self._stream = _Stream(solver, state, marker)
