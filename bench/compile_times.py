@@ -101,6 +101,9 @@ CALLS: dict[str, Callable[[], Any]] = {
         X, X[:, 0] > 0
     ),
     "PoissonFactorization().fit": lambda: fastvi.PoissonFactorization(2, **SHORT).fit(COUNTS),
+    "DynamicTopicModel().fit": lambda: fastvi.DynamicTopicModel(3, **SHORT).fit(
+        COUNTS, np.arange(40) % 3
+    ),
     "HierarchicalDirichletProcess().fit": lambda: fastvi.HierarchicalDirichletProcess(
         3, max_iter=2, random_state=0
     ).fit(COUNTS),

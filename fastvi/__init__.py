@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fastvi.models.sequences.gaussian import GaussianHMM as GaussianHMM
     from fastvi.models.topics.coherence import topic_coherence as topic_coherence
     from fastvi.models.topics.coherence import topic_diversity as topic_diversity
+    from fastvi.models.topics.dynamic import DynamicTopicModel as DynamicTopicModel
     from fastvi.models.topics.estimator import (
         LatentDirichletAllocation as LatentDirichletAllocation,
     )
@@ -61,6 +62,7 @@ _NAMES = {
     "BayesianGaussianMixture": "fastvi.models.mixture.estimator",
     "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
     "BayesianPCA": "fastvi.models.factors.estimator",
+    "DynamicTopicModel": "fastvi.models.topics.dynamic",
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
     "CategoricalHMM": "fastvi.models.sequences.discrete",
     "GaussianHMM": "fastvi.models.sequences.gaussian",

@@ -58,6 +58,9 @@ FITS: dict[str, Callable[[], Any]] = {
     "Poisson": lambda: fastvi.PoissonFactorization(n_components=2, max_iter=3, random_state=0).fit(
         COUNTS
     ),
+    "dynamic topics": lambda: fastvi.DynamicTopicModel(drift=True, **TOPICS).fit(
+        COUNTS, np.arange(40) % 3
+    ),
     "HDP": lambda: fastvi.HierarchicalDirichletProcess(**TOPICS).fit(COUNTS),
     "GP regression": lambda: fastvi.SparseGPRegressor(**GP).fit(X, X[:, 0]),
     "SVGP": lambda: fastvi.SVGP(likelihood="poisson", **GP).fit(X, COUNTS[:, 0]),

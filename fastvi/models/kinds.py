@@ -15,7 +15,7 @@ from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, RowsLike
 from fastvi.checkpoints import Callback, Watching
 from fastvi.models.estimator import Estimator
 
-__all__ = ["CountEstimator", "MeanScore", "Supervised", "Unsupervised"]
+__all__ = ["CountEstimator", "Counting", "MeanScore", "Supervised", "Unsupervised"]
 
 
 class MeanScore:
@@ -115,10 +115,8 @@ class Supervised(Estimator):
         return self
 
 
-class CountEstimator(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, Unsupervised
-):  # fmt: skip
-    """Transformers of sparse counts."""
+class Counting(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
+    """Transformers of sparse counts, whatever else `fit` takes."""
 
     _dtype: Any  # dtype of the counts of the fit
 
@@ -142,3 +140,7 @@ class CountEstimator(
         if reset:
             self._dtype = bags.counts.dtype
         return bags
+
+
+class CountEstimator(Counting, Unsupervised):
+    """Transformers of sparse counts alone."""

@@ -12,11 +12,11 @@ from fastvi.base.bags import MAX_TOKENS, Bags
 from fastvi.base.tree import read_only
 from fastvi.base.typing import AnyArray, RandomState, RowsLike
 from fastvi.models.estimator import generator_of
-from fastvi.models.kinds import CountEstimator
+from fastvi.models.kinds import CountEstimator, Counting
 from fastvi.models.topics.fitted import Predictor, TopicModel, check_vocabulary
 from fastvi.models.topics.perplexity import perplexity
 
-__all__ = ["TopicScores", "document_completion", "matrix"]
+__all__ = ["TopicScores", "document_completion", "halves_of", "matrix"]
 
 
 POPULATION = 1e6  # as in scikit-learn
@@ -162,23 +162,41 @@ class TopicScores(CountEstimator):
             Seed of that split.
         """
         topics = self._model.topics
-        observed = self._counts(X, reset=False)
-        if X_scored is None:
-            from fastvi.corpus import halves
-
-            seed = checks.seed_of(generator_of(random_state))
-            parts = halves(matrix(observed), np.random.default_rng(seed))
-            observed, scored = (self._counts(part, reset=False) for part in parts)
-        else:
-            scored = self._counts(X_scored, reset=False)
-            if len(scored.indptr) != len(observed.indptr):
-                raise ValueError(
-                    f"X_scored has {len(scored.indptr) - 1} documents; "
-                    f"wanted {len(observed.indptr) - 1} as in X"
-                )
-        if not scored.counts.sum() > 0:
-            raise ValueError("X_scored has no words to score")
+        observed, scored = halves_of(self, X, X_scored, random_state)
         return topics.completion(observed.parts, scored.parts, self._n_threads)
+
+
+def halves_of(
+    estimator: Counting,
+    X: RowsLike,
+    X_scored: RowsLike | None,
+    random_state: RandomState,
+    name: str = "X_scored",
+) -> tuple[Bags, Bags]:
+    """Return observed and scored halves of documents, given or drawn at random.
+
+    Raises
+    ------
+    ValueError
+        If they differ in length, or there are no words to score; `name` is that of the data.
+    """
+    observed = estimator._counts(X, reset=False)
+    if X_scored is None:
+        from fastvi.corpus import halves
+
+        seed = checks.seed_of(generator_of(random_state))
+        parts = halves(matrix(observed), np.random.default_rng(seed))
+        observed, scored = (estimator._counts(part, reset=False) for part in parts)
+    else:
+        scored = estimator._counts(X_scored, reset=False)
+        if len(scored.indptr) != len(observed.indptr):
+            raise ValueError(
+                f"X_scored has {len(scored.indptr) - 1} documents; "
+                f"wanted {len(observed.indptr) - 1} as in X"
+            )
+    if not scored.counts.sum() > 0:
+        raise ValueError(f"{name} has no words to score")
+    return observed, scored
 
 
 def document_completion(estimator: TopicScores, X: RowsLike, y: object = None) -> float:

@@ -1,0 +1,428 @@
+"""Dynamic topic models: assignments of tokens by slice of time, and chains of topics over slices.
+
+Blei and Lafferty (2006), "Dynamic topic models": the words of slice t and topic k have the
+probabilities softmax_w(x_wtk + c_wt). Each x_w.k is a Gaussian random walk, and c_w., the drift
+that all topics share, an autoregression. Their posterior is Gaussian, by conjugate-computation
+variational inference (Khan and Lin 2017): with zeta_tk = sum_w E[exp(x_wtk + c_wt)], the count
+n_wtk acts as a Gaussian site of precision lam = N_tk E[exp(x_wtk + c_wt)] / zeta_tk and of
+precision times mean n - lam + lam E[x], so that an update is a pass of an information filter
+forwards and of a smoother backwards.
+
+Shapes: D documents, N entries, V words, T slices, K topics padded to a multiple of 8 (padding:
+weights, rates and counts 0). P pairs of a word and a slice have counts, sorted by both.
+"""
+
+import typing
+
+import numpy as np
+
+from ._jit import kernel
+from .special import exp, log
+
+# Below it, a Newton step for a sum of exponentials never lowers its objective: s^2 + s + 1 >= e^s.
+LONGEST_RISE = np.float32(1.79)
+
+
+class Prior(typing.NamedTuple):
+    """The prior of chains: x_0 ~ N(mean, variance), x_t ~ N(x_t-1, steps_t); steps_0 is not used.
+
+    Of the drift: c_0 ~ N(drift_mean, drift_variance), c_t ~ N(drift_keep_t c_t-1, drift_steps_t),
+    or no drift if these arrays are empty. All are float32.
+    """
+
+    mean: typing.Any  # (V, K)
+    variance: typing.Any  # (V, K)
+    steps: typing.Any  # (T,)
+    drift_mean: typing.Any  # (V,)
+    drift_variance: typing.Any  # (V,)
+    drift_keep: typing.Any  # (T,)
+    drift_steps: typing.Any  # (T,)
+
+
+class Chains(typing.NamedTuple):
+    """Their posterior: means and marginal variances, the precisions of the sites that determine
+    these, and `weights`, E[exp(x + c)]; all float32.
+    """
+
+    means: typing.Any  # (V, T, K)
+    variances: typing.Any  # (V, T, K)
+    sites: typing.Any  # (V, T, K)
+    drift_means: typing.Any  # (V, T), or (V, 0) without a drift
+    drift_variances: typing.Any  # the same
+    weights: typing.Any  # (V, T, K)
+
+
+class Move(typing.NamedTuple):
+    """What to take off all words' means, which leaves topics as they are; float32."""
+
+    topics: typing.Any  # (T, K)
+    drift: typing.Any  # (T,), or (0,) without a drift
+    scale: typing.Any  # (T, K): exp(-topics - drift), the factor of the weights
+
+
+class Pairs(typing.NamedTuple):
+    """Counts of pairs of a word and a slice: those of word w are rows starts[w]..starts[w+1]."""
+
+    starts: typing.Any  # (V + 1,) int64
+    slices: typing.Any  # (P,) int64
+    counts: typing.Any  # (P, K) float32
+
+
+# Documents
+
+
+@kernel
+def assign(
+    first, last, indptr, words, counts, slices, alpha, inverse, weights, max_iter, tol, g,
+    doc_topic, scores,
+):  # fmt: skip
+    """CVB0 on documents first..last, under the topics of their slices.
+
+    indptr (D+1,), words (N,), counts (N,), slices (D,), alpha (K,), inverse (T, K) = 1 / zeta,
+    weights (V, T, K). At most max_iter passes over a document, until its counts change by less than
+    tol in sum. In and out: responsibilities g (N, K) in units of 1 / 65535; out: doc_topic (D, K),
+    expected counts plus prior, and scores (D,), for each document the sum over tokens of the log
+    probability given the document's other tokens, in the last pass.
+    """
+    scale = np.float32(1 / 65535)
+    n_topics = g.shape[1] // 8 * 8
+    p = np.empty(n_topics, np.float32)
+    before = np.empty(n_topics, np.float32)
+    for d in range(first, last):
+        row = doc_topic[d]
+        for k in range(n_topics):
+            row[k] = alpha[k]
+        for j in range(indptr[d], indptr[d + 1]):
+            for k in range(n_topics):
+                row[k] += np.float32(g[j, k]) * (scale * counts[j])
+        for _ in range(max_iter):
+            for k in range(n_topics):
+                before[k] = row[k]
+            scores[d] = _assign_document(
+                indptr[d], indptr[d + 1], words, counts, slices[d], alpha, inverse[slices[d]],
+                weights, g, row, p,
+            )  # fmt: skip
+            change = np.float32(0)
+            for k in range(n_topics):
+                change += abs(row[k] - before[k])
+            if change < tol:
+                break
+
+
+@kernel
+def _assign_document(begin, end, words, counts, t, alpha, inverse, weights, g, row, p):
+    """One pass over the entries of a document of slice t, whose counts are row (K,)."""
+    full, scale = np.float32(65535), np.float32(1 / 65535)
+    mass = np.float32(0)
+    for k in range(p.shape[0]):
+        mass += row[k]
+    score, n_tokens = 0.0, 0.0
+    for j in range(begin, end):
+        gj, word = g[j], weights[words[j], t]
+        own = scale * min(counts[j], np.float32(1))
+        for k in range(p.shape[0]):
+            p[k] = max(row[k] - np.float32(gj[k]) * own, alpha[k]) * (word[k] * inverse[k])
+        total = np.float32(1e-30)
+        for k in range(p.shape[0]):
+            total += p[k]
+        score += counts[j] * log(total)
+        n_tokens += counts[j]
+        share, unit = full / total, counts[j] * scale
+        for k in range(p.shape[0]):
+            q = np.int32(p[k] * share + np.float32(0.5))
+            row[k] += np.float32(q - np.int32(gj[k])) * unit
+            gj[k] = np.uint16(q)
+    return score - n_tokens * log(max(mass - np.float32(1), np.float32(1e-6)))
+
+
+@kernel
+def gather(first, last, bounds, entries, counts, g, out):
+    """Expected counts out (P, K) of pairs first..last, whose entries are bounds[p]..bounds[p+1]."""
+    scale = np.float32(1 / 65535)
+    n_topics = g.shape[1] // 8 * 8
+    for p in range(first, last):
+        row = out[p]
+        for k in range(n_topics):
+            row[k] = 0
+        for i in range(bounds[p], bounds[p + 1]):
+            j = entries[i]
+            for k in range(n_topics):
+                row[k] += np.float32(g[j, k]) * (scale * counts[j])
+
+
+# Chains
+
+
+@kernel
+def _spread(pairs, w, n):
+    """Counts of a word as n (T, K), zero where it has none."""
+    for t in range(n.shape[0]):
+        for k in range(n.shape[1]):
+            n[t, k] = 0
+    for p in range(pairs.starts[w], pairs.starts[w + 1]):
+        row, given = n[pairs.slices[p]], pairs.counts[p]
+        for k in range(n.shape[1]):
+            row[k] = given[k]
+
+
+@kernel
+def _set_sites(
+    n, rates, weights, means, variances, prior_mean, steps, sites, hessian, shift
+):  # fmt: skip
+    """Sites of a word: hessian (T, K) and shift for the means, and precisions for the variances.
+
+    The expected precision a = rates weights depends on the variance v itself, which would
+    oscillate where it is large. So sites move towards a by a Newton step for 1 / v - sites + a(v).
+    """
+    one, half, longest = np.float32(1), np.float32(0.5), np.float32(n.shape[0])
+    for t in range(n.shape[0]):
+        reach = np.float32(2) / steps[t] if t > 0 else np.float32(0)
+        for k in range(n.shape[1]):
+            a, before, v = rates[t, k] * weights[t, k], sites[t, k], variances[t, k]
+            sites[t, k] = before + (a - before) / (
+                one + half * max(a, before) * (v * v) * min(longest, one + reach * v)
+            )
+            hessian[t, k] = a
+            shift[t, k] = n[t, k] - a + a * (means[t, k] - prior_mean[k])
+
+
+@kernel
+def _filter(sites, prior_variance, steps, precision, hessian, shift):
+    """Information filter of a word's chains, in deviations from the prior mean.
+
+    Out: precision (T, K) given the sites. In and out: hessian, shift (T, K), from those of sites.
+    """
+    one = np.float32(1)
+    for k in range(sites.shape[1]):
+        precision[0, k] = sites[0, k] + one / prior_variance[k]
+        hessian[0, k] += one / prior_variance[k]
+    for t in range(1, sites.shape[0]):
+        step = steps[t]
+        for k in range(sites.shape[1]):
+            precision[t, k] = sites[t, k] + precision[t - 1, k] / (one + step * precision[t - 1, k])
+            share = one / (one + step * hessian[t - 1, k])
+            hessian[t, k] += hessian[t - 1, k] * share
+            shift[t, k] += shift[t - 1, k] * share
+
+
+@kernel
+def _smooth(precision, hessian, shift, steps, prior_mean, means, variances, most):
+    """Backwards: variances (T, K), and means, by a step that is shortened where it rises too far.
+
+    `shift` becomes where the step leads, `most` (K,) its largest rise over slices.
+    """
+    one = np.float32(1)
+    last = means.shape[0] - 1
+    for k in range(means.shape[1]):
+        variances[last, k] = one / precision[last, k]
+        shift[last, k] /= hessian[last, k]
+        most[k] = shift[last, k] + prior_mean[k] - means[last, k]
+    for t in range(last - 1, -1, -1):
+        step = steps[t + 1]
+        for k in range(means.shape[1]):
+            share = one / (one + step * precision[t, k])
+            variances[t, k] = step * share + variances[t + 1, k] * (share * share)
+            shift[t, k] = (step * shift[t, k] + shift[t + 1, k]) / (one + step * hessian[t, k])
+            most[k] = max(most[k], shift[t, k] + prior_mean[k] - means[t, k])
+    for k in range(means.shape[1]):
+        most[k] = LONGEST_RISE / max(most[k], LONGEST_RISE)
+    for t in range(last + 1):
+        for k in range(means.shape[1]):
+            means[t, k] += most[k] * (shift[t, k] + prior_mean[k] - means[t, k])
+
+
+@kernel
+def _drift(n, rates, weights, prior, w, means, variances, work):
+    """Update a word's drift, means and variances (T,), given its weights (T, K), which follow.
+
+    work (3, T): precision, precision times mean, and what the logarithm of the weights gains.
+    """
+    one = np.float32(1)
+    precision, shift, gain = work[0], work[1], work[2]
+    last = means.shape[0] - 1
+    for t in range(last + 1):
+        lam, count = np.float32(0), np.float32(0)
+        for k in range(n.shape[1]):
+            lam += rates[t, k] * weights[t, k]
+            count += n[t, k]
+        precision[t], shift[t] = lam, count - lam + lam * means[t]
+        gain[t] = -means[t] - np.float32(0.5) * variances[t]
+        if t == 0:
+            precision[0] += one / prior.drift_variance[w]
+            shift[0] += prior.drift_mean[w] / prior.drift_variance[w]
+        else:
+            keep = prior.drift_keep[t]
+            share = one / (keep * keep + prior.drift_steps[t] * precision[t - 1])
+            precision[t] += precision[t - 1] * share
+            shift[t] += keep * shift[t - 1] * share
+    most = np.float32(0)
+    for t in range(last, -1, -1):
+        if t == last:
+            variances[t] = one / precision[t]
+            shift[t] *= variances[t]
+        else:
+            keep, step = prior.drift_keep[t + 1], prior.drift_steps[t + 1]
+            share = one / (keep * keep + step * precision[t])
+            shift[t] = (step * shift[t] + keep * shift[t + 1]) * share
+            variances[t] = step * share + variances[t + 1] * (keep * share) * (keep * share)
+        most = max(most, shift[t] - means[t])
+    factor = LONGEST_RISE / max(most, LONGEST_RISE)
+    for t in range(last + 1):
+        means[t] += factor * (shift[t] - means[t])
+        scale = exp(gain[t] + means[t] + np.float32(0.5) * variances[t])
+        for k in range(n.shape[1]):
+            weights[t, k] *= scale
+
+
+@kernel
+def _move(chains, w, move):
+    """Take what `move` says off a word's chains."""
+    means, weights = chains.means[w], chains.weights[w]
+    for t in range(chains.drift_means.shape[1]):
+        chains.drift_means[w, t] -= move.drift[t]
+    for t in range(means.shape[0]):
+        for k in range(means.shape[1]):
+            means[t, k] -= move.topics[t, k]
+            weights[t, k] *= move.scale[t, k]
+
+
+@kernel
+def sweep(first, last, pairs, prior, rates, move, chains, totals, sums, drift_sums):
+    """Update the chains of words first..last, given rates N / zeta (T, K).
+
+    Adds up over words, in float64: totals (T, K), the new zeta, and the means' deviations from
+    those of the prior, sums (T, K) and drift_sums (T,), which the next sweep may take off.
+    """
+    n_slices, n_topics = rates.shape[0], rates.shape[1] // 8 * 8
+    n = np.empty((n_slices, n_topics), np.float32)
+    precision = np.empty((n_slices, n_topics), np.float32)
+    hessian = np.empty((n_slices, n_topics), np.float32)
+    shift = np.empty((n_slices, n_topics), np.float32)
+    most = np.empty(n_topics, np.float32)
+    work = np.empty((3, n_slices), np.float32)
+    half = np.float32(0.5)
+    for w in range(first, last):
+        means, variances, weights = chains.means[w], chains.variances[w], chains.weights[w]
+        mean, steps = prior.mean[w], prior.steps
+        _move(chains, w, move)
+        _spread(pairs, w, n)
+        sites = chains.sites[w]
+        _set_sites(n, rates, weights, means, variances, mean, steps, sites, hessian, shift)
+        _filter(sites, prior.variance[w], steps, precision, hessian, shift)
+        _smooth(precision, hessian, shift, steps, mean, means, variances, most)
+        for t in range(n_slices):
+            common = np.float32(0)
+            if chains.drift_means.shape[1] > 0:
+                common = chains.drift_means[w, t] + half * chains.drift_variances[w, t]
+            for k in range(n_topics):
+                weights[t, k] = exp(means[t, k] + half * variances[t, k] + common)
+        if chains.drift_means.shape[1] > 0:
+            drift = chains.drift_means[w], chains.drift_variances[w]
+            _drift(n, rates, weights, prior, w, drift[0], drift[1], work)
+            for t in range(n_slices):
+                drift_sums[t] += drift[0][t]
+        for t in range(n_slices):
+            for k in range(n_topics):
+                totals[t, k] += weights[t, k]
+            for k in range(n_topics):
+                sums[t, k] += means[t, k] - mean[k]
+
+
+# Moments
+
+
+@kernel
+def _coupling(variance, later, step, keep):
+    """Regression a of x_t on x_t+1 in the Markov chain with given marginal variances that fits the
+    prior x_t+1 ~ N(keep x_t, step) best; the smoother's at convergence.
+
+    It maximises the bound: keep later a^2 + step a = keep variance.
+    """
+    two = variance * np.float32(2)
+    root = np.sqrt(step * step + two * np.float32(2) * (keep * keep) * later)
+    return two * keep / (step + root)
+
+
+@kernel
+def moments(first, last, n_topics, pairs, prior, move, chains, increments, drift_increments, bound):
+    """Sums over words first..last for the update of variances and for the bound.
+
+    Takes `move` off, as `sweep` does. Adds, in float64, E[(x_t - x_t-1)^2] to increments (T, K) and
+    the like to drift_increments (T,), in row 0 E[(x_0 - mean)^2] / variance; to bound (1,) counts
+    times E[x + c], plus half the log determinant of the chains' covariance over the prior's.
+    """
+    n_slices, width = chains.means.shape[1], chains.means.shape[2] // 8 * 8
+    logs = np.empty(width, np.float32)
+    product = np.empty(width, np.float32)
+    for w in range(first, last):
+        means, variances = chains.means[w], chains.variances[w]
+        _move(chains, w, move)
+        for k in range(width):
+            away, variance = means[0, k] - prior.mean[w, k], prior.variance[w, k]
+            increments[0, k] += (away * away + variances[0, k]) / variance
+            product[k] = variances[n_slices - 1, k] / variance
+            logs[k] = 0
+        for t in range(1, n_slices):
+            _add_step(means, variances, t, prior.steps[t], increments[t], product)
+            if t % 4 == 0:  # before it leaves the range of float32
+                _take_logs(product, logs)
+        _take_logs(product, logs)
+        total = np.float32(0)
+        for k in range(n_topics):
+            total += logs[k]
+        bound[0] += 0.5 * total + _fit(pairs, w, chains)
+        if chains.drift_means.shape[1] > 0:
+            bound[0] += _drift_moments(prior, w, chains, drift_increments)
+
+
+@kernel
+def _add_step(means, variances, t, step, increments, product):
+    """Add E[(x_t - x_t-1)^2] to increments (K,); multiply product by Var(x_t-1 | x_t) / step."""
+    one = np.float32(1)
+    for k in range(product.shape[0]):
+        later = variances[t, k]
+        slope = _coupling(variances[t - 1, k], later, step, one)
+        away, lag = means[t, k] - means[t - 1, k], one - slope
+        increments[k] += away * away + slope * step + lag * lag * later
+        product[k] *= slope
+
+
+@kernel
+def _take_logs(product, logs):
+    for k in range(product.shape[0]):
+        logs[k] += log(product[k])
+        product[k] = 1
+
+
+@kernel
+def _fit(pairs, w, chains):
+    """A word's counts times E[x + c], summed."""
+    fit = 0.0
+    for p in range(pairs.starts[w], pairs.starts[w + 1]):
+        means, counts = chains.means[w, pairs.slices[p]], pairs.counts[p]
+        common = np.float32(0)
+        if chains.drift_means.shape[1] > 0:
+            common = chains.drift_means[w, pairs.slices[p]]
+        total = np.float32(0)
+        for k in range(means.shape[0]):
+            total += counts[k] * (means[k] + common)
+        fit += total
+    return fit
+
+
+@kernel
+def _drift_moments(prior, w, chains, increments):
+    """Add a word's drift to increments (T,), as in `moments`; return its part of the bound."""
+    means, variances = chains.drift_means[w], chains.drift_variances[w]
+    last = means.shape[0] - 1
+    away, variance = means[0] - prior.drift_mean[w], prior.drift_variance[w]
+    increments[0] += (away * away + variances[0]) / variance
+    determinant = 0.5 * log(variances[last] / variance)
+    for t in range(1, last + 1):
+        keep, later, step = prior.drift_keep[t], variances[t], prior.drift_steps[t]
+        slope = _coupling(variances[t - 1], later, step, keep)
+        rest = variances[t - 1] - slope * slope * later
+        away, lag = means[t] - keep * means[t - 1], np.float32(1) - keep * slope
+        increments[t] += away * away + keep * keep * rest + lag * lag * later
+        determinant += 0.5 * log(rest / step)
+    return determinant
