@@ -77,6 +77,10 @@ def decoding() -> None:
     model.decode(X)
 
 
+def variational(name: str, rows: Any) -> Callable[[], Any]:
+    return lambda: getattr(fastvi, name)(2, n_iter=3, random_state=0).fit(rows)
+
+
 def yardstick() -> None:
     @numba.njit
     def sorted_sum(a: Any) -> Any:
@@ -111,6 +115,14 @@ CALLS: dict[str, Callable[[], Any]] = {
     "GaussianHMM().decode": decoding,
     "PoissonHMM().fit": lambda: fastvi.PoissonHMM(2, n_iter=3, random_state=0).fit(COUNTS),
     "MultinomialHMM().fit": lambda: fastvi.MultinomialHMM(2, n_iter=3, random_state=0).fit(COUNTS),
+    **{
+        f"{name}().fit": variational(name, rows)
+        for name, rows in (
+            ("VariationalGaussianHMM", X),
+            ("VariationalPoissonHMM", COUNTS),
+            ("VariationalCategoricalHMM", COUNTS[:, :1]),
+        )
+    },
     "CategoricalHMM().fit": lambda: fastvi.CategoricalHMM(2, n_iter=3, random_state=0).fit(
         COUNTS[:, :1]
     ),

@@ -35,6 +35,15 @@ if TYPE_CHECKING:
     from fastvi.models.sequences.discrete import MultinomialHMM as MultinomialHMM
     from fastvi.models.sequences.discrete import PoissonHMM as PoissonHMM
     from fastvi.models.sequences.gaussian import GaussianHMM as GaussianHMM
+    from fastvi.models.sequences.variational_discrete import (
+        VariationalCategoricalHMM as VariationalCategoricalHMM,
+    )
+    from fastvi.models.sequences.variational_discrete import (
+        VariationalPoissonHMM as VariationalPoissonHMM,
+    )
+    from fastvi.models.sequences.variational_gaussian import (
+        VariationalGaussianHMM as VariationalGaussianHMM,
+    )
     from fastvi.models.topics.coherence import topic_coherence as topic_coherence
     from fastvi.models.topics.coherence import topic_diversity as topic_diversity
     from fastvi.models.topics.dynamic import DynamicTopicModel as DynamicTopicModel
@@ -76,6 +85,9 @@ _NAMES = {
     "SVGP": "fastvi.models.gp.variational",
     "SparseGPClassifier": "fastvi.models.gp.classification",
     "SparseGPRegressor": "fastvi.models.gp.regression",
+    "VariationalCategoricalHMM": "fastvi.models.sequences.variational_discrete",
+    "VariationalGaussianHMM": "fastvi.models.sequences.variational_gaussian",
+    "VariationalPoissonHMM": "fastvi.models.sequences.variational_discrete",
     "WeightedPosterior": "fastvi.posteriors.weighted",
     "check": "fastvi.targets.checking",
     "document_completion": "fastvi.models.topics.scores",

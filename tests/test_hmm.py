@@ -30,6 +30,9 @@ MODELS = {
     "Poisson": (fastvi.PoissonHMM, COUNTS),
     "categorical": (fastvi.CategoricalHMM, SYMBOLS),
     "multinomial": (fastvi.MultinomialHMM, BAGS),
+    "variational Gaussian": (fastvi.VariationalGaussianHMM, X),
+    "variational Poisson": (fastvi.VariationalPoissonHMM, COUNTS),
+    "variational categorical": (fastvi.VariationalCategoricalHMM, SYMBOLS),
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -214,13 +217,14 @@ def test_draws_have_the_moments_of_the_states(name):
     np.testing.assert_allclose(shares, model.get_stationary_distribution(), atol=0.12)
     k = int(np.argmax(shares))
     own = rows[states == k]
-    if name == "categorical":
+    kind = name.split()[-1]
+    if kind == "categorical":
         own = np.eye(4)[own[:, 0]]
     expected = {
         "Gaussian": lambda: model.means_[k], "Poisson": lambda: model.lambdas_[k],
         "categorical": lambda: model.emissionprob_[k],
         "multinomial": lambda: 10 * model.emissionprob_[k],
-    }[name]()  # fmt: skip
+    }[kind]()  # fmt: skip
     error = 5 * own.std(axis=0) / np.sqrt(len(own)) + 1e-12
     assert np.all(np.abs(own.mean(axis=0) - expected) <= error)
     assert model.sample(2, currstate=k)[1][0] == k
@@ -247,6 +251,14 @@ def test_what_init_params_does_not_name_is_kept():
     fixed = by_hand().set_params(params="s").fit(X, LENGTHS)
     np.testing.assert_array_equal(fixed.means_, MEANS)
     np.testing.assert_array_equal(fixed.transmat_, MOVES)
+
+
+def test_the_best_of_several_starts_is_kept():
+    one, several = (fitted("Poisson", n_init=n, n_iter=30) for n in (1, 5))
+    assert several.elbo_ >= one.elbo_
+    assert several.elbo_ == fitted("Poisson", n_init=5, n_iter=30).elbo_
+    with pytest.raises(ValueError, match="checkpoint is given with n_init=2; wanted n_init=1"):
+        fastvi.PoissonHMM(3, n_init=2).fit(COUNTS, checkpoint="unused")
 
 
 def test_criteria_count_free_parameters():

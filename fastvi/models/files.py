@@ -35,6 +35,9 @@ ESTIMATORS = {
     "SVGP": "fastvi.models.gp.variational",
     "SparseGPClassifier": "fastvi.models.gp.classification",
     "SparseGPRegressor": "fastvi.models.gp.regression",
+    "VariationalCategoricalHMM": "fastvi.models.sequences.variational_discrete",
+    "VariationalGaussianHMM": "fastvi.models.sequences.variational_gaussian",
+    "VariationalPoissonHMM": "fastvi.models.sequences.variational_discrete",
 }
 REPORTED = (  # numbers
     "n_iter_", "n_batch_iter_", "converged_", "elbo_", "best_iter_", "best_score_",

@@ -49,6 +49,7 @@ class _WithProbabilities(_Discrete):
     """States with probabilities of symbols."""
 
     _letters: ClassVar = {"e": "emissionprob_"}
+    emissionprob_prior: ArrayLike | None
     emissionprob_: Array
 
     def _width(self, X: Array) -> int:
@@ -127,6 +128,7 @@ class CategoricalHMM(_WithProbabilities):
         params: str = "ste",
         init_params: str = "ste",
         implementation: str = "log",
+        n_init: int = 1,
         n_jobs: int | None = None,
     ) -> None:
         self._share(locals())
@@ -140,6 +142,7 @@ class CategoricalHMM(_WithProbabilities):
         self.params = params
         self.init_params = init_params
         self.implementation = implementation
+        self.n_init = n_init
 
     def _checked(self, X: RowsLike, reset: bool) -> Array:
         X = super()._checked(X, reset)
@@ -210,6 +213,7 @@ class MultinomialHMM(_WithProbabilities):
         params: str = "ste",
         init_params: str = "ste",
         implementation: str = "log",
+        n_init: int = 1,
         n_jobs: int | None = None,
     ) -> None:
         self._share(locals())
@@ -222,6 +226,7 @@ class MultinomialHMM(_WithProbabilities):
         self.params = params
         self.init_params = init_params
         self.implementation = implementation
+        self.n_init = n_init
 
     def _states(self, n_features: int) -> Multinomial:
         return Multinomial(self.params)
@@ -268,6 +273,8 @@ class PoissonHMM(_Discrete):
     """
 
     _letters: ClassVar = {"l": "lambdas_"}
+    lambdas_prior: ArrayLike | None
+    lambdas_weight: ArrayLike | None
     lambdas_: Array
 
     def __init__(
@@ -285,6 +292,7 @@ class PoissonHMM(_Discrete):
         params: str = "stl",
         init_params: str = "stl",
         implementation: str = "log",
+        n_init: int = 1,
         n_jobs: int | None = None,
     ) -> None:
         self._share(locals())
@@ -298,6 +306,7 @@ class PoissonHMM(_Discrete):
         self.params = params
         self.init_params = init_params
         self.implementation = implementation
+        self.n_init = n_init
 
     def _states(self, n_features: int) -> Poisson:
         prior, weight = (

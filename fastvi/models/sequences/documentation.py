@@ -36,6 +36,8 @@ params, init_params : str
     `transmat_`.
 implementation : {"log", "scaling"}, default="log"
     Accepted for hmmlearn's sake; both are computed by scaled recursions, exact in either case.
+n_init : int, default=1
+    Number of starts; the fit with the largest bound is kept.
 n_jobs : int, optional
     Threads; -1 for all cores, None for one. Results have the same bits for any number.
 """,

@@ -14,10 +14,11 @@ from fastvi.base import checks, tree
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import AnyArray, Array, ArrayLike, RandomState, RowsLike
 from fastvi.checkpoints import Callback, Watching
-from fastvi.core import Optimizer
+from fastvi.core import Conjugate, Optimizer
 from fastvi.models.estimator import generator_of
 from fastvi.models.files import Saved
-from fastvi.models.sequences.model import HiddenMarkov, Parameters, Sequences
+from fastvi.models.plan import Fit
+from fastvi.models.sequences.model import HiddenMarkov, Parameters, Rows, Sequences
 from fastvi.models.sequences.predictions import DECODERS, Decoder
 from fastvi.models.sequences.stream import Stream
 
@@ -47,14 +48,17 @@ class HiddenMarkovModel(Decoder):
     """
 
     _shared = ("tol", "random_state", "n_jobs", "verbose")
-    _letters: ClassVar[dict[str, str]]  # of `params` and `init_params`: attributes of states
+    # Letters of `params` and `init_params`: names of attributes
+    _chain_letters: ClassVar[dict[str, str]] = {"s": "startprob_", "t": "transmat_"}
+    _letters: ClassVar[dict[str, str]]
 
     n_iter: int
     params: str
     init_params: str
     implementation: str
-    startprob_prior: ArrayLike
-    transmat_prior: ArrayLike
+    n_init: int
+    startprob_prior: ArrayLike | None
+    transmat_prior: ArrayLike | None
     startprob_: Array
     transmat_: Array
     monitor_: Monitor
@@ -128,16 +132,51 @@ class HiddenMarkovModel(Decoder):
         checks.choice(self.algorithm, "algorithm", DECODERS)
         seed = self._seed(watching)
         fixed: RandomState = self.random_state if isinstance(self.random_state, Integral) else seed
-        rng = generator_of(fixed)
-        given = self._given(last)
         kept = X[~stream.is_missing]
         if len(kept) < k:
             raise ValueError(f"X has {len(kept)} rows that are not missing; wanted at least {k}")
+        rows, given = self._arranged(stream, X), self._given(last)
+        n_init = checks.integer(self.n_init, "n_init", 1)
+        if n_init > 1 and watching.checkpoint is not None:
+            raise ValueError(f"checkpoint is given with n_init={n_init}; wanted n_init=1")
+        draws = generator_of(seed)
+        starts = [fixed, *(int(draws.randint(2**31 - 1)) for _ in range(n_init - 1))]
+        with single_threaded_blas():
+            runs = [self._run(rows, kept, given, start, watching, seed) for start in starts]
+        model, best = max(runs, key=lambda run: run[1].history["elbo"][-1])
+        self._report(best)
+        self._take(model, best.params)
+        bounds = [float(bound) for bound in self.history_.get("elbo", ())]
+        self.monitor_ = Monitor(bounds, self.n_iter_, self.tol, self.n_iter)
+
+    def _run(
+        self,
+        rows: Rows,
+        X: Array,
+        given: dict[str, Any],
+        start: RandomState,
+        watching: Watching,
+        seed: int,
+    ) -> tuple[Conjugate, Fit]:
+        """Fit from one start."""
+        model, params = self._begin(rows, X, given, start)
+        fitted = self._ascend(
+            model, Sequences(rows), tree.copy(params), watching,
+            data=(X, rows.stream.first, rows.stream.is_missing, *tree.leaves(params)),
+            tol=checks.number(self.tol, "tol", -np.inf), seed=seed,
+        )  # fmt: skip
+        return model, fitted
+
+    def _begin(
+        self, rows: Rows, X: Array, given: dict[str, Any], random_state: RandomState
+    ) -> tuple[Conjugate, Any]:
+        """Return the model, and parameters to start from; `given` holds attributes to keep."""
+        k, rng = self.n_components, generator_of(random_state)
         start = given.get("startprob_")
         start = rng.dirichlet(np.full(k, 1.0 / k)) if start is None else start
         pairs = given.get("transmat_")
         pairs = rng.dirichlet(np.full(k, 1.0 / k), size=k) if pairs is None else pairs
-        states = self._start(kept, given, generator_of(fixed))
+        states = self._start(X, given, generator_of(random_state))
         params = Parameters(
             distribution(start, "startprob_", k), distribution(pairs, "transmat_", k, k), states
         )
@@ -146,27 +185,20 @@ class HiddenMarkovModel(Decoder):
             np.asarray(self.startprob_prior, float), np.asarray(self.transmat_prior, float),
             self.params,
         )  # fmt: skip
-        with single_threaded_blas():
-            fitted = self._ascend(
-                model, Sequences(self._arranged(stream, X)), tree.copy(params), watching,
-                data=(X, stream.first, *tree.leaves(params)),
-                tol=checks.number(self.tol, "tol", -np.inf), seed=seed,
-            )  # fmt: skip
-        self._take(fitted.params)
-        bounds = [float(bound) for bound in self.history_.get("elbo", ())]
-        self.monitor_ = Monitor(bounds, self.n_iter_, self.tol, self.n_iter)
+        return model, params
 
     def _given(self, last: Self | None) -> dict[str, Any]:
         """Return attributes that were set by hand or fitted, and that `init_params` leaves."""
-        names = {"s": "startprob_", "t": "transmat_"} | self._letters
+        names = self._chain_letters | self._letters
         for name in ("params", "init_params"):
             unknown = set(getattr(self, name)) - set(names)
             if unknown:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; wanted letters of {''.join(names)!r}"
                 )
-        kept = [name for letter, name in names.items() if letter not in self.init_params]
         source = self if last is None else last
+        letters = [letter for letter in names if letter not in self.init_params]
+        kept = [name for letter in letters for name in names[letter].split()]
         found = {name: getattr(source, name, None) for name in kept}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -174,7 +206,8 @@ class HiddenMarkovModel(Decoder):
         missing = np.asarray(np.isnan(X).all(axis=1))
         return Stream(_lengths(lengths, len(X)), missing, self._n_threads)
 
-    def _take(self, params: Parameters) -> None:
+    def _take(self, model: Any, params: Any) -> None:
+        """Set the attributes with parameters."""
         self.startprob_, self.transmat_ = params.start, params.transitions
         self._take_states(params.states)
 

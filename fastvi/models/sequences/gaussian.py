@@ -15,7 +15,7 @@ from fastvi.models.sequences.gaussian_states import Gaussian, Gaussians, arrange
 from fastvi.models.sequences.rows import FeatureRows
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["GaussianHMM"]
+__all__ = ["COVARIANCE_TYPES", "GaussianHMM", "of_type"]
 
 COVARIANCE_TYPES = ("spherical", "diag", "full", "tied")
 
@@ -68,6 +68,7 @@ class GaussianHMM(HiddenMarkovModel):
     """
 
     _letters: ClassVar = {"m": "means_", "c": "covars_"}
+    means_prior: ArrayLike | None
     means_: Array
     covars_: Array
 
@@ -90,6 +91,7 @@ class GaussianHMM(HiddenMarkovModel):
         params: str = "stmc",
         init_params: str = "stmc",
         implementation: str = "log",
+        n_init: int = 1,
         n_jobs: int | None = None,
     ) -> None:
         self._share(locals())
@@ -107,6 +109,7 @@ class GaussianHMM(HiddenMarkovModel):
         self.params = params
         self.init_params = init_params
         self.implementation = implementation
+        self.n_init = n_init
 
     def _checked(self, X: RowsLike, reset: bool) -> Array:
         X = self._array(
@@ -138,9 +141,7 @@ class GaussianHMM(HiddenMarkovModel):
             means = KMeans(k, n_init=10, random_state=rng).fit(X).cluster_centers_
         if covars is None:
             floor = checks.number(self.min_covar, "min_covar", 0.0)
-            covars = _of_type(
-                np.cov(X.T).reshape(d, d) + floor * np.eye(d), self.covariance_type, k
-            )
+            covars = of_type(np.cov(X.T).reshape(d, d) + floor * np.eye(d), self.covariance_type, k)
         return self._states_of(means, covars, d)
 
     def _read(self) -> Gaussians:
@@ -189,7 +190,7 @@ class GaussianHMM(HiddenMarkovModel):
         self.covars_ = saved.array("parameters_.states.covars", *[None] * dims)
 
 
-def _of_type(covariance: Array, covariance_type: str, k: int) -> Array:
+def of_type(covariance: Array, covariance_type: str, k: int) -> Array:
     """One covariance for all states, in the shape of the type."""
     if covariance_type == "tied":
         return covariance

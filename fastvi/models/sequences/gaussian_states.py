@@ -10,7 +10,15 @@ from fastvi.base.typing import Array
 from fastvi.models.sequences.rows import PRODUCTS, SQUARES, FeatureRows
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["Gaussian", "Gaussians", "Moments", "arranged", "full", "gaussian_coefficients"]
+__all__ = [
+    "Gaussian",
+    "Gaussians",
+    "Moments",
+    "arranged",
+    "full",
+    "gaussian_coefficients",
+    "moments",
+]
 
 
 class Gaussians(NamedTuple):

@@ -48,6 +48,11 @@ class FeatureRows:
             parts = np.where(stream.seen > 0, stream.arranged(base).reshape(stream.shape), 0.0)
             self._constant = parts.sum(axis=(1, 2))
 
+    @property
+    def mean(self) -> float:
+        """Mean of all numbers in rows that are not missing, at least 1e-3."""
+        return max(float(self._X[~self.stream.is_missing].mean()), 1e-3)
+
     def weighed(self, coefficients: Array) -> _Weighed:
         """Return likelihoods with logs coefficients (K, F) @ features + base."""
         if coefficients.shape[1] != self.n_features:
