@@ -30,7 +30,9 @@ def texts() -> dict[str, Any]:
     Path("texts.txt").write_text("\n".join(documents))
     parts = {"indptr": np.array([0, 2]), "indices": np.array([0, 3])}
     counts = np.array([1.0, 2.0])
-    return {"texts": documents, "X_new": rng.poisson(1.0, (5, 20)), "counts": counts, **parts}
+    new = rng.poisson(1.0, (5, 20))
+    years = {"years": np.repeat(np.arange(2001, 2007), 10), "years_new": np.arange(2001, 2006)}
+    return {"texts": documents, "X_new": new, "X_2007": new, "counts": counts, **parts, **years}
 
 
 def numbers(n: int = 80) -> dict[str, Any]:

@@ -34,7 +34,8 @@ MAY_IMPORT_SKLEARN = (
     ESTIMATORS
     | {"models/estimator.py", "models/kinds.py", "models/weights.py"}
     | {f"models/gp/{name}.py" for name in PROCESSES}
-    | {"models/sequences/gaussian.py", "models/topics/hdp.py", "models/topics/dynamic_scores.py"}
+    | {"models/sequences/gaussian.py", "models/sequences/variational_gaussian.py"}
+    | {"models/topics/hdp.py", "models/topics/dynamic_scores.py"}
     | {"corpus/text.py"}
 )
 FUNCTIONAL_CORE = [
