@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.base.typing import AnyArray, RandomState
-from fastvi.families.base import Draws, Family, Near, Powers
+from fastvi.families.base import Family, Near, Powers
 from fastvi.families.fullrank import FullRank
 from fastvi.families.kinds import (
     Block,
@@ -27,6 +27,7 @@ from fastvi.families.kinds import (
 )
 from fastvi.families.lowrank import LowRank, lowrank
 from fastvi.families.meanfield import MeanField
+from fastvi.families.powers import Draws
 from fastvi.families.products import Blocks, blocks
 
 __all__ = [

@@ -1,9 +1,10 @@
 """Protocols of approximating distributions: what all families offer, and what some offer.
 
 A member of a family is a NamedTuple of arrays with the methods of `Family`. What only some families
-can do is a power, which a member names in `Family.powers`; code that needs a power asks for it,
-never for the type of the member. A new family takes one file here, one file in `kernels/` if it has
-its own loops, one plain twin in `tests/naive/`, and one line of the table in `fastvi.families`.
+can do is a power (`fastvi.families.powers`), which a member names in `Family.powers`; code that
+needs a power asks for it, never for the type of the member. A new family takes one file here, one
+file in `kernels/` if it has its own loops, one plain twin in `tests/naive/`, and one line of the
+table in `fastvi.families`.
 """
 
 from __future__ import annotations
@@ -15,47 +16,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base.typing import AnyArray, Array, DTypeLike, Tree
+from fastvi.families.powers import (
+    Compiled,
+    Draws,
+    Entropy,
+    Independent,
+    Natural,
+    Pathwise,
+    Relaxed,
+)
 
 __all__ = [
-    "Compiled",
     "Dispersed",
     "Dispersible",
-    "Draws",
-    "Driver",
-    "Entropy",
     "Family",
     "Frame",
-    "Independent",
-    "Natural",
     "Near",
-    "Pathwise",
     "Powers",
     "Product",
     "ProductForm",
-    "Relaxed",
     "column",
     "stored",
 ]
 
 Near = Callable[[Array, Array], "Family"]  # from a mean (D,) and a covariance (D, D) to a member
-
-
-class Draws(NamedTuple):
-    """Draws, and the noise from which a member made them.
-
-    Attributes
-    ----------
-    points : (k, D) array
-    noise : (k, W) array
-        Noise that pullbacks use. A family without such noise stores the points here.
-    """
-
-    points: Array
-    noise: Array
-
-    def kept(self, which: AnyArray) -> Draws:
-        """Return some of the draws, by number or mask."""
-        return Draws(self.points[which], self.noise[which])
 
 
 class Family(Protocol):
@@ -134,65 +118,6 @@ class Family(Protocol):
         ...
 
 
-class Pathwise(Protocol):
-    """Pathwise gradients, through draws that depend smoothly on noise."""
-
-    def pullback(
-        self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
-    ) -> Tree:
-        """Return the gradient of a loss with respect to `Family.free`.
-
-        The loss is a weighted sum over draws, ``weights @ losses``. The dependence of the log
-        density on the parameters at a fixed point is left out ("Sticking the landing", Roeder et
-        al. 2017); for equal weights that part has mean zero.
-
-        Parameters
-        ----------
-        draws : Draws
-            Draws of this member.
-        of_points : (k, D) array
-            Gradients of the losses with respect to the points.
-        of_log_q : float or (k,) array
-            Derivatives of the losses with respect to the log densities of the points.
-        weights : (k,) array
-        """
-        ...
-
-
-class Natural(Protocol):
-    """Natural gradients, in the frame in which the member is standard.
-
-    A step is a NamedTuple of arrays; its ``gain()`` estimates the gain of a unit-rate step as a
-    symmetrised divergence in nats.
-    """
-
-    def natural(
-        self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
-    ) -> Tree:
-        """Return the natural gradient of a loss; arguments as in `Pathwise.pullback`."""
-        ...
-
-    def natural_entropy(self) -> Tree:
-        """Return the natural gradient of the entropy."""
-        ...
-
-    def moved(self, step: Tree) -> Self:
-        """Return the member that a step leads to; any step is valid."""
-        ...
-
-
-class Entropy(Protocol):
-    """An entropy in closed form."""
-
-    def entropy(self) -> float:
-        """Entropy in nats."""
-        ...
-
-    def entropy_pullback(self) -> Tree:
-        """Return its gradient with respect to `Family.free`."""
-        ...
-
-
 class Frame(Protocol):
     """The member's own units, in which one learning rate suits all parameters."""
 
@@ -207,44 +132,6 @@ class Frame(Protocol):
 
     def mapped(self, centre: Array, units: Array) -> Family:
         """Return the member after the map x -> centre + units x."""
-        ...
-
-
-class Independent(Protocol):
-    """Independent normal numbers, for which linear response and fixed draws are worked out."""
-
-    @property
-    def mean(self) -> Array:
-        """Means, (D,)."""
-        ...
-
-    @property
-    def sd(self) -> Array:
-        """Standard deviations, (D,)."""
-        ...
-
-
-class Driver(NamedTuple):
-    """A compiled loop over steps, see `fastvi.kernels.drivers`.
-
-    Attributes
-    ----------
-    run : callable
-        The kernel.
-    step : type or None
-        NamedTuple type of natural gradients; None for plain gradients, which have the form of the
-        parameters.
-    """
-
-    run: Callable[..., Any]
-    step: type[Any] | None
-
-
-class Compiled(Protocol):
-    """Compiled blocks of steps that maximise the ELBO."""
-
-    def driver(self, natural: bool) -> Driver | None:
-        """Return the driver for natural or plain gradients; None if steps in Python are as fast."""
         ...
 
 
@@ -320,22 +207,6 @@ class Dispersible(Family, Protocol):
 
     def dispersal(self, log_tau: Array) -> Dispersed:
         """Return the product with parts overdispersed by exp(log_tau), (B,)."""
-        ...
-
-
-class Relaxed(Protocol):
-    """Relaxed draws between categories, which depend smoothly on noise."""
-
-    def relaxed(
-        self, temperature: float, n: int, rng: np.random.Generator
-    ) -> tuple[Array, Array, Array]:
-        """Return noise, soft draws and their nearest categories, (n, D) each."""
-        ...
-
-    def relaxed_pullback(
-        self, temperature: float, noise: Array, soft: Array, of_points: Array
-    ) -> tuple[Array, float]:
-        """Return the gradient (P,) of mean loss plus category entropy, and that entropy (nats)."""
         ...
 
 

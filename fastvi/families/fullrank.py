@@ -9,8 +9,9 @@ import numpy as np
 from scipy.linalg import cho_factor, solve_triangular
 
 from fastvi.base.typing import AnyArray, Array
-from fastvi.families.base import Draws, Driver, Powers, column, stored
+from fastvi.families.base import Powers, column, stored
 from fastvi.families.gaussians import Step, antithetic, divergence, entropy, retraction
+from fastvi.families.powers import Draws, Driver
 
 __all__ = ["FullRank"]
 
@@ -145,7 +146,7 @@ class FullRank(NamedTuple):
     def pullback(
         self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
     ) -> tuple[Array, Array]:
-        """Gradient of a loss with respect to `free`, see `fastvi.families.base.Pathwise`."""
+        """Gradient of a loss with respect to `free`, see `fastvi.families.powers.Pathwise`."""
         slopes = of_points + column(of_log_q) * self.score(draws)
         of_root = np.tril((slopes.T * weights) @ draws.noise)
         diagonal = np.arange(len(self.mean))

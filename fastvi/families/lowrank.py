@@ -11,8 +11,9 @@ from scipy.linalg import cho_factor, cho_solve
 
 from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array
-from fastvi.families.base import Draws, Near, Powers, column, stored
+from fastvi.families.base import Near, Powers, column, stored
 from fastvi.families.gaussians import antithetic, divergence, entropy, stored_scales
+from fastvi.families.powers import Draws
 
 __all__ = ["LowRank", "lowrank"]
 
@@ -136,7 +137,7 @@ class LowRank(NamedTuple):
     def pullback(
         self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
     ) -> tuple[Array, Array, Array]:
-        """Gradient of a loss with respect to `free`, see `fastvi.families.base.Pathwise`."""
+        """Gradient of a loss with respect to `free`, see `fastvi.families.powers.Pathwise`."""
         slopes = of_points + column(of_log_q) * self.score(draws)
         rank = self.factors.shape[1]
         weighted = slopes * weights[:, None]

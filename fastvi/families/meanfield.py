@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from fastvi.base.typing import AnyArray, Array
-from fastvi.families.base import Draws, Driver, Powers, ProductForm, column, stored
+from fastvi.families.base import Powers, ProductForm, column, stored
 from fastvi.families.gaussians import (
     Step,
     antithetic,
@@ -18,6 +18,7 @@ from fastvi.families.gaussians import (
     stored_scales,
 )
 from fastvi.families.kinds import gaussian
+from fastvi.families.powers import Draws, Driver
 from fastvi.families.products import Blocks, blocks
 
 __all__ = ["MeanField"]
@@ -112,7 +113,7 @@ class MeanField(NamedTuple):
     def natural(
         self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
     ) -> Step:
-        """Return the natural gradient of a loss; arguments as in `fastvi.families.base.Pathwise`.
+        """Return the natural gradient of a loss; arguments as in `fastvi.families.powers.Pathwise`.
 
         It is that of mean and precision, by the theorems of Bonnet and Price, as in Khan and Rue
         (2023), "The Bayesian learning rule", eq. 11 to 13.
@@ -148,7 +149,7 @@ class MeanField(NamedTuple):
     def pullback(
         self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
     ) -> tuple[Array, Array]:
-        """Gradient of a loss with respect to `free`, see `fastvi.families.base.Pathwise`."""
+        """Gradient of a loss with respect to `free`, see `fastvi.families.powers.Pathwise`."""
         slopes = of_points + column(of_log_q) * self.score(draws)
         return weights @ slopes, weights @ (slopes * draws.noise) * self.sd
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base.typing import AnyArray, Array
-from fastvi.families.base import Draws, Powers, ProductForm, stored
+from fastvi.families.base import Powers, ProductForm, stored
 from fastvi.families.kinds import CATEGORIES, DISCRETE, KINDS, Block, layout_of, repeated, values_of
+from fastvi.families.powers import Draws
 
 __all__ = ["Blocks", "blocks"]
 
@@ -218,7 +219,7 @@ class Blocks(NamedTuple):
     def _scratch(self, Z: Array) -> Array:
         return np.empty((int(self.layout[:, 4].max()), len(Z)))
 
-    # Relaxed draws, see `fastvi.families.base.Relaxed`
+    # Relaxed draws, see `fastvi.families.powers.Relaxed`
 
     def relaxed(
         self, temperature: float, n: int, rng: np.random.Generator

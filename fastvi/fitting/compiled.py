@@ -16,7 +16,8 @@ import numpy as np
 from fastvi.base import tree
 from fastvi.base.typing import Array, Info
 from fastvi.core import EACH_STEP, Algorithm, AscentState, Batch, Gradient, Optimizer, add, ascend
-from fastvi.families.base import Driver, Family
+from fastvi.families.base import Family
+from fastvi.families.powers import Driver
 from fastvi.objectives import Objective, elbo
 from fastvi.targets.base import Target
 

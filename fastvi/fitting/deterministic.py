@@ -17,7 +17,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from fastvi.base.typing import Array
-from fastvi.families.base import Independent
+from fastvi.families.powers import Independent
 from fastvi.posteriors.fixed_draws import FixedDraws, fixed_noise, whole_hessian
 from fastvi.targets.base import Target
 

@@ -16,8 +16,8 @@ from scipy.linalg import cho_factor, cho_solve
 
 from fastvi.base import checks
 from fastvi.base.typing import Array
-from fastvi.families.base import Independent
 from fastvi.families.fullrank import FullRank
+from fastvi.families.powers import Independent
 from fastvi.posteriors.fixed_draws import FixedDraws, fixed_noise, whole_hessian
 from fastvi.posteriors.psis import psis
 from fastvi.targets.base import Target
