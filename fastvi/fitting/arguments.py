@@ -24,7 +24,7 @@ NAMES = tuple(name for name, family in FAMILIES.items() if family.near is not No
 class Chosen(NamedTuple):
     """A family: a member to ask for its powers, and how to make one near a Gaussian.
 
-    `near` is None where a fit is to begin at the member itself; else the member has one number.
+    `near` is None if the fit begins at the member itself; otherwise the member is one-dimensional.
     """
 
     member: Family
@@ -32,7 +32,7 @@ class Chosen(NamedTuple):
 
 
 def family_of(target: Target, family: str | Family | Near) -> Chosen:
-    """Return the family that is given by name, by a member, or by a function near a Gaussian.
+    """Return the family given by its name, by a member, or by a function of a mean and covariance.
 
     Raises
     ------
@@ -61,9 +61,9 @@ def begin_near(
     n_threads: int = 1,
     by_gradient: bool = True,
 ) -> tuple[Family, Found | None]:
-    """A member near Laplace's approximation at the best mode, or of unit scale without a mode.
+    """Return a member near Laplace's approximation at the best mode, or of unit scale without one.
 
-    by_gradient: whether the method needs gradients; without, none is derived for the start.
+    `by_gradient` says whether the method needs gradients; if not, none is derived for the search.
     """
     z = np.zeros(target.dim) if start is None else point_of(target, start)
     if not (by_gradient or target.gradient_given) or not target.has_gradient:
@@ -81,7 +81,7 @@ def begin_near(
 
 
 def starts_of(n_starts: str | int) -> int | None:
-    """The number of paths of a search for modes, checked; None where it is left open."""
+    """Return the number of paths of the search for modes, or None to leave it open."""
     if isinstance(n_starts, str):
         if n_starts != "auto":
             raise ValueError(f"n_starts is {n_starts!r}; wanted 'auto' or an integer >= 1")
@@ -90,7 +90,7 @@ def starts_of(n_starts: str | int) -> int | None:
 
 
 def point_of(target: Target, start: PointLike) -> Array:
-    """Free numbers (D,) of a point that is given as such, or by name."""
+    """Return the unconstrained parameters (D,) of a point given as an array or by name."""
     if isinstance(start, Mapping):
         start = target.parameters.unconstrain(start)
     try:
@@ -103,14 +103,14 @@ def point_of(target: Target, start: PointLike) -> Array:
 
 
 def batches_of(target: Target, batch_size: int | None, sampling: str, seed: int) -> Batches:
-    """Passes over all rows, or mini-batches of them.
+    """Return passes over all rows, or mini-batches of them.
 
     Raises
     ------
     ValueError
         If an argument is out of its range, or the target takes no rows.
     TargetError
-        If the target clearly forgets the weights of rows.
+        If the target clearly ignores the weights of rows.
     """
     sampling = checks.choice(sampling, "sampling", ("uniform", "replacement"))
     if batch_size is None:

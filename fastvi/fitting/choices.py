@@ -63,7 +63,7 @@ class Wanted(NamedTuple):
     tol: float
 
     def check(self, objective: str | float | Objective) -> None:
-        """Refuse options that do not go together, or that would go unheard."""
+        """Refuse options that contradict each other or would be ignored."""
         method, batch_size = self.method, self.batch_size
         if batch_size is None and method == "plain" and self.tools:
             raise ValueError(
@@ -83,13 +83,13 @@ class Wanted(NamedTuple):
             )
 
     def identity(self, family: object, start: object, n_starts: object) -> JsonObject:
-        """What must be the same for a checkpoint to be taken up."""
+        """Return what must be the same for a checkpoint to be resumed from."""
         names = "method", "goal", "n_draws", "batch_size", "sampling", "tools", "tol"
         chosen = {name: getattr(self, name) for name in names}
         return {"family": family, "start": start, "n_starts": n_starts, **chosen}
 
     def reduced(self, gradient: Gradient) -> Gradient:
-        """The gradient with the tools around it."""
+        """Return the gradient, wrapped in the tools."""
         if not self.tools:
             return gradient
         n_rows = self.target.n_rows or 0
@@ -119,7 +119,7 @@ def _can(method: str, powers: Powers) -> bool:
 def method_of(
     method: str, member: Family, tools: tuple[Reduction, ...] | None
 ) -> tuple[str, tuple[Reduction, ...]]:
-    """The method, chosen by the powers of the family where that is left open, and its tools."""
+    """Return the method and its tools; "auto" chooses by the powers of the family."""
     method = checks.choice(method, "method", ("auto", *NEEDS))
     able = [name for name in NEEDS if _can(name, member.powers)]
     if method == "auto":
@@ -146,7 +146,7 @@ def method_of(
 
 
 def n_draws_of(n_draws: int | None, method: str, dim: int) -> int:
-    """The number of draws per step, by default what suits the method."""
+    """Return the number of draws per step, by default one that suits the method."""
     if n_draws is not None:
         return checks.integer(n_draws, "n_draws", 2)
     if method == "deterministic":
@@ -157,7 +157,7 @@ def n_draws_of(n_draws: int | None, method: str, dim: int) -> int:
 
 
 def objective_of(chosen: str | float | Objective) -> tuple[Objective, str]:
-    """The objective and its name."""
+    """Return the objective and its name."""
     if isinstance(chosen, Objective):
         return chosen, "given"
     if isinstance(chosen, str) and chosen in OBJECTIVES:

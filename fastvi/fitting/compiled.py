@@ -1,8 +1,8 @@
-"""Steps of a stage and what they sum: one by one, or many at once in machine code.
+"""Steps of a stage and their sums: one by one in Python, or many at once in machine code.
 
-A step on a small target takes a microsecond and its Python side a hundred, so that fits of families
-with compiled steps hand over as many at once as take no longer than an interrupt may wait. Both
-forms make the same of the same noise, to rounding.
+A step on a small target takes a microsecond in machine code and a hundred in Python. Families with
+compiled steps therefore take as many per call as an interrupt can wait for. Both forms give the
+same results from the same noise, up to rounding.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Stage(NamedTuple):
     n: int = 0
 
     def plus(self, step: Any, square: float, params: Any) -> Stage:
-        """With one more step, taken at `params`."""
+        """Return the sums with one more step, taken at `params`."""
         if self.n == 0:
             return Stage(step, square, tree.map_leaves(np.array, params), 1)
         return Stage(
@@ -65,7 +65,7 @@ def stepwise(
     square: Callable[[Any], float],
     move: Callable[[Any, Any], Any] = add,
 ) -> Algorithm:
-    """`ascend` that sums; the gradient's state is `memory` unless that is None."""
+    """Return `ascend` with sums; the gradient's state begins as `memory`, if that is not None."""
 
     def init(params: Any) -> Summed:
         return Summed(gradient.init(params) if memory is None else memory, Stage())
@@ -88,7 +88,7 @@ class CompiledSteps:
         The family's loop over steps.
     target : Target
     power : float
-        That the target is raised to.
+        Power to which the target is raised.
     n_draws : int
         Draws per step.
     """
@@ -154,9 +154,9 @@ class CompiledSteps:
 def compiled_steps(
     target: Target, objective: Objective, member: Family, *, n_draws: int, natural: bool
 ) -> CompiledSteps | None:
-    """Compiled steps of a member, for natural or plain gradients; None if it has none.
+    """Return compiled steps of a member, for natural or plain gradients; None if it has none.
 
-    The drivers are of the ELBO, perhaps tempered.
+    There are drivers for the ELBO only, tempered or not.
     """
     power = member.powers.compiled
     if power is None or objective[:2] != elbo()[:2]:

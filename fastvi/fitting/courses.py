@@ -1,4 +1,4 @@
-"""How fits go up: stages of steps along the gradients of a method."""
+"""How fits ascend: stages of steps along the gradients of a method."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fastvi.targets.standardised import Standardised
 
 __all__ = ["COURSES", "Course"]
 
-COOLING = 1.0, 0.1, 500  # it ends before a fit can have settled; many draws bear the noise
+COOLING = 1.0, 0.1, 500  # ends before a fit can settle; many draws average the noise
 
 
 class Course(NamedTuple):
-    """Stages, the parameters to begin with, and ``read(params)``, the member they stand for."""
+    """Stages, initial parameters, and ``read(params)``, which returns the member they stand for."""
 
     stages: Stages
     begin: Tree
@@ -54,7 +54,7 @@ def _plain(wanted: Wanted, member: Family, options: Options) -> Course:
 
 
 def _by_scores(wanted: Wanted, member: Family, options: Options) -> Course:
-    """Averaged Adam in units that follow the parts, along gradients that need no frame."""
+    """Averaged Adam in the units of each part, along gradients that need no frame."""
     form = member.powers.score
     assert form is not None
     product, target, goal = form.product, wanted.target, wanted.goal

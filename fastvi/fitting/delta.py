@@ -18,15 +18,15 @@ def delta(target: Target, found: Laplace, *, max_iter: int = 100, tol: float = 1
     "Variational inference in nonconjugate models" (Wang and Blei 2013, section 3.2): the expected
     log density of N(m, S) is expanded about m to second order, f(m) + tr(H(m) S) / 2. The best S
     is -H(m)^-1, as for Laplace; m is where the gradient plus half the gradient of tr(H S), a third
-    derivative, vanishes. Sums of second differences of gradients along the columns of S's root
-    give that one, 2 D gradients a step.
+    derivative, vanishes. The latter is a sum of second differences of gradients along the columns
+    of the root of S, which takes 2 D gradients per step.
 
     Parameters
     ----------
     target : Target
         With gradient.
     found : Laplace
-        With a covariance; where to start.
+        Where to start; it must have a covariance.
     max_iter : int
     tol : float
         Length of the last step, in standard deviations.

@@ -1,9 +1,9 @@
 """Fits with fixed draws: a smooth bound, a second-order optimiser, and the error of the answer.
 
 Giordano, Ingram and Broderick (2024), "Black box variational inference with a deterministic
-objective: faster, more accurate, and even more black box". Draws are kept from step to step, so
-that the bound has an optimum that can be found to rounding, and how it would move with other draws
-is known from the spread of the draws' gradients (the sandwich covariance).
+objective: faster, more accurate, and even more black box". All steps use the same draws, so the
+bound has an exact optimum. How far it would move with other draws follows from the spread of the
+draws' gradients (the sandwich covariance).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEAST, MOST = 30, 120  # draws by default; in between, four times the dimension
 SECOND_ORDER = 1000  # largest dimension of Newton steps by conjugate gradients; L-BFGS above
 WITH_ERRORS = 200  # largest dimension whose Hessian is computed as a whole, for errors
 GRADIENT = 1e-6  # length at which the optimiser ends, in units of the start's sds
-FARTHEST = 30.0  # largest change of a logarithm of a standard deviation that is looked at
+FARTHEST = 30.0  # largest change of a log standard deviation that is tried
 HALVINGS = 30  # of the start's standard deviations, at most, until all draws have a density
 IMPOSSIBLE = 1e300  # of the negated bound where it is not finite
 
@@ -54,15 +54,15 @@ class Fixed(NamedTuple):
 
 
 def n_draws_for(dim: int) -> int:
-    """Draws by default: enough that their noise can be made uncorrelated, up to a limit."""
+    """Default number of draws: enough to make their noise uncorrelated, up to a limit."""
     return max(LEAST, min(4 * dim, MOST))
 
 
 def balanced_noise(n: int, dim: int, seed: int) -> tuple[Array, bool]:
-    """Noise (n, dim) in pairs with sample variances 1, and whether it is uncorrelated as well.
+    """Return noise (n, dim) in pairs with sample variances 1, and whether it is uncorrelated.
 
-    The optimum for a Gaussian target is then exact: in its means always, in its standard
-    deviations with at least as many pairs as numbers.
+    The optimum for a Gaussian target is then exact: its means always, its standard deviations if
+    there are at least as many pairs as parameters.
     """
     noise = fixed_noise(n, dim, seed)
     half = noise[::2]
@@ -115,7 +115,7 @@ class _Bound:
         return np.concatenate((draws.sd / self.sd, np.ones(self.dim)))
 
     def note(self, x: Array) -> None:
-        """Keep what a step came to."""
+        """Record the bound after a step."""
         self.elbo.append(self.at(x).bound)
         self.seconds.append(time.perf_counter() - self.began)
 
@@ -142,7 +142,7 @@ def deterministic(
     Raises
     ------
     TargetError
-        If the density is not finite at a draw of the start, however narrow that is made.
+        If the density is not finite at some draw, however narrow the start is made.
     """
     dim = len(np.asarray(start.mean))
     noise, uncorrelated = balanced_noise(n_draws + n_draws % 2, dim, seed)
@@ -177,11 +177,11 @@ def _first(bound: _Bound) -> Array:
 
 
 def _errors(draws: FixedDraws, uncorrelated: bool) -> tuple[float, dict[str, NDArray[np.float64]]]:
-    """What a Newton step would gain (twice, in nats), and standard errors by the sandwich.
+    """Return twice the gain of a Newton step, in nats, and standard errors by the sandwich.
 
-    Where the bound is not concave there is no optimum: inf, and no errors. Noise that is balanced
-    can only lower the errors, so that the smaller of two estimates is taken: with and without what
-    is quadratic in the noise.
+    A bound that is not concave has no optimum: the gain is then inf, and there are no errors.
+    Balanced noise can only lower the errors, so the smaller of two estimates is taken: with and
+    without the part that is quadratic in the noise.
     """
     dim, hessians = len(draws.mean), draws.hessians()
     try:
@@ -199,11 +199,10 @@ def _errors(draws: FixedDraws, uncorrelated: bool) -> tuple[float, dict[str, NDA
 
 
 def _without_error(noise: Array, hessians: Array, uncorrelated: bool) -> Array:
-    """The part (n / 2, 2 D) of the gradients that balanced noise leaves no error in.
+    """Return the part (n / 2, 2 D) of the gradients whose error balanced noise removes.
 
-    That is what is quadratic in the noise: by the mean Hessian in the logarithms of standard
-    deviations, and by the third derivatives, which are mean products of Hessians and noise, in the
-    means.
+    It is quadratic in the noise: through the mean Hessian for log standard deviations, and through
+    third derivatives, which are mean products of Hessians and noise, for means.
     """
     (n, dim), half = noise.shape, noise[::2]
     curvature = hessians.mean(axis=0)

@@ -89,8 +89,8 @@ def fit(
         number is the order of a Rényi divergence.
     n_draws : int, optional
         Draws per step, by default twice the dimension, from 16 to 128; for score-function gradients
-        and relaxed categories four times the dimension, from 64 to 256; with
-        fixed draws four times the dimension, from 30 to 120.
+        and relaxed categories four times the dimension, from 64 to 256; for fixed draws four times
+        the dimension, from 30 to 120.
     batch_size : int, optional
         Rows per step, for targets that take rows; all by default. For the ELBO, whose gradients
         are then unbiased.
@@ -104,8 +104,8 @@ def fit(
     start : (D,) array or dict of str to array, optional
         Where the first path to a mode begins: unconstrained, or parameters by name; 0 by default.
     n_starts : "auto" or int
-        Paths of the search for modes, all but the first from points spread widely; by default from
-        8 to 24, the more the more modes are found. With 1 the fit starts from the mode that `start`
+        Paths of the search for modes, all but the first from widely spread points; by default from
+        8 to 24, more if more modes are found. With 1 the fit starts from the mode that `start`
         leads to. There is no search for methods and targets without gradients.
     tol : float
         Largest root mean square error of a parameter, in posterior standard deviations, that the
@@ -214,7 +214,7 @@ def fit(
 
 
 def _judged(posterior: Posterior, verdict: bool) -> Posterior:
-    """The posterior, with its verdict if that is wanted now."""
+    """Return the posterior, with its verdict if requested."""
     if verdict:
         _ = posterior.verdict
     return posterior

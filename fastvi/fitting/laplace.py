@@ -1,4 +1,4 @@
-"""Laplace's method and the delta method: Gaussians at the mode, without draws."""
+"""Laplace's method: a Gaussian at the mode, without draws."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Laplace(NamedTuple):
     ----------
     mode : (D,) array
     cov : (D, D) array or None
-        Inverse of the negated Hessian; None where that is not positive definite.
+        Inverse of the negated Hessian; None if that is not positive definite.
     log_evidence : float
         Of the Gaussian with the target's height and curvature at the mode, nats; nan without `cov`.
     converged : bool
-        The gradient vanishes at the mode, to what the optimiser was asked for.
+        Whether the gradient vanishes at the mode, within the tolerance.
     n_evaluations : int
     """
 
@@ -59,10 +59,10 @@ def laplace(
     start : (D,) array
         Where the density is finite.
     method : {"lbfgs", "trust"}
-        How to find the mode: L-BFGS, or a trust region, which takes a Hessian a step and fewer
-        steps, and goes on from where the curvature has the wrong sign.
+        How to find the mode: L-BFGS, or a trust region, which takes a Hessian per step but fewer
+        steps, and gets away from places where the curvature has the wrong sign.
     hessian_of : callable, optional
-        ``z -> (D, D)``, of the log density; by default differences of its gradients.
+        ``z -> (D, D)``, that of the log density; by default from differences of gradients.
     max_iter : int
     tol : float
         Length of the gradient at which the search ends, or its square in posterior standard
@@ -75,7 +75,7 @@ def laplace(
     Raises
     ------
     ValueError
-        If `method` is another, or `hessian_of` gives another shape.
+        If `method` is unknown, or `hessian_of` returns another shape.
     """
     method = checks.choice(method, "method", ("lbfgs", "trust"))
     n_evaluations = 0
@@ -135,7 +135,7 @@ def hessian(target: Target, z: Array) -> Array:
         shifts = np.diag(step)
         _, slopes = target.attempt(np.concatenate((z + shifts, z - shifts)))
         up, down = slopes[: len(z)], slopes[len(z) :]
-        with np.errstate(over="ignore", invalid="ignore"):  # callers look for what is not finite
+        with np.errstate(over="ignore", invalid="ignore"):  # callers check for non-finite numbers
             rows = (up - down) / (2.0 * step[:, None])
         curvature = np.abs(np.diag(rows))
         scale = 1.0 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
@@ -147,7 +147,7 @@ def hessian(target: Target, z: Array) -> Array:
 
 
 def inverse_of(precision: Array) -> Array | None:
-    """Inverse of a positive definite matrix, scaled to a unit diagonal first; None of another."""
+    """Return the inverse of a positive definite matrix; None for any other."""
     diagonal = np.diag(precision)
     if not (np.all(np.isfinite(precision)) and np.all(diagonal > 0)):
         return None

@@ -1,8 +1,8 @@
 """The search for modes that comes before a fit.
 
-A path uphill from the user's start, then more from points spread widely, every other one where the
-density is highest above what the modes found so far account for, until the paths have stopped
-finding new modes.
+The first path climbs from the user's start. Others follow from widely spread points, every other
+one from where the density is highest relative to what the modes found so far explain, until paths
+have stopped finding new modes.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from fastvi.targets.failures import quiet
 
 __all__ = ["Found", "search"]
 
-LEAST, MOST = 8, 24  # paths, where their number is left open
+LEAST, MOST = 8, 24  # paths, by default
 ROUND = 4  # paths that run side by side
-POOL, FEW = 32, 2  # points that a path brings: to look for the highest, and to begin at any
+POOL, FEW = 32, 2  # points per path: to choose the highest of, or to begin at any
 WIDTH = 2.0  # of half of these points, which are uniform about 0
-SPREADS = 4.0, 10.0, 30.0  # standard deviations of the first mode, of the others
-HEAVY = 4.0  # degrees of freedom of what a mode accounts for
+SPREADS = 4.0, 10.0, 30.0  # of the other half, in standard deviations of the first mode
+HEAVY = 4.0  # degrees of freedom of the density that a mode explains
 TOL, MAX_ITER = 1e-8, 1000  # of the first path
 LOOSE, FEWER = 1e-4, 200  # of the others
 NEAR = 0.5  # squared distance, in a mode's standard deviations, below which a path has led to it
-DECREMENT, SETTLED = 0.05, 1e-6  # of a mode, and of one that is as good as exact; nats
+DECREMENT, SETTLED = 0.05, 1e-6  # nats: of a mode, and of one found exactly
 ASIDE = 0.5  # standard deviations from a mode at which nothing is higher
-HESSIANS, NUMBERS = 3, 2000  # for one end; gradients for all but the first, about
+HESSIANS, NUMBERS = 3, 2000  # per path; gradients for those of all but the first, about
 TIE = 0.05  # nats by which another mode must beat that of the first path
 
 
@@ -43,9 +43,9 @@ class Found(NamedTuple):
     Attributes
     ----------
     modes : tuple of Mode
-        The one of highest evidence first; without a proper mode, the first path's end.
+        Highest evidence first; if there is no proper mode, the end of the first path.
     best : Laplace
-        At the first of them: where a fit begins.
+        Laplace's approximation at the first of them, where a fit begins.
     """
 
     modes: tuple[Mode, ...]
@@ -55,7 +55,7 @@ class Found(NamedTuple):
 def search(
     target: Target, start: Array, n_starts: int | None = None, seed: int = 0, n_threads: int = 1
 ) -> Found:
-    """Modes of a target, by L-BFGS from many starts, the first of them given.
+    """Find modes of a target by L-BFGS from many starts, the first of which is given.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def search(
         With gradient.
     start : (D,) array
     n_starts : int, optional
-        Number of paths. By default from 8 to 24, until the number of modes that is to be expected
-        from those found (Boender and Rinnooy Kan 1987) is below these and a half.
+        Number of paths. By default 8 to 24, until the number of modes to be expected (Boender and
+        Rinnooy Kan 1987) exceeds that of modes found by less than a half.
     seed : int
     n_threads : int
         Results have the same bits for any number.
@@ -81,7 +81,7 @@ def search(
 
 
 def _is_over(n: int, n_modes: int) -> bool:
-    """Whether n paths that found so many modes make more of them unlikely."""
+    """Whether more modes are unlikely, after n paths have found so many."""
     left = n - n_modes - 2
     return left > 0 and n_modes * (n - 1) / left < n_modes + 0.5
 
@@ -135,7 +135,7 @@ class _Search:
                 self.centre, self.units, self.begins_at_peak = peak.place, peak.root, True
 
     def go_on(self, n: int, size: int) -> None:
-        """Take so many more paths, of which n have been taken."""
+        """Take `size` more paths, after n."""
         sizes = [FEW if i % 2 else POOL for i in range(n, n + size)]
         fresh = self._drawn(sum(sizes))
         heights = self.target.attempt(fresh, with_gradient=False)[0]
@@ -222,14 +222,14 @@ class _Search:
             self.peaks.append(peak)
 
     def _is_known(self, place: Array, grad: Array) -> bool:
-        """Whether a place, or where a mode's curvature leads from there, is at that mode."""
+        """Whether a known mode is at a place, or one Newton step away from it."""
         return any(
             peak.squares(np.array([place, place + peak.cov @ grad])).min() < NEAR
             for peak in self.peaks
         )
 
     def _peak(self, end: End) -> _Peak | None:
-        """Newton's method from the end of a path; None where the curvature is not negative."""
+        """Newton steps from the end of a path; None if the Hessian is not negative definite."""
         place, log_prob, grad = end.place, end.log_prob, end.grad
         for i in range(HESSIANS):
             cov = inverse_of(-hessian(self.target, place))
@@ -258,7 +258,7 @@ class _Search:
     def _closer(
         self, place: Array, log_prob: float, grad: Array, cov: Array
     ) -> tuple[Array, float, Array, float]:
-        """Steps by one covariance while they help, and the decrement (nats) that is left."""
+        """Newton steps with one covariance while they help; the decrement (nats) comes last."""
         decrement = float(grad @ cov @ grad)
         while decrement > 0.01 * TOL:
             further = place + cov @ grad
@@ -272,7 +272,7 @@ class _Search:
 
 
 def _root(cov: Array) -> Array | None:
-    """Lower Cholesky factor, None of a matrix that rounding has made indefinite."""
+    """Lower Cholesky factor; None if rounding has made the matrix indefinite."""
     try:
         return np.ascontiguousarray(np.linalg.cholesky(cov))
     except np.linalg.LinAlgError:

@@ -22,7 +22,7 @@ __all__ = ["operator_vi"]
 
 STEPS = 100  # of a call of compiled code
 FLAT = 0.1  # power of the target in the first step
-AVERAGED = 200  # steps that the result is an average of, about
+AVERAGED = 200  # steps over which the result is averaged, about
 
 
 def operator_vi(
@@ -81,7 +81,7 @@ def operator_vi(
     start : (d,) array or dict of str to array, optional
         Initial mean of the program: unconstrained, or parameters by name; 0 by default.
     scale : float or (d,) array
-        Its initial standard deviations; better too large than too small.
+        Initial standard deviations of the program; better too large than too small.
     random_state : int, RandomState, Generator or None
     verbose : bool
         Show a bar.
@@ -164,7 +164,7 @@ class Settings(NamedTuple):
         return -(-self.max_iter // STEPS)
 
     def schedule(self, begin: int, n: int) -> Array:
-        """(3, n): rates of program and test function, and the target's power, from a step on."""
+        """(3, n): rates of program and test function, and the target's power, from step `begin`."""
         gone = (begin + np.arange(n)) / self.max_iter
         slow = np.minimum(1.0, 2.0 * (1.0 - gone))
         warm = np.minimum(1.0, gone / self.warm_up) if self.warm_up > 0 else np.ones(n)
@@ -201,7 +201,7 @@ class _Game:
         self.shapes = (d, settings.n_noise, settings.n_hidden), (d, d, settings.n_test)
 
     def begin(self, rng: np.random.Generator) -> _State:
-        """Where both begin: the program as scaled noise."""
+        """Return the initial networks; the program is scaled noise."""
         program, test = (_fresh(*shape, rng) for shape in self.shapes)
         d, noise, hidden = self.shapes[0]
         linear = _network(program.params, d, noise, hidden).linear

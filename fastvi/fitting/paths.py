@@ -1,4 +1,4 @@
-"""Paths uphill on a target, side by side on threads: L-BFGS in machine code."""
+"""Paths uphill on a target, several at once on threads: L-BFGS in machine code."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fastvi.targets.base import Target
 __all__ = ["End", "ascents"]
 
 MEMORY = 10  # updates
-AT_MOST = 0.05  # seconds of a call, which nothing interrupts
+AT_MOST = 0.05  # seconds of a call, which cannot be interrupted
 
 
 class End(NamedTuple):
-    """Where a path has come to, and the iterates that led there, if they were wanted.
+    """The end of a path, and the iterates that led there, if requested.
 
     Attributes
     ----------
@@ -26,10 +26,10 @@ class End(NamedTuple):
         nan without a density at the start.
     grad : (D,) array
     arrived : bool
-        The gradient vanishes, to what was asked for.
+        Whether the gradient vanishes, within the tolerance.
     n_evaluations : int
     points, grads : (n, D) array
-        From the start to the place; empty if they were not wanted.
+        From the start to the place; empty unless requested.
     log_probs : (n,) array
     """
 
@@ -62,19 +62,19 @@ def ascents(
         With gradient.
     starts : (n, D) array
     units : sequence of n arrays
-        Frames, (D, D) lower triangular or (1, D) diagonal: the inverse of the negated Hessian is at
-        first taken for units units'.
+        Frames, (D, D) lower triangular or (1, D) diagonal; units units' is the first estimate of
+        the inverse of the negated Hessian.
     tol : float
         A path ends where g' H g is below it, for the gradient g and the estimated inverse H.
     max_iter : int
     n_threads : int
-        One is used for targets that must not be called by several.
+        Targets that cannot be called by several threads use one.
     memory : int
         Updates of H that a path remembers.
     traced : bool
         Keep all iterates.
     """
-    target.attempt(starts[:1])  # which derives a gradient, if that has been left for later
+    target.attempt(starts[:1])  # derives a gradient that was left for later
     ends: list[End | None] = [None] * len(starts)
 
     def climb(i: int) -> None:

@@ -1,11 +1,11 @@
 """Fits that lower their own step size and know when to stop.
 
-Both go through stages of steps at one rate, go on from the mean of a stage's iterates (Polyak and
-Juditsky 1992), halve the rate when a stage makes no progress that its noise would let one see, and
-end when the divergence that is left is small against the posterior's own scale: the scheme of
-Welandawe, Andersen, Vehtari and Huggins (2022), "Robust, automated, and accurate black-box
-variational inference". Natural gradients measure what is left themselves; for plain ones it is
-what the last stages have moved.
+Steps come in stages of constant rate, as in Welandawe, Andersen, Vehtari and Huggins (2022),
+"Robust, automated, and accurate black-box variational inference". A stage starts from the mean of
+the iterates of the last one (Polyak and Juditsky 1992). The rate is halved when the progress of a
+stage is lost in noise, and the fit ends when the remaining divergence is small on the scale of the
+posterior. Natural gradients estimate that divergence; for plain ones it is the distance between the
+last stages of two rates.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from fastvi.optimizers import adam, constant, scaled
 
 __all__ = ["NaturalStages", "PlainStages", "Stages"]
 
-STEPS = 10  # of a stage at unit rate, before it is asked whether the fit has settled
+STEPS = 10  # of a stage at unit rate
 SLOW, LONGER = 1 / 16, 4  # with mini-batches, stages at such rates are longer by this factor
 PLAIN_STEPS = 200
 FIRST_RATE = 0.1  # of Adam, in units of the start's standard deviations
-CLEAR = 0.1  # share of what may be left that one stage is enough to see
+CLEAR = 0.1  # share of the tolerance below which one stage is enough
 ENDLESS_PASSES = 2**62
-ENDLESS = 1e60  # what a parameter comes to where a posterior is improper
-WINDOWS = 2  # of which there must be so many in a stage for its halves to be compared
+ENDLESS = 1e60  # a parameter beyond it means that the posterior is improper
+WINDOWS = 2  # least number in a stage for its halves to be compared
 DROWNED = 2.0  # progress below so many times its own variance counts as noise
 
 
 class NaturalState(NamedTuple):
-    """What is known at the end of a stage: a pure function of it and the generator follows.
+    """What is known at the end of a stage; with the generator, it determines the next stage.
 
-    `params` is the mean of the stage's iterates, `memory` the state of the gradient, `over` says
-    that nothing more can be done, `agreed` that the stage found little left to gain.
+    `params` is the mean of the stage's iterates and `memory` the state of the gradient. `over` says
+    that the fit cannot go on, `agreed` that the stage found little left to gain.
     """
 
     params: Any
@@ -53,8 +53,8 @@ class NaturalState(NamedTuple):
 
 
 class PlainState(NamedTuple):
-    """As `NaturalState`, with the best bound so far, the number of rates that are done with, and
-    the mean of the last stage of the last of them.
+    """As `NaturalState`, with the best bound so far, the number of finished rates, and the mean of
+    the last stage at the last of them.
     """
 
     params: Any
@@ -73,7 +73,7 @@ class Stages:
     Parameters
     ----------
     window : int
-        Steps in two passes over mini-batches, in whose mean most of their noise cancels; 0 without.
+        Steps in two passes over mini-batches, in whose mean most noise cancels; 0 without.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Stages:
         self._bar: Bar | None = None
 
     def begin(self, params: Any) -> Any:
-        """The state to begin with."""
+        """Return the initial state."""
         raise NotImplementedError
 
     def next(self, state: Any) -> Any:
@@ -107,7 +107,7 @@ class Stages:
         raise NotImplementedError
 
     def run(self, params: Any, watch: loop.Watch) -> Any:
-        """The state when the fit has settled, can do no more, or has used up its steps.
+        """Return the state when the fit has settled, cannot go on, or has used up its steps.
 
         `watch` sees the end of each stage, from which the fit can be resumed.
         """
@@ -129,12 +129,12 @@ class Stages:
         return state
 
     def _enough(self, params: Any) -> float:
-        """Divergence that may be left, nats."""
+        """Divergence that may remain, in nats."""
         n_parameters = sum(np.size(leaf) for leaf in tree.leaves(params))
         return self.tol * self.tol * n_parameters
 
     def _stage(self, state: Any, n_steps: int) -> tuple[Stage, Any]:
-        """At most so many steps from the last mean on; the gradient's state after them."""
+        """Take at most so many steps from the last mean; return sums and the gradient's state."""
         n_steps = min(n_steps, self._left())
         self._sums = []
 
@@ -160,7 +160,7 @@ class Stages:
         return inner.gradient.stage, inner.gradient.inner
 
     def _attempt(self, state: Any, n_steps: int) -> tuple[Stage | None, Any]:
-        """A stage, or None if no draw of a step has a density, or parameters ran away.
+        """Take a stage; None if no draw of a step has a density, or parameters diverge.
 
         Raises
         ------
@@ -208,7 +208,7 @@ class NaturalStages(Stages):
         if stage is None:
             return state._replace(over=True)
         state = state._replace(params=stage.mean(), memory=memory)
-        if stage.n < 2:  # of which nothing can be told
+        if stage.n < 2:  # too few to estimate the noise
             return state._replace(over=True)
         whole = self._square(stage.step) / stage.n**2
         noise = max(stage.square / stage.n - whole, 0.0) / (stage.n - 1)
@@ -224,9 +224,10 @@ class NaturalStages(Stages):
         )
 
     def _halves_agree(self, enough: float) -> bool:
-        """Whether the mean gradients of both halves of a stage, whole windows each, leave little.
+        """Whether the mean gradients of both halves of a stage say that little remains.
 
-        The noise of mini-batches cancels within each, so that these say more than single steps.
+        Halves are whole windows, within which the noise of mini-batches cancels, so they say more
+        than single steps.
         """
         half = len(self._sums) // 2
         first, both = self._sums[half - 1], self._sums[2 * half - 1]
@@ -250,17 +251,17 @@ class NaturalStages(Stages):
 class PlainStages(Stages):
     """Adam on free parameters (in units near 1), with rates from 0.1 downwards.
 
-    A rate is done with when the bound of a stage is no better than that of the stage before, and
-    the fit when the last stages of two rates agree as well.
+    A rate is finished when the bound of a stage is no better than the best before it, and the fit
+    when the last stages of two rates agree as well.
 
     Parameters
     ----------
     like : Family
-        A member of the form that the free parameters are of.
+        A member with the form of the free parameters.
     is_upper : bool
-        The bound is to fall.
+        Whether the bound is an upper one, to be lowered.
     units : callable, optional
-        ``units(params)``: what a step of 1 is in each parameter.
+        ``units(params)`` returns the unit in which each parameter is stepped.
     """
 
     def __init__(

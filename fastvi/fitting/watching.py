@@ -1,4 +1,4 @@
-"""Who looks at a fit of a target: callbacks, bars and checkpoints."""
+"""Watching the fit of a target: callbacks, bars and checkpoints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def watch_of(
     verbose: bool,
     total: int | None = None,
 ) -> loop.Watch:
-    """The watch of a fit, whose steps its bar counts.
+    """Return the watch of a fit; its bar counts steps.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def watch_of(
     target : Target
     seed : int
     options : dict
-        Arguments that a checkpoint must have been made with.
+        Arguments that must equal those of a checkpoint.
     read : callable
         ``read(state)`` gives what the fit has found so far.
     verbose : bool
@@ -59,7 +59,7 @@ def watch_of(
 
 
 def _described(target: Target) -> JsonObject:
-    """What tells a target, and its data, from another: names, and its density somewhere."""
+    """What identifies a target and its data: names, and the density at one point."""
     z = np.random.default_rng(0).standard_normal((1, target.dim))
     value = float(target.attempt(z, with_gradient=False)[0][0])
     return {"target": target.name, "names": list(target.names), "density": f"{value:.6g}"}
