@@ -199,7 +199,7 @@ class Approximation:
         dims : mapping of str to sequence of str, optional
             Names of the axes by variable. Models from PyMC and NumPyro bring their own.
         coords : mapping of str to sequence, optional
-            Names of the places along an axis.
+            Coordinates along an axis, by its name.
         observed : str or sequence of str, optional
             Arrays of the data that the model explains; the others are in `constant_data`. By
             default what PyMC or NumPyro say is observed, for other targets all data.
@@ -229,7 +229,7 @@ class Approximation:
         Raises
         ------
         OSError
-            If it cannot be written; the old file is kept then.
+            If it cannot be written; an old file is then kept.
         """
         header, arrays = self._saved()
         header |= {
@@ -250,7 +250,7 @@ class Approximation:
         ----------
         path : path
         target : Target, optional
-            What was fitted; without it there are neither named parameters nor new figures.
+            The target that was fitted; without it there are no named parameters or new diagnostics.
 
         Raises
         ------
@@ -267,14 +267,14 @@ class Approximation:
             raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
 
     def _saved(self) -> tuple[JsonObject, dict[str, AnyArray]]:
-        """Of a file's header and arrays, what this kind of approximation has beside the others."""
+        """Return what files of this kind hold besides the common header and arrays."""
         raise NotImplementedError
 
     @classmethod
     def _restored(
         cls, header: JsonObject, arrays: dict[str, Array], path: str, options: Options
     ) -> Self:
-        """The approximation from what `_saved` gave; `options` are arguments of `Approximation`."""
+        """Make one from what `_saved` returned; `options` are arguments of `Approximation`."""
         raise NotImplementedError
 
     @staticmethod

@@ -1,7 +1,7 @@
 """The evidence lower bound of independent normal numbers, as a function of fixed draws.
 
 With fixed noise the bound is a smooth function of the means and standard deviations, with a
-gradient, a Hessian, and an error that the spread over the draws tells.
+gradient, a Hessian, and an error that follows from the spread over draws.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ STEP = 1e-3  # of differences of gradients, in standard deviations
 
 
 def fixed_noise(n: int, dim: int, seed: int) -> Array:
-    """Draw noise (n, dim) in antithetic pairs, n even; the same for a seed, and row by row for n.
+    """Draw noise (n, dim) in antithetic pairs, for even n.
 
-    Pairs are next to each other, so that less noise is the beginning of more.
+    Pairs are adjacent, and with the same seed fewer rows are the first of more.
     """
     half = antithetic(n, dim, np.random.default_rng([seed, 3]))[: n // 2]
     return np.stack((half, -half), axis=1).reshape(n, dim)
@@ -40,7 +40,7 @@ class FixedDraws:
         With a gradient.
     mean, sd : (D,) array
     noise : (n, D) array
-        In pairs of opposite sign, see `fixed_noise`. Pairs without density are left out.
+        In pairs of opposite sign, see `fixed_noise`. Pairs without a density are left out.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class FixedDraws:
         self.n_gradients = len(noise)
 
     def joined(self, other: FixedDraws) -> FixedDraws:
-        """With more draws, at the same mean and standard deviations."""
+        """Return these draws and others, at the same mean and standard deviations."""
         both = FixedDraws(self.target, self.mean, self.sd, self.noise[:0])
         for name in ("noise", "values", "slopes"):
             setattr(both, name, np.concatenate((getattr(self, name), getattr(other, name))))

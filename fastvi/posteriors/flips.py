@@ -1,8 +1,8 @@
 """Proposals for products of independent parts, some of them discrete.
 
-Where all combinations can be listed they are. Else proposals are q, q with every part dispersed, q
-with one to three parts replaced by dispersed ones (a flip, for a part that is 0 or 1), and products
-around local maxima that coordinate ascent finds from random and from extreme starts.
+If all combinations can be listed, they are. Otherwise proposals are q, q with every part dispersed,
+q with one to three parts replaced by dispersed ones (a flip, for a part that is 0 or 1), and
+products around local maxima that coordinate ascent finds from random and from extreme starts.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ WIDER = np.log(4.0)  # of other parts, and of all in the dispersed q
 MOST_FLIPS = 3
 MOST_LISTED = 4096  # combinations
 N_RANDOM, MOST_SWEEPS = 8, 20  # of coordinate ascent
-NEAR = 8.0  # nats below the best local maximum at which one still counts
+NEAR = 8.0  # nats below the best local maximum within which others count
 MOST_OPTIMA = 6
 LEAST_CHANCE = 0.02  # of each value around a local maximum
 
 
 class _Optimum(NamedTuple):
-    """A local maximum, and log chances of the values of its discrete parts, others as they are."""
+    """A local maximum, and log probabilities of each discrete part's values given the others."""
 
     height: float
     point: Array
@@ -158,7 +158,7 @@ class Flips:
         return np.concatenate([v[picks[:, i]] for i, v in enumerate(values)], axis=1)
 
     def _starts(self, rng: np.random.Generator) -> Array:
-        """Random ones, all first and all last values, and what q likes most and least."""
+        """Random points, all first and all last values, and the most and least likely under q."""
         points = np.tile(self.member.mean, (N_RANDOM + 4, 1))
         for part, values in enumerate(self.choices):
             if values is None:
@@ -202,7 +202,7 @@ class Flips:
 
     @staticmethod
     def _chances(log_chances: dict[int, Array], i: int) -> dict[int, Array]:
-        """Log chances of values given the other parts, none of them too small."""
+        """Log probabilities of values given the other parts, none of them too small."""
         found = {}
         for part, heights in log_chances.items():
             logs = heights[i]

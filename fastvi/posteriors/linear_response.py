@@ -2,8 +2,9 @@
 
 Giordano, Broderick and Jordan (2018), "Covariances, robustness, and variational Bayes". A fit of
 independent normal numbers has the right means where the target is close to a Gaussian, but standard
-deviations that are too small where numbers are correlated. How its means would move if the log
-density were tilted tells their covariances: the inverse of the negated Hessian of the bound.
+deviations that are too small where numbers are correlated. The response
+of its means to a tilt of the log density gives their covariances: the inverse of the negated
+Hessian of the bound.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from fastvi.targets.base import Target
 
 __all__ = ["LinearResponse", "chosen", "linear_response"]
 
-LEAST, FEWEST = 16, 4  # draws to begin with; that must have a density
+LEAST, FEWEST = 16, 4  # draws to begin with; fewest with a density
 ACCURATE = 0.02  # relative error of standard deviations at which draws are enough
 ALL = 200  # largest dimension whose covariance is computed as a whole by default
 N_CHECKED = 1000  # draws for the check
 TRUSTED, WIDER = 0.7, 1.13  # as in verdicts
-UNEVEN = 0.25  # spread of the curvature over draws from which on a Gaussian does not describe it
+UNEVEN = 0.25  # spread of the curvature above which the target is far from a Gaussian
 SOLVED = 1e-4  # relative residual of conjugate gradients
 NOT_CONCAVE = (
     "linear_response needs a bound that is concave in means and standard deviations near the fit. "
@@ -43,7 +44,7 @@ class LinearResponse(NamedTuple):
     Attributes
     ----------
     names : tuple of str
-        The unconstrained numbers that it is of.
+        The unconstrained parameters that it covers.
     cov : (k, k) array
         Their covariance.
     sd : (k,) array
@@ -51,14 +52,14 @@ class LinearResponse(NamedTuple):
     error : (k,) array
         Monte Carlo standard errors of `sd`.
     spread : (k,) array
-        Relative standard deviation, over draws, of the curvature that each variance comes from: 0
-        for a Gaussian target.
+        Relative standard deviation, over draws, of the curvature behind each variance: 0 for a
+        Gaussian target.
     khat : float
         Pareto shape of the importance ratios between the target and the Gaussian with the fit's
         means and this covariance; nan if only a part of the covariance is known.
     widths : (k,) array
         Importance-weighted standard deviations divided by `sd`, reliable if `khat` is below 0.7;
-        nan as well.
+        nan if `khat` is.
     n_draws, n_gradients : int
         Draws used, and gradients of the target that this took.
     """
@@ -75,7 +76,7 @@ class LinearResponse(NamedTuple):
 
     @property
     def trusted(self) -> bool:
-        """Whether curvature is about even, and importance weights agree where they are known."""
+        """Whether the curvature is nearly constant and importance weights, if known, agree."""
         even = bool(np.max(self.spread, initial=0.0) < UNEVEN)
         if np.isnan(self.khat):
             return even
@@ -120,11 +121,11 @@ def linear_response(
     member : Independent
         An optimum of the evidence lower bound.
     which : sequence of int or None
-        Numbers whose rows are solved for one by one; by default the Hessian as a whole is inverted.
+        Parameters whose rows are solved for one by one; by default the whole Hessian is inverted.
     names : tuple of str
-        Of the target's numbers.
+        Names of the target's unconstrained parameters.
     n_draws : int
-        At most so many draws; they are doubled from 16 on until errors are below 2 %.
+        Largest number of draws; they are doubled from 16 until errors are below 2 %.
     seed : int
 
     Raises

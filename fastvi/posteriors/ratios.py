@@ -1,4 +1,4 @@
-"""Figures of an approximation's own draws: what they say of the bound, and of themselves."""
+"""Diagnostics from an approximation's own draws: its bound, and importance ratios."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ N_DRAWS = 1000  # draws for these figures
 class WithDensity(Judged):
     """An approximation q with a density, and figures of 1000 draws from it.
 
-    These figures know the target only where q draws: they show the quality of the bound, not
-    whether means and standard deviations are right, which `verdict` tells.
+    These figures see the target only where q has draws: they show how tight the bound is, not
+    whether means and standard deviations are right; `verdict` judges that.
     """
 
     def log_prob(self, Z: ArrayLike) -> Array:

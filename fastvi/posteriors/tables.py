@@ -17,7 +17,7 @@ COLUMNS = ("mean", "sd", "5 %", "50 %", "95 %")
 QUANTILES = (0.05, 0.5, 0.95)
 DIGITS = 3  # significant ones of a standard deviation; the other figures have as many decimals
 DECIMALS = 6  # at most; smaller numbers are printed with an exponent
-LARGE = 1e8  # from here on, too
+LARGE = 1e8  # numbers from here on have one too
 
 
 class Table(NamedTuple):
