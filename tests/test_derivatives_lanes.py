@@ -10,8 +10,12 @@ from derivatives_models import cases
 from test_derivatives_models import Interpreted
 
 import fastvi
+from fastvi import densities
 from fastvi.derivatives import derive
+from fastvi.derivatives.front import lower
+from fastvi.derivatives.joining import join_loops
 from fastvi.kernels import lanes, lanes_functions
+from fastvi.targets.data import prepare
 from fastvi.targets.python import SEVERAL
 
 CASES = cases(300)
@@ -52,6 +56,129 @@ def test_long_sums_are_split_whatever_their_length(n):
         value, grad = ours(z)
         assert values[k] == pytest.approx(value, rel=1e-12)
         np.testing.assert_allclose(grads[k], grad, rtol=1e-12)
+
+
+def of_two_products(z, data):
+    value = 0.0
+    for i in range(2, data.n):
+        mean = z[8]
+        for j in range(4):
+            mean += data.X[i, j] * z[j]
+        sd, slope = 0.0, data.y[i] + i
+        for j in range(4, 8):
+            sd -= data.X[i, j] * z[j]
+        value -= (slope - mean) ** 2 * math.exp(0.1 * sd) + data.X[i, 0] * sd
+    return value
+
+
+def keeps_a_column(z, data):
+    value, last = 0.0, 0.0
+    scaled = np.empty(data.n)
+    for i in range(data.n):
+        mean = 0.0
+        for j in range(8):
+            mean += data.X[i, j] * z[j]
+        scaled[i] = math.exp(0.1 * mean)
+        last = mean
+    for i in range(data.n):
+        value += scaled[i] * scaled[i - 1]
+    return value + last
+
+
+def of_a_class(z, data):
+    value = 0.0
+    for i in range(1, data.n):
+        k = data.g[i] + 1
+        total = 1.0
+        for j in range(3):
+            total += data.X[i, j] * z[j]
+        value += math.tanh(total) * z[k] if data.g[i] > 0 else total * data.X[i, k]
+    return value
+
+
+def carries_over_rows(z, data):
+    value, a = 0.0, z[0]
+    for i in range(data.n):
+        for j in range(8):
+            a += 0.1 * data.X[i, j] * z[j]
+        value += math.sin(a)
+    return value
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 6, 9])
+@pytest.mark.parametrize(
+    "function", [of_two_products, keeps_a_column, of_a_class, carries_over_rows]
+)
+def test_rows_may_be_taken_in_blocks(function, n, rng):
+    data = {"X": rng.normal(size=(9, 8)), "y": rng.normal(size=9), "g": rng.integers(-1, 3, 9)}
+    ours = Interpreted(function, data | {"n": n})
+    Z = rng.normal(size=(3, 9))
+    values, grads = ours.side_by_side(Z)
+    for k, z in enumerate(Z):
+        value, grad = ours(z)
+        assert values[k] == pytest.approx(value, rel=1e-12, abs=1e-14)
+        np.testing.assert_allclose(grads[k], grad, rtol=1e-11, atol=1e-13)
+
+
+def test_only_rows_without_dependence_are_taken_in_blocks(rng):
+    data = {"X": rng.normal(size=(9, 8)), "y": rng.normal(size=9), "g": rng.integers(-1, 3, 9)}
+    fields = prepare(data | {"n": 9}).fields
+    functions = of_two_products, of_a_class, carries_over_rows
+    found = ["last_i__r" in derive(f, fields).lanes_source for f in functions]
+    assert found == [True, False, False]
+
+
+def of_a_product(z, data):
+    mean = data.X @ z[:8]
+    return np.sum(-((data.y - mean) ** 2)) * z[8]
+
+
+def of_products(z, data):
+    sd = np.exp(0.1 * (data.X @ z[1:]))
+    mean = data.X @ z[:8] + 1.0
+    return densities.normal(data.y, mean, sd)
+
+
+def reads_twice(z, data):
+    mean = data.X @ z[:8]
+    return np.sum(mean * data.y) - np.sum(mean**2)
+
+
+def reads_the_row_before(z, data):
+    value, mean = 0.0, data.X @ z[:8]
+    for i in range(data.y.size):
+        value -= mean[i] * mean[i - 1]
+    return value
+
+
+def changes_what_it_read(z, data):
+    w = np.zeros(9)
+    for j in range(9):
+        w[j] = z[j]
+    mean = data.X @ w[:8]
+    value = 0.0
+    for i in range(data.y.size):
+        w[i % 8] = 0.5
+        value += mean[i] * data.y[i] * w[3]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("function", "joined"),
+    [(of_a_product, True), (of_products, True), (reads_twice, False),
+     (reads_the_row_before, False), (changes_what_it_read, False)],
+)  # fmt: skip
+def test_a_loop_is_joined_with_the_only_one_that_reads_its_array(function, joined, rng):
+    data = {"X": rng.normal(size=(9, 8)), "y": rng.normal(size=9)}
+    program = lower(function, prepare(data).fields)
+    assert join_loops(program) == joined
+    ours = Interpreted(function, data)
+    Z = rng.normal(size=(3, 9))
+    values, grads = ours.side_by_side(Z)
+    for k, z in enumerate(Z):
+        value, grad = ours(z)
+        assert values[k] == pytest.approx(value, rel=1e-12)
+        np.testing.assert_allclose(grads[k], grad, rtol=1e-11, atol=1e-13)
 
 
 def chooses(z):

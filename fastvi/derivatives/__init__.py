@@ -56,6 +56,7 @@ def derive(
         If the function uses something that is not differentiated.
     """
     from fastvi.derivatives.front import lower
+    from fastvi.derivatives.joining import join_loops
     from fastvi.derivatives.lanes import side_by_side
     from fastvi.derivatives.reverse import SLOPES, reverse
 
@@ -64,7 +65,8 @@ def derive(
     source = reverse(program, name, **options)
     slopes = tuple(SLOPES[a] for a in program.arguments if a in SLOPES)
     made = Derived(_defined(source, name, program.name), source, program.arguments + slopes)
-    several = side_by_side(source)
+    joined = lower(function, fields, named)
+    several = side_by_side(reverse(joined, name, **options) if join_loops(joined) else source)
     if several is None:
         return made
     return made._replace(

@@ -10,6 +10,8 @@ from __future__ import annotations
 import ast
 from typing import NamedTuple
 
+from fastvi.derivatives.rows import in_blocks
+
 __all__ = ["side_by_side"]
 
 STACK = "stack__"
@@ -44,8 +46,9 @@ def side_by_side(source: str) -> Several | None:
     arguments = [a.arg for a in node.args.args]
     if "z" not in arguments:
         return None
+    *statements, _ = in_blocks(node.body)
     try:
-        body = _Writer(node.body, arguments, frozenset(FUNCTIONS)).block(node.body[:-1])
+        body = _Writer(statements, arguments, frozenset(FUNCTIONS)).block(statements)
     except _Differs:
         return None
     taken = [DRAWS.get(a, a) for a in arguments]
