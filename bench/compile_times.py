@@ -34,6 +34,7 @@ EXCEPTIONS = {  # calls that take longer, and what they took: they may only get 
     "LatentDirichletAllocation(solver='svi').fit": 8.6,
     "LatentDirichletAllocation(solver='vb').fit": 8.8,
     "HierarchicalDirichletProcess().fit": 9.2,
+    "CorrelatedTopicModel().fit": 13.6,
     "PoissonFactorization().fit": 9.0,
     "fit(family='fullrank')": 8.2,
     "svgd(method='plain')": 8.5,
@@ -104,6 +105,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "BayesianLogisticRegression().fit": lambda: fastvi.BayesianLogisticRegression(**SHORT).fit(
         X, X[:, 0] > 0
     ),
+    "CorrelatedTopicModel().fit": lambda: fastvi.CorrelatedTopicModel(2, **SHORT).fit(COUNTS),
     "PoissonFactorization().fit": lambda: fastvi.PoissonFactorization(2, **SHORT).fit(COUNTS),
     "DynamicTopicModel().fit": lambda: fastvi.DynamicTopicModel(3, **SHORT).fit(
         COUNTS, np.arange(40) % 3

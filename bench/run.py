@@ -13,8 +13,12 @@ import harness
 import lda
 import stein
 import stochastic
+import topics
 
-SUITES = {"lda": lda, "stochastic": stochastic, "generic": generic, "stein": stein, "gp": gp}
+SUITES = {
+    "lda": lda, "stochastic": stochastic, "generic": generic, "stein": stein, "gp": gp,
+    "topics": topics,
+}  # fmt: skip
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 

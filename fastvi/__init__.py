@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from fastvi.models.topics.coherence import topic_coherence as topic_coherence
     from fastvi.models.topics.coherence import topic_diversity as topic_diversity
+    from fastvi.models.topics.correlated import CorrelatedTopicModel as CorrelatedTopicModel
     from fastvi.models.topics.dynamic import DynamicTopicModel as DynamicTopicModel
     from fastvi.models.topics.estimator import (
         LatentDirichletAllocation as LatentDirichletAllocation,
@@ -71,6 +72,7 @@ _NAMES = {
     "BayesianGaussianMixture": "fastvi.models.mixture.estimator",
     "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
     "BayesianPCA": "fastvi.models.factors.estimator",
+    "CorrelatedTopicModel": "fastvi.models.topics.correlated",
     "DynamicTopicModel": "fastvi.models.topics.dynamic",
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
     "CategoricalHMM": "fastvi.models.sequences.discrete",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
 
-__all__ = ["plot_history", "plot_topics"]
+__all__ = ["plot_history", "plot_topic_graph", "plot_topics"]
 
 MAX_TOPICS = 30
 PANELS = {  # columns of a history, and how to draw them
@@ -118,6 +118,71 @@ def plot_topics(topics: Topics, path: Path, n_words: int = 8) -> None:
     for axis, k in zip(axes, shown):
         _draw_topic(axis, f"topic {k} ({100 * shares[k]:.1f} %)", words[k])
     _save(figure, os.fspath(path), ending)
+
+
+class Correlated(Topics, Protocol):
+    """A fitted estimator of correlated topics."""
+
+    correlation_: AnyArray
+
+
+def plot_topic_graph(
+    topics: Correlated, path: Path, *, least: float = 0.2, n_words: int = 3
+) -> None:
+    """Draw correlated topics as a graph: lines join topics that occur together or avoid each other.
+
+    Topics lie on a circle, neighbours where they are correlated; the larger the dot, the larger the
+    topic's share. Blue lines are positive correlations, dashed red ones negative.
+
+    Parameters
+    ----------
+    topics : CorrelatedTopicModel
+        Fitted.
+    path : path
+        Its extension sets the format: .png, .svg or .pdf.
+    least : float
+        Size of the smallest correlation that is drawn.
+    n_words : int
+        Words per topic.
+    """
+    ending = check_ending(path)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    model, correlation = topics.topic_model(), topics.correlation_
+    angles = _around(correlation)
+    x, y = np.cos(angles), np.sin(angles)
+    figure = Figure(figsize=(11, 9), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    pairs = np.argwhere(np.triu(np.abs(correlation) >= least, 1))
+    for i, j in pairs:
+        value = correlation[i, j]
+        color, style = ("#4878a8", "-") if value > 0 else ("#b04a4a", "--")
+        width = 6 * abs(value)
+        axis.plot(x[[i, j]], y[[i, j]], style, color=color, alpha=0.6, linewidth=width, zorder=1)
+    axis.scatter(x, y, 3000 * model.topic_shares, color="#d8b365", edgecolor="white", zorder=2)
+    for k, words in enumerate(model.top_words(n_words)):
+        label = f"{k}: " + ", ".join(word[:18] for word, _ in words)
+        side = "left" if x[k] >= 0 else "right"
+        axis.text(
+            1.08 * x[k], 1.08 * y[k], label, fontsize=8, ha=side, va="center", parse_math=False
+        )
+    axis.set_title(f"{model.n_topics} topics, {len(pairs)} correlations of at least {least:g}")
+    axis.set(xlim=(-1.9, 1.9), ylim=(-1.25, 1.25))
+    axis.set_axis_off()
+    _save(figure, os.fspath(path), ending)
+
+
+def _around(correlation: AnyArray) -> Array:
+    """Return angles of topics on a circle: each next one is the most correlated of the rest."""
+    rest = list(range(len(correlation)))
+    order = [rest.pop(int(np.argmax(np.abs(correlation).sum(axis=0))))]
+    while rest:
+        order.append(rest.pop(int(np.argmax(correlation[order[-1], rest]))))
+    angles = np.empty(len(order))
+    angles[order] = np.linspace(0, 2 * np.pi, len(order), endpoint=False)
+    return angles
 
 
 def _title(model: TopicModel, n_shown: int) -> str:

@@ -44,6 +44,7 @@ def gaussian() -> Any:
 
 FITS: dict[str, Callable[[], Any]] = {
     **{f"topics, {solver}": topics(solver) for solver in ("cvb0", "scvb0", "cvb", "svi", "vb")},
+    "correlated topics": lambda: fastvi.CorrelatedTopicModel(**TOPICS).fit(COUNTS),
     "mixture": lambda: fastvi.BayesianGaussianMixture(
         n_components=2, max_iter=3, random_state=0
     ).fit(X),

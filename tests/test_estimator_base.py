@@ -63,6 +63,10 @@ FITS = CASES | {  # what has its own files, or no steps of the toolbox
         fastvi.LatentDirichletAllocation,
         TOPICS | {"solver": "svi", "batch_size": 16, "structured": True},
     ),
+    "correlated topics": (
+        fastvi.CorrelatedTopicModel,
+        {"n_components": 3, "random_state": 1, "max_iter": 5, "tol": 0.0},
+    ),
 }
 every_case = pytest.mark.parametrize("case", CASES)
 every_fit = pytest.mark.parametrize("case", FITS)
@@ -146,8 +150,9 @@ def test_an_interrupted_fit_leaves_the_estimator_as_it_was(case):
 def test_a_fit_that_is_refused_leaves_the_estimator_as_it_was(case):
     model = fit(made(case))
     before = found(model)
-    model.set_params(sampling="nonsense")
-    with pytest.raises(ValueError, match="sampling is 'nonsense'"):
+    name = "sampling" if "sampling" in model.get_params() else "solver"
+    model.set_params(**{name: "nonsense"})
+    with pytest.raises(ValueError, match=f"{name} is 'nonsense'"):
         fit(model)
     assert found(model) == before
 

@@ -35,7 +35,7 @@ MAY_IMPORT_SKLEARN = (
     | {"models/estimator.py", "models/kinds.py", "models/weights.py"}
     | {f"models/gp/{name}.py" for name in PROCESSES}
     | {"models/sequences/gaussian.py", "models/sequences/variational_gaussian.py"}
-    | {"models/topics/hdp.py", "models/topics/dynamic_scores.py"}
+    | {f"models/topics/{name}.py" for name in ("correlated", "dynamic_scores", "hdp")}
     | {"corpus/text.py"}
 )
 FUNCTIONAL_CORE = [

@@ -25,6 +25,7 @@ ESTIMATORS = {
     "BayesianGaussianMixture": "fastvi.models.mixture.estimator",
     "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
     "BayesianPCA": "fastvi.models.factors.estimator",
+    "CorrelatedTopicModel": "fastvi.models.topics.correlated",
     "DynamicTopicModel": "fastvi.models.topics.dynamic",
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
     "CategoricalHMM": "fastvi.models.sequences.discrete",

@@ -1,0 +1,23 @@
+"""The benchmarks of topic models beyond LDA: measurements and tables."""
+
+import harness as h
+import topics_correlated
+
+__all__ = ["PARTS", "extra_tables", "plot", "run"]
+
+PEERS = ["tomotopy", "gensim"]
+PARTS = {**topics_correlated.PARTS}
+
+
+def extra_tables(result):
+    return ""
+
+
+def plot(result, path):
+    raise SystemExit("--plot is for lda, stochastic and generic")
+
+
+def run(only, quick, repeats=None, corpora=None):
+    """Measure the named parts (all by default); return the result as plain data."""
+    session = h.Session("topics", "", quick, repeats, corpora or ["ap", "news20", "sotu"])
+    return session.run(PARTS, only, PEERS)

@@ -1,0 +1,285 @@
+"""Correlated and structural topic models as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from fastvi.base import checks, parallel
+from fastvi.base.bags import Bags
+from fastvi.base.typing import AnyArray, Array, RandomState, RowsLike
+from fastvi.checkpoints import Callback, Watching
+from fastvi.models.counts import DocumentSource, padded
+from fastvi.models.files import Saved
+from fastvi.models.topics import correlated_start
+from fastvi.models.topics.correlated_effects import Regression
+from fastvi.models.topics.correlated_fitted import CorrelatedTopics, single
+from fastvi.models.topics.correlated_model import CorrelatedParameters, LogisticNormal, Sweeps
+from fastvi.models.topics.correlated_scores import CorrelatedScores
+from fastvi.models.topics.correlated_training import train
+from fastvi.models.topics.covariates import Covariates
+from fastvi.models.topics.scores import halves_of
+
+__all__ = ["CorrelatedTopicModel"]
+
+SOLVERS = ("laplace", "bound")
+
+
+class CorrelatedTopicModel(CorrelatedScores):
+    """Topics whose proportions are correlated, and may depend on covariates of the documents.
+
+    Topic proportions are ``softmax(eta)`` with log weights ``eta ~ N(mu, Sigma)``, so that topics
+    may occur together or avoid each other (Blei and Lafferty 2007, "A correlated topic model of
+    Science"). With covariates x, ``mu`` is a linear regression on them: the structural topic model
+    (Roberts, Stewart and Airoldi 2016), for topical prevalence. Against
+    `LatentDirichletAllocation` it predicts better where few words of a document are known, or
+    where covariates say what it is about. Results have the same bits for any `n_jobs`.
+
+    Parameters
+    ----------
+    n_components : int, default=10
+        Number of topics K.
+    solver : {"laplace", "bound"}, default="laplace"
+        How the posterior of documents' log weights is approximated. ``"laplace"``: at the mode,
+        with the words' assignments summed out (Wang and Blei 2013, "Variational inference in
+        nonconjugate models"). ``"bound"``: by the Gaussian that maximises Blei and Lafferty's
+        bound. Both leave each token's own share out of its topics' counts, as CVB0 does.
+    topic_word_prior : float, optional
+        Dirichlet prior of topics; by default learned by the fit of CVB0 from which this one starts.
+    prior_variance : float, default=1.0
+        Variance of the log weights that the inverse-Wishart prior of Sigma expects.
+    prior_dof : float, optional
+        Number of documents for which this prior counts; by default 2 * n_components.
+    max_iter : int, default=50
+        Largest number of sweeps over the documents.
+    tol : float, default=0.002
+        The fit ends when a sweep moves documents' log weights by less than this: the mean over
+        documents of the largest change.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of the start.
+    {n_jobs}
+    {verbose}
+
+    Attributes
+    ----------
+    components_ : (n_components, n_features) array
+        Expected counts of words in topics plus prior.
+    covariance_, correlation_ : (n_components, n_components) arrays
+        Sigma, about the regression if there are covariates. Log weights are determined up to a
+        number for each document, and the direction that this leaves free has the mean variance of
+        the others: independent topics have correlation 0. `fastvi.plots.plot_topic_graph` draws it.
+    coef_, coef_standard_errors_ : (n_components, n_covariates) arrays
+        Coefficients of the covariates, in log weight per unit, and their standard errors given the
+        topics. A column of labels has a coefficient for each level, which add up to about 0.
+    intercept_ : (n_components,) array
+        Log weights at covariates 0.
+    covariate_names_ : list of str
+        The columns of `coef_`.
+    topic_word_prior_ : float
+        The prior used, or learned.
+    {history_}
+        Here, `log_likelihood` is that of words without their own shares, in nats per word,
+        `moved` the change that `tol` limits, and `held_out` a document completion.
+    {n_iter_}
+    {best_iter_}
+    {converged_}
+    {n_features_in_}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import CorrelatedTopicModel
+    >>> X = np.array([[5, 4, 0, 0], [4, 5, 0, 1], [0, 0, 5, 4], [0, 1, 4, 5]])
+    >>> model = CorrelatedTopicModel(2, random_state=0).fit(X, covariates={"year": [1, 2, 8, 9]})
+    >>> topic = model.coef_[:, 0].argmax()
+    >>> bool(topic == model.transform(X[3:], covariates={"year": [9]}).argmax())
+    True
+    """
+
+    def __init__(
+        self,
+        n_components: int = 10,
+        *,
+        solver: str = "laplace",
+        topic_word_prior: float | None = None,
+        prior_variance: float = 1.0,
+        prior_dof: float | None = None,
+        max_iter: int = 50,
+        tol: float = 0.002,
+        random_state: RandomState = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self._share(locals())
+        self.n_components = n_components
+        self.solver = solver
+        self.topic_word_prior = topic_word_prior
+        self.prior_variance = prior_variance
+        self.prior_dof = prior_dof
+
+    # Fitting
+
+    def fit(
+        self,
+        X: RowsLike,
+        y: object = None,
+        *,
+        covariates: Any = None,
+        X_val: RowsLike | None = None,
+        covariates_val: Any = None,
+        early_stopping: int | None = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+    ) -> Self:
+        """Fit topics. A fit that fails or is interrupted leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : (n_documents, n_features) CSR matrix or array
+            Counts.
+        y : ignored
+        covariates : array (n_documents, n_covariates), data frame or dict of columns, optional
+            Numbers, or strings for labels. Numbers are standardised.
+        X_val, covariates_val : as X and covariates, optional
+            Held-out documents; their score after each sweep is ``history_["held_out"]``.
+        {early_stopping}
+        {watching}
+
+        Raises
+        ------
+        ValueError
+            If X or covariates are invalid, a parameter is out of its range, or `checkpoint` belongs
+            to another fit.
+        """
+        watching = Watching(callback, checkpoint, checkpoint_interval, resume, early_stopping)
+        self._become(watching, X, covariates, X_val, covariates_val)
+        return self
+
+    def fit_transform(self, X: RowsLike, y: object = None, *, covariates: Any = None) -> AnyArray:
+        """``fit(X, covariates=covariates).transform(X, covariates=covariates)``."""
+        return self.fit(X, covariates=covariates).transform(X, covariates=covariates)
+
+    def _fit(
+        self,
+        last: Self | None,
+        watching: Watching,
+        X: RowsLike,
+        covariates: Any,
+        X_val: RowsLike | None,
+        covariates_val: Any,
+    ) -> None:
+        began = time.perf_counter()
+        bags = self._counts(X, reset=True)
+        n_topics = self._check_size(bags)
+        bound = self._is_bound()
+        max_iter = checks.integer(self.max_iter, "max_iter", 1)
+        tol = checks.number(self.tol, "tol", 0.0)
+        self._covariates, design = self._learned(covariates, len(bags.indptr) - 1)
+        given, prior = self._topic_prior(), self._prior(n_topics)
+        seed, parts = self._seed(watching), single(bags)
+        held_out = None if X_val is None else self._held_out(X_val, covariates_val, seed, bound)
+        with parallel.single_threaded_blas():
+            table, eta, self.topic_word_prior_ = correlated_start.uncorrelated(
+                DocumentSource(*parts, bags.n_words), n_topics, given, seed, self._n_threads
+            )
+            sweeps = Sweeps(
+                parts, bags.n_words, design, prior, self.topic_word_prior_, bound, self._n_threads
+            )
+            state = sweeps.begin(table, eta)
+        training = train(
+            sweeps, state, max_iter=max_iter, tol=tol, seed=seed,
+            seconds=time.perf_counter() - began, watching=watching, held_out=held_out,
+            identity=lambda: self._identity((*parts, bags.n_words, design)) | {"seed": seed},
+            verbose=bool(self.verbose),
+        )  # fmt: skip
+        self.history_, self.converged_ = training.history.arrays(), training.converged
+        self.n_iter_ = len(training.history)
+        self._found = CorrelatedTopics(training.params, bound)
+        self._regression = Regression.of(training.params, self._covariates, design)
+
+    def _learned(self, covariates: Any, n_rows: int) -> tuple[Covariates, Array]:
+        if covariates is None:
+            return Covariates(), np.ones((n_rows, 1))
+        return Covariates.of(covariates, n_rows)
+
+    def _held_out(
+        self, X_val: RowsLike, covariates_val: Any, seed: int, bound: bool
+    ) -> Callable[[CorrelatedParameters], float]:
+        observed, scored = map(single, halves_of(self, X_val, None, seed, "X_val"))
+        design = self._covariates.design(covariates_val, len(observed[0]) - 1, "covariates_val")
+
+        def score(params: CorrelatedParameters) -> float:
+            topics = CorrelatedTopics(params, bound)
+            return topics.completion(observed, scored, design, self._n_threads)
+
+        return score
+
+    # Settings and checks
+
+    def _is_bound(self) -> bool:
+        return checks.choice(self.solver, "solver", SOLVERS) == "bound"
+
+    def _topic_prior(self) -> float | None:
+        if self.topic_word_prior is None:
+            return None
+        return checks.number(self.topic_word_prior, "topic_word_prior", *checks.PRIOR_RANGE)
+
+    def _prior(self, n_topics: int) -> LogisticNormal:
+        low, high = checks.PRIOR_RANGE
+        dof = 2.0 * n_topics
+        if self.prior_dof is not None:
+            dof = checks.number(self.prior_dof, "prior_dof", low, high)
+        return LogisticNormal(checks.number(self.prior_variance, "prior_variance", low, high), dof)
+
+    def _check_size(self, bags: Bags) -> int:
+        n_topics = checks.integer(self.n_components, "n_components", 1)
+        total = bags.counts.sum(dtype=np.float64)
+        if not total > 0:
+            raise ValueError("every document is empty: X holds no counts above 0")
+        if n_topics > total:
+            raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")
+        return n_topics
+
+    def _refuse_unfitted(self) -> None:
+        check_is_fitted(self)
+
+    # Files
+
+    def _saved(self) -> dict[str, object]:
+        return {
+            "params": self._found.params,
+            "gram": self._regression.gram,
+            "means": self._regression.means,
+            "covariates": self._covariates.to_json(),
+            "topic_prior": self.topic_word_prior_,
+            "dtype": self._dtype.name,
+        }
+
+    def _restore(self, saved: Saved) -> None:
+        self._dtype = saved.dtype()
+        k = checks.integer(self.n_components, "n_components", 1)
+        path = saved.path
+        self._covariates = Covariates.from_json(saved.values["covariates"], f"{path}: covariates")
+        width = 1 + len(self._covariates.names)
+        params = saved.tree(
+            "params",
+            CorrelatedParameters(
+                np.zeros((saved.n_features, padded(k)), np.float32), np.zeros((width, k)),
+                np.zeros((k, k)), np.zeros((k, k)),
+            ),
+        )  # fmt: skip
+        if np.any(params.table[:, :k] <= 0) or np.any(np.linalg.eigvalsh(params.covariance) <= 0):
+            raise ValueError(f"{path}: topics and covariance_ must be positive")
+        gram, means = saved.array("gram", width, width), saved.array("means", width)
+        self.topic_word_prior_ = checks.number(
+            saved.values["topic_prior"], f"{path}: topic_prior", *checks.PRIOR_RANGE
+        )
+        self._found = CorrelatedTopics(params, self._is_bound())
+        self._regression = Regression(params, self._covariates, gram, means)

@@ -1,0 +1,135 @@
+"""Uncertainty of the regression of topics on covariates, and what it says of proportions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastvi.base.typing import Array
+from fastvi.models.topics.correlated_model import CorrelatedParameters
+from fastvi.models.topics.covariates import Column, Covariates
+
+__all__ = ["Effect", "Regression"]
+
+LEAST_INFORMATION = 0.01  # share of a direction's information that documents are taken to hold
+N_DRAWS = 256  # pairs, of log weights about their mean
+
+
+class Effect(NamedTuple):
+    """Expected topic proportions at values of a covariate, the others at their means.
+
+    Attributes
+    ----------
+    values : list of float or of str
+    proportions, standard_errors : (n_values, n_components) arrays
+    """
+
+    values: list[Any]
+    proportions: Array
+    standard_errors: Array
+
+
+class Regression(NamedTuple):
+    """The fitted regression of log weights on covariates.
+
+    Attributes
+    ----------
+    params : CorrelatedParameters
+    covariates : Covariates
+    gram : (1 + P, 1 + P) array
+        Second moments of the design plus the prior's precision.
+    means : (1 + P,) array
+        Means of the design's columns.
+    """
+
+    params: CorrelatedParameters
+    covariates: Covariates
+    gram: Array
+    means: Array
+
+    @classmethod
+    def of(cls, params: CorrelatedParameters, covariates: Covariates, design: Array) -> Regression:
+        """Make it from the design matrix (D, 1 + P) of a fit."""
+        ridge = np.ones(design.shape[1])
+        ridge[0] = 0.0
+        gram = design.T @ design + np.diag(ridge)
+        return cls(params, covariates, gram, design.mean(axis=0))
+
+    def uncertainty(self) -> Array:
+        """Return the covariance (K, K) of a document's noise, if its log weights are inferred.
+
+        A document tells as much about its mean as one with known log weights and the covariance
+        Sigma (Sigma - V)^-1 Sigma would, where V is its posterior covariance (Louis 1982). V is
+        that of the mean document.
+        """
+        sigma, spread = self.params.covariance, self.params.uncertainty
+        n = len(sigma)
+        centre = np.eye(n) - 1.0 / n
+        values, vectors = np.linalg.eigh(centre @ sigma @ centre)
+        root = vectors[:, 1:] * np.sqrt(values[1:])  # the free direction is left out
+        half = vectors[:, 1:] / np.sqrt(values[1:])
+        shares, turns = np.linalg.eigh(np.eye(n - 1) - half.T @ spread @ half)
+        turned = root @ turns
+        return np.asarray((turned / np.maximum(shares, LEAST_INFORMATION)) @ turned.T)
+
+    def _scales(self) -> tuple[Array, Array]:
+        """Centres and scales of the columns of the design but the intercept."""
+        pairs = [
+            (column.centre, column.scale)
+            for column in self.covariates.columns
+            for _ in column.names
+        ]
+        centres, scales = np.array(pairs).reshape(-1, 2).T
+        return centres, scales
+
+    def coefficients(self) -> tuple[Array, Array]:
+        """Return coefficients (K, P) in units of the covariates, and the intercept (K,)."""
+        centres, scales = self._scales()
+        slopes = self.params.coefficients[1:] / scales[:, None]
+        return slopes.T, self.params.coefficients[0] - centres @ slopes
+
+    def standard_errors(self) -> Array:
+        """Return standard errors of the coefficients, (K, P)."""
+        _, scales = self._scales()
+        design = np.diag(np.linalg.inv(self.gram))[1:] / scales**2
+        return np.sqrt(np.outer(np.diag(self.uncertainty()), design))
+
+    def effect(self, name: str | int, values: Sequence[Any] | None) -> Effect:
+        """Return expected proportions at values of a column; see `Effect`."""
+        column, place = self.covariates.where(name)
+        if values is None:
+            values = _values(column)
+        given = np.array(values, np.str_) if column.levels else np.array(values, np.float64)
+        rows = np.tile(self.means, (len(given), 1))
+        rows[:, place] = column.design(given, "values")
+        noise = self.uncertainty()
+        inverse = np.linalg.inv(self.gram)
+        proportions, errors = np.empty((2, len(rows), len(noise)))
+        for i, row in enumerate(rows):
+            proportions[i], slope = self._expected(row @ self.params.coefficients)
+            spread = float(row @ inverse @ row) * np.sum((slope @ noise) * slope, axis=1)
+            errors[i] = np.sqrt(np.maximum(spread, 0.0))
+        return Effect(list(values), proportions, errors)
+
+    def average(self) -> Array:
+        """Return the expected proportions (K,) at the means of all covariates."""
+        return self._expected(self.means @ self.params.coefficients)[0]
+
+    def _expected(self, mean: Array) -> tuple[Array, Array]:
+        """Return E[softmax(eta)] (K,), eta ~ N(mean, Sigma), and its slope (K, K) by the mean."""
+        root = np.linalg.cholesky(self.params.covariance)
+        draws = np.random.default_rng(0).standard_normal((N_DRAWS, len(mean))) @ root.T
+        eta = mean + np.concatenate([draws, -draws])
+        theta = np.exp(eta - eta.max(axis=1, keepdims=True))
+        theta /= theta.sum(axis=1, keepdims=True)
+        expected = theta.mean(axis=0)
+        return expected, np.diag(expected) - theta.T @ theta / len(theta)
+
+
+def _values(column: Column) -> list[Any]:
+    """Values to look at: the levels, or the mean and two standard deviations either side."""
+    if column.levels:
+        return list(column.levels)
+    return [column.centre + step * column.scale for step in (-2.0, -1.0, 0.0, 1.0, 2.0)]
