@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from fastvi.models.topics.estimator import (
         LatentDirichletAllocation as LatentDirichletAllocation,
     )
+    from fastvi.models.topics.guidance import guided_prior as guided_prior
     from fastvi.models.topics.hdp import (
         HierarchicalDirichletProcess as HierarchicalDirichletProcess,
     )
@@ -94,6 +95,7 @@ _NAMES = {
     "check": "fastvi.targets.checking",
     "document_completion": "fastvi.models.topics.scores",
     "fit": "fastvi.fitting.fit",
+    "guided_prior": "fastvi.models.topics.guidance",
     "ksd": "fastvi.stein.discrepancy",
     "ksd_test": "fastvi.stein.discrepancy",
     "load": "fastvi.loading",

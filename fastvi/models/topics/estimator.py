@@ -41,8 +41,9 @@ class LatentDirichletAllocation(TopicStream):
         Number of topics K.
     doc_topic_prior : float or (n_components,) array, optional
         Dirichlet prior of topic proportions, alpha; by default 1 / n_components.
-    topic_word_prior : float or (n_features,) array, optional
-        Dirichlet prior of topics, eta; by default 1 / n_components.
+    topic_word_prior : float, (n_features,) or (n_components, n_features) array, optional
+        Dirichlet prior of topics, eta; by default 1 / n_components. `fastvi.guided_prior` makes one
+        from seed words of topics; "cvb" and "cvb0" need the same prior for all topics.
     solver : {"auto", "scvb0", "cvb0", "cvb", "svi", "vb"}, default="auto"
         ``"cvb0"``: collapsed variational Bayes, zeroth order (Asuncion et al. 2009), which reaches
         the best held-out score fastest; needs 2 bytes per entry and topic. ``"scvb0"``: its
@@ -125,7 +126,7 @@ class LatentDirichletAllocation(TopicStream):
         exp(E[log topics]).
     doc_topic_prior_ : float or (n_components,) array
         The prior used, or learned.
-    topic_word_prior_ : float or (n_features,) array
+    topic_word_prior_ : float or array
         The prior used, or learned.
     solver_ : str
         The solver used.
@@ -219,7 +220,9 @@ class LatentDirichletAllocation(TopicStream):
         n_topics = checks.integer(self.n_components, "n_components", 1)
         _check_size(bags, n_topics)
         asked = solver_asked(self.solver, self.learning_method)
-        name = asked or choose_solver(len(bags.indices), n_topics, tools_of(self))
+        by_topic = np.ndim(self.topic_word_prior) == 2  # which "cvb0" does not support
+        n_entries = None if by_topic else len(bags.indices)
+        name = asked or choose_solver(n_entries, n_topics, tools_of(self))
         settings = settings_of(self.get_params(deep=False), name, bags, self._seed(watching))
         perplexity = Perplexity(bags, settings, self.evaluate_every, self.perp_tol, self._n_threads)
         n_passes, until_settled = passes_of(self.max_iter, "max_iter")

@@ -10,6 +10,7 @@ from fastvi.base import checks
 from fastvi.base.typing import Path
 from fastvi.models.topics.estimator import LatentDirichletAllocation
 from fastvi.models.topics.fitted import MAX_ITER, TopicModel
+from fastvi.models.topics.guidance import public_prior
 from fastvi.models.topics.settings import SOLVERS
 
 __all__ = ["load"]
@@ -24,7 +25,7 @@ def load(path: Path) -> LatentDirichletAllocation:
     model = TopicModel.load(path)
     alpha = model.alpha
     prior: Any = float(alpha[0]) if np.all(alpha == alpha[0]) else alpha
-    word_prior = model.eta if np.ndim(model.eta) == 0 else model.eta[:, 0]
+    word_prior = public_prior(model.eta, model.n_topics)
     solver = model.info.get("solver", "scvb0" if model.collapsed else "svi")
     estimator = LatentDirichletAllocation(
         model.n_topics,

@@ -33,7 +33,7 @@ class TopicModel:
     table : (V, K padded) float32 or float64 array
         Dirichlet parameters of topics by word, as solvers return them.
     alpha : (n_topics,) float64 array
-    eta : float or (V, 1) array
+    eta : float or (V, 1) or (V, K padded) array
     collapsed : bool
         Whether proportions of new documents come from expected counts (CVB0 and SCVB0) or from
         expected logarithms (variational Bayes).
@@ -108,7 +108,9 @@ class TopicModel:
     def topic_shares(self) -> Array:
         """Share of each topic in the training corpus, (n_topics,)."""
         sums = self.table.sum(axis=0, dtype=np.float64)[: self.n_topics]
-        sums -= np.sum(np.broadcast_to(self.eta, (len(self.table), 1)), dtype=np.float64)
+        n_priors = 1 if np.ndim(self.eta) == 0 else self.eta.shape[1]
+        prior = np.broadcast_to(self.eta, (len(self.table), n_priors)).sum(axis=0, dtype=float)
+        sums -= prior[: self.n_topics]
         sums = np.maximum(sums, 0.0)
         return np.asarray(sums / max(sums.sum(), np.finfo(float).tiny))
 
@@ -172,7 +174,7 @@ class TopicModel:
             or not alpha.dtype == eta.dtype == np.float64
             or alpha.shape != values.shape[1:]
             or min(values.shape) < 1
-            or eta.shape not in ((), (len(values), 1))
+            or eta.shape not in ((), (len(values), 1), (len(values), padded(len(alpha))))
         ):
             raise ValueError(f"{path}: the arrays of the model do not fit together")
         for name, array in (("table", values), ("alpha", alpha), ("eta", eta)):

@@ -10,6 +10,7 @@ import numpy as np
 from fastvi.base import checks
 from fastvi.base.bags import Bags
 from fastvi.models.plan import SAMPLING
+from fastvi.models.topics.guidance import by_topic
 from fastvi.models.topics.settings import SOLVERS, Settings
 
 __all__ = ["settings_of", "solver_asked"]
@@ -44,6 +45,11 @@ def settings_of(given: Mapping[str, Any], solver: str, bags: Bags, seed: int) ->
         If a parameter is out of its range.
     """
     n_topics = checks.integer(given["n_components"], "n_components", 1)
+    if np.ndim(given["topic_word_prior"]) == 2 and solver in ("cvb", "cvb0"):
+        raise ValueError(
+            f"topic_word_prior has a row for each topic, with solver={solver!r}, which has one "
+            "prior for all; wanted 'scvb0', 'svi' or 'vb'"
+        )
     return Settings(
         solver,
         alpha=checks.prior(given["doc_topic_prior"], "doc_topic_prior", n_topics, 1.0 / n_topics),
@@ -70,13 +76,15 @@ def settings_of(given: Mapping[str, Any], solver: str, bags: Bags, seed: int) ->
 
 
 def _word_prior(given: Mapping[str, Any], n_words: int) -> Any:
-    """Return one number for all words, or (n_words, 1) numbers."""
+    """Return one number for all words, or (n_words, 1) numbers, or (n_words, K padded)."""
     eta = given["topic_word_prior"]
     if np.ndim(eta) == 0:
         default = 1.0 / given["n_components"]
         return float(checks.prior(eta, "topic_word_prior", 1, default)[0])
     if given["learn_topic_word_prior"]:
         raise ValueError("learn_topic_word_prior needs a scalar topic_word_prior")
+    if np.ndim(eta) == 2:
+        return by_topic(np.asarray(eta), given["n_components"], n_words)
     return checks.prior(eta, "topic_word_prior", n_words, 0.0)[:, None]
 
 

@@ -121,6 +121,37 @@ class TopicScores(CountEstimator):
         """
         return self.topic_model().top_words(checks.integer(n, "n", 1))
 
+    def to_pyldavis(self, X: RowsLike) -> dict[str, Any]:
+        """Arguments for ``pyLDAvis.prepare(**arguments)``, which draws a map of the topics.
+
+        Parameters
+        ----------
+        X : (n_documents, n_features) CSR matrix or array
+            Counts, usually those of the fit. Empty documents and words that X does not have are
+            left out.
+
+        Returns
+        -------
+        dict
+            topic_term_dists, doc_topic_dists, doc_lengths, vocab and term_frequency.
+        """
+        counts = matrix(self._counts(X, reset=False, dtype=np.float64))
+        counts = counts[np.diff(counts.indptr) > 0]
+        frequency = np.asarray(counts.sum(axis=0)).ravel()
+        used = np.flatnonzero(frequency > 0)
+        if not len(used):
+            raise ValueError("X has no words")
+        words = self.topic_model().vocabulary
+        topics = self.components_[:, used].astype(np.float64)
+        proportions = self.transform(counts).astype(np.float64)
+        return {
+            "topic_term_dists": topics / topics.sum(axis=1, keepdims=True),
+            "doc_topic_dists": proportions / proportions.sum(axis=1, keepdims=True),
+            "doc_lengths": np.asarray(counts.sum(axis=1)).ravel(),
+            "vocab": [words[v] if words else str(v) for v in used],
+            "term_frequency": frequency[used],
+        }
+
     # Scores
 
     def score(self, X: RowsLike, y: object = None) -> float:

@@ -29,9 +29,9 @@ MODERATE_BYTES = 1 << 30
 class Settings:
     """Settings of a fit of topics.
 
-    `alpha` (n_topics,) and `eta` (a number, or (V, 1)) are the priors to start from, and `n_seen`
-    is the number of documents before a stream that represents those seen so far, or None; the
-    others are named as in `fastvi.LatentDirichletAllocation`.
+    `alpha` (n_topics,) and `eta` (a number, (V, 1) or (V, K padded)) are the priors to start from,
+    and `n_seen` is the number of documents before a stream that represents those seen so far, or
+    None; the others are named as in `fastvi.LatentDirichletAllocation`.
     """
 
     solver: str

@@ -312,6 +312,9 @@ def random_topics(settings: Settings, n_words: int) -> NDArray[Any]:
     for i in range(0, n_words, 4096):  # in blocks, to avoid a second table
         block = values[i : i + 4096, : settings.n_topics]
         block[:] = rng.standard_gamma(shape, block.shape) / shape
+    if np.ndim(settings.eta) == 2 and settings.eta.shape[1] > 1:  # topics begin where they belong
+        eta = settings.eta[:, : settings.n_topics]
+        values[:, : settings.n_topics] += eta - eta.min(axis=1, keepdims=True)
     return values
 
 

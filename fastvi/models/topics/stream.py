@@ -17,6 +17,7 @@ from fastvi.checkpoints import Watching
 from fastvi.models.counts import DocumentSource
 from fastvi.models.topics import solvers
 from fastvi.models.topics.fitted import TopicModel
+from fastvi.models.topics.guidance import public_prior
 from fastvi.models.topics.options import settings_of, solver_asked
 from fastvi.models.topics.scores import TopicScores
 from fastvi.models.topics.settings import LEARNING_DECAY, Settings, choose_solver, tools_of
@@ -139,7 +140,7 @@ class TopicStream(TopicScores):
         uniform = np.ndim(self.doc_topic_prior) == 0 and not self.learn_doc_topic_prior
         uniform = uniform and bool(np.all(alpha == alpha[0]))  # an earlier fit may have learned it
         self.doc_topic_prior_ = float(alpha[0]) if uniform else alpha
-        self.topic_word_prior_ = eta if np.ndim(eta) == 0 else eta[:, 0]
+        self.topic_word_prior_ = public_prior(eta, settings.n_topics)
 
     # What was found
 
