@@ -2,11 +2,12 @@
 
 import harness as h
 import topics_correlated
+import topics_discrete
 
 __all__ = ["PARTS", "extra_tables", "plot", "run"]
 
 PEERS = ["tomotopy", "gensim"]
-PARTS = {**topics_correlated.PARTS}
+PARTS = topics_correlated.PARTS | topics_discrete.PARTS
 
 
 def extra_tables(result):

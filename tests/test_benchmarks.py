@@ -40,6 +40,8 @@ ON_DATA = [
         "threads",
         {"corpus": "ap", "k": 4, "solver": "cvb0", "n_threads": 2, "passes": 2},
     ),
+    ("ours_topics_discrete", "svi", {"k": 4, "passes": 1, "structured": True}),
+    ("ours_topics_discrete", "hdp", {"passes": 1, "n_topics": 4}),
     ("ours_poisson", "passes", {"corpus": "ap", "k": 4, "iterations": 2, "repeats": 1}),
     ("ours_poisson", "curve", {"corpus": "ap", "k": 4, "max_iter": 2}),
 ]
