@@ -1,5 +1,7 @@
 """Dynamic topic models: kernels against their twins, the ascent against optimisers, limits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -9,7 +11,9 @@ from tolerances import assert_never_falls
 
 from fastvi.base.bags import bags_of_words
 from fastvi.kernels import dynamic as kernels
+from fastvi.models.topics import dynamic_ascent as steps
 from fastvi.models.topics import dynamic_model as models
+from fastvi.models.topics.dynamic_corpus import SlicedCorpus
 
 KEEP = 0.7
 
@@ -24,7 +28,7 @@ class Problem:
         counts[3] = 0
         self.slices = rng.choice(np.delete(np.arange(n_slices), n_slices // 2), n_documents)
         self.bags = bags_of_words(counts.astype(np.float32))
-        self.corpus = models.SlicedCorpus.of(self.bags, self.slices, n_slices)
+        self.corpus = SlicedCorpus.of(self.bags, self.slices, n_slices)
         variance = 0.2 if drift else None
         words = counts.sum(axis=0).astype(float)
         start = models.start_of(words, n_topics, 3.0, variance)
@@ -33,18 +37,18 @@ class Problem:
         self.model = models.DynamicModel(alpha, start, gaps, KEEP if drift else 0.0)
         topics = np.zeros_like(start.mean)
         topics[:, :n_topics] = rng.dirichlet(np.ones(n_words), n_topics).T
-        self.state = models.first_state(self.model, self.corpus, topics, 0.3, 0.1)
-        self.pairs = models.pairs_of(self.model, self.corpus, self.state)
-        self.totals = models.totals_of(self.model, self.corpus, self.state)
+        self.state = steps.first_state(self.model, self.corpus, topics, 0.3, 0.1)
+        self.pairs = steps.pairs_of(self.model, self.corpus, self.state)
+        self.totals = steps.totals_of(self.model, self.corpus, self.state)
 
     def sweeps(self, n):
         """The bounds after sweeps."""
         bounds = []
         for _ in range(n):
-            state, move = models.sweep(
-                self.model, self.pairs, self.totals, self.state, models.no_move(self.state)
+            state, move = steps.sweep(
+                self.model, self.pairs, self.totals, self.state, steps.no_move(self.state)
             )
-            self.state, found = models.settle(self.model, self.pairs, self.totals, state, move)
+            self.state, found = steps.settle(self.model, self.pairs, self.totals, state, move)
             bounds.append(found.bound)
         self.found = found
         return bounds
@@ -64,7 +68,7 @@ class Problem:
 
     def bound(self, means, variances, drift_means, drift_variances):
         """The bound of chains, (V, T, K) and (V, T) or (V, 0)."""
-        prior, (steps, ones), (drift_steps, keep) = self.prior()
+        prior, (chain_steps, ones), (drift_steps, keep) = self.prior()
         n, common, half = self.counts(), 0.0, 0.5 * variances
         total = 0.0
         if drift_means.shape[1]:
@@ -79,7 +83,7 @@ class Problem:
             for k in range(self.n_topics):
                 total += naive.chain_bound(
                     means[w, :, k], variances[w, :, k], prior.mean[w, k], prior.variance[w, k],
-                    steps, ones,
+                    chain_steps, ones,
                 )[0]  # fmt: skip
         return total
 
@@ -96,7 +100,7 @@ def test_assignments_equal_their_twin():
     rows = [list(zip(corpus.words[a:b], corpus.counts[a:b].astype(float))) for a, b in bounds]
     before = state.g.astype(float)
     topics = state.chains.weights / state.zeta
-    score = models.assign(problem.model, corpus, state)
+    score = steps.assign(problem.model, corpus, state)
     alpha = np.zeros(before.shape[1])
     alpha[: problem.n_topics] = problem.model.alpha
     doc_topic, scores, worst = naive.assign(
@@ -105,7 +109,7 @@ def test_assignments_equal_their_twin():
     assert worst <= 0.51
     np.testing.assert_allclose(state.doc_topic, doc_topic, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(score, scores.sum(), rtol=1e-5)
-    pairs = models.pairs_of(problem.model, corpus, state)
+    pairs = steps.pairs_of(problem.model, corpus, state)
     want = np.zeros((len(topics), corpus.n_slices, before.shape[1]))
     documents = np.repeat(np.arange(len(rows)), np.diff(corpus.indptr))
     np.add.at(
@@ -116,7 +120,7 @@ def test_assignments_equal_their_twin():
     owner = np.repeat(np.arange(len(topics)), np.diff(pairs.starts))
     np.testing.assert_allclose(pairs.counts, want[owner, pairs.slices], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(pairs.counts.sum(), want.sum(), rtol=1e-5)
-    totals = models.totals_of(problem.model, corpus, state)
+    totals = steps.totals_of(problem.model, corpus, state)
     np.testing.assert_allclose(totals, want.sum(axis=0), rtol=1e-4, atol=1e-4)
 
 
@@ -125,7 +129,7 @@ def test_a_sweep_equals_its_twin(drift):
     problem = Problem(seed=2, drift=drift)
     problem.sweeps(2)
     state, n, size = problem.state, problem.counts(), problem.n_topics
-    prior, (steps, ones), (drift_steps, keep) = problem.prior()
+    prior, (chain_steps, ones), (drift_steps, keep) = problem.prior()
     means, variances, drift_means, drift_variances = float64(state.chains, size)
     sites = state.chains.sites[:, :, :size].astype(float)
     weights, zeta = state.chains.weights[:, :, :size].astype(float), state.zeta[:, :size]
@@ -136,10 +140,10 @@ def test_a_sweep_equals_its_twin(drift):
     for w in range(len(n)):
         for k in range(size):
             start = prior.mean[w, k]
-            matrix = naive.precision(prior.variance[w, k], steps, ones)
+            matrix = naive.precision(prior.variance[w, k], chain_steps, ones)
             means[w, :, k], variances[w, :, k], sites[w, :, k] = naive.update_chain(
                 n[w, :, k], expected[w, :, k], means[w, :, k], variances[w, :, k], sites[w, :, k],
-                start, matrix, steps,
+                start, matrix, chain_steps,
             )  # fmt: skip
     weights = np.exp(means + 0.5 * variances + old)
     if drift:
@@ -150,8 +154,8 @@ def test_a_sweep_equals_its_twin(drift):
                 n[w].sum(axis=1), lam, drift_means[w], matrix
             )
         weights *= np.exp((drift_means + 0.5 * drift_variances)[:, :, None] - old)
-    after, move = models.sweep(
-        problem.model, problem.pairs, problem.totals, state, models.no_move(state)
+    after, move = steps.sweep(
+        problem.model, problem.pairs, problem.totals, state, steps.no_move(state)
     )
     found = float64(after.chains, size)
     for got, want in zip(found, (means, variances, drift_means, drift_variances)):
@@ -169,11 +173,11 @@ def test_moments_and_bound_equal_their_twins(drift):
     size = problem.n_topics
     parts = float64(problem.state.chains, size)
     np.testing.assert_allclose(bound, problem.bound(*parts), rtol=1e-5)
-    prior, (steps, ones), _ = problem.prior()
+    prior, (chain_steps, ones), _ = problem.prior()
     want = sum(
         naive.chain_bound(
-            parts[0][w, :, k], parts[1][w, :, k], prior.mean[w, k], prior.variance[w, k], steps,
-            ones,
+            parts[0][w, :, k], parts[1][w, :, k], prior.mean[w, k], prior.variance[w, k],
+            chain_steps, ones,
         )[1]
         for w in range(len(parts[0]))
         for k in range(size)
@@ -227,10 +231,10 @@ def test_threads_do_not_change_bits(drift, monkeypatch):
     results = set()
     for n_threads in (1, 2, 8):
         problem = Problem(seed=5, drift=drift)
-        model = models.replace(problem.model, n_threads=n_threads)
+        model = replace(problem.model, n_threads=n_threads)
         state = problem.state
         for _ in range(3):
-            state, info = models.ascent(model, problem.corpus).step(state, None, None)
+            state, info = steps.ascent(model, problem.corpus).step(state, None, None)
         results.add((repr(info), state.g.tobytes(), *(part.tobytes() for part in state.chains)))
     assert len(results) == 1
 

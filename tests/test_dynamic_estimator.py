@@ -10,7 +10,9 @@ from sklearn.base import clone
 from stopping import Stopped, stopper
 
 import fastvi
+from fastvi.models.topics import dynamic_ascent as steps
 from fastvi.models.topics import dynamic_model as models
+from fastvi.models.topics.dynamic_corpus import SlicedCorpus
 from fastvi.models.topics.dynamic_times import Timeline, times_of
 
 N_WORDS, N_SLICES = 12, 5
@@ -90,23 +92,23 @@ def test_with_large_steps_slices_do_not_know_of_each_other():
     topics = np.zeros_like(start.mean)
     topics[:, :n_topics] = TOPICS[0].T
     alpha = np.ones(n_topics)
-    corpus = models.SlicedCorpus.of(bags, YEARS - 2000, N_SLICES)
+    corpus = SlicedCorpus.of(bags, YEARS - 2000, N_SLICES)
     joint = model(alpha, start, np.ones(N_SLICES - 1), learns=False)
-    state = models.first_state(joint, corpus, topics, variance, 0.0)
+    state = steps.first_state(joint, corpus, topics, variance, 0.0)
 
     def weights(model, corpus, state):
-        pairs, totals = (f(model, corpus, state) for f in (models.pairs_of, models.totals_of))
+        pairs, totals = (f(model, corpus, state) for f in (steps.pairs_of, steps.totals_of))
         for _ in range(60):
-            state, move = models.sweep(model, pairs, totals, state, models.no_move(state))
-            state, _ = models.settle(model, pairs, totals, state, move)
+            state, move = steps.sweep(model, pairs, totals, state, steps.no_move(state))
+            state, _ = steps.settle(model, pairs, totals, state, move)
         return (state.chains.weights / state.zeta)[:, :, :n_topics]
 
     together = weights(joint, corpus, state)
     for t in range(N_SLICES):
         part = fitted()._counts((X + 1)[2000 + t == YEARS], reset=False)
-        one = models.SlicedCorpus.of(part, np.zeros(len(part.indptr) - 1, np.int64), 1)
+        one = SlicedCorpus.of(part, np.zeros(len(part.indptr) - 1, np.int64), 1)
         alone = model(alpha, start, np.zeros(0), learns=False)
-        first = models.first_state(alone, one, topics, variance, 0.0)
+        first = steps.first_state(alone, one, topics, variance, 0.0)
         np.testing.assert_allclose(
             together[:, t], weights(alone, one, first)[:, 0], rtol=5e-3, atol=1e-5
         )

@@ -15,15 +15,9 @@ from fastvi.kernels import dynamic as kernels
 from fastvi.kernels.dynamic import Chains, Move, Pairs
 from fastvi.kernels.lda import score_documents
 from fastvi.models.counts import chunks_of
-from fastvi.models.topics.dynamic_model import (
-    DynamicModel,
-    Single,
-    Start,
-    State,
-    chain_moments,
-    padded_alpha,
-    sorted_by,
-)
+from fastvi.models.topics.dynamic_ascent import chain_moments
+from fastvi.models.topics.dynamic_corpus import Single, sorted_by
+from fastvi.models.topics.dynamic_model import DynamicModel, Start, State, padded_alpha
 from fastvi.models.topics.model import Topics
 
 __all__ = ["DynamicTopics", "Found", "found_of"]

@@ -18,19 +18,10 @@ from fastvi.base.typing import AnyArray, Array, JsonObject
 from fastvi.batches import Passes
 from fastvi.checkpoints import Watching
 from fastvi.models.counts import DocumentSource
+from fastvi.models.topics.dynamic_ascent import ascent, first_state, totals_of
+from fastvi.models.topics.dynamic_corpus import Single, SlicedCorpus
 from fastvi.models.topics.dynamic_fitted import Found, found_of
-from fastvi.models.topics.dynamic_model import (
-    DynamicModel,
-    Single,
-    SlicedCorpus,
-    Start,
-    State,
-    ascent,
-    empty_state,
-    first_state,
-    start_of,
-    totals_of,
-)
+from fastvi.models.topics.dynamic_model import DynamicModel, Start, State, empty_state, start_of
 from fastvi.models.topics.settings import Settings
 from fastvi.models.topics.settling import LIMIT
 from fastvi.models.topics.training import train
