@@ -33,6 +33,7 @@ EXCEPTIONS = {  # calls that take longer, and what they took: they may only get 
     "LatentDirichletAllocation(solver='cvb').fit": 12.0,
     "LatentDirichletAllocation(solver='svi').fit": 8.6,
     "LatentDirichletAllocation(solver='vb').fit": 8.8,
+    "DynamicTopicModel().fit": 17.3,  # that of CVB0, from which it starts, included
     "HierarchicalDirichletProcess().fit": 9.2,
     "CorrelatedTopicModel().fit": 13.6,
     "PoissonFactorization().fit": 9.0,

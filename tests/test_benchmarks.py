@@ -44,6 +44,8 @@ ON_DATA = [
     ("ours_topics_discrete", "hdp", {"passes": 1, "n_topics": 4}),
     ("ours_poisson", "passes", {"corpus": "ap", "k": 4, "iterations": 2, "repeats": 1}),
     ("ours_poisson", "curve", {"corpus": "ap", "k": 4, "max_iter": 2}),
+    ("ours_topics_dynamic", "iteration", {"k": 3, "width": 30, "iterations": 6}),
+    ("ours_topics_dynamic", "forecasts", {"k": 3, "years": (1960,)}),
 ]
 
 
