@@ -66,7 +66,7 @@ def warm_up(case, target, method):
         _ = fitted(case, target, method, 1, max_iter=2).converged
 
 
-def judged(case, target, method, seed):
+def judged(case, target, method, seed, refine=False):
     """What a fit came to, and what it says of itself, as a record."""
     record = {"case": case.name, "method": method, "seed": seed}
     began = time.process_time()
@@ -80,7 +80,7 @@ def judged(case, target, method, seed):
     record |= {"certified": certified, "good": good(found, certified, method)}
     record |= {"verdict": said(found), "settled": bool(found.settled), "n_iter": found.n_iter}
     record |= {"fit_seconds": fit_seconds, "verdict_seconds": seconds}
-    return record | errors(case, found.mean, found.sd) | corrected(case, found)
+    return record | errors(case, found.mean, found.sd) | corrected(case, found, refine)
 
 
 def said(found):
@@ -106,12 +106,12 @@ def errors(case, mean, sd):
     return {"off": off, "ratios": [float(ratios.min()), float(ratios.max())]}
 
 
-def corrected(case, found):
+def corrected(case, found, refine):
     """Errors of corrected moments, where they are given."""
     if not hasattr(found, "corrected"):
         return {}
     try:
-        moments = found.corrected()
+        moments = found.corrected(refine=True) if refine else found.corrected()
     except (ValueError, ArithmeticError):
         return {}
     return {f"corrected_{k}": v for k, v in errors(case, moments.mean, moments.sd).items()}
@@ -206,6 +206,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--largest", type=int, default=10_000, help="leave out larger dimensions")
     parser.add_argument("--json", metavar="FILE", type=Path, help="one line per fit")
+    parser.add_argument("--refine", action="store_true", help="chains where weights cannot tell")
     parser.add_argument("--table", action="store_true", help="only print what FILE comes to")
     args = parser.parse_args()
     folder = ev.data_folder().parent / "posteriors"
@@ -226,7 +227,7 @@ def main():
                 targets[case.name] = case.make()
             if seed == 0:
                 warm_up(case, targets[case.name], method)
-            record = judged(case, targets[case.name], method, seed)
+            record = judged(case, targets[case.name], method, seed, args.refine)
             records.append(record)
             print(json.dumps(record), file=sys.stderr, flush=True)
             if args.json:

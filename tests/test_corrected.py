@@ -77,5 +77,51 @@ def test_where_there_is_no_mean_none_is_given():
 
 def test_no_covariance_where_there_are_no_standard_deviations(rng):
     found = weigh(rng.standard_normal((100, 2)), rng.standard_normal(100))
-    assert np.isfinite(corrected_of(found, 0.5).cov).all()
-    assert np.isnan(corrected_of(found, 0.9).cov).all()
+    assert np.isfinite(corrected_of(found, {"khat_sds": 0.5}, 0.0).cov).all()
+    assert np.isnan(corrected_of(found, {"khat_sds": 0.9}, 0.0).cov).all()
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("name", ["funnel 0.5", "sparse simplex"])
+def test_chains_tell_moments_where_importance_sampling_cannot(name):
+    case = CASES[name]
+    posterior = fastvi.fit(case.make(), random_state=0)
+    assert posterior.verdict.word == "undecided"
+    with pytest.raises(ValueError, match="corrected moments cannot be had"):
+        posterior.corrected()
+    found = posterior.corrected(refine=True)
+    assert found.verdict.word == "good"
+    assert "128 chains agree" in found.verdict.reason
+    assert np.all(np.abs(found.mean - case.mean) < np.minimum(5 * found.mean_error, 0.15 * case.sd))
+    np.testing.assert_allclose(found.sd, case.sd, rtol=0.1)
+    assert 800 < found.worth
+    assert np.array_equal(posterior.corrected(refine=True, n_jobs=2).points, found.points)
+    evidence = posterior.evidence(refine=True)
+    if name == "funnel 0.5":
+        assert abs(evidence.log - np.log(0.5 * (2 * np.pi) ** 5)) < 4 * evidence.error < 0.1
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("name", ["spike and slab at 0", "funnel 3"])
+def test_chains_that_do_not_mix_tell_nothing(name):
+    posterior = fastvi.fit(CASES[name].make(), random_state=0)
+    for ask in (posterior.corrected, posterior.evidence):
+        with pytest.raises(ValueError, match="Chains do not mix"):
+            ask(refine=True)
+
+
+def test_where_refinement_is_refused(fitted):
+    """Modes between which chains do not pass: importance weights know their shares."""
+    case = CASES["two modes"]
+    modes = fastvi.fit(case.make(), start=case.start, random_state=0)
+    assert modes.evidence(refine=True) == modes.evidence()
+    discrete = fastvi.fit(
+        CASES["table of bits"].make(), blocks(bernoulli([0.5, 0.5])), random_state=0
+    )
+    with pytest.raises(ValueError, match="refine=True is for continuous numbers"):
+        discrete.evidence(refine=True)
+    with pytest.raises(ValueError, match="refine"):
+        fitted.corrected(refine=1)
+    assert fitted.corrected(refine=True).verdict.word == "good"  # of importance weights
+    with pytest.raises(ValueError, match="no mean"):
+        fastvi.fit(CASES["Cauchy, no mean"].make(), random_state=0).corrected(refine=True)

@@ -56,8 +56,11 @@ def test_a_gaussian_is_found_exactly(dim):
     target, mean, cov, evidence = gaussian_of_condition(dim, 10.0)
     found = fastvi.pathfinder(target, random_state=0)
     sd = np.sqrt(np.diag(cov))
+    assert found.verdict.word in ("good", "means only")
     assert found.converged
     assert found.settled
+    assert len(found.modes) == 1
+    np.testing.assert_allclose(found.modes[0].place, mean, atol=1e-3 * sd.max())
     np.testing.assert_allclose(found.log_evidence, evidence, atol=0.1 if dim < 20 else 0.25)
     assert np.abs((found.mean - mean) / sd).max() < 0.2
     np.testing.assert_allclose(found.sd, sd, rtol=0.15)
@@ -70,6 +73,7 @@ def test_two_modes_get_their_shares():
         target, start=np.array([[-2.0], [-2.5], [-4.0], [2.0]]), random_state=0
     )
     assert found.khat < 0.7
+    assert len(found.modes) == found.verdict.figures["modes"] == 2
     weight = found.history["weight"]
     np.testing.assert_allclose([weight[:3].sum(), weight[3]], [0.3, 0.7], atol=0.03)
     share = found.weights[found.draws[:, 0] < 0].sum()
@@ -142,6 +146,7 @@ def test_a_posterior_like_the_others(tmp_path):
         fastvi.WeightedPosterior.load(tmp_path / "p.npz", target),
     ):
         assert loaded.khat == found.khat
+        assert loaded.verdict == found.verdict
         np.testing.assert_array_equal(loaded.mean, found.mean)
         np.testing.assert_array_equal(loaded.history["weight"], found.history["weight"])
     assert "k-hat" in loaded.summary()
@@ -201,6 +206,8 @@ def test_eight_schools(data_dir):
         off = np.abs((found.mean - mean) / sd).max()
         assert off < 0.3 or not found.converged, seed
         assert off < 1.1, seed
+        corrected = found.corrected() if "undecided" not in str(found.verdict) else None
+        assert corrected is None or np.abs((corrected.mean - mean) / sd).max() < 0.15, seed
         assert np.all((found.sd > 0.4 * sd) & (found.sd < 1.3 * sd)), seed
 
 

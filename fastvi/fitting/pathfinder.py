@@ -14,6 +14,7 @@ from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
 from fastvi.base.typing import Array, PointLike, RandomState
 from fastvi.fitting.arguments import point_of
 from fastvi.fitting.paths import End, ascents
+from fastvi.posteriors.modes import Mode
 from fastvi.posteriors.psis import psis
 from fastvi.posteriors.weighted import WeightedPosterior, tempered
 from fastvi.targets.base import Target, check_target
@@ -28,6 +29,8 @@ TOL = 1e-8
 FIRST = 250  # draws from each path, by which paths are weighted
 ROUNDS = 200  # of the weights' iteration
 LEAST_WEIGHT = 1e-3  # below which a path is left out
+NEAR = 0.5  # squared distance, in a mode's standard deviations, below which paths met there
+DENSE = 1000  # largest dimension of a mode's covariance
 BENT = 1e-12  # least curvature of an update, relative to the square of the gradient's change
 NUMBERS = 2**20  # of the draws that are evaluated at once
 
@@ -56,7 +59,7 @@ class Gaussian(NamedTuple):
 
     def log_prob(self, Z: Array) -> Array:
         """Log density (n,) at Z (n, D), nats."""
-        away = (Z - self.mean) / self.scale
+        away = (np.atleast_2d(Z) - self.mean) / self.scale
         inner = (away @ self.Q).T
         white = solve_triangular(self.L, inner, lower=True, check_finite=False)
         square = np.square(away).sum(axis=1) + (np.square(white) - np.square(inner)).sum(axis=0)
@@ -80,6 +83,7 @@ def pathfinder(
     memory: int = 30,
     n_elbo_draws: int = 10,
     max_iter: int = 1000,
+    verdict: bool = True,
     n_jobs: int | None = None,
     random_state: RandomState = None,
 ) -> WeightedPosterior:
@@ -109,6 +113,9 @@ def pathfinder(
         Draws for the ELBO at each step.
     max_iter : int
         Largest number of steps of a path.
+    verdict : bool
+        Judge the result at the end, see `WeightedPosterior.verdict`; otherwise only when the
+        verdict is asked for.
     n_jobs : int, optional
         Threads; results have the same bits for any number.
     random_state : int, RandomState, Generator or None
@@ -142,6 +149,7 @@ def pathfinder(
     memory, max_iter = checks.integer(memory, "memory", 1), checks.integer(max_iter, "max_iter", 1)
     n_elbo_draws = checks.integer(n_elbo_draws, "n_elbo_draws", 2)
     n_threads = resolve_n_jobs(n_jobs)
+    checks.flag(verdict, "verdict")
     seed = checks.seed_of(random_state)
     rng = np.random.default_rng([seed, 4])
     with single_threaded_blas(), quiet():
@@ -165,7 +173,7 @@ def pathfinder(
     weights = np.zeros(n_paths)
     weights[kept] = shares
     steps = np.array([len(end.points) - 1.0 for end in ends])
-    return WeightedPosterior(
+    posterior = WeightedPosterior(
         draws,
         log_ratios,
         target,
@@ -177,7 +185,11 @@ def pathfinder(
         },
         names=target.names,
         seed=seed,
+        modes=_modes(ends, best),
     )  # fmt: skip
+    if verdict:
+        _ = posterior.verdict
+    return posterior
 
 
 def _starts(
@@ -282,6 +294,26 @@ def _best(target: Target, end: End, memory: int, n_draws: int, rng: np.random.Ge
 
 
 # Several paths
+
+
+def _modes(ends: list[End], best: list[_Best]) -> tuple[Mode, ...]:
+    """Where paths have arrived, each mode once, with the Gaussians of their best steps."""
+    found: list[tuple[Gaussian, Mode]] = []
+    for end, one in zip(ends, best):
+        if one.gaussian is None or not end.arrived:
+            continue
+        place, D = end.place, len(end.place)
+        if any(float(g.log_prob(g.mean)[0] - g.log_prob(place)[0]) < 0.5 * NEAR for g, _ in found):
+            continue
+        here = one.gaussian._replace(mean=place)
+        root = (here.draw(np.eye(D)) - place).T if D <= DENSE else None
+        cov = None if root is None else root @ root.T
+        height = end.log_prob - float(here.log_prob(place)[0])
+        found.append((here, Mode(place, end.log_prob, cov, height, np.nan)))
+    heights = np.array([mode.log_evidence for _, mode in found])
+    shares = np.exp(heights - logsumexp(heights)) if found else heights
+    order = np.argsort(-heights, kind="stable")
+    return tuple(found[i][1]._replace(share=float(shares[i])) for i in order)
 
 
 def _mixture(gaussians: list[Gaussian], Z: Array) -> Array:

@@ -1,29 +1,25 @@
-"""Moments and draws of a target from weighted draws, with Monte Carlo errors."""
+"""Moments and draws of a target from weighted draws or chains, with Monte Carlo errors."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
 from fastvi.base import checks
 from fastvi.base.typing import Array, RandomState
+from fastvi.posteriors.bridge import Evidence
 from fastvi.posteriors.importance import Weighted
-from fastvi.posteriors.verdict import has_sds
+from fastvi.posteriors.mixing import TAIL_OF_SQUARES
+from fastvi.posteriors.refined import Refined
+from fastvi.posteriors.verdict import GOOD, MEANS_ONLY, Verdict, has_sds
 
-__all__ = ["Corrected", "Evidence", "corrected_of", "evidence_of"]
-
-
-class Evidence(NamedTuple):
-    """Log evidence in nats, and its Monte Carlo standard error."""
-
-    log: float
-    error: float
+__all__ = ["Corrected", "corrected_by_chains", "corrected_of", "evidence_of"]
 
 
 class Corrected:
-    """Moments and draws of the target itself, from weighted draws.
+    """Moments and draws of the target itself, from weighted draws, or from chains (`refine=True`).
 
     Attributes
     ----------
@@ -38,18 +34,33 @@ class Corrected:
     weights : (n,) array
         Their weights, which sum to 1.
     worth : float
-        Number of draws from the target to which they amount.
+        Number of independent draws from the target to which they amount.
+    verdict : Verdict
+        On these moments themselves: "good", or "means only" where there are no standard deviations,
+        and what it rests on.
     """
 
-    def __init__(self, found: Weighted, *, with_sds: bool) -> None:
-        self.points, self.weights, self.worth = found.points, found.weights, found.size
-        self.mean, sd = found.mean, found.sd
-        squares = np.square(self.points - self.mean)
-        factor = float(np.isfinite(found.size))
-        self.mean_error = factor * np.sqrt(np.square(self.weights) @ squares)
-        noise = np.sqrt(np.square(self.weights) @ np.square(squares - sd**2))
+    def __init__(
+        self, points: Array, weights: Array, verdict: Verdict, *, n_moves: int = 1, exact: bool
+    ) -> None:
+        self.points, self.weights, self.verdict = points, weights, verdict
+        self.mean = np.asarray(weights @ points)
+        squares = np.square(points - self.mean)
+        sd = np.sqrt(weights @ squares)
+        factor = 0.0 if exact else 1.0
+        self.mean_error = factor * self._error(points - self.mean, n_moves)
+        noise = self._error(squares - sd**2, n_moves)
         self.sd_error = factor * 0.5 * noise / np.maximum(sd, np.finfo(float).tiny)
-        self.sd = sd if with_sds else np.full(len(sd), np.nan)
+        self.sd = sd if verdict.word == GOOD else np.full(len(sd), np.nan)
+        self.worth = float(verdict.figures["worth"])
+
+    def _error(self, values: Array, n_moves: int) -> Array:
+        """Standard errors of weighted means of values (n, D); chains of so many moves are
+        independent.
+        """
+        own = self.weights[:, None] * values
+        of_chains = own.reshape(n_moves, -1, own.shape[1]).sum(axis=0)
+        return np.asarray(np.sqrt(np.square(of_chains).sum(axis=0)))
 
     @cached_property
     def cov(self) -> Array:
@@ -81,17 +92,37 @@ class Corrected:
         return f"<Corrected: mean {self.mean}, sd {self.sd}, {worth}>"
 
 
-def corrected_of(found: Weighted, khat_of_squares: float) -> Corrected:
+def corrected_of(found: Weighted, figures: Mapping[str, float], seconds: float) -> Corrected:
     """Moments of weighted draws; without standard deviations where tails are too heavy."""
-    return Corrected(found, with_sds=has_sds({"khat_sds": khat_of_squares}))
+    exact = bool(np.isinf(found.size))
+    n = len(found.points)
+    reason = f"All {n} points are listed."
+    if not exact:
+        reason = f"{n} weighted draws are worth {found.size:.0f} draws from the target."
+    word = GOOD
+    if not has_sds(figures):
+        word, reason = MEANS_ONLY, f"{reason[:-1]}; tails are too heavy for standard deviations."
+    verdict = Verdict(word, reason, {**figures, "worth": found.size}, seconds)
+    return Corrected(found.points, found.weights, verdict, exact=exact)
+
+
+def corrected_by_chains(found: Refined, seconds: float) -> Corrected:
+    """Moments of chains; without standard deviations where tails are too heavy."""
+    n, C, D = found.window.points.shape
+    points = found.window.points.reshape(-1, D)
+    means = found.window.points.mean(axis=0)
+    worth = float(np.min(points.var(axis=0) / means.var(axis=0, ddof=1))) * C
+    reason = f"{n} moves of {C} chains agree (R-hat {found.figures['rhat']:.2f})."
+    word = GOOD
+    if found.figures["khat_sds"] >= TAIL_OF_SQUARES:
+        word, reason = MEANS_ONLY, f"{reason[:-1]}; tails are too heavy for standard deviations."
+    verdict = Verdict(word, reason, {**found.figures, "worth": worth}, seconds)
+    weights = np.full(len(points), 1.0 / len(points))
+    return Corrected(points, weights, verdict, n_moves=n, exact=False)
 
 
 def evidence_of(found: Weighted) -> Evidence:
-    """Log of the mean weight, and its standard error by the delta method.
-
-    Between the proposals and draws that are resampled from them, the optimal bridge (Meng and Wong
-    1996) reduces to this mean.
-    """
+    """Log of the mean weight, and its standard error by the delta method."""
     error = 0.0
     if np.isfinite(found.size):
         error = float(np.sqrt(max(1.0 / max(found.size, 1e-300) - 1.0 / len(found.points), 0.0)))

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from fastvi.base import checks
-from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import JsonObject
+from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
+from fastvi.base.typing import Array, JsonObject
+from fastvi.families import FullRank
 from fastvi.families.base import Family
 from fastvi.posteriors.approximation import Approximation
 from fastvi.posteriors.bell import Bell
-from fastvi.posteriors.corrected import Corrected, Evidence, corrected_of, evidence_of
+from fastvi.posteriors.bridge import Evidence
+from fastvi.posteriors.corrected import (
+    Corrected,
+    corrected_by_chains,
+    corrected_of,
+    evidence_of,
+)
 from fastvi.posteriors.flips import Flips
 from fastvi.posteriors.importance import Mixture, Proposals, Sampling, Weighted, near_modes
+from fastvi.posteriors.refined import Refined, run_chains
 from fastvi.posteriors.verdict import (
     GOOD,
     MEANS_ONLY,
+    STEEP,
     WORDS,
     Claim,
     Verdict,
@@ -28,9 +38,16 @@ from fastvi.posteriors.verdict import (
 )
 from fastvi.targets.failures import quiet
 
-__all__ = ["Judged"]
+__all__ = ["Judged", "gaussian_near"]
 
 RARE = 1e-3  # standard deviation of a discrete number below which it counts as constant
+
+
+def gaussian_near(mean: Array, cov: Array, n: float) -> FullRank:
+    """The Gaussian of n draws, with smaller correlations where they are few."""
+    variance = np.where(np.diag(cov) > 0, np.diag(cov), 1.0)  # 0 of a single draw
+    share = len(mean) / (n + len(mean))
+    return FullRank.of(mean, (1.0 - share) * cov + share * np.diag(variance))
 
 
 class _Setting(NamedTuple):
@@ -93,17 +110,46 @@ class Judged(Approximation):
             raise ValueError(f"corrected moments cannot be had: {why}")
         return found, figures
 
-    def corrected(self) -> Corrected:
-        """Means, standard deviations, covariance and draws of the target, by importance weights.
+    def _refined(self, n_jobs: int | None) -> tuple[Refined, float]:
+        """Draws of chains, and seconds; kept for the next time."""
+        if "_chains" not in self.__dict__:
+            target, sampling = self._target(), self._judged[1]
+            if self._setting.bell is None:
+                raise ValueError("refine=True is for continuous numbers; this posterior has others")
+            target.require_gradient("refine=True needs")
+            if sampling is None or self.verdict.figures.get("tail", -np.inf) >= STEEP:
+                raise ValueError(f"corrected moments cannot be had: {self.verdict.reason}")
+            began = time.perf_counter()
+            with single_threaded_blas(), quiet():
+                found = run_chains(
+                    target, self._setting.proposals, sampling.weighted(), self.modes, self._seed,
+                    resolve_n_jobs(n_jobs),
+                )  # fmt: skip
+            self.__dict__["_chains"] = found, time.perf_counter() - began
+        chains: tuple[Refined, float] = self.__dict__["_chains"]
+        return chains
 
-        They rest on the draws of the `verdict`, and on more of these until they are worth 1000
-        draws from the target. They are right for families that are not, wherever they are given.
+    def corrected(self, *, refine: bool = False, n_jobs: int | None = None) -> Corrected:
+        """Means, standard deviations, covariance and draws of the target.
+
+        They rest on the importance weights of the `verdict`'s draws, and on more of these until
+        they are worth 1000 draws from the target. They are right for families that are not,
+        wherever they are given.
+
+        Parameters
+        ----------
+        refine : bool
+            Where importance sampling cannot tell, move its draws by short Hamiltonian Monte Carlo:
+            128 chains, half of which begin at importance-resampled draws, and half at draws spread
+            wider. Moments are given if the chains have forgotten where they began.
+        n_jobs : int, optional
+            Threads for these chains; results have the same bits for any number.
 
         Raises
         ------
         ValueError
-            If importance sampling cannot tell them, with the reason, or the posterior was loaded
-            without its target.
+            If neither can tell them, with the reason, the posterior was loaded without its target,
+            or `refine` is asked for discrete numbers or a target without a gradient.
 
         Examples
         --------
@@ -117,20 +163,47 @@ class Judged(Approximation):
         >>> posterior.corrected().sd.round(1)
         array([1., 1.])
         """
-        found, figures = self._corrected
-        return corrected_of(found, figures.get("khat_sds", -np.inf))
+        checks.flag(refine, "refine")
+        began = time.perf_counter()
+        try:
+            found, figures = self._corrected
+        except ValueError:
+            if not refine:
+                raise
+            chains, seconds = self._refined(n_jobs)
+            if chains.why_not:
+                raise ValueError(f"corrected moments cannot be had: {chains.why_not}") from None
+            return corrected_by_chains(chains, seconds)
+        return corrected_of(found, figures, time.perf_counter() - began)
 
-    def evidence(self) -> Evidence:
-        """Log evidence in nats with its standard error, by mixture importance sampling.
+    def evidence(self, *, refine: bool = False, n_jobs: int | None = None) -> Evidence:
+        """Log evidence in nats with its standard error.
 
-        Unlike `elbo` it does not depend on how well the family fits.
+        By mixture importance sampling; with `refine`, if chains mix (see `corrected`), by bridge
+        sampling between these draws and those of the chains (Meng and Wong 1996). Unlike `elbo` it
+        does not depend on how well the family fits.
+
+        Parameters
+        ----------
+        refine : bool
+        n_jobs : int, optional
+            As in `corrected`.
 
         Raises
         ------
         ValueError
             As `corrected`.
         """
-        return evidence_of(self._corrected[0])
+        checks.flag(refine, "refine")
+        chains = self._refined(n_jobs)[0] if refine else None
+        if chains is not None and not chains.why_not:
+            return chains.evidence
+        try:
+            return evidence_of(self._corrected[0])
+        except ValueError:
+            if chains is None:
+                raise
+        raise ValueError(f"evidence cannot be had: {chains.why_not}")
 
     @property
     def converged(self) -> bool:

@@ -11,7 +11,7 @@ from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array, JsonObject, Options, RandomState
 from fastvi.families import FullRank
 from fastvi.posteriors.approximation import Approximation
-from fastvi.posteriors.judged import Judged
+from fastvi.posteriors.judged import Judged, gaussian_near
 from fastvi.stein.discrepancy import Discrepancy, ksd
 from fastvi.targets.base import Target
 
@@ -122,10 +122,7 @@ class ParticlePosterior(Judged):
 
     def _nearby(self) -> FullRank:
         """The particles' Gaussian, with smaller correlations where they are few."""
-        cov, n = self.cov, len(self.particles)
-        variance = np.where(np.diag(cov) > 0, np.diag(cov), 1.0)  # 0 of a single particle
-        share = self.particles.shape[1] / (n + self.particles.shape[1])
-        return FullRank.of(self.mean, (1.0 - share) * cov + share * np.diag(variance))
+        return gaussian_near(self.mean, self.cov, len(self.particles))
 
     def ksd(self, **options: Any) -> Discrepancy:
         """Squared Stein discrepancy between the particles and the target, see `fastvi.ksd`."""

@@ -18,6 +18,7 @@ from fastvi.targets.base import Target
 __all__ = [
     "GOOD",
     "MEANS_ONLY",
+    "STEEP",
     "WORDS",
     "Claim",
     "Verdict",

@@ -8,13 +8,13 @@ from typing import Any, Self
 import numpy as np
 
 from fastvi.base.typing import AnyArray, Array, JsonObject, Options
-from fastvi.posteriors.approximation import Approximation
+from fastvi.families import FullRank
+from fastvi.posteriors.judged import Judged, gaussian_near
 from fastvi.posteriors.psis import Smoothed, psis
 from fastvi.targets.base import Target
 
 __all__ = ["WeightedPosterior", "tempered"]
 
-TRUSTED = 0.7  # largest reliable k-hat
 LEAST = 0.2  # share of the draws that weighted ones are worth
 HALVINGS = 30  # of the interval in which a power is sought
 
@@ -43,7 +43,7 @@ def tempered(log_weights: Array) -> tuple[Array, float]:
     return raised(low) if low > 0.0 else np.exp(log_weights), low
 
 
-class WeightedPosterior(Approximation):
+class WeightedPosterior(Judged):
     """Draws from an approximation with importance weights, see `fastvi.pathfinder`.
 
     Moments are weighted, and `sample` draws with replacement in proportion to the weights.
@@ -65,6 +65,8 @@ class WeightedPosterior(Approximation):
     history : dict of str to array
         One number for each path: `elbo` (nats) of its best Gaussian, `weight` of that in the
         approximation, `steps` and `best_step`.
+    modes : tuple of Mode
+        Where paths arrived, with the covariances of their best Gaussians, up to 1000 numbers.
     """
 
     _kind = "weighted-posterior"
@@ -129,10 +131,9 @@ class WeightedPosterior(Approximation):
         """Effective share of draws, 1 / (n sum w^2) for smoothed weights w, in (0, 1]."""
         return float(1.0 / (len(self.draws) * np.square(self.weights).sum()))
 
-    @property
-    def converged(self) -> bool:
-        """Whether draws cover the target: a k-hat below 0.7, and a `power` of 1."""
-        return bool(self.khat < TRUSTED and self.power == 1.0)
+    def _nearby(self) -> FullRank:
+        """The weighted draws' Gaussian, with smaller correlations where they are worth few."""
+        return gaussian_near(self.mean, self.cov, 1.0 / float(np.square(self.weights).sum()))
 
     def _sample(self, n: int, rng: np.random.Generator) -> Array:
         chosen = rng.choice(len(self.draws), n, p=self.weights / self.weights.sum())
@@ -149,22 +150,18 @@ class WeightedPosterior(Approximation):
     def _words(self) -> list[str]:
         used = int(np.count_nonzero(self.history["weight"] > 0.01))
         of = len(self.history["weight"])
-        words = [f"{of} paths took {self.n_iter} steps; draws are from Gaussians around {used}."]
         share = f"{100 * self.efficiency:.1f} %"
-        if self.converged:
-            words.append(f"k-hat {self.khat:.2f}; draws are worth {share} of the target's own.")
-        else:
-            words.append(
-                f"k-hat {self.khat:.2f}, weights to the power {self.power:.2f}: the target has "
-                "mass that these Gaussians miss; do not trust moments. Try more paths, or "
-                "fastvi.fit."
-            )
-        return words
+        words = [
+            f"{of} paths took {self.n_iter} steps; draws are from Gaussians around {used}.",
+            f"k-hat {self.khat:.2f}, weights to the power {self.power:.2f}: draws are worth "
+            f"{share} of their number.",
+        ]
+        return words + self._verdict_in_words()
 
     # Files
 
     def _saved(self) -> tuple[JsonObject, dict[str, AnyArray]]:
-        return {}, {"draws": self.draws, "log_ratios": self.log_ratios}
+        return self._verdict_header(), {"draws": self.draws, "log_ratios": self.log_ratios}
 
     @classmethod
     def _restored(
@@ -178,4 +175,4 @@ class WeightedPosterior(Approximation):
             raise ValueError(f"{path}: log_ratios must hold {shape[0]} float64 numbers")
         if "weight" not in options["history"]:
             raise ValueError(f"{path}: history has no weights of paths")
-        return cls(draws, log_ratios, **options)
+        return cls(draws, log_ratios, **options)._with_verdict(header, path)
