@@ -30,7 +30,7 @@ FIRST = 250  # draws from each path, by which paths are weighted
 ROUNDS = 200  # of the weights' iteration
 LEAST_WEIGHT = 1e-3  # below which a path is left out
 NEAR = 0.5  # squared distance, in a mode's standard deviations, below which paths met there
-DENSE = 1000  # largest dimension of a mode's covariance
+DENSE = 1000  # largest dimension in which modes and their covariances are kept
 BENT = 1e-12  # least curvature of an update, relative to the square of the gradient's change
 NUMBERS = 2**20  # of the draws that are evaluated at once
 
@@ -185,7 +185,7 @@ def pathfinder(
         },
         names=target.names,
         seed=seed,
-        modes=_modes(ends, best),
+        modes=_modes(ends, best) if target.dim <= DENSE else (),
     )  # fmt: skip
     if verdict:
         _ = posterior.verdict
@@ -306,10 +306,9 @@ def _modes(ends: list[End], best: list[_Best]) -> tuple[Mode, ...]:
         if any(float(g.log_prob(g.mean)[0] - g.log_prob(place)[0]) < 0.5 * NEAR for g, _ in found):
             continue
         here = one.gaussian._replace(mean=place)
-        root = (here.draw(np.eye(D)) - place).T if D <= DENSE else None
-        cov = None if root is None else root @ root.T
+        root = (here.draw(np.eye(D)) - place).T
         height = end.log_prob - float(here.log_prob(place)[0])
-        found.append((here, Mode(place, end.log_prob, cov, height, np.nan)))
+        found.append((here, Mode(place, end.log_prob, root @ root.T, height, np.nan)))
     heights = np.array([mode.log_evidence for _, mode in found])
     shares = np.exp(heights - logsumexp(heights)) if found else heights
     order = np.argsort(-heights, kind="stable")
