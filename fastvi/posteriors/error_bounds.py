@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from fastvi.base.typing import Array
-from fastvi.families.base import Family
 from fastvi.posteriors.importance import Proposals, Weighted
 from fastvi.posteriors.psis import psis
 
@@ -44,17 +43,17 @@ class ErrorBounds(NamedTuple):
     wasserstein2: float
 
 
-def bounds_of(member: Family, proposals: Proposals, found: Weighted) -> ErrorBounds:
-    """Bounds for a Gaussian member, from weighted draws of proposals.
+def bounds_of(proposals: Proposals, found: Weighted) -> ErrorBounds:
+    """Bounds for the Gaussian that proposals are made around, from weighted draws of theirs.
 
     Raises
     ------
     ValueError
         If the divergence seems to be infinite.
     """
-    divergence = _divergence(member, proposals, found)
+    divergence = _divergence(proposals, found)
     square = float(np.expm1(divergence))  # of the chi-square distance
-    cov, sd = member.cov, member.sd
+    cov, sd = proposals.member.cov, proposals.member.sd
     total = float(np.trace(cov))
     fourth = total**2 + 2.0 * float(np.square(cov).sum())  # E |z - mean|^4
     first = float(np.sqrt(total * square))
@@ -66,14 +65,14 @@ def bounds_of(member: Family, proposals: Proposals, found: Weighted) -> ErrorBou
     return ErrorBounds(divergence, np.minimum(np.sqrt(square) * sd, first), of_sd, first, second)
 
 
-def _divergence(member: Family, proposals: Proposals, found: Weighted) -> float:
+def _divergence(proposals: Proposals, found: Weighted) -> float:
     """Upper estimate of the divergence: twice the chi upper bound less the log evidence.
 
     E_q[w^2] is a mean over draws of the proposals, which also go where q does not.
     """
-    log_p = found.log_ratios + proposals.log_prob(found.points)
+    densities = proposals.log_probs(found.points)
     with np.errstate(invalid="ignore"):
-        terms = found.log_ratios + log_p - np.asarray(member.log_prob(found.points))
+        terms = 2.0 * found.log_ratios + densities.proposals - densities.own
     terms = np.where(np.isfinite(found.log_ratios), terms, -np.inf)
     smooth = psis(terms)
     if not smooth.khat < HEAVY:

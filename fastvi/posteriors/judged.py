@@ -121,8 +121,9 @@ class Judged(Approximation):
                 raise ValueError(f"corrected moments cannot be had: {self.verdict.reason}")
             began = time.perf_counter()
             with single_threaded_blas(), quiet():
+                drawn, _ = drawn_on(sampling, self._setting.claim)
                 found = run_chains(
-                    target, self._setting.proposals, sampling.weighted(), self.modes, self._seed,
+                    target, self._setting.proposals, drawn, self.modes, self._seed,
                     resolve_n_jobs(n_jobs),
                 )  # fmt: skip
             self.__dict__["_chains"] = found, time.perf_counter() - began

@@ -201,7 +201,7 @@ class Posterior(WithDensity):
                 f"{families.name_of(self.member)!r}"
             )
         with single_threaded_blas(), quiet():
-            return bounds_of(self.member, self._setting.proposals, self._corrected[0])
+            return bounds_of(self._setting.proposals, self._corrected[0])
 
     def _words(self) -> list[str]:
         words = Approximation._words(self)

@@ -152,7 +152,7 @@ def _evidence(proposals: Proposals, found: Weighted, kept: Window) -> Evidence:
     """Log evidence by the bridge between proposals and chains."""
     n, C, D = kept.points.shape
     with np.errstate(invalid="ignore", over="ignore"):
-        log_q = proposals.log_prob(kept.points.reshape(-1, D))
+        log_q = proposals.log_probs(kept.points.reshape(-1, D)).proposals
     return bridge(found.log_ratios, kept.log_probs - log_q.reshape(n, C))
 
 
