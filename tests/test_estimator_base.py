@@ -164,7 +164,7 @@ def test_an_interrupted_stream_leaves_the_estimator_as_it_was(monkeypatch):
     assert step is not None
     with pytest.raises(ValueError, match="Negative"):
         model.partial_fit(-X)
-    plan, state = model._online[1:3]
+    stream, plan = model._stream, model._stream.plan
     n_steps = 0
 
     def failing(*args):
@@ -174,13 +174,12 @@ def test_an_interrupted_stream_leaves_the_estimator_as_it_was(monkeypatch):
             raise KeyboardInterrupt
         return plan.algorithm.step(*args)
 
-    online = list(model._online)
-    online[1] = plan._replace(algorithm=plan.algorithm._replace(step=failing))
-    model._online = tuple(online)
+    algorithm = plan.algorithm._replace(step=failing)
+    model._stream = stream._replace(plan=plan._replace(algorithm=algorithm))
     with pytest.raises(KeyboardInterrupt):
         model.partial_fit(X)
     assert found(model) == before
-    model._online = model._online[0], plan, state, model._online[3]
+    model._stream = stream
     whole = made("Poisson, batches", variance_reduction=None)
     assert found(model.partial_fit(X)) == found(whole.partial_fit(X).partial_fit(X).partial_fit(X))
 

@@ -18,6 +18,15 @@ static float digamma(float x)
            - 1.0f / (x + 3.0f) - 1.0f / (x + 4.0f) - 1.0f / (x + 5.0f);
 }
 
+/* A count over the sum of its expected shares theta_k row_k. */
+static float ratio_of(int K, float count, const float *restrict theta, const float *restrict row)
+{
+    float norm = 1e-30f;
+    for (int k = 0; k < K; k++)
+        norm += theta[k] * row[k];
+    return count / norm;
+}
+
 /* Entries first..last of a row of counts, theta (K), weights (V, K): the expected count of entry n in
  * component k is r_n theta_k weights_jk, of its column j. total (K) = sum over n of r_n weights_jk. */
 static void expected_totals(int K, int first, int last, const int *columns, const float *counts,
@@ -28,10 +37,7 @@ static void expected_totals(int K, int first, int last, const int *columns, cons
         total[k] = 0.0f;
     for (int n = first; n < last; n++) {
         const float *row = weights + (size_t)columns[n] * K;
-        float norm = 1e-30f;
-        for (int k = 0; k < K; k++)
-            norm += theta[k] * row[k];
-        float ratio = counts[n] / norm;
+        float ratio = ratio_of(K, counts[n], theta, row);
         for (int k = 0; k < K; k++)
             total[k] += ratio * row[k];
     }
@@ -45,10 +51,7 @@ static void add_statistics(int K, int first, int last, const int *columns, const
     for (int n = first; n < last; n++) {
         const float *row = weights + (size_t)columns[n] * K;
         float *out = stats + (size_t)columns[n] * K;
-        float norm = 1e-30f;
-        for (int k = 0; k < K; k++)
-            norm += theta[k] * row[k];
-        float ratio = counts[n] / norm;
+        float ratio = ratio_of(K, counts[n], theta, row);
         for (int k = 0; k < K; k++)
             out[k] += ratio * theta[k];
     }

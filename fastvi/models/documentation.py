@@ -80,6 +80,15 @@ history_ : dict of str to array
 n_iter_ : int
     Passes over the rows.
 """,
+    "documents": """
+X : (n_documents, n_features) CSR matrix or array
+    Counts.
+y : ignored
+""",
+    "n_batch_iter_": """
+n_batch_iter_ : int
+    Steps taken.
+""",
     "converged_": """
 converged_ : bool
     Whether `tol` was reached.
@@ -124,5 +133,14 @@ GROUPS = {
     "toolbox": ("batch_size", "optimizer", "sampling", "variance_reduction", "trace_noise"),
     "running": ("warm_start", "n_jobs", "verbose"),
     "found": ("elbo_", "history_", "n_iter_", "best_iter_", "converged_", "n_features_in_"),
+    "found_by_steps": (
+        "elbo_",
+        "history_",
+        "n_iter_",
+        "best_iter_",
+        "n_batch_iter_",
+        "converged_",
+        "n_features_in_",
+    ),
     "watching": ("callback", "checkpoint"),
 }

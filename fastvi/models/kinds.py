@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import validate_data
 
-from fastvi.base import checks
+from fastvi.base import checks, tree
 from fastvi.base.bags import Bags, bags_of_words, no_texts
 from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, RowsLike
 from fastvi.checkpoints import Callback, Watching
@@ -144,3 +144,18 @@ class Counting(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
 
 class CountEstimator(Counting, Unsupervised):
     """Transformers of sparse counts alone."""
+
+    # Streams: `_stream`, if there is one, has the `state` from which `_partial_fit` continues.
+
+    def _go_on(self, X: RowsLike) -> Self:
+        """Take the steps of `partial_fit`; a call that fails leaves the stream as it was."""
+        stream = self.__dict__.get("_stream")
+        with tree.borrowed(stream and stream.state) as state:
+            self._advance(X, state)
+        return self
+
+    def __getstate__(self) -> dict[str, object]:
+        # A copy: on Python 3.11 scikit-learn returns the live dict.
+        state: dict[str, object] = dict(super().__getstate__())
+        state.pop("_stream", None)
+        return state

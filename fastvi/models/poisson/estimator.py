@@ -72,14 +72,7 @@ class PoissonFactorization(PoissonStream):
         Posterior means of the column factors, E[beta] transposed.
     component_shapes_, component_rates_ : (n_components, n_features) arrays
         Shapes and rates of their Gamma posteriors.
-    {elbo_}
-    {history_}
-    {n_iter_}
-    {best_iter_}
-    n_batch_iter_ : int
-        Number of steps.
-    {converged_}
-    {n_features_in_}
+    {found_by_steps}
 
     Examples
     --------

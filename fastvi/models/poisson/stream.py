@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from fastvi import loop, optimizers
-from fastvi.base import checks, parallel, tree
+from fastvi.base import checks, parallel
 from fastvi.base.bags import Bags
-from fastvi.base.typing import DTypeLike, RowsLike
+from fastvi.base.typing import DTypeLike, RowsLike, Tree
 from fastvi.batches import ShuffledEpochs
 from fastvi.checkpoints import Watching
 from fastvi.models.counts import DocumentSource
@@ -23,6 +23,15 @@ __all__ = ["PoissonStream", "random_start"]
 BATCH_SIZE = 256  # rows per step
 
 
+class _Stream(NamedTuple):
+    """What the next `partial_fit` needs; `state` is that of the plan's algorithm."""
+
+    model: PoissonFactors
+    plan: Plan
+    state: Tree
+    seed: int
+
+
 class PoissonStream(PoissonPredictions):
     """The part of the estimator that takes steps on some rows."""
 
@@ -30,6 +39,7 @@ class PoissonStream(PoissonPredictions):
     n_batch_iter_: int
     _n_seen: int
     _is_stream: bool  # a stream from scratch, not after a fit
+    _stream: _Stream
 
     def partial_fit(self, X: RowsLike, y: object = None) -> Self:
         """Take mini-batch steps on some rows of a stream of `total_samples`.
@@ -56,12 +66,9 @@ class PoissonStream(PoissonPredictions):
             If a parameter or a count is out of its range, or the existing factors have another
             number of components or value of `hierarchical`.
         """
-        online = self.__dict__.get("_online")
-        with tree.borrowed(online and online[2]) as state:
-            self._advance(X, state)
-        return self
+        return self._go_on(X)
 
-    def _partial_fit(self, X: RowsLike, borrowed: Any) -> None:
+    def _partial_fit(self, X: RowsLike, borrowed: Tree) -> None:
         first = not self.__sklearn_is_fitted__()
         bags = self._counts(X, reset=first)
         if not first:
@@ -76,7 +83,7 @@ class PoissonStream(PoissonPredictions):
         batch_size = checks.integer(batch_size, "batch_size", 1)
         n_threads = self._n_threads
         source = DocumentSource(*bags)
-        model, chosen, state, seed = self.__dict__.get("_online") or self._go_online(
+        model, chosen, state, seed = self.__dict__.get("_stream") or self._begin_stream(
             bags, source, population, batch_size, first
         )
         state = state if borrowed is None else borrowed
@@ -94,20 +101,20 @@ class PoissonStream(PoissonPredictions):
         for name in ("elbo_", "converged_"):
             self.__dict__.pop(name, None)
         self._found, self._is_stream = Fitted(model, chosen.read(state)), first or self._is_stream
-        self._online = model, chosen, state, seed
+        self._stream = _Stream(model, chosen, state, seed)
         self.history_ = history.arrays()
         self._n_seen, self.n_batch_iter_ = seen, len(history)
         self.n_iter_ = 1 if first else self.n_iter_
 
-    def _go_online(
+    def _begin_stream(
         self,
         bags: Bags,
         source: DocumentSource,
         population: float,
         batch_size: int,
         first: bool,
-    ) -> tuple[PoissonFactors, Plan, Any, int]:
-        """Return a model, a plan, its state and seed, from random or from existing factors."""
+    ) -> _Stream:
+        """Begin with random or with existing factors."""
         model = self._make_model(bags.n_words, bags.counts.dtype)
         seed = self._seed(Watching())
         if first:
@@ -124,16 +131,10 @@ class PoissonStream(PoissonPredictions):
         state = chosen.algorithm.init(chosen.begin(params))
         if isinstance(state.optimizer, int):
             state = state._replace(optimizer=state.optimizer + n_steps)
-        return model, chosen, state, seed
+        return _Stream(model, chosen, state, seed)
 
     def _make_model(self, n_columns: int, dtype: DTypeLike) -> PoissonFactors:
         return model_of(self.get_params(deep=False), n_columns, dtype, self._n_threads)
-
-    def __getstate__(self) -> dict[str, object]:
-        # A copy: on Python 3.11 scikit-learn returns the live dict.
-        state: dict[str, object] = dict(super().__getstate__())
-        state.pop("_online", None)
-        return state
 
 
 def random_start(model: PoissonFactors, bags: Bags, n_rows: float, seed: int) -> Factors:

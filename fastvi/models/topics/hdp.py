@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastvi import optimizers
-from fastvi.base import checks, tree
+from fastvi.base import checks
 from fastvi.base.bags import Bags
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.tree import read_only
@@ -103,14 +103,7 @@ class HierarchicalDirichletProcess(TopicScores):
         Their expected shares in the corpus, E[sigma].
     doc_topic_prior_ : (n_topics_,) array
         Prior of documents' proportions given these shares, with which `transform` and scores work.
-    {elbo_}
-    {history_}
-    {n_iter_}
-    {best_iter_}
-    n_batch_iter_ : int
-        Number of steps.
-    {converged_}
-    {n_features_in_}
+    {found_by_steps}
 
     Examples
     --------
@@ -242,19 +235,14 @@ class HierarchicalDirichletProcess(TopicScores):
 
         Parameters
         ----------
-        X : (n_documents, n_features) CSR matrix or array
-            Counts.
-        y : ignored
+        {documents}
 
         Raises
         ------
         ValueError
             If a parameter or a count is out of its range.
         """
-        stream = self.__dict__.get("_stream")
-        with tree.borrowed(stream and stream.state) as state:
-            self._advance(X, state)
-        return self
+        return self._go_on(X)
 
     def _partial_fit(self, X: RowsLike, state: Tree) -> None:
         first = not self.__sklearn_is_fitted__()
@@ -354,10 +342,7 @@ class HierarchicalDirichletProcess(TopicScores):
     def __getstate__(self) -> dict[str, object]:
         if self.__sklearn_is_fitted__():
             self._parameters  # noqa: B018  reads the table of a stream under way
-        # A copy: on Python 3.11 scikit-learn returns the live dict.
-        state: dict[str, object] = dict(super().__getstate__())
-        state.pop("_stream", None)
-        return state
+        return super().__getstate__()
 
     # Files
 

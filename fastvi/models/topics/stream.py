@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from fastvi.base import tree
 from fastvi.base.bags import Bags
 from fastvi.base.typing import AnyArray, RowsLike, Tree
 from fastvi.batches import ShuffledEpochs
@@ -67,19 +66,14 @@ class TopicStream(TopicScores):
 
         Parameters
         ----------
-        X : (n_documents, n_features) CSR matrix or array
-            Counts.
-        y : ignored
+        {documents}
 
         Raises
         ------
         ValueError
             If a parameter or a count is out of its range, or `variance_reduction` is "svrg".
         """
-        stream = self.__dict__.get("_stream")
-        with tree.borrowed(stream and stream.state) as state:
-            self._advance(X, state)
-        return self
+        return self._go_on(X)
 
     def _partial_fit(self, X: RowsLike, state: Tree) -> None:
         first = not self.__sklearn_is_fitted__()
@@ -155,7 +149,4 @@ class TopicStream(TopicScores):
     def __getstate__(self) -> dict[str, object]:
         if self.__sklearn_is_fitted__():
             self._model  # noqa: B018  reads the table of a solver under way
-        # A copy: on Python 3.11 scikit-learn returns the live dict.
-        state: dict[str, object] = dict(super().__getstate__())
-        state.pop("_stream", None)
-        return state
+        return super().__getstate__()
