@@ -11,7 +11,7 @@ from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
 from fastvi.base.typing import Path, PointLike, RandomState
 from fastvi.checkpoints import Watching
 from fastvi.families.base import Family, Near
-from fastvi.fitting.arguments import batches_of, begin_near, family_of, starts_of
+from fastvi.fitting.arguments import Chosen, batches_of, begin_near, family_of, starts_of
 from fastvi.fitting.choices import (
     BY_SCORES,
     MODES,
@@ -21,13 +21,13 @@ from fastvi.fitting.choices import (
     n_draws_of,
     objective_of,
 )
-from fastvi.fitting.courses import COURSES
+from fastvi.fitting.courses import COURSES, Course
 from fastvi.fitting.delta import delta
 from fastvi.fitting.deterministic import deterministic
 from fastvi.fitting.modes import Found, search
 from fastvi.fitting.watching import watch_of
 from fastvi.gradients.reduction import Reduction, reductions_of
-from fastvi.loop import FitState
+from fastvi.loop import FitState, Watch
 from fastvi.objectives import Objective
 from fastvi.posteriors.member import Posterior
 from fastvi.targets.base import Target, check_target
@@ -171,35 +171,59 @@ def fit(
             "family='fullrank'"
         )
     with single_threaded_blas():
-        member, near, found = chosen.member, chosen.near, None
-        if near is not None:
-            member, found = begin_near(
-                target, near, start, seed, n_starts=n_paths, n_threads=n_threads,
-                by_gradient=method != "score",
-            )  # fmt: skip
-        elif method not in BY_SCORES:
-            found = search(target, member.mean, n_paths, seed, n_threads)
-        elif n_paths is not None:
-            raise ValueError(
-                f"n_starts={n_paths} with method={method!r} and a member, for which no modes are "
-                "searched; wanted 'auto'"
-            )
+        member, found = _first(wanted, chosen, start, n_paths, n_threads, seed)
         if method in MODES:
-            assert near is not None
-            assert found is not None
-            return _judged(_without_draws(target, method, near, found, seed), verdict)
-        if method == "deterministic":
-            fixed = _with_fixed_draws(wanted, member, found, max_iter, seed)
-            return _judged(fixed, verdict)
-        options = {"tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed)}
-        course = COURSES[method](wanted, member, options)
-        watch = watch_of(
-            watching, target, seed, wanted.identity(family, start, n_paths), verbose=verbose,
-            read=lambda s: course.read(s.params),
+            posterior = _without_draws(target, method, chosen.near, found, seed)
+        elif method == "deterministic":
+            posterior = _with_fixed_draws(wanted, member, found, max_iter, seed)
+        else:
+            options = {"tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed)}
+            course = COURSES[method](wanted, member, options)
+            watch = watch_of(
+                watching, target, seed, wanted.identity(family, start, n_paths), verbose=verbose,
+                read=lambda s: course.read(s.params),
+            )  # fmt: skip
+            posterior = _by_stages(target, course, watch, found, goal_name, seed)
+    if verdict:
+        _ = posterior.verdict
+    return posterior
+
+
+def _first(
+    wanted: Wanted,
+    chosen: Chosen,
+    start: PointLike | None,
+    n_paths: int | None,
+    n_threads: int,
+    seed: int,
+) -> tuple[Family, Found | None]:
+    """Return the member to begin with, and what a search for modes has found."""
+    target, method, member = wanted.target, wanted.method, chosen.member
+    if chosen.near is not None:
+        return begin_near(
+            target, chosen.near, start, seed, n_starts=n_paths, n_threads=n_threads,
+            by_gradient=method != "score",
         )  # fmt: skip
-        state = course.stages.run(course.begin, watch)
-    history = course.stages.history
-    posterior = Posterior(
+    if method not in BY_SCORES:
+        return member, search(target, member.mean, n_paths, seed, n_threads)
+    if n_paths is not None:
+        raise ValueError(
+            f"n_starts={n_paths} with method={method!r} and a member, for which no modes are "
+            "searched; wanted 'auto'"
+        )
+    return member, None
+
+
+def _by_stages(
+    target: Target,
+    course: Course,
+    watch: Watch,
+    search: Found | None,
+    goal_name: str,
+    seed: int,
+) -> Posterior:
+    state, history = course.stages.run(course.begin, watch), course.stages.history
+    return Posterior(
         course.read(state.params),
         target,
         settled=state.settled,
@@ -208,16 +232,8 @@ def fit(
         names=target.names,
         objective=goal_name,
         seed=seed,
-        modes=found.modes if found is not None else (),
+        modes=search.modes if search is not None else (),
     )
-    return _judged(posterior, verdict)
-
-
-def _judged(posterior: Posterior, verdict: bool) -> Posterior:
-    """Return the posterior, with its verdict if requested."""
-    if verdict:
-        _ = posterior.verdict
-    return posterior
 
 
 def _with_fixed_draws(
@@ -240,7 +256,11 @@ def _with_fixed_draws(
     )
 
 
-def _without_draws(target: Target, method: str, near: Near, search: Found, seed: int) -> Posterior:
+def _without_draws(
+    target: Target, method: str, near: Near | None, search: Found | None, seed: int
+) -> Posterior:
+    assert near is not None  # members are refused before
+    assert search is not None
     found = search.best
     if found.cov is None:
         values, slopes = target.attempt(found.mode[None])
