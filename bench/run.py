@@ -11,13 +11,14 @@ import generic
 import gp
 import harness
 import lda
+import sequences
 import stein
 import stochastic
 import topics
 
 SUITES = {
     "lda": lda, "stochastic": stochastic, "generic": generic, "stein": stein, "gp": gp,
-    "topics": topics,
+    "topics": topics, "sequences": sequences,
 }  # fmt: skip
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"

@@ -136,7 +136,7 @@ def test_readme_is_short() -> None:
 def test_every_suite_has_its_place() -> None:
     """`python bench/run.py SUITE --docs` writes between these lines."""
     text = (ROOT / "docs" / "benchmarks.md").read_text()
-    for suite in ("lda", "stochastic", "generic", "stein", "gp"):
+    for suite in ("lda", "stochastic", "generic", "stein", "gp", "sequences"):
         assert text.count(f"<!-- bench:{suite} -->") == 1
         assert text.count(f"<!-- /bench:{suite} -->") == 1
     assert "wanted" not in text

@@ -121,7 +121,7 @@ class Decoder(Estimator):
         with single_threaded_blas():
             stream, params, emissions = self._emissions(X, lengths)
             path = best_paths(stream, params.weights, emissions)
-            return _log_probability(stream, params, emissions, path), path
+        return _log_probability(stream, params, emissions, path), path
 
     def predict(self, X: RowsLike, lengths: ArrayLike | None = None) -> NDArray[np.int64]:
         """States of each row by `algorithm`, (n_rows,).
@@ -131,7 +131,11 @@ class Decoder(Estimator):
         {X}
         {lengths}
         """
-        return self.decode(X, lengths)[1]
+        if checks.choice(self.algorithm, "algorithm", DECODERS) == "map":
+            return self.predict_proba(X, lengths).argmax(axis=1)
+        with single_threaded_blas():
+            stream, params, emissions = self._emissions(X, lengths)
+            return best_paths(stream, params.weights, emissions)
 
     def sample(
         self, n_samples: int = 1, random_state: RandomState = None, currstate: int | None = None
