@@ -90,7 +90,7 @@ class Poisson:
 def count_rows(stream: Stream, X: Array, base: Array) -> FeatureRows:
     """Rows of counts (n, D), with what their log likelihoods have in common in all states."""
     d = X.shape[1]
-    filled = np.where(stream.is_missing[:, None], 0.0, X)
+    filled = np.where(stream.is_missing[:, None], 0.0, X) if stream.is_missing.any() else X
     return FeatureRows(stream, filled, LINEAR, np.zeros(d), np.ones(d), base)
 
 

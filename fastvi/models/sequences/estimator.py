@@ -132,7 +132,7 @@ class HiddenMarkovModel(Decoder):
         checks.choice(self.algorithm, "algorithm", DECODERS)
         seed = self._seed(watching)
         fixed: RandomState = self.random_state if isinstance(self.random_state, Integral) else seed
-        kept = X[~stream.is_missing]
+        kept = X[~stream.is_missing] if stream.is_missing.any() else X
         if len(kept) < k:
             raise ValueError(f"X has {len(kept)} rows that are not missing; wanted at least {k}")
         rows, given = self._arranged(stream, X), self._given(last)
@@ -203,7 +203,8 @@ class HiddenMarkovModel(Decoder):
         return {name: value for name, value in found.items() if value is not None}
 
     def _stream(self, X: Array, lengths: ArrayLike | None) -> Stream:
-        missing = np.asarray(np.isnan(X).all(axis=1))
+        has_gaps = not np.isfinite(X.sum())
+        missing = np.asarray(np.isnan(X).all(axis=1)) if has_gaps else np.zeros(len(X), bool)
         return Stream(_lengths(lengths, len(X)), missing, self._n_threads)
 
     def _take(self, model: Any, params: Any) -> None:

@@ -116,6 +116,8 @@ class GaussianHMM(HiddenMarkovModel):
             X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan",
             ensure_min_samples=2 if reset else 1,
         )  # fmt: skip
+        if np.isfinite(X.sum()):
+            return np.asarray(X)
         if np.isinf(X).any():
             raise ValueError("X contains infinity; wanted finite rows, or NaN for missing ones")
         partly = np.flatnonzero(np.isnan(X).any(axis=1) & ~np.isnan(X).all(axis=1))

@@ -53,11 +53,14 @@ class Moments(NamedTuple):
 
 def arranged(stream: Stream, X: Array, covariance_type: str) -> FeatureRows:
     """Rows (n, D) with the features that these covariances need, about their mean."""
-    seen = X[~stream.is_missing]
-    centre, scale = seen.mean(axis=0), seen.std(axis=0)
+    complete = not stream.is_missing.any()
+    seen = X if complete else X[~stream.is_missing]
+    centre = np.einsum("ij->j", seen) / len(seen)  # several times as fast as mean and std
+    away = seen - centre
+    scale = np.sqrt(np.einsum("ij,ij->j", away, away) / len(seen))
     factor = 1.0 / np.where(scale > 0, scale, 1.0)
     form = PRODUCTS if covariance_type in ("full", "tied") else SQUARES
-    filled = np.where(stream.is_missing[:, None], centre, X)
+    filled = X if complete else np.where(stream.is_missing[:, None], centre, X)
     return FeatureRows(stream, filled, form, centre, factor)
 
 

@@ -132,7 +132,7 @@ class Decoder(Estimator):
         {lengths}
         """
         if checks.choice(self.algorithm, "algorithm", DECODERS) == "map":
-            return self.predict_proba(X, lengths).argmax(axis=1)
+            return np.asarray(self.predict_proba(X, lengths).argmax(axis=1))
         with single_threaded_blas():
             stream, params, emissions = self._emissions(X, lengths)
             return best_paths(stream, params.weights, emissions)
