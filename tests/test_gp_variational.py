@@ -460,15 +460,24 @@ def test_draws_of_targets_have_the_predictions_moments(likelihood, rng):
 
 @pytest.mark.parametrize("sampling", ["uniform", "replacement", "adaptive", "growing", "coupled"])
 def test_mini_batches_of_any_kind(sampling, rng):
-    """Before the last steps on all rows; means of 50 estimates have a deviation of up to 17."""
+    """Estimates before the last steps on all rows have the bound after them as their mean.
+
+    To 4 standard errors of 50 estimates, and what noisy natural steps leave between q and its
+    optimum: about M / 4 (N / B) rate = 4 nats. Estimates have little noise (3 nats in the mean) as
+    rows are alike: errors have one size, and no row is far from the grid of inducing inputs.
+    """
     X, f = data(rng, 1000)
-    y = f + 0.2 * rng.normal(size=len(f))
-    model = SVGP(KERNEL, inducing_points=X[:25], **FIXED, batch_size=50, max_iter=150)
+    y = f + 0.2 * rng.choice([-1.0, 1.0], len(f))
+    grid = np.stack(np.meshgrid(*2 * [np.linspace(-2, 2, 5)]), axis=-1).reshape(-1, 2)
+    model = SVGP(KERNEL, inducing_points=grid, **FIXED, batch_size=50, max_iter=150)
     model.set_params(sampling=sampling, natural_learning_rate=robbins_monro(), random_state=0).fit(
         X, y
     )
     bounds, sizes = model.history_["elbo"], model.history_["batch_size"]
-    assert bounds[-50:].mean() == pytest.approx(model.log_marginal_likelihood_value_, abs=45)
+    error = bounds[-50:].std(ddof=1) / np.sqrt(50)
+    assert error < 5
+    want = model.log_marginal_likelihood_value_
+    assert bounds[-50:].mean() == pytest.approx(want, abs=4 * error + 4)
     assert ("noise" in model.history_) == (sampling in ("adaptive", "growing", "coupled"))
     if sampling in ("growing", "coupled"):
         assert sizes.max() > 50

@@ -96,7 +96,7 @@ def _signals_by_default():
         signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.slow)])
 def test_signals_leave_nothing(tmp_path, name):
     """In a streamed fit, with a checkpoint; half a second after the shards are there."""
     (tmp_path / "corpus.ldac").write_text("3 0:1 1:2 3:1\n3 0:1 2:1 3:1\n" * 2000)

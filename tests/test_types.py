@@ -81,6 +81,7 @@ fastvi.corpus.reed("a.txt")  # error: attr-defined
 """
 
 
+@pytest.mark.slow  # ten seconds of mypy; .ci/run has it beside mypy for the package
 @pytest.mark.skipif(
     importlib.util.find_spec("mypy") is None, reason="mypy, of the extra dev, is not installed"
 )
