@@ -13,6 +13,7 @@ from scaled_regression import DATA, NAMES, X, Y
 import fastvi
 from fastvi.core import Batch
 from fastvi.targets import TargetError, from_callable
+from fastvi.targets.foreign import Callback
 
 
 def regression(z, data, rows, weights):
@@ -179,6 +180,24 @@ def test_interrupts_reach_the_caller(method):
         fastvi.fit(target, method=method, random_state=0)
     assert len(calls) == 4
     assert target.log_prob([1.0]) == -0.5  # as before
+
+
+def test_an_interrupt_as_a_call_begins_reaches_the_caller(monkeypatch):
+    """It arrived in machine code: Python raises it in the call's first line, and drops it."""
+    target = from_callable(bell, dim=1)
+    calls, given = [], Callback._interrupted.fget
+
+    def interrupted(callback):
+        calls.append(callback)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return given(callback)
+
+    monkeypatch.setattr(Callback, "_interrupted", property(interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        target.log_prob([[0.0], [1.0]])
+    assert len(calls) > 1
+    assert target.log_prob([1.0]) == -0.5
 
 
 def test_copies(ours, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import pickle
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,8 @@ Evaluate = Callable[[Array, NDArray[np.int64] | None, Array | None, Array, Array
 class Callback:
     """A Python function behind the C signature of targets; each call takes Python's lock.
 
-    Exceptions cannot pass through machine code. They are kept here, and the call fails.
+    Exceptions cannot pass through machine code. They are kept here, and the call fails. So is an
+    interrupt that arrived in machine code, which Python raises, and drops, as the call begins.
     """
 
     def __init__(self, evaluate: Evaluate) -> None:
@@ -38,6 +40,8 @@ class Callback:
         self.evaluate = evaluate
         self.error: BaseException | None = None
         self._function = C_TARGET(self._call)
+        _keep_interrupts()
+        _LIVE.add(self)
         self.address = int(ctypes.cast(self._function, ctypes.c_void_p).value or 0)
 
     def _call(self, k: int, n: int, Z: int, data: int, values: int, grads: int) -> int:
@@ -76,6 +80,31 @@ class Callback:
         """Return the text of the last exception, or raise it if it was an interrupt."""
         self.raise_interrupt()
         return words_of(self.error) if self.error is not None else "(it raised nothing)"
+
+
+_LIVE: weakref.WeakSet[Callback] = weakref.WeakSet()
+
+
+class _Keeper:
+    """Gives interrupts that Python would drop to the callbacks whose calls they ended."""
+
+    def __init__(self, report: Callable[[Any], object]) -> None:
+        self.report = report
+
+    def __call__(self, dropped: Any) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            for callback in _LIVE:  # named by the object, or from Python 3.13 on by the message
+                call = callback._call
+                if dropped.object == call or repr(call) in (dropped.err_msg or ""):
+                    callback.error = dropped.exc_value or KeyboardInterrupt()
+                    return
+        self.report(dropped)
+
+
+def _keep_interrupts() -> None:
+    """Keep interrupts from now on."""
+    if not isinstance(sys.unraisablehook, _Keeper):
+        sys.unraisablehook = _Keeper(sys.unraisablehook)
 
 
 class ForeignTarget(Target):
