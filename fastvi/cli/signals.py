@@ -6,13 +6,14 @@ import _thread
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 __all__ = ["Ended", "ended_by_signals"]
 
-AGAIN = 0.01  # seconds
+WAIT = 0.01  # seconds
 
 
 class Ended(KeyboardInterrupt):
@@ -35,7 +36,7 @@ def ended_by_signals() -> Iterator[None]:
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     # Signals that are ignored, as under nohup, stay ignored.
     numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    report, ending = sys.unraisablehook, False
+    report, ending, looking = sys.unraisablehook, False, False
 
     def end(number: int, frame: object) -> None:
         nonlocal ending
@@ -44,15 +45,19 @@ def ended_by_signals() -> Iterator[None]:
             raise Ended(number)
 
     def look(dropped: Any) -> None:
-        nonlocal ending
+        nonlocal ending, looking
         if not issubclass(dropped.exc_type, KeyboardInterrupt):
             report(dropped)
             return
-        ending = False
+        looking, ending = True, False
         number = getattr(dropped.exc_value, "number", signal.SIGINT)
-        timer = threading.Timer(AGAIN, _thread.interrupt_main, [number])
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=again, args=[number], daemon=True).start()
+        looking = False
+
+    def again(number: int) -> None:
+        while looking:  # what is raised there is dropped as well
+            time.sleep(WAIT)
+        _thread.interrupt_main(signal.Signals(number))
 
     for number in numbers:
         signal.signal(number, end)
