@@ -1,5 +1,7 @@
 """Verdicts: what is certified is right, and what is right is certified."""
 
+from types import SimpleNamespace
+
 import hard_targets
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from toy_targets import normal_of
 import fastvi
 from fastvi import families
 from fastvi.families import bernoulli, blocks
+from fastvi.posteriors import verdict
 from fastvi.posteriors.importance import Mixture, near_modes
 from fastvi.posteriors.member import Posterior
 from fastvi.posteriors.modes import Mode
@@ -71,6 +74,13 @@ def test_wrong_fits_are_not_certified(name):
     found = fastvi.fit(case.make(), start=case.start, random_state=0)
     assert not found.converged
     assert found.verdict.reason in found.summary()
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "most"), [(None, 8000), (50_000, 8000), (4e5, 1000), (1e8, 250)]
+)
+def test_many_rows_allow_fewer_draws(n_rows, most):
+    assert verdict.most_draws(SimpleNamespace(n_rows=n_rows), verdict.MOST) == most
 
 
 def test_a_target_without_a_mean_is_bad():

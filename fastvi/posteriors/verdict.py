@@ -31,7 +31,8 @@ __all__ = [
 WORDS = GOOD, MEANS_ONLY, UNDECIDED, BAD = "good", "means only", "undecided", "bad"
 
 FIRST, FEWEST, MOST = 250, 1000, 8000  # draws: for a first look, for a second, and at most
-ENOUGH, CALM = 0.4, 0.5  # worth for each draw, of the second look, and k-hat, to draw no more
+ENOUGH, CALM = 400.0, 0.5  # worth from which one standard error is clear, and k-hat of few draws
+MOST_ROWS = 4e8  # of data that are looked at, unless fewer draws than for a first look remain
 PLENTY, MOST_FOR_MOMENTS = 1000.0, 32_000  # worth wanted for corrected moments, and draws
 LEAST_WORTH = 100.0  # draws from the target that the weighted draws are worth
 TRUSTED, TRUSTED_MOMENT = 0.7, 0.85  # largest k-hats of weights, and of weighted moments
@@ -136,27 +137,33 @@ def judge(
 
 def _enough(sampling: Sampling, claim: Claim) -> tuple[Weighted, Moments, dict[str, float]]:
     """Draw until the weights are calm and no figure is close to its bar, or in vain."""
+    most = most_draws(sampling.target, MOST)
     while True:
         found = sampling.weighted()
         moments = moments_of(found, sampling.of_own)
         figures, is_close = _figures(found, moments, claim)
         n = len(found.points)
-        calm = found.size >= ENOUGH * min(n, FEWEST) and found.khat < CALM and not is_close
-        hopeless = n >= FEWEST and found.size * MOST / n < LEAST_WORTH
-        if sampling.is_exact or calm or hopeless or n >= MOST:
+        calm = found.size >= LEAST_WORTH and found.khat < CALM and not is_close
+        hopeless = n >= FEWEST and found.size * most / n < LEAST_WORTH
+        if sampling.is_exact or calm or hopeless or n >= most:
             return found, moments, figures
-        sampling.draw_on(max(FEWEST - n, 0) or n)
+        sampling.draw_on(min(max(FEWEST - n, 0) or n, most - n))
+
+
+def most_draws(target: Target, most: int) -> int:
+    """Largest number of draws, fewer where each of them looks at many rows of data."""
+    return max(FIRST, int(min(most, MOST_ROWS / max(target.n_rows or 0, 1))))
 
 
 def drawn_on(sampling: Sampling, claim: Claim) -> tuple[Weighted, dict[str, float]]:
     """Draw until weighted draws are worth 1000, for moments; the draws, and their figures."""
-    found = sampling.weighted()
-    if not sampling.is_exact and len(found.points) < FEWEST:
-        sampling.draw_on(FEWEST - len(found.points))
+    found, most = sampling.weighted(), most_draws(sampling.target, MOST_FOR_MOMENTS)
+    if not sampling.is_exact and len(found.points) < min(FEWEST, most):
+        sampling.draw_on(min(FEWEST, most) - len(found.points))
         found = sampling.weighted()
-    can_be_had = found.size * MOST_FOR_MOMENTS / len(found.points) > ENOUGH * FEWEST
-    while can_be_had and found.size < PLENTY and len(found.points) < MOST_FOR_MOMENTS:
-        sampling.draw_on(len(found.points))
+    can_be_had = found.size * most / len(found.points) > min(ENOUGH, 0.4 * most)
+    while can_be_had and found.size < PLENTY and len(found.points) < most:
+        sampling.draw_on(min(len(found.points), most - len(found.points)))
         found = sampling.weighted()
     return found, _figures(found, moments_of(found, sampling.of_own), claim)[0]
 
@@ -183,7 +190,7 @@ def _figures(found: Weighted, moments: Moments, claim: Claim) -> tuple[dict[str,
     deviations = away * weights[:, None]
     figures["khat_means"] = float(shapes(deviations).max())
     figures["khat_sds"] = float(shapes(deviations * away).max())
-    unsure = max(1.0, np.sqrt(FEWEST / len(weights)))  # the fewer draws, the less can noise be told
+    unsure = max(1.0, np.sqrt(ENOUGH / max(found.size, 1.0)))  # the less, the worse is noise known
     noise = moments.mean_error[far] / max(moments.sd[far], TINY)
     noise_of_sd = moments.sd_error[odd] / max(moments.sd[odd], TINY)
     is_close = abs(shift - FAR) < unsure * noise or (
