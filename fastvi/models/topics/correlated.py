@@ -48,7 +48,8 @@ class CorrelatedTopicModel(CorrelatedScores):
         How the posterior of documents' log weights is approximated. ``"laplace"``: at the mode,
         with the words' assignments summed out (Wang and Blei 2013, "Variational inference in
         nonconjugate models"). ``"bound"``: by the Gaussian that maximises Blei and Lafferty's
-        bound. Both leave each token's own share out of its topics' counts, as CVB0 does.
+        bound, which predicted worse on the corpus that we tried. Both leave each token's own share
+        out of its topics' counts, as CVB0 does.
     topic_word_prior : float, optional
         Dirichlet prior of topics; by default learned by the fit of CVB0 from which this one starts.
     prior_variance : float, default=1.0
