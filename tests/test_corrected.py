@@ -82,9 +82,8 @@ def test_no_covariance_where_there_are_no_standard_deviations(rng):
 
 
 @pytest.mark.jit
-@pytest.mark.parametrize("name", ["funnel 0.5", "sparse simplex"])
-def test_chains_tell_moments_where_importance_sampling_cannot(name):
-    case = CASES[name]
+def test_chains_tell_moments_where_importance_sampling_cannot():
+    case = CASES["funnel 0.5"]
     posterior = fastvi.fit(case.make(), random_state=0)
     assert posterior.verdict.word == "undecided"
     with pytest.raises(ValueError, match="corrected moments cannot be had"):
@@ -97,8 +96,7 @@ def test_chains_tell_moments_where_importance_sampling_cannot(name):
     assert found.worth > 800
     assert np.array_equal(posterior.corrected(refine=True, n_jobs=2).points, found.points)
     evidence = posterior.evidence(refine=True)
-    if name == "funnel 0.5":
-        assert abs(evidence.log - np.log(0.5 * (2 * np.pi) ** 5)) < 4 * evidence.error < 0.1
+    assert abs(evidence.log - np.log(0.5 * (2 * np.pi) ** 5)) < 4 * evidence.error < 0.1
 
 
 @pytest.mark.jit

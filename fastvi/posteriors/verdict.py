@@ -227,7 +227,7 @@ def _tail(target: Target, bell: Bell, sd: Array, seed: int) -> tuple[float, int]
 
 def _heights(target: Target, Z: Array) -> Array:
     values = target.attempt(Z, with_gradient=False)[0]
-    return np.where(np.isnan(values), -np.inf, values)
+    return np.where(np.isfinite(values), values, -np.inf)  # +inf is arithmetic that failed
 
 
 def _decide(
