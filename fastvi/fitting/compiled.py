@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fastvi.base import tree
-from fastvi.base.typing import Array, Info
+from fastvi.base.typing import Array, Info, Tree
 from fastvi.core import EACH_STEP, Algorithm, AscentState, Batch, Gradient, Optimizer, add, ascend
 from fastvi.families.base import Family
 from fastvi.families.powers import Driver
@@ -30,12 +30,12 @@ NUMBERS = 2**18  # of noise in a call
 class Stage(NamedTuple):
     """Sums over the steps of a stage at one rate: gradients, their squared lengths, iterates."""
 
-    step: Any = None
+    step: Tree = None
     square: float = 0.0
-    params: Any = None
+    params: Tree = None
     n: int = 0
 
-    def plus(self, step: Any, square: float, params: Any) -> Stage:
+    def plus(self, step: Tree, square: float, params: Tree) -> Stage:
         """Return the sums with one more step, taken at `params`."""
         if self.n == 0:
             return Stage(step, square, tree.map_leaves(np.array, params), 1)
@@ -46,7 +46,7 @@ class Stage(NamedTuple):
             self.n + 1,
         )
 
-    def mean(self) -> Any:
+    def mean(self) -> Tree:
         """Mean of the iterates, which are close enough to be averaged linearly."""
         return tree.map_leaves(lambda leaf: leaf / self.n, self.params)
 
@@ -61,18 +61,18 @@ class Summed(NamedTuple):
 def stepwise(
     gradient: Gradient,
     optimizer: Optimizer,
-    memory: Any,
-    square: Callable[[Any], float],
-    move: Callable[[Any, Any], Any] = add,
+    memory: Tree,
+    square: Callable[[Tree], float],
+    move: Callable[[Tree, Tree], Tree] = add,
 ) -> Algorithm:
     """Return `ascend` with sums; the gradient's state begins as `memory`, if that is not None."""
 
-    def init(params: Any) -> Summed:
+    def init(params: Tree) -> Summed:
         return Summed(gradient.init(params) if memory is None else memory, Stage())
 
     def estimate(
-        state: Summed, params: Any, batch: Batch, rng: np.random.Generator
-    ) -> tuple[Any, Summed, Info]:
+        state: Summed, params: Tree, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Tree, Summed, Info]:
         step, inner, info = gradient.estimate(state.inner, params, batch, rng)
         return step, Summed(inner, state.stage.plus(step, square(step), params)), info
 
@@ -108,7 +108,7 @@ class CompiledSteps:
 
         return Algorithm(self._begin, step)
 
-    def _begin(self, params: Any) -> AscentState:
+    def _begin(self, params: Tree) -> AscentState:
         from fastvi.kernels import drivers
 
         K, D = self.n_draws, self.target.dim
@@ -165,12 +165,12 @@ def compiled_steps(
     return None if driver is None else CompiledSteps(driver, target, objective.power, n_draws)
 
 
-def _flat(params: Any) -> Array:
+def _flat(params: Tree) -> Array:
     """The numbers of a tree of one level, in a new array."""
     return np.concatenate([np.ravel(leaf) for leaf in params])
 
 
-def _like(params: Any, flat: Array) -> Any:
+def _like(params: Tree, flat: Array) -> Tree:
     """Flat numbers as a tree of the form of `params`, which has one level."""
     sizes = np.cumsum([np.size(leaf) for leaf in params])[:-1]
     parts = (part.reshape(leaf.shape) for part, leaf in zip(np.split(flat, sizes), params))

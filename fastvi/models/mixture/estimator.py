@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import AnyArray, DTypeLike, RandomState, RowsLike
+from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, RandomState, RowsLike
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
@@ -146,9 +146,9 @@ covariance_prior_
         weight_concentration_prior_type: str = "dirichlet_process",
         weight_concentration_prior: float | None = None,
         mean_precision_prior: float | None = None,
-        mean_prior: Any = None,
+        mean_prior: ArrayLike | None = None,
         degrees_of_freedom_prior: float | None = None,
-        covariance_prior: Any = None,
+        covariance_prior: ArrayLike | None = None,
         random_state: RandomState = None,
         warm_start: bool = False,
         verbose: int = 0,
@@ -257,7 +257,7 @@ covariance_prior_
         model: Mixture,
         X: AnyArray,
         params: Parameters,
-        rng: Any,
+        rng: np.random.RandomState,
         held_out: Callable[[Parameters], float] | None,
         watching: Watching,
         last: Self | None,

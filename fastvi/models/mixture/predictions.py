@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import DensityMixin
@@ -86,7 +84,7 @@ class MixturePredictions(MeanScore, DensityMixin, Unsupervised):
         parts = [self._draw(rng, k, int(size)) for k, size in enumerate(sizes)]
         return np.concatenate(parts), np.repeat(np.arange(len(sizes)), sizes)
 
-    def _draw(self, rng: Any, k: int, size: int) -> Array:
+    def _draw(self, rng: np.random.RandomState, k: int, size: int) -> Array:
         tied = self._model.tied
         covariance = self.covariances_ if tied else self.covariances_[k]
         covariance, mean = covariance.astype(np.float64), self.means_[k].astype(np.float64)

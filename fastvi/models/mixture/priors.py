@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastvi.base import checks
-from fastvi.base.typing import AnyArray, Array, DTypeLike
+from fastvi.base.typing import AnyArray, Array, ArrayLike, DTypeLike
 from fastvi.models.mixture.model import Prior
 from fastvi.models.mixture.rows import Frame
 
@@ -37,12 +37,12 @@ def make_prior(
     frame: Frame,
     reg_covar: float,
     *,
-    weights: Any,
-    concentration: Any,
-    mean_precision: Any,
-    mean: Any,
-    dof: Any,
-    scatter: Any,
+    weights: str,
+    concentration: float | None,
+    mean_precision: float | None,
+    mean: ArrayLike | None,
+    dof: float | None,
+    scatter: ArrayLike | None,
 ) -> Prior:
     """Make the prior, with scikit-learn's defaults for None.
 
@@ -69,11 +69,11 @@ def make_prior(
     )
 
 
-def _positive(value: Any, name: str) -> float:
+def _positive(value: object, name: str) -> float:
     return checks.number(value, name, 0.0, open_low=True)
 
 
-def _array(value: Any, name: str, shape: tuple[int, ...]) -> Array:
+def _array(value: ArrayLike, name: str, shape: tuple[int, ...]) -> Array:
     array = np.array(value, dtype=np.float64)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; wanted {shape}")
@@ -82,7 +82,7 @@ def _array(value: Any, name: str, shape: tuple[int, ...]) -> Array:
     return array
 
 
-def _mean(value: Any, frame: Frame, dtype: DTypeLike) -> Array:
+def _mean(value: ArrayLike, frame: Frame, dtype: DTypeLike) -> Array:
     """Check that a mean is not so far away, in coordinates of the frame, that squares overflow."""
     name = "mean_prior"
     mean = _array(value, name, frame.centre.shape)
@@ -97,7 +97,7 @@ def _mean(value: Any, frame: Frame, dtype: DTypeLike) -> Array:
     return mean
 
 
-def _scatter(value: Any, covariance_type: str, d: int) -> Any:
+def _scatter(value: ArrayLike, covariance_type: str, d: int) -> Any:
     """Check that a given inverse scale has the type's shape and is positive definite."""
     name = "covariance_prior"
     if covariance_type == "spherical":
