@@ -5,12 +5,16 @@ import importlib.util
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import harness
 import numpy as np
 
 import fastvi
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.derivatives import derive
+from fastvi.kernels import _compile
+from fastvi.targets.python import SEVERAL
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -20,6 +24,7 @@ from generic_targets import logistic_batched
 MEDIAN, WORST = 1.3, 2.0  # wanted, of derived by hand-written
 XLA = 1.0  # wanted, of derived by XLA's
 SECONDS = 0.02  # of each timing, at least
+DERIVING, COMPILING = 50.0, 2.0  # at most: ms, and times what the function by hand takes
 
 
 def _timer(function, Z):
@@ -48,6 +53,42 @@ def times(function, by_hand, data, z, repeats):
         call(Z[:1])  # compiles
     jobs = {name: _timer(call, Z) for name, call in calls.items()}
     return {name: min(found) for name, found in harness.interleaved(jobs, repeats).items()}
+
+
+def making(function, by_hand, data, dim):
+    """CPU seconds to derive, to compile what is derived, and to compile the function by hand."""
+
+    def compiled(target, derived=None):
+        start = time.process_time()
+        _compile.compile_user_function(target.source.logp, target.source.form(used), derived)
+        return time.process_time() - start
+
+    ours = fastvi.target(function, data=data, dim=dim)
+    theirs = fastvi.target(by_hand, data=data, dim=dim)
+    used, deriving = ours._data, []
+    for _ in range(3):
+        start = time.process_time()
+        derived = derive(ours.source.plain, used.fields, used.named)
+        deriving.append(time.process_time() - start)
+    if used.size < SEVERAL:
+        derived = derived.alone()
+    with mock.patch.object(_compile, "_cache_for", return_value=None):
+        return min(deriving), compiled(ours, derived), compiled(theirs)
+
+
+def rows_of_making(models):
+    """Rows of how long gradients take to derive and to compile."""
+    rows, slowest = [], 0.0
+    for name, (function, by_hand, data, z) in models.items():
+        deriving, ours, theirs = making(function, by_hand, data, z.size)
+        slowest = max(slowest, 1000.0 * deriving)
+        rows.append(harness.row(
+            f"compiling a derived gradient, {name}, against one by hand", ours, theirs,
+            ours / theirs, COMPILING, at_most=True, unit="s",
+            note=f"derived in {1000.0 * deriving:.0f} ms",
+        ))  # fmt: skip
+    what = "deriving a gradient, ms, slowest of these models"
+    return [*rows, harness.row(what, slowest, None, slowest, DERIVING, at_most=True)]
 
 
 def draws(repeats, n_rows):
@@ -95,7 +136,7 @@ def by_xla(data, dim):
 
 
 def run(repeats, quick=False):
-    """Rows of each model, of their median, and of several draws at once."""
+    """Rows of each model, of their median, of several draws at once, and of compilation."""
     rows, ratios = [], []
     n_rows = 300 if quick else 10_000
     with single_threaded_blas():
@@ -110,7 +151,9 @@ def run(repeats, quick=False):
             ))  # fmt: skip
     middle = harness.median(ratios)
     what = "derived gradients by those by hand, median of these models"
-    return [*rows, harness.row(what, middle, None, middle, MEDIAN, at_most=True), *several]
+    rows.append(harness.row(what, middle, None, middle, MEDIAN, at_most=True))
+    compiled = {n: case for n, case in cases(n_rows).items() if not quick or n == "eight schools"}
+    return [*rows, *several, *rows_of_making(compiled)]
 
 
 if __name__ == "__main__":

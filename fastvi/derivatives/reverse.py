@@ -107,11 +107,11 @@ class _Reverse:
         return {"i": "0", "b": "False"}.get(self.program.kinds.get(name, "f"), "0.0")
 
     # The stack.
-    def room(self, count: int, times: str = "") -> list[str]:
+    def room(self, count: int | str) -> list[str]:
         """Lines that make room for values on the stack."""
         if not count:
             return []
-        need = f"top__ + {count} * max(0, {times})" if times else f"top__ + {count}"
+        need = f"top__ + {count}"
         return [f"if {need} > stack__.size:", f"    stack__ = grown(stack__, {need})"]
 
     def _is_array_push(self, s: Statement) -> bool:
@@ -207,7 +207,7 @@ class _Reverse:
             if s.orelse:
                 lines += ["else:", *indented(self.forward(s.orelse, reserved))]
             return lines
-        return self._forward_loop(s)
+        return self._forward_loop(s, reserved)
 
     def _allocate(self, s: Allocate) -> list[str]:
         shape = ", ".join(map(text, s.shape))
@@ -216,22 +216,51 @@ class _Reverse:
         lines = [f"{s.name} = np.{'zeros' if s.zeros else 'empty'}({shape}{dtype})"]
         return lines + [f"{s.name}__b = np.zeros({shape})"] * (s.name in self.active)
 
-    def _forward_loop(self, s: For | While) -> list[str]:
-        lines = self.room(len(self.pushes.get(s, ()))) + self.push(s)
+    def _forward_loop(self, s: For | While, reserved: bool) -> list[str]:
+        own = len(self.pushes.get(s, ()))
+        lines = ([] if reserved else self.room(own)) + self.push(s)
         if isinstance(s, For) and s in self.fused:
             body = self.forward(s.body) + self.backward(s.body)
             return [*lines, self._head(s), *indented(body)]
-        is_leaf = isinstance(s, For) and not s.leave and not any(map(self._records, s.body))
-        if is_leaf and self.count(s.body):
-            assert isinstance(s, For)
-            ends = (s.stop, s.start) if s.step > 0 else (s.start, s.stop)
-            lines += self.room(self.count(s.body), f"{operand(ends[0])} - {operand(ends[1])}")
-        body = self.forward(s.body, reserved=is_leaf)
+        if not reserved and self._pushes_in(s.body):
+            amount = self._pushed(s, written([s])[0])
+            lines += self.room(amount or 0)
+            reserved = amount is not None
+        body = self.forward(s.body, reserved)
         if s.rounds:
             lines += [f"{s.rounds} = 0", f"{s.leave} = False"]
             body += [f"{s.rounds} += 1", f"if {s.leave}:", "    break"]
         head = self._head(s) if isinstance(s, For) else "while True:"
         return [*lines, head, *indented(body)]
+
+    def _pushed(self, loop: For | While, changing: set[str]) -> str | None:
+        """Source of how many values all rounds of a loop push at most, None if that is not known.
+
+        It must not read what is changing.
+        """
+        if isinstance(loop, While) or loop.leave or loop in self.fused:
+            return None
+        if (reads(loop.start) | reads(loop.stop)) & changing:
+            return None
+        count = 0
+        inner: list[str | None] = []
+        for s in loop.body:
+            records = isinstance(s, For | While) and self._pushes_in(s.body)
+            if self._is_array_push(s) or (not records and self._records_within(s)):
+                return None
+            count += self.count([s])
+            if records:
+                assert isinstance(s, For | While)
+                inner.append(self._pushed(s, changing))
+        if None in inner:
+            return None
+        each = " + ".join([str(count)] * (count > 0 or not inner) + [str(x) for x in inner])
+        ends = (loop.stop, loop.start) if loop.step > 0 else (loop.start, loop.stop)
+        return f"({each}) * max(0, {operand(ends[0])} - {operand(ends[1])})"
+
+    def _records_within(self, s: Statement) -> bool:
+        """Whether there is a loop within a branch that pushes."""
+        return isinstance(s, If) and any(map(self._records, [*s.body, *s.orelse]))
 
     def _head(self, s: For) -> str:
         ends = [text(s.stop)] if s.start == Number(0) else [text(s.start), text(s.stop)]
