@@ -25,13 +25,15 @@ def examples(page: Path) -> list[str]:
 def texts() -> dict[str, Any]:
     """Documents, and their counts as bare arrays."""
     rng = np.random.default_rng(0)
-    words = np.array([f"word{letter}" for letter in "abcdefghijklmnopqrst"])
+    words = ["goal", "team", "vote", "law", *(f"word{letter}" for letter in "abcdefghijklmnop")]
     documents = [" ".join(rng.choice(words, 6)) for _ in range(60)]
     Path("texts.txt").write_text("\n".join(documents))
     parts = {"indptr": np.array([0, 2]), "indices": np.array([0, 3])}
     counts = np.array([1.0, 2.0])
     new = rng.poisson(1.0, (5, 20))
     years = {"years": np.repeat(np.arange(2001, 2007), 10), "years_new": np.arange(2001, 2006)}
+    parties = np.array(["left", "right"])
+    years |= {"parties": np.tile(parties, 30), "parties_new": parties[[0, 1, 1, 0, 1]]}
     return {"texts": documents, "X_new": new, "X_2007": new, "counts": counts, **parts, **years}
 
 
