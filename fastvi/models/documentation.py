@@ -133,6 +133,7 @@ GROUPS = {
     "toolbox": ("batch_size", "optimizer", "sampling", "variance_reduction", "trace_noise"),
     "running": ("warm_start", "n_jobs", "verbose"),
     "found": ("elbo_", "history_", "n_iter_", "best_iter_", "converged_", "n_features_in_"),
+    "reported": ("history_", "n_iter_", "best_iter_", "converged_", "n_features_in_"),
     "found_by_steps": (
         "elbo_",
         "history_",

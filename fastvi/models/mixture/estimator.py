@@ -113,11 +113,7 @@ covariance_prior_
         the last update, so a fit here may end a pass earlier or later.
     lower_bounds_ : list of float
         The bound at the parameters before each pass; empty with mini-batches.
-    {history_}
-    {n_iter_}
-    {best_iter_}
-    {converged_}
-    {n_features_in_}
+    {reported}
 
     Examples
     --------
