@@ -194,12 +194,12 @@ def test_an_interrupted_stream_of_documents(solver, more, monkeypatch):
     wanted = model.components_.tobytes()
     for n in (1, 3):
 
-        def interrupted(*args, n=n):
+        def interrupted(*args, n=n, **options):
             def after_step(state, position, history):
                 if len(history) == n:
                     raise KeyboardInterrupt
 
-            return original(*args, after_step=after_step)
+            return original(*args, after_step=after_step, **options)
 
         monkeypatch.setattr(solvers, "fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
