@@ -110,6 +110,17 @@ def test_only_modes_with_evidence_matter():
     assert len(near_modes(modes)) == 3
 
 
+def test_a_funnel_whose_density_is_unbounded_is_undecided():
+    """Draws do not come to where half of the spread of log tau is, whatever their weights."""
+    case = CASES["8 groups"]
+    found = fastvi.fit(case.make(), random_state=1)
+    assert all(mode.cov is None for mode in found.modes)
+    assert not found.converged
+    assert "No path uphill came to a mode" in found.verdict.reason
+    with pytest.raises(ValueError, match="corrected moments cannot be had"):
+        found.corrected()
+
+
 def test_bits_that_collapsed_are_bad_and_all_combinations_are_listed():
     case = CASES["table of bits"]
     member = blocks(bernoulli([0.9999, 0.0001]))

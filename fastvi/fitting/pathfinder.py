@@ -297,7 +297,10 @@ def _best(target: Target, end: End, memory: int, n_draws: int, rng: np.random.Ge
 
 
 def _modes(ends: list[End], best: list[_Best]) -> tuple[Mode, ...]:
-    """Where paths have arrived, each mode once, with the Gaussians of their best steps."""
+    """Where paths have arrived, each mode once, with the Gaussians of their best steps.
+
+    If none has, the end of the highest path, without a covariance.
+    """
     found: list[tuple[Gaussian, Mode]] = []
     for end, one in zip(ends, best):
         if one.gaussian is None or not end.arrived:
@@ -309,8 +312,11 @@ def _modes(ends: list[End], best: list[_Best]) -> tuple[Mode, ...]:
         root = (here.draw(np.eye(D)) - place).T
         height = end.log_prob - float(here.log_prob(place)[0])
         found.append((here, Mode(place, end.log_prob, root @ root.T, height, np.nan)))
+    if not found:
+        highest = max(ends, key=lambda end: -np.inf if np.isnan(end.log_prob) else end.log_prob)
+        return (Mode(highest.place, highest.log_prob, None, np.nan, np.nan),)
     heights = np.array([mode.log_evidence for _, mode in found])
-    shares = np.exp(heights - logsumexp(heights)) if found else heights
+    shares = np.exp(heights - logsumexp(heights))
     order = np.argsort(-heights, kind="stable")
     return tuple(found[i][1]._replace(share=float(shares[i])) for i in order)
 

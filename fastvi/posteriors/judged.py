@@ -94,7 +94,8 @@ class Judged(Approximation):
             flips = Flips(member.powers.dispersible, self._target(), self._seed)
             return _Setting(flips, Claim(mean, sd, self.names, least=RARE), None)
         mixture = Mixture(member, self.modes)
-        claim = Claim(mean, sd, self.names, len(near_modes(self.modes)))
+        has_mode = not self.modes or any(mode.cov is not None for mode in self.modes)
+        claim = Claim(mean, sd, self.names, len(near_modes(self.modes)), has_mode)
         return _Setting(mixture, claim, mixture.closest)
 
     @cached_property

@@ -64,8 +64,9 @@ class Verdict(NamedTuple):
         target to which they amount; `khat` of the weights, `khat_means` and `khat_sds` of weighted
         deviations and their squares (the largest); `shift` of a mean in weighted standard
         deviations; the least and largest ratios `narrowest` and `widest` of standard deviations to
-        weighted ones; `modes` that matter; `tail`, the least steep slope of the log density in the
-        logarithm of the distance. Those that were not needed are left out.
+        weighted ones; `modes` that matter (infinite where no path came to one); `tail`, the least
+        steep slope of the log density in the logarithm of the distance. Those that were not needed
+        are left out.
     seconds : float
         Time that it took.
     """
@@ -88,6 +89,8 @@ class Claim(NamedTuple):
     names : sequence of str
     n_modes : int
         How many modes matter, as far as is known.
+    has_mode : bool
+        Whether a path uphill has come to a mode, as far as is known.
     least : float
         Standard deviations that do not matter, such as those of an event with probability 1e-6;
         added to all.
@@ -97,6 +100,7 @@ class Claim(NamedTuple):
     sd: Array
     names: Sequence[str]
     n_modes: int = 0
+    has_mode: bool = True
     least: float = 0.0
 
     def compared(self, found: Moments) -> tuple[Array, Array]:
@@ -125,7 +129,7 @@ def judge(
     if np.all(np.isfinite(claim.mean)) and figures["widest"] < ENDLESS:
         sampling = Sampling(target, proposals, FIRST, seed)
         found, moments, figures = _enough(sampling, claim)
-        figures["modes"], where = float(claim.n_modes), 0
+        figures["modes"], where = float(claim.n_modes if claim.has_mode else np.inf), 0
         if bell is not None and np.isfinite(figures["shift"]):
             figures["tail"], where = _tail(target, bell, np.maximum(found.sd, claim.sd), seed)
         if not np.any(np.isfinite(found.log_ratios)):
@@ -270,6 +274,11 @@ def _decide(
 def why_not(figures: Mapping[str, float]) -> str:
     """Why weighted draws cannot be trusted for means, as a sentence; empty if they can."""
     draws = f"{figures['n_draws']:.0f} draws"
+    if np.isinf(figures["modes"]):
+        return (
+            "No path uphill came to a mode: the density may be unbounded, with mass where no draw "
+            "comes, as in a funnel."
+        )
     if figures["modes"] > MOST_MODES:
         return f"The target has {figures['modes']:.0f} modes that matter; there may be more."
     if figures["worth"] < LEAST_WORTH:
