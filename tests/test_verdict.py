@@ -112,7 +112,7 @@ def test_only_modes_with_evidence_matter():
 
 def test_a_funnel_whose_density_is_unbounded_is_undecided():
     """Draws do not come to where half of the spread of log tau is, whatever their weights."""
-    case = CASES["8 groups"]
+    case = hard_targets.groups_of(8)
     found = fastvi.fit(case.make(), random_state=1)
     assert all(mode.cov is None for mode in found.modes)
     assert not found.converged
