@@ -132,17 +132,8 @@ class CategoricalHMM(_WithProbabilities):
         n_jobs: int | None = None,
     ) -> None:
         self._share(locals())
-        self.n_components = n_components
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
         self.emissionprob_prior = emissionprob_prior
         self.n_features = n_features
-        self.algorithm = algorithm
-        self.n_iter = n_iter
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.n_init = n_init
 
     def _checked(self, X: RowsLike, reset: bool) -> Array:
         X = super()._checked(X, reset)
@@ -217,16 +208,7 @@ class MultinomialHMM(_WithProbabilities):
         n_jobs: int | None = None,
     ) -> None:
         self._share(locals())
-        self.n_components = n_components
         self.n_trials = n_trials
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
-        self.algorithm = algorithm
-        self.n_iter = n_iter
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.n_init = n_init
 
     def _states(self, n_features: int) -> Multinomial:
         return Multinomial(self.params)
@@ -296,17 +278,8 @@ class PoissonHMM(_Discrete):
         n_jobs: int | None = None,
     ) -> None:
         self._share(locals())
-        self.n_components = n_components
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
         self.lambdas_prior = lambdas_prior
         self.lambdas_weight = lambdas_weight
-        self.algorithm = algorithm
-        self.n_iter = n_iter
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.n_init = n_init
 
     def _states(self, n_features: int) -> Poisson:
         prior, weight = (

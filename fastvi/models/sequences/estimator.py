@@ -47,7 +47,10 @@ class HiddenMarkovModel(Decoder):
     predictions use the attributes with parameters, which can be set by hand.
     """
 
-    _shared = ("tol", "random_state", "n_jobs", "verbose")
+    _shared = (
+        "n_components", "startprob_prior", "transmat_prior", "algorithm", "n_iter", "tol", "params",
+        "init_params", "implementation", "n_init", "random_state", "verbose", "n_jobs",
+    )  # fmt: skip
     # Letters of `params` and `init_params`: names of attributes
     _chain_letters: ClassVar[dict[str, str]] = {"s": "startprob_", "t": "transmat_"}
     _letters: ClassVar[dict[str, str]]

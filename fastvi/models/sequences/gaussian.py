@@ -95,21 +95,12 @@ class GaussianHMM(HiddenMarkovModel):
         n_jobs: int | None = None,
     ) -> None:
         self._share(locals())
-        self.n_components = n_components
         self.covariance_type = covariance_type
         self.min_covar = min_covar
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
         self.means_prior = means_prior
         self.means_weight = means_weight
         self.covars_prior = covars_prior
         self.covars_weight = covars_weight
-        self.algorithm = algorithm
-        self.n_iter = n_iter
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.n_init = n_init
 
     def _checked(self, X: RowsLike, reset: bool) -> Array:
         X = self._array(

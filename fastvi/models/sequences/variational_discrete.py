@@ -80,17 +80,8 @@ class VariationalCategoricalHMM(VariationalModel, CategoricalHMM):
         n_jobs: int | None = None,
     ) -> None:
         self._share(locals())
-        self.n_components = n_components
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
         self.emissionprob_prior = emissionprob_prior
         self.n_features = n_features
-        self.algorithm = algorithm
-        self.n_iter = n_iter
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.n_init = n_init
 
     @property
     def _n_axes(self) -> dict[str, int]:
@@ -183,17 +174,8 @@ class VariationalPoissonHMM(VariationalModel, PoissonHMM):
         n_jobs: int | None = None,
     ) -> None:
         self._share(locals())
-        self.n_components = n_components
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
         self.lambdas_prior = lambdas_prior
         self.lambdas_weight = lambdas_weight
-        self.algorithm = algorithm
-        self.n_iter = n_iter
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.n_init = n_init
 
     @property
     def _n_axes(self) -> dict[str, int]:

@@ -112,20 +112,11 @@ class VariationalGaussianHMM(VariationalModel, GaussianHMM):
         n_jobs: int | None = None,
     ) -> None:
         self._share(locals())
-        self.n_components = n_components
         self.covariance_type = covariance_type
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
         self.means_prior = means_prior
         self.beta_prior = beta_prior
         self.dof_prior = dof_prior
         self.scale_prior = scale_prior
-        self.algorithm = algorithm
-        self.n_iter = n_iter
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.n_init = n_init
 
     def _states(self, n_features: int) -> Gaussian:
         return Gaussian(self.covariance_type)
