@@ -230,6 +230,18 @@ def test_draws_have_the_moments_of_the_states(name):
     assert model.sample(2, currstate=k)[1][0] == k
 
 
+@every_model
+def test_rows_one_by_one_have_the_likelihood_of_the_sequence(name):
+    model, rows = fitted(name), MODELS[name][1].astype(np.float64)
+    rows[30] = np.nan  # missing
+    online, before, total = model.compiled(), None, 0.0
+    for row in rows:
+        before, log_density = online.filter_step(row, before)
+        total += log_density
+    np.testing.assert_allclose(total, model.score(rows), rtol=1e-12)
+    np.testing.assert_allclose(before, model.predict_proba(rows)[-1], rtol=1e-9, atol=1e-12)
+
+
 def test_states_that_cannot_be_entered_stay_so():
     """A left-right model keeps its zeros, and rows of states that are never left stay as given."""
     model = by_hand()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
+from fastvi.kernels.chain_filter import MULTINOMIAL, POISSON
 from fastvi.models.files import Saved
 from fastvi.models.sequences.discrete_states import (
     Categorical,
@@ -18,9 +19,11 @@ from fastvi.models.sequences.discrete_states import (
     Rates,
     count_rows,
     multinomial_base,
+    plain_features,
     poisson_base,
 )
 from fastvi.models.sequences.estimator import HiddenMarkovModel, distribution
+from fastvi.models.sequences.online import Likelihood
 from fastvi.models.sequences.rows import FeatureRows, TableRows
 from fastvi.models.sequences.stream import Stream
 
@@ -162,6 +165,9 @@ class CategoricalHMM(_WithProbabilities):
         found = getattr(self, "emissionprob_", None)
         return self._width(X) if found is None else int(np.asarray(found).shape[1])
 
+    def _likelihood(self, states: Probabilities) -> Likelihood:
+        return Likelihood.of_symbols(Categorical().coefficients(None, states))
+
     def _emit(self, states: Probabilities, state: int, rng: np.random.RandomState) -> list[int]:
         return [int((np.cumsum(states.probabilities[state]) > rng.rand()).argmax())]
 
@@ -220,6 +226,11 @@ class MultinomialHMM(_WithProbabilities):
         totals = np.unique(X.sum(axis=1))
         self._total = int(totals[0]) if len(totals) == 1 else None
         return super()._start(X, given, rng)
+
+    def _likelihood(self, states: Probabilities) -> Likelihood:
+        features = plain_features(states.probabilities.shape[1])
+        coefficients = Multinomial().coefficients(None, states)
+        return Likelihood.of_features(features, MULTINOMIAL, coefficients)
 
     def _emit(self, states: Probabilities, state: int, rng: np.random.RandomState) -> Array:
         total = getattr(self, "_total", None) if self.n_trials is None else self.n_trials
@@ -304,6 +315,10 @@ class PoissonHMM(_Discrete):
 
     def _arranged(self, stream: Stream, X: Array) -> FeatureRows:
         return count_rows(stream, X, poisson_base(np.nan_to_num(X)))
+
+    def _likelihood(self, states: Rates) -> Likelihood:
+        features = plain_features(states.rates.shape[1])
+        return Likelihood.of_features(features, POISSON, Poisson().coefficients(None, states))
 
     def _emit(self, states: Rates, state: int, rng: np.random.RandomState) -> Array:
         return np.asarray(rng.poisson(states.rates[state]))

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from fastvi.base.typing import Array
-from fastvi.models.sequences.rows import LINEAR, FeatureRows, TableRows
+from fastvi.models.sequences.rows import LINEAR, FeatureRows, Features, TableRows
 from fastvi.models.sequences.stream import Stream
 
 __all__ = ["Categorical", "Multinomial", "Poisson", "Probabilities", "Rates"]
@@ -32,7 +32,7 @@ class Categorical:
     def __init__(self, prior: Array | float = 1.0, fitted: str = "e") -> None:
         self.prior, self.fitted = prior, fitted
 
-    def coefficients(self, rows: TableRows, params: Probabilities) -> Array:
+    def coefficients(self, rows: TableRows | None, params: Probabilities) -> Array:
         """Return log probabilities (K, V)."""
         with np.errstate(divide="ignore"):
             return np.log(params.probabilities)
@@ -50,7 +50,7 @@ class Multinomial:
     def __init__(self, fitted: str = "e") -> None:
         self.fitted = fitted
 
-    def coefficients(self, rows: FeatureRows, params: Probabilities) -> Array:
+    def coefficients(self, rows: FeatureRows | None, params: Probabilities) -> Array:
         """Return log probabilities, large negative numbers for 0, and a constant of 0."""
         logs = np.log(np.maximum(params.probabilities, 1e-300))
         return np.column_stack((logs, np.zeros(len(logs))))
@@ -72,7 +72,7 @@ class Poisson:
     ) -> None:
         self.prior, self.weight, self.fitted = prior, weight, fitted
 
-    def coefficients(self, rows: FeatureRows, params: Rates) -> Array:
+    def coefficients(self, rows: FeatureRows | None, params: Rates) -> Array:
         """Return log rates, and minus the sum of rates."""
         logs = np.log(np.maximum(params.rates, 1e-300))
         return np.column_stack((logs, -params.rates.sum(axis=1)))
@@ -87,11 +87,16 @@ class Poisson:
         return Rates(np.where(total > 0, rates, params.rates))
 
 
+def plain_features(d: int) -> Features:
+    """Counts as they are."""
+    return Features(LINEAR, np.zeros(d), np.ones(d))
+
+
 def count_rows(stream: Stream, X: Array, base: Array) -> FeatureRows:
     """Rows of counts (n, D), with what their log likelihoods have in common in all states."""
     d = X.shape[1]
     filled = np.where(stream.is_missing[:, None], 0.0, X) if stream.is_missing.any() else X
-    return FeatureRows(stream, filled, LINEAR, np.zeros(d), np.ones(d), base)
+    return FeatureRows(stream, filled, *plain_features(d), base)
 
 
 def poisson_base(X: Array) -> Array:

@@ -9,10 +9,12 @@ from sklearn.cluster import KMeans
 
 from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
+from fastvi.kernels.chain_filter import NO_BASE
 from fastvi.models.files import Saved
 from fastvi.models.sequences.estimator import HiddenMarkovModel
-from fastvi.models.sequences.gaussian_states import Gaussian, Gaussians, arranged, full
-from fastvi.models.sequences.rows import FeatureRows
+from fastvi.models.sequences.gaussian_states import Gaussian, Gaussians, arranged, form_of, full
+from fastvi.models.sequences.online import Likelihood
+from fastvi.models.sequences.rows import FeatureRows, Features
 from fastvi.models.sequences.stream import Stream
 
 __all__ = ["COVARIANCE_TYPES", "GaussianHMM", "of_type"]
@@ -166,6 +168,12 @@ class GaussianHMM(HiddenMarkovModel):
 
     def _arranged(self, stream: Stream, X: Array) -> FeatureRows:
         return arranged(stream, X, self.covariance_type)
+
+    def _likelihood(self, states: Gaussians) -> Likelihood:
+        d = states.means.shape[1]
+        features = Features(form_of(self.covariance_type), states.means.mean(axis=0), np.ones(d))
+        coefficients = self._states(d).coefficients_of(features, states)
+        return Likelihood.of_features(features, NO_BASE, coefficients)
 
     def _emit(self, states: Gaussians, state: int, rng: np.random.RandomState) -> Array:
         k, d = states.means.shape

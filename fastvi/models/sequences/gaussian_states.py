@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastvi.base.typing import Array
-from fastvi.models.sequences.rows import PRODUCTS, SQUARES, FeatureRows
+from fastvi.models.sequences.rows import PRODUCTS, SQUARES, FeatureRows, Features
 from fastvi.models.sequences.stream import Stream
 
 __all__ = [
@@ -59,9 +59,14 @@ def arranged(stream: Stream, X: Array, covariance_type: str) -> FeatureRows:
     away = seen - centre
     scale = np.sqrt(np.einsum("ij,ij->j", away, away) / len(seen))
     factor = 1.0 / np.where(scale > 0, scale, 1.0)
-    form = PRODUCTS if covariance_type in ("full", "tied") else SQUARES
     filled = X if complete else np.where(stream.is_missing[:, None], centre, X)
-    return FeatureRows(stream, filled, form, centre, factor)
+    return FeatureRows(stream, filled, form_of(covariance_type), centre, factor)
+
+
+def form_of(covariance_type: str) -> int:
+    """Return the features that these covariances need."""
+    form: int = PRODUCTS if covariance_type in ("full", "tied") else SQUARES
+    return form
 
 
 def moments(rows: FeatureRows, posterior: Array) -> Moments:
@@ -77,15 +82,15 @@ def moments(rows: FeatureRows, posterior: Array) -> Moments:
 
 
 def gaussian_coefficients(
-    rows: FeatureRows, means: Array, precisions: Array, constants: Array
+    features: Features, means: Array, precisions: Array, constants: Array
 ) -> Array:
     """Coefficients (K, F) of constants (K,) - (x - means)' precisions (x - means) / 2.
 
-    precisions (K, D) or (K, D, D), as the form of the rows is.
+    precisions (K, D) or (K, D, D), as the form of the features is.
     """
-    unit = 1.0 / rows.factor
-    m = (means - rows.centre) * rows.factor
-    if rows.form == SQUARES:
+    unit = 1.0 / features.factor
+    m = (means - features.centre) * features.factor
+    if features.form == SQUARES:
         p = precisions * np.square(unit)
         linear, quadratic = p * m, -0.5 * p
     else:
@@ -139,6 +144,10 @@ class Gaussian:
         return arranged(stream, X, self.covariance_type)
 
     def coefficients(self, rows: FeatureRows, params: Gaussians) -> Array:
+        """Coefficients of log densities in the features of rows."""
+        return self.coefficients_of(rows.features, params)
+
+    def coefficients_of(self, features: Features, params: Gaussians) -> Array:
         """Coefficients of log densities in features."""
         k, d = params.means.shape
         covars = params.covars
@@ -150,7 +159,7 @@ class Gaussian:
             variances = np.broadcast_to(covars.reshape(k, -1), (k, d))
             log_det, precisions = np.log(variances).sum(axis=1), 1.0 / variances
         constants = np.broadcast_to(-0.5 * (log_det + d * np.log(2 * np.pi)), (k,))
-        return gaussian_coefficients(rows, params.means, precisions, constants)
+        return gaussian_coefficients(features, params.means, precisions, constants)
 
     def maximised(self, rows: FeatureRows, posterior: Array, params: Gaussians) -> Gaussians:
         """Return the parameters that maximise the expected log density plus log prior."""

@@ -15,6 +15,7 @@ from fastvi.models.estimator import Estimator, generator_of
 from fastvi.models.sequences.chains import Chain, Emissions, best_paths
 from fastvi.models.sequences.documentation import TEXTS
 from fastvi.models.sequences.model import Parameters, Rows, States
+from fastvi.models.sequences.online import Likelihood, OnlineFilter
 from fastvi.models.sequences.stream import Stream
 
 __all__ = ["DECODERS", "Decoder"]
@@ -48,6 +49,10 @@ class Decoder(Estimator):
 
     def _states(self, n_features: int) -> States:
         """Return the kind of states, with its priors."""
+        raise NotImplementedError
+
+    def _likelihood(self, states: Any) -> Likelihood:
+        """Return what the likelihood of one row is computed from."""
         raise NotImplementedError
 
     def _emit(self, states: Any, state: int, rng: np.random.RandomState) -> Array | list[int]:
@@ -164,6 +169,11 @@ class Decoder(Estimator):
             states.append(state)
             rows.append(self._emit(params.states, state, rng))
         return np.array(rows), np.array(states, dtype=np.int64)
+
+    def compiled(self) -> OnlineFilter:
+        """Probabilities of states as rows arrive: a bare filter that checks nothing."""
+        params = self._parameters()
+        return OnlineFilter(params.weights, self._likelihood(params.states))
 
     def get_stationary_distribution(self) -> Array:
         """Probabilities of states after many steps, (n_components,)."""

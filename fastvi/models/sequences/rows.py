@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,9 +11,17 @@ from fastvi.base.typing import Array
 from fastvi.kernels import chain_emissions as kernels
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["LINEAR", "PRODUCTS", "SQUARES", "FeatureRows", "TableRows"]
+__all__ = ["LINEAR", "PRODUCTS", "SQUARES", "FeatureRows", "Features", "TableRows"]
 
 LINEAR, SQUARES, PRODUCTS = kernels.LINEAR, kernels.SQUARES, kernels.PRODUCTS
+
+
+class Features(NamedTuple):
+    """What likelihoods are linear in: `form` of (x - centre) factor; centre, factor (D,)."""
+
+    form: int
+    centre: Array
+    factor: Array
 
 
 class FeatureRows:
@@ -39,6 +49,7 @@ class FeatureRows:
         base: Array | None = None,
     ) -> None:
         self.stream, self.form, self.centre, self.factor = stream, form, centre, factor
+        self.features = Features(form, centre, factor)
         self._X, self._base = X, base
         self._arranged = stream.arranged(X)
         d = X.shape[1]

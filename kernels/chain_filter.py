@@ -1,0 +1,82 @@
+"""Filtered probabilities of a hidden chain's states, one row at a time."""
+
+import math
+
+import numpy as np
+
+from ._jit import kernel
+from .chain_emissions import LINEAR, PRODUCTS
+
+NO_BASE, POISSON, MULTINOMIAL = 0, 1, 2
+
+
+@kernel
+def _logits(row, form, centre, factor, coefficients, out):
+    """Coefficients (K, F) @ features of a row (D,); see `chain_emissions`."""
+    n_features, n = row.shape[0], coefficients.shape[1]
+    linear = n - n_features - 1
+    for k in range(out.shape[0]):
+        c = coefficients[k]
+        total, f = c[n - 1], 0
+        for i in range(n_features):
+            x = (row[i] - centre[i]) * factor[i]
+            total += c[linear + i] * x
+            if form != LINEAR:
+                for j in range(i, n_features if form == PRODUCTS else i + 1):
+                    total += c[f] * x * (row[j] - centre[j]) * factor[j]
+                    f += 1
+        out[k] = total
+
+
+@kernel
+def _base(row, kind):
+    """Log of what a row's likelihoods have in common."""
+    total, base = 0.0, 0.0
+    for i in range(row.shape[0]):
+        total += row[i]
+        base -= math.lgamma(row[i] + 1)
+    if kind == MULTINOMIAL:
+        base += math.lgamma(total + 1)
+    return base if kind != NO_BASE else 0.0
+
+
+@kernel
+def filter_step(
+    row, form, base, centre, factor, coefficients, table, start, transitions, before, out
+):
+    """Out (K,): probabilities of states given a row (D,) and those before; its log density, nats.
+
+    before (K,), or empty at the beginning of a sequence. Rows of symbols have a table (V, K) of log
+    probabilities instead of coefficients (K, F). A row that begins with NaN is missing.
+    """
+    n_states = out.shape[0]
+    if before.shape[0]:
+        for j in range(n_states):
+            total = 0.0
+            for i in range(n_states):
+                total += before[i] * transitions[i, j]
+            out[j] = total
+    else:
+        for j in range(n_states):
+            out[j] = start[j]
+    if row[0] != row[0]:
+        return 0.0
+    logits = np.empty(n_states)
+    if table.shape[0]:
+        for k in range(n_states):
+            logits[k] = table[int(row[0]), k]
+    else:
+        _logits(row, form, centre, factor, coefficients, logits)
+    top = -np.inf
+    for k in range(n_states):
+        if out[k] > 0 and logits[k] > top:
+            top = logits[k]
+    if top == -np.inf:
+        return top
+    norm = 0.0
+    for k in range(n_states):
+        out[k] *= math.exp(logits[k] - top) if out[k] > 0 else 0.0
+        norm += out[k]
+    for k in range(n_states):
+        out[k] /= norm
+    return math.log(norm) + top + _base(row, base)
