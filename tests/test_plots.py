@@ -1,4 +1,4 @@
-"""Pictures of histories."""
+"""Pictures of histories and states."""
 
 import sys
 from types import SimpleNamespace
@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import fastvi
 from fastvi import plots
+from fastvi.plots import histories
 
 STEPS = {
     "epoch": np.array([0.0, 0.0, 1.0, 1.0]),
@@ -28,7 +30,7 @@ NO_STEPS = {name: np.empty(0) for name in BATCH}
 def drawn(monkeypatch):
     """Draws, and returns the figure that was saved."""
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    figures, save = [], plots._save
+    figures, save = [], histories.save
 
     def spy(figure, name, ending):
         save(figure, name, ending)
@@ -38,7 +40,7 @@ def drawn(monkeypatch):
         plots.plot_history(*args, **options)
         return figures[-1]
 
-    monkeypatch.setattr(plots, "_save", spy)
+    monkeypatch.setattr(histories, "save", spy)
     return draw
 
 
@@ -165,3 +167,13 @@ def test_without_matplotlib(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'fastvi\[plot\]'"):
         plots.plot_history(BATCH, tmp_path / "h.png")
+
+
+def test_states_of_sequences(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    X = np.repeat([[0.0, 1.0], [5.0, 2.0]], 20, axis=0)
+    X = X + np.random.default_rng(0).normal(size=(40, 2))
+    model = fastvi.GaussianHMM(2, random_state=0).fit(X)
+    plots.plot_states(model, X, tmp_path / "states.svg", lengths=[15, 25])
+    text = (tmp_path / "states.svg").read_text()
+    assert text.count('<g id="axes_') == 3  # two features and the posteriors

@@ -1,0 +1,15 @@
+"""Pictures of fitted models; they need matplotlib (the extra `plot`)."""
+
+from fastvi.plots.figures import check_ending, require_matplotlib
+from fastvi.plots.histories import plot_history
+from fastvi.plots.states import plot_states
+from fastvi.plots.topics import plot_topic_graph, plot_topics
+
+__all__ = [
+    "check_ending",
+    "plot_history",
+    "plot_states",
+    "plot_topic_graph",
+    "plot_topics",
+    "require_matplotlib",
+]
