@@ -73,9 +73,10 @@ def filter_step(
             top = logits[k]
     if top == -np.inf:
         return top
-    norm = 0.0
     for k in range(n_states):
         out[k] *= math.exp(logits[k] - top) if out[k] > 0 else 0.0
+    norm = 0.0
+    for k in range(n_states):
         norm += out[k]
     for k in range(n_states):
         out[k] /= norm

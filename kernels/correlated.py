@@ -57,7 +57,7 @@ def cholesky(a):
 
 
 @kernel
-def solve(u, b):
+def solve_factored(u, b):
     """In and out b (K,): the solution x of U'U x = b."""
     n = b.shape[0]
     zero = b.dtype.type(0)
@@ -323,11 +323,11 @@ def fit_documents(
             _slope(precision, means[d], e, length, t, total, slope)
             _curvature(precision, length, t, bound, matrix)
             cholesky(matrix)
-            solve(matrix, slope)
+            solve_factored(matrix, slope)
             if bound:
                 for k in range(width):
                     total[k] = t[k]
-                solve(matrix, total)
+                solve_factored(matrix, total)
                 _steepen(matrix, length, t, slope, total)
             move = kind(0)
             for k in range(n_topics):

@@ -97,12 +97,16 @@ def _drift_moments(prior, w, chains, increments):
     last = means.shape[0] - 1
     away, variance = means[0] - prior.drift_mean[w], prior.drift_variance[w]
     increments[0] += (away * away + variances[0]) / variance
-    determinant = 0.5 * log(variances[last] / variance)
     for t in range(1, last + 1):
         keep, later, step = prior.drift_keep[t], variances[t], prior.drift_steps[t]
         slope = _coupling(variances[t - 1], later, step, keep)
         rest = variances[t - 1] - slope * slope * later
         away, lag = means[t] - keep * means[t - 1], np.float32(1) - keep * slope
         increments[t] += away * away + keep * keep * rest + lag * lag * later
+    determinant = 0.5 * log(variances[last] / variance)
+    for t in range(1, last + 1):
+        keep, later, step = prior.drift_keep[t], variances[t], prior.drift_steps[t]
+        slope = _coupling(variances[t - 1], later, step, keep)
+        rest = variances[t - 1] - slope * slope * later
         determinant += 0.5 * log(rest / step)
     return determinant
