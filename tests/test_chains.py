@@ -108,6 +108,50 @@ def test_a_row_that_no_lively_path_explains_is_weighed_in_logs():
 
 
 @pytest.mark.jit
+def test_a_row_lost_to_underflow_does_not_spoil_other_sequences():
+    """The first row of the second sequence has likelihood 0 in all states where it can begin."""
+    logs = np.zeros((60, 3))
+    logs[20, 2] = 2000.0
+    start = np.array([1.0, 0.0, 0.0])
+    found, posterior, _, stream = passes(logs, start, RIGHT, [20, 20, 20])
+    expected = exact_posteriors(logs, start, RIGHT, stream.first)
+    np.testing.assert_allclose(found.log_norm, expected[0], atol=1e-12)
+    np.testing.assert_allclose(posterior, expected[3], atol=1e-12)
+
+
+@pytest.mark.jit
+def test_a_sequence_that_no_path_explains_adds_nothing():
+    logs = np.random.default_rng(3).normal(size=(9, 2))
+    logs[2] = -np.inf
+    start, transitions = np.array([0.4, 0.6]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    found, posterior, _, _ = passes(logs, start, transitions, [4, 5])
+    alone, expected, _, _ = passes(logs[4:], start, transitions, [5])
+    assert found.log_norm == -np.inf
+    assert np.all(posterior[:4] == 0)
+    np.testing.assert_allclose(posterior[4:], expected, rtol=1e-12)
+    np.testing.assert_allclose(found.pairs, alone.pairs, rtol=1e-12)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize(("n_rows", "size"), [(150, 12.5), (15, 90.0)])
+def test_a_state_that_was_left_for_good_is_not_entered_again(n_rows, size):
+    """Rows go back to what state 0 looks like; every path is very unlikely, but some are possible.
+
+    Each row alone is likely enough for ordinary numbers.
+    """
+    logs = np.zeros((n_rows, 2))
+    middle = slice(n_rows // 3, 2 * n_rows // 3)
+    logs[:, 1] = -size
+    logs[middle] = [-size, 0.0]
+    start, transitions = np.array([1.0, 0.0]), np.array([[0.9, 0.1], [0.0, 1.0]])
+    found, posterior, _, stream = passes(logs, start, transitions, [n_rows])
+    norm, _, pairs, expected = exact_posteriors(logs, start, transitions, stream.first)
+    np.testing.assert_allclose(found.log_norm, norm, rtol=1e-12)
+    np.testing.assert_allclose(posterior, expected, atol=1e-10)
+    np.testing.assert_allclose(found.pairs, pairs, atol=1e-10)
+
+
+@pytest.mark.jit
 def test_threads_change_no_bit():
     rng = np.random.default_rng(2)
     n = 70000  # two groups

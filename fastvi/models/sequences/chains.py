@@ -18,6 +18,7 @@ __all__ = ["Chain", "Emissions", "Expected", "Weights", "best_paths"]
 FLOOR = 1e-150  # of transitions, so that borders of blocks can always be crossed
 LEAST = 1e-60  # of the likelihood of a row; below it, states that were lost may matter
 AGREE = 1e-11  # of messages, of their sum
+FORBIDDEN = 1e-12  # posterior mass on transitions that only their floor allows
 
 
 class Weights(NamedTuple):
@@ -95,7 +96,7 @@ class Chain:
         while True:
             reach = max(reach, self._forward(weights.start, floored))
             log_norm, least = self._log_norm()
-            if not least > LEAST:
+            if not (least > LEAST and np.isfinite(log_norm)):  # NaN after a row of norm 0
                 return self._exactly(weights, emissions)
             ends = _by_block(self._alpha[:, -1, :, -LANES:]).copy()
             guess = self._messages(floored, reach) if messages is None else messages
@@ -104,7 +105,14 @@ class Chain:
                 break
             if reach < stream.n_steps:
                 reach, messages = min(8 * reach, stream.n_steps), None
-        pairs = np.where(weights.transitions > 0, pairs * floored, 0.0)
+        pairs *= floored
+        floor_used = pairs[weights.transitions < FLOOR].sum()
+        if not floor_used <= FORBIDDEN:
+            return self._exactly(weights, emissions)
+        pairs[weights.transitions == 0] = 0.0
+        never = ~_reached(weights)  # only the floor leads there
+        if never.any():
+            pairs[never], self._alpha[:, :, never] = 0.0, 0.0
         starts = stream.at(self._alpha, stream.first).sum(axis=0)
         return Expected(log_norm + tops.sum(), starts, pairs, self._alpha)
 
@@ -224,6 +232,15 @@ def best_paths(stream: Stream, weights: Weights, emissions: Emissions) -> NDArra
     path = np.empty(stream.n_rows, np.int64)
     kernels.follow(origin, int(np.argmax(last[:, -1])), path)
     return path
+
+
+def _reached(weights: Weights) -> NDArray[np.bool_]:
+    """Whether a path leads to each state, (K,)."""
+    found, n = weights.start > 0, 0
+    while n < found.sum():
+        n = int(found.sum())
+        found = found | (weights.transitions[found] > 0).any(axis=0)
+    return found
 
 
 def _by_block(values: Array) -> Array:
