@@ -273,6 +273,26 @@ def test_the_best_of_several_starts_is_kept():
         fastvi.PoissonHMM(3, n_init=2).fit(COUNTS, checkpoint="unused")
 
 
+@pytest.mark.parametrize("kind", ["full", "diag"])
+def test_a_state_that_no_row_visits_leaves_a_usable_model(kind):
+    model = by_hand(kind)
+    model.startprob_ = np.array([0.5, 0.5, 0.0])
+    model.transmat_ = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0], [0.2, 0.2, 0.6]])
+    model.fit(X, LENGTHS)
+    assert np.isfinite(model.covars_).all()
+    assert np.isfinite(model.score(X, LENGTHS))
+    np.testing.assert_array_equal(model.means_[2], MEANS[2])
+    np.testing.assert_array_equal(model.transmat_[2], [0.2, 0.2, 0.6])
+
+
+def test_columns_of_very_different_scales_have_usable_covariances():
+    scales = np.array([1e8, 1e-8])
+    model = fastvi.GaussianHMM(
+        2, "full", covars_prior=0.0, min_covar=0.0, random_state=0, n_iter=3
+    ).fit(X * scales)
+    assert np.isfinite(model.score(X * scales))
+
+
 def test_criteria_count_free_parameters():
     """2 of the start, 6 of transitions, and means and covariances."""
     for kind, more in {"full": 6 + 9, "diag": 6 + 6, "spherical": 6 + 3, "tied": 6 + 3}.items():
@@ -297,6 +317,8 @@ REFUSED = {
     "a length of 0": (lambda: by_hand().fit(X, [0, 120]), "lengths must hold"),
     "partly missing": (
         lambda: by_hand().fit(np.where(np.eye(120, 2), np.nan, X)), "row 0 of X is partly NaN"),
+    "one row": (lambda: fastvi.GaussianHMM().fit([[1.0], [np.nan]]), "X has 1 row that is not"),
+    "no iteration": (lambda: fastvi.GaussianHMM(n_iter=0).fit(X), "n_iter is 0; wanted"),
     "infinity": (lambda: by_hand().fit(np.where(X > 4, np.inf, X)), "X contains infinity"),
     "nothing there": (lambda: by_hand().fit(np.nan * X), "all rows of X are missing"),
     "more states than rows": (lambda: fastvi.GaussianHMM(5).fit(X[:3]), "X has 3 rows"),
@@ -327,6 +349,7 @@ def test_what_cannot_be_fitted_is_refused(case):
         ("means_", MEANS[:2], r"means_ has shape \(2, 2\); wanted \(3, 2\)"),
         ("means_", np.nan * MEANS, "must be finite"),
         ("covars_", -COVARS["full"], "positive definite"),
+        ("covars_", COVARS["full"] + np.eye(2, k=1) / 2, "must be symmetric"),
     ],
 )
 def test_attributes_set_by_hand_are_checked(name, value, message):

@@ -133,6 +133,7 @@ class HiddenMarkovModel(Decoder):
         stream = self._stream(X, lengths)
         k = checks.integer(self.n_components, "n_components", 1)
         checks.choice(self.algorithm, "algorithm", DECODERS)
+        checks.integer(self.n_iter, "n_iter", 1)
         seed = self._seed(watching)
         fixed: RandomState = self.random_state if isinstance(self.random_state, Integral) else seed
         kept = X[~stream.is_missing] if stream.is_missing.any() else X

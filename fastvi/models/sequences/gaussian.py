@@ -12,12 +12,19 @@ from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
 from fastvi.kernels.chain_filter import NO_BASE
 from fastvi.models.files import Saved
 from fastvi.models.sequences.estimator import HiddenMarkovModel
-from fastvi.models.sequences.gaussian_states import Gaussian, Gaussians, arranged, form_of, full
+from fastvi.models.sequences.gaussian_states import (
+    Gaussian,
+    Gaussians,
+    arranged,
+    form_of,
+    full,
+    is_positive_definite,
+)
 from fastvi.models.sequences.online import Likelihood
 from fastvi.models.sequences.rows import FeatureRows, Features
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["COVARIANCE_TYPES", "GaussianHMM", "of_type"]
+__all__ = ["COVARIANCE_TYPES", "GaussianHMM", "first_covars"]
 
 COVARIANCE_TYPES = ("spherical", "diag", "full", "tied")
 
@@ -136,7 +143,7 @@ class GaussianHMM(HiddenMarkovModel):
             means = KMeans(k, n_init=10, random_state=rng).fit(X).cluster_centers_
         if covars is None:
             floor = checks.number(self.min_covar, "min_covar", 0.0)
-            covars = of_type(np.cov(X.T).reshape(d, d) + floor * np.eye(d), self.covariance_type, k)
+            covars = first_covars(X, floor, self.covariance_type, k)
         return self._states_of(means, covars, d)
 
     def _read(self) -> Gaussians:
@@ -159,7 +166,9 @@ class GaussianHMM(HiddenMarkovModel):
         if self.covariance_type in ("spherical", "diag"):
             if not np.all(covars > 0):
                 raise ValueError("covars_ must be above 0")
-        elif np.any(np.linalg.eigvalsh(covars) <= 0):
+        elif not np.allclose(covars, covars.swapaxes(-1, -2), rtol=1e-6):
+            raise ValueError("covars_ must be symmetric")
+        elif not is_positive_definite(covars).all():
             raise ValueError("covars_ must be positive definite")
         return Gaussians(means, covars)
 
@@ -191,8 +200,12 @@ class GaussianHMM(HiddenMarkovModel):
         self.covars_ = saved.array("parameters_.states.covars", *[None] * dims)
 
 
-def of_type(covariance: Array, covariance_type: str, k: int) -> Array:
-    """One covariance for all states, in the shape of the type."""
+def first_covars(X: Array, floor: float, covariance_type: str, k: int) -> Array:
+    """Covariance of all rows, plus floor on the diagonal, in the shape of the type."""
+    if len(X) < 2:
+        raise ValueError(f"X has {len(X)} row that is not missing; wanted at least 2")
+    d = X.shape[1]
+    covariance = np.cov(X.T).reshape(d, d) + floor * np.eye(d)
     if covariance_type == "tied":
         return covariance
     if covariance_type == "full":

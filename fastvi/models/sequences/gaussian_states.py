@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastvi.base.typing import Array
 from fastvi.models.sequences.rows import PRODUCTS, SQUARES, FeatureRows, Features
@@ -17,6 +18,7 @@ __all__ = [
     "arranged",
     "full",
     "gaussian_coefficients",
+    "is_positive_definite",
     "moments",
 ]
 
@@ -175,7 +177,11 @@ class Gaussian:
         if "c" not in self.fitted:
             return Gaussians(means, params.covars)
         scatter = found.about((means - rows.centre) * rows.factor)
-        return Gaussians(means, self._covars(scatter, found.counts, means, unit))
+        covars = self._covars(scatter, found.counts, means, unit)
+        if self.covariance_type in ("full", "tied"):  # one that would be singular stays
+            usable = is_positive_definite(covars)[..., None, None]
+            covars = np.where(usable, covars, params.covars)
+        return Gaussians(means, covars)
 
     def _covars(self, scatter: Array, counts: Array, means: Array, unit: Array) -> Array:
         away = means - np.asarray(self.means_prior, float)
@@ -191,4 +197,16 @@ class Gaussian:
         surplus = max(self.covars_weight - means.shape[1], 0.0)
         if self.covariance_type == "tied":
             return np.asarray((self.covars_prior + total.sum(axis=0)) / (surplus + counts.sum()))
-        return np.asarray((self.covars_prior + total) / (surplus + counts[:, None, None]))
+        share = surplus + counts[:, None, None]
+        return np.asarray((self.covars_prior + total) / np.where(share > 0, share, np.nan))
+
+
+def is_positive_definite(matrices: Array) -> NDArray[np.bool_]:
+    """Whether matrices (..., D, D) are; judged as correlations, whatever the columns' scales."""
+    variances = np.diagonal(matrices, axis1=-2, axis2=-1)
+    found = np.asarray(np.isfinite(matrices).all(axis=(-2, -1)) & (variances > 0).all(axis=-1))
+    scale = np.sqrt(np.where(found[..., None], variances, 1.0))
+    safe = np.where(found[..., None, None], matrices, 0.0)
+    correlations = safe / scale[..., :, None] / scale[..., None, :]
+    least = np.linalg.eigvalsh(correlations)[..., 0]
+    return np.asarray(found & (least > matrices.shape[-1] * np.finfo(np.float64).eps))

@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 
 from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike, RandomState
-from fastvi.models.sequences.gaussian import COVARIANCE_TYPES, GaussianHMM, of_type
+from fastvi.models.sequences.gaussian import COVARIANCE_TYPES, GaussianHMM, first_covars
 from fastvi.models.sequences.gaussian_states import Gaussian
 from fastvi.models.sequences.rows import FeatureRows
 from fastvi.models.sequences.variational_estimator import VariationalModel, broadcast
@@ -174,9 +174,9 @@ class VariationalGaussianHMM(VariationalModel, GaussianHMM):
         found = {name: given.get(name) for name in " ".join(self._letters.values()).split()}
         if any(part is None for part in found.values()):
             clusters = KMeans(k, n_init=10, random_state=random_state).fit(X)
-            counts = np.bincount(clusters.labels_, minlength=k).astype(float)
+            counts = np.maximum(np.bincount(clusters.labels_, minlength=k), 1.0)
             dof = np.maximum(counts, d)  # a Wishart distribution needs more than d - 1
-            covars = of_type(np.cov(X.T).reshape(d, d) + 1e-3 * np.eye(d), self.covariance_type, k)
+            covars = first_covars(X, 1e-3, self.covariance_type, k)
             total = np.asarray(counts.sum()) if self.covariance_type == "tied" else dof
             size = total.reshape(total.shape + (1,) * (covars.ndim - total.ndim))
             start = {
@@ -184,8 +184,17 @@ class VariationalGaussianHMM(VariationalModel, GaussianHMM):
                 "dof_posterior_": total, "scale_posterior_": covars * size,
             }  # fmt: skip
             found = {n: start[n] if part is None else part for n, part in found.items()}
+        return states.natural(self._checked_posterior(d, found))
+
+    def _checked_posterior(self, d: int, found: dict[str, Any]) -> WishartParameters:
+        """Check what a fit begins with."""
         means, beta, dof, scale = (np.asarray(part, np.float64) for part in found.values())
-        return states.natural(WishartParameters(beta, means, dof, scale))
+        k, is_tied = self.n_components, self.covariance_type == "tied"
+        wanted = (k, d), (k,), () if is_tied else (k,), self._shapes(d)[self.covariance_type]
+        for (name, part), shape in zip(found.items(), wanted):
+            if np.shape(part) != shape:
+                raise ValueError(f"{name} has shape {np.shape(part)}; wanted {shape}")
+        return WishartParameters(beta, means, dof, scale)
 
     def _take_posterior(self, states: VariationalGaussian, params: NormalWisharts) -> None:
         found = states.usual(params)
