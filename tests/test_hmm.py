@@ -273,6 +273,24 @@ def test_the_best_of_several_starts_is_kept():
         fastvi.PoissonHMM(3, n_init=2).fit(COUNTS, checkpoint="unused")
 
 
+def test_symbols_are_counted_from_the_data_whatever_was_set_by_hand():
+    """`emissionprob_` of another number of symbols, which `init_params` says to draw again."""
+    for width in (2, 7):
+        model = fastvi.CategoricalHMM(3, n_iter=4, tol=0, random_state=0)
+        model.emissionprob_ = np.full((3, width), 1 / width)
+        found = model.fit(SYMBOLS, LENGTHS).emissionprob_
+        np.testing.assert_array_equal(found, fitted("categorical").emissionprob_)
+    model.emissionprob_ = found.tolist()
+    assert model.predict(SYMBOLS).shape == (120,)
+
+
+def test_a_saved_model_of_counts_draws_rows_of_the_same_total(tmp_path):
+    model = fitted("multinomial")
+    model.save(tmp_path / "model")
+    drawn = fastvi.load(tmp_path / "model").sample(5, random_state=0)[0]
+    np.testing.assert_array_equal(drawn, model.sample(5, random_state=0)[0])
+
+
 @pytest.mark.parametrize("kind", ["full", "diag"])
 def test_a_state_that_no_row_visits_leaves_a_usable_model(kind):
     model = by_hand(kind)

@@ -144,7 +144,7 @@ class CategoricalHMM(_WithProbabilities):
             raise ValueError(f"X has {X.shape[1]} columns; wanted one, of symbols")
         n = self.n_features
         if not reset:
-            n = self.emissionprob_.shape[1]
+            n = np.shape(self.emissionprob_)[1]
         elif n is not None:
             n = checks.integer(n, "n_features", 1)
         if n is not None and np.nanmax(X) >= n:
@@ -159,11 +159,7 @@ class CategoricalHMM(_WithProbabilities):
 
     def _arranged(self, stream: Stream, X: Array) -> TableRows:
         codes: NDArray[np.int64] = np.where(stream.is_missing, 0, X[:, 0]).astype(np.int64)
-        return TableRows(stream, codes, self._n_symbols(X))
-
-    def _n_symbols(self, X: Array) -> int:
-        found = getattr(self, "emissionprob_", None)
-        return self._width(X) if found is None else int(np.asarray(found).shape[1])
+        return TableRows(stream, codes, self._width(X))
 
     def _likelihood(self, states: Probabilities) -> Likelihood:
         return Likelihood.of_symbols(Categorical().coefficients(None, states))
@@ -231,6 +227,15 @@ class MultinomialHMM(_WithProbabilities):
         features = plain_features(states.probabilities.shape[1])
         coefficients = Multinomial().coefficients(None, states)
         return Likelihood.of_features(features, MULTINOMIAL, coefficients)
+
+    def _saved(self) -> dict[str, object]:
+        total = getattr(self, "_total", None)
+        return super()._saved() | {"total_": np.asarray(-1.0 if total is None else float(total))}
+
+    def _restore(self, saved: Saved) -> None:
+        super()._restore(saved)
+        total = float(saved.array("total_"))
+        self._total = int(total) if total >= 0 else None
 
     def _emit(self, states: Probabilities, state: int, rng: np.random.RandomState) -> Array:
         total = getattr(self, "_total", None) if self.n_trials is None else self.n_trials
