@@ -153,6 +153,28 @@ def test_what_init_params_does_not_name_is_kept():
     assert model.monitor_.history[0] > last
 
 
+def test_many_states_begin_with_concentrations_above_0():
+    """Sparse draws of many states hold zeros."""
+    model = fastvi.VariationalPoissonHMM(100, random_state=1, n_iter=2).fit(COUNTS)
+    assert np.isfinite(model.elbo_)
+
+
+def test_more_states_than_different_rows():
+    rows = np.repeat([[0.0, 0.0], [5.0, 5.0]], 20, axis=0)
+    model = fastvi.VariationalGaussianHMM(3, random_state=0, n_iter=5)
+    with pytest.warns(UserWarning, match="distinct clusters"):
+        model.fit(rows)
+    assert np.isfinite(model.elbo_)
+    assert np.isfinite(model.covars_).all()
+
+
+def test_posteriors_of_another_shape_are_refused():
+    model = fastvi.VariationalGaussianHMM(2, random_state=0, n_iter=2).fit(X)
+    model.set_params(n_components=3, init_params="st")
+    with pytest.raises(ValueError, match=r"means_posterior_ has shape \(2, 2\); wanted \(3, 2\)"):
+        model.fit(X)
+
+
 REFUSED = {
     "a shape": ({"transmat_prior": np.ones((2, 2))}, r"transmat_prior has shape \(2, 2\); wanted"),
     "a concentration of 0": ({"startprob_prior": 0.0}, "startprob_prior must hold numbers > 0"),

@@ -60,9 +60,9 @@ class VariationalModel(HiddenMarkovModel):
         k, rng, n_sequences = self.n_components, generator_of(random_state), len(rows.stream.first)
         start, pairs = given.get("startprob_posterior_"), given.get("transmat_posterior_")
         if start is None:
-            start = rng.dirichlet(np.full(k, 1.0 / k)) * n_sequences
+            start = _drawn(k, 1, rng)[0] * n_sequences
         if pairs is None:
-            pairs = rng.dirichlet(np.full(k, 1.0 / k), size=k) * (rows.stream.n_rows / k)
+            pairs = _drawn(k, k, rng) * (rows.stream.n_rows / k)
         states = self._conjugate(rows)
         params = ChainPosterior(
             broadcast(start, "startprob_posterior_", k),
@@ -97,6 +97,11 @@ class VariationalModel(HiddenMarkovModel):
         axes = dict(zip(self._chain_letters.values(), (1, 2))) | self._n_axes
         for name, n in axes.items():
             setattr(self, name, saved.array(name, *[None] * n))
+
+
+def _drawn(k: int, size: int, rng: np.random.RandomState) -> Array:
+    """Draw distributions (size, k); of many states some would be 0, which concentrations cannot."""
+    return np.maximum(rng.dirichlet(np.full(k, 1.0 / k), size=size), 1e-10)
 
 
 def broadcast(values: ArrayLike, name: str, *shape: int) -> Array:
