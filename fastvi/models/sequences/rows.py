@@ -14,6 +14,7 @@ from fastvi.models.sequences.stream import Stream
 __all__ = ["LINEAR", "PRODUCTS", "SQUARES", "FeatureRows", "Features", "TableRows"]
 
 LINEAR, SQUARES, PRODUCTS = kernels.LINEAR, kernels.SQUARES, kernels.PRODUCTS
+SOME = 4096  # rows whose features are in memory at a time
 
 
 class Features(NamedTuple):
@@ -64,6 +65,17 @@ class FeatureRows:
         """Mean of all numbers in rows that are not missing, at least 1e-3."""
         return max(float(self._X[~self.stream.is_missing].mean()), 1e-3)
 
+    def features(self, some: slice) -> Array:
+        """Features of some rows, in the order of the data."""
+        y = (self._X[some] - self.centre) * self.factor
+        parts = [y, np.ones((len(y), 1))]
+        if self.form == SQUARES:
+            parts.insert(0, np.square(y))
+        elif self.form == PRODUCTS:
+            i, j = np.triu_indices(y.shape[1])
+            parts.insert(0, y[:, i] * y[:, j])
+        return np.hstack(parts)
+
     def weighed(self, coefficients: Array) -> _Weighed:
         """Return likelihoods with logs coefficients (K, F) @ features + base."""
         if coefficients.shape[1] != self.n_features:
@@ -106,14 +118,10 @@ class _Weighed:
 
     def logs(self) -> Array:
         rows = self._rows
-        y = (rows._X - rows.centre) * rows.factor
-        parts = [y, np.ones((len(y), 1))]
-        if rows.form == SQUARES:
-            parts.insert(0, np.square(y))
-        elif rows.form == PRODUCTS:
-            i, j = np.triu_indices(y.shape[1])
-            parts.insert(0, y[:, i] * y[:, j])
-        found = np.hstack(parts) @ self._coefficients.T
+        found = np.empty((len(rows._X), len(self._coefficients)))
+        for begin in range(0, len(found), SOME):
+            some = slice(begin, begin + SOME)
+            found[some] = rows.features(some) @ self._coefficients.T
         if rows._base is not None:
             found += rows._base[:, None]
         return np.asarray(np.where(rows.stream.is_missing[:, None], 0.0, found))
