@@ -175,6 +175,18 @@ def test_posteriors_of_another_shape_are_refused():
         model.fit(X)
 
 
+def test_posteriors_of_damaged_files_are_refused(tmp_path):
+    model = fastvi.VariationalPoissonHMM(2, random_state=0, n_iter=2).fit(COUNTS)
+    for damaged, message in (
+        (-model.lambdas_shape_, "lambdas_shape_ must hold numbers > 0"),
+        (model.lambdas_shape_[:1], r"lambdas_shape_ is float64 of shape \(1, 2\)"),
+    ):
+        model.lambdas_shape_ = damaged
+        model.save(tmp_path / "model")
+        with pytest.raises(ValueError, match=message):
+            fastvi.load(tmp_path / "model")
+
+
 REFUSED = {
     "a shape": ({"transmat_prior": np.ones((2, 2))}, r"transmat_prior has shape \(2, 2\); wanted"),
     "a concentration of 0": ({"startprob_prior": 0.0}, "startprob_prior must hold numbers > 0"),

@@ -83,9 +83,8 @@ class VariationalCategoricalHMM(VariationalModel, CategoricalHMM):
         self.emissionprob_prior = emissionprob_prior
         self.n_features = n_features
 
-    @property
-    def _n_axes(self) -> dict[str, int]:
-        return {"emissionprob_posterior_": 2}
+    def _posterior_shapes(self, n_features: int) -> dict[str, tuple[int | None, ...]]:
+        return {"emissionprob_posterior_": (self.n_components, None)}
 
     def _states(self, n_features: int) -> Categorical:
         return Categorical()
@@ -177,9 +176,9 @@ class VariationalPoissonHMM(VariationalModel, PoissonHMM):
         self.lambdas_prior = lambdas_prior
         self.lambdas_weight = lambdas_weight
 
-    @property
-    def _n_axes(self) -> dict[str, int]:
-        return {"lambdas_shape_": 2, "lambdas_rate_": 2}
+    def _posterior_shapes(self, n_features: int) -> dict[str, tuple[int | None, ...]]:
+        shape = self.n_components, n_features
+        return {"lambdas_shape_": shape, "lambdas_rate_": shape}
 
     def _states(self, n_features: int) -> Poisson:
         return Poisson()

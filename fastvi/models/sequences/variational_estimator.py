@@ -28,14 +28,14 @@ class VariationalModel(HiddenMarkovModel):
     """
 
     _chain_letters: ClassVar = {"s": "startprob_posterior_", "t": "transmat_posterior_"}
+    _with_any_sign: ClassVar[tuple[str, ...]] = ()  # posteriors' attributes with numbers below 0
     startprob_posterior_: Array
     transmat_posterior_: Array
 
     # Hooks of a subclass
 
-    @property
-    def _n_axes(self) -> dict[str, int]:
-        """Numbers of axes of the attributes with posteriors of states."""
+    def _posterior_shapes(self, n_features: int) -> dict[str, tuple[int | None, ...]]:
+        """Shapes of the attributes with posteriors of states; None is any length."""
         raise NotImplementedError
 
     def _conjugate(self, rows: Any) -> ConjugateStates:
@@ -89,14 +89,16 @@ class VariationalModel(HiddenMarkovModel):
     # Files
 
     def _saved(self) -> dict[str, object]:
-        names = [*self._chain_letters.values(), *self._n_axes]
+        names = [*self._chain_letters.values(), *self._posterior_shapes(1)]
         return super()._saved() | {name: np.asarray(getattr(self, name)) for name in names}
 
     def _restore(self, saved: Saved) -> None:
         super()._restore(saved)
-        axes = dict(zip(self._chain_letters.values(), (1, 2))) | self._n_axes
-        for name, n in axes.items():
-            setattr(self, name, saved.array(name, *[None] * n))
+        k = self.n_components
+        chain = {"startprob_posterior_": (k,), "transmat_posterior_": (k, k)}
+        for name, shape in (chain | self._posterior_shapes(saved.n_features)).items():
+            read = saved.array if name in self._with_any_sign else saved.positive
+            setattr(self, name, read(name, *shape))
 
 
 def _drawn(k: int, size: int, rng: np.random.RandomState) -> Array:

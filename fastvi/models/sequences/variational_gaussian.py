@@ -85,6 +85,7 @@ class VariationalGaussianHMM(VariationalModel, GaussianHMM):
     _letters: ClassVar = {
         "m": "means_posterior_ beta_posterior_", "c": "dof_posterior_ scale_posterior_"
     }  # fmt: skip
+    _with_any_sign = ("means_posterior_", "scale_posterior_")
     means_posterior_: Array
     beta_posterior_: Array
     dof_posterior_: Array
@@ -121,13 +122,12 @@ class VariationalGaussianHMM(VariationalModel, GaussianHMM):
     def _states(self, n_features: int) -> Gaussian:
         return Gaussian(self.covariance_type)
 
-    @property
-    def _n_axes(self) -> dict[str, int]:
-        scale = {"full": 3, "spherical": 1}.get(self.covariance_type, 2)
-        dof = 0 if self.covariance_type == "tied" else 1
+    def _posterior_shapes(self, n_features: int) -> dict[str, tuple[int | None, ...]]:
+        k = self.n_components
         return {
-            "means_posterior_": 2, "beta_posterior_": 1, "dof_posterior_": dof,
-            "scale_posterior_": scale,
+            "means_posterior_": (k, n_features), "beta_posterior_": (k,),
+            "dof_posterior_": () if self.covariance_type == "tied" else (k,),
+            "scale_posterior_": self._shapes(n_features)[self.covariance_type],
         }  # fmt: skip
 
     def _shapes(self, d: int) -> dict[str, tuple[int, ...]]:
@@ -188,12 +188,10 @@ class VariationalGaussianHMM(VariationalModel, GaussianHMM):
 
     def _checked_posterior(self, d: int, found: dict[str, Any]) -> WishartParameters:
         """Check what a fit begins with."""
+        for name, shape in self._posterior_shapes(d).items():
+            if np.shape(found[name]) != shape:
+                raise ValueError(f"{name} has shape {np.shape(found[name])}; wanted {shape}")
         means, beta, dof, scale = (np.asarray(part, np.float64) for part in found.values())
-        k, is_tied = self.n_components, self.covariance_type == "tied"
-        wanted = (k, d), (k,), () if is_tied else (k,), self._shapes(d)[self.covariance_type]
-        for (name, part), shape in zip(found.items(), wanted):
-            if np.shape(part) != shape:
-                raise ValueError(f"{name} has shape {np.shape(part)}; wanted {shape}")
         return WishartParameters(beta, means, dof, scale)
 
     def _take_posterior(self, states: VariationalGaussian, params: NormalWisharts) -> None:
