@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from naive import chains as naive
+from scipy.stats import poisson
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastvi
@@ -309,6 +310,27 @@ def test_columns_of_very_different_scales_have_usable_covariances():
         2, "full", covars_prior=0.0, min_covar=0.0, random_state=0, n_iter=3
     ).fit(X * scales)
     assert np.isfinite(model.score(X * scales))
+
+
+def test_states_of_rate_0_emit_nothing_else():
+    """A count of 1 is impossible there, and merely unlikely where the mean is 2000."""
+    model = fastvi.PoissonHMM(2)
+    model.startprob_, model.transmat_ = np.array([0.5, 0.5]), np.full((2, 2), 0.5)
+    model.lambdas_ = np.array([[0.0], [2000.0]])
+    np.testing.assert_allclose(model.predict_proba([[0], [1], [2000]]), [[1, 0], [0, 1], [0, 1]])
+    expected = np.log(0.5) * 2 + poisson.logpmf(1, 2000.0)
+    np.testing.assert_allclose(model.score([[0], [1]]), expected, rtol=1e-12)
+    assert list(model.predict([[0], [1], [2000]])) == [0, 1, 1]
+
+
+def test_symbols_of_probability_0_are_impossible():
+    model = fastvi.MultinomialHMM(2)
+    model.startprob_, model.transmat_ = np.array([0.5, 0.5]), np.full((2, 2), 0.5)
+    model.emissionprob_ = np.array([[0.9, 0.1, 0.0], [0.3, 0.7, 0.0]])
+    assert model.score([[1, 2, 0], [2, 2, 1]], [1, 1]) == -np.inf
+    assert np.all(model.predict_proba([[1, 2, 0], [2, 2, 1]], [1, 1])[1] == 0)
+    model.emissionprob_ = np.array([[0.9, 0.1, 0.0], [0.3, 0.6, 0.1]])
+    assert list(model.predict([[2000, 0, 1]])) == [1]
 
 
 def test_criteria_count_free_parameters():

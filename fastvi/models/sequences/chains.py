@@ -91,6 +91,8 @@ class Chain:
             tops[g] = emissions.write(g, self._likelihood[g], logs=False)
 
         stream.run(write)
+        if not np.isfinite(tops.sum()):  # a row is impossible in all states
+            return self._exactly(weights, emissions)
         messages: Array | None = None
         reach = 0
         while True:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from fastvi.base.typing import Array
-from fastvi.models.sequences.rows import LINEAR, FeatureRows, Features, TableRows
+from fastvi.models.sequences.rows import LINEAR, NEVER, FeatureRows, Features, TableRows
 from fastvi.models.sequences.stream import Stream
 
 __all__ = ["Categorical", "Multinomial", "Poisson", "Probabilities", "Rates"]
@@ -51,8 +51,8 @@ class Multinomial:
         self.fitted = fitted
 
     def coefficients(self, rows: FeatureRows | None, params: Probabilities) -> Array:
-        """Return log probabilities, large negative numbers for 0, and a constant of 0."""
-        logs = np.log(np.maximum(params.probabilities, 1e-300))
+        """Return log probabilities, and a constant of 0."""
+        logs = _finite_logs(params.probabilities)
         return np.column_stack((logs, np.zeros(len(logs))))
 
     def maximised(
@@ -74,7 +74,7 @@ class Poisson:
 
     def coefficients(self, rows: FeatureRows | None, params: Rates) -> Array:
         """Return log rates, and minus the sum of rates."""
-        logs = np.log(np.maximum(params.rates, 1e-300))
+        logs = _finite_logs(params.rates)
         return np.column_stack((logs, -params.rates.sum(axis=1)))
 
     def maximised(self, rows: FeatureRows, posterior: Array, params: Rates) -> Rates:
@@ -90,6 +90,12 @@ class Poisson:
 def plain_features(d: int) -> Features:
     """Counts as they are."""
     return Features(LINEAR, np.zeros(d), np.ones(d))
+
+
+def _finite_logs(values: Array) -> Array:
+    """Logs, and for 0 a number that may be multiplied by a count of 0."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.where(values > 0, np.log(values), NEVER))
 
 
 def count_rows(stream: Stream, X: Array, base: Array) -> FeatureRows:

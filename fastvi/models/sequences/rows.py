@@ -11,9 +11,11 @@ from fastvi.base.typing import Array
 from fastvi.kernels import chain_emissions as kernels
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["LINEAR", "PRODUCTS", "SQUARES", "FeatureRows", "Features", "TableRows"]
+__all__ = ["LINEAR", "NEVER", "PRODUCTS", "SQUARES", "FeatureRows", "Features", "TableRows"]
 
 LINEAR, SQUARES, PRODUCTS = kernels.LINEAR, kernels.SQUARES, kernels.PRODUCTS
+NEVER = -1e290  # log of 0, as a coefficient
+LEAST = -1e280  # log likelihoods below it are of impossible rows
 SOME = 4096  # rows whose features are in memory at a time
 
 
@@ -114,7 +116,7 @@ class _Weighed:
             rows.form, rows._arranged[group], rows.centre, rows.factor, self._coefficients,
             rows.stream.seen[group], logs, out,
         )  # fmt: skip
-        return float(total + rows._constant[group])
+        return float(total + rows._constant[group]) if total > LEAST else -np.inf
 
     def logs(self) -> Array:
         rows = self._rows
@@ -124,6 +126,7 @@ class _Weighed:
             found[some] = rows.features(some) @ self._coefficients.T
         if rows._base is not None:
             found += rows._base[:, None]
+        found[found < LEAST] = -np.inf
         return np.asarray(np.where(rows.stream.is_missing[:, None], 0.0, found))
 
 
