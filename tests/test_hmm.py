@@ -357,6 +357,14 @@ REFUSED = {
     "a length of 0": (lambda: by_hand().fit(X, [0, 120]), "lengths must hold"),
     "partly missing": (
         lambda: by_hand().fit(np.where(np.eye(120, 2), np.nan, X)), "row 0 of X is partly NaN"),
+    "a prior of a shape": (
+        lambda: fastvi.PoissonHMM(2, transmat_prior=np.ones(3)).fit(COUNTS),
+        r"transmat_prior has shape \(3,\); wanted \(2, 2\)"),
+    "a prior of counts below 0": (
+        lambda: fastvi.PoissonHMM(2, lambdas_prior=-5.0).fit(COUNTS),
+        "lambdas_prior must hold finite numbers >= 0"),
+    "a prior mean of a shape": (
+        lambda: by_hand().set_params(means_prior=[1, 2, 3]).fit(X), "means_prior has shape"),
     "one row": (lambda: fastvi.GaussianHMM().fit([[1.0], [np.nan]]), "X has 1 row that is not"),
     "no iteration": (lambda: fastvi.GaussianHMM(n_iter=0).fit(X), "n_iter is 0; wanted"),
     "infinity": (lambda: by_hand().fit(np.where(X > 4, np.inf, X)), "X contains infinity"),

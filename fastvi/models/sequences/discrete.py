@@ -22,7 +22,7 @@ from fastvi.models.sequences.discrete_states import (
     plain_features,
     poisson_base,
 )
-from fastvi.models.sequences.estimator import HiddenMarkovModel, distribution
+from fastvi.models.sequences.estimator import HiddenMarkovModel, distribution, prior
 from fastvi.models.sequences.online import Likelihood
 from fastvi.models.sequences.rows import FeatureRows, TableRows
 from fastvi.models.sequences.stream import Stream
@@ -298,11 +298,12 @@ class PoissonHMM(_Discrete):
         self.lambdas_weight = lambdas_weight
 
     def _states(self, n_features: int) -> Poisson:
-        prior, weight = (
-            np.asarray(self.lambdas_prior, float),
-            np.asarray(self.lambdas_weight, float),
+        shape = self.n_components, n_features
+        return Poisson(
+            prior(self.lambdas_prior, "lambdas_prior", *shape),
+            prior(self.lambdas_weight, "lambdas_weight", *shape),
+            self.params,
         )
-        return Poisson(prior, weight, self.params)
 
     def _start(self, X: Array, given: dict[str, Any], rng: np.random.RandomState) -> Rates:
         rates, shape = given.get("lambdas_"), (self.n_components, X.shape[1])

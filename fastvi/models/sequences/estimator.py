@@ -22,7 +22,7 @@ from fastvi.models.sequences.model import HiddenMarkov, Parameters, Rows, Sequen
 from fastvi.models.sequences.predictions import DECODERS, Decoder
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["HiddenMarkovModel", "Monitor", "distribution"]
+__all__ = ["HiddenMarkovModel", "Monitor", "distribution", "prior"]
 
 
 class Monitor(NamedTuple):
@@ -186,8 +186,8 @@ class HiddenMarkovModel(Decoder):
         )
         model = HiddenMarkov(
             self._states(X.shape[1]), params,
-            np.asarray(self.startprob_prior, float), np.asarray(self.transmat_prior, float),
-            self.params,
+            prior(self.startprob_prior, "startprob_prior", k),
+            prior(self.transmat_prior, "transmat_prior", k, k), self.params,
         )  # fmt: skip
         return model, params
 
@@ -271,3 +271,16 @@ def distribution(values: Any, name: str, *shape: int) -> Array:
     if not np.allclose(found.sum(axis=-1), 1):
         raise ValueError(f"{name} must sum to 1 along its last axis; got {found.sum(axis=-1)}")
     return np.ascontiguousarray(found)
+
+
+def prior(values: Any, name: str, *shape: int, low: float = 0.0) -> Array:
+    """Check finite numbers from `low` on, of this shape or of one that can be repeated to it."""
+    found: AnyArray = np.asarray(values, np.float64)
+    try:
+        whole = np.broadcast_to(found, shape)
+    except ValueError:
+        raise ValueError(f"{name} has shape {found.shape}; wanted {shape}") from None
+    if not np.isfinite(whole).all() or np.any(whole < low):
+        wanted = f"finite numbers >= {low:g}" if np.isfinite(low) else "finite numbers"
+        raise ValueError(f"{name} must hold {wanted}")
+    return np.array(whole)

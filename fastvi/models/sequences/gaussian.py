@@ -11,7 +11,7 @@ from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
 from fastvi.kernels.chain_filter import NO_BASE
 from fastvi.models.files import Saved
-from fastvi.models.sequences.estimator import HiddenMarkovModel
+from fastvi.models.sequences.estimator import HiddenMarkovModel, prior
 from fastvi.models.sequences.gaussian_states import (
     Gaussian,
     Gaussians,
@@ -130,7 +130,8 @@ class GaussianHMM(HiddenMarkovModel):
     def _states(self, n_features: int) -> Gaussian:
         checks.choice(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
         return Gaussian(
-            self.covariance_type, np.asarray(self.means_prior, float),
+            self.covariance_type,
+            prior(self.means_prior, "means_prior", self.n_components, n_features, low=-np.inf),
             np.asarray(self.means_weight, float), np.asarray(self.covars_prior, float),
             checks.number(self.covars_weight, "covars_weight", 0.0), self.params,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from fastvi.base.typing import Array, ArrayLike, RandomState
 from fastvi.core import Conjugate
 from fastvi.models.estimator import generator_of
 from fastvi.models.files import Saved
-from fastvi.models.sequences.estimator import HiddenMarkovModel
+from fastvi.models.sequences.estimator import HiddenMarkovModel, prior
 from fastvi.models.sequences.model import Rows
 from fastvi.models.sequences.variational import (
     ChainPosterior,
@@ -108,11 +108,7 @@ def _drawn(k: int, size: int, rng: np.random.RandomState) -> Array:
 
 def broadcast(values: ArrayLike, name: str, *shape: int) -> Array:
     """Check numbers above 0, of this shape or of one that can be repeated to it."""
-    found = np.asarray(values, np.float64)
-    try:
-        whole = np.broadcast_to(found, shape).copy()
-    except ValueError:
-        raise ValueError(f"{name} has shape {found.shape}; wanted {shape}") from None
-    if not np.all(whole > 0) or not np.isfinite(whole).all():
+    whole = prior(values, name, *shape)
+    if not np.all(whole > 0):
         raise ValueError(f"{name} must hold numbers > 0")
     return whole
