@@ -147,7 +147,7 @@ class Gaussian:
 
     def coefficients(self, rows: FeatureRows, params: Gaussians) -> Array:
         """Coefficients of log densities in the features of rows."""
-        return self.coefficients_of(rows.features, params)
+        return self.coefficients_of(rows.frame, params)
 
     def coefficients_of(self, features: Features, params: Gaussians) -> Array:
         """Coefficients of log densities in features."""

@@ -52,7 +52,7 @@ class FeatureRows:
         base: Array | None = None,
     ) -> None:
         self.stream, self.form, self.centre, self.factor = stream, form, centre, factor
-        self.features = Features(form, centre, factor)
+        self.frame = Features(form, centre, factor)
         self._X, self._base = X, base
         self._arranged = stream.arranged(X)
         d = X.shape[1]

@@ -199,7 +199,7 @@ class VariationalGaussian:
         given = self.usual(params)
         log_det, precisions = self._expectations(given, k, d)
         constants = 0.5 * (log_det - d / params.beta - d * np.log(2 * np.pi))
-        return gaussian_coefficients(rows.features, given.means, precisions, constants)
+        return gaussian_coefficients(rows.frame, given.means, precisions, constants)
 
     def _expectations(self, given: WishartParameters, k: int, d: int) -> tuple[Array, Array]:
         """E[log |precision|] (K,), and E[precision] in the form of the rows."""
