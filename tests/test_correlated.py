@@ -321,6 +321,8 @@ BAD = {
     "length": ({"x": np.arange(59)}, "column 'x' has 59 rows; wanted 60"),
     "empty": ({}, "covariates has no columns"),
     "dates": ({"x": np.arange(60).astype("M8[s]")}, "wanted numbers or strings"),
+    "huge": (np.arange(60) * 1e300, "column 'x0' holds numbers too large or too small"),
+    "tiny": (np.arange(60) * 1e-300, "column 'x0' holds numbers too large or too small"),
     "cube": (np.zeros((60, 1, 1)), "covariates has 3 dimensions"),
 }
 
@@ -345,9 +347,23 @@ def test_bad_calls_are_refused(data, fitted):
         fitted.transform(X, covariates=new | {"x": ["b"] * 60})
     with pytest.raises(ValueError, match="column is 'y'; wanted one of 'x', 'label'"):
         fitted.effect_of("y")
+    for column in (2, -1, 0.5, True):
+        with pytest.raises(ValueError, match=r"column is .*; wanted an integer from 0 to 1"):
+            fitted.effect_of(column)
+    for column, values, message in (
+        ("x", 3.0, "values has 0 dimensions; wanted a list of values"),
+        ("x", [np.nan], "values has no value in row 0"),
+        ("x", ["z"], "values: column 'x' holds labels; wanted numbers"),
+        ("label", [1], "values: column 'label' holds numbers; wanted labels"),
+        ("label", ["z"], "values: column 'label' holds 'z' in row 0, a level"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fitted.effect_of(column, values)
     plain = CorrelatedTopicModel(**SHORT).fit(X)
     with pytest.raises(ValueError, match="covariates is given; the fit had none"):
         plain.transform(X, covariates=covariates)
+    with pytest.raises(ValueError, match="column is 'x'; the fit had no covariates"):
+        plain.effect_of("x")
     for options, message in (
         ({"solver": "em"}, "solver is 'em'"),
         ({"max_iter": 0}, "max_iter is 0"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastvi.base.typing import Array
 from fastvi.models.topics.correlated_model import CorrelatedParameters
-from fastvi.models.topics.covariates import Column, Covariates
+from fastvi.models.topics.covariates import Column, Covariates, values_of
 
 __all__ = ["Effect", "Regression"]
 
@@ -101,7 +101,7 @@ class Regression(NamedTuple):
         column, place = self.covariates.where(name)
         if values is None:
             values = _values(column)
-        given = np.array(values, np.str_) if column.levels else np.array(values, np.float64)
+        given = values_of(values, "values")
         rows = np.tile(self.means, (len(given), 1))
         rows[:, place] = column.design(given, "values")
         noise = self.uncertainty()

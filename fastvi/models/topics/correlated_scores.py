@@ -108,7 +108,7 @@ class CorrelatedScores(Counting):
         Raises
         ------
         ValueError
-            If there is no such column, or a label's level is unknown.
+            If there is no such column, or the values are not of its kind, or a level is unknown.
         """
         self._refuse_unfitted()
         return self._regression.effect(column, values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array
 
-__all__ = ["Column", "Covariates"]
+__all__ = ["Column", "Covariates", "values_of"]
 
 LEAST_NEW = 1e-7  # share of a column that those before it must leave unexplained
 
@@ -41,7 +41,7 @@ class Column(NamedTuple):
         Raises
         ------
         ValueError
-            If it is constant.
+            If it is constant, or its numbers leave the range of floating point.
         """
         distinct = np.unique(values)
         if len(distinct) == 1:
@@ -50,7 +50,14 @@ class Column(NamedTuple):
             )
         if values.dtype.kind == "U":
             return cls(name, levels=tuple(map(str, distinct)))
-        return cls(name, float(values.mean()), float(values.std()))
+        with np.errstate(over="ignore", invalid="ignore"):
+            centre, scale = float(values.mean()), float(values.std())
+        if not 0 < scale < np.inf:
+            raise ValueError(
+                f"{what}: column {name!r} holds numbers too large or too small to be standardised; "
+                "rescale it"
+            )
+        return cls(name, centre, scale)
 
     @property
     def names(self) -> list[str]:
@@ -155,14 +162,14 @@ class Covariates(NamedTuple):
             If there is no such column.
         """
         known = [column.name for column in self.columns]
+        if not known:
+            raise ValueError(f"column is {name!r}; the fit had no covariates")
         if isinstance(name, str):
-            number = known.index(name) if name in known else -1
+            if name not in known:
+                raise ValueError(f"column is {name!r}; wanted one of {', '.join(map(repr, known))}")
+            number = known.index(name)
         else:
-            number = name if 0 <= name < len(known) else -1
-        if number < 0:
-            raise ValueError(
-                f"column is {name!r}; wanted one of {', '.join(map(repr, known)) or 'none'}"
-            )
+            number = checks.integer(name, "column", 0, len(known) - 1)
         sizes = [len(column.names) for column in self.columns]
         first = 1 + sum(sizes[:number])
         return self.columns[number], slice(first, first + sizes[number])
@@ -209,6 +216,20 @@ def _table(given: Any, n_rows: int, what: str) -> dict[str, AnyArray]:
                 f"{what}: column {name!r} has {rows}; wanted {n_rows}, one for each document"
             )
     return {name: _values(values, f"{what}: column {name!r}") for name, values in columns.items()}
+
+
+def values_of(given: Sequence[Any], what: str) -> AnyArray:
+    """Check values of a single column, and return them: float64, or text for labels.
+
+    Raises
+    ------
+    ValueError
+        If they are not in one dimension, are missing, or are neither all numbers nor all text.
+    """
+    values = _as_array(given)
+    if values.ndim != 1:
+        raise ValueError(f"{what} has {values.ndim} dimensions; wanted a list of values")
+    return _values(values, what)
 
 
 def _as_array(given: Any) -> AnyArray:
