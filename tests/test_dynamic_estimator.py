@@ -135,6 +135,28 @@ def test_two_words_and_one_topic_by_quadrature():
         assert abs(model.components_[t, 0, 0] - mean) < 0.01
 
 
+@pytest.mark.parametrize("drift", [False, True])
+def test_long_gaps_leave_the_topics_finite(drift):
+    """An hour among seconds: a step's variance would be thousands of times the usual one."""
+    model = made(drift=drift).fit(X, YEARS)
+    for gap in (1e3, 1e300):
+        times = YEARS + np.where(YEARS > 2001, gap, 0.0)
+        far = made(drift=drift).fit(X, times)
+        assert np.isfinite(far.components_).all()
+        assert model.elbo_ - 300.0 < far.elbo_ < 0.0
+    model.partial_fit(X[:9], 1e12)
+    assert np.isfinite(model.components_).all()
+
+
+def test_a_fit_that_diverges_says_so():
+    model = fitted()
+    with pytest.raises(ValueError, match=r"the fit diverged; lower chain_variance or initial"):
+        made(chain_variance=1e10, initial_variance=1e10, drift=True).fit(X[:, :6] // 4, YEARS)
+    with pytest.raises(ValueError, match="the fit diverged"):
+        model.set_params(chain_variance=1e10, initial_variance=1e10).fit(X // 8, YEARS)
+    assert np.isfinite(model.components_).all()
+
+
 # --- slices ---------------------------------------------------------------------------------------
 
 

@@ -44,9 +44,9 @@ class DynamicTopicModel(DynamicScores):
         Number of topics K.
     slices : "values", int, float or str, default="values"
         How time is cut. ``"values"``: a slice for each distinct time, with variances that grow with
-        the distance between slices. An integer: so many slices of equal width. A float: slices
-        of that width, in days for dates. For dates also a calendar width such as ``"month"`` or
-        ``"10 years"``. Slices without documents are bridged.
+        the distance between slices, to 3 at most. An integer: that many slices of equal width. A
+        float: slices of that width, in days for dates. For dates also a calendar width such as
+        ``"month"`` or ``"10 years"``. Slices without documents are bridged.
     drift : bool, default=False
         Whether each word has a common drift in all topics. It often predicts better.
     chain_variance : float, optional
@@ -75,7 +75,7 @@ class DynamicTopicModel(DynamicScores):
     doc_topic_prior_ : (n_components,) array
         Dirichlet prior of proportions, learned with the static topics.
     chain_variance_, drift_variance_ : float
-        Variances of a step; that of the drift is 0 without.
+        Variances of a step; `drift_variance_` is 0 without `drift`.
     elbo_ : float
         A lower bound on the log probability of the training data, in nats; not after `partial_fit`.
     history_ : dict of str to array

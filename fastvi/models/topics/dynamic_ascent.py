@@ -18,6 +18,7 @@ from fastvi.models.topics.dynamic_corpus import SlicedCorpus
 from fastvi.models.topics.dynamic_model import (
     DynamicModel,
     State,
+    distances,
     empty_state,
     padded_alpha,
     prior_of,
@@ -200,7 +201,8 @@ def _with_variances(model: DynamicModel, state: State, found: Moments) -> State:
     n_words, n_steps = len(model.start.mean), len(model.gaps)
     if not model.learns or not n_steps:
         return state
-    squares = (found.increments[1:] / model.gaps).sum()
+    gaps = distances(model.gaps, state.chain_variance)
+    squares = (found.increments[1:] / gaps).sum()
     state = state._replace(chain_variance=float(squares / (n_words * n_steps * len(model.alpha))))
     if model.has_drift:
         squares = (found.drift_increments[1:] / model.drift_gaps).sum()

@@ -18,6 +18,7 @@ __all__ = [
     "DynamicModel",
     "Start",
     "State",
+    "distances",
     "empty_state",
     "padded_alpha",
     "prior_of",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 CHUNK_CELLS = 400_000  # words x slices x topics per chunk, about 1 ms
+WIDEST_STEP = 3.0  # variance over a long distance; far wider ones make the ascent diverge
 
 
 class Start(NamedTuple):
@@ -117,10 +119,19 @@ class State(NamedTuple):
     alpha: Array
 
 
+def distances(gaps: Array, chain_variance: float) -> Array:
+    """Return distances between slices in steps, with long ones cut.
+
+    Over a distance of several steps the walks' variance grows to `WIDEST_STEP` at most, which says
+    hardly more than a wider one: a factor of 30 either way is then within two standard deviations.
+    """
+    return np.minimum(gaps, max(1.0, WIDEST_STEP / chain_variance))
+
+
 def prior_of(model: DynamicModel, chain_variance: float, drift_variance: float) -> Prior:
     """Return the chains' prior in the form that kernels take."""
     start, first = model.start, np.zeros(1)
-    steps = np.concatenate((first, chain_variance * model.gaps))
+    steps = np.concatenate((first, chain_variance * distances(model.gaps, chain_variance)))
     drift: list[Any] = [np.zeros(0)] * 4
     if model.has_drift:
         kept = np.concatenate((first, model.kept))

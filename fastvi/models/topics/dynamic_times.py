@@ -18,6 +18,7 @@ UNITS = {"day": ("D", 1), "week": ("D", 7), "month": ("M", 1), "year": ("M", 12)
 WANTED = "wanted numbers, dates, or strings such as '2001-09-30'"
 DAY = np.timedelta64(1, "D")
 MOST_SLICES = 100_000
+LEAST_GAP = 1e-4  # steps; variances of shorter ones are lost to rounding in float32
 
 
 class Times(NamedTuple):
@@ -96,7 +97,7 @@ class Timeline(NamedTuple):
     @property
     def gaps(self) -> Array:
         """Distances between slices (T - 1,), in steps."""
-        return np.diff(self.starts) / self.step
+        return np.maximum(np.diff(self.starts) / self.step, LEAST_GAP)
 
     @property
     def labels(self) -> AnyArray:

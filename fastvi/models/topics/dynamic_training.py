@@ -21,7 +21,14 @@ from fastvi.models.counts import DocumentSource
 from fastvi.models.topics.dynamic_ascent import ascent, first_state, totals_of
 from fastvi.models.topics.dynamic_corpus import Single, SlicedCorpus
 from fastvi.models.topics.dynamic_fitted import Found, found_of
-from fastvi.models.topics.dynamic_model import DynamicModel, Start, State, empty_state, start_of
+from fastvi.models.topics.dynamic_model import (
+    DynamicModel,
+    Start,
+    State,
+    distances,
+    empty_state,
+    start_of,
+)
 from fastvi.models.topics.settings import Settings
 from fastvi.models.topics.settling import LIMIT
 from fastvi.models.topics.training import train
@@ -137,6 +144,7 @@ def fit_slices(
 
     def look(state: Any, position: loop.Position, history: loop.History) -> bool:
         nonlocal converged
+        _refuse_divergence(history)
         converged = _has_converged(history, settings.tol)
         return converged
 
@@ -153,6 +161,16 @@ def fit_slices(
     return DynamicFit(read(state), history.arrays(), len(history), converged)
 
 
+def _refuse_divergence(history: loop.History) -> None:
+    """Refuse to go on, or to return topics, where chains left the range of floating point."""
+    bound = history.columns["chain_elbo"][-1]
+    if not np.isfinite(bound):
+        raise ValueError(
+            f"the bound of the chains is {bound}: the fit diverged; lower chain_variance or "
+            "initial_variance"
+        )
+
+
 def _has_converged(history: loop.History, tol: float) -> bool:
     """Whether the last two passes gained less than `tol` each on average."""
     scores = history.columns["training_score"]
@@ -164,15 +182,16 @@ def add_slice(
 ) -> Found:
     """Add a slice at the end, given the topics forecast for it; earlier slices stay as they are."""
     kept = KEEP**gap
-    step = found.drift_variance * (1.0 - kept**2) / (1.0 - KEEP**2)
+    step = found.chain_variance * distances(np.array([gap]), found.chain_variance)[0]
+    drift_step = found.drift_variance * (1.0 - kept**2) / (1.0 - KEEP**2)
     n_drift = found.drift_means.shape[1]
     last = (found.drift_means[:, -1:], found.drift_variances[:, -1:])
     start = Start(
         np.ascontiguousarray(found.means[:, -1]),
-        found.variances[:, -1] + np.float32(found.chain_variance * gap),
+        found.variances[:, -1] + np.float32(step),
         np.ascontiguousarray((kept * last[0])[:, 0] if n_drift else last[0].ravel(), np.float32),
         np.ascontiguousarray(
-            (kept**2 * last[1] + step)[:, 0] if n_drift else last[1].ravel(), np.float32
+            (kept**2 * last[1] + drift_step)[:, 0] if n_drift else last[1].ravel(), np.float32
         ),
     )
     bags = bags._replace(counts=bags.counts.astype(np.float32))
