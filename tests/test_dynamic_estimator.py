@@ -157,6 +157,14 @@ def test_a_fit_that_diverges_says_so():
     assert np.isfinite(model.components_).all()
 
 
+def test_times_with_time_zones_are_those_of_utc(recwarn):
+    west = datetime.timezone(datetime.timedelta(hours=-2))
+    aware = [datetime.datetime(2001, 1, 1, hour, tzinfo=west) for hour in (10, 23)]
+    plain = [datetime.datetime(2001, 1, 1, 12), datetime.datetime(2001, 1, 2, 1)]
+    np.testing.assert_array_equal(times_of(aware, 2).numbers, times_of(plain, 2).numbers)
+    assert not recwarn
+
+
 # --- slices ---------------------------------------------------------------------------------------
 
 
@@ -319,13 +327,14 @@ def test_files_and_copies(drift, tmp_path):
         (None, "times is missing; wanted numbers, dates, or strings"),
         (YEARS[1:], r"times has shape \(79,\); wanted \(80,\), one time per document"),
         (np.where(YEARS == 2001, np.nan, YEARS), r"times\[\d+\] is nan; wanted a time for each"),
-        (["soon"] * 80, "times starts with 'soon'; wanted numbers, dates, or strings"),
+        (["soon"] * 80, r"times\[0\] is 'soon'; wanted numbers, dates, or strings"),
+        (["2001-01-01"] * 79 + ["soon"], r"times\[79\] is 'soon'; wanted numbers, dates, or"),
         ([None] * 80, r"times\[0\] is None; wanted numbers, dates, or strings"),
         (YEARS > 2001, r"times\[0\] is False; wanted numbers, dates, or strings"),
         (np.array(["NaT"] * 80, "datetime64[D]"), r"times\[0\] is NaT; wanted a time for each"),
         (np.ma.masked_equal(YEARS, 2001), "times has masked entries"),
     ],
-    ids=["missing", "too few", "nan", "words", "nothing", "flags", "NaT", "masked"],
+    ids=["missing", "too few", "nan", "words", "a word", "nothing", "flags", "NaT", "masked"],
 )
 def test_bad_times_are_refused(times, message):
     with pytest.raises(ValueError, match=message):
@@ -356,6 +365,13 @@ def test_bad_input_is_refused():
         model.transform(X)
     with pytest.raises(ValueError, match=r"not after the last slice, 2004\.0; use topics_at"):
         model.forecast(2004)
+    for call in (made().partial_fit, model.partial_fit):
+        for time in (None, [2009], np.nan, "soon"):
+            with pytest.raises(ValueError, match=r"^time(\[0\])? is .*wanted"):
+                call(X, time)
+    for time in (None, [2001, 2002]):
+        with pytest.raises(ValueError, match=r"time is .*; wanted one number, date, or string"):
+            model.topics_at(time)
     with pytest.raises(ValueError, match="times_val is missing"):
         made().fit(X, YEARS, X_val=X)
     with pytest.raises(ValueError, match="n_components is 3; the topics to continue from are 2"):

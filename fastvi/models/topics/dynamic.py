@@ -15,7 +15,7 @@ from fastvi.models.files import Saved
 from fastvi.models.topics.dynamic_fitted import DynamicTopics, Found
 from fastvi.models.topics.dynamic_model import Start
 from fastvi.models.topics.dynamic_scores import DynamicScores, refuse_few_tokens
-from fastvi.models.topics.dynamic_times import Timeline, times_of
+from fastvi.models.topics.dynamic_times import Timeline, time_of, times_of
 from fastvi.models.topics.dynamic_training import (
     KEEP,
     DynamicSettings,
@@ -213,6 +213,7 @@ class DynamicTopicModel(DynamicScores):
             If X or `time` is invalid, or `time` is not after the last slice.
         """
         if not self.__sklearn_is_fitted__():
+            time_of(time)
             n_documents = X.shape[0] if hasattr(X, "shape") else len(np.asarray(X))
             return self.fit(X, np.asarray([time] * n_documents))
         self._advance(X, time)
@@ -227,7 +228,7 @@ class DynamicTopicModel(DynamicScores):
                 f"{topics.n_topics}"
             )
         refuse_few_tokens(bags, 0)
-        when = times_of(None if time is None else [time], 1, "time")
+        when = time_of(time)
         _, (after,) = timeline.place(when, "time")
         if not after > 0:
             raise ValueError(

@@ -15,7 +15,7 @@ from fastvi.base.tree import read_only
 from fastvi.base.typing import AnyArray, Array, ArrayLike, RandomState, RowsLike
 from fastvi.models.kinds import Counting
 from fastvi.models.topics.dynamic_fitted import DynamicTopics, Found
-from fastvi.models.topics.dynamic_times import Timeline, times_of
+from fastvi.models.topics.dynamic_times import Timeline, time_of, times_of
 from fastvi.models.topics.scores import halves_of
 
 __all__ = ["DynamicScores", "refuse_few_tokens"]
@@ -85,7 +85,7 @@ class DynamicScores(Counting):
         time : number, date or str
         """
         self._checked()
-        when = times_of(None if time is None else [time], 1, "time")
+        when = time_of(time)
         (t,), (after,) = self._timeline.place(when, "time")
         return self._of(int(t), float(after))
 
@@ -104,7 +104,7 @@ class DynamicScores(Counting):
             If it is not after the last slice.
         """
         self._checked()
-        when = times_of(None if time is None else [time], 1, "time")
+        when = time_of(time)
         if not self._timeline.place(when, "time")[1][0] > 0:
             raise ValueError(
                 f"time is {time!r}, which is not after the last slice, "

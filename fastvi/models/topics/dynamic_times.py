@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array, ArrayLike
 
-__all__ = ["Timeline", "Times", "times_of"]
+__all__ = ["Timeline", "Times", "time_of", "times_of"]
 
 UNITS = {"day": ("D", 1), "week": ("D", 7), "month": ("M", 1), "year": ("M", 12)}
 WANTED = "wanted numbers, dates, or strings such as '2001-09-30'"
@@ -55,6 +55,19 @@ def times_of(given: ArrayLike | None, n_documents: int, name: str = "times") -> 
     return Times(_days(array), True)
 
 
+def time_of(given: object, name: str = "time") -> Times:
+    """Check a single time, and convert it to a number (1,).
+
+    Raises
+    ------
+    ValueError
+        If it is missing, several, or neither a finite number nor a date.
+    """
+    if given is None or np.ndim(given) > 0:  # type: ignore[arg-type]
+        raise ValueError(f"{name} is {given!r}; wanted one number, date, or string of a date")
+    return times_of([given], 1, name)
+
+
 def _dates(array: AnyArray, name: str) -> AnyArray:
     """Return an array of dates of whatever form as datetime64."""
     if array.dtype.kind == "M":
@@ -63,10 +76,14 @@ def _dates(array: AnyArray, name: str) -> AnyArray:
     for i, value in enumerate(array.tolist()):
         if array.dtype.kind not in "UO" or not isinstance(value, kinds):
             raise ValueError(f"{name}[{i}] is {value!r}; {WANTED}")
-    try:
-        return array.astype("datetime64[us]")
-    except (ValueError, TypeError):
-        raise ValueError(f"{name} starts with {array.tolist()[0]!r}; {WANTED}") from None
+    dates = np.empty(len(array), "datetime64[us]")
+    for i, value in enumerate(array.tolist()):
+        aware = isinstance(value, datetime.datetime) and value.tzinfo is not None
+        try:
+            dates[i] = value.astimezone(datetime.UTC).replace(tzinfo=None) if aware else value
+        except (ValueError, TypeError):
+            raise ValueError(f"{name}[{i}] is {value!r}; {WANTED}") from None
+    return dates
 
 
 def _days(dates: AnyArray) -> Array:
