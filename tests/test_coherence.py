@@ -93,6 +93,11 @@ def test_all_ways_to_give_topics_and_documents() -> None:
 
 def test_words_that_never_occur() -> None:
     texts = [["a", "b"], ["b", "c"], []]
+    column = np.empty(3, object)  # as in a data frame
+    column[:] = texts
+    same = fastvi.topic_coherence([["a", "b"]], column)
+    np.testing.assert_array_equal(same, fastvi.topic_coherence([["a", "b"]], texts))
+    assert fastvi.topic_coherence([["a", "b"]], [[], []]).tolist() == [0.0]
     for measure in GENSIM:
         found = fastvi.topic_coherence([["a", "b"], ["x", "y"]], texts, measure=measure)
         assert np.isfinite(found).all()
@@ -114,6 +119,10 @@ def test_words_that_never_occur() -> None:
         ((["a", "b"], [["a"]]), {}, "the first is 'a'"),
         (([["a", "b"]], [["a"], "a b"]), {}, "document 1 is a string"),
         ((np.full((2, 3), np.nan), np.eye(3)), {}, "finite weights"),
+        (([["a", "b"]], []), {}, "documents must be counts, or a list with at least one"),
+        (([["a", "b"]], iter([["a"]])), {}, "documents must be counts, or a list with at least"),
+        ((np.eye(2), [["a"]]), {"vocabulary": {"b": 1, "a": 0}}, "vocabulary is a dict"),
+        ((fastvi.LatentDirichletAllocation(), np.eye(3)), {}, "not fitted"),
     ],
 )
 def test_bad_input_is_refused(arguments: Any, options: dict[str, Any], message: str) -> None:

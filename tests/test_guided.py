@@ -86,6 +86,7 @@ def test_streams_and_files(tmp_path: Path) -> None:
         ),
         (({4: ["w1"]},), "the number of a topic in seeds is 4"),
         (({0: "w1"},), "seeds of topic 0 are 'w1'; wanted a list"),
+        (([["w1"], ["w2"]],), r"seeds is a list; wanted \{topic: \[words\]\}"),
     ],
 )
 def test_bad_seeds_are_refused(arguments: Any, message: str) -> None:
@@ -97,6 +98,13 @@ def test_bad_priors_are_refused() -> None:
     for fixed in (np.ones(3), np.ones((2, 3)), np.ones((5, N_WORDS))):
         with pytest.raises(ValueError, match="fixed has shape"):
             fastvi.guided_prior(4, WORDS, fixed=fixed)
+    with pytest.raises(ValueError, match="fixed has all 4 topics; wanted fewer, or no seeds"):
+        fastvi.guided_prior(4, WORDS, {0: ["w1"]}, fixed=np.ones((4, N_WORDS)))
+    for vocabulary in ({"b": 1, "a": 0}, "ab"):  # a dict's order need not be that of the columns
+        with pytest.raises(ValueError, match=r"vocabulary is a (dict|str); wanted the words of"):
+            fastvi.guided_prior(2, vocabulary, {0: ["a"]})
+    with pytest.raises(ValueError, match="vocabulary must hold different words"):
+        fastvi.guided_prior(2, ["a", "b", "a"], {0: ["a"]})
     with pytest.raises(ValueError, match="fixed must hold finite weights"):
         fastvi.guided_prior(4, WORDS, fixed=np.zeros((1, N_WORDS)))
     with pytest.raises(ValueError, match="the number of a topic in seeds is 0"):

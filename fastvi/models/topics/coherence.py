@@ -7,10 +7,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
 from fastvi.base.bags import bags_of_words
 from fastvi.base.typing import AnyArray, Array, Indices, RowsLike
+from fastvi.models.topics.guidance import words_of
 
 __all__ = ["topic_coherence", "topic_diversity"]
 
@@ -72,6 +74,7 @@ def topic_coherence(
     array([ 1.  , -0.95])
     """
     measure = checks.choice(measure, "measure", tuple(WIDTHS))
+    documents = _listed(documents)
     best = _best_words(topics, checks.integer(n_words, "n_words", 1))
     names = _names(topics, vocabulary)
     places: list[Indices]
@@ -110,6 +113,15 @@ def topic_diversity(topics: Any, *, n_words: int = 25) -> float:
 # Words of topics
 
 
+def _listed(given: Any) -> Any:
+    """Return a series or an array of lists as a list of these, and all else as it is."""
+    if getattr(getattr(given, "dtype", None), "kind", "") == "O" and given.ndim == 1:
+        given = list(given)
+    if hasattr(given, "shape") or (hasattr(given, "__len__") and len(given)):
+        return given
+    raise ValueError("documents must be counts, or a list with at least one list of words")
+
+
 def _are_words(given: Any) -> bool:
     """Whether these are lists of words, not numbers."""
     if hasattr(given, "shape") or hasattr(given, "dtype") or not len(given):
@@ -119,11 +131,14 @@ def _are_words(given: Any) -> bool:
         raise ValueError(
             f"wanted a list of words for each topic and document; the first is {first[:30]!r}"
         )
-    return any(isinstance(word, str) for words in given for word in words)
+    words = [word for words in given for word in words]
+    return not words or any(isinstance(word, str) for word in words)
 
 
 def _best_words(topics: Any, n_words: int) -> list[list[Any]]:
     """The words of each topic by decreasing weight: strings, or numbers of columns."""
+    if hasattr(topics, "get_params"):
+        check_is_fitted(topics)
     weights = getattr(topics, "components_", topics)
     if not hasattr(weights, "shape") and _are_words(weights):
         best = [list(words)[:n_words] for words in weights]
@@ -141,7 +156,7 @@ def _best_words(topics: Any, n_words: int) -> list[list[Any]]:
 def _names(topics: Any, vocabulary: Sequence[str] | None) -> list[str] | None:
     if vocabulary is None:
         vocabulary = getattr(topics, "feature_names_in_", getattr(topics, "vocabulary_", None))
-    return None if vocabulary is None else [str(name) for name in vocabulary]
+    return None if vocabulary is None else words_of(vocabulary)
 
 
 def _needed(names: list[str] | None) -> list[str]:

@@ -11,7 +11,7 @@ from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array, ArrayLike
 from fastvi.models.counts import padded
 
-__all__ = ["by_topic", "guided_prior", "public_prior"]
+__all__ = ["by_topic", "guided_prior", "public_prior", "words_of"]
 
 
 def guided_prior(
@@ -33,7 +33,7 @@ def guided_prior(
     vocabulary : sequence of str
         The words of the columns of X.
     seeds : dict of int to sequence of str, optional
-        Words that a topic shall hold, by the topic's number.
+        Words that a topic should contain, by the topic's number.
     fixed : (m, n_words) array, optional
         Topics to keep while others are added, such as `components_` of an earlier fit: they are the
         first m topics.
@@ -69,15 +69,22 @@ def guided_prior(
     n_topics = checks.integer(n_components, "n_components", 1)
     low, high = checks.PRIOR_RANGE
     base = checks.number(1.0 / n_topics if base is None else base, "base", low, high)
-    prior = np.full((n_topics, len(vocabulary)), base)
+    names = words_of(vocabulary)
+    if seeds is not None and not isinstance(seeds, Mapping):
+        raise ValueError(f"seeds is a {type(seeds).__name__}; wanted {{topic: [words]}}")
+    prior = np.full((n_topics, len(names)), base)
     n_fixed = 0
     if fixed is not None:
-        kept = _fixed_topics(fixed, n_topics, len(vocabulary))
+        kept = _fixed_topics(fixed, n_topics, len(names))
         mass = checks.number(fixed_weight, "fixed_weight", low, high)
         n_fixed = len(kept)
         prior[:n_fixed] = np.clip(mass * kept, low, high)
     weight = checks.number(weight, "weight", low, high)
-    columns = {str(word): v for v, word in enumerate(vocabulary)}
+    columns = {word: v for v, word in enumerate(names)}
+    if len(columns) < len(names):
+        raise ValueError("vocabulary must hold different words, one for each column of X")
+    if seeds and n_fixed == n_topics:
+        raise ValueError(f"fixed has all {n_topics} topics; wanted fewer, or no seeds")
     for topic, words in (seeds or {}).items():
         number = checks.integer(topic, "the number of a topic in seeds", n_fixed, n_topics - 1)
         if isinstance(words, str):
@@ -90,6 +97,22 @@ def guided_prior(
             )
         prior[number, [columns[word] for word in words]] += weight
     return prior
+
+
+def words_of(vocabulary: Sequence[str]) -> list[str]:
+    """Return the words of the columns of X, in their order.
+
+    Raises
+    ------
+    ValueError
+        If they are a string, or a dict, whose order need not be that of the columns.
+    """
+    if isinstance(vocabulary, (str, Mapping)):
+        raise ValueError(
+            f"vocabulary is a {type(vocabulary).__name__}; wanted the words of the columns in "
+            "their order, such as vectorizer.get_feature_names_out()"
+        )
+    return [str(word) for word in vocabulary]
 
 
 def _fixed_topics(fixed: ArrayLike, n_topics: int, n_words: int) -> Array:
