@@ -203,6 +203,15 @@ def test_dates_of_all_forms(times):
     assert times_of(times, 3).numbers.tolist() == [10957, 11323, 11688]
 
 
+def test_a_slice_of_empty_documents_has_no_shares():
+    model = made().fit(np.where((YEARS == 2002)[:, None], 0, X), YEARS)
+    assert model.topic_shares_.sum(axis=1).round(6).tolist() == [1, 1, 0, 1, 1]
+    with pytest.raises(ValueError, match=r"^X has no words to score"):
+        model.document_completion(0 * X, YEARS)
+    with pytest.raises(ValueError, match=r"^X_scored has no words to score"):
+        model.document_completion(X, YEARS, 0 * X)
+
+
 def test_empty_slices_are_bridged():
     sparse = YEARS != 2002
     model = made(slices=1.0).fit(X[sparse], YEARS[sparse])

@@ -71,7 +71,7 @@ class DynamicTopicModel(DynamicScores):
     slice_times_ : (T,) array
         Where slices start, as numbers or dates.
     topic_shares_ : (T, n_components) array
-        Shares of topics in the training documents of each slice; 0 in slices without documents.
+        Shares of topics in the training documents of each slice; 0 in slices without words.
     doc_topic_prior_ : (n_components,) array
         Dirichlet prior of proportions, learned with the static topics.
     chain_variance_, drift_variance_ : float

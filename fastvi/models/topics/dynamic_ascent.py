@@ -102,6 +102,8 @@ def totals_of(model: DynamicModel, corpus: SlicedCorpus, state: State) -> Array:
     n = len(model.alpha)
     totals = corpus.by_slice(state.doc_topic)
     totals[:, :n] -= np.outer(np.bincount(corpus.slices, minlength=corpus.n_slices), model.alpha)
+    empty = np.bincount(corpus.slices, np.diff(corpus.indptr), corpus.n_slices) == 0
+    totals[empty] = 0.0  # not what rounding has left
     return np.maximum(totals, 0.0)
 
 

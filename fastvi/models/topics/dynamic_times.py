@@ -63,9 +63,10 @@ def time_of(given: object, name: str = "time") -> Times:
     ValueError
         If it is missing, several, or neither a finite number nor a date.
     """
-    if given is None or np.ndim(given) > 0:  # type: ignore[arg-type]
+    array = np.asarray(given)
+    if given is None or array.ndim > 0:
         raise ValueError(f"{name} is {given!r}; wanted one number, date, or string of a date")
-    return times_of([given], 1, name)
+    return times_of(array[None], 1, name)
 
 
 def _dates(array: AnyArray, name: str) -> AnyArray:
@@ -157,7 +158,7 @@ class Timeline(NamedTuple):
         Raises
         ------
         ValueError
-            If `slices` is none of its choices.
+            If `slices` is not one of its choices.
         """
         if isinstance(slices, str):
             if slices == "values":

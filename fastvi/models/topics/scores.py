@@ -202,14 +202,14 @@ def halves_of(
     X: RowsLike,
     X_scored: RowsLike | None,
     random_state: RandomState,
-    name: str = "X_scored",
+    name: str = "X",
 ) -> tuple[Bags, Bags]:
     """Return observed and scored halves of documents, given or drawn at random.
 
     Raises
     ------
     ValueError
-        If they differ in length, or there are no words to score; `name` is that of the data.
+        If they differ in length, or there are no words to score; `name` is that of X.
     """
     observed = estimator._counts(X, reset=False)
     if X_scored is None:
@@ -226,7 +226,7 @@ def halves_of(
                 f"wanted {len(observed.indptr) - 1} as in X"
             )
     if not scored.counts.sum() > 0:
-        raise ValueError(f"{name} has no words to score")
+        raise ValueError(f"{name if X_scored is None else 'X_scored'} has no words to score")
     return observed, scored
 
 
