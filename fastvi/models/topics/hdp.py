@@ -63,12 +63,12 @@ class HierarchicalDirichletProcess(TopicScores):
     n_components : int, default=150
         Largest number of topics, at which the process is cut off.
     concentration : float, default=1.0
-        How closely documents' proportions follow the shares in the corpus, alpha: the smaller, the
-        fewer topics has a document.
+        How closely documents' proportions follow the shares in the corpus, alpha: the smaller it
+        is, the fewer topics a document has.
     corpus_concentration : float, default=1.0
-        Concentration of the shares, gamma: the larger, the more topics has the corpus.
+        Concentration of the shares, gamma: the larger it is, the more topics the corpus has.
     topic_word_prior : float, default=0.05
-        Dirichlet prior of topics, eta: the smaller, the more topics are found.
+        Dirichlet prior of topics, eta: the smaller it is, the more topics are found.
     max_iter : int, default=20
         Largest number of passes over the documents.
     tol : float, default=1e-3
