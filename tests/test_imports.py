@@ -35,7 +35,7 @@ MAY_IMPORT_SKLEARN = (
     | {"models/estimator.py", "models/kinds.py", "models/weights.py"}
     | {f"models/gp/{name}.py" for name in PROCESSES}
     | {"models/sequences/gaussian.py", "models/sequences/variational_gaussian.py"}
-    | {f"models/topics/{name}.py" for name in ("correlated", "dynamic_scores", "hdp")}
+    | {f"models/topics/{n}.py" for n in ("coherence", "correlated", "dynamic_scores", "hdp")}
     | {"corpus/text.py"}
 )
 FUNCTIONAL_CORE = [
