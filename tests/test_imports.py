@@ -7,6 +7,7 @@ import doctest
 import importlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,13 @@ def test_only_estimators_and_the_text_reader_import_sklearn() -> None:
             if any(name.split(".")[0] == "sklearn" for name in names):
                 importers.add(path.relative_to(PACKAGE).as_posix())
     assert importers <= MAY_IMPORT_SKLEARN
+
+
+def test_every_folder_goes_into_the_wheel() -> None:
+    found = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    listed = set(found["tool"]["setuptools"]["packages"]) - {"fastvi.kernels"}
+    folders = {path.parent.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("__init__.py")}
+    assert listed == {".".join(folder.parts) for folder in folders if "kernels" not in folder.parts}
 
 
 def test_public_names() -> None:
