@@ -337,7 +337,9 @@ def test_bad_covariates_are_refused(name, data):
 def test_bad_calls_are_refused(data, fitted):
     X, covariates = data
     new = {"x": covariates["x"], "label": ["z"] * 60}
-    with pytest.raises(ValueError, match="'label' holds 'z' in row 0, a level that the fit"):
+    with pytest.raises(
+        ValueError, match="'label' holds 'z' in row 0, a level that was not in the training data"
+    ):
         fitted.transform(X, covariates=new)
     with pytest.raises(ValueError, match="covariates is missing; the fit had the columns 'x'"):
         fitted.transform(X)

@@ -39,7 +39,7 @@ def bridge(of_proposals: Array, of_target: Array) -> Evidence:
     Returns
     -------
     Evidence
-        The error is infinite if the iteration has not come to an end, or no draw from the proposals
+        The error is infinite if the iteration did not converge, or no draw from the proposals
         has a density.
     """
     n, n_target = len(of_proposals), of_target.size

@@ -16,7 +16,7 @@ CHUNK = 16  # chains that go through the target together
 ACCEPTED = 0.9  # share of moves that the step size is for
 STEP, LEAST_STEP = 0.5, 1e-4  # in units of the scale: the first, and the smallest
 GAIN = 1.5  # of the step size's logarithm, for each move of the warm-up
-SIZES, LENGTHS = (0.5, 1.0), (0.5, 1.5)  # random factors, anew for each move
+SIZES, LENGTHS = (0.5, 1.0), (0.5, 1.5)  # factors drawn at random for each move
 LENGTH = 0.5 * np.pi  # of moves, in units of the scale: a quarter of a Gaussian's orbit
 MOST_STEPS = 128  # of a move
 

@@ -78,7 +78,7 @@ def why_not_mixed(figures: dict[str, float]) -> str:
         )
     if figures["halves"] > HALVES or figures["groups"] > GROUPS:
         return (
-            f"Chains have not settled: means of their halves differ by {figures['halves']:.2f} "
+            f"The chains did not converge: means of their halves differ by {figures['halves']:.2f} "
             f"standard deviations, those of different starts by {figures['groups']:.2f}."
         )
     if figures["khat_means"] >= TAIL:

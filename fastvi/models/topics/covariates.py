@@ -83,7 +83,7 @@ class Column(NamedTuple):
         if len(unknown):
             raise ValueError(
                 f"{what}: column {self.name!r} holds {str(values[unknown[0]])!r} in row "
-                f"{unknown[0]}, a level that the fit has not seen"
+                f"{unknown[0]}, a level that was not in the training data"
             )
         return np.eye(len(levels))[place]
 
@@ -132,7 +132,7 @@ class Covariates(NamedTuple):
         Raises
         ------
         ValueError
-            If the columns are not those of the fit, or hold what the fit has not seen.
+            If the columns are not those of the fit, or hold an unknown level.
         """
         if (given is None) != (not self.columns):
             names = ", ".join(repr(column.name) for column in self.columns)

@@ -30,7 +30,7 @@ WIDEST_STEP = 3.0  # variance over a long distance; far wider ones make the asce
 
 
 class Start(NamedTuple):
-    """Prior of the chains in the first slice; those of the drift are empty if there is none.
+    """Prior of the chains in the first slice; the drift arrays are empty without drift.
 
     Attributes
     ----------

@@ -213,7 +213,7 @@ class DynamicScores(Counting):
         Parameters
         ----------
         X : (n_documents, n_features) CSR matrix or array
-            Documents that the model has not seen, or their observed halves.
+            Held-out documents, or their observed halves.
         times : (n_documents,) array
         X_scored : same shape as X, optional
             The other halves. By default each document's tokens are split at random.

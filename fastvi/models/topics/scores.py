@@ -186,7 +186,7 @@ class TopicScores(CountEstimator):
         Parameters
         ----------
         X : (n_documents, n_features) CSR matrix or array
-            Documents that the model has not seen, or their observed halves.
+            Held-out documents, or their observed halves.
         X_scored : same shape, optional
             The other halves. By default each document's tokens are split at random.
         random_state : int, RandomState, Generator or None
