@@ -192,6 +192,14 @@ def _gaussian(y, noise, mean, variance, power):
 
 
 @kernel
+def _constant(kind, y, df):
+    """What `_site` leaves out of g."""
+    if kind == STUDENT:
+        return gammaln(0.5 * (df + 1.0)) - gammaln(0.5 * df) - 0.5 * log(df * math.pi)
+    return -gammaln(y + 1.0) if kind == POISSON else 0.0
+
+
+@kernel
 def tilted(kind, y, p, q, mean, variance, power, out):
     """Out (5, n): log Z, d log Z / dm, its second derivative, and what two parameters expect.
 
@@ -212,11 +220,5 @@ def tilted(kind, y, p, q, mean, variance, power, out):
             log_z, shift, spread, by_first, by_second = _integrate(
                 kind, y[i], first, second, m, v, power
             )
-            constant = 0.0
-            if kind == STUDENT:
-                constant = gammaln(0.5 * (second + 1.0)) - gammaln(0.5 * second)
-                constant -= 0.5 * log(second * math.pi)
-            elif kind == POISSON:
-                constant = -gammaln(y[i] + 1.0)
-            out[0, i], out[1, i] = log_z + power * constant, shift / v
+            out[0, i], out[1, i] = log_z + power * _constant(kind, y[i], second), shift / v
             out[2, i], out[3, i], out[4, i] = (spread - v) / (v * v), by_first, by_second

@@ -20,7 +20,7 @@ CASES = [
     ("ordinal", tilted.ordinal(np.array(CUTS)), (0.0, 1.0, 2.0, 3.0), CUTS),
     ("gaussian", tilted.gaussian(0.7), (0.4,), (0.7,)),
 ]
-CAVITIES = list(itertools.product((-30.0, -1.0, 4.0), (1e-3, 0.5, 20.0, 3e3), (1.0, 0.01)))
+CAVITIES = list(itertools.product((-30.0, -1.0, 4.0), (1e-3, 0.5, 3e3), (1.0, 0.01)))
 
 
 @pytest.mark.parametrize(
