@@ -42,7 +42,7 @@ settings.load_profile("fastvi")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--run-slow", action="store_true", help="run the tests marked slow as well")
+    parser.addoption("--run-slow", action="store_true", help="run all tests, the long ones as well")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,19 +62,23 @@ FIRST = [
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put long files first; leave tests marked slow out unless --run-slow or -m speaks of them."""
+    """Put long files first; leave out what is slow or thorough and was not asked for."""
     place = {f"test_{name}": i for i, name in enumerate(FIRST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(FIRST)))
     if JIT_OFF:
         for item in items:
             if item.get_closest_marker("jit"):
                 item.add_marker(pytest.mark.skip(reason="too long without compiled kernels"))
-    if config.getoption("--run-slow") or "slow" in config.getoption("-m"):
+    if config.getoption("--run-slow") or config.getoption("-m"):
         return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    if slow:
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    left_out = [
+        item
+        for item in items
+        if any(item.get_closest_marker(marker) for marker in ("slow", "thorough"))
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -408,6 +408,7 @@ def test_plot(corpus: Path, tmp_path: Path, capsys: Any, model: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.thorough
 def test_plot_of_many_topics_and_no_history(tmp_path: Path, capsys: Any) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     rng = np.random.default_rng(0)

@@ -98,6 +98,7 @@ def test_a_batch_of_every_row_is_the_whole(data, rng):
     assert distance(state.params, posterior(data.rows)) < 1e-12
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("batch_size", [1, 8, 7])
 def test_robbins_monro_converges_to_the_posterior(data, batch_size, rng):
     """Rates 1 / (1 + t) average the batches seen; the last batches of an epoch weigh the same.

@@ -115,6 +115,7 @@ def test_small_buffers_change_nothing(tmp_path, monkeypatch):
     assert rows() == expected
 
 
+@pytest.mark.thorough
 def test_the_shuffle_is_uniform(tmp_path):
     """Documents fall into shards, and pairs into the same one, as often as chance has it.
 
@@ -161,6 +162,7 @@ def peak_of_sharding(path, n_documents):
         tracemalloc.stop()
 
 
+@pytest.mark.thorough
 def test_memory_does_not_grow_with_the_documents(tmp_path, monkeypatch):
     # A buffer that both corpora fill; the rest is one block of documents.
     monkeypatch.setattr(fastvi.corpus.shuffle, "BUFFER_BYTES", 1 << 18)

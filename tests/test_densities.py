@@ -521,6 +521,7 @@ def test_slopes_of_vectors_and_arrays(function, rng):
     np.testing.assert_allclose(grad, wanted, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.thorough
 @pytest.mark.jit
 def test_densities_in_a_compiled_target(rng):
     target = fastvi.target(compiled_arrays, data=DATA, dim=10)

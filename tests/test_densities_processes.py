@@ -67,6 +67,7 @@ def process(z, data):
     return total + densities.gaussian_process(data.y, K, 0.5)
 
 
+@pytest.mark.thorough
 def test_a_process_without_points():
     def nowhere(z, data):
         return densities.gaussian_process(data.y - z[0], np.zeros((0, 0)), 0.1) - z[0] ** 2

@@ -240,6 +240,7 @@ def many_numbers(z, data):
     return value
 
 
+@pytest.mark.thorough
 @pytest.mark.jit
 def test_compiled_for_many_numbers_of_data():
     data = {"y": np.linspace(-1.0, 1.0, SEVERAL)}

@@ -566,6 +566,7 @@ def test_names_of_scikit_learn_choose_the_solver(X: Any) -> None:
     assert same(default, LDA(3, solver="cvb0", random_state=0, max_iter=2).fit(X))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_learned_priors(solver: str) -> None:
     """alpha about that of the simulation, and a better score than with bad priors.

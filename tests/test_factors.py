@@ -116,6 +116,7 @@ def bayespy_start(model, X, Z, rate):
     return Loadings(np.array([float(n)]), latent, cross, squares, noise_rates, factor_rates)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["pca", "fa"])
 def test_the_same_as_bayespy(name, monkeypatch):
     """Bounds of the first passes to 1e-6 nats; at the optimum, all posterior means to 1e-6.
@@ -390,6 +391,7 @@ def test_pca_scores_are_those_of_pca_but_for_shrinkage(rng):
     np.testing.assert_allclose(ours.transform(X), peer.transform(X) * signs * shrunk, atol=0.01)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kind", "options"),
     [

@@ -49,6 +49,7 @@ def test_fits_end_of_their_own_accord(estimator, rng, tmp_path):
     assert not hasattr(model.partial_fit(X, y), "converged_")
 
 
+@pytest.mark.thorough
 def test_steps_that_run_out_are_told(rng):
     X, y = data(rng)
     model = SVGP(**OPTIONS, max_iter=20)
@@ -69,6 +70,7 @@ def test_steps_that_run_out_are_told(rng):
     assert not model.converged_
 
 
+@pytest.mark.thorough
 def test_a_resumed_fit_stops_where_it_would_have(rng, tmp_path):
     X, y = data(rng)
     path = tmp_path / "checkpoint.npz"

@@ -16,6 +16,7 @@ pytestmark = [
 FIXED = {"learn_kernel": False, "learn_inducing_points": False}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("length", [0.5, 2.0], ids=["sums", "solves"])
 def test_no_array_of_rows_times_inducing_inputs(length, rng):
     """What is held beside X and y is copies of X for the start, and chunks: 0.05 of N x M.

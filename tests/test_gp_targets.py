@@ -51,6 +51,7 @@ def test_starts_do_not_depend_on_the_offset(rng):
     assert target_variance(np.column_stack((y, 3 * y))) == pytest.approx(5 * y.var())
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:L-BFGS stopped:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore:the fit ended with:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("value", [0.0, -1e5])

@@ -66,6 +66,7 @@ def test_the_gaussian_likelihood_comes_to_the_collapsed_regression(rng):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_mini_batches_learn_hyperparameters(rng):
     """Adam is on its way after 1500 steps: within 0.05 nats a row of L-BFGS's optimum.
 
@@ -89,6 +90,7 @@ def test_mini_batches_learn_hyperparameters(rng):
     assert np.median(std) == pytest.approx(0.2, abs=0.03)
 
 
+@pytest.mark.thorough
 def test_students_noise_bears_outliers(rng):
     X, f = data(rng, 400)
     y = f + 0.1 * rng.normal(size=len(f))
@@ -103,6 +105,7 @@ def test_students_noise_bears_outliers(rng):
     assert error["student-t"] < 0.15 < error["gaussian"]
 
 
+@pytest.mark.thorough
 def test_counts(rng):
     """Means of Poisson counts within 15 % of the truth, root mean square."""
     X, f = data(rng, 1000)
@@ -135,6 +138,7 @@ def test_large_counts_of_a_stream(level, learn_inducing_points, rng):
     assert np.sqrt(np.mean((ours.predict(X) / level / np.exp(0.5 * f) - 1) ** 2)) < 0.1
 
 
+@pytest.mark.thorough
 def test_small_batches_of_many_inducing_inputs_and_counts(rng):
     """Were dual parameters held where inducing inputs move, this fit would run away (seed 0)."""
     X = rng.uniform(-2, 2, size=(2000, 4))
@@ -159,7 +163,7 @@ def test_a_step_that_goes_too_far_says_so(rng):
         ours.partial_fit(far, np.full(len(far), 1e8))
 
 
-@pytest.mark.parametrize("link", ["logit", "probit"])
+@pytest.mark.parametrize("link", ["logit", pytest.param("probit", marks=pytest.mark.thorough)])
 def test_two_classes(link, rng):
     X, f = data(rng, 1000)
     labels = np.where(rng.random(len(f)) < 1 / (1 + np.exp(-4 * f)), "yes", "no")

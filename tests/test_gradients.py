@@ -155,6 +155,7 @@ def test_the_noise_reported_is_the_noise_there_is(name, found, setting):
     assert np.mean(reported) == pytest.approx(trace(found[name]), rel=0.2)
 
 
+@pytest.mark.thorough
 def test_the_noise_of_svrg_vanishes_at_the_snapshot(setting):
     """And grows with the way from there, as its square."""
     plan = ShuffledEpochs(setting.source, BATCH_SIZE, 4)
@@ -213,7 +214,10 @@ def test_svrg_hands_both_calls_the_same_random_numbers(rng):
 # Sliding windows
 
 
-@pytest.mark.parametrize("length", [1, 4, pytest.param(10, marks=pytest.mark.slow)])
+THOROUGH = pytest.param(1, marks=pytest.mark.thorough)
+
+
+@pytest.mark.parametrize("length", [THOROUGH, 4, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_window_divides_the_noise_by_its_length_where_nothing_moves(length, setting):
     """Independent batches at fixed topics: unbiased, and 1 / length of the trace within 30 %."""
     gradient = averaged(natural(setting.model), length)

@@ -66,6 +66,7 @@ def test_a_lazy_table_equals_a_dense_one(seed, dtype, n_steps):
     np.testing.assert_array_equal(table.read(rows), table.dense()[rows])
 
 
+@pytest.mark.thorough
 def test_a_hundred_thousand_steps():
     """Rows seen seldom: the running sum of logs is long, the sums are a long recursion."""
     rng = np.random.default_rng(11)

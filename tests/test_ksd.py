@@ -165,6 +165,7 @@ def test_preconditioners(rng):
     np.testing.assert_allclose(uniform.value, fastvi.ksd(None, X, scores=S, bandwidth=2.0).value)
 
 
+@pytest.mark.thorough
 @pytest.mark.jit
 def test_more_draws_than_a_tile_and_any_threads(rng):
     """Three blocks of 256 and a part of a fourth: the same bits for 1, 2 and 8 threads."""

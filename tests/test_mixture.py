@@ -274,6 +274,7 @@ def test_confined_steps_stay_in_the_domain(kind, rng):
     assert model.confine(empty, minus).counts[1] == 0
 
 
+@pytest.mark.thorough
 def test_svrg_converges_linearly_where_plain_steps_stall(rng):
     """Seed of `rng`, steps of rate 0.1 on 40 of 800 rows; distances in units of the optimum.
 

@@ -275,6 +275,7 @@ def test_weights_and_sparse_rows(prior, dtype, rng):
     np.testing.assert_allclose(sparse.predict_proba(csr_array(X)), ours.predict_proba(X), atol=rtol)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "options",
     [{}, {"variance_reduction": "svrg"}, {"sampling": "importance"}],

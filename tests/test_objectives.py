@@ -128,6 +128,7 @@ def test_weights_give_the_direction_of_the_bounds_gradient(objective, order, rng
     assert cosine > 1 - 5 * error
 
 
+@pytest.mark.thorough
 def test_bounds_of_a_conjugate_model():
     """A mean-field q against a Gaussian p of log evidence 0.7 (seed 5).
 

@@ -268,6 +268,7 @@ def test_best_linear_test_function_gives_half_the_fisher_divergence():
     np.testing.assert_allclose([p.mean[0], p.sd[0]], [1.0, 2.0], atol=0.05)
 
 
+@pytest.mark.thorough
 @pytest.mark.jit
 def test_two_modes():
     """Variance 0.49 + 1.5^2 0.96 = 2.65 to 8 %, shares of modes to 0.1, as scores hardly see them
@@ -287,6 +288,7 @@ def test_two_modes():
     assert np.all(p.history["objective"][-5:] < 0.1)
 
 
+@pytest.mark.thorough
 @pytest.mark.jit
 def test_banana():
     """Means 0 and 1/2, variances 1 and 1, no correlation: within 0.1 and 0.2 (tails come last)."""

@@ -108,6 +108,7 @@ def test_the_bound_is_below_the_evidence_of_one_component(hierarchical, row, rng
     assert 0 < evidence - fitted.history["elbo"][-1] < 2.5
 
 
+@pytest.mark.thorough
 def test_the_bound_is_below_the_evidence_of_two_components(rng):
     row = [3, 1, 0]
     X = np.array([row])
@@ -269,6 +270,7 @@ def matched(found, true):
 
 
 @BOTH
+@pytest.mark.thorough
 @pytest.mark.parametrize("batch_size", [None, 50])
 def test_factors_are_recovered(hierarchical, batch_size, rng):
     """1000 rows of hundreds of counts: cosines with the truth, and errors of expected counts.

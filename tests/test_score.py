@@ -217,6 +217,7 @@ def test_rao_blackwellization_lowers_the_variance():
     assert parts < 0.9 * whole
 
 
+@pytest.mark.thorough
 def test_order_of_variances_on_a_conjugate_model():
     """Ranganath et al. (2014): with both tools below Rao-Blackwellized below plain; seed 6."""
 
@@ -416,6 +417,7 @@ def test_family_errors(call, message):
 # Fits
 
 
+@pytest.mark.thorough
 def test_conjugate_counts():
     """Gamma-Poisson, whose posterior is in the family: Gamma(2 + sum y, 1 + n), to 0.02 sd."""
     y = np.array([2.0, 3.0, 1.0, 4.0, 0.0, 2.0])

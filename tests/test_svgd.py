@@ -58,6 +58,7 @@ def test_particles_of_a_gaussian_have_its_mean_and_nearly_its_covariance(correla
     assert far or (p.settled and p.converged)
 
 
+@pytest.mark.thorough
 def test_sliced_particles_of_a_gaussian_hold_variances_loosely(correlated):
     """Slices come to rest in directions that depend on the seed, and with it on the last bits: of
     eight seeds the largest ratio of variances was between 1.03 and 2.8, with a median of 1.4, and
@@ -79,6 +80,7 @@ def test_covariances_improve_with_the_number_of_particles(kernel):
     assert sizes[2] < 0.2
 
 
+@pytest.mark.thorough
 def test_sliced_particles_keep_their_variance_where_plain_ones_lose_it():
     target, d = normal_of(np.zeros(30), np.eye(30)), 30
     plain = fastvi.svgd(target, 50, random_state=0)

@@ -12,6 +12,7 @@ from fastvi.optimizers import rmsprop
 pytestmark = pytest.mark.jit
 
 
+@pytest.mark.thorough
 def test_gradients_are_those_of_the_twin(rng):
     X, y = rng.normal(size=(30, 4)), rng.normal(size=30)
     target = bound(X, y)

@@ -417,6 +417,7 @@ def test_stan_says_what_is_wrong(stan_library, library):
         target.log_prob_and_grad([[0.0] * 6, [101.0] + [0.0] * 5])
 
 
+@pytest.mark.thorough
 def test_stan_models_are_freed(stan_library):
     import ctypes
 

@@ -85,6 +85,7 @@ def test_numpy_can_read_it(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["table"], model.table[:, :3])
 
 
+@pytest.mark.thorough
 def test_an_interrupt_inside_of_zipfile(tmp_path: Path, monkeypatch: Any) -> None:
     """Where zipfile could not be closed any more, and complained once it was collected."""
 
