@@ -118,6 +118,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "GaussianHMM().decode": decoding,
     "PoissonHMM().fit": lambda: fastvi.PoissonHMM(2, n_iter=3, random_state=0).fit(COUNTS),
     "MultinomialHMM().fit": lambda: fastvi.MultinomialHMM(2, n_iter=3, random_state=0).fit(COUNTS),
+    "LinearGaussianSSM().fit": lambda: fastvi.LinearGaussianSSM(**SHORT).fit(X),
     **{
         f"{name}().fit": variational(name, rows)
         for name, rows in (

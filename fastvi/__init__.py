@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fastvi.models.sequences.variational_gaussian import (
         VariationalGaussianHMM as VariationalGaussianHMM,
     )
+    from fastvi.models.statespace.estimator import LinearGaussianSSM as LinearGaussianSSM
     from fastvi.models.topics.coherence import topic_coherence as topic_coherence
     from fastvi.models.topics.coherence import topic_diversity as topic_diversity
     from fastvi.models.topics.correlated import CorrelatedTopicModel as CorrelatedTopicModel
@@ -82,6 +83,7 @@ _NAMES = {
     "MultinomialHMM": "fastvi.models.sequences.discrete",
     "ParticlePosterior": "fastvi.posteriors.particles",
     "PoissonFactorization": "fastvi.models.poisson.estimator",
+    "LinearGaussianSSM": "fastvi.models.statespace.estimator",
     "PoissonHMM": "fastvi.models.sequences.discrete",
     "Posterior": "fastvi.posteriors.member",
     "ProgramPosterior": "fastvi.posteriors.programs",

@@ -68,6 +68,7 @@ FITS: dict[str, Callable[[], Any]] = {
     "GP classifier": lambda: fastvi.SparseGPClassifier(**GP).fit(X, X[:, 0] > 0),
     "density": gaussian,
     "Gaussian HMM": lambda: fastvi.GaussianHMM(2, n_iter=3, random_state=0).fit(X),
+    "linear system": lambda: fastvi.LinearGaussianSSM(max_iter=3, random_state=0).fit(X),
     "categorical HMM": lambda: fastvi.CategoricalHMM(2, n_iter=3, random_state=0).fit(
         COUNTS[:, :1]
     ),

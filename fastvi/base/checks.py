@@ -23,6 +23,7 @@ __all__ = [
     "prior",
     "rows_to_fit",
     "seed_of",
+    "sequence_lengths",
 ]
 
 
@@ -248,3 +249,21 @@ def prior(value: ArrayLike | None, name: str, size: int, default: float) -> NDAr
     if array.dtype.kind not in "fiu" or not np.all((array >= low) & (array <= high)):
         raise ValueError(f"{name} must hold numbers >= {low:g} and <= {high:g}; given: {array}")
     return array.astype(np.float64)
+
+
+def sequence_lengths(lengths: ArrayLike | None, n: int) -> NDArray[np.int64]:
+    """Return lengths of sequences, which add up to n rows; None is one sequence.
+
+    Raises
+    ------
+    ValueError
+        If they are not integers above 0, or do not add up.
+    """
+    if lengths is None:
+        return np.array([n], np.int64)
+    found = np.asarray(lengths)
+    if found.ndim != 1 or found.dtype.kind not in "iu" or np.any(found < 1):
+        raise ValueError("lengths must hold the number of rows of each sequence, integers >= 1")
+    if found.sum() != n:
+        raise ValueError(f"lengths add up to {found.sum()} rows; X has {n}")
+    return found.astype(np.int64)

@@ -111,6 +111,7 @@ def _sequences() -> None:
     X, counts = _numbers(), _counts()
     for kind in ("diag", "full"):
         fastvi.GaussianHMM(2, kind, n_iter=2, random_state=0).fit(X).predict(X)
+    fastvi.LinearGaussianSSM(max_iter=2).fit(X).compiled().filter_step(X[0])
     fastvi.PoissonHMM(2, n_iter=2, random_state=0).fit(counts).predict(counts)
     fastvi.CategoricalHMM(2, n_iter=2, random_state=0).fit(counts[:, :1]).predict(counts[:, :1])
 

@@ -30,6 +30,7 @@ ESTIMATORS = {
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
     "CategoricalHMM": "fastvi.models.sequences.discrete",
     "GaussianHMM": "fastvi.models.sequences.gaussian",
+    "LinearGaussianSSM": "fastvi.models.statespace.estimator",
     "MultinomialHMM": "fastvi.models.sequences.discrete",
     "PoissonFactorization": "fastvi.models.poisson.estimator",
     "PoissonHMM": "fastvi.models.sequences.discrete",

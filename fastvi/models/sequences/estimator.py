@@ -7,7 +7,6 @@ from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks, tree
@@ -209,7 +208,7 @@ class HiddenMarkovModel(Decoder):
     def _stream(self, X: Array, lengths: ArrayLike | None) -> Stream:
         has_gaps = not np.isfinite(X.sum())
         missing = np.asarray(np.isnan(X).all(axis=1)) if has_gaps else np.zeros(len(X), bool)
-        return Stream(_lengths(lengths, len(X)), missing, self._n_threads)
+        return Stream(checks.sequence_lengths(lengths, len(X)), missing, self._n_threads)
 
     def _take(self, model: Any, params: Any) -> None:
         """Set the attributes with parameters."""
@@ -247,18 +246,6 @@ class HiddenMarkovModel(Decoder):
     def _restore_states(self, saved: Saved, k: int) -> None:
         """Set the attributes of states from a file."""
         raise NotImplementedError
-
-
-def _lengths(lengths: ArrayLike | None, n: int) -> NDArray[np.int64]:
-    """Check lengths of sequences, which add up to n rows."""
-    if lengths is None:
-        return np.array([n], np.int64)
-    found = np.asarray(lengths)
-    if found.ndim != 1 or found.dtype.kind not in "iu" or np.any(found < 1):
-        raise ValueError("lengths must hold the number of rows of each sequence, integers >= 1")
-    if found.sum() != n:
-        raise ValueError(f"lengths add up to {found.sum()} rows; X has {n}")
-    return found.astype(np.int64)
 
 
 def distribution(values: Any, name: str, *shape: int) -> Array:

@@ -1,0 +1,1 @@
+"""Linear systems with Gaussian states: Kalman filter and smoother, and how they are fitted."""

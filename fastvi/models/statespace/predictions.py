@@ -1,0 +1,301 @@
+"""What a linear system says of sequences: states, scores, forecasts, draws."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from fastvi.base import checks
+from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
+from fastvi.models.estimator import Estimator, generator_of
+from fastvi.models.statespace.documentation import TEXTS
+from fastvi.models.statespace.online import OnlineKalman
+from fastvi.models.statespace.rows import SequenceRows
+from fastvi.models.statespace.system import LOG_2PI, Linear, filtered, lower_root, smoothed
+
+__all__ = ["Forecast", "Forecaster", "States"]
+
+
+class States(NamedTuple):
+    """Gaussian posteriors of states: means (n_rows, n_components), and covariances of each row."""
+
+    means: Array
+    covariances: Array
+
+
+class Forecast(NamedTuple):
+    """Rows to come.
+
+    Attributes
+    ----------
+    mean, lower, upper : (steps, n_features) arrays
+        Means, and the ends of central intervals.
+    covariances : (steps, n_features, n_features) array
+    """
+
+    mean: Array
+    lower: Array
+    upper: Array
+    covariances: Array
+
+
+class Forecaster(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
+    """Predictions of linear systems, from their parameters."""
+
+    _texts = TEXTS
+    _end: States  # of the last sequence of the fit
+    transition_inputs_: Array
+    initial: str
+
+    def _parameters(self) -> Linear:
+        """Return the parameters."""
+        raise NotImplementedError
+
+    def _rows(
+        self, X: RowsLike, lengths: ArrayLike | None, inputs: ArrayLike | None, reset: bool = False
+    ) -> SequenceRows:
+        """Check rows, lengths and inputs."""
+        X = self._array(
+            X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan",
+            ensure_min_samples=2 if reset else 1,
+        )  # fmt: skip
+        if np.isinf(X).any():
+            raise ValueError("X contains infinity; wanted numbers, or NaN for missing ones")
+        return SequenceRows(
+            X, checks.sequence_lengths(lengths, len(X)), self._inputs(inputs, len(X), reset)
+        )
+
+    def _inputs(self, inputs: ArrayLike | None, n: int, reset: bool = False) -> Array:
+        wanted = None if reset else self.transition_inputs_.shape[1]
+        found = np.zeros((n, 0)) if inputs is None else np.asarray(inputs, np.float64)
+        if found.ndim != 2 or len(found) != n or wanted not in (None, found.shape[1]):
+            width = "n_inputs" if wanted is None else wanted
+            given = "not given" if inputs is None else f"of shape {found.shape}"
+            raise ValueError(f"inputs are {given}; wanted ({n}, {width})")
+        if not np.isfinite(found).all():
+            raise ValueError("inputs must be finite")
+        return found
+
+    def _constant(self, params: Linear, n_sequences: int) -> float:
+        """Log densities are those under a flat density of first states that are diffuse."""
+        if self.initial != "diffuse":
+            return 0.0
+        size = np.diag(params.covariance)
+        return float(0.5 * n_sequences * np.sum(np.log(size) + LOG_2PI))
+
+    def score_samples(
+        self,
+        X: RowsLike,
+        lengths: ArrayLike | None = None,
+        *,
+        inputs: ArrayLike | None = None,
+    ) -> Array:
+        """Log density of each row given those before it in its sequence, (n_rows,), nats.
+
+        Parameters
+        ----------
+        {X}
+        {lengths}
+        {inputs}
+        """
+        check_is_fitted(self)
+        params, rows = self._parameters(), self._rows(X, lengths, inputs)
+        with single_threaded_blas():
+            return filtered(params, rows)[1]
+
+    def score(
+        self,
+        X: RowsLike,
+        lengths: ArrayLike | None = None,
+        *,
+        inputs: ArrayLike | None = None,
+    ) -> float:
+        """Log likelihood of all sequences, nats.
+
+        Parameters
+        ----------
+        {X}
+        {lengths}
+        {inputs}
+        """
+        check_is_fitted(self)
+        n_sequences = 1 if lengths is None else len(np.asarray(lengths))
+        constant = self._constant(self._parameters(), n_sequences)
+        return float(self.score_samples(X, lengths, inputs=inputs).sum()) + constant
+
+    def filter(
+        self,
+        X: RowsLike,
+        lengths: ArrayLike | None = None,
+        *,
+        inputs: ArrayLike | None = None,
+    ) -> States:
+        """States given the rows up to each (Kalman filter).
+
+        Parameters
+        ----------
+        {X}
+        {lengths}
+        {inputs}
+        """
+        check_is_fitted(self)
+        params, rows = self._parameters(), self._rows(X, lengths, inputs)
+        with single_threaded_blas():
+            found, _ = filtered(params, rows)
+            return States(found.means, found.covariances())
+
+    def smooth(
+        self,
+        X: RowsLike,
+        lengths: ArrayLike | None = None,
+        *,
+        inputs: ArrayLike | None = None,
+    ) -> States:
+        """States given all rows of their sequences (Rauch, Tung and Striebel's smoother).
+
+        Parameters
+        ----------
+        {X}
+        {lengths}
+        {inputs}
+        """
+        check_is_fitted(self)
+        params, rows = self._parameters(), self._rows(X, lengths, inputs)
+        with single_threaded_blas():
+            found, _ = smoothed(params, rows)
+            return States(found.means, found.covariances())
+
+    def transform(
+        self,
+        X: RowsLike,
+        lengths: ArrayLike | None = None,
+        *,
+        inputs: ArrayLike | None = None,
+    ) -> Array:
+        """Means of `smooth`, (n_rows, n_components).
+
+        Parameters
+        ----------
+        {X}
+        {lengths}
+        {inputs}
+        """
+        check_is_fitted(self)
+        params, rows = self._parameters(), self._rows(X, lengths, inputs)
+        with single_threaded_blas():
+            return smoothed(params, rows)[0].means
+
+    def predict(
+        self,
+        X: RowsLike,
+        lengths: ArrayLike | None = None,
+        *,
+        inputs: ArrayLike | None = None,
+    ) -> Array:
+        """Rows without noise, expected given all rows, (n_rows, n_features); missing ones as well.
+
+        Parameters
+        ----------
+        {X}
+        {lengths}
+        {inputs}
+        """
+        check_is_fitted(self)
+        params, rows = self._parameters(), self._rows(X, lengths, inputs)
+        with single_threaded_blas():
+            means = smoothed(params, rows)[0].means
+            return np.asarray(means @ params.loadings.T + rows.constant @ params.offsets.T)
+
+    def forecast(
+        self,
+        steps: int,
+        X: RowsLike | None = None,
+        *,
+        level: float = 0.95,
+        inputs: ArrayLike | None = None,
+        past_inputs: ArrayLike | None = None,
+    ) -> Forecast:
+        """Predict the rows that follow a sequence, at the parameters that were fitted.
+
+        Parameters
+        ----------
+        steps : int
+        X : (n_rows, n_features) array, optional
+            One sequence; by default the last one of the fit.
+        level : float, default=0.95
+            Probability of the intervals.
+        inputs : (steps, n_inputs) array, optional
+            Those of the rows to come, if the model was fitted with inputs.
+        past_inputs : (n_rows, n_inputs) array, optional
+            Those of X.
+        """
+        check_is_fitted(self)
+        params, n = self._parameters(), checks.integer(steps, "steps", 1)
+        level = checks.number(level, "level", 0.0, 1.0, open_low=True, open_high=True)
+        ahead = self._inputs(inputs, n)
+        mean, covariance = self._end
+        if X is not None:
+            states = self.filter(X, inputs=past_inputs)
+            mean, covariance = states.means[-1], states.covariances[-1]
+        means, spreads = [], []
+        noise = params.rows_noise
+        noise = np.diag(noise) if noise.ndim == 1 else noise
+        for row in ahead:
+            mean = params.transition @ mean + params.inputs @ row
+            covariance = params.transition @ covariance @ params.transition.T + params.noise
+            means.append(params.loadings @ mean + params.offsets @ np.append(1.0, row))
+            spreads.append(params.loadings @ covariance @ params.loadings.T + noise)
+        middle, covariances = np.array(means), np.array(spreads)
+        half = norm.ppf(0.5 + 0.5 * level) * np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
+        return Forecast(middle, middle - half, middle + half, covariances)
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: RandomState = None,
+        *,
+        inputs: ArrayLike | None = None,
+    ) -> tuple[Array, Array]:
+        """Draw a sequence; return its rows (n_samples, n_features), and their states.
+
+        Parameters
+        ----------
+        n_samples : int
+        random_state : int, RandomState or Generator, optional
+            By default the constructor's.
+        inputs : (n_samples, n_inputs) array, optional
+            If the model was fitted with inputs.
+        """
+        check_is_fitted(self)
+        params, n = self._parameters(), checks.integer(n_samples, "n_samples", 1)
+        rng = generator_of(self.random_state if random_state is None else random_state)
+        known = self._inputs(inputs, n)
+        k, d = params.loadings.shape[1], len(params.loadings)
+        steps = rng.normal(size=(n, k)) @ lower_root(params.noise).T + known @ params.inputs.T
+        states = np.empty((n, k))
+        states[0] = params.mean + lower_root(params.covariance) @ rng.normal(size=k)
+        for t in range(1, n):
+            states[t] = params.transition @ states[t - 1] + steps[t]
+        noise = params.rows_noise
+        root = np.diag(np.sqrt(noise)) if noise.ndim == 1 else np.linalg.cholesky(noise)
+        rows = states @ params.loadings.T + rng.normal(size=(n, d)) @ root.T
+        return rows + np.hstack((np.ones((n, 1)), known)) @ params.offsets.T, states
+
+    def compiled(self) -> OnlineKalman:
+        """States as rows arrive: a bare filter that checks nothing."""
+        check_is_fitted(self)
+        return OnlineKalman(self._parameters())
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self._parameters().loadings.shape[1])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
