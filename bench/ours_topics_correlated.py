@@ -26,8 +26,8 @@ def warm_up(**options):
     CorrelatedTopicModel(2, max_iter=2, **options).fit(tiny, X_val=tiny).transform(tiny)
 
 
-def sweeps(corpus, k, n=10, solver="laplace", n_jobs=1):
-    """CPU and wall seconds of sweeps after the first."""
+def sweeps(corpus, k, n=25, solver="laplace", n_jobs=1):
+    """CPU and wall seconds of the sweeps of a fit but the first."""
     warm_up(solver=solver)
     X, _, _ = ev.load(corpus)
     marks = []

@@ -92,9 +92,7 @@ def sweep(documents, table, inverse_totals, least, precision, means, eta, g):
         phi = softmax(eta[d]) * weights
         likelihood += counts @ np.log(phi.sum(axis=1))
         g[entries] = np.floor(phi / phi.sum(axis=1, keepdims=True) * FULL + 0.5)
-        found = curvature(eta[d], precision, weights, counts)
-        if np.linalg.eigvalsh(found)[0] <= 0:
-            found = complete_curvature(softmax(eta[d]), precision, counts.sum())
+        found = complete_curvature(softmax(eta[d]), precision, counts.sum())
         spread += np.linalg.inv(found)
     return spread, likelihood
 

@@ -96,14 +96,14 @@ class CorrelatedTopics:
         means[:, : self.n_topics] = design @ self.params.coefficients
         eta, variances, theta = means.copy(), np.zeros_like(means), np.empty_like(means)
         g, report = np.empty((0, width), np.uint16), np.empty((len(means), 3))
-        bounds = chunks(indptr, width)
+        how, bounds = kernels.FULLY if finish else 0, chunks(indptr, width)
         spread = np.zeros((len(bounds), width, width), np.float32)
 
         def task(i: int) -> None:
             kernels.fit_documents(
                 indptr, indices, counts, self.weights, ones, np.float32(0.0), self._precision,
-                means, self.n_topics, MAX_ITER, np.float32(TOL), self.bound, False, finish,
-                bounds[i], bounds[i + 1], eta, variances, theta, g, spread[i], report,
+                means, self.n_topics, MAX_ITER, np.float32(TOL), self.bound, False, how, bounds[i],
+                bounds[i + 1], eta, variances, variances, theta, g, spread[i], report,
             )  # fmt: skip
 
         parallel.run(task, len(bounds) - 1, n_threads)

@@ -51,6 +51,8 @@ class CorrelatedState(NamedTuple):
     params : CorrelatedParameters
     eta, variances : (D, K padded) float32 arrays
         Log weights of documents' topics, and with Blei and Lafferty's bound their variances.
+    skew : (D, K padded) float32 array
+        Means of the log weights less their modes, with Laplace's method.
     g : (N, K padded) uint16 array
         Responsibilities in units of 1 / 65535.
     n_sweeps : int
@@ -59,6 +61,7 @@ class CorrelatedState(NamedTuple):
     params: CorrelatedParameters
     eta: NDArray[np.float32]
     variances: NDArray[np.float32]
+    skew: NDArray[np.float32]
     g: NDArray[np.uint16]
     n_sweeps: int
 
@@ -168,8 +171,8 @@ class Sweeps:
         nothing = np.zeros((n_topics, n_topics))
         coefficients, covariance = self.prior.update(self.design, eta, nothing)
         params = CorrelatedParameters(table, coefficients, covariance, nothing)
-        variances = np.zeros_like(start)
-        state = CorrelatedState(params, start, variances, g, 0)
+        variances, skew = np.zeros_like(start), np.zeros_like(start)
+        state = CorrelatedState(params, start, variances, skew, g, 0)
         return self._sweep(state, n_steps=0)[0]
 
     def step(
@@ -179,42 +182,62 @@ class Sweeps:
         state, info = self._sweep(state, n_steps=1)
         return state._replace(n_sweeps=state.n_sweeps + 1), info
 
+    def finish(self, state: CorrelatedState) -> CorrelatedParameters:
+        """Return what a fit has found: a regression of means, and uncertainty in full.
+
+        Modes are closer to each other than means, so that their regression has too small slopes;
+        in sweeps it is taken nevertheless, since the skewness of short documents is far from small.
+        This writes into the state, which may not be used afterwards.
+        """
+        params, n_topics = state.params, len(state.params.covariance)
+        eta = (state.eta + state.skew)[:, :n_topics].astype(np.float64)
+        coefficients, _ = self.prior.regression(self.design, eta)
+        means = self.design.mean(axis=0)  # where nothing changes
+        coefficients[0] += means @ (params.coefficients - coefficients)
+        spread = self._documents(state, 0, kernels.FULLY)[1]
+        return params._replace(coefficients=coefficients, uncertainty=spread / len(eta))
+
     def _sweep(self, state: CorrelatedState, n_steps: int) -> tuple[CorrelatedState, Info]:
-        table, coefficients, covariance, uncertainty = state.params
-        indptr, indices, counts = self.documents
-        n_documents, n_topics, width = len(state.eta), len(covariance), table.shape[1]
+        table, *_, uncertainty = state.params
+        n_documents, n_topics = len(state.eta), len(uncertainty)
         refresh = state.n_sweeps < REFRESH or state.n_sweeps % REFRESH == 0
+        report, spread = self._documents(state, n_steps, kernels.KNOWN if refresh else 0)
+        self._recount(state.g, n_topics, table)
+        if refresh:
+            uncertainty = spread / n_documents
+        eta = state.eta[:, :n_topics].astype(np.float64)
+        found = self.prior.update(self.design, eta, uncertainty * n_documents)
+        params = CorrelatedParameters(table, *found, uncertainty)
+        likelihood, moved = report[:, :2].sum(axis=0)
+        n_tokens = max(self.documents[2].sum(dtype=np.float64), 1.0)
+        info = {"log_likelihood": likelihood / n_tokens, "moved": moved / n_documents}
+        return state._replace(params=params), info
+
+    def _documents(self, state: CorrelatedState, n_steps: int, finish: int) -> tuple[Array, Array]:
+        """Take steps on all documents; the kernel's report (D, 3), and the sum of covariances."""
+        table, coefficients, covariance, _ = state.params
+        indptr, indices, counts = self.documents
+        n_topics, width = len(covariance), table.shape[1]
         inverse_totals = np.zeros(width, np.float32)
         inverse_totals[:n_topics] = 1.0 / table[:, :n_topics].sum(axis=0, dtype=np.float64)
-        means = np.zeros((n_documents, width), np.float32)
+        means = np.zeros_like(state.eta)
         means[:, :n_topics] = self.design @ coefficients
         precision = square(np.linalg.inv(covariance), width)
         bounds = chunks(indptr, width)
         spread = np.zeros((len(bounds) - 1, width, width), np.float32)
-        theta, report = np.empty_like(means), np.empty((n_documents, 3))
+        theta, report = np.empty_like(means), np.empty((len(means), 3))
 
         def task(i: int) -> None:
             kernels.fit_documents(
                 indptr, indices, counts, table, inverse_totals, np.float32(self.topic_prior),
-                precision, means, n_topics, n_steps, np.float32(0.0), self.bound, True, refresh,
-                bounds[i], bounds[i + 1], state.eta, state.variances, theta, state.g, spread[i],
-                report,
+                precision, means, n_topics, n_steps, np.float32(0.0), self.bound, True, finish,
+                bounds[i], bounds[i + 1], state.eta, state.variances, state.skew, theta, state.g,
+                spread[i], report,
             )  # fmt: skip
 
         parallel.run(task, len(bounds) - 1, self.n_threads)
-        self._recount(state.g, n_topics, table)
-        if refresh:
-            total = spread.sum(axis=0, dtype=np.float64)[:n_topics, :n_topics]
-            total = np.triu(total) + np.triu(total, 1).T
-            uncertainty = total / n_documents
-        eta = state.eta[:, :n_topics].astype(np.float64)
-        params = CorrelatedParameters(
-            table, *self.prior.update(self.design, eta, uncertainty * n_documents), uncertainty
-        )
-        likelihood, moved = report[:, :2].sum(axis=0)
-        n_tokens = max(counts.sum(dtype=np.float64), 1.0)
-        info = {"log_likelihood": likelihood / n_tokens, "moved": moved / n_documents}
-        return state._replace(params=params), info
+        total = spread.sum(axis=0, dtype=np.float64)[:n_topics, :n_topics]
+        return report, np.triu(total) + np.triu(total, 1).T
 
     def _recount(
         self, g: NDArray[np.uint16], n_topics: int, table: NDArray[np.float32]

@@ -75,4 +75,6 @@ def train(
             n_epochs=0 if converged else max_iter, rng=rng, position=position, history=history,
             seconds=seconds, after_epoch=look, watch=watch,
         )  # fmt: skip
-    return CorrelatedTraining(state.params, history, converged)
+    with single_threaded_blas():  # after the last checkpoint, since it writes into the state
+        params = sweeps.finish(state)
+    return CorrelatedTraining(params, history, converged)
