@@ -244,44 +244,6 @@ def _steepen(u, length, theta, slope, x):
 
 
 @kernel
-def _covariance_times(inverse, x, y, out):
-    """Out (K,) = X'X x, X (K, K) the lower triangle of `invert`; y (K,) is scratch."""
-    n = inverse.shape[0] // 8 * 8
-    zero = x.dtype.type(0)
-    for i in range(n):
-        row = inverse[i]
-        total = zero
-        for j in range(i // 8 * 8 + 8):
-            total += row[j] * x[j]
-        y[i] = total
-    for j in range(n):
-        out[j] = zero
-    for i in range(n):
-        row, weight = inverse[i], y[i]
-        for j in range(i // 8 * 8 + 8):
-            out[j] += weight * row[j]
-
-
-@kernel
-def _skew(inverse, variance, length, theta, slope, y, out):
-    """Out (K,): the mean of eta less its mode, to first order.
-
-    With covariance V = X'X it is V g / 2, g the derivative of the log determinant of the
-    curvature's part n (diag theta - theta theta'), negated; slope, y (K,) are scratch.
-    """
-    zero, two = theta.dtype.type(0), theta.dtype.type(2)
-    _covariance_times(inverse, theta, y, slope)
-    spread, form = zero, zero
-    for k in range(theta.shape[0]):
-        spread += theta[k] * variance[k]
-        form += theta[k] * slope[k]
-    half = theta.dtype.type(-0.5) * length
-    for k in range(theta.shape[0]):
-        slope[k] = half * theta[k] * (variance[k] - two * slope[k] - spread + two * form)
-    _covariance_times(inverse, slope, y, out)
-
-
-@kernel
 def _surplus(u, eta, variance, n_topics, length, theta, bound):
     """What a document's evidence has besides its words and eta: -1/2 log |U'U|, and with `bound`
     the rest of Blei and Lafferty's bound, where theta (K,) is that in U and v its inverse's.
@@ -303,7 +265,7 @@ def _surplus(u, eta, variance, n_topics, length, theta, bound):
 @kernel
 def fit_documents(
     indptr, words, counts, table, scale, least, precision, means, n_topics, max_iter, tol, bound,
-    training, finish, start, stop, eta, variances, skew, theta, g, spread, report,
+    training, finish, start, stop, eta, variances, theta, g, spread, report,
 ):  # fmt: skip
     """Up to max_iter Newton steps from eta on documents start..stop.
 
@@ -316,7 +278,7 @@ def fit_documents(
     component, and with `finish` the log evidence but for log |P| / 2: Laplace's approximation, or
     the bound. With `finish`, variances are those of the document, whose covariance is added to
     spread (K, K): assignments are taken as known (KNOWN), which takes less time, or summed out
-    (FULLY). With KNOWN in training, skew (D, K) is the mean of eta less its mode, 0 with `bound`.
+    (FULLY).
     """
     width = table.shape[1] // 8 * 8
     kind = table.dtype.type
@@ -401,8 +363,6 @@ def fit_documents(
                 cholesky(matrix)
             invert(matrix, square, v)
             _add_square(square, spread)
-            if training and finish == KNOWN and not bound:
-                _skew(square, v, length, t, slope, total, skew[d])
             rest = _surplus(matrix, e, v, n_topics, length, t, bound)
             form = _slope(precision, means[d], e, length, t, total, slope)
             report[d, 2] = report[d, 0] + rest - 0.5 * np.float64(form)

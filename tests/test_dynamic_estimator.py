@@ -381,7 +381,7 @@ def test_bad_input_is_refused():
     for time in (None, [2001, 2002]):
         with pytest.raises(ValueError, match=r"time is .*; wanted one number, date, or string"):
             model.topics_at(time)
-    with pytest.raises(ValueError, match="times_val is missing"):
+    with pytest.raises(ValueError, match="wanted both of X_val and times_val"):
         made().fit(X, YEARS, X_val=X)
     with pytest.raises(ValueError, match="n_components is 3; the topics to continue from are 2"):
         model.set_params(n_components=3).partial_fit(X, 2009)

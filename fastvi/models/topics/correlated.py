@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from fastvi.models.topics.correlated_effects import Regression
 from fastvi.models.topics.correlated_fitted import CorrelatedTopics, single
 from fastvi.models.topics.correlated_model import CorrelatedParameters, LogisticNormal, Sweeps
 from fastvi.models.topics.correlated_scores import CorrelatedScores
+from fastvi.models.topics.correlated_simulated import refits
 from fastvi.models.topics.correlated_training import train
 from fastvi.models.topics.covariates import Covariates
 from fastvi.models.topics.scores import halves_of
@@ -56,6 +58,10 @@ class CorrelatedTopicModel(CorrelatedScores):
         Variance of the log weights that the inverse-Wishart prior of Sigma expects.
     prior_dof : float, optional
         Number of documents for which this prior counts; by default 2 * n_components.
+    n_simulations : int, default=8
+        Number of corpora that are simulated from a fit with covariates, and fitted again: they
+        correct `coef_` for bias, and its standard errors for what topics leave uncertain. With 0,
+        standard errors are those given the topics, which are too small.
     max_iter : int, default=50
         Largest number of sweeps over the documents.
     tol : float, default=0.002
@@ -75,8 +81,8 @@ class CorrelatedTopicModel(CorrelatedScores):
         number for each document, and the direction that this leaves free has the mean variance of
         the others: independent topics have correlation 0. `fastvi.plots.plot_topic_graph` draws it.
     coef_, coef_standard_errors_ : (n_components, n_covariates) arrays
-        Coefficients of the covariates, in log weight per unit, and their standard errors given the
-        topics. A column of labels has a coefficient for each level, which add up to about 0.
+        Coefficients of the covariates, in log weight per unit, and their standard errors. A column
+        of labels has a coefficient for each level, which add up to about 0.
     intercept_ : (n_components,) array
         Log weights at covariates 0.
     covariate_names_ : list of str
@@ -110,6 +116,7 @@ class CorrelatedTopicModel(CorrelatedScores):
         topic_word_prior: float | None = None,
         prior_variance: float = 1.0,
         prior_dof: float | None = None,
+        n_simulations: int = 8,
         max_iter: int = 50,
         tol: float = 0.002,
         random_state: RandomState = None,
@@ -122,6 +129,7 @@ class CorrelatedTopicModel(CorrelatedScores):
         self.topic_word_prior = topic_word_prior
         self.prior_variance = prior_variance
         self.prior_dof = prior_dof
+        self.n_simulations = n_simulations
 
     # Fitting
 
@@ -145,7 +153,7 @@ class CorrelatedTopicModel(CorrelatedScores):
         ----------
         X : (n_documents, n_features) CSR matrix or array
             Counts.
-        y : ignored
+        y : ignored, with a warning if there are no covariates
         covariates : array (n_documents, n_covariates), data frame or dict of columns, optional
             Numbers, or strings for labels. Numbers are standardised.
         X_val, covariates_val : as X and covariates, optional
@@ -159,6 +167,8 @@ class CorrelatedTopicModel(CorrelatedScores):
             If X or covariates are invalid, a parameter is out of its range, or `checkpoint` belongs
             to another fit.
         """
+        if y is not None and covariates is None:
+            warnings.warn("y is ignored; pass covariates=... to use it", UserWarning, stacklevel=2)
         watching = Watching(callback, checkpoint, checkpoint_interval, resume, early_stopping)
         self._become(watching, X, covariates, X_val, covariates_val)
         return self
@@ -183,9 +193,14 @@ class CorrelatedTopicModel(CorrelatedScores):
         max_iter = checks.integer(self.max_iter, "max_iter", 1)
         tol = checks.number(self.tol, "tol", 0.0)
         self._covariates, design = self._learned(covariates, len(bags.indptr) - 1)
+        n_simulations = checks.integer(self.n_simulations, "n_simulations", 0)
+        if covariates is None:
+            n_simulations = 0
         given, prior = self._topic_prior(), self._prior(n_topics)
         seed, parts = self._seed(watching), single(bags)
-        held_out = None if X_val is None else self._held_out(X_val, covariates_val, seed, bound)
+        held_out = None
+        if X_val is not None or covariates_val is not None:
+            held_out = self._held_out(X_val, covariates_val, seed, bound)
         with parallel.single_threaded_blas():
             table, eta, self.topic_word_prior_ = correlated_start.uncorrelated(
                 DocumentSource(*parts, bags.n_words), n_topics, given, seed, self._n_threads
@@ -204,6 +219,11 @@ class CorrelatedTopicModel(CorrelatedScores):
         self.n_iter_ = len(training.history)
         self._found = CorrelatedTopics(training.params, bound)
         self._regression = Regression.of(training.params, self._covariates, design)
+        if n_simulations > 0 and n_topics > 1:
+            found = refits(
+                sweeps, training.params, n_simulations, max_iter=max_iter, tol=tol, seed=seed
+            )
+            self._regression = self._regression.corrected(training.params, found)
 
     def _learned(self, covariates: Any, n_rows: int) -> tuple[Covariates, Array]:
         if covariates is None:
@@ -211,8 +231,10 @@ class CorrelatedTopicModel(CorrelatedScores):
         return Covariates.of(covariates, n_rows)
 
     def _held_out(
-        self, X_val: RowsLike, covariates_val: Any, seed: int, bound: bool
+        self, X_val: RowsLike | None, covariates_val: Any, seed: int, bound: bool
     ) -> Callable[[CorrelatedParameters], float]:
+        if X_val is None:
+            raise ValueError("covariates_val is given without X_val")
         observed, scored = map(single, halves_of(self, X_val, None, seed, "X_val"))
         design = self._covariates.design(covariates_val, len(observed[0]) - 1, "covariates_val")
 
@@ -256,17 +278,16 @@ class CorrelatedTopicModel(CorrelatedScores):
     def _saved(self) -> dict[str, object]:
         return {
             "params": self._found.params,
-            "gram": self._regression.gram,
-            "means": self._regression.means,
+            "regression": self._regression[1:],
             "covariates": self._covariates.to_json(),
             "topic_prior": self.topic_word_prior_,
+            "bound": self._found.bound,
             "dtype": self._dtype.name,
         }
 
     def _restore(self, saved: Saved) -> None:
         self._dtype = saved.dtype()
-        k = checks.integer(self.n_components, "n_components", 1)
-        path = saved.path
+        path, k = saved.path, len(saved.array("params.covariance", None, None))
         self._covariates = Covariates.from_json(saved.values["covariates"], f"{path}: covariates")
         width = 1 + len(self._covariates.names)
         params = saved.tree(
@@ -278,9 +299,9 @@ class CorrelatedTopicModel(CorrelatedScores):
         )  # fmt: skip
         if np.any(params.table[:, :k] <= 0) or np.any(np.linalg.eigvalsh(params.covariance) <= 0):
             raise ValueError(f"{path}: topics and covariance_ must be positive")
-        gram, means = saved.array("gram", width, width), saved.array("means", width)
         self.topic_word_prior_ = checks.number(
             saved.values["topic_prior"], f"{path}: topic_prior", *checks.PRIOR_RANGE
         )
-        self._found = CorrelatedTopics(params, self._is_bound())
-        self._regression = Regression(params, self._covariates, gram, means)
+        bound = checks.flag(saved.values["bound"], f"{path}: bound")
+        self._found = CorrelatedTopics(params, bound)
+        self._regression = Regression.restored(saved, self._covariates, k)

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastvi.base.typing import Array
+from fastvi.models.files import Saved
 from fastvi.models.topics.correlated_model import CorrelatedParameters
+from fastvi.models.topics.correlated_simulated import Refits
 from fastvi.models.topics.covariates import Column, Covariates, values_of
 
 __all__ = ["Effect", "Regression"]
@@ -36,35 +38,56 @@ class Regression(NamedTuple):
 
     Attributes
     ----------
-    params : CorrelatedParameters
     covariates : Covariates
+    coefficients, covariance, uncertainty : arrays
+        As in `CorrelatedParameters`.
     gram : (1 + P, 1 + P) array
         Second moments of the design plus the prior's precision.
     means : (1 + P,) array
         Means of the design's columns.
+    inflation : array
+        Factor of variances, for what they leave out.
     """
 
-    params: CorrelatedParameters
     covariates: Covariates
+    coefficients: Array
+    covariance: Array
+    uncertainty: Array
     gram: Array
     means: Array
+    inflation: Array
 
     @classmethod
     def of(cls, params: CorrelatedParameters, covariates: Covariates, design: Array) -> Regression:
         """Make it from the design matrix (D, 1 + P) of a fit."""
-        ridge = np.ones(design.shape[1])
-        ridge[0] = 0.0
-        gram = design.T @ design + np.diag(ridge)
-        return cls(params, covariates, gram, design.mean(axis=0))
+        gram = design.T @ design + np.diag(_ridge(design.shape[1]))
+        return cls(covariates, *params[1:], gram, design.mean(axis=0), np.ones(()))
 
-    def uncertainty(self) -> Array:
+    @classmethod
+    def restored(cls, saved: Saved, covariates: Covariates, n_topics: int) -> Regression:
+        """Read it from a file, where it is named "regression"."""
+        k, width = n_topics, 1 + len(covariates.names)
+        shapes = (width, k), (k, k), (k, k), (width, width), (width,), ()
+        arrays = saved.tree("regression", tuple(np.zeros(shape) for shape in shapes))
+        return cls(covariates, *arrays)
+
+    def corrected(self, params: CorrelatedParameters, refits: Refits) -> Regression:
+        """Return it without the bias, and with the spread, of fits to simulated documents."""
+        better = refits.correct(params)
+        regression = self._replace(coefficients=better.coefficients, covariance=better.covariance)
+        inverse = np.linalg.inv(self.gram)
+        sampling = inverse - (inverse * _ridge(len(inverse))) @ inverse  # the prior does not vary
+        expected = np.outer(np.diag(sampling)[1:], np.diag(regression.noise()))
+        return regression._replace(inflation=np.array(refits.inflation(expected)))
+
+    def noise(self) -> Array:
         """Return the covariance (K, K) of a document's noise, if its log weights are inferred.
 
         A document tells as much about its mean as one with known log weights and the covariance
         Sigma (Sigma - V)^-1 Sigma would, where V is its posterior covariance (Louis 1982). V is
         that of the mean document.
         """
-        sigma, spread = self.params.covariance, self.params.uncertainty
+        sigma, spread = self.covariance, self.uncertainty
         n = len(sigma)
         centre = np.eye(n) - 1.0 / n
         values, vectors = np.linalg.eigh(centre @ sigma @ centre)
@@ -72,7 +95,8 @@ class Regression(NamedTuple):
         half = vectors[:, 1:] / np.sqrt(values[1:])
         shares, turns = np.linalg.eigh(np.eye(n - 1) - half.T @ spread @ half)
         turned = root @ turns
-        return np.asarray((turned / np.maximum(shares, LEAST_INFORMATION)) @ turned.T)
+        shares = np.maximum(shares, LEAST_INFORMATION)
+        return np.asarray(self.inflation * ((turned / shares) @ turned.T))
 
     def _scales(self) -> tuple[Array, Array]:
         """Centres and scales of the columns of the design but the intercept."""
@@ -84,17 +108,17 @@ class Regression(NamedTuple):
         centres, scales = np.array(pairs).reshape(-1, 2).T
         return centres, scales
 
-    def coefficients(self) -> tuple[Array, Array]:
+    def in_units(self) -> tuple[Array, Array]:
         """Return coefficients (K, P) in units of the covariates, and the intercept (K,)."""
         centres, scales = self._scales()
-        slopes = self.params.coefficients[1:] / scales[:, None]
-        return slopes.T, self.params.coefficients[0] - centres @ slopes
+        slopes = self.coefficients[1:] / scales[:, None]
+        return slopes.T, self.coefficients[0] - centres @ slopes
 
     def standard_errors(self) -> Array:
         """Return standard errors of the coefficients, (K, P)."""
         _, scales = self._scales()
         design = np.diag(np.linalg.inv(self.gram))[1:] / scales**2
-        return np.sqrt(np.outer(np.diag(self.uncertainty()), design))
+        return np.sqrt(np.outer(np.diag(self.noise()), design))
 
     def effect(self, name: str | int, values: Sequence[Any] | None) -> Effect:
         """Return expected proportions at values of a column; see `Effect`."""
@@ -104,28 +128,35 @@ class Regression(NamedTuple):
         given = values_of(values, "values")
         rows = np.tile(self.means, (len(given), 1))
         rows[:, place] = column.design(given, "values")
-        noise = self.uncertainty()
+        noise = self.noise()
         inverse = np.linalg.inv(self.gram)
         proportions, errors = np.empty((2, len(rows), len(noise)))
         for i, row in enumerate(rows):
-            proportions[i], slope = self._expected(row @ self.params.coefficients)
+            proportions[i], slope = self._expected(row @ self.coefficients)
             spread = float(row @ inverse @ row) * np.sum((slope @ noise) * slope, axis=1)
             errors[i] = np.sqrt(np.maximum(spread, 0.0))
         return Effect(list(values), proportions, errors)
 
     def average(self) -> Array:
         """Return the expected proportions (K,) at the means of all covariates."""
-        return self._expected(self.means @ self.params.coefficients)[0]
+        return self._expected(self.means @ self.coefficients)[0]
 
     def _expected(self, mean: Array) -> tuple[Array, Array]:
         """Return E[softmax(eta)] (K,), eta ~ N(mean, Sigma), and its slope (K, K) by the mean."""
-        root = np.linalg.cholesky(self.params.covariance)
+        root = np.linalg.cholesky(self.covariance)
         draws = np.random.default_rng(0).standard_normal((N_DRAWS, len(mean))) @ root.T
         eta = mean + np.concatenate([draws, -draws])
         theta = np.exp(eta - eta.max(axis=1, keepdims=True))
         theta /= theta.sum(axis=1, keepdims=True)
         expected = theta.mean(axis=0)
         return expected, np.diag(expected) - theta.T @ theta / len(theta)
+
+
+def _ridge(width: int) -> Array:
+    """The prior's precision of coefficients, of which the intercept has none."""
+    ridge = np.ones(width)
+    ridge[0] = 0.0
+    return ridge
 
 
 def _values(column: Column) -> list[Any]:

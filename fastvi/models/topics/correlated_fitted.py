@@ -103,7 +103,7 @@ class CorrelatedTopics:
             kernels.fit_documents(
                 indptr, indices, counts, self.weights, ones, np.float32(0.0), self._precision,
                 means, self.n_topics, MAX_ITER, np.float32(TOL), self.bound, False, how, bounds[i],
-                bounds[i + 1], eta, variances, variances, theta, g, spread[i], report,
+                bounds[i + 1], eta, variances, theta, g, spread[i], report,
             )  # fmt: skip
 
         parallel.run(task, len(bounds) - 1, n_threads)

@@ -51,8 +51,6 @@ class CorrelatedState(NamedTuple):
     params : CorrelatedParameters
     eta, variances : (D, K padded) float32 arrays
         Log weights of documents' topics, and with Blei and Lafferty's bound their variances.
-    skew : (D, K padded) float32 array
-        Means of the log weights less their modes, with Laplace's method.
     g : (N, K padded) uint16 array
         Responsibilities in units of 1 / 65535.
     n_sweeps : int
@@ -61,7 +59,6 @@ class CorrelatedState(NamedTuple):
     params: CorrelatedParameters
     eta: NDArray[np.float32]
     variances: NDArray[np.float32]
-    skew: NDArray[np.float32]
     g: NDArray[np.uint16]
     n_sweeps: int
 
@@ -171,8 +168,7 @@ class Sweeps:
         nothing = np.zeros((n_topics, n_topics))
         coefficients, covariance = self.prior.update(self.design, eta, nothing)
         params = CorrelatedParameters(table, coefficients, covariance, nothing)
-        variances, skew = np.zeros_like(start), np.zeros_like(start)
-        state = CorrelatedState(params, start, variances, skew, g, 0)
+        state = CorrelatedState(params, start, np.zeros_like(start), g, 0)
         return self._sweep(state, n_steps=0)[0]
 
     def step(
@@ -183,19 +179,12 @@ class Sweeps:
         return state._replace(n_sweeps=state.n_sweeps + 1), info
 
     def finish(self, state: CorrelatedState) -> CorrelatedParameters:
-        """Return what a fit has found: a regression of means, and uncertainty in full.
+        """Return what a fit has found, with uncertainty in full.
 
-        Modes are closer to each other than means, so that their regression has too small slopes;
-        in sweeps it is taken nevertheless, since the skewness of short documents is far from small.
         This writes into the state, which may not be used afterwards.
         """
-        params, n_topics = state.params, len(state.params.covariance)
-        eta = (state.eta + state.skew)[:, :n_topics].astype(np.float64)
-        coefficients, _ = self.prior.regression(self.design, eta)
-        means = self.design.mean(axis=0)  # where nothing changes
-        coefficients[0] += means @ (params.coefficients - coefficients)
         spread = self._documents(state, 0, kernels.FULLY)[1]
-        return params._replace(coefficients=coefficients, uncertainty=spread / len(eta))
+        return state.params._replace(uncertainty=spread / len(state.eta))
 
     def _sweep(self, state: CorrelatedState, n_steps: int) -> tuple[CorrelatedState, Info]:
         table, *_, uncertainty = state.params
@@ -231,7 +220,7 @@ class Sweeps:
             kernels.fit_documents(
                 indptr, indices, counts, table, inverse_totals, np.float32(self.topic_prior),
                 precision, means, n_topics, n_steps, np.float32(0.0), self.bound, True, finish,
-                bounds[i], bounds[i + 1], state.eta, state.variances, state.skew, theta, state.g,
+                bounds[i], bounds[i + 1], state.eta, state.variances, theta, state.g,
                 spread[i], report,
             )  # fmt: skip
 

@@ -61,13 +61,13 @@ class CorrelatedScores(Counting):
     def coef_(self) -> AnyArray:
         """Coefficients of the covariates, (n_components, n_covariates)."""
         self._attribute("coef_")
-        return read_only(self._regression.coefficients()[0])
+        return read_only(self._regression.in_units()[0])
 
     @property
     def intercept_(self) -> AnyArray:
         """Log weights at covariates 0, (n_components,)."""
         self._attribute("intercept_")
-        return read_only(self._regression.coefficients()[1])
+        return read_only(self._regression.in_units()[1])
 
     @property
     def coef_standard_errors_(self) -> AnyArray:

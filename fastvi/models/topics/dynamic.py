@@ -179,7 +179,9 @@ class DynamicTopicModel(DynamicScores):
         when = times_of(times, len(bags.indptr) - 1)
         self._timeline = Timeline.of(when, self.slices)
         slices, _ = self._timeline.place(when)
-        held_out = None if X_val is None else self._held_out(X_val, times_val, settings.seed)
+        held_out = None
+        if checks.both_or_none("X_val", X_val, "times_val", times_val):
+            held_out = self._held_out(X_val, times_val, settings.seed)
         found = fit_slices(
             settings,
             bags,
