@@ -80,21 +80,15 @@ def assign(
 
     indptr (D+1,), words (N,), counts (N,), slices (D,), alpha (K,), inverse (T, K) = 1 / zeta,
     weights (V, T, K). At most max_iter passes over a document, until its counts change by less than
-    tol in sum. In and out: responsibilities g (N, K) in units of 1 / 65535; out: doc_topic (D, K),
-    expected counts plus prior, and scores (D,), for each document the sum over tokens of the log
+    tol in sum. In and out: responsibilities g (N, K) in units of 1 / 65535 and doc_topic (D, K),
+    expected counts plus prior; out: scores (D,), for each document the sum over tokens of the log
     probability given the document's other tokens, in the last pass.
     """
-    scale = np.float32(1 / 65535)
     n_topics = g.shape[1] // 8 * 8
     p = np.empty(n_topics, np.float32)
     before = np.empty(n_topics, np.float32)
     for d in range(first, last):
         row = doc_topic[d]
-        for k in range(n_topics):
-            row[k] = alpha[k]
-        for j in range(indptr[d], indptr[d + 1]):
-            for k in range(n_topics):
-                row[k] += np.float32(g[j, k]) * (scale * counts[j])
         for _ in range(max_iter):
             for k in range(n_topics):
                 before[k] = row[k]
@@ -146,23 +140,24 @@ def gather(first, last, bounds, entries, counts, g, out):
             row[k] = 0
         for i in range(bounds[p], bounds[p + 1]):
             j = entries[i]
+            unit = scale * counts[j]
             for k in range(n_topics):
-                row[k] += np.float32(g[j, k]) * (scale * counts[j])
+                row[k] += np.float32(g[j, k]) * unit
 
 
 # Chains
 
 
 @kernel
-def _spread(pairs, w, n):
-    """Counts of a word as n (T, K), zero where it has none."""
+def _spread(first, last, slices, counts, n):
+    """Counts of a word, which has the pairs first..last, as n (T, K), zero where it has none."""
     for t in range(n.shape[0]):
         for k in range(n.shape[1]):
             n[t, k] = 0
-    for p in range(pairs.starts[w], pairs.starts[w + 1]):
-        row, given = n[pairs.slices[p]], pairs.counts[p]
+    for p in range(first, last):
+        t = slices[p]
         for k in range(n.shape[1]):
-            row[k] = given[k]
+            n[t, k] = counts[p, k]
 
 
 @kernel
@@ -172,18 +167,23 @@ def _set_sites(
     """Sites of a word: hessian (T, K) and shift for the means, and precisions for the variances.
 
     The expected precision a = rates weights depends on the variance v itself, which would
-    oscillate where it is large. So sites move towards a by a Newton step for 1 / v - sites + a(v).
+    oscillate where it is large. So sites move towards a by a Newton step for log(sites) = log(a(v))
+    in which a site acts on as many slices as the chain's correlation reaches, 1 + 2 v / steps.
     """
     one, half, longest = np.float32(1), np.float32(0.5), np.float32(n.shape[0])
     for t in range(n.shape[0]):
         reach = np.float32(2) / steps[t] if t > 0 else np.float32(0)
+        # LLVM vectorises no loop over so many arrays that it cannot check them for overlaps
         for k in range(n.shape[1]):
-            a, before, v = rates[t, k] * weights[t, k], sites[t, k], variances[t, k]
-            sites[t, k] = before + (a - before) / (
-                one + half * max(a, before) * (v * v) * min(longest, one + reach * v)
-            )
-            hessian[t, k] = a
-            shift[t, k] = n[t, k] - a + a * (means[t, k] - prior_mean[k])
+            hessian[t, k] = rates[t, k] * weights[t, k]
+        for k in range(n.shape[1]):
+            a, before, v = hessian[t, k], sites[t, k], variances[t, k]
+            slope = half * max(a, before) * (v * v) * min(longest, one + reach * v)
+            sites[t, k] = before + (a - before) / (one + slope)
+        for k in range(n.shape[1]):
+            shift[t, k] = means[t, k] - prior_mean[k]
+        for k in range(n.shape[1]):
+            shift[t, k] = n[t, k] - hessian[t, k] + hessian[t, k] * shift[t, k]
 
 
 @kernel
@@ -195,11 +195,14 @@ def _filter(sites, prior_variance, steps, precision, hessian, shift):
     one = np.float32(1)
     for k in range(sites.shape[1]):
         precision[0, k] = sites[0, k] + one / prior_variance[k]
+    for k in range(sites.shape[1]):
         hessian[0, k] += one / prior_variance[k]
     for t in range(1, sites.shape[0]):
         step = steps[t]
         for k in range(sites.shape[1]):
-            precision[t, k] = sites[t, k] + precision[t - 1, k] / (one + step * precision[t - 1, k])
+            before = precision[t - 1, k]
+            precision[t, k] = sites[t, k] + before / (one + step * before)
+        for k in range(sites.shape[1]):
             share = one / (one + step * hessian[t - 1, k])
             hessian[t, k] += hessian[t - 1, k] * share
             shift[t, k] += shift[t - 1, k] * share
@@ -209,26 +212,33 @@ def _filter(sites, prior_variance, steps, precision, hessian, shift):
 def _smooth(precision, hessian, shift, steps, prior_mean, means, variances, most):
     """Backwards: variances (T, K), and means, by a step that is shortened where it rises too far.
 
-    `shift` becomes where the step leads, `most` (K,) its largest rise over slices.
+    `shift` becomes the step, `most` (K,) its largest rise over slices.
     """
     one = np.float32(1)
     last = means.shape[0] - 1
     for k in range(means.shape[1]):
         variances[last, k] = one / precision[last, k]
+    for k in range(means.shape[1]):
         shift[last, k] /= hessian[last, k]
-        most[k] = shift[last, k] + prior_mean[k] - means[last, k]
     for t in range(last - 1, -1, -1):
         step = steps[t + 1]
         for k in range(means.shape[1]):
             share = one / (one + step * precision[t, k])
             variances[t, k] = step * share + variances[t + 1, k] * (share * share)
+        for k in range(means.shape[1]):
             shift[t, k] = (step * shift[t, k] + shift[t + 1, k]) / (one + step * hessian[t, k])
-            most[k] = max(most[k], shift[t, k] + prior_mean[k] - means[t, k])
     for k in range(means.shape[1]):
-        most[k] = LONGEST_RISE / max(most[k], LONGEST_RISE)
+        most[k] = LONGEST_RISE
     for t in range(last + 1):
         for k in range(means.shape[1]):
-            means[t, k] += most[k] * (shift[t, k] + prior_mean[k] - means[t, k])
+            shift[t, k] += prior_mean[k] - means[t, k]
+        for k in range(means.shape[1]):
+            most[k] = max(most[k], shift[t, k])
+    for k in range(means.shape[1]):
+        most[k] = LONGEST_RISE / most[k]
+    for t in range(last + 1):
+        for k in range(means.shape[1]):
+            means[t, k] += most[k] * shift[t, k]
 
 
 @kernel
@@ -275,15 +285,15 @@ def _drift(n, rates, weights, prior, w, means, variances, work):
 
 
 @kernel
-def move_off(chains, w, move):
-    """Take what `move` says off a word's chains."""
-    means, weights = chains.means[w], chains.weights[w]
-    for t in range(chains.drift_means.shape[1]):
-        chains.drift_means[w, t] -= move.drift[t]
+def move_off(topics, drift, scale, means, drift_means, weights):
+    """Take the parts of a `Move` off a word's chains."""
+    for t in range(drift_means.shape[0]):
+        drift_means[t] -= drift[t]
     for t in range(means.shape[0]):
         for k in range(means.shape[1]):
-            means[t, k] -= move.topics[t, k]
-            weights[t, k] *= move.scale[t, k]
+            means[t, k] -= topics[t, k]
+        for k in range(means.shape[1]):
+            weights[t, k] *= scale[t, k]
 
 
 @kernel
@@ -300,29 +310,39 @@ def sweep(first, last, pairs, prior, rates, move, chains, totals, sums, drift_su
     shift = np.empty((n_slices, n_topics), np.float32)
     most = np.empty(n_topics, np.float32)
     work = np.empty((3, n_slices), np.float32)
-    half = np.float32(0.5)
+    # out of the tuples here, as each access counts references
+    starts, pair_slices, counts = pairs
+    away, drift_away, scale = move
+    all_means, all_variances, all_sites, all_drifts, drift_variances, all_weights = chains
+    prior_means, prior_variances, steps = prior.mean, prior.variance, prior.steps
+    has_drift = all_drifts.shape[1] > 0
     for w in range(first, last):
-        means, variances, weights = chains.means[w], chains.variances[w], chains.weights[w]
-        mean, steps = prior.mean[w], prior.steps
-        move_off(chains, w, move)
-        _spread(pairs, w, n)
-        sites = chains.sites[w]
+        means, variances, sites = all_means[w], all_variances[w], all_sites[w]
+        weights, drift, mean = all_weights[w], all_drifts[w], prior_means[w]
+        move_off(away, drift_away, scale, means, drift, weights)
+        _spread(starts[w], starts[w + 1], pair_slices, counts, n)
         _set_sites(n, rates, weights, means, variances, mean, steps, sites, hessian, shift)
-        _filter(sites, prior.variance[w], steps, precision, hessian, shift)
+        _filter(sites, prior_variances[w], steps, precision, hessian, shift)
         _smooth(precision, hessian, shift, steps, mean, means, variances, most)
-        for t in range(n_slices):
-            common = np.float32(0)
-            if chains.drift_means.shape[1] > 0:
-                common = chains.drift_means[w, t] + half * chains.drift_variances[w, t]
-            for k in range(n_topics):
-                weights[t, k] = exp(means[t, k] + half * variances[t, k] + common)
-        if chains.drift_means.shape[1] > 0:
-            drift = chains.drift_means[w], chains.drift_variances[w]
-            _drift(n, rates, weights, prior, w, drift[0], drift[1], work)
+        _weigh(means, variances, drift, drift_variances[w], weights)
+        if has_drift:
+            _drift(n, rates, weights, prior, w, drift, drift_variances[w], work)
             for t in range(n_slices):
-                drift_sums[t] += drift[0][t]
+                drift_sums[t] += drift[t]
         for t in range(n_slices):
             for k in range(n_topics):
                 totals[t, k] += weights[t, k]
             for k in range(n_topics):
                 sums[t, k] += means[t, k] - mean[k]
+
+
+@kernel
+def _weigh(means, variances, drift_means, drift_variances, weights):
+    """Write E[exp(x + c)] (T, K) of a word."""
+    half = np.float32(0.5)
+    for t in range(means.shape[0]):
+        common = np.float32(0)
+        if drift_means.shape[0] > 0:
+            common = drift_means[t] + half * drift_variances[t]
+        for k in range(means.shape[1]):
+            weights[t, k] = exp(means[t, k] + half * variances[t, k] + common)

@@ -34,37 +34,53 @@ def moments(first, last, n_topics, pairs, prior, move, chains, increments, drift
     n_slices, width = chains.means.shape[1], chains.means.shape[2] // 8 * 8
     logs = np.empty(width, np.float32)
     product = np.empty(width, np.float32)
+    slopes = np.empty(width, np.float32)
+    starts, pair_slices, counts = pairs
+    topics, drift_away, scale = move
+    all_means, all_variances, _, all_drifts, drift_variances, weights = chains
+    prior_means, prior_variances, steps = prior.mean, prior.variance, prior.steps
     for w in range(first, last):
-        means, variances = chains.means[w], chains.variances[w]
-        move_off(chains, w, move)
+        means, variances, drift = all_means[w], all_variances[w], all_drifts[w]
+        mean, prior_variance = prior_means[w], prior_variances[w]
+        move_off(topics, drift_away, scale, means, drift, weights[w])
         for k in range(width):
-            away, variance = means[0, k] - prior.mean[w, k], prior.variance[w, k]
+            away, variance = means[0, k] - mean[k], prior_variance[k]
             increments[0, k] += (away * away + variances[0, k]) / variance
-            product[k] = variances[n_slices - 1, k] / variance
+        for k in range(width):
+            product[k] = variances[n_slices - 1, k] / prior_variance[k]
+        for k in range(width):
             logs[k] = 0
         for t in range(1, n_slices):
-            _add_step(means, variances, t, prior.steps[t], increments[t], product)
+            _add_step(means, variances, t, steps[t], increments[t], product, slopes)
             if t % 4 == 0:  # before it leaves the range of float32
                 _take_logs(product, logs)
         _take_logs(product, logs)
         total = np.float32(0)
         for k in range(n_topics):
             total += logs[k]
-        bound[0] += 0.5 * total + _fit(pairs, w, chains)
-        if chains.drift_means.shape[1] > 0:
-            bound[0] += _drift_moments(prior, w, chains, drift_increments)
+        bound[0] += 0.5 * total
+        bound[0] += _fit(starts[w], starts[w + 1], pair_slices, counts, means, drift)
+        if drift.shape[0] > 0:
+            bound[0] += _drift_moments(prior, w, drift, drift_variances[w], drift_increments)
 
 
 @kernel
-def _add_step(means, variances, t, step, increments, product):
-    """Add E[(x_t - x_t-1)^2] to increments (K,); multiply product by Var(x_t-1 | x_t) / step."""
+def _add_step(means, variances, t, step, increments, product, slopes):
+    """Add E[(x_t - x_t-1)^2] to increments (K,); multiply product by Var(x_t-1 | x_t) / step.
+
+    `slopes` (K,) is scratch memory.
+    """
     one = np.float32(1)
     for k in range(product.shape[0]):
-        later = variances[t, k]
-        slope = _coupling(variances[t - 1, k], later, step, one)
-        away, lag = means[t, k] - means[t - 1, k], one - slope
-        increments[k] += away * away + slope * step + lag * lag * later
-        product[k] *= slope
+        slopes[k] = _coupling(variances[t - 1, k], variances[t, k], step, one)
+    for k in range(product.shape[0]):
+        product[k] *= slopes[k]
+    for k in range(product.shape[0]):
+        lag = one - slopes[k]
+        slopes[k] = slopes[k] * step + lag * lag * variances[t, k]
+    for k in range(product.shape[0]):
+        away = means[t, k] - means[t - 1, k]
+        increments[k] += away * away + slopes[k]
 
 
 @kernel
@@ -75,25 +91,24 @@ def _take_logs(product, logs):
 
 
 @kernel
-def _fit(pairs, w, chains):
-    """A word's counts times E[x + c], summed."""
+def _fit(first, last, slices, counts, means, drift_means):
+    """The counts of a word, which has the pairs first..last, times E[x + c], summed."""
     fit = 0.0
-    for p in range(pairs.starts[w], pairs.starts[w + 1]):
-        means, counts = chains.means[w, pairs.slices[p]], pairs.counts[p]
+    for p in range(first, last):
+        t = slices[p]
         common = np.float32(0)
-        if chains.drift_means.shape[1] > 0:
-            common = chains.drift_means[w, pairs.slices[p]]
+        if drift_means.shape[0] > 0:
+            common = drift_means[t]
         total = np.float32(0)
-        for k in range(means.shape[0]):
-            total += counts[k] * (means[k] + common)
+        for k in range(means.shape[1]):
+            total += counts[p, k] * (means[t, k] + common)
         fit += total
     return fit
 
 
 @kernel
-def _drift_moments(prior, w, chains, increments):
+def _drift_moments(prior, w, means, variances, increments):
     """Add a word's drift to increments (T,), as in `moments`; return its part of the bound."""
-    means, variances = chains.drift_means[w], chains.drift_variances[w]
     last = means.shape[0] - 1
     away, variance = means[0] - prior.drift_mean[w], prior.drift_variance[w]
     increments[0] += (away * away + variances[0]) / variance

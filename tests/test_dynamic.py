@@ -197,7 +197,7 @@ def test_sweeps_never_lower_the_bound(drift):
 @pytest.mark.parametrize("drift", [False, True])
 def test_sweeps_end_at_the_optimum_of_l_bfgs(drift):
     """On the same bound, over means and logarithms of variances."""
-    problem = Problem(seed=4, n_words=4, n_slices=3, drift=drift)
+    problem = Problem(seed=4, n_words=3, n_slices=3, drift=drift)
     bound = problem.sweeps(100)[-1]
     parts = float64(problem.state.chains, problem.n_topics)
     shapes = [part.shape for part in parts]

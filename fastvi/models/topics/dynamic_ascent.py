@@ -59,6 +59,7 @@ def first_state(
     chains.means[:, :, :n_topics] = np.log(chains.weights[:, :, :n_topics])
     for variances in (chains.variances, chains.drift_variances):
         variances[:] = FIRST_VARIANCE
+    state.doc_topic[:] = padded_alpha(model.alpha)
     for _ in range(N_WARM):
         assign(model, corpus, state)
     totals = totals_of(model, corpus, state).astype(np.float32)

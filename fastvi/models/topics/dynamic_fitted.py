@@ -147,11 +147,11 @@ class DynamicTopics:
         weights: Single,
     ) -> Single:
         width, n_documents = weights.shape[2], len(slices)
-        doc_topic = np.empty((n_documents, width), np.float32)
+        alpha = padded_alpha(self.found.alpha)
+        doc_topic = np.repeat(alpha[None], n_documents, axis=0)
         g = np.zeros((len(words), width), np.uint16)
         inverse = np.ones(weights.shape[1:], np.float32)
         chunks, scores = chunks_of(indptr, self.n_topics), np.empty(n_documents)
-        alpha = padded_alpha(self.found.alpha)
 
         def task(i: int) -> None:
             kernels.assign(
