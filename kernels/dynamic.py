@@ -9,7 +9,8 @@ precision times mean n - lam + lam E[x], so that an update is a pass of an infor
 forwards and of a smoother backwards.
 
 Shapes: D documents, N entries, V words, T slices, K topics padded to a multiple of 8 (padding:
-weights, rates and counts 0). P pairs of a word and a slice have counts, sorted by both.
+rates and counts 0). P pairs of a word and a slice have counts, sorted by both. C = V K chains, word
+by word, are columns; B = `BLOCK` K of them are updated at a time, so that vectors are full.
 """
 
 import typing
@@ -19,6 +20,7 @@ import numpy as np
 from ._jit import kernel
 from .special import exp, log
 
+BLOCK = 8  # words
 # Below it, a Newton step for a sum of exponentials never lowers its objective: s^2 + s + 1 >= e^s.
 LONGEST_RISE = np.float32(1.79)
 
@@ -30,8 +32,8 @@ class Prior(typing.NamedTuple):
     or no drift if these arrays are empty. All are float32.
     """
 
-    mean: typing.Any  # (V, K)
-    variance: typing.Any  # (V, K)
+    mean: typing.Any  # (C,)
+    variance: typing.Any  # (C,)
     steps: typing.Any  # (T,)
     drift_mean: typing.Any  # (V,)
     drift_variance: typing.Any  # (V,)
@@ -44,20 +46,20 @@ class Chains(typing.NamedTuple):
     these, and `weights`, E[exp(x + c)]; all float32.
     """
 
-    means: typing.Any  # (V, T, K)
-    variances: typing.Any  # (V, T, K)
-    sites: typing.Any  # (V, T, K)
-    drift_means: typing.Any  # (V, T), or (V, 0) without a drift
+    means: typing.Any  # (T, C), for Python (T, V, K)
+    variances: typing.Any  # the same
+    sites: typing.Any  # the same
+    drift_means: typing.Any  # (T, V), or (0, V) without a drift
     drift_variances: typing.Any  # the same
-    weights: typing.Any  # (V, T, K)
+    weights: typing.Any  # as the means
 
 
 class Move(typing.NamedTuple):
     """What to take off all words' means, which leaves topics as they are; float32."""
 
-    topics: typing.Any  # (T, K)
+    topics: typing.Any  # (T, K), for kernels (T, B), repeated
     drift: typing.Any  # (T,), or (0,) without a drift
-    scale: typing.Any  # (T, K): exp(-topics - drift), the factor of the weights
+    scale: typing.Any  # as topics: exp(-topics - drift), the factor of the weights
 
 
 class Pairs(typing.NamedTuple):
@@ -79,7 +81,7 @@ def assign(
     """CVB0 on documents first..last, under the topics of their slices.
 
     indptr (D+1,), words (N,), counts (N,), slices (D,), alpha (K,), inverse (T, K) = 1 / zeta,
-    weights (V, T, K). At most max_iter passes over a document, until its counts change by less than
+    weights (T, V, K). At most max_iter passes over a document, until its counts change by less than
     tol in sum. In and out: responsibilities g (N, K) in units of 1 / 65535 and doc_topic (D, K),
     expected counts plus prior; out: scores (D,), for each document the sum over tokens of the log
     probability given the document's other tokens, in the last pass.
@@ -93,8 +95,8 @@ def assign(
             for k in range(n_topics):
                 before[k] = row[k]
             scores[d] = _assign_document(
-                indptr[d], indptr[d + 1], words, counts, slices[d], alpha, inverse[slices[d]],
-                weights, g, row, p,
+                indptr[d], indptr[d + 1], words, counts, alpha, inverse[slices[d]],
+                weights[slices[d]], g, row, p,
             )  # fmt: skip
             change = np.float32(0)
             for k in range(n_topics):
@@ -104,25 +106,25 @@ def assign(
 
 
 @kernel
-def _assign_document(begin, end, words, counts, t, alpha, inverse, weights, g, row, p):
-    """One pass over the entries of a document of slice t, whose counts are row (K,)."""
+def _assign_document(begin, end, words, counts, alpha, inverse, weights, g, row, p):
+    """One pass over the entries of a document, whose counts are row (K,) and topics (V, K)."""
     full, scale = np.float32(65535), np.float32(1 / 65535)
+    n_topics = p.shape[0] // 8 * 8
     mass = np.float32(0)
-    for k in range(p.shape[0]):
+    for k in range(n_topics):
         mass += row[k]
     score, n_tokens = 0.0, 0.0
     for j in range(begin, end):
-        gj, word = g[j], weights[words[j], t]
+        gj, word = g[j], weights[words[j]]
         own = scale * min(counts[j], np.float32(1))
-        for k in range(p.shape[0]):
-            p[k] = max(row[k] - np.float32(gj[k]) * own, alpha[k]) * (word[k] * inverse[k])
         total = np.float32(1e-30)
-        for k in range(p.shape[0]):
+        for k in range(n_topics):  # may sum and store, see `kernel`: gj is of another width
+            p[k] = max(row[k] - np.float32(gj[k]) * own, alpha[k]) * (word[k] * inverse[k])
             total += p[k]
         score += counts[j] * log(total)
         n_tokens += counts[j]
         share, unit = full / total, counts[j] * scale
-        for k in range(p.shape[0]):
+        for k in range(n_topics):
             q = np.int32(p[k] * share + np.float32(0.5))
             row[k] += np.float32(q - np.int32(gj[k])) * unit
             gj[k] = np.uint16(q)
@@ -149,114 +151,83 @@ def gather(first, last, bounds, entries, counts, g, out):
 
 
 @kernel
-def _spread(first, last, slices, counts, n):
-    """Counts of a word, which has the pairs first..last, as n (T, K), zero where it has none."""
+def _spread(first, last, width, starts, slices, counts, n):
+    """Counts of words first..last as n (T, B), zero where there are none."""
     for t in range(n.shape[0]):
-        for k in range(n.shape[1]):
-            n[t, k] = 0
-    for p in range(first, last):
-        t = slices[p]
-        for k in range(n.shape[1]):
-            n[t, k] = counts[p, k]
+        for j in range(n.shape[1]):
+            n[t, j] = 0
+    for w in range(first, last):
+        for p in range(starts[w], starts[w + 1]):
+            row, given = n[slices[p]], counts[p]
+            for k in range(width):
+                row[(w - first) * width + k] = given[k]
 
 
 @kernel
-def _set_sites(
-    n, rates, weights, means, variances, prior_mean, steps, sites, hessian, shift
-):  # fmt: skip
-    """Sites of a word: hessian (T, K) and shift for the means, and precisions for the variances.
+def _set_sites(count, rate, reach, longest, mean, means, variances, weights, sites, hessian, shift):
+    """Sites of a row of chains (B,): hessian and shift for the means, and for the variances.
 
-    The expected precision a = rates weights depends on the variance v itself, which would
-    oscillate where it is large. So sites move towards a by a Newton step for log(sites) = log(a(v))
-    in which a site acts on as many slices as the chain's correlation reaches, 1 + 2 v / steps.
+    The expected precision a = rate weights depends on the variance v itself, which would oscillate
+    where it is large. So sites move towards a by a Newton step for log(sites) = log(a(v)), in
+    which a site acts on as many slices as the chain's correlation reaches, 1 + reach v.
     """
-    one, half, longest = np.float32(1), np.float32(0.5), np.float32(n.shape[0])
-    for t in range(n.shape[0]):
-        reach = np.float32(2) / steps[t] if t > 0 else np.float32(0)
-        # LLVM vectorises no loop over so many arrays that it cannot check them for overlaps
-        for k in range(n.shape[1]):
-            hessian[t, k] = rates[t, k] * weights[t, k]
-        for k in range(n.shape[1]):
-            a, before, v = hessian[t, k], sites[t, k], variances[t, k]
-            slope = half * max(a, before) * (v * v) * min(longest, one + reach * v)
-            sites[t, k] = before + (a - before) / (one + slope)
-        for k in range(n.shape[1]):
-            shift[t, k] = means[t, k] - prior_mean[k]
-        for k in range(n.shape[1]):
-            shift[t, k] = n[t, k] - hessian[t, k] + hessian[t, k] * shift[t, k]
+    one, half = np.float32(1), np.float32(0.5)
+    # loops of their own: LLVM vectorises none over so many arrays, which may overlap
+    for j in range(means.shape[0]):
+        hessian[j] = rate[j] * weights[j]
+    for j in range(means.shape[0]):
+        a, before, v = hessian[j], sites[j], variances[j]
+        slope = half * max(a, before) * (v * v) * min(longest, one + reach * v)
+        sites[j] = before + (a - before) / (one + slope)
+    for j in range(means.shape[0]):
+        shift[j] = means[j] - mean[j]
+    for j in range(means.shape[0]):
+        shift[j] = count[j] - hessian[j] + hessian[j] * shift[j]
 
 
 @kernel
-def _filter(sites, prior_variance, steps, precision, hessian, shift):
-    """Information filter of a word's chains, in deviations from the prior mean.
-
-    Out: precision (T, K) given the sites. In and out: hessian, shift (T, K), from those of sites.
-    """
+def _filter(step, sites, precision, hessian, shift, next_precision, next_hessian, next_shift):
+    """Information filter from a slice to the next: precisions given the sites and the hessian."""
     one = np.float32(1)
-    for k in range(sites.shape[1]):
-        precision[0, k] = sites[0, k] + one / prior_variance[k]
-    for k in range(sites.shape[1]):
-        hessian[0, k] += one / prior_variance[k]
-    for t in range(1, sites.shape[0]):
-        step = steps[t]
-        for k in range(sites.shape[1]):
-            before = precision[t - 1, k]
-            precision[t, k] = sites[t, k] + before / (one + step * before)
-        for k in range(sites.shape[1]):
-            share = one / (one + step * hessian[t - 1, k])
-            hessian[t, k] += hessian[t - 1, k] * share
-            shift[t, k] += shift[t - 1, k] * share
+    for j in range(sites.shape[0]):
+        next_precision[j] = sites[j] + precision[j] / (one + step * precision[j])
+    for j in range(sites.shape[0]):
+        next_shift[j] += shift[j] / (one + step * hessian[j])
+    for j in range(sites.shape[0]):
+        next_hessian[j] += hessian[j] / (one + step * hessian[j])
 
 
 @kernel
-def _smooth(precision, hessian, shift, steps, prior_mean, means, variances, most):
-    """Backwards: variances (T, K), and means, by a step that is shortened where it rises too far.
-
-    `shift` becomes the step, `most` (K,) its largest rise over slices.
-    """
+def _smooth(step, precision, hessian, next_variances, next_shift, variances, shift):
+    """Backwards from a slice: variances, and where the means lead, as `shift`."""
     one = np.float32(1)
-    last = means.shape[0] - 1
-    for k in range(means.shape[1]):
-        variances[last, k] = one / precision[last, k]
-    for k in range(means.shape[1]):
-        shift[last, k] /= hessian[last, k]
-    for t in range(last - 1, -1, -1):
-        step = steps[t + 1]
-        for k in range(means.shape[1]):
-            share = one / (one + step * precision[t, k])
-            variances[t, k] = step * share + variances[t + 1, k] * (share * share)
-        for k in range(means.shape[1]):
-            shift[t, k] = (step * shift[t, k] + shift[t + 1, k]) / (one + step * hessian[t, k])
-    for k in range(means.shape[1]):
-        most[k] = LONGEST_RISE
-    for t in range(last + 1):
-        for k in range(means.shape[1]):
-            shift[t, k] += prior_mean[k] - means[t, k]
-        for k in range(means.shape[1]):
-            most[k] = max(most[k], shift[t, k])
-    for k in range(means.shape[1]):
-        most[k] = LONGEST_RISE / most[k]
-    for t in range(last + 1):
-        for k in range(means.shape[1]):
-            means[t, k] += most[k] * shift[t, k]
+    for j in range(variances.shape[0]):
+        share = one / (one + step * precision[j])
+        variances[j] = step * share + next_variances[j] * (share * share)
+    for j in range(variances.shape[0]):
+        shift[j] = (step * shift[j] + next_shift[j]) / (one + step * hessian[j])
 
 
 @kernel
-def _drift(n, rates, weights, prior, w, means, variances, work):
-    """Update a word's drift, means and variances (T,), given its weights (T, K), which follow.
+def _drift(n, rates, prior, w, place, width, chains, work):
+    """Update a word's drift given its weights, which follow; its columns of n are from `place` on.
 
-    work (3, T): precision, precision times mean, and what the logarithm of the weights gains.
+    work (5, T): means, variances, precision, precision times mean, and the factors of the weights.
     """
-    one = np.float32(1)
-    precision, shift, gain = work[0], work[1], work[2]
-    last = means.shape[0] - 1
+    one, half = np.float32(1), np.float32(0.5)
+    means, variances, precision, shift, gain = work[0], work[1], work[2], work[3], work[4]
+    last = work.shape[1] - 1
     for t in range(last + 1):
+        weights = chains.weights[t, w * width : (w + 1) * width]
+        rate, counts = rates[t], n[t, place : place + width]
+        means[t], variances[t] = chains.drift_means[t, w], chains.drift_variances[t, w]
         lam, count = np.float32(0), np.float32(0)
-        for k in range(n.shape[1]):
-            lam += rates[t, k] * weights[t, k]
-            count += n[t, k]
+        for k in range(width):
+            lam += rate[k] * weights[k]
+        for k in range(width):
+            count += counts[k]
         precision[t], shift[t] = lam, count - lam + lam * means[t]
-        gain[t] = -means[t] - np.float32(0.5) * variances[t]
+        gain[t] = -means[t] - half * variances[t]
         if t == 0:
             precision[0] += one / prior.drift_variance[w]
             shift[0] += prior.drift_mean[w] / prior.drift_variance[w]
@@ -279,70 +250,132 @@ def _drift(n, rates, weights, prior, w, means, variances, work):
     factor = LONGEST_RISE / max(most, LONGEST_RISE)
     for t in range(last + 1):
         means[t] += factor * (shift[t] - means[t])
-        scale = exp(gain[t] + means[t] + np.float32(0.5) * variances[t])
-        for k in range(n.shape[1]):
-            weights[t, k] *= scale
+        scale = exp(gain[t] + means[t] + half * variances[t])
+        weights = chains.weights[t, w * width : (w + 1) * width]
+        for k in range(width):
+            weights[k] *= scale
+    for t in range(last + 1):
+        chains.drift_means[t, w], chains.drift_variances[t, w] = means[t], variances[t]
 
 
 @kernel
-def move_off(topics, drift, scale, means, drift_means, weights):
-    """Take the parts of a `Move` off a word's chains."""
-    for t in range(drift_means.shape[0]):
-        drift_means[t] -= drift[t]
-    for t in range(means.shape[0]):
-        for k in range(means.shape[1]):
-            means[t, k] -= topics[t, k]
-        for k in range(means.shape[1]):
-            weights[t, k] *= scale[t, k]
+def move_off(topics, scale, means, weights):
+    """Take a row of a `Move` off a row of chains (B,)."""
+    for j in range(means.shape[0]):
+        means[j] -= topics[j]
+    for j in range(means.shape[0]):
+        weights[j] *= scale[j]
 
 
 @kernel
-def sweep(first, last, pairs, prior, rates, move, chains, totals, sums, drift_sums):
-    """Update the chains of words first..last, given rates N / zeta (T, K).
+def _update_means(mean, shift, means, most, last):
+    """Step to mean + shift (T, B), shortened where it rises too far; `most` (B,) is scratch."""
+    for j in range(mean.shape[0]):
+        most[j] = LONGEST_RISE
+    for t in range(shift.shape[0]):
+        to, at = shift[t], means[t, last - mean.shape[0] : last]
+        for j in range(mean.shape[0]):
+            to[j] += mean[j] - at[j]
+        for j in range(mean.shape[0]):
+            most[j] = max(most[j], to[j])
+    for j in range(mean.shape[0]):
+        most[j] = LONGEST_RISE / most[j]
+    for t in range(shift.shape[0]):
+        to, at = shift[t], means[t, last - mean.shape[0] : last]
+        for j in range(mean.shape[0]):
+            at[j] += most[j] * to[j]
 
-    Adds up over words, in float64: totals (T, K), the new zeta, and the means' deviations from
-    those of the prior, sums (T, K) and drift_sums (T,), which the next sweep may take off.
+
+@kernel
+def _update_block(a, b, n, rates, prior, move, chains, precision, hessian, shift, most):
+    """Update the chains a..b, without the drift."""
+    one, last = np.float32(1), n.shape[0] - 1
+    mean, variance, m = prior.mean[a:b], prior.variance[a:b], b - a
+    longest = np.float32(n.shape[0])
+    for t in range(last + 1):
+        reach = np.float32(2) / prior.steps[t] if t > 0 else np.float32(0)
+        means, weights, sites = chains.means[t, a:b], chains.weights[t, a:b], chains.sites[t, a:b]
+        move_off(move.topics[t], move.scale[t], means, weights)
+        _set_sites(
+            n[t], rates[t], reach, longest, mean, means, chains.variances[t, a:b], weights, sites,
+            hessian[t], shift[t],
+        )  # fmt: skip
+        if t > 0:
+            _filter(
+                prior.steps[t], sites, precision[t - 1], hessian[t - 1], shift[t - 1],
+                precision[t], hessian[t], shift[t],
+            )  # fmt: skip
+        else:
+            for j in range(m):
+                hessian[0, j] += one / variance[j]
+            for j in range(m):
+                precision[0, j] = sites[j] + one / variance[j]
+    variances = chains.variances[last, a:b]
+    for j in range(m):
+        variances[j] = one / precision[last, j]
+    for j in range(m):
+        shift[last, j] /= hessian[last, j]
+    for t in range(last - 1, -1, -1):
+        _smooth(
+            prior.steps[t + 1], precision[t], hessian[t], chains.variances[t + 1, a:b],
+            shift[t + 1], chains.variances[t, a:b], shift[t],
+        )  # fmt: skip
+    _update_means(mean, shift, chains.means, most, b)
+
+
+@kernel
+def sweep(first, last, width, pairs, prior, rates, move, chains, totals, sums, drift_sums):
+    """Update the chains of words first..last, given rates N / zeta (T, B), repeated.
+
+    Adds up over words, in float64: totals (T, B), the new zeta, and the means' deviations from
+    those of the prior, sums (T, B) and drift_sums (T,), which the next sweep may take off.
     """
-    n_slices, n_topics = rates.shape[0], rates.shape[1] // 8 * 8
-    n = np.empty((n_slices, n_topics), np.float32)
-    precision = np.empty((n_slices, n_topics), np.float32)
-    hessian = np.empty((n_slices, n_topics), np.float32)
-    shift = np.empty((n_slices, n_topics), np.float32)
-    most = np.empty(n_topics, np.float32)
-    work = np.empty((3, n_slices), np.float32)
-    # out of the tuples here, as each access counts references
-    starts, pair_slices, counts = pairs
-    away, drift_away, scale = move
-    all_means, all_variances, all_sites, all_drifts, drift_variances, all_weights = chains
-    prior_means, prior_variances, steps = prior.mean, prior.variance, prior.steps
-    has_drift = all_drifts.shape[1] > 0
-    for w in range(first, last):
-        means, variances, sites = all_means[w], all_variances[w], all_sites[w]
-        weights, drift, mean = all_weights[w], all_drifts[w], prior_means[w]
-        move_off(away, drift_away, scale, means, drift, weights)
-        _spread(starts[w], starts[w + 1], pair_slices, counts, n)
-        _set_sites(n, rates, weights, means, variances, mean, steps, sites, hessian, shift)
-        _filter(sites, prior_variances[w], steps, precision, hessian, shift)
-        _smooth(precision, hessian, shift, steps, mean, means, variances, most)
-        _weigh(means, variances, drift, drift_variances[w], weights)
-        if has_drift:
-            _drift(n, rates, weights, prior, w, drift, drift_variances[w], work)
-            for t in range(n_slices):
-                drift_sums[t] += drift[t]
+    n_slices, size = rates.shape[0], rates.shape[1] // 8 * 8
+    n = np.empty((n_slices, size), np.float32)
+    precision = np.empty((n_slices, size), np.float32)
+    hessian = np.empty((n_slices, size), np.float32)
+    shift = np.empty((n_slices, size), np.float32)
+    most = np.empty(size, np.float32)
+    work = np.empty((5, n_slices), np.float32)
+    for start in range(first, last, BLOCK):
+        stop = min(start + BLOCK, last)
+        a, b = start * width, stop * width
+        _spread(start, stop, width, pairs.starts, pairs.slices, pairs.counts, n)
+        _update_block(a, b, n, rates, prior, move, chains, precision, hessian, shift, most)
         for t in range(n_slices):
-            for k in range(n_topics):
-                totals[t, k] += weights[t, k]
-            for k in range(n_topics):
-                sums[t, k] += means[t, k] - mean[k]
+            _weigh(t, start, stop, width, move.drift, chains)
+        if chains.drift_means.shape[0] > 0:
+            for w in range(start, stop):
+                _drift(n, rates, prior, w, (w - start) * width, width, chains, work)
+        for t in range(n_slices):
+            weights, means = chains.weights[t, a:b], chains.means[t, a:b]
+            mean, total, away = prior.mean[a:b], totals[t], sums[t]
+            for j in range(b - a):
+                total[j] += weights[j]
+            for j in range(b - a):
+                away[j] += means[j] - mean[j]
+            if chains.drift_means.shape[0] > 0:
+                drift = 0.0
+                for w in range(start, stop):
+                    drift += chains.drift_means[t, w]
+                drift_sums[t] += drift
 
 
 @kernel
-def _weigh(means, variances, drift_means, drift_variances, weights):
-    """Write E[exp(x + c)] (T, K) of a word."""
+def _weigh(t, first, last, width, drift_moved, chains):
+    """Write E[exp(x + c)] of words first..last in slice t, with `drift_moved` (T,) taken off."""
     half = np.float32(0.5)
-    for t in range(means.shape[0]):
-        common = np.float32(0)
-        if drift_means.shape[0] > 0:
-            common = drift_means[t] + half * drift_variances[t]
-        for k in range(means.shape[1]):
-            weights[t, k] = exp(means[t, k] + half * variances[t, k] + common)
+    a, b = first * width, last * width
+    means, variances = chains.means[t, a:b], chains.variances[t, a:b]
+    weights = chains.weights[t, a:b]
+    for j in range(b - a):
+        weights[j] = means[j] + half * variances[j]
+    if chains.drift_means.shape[0] > 0:
+        for w in range(first, last):
+            chains.drift_means[t, w] -= drift_moved[t]
+            common = chains.drift_means[t, w] + half * chains.drift_variances[t, w]
+            row = chains.weights[t, w * width : (w + 1) * width]
+            for k in range(width):
+                row[k] += common
+    for j in range(b - a):
+        weights[j] = exp(weights[j])

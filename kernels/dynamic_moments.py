@@ -7,7 +7,7 @@ that both are functions of means and variances alone. Shapes as there.
 import numpy as np
 
 from ._jit import kernel
-from .dynamic import move_off
+from .dynamic import BLOCK, move_off
 from .special import log
 
 
@@ -24,104 +24,118 @@ def _coupling(variance, later, step, keep):
 
 
 @kernel
-def moments(first, last, n_topics, pairs, prior, move, chains, increments, drift_increments, bound):
+def moments(
+    first, last, width, n_topics, pairs, prior, move, chains, increments, drift_increments, bound
+):  # fmt: skip
     """Sums over words first..last for the update of variances and for the bound.
 
-    Takes `move` off, as `sweep` does. Adds, in float64, E[(x_t - x_t-1)^2] to increments (T, K) and
+    Takes `move` off, as `sweep` does. Adds, in float64, E[(x_t - x_t-1)^2] to increments (T, B) and
     the like to drift_increments (T,), in row 0 E[(x_0 - mean)^2] / variance; to bound (1,) counts
     times E[x + c], plus half the log determinant of the chains' covariance over the prior's.
     """
-    n_slices, width = chains.means.shape[1], chains.means.shape[2] // 8 * 8
-    logs = np.empty(width, np.float32)
-    product = np.empty(width, np.float32)
-    slopes = np.empty(width, np.float32)
-    starts, pair_slices, counts = pairs
-    topics, drift_away, scale = move
-    all_means, all_variances, _, all_drifts, drift_variances, weights = chains
-    prior_means, prior_variances, steps = prior.mean, prior.variance, prior.steps
-    for w in range(first, last):
-        means, variances, drift = all_means[w], all_variances[w], all_drifts[w]
-        mean, prior_variance = prior_means[w], prior_variances[w]
-        move_off(topics, drift_away, scale, means, drift, weights[w])
-        for k in range(width):
-            away, variance = means[0, k] - mean[k], prior_variance[k]
-            increments[0, k] += (away * away + variances[0, k]) / variance
-        for k in range(width):
-            product[k] = variances[n_slices - 1, k] / prior_variance[k]
-        for k in range(width):
-            logs[k] = 0
-        for t in range(1, n_slices):
-            _add_step(means, variances, t, steps[t], increments[t], product, slopes)
-            if t % 4 == 0:  # before it leaves the range of float32
-                _take_logs(product, logs)
-        _take_logs(product, logs)
-        total = np.float32(0)
-        for k in range(n_topics):
-            total += logs[k]
-        bound[0] += 0.5 * total
-        bound[0] += _fit(starts[w], starts[w + 1], pair_slices, counts, means, drift)
-        if drift.shape[0] > 0:
-            bound[0] += _drift_moments(prior, w, drift, drift_variances[w], drift_increments)
+    size = increments.shape[1]
+    logs = np.empty(size, np.float32)
+    product = np.empty(size, np.float32)
+    slopes = np.empty(size, np.float32)
+    for start in range(first, last, BLOCK):
+        stop = min(start + BLOCK, last)
+        a, b = start * width, stop * width
+        for t in range(chains.means.shape[0]):
+            move_off(move.topics[t], move.scale[t], chains.means[t, a:b], chains.weights[t, a:b])
+            for w in range(start, stop if chains.drift_means.shape[0] > 0 else start):
+                chains.drift_means[t, w] -= move.drift[t]
+        _block_moments(a, b, prior, chains, increments, product, logs, slopes)
+        for w in range(start, stop):
+            total = np.float32(0)
+            for k in range(n_topics):
+                total += logs[(w - start) * width + k]
+            bound[0] += 0.5 * total
+            bound[0] += _fit(w, width, pairs, chains)
+            if chains.drift_means.shape[0] > 0:
+                bound[0] += _drift_moments(prior, w, chains, drift_increments)
 
 
 @kernel
-def _add_step(means, variances, t, step, increments, product, slopes):
-    """Add E[(x_t - x_t-1)^2] to increments (K,); multiply product by Var(x_t-1 | x_t) / step.
+def _block_moments(a, b, prior, chains, increments, product, logs, slopes):
+    """Increments and log determinants (B,) of chains a..b; product and slopes are scratch."""
+    last, m = chains.means.shape[0] - 1, b - a
+    mean, variance = prior.mean[a:b], prior.variance[a:b]
+    means, variances, final = chains.means[0, a:b], chains.variances[0, a:b], increments[0]
+    for j in range(m):
+        away = means[j] - mean[j]
+        final[j] += (away * away + variances[j]) / variance[j]
+    ends = chains.variances[last, a:b]
+    for j in range(m):
+        product[j] = ends[j] / variance[j]
+    for j in range(m):
+        logs[j] = 0
+    for t in range(1, last + 1):
+        _add_step(
+            prior.steps[t], chains.means[t - 1, a:b], chains.means[t, a:b],
+            chains.variances[t - 1, a:b], chains.variances[t, a:b], increments[t], product, slopes,
+        )  # fmt: skip
+        if t % 4 == 0 or t == last:  # before it leaves the range of float32
+            _take_logs(m, product, logs)
+    if last == 0:
+        _take_logs(m, product, logs)
 
-    `slopes` (K,) is scratch memory.
-    """
+
+@kernel
+def _add_step(step, before, means, variances, later, increments, product, slopes):
+    """Add E[(x_t - x_t-1)^2] to increments (B,); multiply product by Var(x_t-1 | x_t) / step."""
     one = np.float32(1)
-    for k in range(product.shape[0]):
-        slopes[k] = _coupling(variances[t - 1, k], variances[t, k], step, one)
-    for k in range(product.shape[0]):
-        product[k] *= slopes[k]
-    for k in range(product.shape[0]):
-        lag = one - slopes[k]
-        slopes[k] = slopes[k] * step + lag * lag * variances[t, k]
-    for k in range(product.shape[0]):
-        away = means[t, k] - means[t - 1, k]
-        increments[k] += away * away + slopes[k]
+    for j in range(means.shape[0]):
+        slopes[j] = _coupling(variances[j], later[j], step, one)
+    for j in range(means.shape[0]):
+        product[j] *= slopes[j]
+    for j in range(means.shape[0]):
+        lag = one - slopes[j]
+        slopes[j] = slopes[j] * step + lag * lag * later[j]
+    for j in range(means.shape[0]):
+        away = means[j] - before[j]
+        increments[j] += away * away + slopes[j]
 
 
 @kernel
-def _take_logs(product, logs):
-    for k in range(product.shape[0]):
-        logs[k] += log(product[k])
-        product[k] = 1
+def _take_logs(m, product, logs):
+    for j in range(m):
+        logs[j] += log(product[j])
+        product[j] = 1
 
 
 @kernel
-def _fit(first, last, slices, counts, means, drift_means):
-    """The counts of a word, which has the pairs first..last, times E[x + c], summed."""
+def _fit(w, width, pairs, chains):
+    """The counts of a word times E[x + c], summed."""
     fit = 0.0
-    for p in range(first, last):
-        t = slices[p]
+    for p in range(pairs.starts[w], pairs.starts[w + 1]):
+        t, counts = pairs.slices[p], pairs.counts[p]
+        means = chains.means[t, w * width : (w + 1) * width]
         common = np.float32(0)
-        if drift_means.shape[0] > 0:
-            common = drift_means[t]
+        if chains.drift_means.shape[0] > 0:
+            common = chains.drift_means[t, w]
         total = np.float32(0)
-        for k in range(means.shape[1]):
-            total += counts[p, k] * (means[t, k] + common)
+        for k in range(width):
+            total += counts[k] * (means[k] + common)
         fit += total
     return fit
 
 
 @kernel
-def _drift_moments(prior, w, means, variances, increments):
+def _drift_moments(prior, w, chains, increments):
     """Add a word's drift to increments (T,), as in `moments`; return its part of the bound."""
+    means, variances = chains.drift_means, chains.drift_variances
     last = means.shape[0] - 1
-    away, variance = means[0] - prior.drift_mean[w], prior.drift_variance[w]
-    increments[0] += (away * away + variances[0]) / variance
+    away, variance = means[0, w] - prior.drift_mean[w], prior.drift_variance[w]
+    increments[0] += (away * away + variances[0, w]) / variance
     for t in range(1, last + 1):
-        keep, later, step = prior.drift_keep[t], variances[t], prior.drift_steps[t]
-        slope = _coupling(variances[t - 1], later, step, keep)
-        rest = variances[t - 1] - slope * slope * later
-        away, lag = means[t] - keep * means[t - 1], np.float32(1) - keep * slope
+        keep, later, step = prior.drift_keep[t], variances[t, w], prior.drift_steps[t]
+        slope = _coupling(variances[t - 1, w], later, step, keep)
+        rest = variances[t - 1, w] - slope * slope * later
+        away, lag = means[t, w] - keep * means[t - 1, w], np.float32(1) - keep * slope
         increments[t] += away * away + keep * keep * rest + lag * lag * later
-    determinant = 0.5 * log(variances[last] / variance)
-    for t in range(1, last + 1):
-        keep, later, step = prior.drift_keep[t], variances[t], prior.drift_steps[t]
-        slope = _coupling(variances[t - 1], later, step, keep)
-        rest = variances[t - 1] - slope * slope * later
-        determinant += 0.5 * log(rest / step)
+    determinant = 0.5 * log(variances[last, w] / variance)
+    for t in range(1, last + 1):  # a loop of its own: see `kernel`
+        keep, later, step = prior.drift_keep[t], variances[t, w], prior.drift_steps[t]
+        slope = _coupling(variances[t - 1, w], later, step, keep)
+        determinant += 0.5 * log((variances[t - 1, w] - slope * slope * later) / step)
     return determinant

@@ -55,7 +55,7 @@ class Problem:
 
     def counts(self):
         """Expected counts (V, T, K), dense."""
-        n = np.zeros(self.state.chains.means.shape)
+        n = np.zeros(self.state.chains.means.swapaxes(0, 1).shape)
         owner = np.repeat(np.arange(len(n)), np.diff(self.pairs.starts))
         n[owner, self.pairs.slices] = self.pairs.counts
         return n[:, :, : self.n_topics]
@@ -63,6 +63,10 @@ class Problem:
     def prior(self):
         """Steps and shares kept (T - 1,), of the chains and of the drift."""
         prior = models.prior_of(self.model, self.state.chain_variance, self.state.drift_variance)
+        shape = self.model.start.mean.shape
+        prior = prior._replace(
+            mean=prior.mean.reshape(shape), variance=prior.variance.reshape(shape)
+        )
         chain = prior.steps[1:].astype(float), np.ones(len(prior.steps) - 1)
         return prior, chain, (prior.drift_steps[1:].astype(float), prior.drift_keep[1:])
 
@@ -89,8 +93,15 @@ class Problem:
 
 
 def float64(chains, n_topics):
+    """Means and variances (V, T, K), those of the drift (V, T) or (V, 0), in float64."""
     parts = (chains.means[:, :, :n_topics], chains.variances[:, :, :n_topics])
-    return [part.astype(float) for part in (*parts, chains.drift_means, chains.drift_variances)]
+    drift = (chains.drift_means, chains.drift_variances)
+    return [np.array(part.swapaxes(0, 1), float) for part in (*parts, *drift)]
+
+
+def by_word(table, n_topics):
+    """A table (T, V, K padded) as (V, T, K), in float64."""
+    return np.array(table[:, :, :n_topics].swapaxes(0, 1), float)
 
 
 def test_assignments_equal_their_twin():
@@ -99,7 +110,7 @@ def test_assignments_equal_their_twin():
     bounds = zip(corpus.indptr[:-1], corpus.indptr[1:])
     rows = [list(zip(corpus.words[a:b], corpus.counts[a:b].astype(float))) for a, b in bounds]
     before = state.g.astype(float)
-    topics = state.chains.weights / state.zeta
+    topics = state.chains.weights.swapaxes(0, 1) / state.zeta
     score = steps.assign(problem.model, corpus, state)
     alpha = np.zeros(before.shape[1])
     alpha[: problem.n_topics] = problem.model.alpha
@@ -131,8 +142,8 @@ def test_a_sweep_equals_its_twin(drift):
     state, n, size = problem.state, problem.counts(), problem.n_topics
     prior, (chain_steps, ones), (drift_steps, keep) = problem.prior()
     means, variances, drift_means, drift_variances = float64(state.chains, size)
-    sites = state.chains.sites[:, :, :size].astype(float)
-    weights, zeta = state.chains.weights[:, :, :size].astype(float), state.zeta[:, :size]
+    sites = by_word(state.chains.sites, size)
+    weights, zeta = by_word(state.chains.weights, size), state.zeta[:, :size]
     expected = problem.totals[:, :size] / zeta * weights
     old = 0.0
     if drift:
@@ -160,7 +171,7 @@ def test_a_sweep_equals_its_twin(drift):
     found = float64(after.chains, size)
     for got, want in zip(found, (means, variances, drift_means, drift_variances)):
         np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-5)
-    np.testing.assert_allclose(after.chains.weights[:, :, :size], weights, rtol=3e-4)
+    np.testing.assert_allclose(by_word(after.chains.weights, size), weights, rtol=3e-4)
     np.testing.assert_allclose(after.zeta[:, :size], weights.sum(axis=0), rtol=3e-4)
     centre = (means - prior.mean[:, None, :size]).mean(axis=0)
     np.testing.assert_allclose(move.topics[:, :size], centre, rtol=1e-3, atol=1e-5)
@@ -221,7 +232,7 @@ def test_sweeps_end_at_the_optimum_of_l_bfgs(drift):
     if drift:
         logs += (drift_means + 0.5 * drift_variances)[:, :, None]
     want = np.exp(logs) / np.exp(logs).sum(axis=0)
-    weights = problem.state.chains.weights[:, :, : problem.n_topics]
+    weights = by_word(problem.state.chains.weights, problem.n_topics)
     np.testing.assert_allclose(weights / weights.sum(axis=0), want, atol=1e-3)
 
 

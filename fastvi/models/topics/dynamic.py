@@ -301,7 +301,7 @@ def _restored(saved: Saved, n_slices: int) -> Found:
     """Return what was found, from a file, or refuse arrays that do not fit together."""
     alpha = saved.positive("found.alpha", None)
     n_words, width = saved.n_features, saved.array("found.totals", n_slices, None).shape[1]
-    n_drift = saved.array("found.drift_means", n_words, None, dtype=np.float32).shape[1]
+    n_drift = len(saved.array("found.drift_means", None, n_words, dtype=np.float32))
     if n_drift not in (0, n_slices) or not len(alpha) <= width < len(alpha) + 8 or width % 8:
         raise ValueError(f"{saved.path}: the arrays of the model do not fit together")
 
@@ -311,7 +311,7 @@ def _restored(saved: Saved, n_slices: int) -> Found:
             raise ValueError(f"{saved.path}: {name} must hold numbers > 0")
         return array
 
-    chains, drift = (n_words, n_slices, width), (n_words, n_drift)
+    chains, drift = (n_slices, n_words, width), (n_drift, n_words)
     n = n_words if n_drift else 0
     mean = np.repeat(single("start.mean", n_words)[:, None], width, axis=1)
     start = Start(

@@ -14,7 +14,7 @@ from fastvi.kernels import dynamic as kernels
 from fastvi.kernels.dynamic import Chains, Move, Pairs
 from fastvi.kernels.dynamic_moments import moments
 from fastvi.models.counts import chunks_of
-from fastvi.models.topics.dynamic_corpus import SlicedCorpus
+from fastvi.models.topics.dynamic_corpus import Single, SlicedCorpus
 from fastvi.models.topics.dynamic_model import (
     DynamicModel,
     State,
@@ -55,7 +55,7 @@ def first_state(
         chain_variance=chain_variance, drift_variance=drift_variance, alpha=model.alpha
     )
     chains = state.chains
-    chains.weights[:, :, :n_topics] = topics[:, None, :n_topics]
+    chains.weights[:, :, :n_topics] = topics[:, :n_topics]
     chains.means[:, :, :n_topics] = np.log(chains.weights[:, :, :n_topics])
     for variances in (chains.variances, chains.drift_variances):
         variances[:] = FIRST_VARIANCE
@@ -63,7 +63,7 @@ def first_state(
     for _ in range(N_WARM):
         assign(model, corpus, state)
     totals = totals_of(model, corpus, state).astype(np.float32)
-    np.multiply(chains.weights, totals, out=chains.sites)
+    np.multiply(chains.weights, totals[:, None], out=chains.sites)
     return state
 
 
@@ -111,7 +111,7 @@ def totals_of(model: DynamicModel, corpus: SlicedCorpus, state: State) -> Array:
 def no_move(state: State) -> Move:
     """Return what takes nothing off."""
     shape = state.zeta.shape
-    drift = np.zeros(state.chains.drift_means.shape[1], np.float32)
+    drift = np.zeros(len(state.chains.drift_means), np.float32)
     return Move(np.zeros(shape, np.float32), drift, np.ones(shape, np.float32))
 
 
@@ -124,26 +124,51 @@ def sweep(
     on, and without which it would take many sweeps to reach the optimum.
     """
     prior = prior_of(model, state.chain_variance, state.drift_variance)
-    rates = (totals / state.zeta).astype(np.float32)
-    chunks, n_slices = model.chunks(), len(totals)
-    n_chunks = len(chunks) - 1
-    zeta, sums = np.zeros((2, n_chunks, *totals.shape))
+    rates = _repeated((totals / state.zeta).astype(np.float32))
+    chunks, (n_slices, width) = model.chunks(), totals.shape
+    n_chunks, columns, moved = len(chunks) - 1, _columns(state.chains), _repeated_move(move)
+    zeta, sums = np.zeros((2, n_chunks, *rates.shape))
     drift_sums = np.zeros((n_chunks, n_slices if model.has_drift else 0))
 
     def task(i: int) -> None:
         kernels.sweep(
-            chunks[i], chunks[i + 1], pairs, prior, rates, move, state.chains, zeta[i], sums[i],
+            chunks[i], chunks[i + 1], width, pairs, prior, rates, moved, columns, zeta[i], sums[i],
             drift_sums[i],
         )  # fmt: skip
 
     parallel.run(task, n_chunks, model.n_threads)
     n_words = chunks[-1]
-    topics, drift = sums.sum(axis=0) / n_words, drift_sums.sum(axis=0) / n_words
+    topics, drift = _folded(sums, width) / n_words, drift_sums.sum(axis=0) / n_words
     topics[:, len(model.alpha) :] = 0.0
     topics, drift = topics.astype(np.float32), drift.astype(np.float32)
     scale = np.exp(-topics.astype(np.float64) - (drift[:, None] if model.has_drift else 0.0))
-    zeta = zeta.sum(axis=0)
-    return state._replace(zeta=zeta), Move(topics, drift, scale.astype(np.float32))
+    state = state._replace(zeta=_folded(zeta, width))
+    return state, Move(topics, drift, scale.astype(np.float32))
+
+
+def _columns(chains: Chains) -> Chains:
+    """Chains as the columns of matrices, as kernels take them."""
+    flat = {
+        name: getattr(chains, name).reshape(len(chains.means), -1)
+        for name in ("means", "variances", "sites", "weights")
+    }
+    return chains._replace(**flat)
+
+
+def _repeated(rows: Single) -> Single:
+    """Rows (T, K) for each word of a block, (T, B)."""
+    return np.ascontiguousarray(np.tile(rows, (1, kernels.BLOCK)))
+
+
+def _repeated_move(move: Move) -> Move:
+    return move._replace(topics=_repeated(move.topics), scale=_repeated(move.scale))
+
+
+def _folded(sums: Array, width: int) -> Array:
+    """Sums (n_chunks, T, B) over chunks and the words of a block, (T, K)."""
+    whole = sums.sum(axis=0)
+    folded: Array = whole.reshape(len(whole), -1, width).sum(axis=1)
+    return folded
 
 
 class Moments(NamedTuple):
@@ -179,19 +204,20 @@ def chain_moments(
     """Take `move` off the chains, and return their moments; the bound lacks -N log zeta."""
     prior = prior_of(model, chain_variance, drift_variance)
     chunks, n = model.chunks(), len(model.alpha)
-    n_chunks, (n_words, n_slices, width) = len(chunks) - 1, chains.means.shape
-    increments = np.zeros((n_chunks, n_slices, width))
-    drift = np.zeros((n_chunks, chains.drift_means.shape[1]))
+    n_chunks, (n_slices, n_words, width) = len(chunks) - 1, chains.means.shape
+    columns, moved = _columns(chains), _repeated_move(move)
+    increments = np.zeros((n_chunks, n_slices, kernels.BLOCK * width))
+    drift = np.zeros((n_chunks, len(chains.drift_means)))
     bounds = np.zeros((n_chunks, 1))
 
     def task(i: int) -> None:
         moments(
-            chunks[i], chunks[i + 1], n, pairs, prior, move, chains, increments[i], drift[i],
-            bounds[i],
+            chunks[i], chunks[i + 1], width, n, pairs, prior, moved, columns, increments[i],
+            drift[i], bounds[i],
         )  # fmt: skip
 
     parallel.run(task, n_chunks, model.n_threads)
-    by_slice, drift_increments = increments[:, :, :n].sum(axis=(0, 2)), drift.sum(axis=0)
+    by_slice, drift_increments = _folded(increments, width)[:, :n].sum(axis=1), drift.sum(axis=0)
     bound = bounds.sum() + 0.5 * n_words * n_slices * (n + model.has_drift)
     for squares, steps in ((by_slice, prior.steps), (drift_increments, prior.drift_steps)):
         scales = np.concatenate(([1.0], steps[1:].astype(np.float64)))[: len(squares)]

@@ -31,9 +31,9 @@ class Found(NamedTuple):
 
     Attributes
     ----------
-    means, variances : (V, T, K padded) float32 arrays
+    means, variances : (T, V, K padded) float32 arrays
         Of the chains of topics.
-    drift_means, drift_variances : (V, T) or (V, 0) float32 arrays
+    drift_means, drift_variances : (T, V) or (0, V) float32 arrays
     start : Start
         Prior of the first slice.
     alpha : (n_topics,) float64 array
@@ -86,7 +86,7 @@ class DynamicTopics:
     @property
     def n_slices(self) -> int:
         """Number of slices."""
-        return int(self.found.means.shape[1])
+        return len(self.found.means)
 
     @cached_property
     def model(self) -> DynamicModel:
@@ -99,11 +99,11 @@ class DynamicTopics:
     def probabilities(self, t: int, after: float = 0.0) -> AnyArray:
         """Expected probabilities (V, K padded) of words in slice t, or so many steps after it."""
         found = self.found
-        logs = found.means[:, t] + 0.5 * found.variances[:, t].astype(np.float64)
-        if found.drift_means.shape[1]:
+        logs = found.means[t] + 0.5 * found.variances[t].astype(np.float64)
+        if len(found.drift_means):
             kept = self.keep**after
-            drift = kept * found.drift_means[:, t].astype(np.float64)
-            logs += (drift + 0.5 * kept**2 * found.drift_variances[:, t])[:, None]
+            drift = kept * found.drift_means[t].astype(np.float64)
+            logs += (drift + 0.5 * kept**2 * found.drift_variances[t])[:, None]
         return self._normalised(logs)
 
     def _normalised(self, logs: Array) -> AnyArray:
@@ -124,7 +124,7 @@ class DynamicTopics:
         places, index = np.unique(np.stack([slices, after]), axis=1, return_inverse=True)
         index = np.ravel(index).astype(np.int64)
         tables = [self.probabilities(int(t), step) for t, step in places.T]
-        weights = np.stack(tables, axis=1)
+        weights = np.stack(tables)
         order, indptr, words, counts = sorted_by(index, bags)
         doc_topic = self._infer(indptr, words, counts, index[order], weights)
         scores = np.zeros(len(order))
@@ -146,11 +146,11 @@ class DynamicTopics:
         slices: NDArray[np.int64],
         weights: Single,
     ) -> Single:
-        width, n_documents = weights.shape[2], len(slices)
+        (n_slices, _, width), n_documents = weights.shape, len(slices)
         alpha = padded_alpha(self.found.alpha)
         doc_topic = np.repeat(alpha[None], n_documents, axis=0)
         g = np.zeros((len(words), width), np.uint16)
-        inverse = np.ones(weights.shape[1:], np.float32)
+        inverse = np.ones((n_slices, width), np.float32)
         chunks, scores = chunks_of(indptr, self.n_topics), np.empty(n_documents)
 
         def task(i: int) -> None:
@@ -185,11 +185,11 @@ class DynamicTopics:
     def _variational(self, t: int, max_iter: int) -> Topics:
         """Topics whose weights are exp(E[x + c]) / zeta."""
         found = self.found
-        half = 0.5 * found.variances[:, t].astype(np.float64)
-        means = found.means[:, t].astype(np.float64)
-        if found.drift_means.shape[1]:
-            means += found.drift_means[:, t, None]
-            half += 0.5 * found.drift_variances[:, t, None]
+        half = 0.5 * found.variances[t].astype(np.float64)
+        means = found.means[t].astype(np.float64)
+        if len(found.drift_means):
+            means += found.drift_means[t, :, None]
+            half += 0.5 * found.drift_variances[t, :, None]
         logs = means - np.logaddexp.reduce(means + half, axis=0)
         logs[:, self.n_topics :] = -np.inf
         shift = logs.max(axis=1)
@@ -202,13 +202,13 @@ class DynamicTopics:
     def chain_bound(self) -> float:
         """The chains' part of the bound, nats: minus the divergence from their prior."""
         found = self.found
-        n_words, n_slices, width = found.means.shape
+        n_slices, n_words, width = found.means.shape
         none = Pairs(
             np.zeros(n_words + 1, np.int64), np.zeros(0, np.int64), np.zeros((0, width), np.float32)
         )
         shape = (n_slices, width)
         still = Move(
-            np.zeros(shape, np.float32), np.zeros(found.drift_means.shape[1], np.float32),
+            np.zeros(shape, np.float32), np.zeros(len(found.drift_means), np.float32),
             np.ones(shape, np.float32),
         )  # fmt: skip
         parts = (found.means.copy(), found.variances)  # the kernel writes to means and weights

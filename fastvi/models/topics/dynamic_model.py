@@ -137,15 +137,15 @@ def prior_of(model: DynamicModel, chain_variance: float, drift_variance: float) 
         kept = np.concatenate((first, model.kept))
         drift_steps = np.concatenate((first, drift_variance * model.drift_gaps))
         drift = [start.drift_mean, start.drift_variance, kept, drift_steps]
-    parts = (start.mean, start.variance, steps, *drift)
+    parts = (start.mean.ravel(), start.variance.ravel(), steps, *drift)
     return Prior(*(np.ascontiguousarray(part, np.float32) for part in parts))
 
 
 def empty_state(model: DynamicModel, corpus: SlicedCorpus) -> State:
     """Return a state without content, which a checkpoint may fill."""
     (n_words, width), n_slices = model.start.mean.shape, corpus.n_slices
-    drift = n_words, n_slices if model.has_drift else 0
-    shapes = ((n_words, n_slices, width),) * 3 + (drift, drift, (n_words, n_slices, width))
+    drift = n_slices if model.has_drift else 0, n_words
+    shapes = ((n_slices, n_words, width),) * 3 + (drift, drift, (n_slices, n_words, width))
     return State(
         np.zeros((len(corpus.words), width), np.uint16),
         np.zeros((len(corpus.slices), width), np.float32),

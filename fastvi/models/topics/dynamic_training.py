@@ -184,14 +184,14 @@ def add_slice(
     kept = KEEP**gap
     step = found.chain_variance * distances(np.array([gap]), found.chain_variance)[0]
     drift_step = found.drift_variance * (1.0 - kept**2) / (1.0 - KEEP**2)
-    n_drift = found.drift_means.shape[1]
-    last = (found.drift_means[:, -1:], found.drift_variances[:, -1:])
+    n_drift = len(found.drift_means)
+    last = (found.drift_means[-1:], found.drift_variances[-1:])
     start = Start(
-        np.ascontiguousarray(found.means[:, -1]),
-        found.variances[:, -1] + np.float32(step),
-        np.ascontiguousarray((kept * last[0])[:, 0] if n_drift else last[0].ravel(), np.float32),
+        np.ascontiguousarray(found.means[-1]),
+        found.variances[-1] + np.float32(step),
+        np.ascontiguousarray((kept * last[0])[0] if n_drift else last[0][:0, 0], np.float32),
         np.ascontiguousarray(
-            (kept**2 * last[1] + drift_step)[:, 0] if n_drift else last[1].ravel(), np.float32
+            (kept**2 * last[1] + drift_step)[0] if n_drift else last[1][:0, 0], np.float32
         ),
     )
     bags = bags._replace(counts=bags.counts.astype(np.float32))
@@ -207,7 +207,7 @@ def add_slice(
     new = state.chains
 
     def both(before: Single, after: Single) -> Single:
-        return np.concatenate((before, after), axis=1)
+        return np.concatenate((before, after))
 
     return found._replace(
         means=both(found.means, new.means),
