@@ -103,6 +103,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     ).fit(X),
     "BayesianPCA().fit": lambda: fastvi.BayesianPCA(**SHORT).fit(X),
     "BayesianFactorAnalysis().fit": lambda: fastvi.BayesianFactorAnalysis(**SHORT).fit(X),
+    "BetaBernoulliFeatures().fit": lambda: fastvi.BetaBernoulliFeatures(
+        2, n_init=1, **SHORT
+    ).fit(X),
     "BayesianLogisticRegression().fit": lambda: fastvi.BayesianLogisticRegression(**SHORT).fit(
         X, X[:, 0] > 0
     ),

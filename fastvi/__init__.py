@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastvi.loading import load as load
     from fastvi.models.factors.estimator import BayesianFactorAnalysis as BayesianFactorAnalysis
     from fastvi.models.factors.estimator import BayesianPCA as BayesianPCA
+    from fastvi.models.features.estimator import BetaBernoulliFeatures as BetaBernoulliFeatures
     from fastvi.models.gp.classification import SparseGPClassifier as SparseGPClassifier
     from fastvi.models.gp.regression import SparseGPRegressor as SparseGPRegressor
     from fastvi.models.gp.variational import SVGP as SVGP
@@ -74,6 +75,7 @@ _NAMES = {
     "BayesianGaussianMixture": "fastvi.models.mixture.estimator",
     "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
     "BayesianPCA": "fastvi.models.factors.estimator",
+    "BetaBernoulliFeatures": "fastvi.models.features.estimator",
     "CorrelatedTopicModel": "fastvi.models.topics.correlated",
     "DynamicTopicModel": "fastvi.models.topics.dynamic",
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",

@@ -50,6 +50,12 @@ FITS: dict[str, Callable[[], Any]] = {
     ).fit(X),
     "PCA": lambda: fastvi.BayesianPCA(max_iter=3, random_state=0).fit(X),
     "factor analysis": lambda: fastvi.BayesianFactorAnalysis(max_iter=3, random_state=0).fit(X),
+    "features": lambda: fastvi.BetaBernoulliFeatures(3, n_init=1, max_iter=3, random_state=0).fit(
+        X
+    ),
+    "features, binary": lambda: fastvi.BetaBernoulliFeatures(
+        2, likelihood="bernoulli", n_init=1, max_iter=3, random_state=0
+    ).fit(X > 0),
     "logistic": lambda: fastvi.BayesianLogisticRegression(max_iter=3, random_state=0).fit(
         X, X[:, 0] > 0
     ),

@@ -14,6 +14,7 @@ from fastvi import gradients, loop, optimizers
 from fastvi.base import parallel, tree
 from fastvi.core import Batch, LazyTable
 from fastvi.gradients import plain
+from fastvi.models.acceleration import accelerated
 from fastvi.models.plan import SAMPLING, fit_conjugate, plan
 from fastvi.models.streaming import streaming
 
@@ -36,7 +37,7 @@ TOOLS = {
 TOOLS = {name: {"batch_size": BATCH_SIZE} | tools for name, tools in TOOLS.items()}
 TOOLS["coordinate ascent"] = {}
 TOOLS["all rows, a short step"] = {"optimizer": 0.5}
-ACCELERATED = {"accelerated": {"accelerate": True}}  # for models that have units
+ACCELERATED = {"accelerated": {"ascent": accelerated}}  # for models that have units
 PER_COORDINATE = {
     name: {"batch_size": BATCH_SIZE, "optimizer": getattr(optimizers, name)(rate)}
     for name, rate in (("adagrad", 0.5), ("rmsprop", 0.05), ("adam", 0.05), ("amsgrad", 0.05))

@@ -36,6 +36,11 @@ CASES = {
         fastvi.BayesianFactorAnalysis,
         {"n_components": 2, "variance_reduction": gradients.svrg(4)} | BATCHES,
     ),
+    "features": (fastvi.BetaBernoulliFeatures, {"n_components": 2, "n_init": 1} | ASCENT),
+    "features, batches": (
+        fastvi.BetaBernoulliFeatures,
+        {"n_components": 2, "n_init": 1, "variance_reduction": gradients.svrg(4)} | BATCHES,
+    ),
     "logistic": (fastvi.BayesianLogisticRegression, {"prior": "ard"} | ASCENT),
     "logistic, window": (
         fastvi.BayesianLogisticRegression,

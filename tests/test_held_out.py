@@ -42,6 +42,11 @@ ESTIMATORS = {
     "logistic": (fastvi.BayesianLogisticRegression(random_state=0, tol=0), real, log_loss),
     "pca": (fastvi.BayesianPCA(2, random_state=0, tol=0), real, own_score),
     "fa": (fastvi.BayesianFactorAnalysis(2, random_state=0, tol=0), real, own_score),
+    "features": (
+        fastvi.BetaBernoulliFeatures(2, n_init=1, random_state=0, tol=0),
+        real,
+        own_score,
+    ),
     "poisson": (fastvi.PoissonFactorization(3, random_state=0, tol=0), counts, own_score),
     "hdp": (
         fastvi.HierarchicalDirichletProcess(3, random_state=0, tol=0, batch_size=None),

@@ -14,6 +14,7 @@ from tolerances import assert_never_falls
 
 import fastvi
 from fastvi.core import Batch
+from fastvi.models.acceleration import accelerated
 from fastvi.models.logistic.estimator import BayesianLogisticRegression
 from fastvi.models.logistic.model import Prior, log_mean_sigmoid
 from fastvi.models.logistic.multinomial import Multinomial, log_mean_softmax
@@ -121,7 +122,7 @@ def test_two_classes_are_the_optimum_of_the_same_bound(rng):
     prior = Prior(np.full(3, 1 / 0.7), np.full(3, -1))
     model = Multinomial(prior, 2, intercept=False)
     source, start = model.source(X, y, np.ones(100)), model.start(np.ones(3))
-    fitted = fit_conjugate(model, source, start, n_epochs=300, tol=1e-10, accelerate=True)
+    fitted = fit_conjugate(model, source, start, n_epochs=300, tol=1e-10, ascent=accelerated)
     posterior = model.posterior(fitted.params)
     mode = LogisticRegression(C=1.4, fit_intercept=False, tol=1e-10).fit(X, y).coef_[0]
     np.testing.assert_allclose(np.diff(posterior.mean)[:, 0], mode, atol=1e-5)

@@ -177,3 +177,16 @@ def test_states_of_sequences(tmp_path):
     plots.plot_states(model, X, tmp_path / "states.svg", lengths=[15, 25])
     text = (tmp_path / "states.svg").read_text()
     assert text.count('<g id="axes_') == 3  # two features and the posteriors
+
+
+def test_images_of_features(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    X = np.random.default_rng(0).integers(2, size=(40, 2)) @ np.kron(np.eye(2), np.ones(3))
+    model = fastvi.BetaBernoulliFeatures(2, n_init=1, fit_intercept=True, random_state=0).fit(X)
+    for shape in (None, (2, 3)):
+        plots.plot_features(model, tmp_path / "images.svg", shape)
+        text = (tmp_path / "images.svg").read_text()
+        assert text.count('<g id="axes_') == model.n_components_ + 1  # and the intercept
+    plots.plot_features(fastvi.BayesianPCA(1).fit(X), tmp_path / "images.png")
+    with pytest.raises(ValueError, match=r"shape is \(2, 2\); wanted .* 6 pixels"):
+        plots.plot_features(model, tmp_path / "images.svg", (2, 2))

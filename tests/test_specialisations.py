@@ -41,6 +41,7 @@ ON_COUNTS = {**{solver: topics(solver) for solver in ("cvb0", "svi", "vb")}, "Po
 ON_ROWS: dict[str, Callable[[Any], Any]] = {
     "logistic": logistic,
     "PCA": lambda x: fastvi.BayesianPCA(**SHORT).fit(x).transform(x),
+    "features": lambda x: fastvi.BetaBernoulliFeatures(2, n_init=1, **SHORT).fit(x).transform(x),
     "mixture": lambda x: fastvi.BayesianGaussianMixture(n_components=2, **SHORT).fit(x).predict(x),
     "GP": lambda x: fastvi.SparseGPRegressor(**GP).fit(x, X[:, 0]).predict(x, return_std=True),
     "SVGP": lambda x: fastvi.SVGP(**GP).fit(x, X[:, 0]).predict(x, return_std=True),

@@ -35,6 +35,7 @@ WARMUPS = [
     "topics",
     "mixture",
     "factors",
+    "features",
     "logistic",
     "poisson",
     "sequences",

@@ -86,6 +86,14 @@ def _factors() -> None:
                 kind(max_iter=2, batch_size=batch_size, random_state=0).fit(X).transform(X)
 
 
+def _features() -> None:
+    X = _numbers()
+    for rows, likelihood in ((X, "gaussian"), (X > 0, "bernoulli")):
+        fastvi.BetaBernoulliFeatures(
+            2, likelihood=likelihood, n_init=1, max_iter=2, random_state=0
+        ).fit(rows)
+
+
 def _logistic() -> None:
     for dtype in TYPES:
         X = _numbers(dtype)
@@ -156,6 +164,7 @@ FITS: dict[str, Callable[[], None]] = {
     "topics": _topics,
     "mixture": _mixture,
     "factors": _factors,
+    "features": _features,
     "logistic": _logistic,
     "poisson": _poisson,
     "sequences": _sequences,

@@ -25,14 +25,14 @@ class Scaled(Conjugate, Protocol):
 
 
 class AcceleratedState(NamedTuple):
-    """Parameters to try next, and those that coordinate ascent alone would try.
+    """Parameters to try next, and those that coordinate ascent alone has found.
 
     The last `n_known` rows of `points` and `updates` are earlier parameters and what one update
     makes of them, as flat arrays.
     """
 
     params: Tree
-    plain: Tree
+    found: Tree
     bound: float
     points: Array  # (memory + 1, size)
     updates: Array  # (memory + 1, size)
@@ -58,7 +58,7 @@ def accelerated(model: Scaled, memory: int = 5, *, noise: bool = False) -> Algor
     Returns
     -------
     Algorithm
-        Each batch must hold all rows. A state's `plain` is what the fit has found. `info` has
+        Each batch must hold all rows. A state's `found` is what the fit has found. `info` has
         `elbo` in nats, `rate` and the last `fastvi.core.Local` as `local`.
     """
 
@@ -75,7 +75,7 @@ def accelerated(model: Scaled, memory: int = 5, *, noise: bool = False) -> Algor
         local = model.local(params, batch, None, rng, norms=noise)
         bound = local.bound + model.global_bound(params)
         if not bound >= state.bound and n_known > 1:  # an extrapolation that failed
-            params, n_known = state.plain, min(n_known, 1)
+            params, n_known = state.found, min(n_known, 1)
             local = model.local(params, batch, None, rng, norms=noise)
             bound = local.bound + model.global_bound(params)
         change = difference(model.prior, local.statistics, params)

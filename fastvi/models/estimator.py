@@ -22,7 +22,7 @@ from fastvi.base.progress import compiling_announced
 from fastvi.base.tree import read_only
 from fastvi.base.typing import ArrayLike, JsonObject, RandomState, RowsLike, Tree
 from fastvi.checkpoints import Watching, described, digest
-from fastvi.core import Optimizer
+from fastvi.core import Algorithm, Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models import files
 from fastvi.models.documentation import GROUPS, TEXTS
@@ -176,13 +176,13 @@ class Estimator(BaseEstimator):
         seed: int,
         last: Self | None = None,
         optimizer: Optimizer | str | float | None = None,
-        accelerate: bool = False,
+        ascent: Callable[..., Algorithm] | None = None,
     ) -> Fit:
         """Fit a conjugate model with the toolbox, and record how it went.
 
         `data` are the arrays that identify a checkpoint; `tol` is in nats of the whole bound, and
         `last` is the fit to continue from; `optimizer` is used instead of the estimator's, and
-        `accelerate` is that of `fastvi.models.plan.plan`.
+        `ascent` is that of `fastvi.models.plan.plan`.
         """
         max_iter = checks.integer(self.max_iter, "max_iter", self._least_iter)
         batch_size = checks.optional_integer(self.batch_size, "batch_size", 1)
@@ -214,7 +214,7 @@ class Estimator(BaseEstimator):
             sampling=self.sampling,
             variance_reduction=self.variance_reduction,
             trace_noise=checks.flag(self.trace_noise, "trace_noise"),
-            accelerate=accelerate,
+            ascent=ascent,
         )
         self._report(fitted)
         return fitted

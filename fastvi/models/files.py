@@ -25,6 +25,7 @@ ESTIMATORS = {
     "BayesianGaussianMixture": "fastvi.models.mixture.estimator",
     "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
     "BayesianPCA": "fastvi.models.factors.estimator",
+    "BetaBernoulliFeatures": "fastvi.models.features.estimator",
     "CorrelatedTopicModel": "fastvi.models.topics.correlated",
     "DynamicTopicModel": "fastvi.models.topics.dynamic",
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",

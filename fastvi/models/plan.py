@@ -25,7 +25,6 @@ from fastvi.batches import (
 )
 from fastvi.core import Algorithm, Batch, Conjugate, LazyTable, Optimizer, ascend
 from fastvi.gradients.reduction import Reduction, Setting, reduction_of
-from fastvi.models.acceleration import AcceleratedState, accelerated
 
 __all__ = [
     "SAMPLING",
@@ -73,7 +72,7 @@ def plan(
     trace_noise: bool = False,
     seed: int = 0,
     batches: Batches | None = None,
-    accelerate: bool = False,
+    ascent: Callable[..., Algorithm] | None = None,
 ) -> Plan:
     """Combine batches, gradient and optimizer, or explain why they are incompatible.
 
@@ -100,9 +99,9 @@ def plan(
     seed : int
     batches : Batches, optional
         Used instead of those that `sampling` names.
-    accelerate : bool
-        Use `fastvi.models.acceleration.accelerated` for coordinate ascent with rate 1. The model
-        must support it.
+    ascent : callable, optional
+        ``ascent(model, noise=trace_noise)`` is the algorithm of coordinate ascent with rate 1, such
+        as `fastvi.models.acceleration.accelerated`. A state's `found` is what the fit has found.
 
     Raises
     ------
@@ -138,9 +137,9 @@ def plan(
     setting = Setting(partial(_everything, source), n_batches)
 
     def for_model(model: Any) -> Plan:
-        if accelerate and is_batch and optimizer is None:
-            algorithm = accelerated(model, noise=trace_noise)
-            return Plan(algorithm, batches, _itself, _plain, for_model)
+        if ascent is not None and is_batch and optimizer is None:
+            algorithm = ascent(model, noise=trace_noise)
+            return Plan(algorithm, batches, _itself, _found, for_model)
         estimator = (gradients.plain if is_plain else gradients.natural)(model, **options)
         confine = None
         if reduction is not None:
@@ -164,8 +163,8 @@ def _itself(params: Tree) -> Tree:
     return params
 
 
-def _plain(state: AcceleratedState) -> Tree:
-    return state.plain
+def _found(state: Tree) -> Tree:
+    return state.found
 
 
 def _batches(

@@ -2,11 +2,13 @@
 
 from fastvi.plots.figures import check_ending, require_matplotlib
 from fastvi.plots.histories import plot_history
+from fastvi.plots.images import plot_features
 from fastvi.plots.states import plot_states
 from fastvi.plots.topics import plot_topic_graph, plot_topics
 
 __all__ = [
     "check_ending",
+    "plot_features",
     "plot_history",
     "plot_states",
     "plot_topic_graph",

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastvi.base import checks
 from fastvi.base.typing import ArrayLike, ClassWeight
 from fastvi.checkpoints import Watching
+from fastvi.models.acceleration import accelerated
 from fastvi.models.files import Saved
 from fastvi.models.kinds import Supervised
 from fastvi.models.logistic import rows
@@ -172,7 +173,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
             tol=max(tol * total, rounding) if tol > 0 else 0.0,
             seed=self._seed(watching),
             last=last,
-            accelerate=True,
+            ascent=accelerated,
         )
         self._take(model, fitted.params)
         self._warn_unless_converged(fitted)

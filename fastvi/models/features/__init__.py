@@ -1,0 +1,1 @@
+"""Latent binary features."""
