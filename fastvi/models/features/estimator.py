@@ -268,6 +268,8 @@ class BetaBernoulliFeatures(FeatureStream):
     def _restore(self, saved: Saved) -> None:
         d = saved.n_features
         checks.choice(self.likelihood, "likelihood", LIKELIHOODS)
+        k = checks.integer(self.n_components, "n_components", 1)
+        centre, _ = saved.array("centre", d), saved.array("found.usage", k)
         model = self._make_model(d, checks.flag(saved.values["missing"], "missing"))
         params: Parameters = saved.tree("found", model.prior)
         for name in ("n_rows", "n_values", "betas", "noise", "variances"):
@@ -277,4 +279,4 @@ class BetaBernoulliFeatures(FeatureStream):
             raise ValueError(f"{saved.path}: found.usage must hold numbers >= 0, some above 0")
         self._n_seen = checks.integer(saved.values["n_seen"], f"{saved.path}: n_seen", 0)
         self._is_stream = checks.flag(saved.values["is_stream"], f"{saved.path}: is_stream")
-        self._take(model, params, saved.array("centre", d), saved.dtype())
+        self._take(model, params, centre, saved.dtype())
