@@ -75,26 +75,13 @@ def judged(case, target, method, seed, refine=False):
     except ArithmeticError as error:  # a refusal certifies nothing
         return record | {"refused": str(error)}
     fit_seconds = time.process_time() - began
-    certified = bool(found.converged)
+    verdict = found.refined_verdict() if refine and not case.discrete else found.verdict
+    certified = verdict.word in ("good", "means only")
     seconds = time.process_time() - began - fit_seconds
-    record |= {"certified": certified, "good": good(found, certified, method)}
-    record |= {"verdict": said(found), "settled": bool(found.settled), "n_iter": found.n_iter}
+    record |= {"certified": certified, "good": verdict.word == "good"}
+    record |= {"verdict": verdict.word, "settled": bool(found.settled), "n_iter": found.n_iter}
     record |= {"fit_seconds": fit_seconds, "verdict_seconds": seconds}
     return record | errors(case, found.mean, found.sd) | corrected(case, found, refine)
-
-
-def said(found):
-    """The verdict in one word; None before there were verdicts."""
-    verdict = getattr(found, "verdict", None)
-    return None if verdict is None else str(verdict).split(":")[0].split(".")[0]
-
-
-def good(found, certified, method):
-    """Whether standard deviations are said to be right; None where nothing is said of them."""
-    word = said(found)
-    if word is not None:
-        return word == "good"
-    return certified if method in ("fullrank", "svgd") else None
 
 
 def errors(case, mean, sd):

@@ -95,6 +95,10 @@ def test_chains_tell_moments_where_importance_sampling_cannot():
     np.testing.assert_allclose(found.sd, case.sd, rtol=0.1)
     assert found.worth > 800
     assert np.array_equal(posterior.corrected(refine=True, n_jobs=2).points, found.points)
+    refined = posterior.refined_verdict()
+    assert refined.word == "means only"  # a Gaussian has not the width of a funnel
+    assert refined.figures["narrowest"] == pytest.approx(np.min(posterior.sd / found.sd))
+    assert "Chains move means by at most" in refined.reason
     evidence = posterior.evidence(refine=True)
     assert abs(evidence.log - np.log(0.5 * (2 * np.pi) ** 5)) < 4 * evidence.error < 0.1
 
@@ -106,6 +110,23 @@ def test_chains_that_do_not_mix_tell_nothing(name):
     for ask in (posterior.corrected, posterior.evidence):
         with pytest.raises(ValueError, match="Chains do not mix"):
             ask(refine=True)
+    refined = posterior.refined_verdict()
+    assert refined.word == "undecided"
+    assert "Chains do not mix" in refined.reason
+
+
+@pytest.mark.jit
+def test_chains_find_wrong_means():
+    posterior = fastvi.fit(CASES["ring"].make(), random_state=0)
+    assert (posterior.verdict.word, posterior.refined_verdict().word) == ("undecided", "bad")
+
+
+def test_a_density_that_grows_is_not_said_to_have_no_mean():
+    """Groups' effects leave log tau no floor where they are equal, but little mass there."""
+    posterior = fastvi.fit(hard_targets.groups_of(8).make(), "meanfield", random_state=0)
+    assert posterior.verdict.word == "undecided"
+    assert posterior.verdict.figures["tail"] > 1.0
+    assert "may be unbounded" in posterior.verdict.reason
 
 
 def test_where_refinement_is_refused(fitted):
@@ -121,5 +142,6 @@ def test_where_refinement_is_refused(fitted):
     with pytest.raises(ValueError, match="refine"):
         fitted.corrected(refine=1)
     assert fitted.corrected(refine=True).verdict.word == "good"  # of importance weights
+    assert fitted.refined_verdict() is fitted.verdict
     with pytest.raises(ValueError, match="no mean"):
         fastvi.fit(CASES["Cauchy, no mean"].make(), random_state=0).corrected(refine=True)

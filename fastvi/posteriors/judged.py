@@ -24,16 +24,20 @@ from fastvi.posteriors.corrected import (
 )
 from fastvi.posteriors.flips import Flips
 from fastvi.posteriors.importance import Mixture, Proposals, Sampling, Weighted, near_modes
+from fastvi.posteriors.moments import Moments
 from fastvi.posteriors.refined import Refined, run_chains
 from fastvi.posteriors.verdict import (
     GOOD,
+    GROWS,
     MEANS_ONLY,
     STEEP,
+    UNDECIDED,
     WORDS,
     Claim,
     Verdict,
     drawn_on,
     judge,
+    judge_by,
     why_not,
 )
 from fastvi.targets.failures import quiet
@@ -80,6 +84,42 @@ class Judged(Approximation):
         """
         return self._judged[0]
 
+    def refined_verdict(self, *, n_jobs: int | None = None) -> Verdict:
+        """The `verdict`; where importance sampling is undecided, by the moments of chains.
+
+        These are the chains of ``corrected(refine=True)``. Where they do not mix, the verdict
+        stays "undecided", with their reason.
+
+        Parameters
+        ----------
+        n_jobs : int, optional
+            As in `corrected`.
+
+        Raises
+        ------
+        ValueError
+            If the verdict is undecided and the target is not there, has discrete numbers or no
+            gradient.
+
+        Examples
+        --------
+        >>> import fastvi, numpy as np
+        >>> @fastvi.target(dim=2)
+        ... def funnel(z):
+        ...     return -2.0 * z[0] ** 2 - z[0] - 0.5 * z[1] ** 2 * np.exp(-2.0 * z[0])
+        >>> posterior = fastvi.fit(funnel, random_state=0)
+        >>> posterior.refined_verdict().word
+        'means only'
+        """
+        if self.verdict.word != UNDECIDED:
+            return self.verdict
+        chains, seconds = self._refined(n_jobs)
+        if chains.why_not:
+            return Verdict(UNDECIDED, chains.why_not, chains.figures, seconds)
+        found = corrected_by_chains(chains, seconds)
+        moments = Moments(found.mean, found.points.std(axis=0), found.mean_error, found.sd_error)
+        return judge_by(self._setting.claim, moments, found.verdict)
+
     @cached_property
     def _judged(self) -> tuple[Verdict, Sampling | None]:
         target = self._target()
@@ -118,7 +158,8 @@ class Judged(Approximation):
             if self._setting.bell is None:
                 raise ValueError("refine=True is for continuous numbers; this posterior has others")
             target.require_gradient("refine=True needs")
-            if sampling is None or self.verdict.figures.get("tail", -np.inf) >= STEEP:
+            falls_slowly = STEEP <= self.verdict.figures.get("tail", -np.inf) < GROWS
+            if sampling is None or falls_slowly:
                 raise ValueError(f"corrected moments cannot be had: {self.verdict.reason}")
             began = time.perf_counter()
             with single_threaded_blas(), quiet():

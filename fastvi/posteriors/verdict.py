@@ -13,18 +13,22 @@ from fastvi.posteriors.bell import Bell
 from fastvi.posteriors.importance import Proposals, Sampling, Weighted
 from fastvi.posteriors.moments import Moments, moments_of
 from fastvi.posteriors.psis import shapes
+from fastvi.posteriors.tails import least_slope
 from fastvi.targets.base import Target
 
 __all__ = [
     "GOOD",
+    "GROWS",
     "MEANS_ONLY",
     "STEEP",
+    "UNDECIDED",
     "WORDS",
     "Claim",
     "Verdict",
     "drawn_on",
     "has_sds",
     "judge",
+    "judge_by",
     "why_not",
 ]
 
@@ -39,11 +43,8 @@ TRUSTED, TRUSTED_MOMENT = 0.7, 0.85  # largest k-hats of weights, and of weighte
 FAR = 0.25  # largest error of means, in weighted standard deviations
 WIDTH = 1.13  # largest ratio of standard deviations, either way
 MOST_MODES = 4  # that matter
-NEAR_TAIL, FAR_TAIL = 30.0, 300.0  # standard deviations between which tails are measured
 STEEP, FLAT = -3.0, -2.0  # slopes of the log density in log distance: a variance, and a mean, exist
-NEGLIGIBLE = 100.0  # nats below the mode at which a tail no longer matters
-CORRELATED = 0.3  # below, other coordinates stay where they are on a coordinate's line
-N_GENERIC = 4  # directions across all coordinates in which tails are measured
+GROWS = 1.0  # a slope at which the density is not merely flat
 TINY = float(np.finfo(float).tiny)
 ENDLESS = 1e20  # no proper posterior in sensible units has such a standard deviation
 
@@ -131,7 +132,7 @@ def judge(
         found, moments, figures = _enough(sampling, claim)
         figures["modes"], where = float(claim.n_modes if claim.has_mode else np.inf), 0
         if bell is not None and np.isfinite(figures["shift"]):
-            figures["tail"], where = _tail(target, bell, np.maximum(found.sd, claim.sd), seed)
+            figures["tail"], where = least_slope(target, bell, np.maximum(found.sd, claim.sd), seed)
         if not np.any(np.isfinite(found.log_ratios)):
             reason = "No draw has a density."
         else:
@@ -203,42 +204,11 @@ def _figures(found: Weighted, moments: Moments, claim: Claim) -> tuple[dict[str,
     return figures, bool(is_close)
 
 
-def _tail(target: Target, bell: Bell, sd: Array, seed: int) -> tuple[float, int]:
-    """Least steep slope of the log density in log distance far out, and a coordinate of it.
-
-    Along a coordinate's line a slope of -3 or less is needed for a variance, in directions across
-    all D coordinates -(D + 2), because the volume grows; D - 1 is added to those.
-    """
-    D = len(sd)
-    signs = np.random.default_rng([seed, 4]).choice([-1.0, 1.0], (N_GENERIC, D))
-    units = np.maximum(sd, bell.sd)
-    correlations = bell.lines * bell.sd[:, None] / bell.sd
-    lines = np.where(np.abs(correlations) > CORRELATED, bell.lines, 0.0)
-    directions = np.concatenate((units[:, None] * lines, signs * units))
-    directions = np.concatenate((directions, -directions))
-    around = np.concatenate((bell.mean[None], bell.mean + NEAR_TAIL * directions))
-    top, *near = _heights(target, around)
-    matter = np.flatnonzero(np.array(near) > top - NEGLIGIBLE)
-    found = np.full(len(directions), -np.inf)
-    if len(matter):
-        far = _heights(target, bell.mean + FAR_TAIL * directions[matter])
-        found[matter] = (far - np.array(near)[matter]) / np.log(FAR_TAIL / NEAR_TAIL)
-    slopes = found.reshape(2, -1)
-    slopes[:, D:] += D - 1
-    which = int(np.argmax(slopes.max(axis=0)))
-    return float(slopes.max()), which if which < D else 0
-
-
-def _heights(target: Target, Z: Array) -> Array:
-    values = target.attempt(Z, with_gradient=False)[0]
-    return np.where(np.isfinite(values), values, -np.inf)  # +inf is arithmetic that failed
-
-
 def _decide(
     figures: Mapping[str, float], found: Moments, claim: Claim, where: int
 ) -> tuple[str, str]:
     """The word and the reason."""
-    if figures.get("tail", -np.inf) >= FLAT:
+    if FLAT <= figures.get("tail", -np.inf) < GROWS:
         return BAD, (
             f"Far from its mode the density does not fall fast enough along {claim.names[where]} "
             f"(as distance to the power {figures['tail']:.1f}): the target has no mean."
@@ -246,15 +216,22 @@ def _decide(
     why = why_not(figures)
     if why:
         return UNDECIDED, why
+    return _compare(figures, found, claim, has_sds(figures), "Importance weights")
+
+
+def _compare(
+    figures: Mapping[str, float], found: Moments, claim: Claim, sds_known: bool, by: str
+) -> tuple[str, str]:
+    """The word and the reason, where moments of the target are known, by weights or by chains."""
     shifts, ratios = claim.compared(found)
     if figures["shift"] >= FAR:
         far = int(np.argmax(np.abs(shifts)))
         return BAD, (
-            f"Importance weights move the mean of {claim.names[far]} by {abs(shifts[far]):.2f} "
+            f"{by} move the mean of {claim.names[far]} by {abs(shifts[far]):.2f} "
             "standard deviations."
         )
-    close = f"Importance weights move means by at most {figures['shift']:.2f} standard deviations"
-    if not has_sds(figures):
+    close = f"{by} move means by at most {figures['shift']:.2f} standard deviations"
+    if not sds_known:
         return MEANS_ONLY, (
             f"{close}, but tails are too heavy to judge standard deviations "
             f"(k-hat {figures['khat_sds']:.2f})."
@@ -267,8 +244,19 @@ def _decide(
             "times what it should be."
         )
     return GOOD, (
-        f"{close}, and standard deviations are {low:.2f} to {high:.2f} of the weighted ones."
+        f"{close}, and standard deviations are {low:.2f} to {high:.2f} of what they should be."
     )
+
+
+def judge_by(claim: Claim, found: Moments, of_chains: Verdict) -> Verdict:
+    """Judge a claim by moments that chains have found, and by the verdict on these."""
+    shifts, ratios = claim.compared(found)
+    figures = {
+        **of_chains.figures, "shift": float(np.abs(shifts).max()),
+        "narrowest": float(ratios.min()), "widest": float(ratios.max()),
+    }  # fmt: skip
+    word, reason = _compare(figures, found, claim, of_chains.word == GOOD, "Chains")
+    return Verdict(word, reason, figures, of_chains.seconds)
 
 
 def why_not(figures: Mapping[str, float]) -> str:
@@ -290,6 +278,11 @@ def why_not(figures: Mapping[str, float]) -> str:
         return f"Importance weights of {draws} are too uneven (k-hat {figures['khat']:.2f})."
     if figures.get("khat_means", -np.inf) >= TRUSTED_MOMENT:
         return f"Tails are too heavy to judge means (k-hat {figures['khat_means']:.2f})."
+    if figures.get("tail", -np.inf) >= GROWS:
+        return (
+            "Far from its mode the density grows: it is unbounded, as in a funnel, or its integral "
+            "is infinite."
+        )
     if figures.get("tail", -np.inf) >= STEEP:
         return (
             "Far from its mode the density falls slowly (as distance to the power "
