@@ -133,6 +133,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "CategoricalHMM().fit": lambda: fastvi.CategoricalHMM(2, n_iter=3, random_state=0).fit(
         COUNTS[:, :1]
     ),
+    "GaussianProcessClassifier().fit": lambda: fastvi.GaussianProcessClassifier(max_iter=2).fit(
+        X, X[:, 0] > 0
+    ),
     "SparseGPRegressor().fit": lambda: fastvi.SparseGPRegressor(**GP).fit(X, X[:, 0]),
     "SparseGPClassifier().fit": lambda: fastvi.SparseGPClassifier(**GP).fit(X, X[:, 0] > 0),
     "SVGP().fit": lambda: fastvi.SVGP(**GP).fit(X, X[:, 0]),

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from fastvi.models.factors.estimator import BayesianPCA as BayesianPCA
     from fastvi.models.features.estimator import BetaBernoulliFeatures as BetaBernoulliFeatures
     from fastvi.models.gp.classification import SparseGPClassifier as SparseGPClassifier
+    from fastvi.models.gp.dense_classification import (
+        GaussianProcessClassifier as GaussianProcessClassifier,
+    )
     from fastvi.models.gp.regression import SparseGPRegressor as SparseGPRegressor
     from fastvi.models.gp.variational import SVGP as SVGP
     from fastvi.models.logistic.estimator import (
@@ -78,6 +81,7 @@ _NAMES = {
     "BetaBernoulliFeatures": "fastvi.models.features.estimator",
     "CorrelatedTopicModel": "fastvi.models.topics.correlated",
     "DynamicTopicModel": "fastvi.models.topics.dynamic",
+    "GaussianProcessClassifier": "fastvi.models.gp.dense_classification",
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
     "CategoricalHMM": "fastvi.models.sequences.discrete",
     "GaussianHMM": "fastvi.models.sequences.gaussian",

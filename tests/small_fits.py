@@ -72,6 +72,9 @@ FITS: dict[str, Callable[[], Any]] = {
     "GP regression": lambda: fastvi.SparseGPRegressor(**GP).fit(X, X[:, 0]),
     "SVGP": lambda: fastvi.SVGP(likelihood="poisson", **GP).fit(X, COUNTS[:, 0]),
     "GP classifier": lambda: fastvi.SparseGPClassifier(**GP).fit(X, X[:, 0] > 0),
+    "GP classifier of all rows": lambda: fastvi.GaussianProcessClassifier(max_iter=3).fit(
+        X, X[:, 0] > 0
+    ),
     "density": gaussian,
     "Gaussian HMM": lambda: fastvi.GaussianHMM(2, n_iter=3, random_state=0).fit(X),
     "linear system": lambda: fastvi.LinearGaussianSSM(max_iter=3, random_state=0).fit(X),

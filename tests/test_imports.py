@@ -25,6 +25,7 @@ ESTIMATORS = {
 PROCESSES = (
     "classification",
     "collapsed",
+    "dense_classification",
     "files",
     "regression",
     "start",

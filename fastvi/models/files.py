@@ -28,6 +28,7 @@ ESTIMATORS = {
     "BetaBernoulliFeatures": "fastvi.models.features.estimator",
     "CorrelatedTopicModel": "fastvi.models.topics.correlated",
     "DynamicTopicModel": "fastvi.models.topics.dynamic",
+    "GaussianProcessClassifier": "fastvi.models.gp.dense_classification",
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
     "CategoricalHMM": "fastvi.models.sequences.discrete",
     "GaussianHMM": "fastvi.models.sequences.gaussian",

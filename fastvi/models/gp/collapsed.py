@@ -54,11 +54,7 @@ class Collapsed(GaussianProcess):
         y_val: ArrayLike | None,
         sample_weight: ArrayLike | None,
     ) -> None:
-        if watching.early_stopping is not None:
-            raise ValueError(
-                f"early_stopping is {watching.early_stopping!r}, but L-BFGS takes no passes; "
-                "wanted None, or SVGP"
-            )
+        self._refuse_passes(watching)
         X, y = self._array(X, y, dtype=np.float64, order="C", multi_output=True, y_numeric=True)
         y = np.asarray(y, np.float64)
         self._check_parameters()

@@ -23,48 +23,32 @@ from fastvi.models.files import Saved
 from fastvi.models.gp import files
 from fastvi.models.kinds import Supervised
 
-__all__ = ["BoundAt", "GaussianProcess", "OnBound", "draws_by", "on_bounds"]
+__all__ = ["BoundAt", "GaussianProcess", "OfKernel", "OnBound", "draws_by", "on_bounds"]
 
 WORTH = 1.0  # nats that a bound e times as wide would gain, to first order
 BoundAt = Callable[[Array, bool], tuple[float, Array | None]]
 
 
-class GaussianProcess(Supervised):
-    """Subclasses fit and predict."""
+class OfKernel(Supervised):
+    """What all share, those included that have no inducing inputs."""
 
     kernel: Kernel | None
-    inducing_points: int | ArrayLike
-    inducing_selection: str
-    learn_inducing_points: bool
-    learn_kernel: bool
-    natural_learning_rate: float | Optimizer
-    learning_rate: float
-    total_samples: float | None
+    kernel_: Any
 
-    kernel_: Kernel
-    inducing_points_: Array
-    jitter_: float
-
-    _shared = (
-        *Supervised._shared,
-        "kernel", "inducing_points", "inducing_selection", "learn_inducing_points", "learn_kernel",
-        "natural_learning_rate", "learning_rate", "total_samples",
-    )  # fmt: skip
     _texts = files.TEXTS
     _encoded = staticmethod(files.encoded_parameter)
     _decoded = staticmethod(files.decoded_parameter)
-
-    # Hooks of a subclass
 
     def _see(self, params: Tree) -> None:
         """Predict with these parameters from now on."""
         raise NotImplementedError
 
-    def _bound_at(self) -> BoundAt | None:
-        """``(theta, gradient) -> (bound, its gradient or None)``; None without rows."""
-        raise NotImplementedError
-
-    # Fits
+    def _refuse_passes(self, watching: Watching) -> None:
+        if watching.early_stopping is not None:
+            raise ValueError(
+                f"early_stopping is {watching.early_stopping!r}, but L-BFGS takes no passes; "
+                "wanted None, or SVGP"
+            )
 
     def _watch(
         self,
@@ -93,6 +77,35 @@ class GaussianProcess(Supervised):
             checkpoints=watching.checkpoints(identity),
             resume=watching.resume, verbose=bool(self.verbose), **options,
         )  # fmt: skip
+
+
+class GaussianProcess(OfKernel):
+    """Subclasses fit and predict."""
+
+    inducing_points: int | ArrayLike
+    inducing_selection: str
+    learn_inducing_points: bool
+    learn_kernel: bool
+    natural_learning_rate: float | Optimizer
+    learning_rate: float
+    total_samples: float | None
+
+    inducing_points_: Array
+    jitter_: float
+
+    _shared = (
+        *Supervised._shared,
+        "kernel", "inducing_points", "inducing_selection", "learn_inducing_points", "learn_kernel",
+        "natural_learning_rate", "learning_rate", "total_samples",
+    )  # fmt: skip
+
+    # Hooks of a subclass
+
+    def _bound_at(self) -> BoundAt | None:
+        """``(theta, gradient) -> (bound, its gradient or None)``; None without rows."""
+        raise NotImplementedError
+
+    # Fits
 
     def _warn_of_bounds(self) -> None:
         """Warn if bounds of the kernel's hyperparameters hold the fit back; called by `_fit`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,13 @@ from fastvi.models.gp.covariance import readable
 from fastvi.models.gp.likelihood import Likelihood, Values
 from fastvi.models.gp.posterior import Posterior
 
-__all__ = ["ClassPredictor", "GaussianProcessPredictor", "Predictive", "TargetPredictor"]
+__all__ = [
+    "ClassPredictor",
+    "DensePredictor",
+    "GaussianProcessPredictor",
+    "Predictive",
+    "TargetPredictor",
+]
 
 
 class Predictive(NamedTuple):
@@ -175,3 +182,25 @@ class ClassPredictor(TargetPredictor):
         """
         _, likelihood, values, *_ = self._predictive
         return likelihood.probabilities(*self._latents(x), values)
+
+
+class DensePredictor:
+    """Probabilities of classes from all rows of a fit; nothing is checked.
+
+    Parameters
+    ----------
+    probabilities : callable
+        Of rows.
+    """
+
+    def __init__(self, probabilities: Callable[[Array], Array]) -> None:
+        self._probabilities = probabilities
+
+    def __call__(self, x: Array) -> Array:
+        """Probabilities at x (n, n_features), (n, n_classes).
+
+        Parameters
+        ----------
+        x : (n, n_features) float64 array in C order
+        """
+        return self._probabilities(x)

@@ -15,7 +15,7 @@ from fastvi.loop import History, Position, Watch
 from fastvi.models.gp.sgpr import SparseRegression
 from fastvi.models.gp.start import column_scales
 
-__all__ = ["Evaluations", "Found", "Learned", "Objective", "columns", "search"]
+__all__ = ["Evaluations", "Found", "Learned", "Objective", "columns", "outside", "search"]
 
 ABNORMAL = 2  # a status of L-BFGS
 LAST = 5  # iterations whose gains are compared with rounding
@@ -31,6 +31,8 @@ class Learned(NamedTuple):
 
 class Objective:
     """Minus the bound (plus log prior) of what is learned of theta and scaled inducing inputs."""
+
+    memory: Array = np.empty(0)
 
     def __init__(
         self,
@@ -75,8 +77,7 @@ class Objective:
             with np.errstate(all="ignore"):  # hyperparameters far out overflow
                 result = self.model.bound(theta, z, gradient=eval_gradient)
         except np.linalg.LinAlgError:
-            value = self.worst + 1e3 * (1.0 + abs(self.worst))
-            return (value, np.zeros(len(point))) if eval_gradient else value
+            return outside(self.worst, len(point), eval_gradient)
         value = -result.value
         excess = np.zeros(len(theta))
         if self.prior is not None:
@@ -91,12 +92,19 @@ class Objective:
         return value, self._chosen(excess - result.by_theta, -result.by_z * self.scale)
 
 
+def outside(worst: float, n: int, eval_gradient: bool) -> Any:
+    """Value, and gradient (n,) if asked for, of an objective where a matrix has no factor."""
+    value = worst + 1e3 * (1.0 + abs(worst))
+    return (value, np.zeros(n)) if eval_gradient else value
+
+
 class Evaluations:
     """Evaluations of an objective by all searches of a fit, and the history of their iterations.
 
     A search is a function of what it is told, so that one begun afresh comes to the same bits as
     the one before if it is told the same. That is what a checkpoint takes: the results of
-    evaluations, (k, 4 + n_coordinates), which `begin` hands out again where the points agree.
+    evaluations, (k, 4 + n_coordinates + n_memory), which `begin` hands out again where the points
+    agree. `memory` is what an objective's next evaluation starts from.
 
     Parameters
     ----------
@@ -104,10 +112,11 @@ class Evaluations:
     watch : fastvi.loop.Watch
     """
 
-    def __init__(self, objective: Objective, watch: Watch) -> None:
+    def __init__(self, objective: Any, watch: Watch) -> None:
         self.objective, self.watch = objective, watch
         self.history = History()
-        self.rows: list[Array] = []  # value, worst so far, seconds, checksum of the point; gradient
+        # value, worst so far, seconds, checksum of the point; gradient; memory
+        self.rows: list[Array] = []
         self.point = objective.start
         self.seconds, self.stopped = 0.0, False
         self._is_kept = watch.checkpoints is not None
@@ -119,7 +128,7 @@ class Evaluations:
         batches, rng = Passes(), np.random.default_rng(0)
         rows, _, self.history = self.watch.begin(None, batches, rng, n_most)
         if rows is not None:
-            width = 4 + len(self.objective.start)
+            width = 4 + len(self.objective.start) + self.objective.memory.size
             if rows.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != width:
                 raise ValueError(f"the checkpoint is not one of {width - 4} numbers to search")
             self.rows = list(rows)
@@ -138,23 +147,27 @@ class Evaluations:
             now = time.perf_counter()
             self.seconds += now - self._last
             numbers = value, self.objective.worst, self.seconds, _checksum(point)
-            row = np.concatenate((numbers, gradient))
+            row = np.concatenate((numbers, gradient, self.objective.memory))
             if self._is_kept:
                 self.rows.append(row)
         self._last = time.perf_counter()
         self._n_done += 1
-        return (float(row[0]), row[4:]) if eval_gradient else float(row[0])
+        return (float(row[0]), self._gradient(row)) if eval_gradient else float(row[0])
+
+    def _gradient(self, row: Array) -> Array:
+        return row[4 : 4 + len(self.objective.start)]
 
     def _known(self, point: Array) -> Array | None:
         """What an earlier process found here; elsewhere all that it found later is forgotten."""
         if self._n_done >= len(self.rows):
             return None
         row = self.rows[self._n_done]
-        if row[3] != _checksum(point) or np.isnan(row[4:]).any():
+        if row[3] != _checksum(point) or np.isnan(self._gradient(row)).any():
             del self.rows[self._n_done :]
             self.history = self._kept(slice(0, self.n_iter))
             return None
         self.objective.worst, self.seconds = float(row[1]), float(row[2])
+        self.objective.memory = row[4 + len(point) :].copy()
         return row
 
     def _kept(self, rows: slice) -> History:

@@ -1,0 +1,305 @@
+"""`fastvi.GaussianProcessClassifier`: expectation propagation and Laplace's approximation."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessClassifier as Peer
+from sklearn.gaussian_process.kernels import (
+    RBF,
+    CompoundKernel,
+    ConstantKernel,
+    Matern,
+    PairwiseKernel,
+    WhiteKernel,
+)
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import fastvi
+from fastvi import GaussianProcessClassifier
+from fastvi.models.gp.ep import propagate
+from fastvi.models.gp.laplace import laplace
+from fastvi.models.gp.softmax import laplace_of_classes
+from fastvi.propagation import tilted
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(60, 2))
+F = np.sin(2.0 * X[:, 0]) + X[:, 1]
+y = F + 0.5 * RNG.normal(size=60) > 0
+THREE = np.digitize(F, [-0.6, 0.6])
+KERNEL = ConstantKernel(2.0) * RBF([1.0, 1.5])
+THETA = np.log([1.5, 0.8, 1.2])
+
+
+@parametrize_with_checks(
+    [GaussianProcessClassifier(optimizer=None)],
+    expected_failed_checks=lambda estimator: {
+        "check_non_transformer_estimators_n_iter": "without an optimizer there are no iterations"
+    },
+)
+def test_scikit_learn_agrees(estimator: Any, check: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        check(estimator)
+
+
+# The fixed points
+
+
+@pytest.mark.parametrize(
+    ("rho", "same", "other"),
+    [
+        (0.0, -1.386294, -1.386294),
+        (0.5, -1.154410, -1.689704),
+        (0.9, -0.981502, -2.101326),
+        (0.99, -0.941399, -2.256025),
+    ],
+)
+def test_evidence_of_two_points(rho: float, same: float, other: float) -> None:
+    """Orthant probabilities: log(1/4 + asin(4 rho / 5) / (2 pi)), and what EP makes of them."""
+    K, ones = 4.0 * np.array([[1.0, rho], [rho, 1.0]]), np.ones(2)
+    exact = np.log(0.25 + np.arcsin(0.8 * rho) / (2.0 * np.pi))
+    found = propagate(K, ones, ones, tilted.probit).value
+    assert found == pytest.approx(same, abs=1e-6)
+    assert found == pytest.approx(exact, abs=0.015)
+    assert propagate(K, np.array([1.0, -1.0]), ones, tilted.probit).value == pytest.approx(
+        other, abs=1e-6
+    )
+
+
+def problem(n: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, 4))
+    f = 2.0 * np.sin(2.0 * x[:, 0]) + x[:, 1] * x[:, 2]
+    target = np.where(f + 0.5 * rng.normal(size=n) > 0, 1.0, -1.0)
+    squares = np.square((x[:, None] - x) / 1.5).sum(axis=-1)
+    return 4.0 * np.exp(-0.5 * squares) + 1e-8 * np.eye(n), target
+
+
+@pytest.mark.parametrize(("n", "value"), [(200, -91.649699), (500, -190.641087)])
+def test_evidence_is_that_of_gpy(n: int, value: float) -> None:
+    """GPy 1.15.0, EP, RBF of variance 4 and length 1.5."""
+    K, target = problem(n)
+    found = propagate(K, target, np.ones(n), tilted.probit)
+    assert found.value == pytest.approx(value, abs=1e-6 * n / 100)
+    assert found.n_iter < 15
+
+
+def test_a_gaussian_likelihood_is_exact_in_one_sweep() -> None:
+    K, _ = problem(30)
+    target = RNG.normal(size=30)
+    found = propagate(K, target, np.ones(30), tilted.gaussian(0.3))
+    exact = multivariate_normal.logpdf(target, cov=K + 0.3 * np.eye(30))
+    assert found.n_iter == 1
+    assert found.value == pytest.approx(exact, rel=1e-10)
+
+
+SOLVERS = {
+    "ep, probit": lambda K, c, **o: propagate(K, SIGNS, c, tilted.probit, **o),
+    "ep, logit": lambda K, c, **o: propagate(K, SIGNS, c, tilted.logit, **o),
+    "laplace, probit": lambda K, c, **o: laplace(K, SIGNS, c, "probit", **o),
+    "laplace, logit": lambda K, c, **o: laplace(K, SIGNS, c, "logit", **o),
+    "softmax": lambda K, c, **o: laplace_of_classes(K, LEVELS, 3, c, **o),
+}
+SIGNS = np.where(y, 1.0, -1.0)[:25]
+LEVELS = THREE[:25]
+COV = 3.0 * np.exp(-0.5 * np.square(X[:25, None] - X[:25]).sum(axis=-1)) + 1e-6 * np.eye(25)
+COUNTS = np.where(np.arange(25) % 3, 1.0, 2.0)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_slopes_meet_finite_differences(name: str) -> None:
+    side = RNG.normal(size=(25, 3))
+    step = 1e-4 * (COV + 0.1 * side @ side.T)
+    found = SOLVERS[name](COV, COUNTS, slope=True, tol=1e-10)
+    up, down = (SOLVERS[name](COV + s * step, COUNTS, tol=1e-10).value for s in (1, -1))
+    assert (found.by_k * step).sum() == pytest.approx((up - down) / 2.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_counts_are_duplicated_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = np.concatenate((np.arange(25), np.flatnonzero(COUNTS == 2.0)))
+    wanted = SOLVERS[name](COV, COUNTS, tol=1e-9).value
+    monkeypatch.setitem(globals(), "SIGNS", SIGNS[both])
+    monkeypatch.setitem(globals(), "LEVELS", LEVELS[both])
+    found = SOLVERS[name](COV[np.ix_(both, both)], np.ones(len(both)), tol=1e-9).value
+    assert found == pytest.approx(wanted, abs=1e-6)
+
+
+def test_softmax_of_two_is_a_logit_of_twice_the_covariance() -> None:
+    joint = laplace_of_classes(COV, (SIGNS > 0).astype(int), 2, COUNTS).value
+    assert joint == pytest.approx(laplace(2.0 * COV, SIGNS, COUNTS, "logit").value, abs=1e-7)
+
+
+# The estimator
+
+
+def test_laplace_is_that_of_scikit_learn() -> None:
+    ours = GaussianProcessClassifier(KERNEL, solver="laplace", link="logit", optimizer=None)
+    peer = Peer(KERNEL, optimizer=None).fit(X, y)
+    ours.fit(X, y)
+    assert ours.log_marginal_likelihood_value_ == pytest.approx(peer.log_marginal_likelihood_value_)
+    np.testing.assert_allclose(
+        ours.log_marginal_likelihood(THETA, True)[1],
+        peer.log_marginal_likelihood(THETA, True)[1],
+        rtol=1e-4,
+    )
+    # scikit-learn integrates the logistic function by five error functions
+    np.testing.assert_allclose(ours.predict_proba(X), peer.predict_proba(X), atol=2e-3)
+
+
+@pytest.mark.parametrize("kernel", [KERNEL, KERNEL * Matern(nu=1.5) + WhiteKernel(0.1)])
+@pytest.mark.parametrize("options", [{}, {"link": "logit"}, {"solver": "laplace"}])
+def test_gradients_meet_finite_differences(kernel: Any, options: dict[str, str]) -> None:
+    model = GaussianProcessClassifier(kernel, optimizer=None, **options).fit(X, y)
+    theta = kernel.theta + 0.1
+    value, gradient = model.log_marginal_likelihood(theta, eval_gradient=True)
+    assert value == model.log_marginal_likelihood(theta)
+    for j, step in enumerate(1e-3 * np.eye(len(theta))):
+        up, down = (model.log_marginal_likelihood(theta + s * step) for s in (1, -1))
+        assert gradient[j] == pytest.approx((up - down) / 2e-3, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "laplace", "link": "logit"}])
+def test_fits_find_a_maximum(options: dict[str, str]) -> None:
+    model = GaussianProcessClassifier(KERNEL, **options).fit(X, y)
+    value, gradient = model.log_marginal_likelihood(model.kernel_.theta, eval_gradient=True)
+    assert model.converged_
+    assert value == pytest.approx(model.elbo_)
+    assert value > model.log_marginal_likelihood(KERNEL.theta)
+    assert np.all(np.abs(gradient) < 1e-3)
+    assert model.history_["elbo"][-1] == pytest.approx(value, abs=1e-6)
+    assert model.score(X, y) > 0.8
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"multi_class": "softmax", "solver": "laplace"}, {"solver": "laplace"}]
+)
+def test_three_classes(options: dict[str, str]) -> None:
+    model = GaussianProcessClassifier(KERNEL, **options).fit(X, THREE)
+    proba = model.predict_proba(X)
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0)
+    assert model.score(X, THREE) > 0.8
+    mean, variance = model.latent_mean_and_variance(X)
+    assert mean.shape == variance.shape == (60, 3)
+    assert np.all(variance > 0)
+    theta = model.kernel_.theta
+    assert len(theta) == (3 if model.multi_class == "softmax" else 9)
+    value, gradient = model.log_marginal_likelihood(theta, eval_gradient=True)
+    assert value == pytest.approx(model.log_marginal_likelihood())
+    assert gradient.shape == theta.shape
+    step = 1e-3 * np.eye(len(theta))[1]
+    theta = theta + 0.2
+    _, gradient = model.log_marginal_likelihood(theta, eval_gradient=True)
+    up, down = (model.log_marginal_likelihood(theta + s * step) for s in (1, -1))
+    assert gradient[1] == pytest.approx((up - down) / 2e-3, rel=1e-3)
+
+
+def test_sample_weight_is_a_number_of_rows() -> None:
+    options = {"kernel": KERNEL, "optimizer": None}
+    weights = np.where(np.arange(60) % 4, 1.0, 2.0)
+    weights[5] = 0.0
+    again = np.repeat(np.arange(60), weights.astype(int))
+    ours = GaussianProcessClassifier(**options).fit(X, y, sample_weight=weights)
+    wanted = GaussianProcessClassifier(**options).fit(X[again], y[again])
+    assert ours.elbo_ == pytest.approx(wanted.elbo_, abs=1e-6)
+    np.testing.assert_allclose(ours.predict_proba(X), wanted.predict_proba(X), atol=1e-6)
+
+
+def test_other_kernels_are_called() -> None:
+    kernel = ConstantKernel() * PairwiseKernel(metric="laplacian", pairwise_kernels_kwargs=None)
+    model = GaussianProcessClassifier(kernel, optimizer=None).fit(X, y)
+    assert model.score(X, y) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("x", "labels"),
+    {
+        "duplicates": (np.repeat(X[:10], 6, axis=0), np.arange(60) % 3 > 0),
+        "separable": (X, X[:, 0] > 0),
+        "rare": (X, np.arange(60) == 7),
+        "constant column": (np.column_stack((X[:, 0], np.ones(60))), y),
+    }.values(),
+)
+@pytest.mark.parametrize("solver", ["ep", "laplace"])
+def test_hard_data(x: np.ndarray, labels: np.ndarray, solver: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = GaussianProcessClassifier(solver=solver).fit(x, labels)
+    proba = model.predict_proba(x)
+    assert np.all((proba >= 0) & (proba <= 1))
+    assert np.isfinite(model.elbo_)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+@pytest.mark.parametrize("variance", [1e-4, 1e4])
+@pytest.mark.parametrize("link", ["probit", "logit"])
+def test_extreme_hyperparameters_converge(scale: float, variance: float, link: str) -> None:
+    kernel = ConstantKernel(variance) * RBF(scale)
+    model = GaussianProcessClassifier(kernel, link=link, optimizer=None).fit(X, X[:, 0] > 0)
+    assert model.converged_
+    assert np.isfinite(model.elbo_)
+
+
+def test_files(tmp_path: Path) -> None:
+    for options in ({}, {"solver": "laplace", "multi_class": "softmax"}):
+        model = GaussianProcessClassifier(KERNEL, max_iter=3, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(X, THREE)
+        model.save(tmp_path / "model.npz")
+        found = fastvi.load(tmp_path / "model.npz")
+        np.testing.assert_allclose(found.predict_proba(X), model.predict_proba(X), rtol=1e-9)
+        theta = model.kernel_.theta
+        assert found.log_marginal_likelihood(theta) == model.log_marginal_likelihood(theta)
+        np.testing.assert_array_equal(model.compiled()(X), model.predict_proba(X))
+
+
+def test_fits_go_on_where_they_stopped(tmp_path: Path) -> None:
+    """Evaluations start from the sites of the last one, which the checkpoint keeps."""
+    path = tmp_path / "fit.npz"
+    whole = GaussianProcessClassifier(KERNEL).fit(X, THREE, checkpoint=tmp_path / "other.npz")
+    model = GaussianProcessClassifier(KERNEL)
+    model.fit(X, THREE, checkpoint=path, callback=lambda state: state.n_steps == 9)
+    assert model.n_iter_ == 9
+    model.fit(X, THREE, checkpoint=path, resume=True)
+    np.testing.assert_array_equal(model.kernel_.theta, whole.kernel_.theta)
+    np.testing.assert_array_equal(model.predict_proba(X), whole.predict_proba(X))
+
+
+def test_held_out_scores() -> None:
+    model = GaussianProcessClassifier(KERNEL).fit(X[:40], y[:40], X_val=X[40:], y_val=y[40:])
+    assert model.history_["held_out"][-1] == pytest.approx(model.score(X[40:], y[40:]))
+
+
+def test_messages() -> None:
+    for options, message in (
+        ({"solver": "vb"}, "solver is 'vb'"),
+        ({"link": "cauchit"}, "link is 'cauchit'"),
+        ({"multi_class": "one"}, "multi_class is 'one'"),
+        ({"optimizer": "adam"}, "optimizer is 'adam'"),
+        ({"kernel": CompoundKernel([RBF()])}, "kernel cannot be a CompoundKernel"),
+        ({"max_iter_predict": 0}, "max_iter_predict is 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            GaussianProcessClassifier(**options).fit(X, y)
+    with pytest.raises(ValueError, match="wanted 'laplace'"):
+        GaussianProcessClassifier(multi_class="softmax").fit(X, THREE)
+    with pytest.raises(ValueError, match="only one class"):
+        GaussianProcessClassifier().fit(X, np.ones(60))
+    with pytest.raises(ValueError, match="NaN"):
+        GaussianProcessClassifier().fit(np.full((60, 2), np.nan), y)
+    with pytest.raises(ValueError, match="early_stopping is 3"):
+        GaussianProcessClassifier().fit(X, y, X_val=X, y_val=y, early_stopping=3)
+    model = clone(GaussianProcessClassifier(KERNEL, optimizer=None)).fit(X, y)
+    with pytest.raises(ValueError, match="theta has shape"):
+        model.log_marginal_likelihood(np.zeros(2))
+    with pytest.raises(ValueError, match="Gradient can only"):
+        model.log_marginal_likelihood(eval_gradient=True)
