@@ -119,6 +119,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     ).fit(COUNTS),
     "GaussianHMM().fit": lambda: fastvi.GaussianHMM(2, n_iter=3, random_state=0).fit(X),
     "GaussianHMM().decode": decoding,
+    "GMMHMM().fit": lambda: fastvi.GMMHMM(2, 2, n_iter=3, random_state=0).fit(X),
     "PoissonHMM().fit": lambda: fastvi.PoissonHMM(2, n_iter=3, random_state=0).fit(COUNTS),
     "MultinomialHMM().fit": lambda: fastvi.MultinomialHMM(2, n_iter=3, random_state=0).fit(COUNTS),
     "LinearGaussianSSM().fit": lambda: fastvi.LinearGaussianSSM(**SHORT).fit(X),

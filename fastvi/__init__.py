@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fastvi.models.sequences.discrete import MultinomialHMM as MultinomialHMM
     from fastvi.models.sequences.discrete import PoissonHMM as PoissonHMM
     from fastvi.models.sequences.gaussian import GaussianHMM as GaussianHMM
+    from fastvi.models.sequences.gmm import GMMHMM as GMMHMM
     from fastvi.models.sequences.variational_discrete import (
         VariationalCategoricalHMM as VariationalCategoricalHMM,
     )
@@ -84,6 +85,7 @@ _NAMES = {
     "GaussianProcessClassifier": "fastvi.models.gp.dense_classification",
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
     "CategoricalHMM": "fastvi.models.sequences.discrete",
+    "GMMHMM": "fastvi.models.sequences.gmm",
     "GaussianHMM": "fastvi.models.sequences.gaussian",
     "LatentDirichletAllocation": "fastvi.models.topics.estimator",
     "MultinomialHMM": "fastvi.models.sequences.discrete",

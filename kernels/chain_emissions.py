@@ -2,8 +2,8 @@
 
 Rows are in the order of `chains`: strip q of a group has the rows q W to (q + 1) W. Likelihoods are
 relative to the largest of all states, or logs of that. Shapes: Q strips, K states, W rows of a
-strip, D features of the data, F of a strip. Where seen (Q, W) is 0 a row is missing: all states
-have likelihood 1, and it adds nothing to statistics.
+strip, D features of the data, F of a strip. Where seen (Q, W) is 0 a row is missing, and all states
+have likelihood 1; where counted (Q, W) is 0, a row adds nothing to sums.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ def _features(form, X, centre, factor, first, out):
 
 
 @kernel
-def _relative(logits, seen, top, logs):
+def _relative(logits, seen, counted, top, logs):
     """Divide by the largest of states, in logs or not; returns the sum of logs of the largest.
 
     In and out: logits (K, W); top (W,) is scratch.
@@ -63,12 +63,12 @@ def _relative(logits, seen, top, logs):
                 row[c] = exp(row[c] - top[c]) if seen[c] > 0 else 1.0
     total = 0.0
     for c in range(n_rows):
-        total += top[c] if seen[c] > 0 else 0.0
+        total += top[c] if counted[c] > 0 else 0.0
     return total
 
 
 @kernel
-def feature_likelihoods(form, X, centre, factor, coefficients, seen, logs, out):
+def feature_likelihoods(form, X, centre, factor, coefficients, seen, counted, logs, out):
     """Of logits coefficients (K, F) @ features; X (Q W, D), out (Q, K, W)."""
     n_strips, _, width = out.shape
     features, top = np.empty((coefficients.shape[1], width)), np.empty(width)
@@ -76,12 +76,12 @@ def feature_likelihoods(form, X, centre, factor, coefficients, seen, logs, out):
     for q in range(n_strips):
         _features(form, X, centre, factor, q * width, features)
         np.dot(coefficients, features, out[q])
-        total += _relative(out[q], seen[q], top, logs)
+        total += _relative(out[q], seen[q], counted[q], top, logs)
     return total
 
 
 @kernel
-def table_likelihoods(codes, table, top, seen, nothing, out):
+def table_likelihoods(codes, table, top, seen, counted, nothing, out):
     """Of rows of a table (V, K) of relative likelihoods or logs; top (V,), codes (Q W,).
 
     `nothing` stands for missing rows.
@@ -92,17 +92,18 @@ def table_likelihoods(codes, table, top, seen, nothing, out):
         for c in range(width):
             code = codes[q * width + c]
             if seen[q, c] > 0:
-                total += top[code]
                 for k in range(n_states):
                     out[q, k, c] = table[code, k]
             else:
                 for k in range(n_states):
                     out[q, k, c] = nothing
+        for c in range(width):
+            total += top[codes[q * width + c]] if counted[q, c] > 0 else 0.0
     return total
 
 
 @kernel
-def given_likelihoods(logs_of_rows, seen, logs, out):
+def given_likelihoods(logs_of_rows, seen, counted, logs, out):
     """Of log likelihoods logs_of_rows (Q W, K)."""
     n_strips, n_states, width = out.shape
     top = np.empty(width)
@@ -111,22 +112,22 @@ def given_likelihoods(logs_of_rows, seen, logs, out):
         for c in range(width):
             for k in range(n_states):
                 out[q, k, c] = logs_of_rows[q * width + c, k]
-        total += _relative(out[q], seen[q], top, logs)
+        total += _relative(out[q], seen[q], counted[q], top, logs)
     return total
 
 
 @kernel
-def feature_sums(form, X, centre, factor, posterior, seen, out):
-    """Add features of seen rows weighted by posterior (Q, K, W) to out (K, F)."""
+def feature_sums(form, X, centre, factor, posterior, counted, out):
+    """Add features of counted rows weighted by posterior (Q, K, W) to out (K, F)."""
     n_strips, n_states, width = posterior.shape
     features, product = np.empty((out.shape[1], width)), np.empty(out.shape)
     for q in range(n_strips):
         _features(form, X, centre, factor, q * width, features)
-        counted = seen[q]
+        weights = counted[q]
         for f in range(features.shape[0]):
             row = features[f]
             for c in range(width):
-                row[c] *= counted[c]
+                row[c] *= weights[c]
         np.dot(posterior[q], features.T, product)
         for k in range(n_states):
             for f in range(out.shape[1]):
@@ -134,12 +135,12 @@ def feature_sums(form, X, centre, factor, posterior, seen, out):
 
 
 @kernel
-def table_sums(codes, posterior, seen, out):
-    """Add posteriors (Q, K, W) of seen rows to the rows of out (V, K) of their codes."""
+def table_sums(codes, posterior, counted, out):
+    """Add posteriors (Q, K, W) of counted rows to the rows of out (V, K) of their codes."""
     n_strips, n_states, width = posterior.shape
     for q in range(n_strips):
         for c in range(width):
-            if seen[q, c] > 0:
+            if counted[q, c] > 0:
                 row = out[codes[q * width + c]]
                 for k in range(n_states):
                     row[k] += posterior[q, k, c]

@@ -6,6 +6,7 @@ import numpy as np
 
 from ._jit import kernel
 from .chain_emissions import LINEAR, PRODUCTS
+from .special import logsumexp
 
 NO_BASE, POISSON, MULTINOMIAL = 0, 1, 2
 
@@ -29,6 +30,20 @@ def _logits(row, form, centre, factor, coefficients, out):
 
 
 @kernel
+def _mixture_logits(row, form, centre, factor, coefficients, out):
+    """Of states (K,) with one component, or the logs of sums over components."""
+    n = coefficients.shape[0]
+    n_mix = n // out.shape[0]
+    if n_mix == 1:
+        _logits(row, form, centre, factor, coefficients, out)
+        return
+    parts = np.empty(n)
+    _logits(row, form, centre, factor, coefficients, parts)
+    for k in range(out.shape[0]):
+        out[k] = logsumexp(parts[k * n_mix : (k + 1) * n_mix])
+
+
+@kernel
 def _base(row, kind):
     """Log of what a row's likelihoods have in common."""
     total, base = 0.0, 0.0
@@ -47,7 +62,8 @@ def filter_step(
     """Out (K,): probabilities of states given a row (D,) and those before; its log density, nats.
 
     before (K,), or empty at the beginning of a sequence. Rows of symbols have a table (V, K) of log
-    probabilities instead of coefficients (K, F). A row that begins with NaN is missing.
+    probabilities instead of coefficients (K, F), or (K M, F) if states have M components. A
+    row that begins with NaN is missing.
     """
     n_states = out.shape[0]
     if before.shape[0]:
@@ -66,7 +82,7 @@ def filter_step(
         for k in range(n_states):
             logits[k] = table[int(row[0]), k]
     else:
-        _logits(row, form, centre, factor, coefficients, logits)
+        _mixture_logits(row, form, centre, factor, coefficients, logits)
     top = -np.inf
     for k in range(n_states):
         if out[k] > 0 and logits[k] > top:

@@ -60,9 +60,10 @@ def forward(before, scale, likelihood, transposed, start, reset, alpha, norm, ag
 
 
 @kernel
-def backward(beta, likelihood, transitions, reset, alpha, norm, pairs, out):
+def backward(beta, likelihood, transitions, reset, follows, alpha, norm, pairs, out):
     """Turn alpha into posteriors, and add up those of pairs of states inside blocks.
 
+    follows (Q, W) is 0 where the pair of a row and the next is not counted; (0, W) where all are.
     beta (K, L) of the blocks' last steps, in and out; in and out: pairs (K, K), without the factor
     of the transition; out (K, L): likelihood times beta of the blocks' first steps, which is what
     each block says to the one before it.
@@ -83,6 +84,11 @@ def backward(beta, likelihood, transitions, reset, alpha, norm, pairs, out):
         for s in range(end, 0, -LANES):
             p = s - LANES
             backward_step(beta, b, r, s, transitions, a, c, p, ahead, posterior, p)
+        if follows.shape[0]:
+            counted = follows[q]
+            for k in range(n_states):
+                for i in range(width):
+                    ahead[k, i] *= counted[i]
         np.dot(a, ahead.T, product)
         for i in range(n_states):
             for j in range(n_states):
@@ -102,7 +108,7 @@ def backward(beta, likelihood, transitions, reset, alpha, norm, pairs, out):
 
 @kernel
 def log_norms(norm, real):
-    """Sum of logs of norm (Q, W) where real (Q, W) is above 0, and the least of those.
+    """Sum of logs of norm (Q, W) where real (Q, W) is above 0, and the least norm of such rows.
 
     Norms are at most 1, and products of four of those that `Chain` accepts are normal numbers.
     """

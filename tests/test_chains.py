@@ -7,8 +7,8 @@ import pytest
 from naive import chains as naive
 
 from fastvi.kernels import chain_emissions as kernels
-from fastvi.models.sequences.chains import Chain, Weights, best_paths
-from fastvi.models.sequences.exact import exact_posteriors
+from fastvi.models.sequences.chains import Chain, Weights
+from fastvi.models.sequences.paths import best_paths
 from fastvi.models.sequences.stream import Stream
 
 STAYS = np.eye(3) * (1 - 3e-9) + 1e-9
@@ -22,8 +22,8 @@ class Given:
         self._logs, self._stream, self._arranged = logs, stream, stream.arranged(logs)
 
     def write(self, group, out, *, logs):
-        seen = self._stream.seen[group]
-        return kernels.given_likelihoods(self._arranged[group], seen, logs, out)
+        seen, counted = self._stream.seen[group], self._stream.counted[group]
+        return kernels.given_likelihoods(self._arranged[group], seen, counted, logs, out)
 
     def logs(self):
         return np.where(self._stream.is_missing[:, None], 0.0, self._logs)
@@ -80,7 +80,7 @@ def test_borders_of_blocks_are_exact(case):
     logs = size * np.random.default_rng(1).normal(size=(n, k))
     found, posterior, path, stream = passes(logs, start, transitions, [n - 40, 7, 33])
     assert stream.n_strips * 16 > 17  # several blocks are full
-    norm, starts, pairs, expected = exact_posteriors(logs, start, transitions, stream.first)
+    norm, starts, pairs, expected = naive.in_logs(logs, start, transitions, stream.first)
     np.testing.assert_allclose(found.log_norm, norm, rtol=1e-12, atol=n * np.finfo(float).eps)
     np.testing.assert_allclose(posterior, expected, rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(found.pairs, pairs, rtol=1e-9, atol=1e-9)
@@ -101,7 +101,7 @@ def test_a_row_that_no_lively_path_explains_is_weighed_in_logs():
         np.array([[0.9, 0.1, 0], [0, 1, 0], [0, 0, 1.0]]),
     )
     found, posterior, path, stream = passes(logs, start, transitions, [300])
-    expected = exact_posteriors(logs, start, transitions, stream.first)
+    expected = naive.in_logs(logs, start, transitions, stream.first)
     np.testing.assert_allclose(found.log_norm, expected[0], rtol=1e-13)
     np.testing.assert_allclose(posterior, expected[3], atol=1e-12)
     assert list(path) == naive.viterbi(logs, start, transitions)
@@ -114,7 +114,7 @@ def test_a_row_lost_to_underflow_does_not_spoil_other_sequences():
     logs[20, 2] = 2000.0
     start = np.array([1.0, 0.0, 0.0])
     found, posterior, _, stream = passes(logs, start, RIGHT, [20, 20, 20])
-    expected = exact_posteriors(logs, start, RIGHT, stream.first)
+    expected = naive.in_logs(logs, start, RIGHT, stream.first)
     np.testing.assert_allclose(found.log_norm, expected[0], atol=1e-12)
     np.testing.assert_allclose(posterior, expected[3], atol=1e-12)
 
@@ -145,7 +145,7 @@ def test_a_state_that_was_left_for_good_is_not_entered_again(n_rows, size):
     logs[middle] = [-size, 0.0]
     start, transitions = np.array([1.0, 0.0]), np.array([[0.9, 0.1], [0.0, 1.0]])
     found, posterior, _, stream = passes(logs, start, transitions, [n_rows])
-    norm, _, pairs, expected = exact_posteriors(logs, start, transitions, stream.first)
+    norm, _, pairs, expected = naive.in_logs(logs, start, transitions, stream.first)
     np.testing.assert_allclose(found.log_norm, norm, rtol=1e-12)
     np.testing.assert_allclose(posterior, expected, atol=1e-10)
     np.testing.assert_allclose(found.pairs, pairs, atol=1e-10)

@@ -36,7 +36,11 @@ MAY_IMPORT_SKLEARN = (
     ESTIMATORS
     | {"models/estimator.py", "models/kinds.py", "models/weights.py"}
     | {f"models/gp/{name}.py" for name in PROCESSES}
-    | {"models/sequences/gaussian.py", "models/sequences/variational_gaussian.py"}
+    | {
+        "models/sequences/gaussian.py",
+        "models/sequences/gmm.py",
+        "models/sequences/variational_gaussian.py",
+    }
     | {f"models/topics/{n}.py" for n in ("coherence", "correlated", "dynamic_scores", "hdp")}
     | {"corpus/text.py"}
 )

@@ -31,6 +31,7 @@ ESTIMATORS = {
     "GaussianProcessClassifier": "fastvi.models.gp.dense_classification",
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
     "CategoricalHMM": "fastvi.models.sequences.discrete",
+    "GMMHMM": "fastvi.models.sequences.gmm",
     "GaussianHMM": "fastvi.models.sequences.gaussian",
     "LinearGaussianSSM": "fastvi.models.statespace.estimator",
     "MultinomialHMM": "fastvi.models.sequences.discrete",

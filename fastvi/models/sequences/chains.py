@@ -1,8 +1,8 @@
-"""Posteriors and best paths of hidden chains, exact across the borders of blocks."""
+"""Posteriors of hidden chains, exact across the borders of blocks."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,25 @@ from numpy.typing import NDArray
 from fastvi.base.typing import Array
 from fastvi.kernels import chains as kernels
 from fastvi.kernels._chain_steps import LANES
+from fastvi.models.sequences.borders import (
+    betas,
+    borders,
+    by_block,
+    by_group,
+    reached,
+    shares,
+    stationary,
+)
 from fastvi.models.sequences.exact import exact_posteriors
+from fastvi.models.sequences.overlay import Emissions, Joined
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["Chain", "Emissions", "Expected", "Weights", "best_paths"]
+__all__ = ["Chain", "Expected", "Weights"]
 
 FLOOR = 1e-150  # of transitions, so that borders of blocks can always be crossed
 LEAST = 1e-60  # of the likelihood of a row; below it, states that were lost may matter
 AGREE = 1e-11  # of messages, of their sum
+REPAIRS = 3  # passes over borders of blocks, after which what whole blocks do is computed
 FORBIDDEN = 1e-12  # posterior mass on transitions that only their floor allows
 
 
@@ -31,21 +42,8 @@ class Weights(NamedTuple):
     transitions: Array
 
 
-class Emissions(Protocol):
-    """Log likelihoods of rows in each state, for the rows of a stream."""
-
-    def write(self, group: int, out: Array, *, logs: bool) -> float:
-        """Write likelihoods relative to the largest, or their logs, (Q, K, W).
-
-        Returns the sum of the logs of the largest.
-        """
-
-    def logs(self) -> Array:
-        """Return log likelihoods of all rows, (n, K); 0 for missing ones."""
-
-
 class Expected(NamedTuple):
-    """What a pass over all sequences finds.
+    """What a pass over all sequences finds; sums are over rows that count.
 
     Attributes
     ----------
@@ -57,12 +55,15 @@ class Expected(NamedTuple):
         Sum of the posteriors of neighbours, [from, to].
     posterior : (G, Q, K, W) array
         Posteriors of states, in the stream's order.
+    impossible : array of int
+        Sequences that no path explains.
     """
 
     log_norm: float
     starts: Array
     pairs: Array
     posterior: Array
+    impossible: NDArray[np.intp] = np.zeros(0, np.intp)
 
 
 class Chain:
@@ -84,89 +85,160 @@ class Chain:
     def expect(self, weights: Weights, emissions: Emissions) -> Expected:
         """Run forward and backward."""
         stream = self.stream
+        weights, emissions = self._joined(weights, emissions)
         floored = np.maximum(weights.transitions, FLOOR)
-        tops = np.zeros(stream.n_groups)
-
-        def write(g: int) -> None:
-            tops[g] = emissions.write(g, self._likelihood[g], logs=False)
-
-        stream.run(write)
-        if not np.isfinite(tops.sum()):  # a row is impossible in all states
+        tops = self._write(emissions)
+        if not np.isfinite(tops):  # a row is impossible in all states
             return self._exactly(weights, emissions)
         messages: Array | None = None
         reach = 0
+        transfers: Array | None = None
         while True:
-            reach = max(reach, self._forward(weights.start, floored))
+            steps, transfers = self._forward(weights.start, floored, transfers)
+            reach = max(reach, steps)
             log_norm, least = self._log_norm()
             if not (least > LEAST and np.isfinite(log_norm)):  # NaN after a row of norm 0
                 return self._exactly(weights, emissions)
-            ends = _by_block(self._alpha[:, -1, :, -LANES:]).copy()
+            ends = by_block(self._alpha[:, -1, :, -LANES:]).copy()
+            if transfers is not None:
+                messages = self._messages(floored, stream.n_steps, betas(transfers, ends))
             guess = self._messages(floored, reach) if messages is None else messages
             pairs, messages = self._backward(floored, ends, guess)
-            if np.abs(_shares(messages) - _shares(guess)).max() <= AGREE:
+            if transfers is not None or np.abs(shares(messages) - shares(guess)).max() <= AGREE:
                 break
             if reach < stream.n_steps:
                 reach, messages = min(8 * reach, stream.n_steps), None
+            else:
+                transfers = self._transfers(weights.start, floored)
         pairs *= floored
         floor_used = pairs[weights.transitions < FLOOR].sum()
         if not floor_used <= FORBIDDEN:
             return self._exactly(weights, emissions)
         pairs[weights.transitions == 0] = 0.0
-        never = ~_reached(weights)  # only the floor leads there
+        never = ~reached(weights.start, weights.transitions)  # only the floor leads there
         if never.any():
             pairs[never], self._alpha[:, :, never] = 0.0, 0.0
-        starts = stream.at(self._alpha, stream.first).sum(axis=0)
-        return Expected(log_norm + tops.sum(), starts, pairs, self._alpha)
+        starts = stream.at(self._alpha, stream.opening).sum(axis=0)
+        return Expected(log_norm + tops, starts, pairs, self._alpha)
 
-    def _forward(self, start: Array, transitions: Array) -> int:
-        """Alpha of all groups; returns a number of steps after which blocks forget their border."""
+    def log_norm(self, weights: Weights, emissions: Emissions) -> float:
+        """Run forward only, and return the log of the sum over all paths, nats."""
+        if np.any(weights.transitions < FLOOR):  # the backward pass shows whether a floor was used
+            return self.expect(weights, emissions).log_norm
+        weights, emissions = self._joined(weights, emissions)
+        tops = self._write(emissions)
+        if np.isfinite(tops):
+            self._forward(weights.start, weights.transitions, None)
+            log_norm, least = self._log_norm()
+            if least > LEAST and np.isfinite(log_norm):
+                return log_norm + tops
+        return self._exactly(weights, emissions).log_norm
+
+    def _joined(self, weights: Weights, emissions: Emissions) -> tuple[Weights, Emissions]:
+        """Where parts of sequences lack their beginning, let each begin as it should."""
+        if not len(self.stream.joining):
+            return weights, emissions
+        middle = stationary(weights.transitions)
+        emissions = Joined(emissions, self.stream, weights.start, middle)
+        return weights._replace(start=np.ones(self.n_states)), emissions
+
+    def _write(self, emissions: Emissions) -> float:
+        """Write likelihoods of all rows; the sum of the logs of the largest."""
+        tops = np.zeros(self.stream.n_groups)
+
+        def write(g: int) -> None:
+            tops[g] = emissions.write(g, self._likelihood[g], logs=False)
+
+        self.stream.run(write)
+        return float(tops.sum())
+
+    def _forward(
+        self, start: Array, transitions: Array, transfers: Array | None
+    ) -> tuple[int, Array | None]:
+        """Alpha of all groups, from what blocks make of what is before them if that is known.
+
+        Returns a number of steps after which blocks forget their border, and `transfers`, also if
+        they had to be computed.
+        """
         stream, k = self.stream, self.n_states
-        transposed = np.ascontiguousarray(transitions.T)
         before = np.full((stream.n_groups, k, LANES), 1.0 / k)
-        scale, steps = np.ones((stream.n_groups, LANES)), np.zeros(stream.n_groups, np.int64)
-        reach = min(64, stream.n_steps)
-        for repair in range(stream.n_groups * LANES + 1):
+        scale = np.ones((stream.n_groups, LANES))
+        if transfers is None:
+            self._pass(before, scale, start, transitions)
+            reach = min(64, stream.n_steps)
+            for _ in range(min(REPAIRS, stream.n_groups * LANES)):
+                ends, norms = by_block(self._alpha[:, -1, :, -LANES:]), self._norm[:, -1, -LANES:]
+                before = by_group(np.hstack((np.full((k, 1), 1.0 / k), ends[:, :-1])))
+                scale[:] = np.append(1.0, 1.0 / norms.reshape(-1)[:-1]).reshape(scale.shape)
+                steps = self._pass(before, scale, start, transitions, again=True)
+                reach = max(reach, min(2 * steps, stream.n_steps))
+                if steps <= stream.n_steps:
+                    return reach, None
+            transfers = self._transfers(start, transitions)
+        self._pass(by_group(borders(transfers)), np.ones_like(scale), start, transitions)
+        return stream.n_steps, transfers
 
-            def task(g: int, again: bool = repair > 0) -> None:
-                steps[g] = kernels.forward(
-                    before[g], scale[g], self._likelihood[g], transposed, start,
-                    stream.reset[g], self._alpha[g], self._norm[g], again,
-                )  # fmt: skip
+    def _pass(
+        self, before: Array, scale: Array, start: Array, transitions: Array, again: bool = False
+    ) -> int:
+        """One forward pass of all groups; returns the most steps taken, see `kernels.forward`."""
+        stream, transposed = self.stream, np.ascontiguousarray(transitions.T)
+        steps = np.zeros(stream.n_groups, np.int64)
 
-            stream.run(task)
-            if repair:
-                reach = max(reach, min(2 * int(steps.max()), stream.n_steps))
-                if steps.max() <= stream.n_steps:
-                    break
-            ends, norms = _by_block(self._alpha[:, -1, :, -LANES:]), self._norm[:, -1, -LANES:]
-            before[:] = _by_group(np.hstack((np.full((k, 1), 1.0 / k), ends[:, :-1])))
-            scale[:] = np.append(1.0, 1.0 / norms.reshape(-1)[:-1]).reshape(scale.shape)
-        return reach
+        def task(g: int) -> None:
+            steps[g] = kernels.forward(
+                before[g], scale[g], self._likelihood[g], transposed, start, stream.reset[g],
+                self._alpha[g], self._norm[g], again,
+            )  # fmt: skip
+
+        stream.run(task)
+        return int(steps.max())
+
+    def _transfers(self, start: Array, transitions: Array) -> Array:
+        """What blocks make of alpha before them, (16 G, K, K) [before, end], from K passes."""
+        g, k = self.stream.n_groups, self.n_states
+        n_blocks = g * LANES
+        found, sizes = np.empty((n_blocks, k, k)), np.empty((n_blocks, k))
+        for i in range(k):
+            before = np.zeros((g, k, LANES))
+            before[:, i] = 1.0
+            self._pass(before, np.ones((g, LANES)), start, transitions)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                logs = np.log(self._norm.reshape(g, -1, LANES)).sum(axis=1)
+                ends = self._alpha[:, -1, :, -LANES:] / self._norm[:, -1, None, -LANES:]
+            found[:, i], sizes[:, i] = by_block(ends).T, logs.reshape(-1)
+        lost = ~(np.isfinite(sizes) & np.isfinite(found).all(axis=2))
+        found[lost], sizes[lost] = 0.0, -np.inf
+        top = np.maximum(sizes.max(axis=1, keepdims=True), -1e300)
+        return np.asarray(found * np.exp(sizes - top)[:, :, None])
 
     def _log_norm(self) -> tuple[float, float]:
         """Sum of logs of norms of all rows, and the least norm."""
         found = [kernels.log_norms(norm, real) for norm, real in zip(self._norm, self.stream.real)]
         return sum(part for part, _ in found), min(least for _, least in found)
 
-    def _messages(self, transitions: Array, n_steps: int) -> Array:
+    def _messages(self, transitions: Array, n_steps: int, ends: Array | None = None) -> Array:
         """Guess what blocks say to those before them, (K, 16 G).
 
         From backward passes that begin at least n_steps ahead, with a beta that is the same for all
-        states.
+        states; or at the ends of blocks, with betas `ends` (K, 16 G).
         """
         stream, k = self.stream, self.n_states
         found = np.empty((stream.n_groups, k, LANES))
         n = min(-(-n_steps // kernels.STRIP), stream.n_strips)
+        given = None if ends is None else by_group(ends)
 
         def task(g: int) -> None:
-            beta = np.tile(1.0 / self._norm[g, n - 1, -LANES:], (k, 1))
+            flat = np.tile(1.0 / self._norm[g, n - 1, -LANES:], (k, 1))
+            beta = flat if given is None else given[g]
             kernels.backward(
                 beta, self._likelihood[g, :n], transitions, stream.reset[g, :n],
-                self._alpha[g, :n].copy(), self._norm[g, :n], np.empty((k, k)), found[g],
+                stream.follows[g, :0], self._alpha[g, :n].copy(), self._norm[g, :n],
+                np.empty((k, k)), found[g],
             )  # fmt: skip
 
         stream.run(task)
-        return _by_block(found)
+        return by_block(found)
 
     def _backward(self, transitions: Array, ends: Array, messages: Array) -> tuple[Array, Array]:
         """Posteriors in place of alpha; sums over pairs (K, K), and what blocks then say.
@@ -181,7 +253,7 @@ class Chain:
         size = (beta * ends[:, :-1]).sum(axis=0)
         ahead, beta = np.where(begins, 0.0, ahead / size), beta / size
         beta = np.hstack((np.where(begins, 1.0 / norms[:-1], beta), np.full((k, 1), 1 / norms[-1])))
-        betas, found = _by_group(beta), np.empty((stream.n_groups, k, LANES))
+        betas, found = by_group(beta), np.empty((stream.n_groups, k, LANES))
         pairs = np.zeros((stream.n_groups, k, k))
         stream.run(
             lambda g: kernels.backward(
@@ -189,72 +261,25 @@ class Chain:
                 self._likelihood[g],
                 transitions,
                 stream.reset[g],
+                stream.follows[g],
                 self._alpha[g],
                 self._norm[g],
                 pairs[g],
                 found[g],
             )
         )
-        return pairs.sum(axis=0) + ends[:, :-1] @ ahead.T, _by_block(found)
+        if stream.follows.size:
+            ahead = ahead * stream.follows[:, -1, -LANES:].reshape(-1)[:-1]
+        return pairs.sum(axis=0) + ends[:, :-1] @ ahead.T, by_block(found)
 
     def _exactly(self, weights: Weights, emissions: Emissions) -> Expected:
         """The same in logs, slowly, where a row is too unlikely given those before it."""
         stream = self.stream
-        log_norm, starts, pairs, posterior = exact_posteriors(
-            emissions.logs(), weights.start, weights.transitions, stream.first
+        found = exact_posteriors(
+            emissions.logs(), weights.start, weights.transitions, stream.first, stream.inside
         )
-        self._alpha[:] = posterior[stream.rows].reshape(*stream.shape, -1).transpose(0, 1, 3, 2)
-        return Expected(log_norm, starts, pairs, self._alpha)
-
-
-def best_paths(stream: Stream, weights: Weights, emissions: Emissions) -> NDArray[np.int64]:
-    """Return the likeliest path of each sequence (Viterbi), (n,); of equal states the lowest."""
-    (groups, strips, width), k = stream.shape, len(weights.start)
-    likelihood = np.empty((groups, strips, k, width))
-    ends = np.full((groups, strips, k, LANES), np.nan)
-    kind = np.uint8 if k <= 256 else np.uint16
-    origin = np.empty((groups, strips, width // LANES, k, LANES), kind)
-    with np.errstate(divide="ignore"):
-        start, transposed = np.log(weights.start), np.log(weights.transitions.T.copy())
-    stream.run(lambda g: emissions.write(g, likelihood[g], logs=True))
-    before, taken = np.zeros((groups, k, LANES)), np.zeros(groups, np.int64)
-    for repair in range(groups * LANES + 1):
-
-        def task(g: int, again: bool = repair > 0, before: Array = before) -> None:
-            taken[g] = kernels.best_paths(
-                before[g], likelihood[g], transposed, start, stream.reset[g], ends[g], origin[g],
-                again,
-            )  # fmt: skip
-
-        stream.run(task)
-        if repair and taken.max() <= strips:
-            break
-        last = _by_block(ends[:, -1])
-        before = _by_group(np.hstack((np.zeros((k, 1)), last[:, :-1])))
-    path = np.empty(stream.n_rows, np.int64)
-    kernels.follow(origin, int(np.argmax(last[:, -1])), path)
-    return path
-
-
-def _reached(weights: Weights) -> NDArray[np.bool_]:
-    """Whether a path leads to each state, (K,)."""
-    found, n = weights.start > 0, 0
-    while n < found.sum():
-        n = int(found.sum())
-        found = found | (weights.transitions[found] > 0).any(axis=0)
-    return found
-
-
-def _by_block(values: Array) -> Array:
-    """From (G, K, L) to (K, 16 G)."""
-    return values.transpose(1, 0, 2).reshape(values.shape[1], -1)
-
-
-def _by_group(values: Array) -> Array:
-    """From (K, 16 G) to (G, K, L)."""
-    k = len(values)
-    return np.ascontiguousarray(values.reshape(k, -1, LANES).transpose(1, 0, 2))
-
-
-def _shares(messages: Array) -> Array:
-    return np.asarray(messages / messages.sum(axis=0))
+        arranged = found.posterior[stream.rows].reshape(*stream.shape, -1)
+        self._alpha[:] = arranged.transpose(0, 1, 3, 2)
+        starts = found.posterior[stream.opening].sum(axis=0)
+        impossible = np.flatnonzero(~found.possible)
+        return Expected(found.log_norm, starts, found.pairs, self._alpha, impossible)

@@ -11,6 +11,7 @@ from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
 from fastvi.kernels.chain_filter import MULTINOMIAL, POISSON
 from fastvi.models.files import Saved
+from fastvi.models.sequences.arguments import distribution, prior
 from fastvi.models.sequences.discrete_states import (
     Categorical,
     Multinomial,
@@ -22,7 +23,7 @@ from fastvi.models.sequences.discrete_states import (
     plain_features,
     poisson_base,
 )
-from fastvi.models.sequences.estimator import HiddenMarkovModel, distribution, prior
+from fastvi.models.sequences.estimator import HiddenMarkovModel
 from fastvi.models.sequences.online import Likelihood
 from fastvi.models.sequences.rows import FeatureRows, TableRows
 from fastvi.models.sequences.stream import Stream
@@ -216,7 +217,7 @@ class MultinomialHMM(_WithProbabilities):
         return Multinomial(self.params)
 
     def _arranged(self, stream: Stream, X: Array) -> FeatureRows:
-        return count_rows(stream, X, multinomial_base(np.nan_to_num(X)))
+        return count_rows(stream, X, multinomial_base)
 
     def _start(self, X: Array, given: dict[str, Any], rng: np.random.RandomState) -> Probabilities:
         totals = np.unique(X.sum(axis=1))
@@ -320,7 +321,7 @@ class PoissonHMM(_Discrete):
         return _rates(self.lambdas_, (self.n_components, np.asarray(self.lambdas_).shape[-1]))
 
     def _arranged(self, stream: Stream, X: Array) -> FeatureRows:
-        return count_rows(stream, X, poisson_base(np.nan_to_num(X)))
+        return count_rows(stream, X, poisson_base)
 
     def _likelihood(self, states: Rates) -> Likelihood:
         features = plain_features(states.rates.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -98,11 +99,9 @@ def _finite_logs(values: Array) -> Array:
         return np.asarray(np.where(values > 0, np.log(values), NEVER))
 
 
-def count_rows(stream: Stream, X: Array, base: Array) -> FeatureRows:
+def count_rows(stream: Stream, X: Array, base_of: Callable[[Array], Array]) -> FeatureRows:
     """Rows of counts (n, D), with what their log likelihoods have in common in all states."""
-    d = X.shape[1]
-    filled = np.where(stream.is_missing[:, None], 0.0, X) if stream.is_missing.any() else X
-    return FeatureRows(stream, filled, *plain_features(d), base)
+    return FeatureRows(stream, X, plain_features(X.shape[1]), base_of)
 
 
 def poisson_base(X: Array) -> Array:

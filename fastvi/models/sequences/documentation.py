@@ -41,6 +41,20 @@ n_init : int, default=1
 n_jobs : int, optional
     Threads; -1 for all cores, None for one. Results have the same bits for any number.
 """,
+    "subchains": """
+batch_size : int, optional
+    Number of sub-chains per step, drawn anew in each pass (Foti et al. 2014); `n_iter` then counts
+    passes, and `tol` is not used. By default a step takes all rows.
+optimizer : float, str or Optimizer, optional
+    Rates of steps on sub-chains; by default those of `fastvi.optimizers.robbins_monro`.
+subchain_length : int, default=1000
+    Number of rows of a sub-chain.
+buffer : int, default=50
+    Rows on either side of a sub-chain that its posterior is computed with, but which do not count:
+    about as many as the chain takes to forget a state.
+total_samples : float, optional
+    Rows that calls of `partial_fit` stand for; by default those seen so far.
+""",
     "chain_found": """
 startprob_ : (n_components,) array
     Probabilities of first states.

@@ -7,21 +7,24 @@ from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks, tree
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import AnyArray, Array, ArrayLike, RandomState, RowsLike
+from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
+from fastvi.batches import Source
 from fastvi.checkpoints import Callback, Watching
-from fastvi.core import Conjugate, Optimizer
+from fastvi.core import Batch, Conjugate, Optimizer
 from fastvi.models.estimator import generator_of
 from fastvi.models.files import Saved
 from fastvi.models.plan import Fit
+from fastvi.models.sequences.arguments import distribution, prior
 from fastvi.models.sequences.model import HiddenMarkov, Parameters, Rows, Sequences
 from fastvi.models.sequences.predictions import DECODERS, Decoder
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["HiddenMarkovModel", "Monitor", "distribution", "prior"]
+__all__ = ["HiddenMarkovModel", "Monitor"]
 
 
 class Monitor(NamedTuple):
@@ -49,6 +52,7 @@ class HiddenMarkovModel(Decoder):
     _shared = (
         "n_components", "startprob_prior", "transmat_prior", "algorithm", "n_iter", "tol", "params",
         "init_params", "implementation", "n_init", "random_state", "verbose", "n_jobs",
+        "batch_size", "optimizer", "subchain_length", "buffer", "total_samples",
     )  # fmt: skip
     # Letters of `params` and `init_params`: names of attributes
     _chain_letters: ClassVar[dict[str, str]] = {"s": "startprob_", "t": "transmat_"}
@@ -135,7 +139,7 @@ class HiddenMarkovModel(Decoder):
         checks.integer(self.n_iter, "n_iter", 1)
         seed = self._seed(watching)
         fixed: RandomState = self.random_state if isinstance(self.random_state, Integral) else seed
-        kept = X[~stream.is_missing] if stream.is_missing.any() else X
+        kept = self._to_begin_with(X)
         if len(kept) < k:
             raise ValueError(f"X has {len(kept)} rows that are not missing; wanted at least {k}")
         rows, given = self._arranged(stream, X), self._given(last)
@@ -146,10 +150,12 @@ class HiddenMarkovModel(Decoder):
         starts = [fixed, *(int(draws.randint(2**31 - 1)) for _ in range(n_init - 1))]
         with single_threaded_blas():
             runs = [self._run(rows, kept, given, start, watching, seed) for start in starts]
-        model, best = max(runs, key=lambda run: run[1].history["elbo"][-1])
+            bounds = [self._bound(model, run, rows) for model, run in runs]
+        model, best = runs[int(np.argmax(bounds))]
         self._report(best)
         self._take(model, best.params)
-        bounds = [float(bound) for bound in self.history_.get("elbo", ())]
+        self.elbo_, self.n_rows_seen_ = max(bounds), stream.n_rows
+        bounds = [float(bound) for bound in self.history_.get("elbo", [self.elbo_])]
         self.monitor_ = Monitor(bounds, self.n_iter_, self.tol, self.n_iter)
 
     def _run(
@@ -164,7 +170,7 @@ class HiddenMarkovModel(Decoder):
         """Fit from one start."""
         model, params = self._begin(rows, X, given, start)
         fitted = self._ascend(
-            model, Sequences(rows), tree.copy(params), watching,
+            model, self._source(rows), tree.copy(params), watching,
             data=(X, rows.stream.first, rows.stream.is_missing, *tree.leaves(params)),
             tol=checks.number(self.tol, "tol", -np.inf), seed=seed,
         )  # fmt: skip
@@ -190,8 +196,23 @@ class HiddenMarkovModel(Decoder):
         )  # fmt: skip
         return model, params
 
-    def _given(self, last: Self | None) -> dict[str, Any]:
-        """Return attributes that were set by hand or fitted, and that `init_params` leaves."""
+    def _source(self, rows: Rows) -> Source:
+        """Where batches come from."""
+        return Sequences(rows)
+
+    def _bound(self, model: Conjugate, run: Fit, rows: Rows) -> float:
+        """Return the bound of a fit, for which mini-batches need another pass."""
+        if "elbo" in run.history:
+            return float(run.history["elbo"][-1])
+        whole = Batch(rows, np.ones(1))
+        local = model.local(run.params, whole, None, np.random.default_rng(0))
+        return local.bound + model.global_bound(run.params)
+
+    def _given(self, last: Self | None, everything: bool = False) -> dict[str, Any]:
+        """Return attributes that were set by hand or fitted, and that `init_params` leaves.
+
+        With `everything`, also those that it names.
+        """
         names = self._chain_letters | self._letters
         for name in ("params", "init_params"):
             unknown = set(getattr(self, name)) - set(names)
@@ -200,15 +221,25 @@ class HiddenMarkovModel(Decoder):
                     f"{name} is {getattr(self, name)!r}; wanted letters of {''.join(names)!r}"
                 )
         source = self if last is None else last
-        letters = [letter for letter in names if letter not in self.init_params]
+        drawn = "" if everything else self.init_params
+        letters = [letter for letter in names if letter not in drawn]
         kept = [name for letter in letters for name in names[letter].split()]
         found = {name: getattr(source, name, None) for name in kept}
         return {name: value for name, value in found.items() if value is not None}
 
     def _stream(self, X: Array, lengths: ArrayLike | None) -> Stream:
         has_gaps = not np.isfinite(X.sum())
-        missing = np.asarray(np.isnan(X).all(axis=1)) if has_gaps else np.zeros(len(X), bool)
+        missing = self._is_missing(X) if has_gaps else np.zeros(len(X), bool)
         return Stream(checks.sequence_lengths(lengths, len(X)), missing, self._n_threads)
+
+    def _is_missing(self, X: Array) -> NDArray[np.bool_]:
+        """Rows that kernels pass over, (n,)."""
+        return np.asarray(np.isnan(X).all(axis=1))
+
+    def _to_begin_with(self, X: Array) -> Array:
+        """Rows without gaps, from which a start is computed."""
+        missing = np.isnan(X).all(axis=1)
+        return X[~missing] if missing.any() else X
 
     def _take(self, model: Any, params: Any) -> None:
         """Set the attributes with parameters."""
@@ -246,28 +277,3 @@ class HiddenMarkovModel(Decoder):
     def _restore_states(self, saved: Saved, k: int) -> None:
         """Set the attributes of states from a file."""
         raise NotImplementedError
-
-
-def distribution(values: Any, name: str, *shape: int) -> Array:
-    """Check probabilities that sum to 1 along the last axis."""
-    found: AnyArray = np.asarray(values, np.float64)
-    if found.shape != shape:
-        raise ValueError(f"{name} has shape {found.shape}; wanted {shape}")
-    if not np.all(found >= 0):
-        raise ValueError(f"{name} must hold probabilities >= 0")
-    if not np.allclose(found.sum(axis=-1), 1):
-        raise ValueError(f"{name} must sum to 1 along its last axis; got {found.sum(axis=-1)}")
-    return np.ascontiguousarray(found)
-
-
-def prior(values: Any, name: str, *shape: int, low: float = 0.0) -> Array:
-    """Check finite numbers from `low` on, of this shape or of one that can be repeated to it."""
-    found: AnyArray = np.asarray(values, np.float64)
-    try:
-        whole = np.broadcast_to(found, shape)
-    except ValueError:
-        raise ValueError(f"{name} has shape {found.shape}; wanted {shape}") from None
-    if not np.isfinite(whole).all() or np.any(whole < low):
-        wanted = f"finite numbers >= {low:g}" if np.isfinite(low) else "finite numbers"
-        raise ValueError(f"{name} must hold {wanted}")
-    return np.array(whole)

@@ -5,35 +5,89 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
 from fastvi.kernels.chain_filter import NO_BASE
 from fastvi.models.files import Saved
-from fastvi.models.sequences.estimator import HiddenMarkovModel, prior
-from fastvi.models.sequences.gaussian_states import (
-    Gaussian,
-    Gaussians,
+from fastvi.models.sequences.arguments import prior
+from fastvi.models.sequences.estimator import HiddenMarkovModel
+from fastvi.models.sequences.gaussian_rows import (
+    GaussianRows,
     arranged,
     form_of,
-    full,
-    is_positive_definite,
+    gaussian_coefficients,
 )
+from fastvi.models.sequences.gaussian_states import Gaussian, Gaussians, full, is_positive_definite
 from fastvi.models.sequences.online import Likelihood
-from fastvi.models.sequences.rows import FeatureRows, Features
+from fastvi.models.sequences.rows import Features
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["COVARIANCE_TYPES", "GaussianHMM", "first_covars"]
+__all__ = ["COVARIANCE_TYPES", "GaussianHMM", "GaussianRowsModel", "first_covars"]
 
 COVARIANCE_TYPES = ("spherical", "diag", "full", "tied")
 
 
-class GaussianHMM(HiddenMarkovModel):
+class GaussianRowsModel(HiddenMarkovModel):
+    """What models with Gaussian states, or mixtures of them, have in common."""
+
+    covariance_type: str
+
+    def _checked(self, X: RowsLike, reset: bool) -> Array:
+        X = self._array(
+            X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan",
+            ensure_min_samples=2 if reset else 1,
+        )  # fmt: skip
+        if np.isfinite(X.sum()):
+            return np.asarray(X)
+        if np.isinf(X).any():
+            raise ValueError("X contains infinity; wanted finite numbers, or NaN for missing ones")
+        if reset and np.isnan(X).all(axis=0).any():
+            column = int(np.argmax(np.isnan(X).all(axis=0)))
+            what = "all rows of X are" if np.isnan(X).all() else f"column {column} of X is all"
+            raise ValueError(f"{what} missing")
+        return np.asarray(X)
+
+    def _is_missing(self, X: Array) -> NDArray[np.bool_]:
+        """Rows that kernels cannot weigh; those that are partly there are weighed apart."""
+        return np.asarray(np.isnan(X).any(axis=1))
+
+    def _to_begin_with(self, X: Array) -> Array:
+        """Rows with some numbers, and means of columns in the gaps."""
+        missing = np.isnan(X)
+        if not missing.any():
+            return X
+        return np.where(missing, np.nanmean(X, axis=0), X)[~missing.all(axis=1)]
+
+    def _arranged(self, stream: Stream, X: Array) -> GaussianRows:
+        return arranged(stream, X, self.covariance_type)
+
+    def _check_covars(self, means: Array, covars: Array, wanted: tuple[int, ...]) -> None:
+        """Check that covariances have a shape and are positive definite, and that all is finite."""
+        if covars.shape != wanted:
+            raise ValueError(
+                f"covars_ has shape {covars.shape}; wanted {wanted} with covariance_type="
+                f"{self.covariance_type!r}"
+            )
+        if not (np.isfinite(means).all() and np.isfinite(covars).all()):
+            raise ValueError("means_ and covars_ must be finite")
+        if self.covariance_type in ("spherical", "diag"):
+            if not np.all(covars > 0):
+                raise ValueError("covars_ must be above 0")
+        elif not np.allclose(covars, covars.swapaxes(-1, -2), rtol=1e-6):
+            raise ValueError("covars_ must be symmetric")
+        elif not is_positive_definite(covars).all():
+            raise ValueError("covars_ must be positive definite")
+
+
+class GaussianHMM(GaussianRowsModel):
     """A hidden Markov model whose states emit Gaussian rows, fitted by expectation maximisation.
 
     A drop-in replacement for hmmlearn's class of this name: from the same start it has the same
-    parameters after each iteration, to rounding. Rows of NaN are missing. `covars_` has the shape
+    parameters after each iteration, to rounding. NaN is missing, in whole rows or in
+    parts of them. `covars_` has the shape
     of its type, where hmmlearn expands all types to matrices.
 
     Parameters
@@ -111,22 +165,6 @@ class GaussianHMM(HiddenMarkovModel):
         self.covars_prior = covars_prior
         self.covars_weight = covars_weight
 
-    def _checked(self, X: RowsLike, reset: bool) -> Array:
-        X = self._array(
-            X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan",
-            ensure_min_samples=2 if reset else 1,
-        )  # fmt: skip
-        if np.isfinite(X.sum()):
-            return np.asarray(X)
-        if np.isinf(X).any():
-            raise ValueError("X contains infinity; wanted finite rows, or NaN for missing ones")
-        partly = np.flatnonzero(np.isnan(X).any(axis=1) & ~np.isnan(X).all(axis=1))
-        if len(partly):
-            raise ValueError(f"row {partly[0]} of X is partly NaN; wanted all of it or nothing")
-        if np.isnan(X).all():
-            raise ValueError("all rows of X are missing")
-        return np.asarray(X)
-
     def _states(self, n_features: int) -> Gaussian:
         checks.choice(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
         return Gaussian(
@@ -155,35 +193,19 @@ class GaussianHMM(HiddenMarkovModel):
         k, means = self.n_components, np.array(means, np.float64)
         if means.shape != (k, d):
             raise ValueError(f"means_ has shape {means.shape}; wanted {(k, d)}")
-        shape = {"spherical": (k,), "diag": (k, d), "full": (k, d, d), "tied": (d, d)}
-        covars, wanted = np.array(covars, np.float64), shape[self.covariance_type]
-        if covars.shape != wanted:
-            raise ValueError(
-                f"covars_ has shape {covars.shape}; wanted {wanted} with covariance_type="
-                f"{self.covariance_type!r}"
-            )
-        if not (np.isfinite(means).all() and np.isfinite(covars).all()):
-            raise ValueError("means_ and covars_ must be finite")
-        if self.covariance_type in ("spherical", "diag"):
-            if not np.all(covars > 0):
-                raise ValueError("covars_ must be above 0")
-        elif not np.allclose(covars, covars.swapaxes(-1, -2), rtol=1e-6):
-            raise ValueError("covars_ must be symmetric")
-        elif not is_positive_definite(covars).all():
-            raise ValueError("covars_ must be positive definite")
+        shapes = {"spherical": (k,), "diag": (k, d), "full": (k, d, d), "tied": (d, d)}
+        covars = np.array(covars, np.float64)
+        self._check_covars(means, covars, shapes[self.covariance_type])
         return Gaussians(means, covars)
 
     def _take_states(self, states: Gaussians) -> None:
         self.means_, self.covars_ = states
 
-    def _arranged(self, stream: Stream, X: Array) -> FeatureRows:
-        return arranged(stream, X, self.covariance_type)
-
     def _likelihood(self, states: Gaussians) -> Likelihood:
         d = states.means.shape[1]
         features = Features(form_of(self.covariance_type), states.means.mean(axis=0), np.ones(d))
-        coefficients = self._states(d).coefficients_of(features, states)
-        return Likelihood.of_features(features, NO_BASE, coefficients)
+        parts = self._states(d).coefficients(None, states)
+        return Likelihood.of_features(features, NO_BASE, gaussian_coefficients(features, parts))
 
     def _emit(self, states: Gaussians, state: int, rng: np.random.RandomState) -> Array:
         k, d = states.means.shape

@@ -8,19 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base.typing import Array
-from fastvi.models.sequences.rows import PRODUCTS, SQUARES, FeatureRows, Features
-from fastvi.models.sequences.stream import Stream
+from fastvi.models.sequences.gaussian_rows import GaussianRows
+from fastvi.models.sequences.partial import Quadratics
 
-__all__ = [
-    "Gaussian",
-    "Gaussians",
-    "Moments",
-    "arranged",
-    "full",
-    "gaussian_coefficients",
-    "is_positive_definite",
-    "moments",
-]
+__all__ = ["Gaussian", "Gaussians", "full", "is_positive_definite", "quadratics"]
 
 
 class Gaussians(NamedTuple):
@@ -28,80 +19,6 @@ class Gaussians(NamedTuple):
 
     means: Array
     covars: Array
-
-
-class Moments(NamedTuple):
-    """Sums over rows, weighted by posteriors, about a centre and in units of scale.
-
-    counts (K,), sums (K, D), and squares (K, D), or products (K, D, D).
-    """
-
-    counts: Array
-    sums: Array
-    squares: Array
-
-    def about(self, means: Array) -> Array:
-        """Return the squares about other means (K, D) than 0."""
-        if self.squares.ndim == 2:
-            crossed = means * self.sums
-            return self.squares - 2 * crossed + self.counts[:, None] * np.square(means)
-        crossed = self.sums[:, :, None] * means[:, None, :]
-        own = means[:, :, None] * means[:, None, :]
-        return np.asarray(
-            self.squares - crossed - crossed.transpose(0, 2, 1)
-            + self.counts[:, None, None] * own
-        )  # fmt: skip
-
-
-def arranged(stream: Stream, X: Array, covariance_type: str) -> FeatureRows:
-    """Rows (n, D) with the features that these covariances need, about their mean."""
-    complete = not stream.is_missing.any()
-    seen = X if complete else X[~stream.is_missing]
-    centre = np.einsum("ij->j", seen) / len(seen)  # several times as fast as mean and std
-    away = seen - centre
-    scale = np.sqrt(np.einsum("ij,ij->j", away, away) / len(seen))
-    factor = 1.0 / np.where(scale > 0, scale, 1.0)
-    filled = X if complete else np.where(stream.is_missing[:, None], centre, X)
-    return FeatureRows(stream, filled, form_of(covariance_type), centre, factor)
-
-
-def form_of(covariance_type: str) -> int:
-    """Return the features that these covariances need."""
-    form: int = PRODUCTS if covariance_type in ("full", "tied") else SQUARES
-    return form
-
-
-def moments(rows: FeatureRows, posterior: Array) -> Moments:
-    """Return sums of rows in the coordinates of their features."""
-    sums, d = rows.sums(posterior), len(rows.centre)
-    counts, linear = sums[:, -1], sums[:, -1 - d : -1]
-    if rows.form == SQUARES:
-        return Moments(counts, linear, sums[:, :d])
-    i, j = np.triu_indices(d)
-    products = np.empty((len(sums), d, d))
-    products[:, i, j] = products[:, j, i] = sums[:, : len(i)]
-    return Moments(counts, linear, products)
-
-
-def gaussian_coefficients(
-    features: Features, means: Array, precisions: Array, constants: Array
-) -> Array:
-    """Coefficients (K, F) of constants (K,) - (x - means)' precisions (x - means) / 2.
-
-    precisions (K, D) or (K, D, D), as the form of the features is.
-    """
-    unit = 1.0 / features.factor
-    m = (means - features.centre) * features.factor
-    if features.form == SQUARES:
-        p = precisions * np.square(unit)
-        linear, quadratic = p * m, -0.5 * p
-    else:
-        p = precisions * np.outer(unit, unit)
-        linear = np.einsum("kij,kj->ki", p, m)
-        i, j = np.triu_indices(len(unit))
-        quadratic = np.where(i == j, -0.5, -1.0) * p[:, i, j]
-    constants = constants - 0.5 * (linear * m).sum(axis=1)
-    return np.hstack((quadratic, linear, constants[:, None]))
 
 
 def full(covars: Array, covariance_type: str, n_states: int, n_features: int) -> Array:
@@ -114,6 +31,21 @@ def full(covars: Array, covariance_type: str, n_states: int, n_features: int) ->
     if covariance_type == "spherical":
         return np.asarray(covars.reshape(n_states, -1)[:, :1, None] * eye)
     return np.asarray(covars[:, :, None] * eye)
+
+
+def quadratics(means: Array, covars: Array, covariance_type: str, n_mix: int = 1) -> Quadratics:
+    """Log densities of Gaussians with means (C, D); one of full covariances may serve several."""
+    k, d = means.shape
+    if covariance_type in ("full", "tied"):
+        matrices = covars if covars.ndim == 3 else covars[None]
+        times = k // len(matrices)
+        log_det = np.repeat(np.linalg.slogdet(matrices)[1], times)
+        precisions: Array = np.repeat(np.linalg.inv(matrices), times, axis=0)
+    else:
+        variances = np.broadcast_to(covars.reshape(k, -1), (k, d))
+        log_det, precisions = np.log(variances).sum(axis=1), 1.0 / variances
+    constants = -0.5 * (log_det + d * np.log(2 * np.pi))
+    return Quadratics(means, precisions, constants, n_mix)
 
 
 class Gaussian:
@@ -141,31 +73,14 @@ class Gaussian:
         self.means_prior, self.means_weight = means_prior, means_weight
         self.covars_prior, self.covars_weight = covars_prior, covars_weight
 
-    def arranged(self, stream: Stream, X: Array) -> FeatureRows:
-        """Rows in the order of the stream."""
-        return arranged(stream, X, self.covariance_type)
+    def coefficients(self, rows: object, params: Gaussians) -> Quadratics:
+        """Log densities of states."""
+        return quadratics(params.means, params.covars, self.covariance_type)
 
-    def coefficients(self, rows: FeatureRows, params: Gaussians) -> Array:
-        """Coefficients of log densities in the features of rows."""
-        return self.coefficients_of(rows.frame, params)
-
-    def coefficients_of(self, features: Features, params: Gaussians) -> Array:
-        """Coefficients of log densities in features."""
-        k, d = params.means.shape
-        covars = params.covars
-        if self.covariance_type in ("full", "tied"):
-            matrices = covars if covars.ndim == 3 else covars[None]
-            log_det = np.linalg.slogdet(matrices)[1]
-            precisions: Array = np.tile(np.linalg.inv(matrices), (k // len(matrices), 1, 1))
-        else:
-            variances = np.broadcast_to(covars.reshape(k, -1), (k, d))
-            log_det, precisions = np.log(variances).sum(axis=1), 1.0 / variances
-        constants = np.broadcast_to(-0.5 * (log_det + d * np.log(2 * np.pi)), (k,))
-        return gaussian_coefficients(features, params.means, precisions, constants)
-
-    def maximised(self, rows: FeatureRows, posterior: Array, params: Gaussians) -> Gaussians:
+    def maximised(self, rows: GaussianRows, posterior: Array, params: Gaussians) -> Gaussians:
         """Return the parameters that maximise the expected log density plus log prior."""
-        found, unit = moments(rows, posterior), 1.0 / rows.factor
+        found = rows.moments(posterior, self.coefficients(rows, params))
+        unit = 1.0 / rows.factor
         means = params.means
         if "m" in self.fitted:
             sums = found.sums * unit + found.counts[:, None] * rows.centre

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastvi.base import tree
 from fastvi.base.typing import Array, Tree
 from fastvi.core import Batch, Coordinates, Local
-from fastvi.models.sequences.chains import Chain, Emissions, Weights
+from fastvi.models.sequences.chains import Chain, Expected, Weights
+from fastvi.models.sequences.overlay import Emissions
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["HiddenMarkov", "Parameters", "Rows", "Sequences", "States"]
+__all__ = ["HiddenMarkov", "Parameters", "Rows", "Sequences", "States", "expected"]
 
 
 class Rows(Protocol):
@@ -20,14 +22,20 @@ class Rows(Protocol):
 
     stream: Stream
 
-    def weighed(self, coefficients: Array, /) -> Emissions:
-        """Return likelihoods with logs that are linear in something with these coefficients."""
+    def of(self, stream: Stream, X: Array, /) -> Rows:
+        """Other rows, laid out and measured as these."""
+
+    def part(self, stream: Stream, rows: NDArray[np.int64], /) -> Rows:
+        """Some of these rows, as another stream."""
+
+    def weighed(self, coefficients: Any, /) -> Emissions:
+        """Return likelihoods of states with these coefficients."""
 
 
 class States(Protocol):
     """What rows look like in each state: a family of distributions, and how they are fitted."""
 
-    def coefficients(self, rows: Any, params: Any) -> Array:
+    def coefficients(self, rows: Any, params: Any) -> Any:
         """Return what `Rows.weighed` takes."""
 
     def maximised(self, rows: Any, posterior: Array, params: Any) -> Any:
@@ -107,7 +115,7 @@ class HiddenMarkov:
         """Compute posteriors of states, and the parameters that maximise under them."""
         rows: Rows = batch.rows
         emissions = rows.weighed(self.states.coefficients(rows, params.states))
-        found = Chain(rows.stream, len(params.start)).expect(params.weights, emissions)
+        found = expected(rows.stream, params.weights, emissions)
         states = self.states.maximised(rows, found.posterior, params.states)
         first, pairs = params.start, params.transitions
         if "s" in self.fitted:
@@ -123,6 +131,21 @@ class HiddenMarkov:
     def confine(self, params: Parameters, step: Parameters) -> Parameters:
         """Return the step, which never leaves the domain."""
         return step
+
+
+def expected(stream: Stream, weights: Weights, emissions: Emissions) -> Expected:
+    """Pass over all sequences, of which each must be possible."""
+    found = Chain(stream, len(weights.start)).expect(weights, emissions)
+    if len(found.impossible):
+        ends = np.append(stream.first[1:], stream.n_rows)
+        i = int(found.impossible[0])
+        more = len(found.impossible) - 1
+        others = f", as {more} others are" if more > 1 else ", as another one is" if more else ""
+        raise ValueError(
+            f"sequence {i} of X (rows {stream.first[i]} to {ends[i] - 1}) is impossible: no path "
+            f"through the states explains it{others}; wanted a start without zeros in its way"
+        )
+    return found
 
 
 def _normalised(old: Array, counts: Array) -> Array:

@@ -12,10 +12,12 @@ from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
 from fastvi.models.estimator import Estimator, generator_of
-from fastvi.models.sequences.chains import Chain, Emissions, best_paths
+from fastvi.models.sequences.chains import Chain
 from fastvi.models.sequences.documentation import TEXTS
 from fastvi.models.sequences.model import Parameters, Rows, States
 from fastvi.models.sequences.online import Likelihood, OnlineFilter
+from fastvi.models.sequences.overlay import Emissions
+from fastvi.models.sequences.paths import best_paths
 from fastvi.models.sequences.stream import Stream
 
 __all__ = ["DECODERS", "Decoder"]
@@ -29,6 +31,11 @@ class Decoder(Estimator):
     _texts = TEXTS
     n_components: int
     algorithm: str
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     # Hooks of a subclass
 
@@ -94,7 +101,9 @@ class Decoder(Estimator):
         {X}
         {lengths}
         """
-        return self.score_samples(X, lengths)[0]
+        with single_threaded_blas():
+            stream, params, emissions = self._emissions(X, lengths)
+            return Chain(stream, len(params.start)).log_norm(params.weights, emissions)
 
     def predict_proba(self, X: RowsLike, lengths: ArrayLike | None = None) -> Array:
         """Posteriors of states given the whole sequence, (n_rows, n_components).

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base.typing import Array
 from fastvi.kernels import chain_emissions as kernels
+from fastvi.models.sequences.overlay import Emissions
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["LINEAR", "NEVER", "PRODUCTS", "SQUARES", "FeatureRows", "Features", "TableRows"]
+__all__ = [
+    "LEAST",
+    "LINEAR",
+    "NEVER",
+    "PRODUCTS",
+    "SQUARES",
+    "FeatureRows",
+    "Features",
+    "TableRows",
+    "Weighed",
+]
 
 LINEAR, SQUARES, PRODUCTS = kernels.LINEAR, kernels.SQUARES, kernels.PRODUCTS
 NEVER = -1e290  # log of 0, as a coefficient
@@ -34,33 +47,48 @@ class FeatureRows:
     ----------
     stream : Stream
     X : (n, D) array
-        In missing rows any finite numbers.
-    form : {LINEAR, SQUARES, PRODUCTS}
-    centre, factor : (D,) arrays
-        Features are those of (x - centre) factor.
-    base : (n,) array, optional
-        Added to the log likelihoods of all states.
+        Missing rows hold anything.
+    frame : Features
+    base_of : callable, optional
+        From rows (n, D) to what is added to the log likelihoods of all states, (n,).
     """
 
     def __init__(
         self,
         stream: Stream,
         X: Array,
-        form: int,
-        centre: Array,
-        factor: Array,
-        base: Array | None = None,
+        frame: Features,
+        base_of: Callable[[Array], Array] | None = None,
     ) -> None:
-        self.stream, self.form, self.centre, self.factor = stream, form, centre, factor
-        self.frame = Features(form, centre, factor)
-        self._X, self._base = X, base
-        self._arranged = stream.arranged(X)
+        self.stream, self.frame, self._base_of = stream, frame, base_of
+        self.form, self.centre, self.factor = frame
+        has_gaps = stream.is_missing.any()
+        self._given = X
+        self._X = np.where(stream.is_missing[:, None], frame.centre, X) if has_gaps else X
+        self._base = None if base_of is None else base_of(self._X)
         d = X.shape[1]
-        self.n_features = {LINEAR: 0, SQUARES: d, PRODUCTS: d * (d + 1) // 2}[form] + d + 1
-        self._constant = np.zeros(stream.n_groups)
-        if base is not None:
-            parts = np.where(stream.seen > 0, stream.arranged(base).reshape(stream.shape), 0.0)
-            self._constant = parts.sum(axis=(1, 2))
+        self.n_features = {LINEAR: 0, SQUARES: d, PRODUCTS: d * (d + 1) // 2}[self.form] + d + 1
+
+    def of(self, stream: Stream, X: Array) -> Self:
+        """Other rows in the same coordinates."""
+        return type(self)(stream, X, self.frame, self._base_of)
+
+    def part(self, stream: Stream, rows: NDArray[np.int64]) -> Self:
+        """Some of these rows, as another stream."""
+        return self.of(stream, self._given[rows])
+
+    @cached_property
+    def arranged(self) -> Array:
+        """Rows in the order of the stream, (G, Q W, D)."""
+        return self.stream.arranged(self._X)
+
+    @cached_property
+    def constant(self) -> Array:
+        """Sums of what is added to all states, over rows of each group that count."""
+        if self._base is None:
+            return np.zeros(self.stream.n_groups)
+        base, counted = self.stream.arranged(self._base), self.stream.counted
+        return np.asarray(np.where(counted > 0, base.reshape(counted.shape), 0.0).sum(axis=(1, 2)))
 
     @property
     def mean(self) -> float:
@@ -78,56 +106,67 @@ class FeatureRows:
             parts.insert(0, y[:, i] * y[:, j])
         return np.hstack(parts)
 
-    def weighed(self, coefficients: Array) -> _Weighed:
-        """Return likelihoods with logs coefficients (K, F) @ features + base."""
+    def logits(self, coefficients: Array) -> Array:
+        """Log likelihoods with these coefficients (C, F), without their base, (n, C)."""
+        found = np.empty((len(self._X), len(coefficients)))
+        for begin in range(0, len(found), SOME):
+            some = slice(begin, begin + SOME)
+            found[some] = self.features(some) @ coefficients.T
+        return found
+
+    def checked(self, coefficients: Array) -> Array:
+        """Coefficients (C, F), if they are as many as there are features."""
         if coefficients.shape[1] != self.n_features:
             raise ValueError(
                 f"X has {self._X.shape[1]} features; wanted as many as the states have"
             )
-        return _Weighed(self, np.ascontiguousarray(coefficients))
+        return np.ascontiguousarray(coefficients)
+
+    def weighed(self, coefficients: Any) -> Emissions:
+        """Return likelihoods with logs coefficients (K, F) @ features + base."""
+        return Weighed(self, self.checked(coefficients))
 
     def sums(self, posterior: Array) -> Array:
-        """Sum of the features of rows, weighted by posteriors (G, Q, K, W); (K, F)."""
-        stream = self.stream
+        """Sum of the features of rows that count, weighted by posteriors (G, Q, K, W); (K, F)."""
+        stream, (form, centre, factor) = self.stream, self.frame
         parts = np.zeros((stream.n_groups, posterior.shape[2], self.n_features))
         stream.run(
             lambda g: kernels.feature_sums(
-                self.form,
-                self._arranged[g],
-                self.centre,
-                self.factor,
-                posterior[g],
-                stream.seen[g],
-                parts[g],
+                form, self.arranged[g], centre, factor, posterior[g], stream.counted[g], parts[g]
             )
         )
         return np.asarray(parts.sum(axis=0))
 
 
-class _Weighed:
-    """Likelihoods of `FeatureRows`; see `fastvi.models.sequences.chains.Emissions`."""
+class Weighed:
+    """Likelihoods of `FeatureRows`; see `fastvi.models.sequences.overlay.Emissions`."""
 
     def __init__(self, rows: FeatureRows, coefficients: Array) -> None:
         self._rows, self._coefficients = rows, coefficients
 
     def write(self, group: int, out: Array, *, logs: bool) -> float:
-        rows = self._rows
+        """Write likelihoods, or their logs."""
+        rows, stream = self._rows, self._rows.stream
         total = kernels.feature_likelihoods(
-            rows.form, rows._arranged[group], rows.centre, rows.factor, self._coefficients,
-            rows.stream.seen[group], logs, out,
+            *_of_group(rows, group), self._coefficients, stream.seen[group], stream.counted[group],
+            logs, out,
         )  # fmt: skip
-        return float(total + rows._constant[group]) if total > LEAST else -np.inf
+        return float(total + rows.constant[group]) if total > LEAST else -np.inf
 
     def logs(self) -> Array:
+        """Return logs, (n, K)."""
         rows = self._rows
-        found = np.empty((len(rows._X), len(self._coefficients)))
-        for begin in range(0, len(found), SOME):
-            some = slice(begin, begin + SOME)
-            found[some] = rows.features(some) @ self._coefficients.T
+        found = rows.logits(self._coefficients)
         if rows._base is not None:
             found += rows._base[:, None]
         found[found < LEAST] = -np.inf
         return np.asarray(np.where(rows.stream.is_missing[:, None], 0.0, found))
+
+
+def _of_group(rows: FeatureRows, group: int) -> tuple[int, Array, Array, Array]:
+    """What kernels take of a group: form, rows, centre and factor."""
+    form, centre, factor = rows.frame
+    return form, rows.arranged[group], centre, factor
 
 
 class TableRows:
@@ -143,18 +182,33 @@ class TableRows:
 
     def __init__(self, stream: Stream, codes: NDArray[np.int64], n_codes: int) -> None:
         self.stream, self.codes, self.n_codes = stream, codes, n_codes
-        self._arranged = stream.arranged(codes)
+
+    def of(self, stream: Stream, X: Array) -> TableRows:
+        """Other rows (n, 1) with as many codes."""
+        codes = np.where(stream.is_missing, 0, X[:, 0]).astype(np.int64)
+        return TableRows(stream, codes, self.n_codes)
+
+    def part(self, stream: Stream, rows: NDArray[np.int64]) -> TableRows:
+        """Some of these rows, as another stream."""
+        return TableRows(stream, self.codes[rows], self.n_codes)
+
+    @cached_property
+    def arranged(self) -> NDArray[np.int64]:
+        """Codes in the order of the stream, (G, Q W)."""
+        return self.stream.arranged(self.codes)
 
     def weighed(self, logs: Array) -> _Looked:
         """Return likelihoods with logs (K, n_codes)."""
         return _Looked(self, logs)
 
     def sums(self, posterior: Array) -> Array:
-        """Sum of posteriors (G, Q, K, W) by code, (K, n_codes)."""
+        """Sum of posteriors (G, Q, K, W) of rows that count by code, (K, n_codes)."""
         stream = self.stream
         parts = np.zeros((stream.n_groups, self.n_codes, posterior.shape[2]))
         stream.run(
-            lambda g: kernels.table_sums(self._arranged[g], posterior[g], stream.seen[g], parts[g])
+            lambda g: kernels.table_sums(
+                self.arranged[g], posterior[g], stream.counted[g], parts[g]
+            )
         )
         return np.asarray(parts.sum(axis=0).T)
 
@@ -171,8 +225,9 @@ class _Looked:
         rows = self._rows
         table = self._relative if logs else np.exp(self._relative)
         total = kernels.table_likelihoods(
-            rows._arranged[group], table, self._top, rows.stream.seen[group], float(not logs), out
-        )
+            rows.arranged[group], table, self._top, rows.stream.seen[group],
+            rows.stream.counted[group], float(not logs), out,
+        )  # fmt: skip
         return float(total)
 
     def logs(self) -> Array:

@@ -31,22 +31,35 @@ class Stream:
     missing : (n,) array of bool
         Rows that say nothing of their states.
     n_threads : int
+    inside : (n,) array of bool, optional
+        Rows that count in sums, by default all; the others are buffers of sub-chains.
+    middle : (n_sequences,) array of bool, optional
+        Which sequences are parts of longer ones whose beginning they lack.
 
     Attributes
     ----------
     n_rows, n_groups, n_strips : int
     first : (n_sequences,) int64 array
         First rows of sequences.
+    opening, joining : int64 arrays
+        First rows of whole sequences that count, and of parts of longer ones.
     is_missing : (n,) array of bool
     rows : (G Q W,) int64 array
         Which row of the data lies here; 0 for padding.
-    reset, real, seen : (G, Q, W) arrays
-        Above 0 for first rows of sequences (and padding), rows of the data, and rows that are
-        not missing.
+    reset, real, seen, counted : (G, Q, W) arrays
+        Above 0 for first rows of sequences (and padding), rows inside, rows that are not missing,
+        and rows that are both.
+    follows : (G, Q, W) or (G, 0, W) array
+        Above 0 for rows whose next one is inside; empty if all rows are.
     """
 
     def __init__(
-        self, lengths: NDArray[np.int64], missing: NDArray[np.bool_], n_threads: int = 1
+        self,
+        lengths: NDArray[np.int64],
+        missing: NDArray[np.bool_],
+        n_threads: int = 1,
+        inside: NDArray[np.bool_] | None = None,
+        middle: NDArray[np.bool_] | None = None,
     ) -> None:
         n = int(lengths.sum())
         self.n_rows, self.n_threads = n, n_threads
@@ -64,8 +77,19 @@ class Stream:
         begins = np.zeros(n, bool)
         begins[self.first] = True
         self.reset = self._laid_out(~is_real | begins[self.rows])
-        self.real = self._laid_out(is_real)
         self.seen = self._laid_out(is_real & ~missing[self.rows])
+        self.inside = np.ones(n, bool) if inside is None else inside
+        self.opening, self.joining = self.first, self.first[:0]
+        if middle is not None:
+            self.opening, self.joining = self.first[~middle], self.first[middle]
+            self.opening = self.opening[self.inside[self.opening]]
+        self.real, self.counted = self._laid_out(is_real), self.seen
+        self.follows = np.zeros((self.n_groups, 0, LANES * STRIP))
+        if inside is not None:
+            self.real = self._laid_out(is_real & inside[self.rows])
+            self.counted = self.seen * self.real
+            after = np.append(inside[1:], False)
+            self.follows = self._laid_out(is_real & after[self.rows])
         self._place = np.empty(n, np.int64)  # of each row of the data
         self._place[places[is_real]] = np.flatnonzero(is_real)
 
@@ -92,6 +116,12 @@ class Stream:
         place, width = self._place[rows], table.shape[-1]
         found = table.reshape(-1, *table.shape[-2:])
         return np.asarray(found[place // width, :, place % width])
+
+    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Group, strip and column of rows of the data, (3, n)."""
+        width = LANES * STRIP
+        strip, column = np.divmod(self._place[rows], width)
+        return np.array([*np.divmod(strip, self.n_strips), column])
 
     def run(self, function: Callable[[int], object]) -> None:
         """Call the function for each group, on threads."""

@@ -14,8 +14,8 @@ from scipy.special import digamma, gammaln
 from fastvi.base import tree
 from fastvi.base.typing import Array, Tree
 from fastvi.core import Batch, Coordinates, Local
-from fastvi.models.sequences.chains import Chain, Weights
-from fastvi.models.sequences.model import Rows
+from fastvi.models.sequences.chains import Weights
+from fastvi.models.sequences.model import Rows, expected
 
 __all__ = [
     "ChainPosterior",
@@ -31,11 +31,11 @@ class ConjugateStates(Protocol):
 
     prior: Tree
 
-    def expected_coefficients(self, rows: Any, params: Any) -> Array:
+    def expected_coefficients(self, rows: Any, params: Any) -> Any:
         """Return what `Rows.weighed` takes for expected log densities."""
 
-    def statistics(self, rows: Any, posterior: Array, params: Any) -> Any:
-        """Return expected statistics, in the form of the prior."""
+    def statistics(self, rows: Any, posterior: Array, params: Any, weight: float) -> Any:
+        """Return expected statistics times a weight, in the form of the prior."""
 
     def divergence(self, params: Any) -> float:
         """Return the Kullback-Leibler divergence of the posterior from the prior, in nats."""
@@ -56,7 +56,7 @@ class VariationalHiddenMarkov:
     ----------
     states : ConjugateStates
     start_prior, transitions_prior : (K,) and (K, K) arrays
-        Concentrations of Dirichlet priors.
+        Concentrations of Dirichlet priors; where they are 0, a chain never begins or goes.
     fitted : str
         "s" if the start is fitted, "t" if transitions are.
     """
@@ -84,13 +84,15 @@ class VariationalHiddenMarkov:
         weights = Weights(
             np.exp(expected_logs(params.start)), np.exp(expected_logs(params.transitions))
         )
-        found = Chain(rows.stream, len(params.start)).expect(weights, emissions)
+        found = expected(rows.stream, weights, emissions)
+        weight = float(batch.weights[0])  # the same for all sub-chains
+        starts, pairs = weight * found.starts, weight * found.pairs
         statistics = ChainPosterior(
-            found.starts if "s" in self.fitted else params.start - self.prior.start,
-            found.pairs if "t" in self.fitted else params.transitions - self.prior.transitions,
-            self.states.statistics(rows, found.posterior, params.states),
+            starts if "s" in self.fitted else params.start - self.prior.start,
+            pairs if "t" in self.fitted else params.transitions - self.prior.transitions,
+            self.states.statistics(rows, found.posterior, params.states, weight),
         )
-        return Local(statistics, found.log_norm, None)
+        return Local(statistics, weight * found.log_norm, None)
 
     def global_bound(self, params: ChainPosterior) -> float:
         """Minus the Kullback-Leibler divergence of the parameters' posterior, in nats."""
@@ -107,13 +109,16 @@ class VariationalHiddenMarkov:
 
 
 def expected_logs(concentrations: Array) -> Array:
-    """E[log p] of Dirichlet distributions along the last axis."""
+    """E[log p] of Dirichlet distributions along the last axis; -inf where concentrations are 0."""
     total = concentrations.sum(axis=-1, keepdims=True)
-    return np.asarray(digamma(concentrations) - digamma(total))
+    some = concentrations > 0
+    logs = digamma(np.where(some, concentrations, 1.0)) - digamma(total)
+    return np.asarray(np.where(some, logs, -np.inf))
 
 
 def dirichlet_divergence(q: Array, p: Array) -> float:
-    """Kullback-Leibler divergence of Dirichlet(q) from Dirichlet(p), in nats."""
+    """Kullback-Leibler divergence of Dirichlet(q) from Dirichlet(p), in nats; 0 where p is 0."""
+    q, p = q[p > 0], p[p > 0]
     norm = gammaln(q.sum()) - gammaln(q).sum() - gammaln(p.sum()) + gammaln(p).sum()
     return float(norm + (q - p) @ expected_logs(q))
 

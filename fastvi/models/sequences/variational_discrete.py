@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastvi.base.typing import Array, ArrayLike, RandomState
+from fastvi.core import Optimizer
 from fastvi.models.estimator import generator_of
 from fastvi.models.sequences.discrete import CategoricalHMM, PoissonHMM
 from fastvi.models.sequences.discrete_states import Categorical, Poisson
@@ -42,6 +43,7 @@ class VariationalCategoricalHMM(VariationalModel, CategoricalHMM):
         Number of symbols, by default one more than the largest that `fit` sees.
     {decoder}
     {steps}
+    {subchains}
 
     Attributes
     ----------
@@ -51,6 +53,8 @@ class VariationalCategoricalHMM(VariationalModel, CategoricalHMM):
     startprob_posterior_, transmat_posterior_, emissionprob_posterior_ : arrays
         Concentrations of Dirichlet posteriors.
     {fit_found}
+    n_rows_seen_ : int
+        Rows of all calls so far.
 
     References
     ----------
@@ -78,6 +82,12 @@ class VariationalCategoricalHMM(VariationalModel, CategoricalHMM):
         implementation: str = "log",
         n_init: int = 1,
         n_jobs: int | None = None,
+        *,
+        batch_size: int | None = None,
+        optimizer: Optimizer | str | float | None = None,
+        subchain_length: int = 1000,
+        buffer: int = 50,
+        total_samples: float | None = None,
     ) -> None:
         self._share(locals())
         self.emissionprob_prior = emissionprob_prior
@@ -133,6 +143,7 @@ class VariationalPoissonHMM(VariationalModel, PoissonHMM):
         all counts.
     {decoder}
     {steps}
+    {subchains}
 
     Attributes
     ----------
@@ -144,6 +155,8 @@ class VariationalPoissonHMM(VariationalModel, PoissonHMM):
     lambdas_shape_, lambdas_rate_ : (n_components, n_features) arrays
         Gamma posteriors of mean counts.
     {fit_found}
+    n_rows_seen_ : int
+        Rows of all calls so far.
 
     References
     ----------
@@ -171,6 +184,12 @@ class VariationalPoissonHMM(VariationalModel, PoissonHMM):
         implementation: str = "log",
         n_init: int = 1,
         n_jobs: int | None = None,
+        *,
+        batch_size: int | None = None,
+        optimizer: Optimizer | str | float | None = None,
+        subchain_length: int = 1000,
+        buffer: int = 50,
+        total_samples: float | None = None,
     ) -> None:
         self._share(locals())
         self.lambdas_prior = lambdas_prior

@@ -9,9 +9,10 @@ from sklearn.cluster import KMeans
 
 from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike, RandomState
+from fastvi.core import Optimizer
 from fastvi.models.sequences.gaussian import COVARIANCE_TYPES, GaussianHMM, first_covars
+from fastvi.models.sequences.gaussian_rows import GaussianRows
 from fastvi.models.sequences.gaussian_states import Gaussian
-from fastvi.models.sequences.rows import FeatureRows
 from fastvi.models.sequences.variational_estimator import VariationalModel, broadcast
 from fastvi.models.sequences.variational_states import (
     NormalWisharts,
@@ -53,6 +54,7 @@ class VariationalGaussianHMM(VariationalModel, GaussianHMM):
         the identity).
     {decoder}
     {steps}
+    {subchains}
 
     Attributes
     ----------
@@ -64,6 +66,8 @@ class VariationalGaussianHMM(VariationalModel, GaussianHMM):
     means_posterior_, beta_posterior_, dof_posterior_, scale_posterior_ : arrays
         Normal-Wishart posteriors of states, as the priors.
     {fit_found}
+    n_rows_seen_ : int
+        Rows of all calls so far.
 
     References
     ----------
@@ -111,6 +115,12 @@ class VariationalGaussianHMM(VariationalModel, GaussianHMM):
         implementation: str = "log",
         n_init: int = 1,
         n_jobs: int | None = None,
+        *,
+        batch_size: int | None = None,
+        optimizer: Optimizer | str | float | None = None,
+        subchain_length: int = 1000,
+        buffer: int = 50,
+        total_samples: float | None = None,
     ) -> None:
         self._share(locals())
         self.covariance_type = covariance_type
@@ -134,7 +144,7 @@ class VariationalGaussianHMM(VariationalModel, GaussianHMM):
         k = self.n_components
         return {"spherical": (k,), "diag": (k, d), "full": (k, d, d), "tied": (d, d)}
 
-    def _conjugate(self, rows: FeatureRows) -> VariationalGaussian:
+    def _conjugate(self, rows: GaussianRows) -> VariationalGaussian:
         checks.choice(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
         k, d = self.n_components, len(rows.centre)
         is_tied = self.covariance_type == "tied"

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.special import digamma, gammaln
 
 from fastvi.base.typing import Array
-from fastvi.models.sequences.gaussian_states import gaussian_coefficients, moments
+from fastvi.models.sequences.gaussian_rows import GaussianRows
+from fastvi.models.sequences.partial import Moments, Quadratics
 from fastvi.models.sequences.rows import FeatureRows, TableRows
 from fastvi.models.sequences.variational import dirichlet_divergence, expected_logs, unchanged
 
@@ -39,11 +40,13 @@ class VariationalCategorical:
         """Return expected log probabilities (K, V)."""
         return expected_logs(params.concentrations)
 
-    def statistics(self, rows: TableRows, posterior: Array, params: Dirichlets) -> Dirichlets:
+    def statistics(
+        self, rows: TableRows, posterior: Array, params: Dirichlets, weight: float
+    ) -> Dirichlets:
         """Return expected counts of symbols."""
         if "e" not in self.fitted:
             return Dirichlets(*unchanged(params, self.prior))
-        return Dirichlets(rows.sums(posterior))
+        return Dirichlets(weight * rows.sums(posterior))
 
     def divergence(self, params: Dirichlets) -> float:
         """Return the sum over states, in nats."""
@@ -69,11 +72,13 @@ class VariationalPoisson:
         logs = digamma(params.shapes) - np.log(params.rates)
         return np.column_stack((logs, -(params.shapes / params.rates).sum(axis=1)))
 
-    def statistics(self, rows: FeatureRows, posterior: Array, params: GammaRates) -> GammaRates:
+    def statistics(
+        self, rows: FeatureRows, posterior: Array, params: GammaRates, weight: float
+    ) -> GammaRates:
         """Return expected counts, and expected numbers of rows."""
         if "l" not in self.fitted:
             return GammaRates(*unchanged(params, self.prior))
-        sums = rows.sums(posterior)
+        sums = weight * rows.sums(posterior)
         return GammaRates(sums[:, :-1], np.repeat(sums[:, -1:], sums.shape[1] - 1, axis=1))
 
     def divergence(self, params: GammaRates) -> float:
@@ -193,13 +198,13 @@ class VariationalGaussian:
 
     # What the model asks for
 
-    def expected_coefficients(self, rows: FeatureRows, params: NormalWisharts) -> Array:
-        """Return coefficients of expected log densities."""
+    def expected_coefficients(self, rows: object, params: NormalWisharts) -> Quadratics:
+        """Return expected log densities."""
         k, d = params.sums.shape
         given = self.usual(params)
         log_det, precisions = self._expectations(given, k, d)
         constants = 0.5 * (log_det - d / params.beta - d * np.log(2 * np.pi))
-        return gaussian_coefficients(rows.frame, given.means, precisions, constants)
+        return Quadratics(given.means, precisions, constants)
 
     def _expectations(self, given: WishartParameters, k: int, d: int) -> tuple[Array, Array]:
         """E[log |precision|] (K,), and E[precision] in the form of the rows."""
@@ -215,10 +220,11 @@ class VariationalGaussian:
         return np.asarray(logs.sum(axis=1)), np.asarray(dof[:, None] / scale)
 
     def statistics(
-        self, rows: FeatureRows, posterior: Array, params: NormalWisharts
+        self, rows: GaussianRows, posterior: Array, params: NormalWisharts, weight: float
     ) -> NormalWisharts:
         """Return numbers, sums and squares of rows in the coordinates of the features."""
-        found = moments(rows, posterior)
+        found = rows.moments(posterior, self.expected_coefficients(rows, params))
+        found = Moments(*(weight * part for part in found))
         counts, squares = found.counts, found.squares
         same: NormalWisharts = unchanged(params, self.prior)
         if self._is_tied:
