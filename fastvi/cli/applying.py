@@ -12,58 +12,94 @@ import numpy as np
 
 from fastvi.base import checks
 from fastvi.base.archive import replacing
-from fastvi.base.bags import bags_of_words
 from fastvi.base.typing import AnyArray, JsonObject
+from fastvi.cli.opened import Opened, open_model
 from fastvi.cli.options import check_outputs, reading_options, threads
 from fastvi.cli.report import print_topics, topics_as_dicts
 from fastvi.corpus.documents import Corpus
 from fastvi.corpus.options import TEXT_FORMATS, Options
-from fastvi.corpus.reading import align, read, resolve, without_other_formats
+from fastvi.corpus.reading import align, read, resolve, texts_of, without_other_formats
 from fastvi.corpus.splitting import halves
 from fastvi.models.topics.fitted import TopicModel
 
-__all__ = ["score", "show_topics", "transform"]
+__all__ = ["score", "show_topics", "transform", "write_report"]
+
+N_EXAMPLES = 20  # documents per topic whose texts are read for a report
 
 
 def show_topics(options: argparse.Namespace) -> None:
-    """Print or plot the topics of a model."""
+    """Print or plot the topics of a model, or report on them."""
     checks.integer(options.top_words, "--top-words", 1)
     check_outputs(options)
-    model = TopicModel.load(options.model)
+    if options.paths and not options.html:
+        raise ValueError("PATH names documents for the report; give --html FILE as well")
+    opened = open_model(options.model)
+    model = opened.model
     if options.plot:
         from fastvi.plots import plot_topics
 
         plot_topics(model, options.plot)
+    if options.html:
+        write_report(opened, options, options.model)
     if options.json:
         print(json.dumps({"topics": topics_as_dicts(model, options.top_words)}))
     else:
         print_topics(model, options.top_words)
 
 
-def _documents_for(model: TopicModel, options: argparse.Namespace) -> Corpus:
-    """Return documents in the columns of the model, read like those of its fit."""
-    kept = _kept(model, options.model)
+def write_report(opened: Opened, options: argparse.Namespace, path: str) -> None:
+    """Write the report on a model from the file `path`, with the documents if there are any."""
+    from fastvi.plots.report import topic_report
+
+    if not options.paths:
+        topic_report(opened.topics(), options.html)
+        return
+    corpus, reading = _documents_for(opened, options, path)
+    theta = opened.proportions(corpus, threads(options))
+    shown = sorted({int(d) for column in theta.T for d in np.argsort(-column)[:N_EXAMPLES]})
+    found = texts_of(options.paths, shown, **reading)
+    texts = None
+    if found is not None:
+        texts = [""] * corpus.n_documents
+        for d, text in zip(shown, found):
+            texts[d] = text
+    topic_report(
+        opened.topics(), options.html, documents=corpus.counts, proportions=theta,
+        names=corpus.names, texts=texts,
+    )  # fmt: skip
+
+
+def _documents_for(
+    opened: Opened, options: argparse.Namespace, path: str
+) -> tuple[Corpus, JsonObject]:
+    """Return documents in the columns of the model of the file `path`, and how they were read.
+
+    They are read like those of its fit.
+    """
+    model = opened.model
+    kept = _kept(model, path)
+    fields = opened.needs(options.time, options.covariates)
     if options.format is None:
         kept = without_other_formats(options.paths, kept)
-    reading = kept | reading_options(options)
+    reading = kept | reading_options(options) | ({"keep": fields} if fields else {})
     _, kind = resolve(options.paths, Options(**reading))
     words = model.vocabulary
     if kind in TEXT_FORMATS and options.vocabulary is None:
         if words is None:
             raise ValueError(
-                f"{options.model}: a model without a vocabulary cannot take texts; give "
+                f"{path}: a model without a vocabulary cannot take texts; give "
                 "--vocabulary FILE, or counts"
             )
-        return read(options.paths, **reading | {"vocabulary": words})
+        return read(options.paths, **reading | {"vocabulary": words}), reading
     if words is not None and options.vocabulary is None:
         reading |= {"min_df": 1, "max_df": 1.0, "stop_words": None}
     corpus = read(options.paths, **reading)
     if words is not None and corpus.vocabulary is not None:
-        return align(corpus, words)
-    _check_columns_of(corpus, model, kind, options.model)
+        return align(corpus, words), reading
+    _check_columns_of(corpus, model, kind, path)
     if corpus.n_words < len(model.table):
         corpus.counts.resize(corpus.n_documents, len(model.table))
-    return corpus
+    return corpus, reading
 
 
 def _kept(model: TopicModel, path: str) -> JsonObject:
@@ -98,11 +134,9 @@ def transform(options: argparse.Namespace) -> None:
     check_outputs(options)
     if options.output and not options.output.endswith((".npz", ".csv", ".csv.gz")):
         raise ValueError(f"--output {options.output}: wanted a name in .npz, .csv or .csv.gz")
-    model = TopicModel.load(options.model)
-    corpus = _documents_for(model, options)
-    bags = bags_of_words(corpus.counts, dtype=model.table.dtype)
-    gamma = model.topics.infer(*bags.parts, n_threads=threads(options))
-    theta = gamma[:, : model.n_topics] / gamma.sum(axis=1, keepdims=True)
+    opened = open_model(options.model)
+    corpus, _ = _documents_for(opened, options, options.model)
+    theta = opened.proportions(corpus, threads(options))
     print(f"{corpus.description}; {corpus.n_empty} empty", file=sys.stderr)
     names = corpus.names or [str(d) for d in range(len(theta))]
     _write_proportions(options.output, names, theta)
@@ -133,32 +167,24 @@ def _write_csv(file: Any, names: list[str], theta: AnyArray) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Print how well a model predicts documents."""
-    model = TopicModel.load(options.model)
+    opened = open_model(options.model)
     checks.integer(options.seed, "--seed", 0)
-    corpus = _documents_for(model, options)
-    n_threads = threads(options)
-    parts = [
-        bags_of_words(half, dtype=model.table.dtype)
-        for half in halves(corpus.counts, np.random.default_rng(options.seed))
-    ]
-    n_scored = float(parts[1].counts.sum(dtype=np.float64))
+    corpus, _ = _documents_for(opened, options, options.model)
+    parts = halves(corpus.counts, np.random.default_rng(options.seed))
+    n_scored = float(parts.scored.sum(dtype=np.float64))
     if not n_scored > 0:
         raise ValueError("no document has two words that the model knows; nothing to score")
-    completion = model.topics.completion(parts[0].parts, parts[1].parts, n_threads)
-    whole = bags_of_words(corpus.counts, dtype=model.table.dtype)
-    bound = model.documents_bound(whole.parts, n_threads) / corpus.n_tokens
-    result = {
-        "n_documents": corpus.n_documents,
-        "n_empty": corpus.n_empty,
-        "n_scored_words": n_scored,
-        "document_completion": completion,
-        "document_completion_perplexity": float(np.exp(-completion)),
-        "variational_bound": bound,
-        "variational_bound_perplexity": float(np.exp(-bound)),
-    }
+    scores = opened.scores(corpus, parts, threads(options))
     if options.json:
+        result = {
+            "n_documents": corpus.n_documents,
+            "n_empty": corpus.n_empty,
+            "n_scored_words": n_scored,
+        }
+        for name, (_, value) in scores.items():
+            result |= {name: value, f"{name}_perplexity": float(np.exp(-value))}
         print(json.dumps(result))
         return
     print(f"documents                        {corpus.n_documents:>12,} ({corpus.n_empty} empty)")
-    for name, value in (("document completion", completion), ("variational bound", bound)):
+    for name, value in scores.values():
         print(f"{name + ', nats/word':<32} {value:>12.4f}  perplexity {np.exp(-value):.1f}")

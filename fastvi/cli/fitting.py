@@ -18,7 +18,10 @@ from fastvi.base import checks
 from fastvi.base.bags import MAX_TOKENS, bags_of_words
 from fastvi.base.typing import JsonObject
 from fastvi.checkpoints import Watching
-from fastvi.cli.options import check_outputs, reading_options, threads
+from fastvi.cli.applying import write_report
+from fastvi.cli.models import MODELS, fit_model, model_of
+from fastvi.cli.opened import open_model
+from fastvi.cli.options import check_numbers, check_outputs, reading_options, threads
 from fastvi.cli.report import print_fit, print_topics, topics_as_dicts
 from fastvi.corpus.documents import Corpus
 from fastvi.corpus.reading import read
@@ -36,6 +39,7 @@ from fastvi.models.topics.training import Training, train
 __all__ = ["fit_topics"]
 
 STREAM_BYTES = 64 << 20  # corpora of this size and more are shuffled on disk
+N_TOPICS = 20
 MAX_TOPICS = 1_000_000
 N_HELD_OUT = 1000  # documents kept in memory for scoring a streamed fit
 
@@ -43,7 +47,34 @@ N_HELD_OUT = 1000  # documents kept in memory for scoring a streamed fit
 def fit_topics(options: argparse.Namespace) -> None:
     """Fit topics, save the model and print it."""
     begin = time.perf_counter()
+    name = model_of(options)
+    options.topics = options.topics or [MODELS[name].n_topics if name in MODELS else N_TOPICS]
     check_outputs(options)
+    check_numbers(options)
+    if name == "lda":
+        info = _fit_allocation(options)
+    else:
+        for n_topics in options.topics:
+            checks.integer(n_topics, "--topics", 1, MAX_TOPICS)
+        estimator, info = fit_model(options, name, options.topics)
+        estimator.save(options.output)
+    opened = open_model(options.output)
+    if options.plot:
+        from fastvi.plots import plot_topics
+
+        plot_topics(opened.model, options.plot)
+    if options.html:
+        write_report(opened, options, options.output)
+    info = info | {"model": options.output, "seconds": time.perf_counter() - begin}
+    if options.json:
+        print(json.dumps(info | {"topics": topics_as_dicts(opened.model, options.top_words)}))
+    else:
+        print_topics(opened.model, options.top_words)
+        print_fit(info)
+
+
+def _fit_allocation(options: argparse.Namespace) -> JsonObject:
+    """Fit latent Dirichlet allocation and save it; return what is known about the fit."""
     candidates = [_settings(options, n_topics) for n_topics in options.topics]
     n_threads = threads(options)
     largest = max(candidates, key=lambda settings: settings.n_topics)
@@ -58,16 +89,7 @@ def fit_topics(options: argparse.Namespace) -> None:
     info = about | found
     model = replace(best, info=info, vocabulary=info.pop("vocabulary"))
     model.save(options.output)
-    if options.plot:
-        from fastvi.plots import plot_topics
-
-        plot_topics(model, options.plot)
-    info = info | {"model": options.output, "seconds": time.perf_counter() - begin}
-    if options.json:
-        print(json.dumps(info | {"topics": topics_as_dicts(model, options.top_words)}))
-    else:
-        print_topics(model, options.top_words)
-        print_fit(info)
+    return info
 
 
 def _best_fit(
@@ -135,26 +157,8 @@ def _held_out(counts: Any, settings: Settings) -> HeldOut | None:
 
 def _settings(options: argparse.Namespace, n_topics: int) -> Settings:
     checks.integer(n_topics, "--topics", 1, MAX_TOPICS)
-    if len(options.topics) > 1 and not options.held_out:
-        raise ValueError(
-            "--topics: several numbers are compared on held-out documents; give --held-out"
-        )
-    if len(options.topics) > 1 and options.checkpoint:
-        raise ValueError("--checkpoint keeps one fit; give one number of --topics")
-    passes_of(options.passes, "--passes")
-    checks.integer(options.top_words, "--top-words", 1)
-    checks.integer(options.seed, "--seed", 0)
-    if not 0 <= options.held_out < 1:
-        raise ValueError(f"--held-out is {options.held_out}; wanted a share >= 0 and < 1")
-    if options.early_stopping is not None:
-        checks.integer(options.early_stopping, "--early-stopping", 1)
-    if options.batch_size is not None:
-        checks.integer(options.batch_size, "--batch-size", 1)
     if options.learning_offset is not None:
         checks.number(options.learning_offset, "--learning-offset", 0.0)
-    checks.number(options.checkpoint_interval, "--checkpoint-interval", 0.0)
-    if options.resume and not options.checkpoint:
-        raise ValueError("--resume needs --checkpoint FILE to continue from")
     return Settings(
         options.solver,
         alpha=checks.prior(options.alpha, "--alpha", n_topics, 1.0 / n_topics),

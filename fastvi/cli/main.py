@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+from fastvi.cli import parsing
 from fastvi.cli.signals import Ended, ended_by_signals
 
 __all__ = ["main"]
@@ -129,7 +130,7 @@ def _add_corpus(
     group = parser.add_argument_group("reading the corpus", note)
     group.add_argument("--format", choices=FORMATS, help="by default recognised from the file")
     group.add_argument("--field", help="JSON key or CSV column of the text (default: text)")
-    group.add_argument("--delimiter", metavar="CHARACTER", type=_delimiter,
+    group.add_argument("--delimiter", metavar="CHARACTER", type=parsing.delimiter,
                        help="of CSV columns, or 'tab' (default: detected)")  # fmt: skip
     group.add_argument("--encoding", help="of text (default: utf-8)")
     group.add_argument("--token-pattern", metavar="REGEX",
@@ -147,41 +148,22 @@ def _add_corpus(
     group.add_argument("--vocabulary", metavar="FILE", help="words, one per line")
 
 
-def _delimiter(text: str) -> str:
-    """Parse a character, or its name."""
-    return {"tab": "\t", "\\t": "\t"}.get(text, text)
-
-
-def _limit(text: str) -> int | float | str:
-    """Parse a number of documents (3), a share of them (0.5), or auto."""
-    if text == "auto":
-        return text
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    raise argparse.ArgumentTypeError(f"{text!r}; wanted a number, a share such as 0.5, or auto")
-
-
-def _numbers(text: str) -> list[int]:
-    """Parse different numbers separated by commas."""
-    try:
-        return list(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}; wanted a number, or several such as 10,20,50"
-        ) from None
-
-
-def _passes(text: str) -> int | str:
-    """Parse a number of passes, or auto."""
-    if text == "auto":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}; wanted a number, or auto") from None
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", choices=("lda", "dynamic", "correlated", "hdp"),
+                       help="latent Dirichlet allocation (the default), topics that change over "
+                            "time, correlated topics, or their number from the data")  # fmt: skip
+    model.add_argument("--time", metavar="FIELD",
+                       help="JSON key or CSV column of each document's time, a number or a date; "
+                            "topics change over time")  # fmt: skip
+    model.add_argument("--slices", type=parsing.slices, metavar="WIDTH",
+                       help="of time: a number of slices (10), their width (10.0), or for dates a "
+                            "width such as '10 years' (default: each time is one)")  # fmt: skip
+    model.add_argument("--drift", action="store_true",
+                       help="of words over time, in all topics alike")  # fmt: skip
+    model.add_argument("--covariates", type=parsing.names, metavar="FIELD[,FIELD...]",
+                       help="keys or columns of numbers or labels on which topics' shares depend; "
+                            "topics are correlated")  # fmt: skip
 
 
 def _add_lda(parser: argparse.ArgumentParser) -> None:
@@ -191,17 +173,18 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
         "library"
     )  # fmt: skip
     pruning = parser.add_argument_group("vocabulary pruning")
-    pruning.add_argument("--min-df", type=_limit, default="auto", metavar="N",
+    pruning.add_argument("--min-df", type=parsing.limit, default="auto", metavar="N",
                          help="drop words in fewer documents (a number or a share)")  # fmt: skip
-    pruning.add_argument("--max-df", type=_limit, default="auto", metavar="N",
+    pruning.add_argument("--max-df", type=parsing.limit, default="auto", metavar="N",
                          help="drop words in more documents (a number or a share)")  # fmt: skip
     pruning.add_argument("--max-features", type=int, metavar="N",
                          help="keep the N most frequent words")  # fmt: skip
+    _add_model(parser)
     fit = parser.add_argument_group("fitting")
-    fit.add_argument("-k", "--topics", type=_numbers, default=[20], metavar="K[,K...]",
-                     help="number of topics (default: 20); of several, such as 10,20,50, the one "
-                          "with the best held-out score is kept")  # fmt: skip
-    fit.add_argument("--passes", type=_passes, default="auto", metavar="N",
+    fit.add_argument("-k", "--topics", type=parsing.numbers, metavar="K[,K...]",
+                     help="number of topics (default: 20; hdp: at most 150); of several, such "
+                          "as 10,20,50, the one with the best held-out score is kept")  # fmt: skip
+    fit.add_argument("--passes", type=parsing.passes, default="auto", metavar="N",
                      help="auto: until a pass gains less than 0.002 nats per word, at most 100 "
                           "(default: %(default)s)")  # fmt: skip
     fit.add_argument("--solver", choices=("auto", "cvb", "cvb0", "scvb0", "svi", "vb"),
@@ -250,11 +233,25 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
     )
     out.add_argument("--json", action="store_true", help="print JSON instead of tables")
     out.add_argument("--plot", metavar="FILE", help="plot topics and scores (needs matplotlib)")
+    out.add_argument("--html", metavar="FILE", help="write a report on the topics for browsers")
     out.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _add_fields(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--time", metavar="FIELD", help=f"of the documents' times. {AS_FITTED}")
+    parser.add_argument(
+        "--covariates", type=parsing.names, metavar="FIELD[,FIELD...]", help="likewise"
+    )
 
 
 def _add_topics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
+    _add_corpus(parser, "*", "documents for the report, usually those of the fit", AS_FITTED)
+    _add_fields(parser)
+    parser.add_argument("--html", metavar="FILE",
+                        help="write a report for browsers: topics, a map, and with a PATH their "
+                             "coherence and best documents")  # fmt: skip
+    parser.add_argument("--threads", type=int, default=-1, metavar="N")
     parser.add_argument("--top-words", type=int, default=10, metavar="N", help="(default: 10)")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plot", metavar="FILE", help="plot them (needs matplotlib)")
@@ -263,6 +260,7 @@ def _add_topics(parser: argparse.ArgumentParser) -> None:
 def _add_transform(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
     _add_corpus(parser, "+", "documents, in any format that `fastvi lda` reads", AS_FITTED)
+    _add_fields(parser)
     parser.add_argument("-o", "--output", metavar="FILE",
                         help=".npz or .csv (default: CSV to standard output)")  # fmt: skip
     parser.add_argument("--threads", type=int, default=-1, metavar="N")
@@ -271,6 +269,7 @@ def _add_transform(parser: argparse.ArgumentParser) -> None:
 def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
     _add_corpus(parser, "+", "documents that the model has not seen", AS_FITTED)
+    _add_fields(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the split into halves (default: 0)")
     parser.add_argument("--threads", type=int, default=-1, metavar="N")
     parser.add_argument("--json", action="store_true")

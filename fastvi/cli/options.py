@@ -6,11 +6,13 @@ import argparse
 import os
 from pathlib import Path
 
+from fastvi.base import checks
 from fastvi.base.archive import remove_leftovers
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.base.typing import Options
+from fastvi.models.topics.settling import passes_of
 
-__all__ = ["check_outputs", "reading_options", "threads"]
+__all__ = ["check_numbers", "check_outputs", "reading_options", "threads"]
 
 
 def threads(options: argparse.Namespace) -> int:
@@ -23,7 +25,7 @@ def threads(options: argparse.Namespace) -> int:
 def check_outputs(options: argparse.Namespace) -> None:
     """Check before the work that its results can be written."""
     outputs: list[Path] = []
-    for name in ("output", "checkpoint", "plot"):
+    for name in ("output", "checkpoint", "plot", "html"):
         value = getattr(options, name, None)
         if value is None:
             continue
@@ -41,6 +43,10 @@ def check_outputs(options: argparse.Namespace) -> None:
         from fastvi.plots import check_ending
 
         check_ending(options.plot)
+    if getattr(options, "html", None):
+        from fastvi.plots.report import check_html
+
+        check_html(options.html, "--html")
 
 
 def reading_options(options: argparse.Namespace) -> Options:
@@ -52,3 +58,31 @@ def reading_options(options: argparse.Namespace) -> Options:
     given = {name: value for name, value in given.items() if value is not None}
     nothing = {name: None for name in ("stop_words", "normal_form") if given.get(name) == "none"}
     return given | nothing
+
+
+def check_numbers(options: argparse.Namespace) -> None:
+    """Refuse numbers out of range, for any model.
+
+    Raises
+    ------
+    ValueError
+        If one is.
+    """
+    passes_of(options.passes, "--passes")
+    checks.integer(options.top_words, "--top-words", 1)
+    checks.integer(options.seed, "--seed", 0)
+    if not 0 <= options.held_out < 1:
+        raise ValueError(f"--held-out is {options.held_out}; wanted a share >= 0 and < 1")
+    if options.early_stopping is not None:
+        checks.integer(options.early_stopping, "--early-stopping", 1)
+    if options.batch_size is not None:
+        checks.integer(options.batch_size, "--batch-size", 1)
+    checks.number(options.checkpoint_interval, "--checkpoint-interval", 0.0)
+    if options.resume and not options.checkpoint:
+        raise ValueError("--resume needs --checkpoint FILE to continue from")
+    if len(options.topics) > 1 and not options.held_out:
+        raise ValueError(
+            "--topics: several numbers are compared on held-out documents; give --held-out"
+        )
+    if len(options.topics) > 1 and options.checkpoint:
+        raise ValueError("--checkpoint keeps one fit; give one number of --topics")

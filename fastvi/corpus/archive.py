@@ -137,6 +137,7 @@ class ArchiveSource:
     """Documents of .npz archives, read whole and returned in blocks."""
 
     names: list[str] | None = None
+    fields: Mapping[str, list[object]] = MappingProxyType({})
     open_vocabulary = False
     reading: Mapping[str, object] = MappingProxyType({})
 

@@ -32,6 +32,9 @@ class Corpus(NamedTuple):
         Options, given or detected, with which `read` reads other files in the same way.
     pruned : bool
         Whether columns were left out.
+    fields : mapping of str to list
+        The values of the fields that were kept, one for each document: strings, numbers or None. A
+        column of a table is made numbers if all of its values are.
     """
 
     counts: Counts
@@ -40,6 +43,7 @@ class Corpus(NamedTuple):
     description: str
     reading: Mapping[str, object] = MappingProxyType({})
     pruned: bool = False
+    fields: Mapping[str, list[object]] = MappingProxyType({})
 
     @property
     def n_documents(self) -> int:
@@ -85,6 +89,7 @@ class Source(Protocol):
 
     label: str
     names: list[str] | None
+    fields: Mapping[str, list[object]]
     open_vocabulary: bool
     removed: list[str]
 

@@ -23,7 +23,8 @@ FORMATS = {
     "mtx": "Matrix Market",
     "npz": "npz CSR",
 }
-TEXT_FORMATS = frozenset({"folder", "lines", "jsonl", "json", "csv", "tsv"})
+FIELD_FORMATS = frozenset({"jsonl", "json", "csv", "tsv"})
+TEXT_FORMATS = FIELD_FORMATS | {"folder", "lines"}
 
 Path = str | os.PathLike[str]
 Limit = int | float | str
@@ -41,6 +42,8 @@ class Options:
     field : str, optional
         Column (CSV, TSV) or key (JSON) with the text; by default ``"text"`` or a table's only
         column.
+    keep : sequence of str
+        Other columns or keys, such as a date, to keep with each document in `Corpus.fields`.
     delimiter : str, optional
         One character that separates the columns of a CSV file; by default the comma, semicolon, tab
         or ``|`` with which the header row has a column `field`, or the most columns.
@@ -72,6 +75,7 @@ class Options:
 
     format: str | None = None
     field: str | None = None
+    keep: Sequence[str] = ()
     delimiter: str | None = None
     vocabulary: Path | Sequence[str] | bool | None = None
     min_df: Limit = "auto"
@@ -102,6 +106,8 @@ class Options:
             check_delimiter(self.delimiter)
         if self.field is not None and not isinstance(self.field, str):
             raise ValueError(f"field is {self.field!r}; wanted: the name of a column or key")
+        if isinstance(self.keep, str) or not all(isinstance(name, str) for name in self.keep):
+            raise ValueError(f"keep is {self.keep!r}; wanted: the names of columns or keys")
         flag(self.lowercase, "lowercase")
         if self.zero_based is not None:
             flag(self.zero_based, "zero_based")

@@ -1,8 +1,9 @@
 """LDA-C and svmlight: one document per line, as `index:count` pairs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ class PairSource:
     """Documents of LDA-C (`n index:count ...`) or svmlight (`label index:count ...`) files."""
 
     names: list[str] | None = None
+    fields: Mapping[str, list[object]] = MappingProxyType({})
     open_vocabulary = False
 
     def __init__(

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from fastvi.corpus.documents import (
     warn_of_empty,
 )
 from fastvi.corpus.files import existing, read_words
-from fastvi.corpus.options import FORMATS, TEXT_FORMATS, Options
+from fastvi.corpus.options import FIELD_FORMATS, FORMATS, TEXT_FORMATS, Options
 from fastvi.corpus.pairs import PairSource
 from fastvi.corpus.sniffing import sniff, vocabulary_beside
 from fastvi.corpus.text import TextSource, resolve_stop_words
@@ -47,7 +47,7 @@ def read(paths: Paths, **options: Any) -> Corpus:
         UCI docword; Matrix Market; npz CSR. Files may be compressed by gzip, bzip2, xz or zip.
         Several paths of the same format are read in turn.
     **options
-        See `Options`: format, field, delimiter, vocabulary, min_df, max_df, max_features,
+        See `Options`: format, field, keep, delimiter, vocabulary, min_df, max_df, max_features,
         stop_words, lowercase, token_pattern, normal_form, encoding, zero_based.
 
     Returns
@@ -86,12 +86,23 @@ def gather(source: Source, options: Options) -> Corpus:
     counts = stack((renumber(block, pruned) for block in blocks), pruned.n_words)
     names = source.names or None
     reading = how_read(source, options)
-    corpus = Corpus(counts, pruned.vocabulary, names, "", reading, bool(pruned.removed))
+    fields = {name: _numbers_if_all(values) for name, values in source.fields.items()}
+    corpus = Corpus(counts, pruned.vocabulary, names, "", reading, bool(pruned.removed), fields)
     size = (corpus.n_documents, corpus.n_words, corpus.n_tokens, corpus.n_empty)
     warn_of_empty(source, corpus.n_empty, corpus.n_documents)
     return corpus._replace(
         description=describe(source.label, size, [*source.removed, *pruned.removed])
     )
+
+
+def _numbers_if_all(values: list[object]) -> list[object]:
+    """Return the strings of a column as numbers, if all of them are; else the values as given."""
+    if not all(isinstance(value, str) for value in values):
+        return values
+    try:
+        return [float(str(value)) for value in values]
+    except ValueError:
+        return values
 
 
 def how_read(source: Source, options: Options) -> JsonObject:
@@ -176,6 +187,10 @@ def open_source(places: list[Path], kind: str, options: Options, whole_file: boo
     """
     more = f" and {len(places) - 1} more" if len(places) > 1 else ""
     label = f"{places[0]}{more} ({FORMATS[kind]})"
+    if options.keep and kind not in FIELD_FORMATS:
+        raise ValueError(
+            f"{label}: no field {options.keep[0]!r}; only CSV, TSV, JSON and JSON lines have fields"
+        )
     if kind in TEXT_FORMATS:
         found: Found = {}
         texts = chain.from_iterable(READERS[kind](place, options, found) for place in places)
@@ -186,6 +201,25 @@ def open_source(places: list[Path], kind: str, options: Options, whole_file: boo
     if kind in ("ldac", "svmlight"):
         return PairSource(places, label, vocabulary, kind == "svmlight", options.zero_based)
     return TripleSource(places, label, vocabulary, kind == "mtx", whole_file)
+
+
+def texts_of(paths: Paths, rows: Sequence[int], **options: Any) -> list[str] | None:
+    """Read the texts of some documents, by their numbers; None if the format has no texts.
+
+    Options are those of `read`.
+    """
+    wanted = Options(**options)
+    places, kind = resolve(paths, wanted)
+    if kind not in TEXT_FORMATS:
+        return None
+    found: Found = {}
+    texts = chain.from_iterable(READERS[kind](place, wanted, found) for place in places)
+    chosen = dict.fromkeys(rows, "")
+    last = max(chosen, default=-1)
+    for number, document in enumerate(islice(texts, last + 1)):
+        if number in chosen:
+            chosen[number] = document.text
+    return [chosen[row] for row in rows]
 
 
 def common_format(places: list[Path]) -> str:

@@ -163,6 +163,8 @@ def read_sharded(
         If the disk is full or the folder cannot be written. The temporary folder is removed.
     """
     wanted = Options(**options)
+    if wanted.keep:
+        raise ValueError("keep is given, but shards keep no fields; wanted read")
     batch_size = checks.integer(batch_size, "batch_size", 1)
     n_held_out = checks.integer(n_held_out, "n_held_out", 0)
     rng = checks.generator(random_state, "random_state")

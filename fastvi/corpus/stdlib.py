@@ -53,6 +53,8 @@ def standard_library(**options: Any) -> Corpus:
         If this Python lacks the source code of its library, or pruning removed all words.
     """
     wanted = Options(**options)
+    if wanted.keep:
+        raise ValueError(f"docstrings have no field {wanted.keep[0]!r}; wanted a file with fields")
     root = Path(sysconfig.get_path("stdlib"))
     cache = cache_file(root) if wanted == Options() else None
     if cache is not None:
@@ -71,9 +73,11 @@ def count(root: Path, options: Options) -> Corpus:
     """Collect and count the docstrings below a folder."""
     from fastvi.corpus.reading import gather, given_vocabulary
     from fastvi.corpus.text import TextSource
+    from fastvi.corpus.text_files import Text
 
     label = f"docstrings of the Python {sys.version.split()[0]} standard library"
-    return gather(TextSource(docstrings(root), label, options, given_vocabulary(options)), options)
+    texts = (Text(name, text) for name, text in docstrings(root))
+    return gather(TextSource(texts, label, options, given_vocabulary(options)), options)
 
 
 def docstrings(root: Path) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import os
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from fastvi.base.typing import JsonObject
 from fastvi.corpus.documents import Columns, Counts, csr_block
 from fastvi.corpus.files import read_words
 from fastvi.corpus.options import Options
-from fastvi.corpus.text_files import Found, Named
+from fastvi.corpus.text_files import Found, Text
 from fastvi.corpus.words import WORDS, cutter, normal
 
 BLOCK_DOCUMENTS = 1024
@@ -44,7 +44,7 @@ class TextSource:
 
     def __init__(
         self,
-        texts: Iterator[Named],
+        texts: Iterator[Text],
         label: str,
         options: Options,
         fixed: list[str] | None,
@@ -52,6 +52,7 @@ class TextSource:
     ) -> None:
         self.label = label
         self.names: list[str] | None = None
+        self.fields: Mapping[str, list[object]] = {name: [] for name in options.keep}
         self.open_vocabulary = fixed is None
         self._texts = texts
         self._options = options
@@ -88,7 +89,8 @@ class TextSource:
         """Return the options with which other texts can be read in the same way."""
         names = ("encoding", "lowercase", "token_pattern", "normal_form")
         found = {name: self._found[name] for name in ("field", "delimiter") if name in self._found}
-        return {name: getattr(self._options, name) for name in names} | found
+        kept = {"keep": list(self._options.keep)} if self._options.keep else {}
+        return {name: getattr(self._options, name) for name in names} | found | kept
 
     def _numbers(self, words: list[str]) -> list[int]:
         index = self._index
@@ -106,9 +108,11 @@ class TextSource:
     def _chunks(self) -> Iterator[list[str]]:
         texts: list[str] = []
         size = 0
-        for name, text in self._texts:
+        for name, text, fields in self._texts:
             if name is not None and self.names is not None:
                 self.names.append(name)
+            for column, value in zip(self.fields.values(), fields):
+                column.append(value)
             texts.append(text)
             size += len(text)
             if len(texts) == BLOCK_DOCUMENTS or size > BLOCK_CHARACTERS:

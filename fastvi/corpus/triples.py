@@ -35,6 +35,7 @@ class TripleSource:
     """Documents of UCI docword or Matrix Market files, streamed if sorted by document."""
 
     names: list[str] | None = None
+    fields: Mapping[str, list[object]] = MappingProxyType({})
     open_vocabulary = False
     reading: Mapping[str, object] = MappingProxyType({})
 

@@ -63,12 +63,15 @@ class Saved:
     values : dict
         Other JSON values.
     arrays : dict of str to array
+    info : dict
+        JSON values about the corpus of topics.
     """
 
     def __init__(self, path: str, header: JsonObject, arrays: dict[str, AnyArray]) -> None:
         self.path, self.arrays = path, arrays
         self.parameters, self.values = dict(header["parameters"]), dict(header["values"])
         self.n_features = checks.integer(header["n_features"], f"{path}: n_features", 1)
+        self.info: JsonObject = dict(header.get("info", {}))
 
     def array(self, name: str, *shape: int | None, dtype: DTypeLike = np.float64) -> AnyArray:
         """Return a finite array of this dtype and shape, in which None is any length.
@@ -158,6 +161,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     for name in LABELS:
         if hasattr(estimator, name):
             arrays |= _labels(name, getattr(estimator, name))
+    if hasattr(estimator, "vocabulary_"):
+        words = [str(word) for word in estimator.vocabulary_]
+        arrays |= _labels("vocabulary_", np.array(words, dtype=object))
     columns = getattr(estimator, "history_", {})
     arrays |= {f"history.{name}": column for name, column in columns.items()}
     header = {
@@ -165,6 +171,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
         "parameters": parameters,
         "values": values,
         "n_features": int(estimator.n_features_in_),
+        "info": getattr(estimator, "_info", {}),
     }
     archive.save(path, KIND, header, arrays)
 
@@ -256,6 +263,12 @@ def _restored(saved: Saved, name: str) -> Any:
     names = getattr(estimator, "feature_names_in_", None)
     if names is not None and len(names) != saved.n_features:
         raise ValueError(f"{saved.path}: {len(names)} names of {saved.n_features} features")
+    if "vocabulary_" in saved.arrays:
+        estimator.vocabulary_ = saved.labels("vocabulary_").tolist()
+        if len(estimator.vocabulary_) != saved.n_features:
+            raise ValueError(f"{saved.path}: wanted {saved.n_features} words in the vocabulary")
+    if saved.info:
+        estimator._info = saved.info
     estimator.history_ = saved.history()
     with np.errstate(all="ignore"):
         estimator._restore(saved)

@@ -1,8 +1,9 @@
-"""Pictures of fitted models; they need matplotlib (the extra `plot`)."""
+"""Pictures of fitted models, which need matplotlib (the extra `plot`), and a report on topics."""
 
 from fastvi.plots.figures import check_ending, require_matplotlib
 from fastvi.plots.histories import plot_history
 from fastvi.plots.images import plot_features
+from fastvi.plots.report import topic_report
 from fastvi.plots.states import plot_states
 from fastvi.plots.topics import plot_topic_graph, plot_topics
 
@@ -14,4 +15,5 @@ __all__ = [
     "plot_topic_graph",
     "plot_topics",
     "require_matplotlib",
+    "topic_report",
 ]

@@ -94,7 +94,7 @@ def plot_topic_graph(
     """
     ending = check_ending(path)
     model, correlation = topics.topic_model(), topics.correlation_
-    angles = _around(correlation)
+    angles = around(correlation)
     x, y = np.cos(angles), np.sin(angles)
     figure = blank(11, 9)
     axis = figure.subplots()
@@ -117,7 +117,7 @@ def plot_topic_graph(
     save(figure, os.fspath(path), ending)
 
 
-def _around(correlation: AnyArray) -> Array:
+def around(correlation: AnyArray) -> Array:
     """Return angles of topics on a circle: each next one is the most correlated of the rest."""
     rest = list(range(len(correlation)))
     order = [rest.pop(int(np.argmax(np.abs(correlation).sum(axis=0))))]

@@ -130,10 +130,10 @@ class CorrelatedScores(Counting):
         """
         self._refuse_unfitted()
         found, effect = self._found, self._regression
-        names = getattr(self, "feature_names_in_", None)
+        names = getattr(self, "feature_names_in_", getattr(self, "vocabulary_", None))
         vocabulary = None if names is None else [str(name) for name in names]
         if vocabulary is not None:
-            check_vocabulary(vocabulary, len(found.params.table), "feature_names_in_")
+            check_vocabulary(vocabulary, len(found.params.table), "vocabulary_")
         return TopicModel(
             found.params.table, effect.average(), self.topic_word_prior_, True, vocabulary,
             history=self.history_,

@@ -16,10 +16,12 @@ from fastvi.base.typing import AnyArray, Array, ArrayLike, RandomState, RowsLike
 from fastvi.models.kinds import Counting
 from fastvi.models.topics.dynamic_fitted import DynamicTopics, Found
 from fastvi.models.topics.dynamic_times import Timeline, time_of, times_of
+from fastvi.models.topics.fitted import TopicModel
 from fastvi.models.topics.scores import halves_of
 
 __all__ = ["DynamicScores", "refuse_few_tokens"]
 
+LEAST = 1e-3  # counts of words that no slice has, in topics averaged over time
 Words = list[list[tuple[str, float]]]
 
 
@@ -159,6 +161,20 @@ class DynamicScores(Counting):
         words, n = self._words(), checks.integer(n, "n", 1)
         order = np.argsort(-values, axis=1, kind="stable")[:, :n]
         return [[(words[v], float(row[v])) for v in best] for row, best in zip(values, order)]
+
+    def topic_model(self) -> TopicModel:
+        """Return the topics averaged over time, as `fastvi.plots.plot_topics` draws them."""
+        topics = self._checked()
+        found, named = (
+            topics.found,
+            hasattr(self, "feature_names_in_") or hasattr(self, "vocabulary_"),
+        )
+        table = np.zeros(found.means[:, 0].shape)
+        for t in np.flatnonzero(found.totals.sum(axis=1)):
+            table += topics.probabilities(int(t)) * found.totals[t]
+        table[:, : topics.n_topics] += LEAST
+        words = self._words() if named else None
+        return TopicModel(table, found.alpha, LEAST, True, words, history=self.history_)
 
     # Documents
 
