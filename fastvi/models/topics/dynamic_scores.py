@@ -169,7 +169,7 @@ class DynamicScores(Counting):
             topics.found,
             hasattr(self, "feature_names_in_") or hasattr(self, "vocabulary_"),
         )
-        table = np.zeros(found.means[:, 0].shape)
+        table = np.zeros((self.n_features_in_, found.totals.shape[1]))
         for t in np.flatnonzero(found.totals.sum(axis=1)):
             table += topics.probabilities(int(t)) * found.totals[t]
         table[:, : topics.n_topics] += LEAST
