@@ -122,6 +122,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "GMMHMM().fit": lambda: fastvi.GMMHMM(2, 2, n_iter=3, random_state=0).fit(X),
     "PoissonHMM().fit": lambda: fastvi.PoissonHMM(2, n_iter=3, random_state=0).fit(COUNTS),
     "MultinomialHMM().fit": lambda: fastvi.MultinomialHMM(2, n_iter=3, random_state=0).fit(COUNTS),
+    "SwitchingSSM().fit": lambda: fastvi.SwitchingSSM(n_init=1, **SHORT).fit(X),
     "LinearGaussianSSM().fit": lambda: fastvi.LinearGaussianSSM(**SHORT).fit(X),
     **{
         f"{name}().fit": variational(name, rows)

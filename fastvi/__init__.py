@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         VariationalGaussianHMM as VariationalGaussianHMM,
     )
     from fastvi.models.statespace.estimator import LinearGaussianSSM as LinearGaussianSSM
+    from fastvi.models.statespace.switching_estimator import SwitchingSSM as SwitchingSSM
     from fastvi.models.topics.coherence import topic_coherence as topic_coherence
     from fastvi.models.topics.coherence import topic_diversity as topic_diversity
     from fastvi.models.topics.correlated import CorrelatedTopicModel as CorrelatedTopicModel
@@ -92,6 +93,7 @@ _NAMES = {
     "ParticlePosterior": "fastvi.posteriors.particles",
     "PoissonFactorization": "fastvi.models.poisson.estimator",
     "LinearGaussianSSM": "fastvi.models.statespace.estimator",
+    "SwitchingSSM": "fastvi.models.statespace.switching_estimator",
     "PoissonHMM": "fastvi.models.sequences.discrete",
     "Posterior": "fastvi.posteriors.member",
     "ProgramPosterior": "fastvi.posteriors.programs",

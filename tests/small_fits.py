@@ -79,6 +79,7 @@ FITS: dict[str, Callable[[], Any]] = {
     "Gaussian HMM": lambda: fastvi.GaussianHMM(2, n_iter=3, random_state=0).fit(X),
     "mixture HMM": lambda: fastvi.GMMHMM(2, 2, n_iter=3, random_state=0).fit(X),
     "linear system": lambda: fastvi.LinearGaussianSSM(max_iter=3, random_state=0).fit(X),
+    "switching system": lambda: fastvi.SwitchingSSM(n_init=1, max_iter=3, random_state=0).fit(X),
     "categorical HMM": lambda: fastvi.CategoricalHMM(2, n_iter=3, random_state=0).fit(
         COUNTS[:, :1]
     ),

@@ -41,6 +41,7 @@ MAY_IMPORT_SKLEARN = (
         "models/sequences/gmm.py",
         "models/sequences/variational_gaussian.py",
     }
+    | {"models/statespace/switching_estimator.py"}
     | {f"models/topics/{n}.py" for n in ("coherence", "correlated", "dynamic_scores", "hdp")}
     | {"corpus/text.py"}
 )

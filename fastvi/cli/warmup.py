@@ -120,6 +120,7 @@ def _sequences() -> None:
     for kind in ("diag", "full"):
         fastvi.GaussianHMM(2, kind, n_iter=2, random_state=0).fit(X).predict(X)
     fastvi.LinearGaussianSSM(max_iter=2).fit(X).compiled().filter_step(X[0])
+    fastvi.SwitchingSSM(max_iter=2, n_init=1, random_state=0).fit(X)
     fastvi.PoissonHMM(2, n_iter=2, random_state=0).fit(counts).predict(counts)
     fastvi.CategoricalHMM(2, n_iter=2, random_state=0).fit(counts[:, :1]).predict(counts[:, :1])
 

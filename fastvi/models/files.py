@@ -40,6 +40,7 @@ ESTIMATORS = {
     "SVGP": "fastvi.models.gp.variational",
     "SparseGPClassifier": "fastvi.models.gp.classification",
     "SparseGPRegressor": "fastvi.models.gp.regression",
+    "SwitchingSSM": "fastvi.models.statespace.switching_estimator",
     "VariationalCategoricalHMM": "fastvi.models.sequences.variational_discrete",
     "VariationalGaussianHMM": "fastvi.models.sequences.variational_gaussian",
     "VariationalPoissonHMM": "fastvi.models.sequences.variational_discrete",

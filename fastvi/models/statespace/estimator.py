@@ -212,8 +212,6 @@ class LinearGaussianSSM(Forecaster):
     ) -> None:
         checks.choice(self.solver, "solver", SOLVERS)
         rows = self._rows(X, lengths, inputs, reset=True)
-        if (rows.counts == 0).any():
-            raise ValueError(f"column {int(rows.counts.argmin())} of X has no numbers")
         k = checks.integer(self.n_components, "n_components", 1)
         known = given(self, k, rows)
         tol = checks.number(self.tol, "tol", 0.0) * rows.n_rows

@@ -18,7 +18,7 @@ from fastvi.models.statespace.online import OnlineKalman
 from fastvi.models.statespace.rows import SequenceRows
 from fastvi.models.statespace.system import LOG_2PI, Linear, filtered, lower_root, smoothed
 
-__all__ = ["Forecast", "Forecaster", "States"]
+__all__ = ["Forecast", "Forecaster", "SequenceEstimator", "States", "intervals"]
 
 
 class States(NamedTuple):
@@ -44,20 +44,25 @@ class Forecast(NamedTuple):
     covariances: Array
 
 
-class Forecaster(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
-    """Predictions of linear systems, from their parameters."""
+def intervals(means: Array, covariances: Array, level: float) -> Forecast:
+    """Central intervals of Gaussian rows (steps, D), with covariances (steps, D, D)."""
+    half = norm.ppf(0.5 + 0.5 * level) * np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
+    return Forecast(means, means - half, means + half, covariances)
+
+
+class SequenceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
+    """Models of sequences with missing numbers."""
 
     _texts = TEXTS
-    _end: States  # of the last sequence of the fit
-    transition_inputs_: Array
-    initial: str
-
-    def _parameters(self) -> Linear:
-        """Return the parameters."""
-        raise NotImplementedError
+    n_components: int
+    transition_inputs_: Array  # of which models without inputs have none
 
     def _rows(
-        self, X: RowsLike, lengths: ArrayLike | None, inputs: ArrayLike | None, reset: bool = False
+        self,
+        X: RowsLike,
+        lengths: ArrayLike | None,
+        inputs: ArrayLike | None = None,
+        reset: bool = False,
     ) -> SequenceRows:
         """Check rows, lengths and inputs."""
         X = self._array(
@@ -66,9 +71,12 @@ class Forecaster(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         )  # fmt: skip
         if np.isinf(X).any():
             raise ValueError("X contains infinity; wanted numbers, or NaN for missing ones")
-        return SequenceRows(
+        rows = SequenceRows(
             X, checks.sequence_lengths(lengths, len(X)), self._inputs(inputs, len(X), reset)
         )
+        if reset and (rows.counts == 0).any():
+            raise ValueError(f"column {int(rows.counts.argmin())} of X has no numbers")
+        return rows
 
     def _inputs(self, inputs: ArrayLike | None, n: int, reset: bool = False) -> Array:
         wanted = None if reset else self.transition_inputs_.shape[1]
@@ -80,6 +88,26 @@ class Forecaster(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         if not np.isfinite(found).all():
             raise ValueError("inputs must be finite")
         return found
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.n_components)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class Forecaster(SequenceEstimator):
+    """Predictions of linear systems, from their parameters."""
+
+    _end: States  # of the last sequence of the fit
+    initial: str
+
+    def _parameters(self) -> Linear:
+        """Return the parameters."""
+        raise NotImplementedError
 
     def _constant(self, params: Linear, n_sequences: int) -> float:
         """Log densities are those under a flat density of first states that are diffuse."""
@@ -250,9 +278,7 @@ class Forecaster(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
             covariance = params.transition @ covariance @ params.transition.T + params.noise
             means.append(params.loadings @ mean + params.offsets @ np.append(1.0, row))
             spreads.append(params.loadings @ covariance @ params.loadings.T + noise)
-        middle, covariances = np.array(means), np.array(spreads)
-        half = norm.ppf(0.5 + 0.5 * level) * np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
-        return Forecast(middle, middle - half, middle + half, covariances)
+        return intervals(np.array(means), np.array(spreads), level)
 
     def sample(
         self,
@@ -290,12 +316,3 @@ class Forecaster(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         """States as rows arrive: a bare filter that checks nothing."""
         check_is_fitted(self)
         return OnlineKalman(self._parameters())
-
-    @property
-    def _n_features_out(self) -> int:
-        return int(self._parameters().loadings.shape[1])
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags

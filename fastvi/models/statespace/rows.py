@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base.typing import Array
+from fastvi.core import Batch
 
 __all__ = ["SequenceRows", "Source"]
 
@@ -92,6 +93,10 @@ class Source:
     def all(self) -> SequenceRows:
         """Every row, in order."""
         return self.rows
+
+    def batch(self) -> Batch:
+        """All rows, each with weight 1."""
+        return Batch(self.rows, np.ones(self.n_rows))
 
     def take(self, rows: object) -> SequenceRows:
         """Rows of a chain cannot be taken out of it."""
