@@ -171,8 +171,8 @@ class _Given:
         self._stream, self._logs, self._arranged = stream, logs, stream.arranged(logs)
 
     def write(self, group: int, out: Array, *, logs: bool) -> float:
-        seen = self._stream.seen[group]
-        return float(given_likelihoods(self._arranged[group], seen, logs, out))
+        seen, counted = self._stream.seen[group], self._stream.counted[group]
+        return float(given_likelihoods(self._arranged[group], seen, counted, logs, out))
 
     def logs(self) -> Array:
         return self._logs
