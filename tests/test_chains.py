@@ -7,7 +7,8 @@ import pytest
 from naive import chains as naive
 
 from fastvi.kernels import chain_emissions as kernels
-from fastvi.models.sequences.chains import Chain, Weights
+from fastvi.models.sequences.chains import REPAIRS, Chain, Weights
+from fastvi.models.sequences.exact import exact_posteriors
 from fastvi.models.sequences.paths import best_paths
 from fastvi.models.sequences.stream import Stream
 
@@ -161,3 +162,49 @@ def test_threads_change_no_bit():
     for other in found[1:]:
         for here, there in zip(found[0], other):
             assert np.asarray(here).tobytes() == np.asarray(there).tobytes()
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("case", ["stays, rows say nothing", "to the right", "swaps"])
+def test_chains_that_never_forget_cost_a_pass_per_state(case, monkeypatch):
+    """In two groups of blocks, of which each would be run again as often as there are blocks."""
+    start, transitions, size = CHAINS[case]
+    n, k, passes_made = 70_000, len(start), []
+    logs = 1e-3 * size * np.random.default_rng(4).normal(size=(n, k))
+    one_pass = Chain._pass
+    monkeypatch.setattr(
+        Chain, "_pass", lambda self, *args, **more: passes_made.append(0) or one_pass(
+            self, *args, **more)
+    )  # fmt: skip
+    found, posterior, _, stream = passes(logs, start, transitions, [n - 5000, 5000])
+    assert stream.n_groups == 2
+    assert len(passes_made) <= 2 * (REPAIRS + 2) + k
+    expected = exact_posteriors(logs, start, transitions, stream.first)
+    np.testing.assert_allclose(found.log_norm, expected.log_norm, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(posterior, expected.posterior, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(found.pairs, expected.pairs, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("size", [1.0, 300.0])
+def test_passes_in_logs_are_the_plain_ones(size):
+    rng = np.random.default_rng(5)
+    logs, first = size * rng.normal(size=(200, 3)), np.array([0, 1, 90])
+    logs[100] = -np.inf  # so that the last sequence is impossible
+    start = np.array([0.5, 0.5, 0.0])
+    found = exact_posteriors(logs, start, RIGHT, first)
+    norm, _, pairs, posterior = naive.in_logs(logs, start, RIGHT, first)
+    assert found.log_norm == norm == -np.inf
+    np.testing.assert_array_equal(found.possible, [True, True, False])
+    np.testing.assert_allclose(found.posterior, posterior, rtol=1e-9, atol=1e-300)
+    np.testing.assert_allclose(found.pairs, pairs, rtol=1e-9, atol=1e-300)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("case", CHAINS)
+def test_the_norm_alone_is_that_of_both_passes(case):
+    start, transitions, size = CHAINS[case]
+    logs = size * np.random.default_rng(6).normal(size=(900, len(start)))
+    found, _, _, stream = passes(logs, start, transitions, [850, 50])
+    alone = Chain(stream, len(start)).log_norm(Weights(start, transitions), Given(stream, logs))
+    np.testing.assert_allclose(alone, found.log_norm, rtol=1e-12, atol=1e-12)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from naive import chains as naive
 from scipy.stats import poisson
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastvi
@@ -351,6 +352,29 @@ def test_types_and_orders_of_rows_change_nothing():
     assert here.means_.tobytes() == there.means_.tobytes()
 
 
+def impossible():
+    """Symbol 1 comes from no state that the second sequence can reach."""
+    model = fastvi.CategoricalHMM(2, init_params="", n_features=2)
+    model.startprob_, model.transmat_ = np.array([0.5, 0.5]), np.eye(2)
+    model.emissionprob_ = np.array([[1.0, 0.0], [0.0, 1.0]])
+    model.fit(np.array([0, 0, 0, 0, 1, 0, 1])[:, None], [3, 3, 1])
+
+
+def test_a_model_set_by_half_is_not_fitted():
+    model = fastvi.GaussianHMM(2)
+    model.startprob_, model.transmat_ = np.full(2, 0.5), np.full((2, 2), 0.5)
+    for call in (model.predict, model.score):
+        with pytest.raises(NotFittedError):
+            call(X)
+
+
+def test_a_tolerance_of_minus_infinity_never_ends_a_fit(tmp_path):
+    model = fastvi.GaussianHMM(1, tol=-np.inf, n_iter=20, random_state=0).fit(X)
+    assert model.n_iter_ == 20
+    model.save(tmp_path / "model")
+    assert fastvi.load(tmp_path / "model").tol == -np.inf
+
+
 REFUSED = {
     "lengths do not add up": (lambda: by_hand().fit(X, [5]), "lengths add up to 5 rows; X has 120"),
     "a length of 0": (lambda: by_hand().fit(X, [0, 120]), "lengths must hold"),
@@ -360,6 +384,14 @@ REFUSED = {
     "a prior of counts below 0": (
         lambda: fastvi.PoissonHMM(2, lambdas_prior=-5.0).fit(COUNTS),
         "lambdas_prior must hold finite numbers >= 0"),
+    "a prior of covariances": (
+        lambda: by_hand(covars_prior=np.ones(7)).fit(X), r"covars_prior has shape \(7,\)"),
+    "a weight of means": (
+        lambda: by_hand(means_weight=np.ones(7)).fit(X), r"means_weight has shape \(7,\)"),
+    "a prior of symbols": (
+        lambda: fastvi.CategoricalHMM(2, emissionprob_prior=np.ones(9)).fit(SYMBOLS),
+        r"emissionprob_prior has shape \(9,\); wanted \(2, 4\)"),
+    "a sequence that cannot be": (impossible, r"sequence 1 of X \(rows 3 to 5\) is impossible"),
     "a prior mean of a shape": (
         lambda: by_hand().set_params(means_prior=[1, 2, 3]).fit(X), "means_prior has shape"),
     "one row": (lambda: fastvi.GaussianHMM().fit([[1.0], [np.nan]]), "X has 1 row that is not"),

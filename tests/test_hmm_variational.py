@@ -200,3 +200,17 @@ def test_priors_are_checked(case):
     options, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         fastvi.VariationalGaussianHMM(3, **options).fit(X)
+
+
+def test_a_prior_with_zeros_makes_chains_go_to_the_right():
+    prior = np.triu(np.ones((3, 3))) - np.triu(np.ones((3, 3)), 2)
+    model = fastvi.VariationalGaussianHMM(
+        3, startprob_prior=[1.0, 0, 0], transmat_prior=prior, random_state=0, n_iter=30, tol=0
+    )
+    steps = np.vstack([np.sort(X[:, :1], axis=0)[::3]] * 2)
+    model.fit(steps, [40, 40])
+    assert np.all(model.transmat_[prior == 0] == 0)
+    np.testing.assert_array_equal(model.startprob_, [1, 0, 0])
+    assert np.all(np.diff(model.predict(steps, [40, 40])[:40]) >= 0)
+    history = model.monitor_.history
+    assert np.all(np.diff(history) > -1e-9 * np.abs(history[-1]))

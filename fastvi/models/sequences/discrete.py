@@ -53,6 +53,7 @@ class _WithProbabilities(_Discrete):
     """States with probabilities of symbols."""
 
     _letters: ClassVar = {"e": "emissionprob_"}
+    _read_from = ("emissionprob_",)
     emissionprob_prior: ArrayLike | None
     emissionprob_: Array
 
@@ -154,6 +155,10 @@ class CategoricalHMM(_WithProbabilities):
 
     def _width(self, X: Array) -> int:
         return int(np.nanmax(X)) + 1 if self.n_features is None else self.n_features
+
+    def _start(self, X: Array, given: dict[str, Any], rng: np.random.RandomState) -> Probabilities:
+        prior(self.emissionprob_prior, "emissionprob_prior", self.n_components, self._width(X))
+        return super()._start(X, given, rng)
 
     def _states(self, n_features: int) -> Categorical:
         return Categorical(np.asarray(self.emissionprob_prior, float), self.params)
@@ -272,6 +277,7 @@ class PoissonHMM(_Discrete):
     """
 
     _letters: ClassVar = {"l": "lambdas_"}
+    _read_from = ("lambdas_",)
     lambdas_prior: ArrayLike | None
     lambdas_weight: ArrayLike | None
     lambdas_: Array

@@ -57,6 +57,7 @@ class HiddenMarkovModel(Decoder):
     # Letters of `params` and `init_params`: names of attributes
     _chain_letters: ClassVar[dict[str, str]] = {"s": "startprob_", "t": "transmat_"}
     _letters: ClassVar[dict[str, str]]
+    _read_from: ClassVar[tuple[str, ...]]  # attributes that hold the states' parameters
 
     n_iter: int
     params: str
@@ -172,7 +173,8 @@ class HiddenMarkovModel(Decoder):
         fitted = self._ascend(
             model, self._source(rows), tree.copy(params), watching,
             data=(X, rows.stream.first, rows.stream.is_missing, *tree.leaves(params)),
-            tol=checks.number(self.tol, "tol", -np.inf), seed=seed,
+            tol=0.0 if self.tol == -np.inf else checks.number(self.tol, "tol", -np.inf),
+            seed=seed,
         )  # fmt: skip
         return model, fitted
 
@@ -254,7 +256,7 @@ class HiddenMarkovModel(Decoder):
         return Parameters(start, distribution(self.transmat_, "transmat_", k, k), self._read())
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "startprob_") and hasattr(self, "transmat_")
+        return all(hasattr(self, n) for n in ("startprob_", "transmat_", *self._read_from))
 
     # Files
 

@@ -64,6 +64,13 @@ class GaussianRowsModel(HiddenMarkovModel):
     def _arranged(self, stream: Stream, X: Array) -> GaussianRows:
         return arranged(stream, X, self.covariance_type)
 
+    def _measured(self, stream: Stream, X: Array, states: Any) -> GaussianRows:
+        means = states.means.reshape(-1, states.means.shape[-1])
+        if X.shape[1] != means.shape[1]:  # which is refused further on
+            return self._arranged(stream, X)
+        frame = Features(form_of(self.covariance_type), means.mean(axis=0), np.ones(X.shape[1]))
+        return GaussianRows(stream, X, frame)
+
     def _check_covars(self, means: Array, covars: Array, wanted: tuple[int, ...]) -> None:
         """Check that covariances have a shape and are positive definite, and that all is finite."""
         if covars.shape != wanted:
@@ -100,7 +107,7 @@ class GaussianHMM(GaussianRowsModel):
     {chain}
     means_prior, means_weight : float or array, default=0
         Mean and precision, in rows, of normal priors of `means_`.
-    covars_prior, covars_weight : float, default=1e-2 and 1
+    covars_prior, covars_weight : float or array, and float, default=1e-2 and 1
         Inverse gamma (or inverse Wishart) priors of `covars_`.
     {decoder}
     {steps}
@@ -131,6 +138,7 @@ class GaussianHMM(GaussianRowsModel):
     """
 
     _letters: ClassVar = {"m": "means_", "c": "covars_"}
+    _read_from = ("means_", "covars_")
     means_prior: ArrayLike | None
     means_: Array
     covars_: Array
@@ -167,10 +175,13 @@ class GaussianHMM(GaussianRowsModel):
 
     def _states(self, n_features: int) -> Gaussian:
         checks.choice(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
+        k, d = self.n_components, n_features
+        wide = {"spherical": (k, d), "diag": (k, d), "full": (k, d, d), "tied": (d, d)}
         return Gaussian(
             self.covariance_type,
             prior(self.means_prior, "means_prior", self.n_components, n_features, low=-np.inf),
-            np.asarray(self.means_weight, float), np.asarray(self.covars_prior, float),
+            prior(self.means_weight, "means_weight", self.n_components),
+            prior(self.covars_prior, "covars_prior", *wide[self.covariance_type]),
             checks.number(self.covars_weight, "covars_weight", 0.0), self.params,
         )  # fmt: skip
 

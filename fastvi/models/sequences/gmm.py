@@ -82,6 +82,7 @@ class GMMHMM(GaussianRowsModel):
     """
 
     _letters: ClassVar = {"m": "means_", "c": "covars_", "w": "weights_"}
+    _read_from = ("weights_", "means_", "covars_")
     weights_: Array
     means_: Array
     covars_: Array

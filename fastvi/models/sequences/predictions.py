@@ -76,9 +76,13 @@ class Decoder(Estimator):
         params = self._parameters()
         X = self._checked(X, reset=False)
         stream = self._stream(X, lengths)
-        rows = self._arranged(stream, X)
+        rows = self._measured(stream, X, params.states)
         coefficients = self._states(X.shape[1]).coefficients(rows, params.states)
         return stream, params, rows.weighed(coefficients)
+
+    def _measured(self, stream: Stream, X: Array, states: Any) -> Rows:
+        """Lay rows out for predictions from these states."""
+        return self._arranged(stream, X)
 
     def score_samples(self, X: RowsLike, lengths: ArrayLike | None = None) -> tuple[float, Array]:
         """Log likelihood of all sequences, nats, and posteriors of states, (n_rows, n_components).

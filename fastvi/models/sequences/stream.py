@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,29 +70,37 @@ class Stream:
         self.first = np.cumsum(lengths) - lengths
         self.is_missing = missing
         block = self.n_strips * STRIP
-        places = np.arange(self.n_groups * LANES * block)
-        places = places.reshape(self.n_groups, LANES, self.n_strips, STRIP)
-        places = places.transpose(0, 2, 3, 1).reshape(-1)  # group, strip, step, lane
-        is_real = places < n
-        self.rows = np.where(is_real, places, 0)
+        shape = self.n_groups, LANES, self.n_strips, STRIP
+        places = np.arange(self.n_groups * LANES * block).reshape(shape)
+        self._places = places.transpose(0, 2, 3, 1).reshape(-1)  # group, strip, step, lane
+        is_real = self._places < n
+        self.rows = np.where(is_real, self._places, 0)
         begins = np.zeros(n, bool)
         begins[self.first] = True
-        self.reset = self._laid_out(~is_real | begins[self.rows])
-        self.seen = self._laid_out(is_real & ~missing[self.rows])
+        self.reset = self._laid_out(~is_real | begins.take(self.rows))
+        self.real = self._laid_out(is_real)
+        has_gaps = missing.any()
+        self.seen = self._laid_out(is_real & ~missing.take(self.rows)) if has_gaps else self.real
+        self.counted = self.seen
         self.inside = np.ones(n, bool) if inside is None else inside
         self.opening, self.joining = self.first, self.first[:0]
         if middle is not None:
             self.opening, self.joining = self.first[~middle], self.first[middle]
             self.opening = self.opening[self.inside[self.opening]]
-        self.real, self.counted = self._laid_out(is_real), self.seen
         self.follows = np.zeros((self.n_groups, 0, LANES * STRIP))
         if inside is not None:
-            self.real = self._laid_out(is_real & inside[self.rows])
+            self.real = self._laid_out(is_real & inside.take(self.rows))
             self.counted = self.seen * self.real
             after = np.append(inside[1:], False)
-            self.follows = self._laid_out(is_real & after[self.rows])
-        self._place = np.empty(n, np.int64)  # of each row of the data
-        self._place[places[is_real]] = np.flatnonzero(is_real)
+            self.follows = self._laid_out(is_real & after.take(self.rows))
+
+    @cached_property
+    def _place(self) -> NDArray[np.int64]:
+        """Where each row of the data lies, (n,)."""
+        found = np.empty(self.n_rows, np.int64)
+        is_real = self._places < self.n_rows
+        found[self._places[is_real]] = np.flatnonzero(is_real)
+        return found
 
     def _laid_out(self, values: NDArray[np.bool_]) -> Array:
         return values.reshape(self.n_groups, self.n_strips, -1).astype(np.float64)
@@ -108,7 +117,7 @@ class Stream:
 
     def arranged(self, values: AnyArray) -> AnyArray:
         """Rows of the data in this order, (G, Q W, ...)."""
-        found = np.ascontiguousarray(values[self.rows])
+        found = values.take(self.rows, axis=0)
         return found.reshape(self.n_groups, -1, *values.shape[1:])
 
     def at(self, table: Array, rows: NDArray[np.int64] | slice = slice(None)) -> Array:
