@@ -93,6 +93,10 @@ def yardstick() -> None:
     sorted_sum(np.ones(3))
 
 
+def series() -> fastvi.TemporalGPRegressor:
+    return fastvi.TemporalGPRegressor(max_iter=3)
+
+
 CALLS: dict[str, Callable[[], Any]] = {
     **{
         f"LatentDirichletAllocation(solver={solver!r}).fit": lda(solver)
@@ -141,6 +145,13 @@ CALLS: dict[str, Callable[[], Any]] = {
     "SparseGPRegressor().fit": lambda: fastvi.SparseGPRegressor(**GP).fit(X, X[:, 0]),
     "SparseGPClassifier().fit": lambda: fastvi.SparseGPClassifier(**GP).fit(X, X[:, 0] > 0),
     "SVGP().fit": lambda: fastvi.SVGP(**GP).fit(X, X[:, 0]),
+    "TemporalGPRegressor().fit": lambda: series().fit(np.arange(40.0), X[:, 0]),
+    "TemporalGPRegressor().sample_y": lambda: (
+        series().fit(np.arange(40.0), X[:, 0]).sample_y(np.arange(40.0))
+    ),
+    "TemporalGPClassifier().fit": lambda: fastvi.TemporalGPClassifier(max_iter=3).fit(
+        np.arange(40.0), X[:, 0] > 0
+    ),
     **{f"fit(family={family!r})": density(family=family)
        for family in ("fullrank", "meanfield", "lowrank")},
     **{f"svgd(method={method!r})": particles(method=method)

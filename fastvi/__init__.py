@@ -29,6 +29,10 @@ if TYPE_CHECKING:
         GaussianProcessClassifier as GaussianProcessClassifier,
     )
     from fastvi.models.gp.regression import SparseGPRegressor as SparseGPRegressor
+    from fastvi.models.gp.temporal_classification import (
+        TemporalGPClassifier as TemporalGPClassifier,
+    )
+    from fastvi.models.gp.temporal_regression import TemporalGPRegressor as TemporalGPRegressor
     from fastvi.models.gp.variational import SVGP as SVGP
     from fastvi.models.logistic.estimator import (
         BayesianLogisticRegression as BayesianLogisticRegression,
@@ -100,6 +104,8 @@ _NAMES = {
     "SVGP": "fastvi.models.gp.variational",
     "SparseGPClassifier": "fastvi.models.gp.classification",
     "SparseGPRegressor": "fastvi.models.gp.regression",
+    "TemporalGPClassifier": "fastvi.models.gp.temporal_classification",
+    "TemporalGPRegressor": "fastvi.models.gp.temporal_regression",
     "VariationalCategoricalHMM": "fastvi.models.sequences.variational_discrete",
     "VariationalGaussianHMM": "fastvi.models.sequences.variational_gaussian",
     "VariationalPoissonHMM": "fastvi.models.sequences.variational_discrete",

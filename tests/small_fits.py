@@ -75,6 +75,9 @@ FITS: dict[str, Callable[[], Any]] = {
     "GP classifier of all rows": lambda: fastvi.GaussianProcessClassifier(max_iter=3).fit(
         X, X[:, 0] > 0
     ),
+    "GP in time": lambda: fastvi.TemporalGPRegressor(likelihood="poisson", max_iter=3).fit(
+        np.arange(40.0), COUNTS[:, 0]
+    ),
     "density": gaussian,
     "Gaussian HMM": lambda: fastvi.GaussianHMM(2, n_iter=3, random_state=0).fit(X),
     "mixture HMM": lambda: fastvi.GMMHMM(2, 2, n_iter=3, random_state=0).fit(X),

@@ -28,8 +28,12 @@ PROCESSES = (
     "dense_classification",
     "files",
     "regression",
+    "searching",
     "start",
     "stochastic",
+    "temporal",
+    "temporal_classification",
+    "temporal_regression",
     "variational",
 )
 MAY_IMPORT_SKLEARN = (

@@ -16,7 +16,7 @@ from sklearn.gaussian_process.kernels import (
 from fastvi.base.blas import add_crossed, add_square, multiply_rows, solve_rows
 from fastvi.base.linear_algebra import cholesky_with_jitter
 from fastvi.models.gp import sgpr
-from fastvi.models.gp.collapsed import Objective
+from fastvi.models.gp.collapsed import Collapse
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.sgpr import SparseRegression
 from fastvi.models.gp.start import distinct_rows, greedy, subset
@@ -236,7 +236,7 @@ def test_objective(learned, prior, rng):
     """Its gradient, with priors and scaled inducing inputs, against central differences."""
     x, y, z = problem(rng)
     model, theta = model_of(KERNELS["rbf"], x * [1.0, 50.0], y)
-    objective = Objective(model, theta, z * [1.0, 50.0], prior, **learned)
+    objective = Collapse(model, theta, z * [1.0, 50.0], prior, **learned)
     point = objective.start + 0.1 * rng.normal(size=len(objective.start))
     assert len(point) == {"inducing": 4, "kernel": 18}.get(next(iter(learned), ""), 22)
     value, gradient = objective(point)

@@ -135,6 +135,12 @@ def _gp() -> None:
         fastvi.SVGP(likelihood=likelihood, **options).fit(X, y).predict(X, return_std=True)
     for labels in (X[:, 0] > 0, X.argmax(axis=1)):
         fastvi.SparseGPClassifier(**options).fit(X, labels).predict_proba(X)
+    times = np.arange(float(len(X)))
+    for likelihood, y in (("gaussian", X[:, 0]), ("poisson", _counts()[:, 0])):
+        series = fastvi.TemporalGPRegressor(likelihood=likelihood, max_iter=2).fit(times, y)
+        series.sample_y(times)
+        series.compiled()
+    fastvi.TemporalGPClassifier(max_iter=2).fit(times, X[:, 0] > 0)
 
 
 def _normal() -> Any:

@@ -41,6 +41,8 @@ ESTIMATORS = {
     "SparseGPClassifier": "fastvi.models.gp.classification",
     "SparseGPRegressor": "fastvi.models.gp.regression",
     "SwitchingSSM": "fastvi.models.statespace.switching_estimator",
+    "TemporalGPClassifier": "fastvi.models.gp.temporal_classification",
+    "TemporalGPRegressor": "fastvi.models.gp.temporal_regression",
     "VariationalCategoricalHMM": "fastvi.models.sequences.variational_discrete",
     "VariationalGaussianHMM": "fastvi.models.sequences.variational_gaussian",
     "VariationalPoissonHMM": "fastvi.models.sequences.variational_discrete",

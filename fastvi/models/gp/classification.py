@@ -9,16 +9,15 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.gaussian_process.kernels import Kernel
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
-from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import AnyArray, Array, ArrayLike, ClassWeight, RandomState, RowsLike
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.models.files import Saved
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.likelihoods import of_classes
-from fastvi.models.gp.predictor import ClassPredictor
+from fastvi.models.gp.predictions import ClassPredictions, check_labels
 from fastvi.models.gp.rows import Points
 from fastvi.models.gp.start import weighted
 from fastvi.models.gp.stochastic import Variational
@@ -27,7 +26,7 @@ from fastvi.models.weights import balanced
 __all__ = ["SparseGPClassifier"]
 
 
-class SparseGPClassifier(ClassifierMixin, Variational):
+class SparseGPClassifier(ClassifierMixin, ClassPredictions, Variational):
     """Gaussian process classification by inducing inputs, for many rows.
 
     Two classes have one latent function, with the logistic or the normal distribution function;
@@ -164,39 +163,8 @@ class SparseGPClassifier(ClassifierMixin, Variational):
         return of_classes(len(self.classes_), self.link)
 
     def _restore(self, saved: Saved) -> None:
-        labels = self.classes_
-        if labels.ndim != 1 or len(labels) < 2 or not np.array_equal(np.unique(labels), labels):
-            raise ValueError(
-                f"{saved.path}: classes_ is {labels!r}; wanted at least 2 labels that rise"
-            )
+        check_labels(self.classes_, saved.path)
         super()._restore(saved)
-
-    def predict_proba(self, X: RowsLike) -> Array:
-        """Posterior probabilities of `classes_`, (n_rows, n_classes).
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        """
-        latents = self._latents(X)
-        _, likelihood, values, *_ = self._predictive
-        return likelihood.probabilities(*latents, values)
-
-    def predict(self, X: RowsLike) -> AnyArray:
-        """The most probable label of each row, (n_rows,).
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        """
-        proba = self.predict_proba(X)
-        return np.asarray(self.classes_[proba.argmax(axis=1)])
-
-    def compiled(self) -> ClassPredictor:
-        """A bare predictor of probabilities that checks nothing: microseconds."""
-        check_is_fitted(self)
-        with single_threaded_blas():
-            return ClassPredictor(self._predictive)
 
 
 def _labels(classes: ArrayLike | None) -> AnyArray:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process.kernels import Kernel
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import Array, ArrayLike, RowsLike
 from fastvi.checkpoints import Watching
-from fastvi.loop import History, Watch
+from fastvi.loop import Watch
 from fastvi.models.files import Saved
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.estimator import BoundAt, GaussianProcess
+from fastvi.models.gp.estimator import BoundAt
 from fastvi.models.gp.posterior import Posterior
-from fastvi.models.gp.search import Evaluations, Found, Learned, Objective, columns, search
+from fastvi.models.gp.search import Objective
+from fastvi.models.gp.searching import Searching
 from fastvi.models.gp.sgpr import SparseRegression
 from fastvi.models.gp.start import (
     LARGEST,
@@ -34,12 +33,62 @@ from fastvi.models.gp.start import (
     with_noise,
 )
 
-__all__ = ["LBFGS", "Collapsed"]
-
-LBFGS = "fmin_l_bfgs_b"
+__all__ = ["Collapse", "Collapsed", "Learned"]
 
 
-class Collapsed(GaussianProcess):
+class Learned(NamedTuple):
+    """Logarithms of the kernel's hyperparameters, and inducing inputs."""
+
+    theta: Array
+    z: Array
+
+
+class Collapse(Objective):
+    """Minus the bound (plus log prior) of what is learned of theta and scaled inducing inputs."""
+
+    def __init__(
+        self,
+        model: SparseRegression,
+        theta: Array,
+        z: Array,
+        prior: float | None = None,
+        *,
+        kernel: bool = True,
+        inducing: bool = True,
+    ) -> None:
+        self.model, self.z, self.kernel, self.inducing = model, z, kernel, inducing
+        self.scale = column_scales(model.x, model.weights)
+        super().__init__(self._chosen(theta, z / self.scale), theta, prior, kernel=kernel)
+
+    def _chosen(self, theta: Array, z: Array) -> Array:
+        """What is learned of theta and inducing inputs, as one vector."""
+        empty = np.empty(0)
+        parts = theta if self.kernel else empty, z.ravel() if self.inducing else empty
+        return np.concatenate(parts)
+
+    def parts(self, point: Array) -> Learned:
+        """Theta and inducing inputs."""
+        n = len(self.theta) if self.kernel else 0
+        theta = point[:n].copy() if self.kernel else self.theta
+        z = point[n:].reshape(self.z.shape) * self.scale if self.inducing else self.z
+        return Learned(theta, z)
+
+    def limits(self, bounds: Array) -> Array:
+        """See `Objective`."""
+        free = np.full(self.z.shape, np.inf)
+        return np.column_stack(
+            (self._chosen(bounds[:, 0], -free), self._chosen(bounds[:, 1], free))
+        )
+
+    def bound(self, point: Array, gradient: bool) -> tuple[float, Array | None]:
+        """See `Objective`."""
+        found = self.model.bound(*self.parts(point), gradient=gradient)
+        if found.by_theta is None or found.by_z is None:
+            return found.value, None
+        return found.value, self._chosen(found.by_theta, found.by_z * self.scale)
+
+
+class Collapsed(Searching):
     """Fit by the collapsed bound; the subclass has the parameters and predicts."""
 
     _flat = True  # before a fit there is one target
@@ -90,17 +139,9 @@ class Collapsed(GaussianProcess):
 
     def _check_parameters(self) -> None:
         checks.choice(self.inducing_selection, "inducing_selection", SELECTIONS)
-        checks.integer(self.n_restarts_optimizer, "n_restarts_optimizer", 0)
-        checks.integer(self.max_iter, "max_iter", 1)
-        checks.number(self.tol, "tol", 0.0)
+        self._check_search()
         if self.alpha is not None:
             checks.number(self.alpha, "alpha", 0.0)
-        if self.prior_scale is not None:
-            checks.number(self.prior_scale, "prior_scale", 0.0, open_low=True)
-        if self.optimizer not in (LBFGS, None) and not callable(self.optimizer):
-            raise ValueError(
-                f"optimizer is {self.optimizer!r}; wanted {LBFGS!r}, a callable or None"
-            )
 
     def _normalised(self, y: Array, weights: Array | None) -> Array:
         targets = y.reshape(len(y), -1)
@@ -130,61 +171,13 @@ class Collapsed(GaussianProcess):
     def _optimize(
         self, model: SparseRegression, z: Array, rng: np.random.Generator, watch: Watch
     ) -> Learned:
-        theta, limits = self._covariance.theta, self.kernel_.bounds.reshape(-1, 2)
-        self.history_ = columns(History())
-        self.n_iter_, self.converged_ = 0, True
-        objective = Objective(
+        theta = self._covariance.theta
+        model.bound(theta, z, gradient=False)  # if this has no factor, say so
+        objective = Collapse(
             model, theta, z, self.prior_scale,
             kernel=bool(self.learn_kernel), inducing=bool(self.learn_inducing_points),
         )  # fmt: skip
-        if not len(objective.start):
-            return Learned(theta, z)
-        starts = [objective.start, *self._restarts(objective, limits, rng)]
-        model.bound(theta, z, gradient=False)  # if this has no factor, say so
-        watch.read = lambda state: objective.parts(state.point)
-        results: list[Found] = []
-        with watch:
-            evaluations = Evaluations(objective, watch)
-            evaluations.begin(self.max_iter * len(starts))
-            for start in starts:
-                bounds, optimizer = objective.limits(limits), self.optimizer
-                results.append(
-                    search(evaluations, start, bounds, optimizer, self.max_iter, self.tol)
-                )
-                if evaluations.stopped:
-                    break
-        best = min(results, key=lambda result: result.value)
-        self.history_, self.n_iter_, self.converged_ = best.history, best.n_iter, best.converged
-        if not (self.converged_ or evaluations.stopped):
-            why = (
-                "no step raises the bound any more (an abnormal line search), though its gradient "
-                "is not 0: rounding is in the way; raise tol, the noise, or scale y"
-                if best.failed
-                else "tol was not reached; raise max_iter or tol"
-            )
-            warnings.warn(
-                f"L-BFGS stopped after {self.n_iter_} iterations: {why}",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-        return objective.parts(best.point)
-
-    def _restarts(
-        self, objective: Objective, limits: Array, rng: np.random.Generator
-    ) -> list[Array]:
-        """Further starts, drawn log-uniformly from the kernel's bounds."""
-        if not (self.n_restarts_optimizer and self.learn_kernel):
-            return []
-        if not np.all(np.isfinite(limits)):
-            raise ValueError(
-                "n_restarts_optimizer draws from the kernel's bounds, which are not all "
-                "finite; wanted finite bounds, or 0"
-            )
-        starts = []
-        for _ in range(self.n_restarts_optimizer):
-            drawn = rng.uniform(limits[:, 0], limits[:, 1])
-            starts.append(np.concatenate((drawn, objective.start[len(drawn) :])))
-        return starts
+        return objective.parts(self._search(objective, rng, watch))
 
     def _bound_at(self) -> BoundAt | None:
         model = getattr(self, "_model", None)

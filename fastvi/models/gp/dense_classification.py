@@ -21,7 +21,6 @@ from fastvi.loop import Watch
 from fastvi.models.files import Saved
 from fastvi.models.gp import files
 from fastvi.models.gp.approximation import Approximation
-from fastvi.models.gp.collapsed import LBFGS
 from fastvi.models.gp.dense import covariances_of
 from fastvi.models.gp.estimator import WORTH, OfKernel, on_bounds
 from fastvi.models.gp.evidence import SOLVERS, Evidence, of_classes, of_two
@@ -29,6 +28,7 @@ from fastvi.models.gp.likelihood import Values
 from fastvi.models.gp.likelihoods import LINKS, Bernoulli, softmax_probabilities
 from fastvi.models.gp.predictor import DensePredictor
 from fastvi.models.gp.search import Evaluations, Found, search
+from fastvi.models.gp.searching import LBFGS
 from fastvi.models.gp.start import check_sizes, default_kernel
 from fastvi.models.weights import of_rows
 

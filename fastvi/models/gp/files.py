@@ -16,6 +16,42 @@ KERNELS = (
     "RationalQuadratic", "Sum", "WhiteKernel",
 )  # fmt: skip
 TEXTS = {
+    "time_kernel": """
+Sums and products of ConstantKernel, Matern (nu 1/2, 3/2, 5/2) and ExpSineSquared, with at
+most one Matern and one ExpSineSquared per product. The default is a constant times a
+Matern of nu 3/2, starting at scales of the data, plus a constant if targets are not real.
+""",
+    "time_search": """
+optimizer : "fmin_l_bfgs_b" or callable, optional
+    L-BFGS by default. A callable has scikit-learn's form, ``optimizer(obj_func, initial_theta,
+    bounds) -> (theta_opt, func_min)``. To keep the kernel, set `learn_kernel` to False.
+n_restarts_optimizer : int, default=0
+    Number of further starts, drawn log-uniformly from the kernel's bounds.
+prior_scale : float, optional
+    Standard deviation of Gaussian priors on the logarithms of the hyperparameters, around the
+    kernel's own; there are none by default.
+max_iter : int, default=1000
+    Largest number of iterations of L-BFGS.
+tol : float, default=1e-9
+    L-BFGS ends where an iteration raises the bound by less than this share of it.
+random_state : int, RandomState, Generator or None, default=None
+    For restarts.
+verbose : int, default=0
+    Show a progress bar of iterations. The logger ``"fastvi"`` gets a line for each in any case.
+""",
+    "time_found": """
+log_marginal_likelihood_value_ : float
+    The same, by scikit-learn's name.
+history_ : dict of str to array
+    `elbo` (with the log prior, if any) and `seconds` after each iteration of the best start;
+    `held_out` with `X_val`.
+n_iter_ : int
+    Iterations of L-BFGS from the best start.
+converged_ : bool
+    False where `max_iter`, a callback or a line search that failed ended the search.
+n_features_in_, feature_names_in_
+    As everywhere in scikit-learn.
+""",
     "variational": """
 learn_kernel : bool, default=True
     Whether the kernel's hyperparameters, the noise included, are learned.

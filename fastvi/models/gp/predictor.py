@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastvi.base.blas import solve_rows
-from fastvi.base.tree import read_only
 from fastvi.base.typing import Array
-from fastvi.models.gp.covariance import readable
 from fastvi.models.gp.likelihood import Likelihood, Values
-from fastvi.models.gp.posterior import Posterior
+from fastvi.models.gp.posterior import Function, Latent, Posterior
 
 __all__ = [
     "ClassPredictor",
@@ -26,7 +23,7 @@ __all__ = [
 class Predictive(NamedTuple):
     """What predictions of targets take: the posterior of each latent function, and a likelihood."""
 
-    posteriors: list[Posterior]
+    posteriors: Sequence[Latent]
     likelihood: Likelihood
     values: Values
     y_mean: Any = 0.0  # targets are the likelihood's times the scale, plus the mean: of all
@@ -62,42 +59,6 @@ class Predictive(NamedTuple):
         return np.stack(means, axis=1), np.stack(variances, axis=1)
 
 
-class _Function:
-    """Mean and variance of one function, or of several that share their variance."""
-
-    def __init__(self, posterior: Posterior, weights: Array) -> None:
-        self._program = readable(posterior.program)
-        self._columns = read_only(posterior.columns)
-        self._covariance, self._weights = posterior.covariance, np.ascontiguousarray(weights)
-        m = self._m = len(posterior.z)
-        # I - B^-1 = U D U', so the variance that z explains is that of the row times L^-T U D^1/2
-        root = solve_rows(posterior.inner, np.eye(m))
-        share, basis = np.linalg.eigh(np.eye(m) - root @ root.T)
-        explained = basis * np.sqrt(np.maximum(share, 0.0))
-        explained = solve_rows(posterior.lower, np.ascontiguousarray(explained.T), transposed=True)
-        self._explained = np.ascontiguousarray(explained.T)
-        self._scratch = posterior.covariance.scratch(m, posterior.columns)
-        self.point = posterior.z[:1]
-        self._variance: float | None = (
-            float(posterior.covariance.diagonal(posterior.program, self.point)[0])
-            if posterior.covariance.is_stationary
-            else None
-        )
-
-    def __call__(self, x: Array) -> tuple[Array, Array]:
-        """Mean (n,) or (n, T), and variance (n,), at x (n, D)."""
-        k = np.empty((len(x), self._m))
-        self._covariance.fill(self._program, x, self._columns, k, self._scratch)
-        explained = k @ self._explained
-        variance = (
-            self._covariance.diagonal(self._program, x)
-            if self._variance is None
-            else np.full(len(x), self._variance)
-        )
-        variance -= np.einsum("ij,ij->i", explained, explained)
-        return k @ self._weights, np.maximum(variance, 0.0, out=variance)
-
-
 class GaussianProcessPredictor:
     """Mean and standard deviation at rows given as float64 in C order; nothing is checked.
 
@@ -122,7 +83,7 @@ class GaussianProcessPredictor:
         self._mean = mean[0] if flat else mean
         self._scale = scale[0] if flat else scale
         weights = posterior.weights * scale
-        self._function = _Function(posterior, weights[:, 0] if flat else weights)
+        self._function = Function(posterior, weights[:, 0] if flat else weights)
         self(self._function.point)  # compiles
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
@@ -150,9 +111,9 @@ class TargetPredictor:
     """
 
     def __init__(self, predictive: Predictive) -> None:
-        self._predictive, posteriors = predictive, predictive.posteriors
-        self._functions = [_Function(p, p.weights[:, 0]) for p in posteriors]
-        self(posteriors[0].z[:1])  # compiles
+        self._predictive = predictive
+        self._functions = [posterior.compiled() for posterior in predictive.posteriors]
+        self(self._functions[0].point)  # compiles
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Mean and standard deviation at x (n, n_features), (n,) or (n, n_outputs) each.

@@ -122,9 +122,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
     ) -> None:
         self._share(locals())
         self.alpha = alpha
-        self.n_restarts_optimizer = n_restarts_optimizer
         self.normalize_y = normalize_y
-        self.prior_scale = prior_scale
 
     def predict(self, X: RowsLike, return_std: bool = False, return_cov: bool = False) -> Any:
         """Mean of the targets, and their standard deviation or covariance.

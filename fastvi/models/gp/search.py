@@ -1,4 +1,4 @@
-"""Searches for the maximum of the collapsed bound, by L-BFGS or a callable."""
+"""Searches for the maximum of a bound, by L-BFGS or a callable."""
 
 from __future__ import annotations
 
@@ -12,84 +12,67 @@ from scipy.optimize import OptimizeResult, minimize
 from fastvi.base.typing import Array, DTypeLike
 from fastvi.batches import Passes
 from fastvi.loop import History, Position, Watch
-from fastvi.models.gp.sgpr import SparseRegression
-from fastvi.models.gp.start import column_scales
 
-__all__ = ["Evaluations", "Found", "Learned", "Objective", "columns", "outside", "search"]
+__all__ = ["Evaluations", "Found", "Objective", "columns", "outside", "search"]
 
 ABNORMAL = 2  # a status of L-BFGS
 LAST = 5  # iterations whose gains are compared with rounding
 MEMORY = 50  # pairs of steps and gradients that L-BFGS keeps
 
 
-class Learned(NamedTuple):
-    """Logarithms of the kernel's hyperparameters, and inducing inputs."""
-
-    theta: Array
-    z: Array
-
-
 class Objective:
-    """Minus the bound (plus log prior) of what is learned of theta and scaled inducing inputs."""
+    """Minus a bound (plus log prior), of a vector that begins with theta if that is learned.
+
+    A subclass says what the bound is.
+
+    Parameters
+    ----------
+    start : (n_coordinates,) array
+    theta : (P,) array
+        Logarithms of hyperparameters, where the prior has its mean.
+    prior : float, optional
+        Standard deviation of the prior.
+    kernel : bool
+        Whether theta is learned.
+    """
 
     memory: Array = np.empty(0)
 
     def __init__(
-        self,
-        model: SparseRegression,
-        theta: Array,
-        z: Array,
-        prior: float | None = None,
-        *,
-        kernel: bool = True,
-        inducing: bool = True,
+        self, start: Array, theta: Array, prior: float | None = None, *, kernel: bool = True
     ) -> None:
-        self.model, self.theta, self.z, self.prior = model, theta, z, prior
-        self.kernel, self.inducing = kernel, inducing
-        self.scale = column_scales(model.x, model.weights)
-        self.start = self._chosen(theta, z / self.scale)
+        self.start, self.theta, self.prior, self.kernel = start, theta, prior, kernel
         self.worst = -np.inf
 
-    def _chosen(self, theta: Array, z: Array) -> Array:
-        """What is learned of theta and inducing inputs, as one vector."""
-        empty = np.empty(0)
-        parts = theta if self.kernel else empty, z.ravel() if self.inducing else empty
-        return np.concatenate(parts)
+    def bound(self, point: Array, gradient: bool) -> tuple[float, Array | None]:
+        """The bound in nats and, if asked for, its derivative by the coordinates."""
+        raise NotImplementedError
 
-    def parts(self, point: Array) -> Learned:
-        """Theta and inducing inputs."""
-        n = len(self.theta) if self.kernel else 0
-        theta = point[:n].copy() if self.kernel else self.theta
-        z = point[n:].reshape(self.z.shape) * self.scale if self.inducing else self.z
-        return Learned(theta, z)
+    def parts(self, point: Array) -> Any:
+        """The parameters that a point stands for."""
+        raise NotImplementedError
 
     def limits(self, bounds: Array) -> Array:
         """Lower and upper bounds of what is learned, from those of theta (P, 2)."""
-        free = np.full(self.z.shape, np.inf)
-        return np.column_stack(
-            (self._chosen(bounds[:, 0], -free), self._chosen(bounds[:, 1], free))
-        )
+        raise NotImplementedError
 
     def __call__(self, point: Array, eval_gradient: bool = True) -> Any:
         """Value and gradient; where there is no factor, a value worse than all before."""
-        theta, z = self.parts(np.asarray(point))
+        point = np.asarray(point)
         try:
             with np.errstate(all="ignore"):  # hyperparameters far out overflow
-                result = self.model.bound(theta, z, gradient=eval_gradient)
+                bound, slope = self.bound(point, eval_gradient)
         except np.linalg.LinAlgError:
             return outside(self.worst, len(point), eval_gradient)
-        value = -result.value
-        excess = np.zeros(len(theta))
-        if self.prior is not None:
-            excess = (theta - self.theta) / self.prior
+        value = -bound
+        gradient = np.zeros(len(point)) if slope is None else -slope
+        if self.prior is not None and self.kernel:
+            n = len(self.theta)
+            excess = (point[:n] - self.theta) / self.prior
             value += 0.5 * float(excess @ excess)
-            excess /= self.prior
+            gradient[:n] += excess / self.prior
         self.worst = max(self.worst, value)
-        if not eval_gradient:
-            return value
-        assert result.by_theta is not None
-        assert result.by_z is not None
-        return value, self._chosen(excess - result.by_theta, -result.by_z * self.scale)
+        return (value, gradient) if eval_gradient else value
 
 
 def outside(worst: float, n: int, eval_gradient: bool) -> Any:

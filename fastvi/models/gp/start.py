@@ -14,6 +14,7 @@ from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array, ArrayLike
 from fastvi.kernels.covariance import Program
 from fastvi.models.gp.covariance import Covariance
+from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.rows import Points
 from fastvi.models.weights import of_rows
 
@@ -25,6 +26,7 @@ __all__ = [
     "column_scales",
     "default_kernel",
     "distinct_rows",
+    "fitting_noise",
     "greedy",
     "initial_inducing",
     "kmeans",
@@ -109,6 +111,33 @@ def default_kernel(X: Array, variance: float, weights: Array | None = None) -> K
 def with_noise(kernel: Kernel, level: float) -> Kernel:
     """The kernel plus white noise, to be learned."""
     return kernel + _bounded(WhiteKernel, level, "noise_level")
+
+
+def fitting_noise(
+    kernel: Kernel, likelihood: Likelihood, variance: float, *, white: bool, keeps: bool
+) -> Kernel:
+    """The kernel with white noise if the likelihood takes it, a tenth of this variance at first.
+
+    `white` says whether it has noise, and `keeps` whether a kernel that was given is not learned.
+
+    Raises
+    ------
+    ValueError
+        If it has noise that the likelihood does not take, or lacks one and is kept.
+    """
+    if white and not likelihood.is_noisy:
+        raise ValueError(
+            f"kernel is {kernel}, but this likelihood has no noise; "
+            "wanted a kernel without WhiteKernel"
+        )
+    if white or not likelihood.is_noisy:
+        return kernel
+    if keeps:
+        raise ValueError(
+            "the noise has variance 0, and learn_kernel=False keeps it; "
+            "add a WhiteKernel to the kernel"
+        )
+    return with_noise(kernel, 0.1 * variance)
 
 
 def _bounded(kernel: Kernel, value: float, name: str) -> Any:

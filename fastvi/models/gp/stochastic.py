@@ -22,10 +22,11 @@ from fastvi.loop import History
 from fastvi.models.files import Saved
 from fastvi.models.gp import start
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.estimator import BoundAt, GaussianProcess
+from fastvi.models.gp.estimator import BoundAt
 from fastvi.models.gp.learner import Learner, LearnSettings, LearnState
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.model import Hyper, Params, SparseVariational
+from fastvi.models.gp.predictions import Predicting
 from fastvi.models.gp.predictor import Predictive
 from fastvi.models.gp.rows import Points, Sites
 from fastvi.models.gp.settling import EVERY, FEWEST, PATIENCE
@@ -34,12 +35,10 @@ from fastvi.models.plan import SAMPLING
 __all__ = ["Variational"]
 
 
-class Variational(GaussianProcess):
+class Variational(Predicting):
     """Fit and streams; subclasses say which likelihood, and what y means."""
 
     batch_size: int
-    _n_outputs = 1  # columns of y
-    _y_units: tuple[Any, Any] = (0.0, 1.0)  # mean and scale of targets, of all or (n_outputs,)
 
     def _likelihood(self) -> Likelihood:
         """What the parameters ask for."""
@@ -89,20 +88,9 @@ class Variational(GaussianProcess):
             kernel = start.default_kernel(X, variance, weights)
         else:
             kernel = clone(self.kernel)
-        has_noise = bool(Covariance(kernel, X.shape[1]).white)
-        if has_noise and not likelihood.is_noisy:
-            raise ValueError(
-                f"kernel is {kernel}, but this likelihood has no noise; "
-                "wanted a kernel without WhiteKernel"
-            )
-        if has_noise or not likelihood.is_noisy:
-            return kernel
-        if not self.learn_kernel and self.kernel is not None:
-            raise ValueError(
-                "the noise has variance 0, and learn_kernel=False keeps it; "
-                "add a WhiteKernel to the kernel"
-            )
-        return start.with_noise(kernel, 0.1 * variance)
+        keeps = not self.learn_kernel and self.kernel is not None
+        white = bool(Covariance(kernel, X.shape[1]).white)
+        return start.fitting_noise(kernel, likelihood, variance, white=white, keeps=keeps)
 
     def _learn(
         self,
@@ -226,33 +214,16 @@ class Variational(GaussianProcess):
             self._learner = self._learner_of(self.kernel_, likelihood, scale, centre)
             self._finish(self._learner.started(params), history, n_seen)
 
-    def latent_mean_and_variance(self, X: RowsLike) -> tuple[Array, Array]:
-        """Posterior mean and variance of the latent function, before noise and link.
-
-        With real targets the function is in their units, also with `normalize_y`.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-
-        Returns
-        -------
-        mean, variance : (n_rows,) arrays
-            With more than two classes (n_rows, n_classes), for one function per class; with
-            several targets (n_rows, n_targets).
-        """
-        mean, variance = self._latents(X)
-        if mean.shape[1] == 1:
-            mean, variance = mean[:, 0], variance[:, 0]
-        offset, scale = self._y_units
-        return mean * scale + offset, variance * scale**2
-
     def _latents(self, X: RowsLike) -> tuple[Array, Array]:
+        X = self._rows_to_predict(X)
+        with single_threaded_blas():
+            return self._predictive.latents(X, self._n_threads)
+
+    def _rows_to_predict(self, X: RowsLike) -> Array:
         check_is_fitted(self, "_predictive")
         X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
         start.check_sizes(X, "X")
-        with single_threaded_blas():
-            return self._predictive.latents(X, self._n_threads)
+        return np.asarray(X)
 
 
 def _optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:

@@ -7,25 +7,19 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.gaussian_process.kernels import Kernel
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from fastvi.base import checks
-from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
+from fastvi.base.typing import ArrayLike, RandomState, RowsLike
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.models.files import Saved
-from fastvi.models.gp.estimator import draws_by
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.likelihoods import named
 from fastvi.models.gp.outputs import several
-from fastvi.models.gp.predictor import TargetPredictor
+from fastvi.models.gp.predictions import TargetPredictions
 from fastvi.models.gp.rows import Points
 from fastvi.models.gp.start import (
-    LARGEST,
-    check_sizes,
-    column_means,
-    column_scales,
     weighted,
 )
 from fastvi.models.gp.stochastic import Variational
@@ -33,7 +27,7 @@ from fastvi.models.gp.stochastic import Variational
 __all__ = ["SVGP"]
 
 
-class SVGP(MultiOutputMixin, RegressorMixin, Variational):
+class SVGP(MultiOutputMixin, RegressorMixin, TargetPredictions, Variational):
     """Sparse variational Gaussian process with a likelihood of choice, by mini-batches.
 
     Maximises the bound of Hensman et al. (2013), "Gaussian processes for big data", by natural
@@ -147,27 +141,7 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
         if n_outputs == 1:  # also a column, as in scikit-learn
             targets = targets.reshape(-1)
         points = weighted(X, targets, sample_weight)
-        wanted = likelihood.is_noisy and self.kernel is None
-        if self.normalize_y is not None:
-            wanted = checks.flag(self.normalize_y, "normalize_y")
-        if wanted:
-            if not likelihood.is_noisy:
-                raise ValueError(
-                    f"normalize_y is True, but likelihood is {likelihood.name!r}; wanted a "
-                    "likelihood of real numbers"
-                )
-            points = self._normalised(points, reset)
-        return points, likelihood
-
-    def _normalised(self, points: Points, reset: bool) -> Points:
-        """Rows with targets of mean 0 and variance 1 over the rows of the first call."""
-        y, weights = points.y, points.weights
-        check_sizes(y, "y", 1.0 / LARGEST)
-        if reset:
-            scale = column_scales(y.reshape(len(y), -1), weights)
-            self._y_units = column_means(y, weights), scale.reshape(y.shape[1:])
-        mean, scale = self._y_units
-        return points._replace(y=(y - mean) / scale)
+        return self._in_units(points, likelihood, reset), likelihood
 
     def _likelihood(self) -> Likelihood:
         return several(named(self.likelihood, self.df), self._n_outputs)
@@ -179,59 +153,6 @@ class SVGP(MultiOutputMixin, RegressorMixin, Variational):
         self._n_outputs = checks.integer(saved.values["n_outputs"], "n_outputs", 1)
         self._y_units = _no_units(self._n_outputs)
         super()._restore(saved)
-
-    def predict(self, X: RowsLike, return_std: bool = False, return_cov: bool = False) -> Any:
-        """Mean of the targets, and their standard deviation or covariance, noise included.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-        return_std, return_cov : bool
-            At most one. The covariance of targets 0 and 1 has no closed form: use `sample_y`.
-
-        {predicted}
-        ValueError
-            If the covariance of Bernoulli targets is asked for.
-        """
-        if return_std and return_cov:
-            raise RuntimeError("At most one of return_std or return_cov can be requested.")
-        if not return_cov:
-            latents = self._latents(X)
-            mean, variance = self._predictive.targets(*latents)
-            return (mean, np.sqrt(variance)) if return_std else mean
-        joints = [self._predictive.joint(*each, t) for t, each in enumerate(self._joints(X))]
-        if self._n_outputs == 1:
-            return joints[0]
-        means, covariances = (np.stack(parts, axis=-1) for parts in zip(*joints))
-        return means, covariances
-
-    def sample_y(self, X: RowsLike, n_samples: int = 1, random_state: RandomState = 0) -> Array:
-        """Draws from the joint posterior of the targets at X, noise included.
-
-        {joint_draws}
-        """
-        checks.integer(n_samples, "n_samples", 1)
-        rng = draws_by(random_state)
-        draws = []
-        for t, joint in enumerate(self._joints(X)):
-            f = rng.multivariate_normal(*joint, n_samples).T
-            draws.append(self._predictive.sample(f, rng, t))
-        return draws[0] if self._n_outputs == 1 else np.stack(draws, axis=1)
-
-    def _joints(self, X: RowsLike) -> list[tuple[Array, Array]]:
-        """Mean (n,) and covariance (n, n) of the function of each output."""
-        check_is_fitted(self, "_predictive")
-        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
-        check_sizes(X, "X")
-        with single_threaded_blas():
-            joints = [posterior.joint(X) for posterior in self._predictive.posteriors]
-        return [(mean[:, 0], covariance) for mean, covariance in joints]
-
-    def compiled(self) -> TargetPredictor:
-        """A bare predictor of mean and standard deviation that checks nothing: microseconds."""
-        check_is_fitted(self)
-        with single_threaded_blas():
-            return TargetPredictor(self._predictive)
 
 
 def _no_units(n_outputs: int) -> tuple[Any, Any]:
