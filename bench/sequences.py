@@ -1,11 +1,12 @@
 """The benchmarks of models of sequences."""
 
 import harness as h
+import sequences_temporal
 from harness import median, row
 
 __all__ = ["PARTS", "extra_tables", "plot", "run"]
 
-PEERS = ["hmmlearn"]
+PEERS = ["hmmlearn", "celerite2", "tinygp"]
 # Method, states, features, covariances, length of sequences, wanted ratio.
 ITERATIONS = [
     ("VB", 8, 2, "full", None, 12), ("VB", 8, 2, "diag", None, 10), ("VB", 2, 1, "full", None, 5),
@@ -62,7 +63,7 @@ def _ratio(s, function, a, what, wanted):
     return row(what, ours, theirs, theirs / ours, wanted, unit="s")
 
 
-PARTS = {"iterations": iterations, "paths": paths, "threads": threads}
+PARTS = {"iterations": iterations, "paths": paths, "threads": threads} | sequences_temporal.PARTS
 
 
 def run(only=None, quick=False, repeats=None, corpora=None):

@@ -29,6 +29,7 @@ CASES = [
     ("ours_score", "gradient", {"n": 50, "d": 3, "n_draws": 8}),
     ("ours_stein", "iteration", {"n": 20, "d": 3}),
     ("ours_stein", "direction", {"n": 20, "d": 3}),
+    ("ours_temporal", "likelihood", {"kernel": "matern32", "n": 50}),
     ("ours_stochastic", "overhead", {"n_steps": 200}),
     ("ours_stochastic", "mixture_curve", {"n": 400, "d": 2, "k": 2, "passes": (1, 2)}),
 ]

@@ -110,7 +110,7 @@ def smoothed(
             terms, times, *sites, start, stop, mean, state, gains, means, states,
             found, by, slots, later,
         )  # fmt: skip
-    return Smoothed(found, gains, *sums.tolist(), by, later)
+    return Smoothed(found, gains, float(sums[0]), float(sums[1]), by, later)
 
 
 class Look(NamedTuple):
