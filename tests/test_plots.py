@@ -190,3 +190,12 @@ def test_images_of_features(tmp_path):
     plots.plot_features(fastvi.BayesianPCA(1).fit(X), tmp_path / "images.png")
     with pytest.raises(ValueError, match=r"shape is \(2, 2\); wanted .* 6 pixels"):
         plots.plot_features(model, tmp_path / "images.svg", (2, 2))
+
+
+def test_times(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    t = np.arange(30.0)
+    y = np.where(t == 7, np.nan, np.sin(t / 3))
+    model = fastvi.TemporalGPRegressor().fit(t, y)
+    plots.plot_times(model, t, y, tmp_path / "times.svg", until=50.0, coverage=0.8)
+    assert "80 % interval" in (tmp_path / "times.svg").read_text()

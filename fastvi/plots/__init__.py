@@ -5,6 +5,7 @@ from fastvi.plots.histories import plot_history
 from fastvi.plots.images import plot_features
 from fastvi.plots.report import topic_report
 from fastvi.plots.states import plot_states
+from fastvi.plots.times import plot_times
 from fastvi.plots.topics import plot_topic_graph, plot_topics
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "plot_features",
     "plot_history",
     "plot_states",
+    "plot_times",
     "plot_topic_graph",
     "plot_topics",
     "require_matplotlib",
