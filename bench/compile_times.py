@@ -113,6 +113,9 @@ CALLS: dict[str, Callable[[], Any]] = {
     "BayesianLogisticRegression().fit": lambda: fastvi.BayesianLogisticRegression(**SHORT).fit(
         X, X[:, 0] > 0
     ),
+    "BayesianLogisticRegression(solver='ep').fit": lambda: fastvi.BayesianLogisticRegression(
+        solver="ep", **SHORT
+    ).fit(X, X[:, 0] > 0),
     "CorrelatedTopicModel().fit": lambda: fastvi.CorrelatedTopicModel(2, **SHORT).fit(COUNTS),
     "PoissonFactorization().fit": lambda: fastvi.PoissonFactorization(2, **SHORT).fit(COUNTS),
     "DynamicTopicModel().fit": lambda: fastvi.DynamicTopicModel(3, **SHORT).fit(

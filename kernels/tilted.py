@@ -203,22 +203,22 @@ def _constant(kind, y, df):
 def tilted(kind, y, p, q, mean, variance, power, out):
     """Out (5, n): log Z, d log Z / dm, its second derivative, and what two parameters expect.
 
-    y, p, q, mean, variance (n,); the parameters p and q as in `_site`, `GAUSSIAN`: noise. The last
+    y, p, q, mean, variance, power (n,); p and q as in `_site`, `GAUSSIAN`: noise. The last
     two are means of the derivatives of log p(y | f) under the tilted distribution.
     """
     for i in range(mean.size):
-        m, v, first, second = mean[i], variance[i], p[i], q[i]
+        m, v, first, second, exponent = mean[i], variance[i], p[i], q[i], power[i]
         if kind == GAUSSIAN:
-            out[0, i], out[1, i], out[2, i], out[3, i] = _gaussian(y[i], first, m, v, power)
+            out[0, i], out[1, i], out[2, i], out[3, i] = _gaussian(y[i], first, m, v, exponent)
             out[4, i] = 0.0
-        elif power == 1.0 and kind in (PROBIT, ORDINAL):
+        elif exponent == 1.0 and kind in (PROBIT, ORDINAL):
             c = 1.0 / np.sqrt(1.0 + v)
             value, slope, curvature, low, high = _site(kind, y[i], c * m, c * first, c * second)
             out[0, i], out[1, i], out[2, i] = value, c * slope, c * c * curvature
             out[3, i], out[4, i] = c * low, c * high
         else:
             log_z, shift, spread, by_first, by_second = _integrate(
-                kind, y[i], first, second, m, v, power
+                kind, y[i], first, second, m, v, exponent
             )
-            out[0, i], out[1, i] = log_z + power * _constant(kind, y[i], second), shift / v
+            out[0, i], out[1, i] = log_z + exponent * _constant(kind, y[i], second), shift / v
             out[2, i], out[3, i], out[4, i] = (spread - v) / (v * v), by_first, by_second

@@ -59,6 +59,9 @@ FITS: dict[str, Callable[[], Any]] = {
     "logistic": lambda: fastvi.BayesianLogisticRegression(max_iter=3, random_state=0).fit(
         X, X[:, 0] > 0
     ),
+    "logistic, EP": lambda: fastvi.BayesianLogisticRegression(solver="ep", max_iter=3).fit(
+        X, X[:, 0] > 0
+    ),
     "logistic, three labels": lambda: fastvi.BayesianLogisticRegression(
         max_iter=3, random_state=0
     ).fit(X, X.argmax(axis=1)),

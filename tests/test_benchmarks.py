@@ -13,6 +13,9 @@ pytestmark = [
 BENCH = Path(__file__).parent.parent / "bench"
 DATA = os.environ.get("FASTVI_TEST_DATA")
 CASES = [
+    ("ep", "cost", {"n": 200, "d": 3, "repeats": 1}),
+    ("ep", "spread", {"n": 50, "d": 3, "n_draws": 10_000}),
+    ("ep", "hard", {"n_sets": 2}),
     ("derived", "run", {"repeats": 1, "quick": True}),
     ("ours_generic", "logistic_step", {"n_draws": 4, "n": 50, "d": 3}),
     ("ours_generic", "schools_step", {}),

@@ -70,6 +70,7 @@ LONG = {"docs/recipes.md"}  # dozens of models to compile
 STAND_INS: dict[str, list[Callable[[], dict[str, Any]]]] = {
     "README.md": [numbers, texts],
     "docs/topics.md": [texts],
+    "docs/ep.md": [numbers],
     "docs/models.md": [numbers],
     "docs/densities.md": [numbers],
     "docs/gp.md": [lambda: numbers(20)],  # as many inducing inputs as rows

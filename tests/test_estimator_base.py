@@ -59,6 +59,10 @@ CASES = {
 }
 TOPICS = {"n_components": 3, "random_state": 1, "max_iter": 4, "learn_doc_topic_prior": True}
 FITS = CASES | {  # what has its own files, or no steps of the toolbox
+    "logistic, EP": (
+        fastvi.BayesianLogisticRegression,
+        {"solver": "ep", "prior": "ard"} | ASCENT,
+    ),
     "topics": (fastvi.LatentDirichletAllocation, TOPICS | {"learn_topic_word_prior": True}),
     "topics, batches": (
         fastvi.LatentDirichletAllocation,
@@ -102,7 +106,7 @@ def found(model):
     parts |= {k: v.tobytes() for k, v in model.history_.items() if k != "seconds"}
     names = ("means_", "covariances_", "components_", "coef_", "covariance_", "lambda_", "mean_")
     parts |= {name: np.asarray(getattr(model, name, 0)).tobytes() for name in names}
-    for name in ("elbo_", "n_iter_", "converged_"):
+    for name in ("elbo_", "log_evidence_", "n_iter_", "converged_"):
         parts[name] = getattr(model, name, None)
     return parts
 

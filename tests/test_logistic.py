@@ -16,11 +16,11 @@ from tolerances import assert_never_falls, rounding
 import fastvi
 from fastvi.core import Batch
 from fastvi.models.logistic.estimator import BayesianLogisticRegression
+from fastvi.models.logistic.links import log_mean_sigmoid
 from fastvi.models.logistic.model import (
     Coefficients,
     Logistic,
     Prior,
-    log_mean_sigmoid,
 )
 from fastvi.models.logistic.rows import LabelledRows
 from fastvi.models.plan import fit_conjugate

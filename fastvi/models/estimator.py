@@ -26,7 +26,7 @@ from fastvi.core import Algorithm, Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models import files
 from fastvi.models.documentation import GROUPS, TEXTS
-from fastvi.models.plan import Fit, fit_conjugate
+from fastvi.models.plan import Fit, Plan, fit_conjugate, fit_plan
 
 __all__ = [
     "Estimator",
@@ -184,27 +184,13 @@ class Estimator(BaseEstimator):
         `last` is the fit to continue from; `optimizer` is used instead of the estimator's, and
         `ascent` is that of `fastvi.models.plan.plan`.
         """
-        max_iter = checks.integer(self.max_iter, "max_iter", self._least_iter)
         batch_size = checks.optional_integer(self.batch_size, "batch_size", 1)
-
-        def identity() -> JsonObject:
-            start = {"start": digest(*params)} if last is not None else {}
-            return self._identity(data) | {"seed": seed} | start
-
-        watch = loop.Watch(
-            callback=watching.callback,
-            held_out=held_out,
-            patience=watching.patience(held_out),
-            checkpoints=watching.checkpoints(identity),
-            resume=watching.resume,
-            verbose=bool(self.verbose),
-            total=max_iter,
-        )
+        watch = self._observers(params, watching, data, held_out, seed, last)
         fitted = fit_conjugate(
             model,
             source,
             params,
-            n_epochs=max_iter,
+            n_epochs=self._n_epochs,
             tol=tol,
             seed=seed,
             watch=watch,
@@ -218,6 +204,55 @@ class Estimator(BaseEstimator):
         )
         self._report(fitted)
         return fitted
+
+    def _carry_out(
+        self,
+        plan: Plan,
+        params: Tree,
+        watching: Watching,
+        *,
+        data: tuple[Any, ...],
+        held_out: Callable[[Tree], float] | None = None,
+        settled: Callable[[loop.History], bool],
+        seed: int,
+        last: Self | None = None,
+    ) -> Fit:
+        """Fit by a plan of another algorithm than the toolbox's; arguments as of `_ascend`."""
+        watch = self._observers(params, watching, data, held_out, seed, last)
+        fitted = fit_plan(
+            plan, params, n_epochs=self._n_epochs, settled=settled, seed=seed, watch=watch
+        )
+        self._report(fitted)
+        return fitted
+
+    @property
+    def _n_epochs(self) -> int:
+        return checks.integer(self.max_iter, "max_iter", self._least_iter)
+
+    def _observers(
+        self,
+        params: Tree,
+        watching: Watching,
+        data: tuple[Any, ...],
+        held_out: Callable[[Tree], float] | None,
+        seed: int,
+        last: Self | None,
+    ) -> loop.Watch:
+        """Return the observers of a fit from `params`."""
+
+        def identity() -> JsonObject:
+            start = {"start": digest(*params)} if last is not None else {}
+            return self._identity(data) | {"seed": seed} | start
+
+        return loop.Watch(
+            callback=watching.callback,
+            held_out=held_out,
+            patience=watching.patience(held_out),
+            checkpoints=watching.checkpoints(identity),
+            resume=watching.resume,
+            verbose=bool(self.verbose),
+            total=self._n_epochs,
+        )
 
     def _report(self, fitted: Fit) -> None:
         """Set the attributes that report on a fit."""
@@ -250,12 +285,15 @@ class Estimator(BaseEstimator):
 
     def _warn_unless_converged(self, fitted: Fit, unit: str = "nats per row") -> None:
         """Warn if coordinate ascent has not converged."""
+        self._warn_unless(fitted, f"the bound still rose by more than tol={self.tol:g} {unit}")
+
+    def _warn_unless(self, fitted: Fit, what: str) -> None:
+        """Warn that this happened in the last pass, unless the fit was to go no further."""
         if self.batch_size is None and self.tol > 0 and not (fitted.converged or fitted.stopped):
             warnings.warn(
-                f"the bound still rose by more than tol={self.tol:g} {unit} in pass "
-                f"{fitted.n_iter}; raise max_iter or tol",
+                f"{what} in pass {fitted.n_iter}; raise max_iter or tol",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _random(self) -> np.random.RandomState:

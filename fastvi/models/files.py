@@ -48,7 +48,8 @@ ESTIMATORS = {
     "VariationalPoissonHMM": "fastvi.models.sequences.variational_discrete",
 }
 REPORTED = (  # numbers
-    "n_iter_", "n_batch_iter_", "converged_", "elbo_", "best_iter_", "best_score_",
+    "n_iter_", "n_batch_iter_", "converged_", "elbo_", "log_evidence_", "best_iter_",
+    "best_score_",
 )  # fmt: skip
 LABELS = ("feature_names_in_", "classes_")
 BROKEN = (ArithmeticError, AttributeError, LookupError, TypeError, np.linalg.LinAlgError)

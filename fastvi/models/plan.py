@@ -31,6 +31,7 @@ __all__ = [
     "Fit",
     "Plan",
     "fit_conjugate",
+    "fit_plan",
     "plan",
     "sampled",
 ]
@@ -286,26 +287,46 @@ def fit_conjugate(
         is not finite.
     """
     chosen = plan(model, source, seed=seed, **options)
+    return fit_plan(
+        chosen,
+        params,
+        n_epochs=n_epochs,
+        settled=lambda history: _has_settled(history, tol, before),
+        seed=seed,
+        watch=watch,
+    )
+
+
+def fit_plan(
+    chosen: Plan,
+    params: Tree,
+    *,
+    n_epochs: int,
+    settled: Callable[[loop.History], bool],
+    seed: int = 0,
+    watch: loop.Watch | None = None,
+) -> Fit:
+    """Carry out a plan until ``settled(history)``; arguments as of `fit_conjugate`."""
     watch = loop.Watch() if watch is None else watch
     watch.read = chosen.read
     rng = np.random.default_rng(seed)
 
-    def settled(state: Tree, position: loop.Position, history: loop.History) -> bool:
-        return _has_settled(history, tol, before)
+    def done(state: Tree, position: loop.Position, history: loop.History) -> bool:
+        return settled(history)
 
     with single_threaded_blas(), watch:
         state = chosen.algorithm.init(chosen.begin(params))
         state, position, history = watch.begin(state, chosen.batches, rng, n_epochs)
-        done = position.step == 0 and _has_settled(history, tol, before)  # a finished checkpoint
+        finished = position.step == 0 and settled(history)  # a finished checkpoint
         state, history = loop.run(
             chosen.algorithm,
             state,
             chosen.batches,
-            n_epochs=0 if done else n_epochs,
+            n_epochs=0 if finished else n_epochs,
             rng=rng,
             position=position,
             history=history,
-            after_epoch=settled,
+            after_epoch=done,
             watch=watch,
         )
     n_iter = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
@@ -315,7 +336,7 @@ def fit_conjugate(
             "the fit diverged: its parameters are no longer finite; lower the optimizer's rate, "
             "or raise batch_size"
         )
-    converged, arrays = _has_settled(history, tol, before), history.arrays()
+    converged, arrays = settled(history), history.arrays()
     row = -1
     if watch.patience is not None and history.pass_scores():
         row = int(np.flatnonzero(arrays["epoch"] == history.best_pass())[-1])

@@ -65,16 +65,19 @@ class Site(NamedTuple):
     numbers: Array = NOTHING  # those of all rows, or the cut points
     is_log_concave: bool = True
 
-    def tilted(self, y: Array, mean: Array, variance: Array, power: float = 1.0) -> Tilted:
-        """Integrals of the likelihood of y (n,), to a power > 0, with cavities N(mean, variance).
+    def tilted(self, y: Array, mean: Array, variance: Array, power: float | Array = 1.0) -> Tilted:
+        """Integrals of the likelihood of y (n,), to powers > 0, with cavities N(mean, variance).
 
         Relative accuracy about 1e-10 of Z, for variances from 1e-12 to 1e12. Classes are y > 0 and
         others; `ordinal` takes levels 0, 1, ...
         """
         first, second = self._parameters(y)
         out = np.empty((5, len(y)))
-        y, mean, variance = (np.ascontiguousarray(a, np.float64) for a in (y, mean, variance))
-        tilted.tilted(self.kind, y, first, second, mean, variance, float(power), out)
+        powers = np.broadcast_to(np.asarray(power, np.float64), len(y))
+        y, mean, variance, powers = (
+            np.ascontiguousarray(a, np.float64) for a in (y, mean, variance, powers)
+        )
+        tilted.tilted(self.kind, y, first, second, mean, variance, powers, out)
         return Tilted(*out)
 
     def _parameters(self, y: Array) -> tuple[Array, Array]:

@@ -192,7 +192,7 @@ class Bernoulli(_OneLatent):
 
     def predict(self, mean: Array, variance: Array, values: Values) -> tuple[Array, Array]:
         """See `Likelihood`; in closed form for "probit", to 2e-9 for "logit"."""
-        from fastvi.models.logistic.model import log_mean_sigmoid
+        from fastvi.models.logistic.links import log_mean_sigmoid
 
         m, v = mean[:, 0], variance[:, 0]
         if self.kind == kernels.PROBIT:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from scipy.special import gammaln, log_ndtr
+from scipy.special import gammaln
 
 from fastvi.base import parallel
 from fastvi.base.linear_algebra import SUMS_ENTRIES, TASK_FLOPS, cholesky_despite_rounding
@@ -15,9 +15,10 @@ from fastvi.core import Batch, Coordinates, Local, scale
 from fastvi.kernels import logistic as kernels
 from fastvi.models.logistic import rows
 from fastvi.models.logistic.coordinates import logistic_coordinates
+from fastvi.models.logistic.links import LogMean, log_mean_sigmoid
 from fastvi.models.logistic.rows import Features, LabelledRows
 
-__all__ = ["Blocks", "Coefficients", "Logistic", "Posterior", "Prior", "log_mean_sigmoid"]
+__all__ = ["Blocks", "Coefficients", "Logistic", "Posterior", "Prior"]
 
 BLOCK_ENTRIES = 1 << 16  # a block and its two copies fit in a core's cache
 LOSS = 1e-4  # share of a variance, or of a logit, that rounding to float32 may cost
@@ -88,14 +89,22 @@ class Logistic:
         use float64 if float32 would lose `LOSS`.
     n_threads : int
         Threads to use; results do not depend on it.
+    log_mean : callable
+        Log probability of a label given a Gaussian logit; only predictions use it.
     """
 
     n_classes = 2
 
     def __init__(
-        self, prior: Prior, *, intercept: bool, dtype: Any = np.float64, n_threads: int = 1
+        self,
+        prior: Prior,
+        *,
+        intercept: bool,
+        dtype: Any = np.float64,
+        n_threads: int = 1,
+        log_mean: LogMean = log_mean_sigmoid,
     ) -> None:
-        self.intercept = intercept
+        self.intercept, self.log_mean = intercept, log_mean
         self.dtype = np.dtype(dtype)
         self.n_threads = n_threads
         self.groups = prior.groups
@@ -124,10 +133,11 @@ class Logistic:
         n = len(mean_squares)
         tiny = np.finfo(np.float64).tiny
         precision = n * np.where(mean_squares > tiny, mean_squares, 1.0)
-        rates = self.prior.rates + 0.5 * self._group_sums(self.n_contrasts / precision)
+        rates = self.prior.rates + 0.5 * self.group_sums(self.n_contrasts / precision)
         return Coefficients(np.zeros_like(self.prior.precision_mean), np.diag(precision), rates)
 
-    def _group_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def group_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums over the coefficients that share a learned precision, (G,)."""
         sums = np.zeros(len(self.shapes))
         np.add.at(sums, self.groups[self.in_group], values[self.in_group])
         return sums
@@ -183,7 +193,7 @@ class Logistic:
 
     def rates(self, posterior: Posterior) -> NDArray[np.float64]:
         """Return the rates of q(alpha) for q(w), eq. 10.179, (G,)."""
-        return self.hyper.rate + 0.5 * self._group_sums(self.squares(posterior))
+        return self.hyper.rate + 0.5 * self.group_sums(self.squares(posterior))
 
     def local(
         self,
@@ -264,9 +274,13 @@ class Logistic:
         return posterior.mean[None]
 
     def log_proba(self, posterior: Posterior, features: Features) -> NDArray[np.float64]:
-        """Log probabilities of both classes, (n, 2)."""
-        mean, variance = self.logits(posterior, features)
-        unlikely = np.minimum(log_mean_sigmoid(-np.abs(mean), variance), np.log(0.5))
+        """Log probabilities of the classes, (n, K)."""
+        return self.log_proba_of(*self.logits(posterior, features))
+
+    def log_proba_of(self, mean: NDArray[Any], variance: NDArray[Any]) -> NDArray[np.float64]:
+        """Log probabilities of the classes for rows with such logits, as `logits` returns them."""
+        mean = mean.reshape(-1)
+        unlikely = np.minimum(self.log_mean(-np.abs(mean), variance), np.log(0.5))
         likely = np.log1p(-np.exp(unlikely))
         positive = mean > 0
         return np.stack(
@@ -345,37 +359,3 @@ class Blocks:
         else:
             return block
         return work[:n]
-
-
-# The logistic function as a mixture of normal distribution functions, of error below 2.2e-9:
-# Monahan and Stefanski (1992), "Normal scale mixture approximations to F*(z) and computation of
-# the logistic-normal integral", table for k = 8.
-MIXTURE = (
-    (0.003246343272134, 1.365340806296348),
-    (0.051517477033972, 1.059523971016916),
-    (0.195077912673858, 0.830791313765644),
-    (0.315569823632818, 0.650732166639391),
-    (0.274149576158423, 0.508135425366489),
-    (0.131076880695470, 0.396313345166341),
-    (0.027912418727972, 0.308904252267995),
-    (0.001449567805354, 0.238212616409306),
-)
-
-
-def log_mean_sigmoid(mean: NDArray[Any], variance: NDArray[Any]) -> NDArray[np.float64]:
-    """Log of E[1 / (1 + exp(-a))] for a ~ N(mean, variance), for mean <= 0.
-
-    Each term of the mixture has a closed-form integral, as in the probit approximation (Bishop
-    2006, eq. 4.153), which has one term. Since sigma(a) = exp(a) sigma(-a), the mean is also
-    exp(mean + variance / 2) times the one at -mean - variance; taking the larger of the two keeps
-    small probabilities accurate, for which the tails of the mixture are too light.
-    """
-    mean, variance = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
-    tilted = mean < -0.5 * variance
-    centre = np.where(tilted, -mean - variance, mean)
-    factor = np.where(tilted, mean + 0.5 * variance, 0.0)
-    terms = [
-        np.log(weight) + log_ndtr(slope * centre / np.sqrt(1.0 + slope * slope * variance))
-        for weight, slope in MIXTURE
-    ]
-    return np.asarray(factor + np.logaddexp.reduce(terms), np.float64)

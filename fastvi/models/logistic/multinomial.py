@@ -82,9 +82,9 @@ class Multinomial(Logistic):
         """Posterior means, which sum to 0 over the classes, (K, P)."""
         return np.asarray((posterior.mean - posterior.mean.mean(axis=1, keepdims=True)).T)
 
-    def log_proba(self, posterior: Posterior, features: Features) -> NDArray[np.float64]:
-        """Log probabilities of the classes, (n, K)."""
-        return log_mean_softmax(*self.logits(posterior, features))
+    def log_proba_of(self, mean: NDArray[Any], variance: NDArray[Any]) -> NDArray[np.float64]:
+        """Log probabilities of the classes for rows with such logits, as `logits` returns them."""
+        return log_mean_softmax(mean, variance)
 
 
 class _ClassBlocks(Blocks):
