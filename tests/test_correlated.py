@@ -17,7 +17,12 @@ import fastvi
 from fastvi import CorrelatedTopicModel
 from fastvi.kernels import correlated as kernels
 from fastvi.models.topics.correlated_fitted import CorrelatedTopics
-from fastvi.models.topics.correlated_model import CorrelatedParameters, LogisticNormal, centred
+from fastvi.models.topics.correlated_model import (
+    CorrelatedParameters,
+    LogisticNormal,
+    Moments,
+    centred,
+)
 from fastvi.models.topics.correlated_simulated import Refits, simulated
 from fastvi.models.topics.covariates import Covariates
 
@@ -178,7 +183,7 @@ def test_correlations_of_a_simulated_covariance():
     np.testing.assert_allclose(found, covariance / np.outer(scale, scale), atol=0.1)
 
 
-def coverage(seeds, n_documents):
+def coverage(seeds, n_documents, n_simulations=8):
     """Share of coefficients within two standard errors of those that data were made from."""
     inside = []
     for seed in seeds:
@@ -187,7 +192,8 @@ def coverage(seeds, n_documents):
         true = rng.normal(size=(4, 2))
         true -= true.mean(axis=0)
         X, beta = simulate(rng, n_documents, 150, Z @ true.T, 0.5 * np.eye(4), n_words=200)
-        model = CorrelatedTopicModel(4, random_state=0).fit(X, covariates=Z)
+        model = CorrelatedTopicModel(4, n_simulations=n_simulations, random_state=0)
+        model.fit(X, covariates=Z)
         order = matched(model, beta)
         error = np.abs(model.coef_[order] - true) / model.coef_standard_errors_[order]
         inside.append(error < 2)
@@ -223,7 +229,7 @@ def test_fits_to_simulated_documents_correct_coefficients():
 
 
 def test_coefficients_of_simulated_covariates():
-    assert coverage(range(3), 400) >= 0.8
+    assert coverage(range(3), 400, n_simulations=3) >= 0.8
 
 
 @pytest.mark.slow
@@ -336,6 +342,33 @@ def test_early_stopping_and_one_topic(data):
     assert one.coef_standard_errors_.shape == (1, 2)
 
 
+def test_streams(data, tmp_path):
+    """A stream ends near a fit to all; a failure changes nothing; files keep the stream."""
+    X, covariates = data
+    order = np.random.default_rng(1).permutation(60)
+    parts = [{name: np.asarray(v)[some] for name, v in covariates.items()} | {"X": X[some]}
+             for some in np.split(order, [30, 45])]  # fmt: skip
+    model = CorrelatedTopicModel(**SHORT)
+    for part in parts:
+        part = dict(part)
+        model.partial_fit(part.pop("X"), covariates=part)
+    assert model._stream.n_rows == 60
+    whole = CorrelatedTopicModel(**SHORT).fit(X, covariates=covariates)
+    scores = [m.document_completion(X, covariates=covariates, random_state=0)
+              for m in (model, whole)]  # fmt: skip
+    assert scores[0] > scores[1] - 0.05
+    assert model.components_.sum() > 0.4 * X.sum()
+    before = model.components_.copy()
+    with pytest.raises(ValueError, match="n_components is 4; the topics to continue from are 3"):
+        model.set_params(n_components=4).partial_fit(X, covariates=covariates)
+    np.testing.assert_array_equal(model.components_, before)
+    model.set_params(n_components=3).save(tmp_path / "m.npz")
+    again = fastvi.load(tmp_path / "m.npz").partial_fit(X, covariates=covariates)
+    model.partial_fit(X, covariates=covariates)
+    assert again.components_.tobytes() == model.components_.tobytes()
+    assert again.coef_.tobytes() == model.coef_.tobytes()
+
+
 def test_graph_of_topics(data, fitted, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     fastvi.plots.plot_topic_graph(fitted, tmp_path / "graph.svg", least=0.0)
@@ -428,7 +461,7 @@ def test_the_prior_gives_the_free_direction_the_mean_variance():
     np.testing.assert_allclose(centred(np.eye(4)), np.eye(4), atol=1e-12)
     prior = LogisticNormal(1.0, 1e9)
     eta = np.random.default_rng(0).normal(size=(9, 4))
-    found = prior.update(np.ones((9, 1)), eta, np.zeros((4, 4)))[1]
+    found = prior.update(Moments.of(np.ones((9, 1)), eta, np.zeros((4, 4))))[1]
     np.testing.assert_allclose(found, np.eye(4), atol=1e-6)
 
 

@@ -10,6 +10,7 @@ import pytest
 from naive import hdp as naive
 from naive import lda as naive_lda
 from scipy.sparse import csr_array
+from scipy.special import gammaln, psi, xlogy
 from simulated import best_match, simulate
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -17,6 +18,7 @@ import fastvi
 from fastvi import HierarchicalDirichletProcess
 from fastvi.core import Batch, LazyTable
 from fastvi.models.counts import DocumentSource
+from fastvi.models.topics import hdp_merges
 from fastvi.models.topics.hdp_model import HDP, HDPParameters, log_shares, mean_shares
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -110,6 +112,60 @@ def test_topics_are_found() -> None:
     assert model.topic_shares_.sum() <= 1 + 1e-6
 
 
+def halved_topics() -> tuple[HDP, DocumentSource, HDPParameters]:
+    """Three topics with their own words, each of them twice with half of the counts."""
+    rng = np.random.default_rng(0)
+    topics = np.kron(np.eye(3), np.full(5, 0.2))
+    X = np.stack([rng.multinomial(40, rng.dirichlet(np.ones(3)) @ topics) for _ in range(80)])
+    counts = csr_array(X.astype(float))
+    parts = counts.indptr.astype(np.int64), counts.indices.astype(np.int32), counts.data
+    source, model = DocumentSource(*parts, 15), HDP(7, 0.1, 1.0, 1.0, dtype=np.float64)
+    table = np.zeros((15, 8))
+    table[:, :7] = 0.1
+    table[:, :6] += (
+        np.repeat(topics.T * 80 * 40 / 3, 2, axis=1) / 2 * rng.uniform(0.9, 1.1, (15, 6))
+    )
+    return model, source, model.start(table, 80)
+
+
+def test_topics_that_share_words_are_merged() -> None:
+    model, source, params = halved_topics()
+    bounds = []
+    for found in (params, hdp_merges.merge(model, source, params, 0)):
+        rng, batch = np.random.default_rng(0), Batch(source.all(), np.ones(80))
+        bounds.append(model.local(found, batch, None, rng).bound + model.global_bound(found))
+    words = found.table.dense().sum(axis=0)[:7] - 15 * 0.1
+    assert (words > 1).tolist() == [True] * 3 + [False] * 4
+    assert words.sum() == pytest.approx(source.counts.sum())
+    assert bounds[1] > bounds[0] + 10
+
+
+def test_the_change_of_the_bound_by_a_merge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the bound before and after, at the assignments that both have."""
+    model, source, params = halved_topics()
+    monkeypatch.setattr(hdp_merges, "FEW", -1.0)  # nothing is left out
+    now = hdp_merges._assign(model, source, 1.0, params, np.random.default_rng(0))
+    table = now.params.table.dense()[:, :7].astype(float)
+    of_topics = hdp_merges._of_topics(table, psi(table) - psi(table.sum(axis=0)), 0.1)
+    whole = of_topics + model.bound_of_sticks(now.params.sticks)
+    assert whole == pytest.approx(model.global_bound(now.params))
+    (n, m), (a, b) = now.counts[:, :2].T, now.alpha[:2]
+    assert hdp_merges._of_documents(now, (0, 1)) == pytest.approx(
+        (gammaln(a + b + n + m) - gammaln(a + b)).sum()
+        - sum((gammaln(x + y) - gammaln(x)).sum() for x, y in ((a, n), (b, m)))
+    )
+    both = table[:, 0] + table[:, 1] - 0.1
+    columns = [both, np.full(15, 0.1)], [table[:, 0], table[:, 1]]
+    after, before = (sum(gammaln(c).sum() - gammaln(c.sum()) for c in some) for some in columns)
+    assert hdp_merges._of_words(table, 0.1, (0, 1)) == pytest.approx(after - before)
+    owners = np.repeat(np.arange(80), np.diff(source.indptr))
+    of_documents, of_words, sums = now.shares
+    phi = of_documents[owners, :2] * of_words[source.indices, :2] / sums[:, None]
+    entropy = xlogy(phi.sum(axis=1), phi.sum(axis=1)) - xlogy(phi, phi).sum(axis=1)
+    found = hdp_merges._entropy(source, owners, now, (0, 1))
+    assert found == pytest.approx(source.counts @ entropy, rel=1e-3)
+
+
 def test_streams(tmp_path: Path) -> None:
     """From scratch and after a fit; a failure changes nothing; files keep the stream's end."""
     true = simulate(300, 50, 4, 50, seed=2)
@@ -156,6 +212,7 @@ def test_same_bits_for_any_number_of_threads(batch_size: int | None) -> None:
         ({"concentration": 0.0}, "concentration"),
         ({"corpus_concentration": -1.0}, "corpus_concentration"),
         ({"topic_word_prior": np.nan}, "topic_word_prior"),
+        ({"merge": 1}, "merge is 1"),
     ],
 )
 def test_bad_parameters_are_refused(options: dict[str, Any], message: str) -> None:

@@ -5,27 +5,31 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks, parallel
-from fastvi.base.bags import Bags
-from fastvi.base.typing import AnyArray, Array, RandomState, RowsLike
+from fastvi.base.typing import AnyArray, RandomState, RowsLike
 from fastvi.checkpoints import Callback, Watching
 from fastvi.models.counts import DocumentSource, padded
 from fastvi.models.files import Saved
 from fastvi.models.topics import correlated_start
 from fastvi.models.topics.correlated_effects import Regression
 from fastvi.models.topics.correlated_fitted import CorrelatedTopics, single
-from fastvi.models.topics.correlated_model import CorrelatedParameters, LogisticNormal, Sweeps
+from fastvi.models.topics.correlated_model import (
+    CorrelatedParameters,
+    LogisticNormal,
+    Moments,
+    Sweeps,
+)
 from fastvi.models.topics.correlated_scores import CorrelatedScores
 from fastvi.models.topics.correlated_simulated import refits
+from fastvi.models.topics.correlated_stream import CorrelatedStream, go_on
 from fastvi.models.topics.correlated_training import train
 from fastvi.models.topics.covariates import Covariates
-from fastvi.models.topics.scores import halves_of
+from fastvi.models.topics.scores import refuse_few_tokens
 
 __all__ = ["CorrelatedTopicModel"]
 
@@ -188,11 +192,12 @@ class CorrelatedTopicModel(CorrelatedScores):
     ) -> None:
         began = time.perf_counter()
         bags = self._counts(X, reset=True)
-        n_topics = self._check_size(bags)
+        n_topics = checks.integer(self.n_components, "n_components", 1)
+        refuse_few_tokens(bags, n_topics)
         bound = self._is_bound()
         max_iter = checks.integer(self.max_iter, "max_iter", 1)
         tol = checks.number(self.tol, "tol", 0.0)
-        self._covariates, design = self._learned(covariates, len(bags.indptr) - 1)
+        self._covariates, design = Covariates.learned(covariates, len(bags.indptr) - 1)
         n_simulations = checks.integer(self.n_simulations, "n_simulations", 0)
         if covariates is None:
             n_simulations = 0
@@ -217,6 +222,7 @@ class CorrelatedTopicModel(CorrelatedScores):
         )  # fmt: skip
         self.history_, self.converged_ = training.history.arrays(), training.converged
         self.n_iter_ = len(training.history)
+        self._stream = CorrelatedStream(training.params, training.moments, len(design))
         self._found = CorrelatedTopics(training.params, bound)
         self._regression = Regression.of(training.params, self._covariates, design)
         if n_simulations > 0 and n_topics > 1:
@@ -225,24 +231,49 @@ class CorrelatedTopicModel(CorrelatedScores):
             )
             self._regression = self._regression.corrected(training.params, found)
 
-    def _learned(self, covariates: Any, n_rows: int) -> tuple[Covariates, Array]:
-        if covariates is None:
-            return Covariates(), np.ones((n_rows, 1))
-        return Covariates.of(covariates, n_rows)
+    def partial_fit(self, X: RowsLike, y: object = None, *, covariates: Any = None) -> Self:
+        """Take a step on further documents, or fit the first ones.
 
-    def _held_out(
-        self, X_val: RowsLike | None, covariates_val: Any, seed: int, bound: bool
-    ) -> Callable[[CorrelatedParameters], float]:
-        if X_val is None:
-            raise ValueError("covariates_val is given without X_val")
-        observed, scored = map(single, halves_of(self, X_val, None, seed, "X_val"))
-        design = self._covariates.design(covariates_val, len(observed[0]) - 1, "covariates_val")
+        A batch of n documents after N others replaces the share 1.5 n / (N + n) of what was
+        learned from those. The first batch should be large enough to find topics in. Covariates
+        are standardised as in the first one, and corrections of `coef_` stay as they are. A call
+        that fails or is interrupted changes nothing.
 
-        def score(params: CorrelatedParameters) -> float:
-            topics = CorrelatedTopics(params, bound)
-            return topics.completion(observed, scored, design, self._n_threads)
+        Parameters
+        ----------
+        X : (n_documents, n_features) CSR matrix or array
+            Counts.
+        y : ignored
+        covariates : as in fit
+            Required if the fit had covariates.
 
-        return score
+        Raises
+        ------
+        ValueError
+            If X or covariates are invalid, or `n_components` is not that of the fit.
+        """
+        if not self.__sklearn_is_fitted__():
+            return self.fit(X, covariates=covariates)
+        self._advance(X, covariates)
+        return self
+
+    def _partial_fit(self, X: RowsLike, covariates: Any) -> None:
+        bags, before = self._counts(X, reset=False), self._stream
+        n_topics, bound = checks.integer(self.n_components, "n_components", 1), self._found.bound
+        if n_topics != self._found.n_topics:
+            raise ValueError(
+                f"n_components is {n_topics}; the topics to continue from are "
+                f"{self._found.n_topics}"
+            )
+        sweeps = Sweeps(
+            single(bags), bags.n_words, self._covariates.design(covariates, len(bags.indptr) - 1),
+            self._prior(n_topics), self.topic_word_prior_, bound, self._n_threads,
+        )  # fmt: skip
+        self._stream = go_on(before, sweeps)
+        params, moments, _ = self._stream
+        self._found = CorrelatedTopics(params, bound)
+        self._regression = self._regression.moved(before.params, params, moments)
+        self.__dict__.pop("converged_", None)
 
     # Settings and checks
 
@@ -261,15 +292,6 @@ class CorrelatedTopicModel(CorrelatedScores):
             dof = checks.number(self.prior_dof, "prior_dof", low, high)
         return LogisticNormal(checks.number(self.prior_variance, "prior_variance", low, high), dof)
 
-    def _check_size(self, bags: Bags) -> int:
-        n_topics = checks.integer(self.n_components, "n_components", 1)
-        total = bags.counts.sum(dtype=np.float64)
-        if not total > 0:
-            raise ValueError("every document is empty: X holds no counts above 0")
-        if n_topics > total:
-            raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")
-        return n_topics
-
     def _refuse_unfitted(self) -> None:
         check_is_fitted(self)
 
@@ -277,7 +299,9 @@ class CorrelatedTopicModel(CorrelatedScores):
 
     def _saved(self) -> dict[str, object]:
         return {
-            "params": self._found.params,
+            "params": self._stream.params,
+            "moments": self._stream.moments,
+            "n_seen": self._stream.n_rows,
             "regression": self._regression[1:],
             "covariates": self._covariates.to_json(),
             "topic_prior": self.topic_word_prior_,
@@ -302,6 +326,9 @@ class CorrelatedTopicModel(CorrelatedScores):
         self.topic_word_prior_ = checks.number(
             saved.values["topic_prior"], f"{path}: topic_prior", *checks.PRIOR_RANGE
         )
+        zeros = Moments(np.zeros((width, width)), np.zeros((width, k)), np.zeros((k, k)))
+        n_seen = checks.integer(saved.values["n_seen"], f"{path}: n_seen", 0)
+        self._stream = CorrelatedStream(params, saved.tree("moments", zeros), n_seen)
         bound = checks.flag(saved.values["bound"], f"{path}: bound")
         self._found = CorrelatedTopics(params, bound)
         self._regression = Regression.restored(saved, self._covariates, k)

@@ -9,13 +9,14 @@ import numpy as np
 
 from fastvi.base.typing import Array
 from fastvi.models.files import Saved
-from fastvi.models.topics.correlated_model import CorrelatedParameters
+from fastvi.models.topics.correlated_model import CorrelatedParameters, Moments, ridge
 from fastvi.models.topics.correlated_simulated import Refits
 from fastvi.models.topics.covariates import Column, Covariates, values_of
 
 __all__ = ["Effect", "Regression"]
 
 LEAST_INFORMATION = 0.01  # share of a direction's information that documents are taken to hold
+DOUBT = 1 / 3  # standard error of a correction, over its size: it is that of the fit, not the truth
 N_DRAWS = 256  # pairs, of log weights about their mean
 
 
@@ -47,6 +48,8 @@ class Regression(NamedTuple):
         Means of the design's columns.
     inflation : array
         Factor of variances, for what they leave out.
+    correction : (1 + P, K) array
+        What was taken out of the coefficients as bias.
     """
 
     covariates: Covariates
@@ -56,18 +59,20 @@ class Regression(NamedTuple):
     gram: Array
     means: Array
     inflation: Array
+    correction: Array
 
     @classmethod
     def of(cls, params: CorrelatedParameters, covariates: Covariates, design: Array) -> Regression:
         """Make it from the design matrix (D, 1 + P) of a fit."""
-        gram = design.T @ design + np.diag(_ridge(design.shape[1]))
-        return cls(covariates, *params[1:], gram, design.mean(axis=0), np.ones(()))
+        gram = design.T @ design + np.diag(ridge(design.shape[1]))
+        nothing = np.zeros_like(params.coefficients)
+        return cls(covariates, *params[1:], gram, design.mean(axis=0), np.ones(()), nothing)
 
     @classmethod
     def restored(cls, saved: Saved, covariates: Covariates, n_topics: int) -> Regression:
         """Read it from a file, where it is named "regression"."""
         k, width = n_topics, 1 + len(covariates.names)
-        shapes = (width, k), (k, k), (k, k), (width, width), (width,), ()
+        shapes = (width, k), (k, k), (k, k), (width, width), (width,), (), (width, k)
         arrays = saved.tree("regression", tuple(np.zeros(shape) for shape in shapes))
         return cls(covariates, *arrays)
 
@@ -76,9 +81,25 @@ class Regression(NamedTuple):
         better = refits.correct(params)
         regression = self._replace(coefficients=better.coefficients, covariance=better.covariance)
         inverse = np.linalg.inv(self.gram)
-        sampling = inverse - (inverse * _ridge(len(inverse))) @ inverse  # the prior does not vary
+        sampling = inverse - (inverse * ridge(len(inverse))) @ inverse  # the prior does not vary
         expected = np.outer(np.diag(sampling)[1:], np.diag(regression.noise()))
-        return regression._replace(inflation=np.array(refits.inflation(expected)))
+        return regression._replace(
+            inflation=np.array(refits.inflation(expected)),
+            correction=params.coefficients - better.coefficients,
+        )
+
+    def moved(
+        self, before: CorrelatedParameters, after: CorrelatedParameters, moments: Moments
+    ) -> Regression:
+        """Return it after a step of a stream, corrected as it was."""
+        factor = np.trace(self.covariance) / np.trace(before.covariance)
+        return self._replace(
+            coefficients=self.coefficients + after.coefficients - before.coefficients,
+            covariance=factor * after.covariance,
+            uncertainty=after.uncertainty,
+            gram=moments.gram + np.diag(ridge(len(moments.gram))),
+            means=moments.gram[0] / moments.n_rows,
+        )
 
     def noise(self) -> Array:
         """Return the covariance (K, K) of a document's noise, if its log weights are inferred.
@@ -118,7 +139,8 @@ class Regression(NamedTuple):
         """Return standard errors of the coefficients, (K, P)."""
         _, scales = self._scales()
         design = np.diag(np.linalg.inv(self.gram))[1:] / scales**2
-        return np.sqrt(np.outer(np.diag(self.noise()), design))
+        doubt = (DOUBT * self.correction[1:] / scales[:, None]).T
+        return np.sqrt(np.outer(np.diag(self.noise()), design) + doubt**2)
 
     def effect(self, name: str | int, values: Sequence[Any] | None) -> Effect:
         """Return expected proportions at values of a column; see `Effect`."""
@@ -134,7 +156,8 @@ class Regression(NamedTuple):
         for i, row in enumerate(rows):
             proportions[i], slope = self._expected(row @ self.coefficients)
             spread = float(row @ inverse @ row) * np.sum((slope @ noise) * slope, axis=1)
-            errors[i] = np.sqrt(np.maximum(spread, 0.0))
+            doubt = slope @ (DOUBT * row @ self.correction)
+            errors[i] = np.sqrt(np.maximum(spread, 0.0) + doubt**2)
         return Effect(list(values), proportions, errors)
 
     def average(self) -> Array:
@@ -150,13 +173,6 @@ class Regression(NamedTuple):
         theta /= theta.sum(axis=1, keepdims=True)
         expected = theta.mean(axis=0)
         return expected, np.diag(expected) - theta.T @ theta / len(theta)
-
-
-def _ridge(width: int) -> Array:
-    """The prior's precision of coefficients, of which the intercept has none."""
-    ridge = np.ones(width)
-    ridge[0] = 0.0
-    return ridge
 
 
 def _values(column: Column) -> list[Any]:

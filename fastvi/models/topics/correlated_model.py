@@ -16,9 +16,18 @@ from fastvi.kernels import correlated as kernels
 from fastvi.kernels import sparse
 from fastvi.models.counts import Parts
 
-__all__ = ["CorrelatedParameters", "CorrelatedState", "LogisticNormal", "Sweeps", "chunks"]
+__all__ = [
+    "CorrelatedParameters",
+    "CorrelatedState",
+    "LogisticNormal",
+    "Moments",
+    "Sweeps",
+    "chunks",
+    "ridge",
+]
 
 CHUNK_WORK = 4_000_000  # multiplications per chunk, about 1 ms
+TOL = 1e-3  # of a document's step, where it takes several
 REFRESH = 3  # sweeps between computations of the documents' covariances, which change little
 
 
@@ -63,6 +72,34 @@ class CorrelatedState(NamedTuple):
     n_sweeps: int
 
 
+class Moments(NamedTuple):
+    """Sums over documents, from which the regression of log weights follows.
+
+    Attributes
+    ----------
+    gram : (1 + P, 1 + P) array
+        Of the design.
+    cross : (1 + P, K) array
+        Of the design and log weights.
+    square : (K, K) array
+        Of log weights, with their posterior covariances.
+    """
+
+    gram: Array
+    cross: Array
+    square: Array
+
+    @classmethod
+    def of(cls, design: Array, eta: Array, spread: Array) -> Moments:
+        """Make them from the design, modes (D, K) and the sum (K, K) of covariances."""
+        return cls(design.T @ design, design.T @ eta, eta.T @ eta + spread)
+
+    @property
+    def n_rows(self) -> float:
+        """Number of documents, or their weight."""
+        return float(self.gram[0, 0])
+
+
 @dataclass(frozen=True)
 class LogisticNormal:
     """The prior of the log weights: a regression whose noise has an unknown covariance.
@@ -77,25 +114,21 @@ class LogisticNormal:
     variance: float
     dof: float
 
-    def regression(self, design: Array, eta: Array) -> tuple[Array, Array]:
-        """Return coefficients (1 + P, K), and their share in the scatter matrix."""
-        ridge = np.ones(design.shape[1])
-        ridge[0] = 0.0
-        gram = design.T @ design + np.diag(ridge)
-        coefficients = np.asarray(np.linalg.solve(gram, design.T @ eta), np.float64)
-        return coefficients, coefficients.T @ (ridge[:, None] * coefficients)
-
-    def update(self, design: Array, eta: Array, spread: Array) -> tuple[Array, Array]:
-        """Return the most probable coefficients and covariance.
-
-        design (D, 1 + P), modes eta (D, K), `spread` the sum (K, K) of posterior covariances.
-        """
-        coefficients, penalty = self.regression(design, eta)
-        rest = eta - design @ coefficients
-        scatter = rest.T @ rest + spread + penalty
+    def update(self, moments: Moments) -> tuple[Array, Array]:
+        """Return the most probable coefficients (1 + P, K) and covariance (K, K)."""
+        gram = moments.gram + np.diag(ridge(len(moments.gram)))
+        coefficients = np.asarray(np.linalg.solve(gram, moments.cross), np.float64)
+        scatter = moments.square - coefficients.T @ moments.cross
         scatter += self.dof * self.variance * np.eye(len(scatter))
-        weight = len(eta) + self.dof + design.shape[1] - 1
+        weight = moments.n_rows + self.dof + len(gram) - 1
         return coefficients, centred(scatter / weight)
+
+
+def ridge(width: int) -> Array:
+    """The prior's precision of coefficients, of which the intercept has none."""
+    precision = np.ones(width)
+    precision[0] = 0.0
+    return precision
 
 
 def centred(covariance: Array) -> Array:
@@ -166,7 +199,7 @@ class Sweeps:
         start[:, :n_topics] = eta
         g = np.zeros((len(self.documents[1]), width), np.uint16)
         nothing = np.zeros((n_topics, n_topics))
-        coefficients, covariance = self.prior.update(self.design, eta, nothing)
+        coefficients, covariance = self.prior.update(Moments.of(self.design, eta, nothing))
         params = CorrelatedParameters(table, coefficients, covariance, nothing)
         state = CorrelatedState(params, start, np.zeros_like(start), g, 0)
         return self._sweep(state, n_steps=0)[0]
@@ -178,13 +211,36 @@ class Sweeps:
         state, info = self._sweep(state, n_steps=1)
         return state._replace(n_sweeps=state.n_sweeps + 1), info
 
-    def finish(self, state: CorrelatedState) -> CorrelatedParameters:
-        """Return what a fit has found, with uncertainty in full.
+    def finish(self, state: CorrelatedState) -> tuple[CorrelatedParameters, Moments]:
+        """Return what a fit has found, with uncertainty in full, and the moments.
 
         This writes into the state, which may not be used afterwards.
         """
         spread = self._documents(state, 0, kernels.FULLY)[1]
-        return state.params._replace(uncertainty=spread / len(state.eta))
+        params = state.params._replace(uncertainty=spread / len(state.eta))
+        return params, self.moments(state, spread)
+
+    def moments(self, state: CorrelatedState, spread: Array) -> Moments:
+        """Return those of the documents, with the sum (K, K) of their covariances."""
+        eta = state.eta[:, : len(spread)].astype(np.float64)
+        return Moments.of(self.design, eta, spread)
+
+    def unassigned(self, params: CorrelatedParameters) -> CorrelatedState:
+        """Return the state of documents that `params` have not seen."""
+        width = params.table.shape[1]
+        eta = np.zeros((len(self.design), width), np.float32)
+        eta[:, : len(params.covariance)] = self.design @ params.coefficients
+        g = np.zeros((len(self.documents[1]), width), np.uint16)
+        return CorrelatedState(params, eta, np.zeros_like(eta), g, 0)
+
+    def assign(self, state: CorrelatedState, n_steps: int) -> tuple[CorrelatedState, Moments]:
+        """Fit the documents, whose counts plus prior become the topics of the state returned."""
+        params = state.params
+        spread = self._documents(state, n_steps, kernels.KNOWN)[1]
+        table = np.empty_like(params.table)
+        self._recount(state.g, len(spread), table)
+        params = params._replace(table=table, uncertainty=spread / len(state.eta))
+        return state._replace(params=params), self.moments(state, spread)
 
     def _sweep(self, state: CorrelatedState, n_steps: int) -> tuple[CorrelatedState, Info]:
         table, *_, uncertainty = state.params
@@ -194,8 +250,7 @@ class Sweeps:
         self._recount(state.g, n_topics, table)
         if refresh:
             uncertainty = spread / n_documents
-        eta = state.eta[:, :n_topics].astype(np.float64)
-        found = self.prior.update(self.design, eta, uncertainty * n_documents)
+        found = self.prior.update(self.moments(state, uncertainty * n_documents))
         params = CorrelatedParameters(table, *found, uncertainty)
         likelihood, moved = report[:, :2].sum(axis=0)
         n_tokens = max(self.documents[2].sum(dtype=np.float64), 1.0)
@@ -219,7 +274,7 @@ class Sweeps:
         def task(i: int) -> None:
             kernels.fit_documents(
                 indptr, indices, counts, table, inverse_totals, np.float32(self.topic_prior),
-                precision, means, n_topics, n_steps, np.float32(0.0), self.bound, True, finish,
+                precision, means, n_topics, n_steps, np.float32(TOL), self.bound, True, finish,
                 bounds[i], bounds[i + 1], state.eta, state.variances, theta, state.g,
                 spread[i], report,
             )  # fmt: skip

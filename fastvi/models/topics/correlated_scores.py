@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from fastvi.base.typing import AnyArray, Array, RandomState, RowsLike
 from fastvi.models.kinds import Counting
 from fastvi.models.topics.correlated_effects import Effect, Regression
 from fastvi.models.topics.correlated_fitted import CorrelatedTopics, Inferred, single
+from fastvi.models.topics.correlated_model import CorrelatedParameters
 from fastvi.models.topics.covariates import Covariates
 from fastvi.models.topics.fitted import TopicModel, check_vocabulary
 from fastvi.models.topics.scores import halves_of
@@ -201,3 +202,17 @@ class CorrelatedScores(Counting):
         observed, scored = map(single, halves_of(self, X, X_scored, random_state))
         design = self._covariates.design(covariates, len(observed[0]) - 1)
         return self._found.completion(observed, scored, design, self._n_threads)
+
+    def _held_out(
+        self, X_val: RowsLike | None, covariates_val: Any, seed: int, bound: bool
+    ) -> Callable[[CorrelatedParameters], float]:
+        if X_val is None:
+            raise ValueError("covariates_val is given without X_val")
+        observed, scored = map(single, halves_of(self, X_val, None, seed, "X_val"))
+        design = self._covariates.design(covariates_val, len(observed[0]) - 1, "covariates_val")
+
+        def score(params: CorrelatedParameters) -> float:
+            topics = CorrelatedTopics(params, bound)
+            return topics.completion(observed, scored, design, self._n_threads)
+
+        return score

@@ -13,7 +13,12 @@ from fastvi.base.typing import JsonObject
 from fastvi.batches import Passes
 from fastvi.checkpoints import Watching
 from fastvi.core import Algorithm
-from fastvi.models.topics.correlated_model import CorrelatedParameters, CorrelatedState, Sweeps
+from fastvi.models.topics.correlated_model import (
+    CorrelatedParameters,
+    CorrelatedState,
+    Moments,
+    Sweeps,
+)
 
 __all__ = ["CorrelatedTraining", "train"]
 
@@ -24,6 +29,7 @@ class CorrelatedTraining(NamedTuple):
     """What a fit has found, and how it went."""
 
     params: CorrelatedParameters
+    moments: Moments
     history: loop.History
     converged: bool
 
@@ -76,5 +82,5 @@ def train(
             seconds=seconds, after_epoch=look, watch=watch,
         )  # fmt: skip
     with single_threaded_blas():  # after the last checkpoint, since it writes into the state
-        params = sweeps.finish(state)
-    return CorrelatedTraining(params, history, converged)
+        params, moments = sweeps.finish(state)
+    return CorrelatedTraining(params, moments, history, converged)

@@ -121,6 +121,11 @@ class Covariates(NamedTuple):
         _refuse_collinear(learned.columns, blocks, n_rows, what)
         return learned, np.hstack([np.ones((n_rows, 1)), *blocks])
 
+    @classmethod
+    def learned(cls, given: Any, n_rows: int) -> tuple[Covariates, Array]:
+        """As `of`; if none are given, the design is a column of ones."""
+        return (cls(), np.ones((n_rows, 1))) if given is None else cls.of(given, n_rows)
+
     @property
     def names(self) -> list[str]:
         """Names of the columns of the design matrix, without the intercept."""

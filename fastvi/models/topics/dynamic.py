@@ -14,7 +14,7 @@ from fastvi.checkpoints import Callback, Watching
 from fastvi.models.files import Saved
 from fastvi.models.topics.dynamic_fitted import DynamicTopics, Found
 from fastvi.models.topics.dynamic_model import Start
-from fastvi.models.topics.dynamic_scores import DynamicScores, refuse_few_tokens
+from fastvi.models.topics.dynamic_scores import DynamicScores
 from fastvi.models.topics.dynamic_times import Timeline, time_of, times_of
 from fastvi.models.topics.dynamic_training import (
     KEEP,
@@ -22,6 +22,7 @@ from fastvi.models.topics.dynamic_training import (
     add_slice,
     fit_slices,
 )
+from fastvi.models.topics.scores import refuse_few_tokens
 
 __all__ = ["DynamicTopicModel"]
 

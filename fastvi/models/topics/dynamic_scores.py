@@ -19,25 +19,10 @@ from fastvi.models.topics.dynamic_times import Timeline, time_of, times_of
 from fastvi.models.topics.fitted import TopicModel
 from fastvi.models.topics.scores import halves_of
 
-__all__ = ["DynamicScores", "refuse_few_tokens"]
+__all__ = ["DynamicScores"]
 
 LEAST = 1e-3  # counts of words that no slice has, in topics averaged over time
 Words = list[list[tuple[str, float]]]
-
-
-def refuse_few_tokens(bags: Bags, n_topics: int) -> None:
-    """Refuse documents that are too few for this number of topics.
-
-    Raises
-    ------
-    ValueError
-        If there are no tokens, or fewer than topics.
-    """
-    total = bags.counts.sum(dtype=np.float64)
-    if not total > 0:
-        raise ValueError("every document is empty: X holds no counts above 0")
-    if n_topics > total:
-        raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")
 
 
 class DynamicScores(Counting):

@@ -24,6 +24,7 @@ from fastvi.models.counts import DocumentSource, padded
 from fastvi.models.files import Saved
 from fastvi.models.streaming import StreamingState, going_on
 from fastvi.models.topics.fitted import MAX_ITER, TopicModel
+from fastvi.models.topics.hdp_merges import merge
 from fastvi.models.topics.hdp_model import HDP, HDPParameters, mean_shares
 from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.scores import TopicScores, matrix
@@ -54,9 +55,9 @@ class HierarchicalDirichletProcess(TopicScores):
     2013), or by coordinate ascent over all documents. Corpus-wide sticks have Beta distributions,
     and documents have Dirichlet distributions over all topics with expected numbers of tables (Teh,
     Kurihara and Welling 2008) instead of sticks of their own, which makes the bound tighter and a
-    step as fast as that of latent Dirichlet allocation. The fit starts with `n_components` topics
-    and empties those that it does not need; several may share what one could hold, so that the
-    number is an upper estimate. Results have the same bits for any `n_jobs`.
+    step as fast as that of latent Dirichlet allocation. The fit starts with `n_components` topics,
+    empties those that it does not need, and merges those that share what one could hold. Results
+    have the same bits for any `n_jobs`.
 
     Parameters
     ----------
@@ -86,6 +87,9 @@ class HierarchicalDirichletProcess(TopicScores):
         A document's update ends when the mean absolute change of its topic counts is below it.
     max_doc_update_iter : int, default=100
         Largest number of iterations of a document's update.
+    merge : bool, default=True
+        With mini-batches, merge pairs of topics at the end of the fit as long as the bound rises
+        (Bryant and Sudderth 2012).
     random_state : int, RandomState, Generator or None, default=None
         Seed of the start and of the order of documents.
     warm_start : bool, default=False
@@ -138,6 +142,7 @@ class HierarchicalDirichletProcess(TopicScores):
         trace_noise: bool = False,
         mean_change_tol: float = 1e-3,
         max_doc_update_iter: int = MAX_ITER,
+        merge: bool = True,
         random_state: RandomState = None,
         warm_start: bool = False,
         n_jobs: int | None = None,
@@ -150,6 +155,7 @@ class HierarchicalDirichletProcess(TopicScores):
         self.topic_word_prior = topic_word_prior
         self.mean_change_tol = mean_change_tol
         self.max_doc_update_iter = max_doc_update_iter
+        self.merge = merge
 
     # Fitting
 
@@ -180,6 +186,9 @@ class HierarchicalDirichletProcess(TopicScores):
             optimizer=self._optimizer(),
         )
         found = model.lazy(fitted.params)
+        if checks.flag(self.merge, "merge") and self.batch_size is not None:
+            with single_threaded_blas():
+                found = merge(model, source, found, seed)
         self._kept = HDPParameters(found.table.settled(), found.sticks)
         self._prior = model.concentration, model.eta
         self._cached_model = self._read(self._in_use)

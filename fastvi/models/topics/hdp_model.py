@@ -110,10 +110,13 @@ class HDP:
     def start(self, table: AnyArray, n_rows: float) -> HDPParameters:
         """Return parameters from topics (V, K padded), sorted by their size."""
         sizes = table.sum(axis=0, dtype=np.float64)[: self.n_topics]
-        order = np.argsort(-sizes, kind="stable")
+        return self.arranged(table, n_rows * sizes / sizes.sum())
+
+    def arranged(self, table: AnyArray, tables: Array) -> HDPParameters:
+        """Return parameters from topics (V, K padded) and their numbers of tables (K,), sorted."""
+        order = np.argsort(-tables, kind="stable")
         table[:, : self.n_topics] = table[:, order]
-        tables = n_rows * sizes[order] / sizes.sum()
-        sticks = self.prior.sticks + _on_sticks(tables)
+        sticks = self.prior.sticks + _on_sticks(tables[order])
         return HDPParameters(LazyTable(table, self.prior.table), sticks)
 
     def lazy(self, params: HDPParameters) -> HDPParameters:
@@ -170,10 +173,14 @@ class HDP:
     def global_bound(self, params: HDPParameters) -> float:
         """Part of the ELBO that belongs to topics and sticks, in nats."""
         topics = self._lda(np.ones(self.n_topics)).global_bound(self.lazy(params).table)
-        sticks, prior = params.sticks, self.prior.sticks
+        return topics + self.bound_of_sticks(params.sticks)
+
+    def bound_of_sticks(self, sticks: Array) -> float:
+        """Part of the ELBO that belongs to sticks, in nats."""
+        prior = self.prior.sticks
         logs = psi(sticks) - psi(sticks.sum(axis=1, keepdims=True))
         divergence = ((prior - sticks) * logs).sum() + betaln(*sticks.T).sum()
-        return topics + float(divergence - betaln(*prior.T).sum())
+        return float(divergence - betaln(*prior.T).sum())
 
     def confine(self, params: HDPParameters, step: HDPParameters) -> HDPParameters:
         """Clip a step so that neither counts of words nor of tables fall below their priors."""

@@ -16,7 +16,7 @@ from fastvi.models.kinds import CountEstimator, Counting
 from fastvi.models.topics.fitted import Predictor, TopicModel, check_vocabulary
 from fastvi.models.topics.perplexity import perplexity
 
-__all__ = ["TopicScores", "document_completion", "halves_of", "matrix"]
+__all__ = ["TopicScores", "document_completion", "halves_of", "matrix", "refuse_few_tokens"]
 
 
 POPULATION = 1e6  # as in scikit-learn
@@ -228,6 +228,21 @@ def halves_of(
     if not scored.counts.sum() > 0:
         raise ValueError(f"{name if X_scored is None else 'X_scored'} has no words to score")
     return observed, scored
+
+
+def refuse_few_tokens(bags: Bags, n_topics: int) -> None:
+    """Refuse documents that are too few for this number of topics.
+
+    Raises
+    ------
+    ValueError
+        If there are no tokens, or fewer than topics.
+    """
+    total = bags.counts.sum(dtype=np.float64)
+    if not total > 0:
+        raise ValueError("every document is empty: X holds no counts above 0")
+    if n_topics > total:
+        raise ValueError(f"n_components is {n_topics}, more than the {total:g} tokens in X")
 
 
 def document_completion(estimator: TopicScores, X: RowsLike, y: object = None) -> float:
