@@ -147,6 +147,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     ),
     "SparseGPRegressor().fit": lambda: fastvi.SparseGPRegressor(**GP).fit(X, X[:, 0]),
     "SparseGPClassifier().fit": lambda: fastvi.SparseGPClassifier(**GP).fit(X, X[:, 0] > 0),
+    "SparseEP().fit": lambda: fastvi.SparseEP(**GP).fit(X, X[:, 0]),
     "SVGP().fit": lambda: fastvi.SVGP(**GP).fit(X, X[:, 0]),
     "TemporalGPRegressor().fit": lambda: series().fit(np.arange(40.0), X[:, 0]),
     "TemporalGPRegressor().sample_y": lambda: (

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastvi.models.gp.dense_classification import (
         GaussianProcessClassifier as GaussianProcessClassifier,
     )
+    from fastvi.models.gp.propagation import SparseEP as SparseEP
     from fastvi.models.gp.regression import SparseGPRegressor as SparseGPRegressor
     from fastvi.models.gp.temporal_classification import (
         TemporalGPClassifier as TemporalGPClassifier,
@@ -102,6 +103,7 @@ _NAMES = {
     "Posterior": "fastvi.posteriors.member",
     "ProgramPosterior": "fastvi.posteriors.programs",
     "SVGP": "fastvi.models.gp.variational",
+    "SparseEP": "fastvi.models.gp.propagation",
     "SparseGPClassifier": "fastvi.models.gp.classification",
     "SparseGPRegressor": "fastvi.models.gp.regression",
     "TemporalGPClassifier": "fastvi.models.gp.temporal_classification",

@@ -27,6 +27,7 @@ PROCESSES = (
     "collapsed",
     "dense_classification",
     "files",
+    "propagation",
     "regression",
     "searching",
     "start",

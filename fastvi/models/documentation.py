@@ -112,7 +112,7 @@ numpy.linalg.LinAlgError
 early_stopping : int, optional
     Stop after so many passes without a better score of `X_val`, and keep what the best pass found
     (of which the fit keeps a copy): `best_iter_` is its number, and `best_score_` its score.
-    `SparseGPRegressor` refuses it.
+    Searches by L-BFGS (`SparseGPRegressor`, `SparseEP`, `GaussianProcessClassifier`) refuse it.
 """,
     "callback": """
 callback : callable, optional

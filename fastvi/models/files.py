@@ -38,6 +38,7 @@ ESTIMATORS = {
     "PoissonFactorization": "fastvi.models.poisson.estimator",
     "PoissonHMM": "fastvi.models.sequences.discrete",
     "SVGP": "fastvi.models.gp.variational",
+    "SparseEP": "fastvi.models.gp.propagation",
     "SparseGPClassifier": "fastvi.models.gp.classification",
     "SparseGPRegressor": "fastvi.models.gp.regression",
     "SwitchingSSM": "fastvi.models.statespace.switching_estimator",

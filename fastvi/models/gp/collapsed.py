@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import clone
@@ -48,7 +48,7 @@ class Collapse(Objective):
 
     def __init__(
         self,
-        model: SparseRegression,
+        model: Any,
         theta: Array,
         z: Array,
         prior: float | None = None,
@@ -59,6 +59,15 @@ class Collapse(Objective):
         self.model, self.z, self.kernel, self.inducing = model, z, kernel, inducing
         self.scale = column_scales(model.x, model.weights)
         super().__init__(self._chosen(theta, z / self.scale), theta, prior, kernel=kernel)
+
+    @property
+    def memory(self) -> Array:
+        """What the model's next evaluation starts from, if anything."""
+        return np.asarray(self.model.memory)
+
+    @memory.setter
+    def memory(self, memory: Array) -> None:
+        self.model.memory = memory
 
     def _chosen(self, theta: Array, z: Array) -> Array:
         """What is learned of theta and inducing inputs, as one vector."""
@@ -74,8 +83,9 @@ class Collapse(Objective):
         return Learned(theta, z)
 
     def limits(self, bounds: Array) -> Array:
-        """See `Objective`."""
-        free = np.full(self.z.shape, np.inf)
+        """See `Objective`; parameters that follow the kernel's are free."""
+        own = np.tile([-np.inf, np.inf], (len(self.theta) - len(bounds), 1))
+        bounds, free = np.concatenate((bounds, own)), np.full(self.z.shape, np.inf)
         return np.column_stack(
             (self._chosen(bounds[:, 0], -free), self._chosen(bounds[:, 1], free))
         )
@@ -92,6 +102,14 @@ class Collapsed(Searching):
     """Fit by the collapsed bound; the subclass has the parameters and predicts."""
 
     _flat = True  # before a fit there is one target
+    _model: Any  # of the rows of `fit`, if there are any: has `bound(theta, z, gradient=True)`
+
+    def _model_of(self, X: Array, targets: Array, counts: Array | None) -> Any:
+        return SparseRegression(self._covariance, X, targets, self._n_threads, counts)
+
+    def _start(self) -> Array:
+        """What theta starts from."""
+        return self._covariance.theta
 
     def _fit(
         self,
@@ -118,9 +136,7 @@ class Collapsed(Searching):
         self._check_noise()
         watch = self._watch(watching, (X, y, weights), seed, (X_val, y_val), unit="iterations")
         with single_threaded_blas():
-            self._model: SparseRegression | None = SparseRegression(
-                self._covariance, X, targets, self._n_threads, counts
-            )
+            self._model = self._model_of(X, targets, counts)
             z = initial_inducing(
                 self._covariance, X, self.inducing_points, self.inducing_selection, rng, counts
             )
@@ -168,10 +184,8 @@ class Collapsed(Searching):
                 "add a WhiteKernel to the kernel, or give alpha"
             )
 
-    def _optimize(
-        self, model: SparseRegression, z: Array, rng: np.random.Generator, watch: Watch
-    ) -> Learned:
-        theta = self._covariance.theta
+    def _optimize(self, model: Any, z: Array, rng: np.random.Generator, watch: Watch) -> Learned:
+        theta = self._start()
         model.bound(theta, z, gradient=False)  # if this has no factor, say so
         objective = Collapse(
             model, theta, z, self.prior_scale,

@@ -16,7 +16,7 @@ from fastvi.base.typing import Array
 from fastvi.models.gp.approximation import Approximation, inverse_factor, solve, whole_inverse
 from fastvi.propagation.tilted import Site, Tilted
 
-__all__ = ["evidence_of_sites", "propagate"]
+__all__ = ["DAMPING", "change_of_sites", "evidence_of_sites", "propagate"]
 
 LEAST = 1e-6  # of 1 - diag B^-1, below which rounding has taken its digits
 DAMPING = 0.8, 0.1  # factor where changes do not shrink, and least step
@@ -76,7 +76,7 @@ def propagate(
         here = _marginals(K, counts * sites)
         with np.errstate(all="ignore"):
             value, found = _refreshed(here, y, counts, site, sites)
-        change = _change(found, sites)
+        change = change_of_sites(found, sites)
         converged = change < tol
         if converged or n_iter >= max_iter:
             break
@@ -136,7 +136,7 @@ def evidence_of_sites(
     return np.asarray((tilted.log_z - of_site) / power)
 
 
-def _change(found: Array, sites: Array) -> float:
+def change_of_sites(found: Array, sites: Array) -> float:
     """Relative change of the sites."""
     size = np.maximum(np.square(found).sum(axis=1), 1e-300)
     return float(np.sqrt((np.square(found - sites).sum(axis=1) / size).sum()))

@@ -62,6 +62,8 @@ class SparseRegression:
         How often each row counts; None means once.
     """
 
+    memory: Array = np.empty(0)  # an evaluation starts from nothing
+
     def __init__(
         self,
         covariance: Covariance,
