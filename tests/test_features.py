@@ -15,7 +15,7 @@ from fastvi.core import Batch
 from fastvi.models.features.model import BetaBernoulli, Parameters
 from fastvi.models.features.priors import FinitePrior, StickPrior
 from fastvi.models.features.pruning import Ascended, ascended, pruned
-from fastvi.models.features.rows import Rows, Sweeps, rows_of
+from fastvi.models.features.rows import Sweeps, rows_of
 from fastvi.models.features.start import at_random
 
 Features = fastvi.BetaBernoulliFeatures
@@ -86,7 +86,7 @@ def test_one_pass_equals_the_plain_twin():
     nu = np.random.default_rng(1).uniform(0.1, 0.9, (90, 5))
     plain = naive.Model(X, nu, 1.3, 0.7, 1.1)
     model = BetaBernoulli(5, 36, FinitePrior(1.3, 5))
-    batch = Batch(Rows(X, np.empty((90, 0))), np.ones(90))
+    batch = Batch(rows_of(X, np.zeros(36)), np.ones(90))
     state = Ascended(started(model, batch, nu.T, 0.7, 1.1), nu.T.copy(), -np.inf)
     for _ in range(4):
         plain.globals()

@@ -38,7 +38,7 @@ def logit_bound(xi):
 class Model:
     """Coordinate ascent by the book for complete Gaussian data and the finite prior.
 
-    q(A), then noise and variance, three times; then q(pi); then a sweep over each row.
+    q(A), then noise and variance, twice; then q(pi); then a sweep over each row.
     """
 
     def __init__(self, X, nu, alpha, noise, variance):
@@ -60,7 +60,7 @@ class Model:
         return (self.X**2 - 2 * self.X * fit).sum() + (self.moments() * self.squares()).sum()
 
     def globals(self):
-        for _ in range(3):
+        for _ in range(2):
             self.cov = np.linalg.inv(np.eye(self.K) / self.variance + self.moments() / self.noise)
             self.mean = self.cov @ self.nu.T @ self.X / self.noise
             self.noise = self.residual() / self.X.size

@@ -16,14 +16,16 @@ from fastvi.models.features.rows import (
     Rows,
     Sums,
     Sweeps,
+    doubled,
     packed,
+    pair_numbers,
     unpacked,
 )
 from fastvi.models.features.rows import Local as LocalStep
 
 __all__ = ["BetaBernoulli", "Found", "Parameters"]
 
-ROUNDS = 3  # of images, noise and variances, for fixed sums over rows
+ROUNDS = 2  # of images, noise and variances, for fixed sums over rows
 LEAST = 1e-12  # of the noise's variance, relative to the mean square of the data
 
 
@@ -51,6 +53,7 @@ class Found(NamedTuple):
     used: Indices  # (K',) numbers of features, with the intercept's
     means: Array  # (K', D) of images
     covariances: Array  # (G, K', K')
+    moments: Array  # (G, K', K') E[A A'] for each feature of the data, or their sum
     log_det: float  # of the covariances, summed over the features of the data
     betas: Array  # (J, 2)
     shares: Shares  # of all features
@@ -58,21 +61,16 @@ class Found(NamedTuple):
     variances: Array  # (2,)
 
     @property
-    def products(self) -> Array:
-        """E[A A'], packed, for each feature of the data or their sum, (P', G)."""
-        if len(self.covariances) == 1:
-            whole = self.means @ self.means.T + self.means.shape[1] * self.covariances[0]
-            return packed(whole)[:, None]
-        outer = np.einsum("kd,ld->dkl", self.means, self.means)
-        return packed(outer + self.covariances).T
-
-    @property
     def squares(self) -> Array:
         """E[sum_d A_kd^2], (K',)."""
-        spread = np.einsum("gkk->k", self.covariances)
-        if len(self.covariances) == 1:
-            spread = spread * self.means.shape[1]
-        return np.asarray(np.square(self.means).sum(axis=1) + spread)
+        return np.asarray(np.einsum("gkk->k", self.moments))
+
+
+def _moments(means: Array, covariances: Array) -> Array:
+    """E[A A'] (G, K, K) for each feature of the data, or their sum if they share a covariance."""
+    if len(covariances) == 1:
+        return np.asarray((means @ means.T + means.shape[1] * covariances[0])[None])
+    return np.asarray(means.T[:, :, None] * means.T[:, None] + covariances)
 
 
 class BetaBernoulli:
@@ -143,46 +141,38 @@ class BetaBernoulli:
         cross = params.cross[used]
         noise, variances = float(params.noise[0]), params.variances
         betas = self.shares.updated(params.betas, params.usage, float(params.n_rows[0]))
-        found = Found(
-            used, cross, second, 0.0, betas, self.shares.expected(betas), noise, variances
-        )
         least = LEAST * float(params.squares[0] / params.n_values[0]) or 1.0  # data are all 0
-        for _ in range(ROUNDS):
+        diagonal, is_learned = np.arange(len(used)), self.learns_noise or self.learns_variances
+        for _ in range(ROUNDS if is_learned else 1):
             precision = second / noise
-            precision[:, np.arange(len(used)), np.arange(len(used))] += self._inverse(
-                used, variances
-            )
-            covariances = np.linalg.inv(precision)
-            covariances = 0.5 * (covariances + covariances.transpose(0, 2, 1))
-            if len(second) == 1:
-                means = covariances[0] @ cross / noise
-            else:
+            precision[:, diagonal, diagonal] += self._inverse(used, variances)
+            inverse = np.linalg.inv(precision)
+            covariances = np.asarray(0.5 * (inverse + inverse.transpose(0, 2, 1)), np.float64)
+            if self.each:
                 means = np.einsum("dkl,ld->kd", covariances, cross) / noise
-            found = found._replace(means=means, covariances=covariances)
-            if self.learns_noise:
-                noise = max(self._residual(found, params) / float(params.n_values[0]), least)
+            else:
+                means = covariances[0] @ cross / noise
+            moments = _moments(means, covariances)
+            if self.learns_noise:  # from the expected squares of residuals
+                rest = params.squares[0] - 2.0 * np.vdot(means, cross) + np.vdot(second, moments)
+                noise = max(float(rest / params.n_values[0]), least)
             if self.learns_variances:
-                variances = self._variances(found, variances)
-            if not (self.learns_noise or self.learns_variances):
-                break
-        log_det = np.linalg.slogdet(covariances)[1].sum() * (self.width if len(second) == 1 else 1)
-        return found._replace(log_det=float(log_det), noise=noise, variances=variances)
+                variances = self._variances(used, moments, variances)
+        log_det = np.linalg.slogdet(covariances)[1].sum() * (1 if self.each else self.width)
+        shares = self.shares.expected(betas)
+        return Found(
+            used, means, covariances, moments, float(log_det), betas, shares, noise, variances
+        )
 
     def _inverse(self, used: Indices, variances: Array) -> Array:
         return np.asarray(1.0 / variances[(used >= self.n_features).astype(int)])
 
-    def _residual(self, found: Found, params: Parameters) -> float:
-        """Expected sum of squared residuals."""
-        second = unpacked(params.second.T)[:, found.used[:, None], found.used]
-        fit = np.vdot(second, unpacked(found.products.T))
-        return float(params.squares[0] - 2.0 * np.vdot(found.means, params.cross[found.used]) + fit)
-
-    def _variances(self, found: Found, variances: Array) -> Array:
+    def _variances(self, used: Indices, moments: Array, variances: Array) -> Array:
         """Return the best prior variances of the images in use, and of the intercept."""
-        squares, result = found.squares / self.width, variances.copy()
-        free = found.used < self.n_features
-        if free.any():
-            result[0] = max(squares[free].mean(), np.finfo(float).tiny)
+        squares = np.einsum("gkk->k", moments) / self.width
+        n_free, result = len(used) - int(self.intercept), variances.copy()
+        if n_free:
+            result[0] = max(squares[:n_free].mean(), np.finfo(float).tiny)
         if self.intercept:
             result[1] = max(squares[-1], np.finfo(float).tiny)
         return result
@@ -194,19 +184,18 @@ class BetaBernoulli:
 
         With `each`, rows may have missing values.
         """
-        if each and not self.each:
-            d = self.width
-            wide = np.broadcast_to(found.covariances, (d, *found.covariances.shape[1:]))
-            found = found._replace(covariances=wide)
         free = found.used[found.used < self.n_features]
-        shares, means, products = found.shares, found.means, found.products
+        shares, means, covariances = found.shares, found.means, found.covariances
+        wide = each and not self.each
+        if wide:
+            covariances = np.broadcast_to(covariances, (self.width, *covariances.shape[1:]))
+        moments = _moments(means, covariances) if wide else found.moments
         if rng is not None:
             shares = self.shares.drawn(found.betas, rng)
-            lower = np.linalg.cholesky(found.covariances)
             noise = rng.standard_normal((self.width, len(means), 1))
-            means = means + (lower @ noise)[:, :, 0].T
-            drawn = found._replace(means=means, covariances=np.zeros_like(found.covariances))
-            products = drawn.products
+            means = means + (np.linalg.cholesky(covariances) @ noise)[:, :, 0].T
+            moments = _moments(means, np.zeros_like(covariances))
+        products = np.ascontiguousarray(packed(moments).T)
         return Decoder(
             means, products, Shares(shares.on[free], shares.off[free]), found.noise,
             each or self.each, self.binary,
@@ -247,8 +236,10 @@ class BetaBernoulli:
         work = LocalStep(decoder, rows, np.asarray(batch.weights, np.float64), nu)
         sums = work.run(sweeps, self.n_threads)
         statistics = self._statistics(found, batch, sums)
-        whole = np.zeros((self.n_features + self.intercept, n_rows))
-        whole[found.used] = nu
+        whole = nu
+        if len(nu) < len(self.prior.cross):
+            whole = np.zeros((len(self.prior.cross), n_rows))
+            whole[found.used] = nu
         bound = self._local_bound(found, statistics, sums)
         common = sum(float(np.vdot(part, part)) for part in statistics[-3:])
         lengths = self._norms(rows, nu) if norms else None
@@ -260,7 +251,7 @@ class BetaBernoulli:
         usage, cross = np.zeros_like(self.prior.usage), np.zeros_like(self.prior.cross)
         usage[used[:n_free]], cross[used] = sums.usage, sums.cross
         second = np.zeros_like(self.prior.second)
-        low, high = (used[i] for i in np.tril_indices(len(used)))
+        low, high = (used[i] for i in pair_numbers(len(used)))
         second[low * (low + 1) // 2 + high] = sums.second
         n_rows, n_values = float(np.sum(weights)), float(np.sum(weights)) * self.width
         if batch.rows.seen.size:
@@ -273,8 +264,7 @@ class BetaBernoulli:
     def _local_bound(self, found: Found, statistics: Parameters, sums: Sums) -> float:
         """E_q[log p(x, z | A, pi) - log q(z)] of rows with these statistics, in nats."""
         fit = 2.0 * np.vdot(found.means, sums.cross)
-        factors = np.where(np.equal(*np.tril_indices(len(found.used))), 1.0, 2.0)
-        fit -= factors @ np.sum(found.products * sums.second, axis=1)
+        fit -= np.vdot(doubled(packed(found.moments).T), sums.second)
         n_values = float(statistics.n_values[0])
         constant = sums.constant
         if not self.binary:
@@ -286,8 +276,8 @@ class BetaBernoulli:
 
     def _norms(self, rows: Rows, nu: Array) -> Array:
         """Norms of each row's own statistics, roughly for binary data, (n,)."""
-        length = np.einsum("ij,ij->i", rows.values, rows.values)
-        share, square = np.square(nu).sum(axis=0), np.square(length)
+        length, share = rows.squares, np.square(nu).sum(axis=0)
+        square = np.square(length)
         return np.asarray(np.sqrt(1.0 + share + np.square(share) + share * length + square))
 
     def global_bound(self, params: Parameters) -> float:

@@ -145,12 +145,12 @@ def _fitted(model: BetaBernoulli, found: Found, rows: Rows, n_threads: int) -> t
     """Fit the features of rows, (J, n) of which those taken out are 0, and rows' bounds (n,)."""
     decoder, n_rows = model.decoder(found, each=rows.seen.size > 0), len(rows.values)
     if decoder.each and not rows.seen.size:
-        rows = Rows(rows.values, np.ones_like(rows.values))
+        rows = rows._replace(seen=np.ones_like(rows.values))
     nu, bounds = decoder.fresh(n_rows), np.empty(n_rows)
 
     def task(i: int) -> None:
         here = slice(i * BLOCK, (i + 1) * BLOCK)
-        part = Rows(rows.values[here], rows.seen[here])
+        part = Rows(*(array[here] for array in rows))
         block = nu[:, here].copy()
         bounds[here] = decoder.row_bounds(part, block, FRESH)
         nu[:, here] = block

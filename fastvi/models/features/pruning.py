@@ -11,7 +11,7 @@ from fastvi.base.typing import Array, Info
 from fastvi.core import Algorithm, Batch, Local
 from fastvi.gradients.natural import noise_of
 from fastvi.models.features.model import BetaBernoulli, Parameters
-from fastvi.models.features.rows import ONE_SWEEP, Sweeps
+from fastvi.models.features.rows import ONE_SWEEP, Sweeps, pair_numbers
 
 __all__ = ["Ascended", "ascended", "pruned", "pruning"]
 
@@ -75,7 +75,7 @@ def _without(model: BetaBernoulli, state: Ascended, k: int) -> Ascended:
     params = Parameters(*(part.copy() for part in state.found))
     assert state.nu is not None
     nu = state.nu.copy()
-    rows, columns = np.tril_indices(len(nu))
+    rows, columns = pair_numbers(len(nu))
     params.second[(rows == k) | (columns == k)] = 0.0
     params.usage[k], params.cross[k], nu[k] = 0.0, 0.0, 0.0
     return Ascended(params, nu, state.bound)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,8 @@ from scipy.special import entr
 
 from fastvi.base import parallel
 from fastvi.base.linear_algebra import SUMS_ENTRIES, TASK_FLOPS
-from fastvi.base.typing import AnyArray, Array
+from fastvi.base.tree import read_only
+from fastvi.base.typing import AnyArray, Array, Indices
 from fastvi.kernels import features as kernels
 from fastvi.models.features.priors import Shares
 
@@ -21,7 +23,9 @@ __all__ = [
     "Rows",
     "Sums",
     "Sweeps",
+    "doubled",
     "packed",
+    "pair_numbers",
     "rows_of",
     "unpacked",
 ]
@@ -37,6 +41,7 @@ class Rows(NamedTuple):
 
     values: Array  # (n, D)
     seen: Array
+    squares: Array  # (n,) sums of squares
 
 
 def rows_of(X: AnyArray, centre: Array, *, always_seen: bool = False) -> Rows:
@@ -44,7 +49,8 @@ def rows_of(X: AnyArray, centre: Array, *, always_seen: bool = False) -> Rows:
     seen = ~np.isnan(X)
     values = np.where(seen, X - centre, 0.0)
     is_whole = seen.all() and not always_seen
-    return Rows(values, np.empty((len(X), 0)) if is_whole else seen.astype(np.float64))
+    there = np.empty((len(X), 0)) if is_whole else seen.astype(np.float64)
+    return Rows(values, there, np.einsum("ij,ij->i", values, values))
 
 
 class Sweeps(NamedTuple):
@@ -125,7 +131,7 @@ class Decoder(NamedTuple):
         """Curvatures of the bound of log sigma (D, n) at its best, and its constants (n,)."""
         z = np.empty((len(self.products), nu.shape[1]))
         kernels.pairs(nu, z)
-        squares = _doubled(self.products).T @ z
+        squares = doubled(self.products).T @ z
         seen = np.ascontiguousarray(rows.seen.T) if rows.seen.size else np.ones_like(squares)
         constants = np.zeros(nu.shape[1])
         kernels.bound_logits(squares, seen, constants)
@@ -138,9 +144,9 @@ class Decoder(NamedTuple):
         kernels.pairs(nu, z)
         free = nu[: len(self.prior)]
         fit = np.einsum("kn,kn->n", nu, self.means @ rows.values.T)
-        fit -= 0.5 * np.einsum("gn,gn->n", _doubled(self.products).T @ z, weights)
+        fit -= 0.5 * np.einsum("gn,gn->n", doubled(self.products).T @ z, weights)
         if not self.binary:
-            fit -= 0.5 * np.einsum("ij,ij->i", rows.values, rows.values)
+            fit -= 0.5 * rows.squares
         found = fit / self.noise + constants + (entr(free) + entr(1.0 - free)).sum(axis=0)
         found += self.shares.on @ free + self.shares.off @ (1.0 - free)
         return np.asarray(found)
@@ -162,6 +168,7 @@ class Local:
 
     def __init__(self, decoder: Decoder, rows: Rows, weights: Array, nu: Array) -> None:
         self.decoder, self.rows, self.weights, self.nu = decoder, rows, weights, nu
+        self.unweighted = bool(np.all(weights == 1.0))
         (n_features, d), n_pairs = decoder.means.shape, len(decoder.products)
         flops = 4 * n_features * d + 50 * n_features + 4 * n_pairs * (d if decoder.each else 1)
         width = 2 * n_features + d + (n_pairs + 2 * d if decoder.each else 0)
@@ -194,43 +201,49 @@ class Local:
         cross: Array,
         parts: Array,
     ) -> None:
-        rows = Rows(self.rows.values[here], self.rows.seen[here])
+        rows = Rows(*(part[here] for part in self.rows))
         nu, weights = self.nu[:, here].copy(), self.weights[here]
         curvatures, constants = self.decoder.block(rows, nu, sweeps)
         self.nu[:, here] = nu
-        weighted = nu * weights
-        usage += weighted[: len(usage)].sum(axis=1)
+        weighted = nu if self.unweighted else nu * weights
+        totals = weighted.sum(axis=1)
+        usage += totals[: len(usage)]
         cross += weighted @ rows.values
         if not self.decoder.each:
             moments = weighted @ nu.T
-            np.fill_diagonal(moments, weighted.sum(axis=1))
+            np.fill_diagonal(moments, totals)
             second[:, 0] += packed(moments)
         else:
             z = np.empty((len(second), nu.shape[1]))
             kernels.pairs(nu, z)
             second += (z * weights) @ curvatures.T
-        squares = np.einsum("ij,ij->i", rows.values, rows.values)
-        parts += squares @ weights, constants @ weights, kernels.entropy(nu[: len(usage)], weights)
+        entropy = kernels.entropy(nu[: len(usage)], weights)
+        parts += rows.squares @ weights, constants @ weights, entropy
+
+
+@cache
+def pair_numbers(size: int) -> tuple[Indices, Indices]:
+    """Return k and l <= k of the pairs of `size` features, in their order, (P,) each."""
+    low, high = np.tril_indices(size)
+    return read_only(low), read_only(high)
 
 
 def packed(matrix: Array) -> Array:
     """Return the lower triangles (..., P) of symmetric matrices (..., K, K)."""
-    return np.asarray(matrix[(..., *np.tril_indices(matrix.shape[-1]))])
+    return np.asarray(matrix[(..., *pair_numbers(matrix.shape[-1]))])
 
 
 def unpacked(triangle: Array) -> Array:
     """Return the symmetric matrices (..., K, K) of lower triangles (..., P)."""
     size = int(np.sqrt(2 * triangle.shape[-1]))
-    low, high = np.tril_indices(size)
+    low, high = pair_numbers(size)
     matrix = np.empty((*triangle.shape[:-1], size, size))
     matrix[..., low, high] = triangle
     matrix[..., high, low] = triangle
     return matrix
 
 
-def _doubled(triangle: Array) -> Array:
+def doubled(triangle: Array) -> Array:
     """Double what is off the diagonals of lower triangles (P, G), for sums over all pairs."""
-    size = int(np.sqrt(2 * len(triangle)))
-    factors = np.full(len(triangle), 2.0)
-    factors[np.arange(size) * (np.arange(size) + 3) // 2] = 1.0
-    return np.asarray(triangle * factors[:, None])
+    low, high = pair_numbers(int(np.sqrt(2 * len(triangle))))
+    return np.asarray(triangle * np.where(low == high, 1.0, 2.0)[:, None])

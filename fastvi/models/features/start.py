@@ -10,7 +10,7 @@ from fastvi.base.typing import Array
 from fastvi.core import Batch
 from fastvi.models.features.model import BetaBernoulli, Parameters
 from fastvi.models.features.pruning import Ascended, ascended, pruned
-from fastvi.models.features.rows import Rows, Sweeps
+from fastvi.models.features.rows import Rows, Sweeps, pair_numbers
 
 __all__ = ["at_random", "best_start", "centred", "ordered", "scaled_to"]
 
@@ -38,7 +38,7 @@ def best_start(
     n_rows = len(rows.values)
     if n_rows > SAMPLE:
         chosen = np.sort(rng.choice(n_rows, SAMPLE, replace=False))
-        rows = Rows(rows.values[chosen], rows.seen[chosen])
+        rows = Rows(*(part[chosen] for part in rows))
     batch = Batch(rows, np.ones(len(rows.values)))
     starts = [
         _start(model, batch, TEMPERATURES[i % len(TEMPERATURES)], rng, first) for i in range(n_init)
@@ -84,9 +84,9 @@ def at_random(
     first: tuple[float | None, float | None],
 ) -> Ascended:
     """Return random features of rows, and the sums over rows that they give."""
-    values, seen = batch.rows
+    values, seen, squares = batch.rows
     n_rows, n_values = len(values), float(seen.sum() if seen.size else values.size)
-    square = float(np.square(values).sum()) / max(n_values, 1.0) or 1.0
+    square = float(squares.sum()) / max(n_values, 1.0) or 1.0
     noise = 1.0 if model.binary else square
     variance = FIRST_VARIANCE if model.binary else square
     noise, variance = (x if y is None else y for x, y in zip((noise, variance), first))
@@ -115,7 +115,7 @@ def ordered(params: Parameters) -> Parameters:
     """Return the parameters with the most common features first."""
     n_free, size = len(params.usage), len(params.cross)
     order = np.append(np.argsort(-params.usage, kind="stable"), np.arange(n_free, size))
-    low, high = np.tril_indices(size)
+    low, high = pair_numbers(size)
     first, second = np.maximum(order[low], order[high]), np.minimum(order[low], order[high])
     free = order[:n_free]
     return params._replace(
