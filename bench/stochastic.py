@@ -77,6 +77,29 @@ def poisson(s):
     return rows
 
 
+def features(s):
+    """A pass of binary features and its bound; digits compressed to the same numbers of bits."""
+    n, few, rows = 5000 if s.quick else 50_000, 500, []
+    jobs = {
+        "ours": lambda i: s.ours("iteration", script="ours_features.py", n=n, repeats=10),
+        "NumPy": lambda i: s.peer("features_twins.py", "iteration", n=n, repeats=5),
+        "loops": lambda i: s.peer("features_twins.py", "iteration", n=few, loops=True, repeats=2),
+    }
+    runs = h.interleaved(jobs, s.repeats)
+    cpu = {name: median([r["seconds"] for r in x]) for name, x in runs.items()}
+    cpu["loops"] *= n / few
+    for peer, label, target in (("NumPy", "NumPy, all rows at a time", 2), ("loops", "loops", 300)):
+        what = f"binary features, a pass and its bound, n={n}, D=36, K=20, against {label}"
+        rows.append(row(what, cpu["ours"], cpu[peer], cpu[peer] / cpu["ours"], target, unit="s"))
+    for bits in (8,) if s.quick else (8, 16, 32):
+        ours = s.ours("digits", script="ours_features.py", bits=bits)["error"]
+        for peer in ("pca", "dictionary"):
+            theirs = s.peer("features_twins.py", peer, bits=bits)["error"]
+            what = f"digits in {bits} bits, relative error, against {peer}"
+            rows.append(row(what, ours, theirs, theirs / ours, 1))
+    return rows
+
+
 def overhead(s):
     """The Python side of a step."""
     value = median([s.ours("overhead")["microseconds"] for _ in range(s.repeats)])
@@ -143,8 +166,8 @@ def mixtures(s):
 
 
 PARTS = {
-    "mixture": mixture, "poisson": poisson, "overhead": overhead, "grid": grid, "topics": topics,
-    "mixtures": mixtures,
+    "mixture": mixture, "poisson": poisson, "features": features, "overhead": overhead,
+    "grid": grid, "topics": topics, "mixtures": mixtures,
 }  # fmt: skip
 
 

@@ -17,6 +17,8 @@ CASES = [
     ("ep", "spread", {"n": 50, "d": 3, "n_draws": 10_000}),
     ("ep", "hard", {"n_sets": 2}),
     ("derived", "run", {"repeats": 1, "quick": True}),
+    ("ours_features", "iteration", {"n": 50, "k": 3, "repeats": 1}),
+    ("ours_features", "digits", {"bits": 2}),
     ("ours_generic", "logistic_step", {"n_draws": 4, "n": 50, "d": 3}),
     ("ours_generic", "schools_step", {}),
     ("ours_gp", "sgpr", {"n": 60, "m": 6}),

@@ -282,6 +282,16 @@ def test_scores_bound_the_density_of_rows():
     np.testing.assert_allclose(drawn.var(axis=0), X.var(axis=0), atol=0.15)
 
 
+@pytest.mark.parametrize("case", ["finite", "intercept", "missing", "binary"])
+def test_the_bare_predictor_says_the_same(case):
+    X = data_of(case)
+    model = Features(5, n_init=1, max_iter=5, tol=0, random_state=0, **CASES[case]).fit(X)
+    whole = np.nan_to_num(X)
+    predict = model.compiled()
+    np.testing.assert_array_equal(predict(whole), model.transform(whole))
+    np.testing.assert_allclose(predict(whole[:1]), model.transform(whole)[:1], atol=1e-3)
+
+
 # --- the estimator --------------------------------------------------------------------------------
 
 
