@@ -170,6 +170,20 @@ def test_earthquakes_have_the_published_fit(data_dir):
         np.testing.assert_allclose(-model.score(counts[:107]), loss, atol=0.001)
 
 
+def test_geyser_has_the_published_fit(data_dir):
+    """Zucchini and MacDonald (2009), section 10.2: long eruptions, from the stationary start."""
+    path = data_dir / "hmm" / "geyser.csv"
+    long = np.loadtxt(path, delimiter=",", skiprows=1, usecols=2) >= 3
+    model = fastvi.CategoricalHMM(2, random_state=0, n_iter=1000, tol=1e-9, n_init=3)
+    model.fit(long[:, None])
+    np.testing.assert_allclose(np.sort(model.emissionprob_[:, 1]), [0.225, 1.0], atol=0.001)
+    model.startprob_ = model.get_stationary_distribution()
+    np.testing.assert_allclose(-model.score(long[:, None]), 127.31, atol=0.005)
+    short = int(np.argmin(model.emissionprob_[:, 1]))
+    np.testing.assert_allclose(model.transmat_[short], np.eye(2)[1 - short], atol=1e-6)
+    np.testing.assert_allclose(model.transmat_[1 - short, short], 0.827, atol=0.003)
+
+
 # --- what users do --------------------------------------------------------------------------------
 
 
@@ -279,7 +293,8 @@ def test_symbols_are_counted_from_the_data_whatever_was_set_by_hand():
     for width in (2, 7):
         model = fastvi.CategoricalHMM(3, n_iter=4, tol=0, random_state=0)
         model.emissionprob_ = np.full((3, width), 1 / width)
-        found = model.fit(SYMBOLS, LENGTHS).emissionprob_
+        with pytest.warns(UserWarning, match="emissionprob_, set by hand"):
+            found = model.fit(SYMBOLS, LENGTHS).emissionprob_
         np.testing.assert_array_equal(found, fitted("categorical").emissionprob_)
     model.emissionprob_ = found.tolist()
     assert model.predict(SYMBOLS).shape == (120,)
@@ -358,6 +373,20 @@ def impossible():
     model.startprob_, model.transmat_ = np.array([0.5, 0.5]), np.eye(2)
     model.emissionprob_ = np.array([[1.0, 0.0], [0.0, 1.0]])
     model.fit(np.array([0, 0, 0, 0, 1, 0, 1])[:, None], [3, 3, 1])
+
+
+def test_what_is_set_by_hand_and_drawn_again_is_named():
+    model = fastvi.GaussianHMM(3, init_params="stc", random_state=0)
+    model.means_, model.startprob_ = MEANS, START
+    with pytest.warns(UserWarning, match="startprob_, set by hand, will be overwritten"):
+        model.fit(X)
+
+
+def test_totals_of_draws_may_be_those_of_rows():
+    model = fitted("multinomial").set_params(n_trials=np.full(120, 7))
+    assert np.all(model.sample(5, random_state=0)[0].sum(axis=1) == 7)
+    with pytest.raises(ValueError, match="wanted the one total"):
+        model.set_params(n_trials=[3, 4]).sample(5)
 
 
 def test_a_model_set_by_half_is_not_fitted():

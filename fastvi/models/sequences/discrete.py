@@ -244,9 +244,11 @@ class MultinomialHMM(_WithProbabilities):
         self._total = int(total) if total >= 0 else None
 
     def _emit(self, states: Probabilities, state: int, rng: np.random.RandomState) -> Array:
-        total = getattr(self, "_total", None) if self.n_trials is None else self.n_trials
-        if total is None:
-            raise ValueError("n_trials is None; wanted the total of the rows to draw")
+        given = getattr(self, "_total", None) if self.n_trials is None else self.n_trials
+        totals = np.unique([] if given is None else given)
+        if len(totals) != 1:
+            raise ValueError(f"n_trials is {given!r}; wanted the one total of the rows to draw")
+        total = int(totals[0])
         probabilities = states.probabilities[state]
         return np.asarray(rng.multinomial(total, probabilities / probabilities.sum()))
 

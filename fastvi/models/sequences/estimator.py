@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -226,6 +227,13 @@ class HiddenMarkovModel(Decoder):
         drawn = "" if everything else self.init_params
         letters = [letter for letter in names if letter not in drawn]
         kept = [name for letter in letters for name in names[letter].split()]
+        lost = {name for letter in drawn for name in names[letter].split() if name in vars(self)}
+        if lost:
+            warnings.warn(
+                f"{', '.join(sorted(lost))}, set by hand, will be overwritten: init_params is "
+                f"{self.init_params!r}",
+                stacklevel=5,
+            )
         found = {name: getattr(source, name, None) for name in kept}
         return {name: value for name, value in found.items() if value is not None}
 
