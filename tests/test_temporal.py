@@ -182,6 +182,32 @@ def test_gaps_from_tiny_to_huge(noise):
         assert model.elbo_ == pytest.approx(exact.log_marginal_likelihood_value_, rel=tolerance)
 
 
+@pytest.mark.parametrize("white", [True, False])
+def test_known_noise(rng, tmp_path, white):
+    """As scikit-learn has it, row by row; with weights of 0, missing rows, and units."""
+    t, y = data(rng)
+    alpha = rng.gamma(2.0, 0.1, 40)
+    kernel = KERNELS["matern32"] + (NOISE if white else 0.2)
+    exact = GaussianProcessRegressor(kernel, alpha=alpha, optimizer=None).fit(t[:, None], y)
+    ours = TemporalGPRegressor(kernel, alpha=alpha, learn_kernel=False).fit(t, y)
+    assert ours.elbo_ == pytest.approx(exact.log_marginal_likelihood_value_, abs=1e-8)
+    value, slope = ours.log_marginal_likelihood(kernel.theta + 0.1, eval_gradient=True)
+    wanted = exact.log_marginal_likelihood(kernel.theta + 0.1, eval_gradient=True)
+    np.testing.assert_allclose(value, wanted[0], atol=1e-8)
+    np.testing.assert_allclose(slope, wanted[1], atol=1e-6)
+    found = ours.predict(t, return_std=True)
+    np.testing.assert_allclose(found, exact.predict(t[:, None], return_std=True), atol=1e-7)
+    ours.save(tmp_path / "model")
+    np.testing.assert_array_equal(fastvi.load(tmp_path / "model").predict(t), ours.predict(t))
+    y[[2, 9]] = np.nan
+    weights = (np.arange(40) % 7 > 0).astype(float)
+    kept = (weights > 0) & ~np.isnan(y)
+    few = TemporalGPRegressor(kernel, alpha=alpha, normalize_y=True).fit(t, y, weights)
+    same = TemporalGPRegressor(kernel, alpha=100.0 * alpha[kept], normalize_y=True)
+    same.fit(t[kept], 10.0 * y[kept])
+    np.testing.assert_allclose(10.0 * few.predict(t), same.predict(t), rtol=1e-4, atol=1e-4)
+
+
 def test_missing_targets_are_left_out(rng):
     t, y = data(rng)
     y[5:9] = np.nan
@@ -309,6 +335,15 @@ def test_kernels_without_a_state_space(kernel):
 
 def test_messages(rng):
     t, y = data(rng)
+    for alpha, message in (
+        ([1.0, 2.0], r"alpha has shape \(2,\); wanted a number or \(40,\)"),
+        (-1.0, "alpha holds a negative number"),
+        (0.0, "alpha holds 0, and kernel has no WhiteKernel"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            TemporalGPRegressor(Matern(), alpha=alpha).fit(t, y)
+    with pytest.raises(ValueError, match="alpha is given, but likelihood is 'student-t'"):
+        TemporalGPRegressor(alpha=0.1, likelihood="student-t").fit(t, y)
     with pytest.raises(ValueError, match="X has 2 columns; wanted one, of times"):
         TemporalGPRegressor().fit(np.column_stack((t, t)), y)
     with pytest.raises(ValueError, match="early_stopping is 3, but L-BFGS takes no passes"):

@@ -19,6 +19,7 @@ __all__ = [
     "LINKS",
     "Bernoulli",
     "Gaussian",
+    "Measured",
     "Poisson",
     "Softmax",
     "StudentT",
@@ -85,6 +86,29 @@ class Gaussian(_OneLatent):
     def sample(self, f: Array, values: Values, rng: np.random.RandomState) -> Array:
         """See `Likelihood`."""
         return np.asarray(f + np.sqrt(values.noise) * rng.standard_normal(f.shape))
+
+
+class Measured(Gaussian):
+    """As `Gaussian`, for rows (n,) that have known variances of noise as well.
+
+    Parameters
+    ----------
+    known : (n,) array
+    """
+
+    def __init__(self, known: Array) -> None:
+        self.known = known
+
+    def expect(
+        self, y: Array, mean: Array, variance: Array, values: Values, rng: np.random.Generator
+    ) -> Expectation:
+        """See `Likelihood`; of these rows."""
+        total = values.noise + self.known
+        residual = y - mean[:, 0]
+        square = (np.square(residual) + variance[:, 0]) / total
+        value = -0.5 * (np.log(2.0 * np.pi * total) + square)
+        by_noise = 0.5 * (square - 1.0) * values.noise / total
+        return Expectation(value, (residual / total)[:, None], (-0.5 / total)[:, None], by_noise)
 
 
 class StudentT(_OneLatent):

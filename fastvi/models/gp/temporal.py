@@ -19,6 +19,7 @@ from fastvi.models.gp import files, start
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import BoundAt
 from fastvi.models.gp.likelihood import Likelihood, Values
+from fastvi.models.gp.likelihoods import Measured
 from fastvi.models.gp.predictions import Predicting
 from fastvi.models.gp.predictor import Predictive
 from fastvi.models.gp.rows import Points
@@ -68,12 +69,16 @@ class Temporal(Predicting, Searching):
         points: Points,
         held_out: tuple[Any, Any],
         weights: Array | None,
+        known_noise: Array | None = None,
     ) -> None:
-        """Fit to rows; `weights` are theirs if they were given."""
+        """Fit to rows; `weights` are theirs if they were given, as are variances of noise."""
         self._refuse_passes(watching)
         self._check_search()
         likelihood, seed = self._likelihood(), self._seed(watching)
-        self.kernel_ = self._initial_kernel(points, likelihood, weights)
+        is_known = known_noise is not None
+        self.kernel_ = self._initial_kernel(points, likelihood, weights, is_known)
+        if known_noise is not None:
+            likelihood = Measured(known_noise)
         self._covariance = TimeCovariance(self.kernel_)
         watch = self._watch(watching, points, seed, held_out, unit="iterations")
         series = Series.of_rows(points.x[:, 0], points.y, points.weights)
@@ -85,7 +90,7 @@ class Temporal(Predicting, Searching):
         self._warn_of_bounds()
 
     def _initial_kernel(
-        self, points: Points, likelihood: Likelihood, weights: Array | None
+        self, points: Points, likelihood: Likelihood, weights: Array | None, is_known: bool
     ) -> Kernel:
         variance = 1.0
         if likelihood.is_noisy:
@@ -94,6 +99,8 @@ class Temporal(Predicting, Searching):
             kernel = _default_kernel(points.x, variance, is_noisy=likelihood.is_noisy)
         else:
             kernel = clone(self.kernel)
+        if is_known and self.kernel is not None:
+            return kernel
         keeps = not self.learn_kernel and self.kernel is not None
         white = bool(Covariance(kernel, 1).white)
         return start.fitting_noise(kernel, likelihood, variance, white=white, keeps=keeps)
@@ -105,7 +112,7 @@ class Temporal(Predicting, Searching):
         self.elbo_ = found.value
         self._theta = params
         self.kernel_ = self.kernel_.clone_with_theta(params)
-        self._settle(self._model.series.times, found.sites, self._model.likelihood)
+        self._settle(self._model.series.times, found.sites, self._likelihood())
 
     def _settle(self, times: Array, sites: TimeSites, likelihood: Likelihood) -> None:
         posterior = TemporalPosterior(self._covariance.at(self._theta), times, sites)
@@ -175,7 +182,7 @@ class Temporal(Predicting, Searching):
         self._covariance, self._model = TimeCovariance(self.kernel_), None
         self._theta = saved.array("theta", len(self._covariance.theta))
         likelihood = self._likelihood()
-        if likelihood.is_noisy != bool(self._covariance.covariance.white):
+        if self._covariance.covariance.white and not likelihood.is_noisy:
             raise ValueError(
                 f"{saved.path}: the noise of kernel {self.kernel_} does not fit the likelihood"
             )

@@ -176,7 +176,7 @@ class TemporalModel:
         b = len(space.orders)
         slopes = np.split(found.smoothed.slopes, [b, 2 * b])
         by_theta = self.covariance.gradient(theta, *slopes)
-        if self.likelihood.is_noisy:
+        if self.likelihood.is_noisy and values.noise > 0:
             by_noise = self.covariance.covariance.noise_gradient(theta) / values.noise
             by_theta = by_theta + found.by_log_noise * by_noise
         return Bound(found.bound, by_theta, sites)

@@ -13,11 +13,12 @@ from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
 from fastvi.checkpoints import Watching
 from fastvi.models.gp.likelihood import Likelihood
-from fastvi.models.gp.likelihoods import named
+from fastvi.models.gp.likelihoods import Gaussian, named
 from fastvi.models.gp.predictions import TargetPredictions
 from fastvi.models.gp.predictive import AtTimes, intervals, log_densities
 from fastvi.models.gp.start import LARGEST, check_sizes, weighted
 from fastvi.models.gp.temporal import Temporal
+from fastvi.models.gp.terms import TimeCovariance
 
 __all__ = ["TemporalGPRegressor"]
 
@@ -44,6 +45,10 @@ class TemporalGPRegressor(RegressorMixin, TargetPredictions, Temporal):
         exp(f); ``"bernoulli-logit"`` or ``"bernoulli-probit"``, for targets 0 and 1.
     df : float, default=4.0
         Degrees of freedom of ``"student-t"``, above 2.
+    alpha : float or (n_rows,) array, optional
+        Known variances of the rows' noise, in squared units of y, beside those of WhiteKernel,
+        which is then not added to a kernel that is given. Only with ``"gaussian"``. Predictions
+        leave it out.
     learn_kernel : bool, default=True
         Whether the kernel's hyperparameters, the noise included, are learned.
     normalize_y : bool, optional
@@ -79,6 +84,7 @@ class TemporalGPRegressor(RegressorMixin, TargetPredictions, Temporal):
         *,
         likelihood: str = "gaussian",
         df: float = 4.0,
+        alpha: float | ArrayLike | None = None,
         learn_kernel: bool = True,
         normalize_y: bool | None = None,
         optimizer: Any = None,
@@ -92,6 +98,7 @@ class TemporalGPRegressor(RegressorMixin, TargetPredictions, Temporal):
         self._share(locals())
         self.likelihood = likelihood
         self.df = df
+        self.alpha = alpha
         self.normalize_y = normalize_y
 
     def _fit(
@@ -104,14 +111,38 @@ class TemporalGPRegressor(RegressorMixin, TargetPredictions, Temporal):
         y_val: ArrayLike | None,
         sample_weight: ArrayLike | None,
     ) -> None:
-        X, y, sample_weight = _present(X, y, sample_weight)
+        known = self._known_noise(y)
+        X, y, sample_weight, known = _present(X, y, sample_weight, known)
         times, targets = self._times_and_targets(X, y, reset=True)
         likelihood = self._likelihood()
         likelihood.check(targets)
         check_sizes(targets, "y", 1.0 / LARGEST)
-        points = self._in_units(weighted(times, targets, sample_weight), likelihood, True)
+        columns = times if known is None else np.column_stack((times, known))
+        points = self._in_units(weighted(columns, targets, sample_weight), likelihood, True)
+        if known is not None:
+            known = points.x[:, 1] / float(self._y_units[1]) ** 2
+        points = points._replace(x=points.x[:, :1])
         weights = None if sample_weight is None else points.weights
-        self._learn(watching, points, (X_val, y_val), weights)
+        self._learn(watching, points, (X_val, y_val), weights, known)
+
+    def _known_noise(self, y: ArrayLike) -> Array | None:
+        """The known variance of each row's noise, (n,), if any is."""
+        if self.alpha is None:
+            return None
+        if self.likelihood != Gaussian.name:
+            raise ValueError(
+                f"alpha is given, but likelihood is {self.likelihood!r}; wanted 'gaussian'"
+            )
+        known, n = np.asarray(self.alpha, np.float64), len(np.asarray(y))
+        if known.shape not in ((), (n,)):
+            raise ValueError(f"alpha has shape {known.shape}; wanted a number or ({n},)")
+        if not np.all((known >= 0) & np.isfinite(known)):
+            raise ValueError("alpha holds a negative number, NaN or infinity; wanted variances")
+        if self.kernel is not None and not np.all(known > 0):
+            white = TimeCovariance(self.kernel).covariance.white
+            if not white:
+                raise ValueError("alpha holds 0, and kernel has no WhiteKernel; wanted some noise")
+        return np.array(np.broadcast_to(known, (n,)))
 
     def _likelihood(self) -> Likelihood:
         return named(self.likelihood, self.df)
@@ -151,8 +182,8 @@ class TemporalGPRegressor(RegressorMixin, TargetPredictions, Temporal):
 
 
 def _present(
-    X: RowsLike, y: ArrayLike, sample_weight: ArrayLike | None
-) -> tuple[Any, Any, ArrayLike | None]:
+    X: RowsLike, y: ArrayLike, sample_weight: ArrayLike | None, known: Array | None
+) -> tuple[Any, Any, ArrayLike | None, Array | None]:
     """The rows whose targets are not NaN.
 
     Raises
@@ -162,12 +193,13 @@ def _present(
     """
     targets = np.asarray(y)
     if targets.dtype.kind != "f" or targets.ndim != 1 or not np.any(missing := np.isnan(targets)):
-        return X, y, sample_weight
+        return X, y, sample_weight, known
     times = np.asarray(X)
     if len(times) != len(targets):
-        return X, y, sample_weight
+        return X, y, sample_weight, known
     if np.all(missing):
         raise ValueError("y holds only NaN; wanted targets at some of the times")
     if sample_weight is not None:
         sample_weight = np.asarray(sample_weight)[~missing]
-    return times[~missing], targets[~missing], sample_weight
+    known = None if known is None else known[~missing]
+    return times[~missing], targets[~missing], sample_weight, known
