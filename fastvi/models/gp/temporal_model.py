@@ -113,6 +113,16 @@ def smoothed(
     return Smoothed(found, gains, float(sums[0]), float(sums[1]), by, later)
 
 
+def filtered(space: StateSpace, times: Array, sites: TimeSites) -> tuple[float, float]:
+    """Sums of log(1 + tau c) and of squared innovations, forwards alone."""
+    q, n = space.q, len(times)
+    d = len(q)
+    kernels = temporal_small if d <= temporal_small.MOST else temporal
+    given = np.zeros(d), np.zeros((d, d)), np.empty((n, d + 3)), *NO_STATES
+    log_sum, squares = kernels.filter_sites(space.terms, q, times, *sites, 0, n, *given)
+    return log_sum, squares
+
+
 class Look(NamedTuple):
     """The bound with some sites, nats, the sites that the rows then ask for, and more."""
 
@@ -166,11 +176,10 @@ class TemporalModel:
         """
         space, values = self.covariance.at(theta), self.values(theta)
         sites = self._settled(space, values)
+        if self.likelihood.is_conjugate and not gradient:
+            return Bound(_finite(self._evidence(space, values, sites), theta), None, sites)
         found = self._look(space, values, sites, slopes=gradient)
-        if not np.isfinite(found.bound):
-            raise np.linalg.LinAlgError(
-                f"the bound of the Gaussian process is {found.bound} at theta={theta.tolist()}"
-            )
+        _finite(found.bound, theta)
         if not gradient:
             return Bound(found.bound, None, sites)
         b = len(space.orders)
@@ -180,6 +189,14 @@ class TemporalModel:
             by_noise = self.covariance.covariance.noise_gradient(theta) / values.noise
             by_theta = by_theta + found.by_log_noise * by_noise
         return Bound(found.bound, by_theta, sites)
+
+    def _evidence(self, space: StateSpace, values: Values, sites: TimeSites) -> float:
+        """Log p(y) of Gaussian rows, forwards: of means at each time, and of differences."""
+        means = np.stack((sites.linear / sites.precision, np.zeros(len(sites.linear))))
+        found, _ = self._asked(self.likelihood, values, means)
+        return float(
+            self.series.weights @ found.value - 0.5 * sum(filtered(space, self.series.times, sites))
+        )
 
     def _settled(self, space: StateSpace, values: Values) -> TimeSites:
         """The sites of the largest bound."""
@@ -234,3 +251,12 @@ class TemporalModel:
         weights = self.series.weights
         bound = float(weights @ found.value - divergence)
         return Look(bound, target, here, float(weights @ found.by_log_noise))
+
+
+def _finite(value: float, theta: Array) -> float:
+    """The value of a bound, which must be finite."""
+    if not np.isfinite(value):
+        raise np.linalg.LinAlgError(
+            f"the bound of the Gaussian process is {value} at theta={theta.tolist()}"
+        )
+    return value
