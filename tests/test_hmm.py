@@ -28,6 +28,7 @@ COVARS = {
 }
 MODELS = {
     "Gaussian": (fastvi.GaussianHMM, X),
+    "mixture": (fastvi.GMMHMM, X),
     "Poisson": (fastvi.PoissonHMM, COUNTS),
     "categorical": (fastvi.CategoricalHMM, SYMBOLS),
     "multinomial": (fastvi.MultinomialHMM, BAGS),
@@ -236,7 +237,8 @@ def test_draws_have_the_moments_of_the_states(name):
     if kind == "categorical":
         own = np.eye(4)[own[:, 0]]
     expected = {
-        "Gaussian": lambda: model.means_[k], "Poisson": lambda: model.lambdas_[k],
+        "Gaussian": lambda: model.means_[k], "mixture": lambda: model.weights_[k] @ model.means_[k],
+        "Poisson": lambda: model.lambdas_[k],
         "categorical": lambda: model.emissionprob_[k],
         "multinomial": lambda: 10 * model.emissionprob_[k],
     }[kind]()  # fmt: skip
@@ -431,6 +433,9 @@ REFUSED = {
     "unknown letters": (lambda: by_hand().set_params(params="sx").fit(X), "params is 'sx'"),
     "an unknown type": (
         lambda: fastvi.GaussianHMM(2, "round").fit(X), "covariance_type is 'round'"),
+    "a type set later": (
+        lambda: by_hand().fit(X).set_params(covariance_type="round").predict(X),
+        "covariance_type is 'round'"),
     "an unknown decoder": (lambda: by_hand().decode(X, algorithm="best"), "algorithm is 'best'"),
     "negative counts": (lambda: fastvi.PoissonHMM(2).fit(X), "non-negative integers"),
     "a new symbol": (

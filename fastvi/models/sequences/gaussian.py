@@ -206,7 +206,8 @@ class GaussianHMM(GaussianRowsModel):
             raise ValueError(f"means_ has shape {means.shape}; wanted {(k, d)}")
         shapes = {"spherical": (k,), "diag": (k, d), "full": (k, d, d), "tied": (d, d)}
         covars = np.array(covars, np.float64)
-        self._check_covars(means, covars, shapes[self.covariance_type])
+        kind = checks.choice(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
+        self._check_covars(means, covars, shapes[kind])
         return Gaussians(means, covars)
 
     def _take_states(self, states: Gaussians) -> None:

@@ -181,7 +181,8 @@ class GMMHMM(GaussianRowsModel):
         )
         if found.means.shape != (k, m, d):
             raise ValueError(f"means_ has shape {found.means.shape}; wanted {(k, m, d)}")
-        self._check_covars(found.means, found.covars, shapes[self.covariance_type])
+        kind = checks.choice(self.covariance_type, "covariance_type", COVARIANCE_TYPES)
+        self._check_covars(found.means, found.covars, shapes[kind])
         return found
 
     def _take_states(self, states: Mixtures) -> None:
