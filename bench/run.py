@@ -12,13 +12,14 @@ import gp
 import harness
 import lda
 import sequences
+import statespace
 import stein
 import stochastic
 import topics
 
 SUITES = {
     "lda": lda, "stochastic": stochastic, "generic": generic, "stein": stein, "gp": gp,
-    "topics": topics, "sequences": sequences,
+    "topics": topics, "sequences": sequences, "statespace": statespace,
 }  # fmt: skip
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"

@@ -89,6 +89,7 @@ def triangle(A):
     What is left below the diagonal has no meaning.
     """
     n_rows, n = A.shape
+    sums = np.empty(n)
     for j in range(n):
         norm = 0.0
         for i in range(j, n_rows):
@@ -100,13 +101,16 @@ def triangle(A):
         pivot = A[j, j] - flip * norm
         scale = 1.0 / (norm * abs(pivot))
         for c in range(j + 1, n):
-            total = pivot * A[j, c]
-            for i in range(j + 1, n_rows):
-                total += A[i, j] * A[i, c]
-            total *= scale
-            A[j, c] = flip * (A[j, c] - total * pivot)
-            for i in range(j + 1, n_rows):
-                A[i, c] -= total * A[i, j]
+            sums[c] = pivot * A[j, c]
+        for i in range(j + 1, n_rows):
+            for c in range(j + 1, n):
+                sums[c] += A[i, j] * A[i, c]
+        for c in range(j + 1, n):
+            sums[c] *= scale
+            A[j, c] = flip * (A[j, c] - sums[c] * pivot)
+        for i in range(j + 1, n_rows):
+            for c in range(j + 1, n):
+                A[i, c] -= A[i, j] * sums[c]
         A[j, j] = norm
 
 

@@ -12,15 +12,17 @@ from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
 from fastvi.checkpoints import Callback, Watching
 from fastvi.core import Optimizer
+from fastvi.models.acceleration import accelerated
 from fastvi.models.estimator import generator_of
 from fastvi.models.files import Saved
 from fastvi.models.statespace.given import NAMES, given, in_units, kept_of
 from fastvi.models.statespace.model import LinearModel
+from fastvi.models.statespace.posteriors import Systems
 from fastvi.models.statespace.predictions import Forecaster, States
 from fastvi.models.statespace.rows import SequenceRows, Source
 from fastvi.models.statespace.start import begin, diffuse
 from fastvi.models.statespace.system import Linear, filtered, in_basis, lower_root, rescaled
-from fastvi.models.statespace.variational import Priors, Systems, VariationalLinear
+from fastvi.models.statespace.variational import Priors, VariationalLinear
 
 __all__ = ["LinearGaussianSSM"]
 
@@ -233,7 +235,7 @@ class LinearGaussianSSM(Forecaster):
                 fitted = self._ascend(
                     model, Source(units), tree.copy(params), watching,
                     data=(rows.X, rows.patterns, rows.pattern, rows.begins, rows.inputs), tol=tol,
-                    seed=seed, last=last,
+                    seed=seed, last=last, ascent=accelerated if self.solver == "vb" else None,
                 )  # fmt: skip
                 runs.append((model, fitted))
             model, best = max(runs, key=lambda run: run[1].history["elbo"][-1])

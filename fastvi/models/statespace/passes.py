@@ -13,7 +13,7 @@ from fastvi.kernels.kalman import Nodes, Rows, System
 
 __all__ = ["Filtered", "Smoothed", "filter_rows", "smooth_rows"]
 
-FEW, MORE = 64, 4  # entries of tables to begin with, and by what they grow
+FEW, MORE = 256, 8  # entries of tables to begin with, and by what they grow
 KNOWN = 16  # patterns whose steps are shared
 
 
@@ -142,6 +142,9 @@ def _grown(tables: Any, size: int, but: tuple[str, ...]) -> Any:
     longer = {}
     for name, table in tables._asdict().items():
         if name not in but:
-            more = np.full((size - len(table), *table.shape[1:]), -1, table.dtype)
-            longer[name] = np.concatenate((table, more))
+            grown = np.empty((size, *table.shape[1:]), table.dtype)
+            grown[: len(table)] = table
+            if table.dtype == np.int64:
+                grown[len(table) :] = -1
+            longer[name] = grown
     return tables._replace(**longer)

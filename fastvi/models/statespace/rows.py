@@ -107,6 +107,10 @@ def _patterns(there: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.i
     """Distinct rows, the most frequent first, and which of them each row is."""
     if there.all():
         return there[:1], np.zeros(len(there), np.int64)
+    whole = there.all(axis=1)
+    if not there[~whole].any():
+        few = np.array([np.full(there.shape[1], True), np.full(there.shape[1], False)])
+        return few, np.where(whole, 0, 1)
     packed = np.packbits(there, axis=1)
     _, first, pattern, counts = np.unique(
         packed, axis=0, return_index=True, return_inverse=True, return_counts=True

@@ -14,11 +14,12 @@ from scipy.special import gammaln, psi
 
 from fastvi.base import tree
 from fastvi.base.linear_algebra import cholesky_despite_rounding
-from fastvi.base.typing import Array, Tree
+from fastvi.base.typing import Array
 from fastvi.core import Batch, Coordinates, Local
 from fastvi.kernels.kalman import Rows
 from fastvi.models.statespace.model import Regression, moments, own_squares, symmetric
 from fastvi.models.statespace.passes import Smoothed, smooth_rows
+from fastvi.models.statespace.posteriors import Systems, confined, units_of, weighted_squares
 from fastvi.models.statespace.rows import SequenceRows
 from fastvi.models.statespace.system import (
     LOG_2PI,
@@ -30,7 +31,7 @@ from fastvi.models.statespace.system import (
     stacked_roots,
 )  # fmt: skip
 
-__all__ = ["Priors", "Systems", "VariationalLinear"]
+__all__ = ["Priors", "VariationalLinear"]
 
 
 class Priors(NamedTuple):
@@ -43,69 +44,6 @@ class Priors(NamedTuple):
     column_shape: float = 1e-3
     column_rate: float = 1e-3
     inputs: float = 1e-3
-
-
-class Systems(NamedTuple):
-    """Posteriors of a linear system's parameters.
-
-    Attributes
-    ----------
-    mean, covariance : (K,) and (K, K) arrays
-        Of first states; point estimates.
-    steps, steps_covariance : (K, K + U) and (K + U, K + U) arrays
-        Of the transition and coefficients of inputs; rows have the same covariance.
-    steps_rates : (K,) array
-        Rates of precisions of the transition's columns.
-    rows, rows_covariance : (D, K + 1 + U) and (1 or D, K + 1 + U, K + 1 + U) arrays
-        Of loadings and offsets; their covariance is divided by the row's noise precision.
-    rows_rates : (K,) array
-        Rates of precisions of the loadings' columns.
-    noise_shapes, noise_rates : (D,) arrays
-        Of the rows' noise precisions.
-    """
-
-    mean: Array
-    covariance: Array
-    steps: Array
-    steps_covariance: Array
-    steps_rates: Array
-    rows: Array
-    rows_covariance: Array
-    rows_rates: Array
-    noise_shapes: Array
-    noise_rates: Array
-
-    @property
-    def precisions(self) -> Array:
-        """E[noise precision] of rows, (D,)."""
-        return self.noise_shapes / self.noise_rates
-
-    @classmethod
-    def empty(cls, d: int, k: int, u: int, many: int) -> Systems:
-        """Of these shapes."""
-        return cls(
-            np.zeros(k), np.zeros((k, k)), np.zeros((k, k + u)), np.zeros((k + u, k + u)),
-            np.zeros(k), np.zeros((d, k + 1 + u)), np.zeros((many, k + 1 + u, k + 1 + u)),
-            np.zeros(k), np.zeros(d), np.zeros(d),
-        )  # fmt: skip
-
-    @property
-    def n_relevant(self) -> int:
-        """Number of states whose columns are more than noise in the loadings or transition."""
-        k = len(self.mean)
-        of_rows = self.precisions @ np.square(self.rows[:, :k])
-        all_rows = _weighted_squares(self.rows, self.rows_covariance, self.precisions)[:k]
-        steps = np.square(self.steps[:, :k]).sum(axis=0)
-        all_steps = steps + k * np.diag(self.steps_covariance)[:k]
-        return int(np.sum((of_rows > 0.5 * all_rows) | (steps > 0.5 * all_steps)))
-
-    def point(self) -> Linear:
-        """The system at posterior means (of precisions, for the noise)."""
-        k = len(self.mean)
-        return Linear(
-            self.mean, self.covariance, self.steps[:, :k], self.steps[:, k:], np.eye(k),
-            self.rows[:, :k], self.rows[:, k:], 1.0 / self.precisions,
-        )  # fmt: skip
 
 
 class VariationalLinear:
@@ -214,7 +152,7 @@ class VariationalLinear:
         squares = np.einsum("ij,ij->j", rest, rest) + np.square(of_rows) @ precision
         squares += own_squares(of_rows[:, :k], sums.rows.common)
         rates = priors.noise_rate + 0.5 * squares
-        squares = _weighted_squares(of_rows, rows_covariance, shapes / rates)
+        squares = weighted_squares(of_rows, rows_covariance, shapes / rates)
         mean, covariance = self._start(params, rows, found)
         return Systems(
             mean, covariance, steps, steps_covariance[0], steps_rates, of_rows, rows_covariance,
@@ -249,7 +187,7 @@ class VariationalLinear:
         d, n = params.rows.shape
         shape = self._rows_shape(params)
         logs, means = _gamma(shape, params.rows_rates)
-        squares = _weighted_squares(params.rows, params.rows_covariance, params.precisions)
+        squares = weighted_squares(params.rows, params.rows_covariance, params.precisions)
         rows = 0.5 * (d * logs.sum() - means @ squares[:k] - priors.inputs * squares[k:].sum())
         rows += 0.5 * np.broadcast_to(np.linalg.slogdet(params.rows_covariance)[1], d).sum()
         rows += 0.5 * d * (n + (n - k) * np.log(priors.inputs))
@@ -259,9 +197,13 @@ class VariationalLinear:
         )
         return float(steps + rows)
 
-    def confine(self, params: Tree, step: Tree) -> Tree:
-        """Return the step, which with rate 1 never leaves the domain."""
-        return step
+    def confine(self, params: Systems, step: Systems) -> Systems:
+        """Return the step, shortened until it stays in the domain."""
+        return confined(params, step, self.keeps_start)
+
+    def units(self, params: Systems) -> Systems:
+        """See `fastvi.models.acceleration`."""
+        return units_of(params)
 
 
 def _posterior(sums: Regression, precision: Array) -> tuple[Array, Array]:
@@ -289,13 +231,6 @@ def _roots(loadings: Array, widths: Array, spread: Array) -> Array:
     before = np.concatenate((loadings, own, ahead), axis=1)
     last = np.concatenate((loadings, own, np.zeros_like(ahead)), axis=1)
     return stacked_roots(np.concatenate((before, last)))
-
-
-def _weighted_squares(rows: Array, covariances: Array, precisions: Array) -> Array:
-    """Sum over features of E[noise precision * coefficient^2], (N,)."""
-    widths = np.diagonal(covariances, axis1=1, axis2=2)
-    total = np.broadcast_to(widths, rows.shape).sum(axis=0)
-    return np.asarray(precisions @ np.square(rows) + total)
 
 
 def _gamma(shape: float, rates: Array) -> tuple[Array, Array]:
