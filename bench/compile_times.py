@@ -160,6 +160,9 @@ CALLS: dict[str, Callable[[], Any]] = {
        for family in ("fullrank", "meanfield", "lowrank")},
     **{f"svgd(method={method!r})": particles(method=method)
        for method in ("plain", "matrix", "sliced")},
+    "ep": lambda: fastvi.ep(
+        fastvi.propagation.linear(X, X[:, 0], fastvi.propagation.student(0.1, 4.0)), (0.0, 1.0)
+    ),
     "pathfinder": lambda: fastvi.pathfinder(normal(), random_state=0),
     "operator_vi": lambda: fastvi.operator_vi(normal(), max_iter=20, random_state=0),
     "ksd_test": lambda: fastvi.ksd_test(normal(), X[:, :2], random_state=0),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastvi import objectives as objectives
     from fastvi import optimizers as optimizers
     from fastvi import plots as plots
+    from fastvi import propagation as propagation
     from fastvi import targets as targets
     from fastvi import transforms as transforms
     from fastvi.fitting.fit import fit as fit
@@ -72,6 +73,8 @@ if TYPE_CHECKING:
     from fastvi.posteriors.particles import ParticlePosterior as ParticlePosterior
     from fastvi.posteriors.programs import ProgramPosterior as ProgramPosterior
     from fastvi.posteriors.weighted import WeightedPosterior as WeightedPosterior
+    from fastvi.propagation.ep import ep as ep
+    from fastvi.propagation.posterior import EPPosterior as EPPosterior
     from fastvi.stein.discrepancy import ksd as ksd
     from fastvi.stein.discrepancy import ksd_test as ksd_test
     from fastvi.stein.thinning import stein_thinning as stein_thinning
@@ -92,6 +95,7 @@ _NAMES = {
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
     "CategoricalHMM": "fastvi.models.sequences.discrete",
     "GMMHMM": "fastvi.models.sequences.gmm",
+    "EPPosterior": "fastvi.propagation.posterior",
     "GaussianHMM": "fastvi.models.sequences.gaussian",
     "LatentDirichletAllocation": "fastvi.models.topics.estimator",
     "MultinomialHMM": "fastvi.models.sequences.discrete",
@@ -114,6 +118,7 @@ _NAMES = {
     "WeightedPosterior": "fastvi.posteriors.weighted",
     "check": "fastvi.targets.checking",
     "document_completion": "fastvi.models.topics.scores",
+    "ep": "fastvi.propagation.ep",
     "fit": "fastvi.fitting.fit",
     "guided_prior": "fastvi.models.topics.guidance",
     "ksd": "fastvi.stein.discrepancy",
@@ -128,8 +133,8 @@ _NAMES = {
     "topic_diversity": "fastvi.models.topics.coherence",
 }
 _MODULES = (
-    "corpus", "densities", "families", "gradients", "objectives", "optimizers", "plots", "targets",
-    "transforms",
+    "corpus", "densities", "families", "gradients", "objectives", "optimizers", "plots",
+    "propagation", "targets", "transforms",
 )  # fmt: skip
 __all__ = ["__version__", *_MODULES, *_NAMES]
 

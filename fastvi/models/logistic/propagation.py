@@ -19,6 +19,7 @@ from fastvi.history import History
 from fastvi.models.logistic.model import Blocks, Coefficients, Logistic, Posterior
 from fastvi.models.logistic.rows import LabelledRows
 from fastvi.models.plan import Plan
+from fastvi.propagation.damping import LEAST, damped, divergence
 from fastvi.propagation.tilted import Site
 
 __all__ = ["Propagated", "propagation", "settled"]
@@ -29,10 +30,6 @@ NEWTON_STEPS = 20  # at most, to the mode, where sites start
 NEAR = 0.1  # of the mode, in logits: close enough to start there
 FAR = 5.0  # largest change of a logit in a Newton step
 LEAST_SHARE = 1e-12  # of a row's precision that is left without its own site
-CALM = 0.5  # sites whose change, in nats, keeps more of its size than this are damped
-SHORTER, LONGER = 0.7, 1.1  # factors of the damping
-LEAST_DAMPING = 0.05
-LEAST = float(np.finfo(np.float64).tiny)
 STRIDE = 5.0  # largest change of the logarithm of a learned precision in a pass
 HALVINGS = 50
 
@@ -95,7 +92,7 @@ def propagation(
         change = _divergence(model, posterior, state.params, params) / state.damping**2
         share = state.damping
         if damping is None:
-            share = _damped(share, change / max(state.change, LEAST))
+            share = damped(share, change / max(state.change, LEAST))
         info = {"log_evidence": evidence, "rate": state.damping, "change": change}
         return Propagated(params, sweep.precision, sweep.shift, share, change), info
 
@@ -185,23 +182,14 @@ class _Sweep(_Sites):
         return float(self.copies[a:b] @ log_z)
 
 
-def _damped(share: float, ratio: float) -> float:
-    """Share of the way that sites go next, given by how much the change of the last pass grew."""
-    if ratio > (CALM if share == 1.0 else 1.0):
-        return max(SHORTER * share, LEAST_DAMPING)
-    return min(LONGER * share, 1.0)
-
-
 def _divergence(
     model: Logistic, posterior: Posterior, params: Coefficients, new: Coefficients
 ) -> float:
-    """Divergence of the posterior at `new` from that at `params`, to second order, in nats."""
+    """Divergence of the posterior at `new` from that at `params`, in nats."""
     change = new.precision - params.precision
     change += np.diag(model.precisions(new.rates) - model.precisions(params.rates))
-    shift = new.precision_mean - params.precision_mean - change @ posterior.mean
-    spread = posterior.root.T @ change @ posterior.root
-    moved = posterior.root.T @ shift
-    return float(0.25 * np.square(spread).sum() + 0.5 * moved @ moved)
+    shift = new.precision_mean - params.precision_mean
+    return divergence(posterior.mean, posterior.root, change, shift)
 
 
 def _gaussian_evidence(model: Logistic, params: Coefficients, posterior: Posterior) -> float:

@@ -1,0 +1,32 @@
+"""How far sites go in a pass, and how far a pass moves the Gaussian that they make."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastvi.base.typing import Array
+
+__all__ = ["LEAST", "damped", "divergence"]
+
+CALM = 0.5  # sites whose change, in nats, keeps more of its size than this are damped
+SHORTER, LONGER = 0.7, 1.1  # factors of the share of the way that sites go
+LEAST_DAMPING = 0.05
+LEAST = float(np.finfo(np.float64).tiny)
+
+
+def damped(share: float, ratio: float) -> float:
+    """Share of the way that sites go next, given by how much the change of the last pass grew."""
+    if not ratio <= (CALM if share == 1.0 else 1.0):
+        return max(SHORTER * share, LEAST_DAMPING)
+    return min(LONGER * share, 1.0)
+
+
+def divergence(mean: Array, root: Array, precision: Array, shift: Array) -> float:
+    """Divergence of a Gaussian from one whose natural parameters differ by so much, in nats.
+
+    To second order; ``N(mean, root root')`` is the Gaussian, and `precision` (D, D) and `shift`
+    (D,) are what is added to its precision and to its precision times mean.
+    """
+    spread = root.T @ precision @ root
+    moved = root.T @ (shift - precision @ mean)
+    return float(0.25 * np.square(spread).sum() + 0.5 * moved @ moved)
