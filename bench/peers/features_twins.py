@@ -105,28 +105,27 @@ def pca(bits):
     return best | {"bits": bits}
 
 
-def dictionary(bits, atoms=(16, 32, 64)):
+def dictionary(bits, atoms=(16, 32, 64), max_iter=20):
     """The best division of the bits: atoms, how many of them a row has, and bits of each."""
-    from sklearn.decomposition import MiniBatchDictionaryLearning
+    from sklearn.decomposition import MiniBatchDictionaryLearning, sparse_encode
 
     train, test = problem.digits()
     mean = train.mean(axis=0)
     best = {"error": np.inf}
     for m in atoms:
+        model = MiniBatchDictionaryLearning(m, max_iter=max_iter, random_state=0).fit(train - mean)
         for s in range(1, 9):
-            q = int((bits - log2(comb(m, s))) // s)
+            q = min(int((bits - log2(comb(m, s))) // s), 6)
             if q < 1:
                 continue
-            q = min(q, 6)
-            model = MiniBatchDictionaryLearning(
-                m, transform_algorithm="omp", transform_n_nonzero_coefs=s, random_state=0
-            ).fit(train - mean)
-            codes, new = model.transform(train - mean), model.transform(test - mean)
-            levels = _levels(codes[codes != 0], q)
-            new = np.where(new != 0, _rounded(new, levels), 0.0)
+            codes, new = (
+                sparse_encode(X - mean, model.components_, algorithm="omp", n_nonzero_coefs=s)
+                for X in (train, test)
+            )
+            new = np.where(new != 0, _rounded(new, _levels(codes[codes != 0], q)), 0.0)
             error = problem.relative_error(test, new @ model.components_ + mean, mean)
-            best = min(best, {"error": error, "atoms": m, "used": s, "each": q},
-                       key=lambda r: r["error"])  # fmt: skip
+            found = {"error": error, "atoms": m, "used": s, "each": q}
+            best = min(best, found, key=lambda r: r["error"])
     return best | {"bits": bits}
 
 
