@@ -117,6 +117,8 @@ CALLS: dict[str, Callable[[], Any]] = {
         solver="ep", **SHORT
     ).fit(X, X[:, 0] > 0),
     "CorrelatedTopicModel().fit": lambda: fastvi.CorrelatedTopicModel(2, **SHORT).fit(COUNTS),
+    "TopicClassifier().fit": lambda: fastvi.TopicClassifier(2, **SHORT).fit(COUNTS, X[:, 0] > 0),
+    "TopicRegressor().fit": lambda: fastvi.TopicRegressor(2, **SHORT).fit(COUNTS, X[:, 0]),
     "PoissonFactorization().fit": lambda: fastvi.PoissonFactorization(2, **SHORT).fit(COUNTS),
     "DynamicTopicModel().fit": lambda: fastvi.DynamicTopicModel(3, **SHORT).fit(
         COUNTS, np.arange(40) % 3

@@ -69,6 +69,8 @@ if TYPE_CHECKING:
         HierarchicalDirichletProcess as HierarchicalDirichletProcess,
     )
     from fastvi.models.topics.scores import document_completion as document_completion
+    from fastvi.models.topics.supervised import TopicClassifier as TopicClassifier
+    from fastvi.models.topics.supervised import TopicRegressor as TopicRegressor
     from fastvi.posteriors.member import Posterior as Posterior
     from fastvi.posteriors.particles import ParticlePosterior as ParticlePosterior
     from fastvi.posteriors.programs import ProgramPosterior as ProgramPosterior
@@ -112,6 +114,8 @@ _NAMES = {
     "SparseGPRegressor": "fastvi.models.gp.regression",
     "TemporalGPClassifier": "fastvi.models.gp.temporal_classification",
     "TemporalGPRegressor": "fastvi.models.gp.temporal_regression",
+    "TopicClassifier": "fastvi.models.topics.supervised",
+    "TopicRegressor": "fastvi.models.topics.supervised",
     "VariationalCategoricalHMM": "fastvi.models.sequences.variational_discrete",
     "VariationalGaussianHMM": "fastvi.models.sequences.variational_gaussian",
     "VariationalPoissonHMM": "fastvi.models.sequences.variational_discrete",

@@ -45,6 +45,8 @@ def gaussian() -> Any:
 FITS: dict[str, Callable[[], Any]] = {
     **{f"topics, {solver}": topics(solver) for solver in ("cvb0", "scvb0", "cvb", "svi", "vb")},
     "correlated topics": lambda: fastvi.CorrelatedTopicModel(**TOPICS).fit(COUNTS),
+    "topics with labels": lambda: fastvi.TopicClassifier(**TOPICS).fit(COUNTS, X.argmax(axis=1)),
+    "topics with numbers": lambda: fastvi.TopicRegressor(**TOPICS).fit(COUNTS, X[:, 0]),
     "mixture": lambda: fastvi.BayesianGaussianMixture(
         n_components=2, max_iter=3, random_state=0
     ).fit(X),

@@ -76,6 +76,10 @@ FITS = CASES | {  # what has its own files, or no steps of the toolbox
         fastvi.CorrelatedTopicModel,
         {"n_components": 3, "random_state": 1, "max_iter": 5, "tol": 0.0},
     ),
+    "topics with labels": (
+        fastvi.TopicClassifier,
+        {"n_components": 3, "random_state": 1, "max_iter": 5, "tol": 0.0},
+    ),
 }
 every_case = pytest.mark.parametrize("case", CASES)
 every_fit = pytest.mark.parametrize("case", FITS)
@@ -94,7 +98,7 @@ def made(case, **more):
 
 def fit(model, **options):
     X, y = data()
-    if isinstance(model, fastvi.BayesianLogisticRegression):
+    if isinstance(model, (fastvi.BayesianLogisticRegression, fastvi.TopicClassifier)):
         return model.fit(X, y, **options)
     return model.fit(X, **options)
 

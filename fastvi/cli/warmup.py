@@ -60,6 +60,8 @@ def _topics() -> None:
         fastvi.CorrelatedTopicModel(3, max_iter=2, random_state=0).fit(X).transform(X)
         dynamic = fastvi.DynamicTopicModel(3, drift=True, max_iter=2, random_state=0)
         dynamic.fit(X, np.arange(ROWS) % 3).document_completion(X, np.arange(ROWS) % 3)
+        labels = np.arange(ROWS) % 2
+        fastvi.TopicClassifier(3, max_iter=2, random_state=0).fit(X, labels).predict(X)
         fastvi.HierarchicalDirichletProcess(3, max_iter=2, random_state=0).fit(X).transform(X)
 
 

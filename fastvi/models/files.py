@@ -44,6 +44,8 @@ ESTIMATORS = {
     "SwitchingSSM": "fastvi.models.statespace.switching_estimator",
     "TemporalGPClassifier": "fastvi.models.gp.temporal_classification",
     "TemporalGPRegressor": "fastvi.models.gp.temporal_regression",
+    "TopicClassifier": "fastvi.models.topics.supervised",
+    "TopicRegressor": "fastvi.models.topics.supervised",
     "VariationalCategoricalHMM": "fastvi.models.sequences.variational_discrete",
     "VariationalGaussianHMM": "fastvi.models.sequences.variational_gaussian",
     "VariationalPoissonHMM": "fastvi.models.sequences.variational_discrete",
