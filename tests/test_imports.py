@@ -46,24 +46,9 @@ MAY_IMPORT_SKLEARN = (
         "models/sequences/gmm.py",
         "models/sequences/variational_gaussian.py",
     }
-<<<<<<< HEAD
     | {"models/statespace/switching_estimator.py"}
     | {f"models/topics/{n}.py" for n in ("coherence", "correlated", "dynamic_scores", "hdp")}
-=======
-    | {
-        f"models/topics/{n}.py"
-        for n in (
-            "coherence",
-            "correlated",
-            "dynamic_scores",
-            "hdp",
-            "supervised",
-            "supervised_fit",
-            "supervised",
-            "supervised_fit",
-        )
-    }
->>>>>>> 344b1df (Supervised topic models: labels and numbers of documents)
+    | {"models/topics/supervised.py", "models/topics/supervised_fit.py"}
     | {"corpus/text.py"}
 )
 FUNCTIONAL_CORE = [

@@ -87,6 +87,11 @@ class TopicClassifier(ClassifierMixin, SupervisedTopics):
         self.topic_word_prior = topic_word_prior
         self.max_doc_update_iter = max_doc_update_iter
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True  # on data that are no counts of words
+        return tags
+
     def _targets(self, y: Any, reset: bool, name: str) -> Array:
         if y is None:
             raise ValueError(f"requires {name} to be passed, but the target {name} is None")
@@ -122,7 +127,8 @@ class TopicClassifier(ClassifierMixin, SupervisedTopics):
 
     def predict_log_proba(self, X: RowsLike) -> Array:
         """Log probabilities of `classes_`, (n_documents, n_classes)."""
-        return label_logits(self._params.coefficients, self._shares(self._model, X))
+        shares = self._shares(self._model, X)
+        return label_logits(self._params.coefficients, shares)
 
     def predict_proba(self, X: RowsLike) -> Array:
         """Probabilities of `classes_`, (n_documents, n_classes); those of the prior for no words.
@@ -142,7 +148,8 @@ class TopicClassifier(ClassifierMixin, SupervisedTopics):
         X : (n_documents, n_features) CSR matrix or array
             Counts.
         """
-        found: NDArray[Any] = self.classes_[self.predict_log_proba(X).argmax(axis=1)]
+        best = self.predict_log_proba(X).argmax(axis=1)
+        found: NDArray[Any] = self.classes_[best]
         return found
 
     def _restore(self, saved: Saved) -> None:
@@ -219,6 +226,11 @@ class TopicRegressor(RegressorMixin, SupervisedTopics):
         self.doc_topic_prior = doc_topic_prior
         self.topic_word_prior = topic_word_prior
         self.max_doc_update_iter = max_doc_update_iter
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True  # on data that are no counts of words
+        return tags
 
     def _targets(self, y: Any, reset: bool, name: str) -> Array:
         if y is None:
