@@ -111,7 +111,7 @@ def supervised_step(
     """
     width = u.shape[1]
     total = np.empty(width, u.dtype)
-    logs = np.empty(width)
+    logs, gamma = np.empty(width), np.empty(width, u.dtype)
     slope = np.zeros(width)
     before = np.empty(width)
     n_labels = coefficients.shape[0]
@@ -153,7 +153,7 @@ def supervised_step(
                 wanted = logs[k] + weight * slope[k]
                 u[d, k] += share * (wanted - u[d, k])
         report[d, 0] = weight * value + _words_bound(
-            w, c, r, shift, alpha, m, length, n_topics, logs, u[d], top
+            w, c, r, shift, alpha, m, length, n_topics, logs, u[d], top, gamma
         )
         for k in range(n_topics):
             report[d, 1] = max(report[d, 1], abs(m[k] - before[k]))
@@ -172,8 +172,11 @@ def _expected_logs(alpha, m, length, n_topics, out):
 
 
 @kernel
-def _words_bound(words, counts, ratio, shift, alpha, m, length, n_topics, logs, u, top):
-    """What a document's bound has besides its response, nats: words, assignments, proportions."""
+def _words_bound(words, counts, ratio, shift, alpha, m, length, n_topics, logs, u, top, gamma):
+    """What a document's bound has besides its response, nats: words, assignments, proportions.
+
+    gamma (K,) is scratch.
+    """
     result = 0.0
     for j in range(words.shape[0]):
         c = np.float64(counts[j])
@@ -182,7 +185,6 @@ def _words_bound(words, counts, ratio, shift, alpha, m, length, n_topics, logs, 
     for k in range(n_topics):
         if m[k] > 0:
             result += length * m[k] * (logs[k] - (np.float64(u[k]) - top))
-    gamma = np.empty(n_topics, alpha.dtype)
     for k in range(n_topics):
         gamma[k] = alpha[k] + length * m[k]
     return result + dirichlet_divergence(gamma, alpha, n_topics)
