@@ -16,6 +16,8 @@ CASES = [
     ("ep", "cost", {"n": 200, "d": 3, "repeats": 1}),
     ("ep", "spread", {"n": 50, "d": 3, "n_draws": 10_000}),
     ("ep", "hard", {"n_sets": 2}),
+    ("ep_gp", "evidence", {"n": 40, "repeats": 1}),
+    ("ep_gp", "quality", {"name": "iris", "splits": 2}),
     ("derived", "run", {"repeats": 1, "quick": True}),
     ("ours_features", "iteration", {"n": 50, "k": 3, "repeats": 1}),
     ("ours_features", "digits", {"bits": 2}),
