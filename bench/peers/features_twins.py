@@ -105,7 +105,7 @@ def pca(bits):
     return best | {"bits": bits}
 
 
-def dictionary(bits, atoms=(16, 32, 64), max_iter=20):
+def dictionary(bits, atoms=(32,), max_iter=5):
     """The best division of the bits: atoms, how many of them a row has, and bits of each."""
     from sklearn.decomposition import MiniBatchDictionaryLearning, sparse_encode
 
