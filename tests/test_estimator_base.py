@@ -163,7 +163,7 @@ def test_an_interrupted_fit_leaves_the_estimator_as_it_was(case):
 def test_a_fit_that_is_refused_leaves_the_estimator_as_it_was(case):
     model = fit(made(case))
     before = found(model)
-    name = "sampling" if "sampling" in model.get_params() else "solver"
+    name = next(n for n in ("sampling", "solver", "max_iter") if n in model.get_params())
     model.set_params(**{name: "nonsense"})
     with pytest.raises(ValueError, match=f"{name} is 'nonsense'"):
         fit(model)

@@ -10,6 +10,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from fastvi.base.tree import read_only
 from fastvi.base.typing import AnyArray, Array, RandomState, RowsLike
 from fastvi.models.files import Saved
 from fastvi.models.topics.supervised_fit import SupervisedTopics, texts_of
@@ -123,7 +124,7 @@ class TopicClassifier(ClassifierMixin, SupervisedTopics):
     def coef_(self) -> Array:
         """Coefficients of topics' shares, (n_classes, n_components)."""
         self._after_fit("coef_")
-        return self._params.coefficients[:, : len(self._prior.alpha)]
+        return read_only(self._params.coefficients[:, : len(self._prior.alpha)])
 
     def predict_log_proba(self, X: RowsLike) -> Array:
         """Log probabilities of `classes_`, (n_documents, n_classes)."""
@@ -266,7 +267,7 @@ class TopicRegressor(RegressorMixin, SupervisedTopics):
         """The number expected of a document that is wholly of a topic, (n_components,)."""
         self._after_fit("coef_")
         inner = self._params.coefficients[0, : len(self._prior.alpha)]
-        return np.asarray(self._units[0] + self._units[1] * inner)
+        return read_only(np.asarray(self._units[0] + self._units[1] * inner))
 
     @property
     def noise_variance_(self) -> float:

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastvi import loop
 from fastvi.base import checks, parallel
 from fastvi.base.bags import Bags
+from fastvi.base.tree import read_only
 from fastvi.base.typing import AnyArray, Array, ArrayLike, DTypeLike, RowsLike
 from fastvi.checkpoints import Callback, Watching
 from fastvi.models.counts import DocumentSource, padded
@@ -308,7 +309,7 @@ class SupervisedTopics(TopicScores):
     @property
     def doc_topic_prior_(self) -> Array:
         """Dirichlet prior of topic proportions, (n_components,)."""
-        return self._after_fit("doc_topic_prior_").alpha
+        return read_only(self._after_fit("doc_topic_prior_").alpha)
 
     @property
     def topic_word_prior_(self) -> float:
