@@ -49,7 +49,9 @@ ESTIMATORS = {
     ),
     "poisson": (fastvi.PoissonFactorization(3, random_state=0, tol=0), counts, own_score),
     "hdp": (
-        fastvi.HierarchicalDirichletProcess(3, random_state=0, tol=0, batch_size=None),
+        fastvi.HierarchicalDirichletProcess(  # merges come after the last score
+            3, random_state=0, tol=0, batch_size=None, merge=False
+        ),
         counts,
         completion,
     ),

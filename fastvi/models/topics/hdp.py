@@ -89,7 +89,7 @@ class HierarchicalDirichletProcess(TopicScores):
         Largest number of iterations of a document's update.
     merge : bool, default=True
         With mini-batches, merge pairs of topics at the end of the fit as long as the bound rises
-        (Bryant and Sudderth 2012).
+        (Bryant and Sudderth 2012). Held-out scores of passes are those before.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the start and of the order of documents.
     warm_start : bool, default=False
