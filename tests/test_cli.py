@@ -916,7 +916,7 @@ def test_interrupt_in_the_fit(more: list[str], counted: Path, tmp_path: Path) ->
     archive.load(state, "checkpoint")
 
 
-# A signal may come between the opening of a file and its name: Python closes that file, and says so.
+# A signal may come between the opening of a file and its name: Python closes it, and says so.
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGHUP")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
