@@ -142,6 +142,15 @@ def test_one_topic_of_one_word(tmp_path: Path) -> None:
     assert "document 0" in (tmp_path / "a.html").read_text()
 
 
+def test_odd_names_and_texts(tmp_path: Path) -> None:
+    """Numbers are names as well, and half a character of a text does not lose the page."""
+    given = {"documents": COUNTS, "proportions": SHARES, "names": np.arange(7, 10)}
+    topic_report(Moving(), tmp_path / "a.html", texts=["half \ud83d", *TEXTS[1:]], **given)
+    text = (tmp_path / "a.html").read_text("utf-8")
+    assert "<strong>7</strong>" in text
+    assert "half ?" in text
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -149,7 +158,12 @@ def test_one_topic_of_one_word(tmp_path: Path) -> None:
         ({"proportions": SHARES}, "proportions is given without documents"),
         ({"documents": COUNTS[:, :4]}, "documents has 4 columns; wanted 8"),
         ({"documents": COUNTS, "proportions": SHARES[:2]}, r"proportions has shape \(2, 3\)"),
+        ({"documents": COUNTS, "proportions": -SHARES}, "proportions holds NaN, infinity or"),
         ({"documents": COUNTS, "proportions": SHARES, "texts": ["a"]}, "texts has 1 entries"),
+        (
+            {"documents": COUNTS, "proportions": SHARES, "texts": ["a", None, "b"]},
+            "texts holds None for document 1; wanted a string",
+        ),
         ({"names": ["a"]}, "names has 1 entries; wanted documents as well"),
         ({"n_words": 0}, "n_words is 0"),
     ],

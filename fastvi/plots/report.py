@@ -86,9 +86,12 @@ def topic_report(
         if given is not None and (counts is None or len(given) != counts.shape[0]):
             wanted = "documents as well" if counts is None else f"{counts.shape[0]}, one a document"
             raise ValueError(f"{name} has {len(given)} entries; wanted {wanted}")
+    for d, text in enumerate(() if texts is None else texts):
+        if not isinstance(text, str):
+            raise ValueError(f"texts holds {text!r} for document {d}; wanted a string")
     summary = summary_of(topics, counts, theta, names, texts, n_words, n_documents)
-    content = page(summary, "Topics" if title is None else title)
-    with replacing(os.fspath(path)) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    content = page(summary, "Topics" if title is None else str(title)).encode("utf-8", "replace")
+    with replacing(os.fspath(path)) as temporary, open(temporary, "wb") as file:
         file.write(content)
 
 
@@ -122,9 +125,9 @@ def _documents(
     n_rows = len(bags.indptr) - 1
     counts = csr_array((bags.counts, bags.indices, bags.indptr), shape=(n_rows, bags.n_words))
     theta = np.asarray(topics.transform(documents) if proportions is None else proportions)
-    if theta.shape != (n_rows, model.n_topics) or not np.all(np.isfinite(theta)):
-        raise ValueError(
-            f"proportions has shape {theta.shape}; wanted finite numbers of shape "
-            f"{(n_rows, model.n_topics)}"
-        )
+    shape = n_rows, model.n_topics
+    if theta.shape != shape:
+        raise ValueError(f"proportions has shape {theta.shape}; wanted {shape}")
+    if not np.all((theta >= 0) & np.isfinite(theta)):
+        raise ValueError("proportions holds NaN, infinity or numbers below 0; wanted shares")
     return counts, theta

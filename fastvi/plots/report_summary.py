@@ -206,7 +206,7 @@ def _examples(
         found.append(
             [
                 Example(
-                    names[d] if names is not None else f"document {d}",
+                    str(names[d]) if names is not None else f"document {d}",
                     float(proportions[d, k]),
                     _excerpt(texts[d]) if texts is not None else _telling(model, counts, d, k),
                 )
