@@ -30,6 +30,11 @@ IMAGES = np.array(  # Griffiths and Ghahramani (2011), figure 7
 ).reshape(4, 36)
 
 
+def more(*values):
+    """Further cases of a test."""
+    return [pytest.param(value, marks=pytest.mark.thorough) for value in values]
+
+
 def toy(n, seed, noise=0.5):
     rng = np.random.default_rng(seed)
     Z = (rng.uniform(size=(n, 4)) < 0.5).astype(float)
@@ -54,8 +59,9 @@ def cosines(found, wanted):
 
 
 @pytest.mark.parametrize("prior", ["finite", "sticks"])
-@pytest.mark.parametrize(("n", "k"), [(1, 1), (3, 1), (4, 2), (2, 2)])
-def test_the_bound_is_below_the_evidence_and_close(n, k, prior):
+@pytest.mark.parametrize("size", [(1, 1), (4, 2), *more((3, 1), (2, 2))])
+def test_the_bound_is_below_the_evidence_and_close(size, prior):
+    n, k = size
     rng = np.random.default_rng(n + 10 * k)
     X = rng.normal(size=(n, 3)) + 2.0 * (rng.uniform(size=(n, 1)) < 0.5)
     model = Features(
@@ -68,17 +74,14 @@ def test_the_bound_is_below_the_evidence_and_close(n, k, prior):
     assert exact - 0.2 - 2.5 * (k - 1) < model.elbo_ < exact
 
 
-def test_with_binary_data_as_well():
+@pytest.mark.parametrize("k", [1, *more(2)])
+def test_with_binary_data_as_well(k):
     X = np.array([[1.0, 1, 0], [1, 1, 0], [0, 1, 1]])
-    for k in (1, 2):
-        model = Features(k, alpha=1.5, likelihood="bernoulli", feature_variance=4.0, random_state=0)
-        exact = logsumexp(
-            [
-                naive.log_finite(Z, 1.5) + naive.log_bernoulli(X, Z, 4.0)
-                for Z in naive.assignments(3, k)
-            ]
-        )
-        assert exact - 1.1 * k < model.fit(X).elbo_ < exact
+    model = Features(k, alpha=1.5, likelihood="bernoulli", feature_variance=4.0, random_state=0)
+    exact = logsumexp(
+        [naive.log_finite(Z, 1.5) + naive.log_bernoulli(X, Z, 4.0) for Z in naive.assignments(3, k)]
+    )
+    assert exact - 1.1 * k < model.fit(X).elbo_ < exact
 
 
 def test_one_pass_equals_the_plain_twin():
@@ -117,6 +120,8 @@ CASES = {
     "binary": {"likelihood": "bernoulli", "fit_intercept": True},
     "binary, missing": {"likelihood": "bernoulli", "fit_intercept": True, "prior": "sticks"},
 }
+FEW = ["finite", "binary, missing"]
+FEW += more(*(case for case in CASES if case not in FEW))
 
 
 def data_of(case, n=80, seed=0):
@@ -143,7 +148,7 @@ def test_the_bound_never_falls(case):
     assert_never_falls(bounds, np.float64, X.size, size)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", FEW)
 def test_results_do_not_depend_on_threads(case, monkeypatch):
     from fastvi.models.features import rows
 
@@ -206,7 +211,7 @@ def test_the_four_images_are_found(n_seeds):
     assert [m.n_components_ for m in found].count(4) >= 0.9 * n_seeds
 
 
-@pytest.mark.parametrize("prior", ["finite", "sticks"])
+@pytest.mark.parametrize("prior", ["finite", *more("sticks")])
 def test_no_spare_feature_is_used_for_many_rows(prior):
     X, Z = toy(5000, 0)
     model = Features(prior=prior, random_state=0).fit(X)
@@ -217,10 +222,10 @@ def test_no_spare_feature_is_used_for_many_rows(prior):
     assert cosines(model.transform(X).T, Z.T).min() > 0.95
 
 
-@pytest.mark.parametrize("more", [{}, {"structured": True}, {"variance_reduction": "svrg"}])
-def test_mini_batches_find_them_too(more):
+@pytest.mark.parametrize("tools", [{"structured": True}, *more({}, {"variance_reduction": "svrg"})])
+def test_mini_batches_find_them_too(tools):
     X, _ = toy(3000, 1)
-    model = Features(6, batch_size=250, max_iter=4, random_state=0, **more).fit(X[:2500])
+    model = Features(6, batch_size=250, max_iter=4, random_state=0, **tools).fit(X[:2500])
     assert cosines(model.components_, IMAGES).min() > 0.98
     np.testing.assert_allclose(model.noise_variance_, 0.25, rtol=0.05)
     whole = Features(6, random_state=0).fit(X[:2500])
@@ -258,6 +263,7 @@ def test_features_of_binary_data():
     model = Features(6, likelihood="bernoulli", fit_intercept=True, random_state=0).fit(X)
     assert model.n_components_ == 3
     assert cosines(model.components_, np.kron(np.eye(3), np.ones(5))).min() > 0.95
+    model.set_params(likelihood="gaussian")  # what is said is that of the fit
     drawn, features = model.sample(500)
     assert set(np.unique(drawn)) == {0.0, 1.0}
     assert features.shape == (500, 3)
@@ -301,7 +307,7 @@ def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [np.float64, *more(np.float32)])
 @pytest.mark.parametrize(
     "X",
     [
@@ -316,15 +322,15 @@ def test_scikit_learns_checks(estimator, check):
     ids=["zeros", "constant", "one row", "one column", "tiny", "far away", "missing"],
 )
 def test_degenerate_data(X, dtype):
-    for more in ({}, {"fit_intercept": True}, {"prior": "sticks"}):
+    for options in ({}, {"fit_intercept": True, "prior": "sticks"}):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model = Features(6, n_init=2, max_iter=30, random_state=0, **more).fit(X.astype(dtype))
+            model = Features(4, n_init=1, random_state=0, **options).fit(X.astype(dtype))
         found = model.inverse_transform(model.transform(X.astype(dtype)))
         assert found.dtype == dtype
         assert np.all(np.isfinite(found))
         assert np.isfinite(model.elbo_)
-        assert 1 <= model.n_components_ <= 6
+        assert 1 <= model.n_components_ <= 4
 
 
 @pytest.mark.parametrize(
@@ -363,7 +369,7 @@ def test_refusals_of_data():
         model.set_params(n_components=2).partial_fit(np.where(X > 1, np.nan, X))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", FEW)
 def test_files(case, tmp_path):
     X = data_of(case)
     model = Features(3, n_init=1, max_iter=5, tol=0, random_state=0, **CASES[case]).fit(X)

@@ -177,8 +177,8 @@ class BetaBernoulliFeatures(FeatureStream):
         self._warn_unless_converged(fitted)
 
     def _to_fit(self, X: RowsLike, reset: bool = True) -> AnyArray:
-        checks.choice(self.likelihood, "likelihood", LIKELIHOODS)
-        X = self._given(X, reset=reset)
+        likelihood = checks.choice(self.likelihood, "likelihood", LIKELIHOODS)
+        X = self._given(X, likelihood == "bernoulli", reset=reset)
         known = X[~np.isnan(X)]
         if not known.size:
             raise ValueError("X holds only NaN; wanted some values that are not missing")

@@ -26,7 +26,6 @@ class FeaturePredictions(
 ):  # fmt: skip
     """The part of the estimator that uses fitted features without changing them."""
 
-    likelihood: str
     components_: AnyArray
     intercept_: AnyArray
     usage_: Array
@@ -46,17 +45,17 @@ class FeaturePredictions(
     def _n_features_out(self) -> int:
         return len(self.components_)
 
-    def _given(self, X: RowsLike, reset: bool) -> AnyArray:
+    def _given(self, X: RowsLike, binary: bool, reset: bool) -> AnyArray:
         """Check X, in which NaN is a missing value."""
         given: AnyArray = self._array(X, reset=reset, ensure_all_finite="allow-nan")
         known = given[~np.isnan(given)]
-        if self.likelihood == "bernoulli" and not np.all((known == 0) | (known == 1)):
+        if binary and not np.all((known == 0) | (known == 1)):
             wrong = known[(known != 0) & (known != 1)][0]
             raise ValueError(f"X holds {wrong:g}; wanted 0, 1 or NaN for likelihood='bernoulli'")
         return given
 
-    def _new_rows(self, X: RowsLike, centre: Array) -> tuple[Rows, Any]:
-        X = self._given(X, reset=False)
+    def _new_rows(self, X: RowsLike, model: BetaBernoulli, centre: Array) -> tuple[Rows, Any]:
+        X = self._given(X, model.binary, reset=False)
         known = X[~np.isnan(X)]
         checks.rows_to_fit(known[None] if known.size else np.zeros((1, 1), X.dtype))
         return rows_of(X, centre), X.dtype
@@ -70,7 +69,7 @@ class FeaturePredictions(
             NaN is a missing value.
         """
         check_is_fitted(self)
-        rows, dtype = self._new_rows(X, self._centre)
+        rows, dtype = self._new_rows(X, self._model, self._centre)
         nu, _ = _fitted(self._model, self._model.found(self._params), rows, self._n_threads)
         return np.ascontiguousarray(nu[self._order].T.astype(dtype))
 
@@ -92,7 +91,7 @@ class FeaturePredictions(
         X : (n_rows, n_features) array
         """
         check_is_fitted(self)
-        rows, _ = self._new_rows(X, self._centre)
+        rows, _ = self._new_rows(X, self._model, self._centre)
         return _fitted(self._model, self._model.found(self._params), rows, self._n_threads)[1]
 
     def inverse_transform(self, X: RowsLike) -> AnyArray:
@@ -113,7 +112,7 @@ class FeaturePredictions(
 
     def _expected(self, Z: AnyArray) -> Array:
         rows = Z @ self.components_.astype(np.float64) + self.intercept_
-        if self.likelihood == "bernoulli":
+        if self._model.binary:
             rows = 0.5 + 0.5 * np.tanh(0.5 * rows)
         return np.asarray(rows)
 
@@ -134,14 +133,14 @@ class FeaturePredictions(
         rng = self._random()
         Z = (rng.uniform(size=(n_samples, len(self.usage_))) < self.usage_).astype(np.float64)
         rows = self._expected(Z)
-        if self.likelihood == "bernoulli":
+        if self._model.binary:
             return (rng.uniform(size=rows.shape) < rows).astype(np.float64), Z
         return rows + np.sqrt(self.noise_variance_) * rng.standard_normal(rows.shape), Z
 
     def _held_out(
         self, model: BetaBernoulli, X_val: RowsLike, centre: Array
     ) -> Callable[[Parameters], float]:
-        rows, _ = self._new_rows(X_val, centre)
+        rows, _ = self._new_rows(X_val, model, centre)
 
         def score(params: Parameters) -> float:
             return float(_fitted(model, model.found(params), rows, model.n_threads)[1].mean())
