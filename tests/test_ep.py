@@ -221,7 +221,23 @@ def test_factors_that_leave_no_posterior_are_reported():
     assert np.isfinite(found.cov).all()
 
 
-GOOD = {"A": np.eye(2), "y": [1.0, 1.0]}
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["probit", "logit", "poisson"])
+def test_rows_of_zeros_are_constant_factors(name, method):
+    likelihood, A, y = getattr(propagation, name), [[1.0, 2.0], [0.0, 0.0], [-1.0, 1.0]], [1, 2, 0]
+    found = fastvi.ep(propagation.linear(A, y, likelihood), (0.5, 1.0), method=method)
+    rest = fastvi.ep(
+        propagation.linear([A[0], A[2]], [1, 0], likelihood), (0.5, 1.0), method=method
+    )
+    constant = {"probit": np.log(0.5), "logit": np.log(0.5), "poisson": -1.0 - np.log(2.0)}[name]
+    assert found.settled
+    np.testing.assert_allclose(found.mean, rest.mean, rtol=1e-4)
+    np.testing.assert_allclose(found.cov, rest.cov, rtol=1e-4, atol=5e-5)
+    assert found.log_evidence == pytest.approx(rest.log_evidence + constant, abs=1e-6)
+
+
+GOOD = {"A": np.eye(2), "y": [1.0, 1.0], "likelihood": propagation.probit}
+RISING = propagation.ordinal([0.0, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -232,6 +248,18 @@ GOOD = {"A": np.eye(2), "y": [1.0, 1.0]}
         ({"y": [1.0]}, "y has shape (1,); wanted data of 2 factors"),
         ({"y": [1.0, np.nan]}, "y holds NaN for site 1"),
         ({"names": ["a"]}, "names has 1 names; wanted 2"),
+        ({"y": [[1.0], [1.0]]}, "y has shape (2, 1); wanted (2,)"),
+        ({"y": [1.0, np.inf]}, "y holds inf in row 1; wanted finite"),
+        ({"y": [1.0, 3.0], "likelihood": RISING}, "y holds 3 in row 1; wanted levels"),
+        ({"y": [-1.0, 1.0], "likelihood": RISING}, "y holds -1 in row 0; wanted levels"),
+        ({"y": [0.5, 1.0], "likelihood": RISING}, "y holds 0.5 in row 0; wanted levels"),
+        ({"y": [0.5, 1.0], "likelihood": propagation.poisson}, "y holds 0.5 in row 0; wanted"),
+        ({"likelihood": propagation.ordinal([1.0, 0.0])}, "wanted cut points that rise"),
+        ({"likelihood": propagation.gaussian(-1.0)}, "wanted positive noise"),
+        ({"likelihood": propagation.gaussian(np.ones(2))}, "wanted positive noise"),
+        ({"likelihood": propagation.student(np.nan, 4.0)}, "wanted positive noise"),
+        ({"likelihood": propagation.student}, "wanted probit, gaussian(noise)"),
+        ({"likelihood": "probit"}, "likelihood is 'probit'; wanted probit, gaussian(noise)"),
         ({"prior": (0.0, np.eye(3))}, "wanted (2,) and (2, 2)"),
         ({"prior": (np.nan, 1.0)}, "prior holds NaN"),
         ({"prior": (0.0, -1.0)}, "not positive definite"),
@@ -242,10 +270,23 @@ GOOD = {"A": np.eye(2), "y": [1.0, 1.0]}
     ],
 )
 def test_refusals(given, message):
-    first = {k: v for k, v in given.items() if k in ("A", "y", "names")}
+    first = {k: v for k, v in given.items() if k in (*GOOD, "names")}
     rest = {"prior": (0.0, 1.0)} | {k: v for k, v in given.items() if k not in first}
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):
-        fastvi.ep(propagation.linear(**(GOOD | first), likelihood=propagation.probit), **rest)
+        fastvi.ep(propagation.linear(**(GOOD | first)), **rest)
+
+
+def test_moments_of_other_shapes_are_refused():
+    def moments(y, mean, cov, power):
+        return np.zeros(len(y)), mean, cov[0]
+
+    sites = propagation.joint([1.0], 2, moments)
+    with pytest.raises(ValueError, match=r"shape \(2, 2\); wanted \(1, 2\) and \(1, 2, 2\)"):
+        fastvi.ep(sites, (0.0, 1.0))
+    with pytest.raises(ValueError, match="dim is 0"):
+        propagation.joint([1.0], 0, moments)
+    with pytest.raises(ValueError, match=r"y has shape \(\)"):
+        propagation.joint(1.0, 2, moments)
 
 
 def test_callbacks_and_empty_sites():

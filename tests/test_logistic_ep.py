@@ -127,6 +127,17 @@ def test_weights_below_one_are_powers_of_the_likelihood(rng):
     assert np.sqrt(model.sigma_[0, 0]) == pytest.approx(sd, rel=0.03)
 
 
+@pytest.mark.parametrize("link", LINKS)
+def test_rows_of_zeros_say_nothing_without_an_intercept(link, rng):
+    X, y = data(rng, 40)
+    X[3] = 0.0
+    model = ep(link=link, fit_intercept=False).fit(X, y)
+    rest = ep(link=link, fit_intercept=False).fit(np.delete(X, 3, axis=0), np.delete(y, 3))
+    np.testing.assert_allclose(model.coef_, rest.coef_, rtol=1e-4)
+    np.testing.assert_allclose(model.covariance_, rest.covariance_, rtol=1e-4, atol=1e-6)
+    assert model.log_evidence_ == pytest.approx(rest.log_evidence_ + np.log(0.5), abs=1e-6)
+
+
 @pytest.mark.parametrize("prior", ["gamma", "ard"])
 def test_learned_precisions_are_at_their_fixed_point(prior, rng):
     X, y = data(rng, 300, 4)

@@ -56,14 +56,14 @@ def ep(
         ``"parallel"``: all sites are updated at once, at N D^2 + D^3 operations a pass.
         ``"sequential"``: one after another, which takes fewer passes, each far slower here; with
         ``max_iter=1`` that is assumed density filtering. ``"double_loop"``: minimisation of EP's
-        free energy (Heskes and Zoeter 2002), which always converges, at several to many times the
+        free energy (Heskes and Zoeter 2002), which always goes downhill, at 10 to 100 times the
         cost.
     power : float, default=1.0
         Exponent of the factors whose moments are matched (power EP, Minka 2004), in (0, 1]; small
         powers approach the Gaussian of the highest variational bound.
     damping : float, optional
         Share of the way that sites go, in (0, 1]; by default 1, and less where changes do not
-        shrink.
+        shrink. ``"double_loop"`` has no use for it.
     max_iter : int, default=200
         Passes over the sites, at most.
     tol : float, default=1e-9

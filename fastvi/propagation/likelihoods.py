@@ -26,6 +26,9 @@ class Moments(NamedTuple):
 
     function: MomentsOf
 
+    def check(self, y: AnyArray) -> None:
+        """See `fastvi.propagation.sites.Likelihood`; any data will do."""
+
     def tilted(self, y: AnyArray, mean: Array, variance: Array, power: float = 1.0) -> Tilted:
         """See `fastvi.propagation.sites.Likelihood`."""
         log_z, centre, spread = self.function(y, mean, variance, power)
@@ -44,6 +47,9 @@ class LogDensity(NamedTuple):
 
     function: LogDensityOf
     near: Callable[[AnyArray], Array] | None = None
+
+    def check(self, y: AnyArray) -> None:
+        """See `fastvi.propagation.sites.Likelihood`; any data will do."""
 
     def tilted(self, y: AnyArray, mean: Array, variance: Array, power: float = 1.0) -> Tilted:
         """See `fastvi.propagation.sites.Likelihood`."""

@@ -116,6 +116,8 @@ def _updated(
     part = group.parts(i)
     cross = cov @ part.T  # (D, d)
     inside = part @ cross
+    if not inside.any():  # a row of zeros: the factor is constant
+        return cov, mean
     own = np.linalg.inv(inside)
     precision = own - problem.power * natural.precision[i]
     if improper(precision[None])[0]:

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
+from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array, ArrayLike, Indices, RowsLike
 from fastvi.propagation.tilted import Tilted
 
 __all__ = ["Joint", "Likelihood", "Linear", "Matched", "Natural", "Sites", "joint", "linear"]
 
 CHUNK = 1 << 20  # numbers of dense rows at a time
+CONSTANT = 1e-20  # variance that factors of rows of zeros are given, at which they are constant
 
 # (y, mean, cov, power) -> log Z, mean and covariance of N(mean, cov) p(y | x)^power.
 JointMoments = Callable[[AnyArray, Array, Array, float], tuple[Array, Array, Array]]
@@ -43,6 +45,10 @@ class Matched(NamedTuple):
 
 class Likelihood(Protocol):
     """A factor of one number: probit and others of `fastvi.propagation`, or of your own."""
+
+    def check(self, y: AnyArray) -> None:
+        """Raise ValueError for parameters or data (n,) that have no probability."""
+        ...
 
     def tilted(self, y: AnyArray, mean: Array, variance: Array, power: float = 1.0) -> Tilted:
         """Integrals of p(y | f)^power under N(mean, variance), and their derivatives."""
@@ -106,6 +112,7 @@ class Linear(_Named):
         for start in range(0, self.n_sites, size):
             spread = np.asarray(self.A[start : start + size] @ root)
             variance[start : start + size] = np.einsum("ij,ij->i", spread, spread)
+        variance[variance == 0.0] = CONSTANT
         return np.asarray(self.A @ mean)[:, None], variance[:, None, None]
 
     def parts(self, site: int) -> Array:
@@ -155,6 +162,11 @@ class Joint(_Named):
     def match(self, rows: Indices | slice, mean: Array, cov: Array, power: float) -> Matched:
         """See `Sites`."""
         log_z, centre, spread = self.moments(self.y[rows], mean, cov, power)
+        if np.shape(centre) != mean.shape or np.shape(spread) != cov.shape:
+            raise ValueError(
+                f"moments returned means of shape {np.shape(centre)} and covariances of shape "
+                f"{np.shape(spread)}; wanted {mean.shape} and {cov.shape}"
+            )
         with np.errstate(all="ignore"):
             after, before = _inverse(spread), _inverse(cov)
         shift = np.einsum("nij,nj->ni", after, centre) - np.einsum("nij,nj->ni", before, mean)
@@ -203,15 +215,23 @@ def linear(
     Raises
     ------
     ValueError
-        If A holds NaN or infinity, or lengths differ.
+        If A holds NaN or infinity, lengths differ, or the likelihood gives y no probability.
     """
+    if not hasattr(likelihood, "tilted"):
+        raise TypeError(
+            f"likelihood is {likelihood!r}; wanted probit, gaussian(noise), "
+            "log_density(function) or another of fastvi.propagation"
+        )
     design = csr_array(A, dtype=np.float64) if issparse(A) else np.array(A, np.float64)
     if design.ndim != 2 or 0 in design.shape:
         raise ValueError(f"A has shape {np.shape(A)}; wanted (n, D), at least one row and column")
     numbers = design.data if issparse(design) else design
     if not np.isfinite(numbers).all():
         raise ValueError("A holds NaN or infinity; wanted finite numbers")
-    return Linear(design, _data(y, design.shape[0]), likelihood, _names(names, design.shape[0]))
+    n = design.shape[0]
+    data = _data(y, n)
+    likelihood.check(data)
+    return Linear(design, data, likelihood, _names(names, n))
 
 
 def joint(
@@ -231,7 +251,7 @@ def joint(
     names : sequence of str, optional
         Names of the factors, for messages.
     """
-    n = len(np.asarray(y))
+    n, dim = len(np.atleast_1d(y)), checks.integer(dim, "dim", 1)
     return Joint(_data(y, n), dim, moments, _names(names, n))
 
 

@@ -65,6 +65,24 @@ class Site(NamedTuple):
     numbers: Array = NOTHING  # those of all rows, or the cut points
     is_log_concave: bool = True
 
+    def check(self, y: Array) -> None:
+        """See `fastvi.propagation.sites.Likelihood`."""
+        levels = self.kind == tilted.ORDINAL
+        fine = np.diff(self.numbers, axis=0) > 0 if levels else self.numbers > 0
+        if self.numbers.ndim != 1 or not np.all(fine) or not np.all(np.isfinite(self.numbers)):
+            wanted = "cut points that rise" if levels else "positive noise and df, one for all rows"
+            raise ValueError(f"likelihood is {self}; wanted {wanted}, all finite")
+        if y.ndim != 1:
+            raise ValueError(f"y has shape {y.shape}; wanted ({len(y)},) for this likelihood")
+        bad, wanted = ~np.isfinite(y), "finite numbers"
+        if levels:
+            bad, wanted = ~np.isin(y, np.arange(len(self.numbers) + 1)), "levels 0, 1, ... by cuts"
+        elif self.kind == tilted.POISSON:
+            bad, wanted = bad | (y < 0) | (y != np.floor(y)), "counts"
+        if bad.any():
+            i = int(np.flatnonzero(bad)[0])
+            raise ValueError(f"y holds {y[i]:g} in row {i}; wanted {wanted}")
+
     def tilted(self, y: Array, mean: Array, variance: Array, power: float | Array = 1.0) -> Tilted:
         """Integrals of the likelihood of y (n,), to powers > 0, with cavities N(mean, variance).
 

@@ -46,7 +46,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
 
     For two labels the bound is tight where they overlap. On separable data, with rare labels, and
     for more labels, it gives too little spread: see `sigma_`. For two labels, ``solver="ep"``
-    matches moments instead (expectation propagation, Minka 2001), which is right there as well.
+    matches moments instead (expectation propagation, Minka 2001), which is much closer there.
 
     Parameters
     ----------

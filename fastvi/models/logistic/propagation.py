@@ -20,6 +20,7 @@ from fastvi.models.logistic.model import Blocks, Coefficients, Logistic, Posteri
 from fastvi.models.logistic.rows import LabelledRows
 from fastvi.models.plan import Plan
 from fastvi.propagation.damping import LEAST, damped, divergence
+from fastvi.propagation.sites import CONSTANT
 from fastvi.propagation.tilted import Site
 
 __all__ = ["Propagated", "propagation", "settled"]
@@ -167,6 +168,7 @@ class _Sweep(_Sites):
     def _update(self, block: Array, a: int, b: int) -> float:
         whitened = block @ self.whitener
         mean, variance = whitened[:, -1], np.einsum("ij,ij->i", whitened[:, :-1], whitened[:, :-1])
+        variance[variance == 0.0] = CONSTANT
         precision, shift = self.before.precision[a:b], self.before.shift[a:b]
         share = np.maximum(1.0 - variance * precision, LEAST_SHARE)
         mean, variance = (mean - variance * shift) / share, variance / share  # of the cavity
