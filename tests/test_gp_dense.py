@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import log_ndtr
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -50,7 +51,26 @@ def test_scikit_learn_agrees(estimator: Any, check: Any) -> None:
         check(estimator)
 
 
+def test_a_link_set_later_does_not_change_predictions() -> None:
+    model = GaussianProcessClassifier(KERNEL, optimizer=None).fit(X, y)
+    before = model.predict_proba(X[:3])
+    model.set_params(link="logit")
+    np.testing.assert_array_equal(model.predict_proba(X[:3]), before)
+
+
 # The fixed points
+
+
+@pytest.mark.parametrize(("weight", "variance"), [(0.5, 4.0), (0.1, 100.0)])
+def test_weights_below_one_are_powers_of_the_likelihood(weight: float, variance: float) -> None:
+    f = np.sqrt(variance) * np.linspace(-12.0, 12.0, 20001)
+    p = np.exp(-0.5 * f * f / variance + weight * log_ndtr(f))
+    p /= p.sum()
+    K = np.array([[variance]])
+    found = propagate(K, np.ones(1), np.full(1, weight), tilted.probit, tol=1e-10)
+    mean, left = found.latents(K, K[0])
+    assert mean[0, 0] == pytest.approx(p @ f, abs=1e-6)
+    assert left[0, 0, 0] == pytest.approx(p @ (f - p @ f) ** 2, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ TARGETS = {
     "bernoulli-logit": (F + RNG.logistic(size=N) > 0).astype(float),
     "ordinal": np.digitize(F + RNG.normal(size=N), [-1.0, 0.5]).astype(float),
 }
-COUNTS = np.where(np.arange(N) % 3, 1.0, 2.0)
+COUNTS = np.array([2.0, 1.0, 0.4])[np.arange(N) % 3]
 LATENT = ConstantKernel(2.0) * RBF([1.0, 1.5])
 
 
@@ -146,6 +146,39 @@ def test_one_pass_comes_near_the_fixed_point() -> None:
     ).fit(X, y)  # fmt: skip
     assert model.elbo_ == pytest.approx(fitted.elbo_, abs=2.0)
     assert np.max(np.abs(model.predict(X) - fitted.predict(X))) < 0.15
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [("poisson", -1.0), ("bernoulli-probit", 5.0), ("ordinal", -1.0), ("ordinal", 7.0)],
+)
+def test_later_rows_of_a_stream_are_checked(name: str, bad: float) -> None:
+    model = SparseEP(LATENT, likelihood=name, inducing_points=X[:5])
+    model.partial_fit(X[:20], TARGETS[name][:20])
+    before = model.predict(X[:3])
+    with pytest.raises(ValueError, match=r"y (must hold|holds)"):
+        model.partial_fit(X[20:22], [1.0, bad])
+    np.testing.assert_array_equal(model.predict(X[:3]), before)
+    model.partial_fit(X[20:22], [1.0, 1.0])  # levels need not all be there again
+
+
+def test_parameters_set_later_do_not_change_predictions(tmp_path: Path) -> None:
+    model = SparseEP(LATENT, likelihood="poisson", inducing_points=X[:5])
+    model.partial_fit(X, TARGETS["poisson"])
+    before = model.predict(X[:3])
+    model.save(tmp_path / "model.npz")
+    assert not hasattr(model, "condition_")
+    model.set_params(likelihood="bernoulli-logit")
+    np.testing.assert_array_equal(model.predict(X[:3]), before)
+
+
+def test_sites_that_do_not_settle_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastvi.models.gp.power.MOST_SWEEPS", 2)
+    model = SparseEP(
+        LATENT, likelihood="poisson", inducing_points=X[:5],
+        learn_kernel=False, learn_inducing_points=False,
+    ).fit(X, TARGETS["poisson"])  # fmt: skip
+    assert not model.converged_
 
 
 @parametrize_with_checks([SparseEP(inducing_points=30, learn_inducing_points=False, max_iter=2)])

@@ -216,7 +216,7 @@ class Collapsed(Searching):
             "y_scale": self._y_scale,
             "flat": self._flat,
             "jitter": float(self.jitter_),
-            "condition": float(self.condition_),
+            "condition": float(getattr(self, "condition_", 1.0)),
         }
 
     def _restore(self, saved: Saved) -> None:

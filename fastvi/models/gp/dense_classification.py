@@ -211,6 +211,7 @@ class GaussianProcessClassifier(ClassifierMixin, OfKernel):
 
     def _prepare(self, kernel: Kernel, X: Any, codes: AnyArray, weights: Array) -> None:
         """Set what the searches look at, one for each classifier."""
+        self._link = Bernoulli(self.link)
         rows, n = covariances_of(kernel, X), len(self.classes_)
         self._data, self._is_joint = (X, codes, weights), n > 2 and self.multi_class == "softmax"
         if self._is_joint:
@@ -433,8 +434,9 @@ class GaussianProcessClassifier(ClassifierMixin, OfKernel):
         parts = self._latents(X)
         if self._is_joint:
             return softmax_probabilities(*parts[0])
-        link, values = Bernoulli(self.link), Values()
-        positive: Array = np.column_stack([link.predict(m, c[:, 0], values)[0] for m, c in parts])
+        positive: Array = np.column_stack(
+            [self._link.predict(m, c[:, 0], Values())[0] for m, c in parts]
+        )
         if len(parts) == 1:
             return np.column_stack((1.0 - positive, positive))
         return np.asarray(positive / positive.sum(axis=1, keepdims=True))

@@ -52,7 +52,7 @@ def propagate(
     K : (N, N) array
     y : (N,) array
     counts : (N,) array
-        How many rows each row counts as.
+        How many rows each row counts as; a row of w < 1 has a site for p(y | f)^w.
     site : Site
     start : (2, N) array, optional
         Precisions and linear terms of the sites to start from; by default 0.
@@ -69,13 +69,14 @@ def propagate(
     numpy.linalg.LinAlgError
         If K holds NaN or infinity.
     """
+    copies, powers = np.maximum(counts, 1.0), np.minimum(counts, 1.0)
     sites = np.zeros((2, len(y))) if start is None else start.copy()
     step, before = 1.0, np.inf
     n_iter, converged = 0, False
     while True:
-        here = _marginals(K, counts * sites)
+        here = _marginals(K, copies * sites)
         with np.errstate(all="ignore"):
-            value, found = _refreshed(here, y, counts, site, sites)
+            value, found = _refreshed(here, y, copies, powers, site, sites)
         change = change_of_sites(found, sites)
         converged = change < tol
         if converged or n_iter >= max_iter:
@@ -105,21 +106,21 @@ def _marginals(K: Array, total: Array) -> Marginals:
 
 
 def _refreshed(
-    here: Marginals, y: Array, counts: Array, site: Site, sites: Array
+    here: Marginals, y: Array, copies: Array, powers: Array, site: Site, sites: Array
 ) -> tuple[float, Array]:
     """The evidence at these sites, and the sites that match the tilted moments."""
     precision = 1.0 / here.variance - sites[0]
     mean = (here.mean / here.variance - sites[1]) / precision
     variance = 1.0 / precision
-    tilted = site.tilted(y, mean, variance)
+    tilted = site.tilted(y, mean, variance, powers)
     found = np.stack(tilted.natural(mean, variance))
     usable = (precision > 0) & np.all(np.isfinite(found), axis=0)
     found = np.where(usable, found, sites)
     if site.is_log_concave:
         found[0] = np.maximum(found[0], 0.0)
-    whole = 0.5 * float((counts * sites[1]) @ here.mean) - 0.5 * here.log_determinant
+    whole = 0.5 * float((copies * sites[1]) @ here.mean) - 0.5 * here.log_determinant
     own = evidence_of_sites(tilted, sites, mean, variance)
-    return whole + float(counts @ np.where(usable, own, 0.0)), found
+    return whole + float(copies @ np.where(usable, own, 0.0)), found
 
 
 def evidence_of_sites(

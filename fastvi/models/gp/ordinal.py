@@ -10,6 +10,8 @@ from fastvi.models.gp.likelihood import Likelihood, Values
 
 __all__ = ["Ordinal"]
 
+MOST = 1000  # the highest level
+
 
 class Ordinal(Likelihood):
     """The target is the number of cut points below f plus N(0, 1): 0, 1, ..., L - 1.
@@ -29,16 +31,16 @@ class Ordinal(Likelihood):
     @staticmethod
     def start_for(y: Array) -> Array:
         """Parameters for which a latent of 0 and variance 1 has the levels' frequencies."""
+        if len(np.unique(y)) < 2:
+            raise ValueError(f"y holds level {y[0]:g} only; wanted at least two levels")
         counts = np.bincount(y.astype(np.int64)) + 0.5
         cuts = np.sqrt(2.0) * ndtri(np.cumsum(counts)[:-1] / counts.sum())
         return np.concatenate((cuts[:1], np.log(np.diff(cuts))))
 
     def check(self, y: Array) -> None:
         """See `Likelihood`."""
-        if not np.all((y >= 0) & (y == np.floor(y))) or len(np.unique(y)) < 2 or np.max(y) > 1000:
-            raise ValueError(
-                "y must hold levels 0, 1, ..., at least two of them, where likelihood is 'ordinal'"
-            )
+        if not np.all((y >= 0) & (y == np.floor(y)) & (y <= MOST)):
+            raise ValueError(f"y must hold levels 0, 1, ... {MOST} where likelihood is 'ordinal'")
 
     def probabilities(self, mean: Array, variance: Array, values: Values) -> Array:
         """See `Likelihood`."""

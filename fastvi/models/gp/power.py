@@ -81,6 +81,8 @@ class PowerPropagation:
         self.covariance, self.likelihood, self.power = covariance, likelihood, power
         self.x, self.y, self.weights = x, y, weights
         self.counts = np.ones(len(y)) if weights is None else weights
+        # A row of weight w >= 1 has w sites; one of weight w < 1 has a site for p(y | f)^w.
+        self.copies, self.powers = np.maximum(self.counts, 1.0), np.minimum(self.counts, 1.0)
         self.centre = column_means(x, weights)
         self.memory = np.full(2 * len(y), np.nan)
 
@@ -136,7 +138,7 @@ class _Evaluation:
             np.ascontiguousarray(weights),
         )  # fmt: skip
         by_theta, by_z = self._gradient(found) if gradient else (None, None)
-        return Bound(found.value, by_theta, by_z, posterior, z.jitter, np.nan)
+        return Bound(found.value, by_theta, by_z, posterior, z.jitter, np.nan, found.converged)
 
     # The fixed point
 
@@ -158,7 +160,7 @@ class _Evaluation:
         step, before, n_iter = 1.0 if self.site.is_log_concave else 0.5, np.inf, 0
         while True:
             try:
-                mean, inner, means, variances, value = self._posterior(self.model.counts * sites)
+                mean, inner, means, variances, value = self._posterior(self.model.copies * sites)
             except np.linalg.LinAlgError:  # sites of negative precision went too far
                 step *= 0.5
                 if step < LEAST_STEP or not move.any():
@@ -169,7 +171,7 @@ class _Evaluation:
             change = change_of_sites(found, sites)
             done = change < tol
             if done or n_iter >= MOST_SWEEPS:
-                total = value + float(self.model.counts @ own)
+                total = value + float(self.model.copies @ own)
                 return Fixed(total, mean, inner, means, sites, tilted, done, n_iter)
             if n_iter > 3 and change > DAMPING[0] * before:
                 step = max(DAMPING[0] * step, DAMPING[1])
@@ -211,7 +213,8 @@ class _Evaluation:
                 np.where(usable, cavity, means),
                 np.where(usable, variance, variances),
             )
-            tilted = self.site.tilted(self.model.y, cavity, variance + self.d, power)
+            powers = power * self.model.powers
+            tilted = self.site.tilted(self.model.y, cavity, variance + self.d, powers)
             found = np.stack(tilted.natural(cavity, variance, power))
             own = evidence_of_sites(tilted, sites, cavity, variance, power)
         usable &= np.all(np.isfinite(found), axis=0)
@@ -224,11 +227,11 @@ class _Evaluation:
 
     def _gradient(self, found: Fixed) -> tuple[Array, Array]:
         model, z = self.model, self.z
-        tilted, counts = found.tilted, model.counts
-        by_d = 0.5 * (counts / model.power) * (tilted.curvature + np.square(tilted.slope))
+        tilted, copies = found.tilted, model.copies
+        by_d = 0.5 * (copies / model.power) * (tilted.curvature + np.square(tilted.slope))
         moving = np.where(self.is_free, by_d, 0.0)
         precision, linear = found.sites
-        by_mean = counts * (linear - precision * found.means)
+        by_mean = copies * (linear - precision * found.means)
         inverse = inverse_from_cholesky(found.inner)
         reverse = Reverse(z.covariance, z.program, z.z, model.centre)
         turned = np.zeros_like(z.plain)
@@ -236,7 +239,7 @@ class _Evaluation:
             rows = slice(first, first + CHUNK)
             a = self.a[rows]
             adjoint = a @ inverse
-            adjoint *= -(counts[rows] * precision[rows])[:, None]
+            adjoint *= -(copies[rows] * precision[rows])[:, None]
             adjoint += by_mean[rows, None] * found.mean
             adjoint -= (2.0 * moving[rows])[:, None] * a
             add_crossed(adjoint, a, turned)
@@ -247,7 +250,7 @@ class _Evaluation:
         of_z.add(z.z, z.columns, z.slope_of_prior(turned), z.plain)
         by_theta, by_z = reverse.gradient(self.kernel_theta)
         more_theta, more_z = of_z.gradient(self.kernel_theta)
-        by_log_noise, by_own = model.likelihood.slopes(tilted, model.y, counts, self.own)
+        by_log_noise, by_own = model.likelihood.slopes(tilted, model.y, model.counts, self.own)
         by_theta = by_theta + more_theta
         if self.noise > 0:
             share = by_log_noise / self.noise

@@ -85,7 +85,8 @@ class SparseEP(RegressorMixin, Collapsed):
     n_iter_ : int
         Iterations of L-BFGS from the best start.
     converged_ : bool
-        False where `max_iter`, a callback or a line search that failed ended the search.
+        False where `max_iter`, a callback or a line search that failed ended the search, or where
+        the sites had not settled after 200 sweeps.
 
     Examples
     --------
@@ -131,13 +132,11 @@ class SparseEP(RegressorMixin, Collapsed):
 
     # Hooks of the fit
 
-    @property
-    def _sites(self) -> Sitewise:
-        return of_name(self.likelihood, self.df)
+    _sites: Sitewise  # of the fit
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        _ = self._sites
+        self._sites = of_name(self.likelihood, self.df)
         checks.number(self.power, "power", 0.0, 1.0, open_low=True)
 
     def _normalised(self, y: Array, weights: Array | None) -> Array:
@@ -180,6 +179,7 @@ class SparseEP(RegressorMixin, Collapsed):
         self.kernel_ = self.kernel_.clone_with_theta(theta)
         self.inducing_points_, self.jitter_ = params.z, found.jitter
         self.elbo_ = float(found.value)
+        self.converged_ = self.converged_ and bool(found.converged)
         self._show()
 
     def _show(self) -> None:
@@ -222,14 +222,16 @@ class SparseEP(RegressorMixin, Collapsed):
     def _partial_fit(self, X: RowsLike, y: ArrayLike) -> None:
         first = not hasattr(self, "_posterior")
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True, reset=first)
-        self._check_parameters()
         check_sizes(X, "X")
         targets = np.asarray(y, np.float64)
         with single_threaded_blas():
             if first:
+                self._check_parameters()
                 self._begin(X, targets)
+            self._sites.likelihood.check(targets)
             noise = self._covariance.noise(self._theta)
             site = self._sites.site(noise, self._own)
+            site.check(targets)
             self._posterior, gained = absorbed(self._posterior, X, targets, site)
         self.elbo_ = gained if first else self.elbo_ + gained
         self._model = None
@@ -317,11 +319,11 @@ class SparseEP(RegressorMixin, Collapsed):
     # Files
 
     def _saved(self) -> dict[str, object]:
-        self.condition_ = np.nan
-        return {**super()._saved(), "condition": 1.0, "own": self._own}
+        return {**super()._saved(), "own": self._own}
 
     def _restore(self, saved: Saved) -> None:
         super()._restore(saved)
         del self.condition_
+        self._sites = of_name(self.likelihood, self.df)
         self._own = saved.array("own", None)
         self._show()

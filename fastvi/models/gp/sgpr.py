@@ -40,6 +40,7 @@ class Bound(NamedTuple):
     posterior: Posterior
     jitter: float
     condition: float
+    converged: bool = True
 
 
 class SparseRegression:
