@@ -255,6 +255,7 @@ RISING = propagation.ordinal([0.0, 1.0])
         ({"y": [0.5, 1.0], "likelihood": RISING}, "y holds 0.5 in row 0; wanted levels"),
         ({"y": [0.5, 1.0], "likelihood": propagation.poisson}, "y holds 0.5 in row 0; wanted"),
         ({"likelihood": propagation.ordinal([1.0, 0.0])}, "wanted cut points that rise"),
+        ({"likelihood": propagation.ordinal(0.5)}, "has cuts 0.5; wanted cut points"),
         ({"likelihood": propagation.gaussian(-1.0)}, "wanted positive noise"),
         ({"likelihood": propagation.gaussian(np.ones(2))}, "wanted positive noise"),
         ({"likelihood": propagation.student(np.nan, 4.0)}, "wanted positive noise"),

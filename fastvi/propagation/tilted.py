@@ -68,10 +68,11 @@ class Site(NamedTuple):
     def check(self, y: Array) -> None:
         """See `fastvi.propagation.sites.Likelihood`."""
         levels = self.kind == tilted.ORDINAL
-        fine = np.diff(self.numbers, axis=0) > 0 if levels else self.numbers > 0
-        if self.numbers.ndim != 1 or not np.all(fine) or not np.all(np.isfinite(self.numbers)):
+        sizes = np.diff(np.atleast_1d(self.numbers)) if levels else self.numbers
+        if self.numbers.ndim != 1 or not (np.all(sizes > 0) and np.all(np.isfinite(self.numbers))):
+            name = "cuts" if levels else "parameters"
             wanted = "cut points that rise" if levels else "positive noise and df, one for all rows"
-            raise ValueError(f"likelihood is {self}; wanted {wanted}, all finite")
+            raise ValueError(f"likelihood has {name} {self.numbers}; wanted {wanted}, all finite")
         if y.ndim != 1:
             raise ValueError(f"y has shape {y.shape}; wanted ({len(y)},) for this likelihood")
         bad, wanted = ~np.isfinite(y), "finite numbers"
