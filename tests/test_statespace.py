@@ -476,6 +476,56 @@ def test_warm_starts_go_on():
         twice.set_params(n_components=3).fit(X)
 
 
+def test_warm_starts_keep_what_is_given_now():
+    X, known = simulated()[0], 0.5 * np.eye(2)
+    model = SSM(2, solver="em", max_iter=2, tol=0.0, warm_start=True).fit(X)
+    model.set_params(transition_matrix=known, observation_offset=np.arange(4.0)).fit(X)
+    np.testing.assert_array_equal(model.transition_matrix_, known)
+    np.testing.assert_allclose(model.observation_offset_, np.arange(4.0), atol=1e-12)
+
+
+def test_warm_starts_of_diffuse_models_have_the_bound_of_their_rows():
+    X = simulated()[0]
+    model = SSM(2, solver="em", initial="diffuse", max_iter=3, tol=0.0, warm_start=True)
+    model.fit(X).set_params(max_iter=1).fit(10 * X)
+    once = model.set_params(max_iter=1).fit(10 * X)
+    before = once.score(10 * X)
+    np.testing.assert_allclose(model.fit(10 * X).elbo_, before, rtol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["vb", "em"])
+def test_parameters_set_for_the_next_fit_change_nothing_before(solver, tmp_path):
+    X = simulated()[0]
+    model = SSM(2, solver=solver, max_iter=2, tol=0.0).fit(X)
+    score, names = model.score(X), list(model.get_feature_names_out())
+    model.set_params(initial="diffuse", n_components=5, observation_noise="full")
+    model.set_params(solver="em" if solver == "vb" else "vb").save(tmp_path / "m")
+    for one in (model, fastvi.load(tmp_path / "m")):
+        assert one.score(X) == score
+        assert list(one.get_feature_names_out()) == names
+
+
+def test_results_follow_the_units_of_inputs():
+    X, inputs = simulated()
+    one, *others = (
+        SSM(2, max_iter=10, tol=0.0).fit(X, inputs=size * inputs) for size in (1.0, 1e-9, 1e9)
+    )
+    for other, size in zip(others, (1e-9, 1e9)):
+        np.testing.assert_allclose(other.elbo_, one.elbo_, rtol=1e-9)
+        np.testing.assert_allclose(
+            other.transition_inputs_ * size, one.transition_inputs_, rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("noise", ["diag", "full"])
+def test_columns_without_noise_have_a_likelihood(noise):
+    X = simulated()[0]
+    X = np.column_stack((X, np.ones(len(X)), X[:, 0]))
+    model = SSM(2, solver="em", observation_noise=noise, max_iter=40, tol=0.0).fit(X)
+    assert_never_falls(model.history_["elbo"])
+    assert np.isfinite(model.score(X))
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_best_of_several_starts_is_kept():
     X = simulated()[0]
@@ -522,6 +572,8 @@ REFUSED = {
         "wanted observation_noise='diag'"),
     "inputs of a length": (lambda X: SSM().fit(X, inputs=X[:3]), r"inputs are of shape \(3, 4\)"),
     "no inputs": (lambda X: fitted().predict(X), r"inputs are not given; wanted \(40, 1\)"),
+    "lengths that are a number": (lambda X: fitted().score(X, 40, inputs=X[:, :1]), "lengths must"),
+    "numbers whose squares overflow": (lambda X: SSM().fit(X * 1e200), "X holds numbers above 1e"),
     "no steps": (lambda X: fitted().forecast(0), "steps is 0; wanted"),
     "a level": (lambda X: fitted().forecast(1, level=1.0), "level is 1.0; wanted"),
 }  # fmt: skip

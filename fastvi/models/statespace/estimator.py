@@ -15,7 +15,7 @@ from fastvi.core import Optimizer
 from fastvi.models.acceleration import accelerated
 from fastvi.models.estimator import generator_of
 from fastvi.models.files import Saved
-from fastvi.models.statespace.given import NAMES, given, in_units, kept_of
+from fastvi.models.statespace.given import NAMES, continued, given, in_units, kept_of
 from fastvi.models.statespace.model import LinearModel
 from fastvi.models.statespace.posteriors import Systems
 from fastvi.models.statespace.predictions import Forecaster, States
@@ -115,6 +115,7 @@ class LinearGaussianSSM(Forecaster):
 
     _centre: Array
     _scale: Array
+    _input_scale: Array
     _params: Linear | Systems
     _system: Linear
 
@@ -225,13 +226,18 @@ class LinearGaussianSSM(Forecaster):
         self._centre, self._scale = (
             (last._centre, last._scale) if last and goes_on else rows.scales()
         )
-        units = rows.standardised(self._centre, self._scale)
+        is_like = goes_on and last is not None and len(last._input_scale) == rows.inputs.shape[1]
+        self._input_scale = last._input_scale if last and is_like else rows.input_scales()
+        self._is_diffuse = self.initial == "diffuse"
+        units = rows.standardised(self._centre, self._scale, self._input_scale)
         known = in_units(known, self._centre, self._scale)
         rng, runs = generator_of(seed), []
         with single_threaded_blas():
             for number in range(n_init):
                 model, start = self._begin(units, known, None if number == 0 else rng)
-                params = start if last is None or number else last._goes_on(start)
+                params = start
+                if last is not None and number == 0:
+                    params = continued(last._params, start, kept_of(self, known))
                 fitted = self._ascend(
                     model, Source(units), tree.copy(params), watching,
                     data=(rows.X, rows.patterns, rows.pattern, rows.begins, rows.inputs), tol=tol,
@@ -255,7 +261,7 @@ class LinearGaussianSSM(Forecaster):
             start = in_basis(start, np.linalg.inv(lower_root(start.noise)))
             own = {name: known[name] for name in ("mean", "covariance") if name in known}
             start = start._replace(**own)
-        if self.initial == "diffuse":
+        if self._is_diffuse:
             start = diffuse(start)
             constant += self._constant(start, int(rows.begins.sum()))
         if self.solver == "em":
@@ -269,28 +275,18 @@ class LinearGaussianSSM(Forecaster):
         numbers = [checks.number(getattr(self, n), n, 0.0, open_low=True) for n in names]
         return Priors(*numbers)
 
-    def _goes_on(self, like: Any) -> Any:
-        """Return a copy of the parameters, if they have the form of `like`."""
-        shapes = [tuple(leaf.shape for leaf in tree.leaves(t)) for t in (self._params, like)]
-        if type(self._params) is not type(like) or shapes[0] != shapes[1]:
-            raise ValueError(
-                "warm_start continues from a model of other features, states, inputs or solver"
-            )
-        return tree.copy(self._params)
-
     # Results
 
     def _take(self, params: Any) -> None:
         """Set the attributes with parameters, in the units of X."""
         self._params = params
-        system = params.point() if self.solver == "vb" else params
-        self._system = rescaled(system, self._centre, self._scale)
+        self._system = rescaled(params.point(), self._centre, self._scale, self._input_scale)
         for name, attribute in NAMES.items():
             setattr(self, f"{attribute}_", getattr(self._system, name))
         self.observation_offset_ = self._system.offsets[:, 0]
         self.observation_inputs_ = self._system.offsets[:, 1:]
         self.transition_inputs_ = self._system.inputs
-        self.n_relevant_ = params.n_relevant if self.solver == "vb" else self.n_components
+        self.n_relevant_ = params.n_relevant
 
     def _parameters(self) -> Linear:
         return self._system
@@ -305,19 +301,20 @@ class LinearGaussianSSM(Forecaster):
     def _saved(self) -> dict[str, object]:
         return {
             "parameters_": self._params, "end": self._end, "centre": self._centre,
-            "scale": self._scale,
+            "scale": self._scale, "input_scale": self._input_scale,
+            "is_diffuse": self._is_diffuse,
         }  # fmt: skip
 
     def _restore(self, saved: Saved) -> None:
-        d, k = saved.n_features, checks.integer(self.n_components, "n_components", 1)
+        d, k = saved.n_features, len(saved.array("parameters_.mean", None))
         self._centre, self._scale = saved.array("centre", d), saved.positive("scale", d)
-        n_inputs = saved.arrays[f"parameters_.{'steps' if self.solver == 'vb' else 'inputs'}"]
-        u = n_inputs.shape[1] - (k if self.solver == "vb" else 0)
-        like: Linear | Systems
-        if self.solver == "vb":
+        self._input_scale = saved.positive("input_scale", None)
+        self._is_diffuse = bool(saved.values["is_diffuse"])
+        u = len(self._input_scale)
+        if "parameters_.steps" in saved.arrays:  # by "vb"; parameters may be set for the next fit
             many = len(saved.arrays["parameters_.rows_covariance"])
-            like = Systems.empty(d, k, u, d if many > 1 else 1)
+            self._take(saved.tree("parameters_", Systems.empty(d, k, u, d if many > 1 else 1)))
         else:
-            like = Linear.empty(d, k, u, 2 if self.observation_noise == "full" else 1)
-        self._take(saved.tree("parameters_", like))
+            dimensions = 2 if saved.arrays["parameters_.rows_noise"].ndim == 2 else 1
+            self._take(saved.tree("parameters_", Linear.empty(d, k, u, dimensions)))
         self._end = States(saved.array("end.means", k), saved.array("end.covariances", k, k))

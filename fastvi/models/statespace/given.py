@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fastvi.base import checks
+from fastvi.base import checks, tree
 from fastvi.base.typing import Array
 from fastvi.models.statespace.model import Kept
 from fastvi.models.statespace.rows import SequenceRows
 
-__all__ = ["NAMES", "given", "in_units", "kept_of"]
+__all__ = ["NAMES", "continued", "given", "in_units", "kept_of"]
 
 NAMES = {  # parameters of systems by attributes of estimators
     "mean": "initial_mean", "covariance": "initial_covariance", "transition": "transition_matrix",
@@ -93,3 +93,22 @@ def kept_of(estimator: Any, known: dict[str, Array]) -> Kept:
         "noise" in known, "loadings" in known, "offset" in known, "rows_noise" in known,
         estimator.state_noise == "diag",
     )  # fmt: skip
+
+
+def continued(params: Any, start: Any, kept: Kept) -> Any:
+    """Parameters of a fit to go on from; what is kept is that of `start`.
+
+    Raises
+    ------
+    ValueError
+        If they differ in form.
+    """
+    shapes = [tuple(leaf.shape for leaf in tree.leaves(t)) for t in (params, start)]
+    if type(params) is not type(start) or shapes[0] != shapes[1]:
+        raise ValueError(
+            "warm_start continues from a model of other features, states, inputs or solver"
+        )
+    own = {name: getattr(start, name) for name in NAMES if getattr(kept, name)}
+    if kept.offsets:
+        own["offsets"] = np.column_stack((start.offsets[:, 0], params.offsets[:, 1:]))
+    return params._replace(**own)

@@ -31,6 +31,7 @@ __all__ = [
     "symmetric",
 ]
 
+LEAST = 1e-10  # variance of the noise of rows; without noise the likelihood has no maximum
 SOME = 4096  # rows whose squares are in memory at a time
 
 
@@ -236,13 +237,21 @@ def _rows_noise(
     if dimensions == 2:
         kept = rest[rows.whole]
         spread = loadings @ sums.rows.common[0] @ loadings.T
-        return symmetric((kept.T @ kept + spread) / len(kept))
+        return _at_least(symmetric((kept.T @ kept + spread) / len(kept)))
     if rows.seen is not None:
         rest *= rows.seen
     elif not rows.whole.all():
         rest = rest[rows.whole]
     squares = np.einsum("ij,ij->j", rest, rest) + own_squares(loadings, sums.rows.common)
-    return np.asarray(squares / rows.counts)
+    return np.asarray(np.maximum(squares / rows.counts, LEAST))
+
+
+def _at_least(covariance: Array) -> Array:
+    """The covariance, with eigenvalues that are not below `LEAST`: the best among those."""
+    values, vectors = np.linalg.eigh(covariance)
+    if values[0] >= LEAST:
+        return covariance
+    return symmetric((vectors * np.maximum(values, LEAST)) @ vectors.T)
 
 
 def own_squares(coefficients: Array, matrices: Array) -> Array:

@@ -21,6 +21,9 @@ from fastvi.models.statespace.system import LOG_2PI, Linear, filtered, lower_roo
 __all__ = ["Forecast", "Forecaster", "SequenceEstimator", "States", "intervals"]
 
 
+LARGEST = 1e150  # numbers, whose squares float64 holds
+
+
 class States(NamedTuple):
     """Gaussian posteriors of states: means (n_rows, n_components), and covariances of each row."""
 
@@ -54,7 +57,7 @@ class SequenceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estim
     """Models of sequences with missing numbers."""
 
     _texts = TEXTS
-    n_components: int
+    initial_mean_: Array
     transition_inputs_: Array  # of which models without inputs have none
 
     def _rows(
@@ -71,6 +74,8 @@ class SequenceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estim
         )  # fmt: skip
         if np.isinf(X).any():
             raise ValueError("X contains infinity; wanted numbers, or NaN for missing ones")
+        if not np.abs(X).max(initial=0.0, where=~np.isnan(X)) < LARGEST:
+            raise ValueError(f"X holds numbers above {LARGEST:.0e} in size: scale X")
         rows = SequenceRows(
             X, checks.sequence_lengths(lengths, len(X)), self._inputs(inputs, len(X), reset)
         )
@@ -91,7 +96,7 @@ class SequenceEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estim
 
     @property
     def _n_features_out(self) -> int:
-        return int(self.n_components)
+        return len(self.initial_mean_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -103,7 +108,7 @@ class Forecaster(SequenceEstimator):
     """Predictions of linear systems, from their parameters."""
 
     _end: States  # of the last sequence of the fit
-    initial: str
+    _is_diffuse: bool  # of the fit
 
     def _parameters(self) -> Linear:
         """Return the parameters."""
@@ -111,7 +116,7 @@ class Forecaster(SequenceEstimator):
 
     def _constant(self, params: Linear, n_sequences: int) -> float:
         """Log densities are those under a flat density of first states that are diffuse."""
-        if self.initial != "diffuse":
+        if not self._is_diffuse:
             return 0.0
         size = np.diag(params.covariance)
         return float(0.5 * n_sequences * np.sum(np.log(size) + LOG_2PI))
@@ -152,9 +157,10 @@ class Forecaster(SequenceEstimator):
         {inputs}
         """
         check_is_fitted(self)
-        n_sequences = 1 if lengths is None else len(np.asarray(lengths))
-        constant = self._constant(self._parameters(), n_sequences)
-        return float(self.score_samples(X, lengths, inputs=inputs).sum()) + constant
+        params, rows = self._parameters(), self._rows(X, lengths, inputs)
+        with single_threaded_blas():
+            total = float(filtered(params, rows)[1].sum())
+        return total + self._constant(params, int(rows.begins.sum()))
 
     def filter(
         self,

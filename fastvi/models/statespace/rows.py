@@ -69,10 +69,21 @@ class SequenceRows:
         rounding = np.finfo(np.float64).eps * np.abs(centre) * np.sqrt(counts)
         return centre, np.where(scale > np.maximum(rounding, 1e-150), scale, 1.0)
 
-    def standardised(self, centre: Array, scale: Array) -> SequenceRows:
-        """The same sequences with features (x - centre) / scale."""
+    def input_scales(self) -> Array:
+        """Root mean squares of inputs, (U,); 1 where they are 0."""
+        size = np.abs(self.inputs).max(axis=0)
+        size = np.where(size > 0, size, 1.0)
+        found: Array = size * np.sqrt(np.square(self.inputs / size).mean(axis=0))
+        return np.where(found > 0, found, 1.0)
+
+    def standardised(
+        self, centre: Array, scale: Array, input_scale: Array | float = 1.0
+    ) -> SequenceRows:
+        """The same sequences with features (x - centre) / scale, and inputs divided as well."""
         found = object.__new__(SequenceRows)
         found.__dict__.update(self.__dict__)
+        found.inputs = self.inputs / input_scale
+        found.constant = np.hstack((self.constant[:, :1], found.inputs))
         found.X = np.ascontiguousarray((self.X - centre) / scale * self.mask)
         return found
 

@@ -53,16 +53,29 @@ class Linear(NamedTuple):
             np.zeros((d, 1 + u)), np.zeros((d,) * dimensions),
         )  # fmt: skip
 
+    def point(self) -> Linear:
+        """The system itself."""
+        return self
 
-def rescaled(params: Linear, centre: Array, scale: Array) -> Linear:
-    """The system of rows centre + scale * rows, (D,) each."""
+    @property
+    def n_relevant(self) -> int:
+        """Number of states."""
+        return len(self.mean)
+
+
+def rescaled(
+    params: Linear, centre: Array, scale: Array, input_scale: Array | float = 1.0
+) -> Linear:
+    """The system of rows centre + scale * rows, (D,) each, and inputs of another scale (U,)."""
     offsets = scale[:, None] * params.offsets
     offsets[:, 0] += centre
+    offsets[:, 1:] /= input_scale
     noise = params.rows_noise
     unit = np.square(scale) if noise.ndim == 1 else np.outer(scale, scale)
     return params._replace(
-        loadings=scale[:, None] * params.loadings, offsets=offsets, rows_noise=unit * noise
-    )
+        loadings=scale[:, None] * params.loadings, offsets=offsets, rows_noise=unit * noise,
+        inputs=params.inputs / input_scale,
+    )  # fmt: skip
 
 
 def in_basis(params: Linear, basis: AnyArray) -> Linear:
