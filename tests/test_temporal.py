@@ -182,6 +182,26 @@ def test_gaps_from_tiny_to_huge(noise):
         assert model.elbo_ == pytest.approx(exact.log_marginal_likelihood_value_, rel=tolerance)
 
 
+@pytest.mark.parametrize("part", ["predict", "joint", "compiled"])
+def test_small_variances_before_the_first_time(part):
+    """As after the last time of the mirrored series."""
+    t, kernel = np.linspace(0.0, 60.0, 40), ConstantKernel(7e3) * Matern(1e3, nu=2.5)
+    ahead, back = (
+        TemporalGPRegressor(kernel + WhiteKernel(3e-7), learn_kernel=False).fit(times, 0.3 * t)
+        for times in (t, -t)
+    )
+    x = np.array([-3.0, -0.1])
+    want = back.latent_mean_and_variance(-x)[1]
+    assert want.max() < 1e-5
+    posterior = ahead._predictive.posteriors[0]
+    found = {
+        "predict": lambda: posterior.predict(x[:, None])[1],
+        "joint": lambda: posterior.joint(x[:, None])[1].diagonal(),
+        "compiled": lambda: posterior.compiled()(x[:, None])[1],
+    }[part]()
+    np.testing.assert_allclose(found, want, rtol=1e-4)
+
+
 @pytest.mark.parametrize("white", [True, False])
 def test_known_noise(rng, tmp_path, white):
     """As scikit-learn has it, row by row; with weights of 0, missing rows, and units."""

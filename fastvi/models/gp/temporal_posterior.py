@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,12 +37,30 @@ class TemporalPosterior:
         self, x: Array, *, variance: bool = True, n_threads: int = 1
     ) -> tuple[Array, Array | None]:
         """Mean (n, 1) and variance (n,) of f at x (n, 1), before noise."""
-        found, _, where = self._together(x[:, 0], later=False)
-        mean, spread = found.moments[:, where]
-        return mean[:, None], np.maximum(spread, 0.0)
+        out, early = np.empty((2, len(x))), x[:, 0] < self.times[0]
+        if not early.all():
+            out[:, ~early] = self._marginals(x[~early, 0])
+        if early.any():
+            out[:, early] = self.mirrored()._marginals(-x[early, 0])
+        return out[0][:, None], np.maximum(out[1], 0.0)
+
+    def mirrored(self) -> TemporalPosterior:
+        """The posterior of f(-t).
+
+        Before the first time, variances are those of the prior less what rows say, in which small
+        ones lose all digits; after the last they are not.
+        """
+        sites = TimeSites(*(np.ascontiguousarray(part[::-1]) for part in self.sites))
+        return TemporalPosterior(self.space, np.ascontiguousarray(-self.times[::-1]), sites)
+
+    def _marginals(self, x: Array) -> Array:
+        found, _, where = self._together(x, later=False)
+        return found.moments[:, where]
 
     def joint(self, x: Array) -> tuple[Array, Array]:
         """Mean (n, 1) and covariance (n, n) of f at x (n, 1), in O(T n + n^2) time."""
+        if x.min() <= self.times[0] and x.max() < self.times[-1]:
+            return self.mirrored().joint(-x)
         found, merged, where = self._together(x[:, 0], later=True)
         chosen, which = np.unique(where, return_inverse=True)
         covariance = np.empty((len(chosen), len(chosen)))
@@ -82,15 +102,12 @@ class TimeMoments:
     """
 
     def __init__(self, posterior: TemporalPosterior) -> None:
-        space, times, sites = posterior.space, posterior.times, posterior.sites
-        q, n = space.q, len(times)
-        d = len(q)
-        mean, state = np.zeros(d), np.zeros((d, d))
-        gains, means, states = np.empty((n, d + 3)), np.empty((n, d)), np.empty((n, d, d))
-        filters.filter_sites(space.terms, q, times, *sites, 0, n, mean, state, gains, means, states)
-        later = smoothed(space, times, sites, slots=np.arange(n)).later
-        self._times = times
-        self._given = space.terms, q, times, *sites, gains, means, states, later
+        space, times = posterior.space, posterior.times
+        later = smoothed(space, times, posterior.sites, slots=np.arange(len(times))).later
+        self._times, self._given = times, (*_states(posterior), later)
+        last = slice(-1, None)
+        terms, q, *rows = _states(posterior.mirrored())
+        self._early = (terms, q, *(part[last].copy() for part in rows), later[last])
         self.point = times[:1, None]
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
@@ -99,4 +116,20 @@ class TimeMoments:
         out = np.empty((2, len(x)))
         before = np.searchsorted(self._times, x, "right") - 1
         kernels.predict_at(*self._given, x, before, out)
+        early = before < 0
+        if early.any():
+            own = np.empty((2, np.count_nonzero(early)))
+            kernels.predict_at(*self._early, -x[early], 1 + before[early], own)
+            out[:, early] = own
         return out[0], out[1]
+
+
+def _states(posterior: TemporalPosterior) -> tuple[Any, ...]:
+    """Terms, q, times, sites and gains, means and states of the filter."""
+    space, times, sites = posterior.space, posterior.times, posterior.sites
+    q, n = space.q, len(times)
+    d = len(q)
+    mean, state = np.zeros(d), np.zeros((d, d))
+    gains, means, states = np.empty((n, d + 3)), np.empty((n, d)), np.empty((n, d, d))
+    filters.filter_sites(space.terms, q, times, *sites, 0, n, mean, state, gains, means, states)
+    return space.terms, q, times, *sites, gains, means, states
