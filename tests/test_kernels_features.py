@@ -9,6 +9,7 @@ from naive import features as naive
 from fastvi.kernels import features as kernels
 from fastvi.models.features.rows import packed
 
+pytestmark = pytest.mark.usefixtures("quiet")
 SEEDS = st.integers(0, 2**32 - 1)
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
 
