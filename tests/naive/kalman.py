@@ -48,3 +48,35 @@ def smoothed(params, X, inputs):
     means, whole = joint(params.mean, params.covariance, params.transition, params.noise, drift)
     rest = X - np.hstack((np.ones((len(X), 1)), inputs)) @ params.offsets.T
     return conditioned(means, whole, params.loadings, noise, rest)
+
+
+def observations(params, X, inputs):
+    """The rows' loadings, offsets and noise of largest expected density, for one sequence.
+
+    From the joint Gaussian of states and rows, given the numbers that are there; rows without any
+    count for nothing.
+    """
+    noise, (n, d), k = params.rows_noise, X.shape, len(params.mean)
+    noise = np.diag(noise) if noise.ndim == 1 else noise
+    drift, constant = inputs @ params.inputs.T, np.hstack((np.ones((n, 1)), inputs))
+    means, whole = joint(params.mean, params.covariance, params.transition, params.noise, drift)
+    big = np.kron(np.eye(n), params.loadings)
+    both = np.block([[whole, whole @ big.T], [big @ whole, big @ whole @ big.T]])
+    both[n * k :, n * k :] += np.kron(np.eye(n), noise)
+    mean = np.concatenate((means, big @ means + (constant @ params.offsets.T).ravel()))
+    at = n * k + np.flatnonzero(~np.isnan(X).ravel())
+    gain = np.linalg.solve(both[np.ix_(at, at)], both[at]).T
+    mean = mean + gain @ (X.ravel()[at - n * k] - mean[at])
+    both = both - gain @ both[at]
+    gram, cross, squares, count = 0.0, 0.0, 0.0, 0
+    for t in np.flatnonzero(~np.isnan(X).all(axis=1)):
+        own, row = slice(t * k, t * k + k), slice(n * k + t * d, n * k + t * d + d)
+        z, x = np.append(mean[own], constant[t]), mean[row]
+        spread = np.zeros((len(z), len(z)))
+        spread[:k, :k] = both[own, own]
+        mixed = np.zeros((d, len(z)))
+        mixed[:, :k] = both[row, own]
+        gram, cross = gram + np.outer(z, z) + spread, cross + np.outer(x, z) + mixed
+        squares, count = squares + np.outer(x, x) + both[row, row], count + 1
+    found = np.linalg.solve(gram, cross.T).T
+    return found[:, :k], found[:, k:], (squares - found @ cross.T) / count

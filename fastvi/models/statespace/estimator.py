@@ -48,8 +48,7 @@ class LinearGaussianSSM(Forecaster):
         Number of states; with "vb" those that are not needed are switched off.
     solver : {"vb", "em"}, default="vb"
     observation_noise : {"diag", "full"}, default="diag"
-        Covariance of the rows' noise; "full" needs "em", and rows that are whole or missing in
-        `fit`.
+        Covariance of the rows' noise; "full" needs "em".
     state_noise : {"full", "diag"}, default="full"
         Form of the covariance that "em" learns.
     initial : {"learned", "diffuse"}, default="learned"
@@ -65,8 +64,8 @@ class LinearGaussianSSM(Forecaster):
         Gamma prior of the precisions of columns of A and C.
     max_iter : int, default=1000
     tol : float, default=1e-6
-        The fit ends when the bound, or the log likelihood, rises by less than this per row, in
-        nats.
+        The fit ends when a pass raises the bound, or the log likelihood, by less than this per
+        row, in nats. Passes extrapolate from those before them (Anderson 1965).
     n_init : int, default=1
         Number of starts; the fit with the largest bound is kept. The first is from regressions of
         windows of rows on windows before them, as in subspace methods; others are random.
@@ -241,7 +240,7 @@ class LinearGaussianSSM(Forecaster):
                 fitted = self._ascend(
                     model, Source(units), tree.copy(params), watching,
                     data=(rows.X, rows.patterns, rows.pattern, rows.begins, rows.inputs), tol=tol,
-                    seed=seed, last=last, ascent=accelerated if self.solver == "vb" else None,
+                    seed=seed, last=last, ascent=accelerated,
                 )  # fmt: skip
                 runs.append((model, fitted))
             model, best = max(runs, key=lambda run: run[1].history["elbo"][-1])

@@ -29,8 +29,6 @@ def given(estimator: Any, k: int, rows: SequenceRows) -> dict[str, Array]:
     checks.choice(estimator.initial, "initial", ("learned", "diffuse"))
     if is_full and estimator.solver == "vb":
         raise ValueError("observation_noise='full' needs solver='em'")
-    if is_full and rows.seen is not None and estimator.observation_covariance is None:
-        raise ValueError("X has rows that are partly NaN; wanted observation_noise='diag'")
     shapes = {
         "mean": (k,), "covariance": (k, k), "transition": (k, k), "noise": (k, k),
         "loadings": (d, k), "rows_noise": (d, d) if is_full else (d,),

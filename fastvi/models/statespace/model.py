@@ -6,127 +6,25 @@ algorithm", section 3, with inputs, missing numbers, and parameters that are kep
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.linalg import cho_solve
 
 from fastvi.base import tree
-from fastvi.base.linear_algebra import cholesky_despite_rounding
 from fastvi.base.typing import Array
 from fastvi.core import Batch, Coordinates, Local
+from fastvi.models.statespace.completed import completed
+from fastvi.models.statespace.moments import Moments, moments, own_squares, regressed, symmetric
 from fastvi.models.statespace.passes import Smoothed
 from fastvi.models.statespace.rows import SequenceRows
 from fastvi.models.statespace.system import Linear, smoothed
 
-__all__ = [
-    "Kept",
-    "LinearModel",
-    "Moments",
-    "Regression",
-    "moments",
-    "own_squares",
-    "regressed",
-    "symmetric",
-]
+__all__ = ["Kept", "LinearModel"]
 
 LEAST = 1e-10  # variance of the noise of rows; without noise the likelihood has no maximum
-SOME = 4096  # rows whose squares are in memory at a time
-
-
-class Regression(NamedTuple):
-    """Sums over rows of a regression of D numbers on N: E[z z'] (1 or D, N, N) and y E[z'] (D, N).
-
-    `common` (N, N) is the part of each E[z z'] that comes from covariances.
-    """
-
-    gram: Array
-    cross: Array
-    common: Array
-
-
-class Moments(NamedTuple):
-    """What a step needs to know of smoothed states.
-
-    Attributes
-    ----------
-    states : Smoothed
-    rows : Regression
-        Of rows on states, 1 and inputs; `common` by feature, (1 or D, K, K).
-    steps : Regression
-        Of states on the states before and inputs.
-    now, lagged, before : (K, K) arrays
-        Sums of covariances of states with a state before them, of both, and of the latter.
-    """
-
-    states: Smoothed
-    rows: Regression
-    steps: Regression
-    now: Array
-    lagged: Array
-    before: Array
-
-
-def moments(found: Smoothed, rows: SequenceRows) -> Moments:
-    """Sum what states are expected to be."""
-    k, means = found.means.shape[1], found.means
-    z = np.hstack((means, rows.constant))
-    spread, gram = _spread(found, rows), _grams(z, rows)
-    gram[:, :k, :k] += spread
-    of_rows = Regression(gram, rows.X.T @ z, spread)
-    inside = rows.steps.astype(np.float64)
-    later = np.flatnonzero(rows.steps)
-    regressors = np.hstack((means[later - 1], rows.inputs[later]))
-    now = found.total(found.covariance, inside)
-    is_before: Array = np.where(rows.ends, 0.0, 1.0)
-    before, lagged = found.total(found.covariance, is_before), found.total(found.cross, is_before)
-    gram, cross = regressors.T @ regressors, means[later].T @ regressors
-    gram[:k, :k] += before
-    cross[:, :k] += lagged
-    return Moments(found, of_rows, Regression(gram[None], cross, before), now, lagged, before)
-
-
-def _grams(z: Array, rows: SequenceRows) -> Array:
-    """Sums of z z' over rows that are there, (1, N, N), or by feature, (D, N, N)."""
-    if rows.seen is None:
-        kept = z if rows.whole.all() else z[rows.whole]
-        return np.asarray((kept.T @ kept)[None])
-    n = z.shape[1]
-    found = np.zeros((rows.n_features, n * n))
-    for begin in range(0, len(z), SOME):
-        part = z[begin : begin + SOME]
-        squares = (part[:, :, None] * part[:, None, :]).reshape(len(part), -1)
-        found += rows.seen[begin : begin + SOME].T @ squares
-    return found.reshape(-1, n, n)
-
-
-def _spread(found: Smoothed, rows: SequenceRows) -> Array:
-    """Sums of covariances over rows that are there, (1, K, K), or by feature, (D, K, K)."""
-    if rows.seen is None:
-        return found.total(found.covariance, rows.whole.astype(np.float64))[None]
-    counts = [np.bincount(found.own, seen, len(found.covariance)) for seen in rows.seen.T]
-    return np.asarray(np.tensordot(np.array(counts), found.covariance, 1))
-
-
-def regressed(sums: Regression, old: Array, free: NDArray[np.bool_]) -> Array:
-    """Coefficients (D, N) that fit best; those not free, (N,) of bool, stay as they are in old."""
-    if not free.any():
-        return old
-    found = old.copy()
-    cross = sums.cross[:, free]
-    if not free.all():
-        cross = cross - _times(old[:, ~free], sums.gram[:, ~free][:, :, free])
-    for d, gram in enumerate(sums.gram[:, free][:, :, free]):
-        which = slice(d, d + 1) if len(sums.gram) > 1 else slice(None)
-        lower = cholesky_despite_rounding(gram)
-        found[which, free] = cho_solve((lower, True), cross[which].T).T
-    return found
-
-
-def symmetric(matrix: Array) -> Array:
-    """Remove what rounding has left."""
-    return np.asarray(0.5 * (matrix + matrix.T))
+LEAST_SHARE, HALVINGS = 0.1, 30  # of variances, that an extrapolation leaves
+VARIANCES = ("covariance", "noise", "rows_noise")
 
 
 class Kept(NamedTuple):
@@ -176,9 +74,25 @@ class LinearModel:
         rows: SequenceRows = batch.rows
         found, densities = smoothed(params, rows)
         bound = float(densities.sum()) + self.constant
-        return Local(self._maximised(params, rows, moments(found, rows)), bound, None)
+        if rows.seen is None or params.rows_noise.ndim == 1:
+            return Local(self._maximised(params, rows, moments(found, rows)), bound, None)
+        whole = completed(params, rows, found)
+        sums = moments(found, whole.rows)
+        sums.rows.cross[:, : len(params.mean)] += whole.cross
+        return Local(self._maximised(params, whole.rows, sums, whole.squares), bound, None)
 
-    def _maximised(self, params: Linear, rows: SequenceRows, sums: Moments) -> Linear:
+    def _maximised(
+        self,
+        params: Linear,
+        rows: SequenceRows,
+        sums: Moments,
+        spread: Callable[[Array], Array] | None = None,
+    ) -> Linear:
+        """The system of largest expected log density.
+
+        `spread` has what covariances add to the sum of squared residuals at loadings, where this
+        is not `sums.rows.common` between them.
+        """
         k, kept = len(params.mean), self.kept
         mean, covariance = self._start(params, rows, sums.states)
         old = np.hstack((params.transition, params.inputs))
@@ -196,7 +110,7 @@ class LinearModel:
         loadings, offsets = both[:, :k], both[:, k:]
         rows_noise = params.rows_noise
         if not kept.rows_noise:
-            rows_noise = _rows_noise(loadings, offsets, params.rows_noise.ndim, rows, sums)
+            rows_noise = _rows_noise(loadings, offsets, params.rows_noise.ndim, rows, sums, spread)
         parts = mean, covariance, transition, inputs, noise, loadings, offsets, rows_noise
         return Linear(*map(np.ascontiguousarray, parts))
 
@@ -215,8 +129,58 @@ class LinearModel:
         return 0.0
 
     def confine(self, params: Linear, step: Linear) -> Linear:
-        """Return the step, which never leaves the domain."""
+        """Return the step, shortened where covariances would not stay positive definite."""
+        parts = {name: _confined(getattr(params, name), getattr(step, name)) for name in VARIANCES}
+        if parts["rows_noise"].any():  # not below what a step leaves
+            noise = params.rows_noise + parts["rows_noise"]
+            noise = np.maximum(noise, LEAST) if noise.ndim == 1 else _at_least(noise)
+            parts["rows_noise"] = noise - params.rows_noise
+        return step._replace(**parts)
+
+    def units(self, params: Linear) -> Linear:
+        """See `fastvi.models.acceleration`."""
+        rows = np.sqrt(_variances(params.rows_noise))
+        own = np.sqrt(np.diag(params.noise))
+        said = np.sqrt(np.square(params.loadings / rows[:, None]).sum(axis=0))
+        states = np.where(own > 0, own, 1.0 / np.where(said > 0, said, 1.0))
+        first = np.sqrt(np.diag(params.covariance)) + states
+        noise = rows if params.rows_noise.ndim == 1 else np.outer(rows, rows)
+        return Linear(
+            first, np.outer(first, first), np.outer(states, 1.0 / states),
+            _repeated(states, params.inputs.shape[1]), np.outer(states, states),
+            np.outer(rows, 1.0 / states), _repeated(rows, params.offsets.shape[1]),
+            noise if params.rows_noise.ndim == 2 else np.square(rows),
+        )  # fmt: skip
+
+
+def _variances(noise: Array) -> Array:
+    return noise if noise.ndim == 1 else np.diag(noise)
+
+
+def _repeated(column: Array, n: int) -> Array:
+    return np.repeat(column[:, None], n, axis=1)
+
+
+def _confined(covariance: Array, step: Array) -> Array:
+    """The step of a covariance or of variances, halved until a tenth of them would be left."""
+    if not step.any():
         return step
+    for halvings in range(HALVINGS):
+        short = 0.5**halvings * step
+        if covariance.ndim == 1:
+            if np.all(short > (LEAST_SHARE - 1.0) * covariance):
+                return short
+        elif _is_definite((1.0 - LEAST_SHARE) * covariance + short):
+            return short
+    return np.zeros_like(step)
+
+
+def _is_definite(matrix: Array) -> bool:
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def _states_noise(transition: Array, inputs: Array, rows: SequenceRows, sums: Moments) -> Array:
@@ -230,14 +194,19 @@ def _states_noise(transition: Array, inputs: Array, rows: SequenceRows, sums: Mo
 
 
 def _rows_noise(
-    loadings: Array, offsets: Array, dimensions: int, rows: SequenceRows, sums: Moments
+    loadings: Array,
+    offsets: Array,
+    dimensions: int,
+    rows: SequenceRows,
+    sums: Moments,
+    spread: Callable[[Array], Array] | None,
 ) -> Array:
     """Variances or covariance of the noise of rows, given the rest."""
     rest = rows.X - sums.states.means @ loadings.T - rows.constant @ offsets.T
     if dimensions == 2:
         kept = rest[rows.whole]
-        spread = loadings @ sums.rows.common[0] @ loadings.T
-        return _at_least(symmetric((kept.T @ kept + spread) / len(kept)))
+        own = spread(loadings) if spread else loadings @ sums.rows.common[0] @ loadings.T
+        return _at_least(symmetric((kept.T @ kept + own) / len(kept)))
     if rows.seen is not None:
         rest *= rows.seen
     elif not rows.whole.all():
@@ -252,14 +221,3 @@ def _at_least(covariance: Array) -> Array:
     if values[0] >= LEAST:
         return covariance
     return symmetric((vectors * np.maximum(values, LEAST)) @ vectors.T)
-
-
-def own_squares(coefficients: Array, matrices: Array) -> Array:
-    """Quadratic forms of coefficients (D, N) with matrices (1 or D, N, N), (D,)."""
-    return np.asarray(np.einsum("di,di->d", coefficients, _times(coefficients, matrices)))
-
-
-def _times(coefficients: Array, matrices: Array) -> Array:
-    if len(matrices) == 1:
-        return np.asarray(coefficients @ matrices[0])
-    return np.asarray(np.einsum("di,dij->dj", coefficients, matrices))

@@ -87,6 +87,14 @@ class SequenceRows:
         found.X = np.ascontiguousarray((self.X - centre) / scale * self.mask)
         return found
 
+    def completed(self, X: Array) -> SequenceRows:
+        """The same sequences with numbers in place of those that rows partly miss."""
+        found = object.__new__(SequenceRows)
+        found.__dict__.update(self.__dict__)
+        found.X, found.seen = X, None
+        found.counts = np.full(self.n_features, np.count_nonzero(self.whole))
+        return found
+
     @property
     def steps(self) -> NDArray[np.bool_]:
         """Rows with one before them, (n,)."""

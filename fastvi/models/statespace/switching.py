@@ -18,7 +18,7 @@ from fastvi.kernels import gaussian_chain as kernels
 from fastvi.kernels.chain_emissions import given_likelihoods
 from fastvi.models.sequences.chains import Chain, Expected, Weights
 from fastvi.models.sequences.stream import Stream
-from fastvi.models.statespace.model import symmetric
+from fastvi.models.statespace.moments import symmetric
 from fastvi.models.statespace.rows import SequenceRows
 from fastvi.models.statespace.system import LOG_2PI, Linear, whitened
 

@@ -17,7 +17,7 @@ from fastvi.base.linear_algebra import cholesky_despite_rounding
 from fastvi.base.typing import Array
 from fastvi.core import Batch, Coordinates, Local
 from fastvi.kernels.kalman import Rows
-from fastvi.models.statespace.model import Regression, moments, own_squares, symmetric
+from fastvi.models.statespace.moments import Regression, moments, own_squares, symmetric
 from fastvi.models.statespace.passes import Smoothed, smooth_rows
 from fastvi.models.statespace.posteriors import Systems, confined, units_of, weighted_squares
 from fastvi.models.statespace.rows import SequenceRows
