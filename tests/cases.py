@@ -13,8 +13,9 @@ from simulated import simulate
 from fastvi import optimizers
 from fastvi.base import tree
 from fastvi.models.counts import DocumentSource
+from fastvi.models.topics.base import Solver, fit
 from fastvi.models.topics.settings import Settings
-from fastvi.models.topics.solvers import Solver, fit, make_solver
+from fastvi.models.topics.solvers import make_solver
 
 N_TOPICS = 5
 LEARNED = {"learn_alpha": True, "learn_eta": True}

@@ -25,8 +25,9 @@ from fastvi.base import parallel
 from fastvi.loop import History, Position
 from fastvi.models.counts import DocumentSource
 from fastvi.models.topics import collapsed
+from fastvi.models.topics.base import fit
 from fastvi.models.topics.settings import IN_MEMORY
-from fastvi.models.topics.solvers import fit, make_solver
+from fastvi.models.topics.solvers import make_solver
 
 pytestmark = pytest.mark.jit
 every_case = pytest.mark.parametrize("name", CASES)

@@ -21,7 +21,7 @@ from fastvi.base import archive, tree
 from fastvi.checkpoints import KIND
 from fastvi.core import Batch
 from fastvi.models import plan as plans
-from fastvi.models.topics import solvers
+from fastvi.models.topics import base
 
 pytestmark = pytest.mark.jit
 BATCHES = {"batch_size": 16, "max_iter": 3, "random_state": 1}
@@ -201,7 +201,7 @@ def test_an_interrupted_stream_leaves_the_estimator_as_it_was(monkeypatch):
 @pytest.mark.parametrize("more", [{}, {"optimizer": "adaptive"}, {"variance_reduction": "window"}])
 def test_an_interrupted_stream_of_documents(solver, more, monkeypatch):
     """Its steps write into the rows of the topics there are, and these are put back."""
-    X, original = data()[0], solvers.fit
+    X, original = data()[0], base.fit
     options = {"n_components": 3, "solver": solver, "batch_size": 16, "random_state": 1} | more
     model = fastvi.LatentDirichletAllocation(**options).partial_fit(X[:30]).partial_fit(X[30:])
     wanted = model.components_.tobytes()
@@ -214,10 +214,10 @@ def test_an_interrupted_stream_of_documents(solver, more, monkeypatch):
 
             return original(*args, after_step=after_step, **options)
 
-        monkeypatch.setattr(solvers, "fit", interrupted)
+        monkeypatch.setattr(base, "fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
             model.partial_fit(X)
-        monkeypatch.setattr(solvers, "fit", original)
+        monkeypatch.setattr(base, "fit", original)
         del model._cached_model
         assert model.components_.tobytes() == wanted
     whole = fastvi.LatentDirichletAllocation(**options)

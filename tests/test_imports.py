@@ -47,14 +47,15 @@ MAY_IMPORT_SKLEARN = (
         "models/sequences/variational_gaussian.py",
     }
     | {"models/statespace/switching_estimator.py"}
-    | {f"models/topics/{n}.py" for n in ("coherence", "correlated", "dynamic_scores", "hdp")}
-    | {"models/topics/supervised.py", "models/topics/supervised_fit.py"}
+    | {f"models/topics/{n}.py" for n in ("coherence", "correlated", "dynamic_scores")}
+    | {f"models/topics/{n}.py" for n in ("hdp_scores", "supervised", "supervised_scores")}
     | {"corpus/text.py"}
 )
 FUNCTIONAL_CORE = [
     "fastvi.core", "fastvi.loop", "fastvi.batches", "fastvi.models.counts", "fastvi.optimizers",
     "fastvi.base.parallel", "fastvi.gradients.natural", "fastvi.models.topics.collapsed",
-    "fastvi.models.topics.model", "fastvi.models.topics.solvers", "fastvi.models.topics.training",
+    "fastvi.models.topics.inference", "fastvi.models.topics.model",
+    "fastvi.models.topics.solvers", "fastvi.models.topics.training",
     "fastvi.models.mixture.model", "fastvi.models.mixture.priors",
     "fastvi.models.topics.fitted", "fastvi.models.topics.held_out", "fastvi.cli.commands",
     "fastvi.cli.report", "fastvi.plots", "fastvi.corpus", "fastvi.targets", "fastvi.transforms",

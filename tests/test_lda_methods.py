@@ -16,9 +16,11 @@ from fastvi.batches import Everything, ShuffledEpochs
 from fastvi.core import LazyTable, ascend
 from fastvi.gradients.natural import natural
 from fastvi.models.counts import DocumentSource
-from fastvi.models.topics.model import LDA, Topics
+from fastvi.models.topics.base import fit
+from fastvi.models.topics.inference import Topics
+from fastvi.models.topics.model import LDA
 from fastvi.models.topics.settings import Settings
-from fastvi.models.topics.solvers import fit, make_solver
+from fastvi.models.topics.solvers import make_solver
 
 pytestmark = pytest.mark.jit
 

@@ -10,14 +10,11 @@ from fastvi.batches import Stream
 from fastvi.core import LazyTable
 from fastvi.models.counts import DocumentSource
 from fastvi.models.streaming import streaming
-from fastvi.models.topics.model import LDA, Topics
+from fastvi.models.topics.base import fit
+from fastvi.models.topics.inference import Topics
+from fastvi.models.topics.model import LDA
 from fastvi.models.topics.settings import Settings
-from fastvi.models.topics.solvers import (
-    fit,
-    make_solver,
-    one_quick_pass,
-    random_topics,
-)
+from fastvi.models.topics.solvers import make_solver, one_quick_pass, random_topics
 
 pytestmark = [pytest.mark.jit, pytest.mark.slow]
 

@@ -23,7 +23,7 @@ from fastvi.models.counts import DocumentSource, ShardedEpochs, ShardedSource
 from fastvi.models.topics import held_out as topics_held_out
 from fastvi.models.topics import training as topics_training
 from fastvi.models.topics.held_out import HeldOut
-from fastvi.models.topics.model import Topics
+from fastvi.models.topics.inference import Topics
 from fastvi.models.topics.settings import Settings
 from fastvi.models.topics.solvers import make_solver
 from fastvi.models.topics.training import Training

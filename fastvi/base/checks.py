@@ -203,6 +203,11 @@ def number(
     raise ValueError(f"{name} is {value!r}; wanted a number {wanted}")
 
 
+def optional_number(value: object, name: str, low: float, high: float = np.inf) -> float | None:
+    """Check None or a number, as in `number`."""
+    return None if value is None else number(value, name, low, high)
+
+
 def points(z: ArrayLike, dim: int) -> NDArray[np.float64]:
     """Return points (..., dim) as float64.
 

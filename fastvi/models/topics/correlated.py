@@ -7,21 +7,18 @@ import time
 import warnings
 from typing import Any, Self
 
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks, parallel
 from fastvi.base.typing import AnyArray, RandomState, RowsLike
 from fastvi.checkpoints import Callback, Watching
-from fastvi.models.counts import DocumentSource, padded
+from fastvi.models.counts import DocumentSource
 from fastvi.models.files import Saved
 from fastvi.models.topics import correlated_start
 from fastvi.models.topics.correlated_effects import Regression
 from fastvi.models.topics.correlated_fitted import CorrelatedTopics, single
 from fastvi.models.topics.correlated_model import (
-    CorrelatedParameters,
     LogisticNormal,
-    Moments,
     Sweeps,
 )
 from fastvi.models.topics.correlated_scores import CorrelatedScores
@@ -201,7 +198,8 @@ class CorrelatedTopicModel(CorrelatedScores):
         n_simulations = checks.integer(self.n_simulations, "n_simulations", 0)
         if covariates is None:
             n_simulations = 0
-        given, prior = self._topic_prior(), self._prior(n_topics)
+        limits, prior = checks.PRIOR_RANGE, self._prior(n_topics)
+        given = checks.optional_number(self.topic_word_prior, "topic_word_prior", *limits)
         seed, parts = self._seed(watching), single(bags)
         held_out = None
         if X_val is not None or covariates_val is not None:
@@ -280,17 +278,11 @@ class CorrelatedTopicModel(CorrelatedScores):
     def _is_bound(self) -> bool:
         return checks.choice(self.solver, "solver", SOLVERS) == "bound"
 
-    def _topic_prior(self) -> float | None:
-        if self.topic_word_prior is None:
-            return None
-        return checks.number(self.topic_word_prior, "topic_word_prior", *checks.PRIOR_RANGE)
-
     def _prior(self, n_topics: int) -> LogisticNormal:
         low, high = checks.PRIOR_RANGE
-        dof = 2.0 * n_topics
-        if self.prior_dof is not None:
-            dof = checks.number(self.prior_dof, "prior_dof", low, high)
-        return LogisticNormal(checks.number(self.prior_variance, "prior_variance", low, high), dof)
+        dof = checks.optional_number(self.prior_dof, "prior_dof", low, high)
+        variance = checks.number(self.prior_variance, "prior_variance", low, high)
+        return LogisticNormal(variance, 2.0 * n_topics if dof is None else dof)
 
     def _refuse_unfitted(self) -> None:
         check_is_fitted(self)
@@ -313,22 +305,10 @@ class CorrelatedTopicModel(CorrelatedScores):
         self._dtype = saved.dtype()
         path, k = saved.path, len(saved.array("params.covariance", None, None))
         self._covariates = Covariates.from_json(saved.values["covariates"], f"{path}: covariates")
-        width = 1 + len(self._covariates.names)
-        params = saved.tree(
-            "params",
-            CorrelatedParameters(
-                np.zeros((saved.n_features, padded(k)), np.float32), np.zeros((width, k)),
-                np.zeros((k, k)), np.zeros((k, k)),
-            ),
-        )  # fmt: skip
-        if np.any(params.table[:, :k] <= 0) or np.any(np.linalg.eigvalsh(params.covariance) <= 0):
-            raise ValueError(f"{path}: topics and covariance_ must be positive")
+        self._stream = CorrelatedStream.restored(saved, 1 + len(self._covariates.names), k)
         self.topic_word_prior_ = checks.number(
             saved.values["topic_prior"], f"{path}: topic_prior", *checks.PRIOR_RANGE
         )
-        zeros = Moments(np.zeros((width, width)), np.zeros((width, k)), np.zeros((k, k)))
-        n_seen = checks.integer(saved.values["n_seen"], f"{path}: n_seen", 0)
-        self._stream = CorrelatedStream(params, saved.tree("moments", zeros), n_seen)
         bound = checks.flag(saved.values["bound"], f"{path}: bound")
-        self._found = CorrelatedTopics(params, bound)
+        self._found = CorrelatedTopics(self._stream.params, bound)
         self._regression = Regression.restored(saved, self._covariates, k)

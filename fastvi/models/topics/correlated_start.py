@@ -6,7 +6,7 @@ import numpy as np
 
 from fastvi.base.typing import AnyArray, Array
 from fastvi.models.counts import DocumentSource
-from fastvi.models.topics import collapsed, solvers
+from fastvi.models.topics import base, collapsed, solvers
 from fastvi.models.topics.settings import Settings
 
 __all__ = ["uncorrelated"]
@@ -27,6 +27,6 @@ def uncorrelated(
         learn_eta=topic_prior is None,
         seed=seed,
     )
-    state, _ = solvers.fit(solvers.make_solver(settings, source, n_threads), PASSES)
+    state, _ = base.fit(solvers.make_solver(settings, source, n_threads), PASSES)
     counts = state.doc_topic[0][:, :n_topics].astype(np.float64)
     return collapsed.topics(state), np.log(counts + LEAST), float(state.eta)

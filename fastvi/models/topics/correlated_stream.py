@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.models.counts import padded
+from fastvi.models.files import Saved
 from fastvi.models.streaming import FADING, ROUNDS
 from fastvi.models.topics.correlated_model import CorrelatedParameters, Moments, Sweeps
 
@@ -30,6 +33,23 @@ class CorrelatedStream(NamedTuple):
     params: CorrelatedParameters
     moments: Moments
     n_rows: int
+
+    @classmethod
+    def restored(cls, saved: Saved, width: int, n_topics: int) -> CorrelatedStream:
+        """Return what a file holds, for a design with `width` columns."""
+        k = n_topics
+        params = saved.tree(
+            "params",
+            CorrelatedParameters(
+                np.zeros((saved.n_features, padded(k)), np.float32), np.zeros((width, k)),
+                np.zeros((k, k)), np.zeros((k, k)),
+            ),
+        )  # fmt: skip
+        if np.any(params.table[:, :k] <= 0) or np.any(np.linalg.eigvalsh(params.covariance) <= 0):
+            raise ValueError(f"{saved.path}: topics and covariance_ must be positive")
+        zeros = Moments(np.zeros((width, width)), np.zeros((width, k)), np.zeros((k, k)))
+        n_seen = checks.integer(saved.values["n_seen"], f"{saved.path}: n_seen", 0)
+        return cls(params, saved.tree("moments", zeros), n_seen)
 
 
 def go_on(stream: CorrelatedStream, sweeps: Sweeps) -> CorrelatedStream:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
 from fastvi import loop
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import JsonObject
-from fastvi.batches import Passes
 from fastvi.checkpoints import Watching
-from fastvi.core import Algorithm
+from fastvi.models.topics import sweeping
 from fastvi.models.topics.correlated_model import (
     CorrelatedParameters,
     CorrelatedState,
@@ -34,12 +31,6 @@ class CorrelatedTraining(NamedTuple):
     converged: bool
 
 
-def _settled(history: loop.History, tol: float) -> bool:
-    """Whether the last sweep moved documents' log weights by less than tol."""
-    moves = history.columns.get(COLUMN, [])
-    return len(moves) > 1 and moves[-1] < tol
-
-
 def train(
     sweeps: Sweeps,
     state: CorrelatedState,
@@ -54,33 +45,17 @@ def train(
     verbose: bool = False,
 ) -> CorrelatedTraining:
     """Sweep from `state`, which took `seconds` to find, at most `max_iter` times."""
-    watch = loop.Watch(
-        read=lambda state: state.params,
-        callback=watching.callback,
-        held_out=held_out,
-        patience=watching.patience(held_out),
-        checkpoints=watching.checkpoints(identity),
-        resume=watching.resume,
+    training = sweeping.train(
+        sweeps.step, state, max_iter=max_iter, settled=lambda history: _settled(history, tol),
+        seed=seed, seconds=seconds, watching=watching, identity=identity, held_out=held_out,
         verbose=verbose,
-        total=max_iter,
-    )
-    converged = False
-
-    def look(state: CorrelatedState, position: loop.Position, history: loop.History) -> bool:
-        nonlocal converged
-        converged = _settled(history, tol)
-        return converged
-
-    rng, batches = np.random.default_rng(seed), Passes()
-    with watch, single_threaded_blas():
-        state, position, history = watch.begin(state, batches, rng, max_iter)
-        if position.step == 0:
-            converged = _settled(history, tol)  # a checkpoint of a finished fit
-        state, history = loop.run(
-            Algorithm(lambda state: state, sweeps.step), state, batches,
-            n_epochs=0 if converged else max_iter, rng=rng, position=position, history=history,
-            seconds=seconds, after_epoch=look, watch=watch,
-        )  # fmt: skip
+    )  # fmt: skip
     with single_threaded_blas():  # after the last checkpoint, since it writes into the state
-        params, moments = sweeps.finish(state)
-    return CorrelatedTraining(params, moments, history, converged)
+        params, moments = sweeps.finish(training.state)
+    return CorrelatedTraining(params, moments, training.history, training.converged)
+
+
+def _settled(history: loop.History, tol: float) -> bool:
+    """Whether the last sweep moved documents' log weights by less than tol."""
+    moves = history.columns.get(COLUMN, [])
+    return len(moves) > 1 and moves[-1] < tol

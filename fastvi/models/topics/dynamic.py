@@ -6,14 +6,12 @@ import os
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi.base import checks
-from fastvi.base.typing import AnyArray, Array, ArrayLike, RandomState, RowsLike
+from fastvi.base.typing import AnyArray, ArrayLike, RandomState, RowsLike
 from fastvi.checkpoints import Callback, Watching
 from fastvi.models.files import Saved
-from fastvi.models.topics.dynamic_fitted import DynamicTopics, Found
-from fastvi.models.topics.dynamic_model import Start
+from fastvi.models.topics.dynamic_fitted import DynamicTopics, Found, restored
 from fastvi.models.topics.dynamic_scores import DynamicScores
 from fastvi.models.topics.dynamic_times import Timeline, time_of, times_of
 from fastvi.models.topics.dynamic_training import (
@@ -247,13 +245,10 @@ class DynamicTopicModel(DynamicScores):
             self.__dict__.pop(name, None)
 
     def _settings(self, seed: int) -> DynamicSettings:
-        variance = self.chain_variance
-        if variance is not None:
-            variance = checks.number(variance, "chain_variance", 1e-10, 1e10)
         return DynamicSettings(
             checks.integer(self.n_components, "n_components", 1),
             checks.flag(self.drift, "drift"),
-            variance,
+            checks.optional_number(self.chain_variance, "chain_variance", 1e-10, 1e10),
             checks.number(self.initial_variance, "initial_variance", 1e-10, 1e10),
             checks.integer(self.max_iter, "max_iter", 1),
             checks.number(self.tol, "tol", 0.0),
@@ -295,33 +290,4 @@ class DynamicTopicModel(DynamicScores):
             checks.flag(values["even"], f"{saved.path}: even"),
             checks.choice(values["unit"], f"{saved.path}: unit", ("", "D", "M")),
         )
-        self._keep(_restored(saved, len(self._timeline.starts)))
-
-
-def _restored(saved: Saved, n_slices: int) -> Found:
-    """Return what was found, from a file, or refuse arrays that do not fit together."""
-    alpha = saved.positive("found.alpha", None)
-    n_words, width = saved.n_features, saved.array("found.totals", n_slices, None).shape[1]
-    n_drift = len(saved.array("found.drift_means", None, n_words, dtype=np.float32))
-    if n_drift not in (0, n_slices) or not len(alpha) <= width < len(alpha) + 8 or width % 8:
-        raise ValueError(f"{saved.path}: the arrays of the model do not fit together")
-
-    def single(name: str, *shape: int) -> NDArray[np.float32]:
-        array: NDArray[np.float32] = saved.array(f"found.{name}", *shape, dtype=np.float32)
-        if "variance" in name and np.any(array <= 0):
-            raise ValueError(f"{saved.path}: {name} must hold numbers > 0")
-        return array
-
-    chains, drift = (n_slices, n_words, width), (n_drift, n_words)
-    n = n_words if n_drift else 0
-    mean = np.repeat(single("start.mean", n_words)[:, None], width, axis=1)
-    start = Start(
-        mean, single("start.variance", n_words, width), single("start.drift_mean", n),
-        single("start.drift_variance", n),
-    )  # fmt: skip
-    totals: Array = saved.array("found.totals", n_slices, width)
-    return Found(
-        single("means", *chains), single("variances", *chains), single("drift_means", *drift),
-        single("drift_variances", *drift), start, alpha, totals,
-        float(saved.positive("found.chain_variance")), float(saved.array("found.drift_variance")),
-    )  # fmt: skip
+        self._keep(restored(saved, len(self._timeline.starts)))

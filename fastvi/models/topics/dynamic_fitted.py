@@ -15,12 +15,13 @@ from fastvi.kernels import dynamic as kernels
 from fastvi.kernels.dynamic import Chains, Move, Pairs
 from fastvi.kernels.lda import score_documents
 from fastvi.models.counts import chunks_of
+from fastvi.models.files import Saved
 from fastvi.models.topics.dynamic_ascent import chain_moments
 from fastvi.models.topics.dynamic_corpus import Single, sorted_by
 from fastvi.models.topics.dynamic_model import DynamicModel, Start, State, padded_alpha
-from fastvi.models.topics.model import Topics
+from fastvi.models.topics.inference import Topics
 
-__all__ = ["DynamicTopics", "Found", "found_of"]
+__all__ = ["DynamicTopics", "Found", "found_of", "restored"]
 
 MAX_ITER = 100  # passes over a new document
 TOL = 1e-3  # of its counts, per topic
@@ -59,6 +60,35 @@ def found_of(model: DynamicModel, state: State, totals: Array) -> Found:
     return Found(
         chains.means, chains.variances, chains.drift_means, chains.drift_variances, model.start,
         model.alpha, totals, state.chain_variance, state.drift_variance,
+    )  # fmt: skip
+
+
+def restored(saved: Saved, n_slices: int) -> Found:
+    """Return what was found, from a file, or refuse arrays that do not fit together."""
+    alpha = saved.positive("found.alpha", None)
+    n_words, width = saved.n_features, saved.array("found.totals", n_slices, None).shape[1]
+    n_drift = len(saved.array("found.drift_means", None, n_words, dtype=np.float32))
+    if n_drift not in (0, n_slices) or not len(alpha) <= width < len(alpha) + 8 or width % 8:
+        raise ValueError(f"{saved.path}: the arrays of the model do not fit together")
+
+    def single(name: str, *shape: int) -> NDArray[np.float32]:
+        array: NDArray[np.float32] = saved.array(f"found.{name}", *shape, dtype=np.float32)
+        if "variance" in name and np.any(array <= 0):
+            raise ValueError(f"{saved.path}: {name} must hold numbers > 0")
+        return array
+
+    chains, drift = (n_slices, n_words, width), (n_drift, n_words)
+    n = n_words if n_drift else 0
+    mean = np.repeat(single("start.mean", n_words)[:, None], width, axis=1)
+    start = Start(
+        mean, single("start.variance", n_words, width), single("start.drift_mean", n),
+        single("start.drift_variance", n),
+    )  # fmt: skip
+    totals: Array = saved.array("found.totals", n_slices, width)
+    return Found(
+        single("means", *chains), single("variances", *chains), single("drift_means", *drift),
+        single("drift_variances", *drift), start, alpha, totals,
+        float(saved.positive("found.chain_variance")), float(saved.array("found.drift_variance")),
     )  # fmt: skip
 
 

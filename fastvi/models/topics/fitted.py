@@ -15,7 +15,8 @@ from fastvi.base import archive, checks, strings
 from fastvi.base.typing import AnyArray, Array, JsonObject
 from fastvi.kernels.lda import infer
 from fastvi.models.counts import Parts, padded
-from fastvi.models.topics.model import Topics, topic_bound
+from fastvi.models.topics.inference import Topics
+from fastvi.models.topics.model import topic_bound
 
 __all__ = ["KIND", "MAX_ITER", "Predictor", "TopicModel"]
 

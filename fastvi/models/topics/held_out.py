@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from fastvi.corpus.splitting import halves
 from fastvi.models.counts import Parts
 from fastvi.models.topics.fitted import MAX_ITER
-from fastvi.models.topics.model import TopicParameters, Topics
+from fastvi.models.topics.inference import Topics
+from fastvi.models.topics.model import TopicParameters
 
 __all__ = ["HeldOut"]
 

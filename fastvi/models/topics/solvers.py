@@ -1,8 +1,7 @@
-"""Solvers of topic models, which `fastvi.loop` drives."""
+"""The solvers of topic models by name; those that follow gradients, and where all start."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,60 +10,27 @@ from numpy.typing import NDArray
 from scipy.special import psi
 
 from fastvi import loop, optimizers
-from fastvi.base.parallel import single_threaded_blas
-from fastvi.batches import Batches, Passes
+from fastvi.batches import Batches
 from fastvi.core import Algorithm, AscentState, Batch, LazyTable
 from fastvi.gradients.reduction import reduction_of
 from fastvi.models.counts import CountSource, padded
 from fastvi.models.plan import Plan, plan
 from fastvi.models.streaming import StreamingState, going_on
-from fastvi.models.topics import collapsed, priors
-from fastvi.models.topics.model import LDA, TopicParameters, word_weights
+from fastvi.models.topics import priors
+from fastvi.models.topics.base import Solver, fit
+from fastvi.models.topics.collapsed_solver import collapsed_solver
+from fastvi.models.topics.model import LDA, TopicParameters
 from fastvi.models.topics.settings import IN_MEMORY, Settings
 
 __all__ = [
-    "Solver",
     "TopicState",
     "after_steps",
-    "fit",
     "make_solver",
     "one_quick_pass",
     "random_topics",
 ]
 
 QUICK_DOCUMENTS = 16 * 1024  # enough for SVI to start from
-LEARN_AFTER = 3  # passes before priors are learned; the first counts say little about them
-
-
-class Solver(NamedTuple):
-    """A method to fit topics to a corpus.
-
-    Attributes
-    ----------
-    settings : Settings
-    algorithm : Algorithm
-        Its `init` takes a table of topics (V, K padded), which the fit then owns. A step is a
-        function of state and batch; learned priors are part of the state.
-    batches : Batches
-    first_table : callable
-        ``first_table()`` returns the topics from which the solver starts by default.
-    read : callable
-        ``read(state)`` returns what has been found so far, as `TopicParameters`.
-    """
-
-    settings: Settings
-    algorithm: Algorithm
-    batches: Batches
-    first_table: Callable[[], NDArray[Any]]
-    read: Callable[[Any], TopicParameters]
-
-    def start(self) -> Any:
-        """Return the state to start from."""
-        return self.algorithm.init(self.first_table())
-
-    def rng(self) -> np.random.Generator:
-        """Return the generator of the steps; structured ones draw topics."""
-        return np.random.default_rng(self.settings.seed)
 
 
 def make_solver(
@@ -97,60 +63,12 @@ def make_solver(
         )
     if settings.solver in ("cvb", "cvb0"):
         settings.refuse_tools()
-        return _collapsed_solver(settings, source, n_threads)
+
+        def first_table() -> NDArray[Any]:
+            return one_quick_pass(settings, source, n_threads).settled()
+
+        return collapsed_solver(settings, source, n_threads, first_table)
     return _gradient_solver(settings, source, n_threads, batches)
-
-
-# CVB0 and CVB over all entries of a corpus in memory
-
-
-def _collapsed_solver(settings: Settings, source: Any, n_threads: int) -> Solver:
-    rng = np.random.default_rng(settings.seed)
-    grid = collapsed.make_grid(source.indptr, source.indices, source.counts, source.n_words, rng)
-    passes = collapsed.passes(grid, n_threads)
-
-    def init(table: NDArray[Any]) -> collapsed.State:
-        sums = table.sum(axis=0, dtype=np.float64)
-        weights, _ = word_weights(table, sums, settings.n_topics, True, n_threads)
-        return collapsed.initial_state(
-            grid,
-            weights.astype(np.float32, copy=False),
-            settings.alpha,
-            settings.eta,
-            n_threads,
-            n_moments=2 if settings.solver == "cvb" else 1,
-        )
-
-    def first_table() -> NDArray[Any]:
-        return one_quick_pass(settings, source, n_threads).settled()
-
-    def step(
-        state: collapsed.State, batch: Batch, rng: np.random.Generator
-    ) -> tuple[collapsed.State, dict[str, float]]:
-        state, info = passes.step(state, batch, rng)
-        return _with_learned_priors(settings, state, n_threads), info
-
-    def read(state: collapsed.State) -> TopicParameters:
-        table = collapsed.CountTable(state, settings.dtype)
-        return TopicParameters(table, state.alpha, state.eta)
-
-    return Solver(settings, Algorithm(init, step), Passes(), first_table, read)
-
-
-def _with_learned_priors(
-    settings: Settings, state: collapsed.State, n_threads: int
-) -> collapsed.State:
-    """Newton steps on the priors once the counts are meaningful."""
-    if state.n_passes < LEARN_AFTER or not (settings.learn_alpha or settings.learn_eta):
-        return state
-    alpha, eta = state.alpha, state.eta
-    n = len(alpha)
-    if settings.learn_alpha:
-        alpha = priors.polya(alpha, state.doc_topic[0], n_threads)
-    if settings.learn_eta:
-        totals = state.totals[0, :n]
-        eta = priors.symmetric_polya(eta, state.word_topic[0], totals, n, n_threads)
-    return collapsed.with_priors(state, alpha, eta)
 
 
 # Natural gradients: CAVI ("vb"), SVI ("svi") and mini-batch CVB0 ("scvb0")
@@ -347,28 +265,3 @@ def one_quick_pass(
     state, _ = fit(solver, 1, after_step=enough)
     table: LazyTable = solver.read(state).table
     return table
-
-
-def fit(
-    solver: Solver,
-    n_epochs: int,
-    state: Any = None,
-    *,
-    rng: np.random.Generator | None = None,
-    **options: Any,
-) -> tuple[Any, loop.History]:
-    """Run a solver from `state`, by default its start, for up to `n_epochs` passes.
-
-    `options` are those of `fastvi.loop.run`.
-    """
-    if state is None:
-        state = solver.start()
-    with single_threaded_blas():
-        return loop.run(
-            solver.algorithm,
-            state,
-            solver.batches,
-            n_epochs=n_epochs,
-            rng=solver.rng() if rng is None else rng,
-            **options,
-        )

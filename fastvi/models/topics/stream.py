@@ -14,7 +14,7 @@ from fastvi.base.typing import AnyArray, RowsLike, Tree
 from fastvi.batches import ShuffledEpochs
 from fastvi.checkpoints import Watching
 from fastvi.models.counts import DocumentSource
-from fastvi.models.topics import solvers
+from fastvi.models.topics import base, solvers
 from fastvi.models.topics.fitted import TopicModel
 from fastvi.models.topics.guidance import public_prior
 from fastvi.models.topics.options import settings_of, solver_asked
@@ -28,7 +28,7 @@ __all__ = ["TopicStream"]
 class _Stream(NamedTuple):
     """State for the next `partial_fit`; `marker` is scratch memory of its sources."""
 
-    solver: solvers.Solver
+    solver: base.Solver
     state: solvers.TopicState
     marker: NDArray[np.int32]
 
@@ -98,7 +98,7 @@ class TopicStream(TopicScores):
             table = self._model.table.astype(settings.dtype)
             state = solvers.after_steps(solver.algorithm.init(table), n_steps)
         rng = np.random.default_rng([settings.seed, n_steps])
-        state, history = solvers.fit(solver, 1, state, rng=rng)
+        state, history = base.fit(solver, 1, state, rng=rng)
         for name in ("_cached_model", "elbo_", "bound_", "converged_"):
             self.__dict__.pop(name, None)
         self._stream = _Stream(solver, state, marker)

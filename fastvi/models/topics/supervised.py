@@ -11,9 +11,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from fastvi.base.tree import read_only
-from fastvi.base.typing import AnyArray, Array, RandomState, RowsLike
+from fastvi.base.typing import AnyArray, Array, RowsLike
 from fastvi.models.files import Saved
-from fastvi.models.topics.supervised_fit import SupervisedTopics, texts_of
+from fastvi.models.topics.documentation import supervised_texts
+from fastvi.models.topics.supervised_fit import SupervisedTopics
 from fastvi.models.topics.supervised_model import SupervisedParameters
 from fastvi.models.topics.supervised_responses import Labels, Numbers, Response, label_logits
 
@@ -62,31 +63,8 @@ class TopicClassifier(ClassifierMixin, SupervisedTopics):
     ['a', 'b']
     """
 
-    _texts = texts_of("label")
+    _texts = supervised_texts("label")
     classes_: NDArray[Any]
-
-    def __init__(
-        self,
-        n_components: int = 10,
-        *,
-        response_weight: float | None = None,
-        prior_variance: float = 10.0,
-        doc_topic_prior: float | None = None,
-        topic_word_prior: float | None = None,
-        max_iter: int = 50,
-        tol: float = 0.01,
-        max_doc_update_iter: int = 20,
-        random_state: RandomState = None,
-        n_jobs: int | None = None,
-        verbose: int = 0,
-    ) -> None:
-        self._share(locals())
-        self.n_components = n_components
-        self.response_weight = response_weight
-        self.prior_variance = prior_variance
-        self.doc_topic_prior = doc_topic_prior
-        self.topic_word_prior = topic_word_prior
-        self.max_doc_update_iter = max_doc_update_iter
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -202,31 +180,8 @@ class TopicRegressor(RegressorMixin, SupervisedTopics):
     True
     """
 
-    _texts = texts_of("number", ", in units of the variance of y")
+    _texts = supervised_texts("number", ", in units of the variance of y")
     _units: Array  # mean and standard deviation of the numbers of the fit
-
-    def __init__(
-        self,
-        n_components: int = 10,
-        *,
-        response_weight: float | None = None,
-        prior_variance: float = 10.0,
-        doc_topic_prior: float | None = None,
-        topic_word_prior: float | None = None,
-        max_iter: int = 50,
-        tol: float = 0.01,
-        max_doc_update_iter: int = 20,
-        random_state: RandomState = None,
-        n_jobs: int | None = None,
-        verbose: int = 0,
-    ) -> None:
-        self._share(locals())
-        self.n_components = n_components
-        self.response_weight = response_weight
-        self.prior_variance = prior_variance
-        self.doc_topic_prior = doc_topic_prior
-        self.topic_word_prior = topic_word_prior
-        self.max_doc_update_iter = max_doc_update_iter
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

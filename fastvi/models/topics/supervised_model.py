@@ -16,7 +16,8 @@ from fastvi.core import Batch
 from fastvi.kernels import supervised as kernels
 from fastvi.kernels.responsibilities import statistics
 from fastvi.models.counts import Documents, chunks_of
-from fastvi.models.topics.model import topic_bound, word_weights
+from fastvi.models.topics.inference import word_weights
+from fastvi.models.topics.model import topic_bound
 from fastvi.models.topics.supervised_responses import Response, SupervisedParameters
 
 __all__ = ["Supervised", "SupervisedParameters", "SupervisedState"]

@@ -12,7 +12,7 @@ import numpy as np
 from fastvi import loop
 from fastvi.checkpoints import Watching, described
 from fastvi.models.counts import CountSource
-from fastvi.models.topics import solvers
+from fastvi.models.topics import base, solvers
 from fastvi.models.topics.fitted import MAX_ITER, TopicModel
 from fastvi.models.topics.held_out import HeldOut
 from fastvi.models.topics.model import TopicParameters
@@ -109,7 +109,7 @@ def train(
         before = history.columns["seconds"][-1] if len(history) else 0.0
         if until_settled and position.step == 0:
             converged = Settling.settled(history)  # a checkpoint of a finished fit
-        state, history = solvers.fit(
+        state, history = base.fit(
             solver, 0 if converged else n_epochs, state, rng=rng, position=position,
             history=history, seconds=start_seconds, after_epoch=look, watch=watch,
         )  # fmt: skip
