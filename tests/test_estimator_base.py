@@ -21,6 +21,7 @@ from fastvi.base import archive, tree
 from fastvi.checkpoints import KIND
 from fastvi.core import Batch
 from fastvi.models import plan as plans
+from fastvi.models.estimator import Estimator
 from fastvi.models.topics import base
 
 pytestmark = pytest.mark.jit
@@ -421,6 +422,70 @@ def test_files_that_do_not_fit_are_refused(case, tmp_path):
     path.write_bytes(raw[: len(raw) // 2])
     with pytest.raises(ValueError, match=r"model\.npz"):
         fastvi.load(path)
+
+
+CHOICES = {"prior": "gamma", "covariance_type": "diag", "init_params": "random", "solver": "ep"}
+SAVED = [case for case, (cls, _) in FITS.items() if cls.save is Estimator.save]
+CHOICES_OF = {"features": {"prior": "sticks"}, "correlated topics": {"solver": "bound"}}
+
+
+def others(case, parameters):
+    """Another value of each parameter that is a number, a flag, or a choice from above."""
+    changed = CHOICES | CHOICES_OF.get(case, {})
+    changed = {name: value for name, value in changed.items() if name in parameters}
+    for name, value in parameters.items():
+        if isinstance(value, bool):
+            changed[name] = not value
+        elif isinstance(value, (int, float)):
+            changed[name] = value + 1
+    return changed
+
+
+@pytest.mark.parametrize("case", SAVED)
+def test_files_hold_the_parameters_of_the_fit(case, tmp_path):
+    """Those that are set later would not fit its arrays; they are set again after reading."""
+    model, path = fit(made(case)), tmp_path / "model.npz"
+    given, before = model.get_params(), found(model)
+    changed = others(case, given)
+    model.set_params(**changed).save(path)
+    again = fastvi.load(path)
+    assert again.get_params() == given | changed
+    again.save(path)
+    again = fastvi.load(path)
+    assert again.get_params() == given | changed
+    assert found(again.set_params(**given)) == before
+
+
+def test_files_hold_arrays_of_the_fit_and_since(tmp_path):
+    prior, since = np.arange(4.0), np.ones(4)
+    model = fit(made("mixture", mean_prior=prior))
+    model.set_params(mean_prior=since).save(tmp_path / "m.npz")
+    again = fastvi.load(tmp_path / "m.npz")
+    np.testing.assert_array_equal(again.mean_prior, since)
+    assert found(again) == found(model)
+    assert archive.load(tmp_path / "m.npz", "estimator")[1]["parameters.mean_prior"][3] == 3.0
+
+
+STREAMS = {
+    "features": {"n_components": 3, "alpha": 2.0, "prior": "sticks", "optimizer": "adam"},
+    "Poisson": {"a": 1.0, "row_tol": 0.1, "optimizer": "adam"},
+    "HDP": {"n_components": 5, "concentration": 2.0},
+}
+
+
+@pytest.mark.parametrize("case", STREAMS)
+def test_what_a_stream_rests_upon_must_not_change(case):
+    """It would go on with what it was, and the estimator would say otherwise."""
+    X, _ = data()
+    options = {"batch_size": 30, "max_iter": 4}
+    model = made(case, **options).partial_fit(X)
+    given, before = model.get_params(), model.components_
+    for name, value in STREAMS[case].items():
+        with pytest.raises(ValueError, match=f"^{name} is {value!r} and was {given[name]!r} in "):
+            model.set_params(**{name: value}).partial_fit(X)
+        model.set_params(**{name: given[name]})
+    np.testing.assert_array_equal(model.components_, before)
+    model.set_params(batch_size=20, n_jobs=2).partial_fit(X)
 
 
 def test_files_keep_names_and_labels(tmp_path):

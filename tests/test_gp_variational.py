@@ -216,6 +216,10 @@ def test_streams(rng):
     assert classifier.score(X, labels) > 0.9
     with pytest.raises(ValueError, match="y holds labels that are not in classes"):
         classifier.partial_fit(X[:2], ["c", "a"])
+    with pytest.raises(ValueError, match="link is 'probit' and was 'logit' in the steps"):
+        classifier.set_params(link="probit").partial_fit(X, labels)
+    with pytest.raises(ValueError, match="likelihood is 'student-t' and was 'gaussian' in the"):
+        ours.set_params(likelihood="student-t").partial_fit(X, y)
     with pytest.raises(ValueError, match="classes is None in the first call"):
         SparseGPClassifier().partial_fit(X, labels)
 

@@ -145,6 +145,15 @@ def test_a_step_that_fails_changes_nothing():
     other = fastvi.VariationalGaussianHMM(3, random_state=0).partial_fit(X)
     other.partial_fit(X)
     assert model.partial_fit(X).transmat_.tobytes() == other.transmat_.tobytes()
+    for name, value, given in (
+        ("n_components", 4, 3), ("covariance_type", "diag", "full"), ("beta_prior", 2.0, None),
+    ):  # fmt: skip
+        with pytest.raises(
+            ValueError, match=f"^{name} is {value!r} and was {given!r} in the steps"
+        ):
+            model.set_params(**{name: value}).partial_fit(X)
+        model.set_params(**{name: given})
+    model.set_params(subchain_length=50, batch_size=2).partial_fit(X)
 
 
 def test_rows_to_come_can_be_said():

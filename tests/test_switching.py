@@ -1,5 +1,6 @@
 """Switching linear systems: all paths, exact special cases, segments that are known."""
 
+import copy
 from functools import cache
 from itertools import product
 
@@ -251,6 +252,12 @@ def test_files_hold_all_of_it(tmp_path):
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     assert again.score(X) == model.score(X)
     np.testing.assert_array_equal(again.forecast(3).upper, model.forecast(3).upper)
+    changed = copy.copy(again).set_params(n_regimes=3, n_components=1, noise_rows=9.0)
+    assert changed.score(X) == model.score(X)  # of the fit, whatever is set for the next one
+    changed.save(tmp_path / "changed")
+    again = fastvi.load(tmp_path / "changed")
+    assert again.get_params() == changed.get_params()
+    assert again.score(X) == model.score(X)
 
 
 def test_a_fit_goes_on_from_its_checkpoint_with_the_same_bits(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -80,6 +80,7 @@ class Estimator(BaseEstimator):
         "trace_noise", "random_state", "warm_start", "n_jobs", "verbose",
     )  # fmt: skip
     _names: frozenset[str]  # of the attributes that come from a fit
+    _fitted_with: dict[str, Any]  # parameters of the last fit, whatever was set since
     _least_iter = 1
     _texts: Mapping[str, str] = {}  # documentation that subclasses share
 
@@ -153,12 +154,28 @@ class Estimator(BaseEstimator):
         self.__dict__ = work.__dict__
 
     def _remember(self, before: Self | None = None) -> None:
-        """Record which attributes a fit has set, in addition to earlier ones."""
+        """Record its parameters, and which attributes a fit has set, besides earlier ones."""
         kept = self.get_params(deep=False) if before is None else vars(before)
+        self._fitted_with = self.get_params(deep=False)
         self._names = frozenset(vars(self)) - frozenset(kept) | {"_names"}
         for name in self._names:  # writing to these would not change predictions
             if name.endswith("_") and isinstance(vars(self)[name], np.ndarray):
                 setattr(self, name, read_only(vars(self)[name]))
+
+    def _refuse_changes(self, names: Iterable[str]) -> None:
+        """Refuse parameters that have changed since the steps from which a stream continues."""
+        now = self.get_params(deep=False)
+        for name in names:
+            before = self._fitted_with[name]
+            if described(now[name]) != described(before):
+                raise ValueError(
+                    f"{name} is {now[name]!r} and was {before!r} in the steps to continue from; "
+                    "wanted the same, or a new fit"
+                )
+
+    def _parameters_of_fit(self) -> dict[str, Any]:
+        """Return the parameters that belong to what was found."""
+        return self._fitted_with
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_names" in self.__dict__
@@ -324,6 +341,9 @@ class Estimator(BaseEstimator):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to a file that `fastvi.load` reads; no training rows are kept.
+
+        Parameters that were set since the fit are kept as well, and are set again once the file
+        is read.
 
         Parameters
         ----------

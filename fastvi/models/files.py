@@ -1,8 +1,9 @@
 """Files of estimators, without pickle; see `fastvi.base.archive`.
 
-A file holds the name of the class, the constructor's parameters, what a fit reports, and the arrays
-of the model. An estimator selects these (`_saved`) and restores them (`_restore`). Everything else
-is computed again, so that a file cannot contradict itself.
+A file holds the name of the class, the constructor's parameters in the fit and those that were set
+since, what the fit reports, and the arrays of the model. An estimator selects these (`_saved`) and
+restores them (`_restore`). Everything else is computed again, so that a file cannot contradict
+itself.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class Saved:
     path : str
         Start of error messages.
     parameters : dict
-        Parameters of the constructor.
+        Parameters of the constructor, in the fit.
+    changed : dict
+        Those that were set since.
     values : dict
         Other JSON values.
     arrays : dict of str to array
@@ -77,6 +80,7 @@ class Saved:
     def __init__(self, path: str, header: JsonObject, arrays: dict[str, AnyArray]) -> None:
         self.path, self.arrays = path, arrays
         self.parameters, self.values = dict(header["parameters"]), dict(header["values"])
+        self.changed = dict(header.get("changed", {}))
         self.n_features = checks.integer(header["n_features"], f"{path}: n_features", 1)
         self.info: JsonObject = dict(header.get("info", {}))
 
@@ -158,12 +162,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
             values[name] = part
         else:
             arrays |= tree.save(part, name)
-    parameters = {}
-    for name, value in estimator.get_params(deep=False).items():
-        parameters[name] = estimator._encoded(name, value)
-        if isinstance(parameters[name], np.ndarray):
-            arrays[f"parameters.{name}"] = parameters[name]
-            parameters[name] = {"array": name}
+    parameters, changed = _parameters(estimator, arrays)
     values |= {n: _number(getattr(estimator, n)) for n in REPORTED if hasattr(estimator, n)}
     for name in LABELS:
         if hasattr(estimator, name):
@@ -176,11 +175,34 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     header = {
         "class": type(estimator).__name__,
         "parameters": parameters,
+        "changed": changed,
         "values": values,
         "n_features": int(estimator.n_features_in_),
         "info": getattr(estimator, "_info", {}),
     }
     archive.save(path, KIND, header, arrays)
+
+
+def _parameters(estimator: Any, arrays: dict[str, Any]) -> tuple[JsonObject, JsonObject]:
+    """Encode the parameters of the fit, and those set since; arrays are added to `arrays`.
+
+    Where only the value set since can be stored, it stands for that of the fit, too.
+    """
+    fitted, changed = {}, {}
+    before = estimator._parameters_of_fit()
+    for name, value in estimator.get_params(deep=False).items():
+        kept = estimator._encoded(name, value)
+        fitted[name] = kept
+        if value is not before[name]:
+            try:
+                fitted[name], changed[name] = estimator._encoded(name, before[name]), kept
+            except ValueError:
+                continue
+    for kind, found in (("parameters", fitted), ("changed", changed)):
+        for name, value in found.items():
+            if isinstance(value, np.ndarray):
+                arrays[f"{kind}.{name}"], found[name] = value, {"array": f"{kind}.{name}"}
+    return fitted, changed
 
 
 def encoded(name: str, value: Any) -> Any:
@@ -217,7 +239,7 @@ def decoded(name: str, value: Any, saved: Saved) -> Any:
         return value
     if "tool" in value:
         return REDUCTIONS[value["tool"]](**value["numbers"])
-    return saved.arrays[f"parameters.{name}"]
+    return saved.arrays[value["array"]]
 
 
 def _number(value: Any) -> Any:
@@ -280,7 +302,8 @@ def _restored(saved: Saved, name: str) -> Any:
     with np.errstate(all="ignore"):
         estimator._restore(saved)
     estimator._remember()
-    return estimator
+    changed = saved.changed.items()
+    return estimator.set_params(**{key: cls._decoded(key, value, saved) for key, value in changed})
 
 
 def _reported(name: str, saved: Saved) -> Any:

@@ -21,6 +21,10 @@ from fastvi.models.plan import Plan, plan
 __all__ = ["FeatureStream"]
 
 BATCH_SIZE = 256  # rows per step
+FIXED = (  # by the first call of a stream
+    "n_components", "alpha", "prior", "likelihood", "fit_intercept", "noise_variance",
+    "feature_variance", "structured", "optimizer",
+)  # fmt: skip
 
 
 class _Stream(NamedTuple):
@@ -76,6 +80,10 @@ class FeatureStream(FeaturePredictions):
         rows (256 by default), without variance reduction and with uniform sampling. After a `fit`
         to N rows steps have by default the rate n / (N + n t).
 
+        `batch_size`, `total_samples` and `n_jobs` are those of each call; `random_state` is that of
+        the first call, or of the first after `fit` or unpickling, and what the model and
+        `optimizer` were there must stay.
+
         Parameters
         ----------
         X : (n_rows, n_features) array
@@ -85,7 +93,7 @@ class FeatureStream(FeaturePredictions):
         Raises
         ------
         ValueError
-            If a parameter is out of its range or X is invalid.
+            If a parameter is out of its range or must not change, or X is invalid.
         """
         stream = self.__dict__.get("_stream")
         with tree.borrowed(stream and stream.state) as state:
@@ -94,6 +102,8 @@ class FeatureStream(FeaturePredictions):
 
     def _partial_fit(self, X: RowsLike, borrowed: Tree) -> None:
         first = not self.__sklearn_is_fitted__()
+        if "_stream" in vars(self):
+            self._refuse_changes(FIXED)
         X = self._to_fit(X, reset=first)
         centre = self._frame(X) if first else self._centre
         seen = len(X) + (0 if first else self._n_seen)

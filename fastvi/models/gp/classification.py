@@ -146,6 +146,8 @@ class SparseGPClassifier(ClassifierMixin, ClassPredictions, Variational):
                 "None or a dict of numbers"
             )
         first = not hasattr(self, "_state")
+        if not first:
+            self._refuse_changes(("link",))
         X, labels = validate_data(self, X, y, dtype=np.float64, order="C", reset=first)
         if first:
             self.classes_ = _labels(classes)

@@ -221,6 +221,8 @@ class SparseEP(RegressorMixin, Collapsed):
 
     def _partial_fit(self, X: RowsLike, y: ArrayLike) -> None:
         first = not hasattr(self, "_posterior")
+        if not first:
+            self._refuse_changes(("likelihood", "df", "power"))
         X, y = validate_data(self, X, y, dtype=np.float64, order="C", y_numeric=True, reset=first)
         check_sizes(X, "X")
         targets = np.asarray(y, np.float64)

@@ -121,7 +121,10 @@ class SVGP(MultiOutputMixin, RegressorMixin, TargetPredictions, Variational):
         return self
 
     def _partial_fit(self, X: RowsLike, y: ArrayLike, sample_weight: ArrayLike | None) -> None:
-        self._feed(*self._data(X, y, sample_weight, reset=not hasattr(self, "_state")))
+        first = not hasattr(self, "_state")
+        if not first:
+            self._refuse_changes(("likelihood", "df"))
+        self._feed(*self._data(X, y, sample_weight, reset=first))
 
     def _data(
         self, X: RowsLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool

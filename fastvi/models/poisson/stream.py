@@ -21,6 +21,9 @@ from fastvi.models.poisson.predictions import PoissonPredictions
 __all__ = ["PoissonStream", "random_start"]
 
 BATCH_SIZE = 256  # rows per step
+FIXED = (  # by the first call of a stream
+    "a", "a_prime", "b_prime", "c", "c_prime", "d_prime", "optimizer", "max_row_iter", "row_tol",
+)  # fmt: skip
 
 
 class _Stream(NamedTuple):
@@ -50,8 +53,8 @@ class PoissonStream(PoissonPredictions):
         after a `fit` to N rows have the rate n / (N + n t), so that new rows get their share.
 
         The first call, or the first after `fit` or unpickling, fixes the priors, `optimizer`,
-        `max_row_iter`, `row_tol` of steps and `random_state`; later changes have no effect until
-        the next `fit`. `n_components` and `hierarchical` must not change. `batch_size`,
+        `max_row_iter` and `row_tol` of steps, which must not change until the next `fit`, and
+        `random_state`. `n_components` and `hierarchical` must never change. `batch_size`,
         `total_samples` and `n_jobs` are those of each call.
 
         Parameters
@@ -63,8 +66,7 @@ class PoissonStream(PoissonPredictions):
         Raises
         ------
         ValueError
-            If a parameter or a count is out of its range, or the existing factors have another
-            number of components or value of `hierarchical`.
+            If a parameter or a count is out of its range, or a parameter must not change.
         """
         return self._go_on(X)
 
@@ -73,6 +75,8 @@ class PoissonStream(PoissonPredictions):
         bags = self._counts(X, reset=first)
         if not first:
             check_form(self._found, self.get_params(deep=False), bags.n_words, "partial_fit")
+        if "_stream" in vars(self):
+            self._refuse_changes(FIXED)
         checks.choice(self.sampling, "sampling", SAMPLING)
         n_rows = len(bags.indptr) - 1
         seen = n_rows + (0 if first else self._n_seen)

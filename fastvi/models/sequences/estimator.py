@@ -263,6 +263,10 @@ class HiddenMarkovModel(Decoder):
         start = distribution(self.startprob_, "startprob_", k)
         return Parameters(start, distribution(self.transmat_, "transmat_", k, k), self._read())
 
+    def _parameters_of_fit(self) -> dict[str, Any]:
+        # Attributes may be set by hand: `_saved` checks that parameters suit them.
+        return dict(self.get_params(deep=False))
+
     def __sklearn_is_fitted__(self) -> bool:
         return all(hasattr(self, n) for n in ("startprob_", "transmat_", *self._read_from))
 

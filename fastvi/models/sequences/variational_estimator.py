@@ -27,6 +27,11 @@ from fastvi.models.sequences.variational import (
 
 __all__ = ["VariationalModel", "broadcast", "concentrations"]
 
+FREE = frozenset((  # what may change between calls of `partial_fit`
+    "algorithm", "n_iter", "tol", "verbose", "init_params", "implementation", "n_init", "n_jobs",
+    "random_state", "batch_size", "subchain_length", "buffer", "total_samples",
+))  # fmt: skip
+
 
 class VariationalModel(HiddenMarkovModel):
     """What variational hidden Markov models with any kind of states have in common.
@@ -69,7 +74,8 @@ class VariationalModel(HiddenMarkovModel):
         """Take a step on every `batch_size` sub-chains of these sequences (by default on all).
 
         The first call after `fit` or `load` goes on from there, with shorter steps the more rows
-        `fit` has seen. Priors that are made from the data are those of the first call.
+        `fit` has seen. Priors that are made from the data are those of the first call, and so is
+        `random_state`; states, given priors, `params` and `optimizer` must not change.
 
         Parameters
         ----------
@@ -83,13 +89,15 @@ class VariationalModel(HiddenMarkovModel):
         Raises
         ------
         ValueError
-            If X is invalid, or `lengths` do not add up to its rows.
+            If X is invalid, `lengths` do not add up to its rows, or a parameter must not change.
         """
         self._advance(X, lengths)
         return self
 
     def _partial_fit(self, X: RowsLike, lengths: ArrayLike | None) -> None:
         flow: Flow | None = self.__dict__.get("_flow")
+        if flow is not None:
+            self._refuse_changes(set(self.get_params(deep=False)) - FREE)
         first = not hasattr(self, "n_features_in_")
         X = self._checked(X, reset=first)
         stream = self._stream(X, lengths)

@@ -192,6 +192,7 @@ class SwitchingSSM(SequenceEstimator):
                 runs.append((one, fitted))
             one, best = max(runs, key=lambda run: run[1].history["elbo"][-1])
             self._report(best)
+            self._priors_of_fit = priors
             self._take(best.params._replace(weights=np.zeros((0, self.n_regimes))), one)
             own = SwitchingModel(best.params, priors, learns=False)
             states = own.local(best.params, Source(rows).batch(), None, np.random.default_rng(0))
@@ -236,7 +237,9 @@ class SwitchingSSM(SequenceEstimator):
         rows = raw.standardised(self._centre, self._scale)
         tol = 1e-8 * rows.n_rows
         with single_threaded_blas():
-            chain, weights, bound = posterior(self._params, self._one, rows, self._priors(), tol)
+            chain, weights, bound = posterior(
+                self._params, self._one, rows, self._priors_of_fit, tol
+            )
         bound -= float(rows.counts @ np.log(self._scale))
         return States(chain.means, chain.covariances), weights, bound
 
@@ -364,6 +367,7 @@ class SwitchingSSM(SequenceEstimator):
     def _restore(self, saved: Saved) -> None:
         d, k = saved.n_features, checks.integer(self.n_components, "n_components", 1)
         m = checks.integer(self.n_regimes, "n_regimes", 1)
+        self._priors_of_fit = self._priors()
         self._centre, self._scale = saved.array("centre", d), saved.positive("scale", d)
         one = saved.tree("one", Regimes.empty(d, k, 1))
         self._take(saved.tree("parameters_", Regimes.empty(d, k, m)), one)

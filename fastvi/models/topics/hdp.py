@@ -32,6 +32,10 @@ from fastvi.models.topics.solvers import one_quick_pass, random_topics
 __all__ = ["HierarchicalDirichletProcess"]
 
 DELAY = 64.0  # the start is good, so that first steps need not be long
+FIXED = (  # by the first call of a stream
+    "n_components", "concentration", "corpus_concentration", "topic_word_prior", "mean_change_tol",
+    "max_doc_update_iter",
+)  # fmt: skip
 STREAM_ITER = 30  # iterations of a document of a stream, which is not seen again
 
 
@@ -224,7 +228,7 @@ class HierarchicalDirichletProcess(HDPScores):
         A batch of n documents after N others replaces the share 1.5 n / (N + n) of what was learned
         from those (streaming variational Bayes, Broderick et al. 2013, with a slowly fading
         memory). A call that fails or is interrupted changes nothing. Rates and tools of `fit` are
-        not used; priors are those of the first call.
+        not used. The number of topics and the priors must stay those of the first call.
 
         Parameters
         ----------
@@ -233,7 +237,7 @@ class HierarchicalDirichletProcess(HDPScores):
         Raises
         ------
         ValueError
-            If a parameter or a count is out of its range.
+            If a parameter or a count is out of its range, or a parameter must not change.
         """
         return self._go_on(X)
 
@@ -252,6 +256,7 @@ class HierarchicalDirichletProcess(HDPScores):
                 start = self._parameters_for(model, bags)
             state = StreamingState(start, 0 if first else 1, 0 if first else self._n_seen)
         else:
+            self._refuse_changes(FIXED)
             model, _, seed = self._stream
         batches = ShuffledEpochs(source, self.batch_size or 256, seed + n_steps, "batch")
         chosen = going_on(model, batches, state.n_rows)
