@@ -16,18 +16,22 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import kernel
+from .kalman_steps import lead, measure, predict
 
 AGREE = 1e-15  # of covariances, relative to their diagonals
 SLOTS = 8
 
 
 class System(NamedTuple):
-    """The chain: mean (K,) and lower root (K, K) of first states, transition, root of its noise."""
+    """The chain: mean (K,) and lower root (K, K) of first states, transition, root of its noise,
+    and the covariance of that.
+    """
 
     mean: np.ndarray
     root: np.ndarray
     transition: np.ndarray
     noise: np.ndarray
+    spread: np.ndarray
 
 
 class Rows(NamedTuple):
@@ -46,8 +50,8 @@ class Rows(NamedTuple):
 class Nodes(NamedTuple):
     """Of M nodes: root of the predicted covariance, and pattern; `update`, with which the step in
     units of that root is update (linear - H predicted); log det of (predicted / filtered
-    covariance); then, of the next step, the root of its predicted covariance, the gain of
-    smoothing, and the covariance of x_t given x_{t+1} and the rows so far.
+    covariance); roots of the filtered covariance (`half`, not triangular) and of the next step's
+    predicted one (`ahead`, lower).
 
     follow (M, F) and first (F,): known nodes of next steps by their pattern, and of first steps;
     -1 if not known. steady (F,): the last node of a pattern that follows itself.
@@ -57,12 +61,20 @@ class Nodes(NamedTuple):
     pattern: np.ndarray
     update: np.ndarray
     log_det: np.ndarray
+    half: np.ndarray
     ahead: np.ndarray
-    gain: np.ndarray
-    rest: np.ndarray
     follow: np.ndarray
     first: np.ndarray
     steady: np.ndarray
+
+
+class Leads(NamedTuple):
+    """Of the steps after M nodes: the gain of smoothing, and the covariance of x_t given x_{t+1}
+    and the rows so far.
+    """
+
+    gain: np.ndarray
+    rest: np.ndarray
 
 
 class Smoothed(NamedTuple):
@@ -83,113 +95,12 @@ class Smoothed(NamedTuple):
 
 
 @kernel
-def triangle(A):
-    """Turn A (m, n), m >= n, into the triangle of its QR decomposition, with a diagonal >= 0.
-
-    What is left below the diagonal has no meaning.
-    """
-    n_rows, n = A.shape
-    sums = np.empty(n)
-    for j in range(n):
-        norm = 0.0
-        for i in range(j, n_rows):
-            norm += A[i, j] * A[i, j]
-        norm = np.sqrt(norm)
-        if norm == 0:
-            continue
-        flip = -1.0 if A[j, j] > 0 else 1.0
-        pivot = A[j, j] - flip * norm
-        scale = 1.0 / (norm * abs(pivot))
-        for c in range(j + 1, n):
-            sums[c] = pivot * A[j, c]
-        for i in range(j + 1, n_rows):
-            for c in range(j + 1, n):
-                sums[c] += A[i, j] * A[i, c]
-        for c in range(j + 1, n):
-            sums[c] *= scale
-            A[j, c] = flip * (A[j, c] - sums[c] * pivot)
-        for i in range(j + 1, n_rows):
-            for c in range(j + 1, n):
-                A[i, c] -= A[i, j] * sums[c]
-        A[j, j] = norm
-
-
-@kernel
-def measure(root, own, work, half, update):
-    """Take a row into account whose precision is own' own; own (m, K).
-
-    work (K + m, K) is scratch; half (K, K): a root of the filtered covariance; update (K, K), as in
-    `Nodes`. Returns the log det of there.
-    """
-    n = root.shape[0]
-    for i in range(n):
-        for j in range(n):
-            work[i, j] = 1.0 if i == j else 0.0
-    for i in range(own.shape[0]):
-        for j in range(n):
-            total = 0.0
-            for k in range(j, n):
-                total += own[i, k] * root[k, j]
-            work[n + i, j] = total
-    triangle(work)
-    log_det = 0.0
-    for i in range(n):
-        log_det += 2.0 * np.log(work[i, i])
-    for i in range(n):
-        for j in range(n):
-            total = root[i, j]
-            for k in range(j):
-                total -= half[i, k] * work[k, j]
-            half[i, j] = total / work[j, j]
-    for i in range(n - 1, -1, -1):
-        for j in range(n):
-            total = half[j, i]
-            for k in range(i + 1, n):
-                total -= work[i, k] * update[k, j]
-            update[i, j] = total / work[i, i]
-    return log_det
-
-
-@kernel
-def predict(half, transition, noise, work, ahead, gain, rest):
-    """One step ahead of a filtered covariance half half'; the last three as in `Nodes`.
-
-    work (3 K, 2 K) is scratch. A share of 1e-18 of the variances is added, which is lost in
-    rounding, but allows to divide by roots of singular covariances.
-    """
-    n = half.shape[0]
-    for i in range(n):
-        for j in range(n):
-            total = 0.0
-            for k in range(n):
-                total += transition[j, k] * half[k, i]
-            work[i, j] = total
-            work[i, n + j] = half[j, i]
-            work[n + i, j] = noise[j, i]
-            work[n + i, n + j] = 0.0
-            work[2 * n + i, j] = 0.0
-            work[2 * n + i, n + j] = 0.0
-    for j in range(n):
-        total = 0.0
-        for i in range(2 * n):
-            total += work[i, j] * work[i, j]
-        work[2 * n + j, j] = max(1e-9 * np.sqrt(total), 1e-150)
-    triangle(work)
-    for i in range(n):
-        for j in range(n):
-            ahead[j, i] = work[i, j] if j >= i else 0.0
-    for i in range(n - 1, -1, -1):
-        for j in range(n):
-            total = work[i, n + j]
-            for k in range(i + 1, n):
-                total -= work[i, k] * gain[j, k]
-            gain[j, i] = total / work[i, i]
-    for i in range(n):
-        for j in range(n):
-            total = 0.0
-            for k in range(min(i, j) + 1):
-                total += work[n + k, n + i] * work[n + k, n + j]
-            rest[i, j] = total
+def lead_back(n_nodes, system, nodes, leads):
+    """Find the gains of smoothing, and what is left, of the first nodes."""
+    n = system.mean.shape[0]
+    work, half, gain, rest = np.empty((3 * n, 2 * n)), nodes.half, leads.gain, leads.rest
+    for m in range(n_nodes):
+        lead(half[m], system.transition, system.noise, work, gain[m], rest[m])
 
 
 @kernel
@@ -237,12 +148,12 @@ def _node(before, pattern, system, rows, nodes, n_nodes, works):
             for j in range(size):
                 nodes.root[known, i, j] = root[i, j]
         nodes.pattern[known] = pattern
-        half, small, large = works
-        nodes.log_det[known] = measure(root, rows.roots[pattern], small, half, nodes.update[known])
-        predict(
-            half, system.transition, system.noise, large, nodes.ahead[known], nodes.gain[known],
-            nodes.rest[known],
-        )  # fmt: skip
+        small, large = works
+        half, update = nodes.half[known], nodes.update[known]
+        nodes.log_det[known] = measure(
+            root, rows.roots[pattern], rows.precisions[pattern], small, half, update
+        )
+        predict(half, system.transition, system.noise, system.spread, large, nodes.ahead[known])
     if pattern < n_known:
         if before < 0:
             nodes.first[pattern] = known
@@ -252,19 +163,19 @@ def _node(before, pattern, system, rows, nodes, n_nodes, works):
 
 
 @kernel
-def forward(t, n_nodes, system, rows, nodes, which, predicted, filtered, squares):
+def forward(t, n_nodes, system, rows, nodes, which, predicted, filtered, norms):
     """Filter from row t on; which (n,) nodes, predicted and filtered means (n, K).
 
-    squares (n,): those of the steps of updates in units of the predicted root. Returns the row at
-    which the tables are full, or n, and the number of nodes.
+    norms (n,): logs of the norms of rows given those before, less what a row says at its filtered
+    mean. Returns the row at which the tables are full, or n, and the number of nodes.
     """
     n_rows, size = filtered.shape
-    half, moved, step = np.empty((size, size)), np.empty(size), np.empty(size)
+    moved, step = np.empty(size), np.empty(size)
     transition, precisions, has_drift = system.transition, rows.precisions, rows.drift.shape[0] > 0
     update, root, first, follow = nodes.update, nodes.root, nodes.first, nodes.follow
     begins, patterns, linear, drift = rows.begins, rows.pattern, rows.linear, rows.drift
-    mean, n_known = system.mean, nodes.first.shape[0]
-    works = half, np.empty((size + rows.roots.shape[1], size)), np.empty((3 * size, 2 * size))
+    mean, n_known, log_dets = system.mean, nodes.first.shape[0], nodes.log_det
+    works = np.empty((size + rows.roots.shape[1], size)), np.empty((2 * size, size))
     while t < n_rows:
         pattern, before, node = patterns[t], -1, -1
         if not begins[t]:
@@ -297,7 +208,7 @@ def forward(t, n_nodes, system, rows, nodes, which, predicted, filtered, squares
         total = 0.0
         for i in range(size):
             total += step[i] * step[i]
-        squares[t] = total
+        norms[t] = -0.5 * (total + log_dets[node])
         for i in range(size):
             total = predicted[t, i]
             for j in range(i + 1):
@@ -308,44 +219,62 @@ def forward(t, n_nodes, system, rows, nodes, which, predicted, filtered, squares
 
 
 @kernel
-def _back(node, ahead, nodes, smoothed, n_smoothed, work):
+def restart(last, nodes):
+    """Forget all nodes but one, which becomes the first; what follows from it is not known."""
+    n = nodes.root.shape[1]
+    nodes.log_det[0], nodes.pattern[0] = nodes.log_det[last], nodes.pattern[last]
+    for i in range(n):
+        for j in range(n):
+            nodes.root[0, i, j], nodes.update[0, i, j] = (
+                nodes.root[last, i, j],
+                nodes.update[last, i, j],
+            )
+            nodes.half[0, i, j], nodes.ahead[0, i, j] = (
+                nodes.half[last, i, j],
+                nodes.ahead[last, i, j],
+            )
+    for f in range(nodes.first.shape[0]):
+        nodes.first[f], nodes.steady[f] = -1, -1
+        for m in range(nodes.follow.shape[0]):
+            nodes.follow[m, f] = -1
+
+
+@kernel
+def _back(node, ahead, nodes, leads, smoothed, n_smoothed):
     """Make the smoothed covariance of a node's step, given the next (-1: there is none)."""
     if n_smoothed == smoothed.covariance.shape[0]:
         return n_smoothed
-    n = work.shape[0]
-    gain, known = nodes.gain[node], n_smoothed
+    n = nodes.half.shape[1]
+    gain, rest, half, known = leads.gain[node], leads.rest[node], nodes.half[node], n_smoothed
     smoothed.node[known] = node
     covariance, cross = smoothed.covariance[known], smoothed.cross[known]
-    for i in range(n):
-        for j in range(n):
-            total = 0.0
-            if ahead < 0:
-                for k in range(min(i, j) + 1):
-                    total += nodes.ahead[node, i, k] * nodes.ahead[node, j, k]
-            else:
-                total = smoothed.covariance[ahead, i, j]
-            work[i, j] = total
-    for i in range(n):
-        for j in range(n):
-            total = 0.0
-            for k in range(n):
-                total += work[i, k] * gain[j, k]
-            cross[i, j] = total
-    for i in range(n):
-        for j in range(i + 1):
-            total = nodes.rest[node, i, j]
-            for k in range(n):
-                total += gain[i, k] * cross[k, j]
-            covariance[i, j] = total
-            covariance[j, i] = total
     if ahead < 0:
+        for i in range(n):
+            for j in range(i + 1):
+                total = 0.0
+                for k in range(n):
+                    total += half[i, k] * half[j, k]
+                covariance[i, j], covariance[j, i] = total, total
+                cross[i, j], cross[j, i] = 0.0, 0.0
         smoothed.ends[node] = known
     else:
-        size = smoothed.covariance[ahead]
+        next_one = smoothed.covariance[ahead]
+        for i in range(n):
+            for j in range(n):
+                total = 0.0
+                for k in range(n):
+                    total += next_one[i, k] * gain[j, k]
+                cross[i, j] = total
+        for i in range(n):
+            for j in range(i + 1):
+                total = rest[i, j]
+                for k in range(n):
+                    total += gain[i, k] * cross[k, j]
+                covariance[i, j], covariance[j, i] = total, total
         for other in (ahead, smoothed.steady[node]):
             if known == n_smoothed and other >= 0 and smoothed.node[other] == node:
                 is_same = _agree(covariance, smoothed.covariance[other], covariance, covariance)
-                if is_same and _agree(cross, smoothed.cross[other], size, covariance):
+                if is_same and _agree(cross, smoothed.cross[other], next_one, covariance):
                     known = other
         if known == ahead:
             smoothed.steady[node] = known
@@ -354,13 +283,13 @@ def _back(node, ahead, nodes, smoothed, n_smoothed, work):
 
 
 @kernel
-def backward(t, n_smoothed, begins, nodes, which, predicted, filtered, smoothed, own, means):
+def backward(t, n_smoothed, begins, nodes, leads, which, predicted, filtered, smoothed, own, means):
     """Smooth from row t back; own (n,) smoothed covariances, means (n, K).
 
     Returns the row at which the tables are full, or -1, and the number of covariances.
     """
     n_rows, size = filtered.shape
-    work, away, gain = np.empty((size, size)), np.empty(size), nodes.gain
+    away, gain = np.empty(size), leads.gain
     ends, kind, behind, led = smoothed.ends, smoothed.node, smoothed.behind, smoothed.led
     while t >= 0:
         is_last = t == n_rows - 1 or begins[t + 1]
@@ -372,7 +301,7 @@ def backward(t, n_smoothed, begins, nodes, which, predicted, filtered, smoothed,
             if behind[ahead, node % SLOTS] == node:
                 found = led[ahead, node % SLOTS]
         if found < 0:
-            found = _back(node, ahead, nodes, smoothed, n_smoothed, work)
+            found = _back(node, ahead, nodes, leads, smoothed, n_smoothed)
             if found == kind.shape[0]:
                 return t, n_smoothed
             n_smoothed = max(n_smoothed, found + 1)

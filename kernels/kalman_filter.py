@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ._jit import kernel
-from .kalman import measure, predict
+from .kalman_steps import measure, predict
 
 
 @kernel
@@ -65,7 +65,18 @@ def filter_step(
     log_det = _whiten(rows_noise, loadings, rest, there, n_there, lower, own)
     own = own[:n_there]
     update, step = np.empty((n, n)), np.zeros(n)
-    log_det += measure(root, own, np.empty((n + n_there, n)), after, update)
+    precision, spread = np.empty((n, n)), np.empty((n, n))
+    for i in range(n):
+        for j in range(n):
+            total = 0.0
+            for d in range(n_there):
+                total += own[d, i] * own[d, j]
+            precision[i, j] = total
+            total = 0.0
+            for k in range(n):
+                total += noise[i, k] * noise[j, k]
+            spread[i, j] = total
+    log_det += measure(root, own, precision, np.empty((n + n_there, n)), after, update)
     for d in range(n_there):
         for k in range(n):
             weighed[k] = own[d, k] * rest[d]
@@ -87,6 +98,5 @@ def filter_step(
         for i in range(n):
             total -= own[d, i] * (moved[i] - mean[i])
         log_density -= 0.5 * total * total
-    gain, left = np.empty((n, n)), np.empty((n, n))
-    predict(after, transition, noise, np.empty((3 * n, 2 * n)), ahead, gain, left)
+    predict(after, transition, noise, spread, np.empty((2 * n, n)), ahead)
     return log_density

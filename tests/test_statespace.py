@@ -14,7 +14,7 @@ import fastvi
 from fastvi.core import Batch
 from fastvi.models.statespace.model import Kept, LinearModel
 from fastvi.models.statespace.rows import SequenceRows
-from fastvi.models.statespace.system import Linear, filtered, smoothed
+from fastvi.models.statespace.system import Linear, filtered, passed, smoothed
 from fastvi.models.statespace.variational import Priors, VariationalLinear
 
 pytestmark = pytest.mark.jit
@@ -125,8 +125,11 @@ def test_tables_grow():
     X[rng.rand(2000, 3) < 0.3] = np.nan
     plain = params._replace(inputs=np.zeros((2, 0)), offsets=params.offsets[:, :1])
     rows = SequenceRows(X, np.array([2000]), np.zeros((2000, 0)))
-    found, _ = smoothed(plain, rows)
+    found, densities = smoothed(plain, rows)
     assert len(found.covariance) > 1000
+    alone, own = passed(plain, rows)  # in tables that are forgotten when they are full
+    np.testing.assert_allclose(own, densities, rtol=1e-11)
+    np.testing.assert_allclose(alone.covariance, found.covariances()[-1], rtol=1e-11)
     tail = naive.smoothed(plain, X[-60:], np.zeros((60, 0)))  # which has forgotten its beginning
     np.testing.assert_allclose(found.means[-20:], tail[1][-20:], atol=1e-9)
     np.testing.assert_allclose(found.covariances()[-20:], tail[2][-20:], atol=1e-9)

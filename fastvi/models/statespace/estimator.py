@@ -21,7 +21,7 @@ from fastvi.models.statespace.posteriors import Systems
 from fastvi.models.statespace.predictions import Forecaster, States
 from fastvi.models.statespace.rows import SequenceRows, Source
 from fastvi.models.statespace.start import begin, diffuse
-from fastvi.models.statespace.system import Linear, filtered, in_basis, lower_root, rescaled
+from fastvi.models.statespace.system import Linear, in_basis, lower_root, rescaled
 from fastvi.models.statespace.variational import Priors, VariationalLinear
 
 __all__ = ["LinearGaussianSSM"]
@@ -246,7 +246,7 @@ class LinearGaussianSSM(Forecaster):
             model, best = max(runs, key=lambda run: run[1].history["elbo"][-1])
             self._report(best)
             self._take(best.params)
-            self._remember_end(rows)
+            self._end = self._last(rows)
         self._warn_unless_converged(best)
 
     def _begin(
@@ -289,11 +289,6 @@ class LinearGaussianSSM(Forecaster):
 
     def _parameters(self) -> Linear:
         return self._system
-
-    def _remember_end(self, rows: SequenceRows) -> None:
-        """Keep the last filtered state, from which `forecast` goes on."""
-        found, _ = filtered(self._system, rows)
-        self._end = States(found.means[-1], found.covariances(np.array([rows.n_rows - 1]))[0])
 
     # Files
 

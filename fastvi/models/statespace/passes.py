@@ -9,12 +9,24 @@ from numpy.typing import NDArray
 
 from fastvi.base.typing import Array
 from fastvi.kernels import kalman as kernels
-from fastvi.kernels.kalman import Nodes, Rows, System
+from fastvi.kernels.kalman import Leads, Nodes, Rows, System
 
-__all__ = ["Filtered", "Smoothed", "filter_rows", "smooth_rows"]
+__all__ = ["Filtered", "Passed", "Smoothed", "filter_rows", "pass_rows", "smooth_rows"]
 
 FEW, MORE = 256, 8  # entries of tables to begin with, and by what they grow
+MANY = 512  # entries of tables that are not kept
 KNOWN = 16  # patterns whose steps are shared
+
+
+class Passed(NamedTuple):
+    """Filtered means of rows (n, K), the covariance of the last one, and `log_norms` (n,).
+
+    These are logs of the norms of rows given those before, less what a row says at its mean.
+    """
+
+    means: Array
+    log_norms: Array
+    covariance: Array
 
 
 class Filtered(NamedTuple):
@@ -23,33 +35,25 @@ class Filtered(NamedTuple):
     Attributes
     ----------
     nodes : Nodes
-        What covariances are computed from; `which` (n,) says which one a row has.
+        What covariances are computed from, `n_nodes` of them; `which` (n,) says which one a row
+        has.
     predicted, means : (n, K) arrays
-    squares : (n,) array
-        Squared steps of the updates, in units of the predicted covariance.
+    log_norms : (n,) array
+        As in `Passed`.
     """
 
     nodes: Nodes
+    n_nodes: int
     which: NDArray[np.int64]
     predicted: Array
     means: Array
-    squares: Array
-
-    @property
-    def log_norms(self) -> Array:
-        """Logs of the norms of rows given those before, less what a row says at its mean, (n,)."""
-        return np.asarray(-0.5 * (self.squares + self.nodes.log_det[self.which]))
+    log_norms: Array
 
     def covariances(self, rows: NDArray[np.int64] | slice = slice(None)) -> Array:
         """Filtered covariances of some rows, (m, K, K)."""
         used, place = np.unique(self.which[rows], return_inverse=True)
-        half = self.nodes.gain[used] @ self.nodes.ahead[used]
-        return np.asarray((self.nodes.rest[used] + half @ half.swapaxes(1, 2))[place])
-
-    def predicted_covariances(self) -> Array:
-        """Covariances before each row is seen, (n, K, K)."""
-        root = self.nodes.root
-        return np.asarray((root @ root.swapaxes(1, 2))[self.which])
+        half = self.nodes.half[used]
+        return np.asarray((half @ half.swapaxes(1, 2))[place])
 
 
 class Smoothed(NamedTuple):
@@ -83,30 +87,50 @@ class Smoothed(NamedTuple):
 
 def filter_rows(system: System, rows: Rows) -> Filtered:
     """Filter all sequences."""
-    (n, k), n_patterns = rows.linear.shape, len(rows.roots)
-    nodes = _nodes(min(n, FEW), k, min(n_patterns, KNOWN))
-    which, squares = np.empty(n, np.int64), np.empty(n)
-    predicted, filtered = np.empty((n, k)), np.empty((n, k))
-    t = n_nodes = 0
-    while True:
+    n = len(rows.linear)
+    nodes, t, n_nodes, *parts = _begun(system, rows, FEW)
+    while t < n:
+        t, n_nodes = kernels.forward(t, n_nodes, system, rows, nodes, *parts)
+        if t < n:
+            nodes = _grown(nodes, min(n, MORE * n_nodes), but=("first", "steady"))
+    return Filtered(nodes, n_nodes, *parts)
+
+
+def pass_rows(system: System, rows: Rows) -> Passed:
+    """Filter all sequences in tables that stay in cache, without covariances of each row."""
+    n = len(rows.linear)
+    nodes, t, n_nodes, which, predicted, means, norms = _begun(system, rows, MANY)
+    while t < n:
         t, n_nodes = kernels.forward(
-            t, n_nodes, system, rows, nodes, which, predicted, filtered, squares
+            t, n_nodes, system, rows, nodes, which, predicted, means, norms
         )
-        if t == n:
-            return Filtered(nodes, which, predicted, filtered, squares)
-        nodes = _grown(nodes, min(n, MORE * n_nodes), but=("first", "steady"))
+        if t < n:
+            kernels.restart(which[t - 1], nodes)
+            which[t - 1], n_nodes = 0, 1
+    half = nodes.half[which[-1]]
+    return Passed(means, norms, half @ half.T)
+
+
+def _begun(system: System, rows: Rows, most: int) -> Any:
+    """Tables, the first row, no nodes, and arrays of rows."""
+    (n, k), n_patterns = rows.linear.shape, len(rows.roots)
+    nodes = _nodes(min(n, most), k, min(n_patterns, KNOWN))
+    which, norms = np.empty(n, np.int64), np.empty(n)
+    return nodes, 0, 0, which, np.empty((n, k)), np.empty((n, k)), norms
 
 
 def smooth_rows(system: System, rows: Rows) -> Smoothed:
     """Filter and smooth all sequences."""
     found = filter_rows(system, rows)
     n, k = found.means.shape
-    tables = _smoothed(min(n, FEW), k, len(found.nodes.log_det))
+    leads = Leads(np.empty((found.n_nodes, k, k)), np.empty((found.n_nodes, k, k)))
+    kernels.lead_back(found.n_nodes, system, found.nodes, leads)
+    tables = _smoothed(min(n, FEW), k, found.n_nodes)
     own, means = np.empty(n, np.int64), np.empty((n, k))
     t, n_known = n - 1, 0
     while True:
         t, n_known = kernels.backward(
-            t, n_known, rows.begins, found.nodes, found.which, found.predicted, found.means,
+            t, n_known, rows.begins, found.nodes, leads, found.which, found.predicted, found.means,
             tables, own, means,
         )  # fmt: skip
         if t < 0:
@@ -121,7 +145,7 @@ def _nodes(size: int, k: int, n_known: int) -> Nodes:
 
     unknown = np.full(size, -1)
     return Nodes(
-        matrices(), unknown, matrices(), np.zeros(size), matrices(), matrices(), matrices(),
+        matrices(), unknown, matrices(), np.zeros(size), matrices(), matrices(),
         np.full((size, n_known), -1), np.full(n_known, -1), np.full(n_known, -1),
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from fastvi.models.estimator import Estimator, generator_of
 from fastvi.models.statespace.documentation import TEXTS
 from fastvi.models.statespace.online import OnlineKalman
 from fastvi.models.statespace.rows import SequenceRows
-from fastvi.models.statespace.system import LOG_2PI, Linear, filtered, lower_root, smoothed
+from fastvi.models.statespace.system import LOG_2PI, Linear, filtered, lower_root, passed, smoothed
 
 __all__ = ["Forecast", "Forecaster", "SequenceEstimator", "States", "intervals"]
 
@@ -139,7 +139,7 @@ class Forecaster(SequenceEstimator):
         check_is_fitted(self)
         params, rows = self._parameters(), self._rows(X, lengths, inputs)
         with single_threaded_blas():
-            return filtered(params, rows)[1]
+            return passed(params, rows)[1]
 
     def score(
         self,
@@ -159,7 +159,7 @@ class Forecaster(SequenceEstimator):
         check_is_fitted(self)
         params, rows = self._parameters(), self._rows(X, lengths, inputs)
         with single_threaded_blas():
-            total = float(filtered(params, rows)[1].sum())
+            total = float(passed(params, rows)[1].sum())
         return total + self._constant(params, int(rows.begins.sum()))
 
     def filter(
@@ -274,8 +274,7 @@ class Forecaster(SequenceEstimator):
         ahead = self._inputs(inputs, n)
         mean, covariance = self._end
         if X is not None:
-            states = self.filter(X, inputs=past_inputs)
-            mean, covariance = states.means[-1], states.covariances[-1]
+            mean, covariance = self._last(self._rows(X, None, past_inputs))
         means, spreads = [], []
         noise = params.rows_noise
         noise = np.diag(noise) if noise.ndim == 1 else noise
@@ -285,6 +284,12 @@ class Forecaster(SequenceEstimator):
             means.append(params.loadings @ mean + params.offsets @ np.append(1.0, row))
             spreads.append(params.loadings @ covariance @ params.loadings.T + noise)
         return intervals(np.array(means), np.array(spreads), level)
+
+    def _last(self, rows: SequenceRows) -> States:
+        """The last filtered state, from which forecasts go on."""
+        with single_threaded_blas():
+            found, _ = passed(self._parameters(), rows)
+        return States(found.means[-1], found.covariance)
 
     def sample(
         self,

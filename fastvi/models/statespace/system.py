@@ -9,12 +9,19 @@ from scipy.linalg import solve_triangular
 
 from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels.kalman import Rows, System
-from fastvi.models.statespace.passes import Filtered, Smoothed, filter_rows, smooth_rows
+from fastvi.models.statespace.passes import (
+    Filtered,
+    Passed,
+    Smoothed,
+    filter_rows,
+    pass_rows,
+    smooth_rows,
+)  # fmt: skip
 from fastvi.models.statespace.rows import SequenceRows
 
 __all__ = [
     "LOG_2PI", "Linear", "by_pattern", "chain_of", "drift_of", "filtered", "in_basis",
-    "lower_root", "rescaled", "smoothed", "stacked_roots",
+    "lower_root", "passed", "rescaled", "smoothed", "stacked_roots",
 ]  # fmt: skip
 
 LOG_2PI = float(np.log(2.0 * np.pi))
@@ -171,9 +178,10 @@ def lower_root(covariance: Array) -> Array:
 
 def chain_of(params: Linear) -> System:
     """What the kernels need to know of the chain."""
+    noise = lower_root(params.noise)
     return System(
         np.array(params.mean, order="C"), lower_root(params.covariance),
-        np.array(params.transition, order="C"), lower_root(params.noise),
+        np.array(params.transition, order="C"), noise, noise @ noise.T,
     )  # fmt: skip
 
 
@@ -198,6 +206,13 @@ def filtered(params: Linear, rows: SequenceRows) -> tuple[Filtered, Array]:
     """Filter rows; also their log densities given those before, (n,)."""
     white, said = _said(params, rows)
     found = filter_rows(chain_of(params), said)
+    return found, found.log_norms + white.log_densities(rows, found.means)
+
+
+def passed(params: Linear, rows: SequenceRows) -> tuple[Passed, Array]:
+    """Filter rows, of which the last has a covariance; also log densities given those before."""
+    white, said = _said(params, rows)
+    found = pass_rows(chain_of(params), said)
     return found, found.log_norms + white.log_densities(rows, found.means)
 
 
