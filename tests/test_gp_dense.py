@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from naive import propagation as naive
 from scipy.special import log_ndtr
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
@@ -27,6 +28,7 @@ import fastvi
 from fastvi import GaussianProcessClassifier
 from fastvi.models.gp.ep import propagate
 from fastvi.models.gp.laplace import laplace
+from fastvi.models.gp.search import Height, Objective
 from fastvi.models.gp.softmax import laplace_of_classes
 from fastvi.propagation import tilted
 
@@ -94,11 +96,31 @@ def test_evidence_of_two_points(rho: float, same: float, other: float) -> None:
     )
 
 
-def problem(n: int) -> tuple[np.ndarray, np.ndarray]:
+@pytest.mark.parametrize(
+    ("n", "variance", "off"), [(5, 1.0, 0.005), (10, 25.0, 0.1), (15, 25.0, 0.15)]
+)
+def test_evidence_of_more_points(n: int, variance: float, off: float) -> None:
+    """Orthant probabilities, and the fixed point that sequential EP finds one site at a time."""
+    rng = np.random.default_rng(n)
+    x, y = rng.uniform(-2.0, 2.0, (n, 1)), rng.choice([-1.0, 1.0], n)
+    K = variance * np.exp(-0.5 * np.square(x - x.T)) + 1e-6 * np.eye(n)
+    found = propagate(K, y, np.ones(n), tilted.probit, tol=1e-9)
+    *_, wanted = naive.regression(log_ndtr, np.linalg.cholesky(K), y, np.ones(n), n_sweeps=40)
+    assert found.value == pytest.approx(wanted, abs=1e-6)
+    turned = y[:, None] * (K + np.eye(n)) * y
+    exact = multivariate_normal(cov=turned, maxpts=500_000, seed=0).cdf(np.zeros(n))
+    assert found.value == pytest.approx(np.log(exact), abs=off)
+
+
+def rows(n: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n, 4))
     f = 2.0 * np.sin(2.0 * x[:, 0]) + x[:, 1] * x[:, 2]
-    target = np.where(f + 0.5 * rng.normal(size=n) > 0, 1.0, -1.0)
+    return x, np.where(f + 0.5 * rng.normal(size=n) > 0, 1.0, -1.0)
+
+
+def problem(n: int) -> tuple[np.ndarray, np.ndarray]:
+    x, target = rows(n)
     squares = np.square((x[:, None] - x) / 1.5).sum(axis=-1)
     return 4.0 * np.exp(-0.5 * squares) + 1e-8 * np.eye(n), target
 
@@ -182,9 +204,27 @@ def test_gradients_meet_finite_differences(kernel: Any, options: dict[str, str])
     theta = kernel.theta + 0.1
     value, gradient = model.log_marginal_likelihood(theta, eval_gradient=True)
     assert value == model.log_marginal_likelihood(theta)
-    for j, step in enumerate(1e-3 * np.eye(len(theta))):
-        up, down = (model.log_marginal_likelihood(theta + s * step) for s in (1, -1))
-        assert gradient[j] == pytest.approx((up - down) / 2e-3, rel=1e-4, abs=1e-5)
+    for j in range(len(theta)):
+        wanted = difference(model, theta, j)
+        assert gradient[j] == pytest.approx(wanted, rel=1e-5, abs=1e-6)
+
+
+def difference(model: GaussianProcessClassifier, theta: np.ndarray, j: int) -> float:
+    """Of fourth order, in the hyperparameter j."""
+    step = 0.01 * np.eye(len(theta))[j]
+    near = [model.log_marginal_likelihood(theta + s * step) for s in (-2, -1, 1, 2)]
+    return float(np.dot([1.0, -8.0, 8.0, -1.0], near) / 0.12)
+
+
+@pytest.mark.parametrize(("n", "value"), [(200, -91.649699), (500, -190.641087)])
+def test_the_evidence_of_a_kernel_is_that_of_gpy(n: int, value: float) -> None:
+    x, target = rows(n)
+    kernel = ConstantKernel(1.0) * RBF(1.0) + WhiteKernel(1e-8, "fixed")
+    model = GaussianProcessClassifier(kernel, optimizer=None).fit(x, target > 0)
+    found = model.log_marginal_likelihood(np.log([4.0, 1.5]))
+    assert found == pytest.approx(value, abs=1e-6 * n / 100)
+    model.log_marginal_likelihood(np.log([4.0, 1.5]), clone_kernel=False)
+    np.testing.assert_allclose(model.kernel_.theta, np.log([4.0, 1.5]))
 
 
 @pytest.mark.parametrize("options", [{}, {"solver": "laplace", "link": "logit"}])
@@ -197,29 +237,6 @@ def test_fits_find_a_maximum(options: dict[str, str]) -> None:
     assert np.all(np.abs(gradient) < 1e-3)
     assert model.history_["elbo"][-1] == pytest.approx(value, abs=1e-6)
     assert model.score(X, y) > 0.8
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"multi_class": "softmax", "solver": "laplace"}, {"solver": "laplace"}]
-)
-def test_three_classes(options: dict[str, str]) -> None:
-    model = GaussianProcessClassifier(KERNEL, **options).fit(X, THREE)
-    proba = model.predict_proba(X)
-    np.testing.assert_allclose(proba.sum(axis=1), 1.0)
-    assert model.score(X, THREE) > 0.8
-    mean, variance = model.latent_mean_and_variance(X)
-    assert mean.shape == variance.shape == (60, 3)
-    assert np.all(variance > 0)
-    theta = model.kernel_.theta
-    assert len(theta) == (3 if model.multi_class == "softmax" else 9)
-    value, gradient = model.log_marginal_likelihood(theta, eval_gradient=True)
-    assert value == pytest.approx(model.log_marginal_likelihood())
-    assert gradient.shape == theta.shape
-    step = 1e-3 * np.eye(len(theta))[1]
-    theta = theta + 0.2
-    _, gradient = model.log_marginal_likelihood(theta, eval_gradient=True)
-    up, down = (model.log_marginal_likelihood(theta + s * step) for s in (1, -1))
-    assert gradient[1] == pytest.approx((up - down) / 2e-3, rel=1e-3)
 
 
 def test_sample_weight_is_a_number_of_rows() -> None:
@@ -268,8 +285,71 @@ def test_extreme_hyperparameters_converge(scale: float, variance: float, link: s
     assert np.isfinite(model.elbo_)
 
 
+def test_sites_that_have_not_settled_are_no_evidence() -> None:
+    """The second point has the highest evidence, of sites on their way to somewhere else."""
+
+    class Unsettled(Objective):
+        def bound(self, point: np.ndarray, gradient: bool) -> Height:
+            away = float(point[0]) - 1.0
+            value = 100.0 if abs(away) > 0.9 else 0.0
+            return Height(value - away**2, np.array([-2.0 * away]), abs(away) < 0.9)
+
+    objective = Unsettled(np.array([0.3]), np.array([0.3]))
+    assert objective(np.array([0.3]))[0] == pytest.approx(0.49)
+    assert objective(np.array([2.0]))[0] > 1000.0
+    first = Unsettled(np.array([2.0]), np.array([2.0]))  # the start has to do
+    assert first(np.array([2.0]))[0] == pytest.approx(-99.0)
+    assert first(np.array([2.5]))[0] > 1000.0
+
+
+@pytest.mark.parametrize("solver", ["ep", "laplace"])
+def test_fits_that_have_not_settled_say_so(solver: str) -> None:
+    model = GaussianProcessClassifier(KERNEL, solver=solver, optimizer=None, max_iter_predict=1)
+    with pytest.warns(ConvergenceWarning, match="not settled after 1 sweeps.*max_iter_predict"):
+        model.fit(X, y)
+    assert not model.converged_
+
+
+def test_warm_starts_go_on_from_the_last_fit() -> None:
+    cold = GaussianProcessClassifier(KERNEL).fit(X, y)
+    warm = GaussianProcessClassifier(KERNEL, warm_start=True).fit(X, y)
+    assert warm.n_iter_ == cold.n_iter_ > 3
+    warm.fit(X, y)
+    assert warm.n_iter_ < 3
+    np.testing.assert_allclose(warm.kernel_.theta, cold.kernel_.theta, atol=1e-3)
+    warm.fit(X[:50], THREE[:50])  # other rows and classes
+    assert warm.n_classes_ == 3
+
+
+def test_rows_are_copied_unless_told_otherwise() -> None:
+    x = X.copy()
+    model = GaussianProcessClassifier(KERNEL, optimizer=None).fit(x, y)
+    alias = GaussianProcessClassifier(KERNEL, optimizer=None, copy_X_train=False).fit(x, y)
+    before = model.predict_proba(X)
+    np.testing.assert_array_equal(alias.predict_proba(X), before)
+    x[:] = 0.0
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert not np.array_equal(alias.predict_proba(X), before)
+
+
+def test_class_weights_multiply_sample_weights() -> None:
+    options = {"kernel": KERNEL, "optimizer": None}
+    weights = np.where(np.arange(60) % 4, 1.0, 2.0)
+    ours = GaussianProcessClassifier(**options, class_weight={True: 3.0}).fit(X, y, weights)
+    wanted = GaussianProcessClassifier(**options).fit(X, y, weights * np.where(y, 3.0, 1.0))
+    np.testing.assert_array_equal(ours.predict_proba(X), wanted.predict_proba(X))
+    rare = np.arange(60) % 10 == 0
+    even = GaussianProcessClassifier(**options, class_weight="balanced").fit(X, rare)
+    plain = GaussianProcessClassifier(**options).fit(X, rare)
+    assert even.predict_proba(X)[:, 1].mean() > plain.predict_proba(X)[:, 1].mean() + 0.2
+
+
 def test_files(tmp_path: Path) -> None:
-    for options in ({}, {"solver": "laplace", "multi_class": "softmax"}):
+    for options in (
+        {"class_weight": {0: 2.0}},
+        {"solver": "laplace", "multi_class": "softmax"},
+        {"multi_class": "one_vs_one"},
+    ):
         model = GaussianProcessClassifier(KERNEL, max_iter=3, **options)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -26,6 +26,7 @@ PROCESSES = (
     "classification",
     "collapsed",
     "dense_classification",
+    "dense_learning",
     "files",
     "propagation",
     "regression",

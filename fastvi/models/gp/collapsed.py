@@ -17,7 +17,7 @@ from fastvi.models.files import Saved
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import BoundAt
 from fastvi.models.gp.posterior import Posterior
-from fastvi.models.gp.search import Objective
+from fastvi.models.gp.search import Height, Objective
 from fastvi.models.gp.searching import Searching
 from fastvi.models.gp.sgpr import SparseRegression
 from fastvi.models.gp.start import (
@@ -90,12 +90,13 @@ class Collapse(Objective):
             (self._chosen(bounds[:, 0], -free), self._chosen(bounds[:, 1], free))
         )
 
-    def bound(self, point: Array, gradient: bool) -> tuple[float, Array | None]:
+    def bound(self, point: Array, gradient: bool) -> Height:
         """See `Objective`."""
         found = self.model.bound(*self.parts(point), gradient=gradient)
-        if found.by_theta is None or found.by_z is None:
-            return found.value, None
-        return found.value, self._chosen(found.by_theta, found.by_z * self.scale)
+        slope = None
+        if found.by_theta is not None and found.by_z is not None:
+            slope = self._chosen(found.by_theta, found.by_z * self.scale)
+        return Height(found.value, slope, bool(found.converged))
 
 
 class Collapsed(Searching):

@@ -14,9 +14,10 @@ from scipy.linalg import blas
 
 from fastvi.base.typing import Array
 from fastvi.models.gp.approximation import Approximation, inverse_factor, solve, whole_inverse
-from fastvi.propagation.tilted import Site, Tilted
+from fastvi.propagation.evidence import change_of_sites, evidence_of_sites
+from fastvi.propagation.tilted import Site
 
-__all__ = ["DAMPING", "change_of_sites", "evidence_of_sites", "propagate"]
+__all__ = ["DAMPING", "propagate"]
 
 LEAST = 1e-6  # of 1 - diag B^-1, below which rounding has taken its digits
 DAMPING = 0.8, 0.1  # factor where changes do not shrink, and least step
@@ -119,28 +120,8 @@ def _refreshed(
     if site.is_log_concave:
         found[0] = np.maximum(found[0], 0.0)
     whole = 0.5 * float((copies * sites[1]) @ here.mean) - 0.5 * here.log_determinant
-    own = evidence_of_sites(tilted, sites, mean, variance)
+    own = evidence_of_sites(tilted.log_z, sites, mean, variance)
     return whole + float(copies @ np.where(usable, own, 0.0)), found
-
-
-def evidence_of_sites(
-    tilted: Tilted, sites: Array, mean: Array, variance: Array, power: float = 1.0
-) -> Array:
-    """What each row adds to log Z: the likelihood's integral over the site's, to 1 / `power`.
-
-    `sites` (2, N), cavities N(mean, variance).
-    """
-    precision, linear = power * sites
-    grown = 1.0 + precision * variance
-    square = 2.0 * mean * linear + linear * linear * variance - precision * mean * mean
-    of_site = 0.5 * (square / grown - np.log(grown))
-    return np.asarray((tilted.log_z - of_site) / power)
-
-
-def change_of_sites(found: Array, sites: Array) -> float:
-    """Relative change of the sites."""
-    size = np.maximum(np.square(found).sum(axis=1), 1e-300)
-    return float(np.sqrt((np.square(found - sites).sum(axis=1) / size).sum()))
 
 
 def _found(

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastvi.base.typing import Array
+from fastvi.base.typing import AnyArray, Array
 from fastvi.models.gp.approximation import Approximation
 from fastvi.models.gp.dense import Covariances
 from fastvi.models.gp.ep import propagate
 from fastvi.models.gp.laplace import laplace
-from fastvi.models.gp.search import outside
+from fastvi.models.gp.search import Height, Objective
 from fastvi.models.gp.softmax import laplace_of_classes
 from fastvi.propagation import tilted
 
@@ -44,7 +44,7 @@ def of_two(name: str, link: str, positive: Array, counts: Array, max_iter: int) 
     return Solver(partial(laplace, link=link, **options), (n,), 1e-12)
 
 
-def of_classes(codes: Array, n_classes: int, counts: Array, max_iter: int) -> Solver:
+def of_classes(codes: AnyArray, n_classes: int, counts: Array, max_iter: int) -> Solver:
     """For several classes by softmax, with a latent function each."""
     function = partial(
         laplace_of_classes, codes=codes, n_classes=n_classes, counts=counts, max_iter=max_iter
@@ -52,7 +52,7 @@ def of_classes(codes: Array, n_classes: int, counts: Array, max_iter: int) -> So
     return Solver(function, (n_classes, len(codes)), 1e-12)
 
 
-class Evidence:
+class Evidence(Objective):
     """Minus the log evidence as a function of theta, the logarithms of hyperparameters.
 
     Evaluations start from what the last one found, `memory`.
@@ -63,12 +63,40 @@ class Evidence:
     solver : Solver
     theta : (P,) array
         To start from.
+    n_memory : int
+        Length of `memory`, which may be longer than this solver's.
     """
 
-    def __init__(self, rows: Covariances, solver: Solver, theta: Array) -> None:
-        self.rows, self.solver, self.start = rows, solver, theta
-        self.memory = np.full(int(np.prod(solver.shape)), np.nan)
-        self.worst = -np.inf
+    def __init__(self, rows: Covariances, solver: Solver, theta: Array, n_memory: int) -> None:
+        super().__init__(theta, theta)
+        self.rows, self.solver = rows, solver
+        self.memory = np.full(n_memory, np.nan)
+
+    def parts(self, point: Array) -> Array:
+        """See `Objective`."""
+        return point
+
+    def limits(self, bounds: Array) -> Array:
+        """See `Objective`."""
+        return bounds
+
+    def bound(self, point: Array, gradient: bool) -> Height:
+        """See `Objective`; the evidence is no bound."""
+        found = self.at(point, gradient, self.recalled(self.memory))
+        self.memory = self.remembered(found)
+        slope = self.gradient(point, found) if gradient else None
+        return Height(found.value, slope, found.converged)
+
+    def remembered(self, found: Approximation) -> Array:
+        """What `memory` is after an approximation."""
+        memory = np.full(len(self.memory), np.nan)
+        memory[: found.memory.size] = found.memory.ravel()
+        return memory
+
+    def recalled(self, memory: Array) -> Array | None:
+        """What a solver starts from, given a `memory`."""
+        start = memory[: int(np.prod(self.solver.shape))]
+        return None if np.isnan(start).any() else start.reshape(self.solver.shape)
 
     def at(self, theta: Array, slope: bool = False, start: Array | None = None) -> Approximation:
         """The approximation at theta; without convergence from `start`, that from nothing."""
@@ -78,25 +106,16 @@ class Evidence:
             found = self.solver.function(K, slope=slope)
         return found
 
-    def fine(self, theta: Array) -> Approximation:
-        """The approximation at theta for predictions."""
-        return self.solver.function(self.rows.matrix(theta), tol=self.solver.fine)
+    def fine(self, theta: Array, slope: bool = False) -> Approximation:
+        """The approximation at theta, as predictions and users take it."""
+        return self.solver.function(self.rows.matrix(theta), tol=self.solver.fine, slope=slope)
+
+    def again(self, theta: Array, memory: Array) -> Approximation:
+        """The approximation at theta with this `memory`, as it was."""
+        K, start = self.rows.matrix(theta), self.recalled(memory)
+        return self.solver.function(K, start=start, max_iter=0)
 
     def gradient(self, theta: Array, found: Approximation) -> Array:
         """Derivative of the evidence by theta."""
         assert found.by_k is not None
         return self.rows.gradient(theta, found.by_k)
-
-    def __call__(self, point: Array, eval_gradient: bool = True) -> Any:
-        """Value, and gradient; where there is no factor, a value worse than all before."""
-        point = np.asarray(point, np.float64)
-        known = not np.isnan(self.memory).any()
-        start = self.memory.reshape(self.solver.shape) if known else None
-        try:
-            with np.errstate(all="ignore"):  # hyperparameters far out overflow
-                found = self.at(point, eval_gradient, start)
-        except np.linalg.LinAlgError:
-            return outside(self.worst, len(point), eval_gradient)
-        self.memory = found.memory.ravel()
-        self.worst = max(self.worst, -found.value)
-        return (-found.value, -self.gradient(point, found)) if eval_gradient else -found.value

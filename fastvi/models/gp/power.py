@@ -20,13 +20,14 @@ from fastvi.base.linear_algebra import cholesky_with_jitter, inverse_from_choles
 from fastvi.base.typing import Array
 from fastvi.kernels.rows import mirror
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.ep import DAMPING, change_of_sites, evidence_of_sites
+from fastvi.models.gp.ep import DAMPING
 from fastvi.models.gp.inducing import Inducing
 from fastvi.models.gp.posterior import Posterior
 from fastvi.models.gp.reverse import Reverse
 from fastvi.models.gp.sgpr import Bound
 from fastvi.models.gp.sitewise import Sitewise
 from fastvi.models.gp.start import column_means
+from fastvi.propagation.evidence import change_of_sites, evidence_of_sites
 from fastvi.propagation.tilted import Tilted
 
 __all__ = ["PowerPropagation"]
@@ -216,7 +217,7 @@ class _Evaluation:
             powers = power * self.model.powers
             tilted = self.site.tilted(self.model.y, cavity, variance + self.d, powers)
             found = np.stack(tilted.natural(cavity, variance, power))
-            own = evidence_of_sites(tilted, sites, cavity, variance, power)
+            own = evidence_of_sites(tilted.log_z, sites, cavity, variance, power)
         usable &= np.all(np.isfinite(found), axis=0)
         found = np.where(usable, found, sites)
         if self.site.is_log_concave:

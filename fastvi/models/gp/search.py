@@ -13,11 +13,22 @@ from fastvi.base.typing import Array, DTypeLike
 from fastvi.batches import Passes
 from fastvi.loop import History, Position, Watch
 
-__all__ = ["Evaluations", "Found", "Objective", "columns", "outside", "search"]
+__all__ = ["Evaluations", "Found", "Height", "Objective", "columns", "search"]
 
 ABNORMAL = 2  # a status of L-BFGS
 LAST = 5  # iterations whose gains are compared with rounding
 MEMORY = 50  # pairs of steps and gradients that L-BFGS keeps
+
+
+class Height(NamedTuple):
+    """A bound in nats, its derivative by the coordinates if asked for, and whether it settled.
+
+    A value at which iterations have not settled is none: it may be higher than the one they go to.
+    """
+
+    value: float
+    slope: Array | None
+    settled: bool = True
 
 
 class Objective:
@@ -44,7 +55,7 @@ class Objective:
         self.start, self.theta, self.prior, self.kernel = start, theta, prior, kernel
         self.worst = -np.inf
 
-    def bound(self, point: Array, gradient: bool) -> tuple[float, Array | None]:
+    def bound(self, point: Array, gradient: bool) -> Height:
         """The bound in nats and, if asked for, its derivative by the coordinates."""
         raise NotImplementedError
 
@@ -57,13 +68,15 @@ class Objective:
         raise NotImplementedError
 
     def __call__(self, point: Array, eval_gradient: bool = True) -> Any:
-        """Value and gradient; where there is no factor, a value worse than all before."""
-        point = np.asarray(point)
+        """Value and gradient; without a factor, or unsettled, a value worse than all before."""
+        point = np.asarray(point, np.float64)
         try:
             with np.errstate(all="ignore"):  # hyperparameters far out overflow
-                bound, slope = self.bound(point, eval_gradient)
+                bound, slope, settled = self.bound(point, eval_gradient)
         except np.linalg.LinAlgError:
-            return outside(self.worst, len(point), eval_gradient)
+            return _outside(self.worst, len(point), eval_gradient)
+        if not settled and np.isfinite(self.worst):  # the start has to do as it is
+            return _outside(self.worst, len(point), eval_gradient)
         value = -bound
         gradient = np.zeros(len(point)) if slope is None else -slope
         if self.prior is not None and self.kernel:
@@ -75,7 +88,7 @@ class Objective:
         return (value, gradient) if eval_gradient else value
 
 
-def outside(worst: float, n: int, eval_gradient: bool) -> Any:
+def _outside(worst: float, n: int, eval_gradient: bool) -> Any:
     """Value, and gradient (n,) if asked for, of an objective where a matrix has no factor."""
     value = worst + 1e3 * (1.0 + abs(worst))
     return (value, np.zeros(n)) if eval_gradient else value

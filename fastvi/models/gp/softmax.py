@@ -14,7 +14,7 @@ from scipy.linalg import lapack
 from scipy.special import log_softmax
 
 from fastvi.base.linear_algebra import cholesky_with_jitter
-from fastvi.base.typing import Array
+from fastvi.base.typing import AnyArray, Array
 from fastvi.models.gp.approximation import Approximation, inverse_factor, whole_inverse
 
 __all__ = ["laplace_of_classes"]
@@ -60,7 +60,7 @@ def _height(Y: Array, counts: Array, a: Array, f: Array) -> float:
 
 def laplace_of_classes(
     K: Array,
-    codes: Array,
+    codes: AnyArray,
     n_classes: int,
     counts: Array,
     start: Array | None = None,

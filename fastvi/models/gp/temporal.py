@@ -23,7 +23,7 @@ from fastvi.models.gp.likelihoods import Measured
 from fastvi.models.gp.predictions import Predicting
 from fastvi.models.gp.predictor import Predictive
 from fastvi.models.gp.rows import Points
-from fastvi.models.gp.search import Objective
+from fastvi.models.gp.search import Height, Objective
 from fastvi.models.gp.searching import Searching
 from fastvi.models.gp.temporal_model import Series, TemporalModel, TimeSites
 from fastvi.models.gp.temporal_posterior import TemporalPosterior
@@ -48,10 +48,10 @@ class TimeObjective(Objective):
         """See `Objective`."""
         return bounds if self.kernel else bounds[:0]
 
-    def bound(self, point: Array, gradient: bool) -> tuple[float, Array | None]:
+    def bound(self, point: Array, gradient: bool) -> Height:
         """See `Objective`."""
         found = self.model.bound(self.parts(point), gradient=gradient)
-        return found.value, found.by_theta
+        return Height(found.value, found.by_theta)
 
 
 class Temporal(Predicting, Searching):

@@ -20,6 +20,7 @@ from fastvi.models.logistic.model import Blocks, Coefficients, Logistic, Posteri
 from fastvi.models.logistic.rows import LabelledRows
 from fastvi.models.plan import Plan
 from fastvi.propagation.damping import LEAST, damped, divergence
+from fastvi.propagation.evidence import evidence_of_sites
 from fastvi.propagation.sites import CONSTANT
 from fastvi.propagation.tilted import Site
 
@@ -173,15 +174,13 @@ class _Sweep(_Sites):
         share = np.maximum(1.0 - variance * precision, LEAST_SHARE)
         mean, variance = (mean - variance * shift) / share, variance / share  # of the cavity
         tilted = self.site.tilted(self.targets[a:b], mean, variance, self.powers[a:b])
-        found, log_z = tilted.natural(mean, variance), tilted.log_z.copy()
+        found = tilted.natural(mean, variance)
         np.maximum(found[0], 0.0, out=found[0])  # except for rounding
-        inside = 1.0 + precision * variance  # the integral of site and cavity
-        log_z += 0.5 * np.log(inside)
-        log_z -= 0.5 * (shift * (shift * variance + 2.0 * mean) - precision * mean * mean) / inside
+        evidence = evidence_of_sites(tilted.log_z, (precision, shift), mean, variance)
         damping = self.before.damping
         self.precision[a:b] = precision + damping * (found[0] - precision)
         self.shift[a:b] = shift + damping * (found[1] - shift)
-        return float(self.copies[a:b] @ log_z)
+        return float(self.copies[a:b] @ evidence)
 
 
 def _divergence(
