@@ -1,6 +1,6 @@
 """Gaussian process classification by EP against scikit-learn's Laplace and GPy's EP.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=bench python bench/ep_gp.py
+    OMP_NUM_THREADS=1 PYTHONPATH=bench python bench/ep_gp.py [SET ...]
     OMP_NUM_THREADS=1 python bench/peers/gpy_ep.py  # in an environment with GPy
 
 The first prints, in one process: CPU seconds of the evidence, with and without its gradient, and
@@ -8,6 +8,7 @@ log losses of fits over five splits. The second prints CPU seconds of GPy's EP o
 """
 
 import statistics
+import sys
 import time
 import warnings
 
@@ -20,7 +21,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from fastvi import GaussianProcessClassifier
 from fastvi.base.parallel import single_threaded_blas
 
-SETS = ("iris", "wine", "breast_cancer", "banana")
+SETS = ("iris", "wine", "breast_cancer", "moons")
 
 
 def evidence(n, repeats=3):
@@ -52,8 +53,8 @@ def evidence(n, repeats=3):
 
 
 def data(name):
-    """A set of scikit-learn's, standardised; `banana` is two noisy crescents."""
-    if name == "banana":
+    """A set of scikit-learn's, standardised; `moons` are two noisy crescents."""
+    if name == "moons":
         x, y = datasets.make_moons(400, noise=0.35, random_state=0)
     else:
         x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
@@ -66,9 +67,16 @@ def quality(name, splits=5):
     kernel = ConstantKernel(1.0) * RBF(np.sqrt(x.shape[1]))
     models = {
         "ep": GaussianProcessClassifier(kernel),
+        "ep, logit": GaussianProcessClassifier(kernel, link="logit"),
         "laplace": GaussianProcessClassifier(kernel, solver="laplace", link="logit"),
         "sklearn": Peer(kernel),
     }
+    if len(np.unique(y)) > 2:
+        models |= {
+            "pairs": GaussianProcessClassifier(kernel, multi_class="one_vs_one"),
+            "probit": GaussianProcessClassifier(kernel, multi_class="multinomial_probit"),
+            "softmax": GaussianProcessClassifier(kernel, solver="laplace", multi_class="softmax"),
+        }
     losses, times = ({model: [] for model in models} for _ in range(2))
     folds = model_selection.StratifiedKFold(splits, shuffle=True, random_state=0)
     for train, test in folds.split(x, y):
@@ -85,8 +93,8 @@ def quality(name, splits=5):
 
 if __name__ == "__main__":
     evidence(100, 1)  # compiles
-    for n in (200, 500, 1000):
+    for n in () if sys.argv[1:] else (200, 500, 1000):
         print(n, {key: round(value, 6) for key, value in evidence(n).items()}, flush=True)
-    for name in SETS:
+    for name in sys.argv[1:] or SETS:
         found = quality(name).items()
         print(name, {key: (round(a, 4), round(b, 2)) for key, (a, b) in found}, flush=True)

@@ -244,6 +244,17 @@ def test_a_stream_finds_them_too():
     assert after.score(X) > model.score(X) - 0.2
 
 
+def test_what_is_set_after_a_fit_holds_in_streams_and_warm_starts():
+    X, _ = toy(600, 2)
+    model = Features(6, random_state=0).fit(X[:300])
+    model.set_params(noise_variance=2.0).partial_fit(X[300:])
+    assert model.noise_variance_ == 2.0
+    with pytest.raises(ValueError, match=r"noise_variance is 1.0 and was 2.0"):
+        model.set_params(noise_variance=1.0).partial_fit(X[300:])
+    warm = Features(6, random_state=0, warm_start=True).fit(X[:300])
+    assert warm.set_params(noise_variance=2.0).fit(X[:300]).noise_variance_ == 2.0
+
+
 def test_missing_values_are_filled_in():
     X, Z = toy(300, 4, noise=0.2)
     holes = np.random.default_rng(0).uniform(size=X.shape) < 0.3
@@ -363,10 +374,12 @@ def test_refusals_of_data():
     model = Features(2, n_init=1, random_state=0).fit(X)
     with pytest.raises(ValueError, match=r"wanted (1|2)$"):
         model.inverse_transform(np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="n_features was 2 and is 3"):
+    with pytest.raises(ValueError, match="n_components was 2 and is 3"):
         model.set_params(n_components=3, warm_start=True).fit(X)
+    with pytest.raises(ValueError, match="fit_intercept was False and is True"):
+        model.set_params(n_components=2, fit_intercept=True).partial_fit(X)
     with pytest.raises(ValueError, match="X holds NaN, unlike"):
-        model.set_params(n_components=2).partial_fit(np.where(X > 1, np.nan, X))
+        model.set_params(fit_intercept=False).partial_fit(np.where(X > 1, np.nan, X))
 
 
 @pytest.mark.parametrize("case", FEW)

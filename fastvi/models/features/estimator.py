@@ -18,7 +18,7 @@ from fastvi.models.features.model import BetaBernoulli, Parameters
 from fastvi.models.features.priors import PRIORS
 from fastvi.models.features.pruning import pruning
 from fastvi.models.features.rows import rows_of
-from fastvi.models.features.start import best_start, centred, scaled_to
+from fastvi.models.features.start import best_start, centred, scaled_to, with_variances
 from fastvi.models.features.stream import FeatureStream
 from fastvi.models.files import Saved
 from fastvi.models.plan import NEEDS_ONE_RATE
@@ -153,7 +153,7 @@ class BetaBernoulliFeatures(FeatureStream):
         rows, rng = rows_of(X, centre), self._random()
         if last is not None:
             last._check_form(model, "warm_start")
-            params = scaled_to(last._params, len(X))
+            params = with_variances(scaled_to(last._params, len(X)), self._given_variances())
         else:
             n_init = checks.integer(self.n_init, "n_init", 1)
             starts = np.random.default_rng(checks.seed_of(rng))
@@ -228,8 +228,12 @@ class BetaBernoulliFeatures(FeatureStream):
 
     def _check_form(self, model: BetaBernoulli, what: str) -> None:
         """Refuse to continue with a model whose parameters have another form."""
-        for name in ("n_features", "width", "binary", "intercept", "each"):
-            here, there = getattr(self._model, name), getattr(model, name)
+        names = {
+            "n_features": "n_components", "width": "the number of columns", "binary": "binary",
+            "intercept": "fit_intercept", "each": "whether values may be missing",
+        }  # fmt: skip
+        for attribute, name in names.items():
+            here, there = getattr(self._model, attribute), getattr(model, attribute)
             if here != there:
                 raise ValueError(
                     f"{what} continues from features of another form ({name} was {here} and is "

@@ -12,7 +12,7 @@ from fastvi.models.features.model import BetaBernoulli, Parameters
 from fastvi.models.features.pruning import Ascended, ascended, pruned
 from fastvi.models.features.rows import Rows, Sweeps, pair_numbers
 
-__all__ = ["at_random", "best_start", "centred", "ordered", "scaled_to"]
+__all__ = ["at_random", "best_start", "centred", "ordered", "scaled_to", "with_variances"]
 
 SAMPLE = 2000  # rows of a start
 TEMPERATURES = (3.0, 1.0, 10.0)  # with which starts begin, in turn
@@ -109,6 +109,16 @@ def scaled_to(params: Parameters, n_rows: float) -> Parameters:
     ratio = n_rows / float(params.n_rows[0])
     sums = (part * ratio for part in params[:7])  # betas are at least as large as their prior's
     return Parameters(*sums, *(part.copy() for part in params[7:]))
+
+
+def with_variances(params: Parameters, given: tuple[float | None, float | None]) -> Parameters:
+    """Return the parameters with these variances of the noise and of images, unless None."""
+    noise, variance = given
+    if noise is not None:
+        params = params._replace(noise=np.array([noise]))
+    if variance is not None:
+        params = params._replace(variances=np.append(variance, params.variances[1:]))
+    return params
 
 
 def ordered(params: Parameters) -> Parameters:

@@ -15,7 +15,7 @@ from fastvi.checkpoints import Watching
 from fastvi.models.features.model import BetaBernoulli, Parameters
 from fastvi.models.features.predictions import FeaturePredictions
 from fastvi.models.features.rows import rows_of
-from fastvi.models.features.start import best_start, scaled_to
+from fastvi.models.features.start import best_start, scaled_to, with_variances
 from fastvi.models.plan import Plan, plan
 
 __all__ = ["FeatureStream"]
@@ -155,7 +155,8 @@ class FeatureStream(FeaturePredictions):
             params = scaled_to(params, population)
         else:
             self._check_form(model, "partial_fit")
-            params = scaled_to(self._params, population)
+            given = with_variances(self._params, self._given_variances())
+            params = scaled_to(given, population)
         optimizer, n_steps = self.optimizer, 0 if first else self.n_batch_iter_
         if optimizer is None and not (first or self._is_stream):
             n_batches = self._n_seen / min(batch_size, len(X))  # new rows get their share

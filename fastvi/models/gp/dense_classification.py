@@ -56,11 +56,13 @@ class GaussianProcessClassifier(ClassifierMixin, DenseLearning):
         Start from the hyperparameters of the last fit, and its sites if there are as many rows.
     copy_X_train : bool, default=True
         Keep a copy of the rows; otherwise they must stay as they are.
-    multi_class : {"one_vs_rest", "one_vs_one", "softmax"}, default="one_vs_rest"
+    multi_class : {"one_vs_rest", "one_vs_one", "softmax", "multinomial_probit"}, \
+default="one_vs_rest"
         With more than two classes: one classifier per class, or per pair of classes and of their
         rows only, each with a kernel of its own; or latent functions that share a kernel, one per
-        class, and softmax, which takes ``solver="laplace"``. Unlike scikit-learn's,
-        ``"one_vs_one"`` has probabilities, coupled from those of the pairs (Wu, Lin and Weng 2004).
+        class, with softmax (``solver="laplace"``) or the multinomial probit (``solver="ep"``,
+        Riihimaki, Jylanki and Vehtari 2013). Unlike scikit-learn's, ``"one_vs_one"`` has
+        probabilities, coupled from those of the pairs (Wu, Lin and Weng 2004).
     {class_weight}
     max_iter : int, default=1000
         Largest number of iterations of L-BFGS per search.

@@ -13,11 +13,12 @@ from fastvi.models.gp.approximation import Approximation
 from fastvi.models.gp.dense import Covariances
 from fastvi.models.gp.ep import propagate
 from fastvi.models.gp.laplace import laplace
+from fastvi.models.gp.multinomial_probit import propagate_classes
 from fastvi.models.gp.search import Height, Objective
 from fastvi.models.gp.softmax import laplace_of_classes
 from fastvi.propagation import tilted
 
-__all__ = ["SOLVERS", "Evidence", "Solver", "of_classes", "of_two"]
+__all__ = ["SOLVERS", "Evidence", "Solver", "of_classes", "of_classes_by_probit", "of_two"]
 
 SOLVERS = ("ep", "laplace")
 SITES = {"probit": tilted.probit, "logit": tilted.logit}
@@ -46,10 +47,16 @@ def of_two(name: str, link: str, positive: Array, counts: Array, max_iter: int) 
 
 def of_classes(codes: AnyArray, n_classes: int, counts: Array, max_iter: int) -> Solver:
     """For several classes by softmax, with a latent function each."""
-    function = partial(
-        laplace_of_classes, codes=codes, n_classes=n_classes, counts=counts, max_iter=max_iter
-    )
+    options: dict[str, Any] = {"counts": counts, "max_iter": max_iter}
+    function = partial(laplace_of_classes, codes=codes, n_classes=n_classes, **options)
     return Solver(function, (n_classes, len(codes)), 1e-12)
+
+
+def of_classes_by_probit(codes: AnyArray, n_classes: int, counts: Array, max_iter: int) -> Solver:
+    """For several classes by the multinomial probit, with a latent function each."""
+    options: dict[str, Any] = {"counts": counts, "max_iter": max_iter}
+    function = partial(propagate_classes, codes=codes, n_classes=n_classes, **options)
+    return Solver(function, (2, n_classes, len(codes)), 1e-9)
 
 
 class Evidence(Objective):

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from fastvi.base.typing import AnyArray, Array, Indices
-from fastvi.models.gp.evidence import Solver, of_classes, of_two
+from fastvi.models.gp.evidence import Solver, of_classes, of_classes_by_probit, of_two
 from fastvi.models.gp.likelihood import Values
 from fastvi.models.gp.likelihoods import Bernoulli, softmax_probabilities
+from fastvi.models.gp.orthants import probabilities_of_largest
 
 __all__ = ["SCHEMES", "Inference", "Machine", "Scheme", "coupled"]
 
@@ -94,7 +95,7 @@ class Pairs:
         return coupled(wins)
 
 
-class Joint:
+class Softmax:
     """A latent function for each class, and softmax."""
 
     def __init__(self, n_classes: int) -> None:
@@ -102,16 +103,43 @@ class Joint:
 
     def machines(self, codes: AnyArray, weights: Array, how: Inference) -> list[Machine]:
         """See `Scheme`."""
-        if how.solver != "laplace":
-            raise ValueError(
-                f"solver is {how.solver!r} with multi_class='softmax'; wanted 'laplace', or "
-                "multi_class='one_vs_rest'"
-            )
+        _check_solver(how, "softmax", "laplace", "multinomial_probit")
         return [Machine(slice(None), of_classes(codes, self._n_classes, weights, how.max_iter))]
 
     def probabilities(self, latents: Latents, link: str) -> Array:
         """See `Scheme`."""
         return softmax_probabilities(*latents[0])
+
+
+class MultinomialProbit:
+    """A latent function for each class; the largest wins, standard normal noise included."""
+
+    def __init__(self, n_classes: int) -> None:
+        self._n_classes = n_classes
+
+    def machines(self, codes: AnyArray, weights: Array, how: Inference) -> list[Machine]:
+        """See `Scheme`."""
+        _check_solver(how, "multinomial_probit", "ep", "softmax")
+        if weights.min() < 1.0:
+            raise ValueError(
+                f"weights of rows go down to {weights.min():.3g}, those of their classes included; "
+                "wanted at least 1 with multi_class='multinomial_probit'"
+            )
+        solver = of_classes_by_probit(codes, self._n_classes, weights, how.max_iter)
+        return [Machine(slice(None), solver)]
+
+    def probabilities(self, latents: Latents, link: str) -> Array:
+        """See `Scheme`."""
+        mean, covariance = latents[0]
+        return probabilities_of_largest(mean, covariance + np.eye(self._n_classes))
+
+
+def _check_solver(how: Inference, name: str, solver: str, other: str) -> None:
+    if how.solver != solver:
+        raise ValueError(
+            f"solver is {how.solver!r} with multi_class={name!r}; wanted {solver!r}, or "
+            f"multi_class={other!r} or 'one_vs_rest'"
+        )
 
 
 def _positive(latents: Latents, link: str) -> Array:
@@ -147,5 +175,6 @@ def coupled(wins: Array) -> Array:
 SCHEMES: dict[str, Callable[[int], Scheme]] = {
     "one_vs_rest": Rest,
     "one_vs_one": lambda n: Pairs(n) if n > 2 else Rest(n),
-    "softmax": lambda n: Joint(n) if n > 2 else Rest(n),
+    "softmax": lambda n: Softmax(n) if n > 2 else Rest(n),
+    "multinomial_probit": lambda n: MultinomialProbit(n) if n > 2 else Rest(n),
 }
