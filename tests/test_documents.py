@@ -76,6 +76,7 @@ STAND_INS: dict[str, list[Callable[[], dict[str, Any]]]] = {
     "docs/gp.md": [lambda: numbers(20)],  # as many inducing inputs as rows
     "docs/stein.md": [density],
     "docs/ksd.md": [density],
+    "docs/sgd.md": [lambda: numbers(400)],
 }
 
 

@@ -53,6 +53,9 @@ FITS = {
         target(), blocks(gaussian=2), tol=1e-6, max_iter=900, n_draws=8,
         variance_reduction=["control", "baseline", "overdispersion"], **o
     ),
+    "sgd": lambda **o: fastvi.fit(
+        target(), method="sgd", batch_size=8, tol=0.2, verdict=False, **o
+    ),
     "svgd": lambda **o: fastvi.svgd(target(), 10, 30, **o),
     "svgd, rows": lambda **o: fastvi.svgd(
         target(), 10, 250, batch_size=7, optimizer="adagrad", dtype="float32", **o

@@ -20,9 +20,8 @@ from fastvi.objectives import Objective
 from fastvi.targets.base import Target
 
 __all__ = [
-    "BY_SCORES",
-    "MODES",
-    "WITHOUT_STEPS",
+    "METHODS",
+    "Method",
     "Wanted",
     "method_of",
     "n_draws_of",
@@ -34,18 +33,73 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "iwae": objectives.iwae,
     "chi": objectives.chi,
 }
-NEEDS = {  # what a family must have for a method
-    "natural": "natural gradients",
-    "plain": "draws that move smoothly with noise",
-    "laplace": "a full covariance",
-    "delta": "a full covariance",
-    "deterministic": "independent normal numbers",
-    "score": "score functions",
-    "gumbel": "relaxed categories",
-    "straight-through": "relaxed categories",
-}
-MODES, BY_SCORES = ("laplace", "delta"), ("score", "gumbel", "straight-through")
-WITHOUT_STEPS = (*MODES, "deterministic")  # of the loop
+
+
+class Method(NamedTuple):
+    """What a method of `fit` needs, and what it has no use for.
+
+    Attributes
+    ----------
+    needs : str
+        In words, what a family must have.
+    has : callable
+        Whether a family with these powers has it.
+    from_mode : bool
+        It begins at a mode, and not at a member.
+    by_scores : bool
+        Its gradients are not pathwise, and take more draws.
+    resumes : bool
+        It takes steps of the loop, from which it can be resumed.
+    batches : bool
+        It can take mini-batches of rows.
+    objectives : bool
+        It has a choice of objectives.
+    walks : bool
+        It has a preconditioner and a learning rate.
+    """
+
+    needs: str
+    has: Callable[[Powers], bool]
+    from_mode: bool = False
+    by_scores: bool = False
+    resumes: bool = True
+    batches: bool = True
+    objectives: bool = True
+    walks: bool = False
+
+
+def _relaxed(powers: Powers) -> bool:
+    return powers.score is not None and powers.score.product.powers.relaxed is not None
+
+
+def _full(powers: Powers) -> bool:
+    return powers.full_covariance
+
+
+def _plain(powers: Powers) -> bool:
+    return powers.pathwise is not None and powers.frame is not None
+
+
+_LAPLACE = Method(
+    "a full covariance", _full, from_mode=True, resumes=False, batches=False, objectives=False
+)
+_SGD = Method("a full covariance", _full, from_mode=True, objectives=False, walks=True)
+_RELAXED = Method("relaxed categories", _relaxed, by_scores=True)
+METHODS: dict[str, Method] = {
+    "natural": Method("natural gradients", lambda powers: powers.natural is not None),
+    "plain": Method("draws that move smoothly with noise", _plain),
+    "laplace": _LAPLACE,
+    "delta": _LAPLACE,
+    "deterministic": Method(
+        "independent normal numbers", lambda powers: powers.independent is not None,
+        resumes=False, batches=False, objectives=False,
+    ),
+    "score": Method("score functions", lambda powers: powers.score is not None, by_scores=True),
+    "gumbel": _RELAXED,
+    "straight-through": _RELAXED,
+    "sgd": _SGD,
+    "averaged-sgd": _SGD,
+}  # fmt: skip
 TOOLS = {"plain": ("svrg",), "score": OF_SCORES}  # that reduce the noise of a method's gradients
 
 
@@ -61,20 +115,31 @@ class Wanted(NamedTuple):
     sampling: str
     tools: tuple[Reduction, ...]
     tol: float
+    preconditioner: str = "full"
+    learning_rate: float = 1.0
 
     def check(self, objective: str | float | Objective) -> None:
         """Refuse options that contradict each other or would be ignored."""
         method, batch_size = self.method, self.batch_size
+        known = METHODS[method]
         if batch_size is None and method == "plain" and self.tools:
             raise ValueError(
                 f"variance_reduction={self.tools[0].name!r} without batch_size: the gradient of "
                 "all rows has no noise of theirs"
             )
-        if method in WITHOUT_STEPS and (batch_size is not None or objective != "elbo"):
-            what = f"objective={objective!r}" if batch_size is None else f"batch_size={batch_size}"
+        if batch_size is not None and not known.batches:
             raise ValueError(
-                f"{what} with method={method!r}, which takes all rows and has no choice of "
-                "objectives"
+                f"batch_size={batch_size} with method={method!r}, which takes all rows and has no "
+                "choice of objectives"
+            )
+        if objective != "elbo" and not known.objectives:
+            raise ValueError(
+                f"objective={objective!r} with method={method!r}, which has no choice of objectives"
+            )
+        if not known.walks and (self.preconditioner, self.learning_rate) != ("full", 1.0):
+            raise ValueError(
+                f"preconditioner={self.preconditioner!r} and learning_rate={self.learning_rate:g} "
+                f"with method={method!r}; they are for method='sgd' and 'averaged-sgd'"
             )
         if batch_size is not None and self.goal.weights is not objectives.elbo().weights:
             raise ValueError(
@@ -84,7 +149,10 @@ class Wanted(NamedTuple):
 
     def identity(self, family: object, start: object, n_starts: object) -> JsonObject:
         """Return what must be the same for a checkpoint to be resumed from."""
-        names = "method", "goal", "n_draws", "batch_size", "sampling", "tools", "tol"
+        names = (
+            "method", "goal", "n_draws", "batch_size", "sampling", "tools", "tol", "preconditioner",
+            "learning_rate",
+        )  # fmt: skip
         chosen = {name: getattr(self, name) for name in names}
         return {"family": family, "start": start, "n_starts": n_starts, **chosen}
 
@@ -101,27 +169,12 @@ class Wanted(NamedTuple):
         return gradient
 
 
-def _can(method: str, powers: Powers) -> bool:
-    """Whether a family has what a method needs."""
-    if method == "natural":
-        return powers.natural is not None
-    if method == "plain":
-        return powers.pathwise is not None and powers.frame is not None
-    if method in MODES:
-        return powers.full_covariance
-    if method == "deterministic":
-        return powers.independent is not None
-    if method == "score":
-        return powers.score is not None
-    return powers.score is not None and powers.score.product.powers.relaxed is not None
-
-
 def method_of(
     method: str, member: Family, tools: tuple[Reduction, ...] | None
 ) -> tuple[str, tuple[Reduction, ...]]:
     """Return the method and its tools; "auto" chooses by the powers of the family."""
-    method = checks.choice(method, "method", ("auto", *NEEDS))
-    able = [name for name in NEEDS if _can(name, member.powers)]
+    method = checks.choice(method, "method", ("auto", *METHODS))
+    able = [name for name, known in METHODS.items() if known.has(member.powers)]
     if method == "auto":
         method = next(
             name for name in ("natural", "plain", "score")
@@ -129,8 +182,8 @@ def method_of(
         )  # fmt: skip
     if method not in able:
         raise ValueError(
-            f"method={method!r} is for families with {NEEDS[method]}, which {name_of(member)!r} "
-            "does not have; wanted one of " + ", ".join(map(repr, able))
+            f"method={method!r} is for families with {METHODS[method].needs}, which "
+            f"{name_of(member)!r} does not have; wanted one of " + ", ".join(map(repr, able))
         )
     if tools is None:
         return method, reductions_of("control") if method == "score" else ()
@@ -151,7 +204,7 @@ def n_draws_of(n_draws: int | None, method: str, dim: int) -> int:
         return checks.integer(n_draws, "n_draws", 2)
     if method == "deterministic":
         return n_draws_for(dim)
-    if method in BY_SCORES:  # more than pathwise gradients need
+    if METHODS[method].by_scores:  # more than pathwise gradients need
         return min(max(4 * dim, 64), 256)
     return min(max(2 * dim, 16), 128)
 

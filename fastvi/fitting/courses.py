@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fastvi.base.typing import Options, Tree
 from fastvi.families.base import Family
-from fastvi.fitting.choices import BY_SCORES, Wanted
+from fastvi.fitting.choices import METHODS, Wanted
 from fastvi.fitting.compiled import compiled_steps
 from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
 from fastvi.gradients.gumbel import annealed, gumbel
@@ -76,5 +76,5 @@ def _by_scores(wanted: Wanted, member: Family, options: Options) -> Course:
 COURSES: dict[str, Callable[[Wanted, Family, Options], Course]] = {
     "natural": _natural,
     "plain": _plain,
-    **dict.fromkeys(BY_SCORES, _by_scores),
+    **{name: _by_scores for name, known in METHODS.items() if known.by_scores},
 }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastvi.fitting.laplace import Laplace, hessian, inverse_of
+from fastvi.fitting.laplace import Laplace
 from fastvi.targets.base import Target
+from fastvi.targets.curvature import hessian, inverse_of
 
 __all__ = ["delta"]
 

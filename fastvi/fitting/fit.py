@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
 from fastvi.base.typing import Path, PointLike, RandomState
 from fastvi.checkpoints import Watching
 from fastvi.families.base import Family, Near
 from fastvi.fitting.arguments import Chosen, batches_of, begin_near, family_of, starts_of
-from fastvi.fitting.choices import (
-    BY_SCORES,
-    MODES,
-    WITHOUT_STEPS,
-    Wanted,
-    method_of,
-    n_draws_of,
-    objective_of,
-)
-from fastvi.fitting.courses import COURSES, Course
-from fastvi.fitting.delta import delta
-from fastvi.fitting.deterministic import deterministic
+from fastvi.fitting.choices import METHODS, Wanted, method_of, n_draws_of, objective_of
 from fastvi.fitting.modes import Found, search
+from fastvi.fitting.runs import Job, run_of
+from fastvi.fitting.sgd import PRECONDITIONERS
 from fastvi.fitting.watching import watch_of
 from fastvi.gradients.reduction import Reduction, reductions_of
-from fastvi.loop import FitState, Watch
+from fastvi.loop import FitState
 from fastvi.objectives import Objective
 from fastvi.posteriors.member import Posterior
 from fastvi.targets.base import Target, check_target
@@ -45,6 +34,8 @@ def fit(
     batch_size: int | None = None,
     sampling: str = "uniform",
     variance_reduction: str | Reduction | Sequence[str | Reduction] | None = None,
+    preconditioner: str = "full",
+    learning_rate: float = 1.0,
     start: PointLike | None = None,
     n_starts: str | int = "auto",
     tol: float = 0.02,
@@ -76,14 +67,16 @@ def fit(
         and a covariance, such as ``fastvi.families.lowrank(rank=3)``. For variables that are
         discrete or not Gaussian, use `fastvi.families.blocks`.
     method : {"auto", "natural", "plain", "laplace", "delta", "deterministic", "score", "gumbel", \
-"straight-through"}
+"straight-through", "sgd", "averaged-sgd"}
         Natural gradients, the default if the family has them; plain gradients with averaged Adam,
         the default of "lowrank"; Laplace's method; the delta method (Wang and Blei 2013). For
         "meanfield", fixed draws and a second-order optimiser (Giordano, Ingram and Broderick 2024),
         whose history has the Monte Carlo errors of the answer, `mean_error` and `sd_error`. For
         blocks (and "meanfield"), with averaged Adam: score-function gradients, see
         `fastvi.gradients.score`, the default of blocks; and relaxed categories, see
-        `fastvi.gradients.gumbel`.
+        `fastvi.gradients.gumbel`. For targets that take rows, the moments of stochastic gradient
+        descent of constant rate, see `fastvi.fitting.sgd`: of its iterates, or of their averages
+        over a pass, whose covariance is that of the mode over data sets (`Posterior.sandwich`).
     objective : {"elbo", "iwae", "chi"}, float or Objective
         The objective to maximise (or, for upper bounds, minimise), see `fastvi.objectives`; a
         number is the order of a Rényi divergence.
@@ -92,15 +85,19 @@ def fit(
         and relaxed categories four times the dimension, from 64 to 256; for fixed draws four times
         the dimension, from 30 to 120.
     batch_size : int, optional
-        Rows per step, for targets that take rows; all by default. For the ELBO, whose gradients
-        are then unbiased.
+        Rows per step, for targets that take rows; all by default, and a hundredth of them, up to
+        100, for "sgd". For the ELBO, whose gradients are then unbiased.
     sampling : {"uniform", "replacement"}
-        Shuffled epochs of rows, or independent draws of them.
+        Shuffled epochs of rows, or independent draws of them, which "sgd" always takes.
     variance_reduction : str, a tool of fastvi.gradients, or list of these, optional
         With method "plain", "svrg" or `fastvi.gradients.svrg` removes the noise of mini-batches.
         With method "score", some of "control", "baseline" and "overdispersion", or the tools that
         the functions of `fastvi.gradients` with these names make; "control" by default, and none
         by ``[]``.
+    preconditioner : {"full", "diagonal", "scalar"}
+        Of "sgd" and "averaged-sgd".
+    learning_rate : float
+        Of these, as a multiple of the rate that suits the preconditioner best.
     start : (D,) array or dict of str to array, optional
         Where the first path to a mode begins: unconstrained, or parameters by name; 0 by default.
     n_starts : "auto" or int
@@ -111,7 +108,7 @@ def fit(
         Largest root mean square error of a parameter, in posterior standard deviations, that the
         optimizer may leave.
     max_iter : int
-        Largest number of steps.
+        Largest number of steps; of passes over the data for "sgd" and "averaged-sgd".
     n_jobs : int, optional
         Threads of the search for modes; results have the same bits for any number.
     verdict : bool
@@ -159,31 +156,31 @@ def fit(
     wanted = Wanted(
         target, method, goal, n_draws_of(n_draws, method, target.dim),
         batches_of(target, batch_size, sampling, seed), batch_size, sampling, tools, tol,
+        checks.choice(preconditioner, "preconditioner", PRECONDITIONERS),
+        checks.number(learning_rate, "learning_rate", 0.0, open_low=True),
     )  # fmt: skip
     wanted.check(objective)
-    if method in WITHOUT_STEPS and checkpoint is not None:
+    if not METHODS[method].resumes and checkpoint is not None:
         raise ValueError(f"checkpoint with method={method!r}, which has no steps; wanted None")
     if chosen.near is None and start is not None:
         raise ValueError("start is given, but the fit begins at the member of family given")
-    if chosen.near is None and method in MODES:
+    if chosen.near is None and METHODS[method].from_mode:
         raise ValueError(
             f"method={method!r} begins at no member; wanted the name of a family, such as "
             "family='fullrank'"
         )
     with single_threaded_blas():
         member, found = _first(wanted, chosen, start, n_paths, n_threads, seed)
-        if method in MODES:
-            posterior = _without_draws(target, method, chosen.near, found, seed)
-        elif method == "deterministic":
-            posterior = _with_fixed_draws(wanted, member, found, max_iter, seed)
-        else:
-            options = {"tol": tol, "max_iter": max_iter, "rng": np.random.default_rng(seed)}
-            course = COURSES[method](wanted, member, options)
-            watch = watch_of(
-                watching, target, seed, wanted.identity(family, start, n_paths), verbose=verbose,
-                read=lambda s: course.read(s.params),
-            )  # fmt: skip
-            posterior = _by_stages(target, course, watch, found, goal_name, seed)
+        identity = wanted.identity(family, start, n_paths)
+        posterior = run_of(method)(
+            Job(
+                wanted, chosen.near, member, found, max_iter,
+                lambda read: watch_of(
+                    watching, target, seed, identity, verbose=verbose, read=read
+                ),
+                goal_name, seed,
+            )
+        )  # fmt: skip
     if verdict:
         _ = posterior.verdict
     return posterior
@@ -204,7 +201,7 @@ def _first(
             target, chosen.near, start, seed, n_starts=n_paths, n_threads=n_threads,
             by_gradient=method != "score",
         )  # fmt: skip
-    if method not in BY_SCORES:
+    if not METHODS[method].by_scores:
         return member, search(target, member.mean, n_paths, seed, n_threads)
     if n_paths is not None:
         raise ValueError(
@@ -212,75 +209,3 @@ def _first(
             "searched; wanted 'auto'"
         )
     return member, None
-
-
-def _by_stages(
-    target: Target,
-    course: Course,
-    watch: Watch,
-    search: Found | None,
-    goal_name: str,
-    seed: int,
-) -> Posterior:
-    state, history = course.stages.run(course.begin, watch), course.stages.history
-    return Posterior(
-        course.read(state.params),
-        target,
-        settled=state.settled,
-        n_iter=len(history),
-        history=history.arrays(),
-        names=target.names,
-        objective=goal_name,
-        seed=seed,
-        modes=search.modes if search is not None else (),
-    )
-
-
-def _with_fixed_draws(
-    wanted: Wanted, member: Family, search: Found | None, max_iter: int, seed: int
-) -> Posterior:
-    start, target = member.powers.independent, wanted.target
-    assert start is not None
-    found = deterministic(
-        target, start, n_draws=wanted.n_draws, tol=wanted.tol, max_iter=max_iter, seed=seed
-    )
-    return Posterior(
-        member.from_free((found.mean, np.log(found.sd))),
-        target,
-        settled=found.settled,
-        n_iter=found.n_iter,
-        history=found.history,
-        names=target.names,
-        seed=seed,
-        modes=search.modes if search is not None else (),
-    )
-
-
-def _without_draws(
-    target: Target, method: str, near: Near | None, search: Found | None, seed: int
-) -> Posterior:
-    assert near is not None  # members are refused before
-    assert search is not None
-    found = search.best
-    if found.cov is None:
-        values, slopes = target.attempt(found.mode[None])
-        if not (np.isfinite(values[0]) and np.all(np.isfinite(slopes))):
-            target.refuse(found.mode[None])
-        raise ValueError(
-            f"method={method!r} needs a mode with a negative definite Hessian; the Hessian at the "
-            f"one found, {found.mode}, is not (is the density unbounded?)"
-        )
-    if method == "delta":
-        found = delta(target, found)
-    assert found.cov is not None
-    return Posterior(
-        near(found.mode, found.cov),
-        target,
-        settled=found.converged,
-        n_iter=found.n_evaluations,
-        history={"elbo": np.array([found.log_evidence])},
-        names=target.names,
-        objective=method,
-        seed=seed,
-        modes=search.modes,
-    )

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from fastvi.base import checks
 from fastvi.base.typing import Array, Options
 from fastvi.targets.base import Target
+from fastvi.targets.curvature import hessian, inverse_of
 
-__all__ = ["Laplace", "hessian", "inverse_of", "laplace"]
+__all__ = ["Laplace", "laplace"]
 
 MAX_ITER = 1000
 IMPOSSIBLE = 1e300  # of the negated log density where it is not finite
@@ -123,38 +123,3 @@ def laplace(
         # Where units are small, rounding alone leaves a gradient longer than tol.
         converged = converged or bool(found.jac @ cov @ found.jac < tol)
     return Laplace(mode, cov, log_evidence, converged, n_evaluations)
-
-
-def hessian(target: Target, z: Array) -> Array:
-    """Hessian (D, D) of the log density by central differences of its gradients.
-
-    Steps follow the curvature: a first pass finds each coordinate's scale.
-    """
-    step = 1e-5 * np.maximum(1.0, np.abs(z))
-    for _ in range(2):
-        shifts = np.diag(step)
-        _, slopes = target.attempt(np.concatenate((z + shifts, z - shifts)))
-        up, down = slopes[: len(z)], slopes[len(z) :]
-        with np.errstate(over="ignore", invalid="ignore"):  # callers check for non-finite numbers
-            rows = (up - down) / (2.0 * step[:, None])
-        curvature = np.abs(np.diag(rows))
-        scale = 1.0 / np.sqrt(np.where(curvature > 0, curvature, 1.0))
-        better = np.clip(1e-4 * scale, 1e-9 * np.maximum(1.0, np.abs(z)), 1e-2)
-        if np.all((better > 0.1 * step) & (better < 10.0 * step)):
-            break
-        step = better
-    return np.asarray(0.5 * (rows + rows.T))
-
-
-def inverse_of(precision: Array) -> Array | None:
-    """Return the inverse of a positive definite matrix; None for any other."""
-    diagonal = np.diag(precision)
-    if not (np.all(np.isfinite(precision)) and np.all(diagonal > 0)):
-        return None
-    scale = 1.0 / np.sqrt(diagonal)
-    try:
-        factor = cho_factor(precision * scale * scale[:, None], lower=True)
-    except np.linalg.LinAlgError:
-        return None
-    inverse = cho_solve(factor, np.eye(len(scale)))
-    return np.asarray(0.5 * (inverse + inverse.T) * scale * scale[:, None])

@@ -14,10 +14,11 @@ from scipy.linalg import solve_triangular
 from scipy.special import gammaln, logsumexp
 
 from fastvi.base.typing import Array
-from fastvi.fitting.laplace import Laplace, hessian, inverse_of
+from fastvi.fitting.laplace import Laplace
 from fastvi.fitting.paths import End, ascents
 from fastvi.posteriors.modes import Mode
 from fastvi.targets.base import Target
+from fastvi.targets.curvature import hessian, inverse_of
 from fastvi.targets.failures import quiet
 
 __all__ = ["Found", "search"]

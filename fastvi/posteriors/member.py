@@ -18,11 +18,16 @@ from fastvi.posteriors.error_bounds import ErrorBounds, bounds_of
 from fastvi.posteriors.linear_response import LinearResponse, chosen, linear_response
 from fastvi.posteriors.modes import Mode
 from fastvi.posteriors.ratios import N_DRAWS, WithDensity
+from fastvi.posteriors.sandwich import Sandwich, sandwich_at
 from fastvi.targets.base import Target
 from fastvi.targets.failures import quiet
 
 __all__ = ["Posterior"]
 
+OTHER_AIMS = {  # objectives of fits that are not meant to have the posterior's moments
+    "averaged-sgd": "Its covariance is meant to be the sandwich (`Posterior.sandwich`), which is "
+    "that of the posterior only if the model is right."
+}
 ENDLESS = 1e20  # no proper posterior in sensible units has such a standard deviation
 
 
@@ -203,8 +208,41 @@ class Posterior(WithDensity):
         with single_threaded_blas(), quiet():
             return bounds_of(self._setting.proposals, self._corrected[0])
 
+    def sandwich(self) -> Sandwich:
+        """How the mode would vary between data sets, whether or not the model is right.
+
+        The sandwich covariance A^-1 N C A^-1 (Huber 1967; White 1982), of the curvature A and the
+        covariance C of the gradients of N rows' log likelihoods, at the first mode that was found
+        before the fit, or at the mean. Where the model is wrong it says how far estimates can be
+        trusted, which the posterior does not: `Sandwich.ratio` compares the two. It takes one
+        gradient per row, of at most 20,000 of them.
+
+        Raises
+        ------
+        ValueError
+            If the target is not there or takes no rows, or the mean is not near a mode.
+
+        Examples
+        --------
+        >>> import fastvi, numpy as np
+        >>> @fastvi.target(dim=1, data={"y": np.linspace(-4.0, 4.0, 101)}, rows="y")
+        ... def of_unit_variance(z, data, rows, weights):
+        ...     value = 0.0
+        ...     for i in range(rows.size):
+        ...         value -= 0.5 * weights[i] * (data.y[rows[i]] - z[0]) ** 2
+        ...     return value
+        >>> fastvi.fit(of_unit_variance, random_state=0).sandwich().ratio.round(2)
+        array([2.33])
+        """
+        proper = self.modes and self.modes[0].cov is not None
+        place, cov = (self.modes[0].place, self.modes[0].cov) if proper else (self.mean, None)
+        with single_threaded_blas():
+            return sandwich_at(self._target(), place, cov, self._seed)
+
     def _words(self) -> list[str]:
         words = Approximation._words(self)
+        if self.objective in OTHER_AIMS:
+            words.append(OTHER_AIMS[self.objective])
         if self.sd.max() > ENDLESS:
             words.append(
                 f"A standard deviation has reached {self.sd.max():.1g}: is the posterior proper?"
