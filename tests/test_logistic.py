@@ -178,10 +178,10 @@ def test_statistics_are_weighted_sums_over_rows(kind, rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_same_bits_for_any_number_of_threads(dtype, rng, monkeypatch):
-    from fastvi.models.logistic import model as logistic_model
+    from fastvi.models.logistic import blocks as logistic_blocks
 
-    monkeypatch.setattr(logistic_model, "TASK_FLOPS", 5000)
-    monkeypatch.setattr(logistic_model, "BLOCK_ENTRIES", 100)
+    monkeypatch.setattr(logistic_blocks, "TASK_FLOPS", 5000)
+    monkeypatch.setattr(logistic_blocks, "BLOCK_ENTRIES", 100)
     X, y = data(rng, 500, 4)
     results = set()
     for n_threads in (1, 2, 8):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -14,6 +14,9 @@ from fastvi.base.bags import Bags, bags_of_words, no_texts
 from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, RowsLike
 from fastvi.checkpoints import Callback, Watching
 from fastvi.models.estimator import Estimator
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 __all__ = ["CountEstimator", "Counting", "MeanScore", "Supervised", "Unsupervised"]
 
@@ -120,7 +123,7 @@ class Counting(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
 
     _dtype: Any  # dtype of the counts of the fit
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = True
         tags.input_tags.sparse = True

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import checks
-from fastvi.base.typing import ArrayLike, RandomState
+from fastvi.base.typing import AnyArray, ArrayLike, RandomState
 from fastvi.targets.base import Target
 from fastvi.targets.code import Compiled
 from fastvi.targets.contents import Contents
@@ -227,7 +227,7 @@ def _by_name(labels: Sequence[str], X: NDArray[np.float64]) -> dict[str, NDArray
     return found
 
 
-def _array(value: Any) -> NDArray[Any] | None:
+def _array(value: Any) -> AnyArray | None:
     """Numbers from JSON as an array, or None if they are not one."""
     try:
         array = np.asarray(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -22,6 +22,9 @@ from fastvi.models.factors.rows import StandardRows
 from fastvi.models.factors.start import drawn, few_rows, near_pca
 from fastvi.models.files import Saved
 from fastvi.models.kinds import MeanScore, Unsupervised
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 __all__ = ["BayesianFactorAnalysis", "BayesianPCA"]
 
@@ -64,7 +67,7 @@ class _BayesianFactors(
         self.lambda_2 = lambda_2
         self.mean_precision = mean_precision
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

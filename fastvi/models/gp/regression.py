@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
@@ -11,10 +11,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
+from fastvi.core import Optimizer
 from fastvi.models.gp.collapsed import Collapsed
 from fastvi.models.gp.estimator import draws_by
 from fastvi.models.gp.predictor import GaussianProcessPredictor
 from fastvi.models.gp.start import check_sizes
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 __all__ = ["SparseGPRegressor"]
 
@@ -110,7 +114,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
         learn_inducing_points: bool = True,
         learn_kernel: bool = True,
         alpha: float | None = None,
-        optimizer: Any = None,
+        optimizer: Optimizer | str | float | None = None,
         n_restarts_optimizer: int = 0,
         normalize_y: bool = False,
         prior_scale: float | None = None,
@@ -191,7 +195,7 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
             return mean, kernel(X)
         return (mean, np.sqrt(kernel.diag(X))) if return_std else mean
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         """As scikit-learn asks: predictions need no fit."""
         tags = super().__sklearn_tags__()
         tags.requires_fit = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from fastvi.base.linear_algebra import (
     gradient_by_free,
 )
 from fastvi.core import Coordinates
+from fastvi.models.logistic.parameters import Coefficients, Posterior
 
 __all__ = ["logistic_coordinates"]
 
@@ -28,20 +29,35 @@ class Free(NamedTuple):
     precision: NDArray[np.float64]  # (P, P)
 
 
-def logistic_coordinates(model: Any) -> Coordinates:
+class _Model(Protocol):
+    """A `fastvi.models.logistic.model.Logistic`."""
+
+    @property
+    def n_contrasts(self) -> int: ...
+
+    def posterior(self, params: Coefficients) -> Posterior: ...
+
+    def precisions(self, rates: NDArray[np.float64]) -> NDArray[np.float64]: ...
+
+    def params_of(
+        self, mean: NDArray[np.float64], precision: NDArray[np.float64]
+    ) -> Coefficients: ...
+
+
+def logistic_coordinates(model: _Model) -> Coordinates:
     """Coordinates of a `fastvi.models.logistic.model.Logistic`."""
 
-    def free(params: Any) -> Free:
+    def free(params: Coefficients) -> Free:
         precision = params.precision + np.diag(model.precisions(params.rates))
         return Free(
             model.posterior(params).mean, free_from_cholesky(cholesky_despite_rounding(precision))
         )
 
-    def params(free: Free) -> Any:
+    def params(free: Free) -> Coefficients:
         lower = cholesky_from_free(free.precision)
         return model.params_of(free.mean, lower @ lower.T)
 
-    def gradient(params: Any, natural: Any) -> Free:
+    def gradient(params: Coefficients, natural: Coefficients) -> Free:
         """Apply the chain rule to the natural gradient, which is that by E[w] and -E[w w'] / 2."""
         posterior = model.posterior(params)
         learnt = model.precisions(params.rates + natural.rates) - model.precisions(params.rates)

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
-from fastvi.base.typing import ArrayLike, ClassWeight
+from fastvi.base.typing import (
+    AnyArray,
+    ArrayLike,
+    ClassWeight,
+    DTypeLike,
+    Options,
+    RandomState,
+    RowsLike,
+)
 from fastvi.checkpoints import Watching
+from fastvi.core import Optimizer
+from fastvi.gradients.reduction import Reduction
 from fastvi.models.acceleration import accelerated
 from fastvi.models.files import Saved
-from fastvi.models.kinds import Supervised
 from fastvi.models.logistic import rows
 from fastvi.models.logistic.links import LINKS
-from fastvi.models.logistic.model import Coefficients, Logistic, Prior
-from fastvi.models.logistic.multinomial import Multinomial
-from fastvi.models.logistic.predictor import LogisticPredictor
+from fastvi.models.logistic.model import Logistic
+from fastvi.models.logistic.options import make_model
+from fastvi.models.logistic.parameters import Coefficients
+from fastvi.models.logistic.predictions import LogisticPredictions
 from fastvi.models.weights import balanced, of_rows
 
 __all__ = ["BayesianLogisticRegression"]
 
-PRIORS = ("fixed", "gamma", "ard")
-SOLVERS = ("bound", "ep")
-LEAST_VARIANCE = float(np.finfo(np.float64).tiny)  # its inverse is finite
 
-
-class BayesianLogisticRegression(ClassifierMixin, Supervised):
+class BayesianLogisticRegression(LogisticPredictions):
     """Logistic regression with a Gaussian posterior of the coefficients, for two labels or more.
 
     For two labels it maximises the variational bound of Jaakkola and Jordan (2000) by closed-form
@@ -136,11 +140,11 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         max_iter: int = 300,
         tol: float = 1e-9,
         batch_size: int | None = None,
-        optimizer: Any = None,
+        optimizer: Optimizer | str | float | None = None,
         sampling: str = "uniform",
-        variance_reduction: Any = None,
+        variance_reduction: Reduction | str | None = None,
         trace_noise: bool = False,
-        random_state: Any = None,
+        random_state: RandomState = None,
         warm_start: bool = False,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -156,36 +160,31 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         self.intercept_precision = intercept_precision
         self.class_weight = class_weight
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.classifier_tags.multi_class = self.solver != "ep"
-        return tags
-
     def _fit(
         self,
         last: Self | None,
         watching: Watching,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
+        X: RowsLike,
+        y: ArrayLike,
+        X_val: RowsLike | None,
+        y_val: ArrayLike | None,
         sample_weight: ArrayLike | None,
     ) -> None:
-        X, y = self._rows(X, y)
-        weights = of_rows(sample_weight, X)
+        features, targets = self._labelled(X, y)
+        weights = of_rows(sample_weight, features)
         if not np.all(weights):
-            X, y, weights = (part[weights > 0] for part in (X, y, weights))
-        self.classes_, codes = _labels(y)
+            kept = weights > 0
+            features, targets, weights = features[kept], targets[kept], weights[kept]
+        self.classes_, codes = _labels(targets)
         weights = balanced(self.class_weight, self.classes_, codes, weights)
         total = float(weights.sum())
-        rows.check(X)
-        model = self._make_model(X.shape[1], X.dtype)
-        source = model.source(X, codes, weights)
-        squares = _mean_squares(X, weights, model.intercept)
+        rows.check(features)
+        model = self._make_model(features.shape[1], features.dtype)
+        source = model.source(features, codes, weights)
+        squares = rows.mean_squares(features, weights, model.intercept)
         start = model.start(squares) if last is None else last._go_on(model)
-        given: dict[str, Any] = {
-            "data": (*rows.arrays(X), source.rows.targets, weights),
+        given: Options = {
+            "data": (*rows.arrays(features), source.rows.targets, weights),
             "held_out": self._held_out(model, X_val, y_val),
             "seed": self._seed(watching),
             "last": last,
@@ -194,7 +193,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         if self.solver == "ep":
             self._propagate(model, source, start, watching, tol * total, given)
             return
-        rounding = 8 * float(np.finfo(X.dtype).eps * np.linalg.norm(weights))  # of a sum
+        rounding = 8 * float(np.finfo(features.dtype).eps * np.linalg.norm(weights))  # of a sum
         least = max(tol * total, rounding) if tol > 0 else 0.0
         fitted = self._ascend(
             model, source, start, watching, tol=least, ascent=accelerated, **given
@@ -209,7 +208,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         start: Coefficients,
         watching: Watching,
         tol: float,
-        given: dict[str, Any],
+        given: Options,
     ) -> None:
         """Fit by expectation propagation."""
         from fastvi.models.logistic import propagation
@@ -240,13 +239,6 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
             return None
         return checks.number(self.optimizer, "optimizer", 0.0, 1.0, open_low=True)
 
-    def _rows(self, X: Any, y: Any = "no_validation", **options: Any) -> Any:
-        """Check X (and y): a dense array, or a CSR array without duplicates."""
-        found = self._array(X, y, accept_sparse="csr", **options)
-        if isinstance(found, tuple):
-            return rows.canonical(found[0]), found[1]
-        return rows.canonical(found)
-
     def _go_on(self, model: Logistic) -> Coefficients:
         """Return a copy of the parameters, if they belong to a model of this form."""
         if any(old.shape != new.shape for old, new in zip(self._params, model.prior)):
@@ -259,11 +251,13 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         return Coefficients(*(part.copy() for part in self._params))
 
     def _held_out(
-        self, model: Logistic, X_val: Any, y_val: Any
+        self, model: Logistic, X_val: RowsLike | None, y_val: ArrayLike | None
     ) -> Callable[[Coefficients], float] | None:
         if not checks.both_or_none("X_val", X_val, "y_val", y_val):
             return None
-        X, y = self._rows(X_val, y_val, reset=False)
+        assert X_val is not None
+        assert y_val is not None
+        X, y = self._labelled(X_val, y_val, reset=False)
         known = self.classes_.tolist()
         unknown = [label for label in np.unique(y).tolist() if label not in known]
         if unknown:
@@ -276,38 +270,10 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
 
         return score
 
-    def _make_model(self, n_features: int, dtype: Any) -> Logistic:
-        kind = checks.choice(self.prior, "prior", PRIORS)
-        solver = checks.choice(self.solver, "solver", SOLVERS)
-        link = checks.choice(self.link, "link", tuple(LINKS))
-        if link != "logit" and solver != "ep":
-            raise ValueError(f"link is {link!r}; wanted 'logit', or solver='ep'")
-        if solver == "ep" and len(self.classes_) > 2:
-            raise ValueError(
-                "Only binary classification is supported. y holds "
-                f"{len(self.classes_)} labels; solver='ep' wanted 2 (scikit-learn's "
-                "OneVsRestClassifier makes such problems), or solver='bound'"
-            )
-        variance = checks.number(self.C, "C", LEAST_VARIANCE)
-        intercept = checks.flag(self.fit_intercept, "fit_intercept")
-        shape = checks.number(self.lambda_1, "lambda_1", 0.0, open_low=True)
-        rate = checks.number(self.lambda_2, "lambda_2", 0.0, open_low=True)
-        flat = checks.number(self.intercept_precision, "intercept_precision", 0.0, open_low=True)
-        groups = {
-            "fixed": np.full(n_features, -1),
-            "gamma": np.zeros(n_features, np.int64),
-            "ard": np.arange(n_features),
-        }[kind]
-        fixed = np.full(n_features, 1.0 / variance)
-        if intercept:
-            groups, fixed = np.append(groups, -1), np.append(fixed, flat)
-        prior = Prior(fixed, groups, shape, rate)
-        options: dict[str, Any] = {
-            "intercept": intercept, "dtype": dtype, "n_threads": self._n_threads
-        }  # fmt: skip
-        if len(self.classes_) > 2:
-            return Multinomial(prior, len(self.classes_), **options)
-        return Logistic(prior, log_mean=LINKS[link].log_mean, **options)
+    def _make_model(self, n_features: int, dtype: DTypeLike) -> Logistic:
+        return make_model(
+            self.get_params(deep=False), len(self.classes_), n_features, dtype, self._n_threads
+        )
 
     def _take(self, model: Logistic, params: Coefficients) -> None:
         """Keep the posterior, as attributes and as parameters."""
@@ -324,7 +290,7 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         fixed = np.diag(model.prior.precision)
         self.lambda_ = (fixed + model.precisions(params.rates))[:n].astype(dtype)
 
-    def _saved(self) -> dict[str, Any]:
+    def _saved(self) -> dict[str, object]:
         return {"coefficients": self._params, "dtype": self._model.dtype.name}
 
     def _restore(self, saved: Saved) -> None:
@@ -339,72 +305,8 @@ class BayesianLogisticRegression(ClassifierMixin, Supervised):
         saved.positive("coefficients.rates", len(model.shapes))
         self._take(model, saved.tree("coefficients", model.prior))
 
-    # Predictions
 
-    def decision_function(self, X: Any) -> NDArray[Any]:
-        """Log odds of `predict_proba` for ``classes_[1]``, (n_rows,), in the dtype of the fit.
-
-        With more than two labels, (n_rows, n_classes): logarithms of `predict_proba`, from which
-        their mean over the labels is subtracted.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array or sparse matrix
-        """
-        log_proba = self._log_proba(X)
-        if len(self.classes_) > 2:
-            decision = log_proba - log_proba.mean(axis=1, keepdims=True)
-        else:
-            decision = log_proba[:, 1] - log_proba[:, 0]
-        return np.asarray(decision.astype(self.coef_.dtype))
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Most likely label of each row, (n_rows,).
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array or sparse matrix
-        """
-        decision = self.decision_function(X)
-        chosen = (decision > 0).astype(int) if decision.ndim == 1 else decision.argmax(axis=1)
-        return np.asarray(self.classes_[chosen])
-
-    def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Posterior probabilities of `classes_`, (n_rows, n_classes), in the dtype of the fit.
-
-        For two labels they are means of the logistic function over the Gaussian posterior of the
-        logit, with an error below 2.2e-9. It is approximated by eight probit functions with
-        closed-form integrals (Monahan and Stefanski 1992); the usual probit approximation (Bishop
-        2006, eq. 4.153) has one. Those of the probit link have a closed form. For more labels they
-        are means of softmax, by quadrature with an error below 1e-4 where logits have a variance of
-        at most 4, and 2e-3 elsewhere.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array or sparse matrix
-        """
-        return np.exp(self._log_proba(X)).astype(self.coef_.dtype)
-
-    def predict_log_proba(self, X: Any) -> NDArray[Any]:
-        """Logarithms of `predict_proba`, accurate for small probabilities too.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array or sparse matrix
-        """
-        return self._log_proba(X).astype(self.coef_.dtype)
-
-    def compiled(self) -> LogisticPredictor:
-        """A bare predictor of probabilities that checks nothing, for a few rows at a time."""
-        check_is_fitted(self)
-        return LogisticPredictor(self._model, self._posterior)
-
-    def _log_proba(self, X: Any) -> NDArray[np.float64]:
-        check_is_fitted(self)
-        return self._model.log_proba(self._posterior, self._rows(X, reset=False))
-
-
-def _labels(y: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _labels(y: AnyArray) -> tuple[AnyArray, NDArray[np.int64]]:
     """Return the labels, increasing, and the number of each row's."""
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
@@ -414,14 +316,3 @@ def _labels(y: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
             f"y holds {classes.tolist()}, wanted at least 2 labels."
         )
     return classes, codes.astype(np.int64)
-
-
-def _mean_squares(X: Any, weights: NDArray[np.float64], intercept: bool) -> NDArray[np.float64]:
-    """Weighted means of squared columns, including that of an intercept, (n_coefficients,)."""
-    shares = weights / weights.sum()
-    squares, start = np.zeros(X.shape[1]), 0
-    for block in rows.blocks(X):
-        part = shares[start : start + len(block)]
-        squares += np.einsum("i,ij,ij->j", part, block, block, dtype=np.float64)
-        start += len(block)
-    return np.append(squares, 1.0) if intercept else squares

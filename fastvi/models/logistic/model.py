@@ -2,72 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import gammaln
 
-from fastvi.base import parallel
-from fastvi.base.linear_algebra import SUMS_ENTRIES, TASK_FLOPS, cholesky_despite_rounding
+from fastvi.base.linear_algebra import cholesky_despite_rounding
+from fastvi.base.typing import AnyArray, DTypeLike
 from fastvi.core import Batch, Coordinates, Local, scale
-from fastvi.kernels import logistic as kernels
 from fastvi.models.logistic import rows
+from fastvi.models.logistic.blocks import Blocks
 from fastvi.models.logistic.coordinates import logistic_coordinates
 from fastvi.models.logistic.links import LogMean, log_mean_sigmoid
+from fastvi.models.logistic.parameters import Coefficients, Posterior, Prior
 from fastvi.models.logistic.rows import Features, LabelledRows
 
-__all__ = ["Blocks", "Coefficients", "Logistic", "Posterior", "Prior"]
+__all__ = ["Logistic"]
 
-BLOCK_ENTRIES = 1 << 16  # a block and its two copies fit in a core's cache
 LOSS = 1e-4  # share of a variance, or of a logit, that rounding to float32 may cost
-
-
-class Coefficients(NamedTuple):
-    """Natural parameters of the global factors, for P coefficients in G groups.
-
-    More than two classes add an axis of classes to `precision_mean`; see `Multinomial`.
-
-    ``q(w) = N(w | E[w], Lambda^-1)`` with ``Lambda = precision + diag(E[alpha])`` and
-    ``Lambda E[w] = precision_mean``; ``q(alpha_g)`` is Gamma with rate `rates` and a known shape.
-    """
-
-    precision_mean: NDArray[np.float64]  # (P,) or (P, K)
-    precision: NDArray[np.float64]  # (P, P)
-    rates: NDArray[np.float64]  # (G,)
-
-
-class Prior(NamedTuple):
-    """Independent Gaussians with mean 0, and known or Gamma-distributed precisions.
-
-    ``groups[j]`` is the number of the precision that coefficient j shares, or -1 if `fixed` (P,)
-    holds its known precision. Each of the G precisions is Gamma(`shape`, `rate`).
-    """
-
-    fixed: NDArray[np.float64]
-    groups: NDArray[np.int64]
-    shape: float = 1e-6
-    rate: float = 1e-6
-
-
-class Posterior(NamedTuple):
-    """q(w) in the form used by computations: mean, and covariance = root root' (P, P)."""
-
-    mean: NDArray[np.float64]  # (P,) or (P, K)
-    root: NDArray[np.float64]
-    log_det: float  # of the precision
-    inflation: float  # largest ratio of a coefficient's variance to its inverse precision
-
-    @property
-    def covariance(self) -> NDArray[np.float64]:
-        """Covariance of the coefficients, (P, P)."""
-        return self.root @ self.root.T
-
-    @property
-    def variances(self) -> NDArray[np.float64]:
-        """Diagonal of the covariance, (P,)."""
-        return np.asarray(np.square(self.root).sum(axis=1))
 
 
 class Logistic:
@@ -100,7 +52,7 @@ class Logistic:
         prior: Prior,
         *,
         intercept: bool,
-        dtype: Any = np.float64,
+        dtype: DTypeLike = np.float64,
         n_threads: int = 1,
         log_mean: LogMean = log_mean_sigmoid,
     ) -> None:
@@ -176,7 +128,7 @@ class Logistic:
         """See `logistic_coordinates`."""
         return logistic_coordinates(self)
 
-    def _dtype(self, params: Coefficients, posterior: Posterior) -> Any:
+    def _dtype(self, params: Coefficients, posterior: Posterior) -> DTypeLike:
         """float64 if sums in float32 would lose `LOSS` of a variance, as for columns far from 0.
 
         Relative rounding errors of the precision's diagonal are multiplied by `inflation` if
@@ -199,7 +151,7 @@ class Logistic:
         self,
         params: Coefficients,
         batch: Batch,
-        start: Any,
+        start: object,
         rng: np.random.Generator,
         *,
         norms: bool = False,
@@ -245,7 +197,7 @@ class Logistic:
         nothing: Coefficients = scale(step, 0.0)  # `before` is singular except for rounding
         return nothing
 
-    def logits(self, posterior: Posterior, features: Features) -> tuple[NDArray[Any], NDArray[Any]]:
+    def logits(self, posterior: Posterior, features: Features) -> tuple[AnyArray, AnyArray]:
         """Mean and variance of the logits of rows (n, D) under q(w), (n,) each, or mean (n, K).
 
         Computed in float64 if float32 could lose `LOSS` of a logit or of its deviation.
@@ -277,7 +229,7 @@ class Logistic:
         """Log probabilities of the classes, (n, K)."""
         return self.log_proba_of(*self.logits(posterior, features))
 
-    def log_proba_of(self, mean: NDArray[Any], variance: NDArray[Any]) -> NDArray[np.float64]:
+    def log_proba_of(self, mean: AnyArray, variance: AnyArray) -> NDArray[np.float64]:
         """Log probabilities of the classes for rows with such logits, as `logits` returns them."""
         mean = mean.reshape(-1)
         unlikely = np.minimum(self.log_mean(-np.abs(mean), variance), np.log(0.5))
@@ -286,76 +238,3 @@ class Logistic:
         return np.stack(
             (np.where(positive, unlikely, likely), np.where(positive, likely, unlikely)), axis=1
         )
-
-
-class Blocks:
-    """One local step: tasks of about 1 ms, in blocks of rows that fit in the cache."""
-
-    def __init__(
-        self,
-        batch: Batch,
-        whitener: NDArray[np.float64],
-        intercept: bool,
-        norms: bool,
-        dtype: Any,
-    ) -> None:
-        self.features, self.targets, self.row_weights = batch.rows
-        self.weights = batch.weights * self.row_weights
-        self.intercept = intercept
-        self.dtype = np.promote_types(dtype, self.features.dtype)
-        self.whitener = whitener.astype(self.dtype)
-        self.xi = np.empty(len(self.targets), self.dtype)
-        self.norms = np.empty(len(self.xi)) if norms else None
-        self.n_coefficients = p = len(whitener)
-        self.linear: tuple[int, ...] = (p,)
-        self.n_block = max(64, BLOCK_ENTRIES // p)
-        row_flops = 4 * p * p + 100 * p
-        most = max(4, SUMS_ENTRIES // (p * p))
-        target = max(TASK_FLOPS / row_flops, len(self.xi) / most)
-        self.bounds = parallel.split(np.arange(len(self.xi) + 1), target)
-
-    def run(self, n_threads: int) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-        """Return the bound and the sums of the two statistics."""
-        n_tasks, p = len(self.bounds) - 1, self.n_coefficients
-        bound = np.zeros(n_tasks)
-        linear, precision = np.zeros((n_tasks, *self.linear)), np.zeros((n_tasks, p, p))
-
-        def task(i: int) -> None:
-            bound[i] = self._task(self.bounds[i], self.bounds[i + 1], linear[i], precision[i])
-
-        parallel.run(task, n_tasks, n_threads)
-        return float(bound.sum()), linear.sum(axis=0), precision.sum(axis=0)
-
-    def _task(
-        self, start: int, stop: int, linear: NDArray[np.float64], precision: NDArray[np.float64]
-    ) -> float:
-        dtype, p = self.dtype, self.n_coefficients
-        shape = (min(self.n_block, stop - start), p)
-        ones, scaled = np.empty(shape, dtype), np.empty(shape, dtype)
-        whitened, product = np.empty((shape[0], p + 1), dtype), np.empty((p, p), dtype)
-        bound = 0.0
-        for a in range(start, stop, self.n_block):
-            b = min(a + self.n_block, stop)
-            n = b - a
-            block = self._block(a, b, ones)
-            np.matmul(block, self.whitener, out=whitened[:n])
-            bound += kernels.fit_rows(
-                block, whitened[:n], self.targets[a:b], self.weights[a:b],
-                self.xi[a:b], scaled[:n], linear,
-            )  # fmt: skip
-            if self.norms is not None:
-                kernels.statistics_norms(block, self.xi[a:b], self.norms[a:b])
-                self.norms[a:b] *= self.row_weights[a:b]
-            precision += np.matmul(scaled[:n].T, scaled[:n], out=product)
-        return bound
-
-    def _block(self, start: int, stop: int, work: NDArray[Any]) -> NDArray[Any]:
-        """Rows start..stop with their column of ones, in the dtype of `work`."""
-        n, block = stop - start, rows.dense(self.features, start, stop)
-        if self.intercept:
-            kernels.append_one(block, 0, n, work)
-        elif block.dtype != work.dtype:
-            work[:n] = block
-        else:
-            return block
-        return work[:n]

@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from fastvi.base.typing import AnyArray, DTypeLike
 from fastvi.core import Batch, Local
 from fastvi.kernels.thin import product
-from fastvi.models.logistic.model import Blocks, Coefficients, Logistic, Posterior, Prior
+from fastvi.models.logistic.blocks import Blocks
+from fastvi.models.logistic.model import Logistic
+from fastvi.models.logistic.parameters import Coefficients, Posterior, Prior
 from fastvi.models.logistic.rows import Features, LabelledRows
 
 __all__ = ["Multinomial", "log_mean_softmax"]
@@ -63,7 +66,7 @@ class Multinomial(Logistic):
         self,
         params: Coefficients,
         batch: Batch,
-        start: Any,
+        start: object,
         rng: np.random.Generator,
         *,
         norms: bool = False,
@@ -82,7 +85,7 @@ class Multinomial(Logistic):
         """Posterior means, which sum to 0 over the classes, (K, P)."""
         return np.asarray((posterior.mean - posterior.mean.mean(axis=1, keepdims=True)).T)
 
-    def log_proba_of(self, mean: NDArray[Any], variance: NDArray[Any]) -> NDArray[np.float64]:
+    def log_proba_of(self, mean: AnyArray, variance: AnyArray) -> NDArray[np.float64]:
         """Log probabilities of the classes for rows with such logits, as `logits` returns them."""
         return log_mean_softmax(mean, variance)
 
@@ -91,7 +94,12 @@ class _ClassBlocks(Blocks):
     """One local step: a row's statistics are w x (y - softmax(a) + a / 2)' and w x x' / 2."""
 
     def __init__(
-        self, batch: Batch, mean: NDArray[np.float64], intercept: bool, norms: bool, dtype: Any
+        self,
+        batch: Batch,
+        mean: NDArray[np.float64],
+        intercept: bool,
+        norms: bool,
+        dtype: DTypeLike,
     ) -> None:
         super().__init__(batch, mean, intercept, norms, dtype)
         self.mean, self.linear = self.whitener, mean.shape
@@ -118,8 +126,8 @@ class _ClassBlocks(Blocks):
         return bound
 
     def _expand(
-        self, block: NDArray[Any], classes: NDArray[np.int64], weights: NDArray[np.float64]
-    ) -> tuple[float, NDArray[Any]]:
+        self, block: AnyArray, classes: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> tuple[float, AnyArray]:
         """Log likelihood at the mean logits, and residuals, (K, n): sums over few classes are fast
         if each adds up whole rows.
         """
@@ -142,7 +150,7 @@ CHUNK = 1 << 15  # numbers per chunk of rows, which stay in a core's cache
 GUMBEL = np.pi**2 / 6  # variance of a Gumbel distribution
 
 
-def log_mean_softmax(mean: NDArray[Any], variance: NDArray[Any]) -> NDArray[np.float64]:
+def log_mean_softmax(mean: AnyArray, variance: AnyArray) -> NDArray[np.float64]:
     """Log of E[softmax(a)] for a_k ~ N(mean[:, k], variance), (n, K).
 
     Softmax is the probability that the first of K exponential clocks with rates exp(a_k) is clock
@@ -164,7 +172,7 @@ def log_mean_softmax(mean: NDArray[Any], variance: NDArray[Any]) -> NDArray[np.f
                 mean[part], np.sqrt(capped[part]), nodes, weights / weights.sum(), n_times
             )
         least = most
-    return result
+    return np.asarray(result)
 
 
 def _race(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastvi.base.typing import Array
-from fastvi.models.logistic.model import Logistic, Posterior
+from fastvi.models.logistic.model import Logistic
+from fastvi.models.logistic.parameters import Posterior
 
 __all__ = ["LogisticPredictor"]
 

@@ -16,7 +16,9 @@ from fastvi.base.typing import Array, Info
 from fastvi.batches import Everything
 from fastvi.core import Algorithm, Batch
 from fastvi.history import History
-from fastvi.models.logistic.model import Blocks, Coefficients, Logistic, Posterior
+from fastvi.models.logistic.blocks import Blocks
+from fastvi.models.logistic.model import Logistic
+from fastvi.models.logistic.parameters import Coefficients, Posterior
 from fastvi.models.logistic.rows import LabelledRows
 from fastvi.models.plan import Plan
 from fastvi.propagation.damping import LEAST, damped, divergence

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, issparse, sparray, spmatrix
 
 from fastvi.base import checks
+from fastvi.base.typing import AnyArray
 from fastvi.batches import InMemory
 
 __all__ = [
@@ -21,10 +22,11 @@ __all__ = [
     "canonical",
     "check",
     "dense",
+    "mean_squares",
     "reach",
 ]
 
-Features: TypeAlias = NDArray[Any] | csr_array  # (n, D)
+Features: TypeAlias = AnyArray | csr_array  # (n, D)
 DENSE_ENTRIES = 1 << 20  # of the blocks in which sparse rows are made dense
 
 
@@ -36,7 +38,7 @@ class Rows(NamedTuple):
     """
 
     features: Features
-    targets: NDArray[Any]
+    targets: AnyArray
     weights: NDArray[np.float64]
 
 
@@ -51,7 +53,7 @@ class LabelledRows(InMemory):
     def __init__(
         self,
         features: Features,
-        targets: NDArray[Any],
+        targets: AnyArray,
         intercept: bool = False,
         weights: NDArray[np.float64] | None = None,
         sizes: tuple[float, float] = (0.5, 0.25),
@@ -72,7 +74,7 @@ class LabelledRows(InMemory):
         return np.asarray(self.rows.weights * length * np.hypot(linear, quadratic * length))
 
 
-def canonical(X: Any) -> Any:
+def canonical(X: Features | spmatrix | sparray) -> Features:
     """Return a CSR array without duplicates; dense arrays as they are."""
     if not issparse(X):
         return X
@@ -83,25 +85,27 @@ def canonical(X: Any) -> Any:
     return X
 
 
-def check(X: Any) -> None:
+def check(X: Features) -> None:
     """Refuse rows whose squares overflow, as `fastvi.base.checks.rows_to_fit`."""
-    values = X.data[:, None] if issparse(X) else X
+    values = X if isinstance(X, np.ndarray) else X.data[:, None]
     if values.size:
         checks.rows_to_fit(values)
 
 
-def arrays(X: Any) -> tuple[NDArray[Any], ...]:
+def arrays(X: Features) -> tuple[AnyArray, ...]:
     """The arrays that hold the rows."""
-    return (X.data, X.indices, X.indptr, np.array(X.shape)) if issparse(X) else (X,)
+    if isinstance(X, np.ndarray):
+        return (X,)
+    return X.data, X.indices, X.indptr, np.array(X.shape)
 
 
-def dense(features: Features, start: int, stop: int) -> NDArray[Any]:
+def dense(features: Features, start: int, stop: int) -> AnyArray:
     """Rows start..stop as a dense array."""
-    part: Any = features[start:stop]
-    return np.asarray(part.toarray() if issparse(part) else part)
+    part = features[start:stop]
+    return part if isinstance(part, np.ndarray) else np.asarray(part.toarray())
 
 
-def blocks(features: Features) -> Iterator[NDArray[Any]]:
+def blocks(features: Features) -> Iterator[AnyArray]:
     """Yield all rows as dense arrays; those that are dense already at once."""
     n, n_columns = features.shape
     size = max(1, DENSE_ENTRIES // n_columns) if issparse(features) else n
@@ -113,3 +117,14 @@ def reach(features: Features) -> NDArray[np.float64]:
     """Largest absolute value of each column, (D,)."""
     most = abs(features).max(axis=0)
     return np.asarray(most.toarray() if issparse(most) else most, np.float64).reshape(-1)
+
+
+def mean_squares(X: Features, weights: NDArray[np.float64], intercept: bool) -> NDArray[np.float64]:
+    """Weighted means of squared columns, including that of an intercept, (n_coefficients,)."""
+    shares = weights / weights.sum()
+    squares, start = np.zeros(X.shape[1]), 0
+    for block in blocks(X):
+        part = shares[start : start + len(block)]
+        squares += np.einsum("i,ij,ij->j", part, block, block, dtype=np.float64)
+        start += len(block)
+    return np.append(squares, 1.0) if intercept else squares

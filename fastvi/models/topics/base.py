@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastvi import loop
 from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import AnyArray
 from fastvi.batches import Batches
 from fastvi.core import Algorithm
 from fastvi.models.topics.model import TopicParameters
@@ -37,7 +37,7 @@ class Solver(NamedTuple):
     settings: Settings
     algorithm: Algorithm
     batches: Batches
-    first_table: Callable[[], NDArray[Any]]
+    first_table: Callable[[], AnyArray]
     read: Callable[[Any], TopicParameters]
 
     def start(self) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel
+from fastvi.base.typing import AnyArray
 from fastvi.core import Algorithm, Batch
 from fastvi.kernels import cvb
 from fastvi.kernels import cvb0 as kernels
@@ -81,7 +82,7 @@ class Grid(NamedTuple):
 def make_grid(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
-    counts: NDArray[Any],
+    counts: AnyArray,
     n_words: int,
     rng: np.random.Generator,
     n_blocks: int = N_BLOCKS,
@@ -212,11 +213,11 @@ class CountTable(NamedTuple):
         sums: NDArray[np.float64] = self.state.totals[0]
         return sums
 
-    def read(self, rows: NDArray[np.integer[Any]]) -> NDArray[Any]:
+    def read(self, rows: NDArray[np.integer[Any]]) -> AnyArray:
         """Return some rows, (n, K padded)."""
         return topics(self.state, rows).astype(self.dtype, copy=False)
 
-    def dense(self) -> NDArray[Any]:
+    def dense(self) -> AnyArray:
         """Return a copy of all rows, (V, K padded)."""
         return topics(self.state).astype(self.dtype, copy=False)
 

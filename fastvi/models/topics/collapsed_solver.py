@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastvi.base.typing import AnyArray
 from fastvi.batches import Passes
 from fastvi.core import Algorithm, Batch
 from fastvi.models.topics import collapsed, priors
@@ -25,14 +25,14 @@ def collapsed_solver(
     settings: Settings,
     source: Any,
     n_threads: int,
-    first_table: Callable[[], NDArray[Any]],
+    first_table: Callable[[], AnyArray],
 ) -> Solver:
     """Make the solver "cvb0" or "cvb", which starts from ``first_table()``."""
     rng = np.random.default_rng(settings.seed)
     grid = collapsed.make_grid(source.indptr, source.indices, source.counts, source.n_words, rng)
     passes = collapsed.passes(grid, n_threads)
 
-    def init(table: NDArray[Any]) -> collapsed.State:
+    def init(table: AnyArray) -> collapsed.State:
         sums = table.sum(axis=0, dtype=np.float64)
         weights, _ = word_weights(table, sums, settings.n_topics, True, n_threads)
         return collapsed.initial_state(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import psi
 
 from fastvi import loop, optimizers
+from fastvi.base.typing import AnyArray
 from fastvi.batches import Batches
 from fastvi.core import Algorithm, AscentState, Batch, LazyTable
 from fastvi.gradients.reduction import reduction_of
@@ -64,7 +65,7 @@ def make_solver(
     if settings.solver in ("cvb", "cvb0"):
         settings.refuse_tools()
 
-        def first_table() -> NDArray[Any]:
+        def first_table() -> AnyArray:
             return one_quick_pass(settings, source, n_threads).settled()
 
         return collapsed_solver(settings, source, n_threads, first_table)
@@ -100,11 +101,11 @@ def _gradient_solver(
     )
     planned = _planned(settings, model, source, batches)
 
-    def init(table: NDArray[Any]) -> TopicState:
+    def init(table: AnyArray) -> TopicState:
         ascent = planned.algorithm.init(planned.begin(LazyTable(table, model.prior)))
         return TopicState(ascent, settings.alpha, settings.eta)
 
-    def first_table() -> NDArray[Any]:
+    def first_table() -> AnyArray:
         return _first_table(settings, source, n_threads)
 
     def plan_of(state: TopicState) -> Plan:
@@ -158,8 +159,8 @@ def _under_priors(settings: Settings, model: LDA, state: TopicState) -> LDA:
 def _best_alpha(
     model: LDA,
     alpha: NDArray[np.float64],
-    gamma: NDArray[Any],
-    weights: NDArray[Any],
+    gamma: AnyArray,
+    weights: AnyArray,
     n_threads: int,
 ) -> NDArray[np.float64]:
     """Return the target of alpha, given the batch's proportions gamma (D, K padded)."""
@@ -207,7 +208,7 @@ def _planned(settings: Settings, model: LDA, source: Any, batches: Batches | Non
 # Where fits start
 
 
-def _first_table(settings: Settings, source: Any, n_threads: int) -> NDArray[Any]:
+def _first_table(settings: Settings, source: Any, n_threads: int) -> AnyArray:
     """Variational Bayes starts from a quick pass of SCVB0: the start determines how good its
     optimum is, and how fast SVI approaches it.
     """
@@ -217,7 +218,7 @@ def _first_table(settings: Settings, source: Any, n_threads: int) -> NDArray[Any
     return one_quick_pass(settings, source, n_threads, limit).settled()
 
 
-def random_topics(settings: Settings, n_words: int) -> NDArray[Any]:
+def random_topics(settings: Settings, n_words: int) -> AnyArray:
     """Draw topics near uniform, as in Hoffman et al. (2010): a table (n_words, K padded).
 
     Above 50 topics they are drawn further apart: differences between topics grow more slowly the

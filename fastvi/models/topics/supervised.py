@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
@@ -17,6 +16,9 @@ from fastvi.models.topics.documentation import supervised_texts
 from fastvi.models.topics.supervised_fit import SupervisedTopics
 from fastvi.models.topics.supervised_model import SupervisedParameters
 from fastvi.models.topics.supervised_responses import Labels, Numbers, Response, label_logits
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
 
 __all__ = ["TopicClassifier", "TopicRegressor"]
 
@@ -64,9 +66,9 @@ class TopicClassifier(ClassifierMixin, SupervisedTopics):
     """
 
     _texts = supervised_texts("label")
-    classes_: NDArray[Any]
+    classes_: AnyArray
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.poor_score = True  # on data that are no counts of words
         return tags
@@ -119,7 +121,7 @@ class TopicClassifier(ClassifierMixin, SupervisedTopics):
         """
         return np.asarray(np.exp(self.predict_log_proba(X)))
 
-    def predict(self, X: RowsLike) -> NDArray[Any]:
+    def predict(self, X: RowsLike) -> AnyArray:
         """Most likely label of each document, (n_documents,).
 
         Parameters
@@ -128,7 +130,7 @@ class TopicClassifier(ClassifierMixin, SupervisedTopics):
             Counts.
         """
         best = self.predict_log_proba(X).argmax(axis=1)
-        found: NDArray[Any] = self.classes_[best]
+        found: AnyArray = self.classes_[best]
         return found
 
     def _restore(self, saved: Saved) -> None:
@@ -183,7 +185,7 @@ class TopicRegressor(RegressorMixin, SupervisedTopics):
     _texts = supervised_texts("number", ", in units of the variance of y")
     _units: Array  # mean and standard deviation of the numbers of the fit
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True  # on data that are no counts of words
         return tags
