@@ -52,12 +52,14 @@ def pytest_configure(config: pytest.Config) -> None:
 # Processes take files in this order, then the others: two at a time that compile other kernels, or
 # both would compile them, and long ones early, so that all processes end at about the same time.
 FIRST = [
-    "contract", "fits_resumed", "cli", "inference", "gp_variational", "conjugate_contract", "score",
-    "imports", "target", "estimator", "operator", "estimator_base", "factors", "derivatives_models",
-    "poisson", "gp_targets", "mixture", "target_cache", "logistic", "densities", "documents", "ksd",
-    "kernels_covariance", "svgd", "gp_steps", "corpus_shards", "temporary", "corpus_default", "jit",
-    "kernels_stein", "gp_regression", "gradients", "training", "archive", "special", "lda_methods",
-    "topic_streams", "posterior_tables", "collapsed_bound", "kernels_drivers", "target_indices",
+    "imports", "contract", "cli", "estimator", "fits_resumed", "gp_variational",
+    "conjugate_contract", "estimator_base", "inference", "score", "target", "operator",
+    "statespace", "temporal", "hmm", "switching", "dynamic_estimator", "correlated", "factors",
+    "derivatives_models", "poisson", "gp_targets", "mixture", "target_cache", "logistic",
+    "densities", "documents", "ksd", "kernels_covariance", "svgd", "gp_steps", "corpus_shards",
+    "temporary", "corpus_default", "jit", "kernels_stein", "gp_regression", "gradients",
+    "training", "archive", "special", "lda_methods", "topic_streams", "posterior_tables",
+    "collapsed_bound", "kernels_drivers", "target_indices",
 ]  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def test_pipeline_after_a_vectorizer() -> None:
     ]
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.thorough)])
 def test_grid_search(X: Any, n_jobs: int) -> None:
     """With two processes as well; the best of three numbers of topics is the same."""
     search = GridSearchCV(

@@ -54,7 +54,7 @@ class SparseGPClassifier(ClassifierMixin, ClassPredictions, Variational):
     >>> import numpy as np
     >>> from fastvi import SparseGPClassifier
     >>> X = np.linspace(-2, 2, 80)[:, None]
-    >>> model = SparseGPClassifier(inducing_points=10, random_state=0)
+    >>> model = SparseGPClassifier(inducing_points=10, max_iter=200, tol=0, random_state=0)
     >>> model.fit(X, np.abs(X[:, 0]) > 1).predict([[0.0], [1.8]])
     array([False,  True])
     """
