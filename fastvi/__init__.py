@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from fastvi.models.poisson.estimator import PoissonFactorization as PoissonFactorization
     from fastvi.models.sequences.discrete import CategoricalHMM as CategoricalHMM
     from fastvi.models.sequences.discrete import MultinomialHMM as MultinomialHMM
-    from fastvi.models.sequences.discrete import PoissonHMM as PoissonHMM
     from fastvi.models.sequences.gaussian import GaussianHMM as GaussianHMM
     from fastvi.models.sequences.gmm import GMMHMM as GMMHMM
+    from fastvi.models.sequences.poisson import PoissonHMM as PoissonHMM
+    from fastvi.models.sequences.priors import left_right_prior as left_right_prior
+    from fastvi.models.sequences.priors import sticky_prior as sticky_prior
     from fastvi.models.sequences.variational_discrete import (
         VariationalCategoricalHMM as VariationalCategoricalHMM,
     )
@@ -105,7 +107,7 @@ _NAMES = {
     "PoissonFactorization": "fastvi.models.poisson.estimator",
     "LinearGaussianSSM": "fastvi.models.statespace.estimator",
     "SwitchingSSM": "fastvi.models.statespace.switching_estimator",
-    "PoissonHMM": "fastvi.models.sequences.discrete",
+    "PoissonHMM": "fastvi.models.sequences.poisson",
     "Posterior": "fastvi.posteriors.member",
     "ProgramPosterior": "fastvi.posteriors.programs",
     "SVGP": "fastvi.models.gp.variational",
@@ -127,10 +129,12 @@ _NAMES = {
     "guided_prior": "fastvi.models.topics.guidance",
     "ksd": "fastvi.stein.discrepancy",
     "ksd_test": "fastvi.stein.discrepancy",
+    "left_right_prior": "fastvi.models.sequences.priors",
     "load": "fastvi.loading",
     "operator_vi": "fastvi.fitting.operator",
     "pathfinder": "fastvi.fitting.pathfinder",
     "stein_thinning": "fastvi.stein.thinning",
+    "sticky_prior": "fastvi.models.sequences.priors",
     "svgd": "fastvi.fitting.svgd",
     "target": "fastvi.targets.decorator",
     "topic_coherence": "fastvi.models.topics.coherence",

@@ -38,6 +38,8 @@ def test_the_page_has_every_call(bench: Any) -> None:
         "ksd",
         "topic_diversity",
         "guided_prior",
+        "sticky_prior",
+        "left_right_prior",
     }
     assert estimators | functions - others <= measured
 

@@ -45,6 +45,7 @@ MAY_IMPORT_SKLEARN = (
     | {
         "models/sequences/gaussian.py",
         "models/sequences/gmm.py",
+        "models/sequences/pruning.py",
         "models/sequences/variational_gaussian.py",
     }
     | {"models/statespace/switching_estimator.py"}

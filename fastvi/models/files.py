@@ -37,7 +37,7 @@ ESTIMATORS = {
     "LinearGaussianSSM": "fastvi.models.statespace.estimator",
     "MultinomialHMM": "fastvi.models.sequences.discrete",
     "PoissonFactorization": "fastvi.models.poisson.estimator",
-    "PoissonHMM": "fastvi.models.sequences.discrete",
+    "PoissonHMM": "fastvi.models.sequences.poisson",
     "SVGP": "fastvi.models.gp.variational",
     "SparseEP": "fastvi.models.gp.propagation",
     "SparseGPClassifier": "fastvi.models.gp.classification",

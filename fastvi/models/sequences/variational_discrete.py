@@ -9,8 +9,9 @@ import numpy as np
 from fastvi.base.typing import Array, ArrayLike, RandomState
 from fastvi.core import Optimizer
 from fastvi.models.estimator import generator_of
-from fastvi.models.sequences.discrete import CategoricalHMM, PoissonHMM
+from fastvi.models.sequences.discrete import CategoricalHMM
 from fastvi.models.sequences.discrete_states import Categorical, Poisson
+from fastvi.models.sequences.poisson import PoissonHMM
 from fastvi.models.sequences.rows import FeatureRows, TableRows
 from fastvi.models.sequences.variational_estimator import VariationalModel, broadcast
 from fastvi.models.sequences.variational_states import (
@@ -95,6 +96,11 @@ class VariationalCategoricalHMM(VariationalModel, CategoricalHMM):
 
     def _posterior_shapes(self, n_features: int) -> dict[str, tuple[int | None, ...]]:
         return {"emissionprob_posterior_": (self.n_components, None)}
+
+    @property
+    def _state_axes(self) -> dict[str, tuple[int, ...]]:
+        names = "emissionprob_prior", "emissionprob_posterior_"
+        return self._chain_axes | dict.fromkeys(names, (-2,))
 
     def _states(self, n_features: int) -> Categorical:
         return Categorical()
@@ -198,6 +204,11 @@ class VariationalPoissonHMM(VariationalModel, PoissonHMM):
     def _posterior_shapes(self, n_features: int) -> dict[str, tuple[int | None, ...]]:
         shape = self.n_components, n_features
         return {"lambdas_shape_": shape, "lambdas_rate_": shape}
+
+    @property
+    def _state_axes(self) -> dict[str, tuple[int, ...]]:
+        names = "lambdas_prior", "lambdas_weight", "lambdas_shape_", "lambdas_rate_"
+        return self._chain_axes | dict.fromkeys(names, (-2,))
 
     def _states(self, n_features: int) -> Poisson:
         return Poisson()

@@ -18,6 +18,7 @@ from fastvi.models.sequences.arguments import prior
 from fastvi.models.sequences.estimator import HiddenMarkovModel, Monitor
 from fastvi.models.sequences.flow import Flow, advanced, begun
 from fastvi.models.sequences.model import Rows
+from fastvi.models.sequences.pruning import pruned
 from fastvi.models.sequences.subchains import Subchains
 from fastvi.models.sequences.variational import (
     ChainPosterior,
@@ -40,6 +41,11 @@ class VariationalModel(HiddenMarkovModel):
     """
 
     _chain_letters: ClassVar = {"s": "startprob_posterior_", "t": "transmat_posterior_"}
+    # Axes of states, counted from the last, of priors and of attributes with posteriors
+    _chain_axes: ClassVar[dict[str, tuple[int, ...]]] = {
+        "startprob_prior": (-1,), "transmat_prior": (-2, -1),
+        "startprob_posterior_": (-1,), "transmat_posterior_": (-2, -1),
+    }  # fmt: skip
     _with_any_sign: ClassVar[tuple[str, ...]] = ()  # posteriors' attributes with numbers below 0
     startprob_posterior_: Array
     transmat_posterior_: Array
@@ -52,6 +58,11 @@ class VariationalModel(HiddenMarkovModel):
 
     def _posterior_shapes(self, n_features: int) -> dict[str, tuple[int | None, ...]]:
         """Shapes of the attributes with posteriors of states; None is any length."""
+        raise NotImplementedError
+
+    @property
+    def _state_axes(self) -> dict[str, tuple[int, ...]]:
+        """Of priors and posteriors of the chain and of states, as `_chain_axes`."""
         raise NotImplementedError
 
     def _conjugate(self, rows: Any) -> ConjugateStates:
@@ -114,6 +125,43 @@ class VariationalModel(HiddenMarkovModel):
         self.n_iter_ = getattr(self, "n_iter_", 0) + 1
         self.__dict__.pop("elbo_", None)
         self.monitor_ = Monitor([], self.n_iter_, self.tol, self.n_iter)
+
+    def prune(self, X: RowsLike, lengths: ArrayLike | None = None) -> Self:
+        """Find the number of states by the bound.
+
+        States with less than one row leave first. Then the smallest state is taken out, the others
+        are fitted again from where they were, and if the bound is larger so it stays out; if not,
+        the next one is tried, until all have been. Two states that share what one could have are
+        found as well. Each attempt is a fit of at most `n_iter` iterations on all rows.
+
+        Bounds are those of models with as many states as are left, so default priors, which depend
+        on their number, change with it; priors that were given as arrays lose the entries of the
+        states that leave.
+
+        Parameters
+        ----------
+        {X}
+        {lengths}
+
+        Returns
+        -------
+        model
+            A fitted model with `n_components` of at most as many; this one stays as it is.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model is not fitted.
+        ValueError
+            If X is invalid, or `lengths` do not add up to its rows.
+
+        References
+        ----------
+        Beal (2003), "Variational algorithms for approximate Bayesian inference", sections 2.3 and
+        3.4, on bounds for the choice of models.
+        """
+        self._parameters()  # which must be there
+        return pruned(self, X, lengths)
 
     def _flowing(self, rows: Rows, X: Array) -> Flow:
         """Begin steps on batches, where a fit ended or afresh."""

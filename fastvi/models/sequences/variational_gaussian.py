@@ -140,6 +140,17 @@ class VariationalGaussianHMM(VariationalModel, GaussianHMM):
             "scale_posterior_": self._shapes(n_features)[self.covariance_type],
         }  # fmt: skip
 
+    @property
+    def _state_axes(self) -> dict[str, tuple[int, ...]]:
+        kind = self.covariance_type
+        axis: dict[str, tuple[int, ...]] = {"spherical": (-1,), "diag": (-2,), "full": (-3,)}
+        scale, dof = axis.get(kind, ()), () if kind == "tied" else (-1,)
+        return self._chain_axes | {
+            "means_prior": (-2,), "beta_prior": (-1,), "dof_prior": dof, "scale_prior": scale,
+            "means_posterior_": (-2,), "beta_posterior_": (-1,), "dof_posterior_": dof,
+            "scale_posterior_": scale,
+        }  # fmt: skip
+
     def _shapes(self, d: int) -> dict[str, tuple[int, ...]]:
         k = self.n_components
         return {"spherical": (k,), "diag": (k, d), "full": (k, d, d), "tied": (d, d)}
