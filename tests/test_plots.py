@@ -199,3 +199,22 @@ def test_times(tmp_path):
     model = fastvi.TemporalGPRegressor().fit(t, y)
     plots.plot_times(model, t, y, tmp_path / "times.svg", until=50.0, coverage=0.8)
     assert "80 % interval" in (tmp_path / "times.svg").read_text()
+
+
+def test_forecasts_trajectories_and_regimes_are_drawn(tmp_path):
+    rng = np.random.default_rng(0)
+    X = np.cumsum(rng.normal(size=(60, 2)), axis=0)
+    X[5, 1] = np.nan
+    options = {"max_iter": 2, "tol": 0.0, "random_state": 0}
+    model = fastvi.LinearGaussianSSM(2, **options).fit(X, [25, 35])
+    plots.plot_trajectories(model, X, tmp_path / "states.svg", lengths=[25, 35])
+    assert "state 1" in (tmp_path / "states.svg").read_text()
+    plots.plot_forecast(model, X[25:], tmp_path / "ahead.svg", steps=5, level=0.8)
+    text = (tmp_path / "ahead.svg").read_text()
+    assert "80 % interval" in text
+    assert "feature 1" in text
+    switching = fastvi.SwitchingSSM(2, 2, n_init=1, **options).fit(X)
+    plots.plot_states(switching, X, tmp_path / "regimes.svg", name="regime")
+    assert "regime 1" in (tmp_path / "regimes.svg").read_text()
+    plots.plot_trajectories(switching, X, tmp_path / "more.svg")
+    plots.plot_forecast(switching, X, tmp_path / "last.svg")

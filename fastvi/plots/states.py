@@ -10,7 +10,7 @@ import numpy as np
 from fastvi.base.typing import AnyArray, Array, ArrayLike, Path, RowsLike
 from fastvi.plots.figures import blank, check_ending, save
 
-__all__ = ["plot_states"]
+__all__ = ["borders", "plot_states"]
 
 MAX_FEATURES = 4
 
@@ -23,12 +23,19 @@ class Chain(Protocol):
         ...
 
 
-def plot_states(model: Chain, X: RowsLike, path: Path, *, lengths: ArrayLike | None = None) -> None:
+def plot_states(
+    model: Chain,
+    X: RowsLike,
+    path: Path,
+    *,
+    lengths: ArrayLike | None = None,
+    name: str = "state",
+) -> None:
     """Plot sequences in the colours of their states, above the posteriors of the states.
 
     Parameters
     ----------
-    model : hidden Markov model
+    model : hidden Markov model or SwitchingSSM
         Fitted.
     X : (n_rows, n_features) array
         At most the first four features are drawn.
@@ -36,6 +43,8 @@ def plot_states(model: Chain, X: RowsLike, path: Path, *, lengths: ArrayLike | N
         Its extension sets the format: .png, .svg or .pdf.
     lengths : (n_sequences,) array of int, optional
         Numbers of rows of the sequences, which dotted lines set apart.
+    name : str, default="state"
+        What states are called in the picture, such as "regime".
     """
     ending = check_ending(path)
     posterior, rows = model.predict_proba(X, lengths), np.asarray(X, np.float64)
@@ -51,18 +60,18 @@ def plot_states(model: Chain, X: RowsLike, path: Path, *, lengths: ArrayLike | N
             axis.scatter(steps[own], rows[own, d], 6, color=colors[k], zorder=2)
         axis.set_ylabel(f"feature {d}")
     axes[-1].stackplot(
-        steps, posterior.T, colors=colors, labels=[f"state {k}" for k in range(len(colors))]
+        steps, posterior.T, colors=colors, labels=[f"{name} {k}" for k in range(len(colors))]
     )
     axes[-1].set(ylabel="posterior", xlabel="row", ylim=(0, 1), xlim=(0, max(len(rows) - 1, 1)))
     for axis in axes:
-        for end in _borders(lengths):
+        for end in borders(lengths):
             axis.axvline(end - 0.5, color="black", linestyle=":", linewidth=0.8)
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-    axes[0].set_title(f"{len(rows):,} rows, {posterior.shape[1]} states")
+    axes[0].set_title(f"{len(rows):,} rows, {posterior.shape[1]} {name}s")
     save(figure, os.fspath(path), ending)
 
 
-def _borders(lengths: ArrayLike | None) -> AnyArray:
+def borders(lengths: ArrayLike | None) -> AnyArray:
     """First rows of all sequences but the first."""
     return np.cumsum(np.asarray([0] if lengths is None else lengths))[:-1]
