@@ -12,15 +12,15 @@ from tolerances import rounding
 
 import fastvi
 from fastvi.core import Batch
-from fastvi.models.statespace.rows import SequenceRows
-from fastvi.models.statespace.switching import (
+from fastvi.models.statespace.regimes import (
     Regimes,
-    SwitchingModel,
     SwitchingPriors,
     states_of,
     step_logs,
     switches_of,
 )  # fmt: skip
+from fastvi.models.statespace.rows import SequenceRows
+from fastvi.models.statespace.switching import SwitchingModel
 
 pytestmark = pytest.mark.jit
 SSM = fastvi.SwitchingSSM
@@ -253,11 +253,29 @@ def test_files_hold_all_of_it(tmp_path):
     assert again.score(X) == model.score(X)
     np.testing.assert_array_equal(again.forecast(3).upper, model.forecast(3).upper)
     changed = copy.copy(again).set_params(n_regimes=3, n_components=1, noise_rows=9.0)
+    changed.set_params(transmat_prior=[[2.0]])
     assert changed.score(X) == model.score(X)  # of the fit, whatever is set for the next one
     changed.save(tmp_path / "changed")
     again = fastvi.load(tmp_path / "changed")
     assert again.get_params() == changed.get_params()
     assert again.score(X) == model.score(X)
+
+
+def test_rows_that_are_missing_follow_from_those_around_them():
+    X, model = turning()[0], fitted()
+    gaps = X.copy()
+    gaps[30:36] = np.nan
+    means, covariances = model.smooth(gaps)
+    whole = model.smooth(X)
+    assert np.isfinite(means).all()
+    assert np.isfinite(model.score(gaps))
+    wider = np.trace(covariances[33]) / np.trace(whole.covariances[33])
+    assert wider > 1.0
+    np.testing.assert_array_equal(model.predict(gaps)[:25], model.predict(X)[:25])
+    nothing = np.full((5, X.shape[1]), np.nan)
+    np.testing.assert_allclose(model.score(nothing), 0.0, atol=1.0)  # p(nothing) is 1
+    first = model.smooth(nothing).means[0]
+    np.testing.assert_allclose(first, model.initial_mean_, atol=1.0)
 
 
 def test_a_fit_goes_on_from_its_checkpoint_with_the_same_bits(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastvi.base.typing import Array, ArrayLike, Path, RowsLike
+from fastvi.base.typing import AnyArray, Array, ArrayLike, Path, RowsLike
 from fastvi.plots.figures import blank, check_ending, save
 from fastvi.plots.states import MAX_FEATURES, borders
 
@@ -112,7 +112,7 @@ def plot_forecast(
 
 
 def _draw(
-    axis: Any, before: Array, rows: Array, ahead: Array, found: Any, d: int, label: str
+    axis: Any, before: AnyArray, rows: Array, ahead: AnyArray, found: Any, d: int, label: str
 ) -> None:
     """One feature: its past, its mean and interval, and where they meet."""
     axis.plot(before, rows, color="black", marker=".", markersize=3, linewidth=0.6, label="rows")

@@ -18,8 +18,9 @@ from fastvi.models.files import Saved
 from fastvi.models.statespace.given import NAMES, continued, given, in_units, kept_of
 from fastvi.models.statespace.model import LinearModel
 from fastvi.models.statespace.posteriors import Systems
-from fastvi.models.statespace.predictions import Forecaster, States
+from fastvi.models.statespace.predictions import Forecaster
 from fastvi.models.statespace.rows import SequenceRows, Source
+from fastvi.models.statespace.sequence_estimator import States
 from fastvi.models.statespace.start import begin, diffuse
 from fastvi.models.statespace.system import Linear, in_basis, lower_root, rescaled
 from fastvi.models.statespace.variational import Priors, VariationalLinear

@@ -8,18 +8,18 @@ import numpy as np
 
 from fastvi.base.typing import Array
 from fastvi.core import Batch
-from fastvi.models.statespace.rows import SequenceRows, Source
-from fastvi.models.statespace.start import begin
-from fastvi.models.statespace.switching import (
+from fastvi.models.statespace.regimes import (
     GaussianChain,
     Regimes,
-    SwitchingModel,
     SwitchingPriors,
     in_basis,
     states_of,
     step_logs,
     switches_of,
 )  # fmt: skip
+from fastvi.models.statespace.rows import SequenceRows, Source
+from fastvi.models.statespace.start import begin
+from fastvi.models.statespace.switching import SwitchingModel
 
 __all__ = ["first_regimes", "one_regime", "posterior"]
 
@@ -103,7 +103,7 @@ def _segments(n: int, n_regimes: int, rng: np.random.RandomState) -> Array:
 
 
 def posterior(
-    params: Regimes, system: Regimes, rows: SequenceRows, priors: SwitchingPriors, tol: float
+    params: Regimes, system: Regimes, rows: SequenceRows, tol: float
 ) -> tuple[GaussianChain, Array, float]:
     """States, switches and the bound for known parameters: the better of two fixed points.
 
@@ -116,7 +116,7 @@ def posterior(
     _, weights = switches_of(even, rows, step_logs(even, rows, states))
     found: list[Any] = []
     for begin_at in (even, even._replace(weights=weights)):
-        model, now, bound = SwitchingModel(begin_at, priors, learns=False), begin_at, -np.inf
+        model, now, bound = SwitchingModel(begin_at, None, learns=False), begin_at, -np.inf
         for _ in range(MOST_SWEEPS):
             local: Any = model.local(now, Source(rows).batch(), None, np.random.default_rng(0))
             now, gain, bound = local.statistics, local.bound - bound, local.bound
