@@ -30,15 +30,69 @@ def _logits(row, form, centre, factor, coefficients, out):
 
 
 @kernel
-def _mixture_logits(row, form, centre, factor, coefficients, out):
+def _marginal_logits(row, form, centre, factor, coefficients, out):
+    """The same where some numbers of the row are NaN, over which densities are integrated.
+
+    With z = (x, 1) each is exp(z' m z), and its integral over x_h is sqrt(pi / -m_hh) times the same
+    with m - m_h m_h' / m_hh.
+    """
+    n_features, n = row.shape[0], coefficients.shape[1]
+    linear = n - n_features - 1
+    m, z = np.zeros((n_features + 1, n_features + 1)), np.ones(n_features + 1)
+    for i in range(n_features):
+        z[i] = (row[i] - centre[i]) * factor[i]
+    for k in range(out.shape[0]):
+        c, f = coefficients[k], 0
+        m[n_features, n_features] = c[n - 1]
+        for i in range(n_features):
+            m[i, n_features] = m[n_features, i] = 0.5 * c[linear + i]
+            for j in range(i, n_features if form == PRODUCTS else i + 1):
+                m[i, j] = m[j, i] = c[f] if i == j else 0.5 * c[f]
+                f += 1
+        total = 0.0
+        for h in range(n_features):
+            if row[h] != row[h]:
+                total += 0.5 * math.log(math.pi / -m[h, h]) - math.log(factor[h])
+                for i in range(n_features + 1):
+                    share = m[i, h] / m[h, h]
+                    for j in range(n_features + 1):
+                        if i != h and j != h:
+                            m[i, j] -= share * m[h, j]
+        for i in range(n_features + 1):
+            for j in range(n_features + 1):
+                if z[i] == z[i] and z[j] == z[j]:
+                    total += z[i] * m[i, j] * z[j]
+        out[k] = total
+
+
+@kernel
+def _seen(row):
+    """How many numbers of a row are not NaN."""
+    n = 0
+    for i in range(row.shape[0]):
+        n += row[i] == row[i]
+    return n
+
+
+@kernel
+def _log_densities(row, n_seen, form, centre, factor, coefficients, out):
+    """Of a row of which n_seen numbers are there."""
+    if n_seen < row.shape[0] and form != LINEAR:
+        _marginal_logits(row, form, centre, factor, coefficients, out)
+    else:
+        _logits(row, form, centre, factor, coefficients, out)
+
+
+@kernel
+def _mixture_logits(row, n_seen, form, centre, factor, coefficients, out):
     """Of states (K,) with one component, or the logs of sums over components."""
     n = coefficients.shape[0]
     n_mix = n // out.shape[0]
     if n_mix == 1:
-        _logits(row, form, centre, factor, coefficients, out)
+        _log_densities(row, n_seen, form, centre, factor, coefficients, out)
         return
     parts = np.empty(n)
-    _logits(row, form, centre, factor, coefficients, parts)
+    _log_densities(row, n_seen, form, centre, factor, coefficients, parts)
     for k in range(out.shape[0]):
         out[k] = logsumexp(parts[k * n_mix : (k + 1) * n_mix])
 
@@ -63,7 +117,7 @@ def filter_step(
 
     before (K,), or empty at the beginning of a sequence. Rows of symbols have a table (V, K) of log
     probabilities instead of coefficients (K, F), or (K M, F) if states have M components. A
-    row that begins with NaN is missing.
+    row of NaN is missing; other rows with NaN have the density of what is there if it is Gaussian.
     """
     n_states = out.shape[0]
     if before.shape[0]:
@@ -75,14 +129,15 @@ def filter_step(
     else:
         for j in range(n_states):
             out[j] = start[j]
-    if row[0] != row[0]:
+    n_seen = _seen(row)
+    if n_seen == 0:
         return 0.0
     logits = np.empty(n_states)
     if table.shape[0]:
         for k in range(n_states):
             logits[k] = table[int(row[0]), k]
     else:
-        _mixture_logits(row, form, centre, factor, coefficients, logits)
+        _mixture_logits(row, n_seen, form, centre, factor, coefficients, logits)
     top = -np.inf
     for k in range(n_states):
         if out[k] > 0 and logits[k] > top:

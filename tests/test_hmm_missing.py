@@ -167,3 +167,21 @@ def test_scales_of_columns_do_not_matter(kind):
         rtol=1e-8,
     )
     assert set(COVARS) == set(KINDS)
+
+
+@pytest.mark.parametrize("cls", [fastvi.GaussianHMM, fastvi.GMMHMM, fastvi.VariationalGaussianHMM])
+@every_kind
+def test_rows_one_by_one_have_the_density_of_what_is_there(cls, kind):
+    rng = np.random.default_rng(0)
+    whole = np.repeat([[0.0, 1, -2, 50], [3, 3, 1, 40]], 30, axis=0)
+    whole = whole + rng.normal(size=(60, 4)) @ rng.normal(size=(4, 4))
+    options = {"n_mix": 2} if cls is fastvi.GMMHMM else {}
+    model = cls(2, covariance_type=kind, n_iter=3, tol=0, random_state=0, **options).fit(whole)
+    rows = np.where(rng.random(whole.shape) < 0.4, np.nan, whole)
+    rows[[0, 7]] = np.nan
+    online, before, total = model.compiled(), None, 0.0
+    for row in rows:
+        before, log_density = online.filter_step(row, before)
+        total += log_density
+    np.testing.assert_allclose(total, model.score(rows), rtol=1e-9)
+    np.testing.assert_allclose(before, model.predict_proba(rows)[-1], rtol=1e-7, atol=1e-12)

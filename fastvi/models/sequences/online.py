@@ -67,7 +67,7 @@ class OnlineFilter:
         Parameters
         ----------
         row : (n_features,) array of float64
-            A row that begins with NaN is missing.
+            A row of NaN is missing; rows of Gaussian models may be partly NaN.
         before : (n_components,) array, optional
             What the last call returned; None at the beginning of a sequence.
 
