@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from fastvi import propagation as propagation
     from fastvi import targets as targets
     from fastvi import transforms as transforms
+    from fastvi.fitting.early import early_stopping as early_stopping
     from fastvi.fitting.fit import fit as fit
     from fastvi.fitting.operator import operator_vi as operator_vi
     from fastvi.fitting.pathfinder import pathfinder as pathfinder
+    from fastvi.fitting.robust import reweighted_fit as reweighted_fit
     from fastvi.fitting.svgd import svgd as svgd
     from fastvi.loading import load as load
     from fastvi.models.factors.estimator import BayesianFactorAnalysis as BayesianFactorAnalysis
@@ -124,6 +126,7 @@ _NAMES = {
     "WeightedPosterior": "fastvi.posteriors.weighted",
     "check": "fastvi.targets.checking",
     "document_completion": "fastvi.models.topics.scores",
+    "early_stopping": "fastvi.fitting.early",
     "ep": "fastvi.propagation.ep",
     "fit": "fastvi.fitting.fit",
     "guided_prior": "fastvi.models.topics.guidance",
@@ -133,6 +136,7 @@ _NAMES = {
     "load": "fastvi.loading",
     "operator_vi": "fastvi.fitting.operator",
     "pathfinder": "fastvi.fitting.pathfinder",
+    "reweighted_fit": "fastvi.fitting.robust",
     "stein_thinning": "fastvi.stein.thinning",
     "sticky_prior": "fastvi.models.sequences.priors",
     "svgd": "fastvi.fitting.svgd",
