@@ -12,6 +12,7 @@ from fastvi import LatentDirichletAllocation
 from fastvi.core import Batch, LazyTable
 from fastvi.models.counts import DocumentSource
 from fastvi.models.topics.model import LDA
+from fastvi.models.topics.perplexity import structured_bound
 from fastvi.models.topics.structured import drawn_weights
 
 
@@ -68,6 +69,41 @@ def test_the_bound_lies_between_that_of_mean_field_and_the_evidence() -> None:
     assert mean_field == pytest.approx(fit.elbo_, rel=1e-6)
     assert mean_field + 0.1 < mean - 4 * error
     assert mean + 4 * error < exact
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_bound_of_a_fit(seed: int) -> None:
+    """`elbo_` is the mean of eight draws, of which the standard error comes from 500 means."""
+    documents = [[(0, 2), (1, 1)], [(2, 3)], [(0, 1), (2, 1), (1, 1)]]
+    X = np.array([[2.0, 1, 0], [0, 0, 3], [1, 1, 1]])
+    alpha, eta = np.array([0.6, 0.3]), 0.4
+    exact = naive.log_evidence(documents, 3, alpha, eta)
+    fit = LatentDirichletAllocation(
+        2, solver="svi", structured=True, doc_topic_prior=alpha, topic_word_prior=eta, batch_size=3,
+        mean_change_tol=1e-9, max_iter=60, evaluate_every=60, random_state=seed,
+    ).fit(X)  # fmt: skip
+    model, rng = fit.topic_model(), np.random.default_rng(seed)
+    parts = np.array([0, 2, 3, 6]), np.array([0, 1, 2, 0, 1, 2], np.int32), X[X > 0]
+    means = [structured_bound(model, parts, rng, 8) for _ in range(500)]
+    spread = np.std(means)
+    assert model.bound(parts) < np.mean(means) - 4 * spread / np.sqrt(500)
+    assert np.mean(means) + 4 * spread / np.sqrt(500) < exact
+    assert abs(fit.elbo_ - np.mean(means)) < 4.5 * spread
+    assert fit.history_["perplexity"][-1] == pytest.approx(np.exp(-fit.elbo_ / X.sum()))
+
+
+def test_threads_do_not_matter() -> None:
+    """More words than in a task, with and without a rest."""
+    rng = np.random.default_rng(0)
+    table = np.zeros((1300, 8), np.float32)
+    table[:, :5] = rng.gamma(0.3, size=(1300, 5)) + 1e-3
+    sums = table.sum(axis=0, dtype=np.float64)
+    for rows in (slice(None), slice(0, 1200)):
+        one, two = (
+            drawn_weights(table[rows].copy(), sums, 5, np.random.default_rng(7), n) for n in (1, 2)
+        )
+        np.testing.assert_array_equal(one[0], two[0])
+        np.testing.assert_array_equal(one[1], two[1])
 
 
 def test_fits_and_streams() -> None:

@@ -140,6 +140,7 @@ class LatentDirichletAllocation(TopicStream):
         Steps taken.
     elbo_ : float
         The evidence lower bound of the training data in nats; only with "vb" or `evaluate_every`.
+        With `structured` it is the structured bound, by eight draws of the topics.
     bound_ : float
         The same as scikit-learn reports it: a perplexity, exp(-elbo_ per word).
     history_ : dict of str to array
@@ -243,7 +244,7 @@ class LatentDirichletAllocation(TopicStream):
         n_steps = len(self.history_["epoch"])
         self._keep(settings, training.model.alpha, training.model.eta, training.n_epochs, n_steps)
         if settings.solver == "vb" or "perplexity" in self.history_:
-            self.elbo_ = training.model.bound(bags.parts, self._n_threads)
+            self.elbo_ = perplexity.bound(training.model)
             self.bound_ = perplexity.of(self.elbo_)
 
     def _held_out(self, X_val: RowsLike, seed: int) -> HeldOut:

@@ -89,9 +89,13 @@ class TopicModel:
         `parts` is (indptr, indices, counts); the documents' part is multiplied by
         `documents_factor`.
         """
+        return documents_factor * self.documents_bound(parts, n_threads) + self.topics_bound
+
+    @cached_property
+    def topics_bound(self) -> float:
+        """Topics' part of the variational bound, in nats."""
         prior = np.asarray(self.eta, self.table.dtype)
-        topics = topic_bound(self.table, prior, self.n_topics)
-        return documents_factor * self.documents_bound(parts, n_threads) + topics
+        return topic_bound(self.table, prior, self.n_topics)
 
     def top_words(self, n: int = 10) -> list[list[tuple[str, float]]]:
         """The n most probable words of each topic with E[beta], by decreasing weight."""

@@ -157,7 +157,7 @@ class LDA:
     ) -> tuple[AnyArray, AnyArray]:
         values, sums = params.read(documents.rows), params.column_sums
         if self.structured:
-            return drawn_weights(values, sums, self.n_topics, rng)
+            return drawn_weights(values, sums, self.n_topics, rng, self.n_threads)
         return word_weights(values, sums, self.n_topics, self.collapsed, self.n_threads)
 
     def global_bound(self, params: LazyTable) -> float:
