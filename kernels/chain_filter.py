@@ -33,8 +33,8 @@ def _logits(row, form, centre, factor, coefficients, out):
 def _marginal_logits(row, form, centre, factor, coefficients, out):
     """The same where some numbers of the row are NaN, over which densities are integrated.
 
-    With z = (x, 1) each is exp(z' m z), and its integral over x_h is sqrt(pi / -m_hh) times the same
-    with m - m_h m_h' / m_hh.
+    With z = (x, 1) each is exp(z' m z), and its integral over x_h is sqrt(pi / -m_hh) times the
+    same with m - m_h m_h' / m_hh.
     """
     n_features, n = row.shape[0], coefficients.shape[1]
     linear = n - n_features - 1

@@ -8,7 +8,7 @@ from test_hmm import COUNTS, LENGTHS, SYMBOLS, X
 import fastvi
 from fastvi.base import tree
 from fastvi.core import Batch
-from fastvi.models.sequences.subchains import Subchains
+from fastvi.models.sequences.stream import Stream
 
 pytestmark = pytest.mark.jit
 
@@ -28,7 +28,8 @@ def local_steps(name, buffer, chosen=None, **options):
     laid = estimator._arranged(estimator._stream(checked, LENGTHS), checked)
     model, params = estimator._begin(laid, checked, {}, 0)
     whole = model.local(params, Batch(laid, np.ones(1)), None, None)
-    source = Subchains(laid, 9, buffer)
+    estimator.set_params(subchain_length=9, buffer=buffer)
+    source = estimator._source(laid)
     assert source.n_rows == 8 + 1 + 6
     batches = np.array_split(np.arange(source.n_rows), 4)
     parts = [
@@ -58,7 +59,6 @@ def test_a_part_of_a_sequence_begins_at_the_stationary_distribution():
 
     from fastvi.models.sequences.borders import stationary
     from fastvi.models.sequences.chains import Chain, Weights
-    from fastvi.models.sequences.stream import Stream
 
     rng = np.random.default_rng(0)
     logs, moves = rng.normal(size=(11, 2)), np.array([[0.9, 0.1], [0.3, 0.7]])
@@ -86,6 +86,23 @@ def test_a_part_of_a_sequence_begins_at_the_stationary_distribution():
     ))  # fmt: skip
     for a, b in zip(found[:3], exact[:3]):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14)
+
+
+def test_buffers_grow_until_posteriors_at_borders_stop_changing():
+    """So that sums are those of all rows, to about the tolerance."""
+    whole, parts = local_steps("Gaussian", 1, buffer_tol=1e-7)
+    _, narrow = local_steps("Gaussian", 1)
+    errors = [
+        np.abs(sum(part.statistics.transitions for part in found) - whole.statistics.transitions)
+        for found in (parts, narrow)
+    ]
+    assert errors[0].max() < 1e-5
+    assert errors[1].max() > 1e-3
+    borders = Stream(
+        np.array([3, 4]), np.zeros(7, bool), 1, np.array([0, 1, 1, 1, 1, 1, 0], bool),
+        np.array([True, False]),
+    ).borders  # fmt: skip
+    np.testing.assert_array_equal(borders, [1, 2, 3, 5])
 
 
 def drawn(n, seed=0):
@@ -174,6 +191,7 @@ def test_gaps_in_sub_chains():
 REFUSED = {
     "no rows": ({"subchain_length": 0}, "subchain_length is 0; wanted"),
     "a buffer": ({"buffer": -1}, "buffer is -1; wanted"),
+    "a tolerance": ({"buffer_tol": -1.0, "batch_size": 1}, "buffer_tol is -1.0; wanted"),
     "a batch": ({"batch_size": 0}, "batch_size is 0; wanted"),
 }
 

@@ -52,6 +52,9 @@ subchain_length : int, default=1000
 buffer : int, default=50
     Rows on either side of a sub-chain that its posterior is computed with, but which do not count:
     about as many as the chain takes to forget a state.
+buffer_tol : float, optional
+    Buffers of a step are doubled until posteriors of the first and last rows of its sub-chains
+    change by less than this (GrowBuf of Foti et al. 2014); by default they stay as they are.
 total_samples : float, optional
     Rows that calls of `partial_fit` stand for; by default those seen so far.
 """,

@@ -53,7 +53,8 @@ class HiddenMarkovModel(Decoder):
     _shared = (
         "n_components", "startprob_prior", "transmat_prior", "algorithm", "n_iter", "tol", "params",
         "init_params", "implementation", "n_init", "random_state", "verbose", "n_jobs",
-        "batch_size", "optimizer", "subchain_length", "buffer", "total_samples",
+        "batch_size", "optimizer", "subchain_length", "buffer", "buffer_tol",
+        "total_samples",
     )  # fmt: skip
     # Letters of `params` and `init_params`: names of attributes
     _chain_letters: ClassVar[dict[str, str]] = {"s": "startprob_", "t": "transmat_"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,13 +15,24 @@ from fastvi.models.sequences.chains import Chain, Expected, Weights
 from fastvi.models.sequences.overlay import Emissions
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["HiddenMarkov", "Parameters", "Rows", "Sequences", "States", "expected"]
+__all__ = ["Growth", "HiddenMarkov", "Parameters", "Rows", "Sequences", "States", "expected"]
+
+
+class Growth(NamedTuple):
+    """The same rows with larger buffers, until posteriors at borders change by less than `tol`."""
+
+    tol: float
+    wider: Callable[[], Rows]
 
 
 class Rows(Protocol):
-    """Rows of the data in the order of a stream."""
+    """Rows of the data in the order of a stream.
+
+    `growth` says how sub-chains get larger buffers, if they should.
+    """
 
     stream: Stream
+    growth: Growth | None
 
     def of(self, stream: Stream, X: Array, /) -> Rows:
         """Other rows, laid out and measured as these."""

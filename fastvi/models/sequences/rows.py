@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastvi.base.typing import Array
 from fastvi.kernels import chain_emissions as kernels
+from fastvi.models.sequences.model import Growth
 from fastvi.models.sequences.overlay import Emissions
 from fastvi.models.sequences.stream import Stream
 
@@ -61,6 +62,7 @@ class FeatureRows:
         base_of: Callable[[Array], Array] | None = None,
     ) -> None:
         self.stream, self.frame, self._base_of = stream, frame, base_of
+        self.growth: Growth | None = None
         self.form, self.centre, self.factor = frame
         has_gaps = stream.is_missing.any()
         self._given = X
@@ -182,6 +184,7 @@ class TableRows:
 
     def __init__(self, stream: Stream, codes: NDArray[np.int64], n_codes: int) -> None:
         self.stream, self.codes, self.n_codes = stream, codes, n_codes
+        self.growth: Growth | None = None
 
     def of(self, stream: Stream, X: Array) -> TableRows:
         """Other rows (n, 1) with as many codes."""

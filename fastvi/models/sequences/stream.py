@@ -102,6 +102,15 @@ class Stream:
         found[self._places[is_real]] = np.flatnonzero(is_real)
         return found
 
+    @property
+    def borders(self) -> NDArray[np.int64]:
+        """First and last rows of the parts of sequences that count."""
+        begins = np.zeros(self.n_rows + 1, bool)
+        begins[self.first] = begins[-1] = True
+        before, after = np.append(False, self.inside[:-1]), np.append(self.inside[1:], False)
+        edge = ~before | ~after | begins[:-1] | begins[1:]
+        return np.flatnonzero(self.inside & edge)
+
     def _laid_out(self, values: NDArray[np.bool_]) -> Array:
         return values.reshape(self.n_groups, self.n_strips, -1).astype(np.float64)
 

@@ -14,7 +14,7 @@ from scipy.special import digamma, gammaln
 from fastvi.base import tree
 from fastvi.base.typing import Array, Tree
 from fastvi.core import Batch, Coordinates, Local
-from fastvi.models.sequences.chains import Weights
+from fastvi.models.sequences.chains import Expected, Weights
 from fastvi.models.sequences.model import Rows, expected
 
 __all__ = [
@@ -79,12 +79,7 @@ class VariationalHiddenMarkov:
         norms: bool = False,
     ) -> Local:
         """Compute the chain's posterior and its expected statistics."""
-        rows: Rows = batch.rows
-        emissions = rows.weighed(self.states.expected_coefficients(rows, params.states))
-        weights = Weights(
-            np.exp(expected_logs(params.start)), np.exp(expected_logs(params.transitions))
-        )
-        found = expected(rows.stream, weights, emissions)
+        rows, found = self._expected(batch.rows, params)
         weight = float(batch.weights[0])  # the same for all sub-chains
         starts, pairs = weight * found.starts, weight * found.pairs
         statistics = ChainPosterior(
@@ -93,6 +88,22 @@ class VariationalHiddenMarkov:
             self.states.statistics(rows, found.posterior, params.states, weight),
         )
         return Local(statistics, weight * found.log_norm, None)
+
+    def _expected(self, rows: Rows, params: ChainPosterior) -> tuple[Rows, Expected]:
+        """Pass over the rows, with larger buffers if they have to grow (Foti et al. 2014)."""
+        weights = Weights(
+            np.exp(expected_logs(params.start)), np.exp(expected_logs(params.transitions))
+        )
+        before: Array | None = None
+        while True:
+            emissions = rows.weighed(self.states.expected_coefficients(rows, params.states))
+            found = expected(rows.stream, weights, emissions)
+            if rows.growth is None:
+                return rows, found
+            borders = rows.stream.at(found.posterior, rows.stream.borders)
+            if before is not None and np.abs(borders - before).max() < rows.growth.tol:
+                return rows, found
+            before, rows = borders, rows.growth.wider()
 
     def global_bound(self, params: ChainPosterior) -> float:
         """Minus the Kullback-Leibler divergence of the parameters' posterior, in nats."""

@@ -88,6 +88,7 @@ class VariationalCategoricalHMM(VariationalModel, CategoricalHMM):
         optimizer: Optimizer | str | float | None = None,
         subchain_length: int = 1000,
         buffer: int = 50,
+        buffer_tol: float | None = None,
         total_samples: float | None = None,
     ) -> None:
         self._share(locals())
@@ -195,6 +196,7 @@ class VariationalPoissonHMM(VariationalModel, PoissonHMM):
         optimizer: Optimizer | str | float | None = None,
         subchain_length: int = 1000,
         buffer: int = 50,
+        buffer_tol: float | None = None,
         total_samples: float | None = None,
     ) -> None:
         self._share(locals())

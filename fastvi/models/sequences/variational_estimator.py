@@ -30,7 +30,8 @@ __all__ = ["VariationalModel", "broadcast", "concentrations"]
 
 FREE = frozenset((  # what may change between calls of `partial_fit`
     "algorithm", "n_iter", "tol", "verbose", "init_params", "implementation", "n_init", "n_jobs",
-    "random_state", "batch_size", "subchain_length", "buffer", "total_samples",
+    "random_state", "batch_size", "subchain_length", "buffer", "buffer_tol",
+    "total_samples",
 ))  # fmt: skip
 
 
@@ -52,6 +53,7 @@ class VariationalModel(HiddenMarkovModel):
     n_rows_seen_: int
     subchain_length: int
     buffer: int
+    buffer_tol: float | None
     total_samples: float | None
 
     # Hooks of a subclass
@@ -184,7 +186,9 @@ class VariationalModel(HiddenMarkovModel):
     def _source(self, rows: Rows) -> Source:
         """Where batches come from."""
         length = checks.integer(self.subchain_length, "subchain_length", 1)
-        return Subchains(rows, length, checks.integer(self.buffer, "buffer", 0))
+        buffer = checks.integer(self.buffer, "buffer", 0)
+        tol = None if self.buffer_tol is None else checks.number(self.buffer_tol, "buffer_tol", 0.0)
+        return Subchains(rows, length, buffer, tol)
 
     def _begin(
         self, rows: Rows, X: Array, given: dict[str, Any], random_state: RandomState

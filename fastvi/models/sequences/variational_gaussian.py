@@ -120,6 +120,7 @@ class VariationalGaussianHMM(VariationalModel, GaussianHMM):
         optimizer: Optimizer | str | float | None = None,
         subchain_length: int = 1000,
         buffer: int = 50,
+        buffer_tol: float | None = None,
         total_samples: float | None = None,
     ) -> None:
         self._share(locals())
