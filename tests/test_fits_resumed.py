@@ -44,13 +44,13 @@ def bits(posterior):
 FITS = {
     "natural": lambda **o: fastvi.fit(target(), tol=1e-9, n_draws=2, max_iter=300, **o),
     "rows": lambda **o: fastvi.fit(target(), batch_size=7, max_iter=60, **o),
-    "plain": lambda **o: fastvi.fit(target(), "lowrank", tol=1e-6, max_iter=1500, **o),
+    "plain": lambda **o: fastvi.fit(target(), "lowrank", tol=1e-6, max_iter=500, **o),
     "svrg": lambda **o: fastvi.fit(
-        target(), method="plain", batch_size=7, variance_reduction="svrg", tol=1e-6, max_iter=900,
+        target(), method="plain", batch_size=7, variance_reduction="svrg", tol=1e-6, max_iter=500,
         **o,
     ),
     "score": lambda **o: fastvi.fit(
-        target(), blocks(gaussian=2), tol=1e-6, max_iter=900, n_draws=8,
+        target(), blocks(gaussian=2), tol=1e-6, max_iter=500, n_draws=8,
         variance_reduction=["control", "baseline", "overdispersion"], **o
     ),
     "sgd": lambda **o: fastvi.fit(

@@ -97,7 +97,7 @@ def test_the_bound_never_falls(hierarchical, max_iter, dtype, rng):
     assert bound[-1] > bound[0] + 100
 
 
-@pytest.mark.parametrize("row", [[0, 0], [1, 0], [2, 5]])
+@pytest.mark.parametrize("row", [[0, 0], pytest.param([1, 0], marks=pytest.mark.thorough), [2, 5]])
 @BOTH
 def test_the_bound_is_below_the_evidence_of_one_component(hierarchical, row, rng):
     """Integrated numerically; with small shapes the gap is a nat or two."""
