@@ -25,7 +25,7 @@ C_TARGET = ctypes.CFUNCTYPE(ctypes.c_int64, *(ctypes.c_int64,) * 6)
 
 if numba.version_info.short in TESTED:
     from ._cache import KernelCache, cache_of, compile_c_function
-    from ._linkage import KernelCompiler, share_bare_twin
+    from ._linkage import BareCompiler, KernelCompiler, share_bare_twin
 else:
     KernelCache = KernelCompiler = None
     warnings.warn(
@@ -65,7 +65,8 @@ def kernel(function=None, *, fastmath=SAFE, inline="never"):
     )  # fmt: skip
     compiled = compiler()(function)
     if compiled is not function and KernelCompiler is not None:
-        share_bare_twin(compiled, compiler(no_cpython_wrapper=True)(function))
+        bare = compiler(no_cpython_wrapper=True, pipeline_class=BareCompiler)
+        share_bare_twin(compiled, bare(function))
         compiled._cache = cache_of(function)
     elif compiled is not function:
         with contextlib.suppress(RuntimeError):  # no folder is writable

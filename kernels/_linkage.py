@@ -7,6 +7,7 @@ classes of Numba, as `_cache` is.
 """
 
 from llvmlite.binding import Linkage, parse_assembly
+from numba import _dynfunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
@@ -34,6 +35,20 @@ class _OwnCopies(JITCodeLibrary):
         return name, kind, (machine_code, parse_assembly(names).as_bitcode())
 
 
+class _ForLinking(_OwnCopies):
+    """A library that is only linked into others, which optimise its code along with theirs."""
+
+    def _optimize_final_module(self):
+        pass
+
+    def _finalize_final_module(self):
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == Linkage.external:
+                function.linkage = "linkonce_odr"
+        self._shared_module = self._final_module
+        self._finalized = True
+
+
 class KernelCompiler(Compiler):
     """Numba's compiler with libraries of this kind."""
 
@@ -42,6 +57,24 @@ class KernelCompiler(Compiler):
         self.state.library = _OwnCopies(self.state.targetctx.codegen(), func.__qualname__)
         self.state.library.enable_object_caching()
         return super().compile_extra(func)
+
+
+class BareCompiler(Compiler):
+    """Numba's compiler for what only other compiled functions call."""
+
+    def compile_extra(self, func):
+        """Compile a function, but not to machine code."""
+        state = self.state
+        state.library = _ForLinking(state.targetctx.codegen(), func.__qualname__)
+        state.flags.no_compile = True
+        result = super().compile_extra(func)
+        state.library.finalize()
+        described, name = result.fndesc, func.__name__
+        function = _dynfunc.make_function(  # only a key, as Numba makes one without a wrapper
+            described.lookup_module(), name, "", 0, result.environment, (result.library,)
+        )
+        state.targetctx.insert_user_function(function, described, [result.library])
+        return result._replace(entry_point=function)
 
 
 def share_bare_twin(compiled, bare):

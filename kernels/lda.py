@@ -16,11 +16,24 @@ LONG_STEP = 3.0
 
 
 @kernel
-def word_weights(values, column_sums, n_topics, collapsed, start, stop, shift):
-    """Turn rows of the table into weights of topics for each word, up to a factor a word.
+def mean_weights(values, column_sums, n_topics, start, stop):
+    """Turn rows of the table, values (U, K), into E[beta]; column_sums (K,) float64."""
+    width = values.shape[1] // 8 * 8
+    factor = np.zeros(width, values.dtype)
+    for k in range(n_topics):
+        factor[k] = 1.0 / column_sums[k]
+    for u in range(start, stop):
+        row = values[u]
+        for k in range(width):
+            row[k] *= factor[k]
 
-    Variational: exp(E[log beta] - shift) with shift the row's largest E[log beta], since only
-    ratios within a row matter and small priors leave float32's range. Collapsed: E[beta].
+
+@kernel
+def word_weights(values, column_sums, n_topics, start, stop, shift):
+    """Turn rows of the table into weights exp(E[log beta] - shift) of topics for each word.
+
+    shift is the row's largest E[log beta], since only ratios within a row matter and small priors
+    leave float32's range.
 
     In and out: values (U, K); column_sums (K,) float64; out: shift (U,).
     """
@@ -31,17 +44,9 @@ def word_weights(values, column_sums, n_topics, collapsed, start, stop, shift):
     for k in range(n_topics, width):
         offset[k] = zero
     for k in range(n_topics):
-        if collapsed:
-            offset[k] = 1.0 / column_sums[k]
-        else:
-            offset[k] = digamma(column_sums[k])
+        offset[k] = digamma(column_sums[k])
     for u in range(start, stop):
         row = values[u]
-        shift[u] = zero
-        if collapsed:
-            for k in range(width):
-                row[k] *= offset[k]
-            continue
         for k in range(width):
             row[k] = digamma(row[k]) - offset[k]
         top = largest(row, n_topics, best)
@@ -53,15 +58,11 @@ def word_weights(values, column_sums, n_topics, collapsed, start, stop, shift):
 
 
 @kernel
-def _topic_weights(gamma, collapsed, e):
-    """Write exp(digamma(gamma)) up to a factor, whose log is returned, or gamma if collapsed.
+def _topic_weights(gamma, e):
+    """Write exp(digamma(gamma)) up to a factor, whose log is returned.
 
     Short documents with many topics have small gamma only, all of whose weights would be 0.
     """
-    if collapsed:
-        for k in range(gamma.shape[0]):
-            e[k] = gamma[k]
-        return gamma.dtype.type(0)
     mass = gamma.dtype.type(0)
     for k in range(gamma.shape[0]):
         mass += gamma[k]
@@ -78,31 +79,46 @@ def _topic_weights(gamma, collapsed, e):
 
 
 @kernel
-def _fixed_point(words, counts, weights, alpha, collapsed, max_iter, tol, gamma, e, total, ratio):
-    """Iterate gamma = alpha + e * total until the sum of absolute changes is below tol; the number
-    of iterations.
+def _replace(gamma, new):
+    """Make gamma new; the sum of absolute changes."""
+    change = gamma.dtype.type(0)
+    for k in range(gamma.shape[0]):  # apart: see `kernel`
+        change += abs(new[k] - gamma[k])
+    for k in range(gamma.shape[0]):
+        gamma[k] = new[k]
+    return change
 
-    The collapsed form takes every other step LONG_STEP times as long, which halves their number
-    (over-relaxation as in Salakhutdinov and Roweis 2003, "Adaptive overrelaxed bound
-    optimization"); the plain step after it takes back what it overshot, and is the last.
+
+@kernel
+def _fixed_point(words, counts, weights, alpha, max_iter, tol, gamma, e, total, ratio):
+    """Iterate gamma = alpha + e * total until the sum of absolute changes is below tol."""
+    for _ in range(max_iter):
+        _topic_weights(gamma, e)
+        responsibility_sums(words, counts, weights, e, ratio, total)
+        for k in range(gamma.shape[0]):
+            total[k] = alpha[k] + e[k] * total[k]
+        if _replace(gamma, total) < tol:
+            break
+
+
+@kernel
+def _collapsed_fixed_point(words, counts, weights, alpha, max_iter, tol, gamma, total, ratio):
+    """As `_fixed_point`, with gamma as weights.
+
+    Every other step is LONG_STEP times as long, which halves their number (over-relaxation as in
+    Salakhutdinov and Roweis 2003, "Adaptive overrelaxed bound optimization"); the plain step after
+    it takes back what it overshot, and is the last.
     """
     long_step = gamma.dtype.type(LONG_STEP)
     for i in range(max_iter):
-        _topic_weights(gamma, collapsed, e)
-        responsibility_sums(words, counts, weights, e, ratio, total)
+        responsibility_sums(words, counts, weights, gamma, ratio, total)
         for k in range(gamma.shape[0]):
-            new = alpha[k] + e[k] * total[k]
-            if collapsed and i % 2 == 0 and i + 1 < max_iter:
+            new = alpha[k] + gamma[k] * total[k]
+            if i % 2 == 0 and i + 1 < max_iter:
                 new = max(gamma[k] + long_step * (new - gamma[k]), alpha[k])
             total[k] = new
-        change = gamma.dtype.type(0)
-        for k in range(gamma.shape[0]):  # apart: see `kernel`
-            change += abs(total[k] - gamma[k])
-        for k in range(gamma.shape[0]):
-            gamma[k] = total[k]
-        if change < tol:
-            return i + 1
-    return max_iter
+        if _replace(gamma, total) < tol:
+            break
 
 
 @kernel
@@ -144,15 +160,15 @@ def _document_bound(words, counts, ratio, shift, factor, gamma, alpha, n_topics)
 
 @kernel
 def local_step(
-    indptr, words, counts, weights, shift, alpha, n_topics, collapsed, remember, max_iter, tol,
+    indptr, words, counts, weights, shift, alpha, n_topics, remember, max_iter, tol,
     start, stop, gamma, e, ratio, bound,
 ):  # fmt: skip
     """Fit documents start..stop and leave what their statistics need.
 
     indptr (D+1,), words (N,) rows of weights (U, K) and shift (U,), counts (N,), alpha (K,); in
     and out: gamma (D, K); out: e (D, K) topic weights and ratio (N,) at the final gamma, bound
-    (D,) in nats (nan if collapsed). With `remember` gamma comes from an earlier call: a document
-    goes back to it if the fresh fit has a lower bound, so that the ELBO never falls.
+    (D,) in nats. With `remember` gamma comes from an earlier call: a document goes back to it if
+    the fresh fit has a lower bound, so that the ELBO never falls.
     """
     total = np.empty(gamma.shape[1], gamma.dtype)
     before = np.empty(gamma.shape[1], gamma.dtype)
@@ -161,26 +177,41 @@ def local_step(
         a = indptr[d]
         b = indptr[d + 1]
         w, c, r = words[a:b], counts[a:b], ratio[a:b]
-        bound_before = -np.inf
-        if remember:
-            for k in range(before.shape[0]):
-                before[k] = gamma[d, k]
-            factor = _topic_weights(before, collapsed, e[d])
+        bound[d] = -np.inf
+        for attempt in range(0 if remember else 1, 3):  # the earlier gamma, a fresh one, again
+            if attempt == 0:
+                for k in range(before.shape[0]):
+                    before[k] = gamma[d, k]
+            elif attempt == 1:
+                start_gamma(c, alpha, gamma[d])
+            else:
+                for k in range(before.shape[0]):
+                    gamma[d, k] = before[k]
+            if attempt > 0:
+                _fixed_point(w, c, weights, alpha, max_iter, tol, gamma[d], e[d], total, r)
+            factor = _topic_weights(gamma[d], e[d])
             responsibility_sums(w, c, weights, e[d], r, total)
-            bound_before = _document_bound(w, c, r, shift, factor, before, alpha, n_topics)
-        start_gamma(c, alpha, gamma[d])
-        for attempt in range(2):
-            _fixed_point(w, c, weights, alpha, collapsed, max_iter, tol, gamma[d], e[d], total, r)
-            factor = _topic_weights(gamma[d], collapsed, e[d])
-            responsibility_sums(w, c, weights, e[d], r, total)
-            if collapsed:
-                bound[d] = np.nan
-                break
+            bound_before = bound[d]
             bound[d] = _document_bound(w, c, r, shift, factor, gamma[d], alpha, n_topics)
-            if attempt == 1 or bound[d] >= bound_before:
+            if attempt == 1 and bound[d] >= bound_before:
                 break
-            for k in range(before.shape[0]):
-                gamma[d, k] = before[k]
+    restore_subnormals(mode)
+
+
+@kernel
+def collapsed_step(
+    indptr, words, counts, weights, alpha, max_iter, tol, start, stop, gamma, ratio
+):  # fmt: skip
+    """As `local_step`, in the collapsed form, where topic weights are gamma."""
+    total = np.empty(gamma.shape[1], gamma.dtype)
+    mode = flush_subnormals()
+    for d in range(start, stop):
+        a = indptr[d]
+        b = indptr[d + 1]
+        w, c, r = words[a:b], counts[a:b], ratio[a:b]
+        start_gamma(c, alpha, gamma[d])
+        _collapsed_fixed_point(w, c, weights, alpha, max_iter, tol, gamma[d], total, r)
+        responsibility_sums(w, c, weights, gamma[d], r, total)
     restore_subnormals(mode)
 
 
@@ -262,10 +293,11 @@ def infer(
         a = indptr[d]
         b = indptr[d + 1]
         start_gamma(counts[a:b], alpha, gamma[d])
-        _fixed_point(
-            words[a:b], counts[a:b], weights, alpha, collapsed, max_iter, tol,
-            gamma[d], e, total, ratio,
-        )  # fmt: skip
+        w, c, g = words[a:b], counts[a:b], gamma[d]
+        if collapsed:
+            _collapsed_fixed_point(w, c, weights, alpha, max_iter, tol, g, total, ratio)
+        else:
+            _fixed_point(w, c, weights, alpha, max_iter, tol, g, e, total, ratio)
     restore_subnormals(mode)
 
 

@@ -12,10 +12,9 @@ unless they say "or absolute", which means error / max(1, |value|).
 """
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
 from ._jit import SAFE, kernel
+from ._special_compiled import compile_bits, compile_constants, compile_polynomial
 from ._special_constants import DOUBLE, SINGLE
 
 # Reordering sums would undo the split constants below.
@@ -36,33 +35,16 @@ def _from_bits(bits, like):
     return np.uint64(bits).view(np.float64)
 
 
-@overload(_constants)
-def _compile_constants(x):
-    if x == types.float32:
-        return lambda x: SINGLE
-    return (lambda x: DOUBLE) if x == types.float64 else None
-
-
-@overload(_to_bits)
-def _compile_to_bits(x):
-    if x == types.float32:
-        return lambda x: np.float32(x).view(np.uint32)
-    return (lambda x: np.float64(x).view(np.uint64)) if x == types.float64 else None
-
-
-@overload(_from_bits)
-def _compile_from_bits(bits, like):
-    if like == types.float32:
-        return lambda bits, like: np.uint32(bits).view(np.float32)
-    return (lambda bits, like: np.uint64(bits).view(np.float64)) if like == types.float64 else None
-
-
-@kernel(fastmath=ORDERED, inline="always")
 def _polynomial(x, coefficients):
     total = coefficients[len(coefficients) - 1]
     for i in range(len(coefficients) - 2, -1, -1):
         total = total * x + coefficients[i]
     return total
+
+
+compile_constants(_constants, SINGLE, DOUBLE)
+compile_bits(_to_bits, _from_bits)
+compile_polynomial(_polynomial, ORDERED)
 
 
 @kernel(fastmath=ORDERED, inline="always")

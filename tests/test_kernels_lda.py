@@ -62,11 +62,16 @@ class Problem:
             gamma = padded(before, self.width, self.dtype)
         ratio = np.full(len(words), np.nan, self.dtype)
         bound = np.full(len(gamma), np.nan)
+        weights = padded(self.weights, self.width, self.dtype)
+        alpha = padded(self.alpha, self.width, self.dtype)
+        if self.collapsed:
+            kernels.collapsed_step(
+                indptr, words, counts, weights, alpha, n_iter, tol, 0, len(gamma), gamma, ratio
+            )
+            return gamma, gamma, ratio, bound
         kernels.local_step(
-            indptr, words, counts, padded(self.weights, self.width, self.dtype),
-            self.shift.astype(self.dtype), padded(self.alpha, self.width, self.dtype),
-            self.n_topics, self.collapsed, before is not None, n_iter, tol, 0, len(gamma),
-            gamma, e, ratio, bound,
+            indptr, words, counts, weights, self.shift.astype(self.dtype), alpha, self.n_topics,
+            before is not None, n_iter, tol, 0, len(gamma), gamma, e, ratio, bound,
         )  # fmt: skip
         return gamma, e, ratio, bound
 
@@ -90,9 +95,13 @@ def test_word_weights(problem):
     shift = np.full(len(values), np.nan, problem.dtype)
     middle = len(values) // 2
     for start, stop in ((0, middle), (middle, len(values))):
-        kernels.word_weights(weights, sums, problem.n_topics, problem.collapsed, start, stop, shift)
+        if problem.collapsed:
+            kernels.mean_weights(weights, sums, problem.n_topics, start, stop)
+        else:
+            kernels.word_weights(weights, sums, problem.n_topics, start, stop, shift)
     close(weights[:, : problem.n_topics], problem.weights, problem.dtype)
-    close(shift, problem.shift, problem.dtype)
+    if not problem.collapsed:
+        close(shift, problem.shift, problem.dtype)
     assert not weights[:, problem.n_topics :].any()
 
 
@@ -102,7 +111,7 @@ def test_word_weights_of_tiny_priors_stay_in_range(dtype):
     values = np.full((3, 8), 1e-4, dtype)
     values[1, :2] = 2e-4
     weights, shift = values.copy(), np.empty(3, dtype)
-    kernels.word_weights(weights, np.full(8, 50.0), 5, False, 0, 3, shift)
+    kernels.word_weights(weights, np.full(8, 50.0), 5, 0, 3, shift)
     want, want_shift = naive.word_weights(values, np.full(8, 50.0), 5, False)
     close(weights, want, dtype)
     close(shift / want_shift, np.ones(3), dtype)

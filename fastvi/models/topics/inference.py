@@ -24,13 +24,15 @@ def word_weights(
     n_threads: int,
 ) -> tuple[AnyArray, AnyArray]:
     """Overwrite values with weights (U, K) of topics for words; return their log factors (U,)."""
-    shift = np.empty(len(values), values.dtype)
+    shift = np.zeros(len(values), values.dtype)
     bounds = parallel.split(np.arange(len(values) + 1), 10_000_000 / values.shape[1] / 20)
 
     def task(i: int) -> None:
-        kernels.word_weights(
-            values, column_sums, n_topics, collapsed, bounds[i], bounds[i + 1], shift
-        )
+        some = values, column_sums, n_topics, bounds[i], bounds[i + 1]
+        if collapsed:
+            kernels.mean_weights(*some)
+        else:
+            kernels.word_weights(*some, shift)
 
     parallel.run(task, len(bounds) - 1, n_threads)
     return values, shift
@@ -121,16 +123,18 @@ class Topics(NamedTuple):
         n_threads: int = 1,
     ) -> Array:
         """Each document's part of the variational bound (D,), in nats; nan if collapsed."""
-        gamma = np.empty((len(indptr) - 1, len(self.alpha)), self.weights.dtype)
+        out = np.full(len(indptr) - 1, np.nan)
+        if self.collapsed:
+            return out
+        gamma = np.empty((len(out), len(self.alpha)), self.weights.dtype)
         e = np.empty_like(gamma)
         ratio = np.empty(len(indices), gamma.dtype)
-        out = np.empty(len(gamma))
         chunks = chunks_of(indptr, self.n_topics)
 
         def task(i: int) -> None:
             kernels.local_step(
                 indptr, indices, counts, self.weights, self.shift, self.alpha, self.n_topics,
-                self.collapsed, False, self.max_iter, self.tol * self.n_topics,
+                False, self.max_iter, self.tol * self.n_topics,
                 chunks[i], chunks[i + 1], gamma, e, ratio, out,
             )  # fmt: skip
 

@@ -133,18 +133,22 @@ class LDA:
         weights, shift = self._word_weights(params, documents, rng)
         shape = (documents.n_documents, len(self._alpha))
         gamma = np.empty(shape, self.dtype) if start is None else start
-        e = np.empty(shape, self.dtype)
+        e = gamma if self.collapsed else np.empty(shape, self.dtype)
         ratio = np.empty(len(documents.words), self.dtype)
-        bounds = np.empty(documents.n_documents)
+        bounds = np.full(documents.n_documents, np.nan)
         indptr, words, counts = documents[:3]
         chunks = chunks_of(indptr, self.n_topics)
+        limits = self.max_iter, self.tol * self.n_topics
 
         def task(i: int) -> None:
-            kernels.local_step(
-                indptr, words, counts, weights, shift, self._alpha, self.n_topics, self.collapsed,
-                start is not None, self.max_iter, self.tol * self.n_topics,
-                chunks[i], chunks[i + 1], gamma, e, ratio, bounds,
-            )  # fmt: skip
+            some = *limits, chunks[i], chunks[i + 1], gamma
+            if self.collapsed:
+                kernels.collapsed_step(indptr, words, counts, weights, self._alpha, *some, ratio)
+            else:
+                kernels.local_step(
+                    indptr, words, counts, weights, shift, self._alpha, self.n_topics,
+                    start is not None, *some, e, ratio, bounds,
+                )  # fmt: skip
 
         parallel.run(task, len(chunks) - 1, self.n_threads)
         lengths = self._norms(documents, weights, e, ratio) if norms else None
