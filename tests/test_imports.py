@@ -48,7 +48,8 @@ MAY_IMPORT_SKLEARN = (
         "models/sequences/pruning.py",
         "models/sequences/variational_gaussian.py",
     }
-    | {"models/statespace/switching_estimator.py"}
+    | {f"models/statespace/{n}.py" for n in ("sequence_estimator", "switching_estimator")}
+    | {"models/statespace/switching_predictions.py"}
     | {f"models/topics/{n}.py" for n in ("coherence", "correlated", "dynamic_scores")}
     | {f"models/topics/{n}.py" for n in ("hdp_scores", "supervised", "supervised_scores")}
     | {"corpus/text.py"}
