@@ -7,6 +7,7 @@ from scipy.stats import multivariate_normal
 from fastvi.families import (
     FAMILIES,
     FullRank,
+    GaussianMixture,
     LowRank,
     MeanField,
     blocks,
@@ -230,6 +231,7 @@ def test_nearest_members(rng):
 
 def members(rng):
     yield from (member(name, rng) for name in GAUSSIANS)
+    yield GaussianMixture.of(np.ones(D), np.eye(D)).with_component(0.3, np.zeros(D), 2 * np.eye(D))
     yield blocks(gaussian(0.3, 2.0), gamma=1, categorical=3, one_hot=2)
     yield blocks(gaussian=2, bernoulli=1, one_hot=3)
 

@@ -156,7 +156,7 @@ def _normal() -> Any:
 
 
 def _densities() -> None:
-    for family in ("fullrank", "meanfield", "lowrank"):
+    for family in ("fullrank", "meanfield", "lowrank", "mixture"):
         fastvi.fit(_normal(), family, random_state=0).summary()
 
 

@@ -27,6 +27,7 @@ from fastvi.families.kinds import (
 )
 from fastvi.families.lowrank import LowRank, lowrank
 from fastvi.families.meanfield import MeanField
+from fastvi.families.mixtures import GaussianMixture
 from fastvi.families.powers import Draws
 from fastvi.families.products import Blocks, blocks
 
@@ -37,6 +38,7 @@ __all__ = [
     "Draws",
     "Family",
     "FullRank",
+    "GaussianMixture",
     "LowRank",
     "MeanField",
     "Powers",
@@ -72,6 +74,7 @@ FAMILIES: dict[str, Registered] = {
     "fullrank": Registered(FullRank, FullRank.of),
     "meanfield": Registered(MeanField, MeanField.of),
     "lowrank": Registered(LowRank, LowRank.of),
+    "mixture": Registered(GaussianMixture, GaussianMixture.of),
     "blocks": Registered(Blocks, None),
 }
 

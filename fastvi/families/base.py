@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fastvi.base.typing import AnyArray, Array, DTypeLike, Tree
 from fastvi.families.powers import (
     Compiled,
+    Components,
     Draws,
     Entropy,
     Independent,
@@ -227,7 +228,7 @@ class Powers(NamedTuple):
         implicit members, which can only draw.
     moments : {"exact", "draws"}
         How means, standard deviations and the covariance are computed.
-    pathwise, natural, entropy, frame, compiled, relaxed, independent
+    pathwise, natural, entropy, frame, compiled, relaxed, independent, components
         The member itself, if it has the power.
     score : ProductForm or None
         The member as a product of independent parts, for score-function gradients.
@@ -250,6 +251,7 @@ class Powers(NamedTuple):
     relaxed: Relaxed | None = None
     independent: Independent | None = None
     dispersible: Dispersible | None = None
+    components: Components | None = None
     discrete: bool = False
     full_covariance: bool = False
 

@@ -14,6 +14,7 @@ from fastvi.base.typing import AnyArray, Array, Tree
 
 __all__ = [
     "Compiled",
+    "Components",
     "Draws",
     "Driver",
     "Entropy",
@@ -112,6 +113,20 @@ class Independent(Protocol):
     @property
     def sd(self) -> Array:
         """Standard deviations, (D,)."""
+        ...
+
+
+class Components(Protocol):
+    """A mixture of Gaussians, whose components are fitted side by side or one by one."""
+
+    @property
+    def n_components(self) -> int:
+        """Number of components, K."""
+        ...
+
+    @property
+    def weights(self) -> Array:
+        """Weights of the components, (K,)."""
         ...
 
 

@@ -54,6 +54,8 @@ class Method(NamedTuple):
         It can take mini-batches of rows.
     objectives : bool
         It has a choice of objectives.
+    grows : bool
+        It fits a mixture, and adds components.
     walks : bool
         It has a preconditioner and a learning rate.
     """
@@ -65,6 +67,7 @@ class Method(NamedTuple):
     resumes: bool = True
     batches: bool = True
     objectives: bool = True
+    grows: bool = False
     walks: bool = False
 
 
@@ -84,6 +87,7 @@ _LAPLACE = Method(
     "a full covariance", _full, from_mode=True, resumes=False, batches=False, objectives=False
 )
 _SGD = Method("a full covariance", _full, from_mode=True, objectives=False, walks=True)
+_GROWING = Method("components", lambda powers: powers.components is not None, grows=True)
 _RELAXED = Method("relaxed categories", _relaxed, by_scores=True)
 METHODS: dict[str, Method] = {
     "natural": Method("natural gradients", lambda powers: powers.natural is not None),
@@ -94,6 +98,8 @@ METHODS: dict[str, Method] = {
         "independent normal numbers", lambda powers: powers.independent is not None,
         resumes=False, batches=False, objectives=False,
     ),
+    "joint": _GROWING,
+    "boosting": _GROWING,
     "score": Method("score functions", lambda powers: powers.score is not None, by_scores=True),
     "gumbel": _RELAXED,
     "straight-through": _RELAXED,
@@ -117,6 +123,7 @@ class Wanted(NamedTuple):
     tol: float
     preconditioner: str = "full"
     learning_rate: float = 1.0
+    n_components: int | None = None
 
     def check(self, objective: str | float | Objective) -> None:
         """Refuse options that contradict each other or would be ignored."""
@@ -141,17 +148,31 @@ class Wanted(NamedTuple):
                 f"preconditioner={self.preconditioner!r} and learning_rate={self.learning_rate:g} "
                 f"with method={method!r}; they are for method='sgd' and 'averaged-sgd'"
             )
+        if known.grows and self.goal.weights is not objectives.elbo().weights:
+            raise ValueError(
+                f"objective={objective!r} with method={method!r}; wanted the ELBO, perhaps tempered"
+            )
+        if not known.grows and self.n_components is not None:
+            raise ValueError(
+                f"n_components={self.n_components} with method={method!r}; wanted "
+                "family='mixture', or None"
+            )
         if batch_size is not None and self.goal.weights is not objectives.elbo().weights:
             raise ValueError(
                 f"batch_size with objective={objective!r}: the noise of mini-batches would be "
                 "taken for importance weights; wanted the ELBO, perhaps tempered, or all rows"
             )
 
+    @property
+    def window(self) -> int:
+        """Steps in two passes over mini-batches; 0 without these."""
+        return 2 * -(-(self.target.n_rows or 0) // self.batch_size) if self.batch_size else 0
+
     def identity(self, family: object, start: object, n_starts: object) -> JsonObject:
         """Return what must be the same for a checkpoint to be resumed from."""
         names = (
             "method", "goal", "n_draws", "batch_size", "sampling", "tools", "tol", "preconditioner",
-            "learning_rate",
+            "learning_rate", "n_components",
         )  # fmt: skip
         chosen = {name: getattr(self, name) for name in names}
         return {"family": family, "start": start, "n_starts": n_starts, **chosen}
@@ -177,7 +198,7 @@ def method_of(
     able = [name for name, known in METHODS.items() if known.has(member.powers)]
     if method == "auto":
         method = next(
-            name for name in ("natural", "plain", "score")
+            name for name in ("natural", "plain", "joint", "score")
             if name in able and not (name == "natural" and tools)
         )  # fmt: skip
     if method not in able:

@@ -9,6 +9,7 @@ from fastvi.base.typing import Options, Tree
 from fastvi.families.base import Family
 from fastvi.fitting.choices import METHODS, Wanted
 from fastvi.fitting.compiled import compiled_steps
+from fastvi.fitting.components import ComponentStages
 from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
 from fastvi.gradients.gumbel import annealed, gumbel
 from fastvi.gradients.reparam import reparam
@@ -33,8 +34,19 @@ def _natural(wanted: Wanted, member: Family, options: Options) -> Course:
     target, goal, n = wanted.target, wanted.goal, wanted.n_draws
     compiled = compiled_steps(target, goal, member, n_draws=n, natural=True)
     gradient = reparam(target, goal, n_draws=n)
-    passes = 2 * -(-(target.n_rows or 0) // wanted.batch_size) if wanted.batch_size else 0
-    stages = NaturalStages(gradient, wanted.batches, compiled=compiled, window=passes, **options)
+    stages = NaturalStages(
+        gradient, wanted.batches, compiled=compiled, window=wanted.window, **options
+    )
+    return Course(stages, member, lambda params: params)
+
+
+def _of_components(wanted: Wanted, member: Family, options: Options) -> Course:
+    """Along natural gradients of each component, with more components between stages."""
+    stages = ComponentStages(
+        wanted.target, wanted.batches, power=wanted.goal.power, n_draws=wanted.n_draws,
+        n_components=wanted.n_components, boosting=wanted.method == "boosting",
+        window=wanted.window, **options,
+    )  # fmt: skip
     return Course(stages, member, lambda params: params)
 
 
@@ -76,5 +88,6 @@ def _by_scores(wanted: Wanted, member: Family, options: Options) -> Course:
 COURSES: dict[str, Callable[[Wanted, Family, Options], Course]] = {
     "natural": _natural,
     "plain": _plain,
+    **{name: _of_components for name, known in METHODS.items() if known.grows},
     **{name: _by_scores for name, known in METHODS.items() if known.by_scores},
 }

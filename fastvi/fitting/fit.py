@@ -31,6 +31,7 @@ def fit(
     method: str = "auto",
     objective: str | float | Objective = "elbo",
     n_draws: int | None = None,
+    n_components: int | None = None,
     batch_size: int | None = None,
     sampling: str = "uniform",
     variance_reduction: str | Reduction | Sequence[str | Reduction] | None = None,
@@ -62,18 +63,20 @@ def fit(
     ----------
     target : Target
         A target from `fastvi.target`, with a gradient (except for method "score").
-    family : {"fullrank", "meanfield", "lowrank"}, a member, or callable
+    family : {"fullrank", "meanfield", "lowrank", "mixture"}, a member, or callable
         The fit starts from a given member of `fastvi.families`. A callable makes one from a mean
         and a covariance, such as ``fastvi.families.lowrank(rank=3)``. For variables that are
         discrete or not Gaussian, use `fastvi.families.blocks`.
-    method : {"auto", "natural", "plain", "laplace", "delta", "deterministic", "score", "gumbel", \
-"straight-through", "sgd", "averaged-sgd"}
+    method : {"auto", "natural", "plain", "laplace", "delta", "deterministic", "joint", \
+"boosting", "score", "gumbel", "straight-through", "sgd", "averaged-sgd"}
         Natural gradients, the default if the family has them; plain gradients with averaged Adam,
         the default of "lowrank"; Laplace's method; the delta method (Wang and Blei 2013). For
         "meanfield", fixed draws and a second-order optimiser (Giordano, Ingram and Broderick 2024),
         whose history has the Monte Carlo errors of the answer, `mean_error` and `sd_error`. For
-        blocks (and "meanfield"), with averaged Adam: score-function gradients, see
-        `fastvi.gradients.score`, the default of blocks; and relaxed categories, see
+        "mixture", natural gradients of all components (Arenz et al. 2023), or ("boosting", Guo et
+        al. 2016) of the last one added and the weights. For blocks (and "meanfield"), with averaged
+        Adam: score-function gradients, see `fastvi.gradients.score`, the default of blocks; and
+        relaxed categories, see
         `fastvi.gradients.gumbel`. For targets that take rows, the moments of stochastic gradient
         descent of constant rate, see `fastvi.fitting.sgd`: of its iterates, or of their averages
         over a pass, whose covariance is that of the mode over data sets (`Posterior.sandwich`).
@@ -84,6 +87,9 @@ def fit(
         Draws per step, by default twice the dimension, from 16 to 128; for score-function gradients
         and relaxed categories four times the dimension, from 64 to 256; for fixed draws four times
         the dimension, from 30 to 120.
+    n_components : int, optional
+        Components of family "mixture"; by default they are added until one gains less than 0.05
+        nats, ten at most. Those that end without weight are removed.
     batch_size : int, optional
         Rows per step, for targets that take rows; all by default, and a hundredth of them, up to
         100, for "sgd". For the ELBO, whose gradients are then unbiased.
@@ -158,6 +164,7 @@ def fit(
         batches_of(target, batch_size, sampling, seed), batch_size, sampling, tools, tol,
         checks.choice(preconditioner, "preconditioner", PRECONDITIONERS),
         checks.number(learning_rate, "learning_rate", 0.0, open_low=True),
+        None if n_components is None else checks.integer(n_components, "n_components", 1),
     )  # fmt: skip
     wanted.check(objective)
     if not METHODS[method].resumes and checkpoint is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastvi.families.base import Family, Near
 from fastvi.fitting.choices import Wanted
+from fastvi.fitting.components import at_modes
 from fastvi.fitting.courses import COURSES
 from fastvi.fitting.delta import delta
 from fastvi.fitting.deterministic import deterministic
@@ -79,6 +80,14 @@ def _by_stages(job: Job) -> Posterior:
     )  # fmt: skip
 
 
+def _from_all_modes(job: Job) -> Posterior:
+    """By stages, from the modes that matter, unless a member is given."""
+    if job.near is not None and job.found is not None:
+        member = at_modes(job.member, job.found.modes, job.wanted.n_components)
+        job = job._replace(member=member)
+    return _by_stages(job)
+
+
 def _with_fixed_draws(job: Job) -> Posterior:
     start, wanted = job.member.powers.independent, job.wanted
     assert start is not None
@@ -138,6 +147,8 @@ def _by_sgd(job: Job) -> Posterior:
 
 
 OTHERS: dict[str, Callable[[Job], Posterior]] = {  # than ascents by stages
+    "joint": _from_all_modes,
+    "boosting": _from_all_modes,
     "laplace": _at_the_mode,
     "delta": _at_the_mode,
     "deterministic": _with_fixed_draws,

@@ -197,11 +197,11 @@ class NaturalStages(Stages):
     nothing.
     """
 
-    def begin(self, params: Any) -> NaturalState:
-        """The state to begin with; `params` is a member."""
+    def begin(self, params: Any) -> Any:
+        """The state to begin with, a `NaturalState` here; `params` is a member."""
         return NaturalState(params, self.gradient.init(params))
 
-    def next(self, state: NaturalState) -> NaturalState:
+    def next(self, state: Any) -> Any:
         """The state after one more stage."""
         longer = LONGER if self.window and state.rate <= SLOW else 1
         stage, memory = self._attempt(state, longer * int(STEPS / state.rate))

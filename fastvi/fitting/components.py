@@ -1,0 +1,277 @@
+"""Fits of mixtures of Gaussians: natural gradients for each component, and components one by one.
+
+Each component and the weights climb the ELBO of the whole mixture along natural gradients, each
+within a trust region of its own, as in variational inference by policy search (Arenz, Zhong and
+Neumann 2020, eq. 10-15; Arenz et al. 2023). A component is added where weighted draws have
+most of the mass that the mixture lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.special import logsumexp
+
+from fastvi.base.typing import Array
+from fastvi.core import Gradient
+from fastvi.families.base import Family
+from fastvi.families.mixtures import GaussianMixture
+from fastvi.families.powers import Driver
+from fastvi.fitting.compiled import CompiledSteps
+from fastvi.fitting.stages import STEPS, NaturalStages
+from fastvi.posteriors.importance import near_modes
+from fastvi.posteriors.modes import Mode
+from fastvi.targets.base import Target
+
+__all__ = ["ComponentStages", "MixtureStep", "at_modes"]
+
+MOST = 10  # components, if their number is left open
+SMALL_GAIN = 0.05  # nats: components that gain less are not worth another
+EMPTY = 1e-4  # weight below which a component is removed
+RIDGE = 1e-4  # of variances, added to those of missing mass
+SLOWEST = 1 / 8  # rate at which a mixture counts as fitted well enough to add a component
+N_PROPOSED = 1000  # draws among which the place of a component is looked for
+SCALES = (2.0, 8.0)  # of standard deviations, of proposals
+N_PLACES, WIDTHS = 5, (1.0, 3.0)  # of a new component: places, and standard deviations to try
+FIRST = 0.25  # rate at which several components begin
+LEAST_DRAWS = 32  # per component and step
+
+
+class MixtureStep(NamedTuple):
+    """Natural gradient of a mixture, scaled by the roots of its components' weights.
+
+    At `log_weights` (K,), `means` (K, D) and `roots` (K, D, D), see `fastvi.kernels.components`.
+    """
+
+    log_weights: Array
+    means: Array
+    roots: Array
+
+    def gain(self) -> float:
+        """Squared length: the gain of a unit-rate step as a symmetrised divergence in nats."""
+        near = np.vdot(self.log_weights, self.log_weights) + np.vdot(self.means, self.means)
+        return float(near + 0.5 * np.vdot(self.roots, self.roots))
+
+
+class ComponentState(NamedTuple):
+    """As `fastvi.fitting.stages.NaturalState`; `reached` is the bound with one component less."""
+
+    params: GaussianMixture
+    memory: Any = None
+    rate: float = 1.0
+    settled: bool = False
+    over: bool = False
+    agreed: bool = False
+    reached: float = -np.inf
+    n_added: int = 0
+
+
+class ComponentStages(NaturalStages):
+    """Stages of natural gradients, between which components are added and empty ones removed.
+
+    Parameters
+    ----------
+    target : Target
+    power : float
+        Power to which the target is raised.
+    n_draws : int
+        Draws per component and step.
+    n_components : int or None
+        Number of components to end with; None to add them while they gain more than 0.05 nats.
+    boosting : bool
+        Leave components as they are once another is added, except for their weights.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *args: Any,
+        power: float,
+        n_draws: int,
+        n_components: int | None,
+        boosting: bool,
+        **options: Any,
+    ) -> None:
+        gradient = Gradient(lambda params: None, _no_estimate)
+        super().__init__(gradient, *args, **options)
+        self.target, self.power = target, power
+        self.n_draws = max(n_draws + n_draws % 2, LEAST_DRAWS)
+        self.n_components, self.boosting = n_components, boosting
+
+    def begin(self, params: GaussianMixture) -> ComponentState:
+        """The state to begin with; `params` is a member."""
+        return ComponentState(params, rate=1.0 if params.n_components == 1 else FIRST)
+
+    def next(self, state: ComponentState) -> ComponentState:
+        """The state after one more stage, perhaps with another number of components."""
+        self.compiled = self._steps(state.params)
+        before = len(self.history)
+        state = super().next(state)
+        if state.over:
+            return state
+        state = self._without_empty(state._replace(params=_normalised(state.params)))
+        last = self._is_last(state)
+        if not (state.settled or (state.rate <= SLOWEST and not last)):
+            return state
+        bound = float(np.mean(self.history.columns["elbo"][before:]))
+        if last or (self.n_components is None and bound - state.reached < SMALL_GAIN):
+            return state._replace(settled=state.settled, rate=state.rate)
+        added = self._with_another(state.params)
+        if added is None:
+            return state._replace(settled=True)
+        return ComponentState(added, rate=FIRST, reached=bound, n_added=state.n_added + 1)
+
+    def _enough(self, params: GaussianMixture) -> float:
+        """Divergence that may remain, in nats, for any number of components."""
+        return self.tol * self.tol * params.dim
+
+    def _is_last(self, state: ComponentState) -> bool:
+        most = MOST if self.n_components is None else self.n_components
+        return state.params.n_components >= most or state.n_added >= 2 * most
+
+    def _without_empty(self, state: ComponentState) -> ComponentState:
+        full = state.params.weights > EMPTY
+        if np.all(full):
+            return state
+        return state._replace(params=state.params.kept(full), settled=False, agreed=False)
+
+    def _steps(self, member: GaussianMixture) -> CompiledSteps:
+        K, D = member.n_components, member.dim
+        n_kept = K - 1 if self.boosting and K > 1 else 0
+        driver = Driver(_driver(K, D, K * self.n_draws, self.target.n_terms, n_kept), MixtureStep)
+        return CompiledSteps(driver, self.target, self.power, K * self.n_draws)
+
+    def _with_another(self, member: GaussianMixture) -> GaussianMixture | None:
+        """The mixture with one more component, the best after a few steps of several trials."""
+        missing = _missing(self.target, self.power, member, self.rng)
+        if missing is None:
+            return None
+        left, n_steps = _trials(member, missing, self.rng), STEPS
+        while len(left) > 1:
+            tried = [found for trial in left for found in self._tried(trial, n_steps)]
+            tried.sort(key=lambda found: -found[1])
+            left = [found[0] for found in tried[: -(-len(tried) // 3)]]
+            n_steps *= 2
+        return left[0] if left else None
+
+    def _tried(
+        self, member: GaussianMixture, n_steps: int
+    ) -> Iterator[tuple[GaussianMixture, float]]:
+        """The mixture after some steps, with their bound; nothing if it has no density."""
+        self.compiled = self._steps(member)
+        if self._left() < 2 * n_steps:
+            return
+        stage, _ = self._attempt(ComponentState(member, rate=FIRST), n_steps)
+        if stage is not None:
+            bounds = self.history.columns["elbo"][-n_steps // 2 :]
+            yield _normalised(stage.mean()), float(np.mean(bounds))
+
+
+class _Missing(NamedTuple):
+    """Mass that a mixture lacks: draws (n, D), their shares of it (n,), and how much it is."""
+
+    points: Array
+    shares: Array
+    mass: float
+
+
+def _missing(
+    target: Target, power: float, member: GaussianMixture, rng: np.random.Generator
+) -> _Missing | None:
+    """Weigh draws from widened components by what the mixture lacks there; None if nothing."""
+    K = member.n_components
+    parts = [
+        GaussianMixture(np.full(K, -np.log(K)), member.means, s * member.roots) for s in SCALES
+    ]
+    draws = [part.draw(N_PROPOSED // len(parts), rng).points for part in [member, *parts][1:]]
+    Z = np.concatenate([*draws, member.draw(N_PROPOSED // len(parts), rng).points])
+    logs = np.array([part.log_prob(Z) for part in [*parts, member]])
+    proposed = logsumexp(logs, axis=0) - np.log(len(logs))
+    values = power * target.attempt(Z, with_gradient=False)[0]
+    ratios = np.where(np.isfinite(values), values, -np.inf) - proposed
+    if not np.isfinite(ratios.max()):
+        return None
+    log_p = ratios - logsumexp(ratios)  # shares of the target's mass
+    log_q = logs[-1] - proposed - np.log(len(Z))
+    lacking = np.exp(log_p) - np.exp(log_q)
+    lacking = np.where(lacking > 0, lacking, 0.0)
+    mass = float(lacking.sum())
+    if not mass > 0:
+        return None
+    return _Missing(Z, lacking / mass, mass)
+
+
+def _trials(
+    member: GaussianMixture, missing: _Missing, rng: np.random.Generator
+) -> list[GaussianMixture]:
+    """Mixtures with one more component, at places of much missing mass that lie apart."""
+    points, shares = missing.points, missing.shares.copy()
+    weight = float(np.clip(missing.mass, 0.02, 0.5))
+    centre = shares @ points
+    cov = (points - centre).T * shares @ (points - centre)
+    cov += RIDGE * np.diag(np.square(member.sd))
+    found = [member.with_component(weight, centre, _root(cov))]
+    for _ in range(N_PLACES):
+        if not shares.sum() > 0:
+            break
+        place = points[rng.choice(len(shares), p=shares / shares.sum())]
+        squares = [
+            np.square(solve_triangular(root, place - mean, lower=True)).sum()
+            for mean, root in zip(member.means, member.roots)
+        ]
+        root = member.roots[int(np.argmin(squares))]
+        white = solve_triangular(root, (points - place).T, lower=True)
+        near = np.square(white).sum(axis=0) < member.dim
+        shares[near] = 0.0
+        found += [member.with_component(weight, place, width * root) for width in WIDTHS]
+    return found
+
+
+def _root(cov: Array) -> Array:
+    return np.asarray(np.linalg.cholesky(cov), np.float64)
+
+
+def _normalised(member: GaussianMixture) -> GaussianMixture:
+    """A mean of mixtures, with weights that sum to 1."""
+    return member._replace(log_weights=member.log_weights - logsumexp(member.log_weights))
+
+
+def _driver(K: int, D: int, n: int, n_terms: int, n_kept: int) -> Any:
+    """The compiled loop over steps of a mixture of K components with n draws in all."""
+    from fastvi.kernels import components
+
+    space = components.space_of(K, D, n, n_terms)
+
+    def run(address, table, noise, power, rate, params, work, sums, trace):  # type: ignore[no-untyped-def]
+        q = components.mixture_of(params, K, D)
+        return components.natural(
+            address, table, noise, power, rate, n_kept, params, q, work, sums, trace, space
+        )
+
+    return run
+
+
+def _no_estimate(*_: Any) -> Any:
+    raise NotImplementedError("mixtures are fitted by compiled steps")
+
+
+def at_modes(member: Family, modes: Sequence[Mode], most: int | None) -> GaussianMixture:
+    """A mixture of the modes that a search has found, or the member itself if they are none.
+
+    Weights are the modes' shares of the evidence.
+    """
+    assert isinstance(member, GaussianMixture)
+    near = [(mode, mode.cov) for mode in near_modes(modes) if mode.cov is not None]
+    near = near[: most or MOST]
+    if len(near) < 2:
+        return member
+    parts = [GaussianMixture.of(mode.place, cov) for mode, cov in near]
+    log_weights = np.array([mode.log_evidence for mode, _ in near])
+    return GaussianMixture(
+        log_weights - logsumexp(log_weights),
+        np.concatenate([part.means for part in parts]),
+        np.concatenate([part.roots for part in parts]),
+    )
