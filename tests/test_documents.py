@@ -50,6 +50,12 @@ def numbers(n: int = 80) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def noisy(n: int) -> dict[str, Any]:
+    """As `numbers`, with outputs that no line explains whole."""
+    found = numbers(n)
+    return {**found, "y": found["labels"].astype(float)}
+
+
 def density() -> dict[str, Any]:
     """A target, draws of it and a chain."""
     rng = np.random.default_rng(2)
@@ -76,7 +82,7 @@ STAND_INS: dict[str, list[Callable[[], dict[str, Any]]]] = {
     "docs/gp.md": [lambda: numbers(20)],  # as many inducing inputs as rows
     "docs/stein.md": [density],
     "docs/ksd.md": [density],
-    "docs/sgd.md": [lambda: numbers(400)],
+    "docs/sgd.md": [lambda: noisy(400)],
 }
 
 
