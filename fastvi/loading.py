@@ -13,6 +13,7 @@ from fastvi.base.typing import Path
 __all__ = ["load"]
 
 LOADERS = {
+    "ep-posterior": ("fastvi.propagation.posterior", "EPPosterior.load"),
     "estimator": ("fastvi.models.files", "load"),
     "particle-posterior": ("fastvi.posteriors.particles", "ParticlePosterior.load"),
     "posterior": ("fastvi.posteriors.member", "Posterior.load"),

@@ -299,3 +299,19 @@ def test_callbacks_and_empty_sites():
         fastvi.ep([], (0.0, 1.0))
     with pytest.raises(TypeError, match="sites is ndarray"):
         fastvi.ep(np.eye(2), (0.0, 1.0))
+
+
+def test_files(tmp_path):
+    found = fastvi.ep(propagation.linear(np.eye(2), [1, -1], propagation.probit), (0.0, 1.0))
+    found.save(tmp_path / "ep.npz")
+    again = fastvi.load(tmp_path / "ep.npz")
+    assert type(again) is type(found)
+    for name, part in found._asdict().items():
+        np.testing.assert_equal(getattr(again, name), part, err_msg=name)
+    again._replace(log_evidence=np.nan, failed=("site 1",)).save(tmp_path / "ep.npz")
+    again = fastvi.load(tmp_path / "ep.npz")
+    assert np.isnan(again.log_evidence)
+    assert again.failed == ("site 1",)
+    found._replace(mean=np.zeros(3)).save(tmp_path / "ep.npz")
+    with pytest.raises(ValueError, match=r"the mean has shape \(3,\)"):
+        fastvi.load(tmp_path / "ep.npz")

@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastvi.base import checks
-from fastvi.base.typing import AnyArray, Array, RandomState
+from fastvi.base import archive, checks
+from fastvi.base.typing import AnyArray, Array, Path, RandomState
 
 __all__ = ["EPPosterior"]
+
+KIND = "ep-posterior"
 
 
 class EPPosterior(NamedTuple):
@@ -66,3 +68,73 @@ class EPPosterior(NamedTuple):
         rng = checks.generator(random_state, "random_state")
         noise = rng.standard_normal((n, len(self.mean)))
         return np.asarray(self.mean + noise @ np.linalg.cholesky(self.cov).T)
+
+    def save(self, path: Path) -> None:
+        """Write it, as a numpy archive with a JSON header; atomic. `fastvi.load` reads it.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an old file is then kept.
+        """
+        header = {
+            "log_evidence": self.log_evidence if np.isfinite(self.log_evidence) else None,
+            "failed": list(self.failed),
+            "settled": bool(self.settled),
+            "n_iter": int(self.n_iter),
+            "method": self.method,
+            "n_groups": len(self.site_shifts),
+        }
+        arrays = {"mean": self.mean, "cov": self.cov}
+        for i, (precision, shift) in enumerate(zip(self.site_precisions, self.site_shifts)):
+            arrays |= {f"precision.{i}": precision, f"shift.{i}": shift}
+        arrays |= {f"history.{name}": column for name, column in self.history.items()}
+        archive.save(path, KIND, header, arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> EPPosterior:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If it is damaged or not such a posterior.
+        """
+        header, arrays = archive.load(path, KIND)
+        try:
+            groups = range(checks.integer(header["n_groups"], f"{path}: n_groups", 1))
+            evidence = header["log_evidence"]
+            found = cls(
+                mean=arrays["mean"],
+                cov=arrays["cov"],
+                log_evidence=np.nan if evidence is None else float(evidence),
+                site_precisions=tuple(arrays[f"precision.{i}"] for i in groups),
+                site_shifts=tuple(arrays[f"shift.{i}"] for i in groups),
+                failed=tuple(str(name) for name in header["failed"]),
+                settled=checks.flag(header["settled"], f"{path}: settled"),
+                n_iter=checks.integer(header["n_iter"], f"{path}: n_iter", 0),
+                method=str(header["method"]),
+                history={
+                    name.removeprefix("history."): column
+                    for name, column in arrays.items()
+                    if name.startswith("history.")
+                },
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
+        if found.mean.ndim != 1 or found.cov.shape != 2 * found.mean.shape:
+            raise ValueError(
+                f"{path}: the mean has shape {found.mean.shape} and the covariance "
+                f"{found.cov.shape}; wanted (D,) and (D, D)"
+            )
+        return found
