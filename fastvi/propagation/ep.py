@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -13,7 +14,10 @@ from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import Array, ArrayLike
 from fastvi.batches.epochs import Passes
+from fastvi.core import Algorithm
 from fastvi.history import FitState, History, Position
+from fastvi.propagation.conjugate import Family
+from fastvi.propagation.factors import Factors, FamilyPosterior, FamilyProblem
 from fastvi.propagation.passes import METHODS, State
 from fastvi.propagation.posterior import EPPosterior
 from fastvi.propagation.problem import Gaussian, Problem, gaussian
@@ -24,9 +28,25 @@ __all__ = ["ep"]
 logger = logging.getLogger("fastvi")
 
 
+# fmt: off
+@overload
 def ep(
-    sites: Sites | Sequence[Sites],
-    prior: tuple[ArrayLike, ArrayLike],
+    sites: Sites | Sequence[Sites], prior: tuple[ArrayLike, ArrayLike], *, method: str = ...,
+    power: float = ..., damping: float | None = ..., max_iter: int = ..., tol: float = ...,
+    last_resort: bool = ..., callback: Callable[[FitState], bool | None] | None = ...,
+    verbose: bool = ...,
+) -> EPPosterior: ...
+@overload
+def ep(
+    sites: Factors, prior: Family, *, method: str = ...,
+    power: float = ..., damping: float | None = ..., max_iter: int = ..., tol: float = ...,
+    last_resort: bool = ..., callback: Callable[[FitState], bool | None] | None = ...,
+    verbose: bool = ...,
+) -> FamilyPosterior: ...
+# fmt: on
+def ep(
+    sites: Sites | Sequence[Sites] | Factors,
+    prior: tuple[ArrayLike, ArrayLike] | Family,
     *,
     method: str = "parallel",
     power: float = 1.0,
@@ -36,8 +56,10 @@ def ep(
     last_resort: bool = True,
     callback: Callable[[FitState], bool | None] | None = None,
     verbose: bool = False,
-) -> EPPosterior:
+) -> EPPosterior | FamilyPosterior:
     """Approximate p(x) = N(x) t_1(x) t_2(x) ... / Z by a Gaussian, by expectation propagation.
+
+    Instead of a Gaussian N, the prior and its approximation may be of another exponential family.
 
     Each factor t has a Gaussian *site*, chosen so that next to all other sites it has the mean and
     covariance of the factor itself (Minka 2001). Unlike variational bounds this neither prefers
@@ -48,16 +70,18 @@ def ep(
     ----------
     sites : Sites or sequence of Sites
         The factors: ``fastvi.propagation.linear(A, y, likelihood)`` for factors of one linear
-        combination of x each, ``fastvi.propagation.joint(y, D, moments)`` for those of all of x.
-    prior : (mean, covariance)
+        combination of x each, ``fastvi.propagation.joint(y, D, moments)`` for those of all of x;
+        ``fastvi.propagation.factors(y, moments)`` with a prior that is not Gaussian.
+    prior : (mean, covariance), or a family
         Of the Gaussian N(x): (D,) and (D, D). A covariance (D,) holds variances, and numbers are
-        the same for all of x.
+        the same for all of x. Or ``fastvi.propagation.gamma(shape, rate)`` or
+        ``fastvi.propagation.dirichlet(alpha)``.
     method : {"parallel", "sequential", "double_loop"}, default="parallel"
         ``"parallel"``: all sites are updated at once, at N D^2 + D^3 operations a pass.
         ``"sequential"``: one after another, which takes fewer passes, each far slower here; with
         ``max_iter=1`` that is assumed density filtering. ``"double_loop"``: minimisation of EP's
         free energy (Heskes and Zoeter 2002), which always goes downhill, at 10 to 100 times the
-        cost.
+        cost; for Gaussian priors.
     power : float, default=1.0
         Exponent of the factors whose moments are matched (power EP, Minka 2004), in (0, 1]; small
         powers approach the Gaussian of the highest variational bound.
@@ -79,6 +103,7 @@ def ep(
     Returns
     -------
     EPPosterior
+        Or a `FamilyPosterior`, if the prior is not Gaussian.
 
     Raises
     ------
@@ -97,7 +122,6 @@ def ep(
     >>> skills.mean.round(2).tolist()
     [0.92, -0.15, -0.77]
     """
-    groups = _groups(sites)
     power = checks.number(power, "power", 0.0, 1.0, open_low=True)
     damping = (
         None if damping is None else checks.number(damping, "damping", 0.0, 1.0, open_low=True)
@@ -105,45 +129,83 @@ def ep(
     checks.choice(method, "method", tuple(METHODS))
     max_iter = checks.integer(max_iter, "max_iter", 1)
     tol = checks.number(tol, "tol", 0.0)
-    problem = Problem(_prior(prior, groups[0].dim), groups, power)
+    case = (
+        _of_family(sites, prior, power)
+        if hasattr(prior, "natural")
+        else _of_gaussian(sites, prior, power)
+    )
+    checks.choice(method, "method, for this prior,", tuple(case.methods))
     names = [method]
-    if checks.flag(last_resort, "last_resort") and method != "double_loop" and max_iter > 1:
+    resort = checks.flag(last_resort, "last_resort") and "double_loop" in case.methods
+    if resort and method != "double_loop" and max_iter > 1:
         names.append("double_loop")
     with single_threaded_blas(), np.errstate(all="ignore"):
         for name in names:
             state, history, stopped = _run(
-                problem, name, damping, max_iter, tol, callback, checks.flag(verbose, "verbose")
+                case, name, damping, max_iter, tol, callback, checks.flag(verbose, "verbose")
             )
             settled = not state.reading.failed and state.change <= tol
             if settled or stopped:
                 break
             logger.info("EP has not converged in %d passes, method=%r", max_iter, name)
-    return _posterior(problem, state, history, name, settled)
+    found: EPPosterior | FamilyPosterior = case.posterior(state, history, name, settled)
+    return found
+
+
+class _Case(NamedTuple):
+    """How posteriors of one form are found: algorithms by method, given the damping."""
+
+    methods: Mapping[str, Callable[[float | None], Algorithm]]
+    start: Any
+    read: Callable[[Any], Any]  # what callbacks see of a state
+    posterior: Callable[[Any, History, str, bool], Any]
+
+
+def _of_gaussian(sites: Any, prior: Any, power: float) -> _Case:
+    groups = _groups(sites)
+    problem = Problem(_prior(prior, groups[0].dim), groups, power)
+
+    def read(state: State) -> tuple[Array, Array]:
+        return state.reading.posterior.mean, state.reading.posterior.root
+
+    methods = {name: partial(method, problem) for name, method in METHODS.items()}
+    return _Case(methods, problem.start(), read, partial(_posterior, problem))
+
+
+def _of_family(sites: Any, prior: Any, power: float) -> _Case:
+    if not isinstance(sites, Factors):
+        raise TypeError(
+            f"sites is {type(sites).__name__}, and the prior a {prior.name} distribution; wanted "
+            "what fastvi.propagation.factors returns"
+        )
+    problem = FamilyProblem(prior, sites, power)
+    methods = {"parallel": problem.parallel, "sequential": problem.sequential}
+    start = np.zeros((len(sites.y), len(prior.natural)))
+    return _Case(methods, start, problem.parameters, problem.posterior)
 
 
 def _run(
-    problem: Problem,
+    case: _Case,
     method: str,
     damping: float | None,
     max_iter: int,
     tol: float,
     callback: Callable[[FitState], bool | None] | None,
     verbose: bool,
-) -> tuple[State, History, bool]:
+) -> tuple[Any, History, bool]:
     """Make passes of a method; the last state, the history, and whether the callback stopped it."""
-    algorithm = METHODS[method](problem, damping)
+    algorithm = case.methods[method](damping)
 
-    def settled(state: State, position: Position, history: History) -> bool:
+    def settled(state: Any, position: Position, history: History) -> bool:
         return not state.reading.failed and state.change <= tol
 
-    def read(state: State) -> tuple[Array, Array]:
-        return state.reading.posterior.mean, state.reading.posterior.root
-
-    watch = loop.Watch(read=read, callback=_after_passes(callback), verbose=verbose, total=max_iter)
+    watch = loop.Watch(
+        read=case.read, callback=_after_passes(callback), verbose=verbose, total=max_iter
+    )
     with watch:
         state, history = loop.run(
             algorithm,
-            algorithm.init(problem.start()),
+            algorithm.init(case.start),
             Passes(),
             n_epochs=max_iter,
             rng=np.random.default_rng(0),  # which no pass uses

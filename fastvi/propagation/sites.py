@@ -229,9 +229,9 @@ def linear(
     if not np.isfinite(numbers).all():
         raise ValueError("A holds NaN or infinity; wanted finite numbers")
     n = design.shape[0]
-    data = _data(y, n)
+    data = data_of(y, n)
     likelihood.check(data)
-    return Linear(design, data, likelihood, _names(names, n))
+    return Linear(design, data, likelihood, names_of(names, n))
 
 
 def joint(
@@ -252,10 +252,10 @@ def joint(
         Names of the factors, for messages.
     """
     n, dim = len(np.atleast_1d(y)), checks.integer(dim, "dim", 1)
-    return Joint(_data(y, n), dim, moments, _names(names, n))
+    return Joint(data_of(y, n), dim, moments, names_of(names, n))
 
 
-def _data(y: ArrayLike, n: int) -> AnyArray:
+def data_of(y: ArrayLike, n: int) -> AnyArray:
     data = np.asarray(y, np.float64)
     if data.ndim == 0 or len(data) != n or n == 0:
         raise ValueError(f"y has shape {data.shape}; wanted data of {max(n, 1)} factors")
@@ -265,7 +265,7 @@ def _data(y: ArrayLike, n: int) -> AnyArray:
     return data
 
 
-def _names(names: Sequence[str] | None, n: int) -> Sequence[str] | None:
+def names_of(names: Sequence[str] | None, n: int) -> Sequence[str] | None:
     if names is not None and len(names) != n:
         raise ValueError(f"names has {len(names)} names; wanted {n}, one for each factor")
     return names

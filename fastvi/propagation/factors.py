@@ -1,0 +1,265 @@
+"""Factors whose sites are members of an exponential family, and passes over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fastvi.base import checks
+from fastvi.base.typing import AnyArray, Array, ArrayLike, Info, RandomState
+from fastvi.core import Algorithm, Batch
+from fastvi.history import History
+from fastvi.propagation.conjugate import Family
+from fastvi.propagation.damping import LEAST, damped
+from fastvi.propagation.sites import data_of, names_of
+
+__all__ = ["Factors", "FamilyPosterior", "FamilyProblem", "factors"]
+
+HALVINGS = 30
+
+# (y, parameters, power) -> log Z and expected statistics of member(x) p(y | x)^power / Z.
+FactorMoments = Callable[[AnyArray, Array, float], tuple[Array, Array]]
+
+
+class Factors(NamedTuple):
+    """Factors of x; made by `factors`."""
+
+    y: AnyArray
+    moments: FactorMoments
+    names: Sequence[str] | None
+
+    def name(self, site: int) -> str:
+        """What a site is called in messages."""
+        return f"site {site}" if self.names is None else f"site {site} ({self.names[site]})"
+
+
+def factors(y: ArrayLike, moments: FactorMoments, *, names: Sequence[str] | None = None) -> Factors:
+    """Factors p(y | x) of x with a Gamma or Dirichlet prior, given by their moments.
+
+    Parameters
+    ----------
+    y : (n,) or (n, k) array
+        Data of each factor.
+    moments : callable
+        ``moments(y, parameters, power)`` with the parameters (m, P) of members of the prior's
+        family returns, for each row, log Z (m,) and the expectations (m, P) of the family's
+        statistics under ``member(x) p(y | x)^power / Z``.
+    names : sequence of str, optional
+        Names of the factors, for messages.
+    """
+    n = len(np.atleast_1d(np.asarray(y)))
+    return Factors(data_of(y, n), moments, names_of(names, n))
+
+
+class FamilyPosterior(NamedTuple):
+    """An approximation from the prior's family; made by `fastvi.ep`.
+
+    Attributes
+    ----------
+    family : Family
+    parameters : (P,) array
+        The usual ones: shape and rate, or concentrations.
+    log_evidence : float
+        The estimate of log Z, in nats; NaN if sites have failed.
+    sites : (n, P) array
+        What the factors add to the natural parameters: to shape and minus the rate, or to
+        concentrations.
+    failed : tuple of str
+        Names of factors without a proper cavity at the end.
+    settled : bool
+        Whether the passes converged, with no failed factors.
+    n_iter : int
+    method : str
+    history : dict of str to array
+        As of `EPPosterior`.
+    """
+
+    family: Family
+    parameters: Array
+    log_evidence: float
+    sites: Array
+    failed: tuple[str, ...]
+    settled: bool
+    n_iter: int
+    method: str
+    history: dict[str, AnyArray]
+
+    @property
+    def mean(self) -> Array:
+        """Means, (D,)."""
+        return self.family.mean(self.parameters)
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviations, (D,)."""
+        return np.asarray(np.sqrt(self.family.variance(self.parameters)))
+
+    def sample(self, n: int, random_state: RandomState = None) -> Array:
+        """Draw from it, (n, D).
+
+        Parameters
+        ----------
+        n : int
+        random_state : int, RandomState, Generator or None
+        """
+        n = checks.integer(n, "n", 1)
+        rng = checks.generator(random_state, "random_state")
+        return self.family.sample(self.parameters, n, rng)
+
+
+class Reading(NamedTuple):
+    """The posterior that sites make, the evidence, and the sites that match moments."""
+
+    eta: Array  # (P,)
+    evidence: float
+    matched: Array  # (n, P)
+    failed: list[int]
+
+
+class State(NamedTuple):
+    """Sites (n, P), what they amount to, the damping, and how the last pass moved the posterior."""
+
+    sites: Array
+    reading: Reading
+    share: float
+    change: float  # nats, as if it had not been damped
+
+
+class FamilyProblem:
+    """A prior times factors, whose posterior is approximated in the prior's family."""
+
+    def __init__(self, family: Family, group: Factors, power: float) -> None:
+        self.family, self.group, self.power = family, group, power
+        self.prior = family.natural
+
+    def read(self, sites: Array) -> Reading | None:
+        """What these sites amount to; None if they leave no proper posterior."""
+        family = self.family
+        eta = self.prior + sites.sum(axis=0)
+        if not family.is_proper(eta[None])[0]:
+            return None
+        cavities = eta - self.power * sites
+        usable = family.is_proper(cavities)
+        matched, rows = sites.copy(), np.flatnonzero(usable)
+        normaliser = float(family.log_normaliser(eta[None])[0])
+        evidence = normaliser - float(family.log_normaliser(self.prior[None])[0])
+        if len(rows):
+            cavity = cavities[rows]
+            log_z, expected = self._moments(rows, cavity)
+            matched[rows] = (family.matched(expected) - cavity) / self.power
+            self._check(rows, log_z, matched[rows], cavity)
+            parts = log_z + family.log_normaliser(cavity) - normaliser
+            evidence += float(parts.sum()) / self.power
+        failed = np.flatnonzero(~usable).tolist()
+        return Reading(eta, np.nan if failed else evidence, matched, failed)
+
+    def _moments(self, rows: AnyArray, cavity: Array) -> tuple[Array, Array]:
+        parameters = self.family.parameters(cavity)
+        log_z, expected = self.group.moments(self.group.y[rows], parameters, self.power)
+        if np.shape(log_z) != (len(rows),) or np.shape(expected) != cavity.shape:
+            raise ValueError(
+                f"moments returned log Z of shape {np.shape(log_z)} and expectations of shape "
+                f"{np.shape(expected)}; wanted {(len(rows),)} and {cavity.shape}"
+            )
+        return np.asarray(log_z, np.float64), np.asarray(expected, np.float64)
+
+    def _check(self, rows: AnyArray, log_z: Array, matched: Array, cavity: Array) -> None:
+        bad = np.flatnonzero(~(np.isfinite(log_z) & np.isfinite(matched).all(axis=1)))
+        if len(bad):
+            i = int(bad[0])
+            shown = ", ".join(f"{x:.4g}" for x in self.family.parameters(cavity)[i, :4])
+            raise ValueError(
+                f"{self.group.name(int(rows[i]))}: no {self.family.name} distribution has the "
+                f"expectations that moments returned (log Z is {log_z[i]:.6g}) for a cavity with "
+                f"parameters [{shown}]; wanted those of a distribution that is not a point"
+            )
+
+    def parameters(self, state: State) -> Array:
+        """The posterior's usual parameters, (P,)."""
+        return np.asarray(self.family.parameters(state.reading.eta[None])[0])
+
+    def posterior(
+        self, state: State, history: History, method: str, settled: bool
+    ) -> FamilyPosterior:
+        """What `fastvi.ep` returns."""
+        return FamilyPosterior(
+            family=self.family,
+            parameters=self.parameters(state),
+            log_evidence=state.reading.evidence,
+            sites=state.sites,
+            failed=tuple(self.group.name(i) for i in state.reading.failed),
+            settled=settled,
+            n_iter=len(history),
+            method=method,
+            history=history.arrays(),
+        )
+
+    def moved(self, eta: Array, sites: Array, new: Array) -> float:
+        """How far new sites move the posterior, in nats: to second order, a divergence."""
+        change = (new - sites).sum(axis=0)
+        there = eta + change
+        if not self.family.is_proper(there[None])[0]:
+            return np.inf
+        away = self.family.expected(there[None]) - self.family.expected(eta[None])
+        return 0.5 * float(change @ away[0])
+
+    def parallel(self, damping: float | None) -> Algorithm:
+        """All sites at once; a step that leaves no posterior or fewer cavities is halved."""
+
+        def init(sites: Array) -> State:
+            reading = self.read(sites)
+            assert reading is not None
+            return State(sites, reading, 1.0 if damping is None else damping, np.inf)
+
+        def step(state: State, batch: Batch, rng: np.random.Generator) -> tuple[State, Info]:
+            reading, share = state.reading, state.share
+            change = self.moved(reading.eta, state.sites, reading.matched)
+            if damping is None and np.isfinite(state.change):
+                share = damped(share, change / max(state.change, LEAST))
+            for _ in range(HALVINGS):
+                sites = state.sites + share * (reading.matched - state.sites)
+                new = self.read(sites)
+                if new is not None and len(new.failed) <= len(reading.failed):
+                    break
+                share *= 0.5
+            else:
+                sites, new = state.sites, reading
+            assert new is not None
+            return State(sites, new, share, change), _info(new, change, share)
+
+        return Algorithm(init, step)
+
+    def sequential(self, damping: float | None) -> Algorithm:
+        """One site after another, each next to what the others have become."""
+        share = 1.0 if damping is None else damping
+
+        def step(state: State, batch: Batch, rng: np.random.Generator) -> tuple[State, Info]:
+            sites, eta = state.sites.copy(), state.reading.eta.copy()
+            for i in range(len(sites)):
+                cavity = eta - self.power * sites[i]
+                if not self.family.is_proper(cavity[None])[0]:
+                    continue
+                rows = np.array([i])
+                log_z, expected = self._moments(rows, cavity[None])
+                new = (self.family.matched(expected) - cavity) / self.power
+                self._check(rows, log_z, new, cavity[None])
+                after = eta + share * (new[0] - sites[i])
+                if self.family.is_proper(after[None])[0]:
+                    sites[i] += share * (new[0] - sites[i])
+                    eta = after
+            change = self.moved(state.reading.eta, state.sites, sites) / share**2
+            reading = self.read(sites) or state.reading
+            return State(sites, reading, share, change), _info(reading, change, share)
+
+        return Algorithm(self.parallel(damping).init, step)
+
+
+def _info(reading: Reading, change: float, share: float) -> Info:
+    return {
+        "log_evidence": reading.evidence,
+        "change": change,
+        "rate": share,
+        "n_failed": len(reading.failed),
+    }
