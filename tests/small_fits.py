@@ -44,6 +44,9 @@ def gaussian() -> Any:
 
 FITS: dict[str, Callable[[], Any]] = {
     **{f"topics, {solver}": topics(solver) for solver in ("cvb0", "scvb0", "cvb", "svi", "vb")},
+    "topics, structured": lambda: fastvi.LatentDirichletAllocation(structured=True, **TOPICS).fit(
+        COUNTS
+    ),
     "correlated topics": lambda: fastvi.CorrelatedTopicModel(**TOPICS).fit(COUNTS),
     "topics with labels": lambda: fastvi.TopicClassifier(**TOPICS).fit(COUNTS, X.argmax(axis=1)),
     "topics with numbers": lambda: fastvi.TopicRegressor(**TOPICS).fit(COUNTS, X[:, 0]),

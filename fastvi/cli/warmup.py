@@ -57,6 +57,7 @@ def _topics() -> None:
             model.fit(X).transform(X)
             model.document_completion(X)
             model.perplexity(X)
+        fastvi.LatentDirichletAllocation(3, structured=True, max_iter=2, random_state=0).fit(X)
         fastvi.CorrelatedTopicModel(3, max_iter=2, random_state=0).fit(X).transform(X)
         dynamic = fastvi.DynamicTopicModel(3, drift=True, max_iter=2, random_state=0)
         dynamic.fit(X, np.arange(ROWS) % 3).document_completion(X, np.arange(ROWS) % 3)
