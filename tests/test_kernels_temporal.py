@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from naive import temporal as naive
 
-from fastvi.kernels import temporal, temporal_small
+from fastvi.kernels import temporal, temporal_evidence, temporal_small
 from fastvi.kernels import temporal_predict as kernels
 
 # (order, rate, turn, a, b)
@@ -141,3 +141,16 @@ def test_covariances(rng, terms):
     k = naive.covariance(terms, times[:, None] - times)
     cov = naive.posterior(k, linear, precision)[2]
     np.testing.assert_allclose(out, cov[np.ix_(chosen, chosen)], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["one", "two", "three", "constant"])
+def test_the_evidence_of_one_term_is_that_of_the_filter(rng, name):
+    times, linear, precision = problem(rng, 150)
+    terms, q = packed(TERMS[name])
+    gains, rest = np.empty((150, len(q) + 3)), (np.empty((0, 0)), np.empty((0, 0, 0)))
+    state = np.zeros(len(q)), np.zeros((len(q), len(q)))
+    expected = temporal.filter_sites(
+        terms, q, times, linear, precision, 0, 150, *state, gains, *rest
+    )
+    found = temporal_evidence.matern_evidence(terms[2][0], q, times, linear, precision)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)

@@ -1,5 +1,7 @@
 """Gaussian processes in time: against exact ones, dense sites, SVGP and finite differences."""
 
+import warnings
+
 import numpy as np
 import pytest
 from naive import temporal as naive
@@ -18,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import fastvi
 from fastvi import SVGP, TemporalGPClassifier, TemporalGPRegressor
 from fastvi.models.gp import temporal_model
+from fastvi.models.gp import terms as terms_of
 from fastvi.models.gp.likelihood import Values
 from fastvi.models.gp.likelihoods import named
 from fastvi.models.gp.temporal_model import Series, TemporalModel
@@ -351,6 +354,22 @@ def test_a_fit_resumes_with_the_same_bits(rng, tmp_path):
 def test_kernels_without_a_state_space(kernel):
     with pytest.raises(ValueError, match="wanted"):
         TemporalGPRegressor(kernel).fit([0.0, 1.0], [0.0, 1.0])
+
+
+def test_short_scales_of_periodic_kernels_are_refused_or_not_reached(rng):
+    """40 harmonics are enough at 0.18, and searches stay where they are."""
+    sizes, _ = terms_of._harmonics(terms_of.LEAST_SHAPE)
+    assert len(sizes) <= terms_of.MOST_HARMONICS + 1
+    np.testing.assert_allclose(sizes.sum(), 1.0, atol=1e-11)
+    with pytest.raises(ValueError, match=r"length_scale=0\.1; wanted at least 0\.18"):
+        TemporalGPRegressor(ExpSineSquared(0.1, 2.0)).fit([0.0, 1.0], [0.0, 1.0])
+    t = np.arange(60.0)
+    spikes = np.where(t % 12 == 0, 1.0, 0.0)  # asks for a scale as short as it can get
+    kernel = ExpSineSquared(0.25, 12.0, periodicity_bounds="fixed") + WhiteKernel(1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = TemporalGPRegressor(kernel, max_iter=30).fit(t, spikes)
+    assert model.kernel_.k1.length_scale >= 0.18 - 1e-12
 
 
 def test_messages(rng):

@@ -46,7 +46,7 @@ class TimeObjective(Objective):
 
     def limits(self, bounds: Array) -> Array:
         """See `Objective`."""
-        return bounds if self.kernel else bounds[:0]
+        return self.model.covariance.limited(bounds) if self.kernel else bounds[:0]
 
     def bound(self, point: Array, gradient: bool) -> Height:
         """See `Objective`."""

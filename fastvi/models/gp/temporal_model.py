@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base.typing import Array
-from fastvi.kernels import temporal, temporal_small
+from fastvi.kernels import temporal, temporal_evidence, temporal_small
 from fastvi.models.gp.likelihood import Expectation, Likelihood, Values
 from fastvi.models.gp.terms import StateSpace, TimeCovariance
 
@@ -116,6 +116,10 @@ def smoothed(
 def filtered(space: StateSpace, times: Array, sites: TimeSites) -> tuple[float, float]:
     """Sums of log(1 + tau c) and of squared innovations, forwards alone."""
     q, n = space.q, len(times)
+    if len(space.orders) == 1 and not space.turning[0]:
+        rate = float(space.rates[0])
+        log_sum, squares = temporal_evidence.matern_evidence(rate, q, times, *sites)
+        return log_sum, squares
     d = len(q)
     kernels = temporal_small if d <= temporal_small.MOST else temporal
     given = np.zeros(d), np.zeros((d, d)), np.empty((n, d + 3)), *NO_STATES
@@ -192,11 +196,10 @@ class TemporalModel:
 
     def _evidence(self, space: StateSpace, values: Values, sites: TimeSites) -> float:
         """Log p(y) of Gaussian rows, forwards: of means at each time, and of differences."""
-        means = np.stack((sites.linear / sites.precision, np.zeros(len(sites.linear))))
-        found, _ = self._asked(self.likelihood, values, means)
-        return float(
-            self.series.weights @ found.value - 0.5 * sum(filtered(space, self.series.times, sites))
-        )
+        series, rng = self.series, np.random.default_rng(0)
+        mean = series.at_rows(sites.linear / sites.precision)[:, None]
+        found = self.likelihood.expect(series.y, mean, np.zeros_like(mean), values, rng)
+        return float(series.weights @ found.value - 0.5 * sum(filtered(space, series.times, sites)))
 
     def _settled(self, space: StateSpace, values: Values) -> TimeSites:
         """The sites of the largest bound."""

@@ -15,6 +15,7 @@ from fastvi.models.gp.covariance import Covariance
 __all__ = ["MOST_HARMONICS", "StateSpace", "TimeCovariance"]
 
 MOST_HARMONICS = 40  # of a periodic function
+LEAST_SHAPE = 0.18  # length scale of a periodic function that so many harmonics are enough for
 TAIL = 1e-11  # of a periodic function's variance, which its harmonics may miss
 ORDERS = {kernels.MATERN12: 1, kernels.MATERN32: 2, kernels.MATERN52: 3}
 # Of (r t)^k / k! in the polynomial of a Matern function: 1, 1 + r t, 1 + r t + (r t)^2 / 3.
@@ -105,13 +106,20 @@ class TimeCovariance:
     Raises
     ------
     ValueError
-        If the kernel holds what has no state space.
+        If the kernel holds what has no state space, or a periodic function of a shorter scale.
     """
 
     def __init__(self, kernel: object, alpha: float = 0.0) -> None:
         self.covariance = Covariance(kernel, 1, alpha)
         self._kernel = kernel
         self._factors = self._expand(len(self.covariance.nodes) - 1)
+        for factor in self._factors:
+            shape = self.covariance.values[factor.shape] if factor.shape >= 0 else 1.0
+            if shape < LEAST_SHAPE:
+                raise ValueError(
+                    f"kernel has ExpSineSquared with length_scale={shape:g}; wanted at least "
+                    f"{LEAST_SHAPE}, for which {MOST_HARMONICS} harmonics are enough"
+                )
 
     def _expand(self, number: int) -> list[Factor]:
         """The part of the tree below this node, as a sum of products."""
@@ -133,6 +141,15 @@ class TimeCovariance:
     def theta(self) -> Array:
         """Logarithms of the hyperparameters that the kernel was given with."""
         return self.covariance.theta
+
+    def limited(self, bounds: Array) -> Array:
+        """Bounds of theta (n, 2) within which harmonics are enough."""
+        found, places = bounds.copy(), np.cumsum(self.covariance.free) - 1
+        for factor in self._factors:
+            if factor.shape >= 0 and self.covariance.free[factor.shape]:
+                row = found[places[factor.shape]]
+                row[:] = np.maximum(row, np.log(LEAST_SHAPE))
+        return found
 
     def at(self, theta: Array) -> StateSpace:
         """The state space of these hyperparameters."""
