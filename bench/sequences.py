@@ -36,6 +36,18 @@ def paths(s):
     return rows
 
 
+def single(s):
+    """One row at a time."""
+    rows = []
+    for d in (2, 10):
+        for gaps in (False, True):
+            a = {"k": 8, "d": d, "gaps": gaps}
+            found = [s.ours("online", **a)["seconds"] for _ in range(s.repeats)]
+            what = f"filter_step, K=8, D={d}, full" + (", a number missing" if gaps else "")
+            rows.append(row(what, median(found), None, None, None, unit="s"))
+    return rows
+
+
 def threads(s):
     """Two threads against one, wall time."""
     a = {"method": "EM", "n": 20_000 if s.quick else 400_000, "k": 8, "d": 2}
@@ -63,7 +75,9 @@ def _ratio(s, function, a, what, wanted):
     return row(what, ours, theirs, theirs / ours, wanted, unit="s")
 
 
-PARTS = {"iterations": iterations, "paths": paths, "threads": threads} | sequences_temporal.PARTS
+PARTS = {
+    "iterations": iterations, "paths": paths, "single": single, "threads": threads,
+} | sequences_temporal.PARTS  # fmt: skip
 
 
 def run(only=None, quick=False, repeats=None, corpora=None):

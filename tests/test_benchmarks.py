@@ -31,6 +31,7 @@ CASES = [
     ("ours_hmm", "iteration", {"method": "EM", "n": 300, "k": 2, "d": 2}),
     ("ours_hmm", "iteration", {"method": "VB", "n": 300, "k": 2, "d": 1, "length": 100}),
     ("ours_hmm", "viterbi", {"n": 300, "k": 2, "d": 2}),
+    ("ours_hmm", "online", {"k": 2, "d": 2, "n": 20, "gaps": True}),
     ("ours_lda", "svi_step", {"n_words": 20_000, "k": 4, "steps": 8}),
     ("ours_mixture", "iteration", {"n": 200, "d": 2, "k": 2, "iterations": 3}),
     ("ours_score", "gradient", {"n": 50, "d": 3, "n_draws": 8}),
