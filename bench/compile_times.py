@@ -29,9 +29,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "compile-times.md"
 LIMIT = 8.0  # seconds that a call may take
 EXCEPTIONS = {  # calls that take longer, and what they took: they may only get faster
     "LatentDirichletAllocation(solver='cvb0').fit": 10.4,
-    "LatentDirichletAllocation(solver='scvb0').fit": 8.5,
     "LatentDirichletAllocation(solver='cvb').fit": 12.0,
-    "LatentDirichletAllocation(solver='svi').fit": 8.6,
     "LatentDirichletAllocation(solver='vb').fit": 8.8,
     "DynamicTopicModel().fit": 23.0,  # that of CVB0, from which it starts, included
     "HierarchicalDirichletProcess().fit": 9.2,
