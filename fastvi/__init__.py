@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastvi import propagation as propagation
     from fastvi import targets as targets
     from fastvi import transforms as transforms
+    from fastvi.fitting.comparison import compare as compare
     from fastvi.fitting.early import early_stopping as early_stopping
     from fastvi.fitting.fit import fit as fit
     from fastvi.fitting.operator import operator_vi as operator_vi
@@ -125,6 +126,7 @@ _NAMES = {
     "VariationalPoissonHMM": "fastvi.models.sequences.variational_discrete",
     "WeightedPosterior": "fastvi.posteriors.weighted",
     "check": "fastvi.targets.checking",
+    "compare": "fastvi.fitting.comparison",
     "document_completion": "fastvi.models.topics.scores",
     "early_stopping": "fastvi.fitting.early",
     "ep": "fastvi.propagation.ep",

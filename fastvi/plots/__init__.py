@@ -3,6 +3,7 @@
 from fastvi.plots.figures import check_ending, require_matplotlib
 from fastvi.plots.histories import plot_history
 from fastvi.plots.images import plot_features
+from fastvi.plots.posteriors import plot_comparison, plot_posterior
 from fastvi.plots.report import topic_report
 from fastvi.plots.sequences import plot_forecast, plot_trajectories
 from fastvi.plots.states import plot_states
@@ -11,9 +12,11 @@ from fastvi.plots.topics import plot_topic_graph, plot_topics
 
 __all__ = [
     "check_ending",
+    "plot_comparison",
     "plot_features",
     "plot_forecast",
     "plot_history",
+    "plot_posterior",
     "plot_states",
     "plot_times",
     "plot_topic_graph",
