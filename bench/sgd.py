@@ -1,4 +1,4 @@
-"""Constant SGD as approximate inference on real data: `python bench/sgd.py`.
+"""Constant SGD as approximate inference on real data: `python bench/sgd.py [NAME ...]`.
 
 Prints the table of docs/sgd.md: standard deviations of iterates relative to those of the posterior,
 and of averages over a pass relative to those of the sandwich. FASTVI_TEST_DATA names the folder of
@@ -6,6 +6,7 @@ the data.
 """
 
 import math
+import sys
 import time
 
 import evaluation as ev
@@ -51,9 +52,9 @@ def logistic(z, data, rows, weights, grad):
     return value
 
 
-def problems():
+def problems(names):
     """(name, target) of each data set, standardised, with an intercept."""
-    for name in SETS:
+    for name in names:
         with np.load(ev.data_folder().parent / "regression" / f"{name}.npz") as stored:
             X, y = stored["X"], stored["y"]
         X = np.column_stack(((X - X.mean(axis=0)) / X.std(axis=0), np.ones(len(y))))
@@ -68,7 +69,7 @@ def problems():
 def main():
     print("| data | rows | method | preconditioner | CPU s | passes | sd ratio | verdict |")
     print("|---|---:|---|---|---:|---:|---|---|")
-    for name, target in problems():
+    for name, target in problems(sys.argv[1:] or SETS):
         for method in ("natural", "sgd"):  # compiles
             fastvi.fit(target, method=method, tol=0.5, random_state=1)
         laplace = fastvi.fit(target, method="laplace", random_state=0)
