@@ -6,6 +6,8 @@ All public names are attributes of this package and are imported on first use.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fastvi.models.names import ESTIMATORS
+
 if TYPE_CHECKING:
     from fastvi import corpus as corpus
     from fastvi import densities as densities
@@ -90,40 +92,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_NAMES = {
-    "BayesianFactorAnalysis": "fastvi.models.factors.estimator",
-    "BayesianGaussianMixture": "fastvi.models.mixture.estimator",
-    "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
-    "BayesianPCA": "fastvi.models.factors.estimator",
-    "BetaBernoulliFeatures": "fastvi.models.features.estimator",
-    "CorrelatedTopicModel": "fastvi.models.topics.correlated",
-    "DynamicTopicModel": "fastvi.models.topics.dynamic",
-    "GaussianProcessClassifier": "fastvi.models.gp.dense_classification",
-    "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
-    "CategoricalHMM": "fastvi.models.sequences.discrete",
-    "GMMHMM": "fastvi.models.sequences.gmm",
+_NAMES = ESTIMATORS | {
     "EPPosterior": "fastvi.propagation.posterior",
-    "GaussianHMM": "fastvi.models.sequences.gaussian",
     "LatentDirichletAllocation": "fastvi.models.topics.estimator",
-    "MultinomialHMM": "fastvi.models.sequences.discrete",
     "ParticlePosterior": "fastvi.posteriors.particles",
-    "PoissonFactorization": "fastvi.models.poisson.estimator",
-    "LinearGaussianSSM": "fastvi.models.statespace.estimator",
-    "SwitchingSSM": "fastvi.models.statespace.switching_estimator",
-    "PoissonHMM": "fastvi.models.sequences.poisson",
     "Posterior": "fastvi.posteriors.member",
     "ProgramPosterior": "fastvi.posteriors.programs",
-    "SVGP": "fastvi.models.gp.variational",
-    "SparseEP": "fastvi.models.gp.propagation",
-    "SparseGPClassifier": "fastvi.models.gp.classification",
-    "SparseGPRegressor": "fastvi.models.gp.regression",
-    "TemporalGPClassifier": "fastvi.models.gp.temporal_classification",
-    "TemporalGPRegressor": "fastvi.models.gp.temporal_regression",
-    "TopicClassifier": "fastvi.models.topics.supervised",
-    "TopicRegressor": "fastvi.models.topics.supervised",
-    "VariationalCategoricalHMM": "fastvi.models.sequences.variational_discrete",
-    "VariationalGaussianHMM": "fastvi.models.sequences.variational_gaussian",
-    "VariationalPoissonHMM": "fastvi.models.sequences.variational_discrete",
     "WeightedPosterior": "fastvi.posteriors.weighted",
     "check": "fastvi.targets.checking",
     "compare": "fastvi.fitting.comparison",

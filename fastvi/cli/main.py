@@ -172,6 +172,13 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
         "svmlight, UCI docword, Matrix Market or npz; by default the docstrings of the standard "
         "library"
     )  # fmt: skip
+    _add_pruning(parser)
+    _add_model(parser)
+    _add_fitting(parser)
+    _add_output(parser)
+
+
+def _add_pruning(parser: argparse.ArgumentParser) -> None:
     pruning = parser.add_argument_group("vocabulary pruning")
     pruning.add_argument("--min-df", type=parsing.limit, default="auto", metavar="N",
                          help="drop words in fewer documents (a number or a share)")  # fmt: skip
@@ -179,7 +186,9 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
                          help="drop words in more documents (a number or a share)")  # fmt: skip
     pruning.add_argument("--max-features", type=int, metavar="N",
                          help="keep the N most frequent words")  # fmt: skip
-    _add_model(parser)
+
+
+def _add_fitting(parser: argparse.ArgumentParser) -> None:
     fit = parser.add_argument_group("fitting")
     fit.add_argument("-k", "--topics", type=parsing.numbers, metavar="K[,K...]",
                      help="number of topics (default: 20; hdp: at most 150); of several, such "
@@ -224,6 +233,9 @@ def _add_lda(parser: argparse.ArgumentParser) -> None:
                      help="(default: %(default)s)")  # fmt: skip
     fit.add_argument("--resume", action="store_true",
                      help="continue from the checkpoint, with the same bits")  # fmt: skip
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("output")
     out.add_argument(
         "-o", "--output", default=MODEL, metavar="MODEL", help="(default: %(default)s)"

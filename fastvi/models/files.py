@@ -17,40 +17,11 @@ import numpy as np
 from fastvi.base import archive, checks, strings, tree
 from fastvi.base.typing import AnyArray, Array, DTypeLike, JsonObject
 from fastvi.gradients.reduction import REDUCTIONS, Reduction
+from fastvi.models.names import ESTIMATORS
 
-__all__ = ["ESTIMATORS", "KIND", "Saved", "load", "save"]
+__all__ = ["KIND", "Saved", "load", "save"]
 
 KIND = "estimator"
-ESTIMATORS = {
-    "BayesianFactorAnalysis": "fastvi.models.factors.estimator",
-    "BayesianGaussianMixture": "fastvi.models.mixture.estimator",
-    "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
-    "BayesianPCA": "fastvi.models.factors.estimator",
-    "BetaBernoulliFeatures": "fastvi.models.features.estimator",
-    "CorrelatedTopicModel": "fastvi.models.topics.correlated",
-    "DynamicTopicModel": "fastvi.models.topics.dynamic",
-    "GaussianProcessClassifier": "fastvi.models.gp.dense_classification",
-    "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",
-    "CategoricalHMM": "fastvi.models.sequences.discrete",
-    "GMMHMM": "fastvi.models.sequences.gmm",
-    "GaussianHMM": "fastvi.models.sequences.gaussian",
-    "LinearGaussianSSM": "fastvi.models.statespace.estimator",
-    "MultinomialHMM": "fastvi.models.sequences.discrete",
-    "PoissonFactorization": "fastvi.models.poisson.estimator",
-    "PoissonHMM": "fastvi.models.sequences.poisson",
-    "SVGP": "fastvi.models.gp.variational",
-    "SparseEP": "fastvi.models.gp.propagation",
-    "SparseGPClassifier": "fastvi.models.gp.classification",
-    "SparseGPRegressor": "fastvi.models.gp.regression",
-    "SwitchingSSM": "fastvi.models.statespace.switching_estimator",
-    "TemporalGPClassifier": "fastvi.models.gp.temporal_classification",
-    "TemporalGPRegressor": "fastvi.models.gp.temporal_regression",
-    "TopicClassifier": "fastvi.models.topics.supervised",
-    "TopicRegressor": "fastvi.models.topics.supervised",
-    "VariationalCategoricalHMM": "fastvi.models.sequences.variational_discrete",
-    "VariationalGaussianHMM": "fastvi.models.sequences.variational_gaussian",
-    "VariationalPoissonHMM": "fastvi.models.sequences.variational_discrete",
-}
 REPORTED = (  # numbers
     "n_iter_", "n_batch_iter_", "converged_", "elbo_", "log_evidence_", "best_iter_",
     "best_score_",

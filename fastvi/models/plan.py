@@ -117,14 +117,13 @@ def plan(
     is_plain = gradient == "plain" or not chosen.convex
     batches = _batches(source, batch_size, sampling, seed, batches)
     if reduction is not None:
-        for is_so, why in (
+        _refuse_first(
+            f"variance_reduction={variance_reduction!r}",
             (is_batch, "without batch_size: the gradient of all rows has no noise"),
             (is_plain, NEEDS_ONE_RATE),
             (trace_noise or batches.wants_squared_norm, LEAVES_NOISE),
             (reduction.takes_snapshots and batch_size is None, NEEDS_ALL_ROWS),
-        ):
-            if is_so:
-                raise ValueError(f"variance_reduction={variance_reduction!r} {why}")
+        )
     if is_plain and sampling == "coupled":
         raise ValueError(
             "sampling='coupled' needs one rate for all coordinates; wanted a natural gradient"
@@ -137,7 +136,7 @@ def plan(
     n_batches = -(-source.n_rows // batch_size) if batch_size else 1
     setting = Setting(partial(_everything, source), n_batches)
 
-    def for_model(model: Any) -> Plan:
+    def for_model(model: Conjugate) -> Plan:
         if ascent is not None and is_batch and optimizer is None:
             algorithm = ascent(model, noise=trace_noise)
             return Plan(algorithm, batches, _itself, _found, for_model)
@@ -158,6 +157,13 @@ def plan(
         return Plan(ascend(estimator, chosen, confine), batches, begin, read, for_model)
 
     return for_model(model)
+
+
+def _refuse_first(what: str, *reasons: tuple[bool, str]) -> None:
+    """Raise an error about `what` with the first of the reasons that applies."""
+    for applies, why in reasons:
+        if applies:
+            raise ValueError(f"{what} {why}")
 
 
 def _itself(params: Tree) -> Tree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,9 @@ from scipy.linalg import blas, lapack
 
 from fastvi.base.typing import Array
 
-__all__ = ["Approximation", "inverse_factor", "solve", "whole_inverse"]
+__all__ = ["Approximation", "inverse_factor", "solve", "uphill", "whole_inverse"]
+
+HALVINGS = 30  # of a step that would lead downhill
 
 
 class Approximation(NamedTuple):
@@ -78,3 +81,23 @@ def whole_inverse(inverse: Array, roots: Array) -> Array:
     whole *= roots
     whole *= roots[:, None]
     return whole
+
+
+def uphill(
+    height_of: Callable[[Array, Array], float],
+    place: tuple[Array, Array],
+    step: tuple[Array, Array],
+    height: float,
+) -> tuple[Array, Array, float]:
+    """Take a step, halved until it does not lower the height; none after `HALVINGS`.
+
+    The place is that of K^-1 f and f; returned with its height.
+    """
+    (a, f), (move, by_move), share = place, step, 1.0
+    for _ in range(HALVINGS):
+        there = a + share * move, f + share * by_move
+        found = height_of(*there)
+        if found >= height:
+            return *there, found
+        share *= 0.5
+    return a, f, height

@@ -6,16 +6,23 @@ than once.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from scipy.linalg import blas
 from scipy.special import expit, log_expit, log_ndtr
 
 from fastvi.base.typing import Array
-from fastvi.models.gp.approximation import Approximation, inverse_factor, solve, whole_inverse
+from fastvi.models.gp.approximation import (
+    Approximation,
+    inverse_factor,
+    solve,
+    uphill,
+    whole_inverse,
+)
 
 __all__ = ["derivatives", "laplace"]
 
-HALVINGS = 30
 HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
 
 
@@ -53,7 +60,8 @@ def laplace(
     """
     a = np.zeros(len(y)) if start is None else start.copy()
     f = K @ a
-    height = _height(link, y, counts, a, f)
+    height_of = partial(_height, link, y, counts)
+    height = height_of(a, f)
     converged, n_iter = False, 0
     while n_iter < max_iter and not converged:
         _, gradient, curvature, _ = derivatives(link, y, f)
@@ -63,15 +71,7 @@ def laplace(
         solved = solve(inverse, roots * (K @ target))
         move = target - roots * solved - a
         by_move = K @ move
-        share = 1.0
-        for _ in range(HALVINGS):
-            there = _height(link, y, counts, a + share * move, f + share * by_move)
-            if there >= height:
-                break
-            share *= 0.5
-        else:
-            share, there = 0.0, height
-        a, f = a + share * move, f + share * by_move
+        a, f, there = uphill(height_of, (a, f), (move, by_move), height)
         converged = there - height <= tol * max(1.0, abs(height))
         height = there
         n_iter += 1

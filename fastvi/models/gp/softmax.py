@@ -5,16 +5,16 @@ Rasmussen and Williams (2006), algorithms 3.3 and 3.4.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from scipy.special import log_softmax
 
 from fastvi.base.typing import AnyArray, Array
-from fastvi.models.gp.approximation import Approximation
+from fastvi.models.gp.approximation import Approximation, uphill
 from fastvi.models.gp.class_precision import ClassPrecision
 
 __all__ = ["laplace_of_classes"]
-
-HALVINGS = 30
 
 
 def _curvature(K: Array, f: Array, counts: Array) -> tuple[ClassPrecision, Array]:
@@ -50,21 +50,14 @@ def laplace_of_classes(
     Y = (codes == np.arange(n_classes)[:, None]).astype(np.float64)
     a = np.zeros(Y.shape) if start is None else start.copy()
     f = a @ K
-    height = _height(Y, counts, a, f)
+    height_of = partial(_height, Y, counts)
+    height = height_of(a, f)
     converged, n_iter = False, 0
     while n_iter < max_iter and not converged:
         here, p = _curvature(K, f, counts)
         target = here.times_precision(f) + counts * (Y - p)
         move = target - here.times(target @ K) - a
-        by_move, share = move @ K, 1.0
-        for _ in range(HALVINGS):
-            there = _height(Y, counts, a + share * move, f + share * by_move)
-            if there >= height:
-                break
-            share *= 0.5
-        else:
-            share, there = 0.0, height
-        a, f = a + share * move, f + share * by_move
+        a, f, there = uphill(height_of, (a, f), (move, move @ K), height)
         converged = there - height <= tol * max(1.0, abs(height))
         height, n_iter = there, n_iter + 1
     return _at_mode(K, Y, counts, a, f, height, n_iter, converged, slope)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +11,23 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastvi.base import checks
 from fastvi.base.bags import bags_of_words
-from fastvi.base.typing import AnyArray, Array, Indices, RowsLike
+from fastvi.base.typing import AnyArray, Array, ArrayLike, Indices, RowsLike
 from fastvi.models.topics.guidance import words_of
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 __all__ = ["topic_coherence", "topic_diversity"]
 
 EPSILON = 1e-12  # added to probabilities of pairs, as in gensim
 WIDTHS = {"npmi": 10, "c_v": 110, "u_mass": None}  # of windows, in words; None: whole documents
 Words: TypeAlias = Sequence[Sequence[str]]
+# A fitted estimator of topics, weights of words (n_topics, n_features), or lists of words.
+TopicsLike: TypeAlias = "BaseEstimator | ArrayLike | Words"
 
 
 def topic_coherence(
-    topics: Any,
+    topics: TopicsLike,
     documents: RowsLike | Words,
     *,
     measure: str = "npmi",
@@ -89,7 +94,7 @@ def topic_coherence(
     return np.array([value(shared[np.ix_(place, place)]) for place in places])
 
 
-def topic_diversity(topics: Any, *, n_words: int = 25) -> float:
+def topic_diversity(topics: TopicsLike, *, n_words: int = 25) -> float:
     """Share of distinct words among the most probable words of all topics (Dieng et al. 2020).
 
     Parameters
@@ -135,11 +140,11 @@ def _are_words(given: Any) -> bool:
     return not words or any(isinstance(word, str) for word in words)
 
 
-def _best_words(topics: Any, n_words: int) -> list[list[Any]]:
+def _best_words(topics: TopicsLike, n_words: int) -> list[list[Any]]:
     """The words of each topic by decreasing weight: strings, or numbers of columns."""
     if hasattr(topics, "get_params"):
         check_is_fitted(topics)
-    weights = getattr(topics, "components_", topics)
+    weights: Any = getattr(topics, "components_", topics)
     if not hasattr(weights, "shape") and _are_words(weights):
         best = [list(words)[:n_words] for words in weights]
     else:
@@ -153,7 +158,7 @@ def _best_words(topics: Any, n_words: int) -> list[list[Any]]:
     return best
 
 
-def _names(topics: Any, vocabulary: Sequence[str] | None) -> list[str] | None:
+def _names(topics: TopicsLike, vocabulary: Sequence[str] | None) -> list[str] | None:
     if vocabulary is None:
         vocabulary = getattr(topics, "feature_names_in_", getattr(topics, "vocabulary_", None))
     return None if vocabulary is None else words_of(vocabulary)
@@ -206,7 +211,7 @@ def _in_counts(
 
 
 def _in_texts(
-    best: list[list[Any]], documents: Any, names: list[str] | None, width: int | None
+    best: list[list[Any]], documents: Words, names: list[str] | None, width: int | None
 ) -> tuple[list[Indices], Array]:
     """Places of the topics' words, and the share of windows that hold each pair of these."""
     from fastvi.kernels.coherence import windows_together
@@ -227,7 +232,7 @@ def _in_texts(
     return places, both / max(n_windows, 1)
 
 
-def _corpus(documents: Any, numbers: dict[Any, int]) -> _Corpus:
+def _corpus(documents: Words, numbers: dict[Any, int]) -> _Corpus:
     lengths, words = [0], []
     for d, text in enumerate(documents):
         if isinstance(text, str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from typing import Any, Self
+from typing import Self
 
 from sklearn.utils.validation import check_is_fitted
 
@@ -25,7 +25,7 @@ from fastvi.models.topics.correlated_scores import CorrelatedScores
 from fastvi.models.topics.correlated_simulated import refits
 from fastvi.models.topics.correlated_stream import CorrelatedStream, go_on
 from fastvi.models.topics.correlated_training import train
-from fastvi.models.topics.covariates import Covariates
+from fastvi.models.topics.covariates import Covariates, CovariatesLike
 from fastvi.models.topics.scores import refuse_few_tokens
 
 __all__ = ["CorrelatedTopicModel"]
@@ -139,9 +139,9 @@ class CorrelatedTopicModel(CorrelatedScores):
         X: RowsLike,
         y: object = None,
         *,
-        covariates: Any = None,
+        covariates: CovariatesLike | None = None,
         X_val: RowsLike | None = None,
-        covariates_val: Any = None,
+        covariates_val: CovariatesLike | None = None,
         early_stopping: int | None = None,
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -174,7 +174,9 @@ class CorrelatedTopicModel(CorrelatedScores):
         self._become(watching, X, covariates, X_val, covariates_val)
         return self
 
-    def fit_transform(self, X: RowsLike, y: object = None, *, covariates: Any = None) -> AnyArray:
+    def fit_transform(
+        self, X: RowsLike, y: object = None, *, covariates: CovariatesLike | None = None
+    ) -> AnyArray:
         """``fit(X, covariates=covariates).transform(X, covariates=covariates)``."""
         return self.fit(X, covariates=covariates).transform(X, covariates=covariates)
 
@@ -183,9 +185,9 @@ class CorrelatedTopicModel(CorrelatedScores):
         last: Self | None,
         watching: Watching,
         X: RowsLike,
-        covariates: Any,
+        covariates: CovariatesLike | None,
         X_val: RowsLike | None,
-        covariates_val: Any,
+        covariates_val: CovariatesLike | None,
     ) -> None:
         began = time.perf_counter()
         bags = self._counts(X, reset=True)
@@ -229,7 +231,9 @@ class CorrelatedTopicModel(CorrelatedScores):
             )
             self._regression = self._regression.corrected(training.params, found)
 
-    def partial_fit(self, X: RowsLike, y: object = None, *, covariates: Any = None) -> Self:
+    def partial_fit(
+        self, X: RowsLike, y: object = None, *, covariates: CovariatesLike | None = None
+    ) -> Self:
         """Take a step on further documents, or fit the first ones.
 
         A batch of n documents after N others replaces the share 1.5 n / (N + n) of what was
@@ -255,7 +259,7 @@ class CorrelatedTopicModel(CorrelatedScores):
         self._advance(X, covariates)
         return self
 
-    def _partial_fit(self, X: RowsLike, covariates: Any) -> None:
+    def _partial_fit(self, X: RowsLike, covariates: CovariatesLike | None) -> None:
         bags, before = self._counts(X, reset=False), self._stream
         n_topics, bound = checks.integer(self.n_components, "n_components", 1), self._found.bound
         if n_topics != self._found.n_topics:

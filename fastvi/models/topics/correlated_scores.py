@@ -14,7 +14,7 @@ from fastvi.models.kinds import Counting
 from fastvi.models.topics.correlated_effects import Effect, Regression
 from fastvi.models.topics.correlated_fitted import CorrelatedTopics, Inferred, single
 from fastvi.models.topics.correlated_model import CorrelatedParameters
-from fastvi.models.topics.covariates import Covariates
+from fastvi.models.topics.covariates import Covariates, CovariatesLike
 from fastvi.models.topics.fitted import TopicModel, check_vocabulary
 from fastvi.models.topics.scores import halves_of
 
@@ -142,7 +142,7 @@ class CorrelatedScores(Counting):
 
     # New documents
 
-    def transform(self, X: RowsLike, *, covariates: Any = None) -> AnyArray:
+    def transform(self, X: RowsLike, *, covariates: CovariatesLike | None = None) -> AnyArray:
         """Topic proportions of documents: at the mode, or at the mean with ``solver="bound"``.
 
         Parameters
@@ -159,18 +159,22 @@ class CorrelatedScores(Counting):
         theta = self._infer(X, covariates, finish=False).theta[:, : self._n_features_out]
         return np.ascontiguousarray(theta, self._dtype)
 
-    def score_samples(self, X: RowsLike, *, covariates: Any = None) -> Array:
+    def score_samples(self, X: RowsLike, *, covariates: CovariatesLike | None = None) -> Array:
         """Approximate log probability of documents given the topics, (n_documents,), in nats.
 
         Laplace's approximation, which is not a bound; a lower bound with ``solver="bound"``.
         """
         return self._infer(X, covariates).evidence
 
-    def score(self, X: RowsLike, y: object = None, *, covariates: Any = None) -> float:
+    def score(
+        self, X: RowsLike, y: object = None, *, covariates: CovariatesLike | None = None
+    ) -> float:
         """Mean of `score_samples`, in nats per document."""
         return float(self.score_samples(X, covariates=covariates).mean())
 
-    def _infer(self, X: RowsLike, covariates: Any, *, finish: bool = True) -> Inferred:
+    def _infer(
+        self, X: RowsLike, covariates: CovariatesLike | None, *, finish: bool = True
+    ) -> Inferred:
         self._refuse_unfitted()
         parts = single(self._counts(X, reset=False))
         design = self._covariates.design(covariates, len(parts[0]) - 1)
@@ -181,7 +185,7 @@ class CorrelatedScores(Counting):
         X: RowsLike,
         X_scored: RowsLike | None = None,
         *,
-        covariates: Any = None,
+        covariates: CovariatesLike | None = None,
         random_state: RandomState = None,
     ) -> float:
         """Held-out log-likelihood by document completion, nats per word; higher is better.
@@ -204,7 +208,7 @@ class CorrelatedScores(Counting):
         return self._found.completion(observed, scored, design, self._n_threads)
 
     def _held_out(
-        self, X_val: RowsLike | None, covariates_val: Any, seed: int, bound: bool
+        self, X_val: RowsLike | None, covariates_val: CovariatesLike | None, seed: int, bound: bool
     ) -> Callable[[CorrelatedParameters], float]:
         if X_val is None:
             raise ValueError("covariates_val is given without X_val")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from fastvi.base import checks
-from fastvi.base.typing import AnyArray, Array
+from fastvi.base.typing import AnyArray, Array, ArrayLike
 
-__all__ = ["Column", "Covariates", "values_of"]
+__all__ = ["Column", "Covariates", "CovariatesLike", "values_of"]
+
+# An array (n_documents, n_columns) or (n_documents,), a data frame, or columns by name.
+CovariatesLike: TypeAlias = Mapping[str, ArrayLike] | ArrayLike
 
 LEAST_NEW = 1e-7  # share of a column that those before it must leave unexplained
 
@@ -99,7 +102,9 @@ class Covariates(NamedTuple):
     columns: tuple[Column, ...] = ()
 
     @classmethod
-    def of(cls, given: Any, n_rows: int, what: str = "covariates") -> tuple[Covariates, Array]:
+    def of(
+        cls, given: CovariatesLike, n_rows: int, what: str = "covariates"
+    ) -> tuple[Covariates, Array]:
         """Learn columns, and return them with the design matrix (D, 1 + P).
 
         Parameters
@@ -122,7 +127,7 @@ class Covariates(NamedTuple):
         return learned, np.hstack([np.ones((n_rows, 1)), *blocks])
 
     @classmethod
-    def learned(cls, given: Any, n_rows: int) -> tuple[Covariates, Array]:
+    def learned(cls, given: CovariatesLike | None, n_rows: int) -> tuple[Covariates, Array]:
         """As `of`; if none are given, the design is a column of ones."""
         return (cls(), np.ones((n_rows, 1))) if given is None else cls.of(given, n_rows)
 
@@ -131,7 +136,7 @@ class Covariates(NamedTuple):
         """Names of the columns of the design matrix, without the intercept."""
         return [name for column in self.columns for name in column.names]
 
-    def design(self, given: Any, n_rows: int, what: str = "covariates") -> Array:
+    def design(self, given: CovariatesLike | None, n_rows: int, what: str = "covariates") -> Array:
         """Return the design matrix (n_rows, 1 + P) of new documents.
 
         Raises
@@ -199,11 +204,12 @@ class Covariates(NamedTuple):
         return cls(tuple(columns))
 
 
-def _table(given: Any, n_rows: int, what: str) -> dict[str, AnyArray]:
+def _table(given: CovariatesLike, n_rows: int, what: str) -> dict[str, AnyArray]:
     """Return columns by name: float64, or text for labels."""
     checks.nothing_masked(given, what)
     if isinstance(given, Mapping) or hasattr(given, "columns"):
-        columns = {str(name): _as_array(given[name]) for name in given}
+        frame = cast("Mapping[str, ArrayLike]", given)
+        columns = {str(name): _as_array(frame[name]) for name in frame}
     else:
         array = _as_array(given)
         if array.ndim == 1:
@@ -223,7 +229,7 @@ def _table(given: Any, n_rows: int, what: str) -> dict[str, AnyArray]:
     return {name: _values(values, f"{what}: column {name!r}") for name, values in columns.items()}
 
 
-def values_of(given: Sequence[Any], what: str) -> AnyArray:
+def values_of(given: Sequence[float | str], what: str) -> AnyArray:
     """Check values of a single column, and return them: float64, or text for labels.
 
     Raises
@@ -237,7 +243,7 @@ def values_of(given: Sequence[Any], what: str) -> AnyArray:
     return _values(values, what)
 
 
-def _as_array(given: Any) -> AnyArray:
+def _as_array(given: ArrayLike) -> AnyArray:
     """Return an array; lists as objects, since NumPy would turn numbers among strings into text."""
     return np.array(given, object) if isinstance(given, (list, tuple)) else np.asarray(given)
 

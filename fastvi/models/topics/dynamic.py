@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from fastvi.checkpoints import Callback, Watching
 from fastvi.models.files import Saved
 from fastvi.models.topics.dynamic_fitted import DynamicTopics, Found, restored
 from fastvi.models.topics.dynamic_scores import DynamicScores
-from fastvi.models.topics.dynamic_times import Timeline, time_of, times_of
+from fastvi.models.topics.dynamic_times import TimeLike, Timeline, time_of, times_of
 from fastvi.models.topics.dynamic_training import (
     KEEP,
     DynamicSettings,
@@ -195,7 +195,7 @@ class DynamicTopicModel(DynamicScores):
         self._keep(found.found)
         self.elbo_ = self._topics.bound(bags, slices, ELBO_ITER)
 
-    def partial_fit(self, X: RowsLike, time: Any = None) -> Self:
+    def partial_fit(self, X: RowsLike, time: TimeLike | None = None) -> Self:
         """Add a slice at the end, or fit the first one. A call that fails changes nothing.
 
         Topics of the new slice start from their forecast, with the uncertainty that the chains
@@ -220,7 +220,7 @@ class DynamicTopicModel(DynamicScores):
         self._advance(X, time)
         return self
 
-    def _partial_fit(self, X: RowsLike, time: Any) -> None:
+    def _partial_fit(self, X: RowsLike, time: TimeLike | None) -> None:
         bags = self._counts(X, reset=False)
         settings, topics, timeline = self._settings(0), self._topics, self._timeline
         if settings.n_topics != topics.n_topics:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from fastvi.base.tree import read_only
 from fastvi.base.typing import AnyArray, Array, ArrayLike, RandomState, RowsLike
 from fastvi.models.kinds import Counting
 from fastvi.models.topics.dynamic_fitted import DynamicTopics, Found
-from fastvi.models.topics.dynamic_times import Timeline, time_of, times_of
+from fastvi.models.topics.dynamic_times import TimeLike, Timeline, time_of, times_of
 from fastvi.models.topics.fitted import TopicModel
 from fastvi.models.topics.scores import halves_of
 
@@ -62,7 +61,7 @@ class DynamicScores(Counting):
         probabilities = topics.probabilities(t, after)[:, : topics.n_topics]
         return np.ascontiguousarray(probabilities.T, self._dtype)
 
-    def topics_at(self, time: Any) -> AnyArray:
+    def topics_at(self, time: TimeLike) -> AnyArray:
         """Return the probabilities of words in topics at a time, (n_components, n_features).
 
         They are those of its slice; before the first one, of that; after the last one, a forecast.
@@ -76,7 +75,7 @@ class DynamicScores(Counting):
         (t,), (after,) = self._timeline.place(when, "time")
         return self._of(int(t), float(after))
 
-    def forecast(self, time: Any) -> AnyArray:
+    def forecast(self, time: TimeLike) -> AnyArray:
         """Return the topics expected at a time after the last slice, (n_components, n_features).
 
         Random walks stay where they are; a word's drift fades.
@@ -111,7 +110,7 @@ class DynamicScores(Counting):
             )
         return [str(name) for name in names]
 
-    def top_words(self, n: int = 10, *, time: Any = None) -> Words:
+    def top_words(self, n: int = 10, *, time: TimeLike | None = None) -> Words:
         """Return the n most probable words of each topic at a time, by default in the last slice.
 
         Words are those of `feature_names_in_` or `vocabulary_`, or else column numbers.
@@ -120,7 +119,9 @@ class DynamicScores(Counting):
         at = self._of(topics.n_slices - 1, 0.0) if time is None else self.topics_at(time)
         return self._largest(at, n)
 
-    def rising_words(self, n: int = 10, *, since: Any = None, until: Any = None) -> Words:
+    def rising_words(
+        self, n: int = 10, *, since: TimeLike | None = None, until: TimeLike | None = None
+    ) -> Words:
         """Return for each topic the n words whose probabilities rose most, and by how much.
 
         Parameters
@@ -131,12 +132,14 @@ class DynamicScores(Counting):
         """
         return self._largest(self._changes(since, until), n)
 
-    def falling_words(self, n: int = 10, *, since: Any = None, until: Any = None) -> Words:
+    def falling_words(
+        self, n: int = 10, *, since: TimeLike | None = None, until: TimeLike | None = None
+    ) -> Words:
         """Return for each topic the n words whose probabilities fell most; see `rising_words`."""
         found = self._largest(-self._changes(since, until), n)
         return [[(word, -change) for word, change in topic] for topic in found]
 
-    def _changes(self, since: Any, until: Any) -> AnyArray:
+    def _changes(self, since: TimeLike | None, until: TimeLike | None) -> AnyArray:
         topics = self._checked()
         first = self._of(0, 0.0) if since is None else self.topics_at(since)
         last = self._of(topics.n_slices - 1, 0.0) if until is None else self.topics_at(until)
@@ -206,7 +209,7 @@ class DynamicScores(Counting):
         *,
         by_slice: bool = False,
         random_state: RandomState = None,
-    ) -> Any:
+    ) -> float | Array:
         """Held-out log-likelihood by document completion, nats per word.
 
         Topic proportions are fitted to one half of each document and the other half is scored.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array, ArrayLike
 
-__all__ = ["Timeline", "Times", "time_of", "times_of"]
+__all__ = ["TimeLike", "Timeline", "Times", "time_of", "times_of"]
+
+# A point in time: a number, a date, or a string such as "2001-09-30".
+TimeLike: TypeAlias = float | str | datetime.date | np.datetime64
 
 UNITS = {"day": ("D", 1), "week": ("D", 7), "month": ("M", 1), "year": ("M", 12)}
 WANTED = "wanted numbers, dates, or strings such as '2001-09-30'"
@@ -152,7 +155,7 @@ class Timeline(NamedTuple):
         return self._replace(starts=np.append(self.starts, self.starts[-1] + after * self.step))
 
     @classmethod
-    def of(cls, times: Times, slices: Any) -> Timeline:
+    def of(cls, times: Times, slices: str | float) -> Timeline:
         """Cut the range of times into slices, as the parameter `slices` says.
 
         Raises
