@@ -36,28 +36,34 @@ def data(rng, n=200, noise=0.1):
     return X, np.sin(2 * X[:, 0]) + 0.5 * X[:, 1] + noise * rng.normal(size=n)
 
 
-NOT_PASSED = {  # `test_gp_weights` has the bound, its gradient and few iterations
-    "check_sample_weight_equivalence_on_dense_data": "iterations of L-BFGS magnify rounding"
-}
+def passes_but_for_rounding(estimator, check):
+    """Weights may count as repeated rows do only until iterations of L-BFGS magnify rounding.
+
+    Whether that is before the end depends on the processor; `test_gp_weights` has the bound, its
+    gradient and few iterations.
+    """
+    try:
+        check(estimator)
+    except AssertionError:
+        name = getattr(check, "func", check).__name__
+        if name == "check_sample_weight_equivalence_on_dense_data":
+            pytest.xfail("iterations of L-BFGS magnify rounding")
+        raise
 
 
-@parametrize_with_checks(
-    [SparseGPRegressor(inducing_points=20, max_iter=20)],
-    expected_failed_checks=lambda estimator: NOT_PASSED,
-)
+@parametrize_with_checks([SparseGPRegressor(inducing_points=20, max_iter=20)])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_scikit_learn_checks(estimator, check):
-    check(estimator)
+    passes_but_for_rounding(estimator, check)
 
 
 @parametrize_with_checks(
-    [SparseGPRegressor(Matern(nu=1.5), inducing_points=5, max_iter=3, normalize_y=True)],
-    expected_failed_checks=lambda estimator: NOT_PASSED,
+    [SparseGPRegressor(Matern(nu=1.5), inducing_points=5, max_iter=3, normalize_y=True)]
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.slow
 def test_more_scikit_learn_checks(estimator, check):
-    check(estimator)
+    passes_but_for_rounding(estimator, check)
 
 
 @pytest.mark.parametrize("normalize_y", [False, True])
