@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from fastvi.base.typing import AnyArray, Array, DTypeLike, Tree
 from fastvi.families.powers import (
     Compiled,
-    Components,
     Draws,
     Entropy,
     Independent,
@@ -28,6 +27,7 @@ from fastvi.families.powers import (
 )
 
 __all__ = [
+    "Components",
     "Dispersed",
     "Dispersible",
     "Family",
@@ -174,6 +174,14 @@ class Product(Family, Protocol):
 
     def step_units(self, free: Array) -> Array:
         """Return the change of each parameter that corresponds to one standard deviation, (P,)."""
+        ...
+
+
+class Components(Protocol):
+    """A mixture, whose components are fitted side by side or one by one."""
+
+    def at(self, means: Array, covs: Array, log_weights: Array) -> Family:
+        """Return the mixture of K components, whose weights are normalised."""
         ...
 
 

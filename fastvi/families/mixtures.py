@@ -76,6 +76,11 @@ class GaussianMixture(NamedTuple):
         """Standard deviations, (D,)."""
         return np.asarray(np.sqrt(np.diag(self.cov)))
 
+    def at(self, means: Array, covs: Array, log_weights: Array) -> GaussianMixture:
+        """Return the mixture with these components, see `fastvi.families.powers.Components`."""
+        roots = np.asarray(np.linalg.cholesky(covs), np.float64)
+        return GaussianMixture(log_weights - logsumexp(log_weights), means, roots)
+
     def kept(self, which: AnyArray) -> Self:
         """Return the mixture of some components, by number or mask."""
         log_weights = self.log_weights[which]

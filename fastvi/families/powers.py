@@ -14,7 +14,6 @@ from fastvi.base.typing import AnyArray, Array, Tree
 
 __all__ = [
     "Compiled",
-    "Components",
     "Draws",
     "Driver",
     "Entropy",
@@ -113,20 +112,6 @@ class Independent(Protocol):
     @property
     def sd(self) -> Array:
         """Standard deviations, (D,)."""
-        ...
-
-
-class Components(Protocol):
-    """A mixture of Gaussians, whose components are fitted side by side or one by one."""
-
-    @property
-    def n_components(self) -> int:
-        """Number of components, K."""
-        ...
-
-    @property
-    def weights(self) -> Array:
-        """Weights of the components, (K,)."""
         ...
 
 

@@ -258,20 +258,15 @@ def _no_estimate(*_: Any) -> Any:
     raise NotImplementedError("mixtures are fitted by compiled steps")
 
 
-def at_modes(member: Family, modes: Sequence[Mode], most: int | None) -> GaussianMixture:
-    """A mixture of the modes that a search has found, or the member itself if they are none.
+def at_modes(member: Family, modes: Sequence[Mode], most: int | None) -> Family:
+    """A mixture of the modes that a search has found, weighted by evidence; the member if only one.
 
-    Weights are the modes' shares of the evidence.
+    At most `most` of them.
     """
-    assert isinstance(member, GaussianMixture)
+    mixture = member.powers.components
     near = [(mode, mode.cov) for mode in near_modes(modes) if mode.cov is not None]
     near = near[: most or MOST]
-    if len(near) < 2:
+    if mixture is None or len(near) < 2:
         return member
-    parts = [GaussianMixture.of(mode.place, cov) for mode, cov in near]
-    log_weights = np.array([mode.log_evidence for mode, _ in near])
-    return GaussianMixture(
-        log_weights - logsumexp(log_weights),
-        np.concatenate([part.means for part in parts]),
-        np.concatenate([part.roots for part in parts]),
-    )
+    places, covs = np.array([m.place for m, _ in near]), np.array([cov for _, cov in near])
+    return mixture.at(places, covs, np.array([m.log_evidence for m, _ in near]))

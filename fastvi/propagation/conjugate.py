@@ -45,7 +45,7 @@ class Family(Protocol):
         ...
 
     def matched(self, expected: Array) -> Array:
-        """Natural parameters of members with these expectations; NaN where there is none."""
+        """Natural parameters of members with these expectations; NaN if no member has them."""
         ...
 
     def mean(self, parameters: Array) -> Array:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sized
+from typing import Protocol, TypeVar
+
 import numpy as np
 
 from fastvi.base.typing import Array
 
-__all__ = ["LEAST", "damped", "divergence"]
+__all__ = ["HALVINGS", "LEAST", "damped", "divergence", "halved"]
 
+HALVINGS = 30
 CALM = 0.5  # sites whose change, in nats, keeps more of its size than this are damped
 SHORTER, LONGER = 0.7, 1.1  # factors of the share of the way that sites go
 LEAST_DAMPING = 0.05
@@ -19,6 +23,38 @@ def damped(share: float, ratio: float) -> float:
     if not ratio <= (CALM if share == 1.0 else 1.0):
         return max(SHORTER * share, LEAST_DAMPING)
     return min(LONGER * share, 1.0)
+
+
+class _Read(Protocol):
+    """What sites amount to."""
+
+    @property
+    def failed(self) -> Sized:
+        """Factors without a proper cavity."""
+        ...
+
+
+Sites = TypeVar("Sites")
+Read = TypeVar("Read", bound=_Read)
+
+
+def halved(
+    share: float,
+    old: tuple[Sites, Read],
+    moved: Callable[[float], Sites],
+    read: Callable[[Sites], Read | None],
+) -> tuple[Sites, Read, float]:
+    """Sites after a step that leaves a posterior and no more failed factors, and its share.
+
+    `share` is halved until ``moved(share)`` is such a step; the old sites are kept if none is.
+    """
+    for _ in range(HALVINGS):
+        sites = moved(share)
+        new = read(sites)
+        if new is not None and len(new.failed) <= len(old[1].failed):
+            return sites, new, share
+        share *= 0.5
+    return *old, share
 
 
 def divergence(mean: Array, root: Array, precision: Array, shift: Array) -> float:

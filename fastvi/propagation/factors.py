@@ -12,12 +12,11 @@ from fastvi.base.typing import AnyArray, Array, ArrayLike, Info, RandomState
 from fastvi.core import Algorithm, Batch
 from fastvi.history import History
 from fastvi.propagation.conjugate import Family
-from fastvi.propagation.damping import LEAST, damped
+from fastvi.propagation.damping import LEAST, damped, halved
 from fastvi.propagation.sites import data_of, names_of
 
 __all__ = ["Factors", "FamilyPosterior", "FamilyProblem", "factors"]
 
-HALVINGS = 30
 
 # (y, parameters, power) -> log Z and expected statistics of member(x) p(y | x)^power / Z.
 FactorMoments = Callable[[AnyArray, Array, float], tuple[Array, Array]]
@@ -218,15 +217,10 @@ class FamilyProblem:
             change = self.moved(reading.eta, state.sites, reading.matched)
             if damping is None and np.isfinite(state.change):
                 share = damped(share, change / max(state.change, LEAST))
-            for _ in range(HALVINGS):
-                sites = state.sites + share * (reading.matched - state.sites)
-                new = self.read(sites)
-                if new is not None and len(new.failed) <= len(reading.failed):
-                    break
-                share *= 0.5
-            else:
-                sites, new = state.sites, reading
-            assert new is not None
+            sites, new, share = halved(
+                share, (state.sites, reading),
+                lambda s: state.sites + s * (reading.matched - state.sites), self.read,
+            )  # fmt: skip
             return State(sites, new, share, change), _info(new, change, share)
 
         return Algorithm(init, step)

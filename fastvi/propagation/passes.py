@@ -9,13 +9,12 @@ import numpy as np
 
 from fastvi.base.typing import Array, Info
 from fastvi.core import Algorithm, Batch
-from fastvi.propagation.damping import LEAST, damped, divergence
+from fastvi.propagation.damping import HALVINGS, LEAST, damped, divergence, halved
 from fastvi.propagation.problem import Gaussian, Problem, Reading, Step, gaussian, improper
 from fastvi.propagation.sites import Natural
 
 __all__ = ["METHODS", "State"]
 
-HALVINGS = 30
 INNER_PASSES = 30  # of the double loop
 INNER_SHARE = 0.01  # of the last outer change, to which the inner loop converges
 STRETCH = 1.5  # factor of outer steps that keep lowering the energy
@@ -67,15 +66,10 @@ def parallel(problem: Problem, damping: float | None) -> Algorithm:
         change = _moves(problem, reading.posterior, state.sites, reading.matched)
         if damping is None:
             share = damped(share, change / max(state.change, LEAST))
-        for _ in range(HALVINGS):
-            sites = state.sites.moved(reading.matched, share)
-            new = problem.read(sites)
-            if new is not None and len(new.failed) <= len(reading.failed):
-                break
-            share *= 0.5
-        else:
-            sites, new = state.sites, reading
-        assert new is not None
+        sites, new, share = halved(
+            share, (state.sites, reading), lambda s: state.sites.moved(reading.matched, s),
+            problem.read,
+        )  # fmt: skip
         found = State(sites, new, share, change)
         return found, _info(found, share, new.evidence)
 

@@ -19,7 +19,7 @@ from fastvi.checkpoints import Watching
 from fastvi.loop import Watch
 from fastvi.models.gp.dense import covariances_of
 from fastvi.models.gp.dense_posterior import DensePosterior, Searched
-from fastvi.models.gp.estimator import WORTH, on_bounds
+from fastvi.models.gp.estimator import holding_back, on_bounds, warn_of_bounds
 from fastvi.models.gp.evidence import SOLVERS, Evidence
 from fastvi.models.gp.likelihoods import LINKS
 from fastvi.models.gp.multiclass import SCHEMES, Inference
@@ -198,19 +198,14 @@ class DenseLearning(Searches):
         """Warn if bounds of the kernel's hyperparameters hold the fit back."""
         if self.optimizer is None:
             return
-        texts = []
+        texts: list[str] = []
         for evidence, theta, found in self._posterior.searched:
             on = on_bounds(self._kernel.clone_with_theta(theta))
             if on:
                 start = evidence.recalled(evidence.remembered(found))
                 gradient = evidence.gradient(theta, evidence.at(theta, True, start))
-                texts += [o.text for o in on if o.outwards * gradient[o.number] > WORTH]
-        if texts:
-            warnings.warn(
-                f"the fit ended with {texts}; a kernel with wider bounds may fit better",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+                texts += holding_back(on, gradient)
+        warn_of_bounds(texts)
 
     # Evidence
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,16 @@ from fastvi.models.files import Saved
 from fastvi.models.gp import files
 from fastvi.models.kinds import Supervised
 
-__all__ = ["BoundAt", "GaussianProcess", "OfKernel", "OnBound", "draws_by", "on_bounds"]
+__all__ = [
+    "BoundAt",
+    "GaussianProcess",
+    "OfKernel",
+    "OnBound",
+    "draws_by",
+    "holding_back",
+    "on_bounds",
+    "warn_of_bounds",
+]
 
 WORTH = 1.0  # nats that a bound e times as wide would gain, to first order
 BoundAt = Callable[[Array, bool], tuple[float, Array | None]]
@@ -120,14 +129,7 @@ class GaussianProcess(OfKernel):
         with single_threaded_blas():
             _, gradient = bound_at(self.kernel_.theta, True)
         assert gradient is not None
-        found = [each for each in found if each.outwards * gradient[each.number] > WORTH]
-        if found:
-            texts = ", ".join(each.text for each in found)
-            warnings.warn(
-                f"the fit ended with {texts}; a kernel with wider bounds may fit better",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+        warn_of_bounds(holding_back(found, gradient))
 
     # Bounds
 
@@ -231,6 +233,21 @@ def on_bounds(kernel: Kernel) -> list[OnBound]:
         text = f"{names[i]} on its {which} bound {np.exp(bounds[i, side]):.3g}"
         found.append(OnBound(int(i), 2 * int(side) - 1, text))
     return found
+
+
+def holding_back(found: Sequence[OnBound], gradient: Array) -> list[str]:
+    """The bounds beyond which a fit would gain, in words, given the gradient by theta."""
+    return [each.text for each in found if each.outwards * gradient[each.number] > WORTH]
+
+
+def warn_of_bounds(texts: Sequence[str]) -> None:
+    """Warn of bounds that hold a fit back, if there are any; for the caller of `fit`."""
+    if texts:
+        warnings.warn(
+            f"the fit ended with {', '.join(texts)}; a kernel with wider bounds may fit better",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
 
 
 def draws_by(random_state: RandomState) -> Any:

@@ -23,7 +23,8 @@ MEMORY = 50  # pairs of steps and gradients that L-BFGS keeps
 class Height(NamedTuple):
     """A bound in nats, its derivative by the coordinates if asked for, and whether it settled.
 
-    A value at which iterations have not settled is none: it may be higher than the one they go to.
+    The value is ignored if the iterations have not converged, as it may then be higher than their
+    limit.
     """
 
     value: float

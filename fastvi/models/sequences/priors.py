@@ -54,10 +54,16 @@ def sticky_prior(n_components: int, stay: float, concentration: float = 1.0) -> 
            [0.5, 9.5]])
     >>> model = VariationalGaussianHMM(2, transmat_prior=sticky_prior(2, stay=9.0))
     """
-    k = checks.integer(n_components, "n_components", 1)
-    stay = checks.number(stay, "stay", 0.0)
-    total = checks.number(concentration, "concentration", 0.0, open_low=True)
+    k, stay, total = _checked(n_components, stay, concentration)
     return np.asarray(np.full((k, k), total / k) + stay * np.eye(k))
+
+
+def _checked(n_components: int, stay: float, concentration: float) -> tuple[int, float, float]:
+    return (
+        checks.integer(n_components, "n_components", 1),
+        checks.number(stay, "stay", 0.0),
+        checks.number(concentration, "concentration", 0.0, open_low=True),
+    )
 
 
 class LeftRightPrior(NamedTuple):
@@ -113,10 +119,8 @@ def left_right_prior(
            [0. , 0. , 1. ]])
     >>> model = VariationalGaussianHMM(3, **prior._asdict())
     """
-    k = checks.integer(n_components, "n_components", 1)
+    k, stay, total = _checked(n_components, stay, concentration)
     skip = checks.integer(skip, "skip", 0)
-    stay = checks.number(stay, "stay", 0.0)
-    total = checks.number(concentration, "concentration", 0.0, open_low=True)
     steps = np.arange(k) - np.arange(k)[:, None]
     allowed = (steps >= 0) & (steps <= skip + 1)
     start = np.where(np.arange(k) == 0, total, 0.0)

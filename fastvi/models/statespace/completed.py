@@ -22,7 +22,7 @@ __all__ = ["Completed", "completed"]
 
 
 class Completed(NamedTuple):
-    """Rows without gaps, but for those that are missing as a whole.
+    """Rows whose missing numbers are filled in, except for rows that are missing entirely.
 
     Attributes
     ----------
