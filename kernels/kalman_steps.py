@@ -1,8 +1,7 @@
 """Steps of the Kalman filter's covariances, in roots; see `kalman`.
 
 Where squares lose nothing, roots are Cholesky factors of sums; elsewhere, with diffuse states or
-noise that is nearly singular, triangles of QR decompositions. Loops over states of up to four
-numbers are unrolled.
+noise that is nearly singular, triangles of QR decompositions.
 """
 
 import numpy as np
@@ -46,13 +45,14 @@ def triangle(A):
         A[j, j] = norm
 
 
-@kernel(inline="always")
-def _factor(n, A, least):
-    """Replace A (n, n), of which the lower half is read, by its lower factor with 1 / diagonal.
+@kernel
+def _factor(A, least):
+    """Replace A, of which the lower half is read, by its lower factor with 1 / diagonal.
 
-    Returns the log det, or NaN if a pivot is below a share `least` of its diagonal.
+    It stands in the first n rows of n columns. Returns the log det, or NaN if a pivot is below a
+    share `least` of its diagonal.
     """
-    product, log_det = 1.0, 0.0
+    n, product, log_det = A.shape[1], 1.0, 0.0
     for j in range(n):
         own = A[j, j]
         pivot = own
@@ -74,9 +74,10 @@ def _factor(n, A, least):
     return log_det + np.log(product)
 
 
-@kernel(inline="always")
-def _measured(n, root, precision, work, half, update):
+@kernel
+def _measured(root, precision, work, half, update):
     """`measure` by sums of squares; NaN where these would lose digits."""
+    n = root.shape[0]
     for i in range(n):
         for j in range(n):
             total = 0.0
@@ -91,7 +92,7 @@ def _measured(n, root, precision, work, half, update):
             work[i, j] = total + 1.0 if i == j else total
         if not work[i, i] < SAFE_GAIN:
             return np.nan
-    log_det = _factor(n, work, 0.0)
+    log_det = _factor(work, 0.0)
     for i in range(n):
         for j in range(n):
             total = root[i, j]
@@ -146,25 +147,16 @@ def measure(root, own, precision, work, half, update):
     work (K + m, K) is scratch. Out: half (K, K), a root of the filtered covariance, and update
     (K, K), as in `kalman.Nodes`. Returns the log det of there.
     """
-    n = root.shape[0]
-    if n == 1:
-        log_det = _measured(1, root, precision, work, half, update)
-    elif n == 2:
-        log_det = _measured(2, root, precision, work, half, update)
-    elif n == 3:
-        log_det = _measured(3, root, precision, work, half, update)
-    elif n == 4:
-        log_det = _measured(4, root, precision, work, half, update)
-    else:
-        log_det = _measured(n, root, precision, work, half, update)
+    log_det = _measured(root, precision, work, half, update)
     if np.isnan(log_det):
         log_det = _measured_far(root, own, work, half, update)
     return log_det
 
 
-@kernel(inline="always")
-def _predicted(n, half, transition, spread, work, ahead):
+@kernel
+def _predicted(half, transition, spread, work, ahead):
     """`predict` by sums of squares; whether these lose nothing."""
+    n = half.shape[0]
     for i in range(n):
         for j in range(n):
             total = 0.0
@@ -179,7 +171,7 @@ def _predicted(n, half, transition, spread, work, ahead):
             ahead[i, j] = total
         for j in range(i + 1, n):
             ahead[i, j] = 0.0
-    log_det = _factor(n, ahead, SAFE_PIVOT)
+    log_det = _factor(ahead, SAFE_PIVOT)
     if np.isnan(log_det):
         return False
     for i in range(n):
@@ -210,18 +202,7 @@ def predict(half, transition, noise, spread, work, ahead):
 
     noise and spread (K, K) are a root of the noise's covariance, and that; work (2 K, K).
     """
-    n = half.shape[0]
-    if n == 1:
-        done = _predicted(1, half, transition, spread, work, ahead)
-    elif n == 2:
-        done = _predicted(2, half, transition, spread, work, ahead)
-    elif n == 3:
-        done = _predicted(3, half, transition, spread, work, ahead)
-    elif n == 4:
-        done = _predicted(4, half, transition, spread, work, ahead)
-    else:
-        done = _predicted(n, half, transition, spread, work, ahead)
-    if not done:
+    if not _predicted(half, transition, spread, work, ahead):
         _predicted_far(half, transition, noise, work, ahead)
 
 
