@@ -33,6 +33,13 @@ def topics(solver: str) -> Callable[[], Any]:
     return lambda: fastvi.LatentDirichletAllocation(solver=solver, **TOPICS).fit(COUNTS)
 
 
+OF_COUNTS = (fastvi.PoissonHMM, fastvi.MultinomialHMM, fastvi.VariationalPoissonHMM)
+
+
+def hidden(kind: Any, rows: Any) -> Callable[[], Any]:
+    return lambda: kind(2, n_iter=3, random_state=0).fit(rows)
+
+
 def gaussian() -> Any:
     def normal(z, grad):
         grad[0], grad[1] = -z[0], -4.0 * z[1]
@@ -83,6 +90,10 @@ FITS: dict[str, Callable[[], Any]] = {
     "GP classifier of all rows": lambda: fastvi.GaussianProcessClassifier(max_iter=3).fit(
         X, X[:, 0] > 0
     ),
+    "sparse EP": lambda: fastvi.SparseEP(**GP).fit(X, X[:, 0]),
+    "GP classifier in time": lambda: fastvi.TemporalGPClassifier(max_iter=3).fit(
+        np.arange(40.0), X[:, 0] > 0
+    ),
     "GP in time": lambda: fastvi.TemporalGPRegressor(likelihood="poisson", max_iter=3).fit(
         np.arange(40.0), COUNTS[:, 0]
     ),
@@ -91,6 +102,9 @@ FITS: dict[str, Callable[[], Any]] = {
     "mixture HMM": lambda: fastvi.GMMHMM(2, 2, n_iter=3, random_state=0).fit(X),
     "linear system": lambda: fastvi.LinearGaussianSSM(max_iter=3, random_state=0).fit(X),
     "switching system": lambda: fastvi.SwitchingSSM(n_init=1, max_iter=3, random_state=0).fit(X),
+    "variational HMM": lambda: fastvi.VariationalGaussianHMM(2, n_iter=3, random_state=0).fit(X),
+    **{f"{kind.__name__[:-3]} HMM": hidden(kind, COUNTS) for kind in OF_COUNTS},
+    "variational categorical HMM": hidden(fastvi.VariationalCategoricalHMM, COUNTS[:, :1]),
     "categorical HMM": lambda: fastvi.CategoricalHMM(2, n_iter=3, random_state=0).fit(
         COUNTS[:, :1]
     ),

@@ -106,6 +106,8 @@ def _logistic() -> None:
             )
             for labels in (X[:, 0] > 0, X.argmax(axis=1)):
                 model.fit(X, labels).predict_proba(X)
+    X = _numbers()
+    fastvi.BayesianLogisticRegression(solver="ep", max_iter=2).fit(X, X[:, 0] > 0)
 
 
 def _poisson() -> None:
@@ -120,12 +122,18 @@ def _poisson() -> None:
 
 def _sequences() -> None:
     X, counts = _numbers(), _counts()
-    for kind in ("diag", "full"):
-        fastvi.GaussianHMM(2, kind, n_iter=2, random_state=0).fit(X).predict(X)
+    for covariances in ("diag", "full"):
+        fastvi.GaussianHMM(2, covariances, n_iter=2, random_state=0).fit(X).predict(X)
     fastvi.LinearGaussianSSM(max_iter=2).fit(X).compiled().filter_step(X[0])
     fastvi.SwitchingSSM(max_iter=2, n_init=1, random_state=0).fit(X)
-    fastvi.PoissonHMM(2, n_iter=2, random_state=0).fit(counts).predict(counts)
-    fastvi.CategoricalHMM(2, n_iter=2, random_state=0).fit(counts[:, :1]).predict(counts[:, :1])
+    fastvi.GMMHMM(2, 2, n_iter=2, random_state=0).fit(X).predict(X)
+    fastvi.VariationalGaussianHMM(2, n_iter=2, random_state=0).fit(X).predict(X)
+    kinds: tuple[Any, ...] = (
+        fastvi.PoissonHMM, fastvi.MultinomialHMM, fastvi.VariationalPoissonHMM,
+        fastvi.CategoricalHMM, fastvi.VariationalCategoricalHMM,
+    )  # fmt: skip
+    for kind in kinds:
+        kind(2, n_iter=2, random_state=0).fit(counts[:, :1]).predict(counts[:, :1])
 
 
 def _gp() -> None:
@@ -138,6 +146,8 @@ def _gp() -> None:
         fastvi.SVGP(likelihood=likelihood, **options).fit(X, y).predict(X, return_std=True)
     for labels in (X[:, 0] > 0, X.argmax(axis=1)):
         fastvi.SparseGPClassifier(**options).fit(X, labels).predict_proba(X)
+        fastvi.GaussianProcessClassifier(max_iter=2).fit(X, labels).predict_proba(X)
+    fastvi.SparseEP(**options).fit(X, X[:, 0]).predict(X, return_std=True)
     times = np.arange(float(len(X)))
     for likelihood, y in (("gaussian", X[:, 0]), ("poisson", _counts()[:, 0])):
         series = fastvi.TemporalGPRegressor(likelihood=likelihood, max_iter=2).fit(times, y)
@@ -159,6 +169,9 @@ def _normal() -> Any:
 def _densities() -> None:
     for family in ("fullrank", "meanfield", "lowrank", "mixture"):
         fastvi.fit(_normal(), family, random_state=0).summary()
+    X = _numbers()
+    line = fastvi.propagation.linear(X, X[:, 0], fastvi.propagation.student(0.1, 4.0))
+    fastvi.ep(line, (0.0, 1.0))
 
 
 def _particles() -> None:
