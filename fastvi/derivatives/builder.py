@@ -7,23 +7,8 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from fastvi.derivatives import functions
+from fastvi.derivatives import functions, ir
 from fastvi.derivatives.errors import NotDifferentiable
-from fastvi.derivatives.ir import (
-    BITWISE,
-    Allocate,
-    Assign,
-    Check,
-    Element,
-    Expression,
-    For,
-    Number,
-    Operation,
-    Size,
-    Statement,
-    Variable,
-    reads,
-)
 from fastvi.derivatives.values import Array, Frame, Index, Value, in_memory
 
 __all__ = ["Builder"]
@@ -37,7 +22,7 @@ FOLDED: dict[str, Callable[..., Any]] = {
     "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq,
     "!=": operator.ne, "min": min, "max": max,
 }  # fmt: skip
-ZERO, ONE = Number(0), Number(1)
+ZERO, ONE = ir.Number(0), ir.Number(1)
 
 
 def widest(*kinds: str) -> str:
@@ -68,7 +53,7 @@ class Builder:
         self.once: set[str] = set(fixed) - set(
             outputs
         )  # names that never change once they have a value
-        self.block: list[Statement] = []
+        self.block: list[ir.Statement] = []
         self.level = 0
         self.line = 0
         self.frame: Frame
@@ -103,11 +88,11 @@ class Builder:
         self._used.add(stem)
         return self.unique(stem)
 
-    def emit(self, statement: Statement) -> None:
+    def emit(self, statement: ir.Statement) -> None:
         """Add a statement."""
         self.block.append(statement)
 
-    def aside(self, lower: Callable[[], T]) -> tuple[list[Statement], T]:
+    def aside(self, lower: Callable[[], T]) -> tuple[list[ir.Statement], T]:
         """What lowering something gives, and its statements, which are not added."""
         outer, self.block = self.block, []
         try:
@@ -116,46 +101,46 @@ class Builder:
         finally:
             self.block = outer
 
-    def assign(self, name: str, value: Expression, sign: int = 0, kind: str = "") -> None:
+    def assign(self, name: str, value: ir.Expression, sign: int = 0, kind: str = "") -> None:
         """Emit an assignment to a scalar."""
         kind = kind or self.kind(value)
         known = self.kinds.get(name, kind)
         self.kinds[name] = widest(kind, known)
         self.widened |= self.kinds[name] != known
-        self.emit(Assign(Variable(name), value, sign, self.line))
+        self.emit(ir.Assign(ir.Variable(name), value, sign, self.line))
 
-    def temporary(self, value: Expression, stem: str = "t") -> Variable:
+    def temporary(self, value: ir.Expression, stem: str = "t") -> ir.Variable:
         """A new scalar of that value."""
         name = self.fresh(stem)
         self.assign(name, value)
         self.once.add(name)
-        return Variable(name)
+        return ir.Variable(name)
 
-    def is_settled(self, e: Expression) -> bool:
+    def is_settled(self, e: ir.Expression) -> bool:
         """Whether an expression reads only what does not change, at least during this round."""
-        return not isinstance(e, Operation) and reads(e) <= self.once.union(self.indices)
+        return not isinstance(e, ir.Operation) and ir.reads(e) <= self.once.union(self.indices)
 
-    def settled(self, e: Expression, stem: str = "n") -> Expression:
+    def settled(self, e: ir.Expression, stem: str = "n") -> ir.Expression:
         """An expression of the same value that may be read again later."""
         return e if self.is_settled(e) else self.temporary(e, stem)
 
-    def simple(self, e: Expression, stem: str = "t") -> Expression:
+    def simple(self, e: ir.Expression, stem: str = "t") -> ir.Expression:
         """An expression of the same value that costs nothing to read twice now."""
-        return e if isinstance(e, Variable | Number) else self.temporary(e, stem)
+        return e if isinstance(e, ir.Variable | ir.Number) else self.temporary(e, stem)
 
-    def kind(self, e: Expression) -> str:
+    def kind(self, e: ir.Expression) -> str:
         """Kind of an expression's value."""
-        if isinstance(e, Number):
+        if isinstance(e, ir.Number):
             return "b" if isinstance(e.value, bool) else "i" if isinstance(e.value, int) else "f"
-        if isinstance(e, Variable):
+        if isinstance(e, ir.Variable):
             return self.kinds.get(e.name, "f")
-        if isinstance(e, Element):
+        if isinstance(e, ir.Element):
             return (self.local.get(e.array) or self.fixed[e.array])[1]
-        if isinstance(e, Size):
+        if isinstance(e, ir.Size):
             return "i"
         return self._operation_kind(e)
 
-    def _operation_kind(self, e: Operation) -> str:
+    def _operation_kind(self, e: ir.Operation) -> str:
         if e.name in TRUTH:
             return "b"
         if e.name in functions.RESULT_KINDS:
@@ -164,57 +149,59 @@ class Builder:
             return "f"
         args = e.args[1:] if e.name == "if" else e.args
         kinds = [self.kind(a) for a in args]
-        return widest(*kinds) if e.name in BITWISE else widest(*kinds, "i")
+        return widest(*kinds) if e.name in ir.BITWISE else widest(*kinds, "i")
 
-    def operation(self, name: str, *args: Expression) -> Expression:
+    def operation(self, name: str, *args: ir.Expression) -> ir.Expression:
         """An operation, computed now if its arguments are numbers."""
-        values = [a.value for a in args if isinstance(a, Number)]
+        values = [a.value for a in args if isinstance(a, ir.Number)]
         if len(values) == len(args):
             folded = self._fold(name, values)
             if folded is not None:
                 return folded
-        if name == "neg" and isinstance(args[0], Operation) and args[0].name == "neg":
+        if name == "neg" and isinstance(args[0], ir.Operation) and args[0].name == "neg":
             return args[0].args[0]
         if name in ("+", "-") and args[1] == ZERO:
             return args[0]
         if name == "+" and args[0] == ZERO:
             return args[1]
-        return Operation(name, args)
+        return ir.Operation(name, args)
 
-    def _fold(self, name: str, values: list[Any]) -> Number | None:
+    def _fold(self, name: str, values: list[Any]) -> ir.Number | None:
         try:
             if name == "neg":
-                return Number(-values[0])
+                return ir.Number(-values[0])
             if name == "not":
-                return Number(not values[0])
+                return ir.Number(not values[0])
             if name == "edge":
                 i, n = values
-                return Number(min(max(i if i >= 0 else i + n, 0), n))
+                return ir.Number(min(max(i if i >= 0 else i + n, 0), n))
             if name in FOLDED:
                 value = FOLDED[name](*values)
-                return Number(value) if isinstance(value, bool | int | float) else None
+                return ir.Number(value) if isinstance(value, bool | int | float) else None
         except ArithmeticError:
             pass
         return None
 
-    def check(self, test: Expression, message: str) -> None:
+    def check(self, test: ir.Expression, message: str) -> None:
         """Emit a check, unless it is known to pass."""
-        if isinstance(test, Number) and not test.value:
+        if isinstance(test, ir.Number) and not test.value:
             return
         where = f"{self.frame.label}, line {self.line}: {message}"
-        self.emit(Check(test, f"ValueError({where!r})", self.line))
+        self.emit(ir.Check(test, f"ValueError({where!r})", self.line))
 
-    def loop(self, stop: Expression, body: Callable[[Expression], None], stem: str = "i") -> None:
+    def loop(
+        self, stop: ir.Expression, body: Callable[[ir.Expression], None], stem: str = "i"
+    ) -> None:
         """Emit a loop from 0 to stop and what body(index) emits within."""
         index = self.fresh(stem)
         self.kinds[index] = "i"
-        loop = For(index, ZERO, self.settled(stop), 1, [], self.line)
+        loop = ir.For(index, ZERO, self.settled(stop), 1, [], self.line)
         self.indices.append(index)
-        loop.body, _ = self.aside(lambda: body(Variable(index)))
+        loop.body, _ = self.aside(lambda: body(ir.Variable(index)))
         self.indices.pop()
         self.emit(loop)
 
-    def nest(self, shape: Sequence[Expression], body: Callable[[Index], None]) -> None:
+    def nest(self, shape: Sequence[ir.Expression], body: Callable[[Index], None]) -> None:
         """Emit loops over all indices of a shape, and what body(indices) emits within."""
 
         def within(index: Index) -> None:
@@ -226,12 +213,12 @@ class Builder:
         within(())
 
     def allocate(
-        self, shape: Sequence[Expression], zeros: bool, stem: str, dtype: str = "float64"
+        self, shape: Sequence[ir.Expression], zeros: bool, stem: str, dtype: str = "float64"
     ) -> Array:
         """Emit a new local array."""
         name = self.fresh(stem)
         sizes = tuple(self.settled(n) for n in shape)
         kind = {"f": "f", "b": "b"}.get(dtype[0], "i")
         self.local[name] = len(sizes), kind
-        self.emit(Allocate(name, sizes, zeros, dtype, self.line))
+        self.emit(ir.Allocate(name, sizes, zeros, dtype, self.line))
         return in_memory(name, sizes, kind)

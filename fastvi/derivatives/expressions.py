@@ -9,21 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fastvi.derivatives import functions
+from fastvi.derivatives import functions, ir
 from fastvi.derivatives.arrays import WANTED
 from fastvi.derivatives.calls import METHODS, RENAMED
 from fastvi.derivatives.errors import NotDifferentiable
-from fastvi.derivatives.ir import (
-    Assign,
-    Element,
-    Expression,
-    If,
-    Number,
-    Statement,
-    Variable,
-    reads,
-    walk,
-)
 from fastvi.derivatives.sums import Sums
 from fastvi.derivatives.values import (
     Array,
@@ -71,15 +60,17 @@ class Expressions(Sums):
             found.append(value)
         return found
 
-    def _unwritten(self, statements: list[Statement], before: list[Value], node: ast.expr) -> None:
+    def _unwritten(
+        self, statements: list[ir.Statement], before: list[Value], node: ast.expr
+    ) -> None:
         """Refuse that one part of an expression writes to an array that an earlier part reads."""
         if not statements or not before:
             return
-        written = {s.target.array for s in walk(statements)
-                   if isinstance(s, Assign) and isinstance(s.target, Element)}  # fmt: skip
+        written = {s.target.array for s in ir.walk(statements)
+                   if isinstance(s, ir.Assign) and isinstance(s.target, ir.Element)}  # fmt: skip
         for value in before:
             uses = value.uses if isinstance(value, Array) else (
-                reads(value) if isinstance(value, Expression) else frozenset()
+                ir.reads(value) if isinstance(value, ir.Expression) else frozenset()
             )  # fmt: skip
             if uses & written:
                 self.refuse(
@@ -93,7 +84,7 @@ class Expressions(Sums):
     def as_value(self, value: Any, shown: str) -> Value:
         """Return the value of a Python object."""
         if isinstance(value, SCALARS):
-            return Number(value.item() if isinstance(value, np.generic) else value)
+            return ir.Number(value.item() if isinstance(value, np.generic) else value)
         if isinstance(value, np.ndarray):
             self.refuse(
                 f"{shown} is a global array, whose contents would be frozen", "pass it in data"
@@ -111,7 +102,7 @@ class Expressions(Sums):
                     f"{node.id} is an array made in a branch or loop and read after it",
                     "make it before, by np.zeros or np.empty, and fill it there",
                 )
-            if isinstance(value, Variable) and value.name in self.ended_indices:
+            if isinstance(value, ir.Variable) and value.name in self.ended_indices:
                 self.refuse(
                     f"{node.id}, the index of a loop, is read after it",
                     "assign it to another name in the loop",
@@ -140,7 +131,7 @@ class Expressions(Sums):
             if node.attr == "size":
                 return self.size(owner)
             if node.attr == "ndim":
-                return Number(owner.ndim)
+                return ir.Number(owner.ndim)
         if isinstance(owner, Known) and hasattr(owner.value, node.attr):
             return self.as_value(getattr(owner.value, node.attr), ast.unparse(node))
         self.refuse(f"{ast.unparse(node)} is not differentiated", "use only what the manual lists")
@@ -150,7 +141,7 @@ class Expressions(Sums):
         if name not in self.data:
             self.refuse(f"data has no {name}", f"it has {', '.join(self.data)}")
         source = self.data[name]
-        return self.argument(source) if self.fixed[source][0] else Variable(source)
+        return self.argument(source) if self.fixed[source][0] else ir.Variable(source)
 
     def on_Tuple(self, node: ast.Tuple) -> Value:
         if any(isinstance(e, ast.Starred) for e in node.elts):
@@ -166,7 +157,7 @@ class Expressions(Sums):
             return self.indexed(owner, node.slice)
         if isinstance(owner, list | DataFields):
             at = self.expression(node.slice)
-            if not isinstance(at, Number) or not isinstance(at.value, int):
+            if not isinstance(at, ir.Number) or not isinstance(at.value, int):
                 self.refuse(
                     f"{ast.unparse(node)}: the index of a tuple is not a literal", "write a number"
                 )
@@ -226,7 +217,7 @@ class Expressions(Sums):
             self.refuse(
                 f"{ast.unparse(node)} is not differentiated", "compare only with None by is"
             )
-        return Number(all(nothing) == isinstance(node.ops[0], ast.Is))
+        return ir.Number(all(nothing) == isinstance(node.ops[0], ast.Is))
 
     def on_BoolOp(self, node: ast.BoolOp) -> Value:
         name = "and" if isinstance(node.op, ast.And) else "or"
@@ -241,18 +232,18 @@ class Expressions(Sums):
             return self._lazily(name, first, remaining)
         return first
 
-    def _lazily(self, name: str, first: Expression, rest: ast.expr) -> Expression:
+    def _lazily(self, name: str, first: ir.Expression, rest: ast.expr) -> ir.Expression:
         """First and rest, where the rest takes statements that must not run without need."""
         result = self.fresh("c")
         self.assign(result, first, kind="b")
         test = self.condition(
-            Variable(result) if name == "and" else self.operation("not", Variable(result))
+            ir.Variable(result) if name == "and" else self.operation("not", ir.Variable(result))
         )
         body, _ = self.aside(lambda: self.assign(result, self.truth(rest), kind="b"))
-        self.emit(If(test, body, [], self.line))
-        return Variable(result)
+        self.emit(ir.If(test, body, [], self.line))
+        return ir.Variable(result)
 
-    def truth(self, node: ast.expr) -> Expression:
+    def truth(self, node: ast.expr) -> ir.Expression:
         """Lower an expression that is used as a truth value."""
         value = self.expression(node)
         if isinstance(value, list | Known | DataFields | Closure):
@@ -260,11 +251,11 @@ class Expressions(Sums):
         if isinstance(value, Array):
             self.refuse(f"{ast.unparse(node)} is an array of truth values", "use np.any or np.all")
         number = self.number(value, node)
-        return number if self.kind(number) == "b" else self.operation("!=", number, Number(0))
+        return number if self.kind(number) == "b" else self.operation("!=", number, ir.Number(0))
 
     def on_IfExp(self, node: ast.IfExp) -> Value:
         test = self.truth(node.test)
-        if isinstance(test, Number):
+        if isinstance(test, ir.Number):
             return self.expression(node.body if test.value else node.orelse)
         return self.chosen(test, lambda: self.scalar(node.body), lambda: self.scalar(node.orelse))
 

@@ -11,23 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastvi.derivatives import ir
 from fastvi.derivatives.flow import exposed, read_by, smooth, target_name, written
-from fastvi.derivatives.ir import (
-    Allocate,
-    Assign,
-    Element,
-    Expression,
-    For,
-    If,
-    Number,
-    Operation,
-    Program,
-    Statement,
-    Variable,
-    While,
-    reads,
-    walk,
-)
 
 __all__ = ["fused_loops"]
 
@@ -47,36 +32,36 @@ class After:
         return After(dict(self.factors), set(self.read), set(self.assigned))
 
 
-def fused_loops(program: Program, active: set[str]) -> dict[For, dict[str, float]]:
+def fused_loops(program: ir.Program, active: set[str]) -> dict[ir.For, dict[str, float]]:
     """The loops to fuse, with the factors of the totals that they add to."""
     finder = _Finder(program, active)
     factors = finder.linear(program.result)
     factors |= dict.fromkeys(program.outputs, 1.0)
-    finder.block(program.statements, After(factors, set(reads(program.result)), set()))
+    finder.block(program.statements, After(factors, set(ir.reads(program.result)), set()))
     return finder.found
 
 
 class _Finder:
     """Walks backwards through statements, keeping what comes after."""
 
-    def __init__(self, program: Program, active: set[str]) -> None:
+    def __init__(self, program: ir.Program, active: set[str]) -> None:
         self.outputs = set(program.outputs)
         self.active = active
-        self.found: dict[For, dict[str, float]] = {}
+        self.found: dict[ir.For, dict[str, float]] = {}
         # Outputs that are read may enter the result in other ways.
-        for s in walk(program.statements):
-            value = s.value if isinstance(s, Assign) else Number(0)
-            self.outputs -= reads(value)
+        for s in ir.walk(program.statements):
+            value = s.value if isinstance(s, ir.Assign) else ir.Number(0)
+            self.outputs -= ir.reads(value)
 
-    def block(self, statements: list[Statement], after: After) -> None:
+    def block(self, statements: list[ir.Statement], after: After) -> None:
         """Decide the loops among statements; `after` becomes what follows their start."""
         for s in reversed(statements):
-            if isinstance(s, If):
+            if isinstance(s, ir.If):
                 other = after.copy()
                 self.block(s.body, after)
                 self.block(s.orelse, other)
                 self._merge(after, other)
-            elif isinstance(s, For):
+            elif isinstance(s, ir.For):
                 self._decide(s, after)
             self._passed(s, after)
 
@@ -87,13 +72,13 @@ class _Finder:
         after.read |= other.read
         after.assigned |= other.assigned
 
-    def _passed(self, s: Statement, after: After) -> None:
+    def _passed(self, s: ir.Statement, after: After) -> None:
         """Move the point from after a statement to before it."""
-        if isinstance(s, Assign):
+        if isinstance(s, ir.Assign):
             self._assignment(s, after)
-        elif isinstance(s, For | While):
+        elif isinstance(s, ir.For | ir.While):
             self._whole_loop(s, after)
-        if isinstance(s, If):
+        if isinstance(s, ir.If):
             after.read |= read_by(s)
             return  # its blocks have been passed
         early, sure = exposed([s])
@@ -101,12 +86,12 @@ class _Finder:
         scalars, arrays = written([s])
         after.assigned |= scalars | arrays
 
-    def _assignment(self, s: Assign, after: After) -> None:
+    def _assignment(self, s: ir.Assign, after: After) -> None:
         name, factors = target_name(s), after.factors
         if name not in self.active:
             return
         sign = -1.0 if s.sign < 0 else 1.0
-        if isinstance(s.target, Variable):
+        if isinstance(s.target, ir.Variable):
             factor = factors.get(name, 0.0)
             if not s.sign:
                 factors.pop(name, None)
@@ -119,12 +104,12 @@ class _Finder:
             known = factor is not None and c is not None and old is not None
             factors[n] = old + sign * factor * c if known else None  # type: ignore[operator]
 
-    def _of_output(self, target: Element, replaces: bool, factors: Factors) -> float | None:
+    def _of_output(self, target: ir.Element, replaces: bool, factors: Factors) -> float | None:
         """Factor of an element assigned to: 1 of an output that is not assigned again later."""
         name, index = target.array, target.index
         if name not in self.outputs:
             return None
-        literal = all(isinstance(i, Number) for i in index)
+        literal = all(isinstance(i, ir.Number) for i in index)
         here = f"{name}{index}"
         marks = {key for key in factors if key.startswith(f"{name}(")}
         factor = factors.get(name, 1.0)
@@ -134,25 +119,25 @@ class _Finder:
             factors[here if literal else name] = None
         return factor
 
-    def _whole_loop(self, s: For | While, after: After) -> None:
-        for x in walk(s.body):
-            if not isinstance(x, Assign) or target_name(x) not in self.active:
+    def _whole_loop(self, s: ir.For | ir.While, after: After) -> None:
+        for x in ir.walk(s.body):
+            if not isinstance(x, ir.Assign) or target_name(x) not in self.active:
                 continue
             names = set(smooth(x.value)) & self.active
-            if isinstance(x.target, Element) or not x.sign:
+            if isinstance(x.target, ir.Element) or not x.sign:
                 names.add(target_name(x))
-            if isinstance(x.target, Element) and x.sign and x.target.array in self.outputs:
+            if isinstance(x.target, ir.Element) and x.sign and x.target.array in self.outputs:
                 names.discard(x.target.array)
             after.factors.update(dict.fromkeys(names))
 
-    def linear(self, e: Expression) -> Factors:
+    def linear(self, e: ir.Expression) -> Factors:
         """Factors of the active names of an expression that is linear in them."""
         names = smooth(e) & self.active
         if not names:
             return {}
-        if isinstance(e, Variable):
+        if isinstance(e, ir.Variable):
             return {e.name: 1.0}
-        if isinstance(e, Operation) and e.name in ("+", "-", "neg"):
+        if isinstance(e, ir.Operation) and e.name in ("+", "-", "neg"):
             signs = {"+": (1.0, 1.0), "-": (1.0, -1.0), "neg": (-1.0,)}[e.name]
             total: Factors = {}
             for a, sign in zip(e.args, signs):
@@ -160,17 +145,17 @@ class _Finder:
                     old = total.get(n, 0.0)
                     total[n] = None if c is None or old is None else old + sign * c
             return total
-        if isinstance(e, Operation) and e.name in ("*", "/"):
+        if isinstance(e, ir.Operation) and e.name in ("*", "/"):
             left, right = e.args
-            if isinstance(right, Number) and (e.name == "*" or right.value):
+            if isinstance(right, ir.Number) and (e.name == "*" or right.value):
                 scale = float(right.value) if e.name == "*" else 1.0 / float(right.value)
                 return {n: None if c is None else c * scale for n, c in self.linear(left).items()}
-            if isinstance(left, Number) and e.name == "*":
+            if isinstance(left, ir.Number) and e.name == "*":
                 scale = float(left.value)
                 return {n: None if c is None else c * scale for n, c in self.linear(right).items()}
         return dict.fromkeys(names)
 
-    def _decide(self, loop: For, after: After) -> None:
+    def _decide(self, loop: ir.For, after: After) -> None:
         seeds = self._seeds(loop, after)
         if seeds is None:
             return
@@ -179,17 +164,17 @@ class _Finder:
         inner: Factors = {**seeds, **outputs}
         self.block(loop.body, After(inner, set(seeds), set()))
 
-    def _seeds(self, loop: For, after: After) -> dict[str, float] | None:
+    def _seeds(self, loop: ir.For, after: After) -> dict[str, float] | None:
         """Factors of a loop's totals, or None if it cannot be fused."""
         if loop.leave:
             return None
-        body = list(walk(loop.body))
-        assignments = [s for s in body if isinstance(s, Assign)]
+        body = list(ir.walk(loop.body))
+        assignments = [s for s in body if isinstance(s, ir.Assign)]
         if not any(target_name(s) in self.active for s in assignments):
             return None
         scalars, arrays = written(loop.body)
         early, _ = exposed(loop.body)
-        own = {s.name for s in body if isinstance(s, Allocate)}
+        own = {s.name for s in body if isinstance(s, ir.Allocate)}
         seeds: dict[str, float] = {}
         for name in scalars & (early | after.read):
             factor = after.factors.get(name, 0.0)
@@ -204,19 +189,19 @@ class _Finder:
             return None
         return seeds
 
-    def _is_total(self, name: str, body: list[Statement]) -> bool:
+    def _is_total(self, name: str, body: list[ir.Statement]) -> bool:
         """Whether a scalar is only added to, and read nowhere."""
         for s in body:
-            if isinstance(s, Assign) and target_name(s) == name:
-                if not s.sign or name in reads(s.value):
+            if isinstance(s, ir.Assign) and target_name(s) == name:
+                if not s.sign or name in ir.reads(s.value):
                     return False
             elif name in read_by(s):
                 return False
-            if isinstance(s, For | While) and name in written([s])[0] - written(s.body)[0]:
+            if isinstance(s, ir.For | ir.While) and name in written([s])[0] - written(s.body)[0]:
                 return False
         return True
 
-    def _is_output_total(self, name: str, assignments: list[Assign], after: After) -> bool:
+    def _is_output_total(self, name: str, assignments: list[ir.Assign], after: After) -> bool:
         marks = any(key.startswith(f"{name}(") for key in after.factors)
         return (
             all(s.sign for s in assignments if target_name(s) == name)

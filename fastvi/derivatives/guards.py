@@ -7,19 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from fastvi.derivatives.ir import (
-    BITWISE,
-    INFIX,
-    Element,
-    Expression,
-    Number,
-    Operation,
-    Size,
-    Variable,
-    operand,
-    reads,
-    text,
-)
+from fastvi.derivatives import ir
+from fastvi.derivatives.ir import reads
 
 __all__ = ["SCOPE", "Code", "Guard", "Item", "Range", "is_vectorised", "shown"]
 
@@ -36,17 +25,17 @@ class Range(NamedTuple):
     """The rounds of a loop."""
 
     counter: str
-    start: Expression
-    stop: Expression
+    start: ir.Expression
+    stop: ir.Expression
     step: int
 
 
 class Guard(NamedTuple):
     """That an index is within bounds if the tests are true, in all rounds of loops `over`."""
 
-    tests: tuple[Expression, ...]
-    place: Expression
-    size: Expression
+    tests: tuple[ir.Expression, ...]
+    place: ir.Expression
+    size: ir.Expression
     where: str  # array, axis and line
     over: tuple[Range, ...] = ()
 
@@ -74,11 +63,11 @@ def shown(item: Item) -> list[str]:
         return item.lines
     if item.over:
         return [_all_rounds(item)]
-    tests = "".join(f"{operand(t)} and " for t in item.tests)
-    index, size = operand(item.place), operand(item.size)
+    tests = "".join(f"{ir.operand(t)} and " for t in item.tests)
+    index, size = ir.operand(item.place), ir.operand(item.size)
     return [
         f"if {tests}not -{size} <= {index} < {size}:",
-        f"    outside({text(item.place)}, {text(item.size)}, {item.where!r})",
+        f"    outside({ir.text(item.place)}, {ir.text(item.size)}, {item.where!r})",
     ]
 
 
@@ -103,23 +92,23 @@ def _head(names: list[str]) -> str:
 def is_vectorised(guard: Guard) -> bool:
     """Whether NumPy can evaluate all of a guard's expressions."""
 
-    def known(e: Expression) -> bool:
-        if isinstance(e, Element):
+    def known(e: ir.Expression) -> bool:
+        if isinstance(e, ir.Element):
             return all(map(known, e.index))
-        if not isinstance(e, Operation):
+        if not isinstance(e, ir.Operation):
             return True
-        name = e.name in VECTORISED or e.name in INFIX or e.name in BITWISE or e.name == "neg"
+        name = e.name in VECTORISED or e.name in ir.INFIX or e.name in ir.BITWISE or e.name == "neg"
         return name and all(map(known, e.args))
 
     ends = (e for r in guard.over for e in (r.start, r.stop))
     return all(map(known, (*guard.tests, guard.place, guard.size, *ends)))
 
 
-def _vector(e: Expression) -> str:
+def _vector(e: ir.Expression) -> str:
     """Source of an expression of arrays of indices."""
-    if isinstance(e, Number | Variable | Size):
-        return text(e)
-    if isinstance(e, Element):
+    if isinstance(e, ir.Number | ir.Variable | ir.Size):
+        return ir.text(e)
+    if isinstance(e, ir.Element):
         return f"taken({', '.join([e.array, *map(_vector, e.index)])})"
     parts = [_vector(a) for a in e.args]
     if e.name in VECTORISED:

@@ -9,25 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from fastvi.derivatives import ir
 from fastvi.derivatives.flow import exposed, expressions_of, read_by, target_name, written
-from fastvi.derivatives.ir import (
-    Allocate,
-    Apply,
-    Assign,
-    Check,
-    Element,
-    Expression,
-    For,
-    If,
-    Number,
-    Operation,
-    Program,
-    Size,
-    Statement,
-    Variable,
-    reads,
-    walk,
-)
 
 __all__ = ["join_loops"]
 
@@ -35,12 +18,12 @@ __all__ = ["join_loops"]
 class Pair(NamedTuple):
     """The making of an array, the loop that fills it and the loop that reads it."""
 
-    made: Allocate
-    filling: For
-    reading: For
+    made: ir.Allocate
+    filling: ir.For
+    reading: ir.For
 
 
-def join_loops(program: Program) -> bool:
+def join_loops(program: ir.Program) -> bool:
     """Join loops of a program; whether there were any to join."""
     changed = False
     while (pair := _found(program)) is not None:
@@ -49,14 +32,14 @@ def join_loops(program: Program) -> bool:
     return changed
 
 
-def _found(program: Program) -> Pair | None:
-    every = list(walk(program.statements))
-    loops = [s for s in program.statements if isinstance(s, For) and _is_plain(s)]
+def _found(program: ir.Program) -> Pair | None:
+    every = list(ir.walk(program.statements))
+    loops = [s for s in program.statements if isinstance(s, ir.For) and _is_plain(s)]
     for made in program.statements:
-        if not isinstance(made, Allocate) or len(made.shape) > 1 or made.dtype != "float64":
+        if not isinstance(made, ir.Allocate) or len(made.shape) > 1 or made.dtype != "float64":
             continue
         filling = [s for s in loops if made.name in written([s])[1]]
-        reading = [s for s in loops if any(made.name in read_by(x) for x in walk([s]))]
+        reading = [s for s in loops if any(made.name in read_by(x) for x in ir.walk([s]))]
         if len(filling) != 1 or len(reading) != 1 or filling == reading:
             continue
         pair = Pair(made, filling[0], reading[0])
@@ -65,42 +48,44 @@ def _found(program: Program) -> Pair | None:
     return None
 
 
-def _is_plain(loop: For) -> bool:
-    return loop.start == Number(0) and loop.step == 1 and not loop.leave
+def _is_plain(loop: ir.For) -> bool:
+    return loop.start == ir.Number(0) and loop.step == 1 and not loop.leave
 
 
-def _is_own(pair: Pair, program: Program, every: list[Statement]) -> bool:
+def _is_own(pair: Pair, program: ir.Program, every: list[ir.Statement]) -> bool:
     """Whether each round fills one element, and each round reads only its own."""
     name = pair.made.name
-    inside = {*walk(pair.filling.body), *walk(pair.reading.body)}
+    inside = {*ir.walk(pair.filling.body), *ir.walk(pair.reading.body)}
     for s in every:
-        touched = name in read_by(s) or (isinstance(s, Assign) and target_name(s) == name)
-        if isinstance(s, Apply) and name in (s.out, *s.arrays):
+        touched = name in read_by(s) or (isinstance(s, ir.Assign) and target_name(s) == name)
+        if isinstance(s, ir.Apply) and name in (s.out, *s.arrays):
             return False
         if touched and s not in inside:
             return False
-    if name in reads(program.result):
+    if name in ir.reads(program.result):
         return False
-    fills = [s for s in walk(pair.filling.body) if isinstance(s, Assign) and target_name(s) == name]
-    at = Element(name, (Variable(pair.filling.index),))
+    fills = [
+        s for s in ir.walk(pair.filling.body) if isinstance(s, ir.Assign) and target_name(s) == name
+    ]
+    at = ir.Element(name, (ir.Variable(pair.filling.index),))
     if len(fills) > 1 or fills[0] not in pair.filling.body or fills[0].sign:
         return False
     if fills[0].target != at or name in written(pair.reading.body)[1]:
         return False
-    if any(name in read_by(s) for s in walk(pair.filling.body)):
+    if any(name in read_by(s) for s in ir.walk(pair.filling.body)):
         return False
-    own = Element(name, (Variable(pair.reading.index),))
-    expressions = [e for s in walk(pair.reading.body) for e in expressions_of(s)]
+    own = ir.Element(name, (ir.Variable(pair.reading.index),))
+    expressions = [e for s in ir.walk(pair.reading.body) for e in expressions_of(s)]
     return all(e == own for whole in expressions for e in _elements(whole, name))
 
 
-def _elements(e: Expression, name: str) -> list[Element]:
-    parts = e.index if isinstance(e, Element) else e.args if isinstance(e, Operation) else ()
+def _elements(e: ir.Expression, name: str) -> list[ir.Element]:
+    parts = e.index if isinstance(e, ir.Element) else e.args if isinstance(e, ir.Operation) else ()
     inner = [x for part in parts for x in _elements(part, name)]
-    return [*inner, e] if isinstance(e, Element) and e.array == name else inner
+    return [*inner, e] if isinstance(e, ir.Element) and e.array == name else inner
 
 
-def _may_move(pair: Pair, program: Program, every: list[Statement]) -> bool:
+def _may_move(pair: Pair, program: ir.Program, every: list[ir.Statement]) -> bool:
     """Whether the first loop's rounds can run within the second's."""
     statements = program.statements
     start, end = statements.index(pair.filling), statements.index(pair.reading)
@@ -111,35 +96,35 @@ def _may_move(pair: Pair, program: Program, every: list[Statement]) -> bool:
         scalars - {pair.filling.index}
     ):
         return False
-    inside = set(walk([pair.filling]))
+    inside = set(ir.walk([pair.filling]))
     outside = [s for s in every if s not in inside]
-    changed = {target_name(s) for s in outside if isinstance(s, Assign)}
-    if scalars & changed.union(reads(program.result), *map(read_by, outside)):
+    changed = {target_name(s) for s in outside if isinstance(s, ir.Assign)}
+    if scalars & changed.union(ir.reads(program.result), *map(read_by, outside)):
         return False
     after = set().union(*written(statements[start + 1 : end + 1]))
     return not after & set().union(*map(read_by, inside))
 
 
-def _same_length(pair: Pair, before: list[Statement]) -> bool:
+def _same_length(pair: Pair, before: list[ir.Statement]) -> bool:
     """Whether both loops have as many rounds, by checks that come before."""
-    same: dict[Expression, Expression] = {}
+    same: dict[ir.Expression, ir.Expression] = {}
     counts: dict[str, int] = {}
-    for s in walk(before):
-        if isinstance(s, Assign) and isinstance(s.target, Variable):
+    for s in ir.walk(before):
+        if isinstance(s, ir.Assign) and isinstance(s.target, ir.Variable):
             counts[s.target.name] = counts.get(s.target.name, 0) + 1
 
-    def root(e: Expression) -> Expression:
+    def root(e: ir.Expression) -> ir.Expression:
         while e in same:
             e = same[e]
         return e
 
     for s in before:
-        ends: tuple[Expression, Expression] | None = None
-        if isinstance(s, Check) and isinstance(s.test, Operation) and s.test.name == "!=":
+        ends: tuple[ir.Expression, ir.Expression] | None = None
+        if isinstance(s, ir.Check) and isinstance(s.test, ir.Operation) and s.test.name == "!=":
             ends = (s.test.args[0], s.test.args[1])
-        elif isinstance(s, Assign) and isinstance(s.target, Variable) and not s.sign:
-            settled = isinstance(s.value, Size | Number) or (
-                isinstance(s.value, Variable) and counts.get(s.value.name, 0) < 2
+        elif isinstance(s, ir.Assign) and isinstance(s.target, ir.Variable) and not s.sign:
+            settled = isinstance(s.value, ir.Size | ir.Number) or (
+                isinstance(s.value, ir.Variable) and counts.get(s.value.name, 0) < 2
             )
             ends = (s.target, s.value) if settled and counts[s.target.name] == 1 else None
         if ends is not None and root(ends[0]) != root(ends[1]):
@@ -147,7 +132,7 @@ def _same_length(pair: Pair, before: list[Statement]) -> bool:
     return root(pair.filling.stop) == root(pair.reading.stop)
 
 
-def _join(program: Program, pair: Pair) -> None:
+def _join(program: ir.Program, pair: Pair) -> None:
     """Put the first loop's rounds into the second's."""
     name = f"{pair.made.name}_each"
     while name in program.kinds or name in program.local:
@@ -155,11 +140,11 @@ def _join(program: Program, pair: Pair) -> None:
     program.kinds[name] = "f"
     del program.local[pair.made.name]
 
-    def moved(e: Expression) -> Expression:
-        if e == Variable(pair.filling.index):
-            return Variable(pair.reading.index)
-        if isinstance(e, Element) and e.array == pair.made.name:
-            return Variable(name)
+    def moved(e: ir.Expression) -> ir.Expression:
+        if e == ir.Variable(pair.filling.index):
+            return ir.Variable(pair.reading.index)
+        if isinstance(e, ir.Element) and e.array == pair.made.name:
+            return ir.Variable(name)
         return e
 
     body = pair.filling.body + pair.reading.body
@@ -168,25 +153,27 @@ def _join(program: Program, pair: Pair) -> None:
     program.statements = [s for s in program.statements if s not in (pair.made, pair.filling)]
 
 
-def _rewrite(statements: list[Statement], change: Callable[[Expression], Expression]) -> None:
+def _rewrite(
+    statements: list[ir.Statement], change: Callable[[ir.Expression], ir.Expression]
+) -> None:
     """Change all expressions of statements, the outermost parts first."""
 
-    def new(e: Expression) -> Expression:
+    def new(e: ir.Expression) -> ir.Expression:
         changed = change(e)
         if changed != e:
             return changed
-        if isinstance(e, Element):
-            return Element(e.array, tuple(map(new, e.index)))
-        return Operation(e.name, tuple(map(new, e.args))) if isinstance(e, Operation) else e
+        if isinstance(e, ir.Element):
+            return ir.Element(e.array, tuple(map(new, e.index)))
+        return ir.Operation(e.name, tuple(map(new, e.args))) if isinstance(e, ir.Operation) else e
 
-    for s in walk(statements):
-        if isinstance(s, Assign):
+    for s in ir.walk(statements):
+        if isinstance(s, ir.Assign):
             target = new(s.target)
-            assert isinstance(target, Variable | Element)
+            assert isinstance(target, ir.Variable | ir.Element)
             s.target, s.value = target, new(s.value)
-        elif isinstance(s, If | Check):
+        elif isinstance(s, ir.If | ir.Check):
             s.test = new(s.test)
-        elif isinstance(s, For):
+        elif isinstance(s, ir.For):
             s.start, s.stop = new(s.start), new(s.stop)
-        elif isinstance(s, Allocate):
+        elif isinstance(s, ir.Allocate):
             s.shape = tuple(map(new, s.shape))

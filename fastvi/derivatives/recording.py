@@ -7,36 +7,20 @@ a round of a loop are computed again on the way back instead.
 
 from __future__ import annotations
 
-from fastvi.derivatives import functions
+from fastvi.derivatives import functions, ir
 from fastvi.derivatives.adjoint import Adjoint, Adjoints
 from fastvi.derivatives.calls import INLINE
 from fastvi.derivatives.flow import read_by, target_name, written
-from fastvi.derivatives.ir import (
-    Apply,
-    Assign,
-    Element,
-    Expression,
-    For,
-    If,
-    Operation,
-    Program,
-    Statement,
-    Variable,
-    While,
-    inner_blocks,
-    reads,
-    walk,
-)
 
 __all__ = ["Recording"]
 
 COSTLY = (frozenset(functions.SMOOTH) - INLINE) | {"digamma"}
-Place = tuple[Statement, int]  # a block of a statement
+Place = tuple[ir.Statement, int]  # a block of a statement
 
 
-def is_cheap(e: Expression) -> bool:
+def is_cheap(e: ir.Expression) -> bool:
     """Whether an expression costs little to compute again."""
-    if not isinstance(e, Operation):
+    if not isinstance(e, ir.Operation):
         return True
     return e.name not in COSTLY and all(map(is_cheap, e.args))
 
@@ -53,71 +37,75 @@ class Recording:
     """
 
     def __init__(
-        self, program: Program, adjoints: Adjoints, fused: dict[For, dict[str, float]], again: bool
+        self,
+        program: ir.Program,
+        adjoints: Adjoints,
+        fused: dict[ir.For, dict[str, float]],
+        again: bool,
     ) -> None:
         self.program = program
         self.fused = fused
         self.known = adjoints.known
-        self.indices = {s.index for s in walk(program.statements) if isinstance(s, For)}
-        self.adjoints: dict[Statement, Adjoint] = {}
+        self.indices = {s.index for s in ir.walk(program.statements) if isinstance(s, ir.For)}
+        self.adjoints: dict[ir.Statement, Adjoint] = {}
         self._write_adjoints(program.statements, adjoints, {})
-        self.again: dict[str, Assign] = {}
-        self._again_in: dict[Place, list[Assign]] = {}
+        self.again: dict[str, ir.Assign] = {}
+        self._again_in: dict[Place, list[ir.Assign]] = {}
         if again:
             self._find_again(program)
-        self.pushes: dict[Statement, list[str]] = {}
+        self.pushes: dict[ir.Statement, list[str]] = {}
         self._analyse(program.statements, set())
 
     def _write_adjoints(
-        self, statements: list[Statement], adjoints: Adjoints, seeds: dict[str, float]
+        self, statements: list[ir.Statement], adjoints: Adjoints, seeds: dict[str, float]
     ) -> None:
         for s in statements:
-            if isinstance(s, Assign):
+            if isinstance(s, ir.Assign):
                 self.adjoints[s] = adjoints.of(s, seeds.get(target_name(s)))
-            elif isinstance(s, Apply):
+            elif isinstance(s, ir.Apply):
                 self.adjoints[s] = adjoints.of_apply(s)
-            inner = self.fused.get(s, {}) if isinstance(s, For) else {}
-            for block in inner_blocks(s):
+            inner = self.fused.get(s, {}) if isinstance(s, ir.For) else {}
+            for block in ir.inner_blocks(s):
                 self._write_adjoints(block, adjoints, {**seeds, **inner})
 
     # What is computed again.
-    def _find_again(self, program: Program) -> None:
-        self._definitions: dict[str, list[Assign]] = {}
-        self._readers: dict[str, list[Statement]] = {}
-        for s in walk(program.statements):
-            if isinstance(s, Assign) and isinstance(s.target, Variable):
+    def _find_again(self, program: ir.Program) -> None:
+        self._definitions: dict[str, list[ir.Assign]] = {}
+        self._readers: dict[str, list[ir.Statement]] = {}
+        for s in ir.walk(program.statements):
+            if isinstance(s, ir.Assign) and isinstance(s.target, ir.Variable):
                 self._definitions.setdefault(s.target.name, []).append(s)
             for name in read_by(s):
                 self._readers.setdefault(name, []).append(s)
-        self._in_result = reads(program.result)
+        self._in_result = ir.reads(program.result)
         self._again_within(program.statements, None, set())
 
     def _again_within(
-        self, statements: list[Statement], loop: For | While | None, ready: set[str]
+        self, statements: list[ir.Statement], loop: ir.For | ir.While | None, ready: set[str]
     ) -> None:
         for s in statements:
-            for k, block in enumerate(inner_blocks(s)):
-                around = s if isinstance(s, For | While) else loop
-                if isinstance(s, For) and s in self.fused:
+            for k, block in enumerate(ir.inner_blocks(s)):
+                around = s if isinstance(s, ir.For | ir.While) else loop
+                if isinstance(s, ir.For) and s in self.fused:
                     around = None
-                here = ready if isinstance(s, If) else set()
+                here = ready if isinstance(s, ir.If) else set()
                 if around is not None:
-                    here = here | ({s.index} if isinstance(s, For) else set())
+                    here = here | ({s.index} if isinstance(s, ir.For) else set())
                     here = here | self._choose(block, around, (s, k), here)
                 self._again_within(block, around, here)
 
     def _choose(
-        self, block: list[Statement], loop: For | While, place: Place, ready: set[str]
+        self, block: list[ir.Statement], loop: ir.For | ir.While, place: Place, ready: set[str]
     ) -> set[str]:
         """The scalars to compute again in a block of a loop."""
         scalars, arrays = written([loop])
-        inside = set(walk(block))
-        chosen: list[Assign] = []
+        inside = set(ir.walk(block))
+        chosen: list[ir.Assign] = []
         found = set(ready)
         for s in block:
-            if not isinstance(s, Assign) or not isinstance(s.target, Variable) or s.sign:
+            if not isinstance(s, ir.Assign) or not isinstance(s.target, ir.Variable) or s.sign:
                 continue
-            name, needs = s.target.name, reads(s.value)
+            name, needs = s.target.name, ir.reads(s.value)
             single = len(self._definitions[name]) == 1 and name not in needs | self._in_result
             if not single or not is_cheap(s.value):
                 continue
@@ -139,63 +127,63 @@ class Recording:
                 kept.add(name)
             elif name not in again:
                 again.add(name)
-                rest += reads(self.again[name].value)
+                rest += ir.reads(self.again[name].value)
         return (kept & self.known) - self.indices, again
 
-    def again_lines(self, s: Statement, k: int) -> list[Assign]:
+    def again_lines(self, s: ir.Statement, k: int) -> list[ir.Assign]:
         """Assignments to repeat at the start of a block's way back."""
-        block = inner_blocks(s)[k]
+        block = ir.inner_blocks(s)[k]
         needed: set[str] = set()
-        for x in walk(block):
+        for x in ir.walk(block):
             if x in self.adjoints:
                 needed |= self.adjoints[x].late | self.adjoints[x].early
-            elif isinstance(x, If):
-                needed |= reads(x.test)
-            elif isinstance(x, For):
-                needed |= reads(x.start) | reads(x.stop)
+            elif isinstance(x, ir.If):
+                needed |= ir.reads(x.test)
+            elif isinstance(x, ir.For):
+                needed |= ir.reads(x.start) | ir.reads(x.stop)
         _, again = self.expand(needed)
         return [a for a in self._again_in.get((s, k), []) if target_name(a) in again]
 
     # What is recorded.
-    def _analyse(self, statements: list[Statement], needed: set[str]) -> set[str]:
+    def _analyse(self, statements: list[ir.Statement], needed: set[str]) -> set[str]:
         """Decide what to push; needed: names whose values now are read on the way back.
 
         Returns those after the statements.
         """
         for s in statements:
-            if isinstance(s, Assign | Apply):
+            if isinstance(s, ir.Assign | ir.Apply):
                 needed = self._assignment(s, needed)
-            elif isinstance(s, If):
-                needed = needed | self.expand(set(reads(s.test)))[0]
+            elif isinstance(s, ir.If):
+                needed = needed | self.expand(set(ir.reads(s.test)))[0]
                 needed = self._analyse(s.body, needed) | self._analyse(s.orelse, needed)
-            elif isinstance(s, For) and s in self.fused:
+            elif isinstance(s, ir.For) and s in self.fused:
                 own = written(s.body)[0] - self.indices
                 self.pushes[s] = sorted(own & needed)
                 needed = needed - own
                 self._analyse(s.body, set())
-            elif isinstance(s, For | While):
+            elif isinstance(s, ir.For | ir.While):
                 needed = self._loop(s, needed)
         return needed
 
-    def _assignment(self, s: Assign | Apply, needed: set[str]) -> set[str]:
+    def _assignment(self, s: ir.Assign | ir.Apply, needed: set[str]) -> set[str]:
         adjoint = self.adjoints[s]
         early = self.expand(adjoint.early)[0]
-        name = target_name(s) if isinstance(s, Assign) else s.out
-        is_scalar = isinstance(s, Assign) and isinstance(s.target, Variable)
+        name = target_name(s) if isinstance(s, ir.Assign) else s.out
+        is_scalar = isinstance(s, ir.Assign) and isinstance(s.target, ir.Variable)
         record = name in needed | early and self.again.get(name) is not s
         self.pushes[s] = [name] if record else []
-        if record and isinstance(s, Assign) and isinstance(s.target, Element):
-            adjoint.late |= set().union(*map(reads, s.target.index))  # where to put it back
+        if record and isinstance(s, ir.Assign) and isinstance(s.target, ir.Element):
+            adjoint.late |= set().union(*map(ir.reads, s.target.index))  # where to put it back
         late = self.expand(adjoint.late)[0]
         if is_scalar:
             needed, early = needed - {name}, early - {name}
         return needed | early | late
 
-    def _loop(self, s: For | While, needed: set[str]) -> set[str]:
+    def _loop(self, s: ir.For | ir.While, needed: set[str]) -> set[str]:
         self.pushes[s] = [s.rounds] if s.rounds and s.rounds in needed else []
         heads = {s.rounds} if s.rounds else set()
-        if isinstance(s, For):
-            heads |= reads(s.start) | (set() if s.rounds else reads(s.stop))
+        if isinstance(s, ir.For):
+            heads |= ir.reads(s.start) | (set() if s.rounds else ir.reads(s.stop))
         needed = needed | self.expand(heads)[0]
         while True:
             more = needed | self._analyse(s.body, needed)

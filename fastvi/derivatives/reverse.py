@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastvi.derivatives import functions
+from fastvi.derivatives import functions, ir
 from fastvi.derivatives.adjoint import Adjoints
 from fastvi.derivatives.flow import (
     active_names,
@@ -14,25 +14,6 @@ from fastvi.derivatives.flow import (
 )
 from fastvi.derivatives.fusing import fused_loops
 from fastvi.derivatives.invariants import hoist_invariants
-from fastvi.derivatives.ir import (
-    Allocate,
-    Apply,
-    Assign,
-    Check,
-    Element,
-    For,
-    If,
-    Number,
-    Program,
-    Statement,
-    Variable,
-    While,
-    inner_blocks,
-    operand,
-    reads,
-    text,
-    walk,
-)
 from fastvi.derivatives.preparing import hoist_arrays
 from fastvi.derivatives.recording import Recording
 
@@ -43,7 +24,7 @@ SLOPES = {"z": "grad", "Z": "grads"}
 
 
 def reverse(
-    program: Program, name: str, *, fuse: bool = True, again: bool = True, first: int = FIRST
+    program: ir.Program, name: str, *, fuse: bool = True, again: bool = True, first: int = FIRST
 ) -> str:
     """Source of ``name(*arguments, grad) -> value``; grad, zeros at first, is added to.
 
@@ -64,7 +45,7 @@ def reverse(
 class _Reverse:
     """Writes the statements forwards and backwards."""
 
-    def __init__(self, program: Program, fuse: bool, again: bool, first: int) -> None:
+    def __init__(self, program: ir.Program, fuse: bool, again: bool, first: int) -> None:
         self.program = program
         self.first = first
         hoist_invariants(program)
@@ -86,7 +67,7 @@ class _Reverse:
         slopes = list(self.slopes.values())
         head = f"def {name}({', '.join([*program.arguments, *slopes])}):"
         lines = self._start() + self.forward(program.statements)
-        lines.append(f"result = {text(program.result)}")
+        lines.append(f"result = {ir.text(program.result)}")
         lines += self.adjoints.of_result(program.result) + self.backward(program.statements)
         lines.append("return result")
         return "\n".join([head, *indented(lines)]) + "\n"
@@ -114,55 +95,55 @@ class _Reverse:
         need = f"top__ + {count}"
         return [f"if {need} > stack__.size:", f"    stack__ = grown(stack__, {need})"]
 
-    def _is_array_push(self, s: Statement) -> bool:
-        return isinstance(s, Apply) and bool(self.pushes.get(s))
+    def _is_array_push(self, s: ir.Statement) -> bool:
+        return isinstance(s, ir.Apply) and bool(self.pushes.get(s))
 
-    def _records(self, s: Statement) -> bool:
+    def _records(self, s: ir.Statement) -> bool:
         """Whether a statement pushes an amount that is not known before it."""
         return any(
-            self._is_array_push(x) or (isinstance(x, For | While) and self._pushes_in([x]))
-            for x in walk([s])
+            self._is_array_push(x) or (isinstance(x, ir.For | ir.While) and self._pushes_in([x]))
+            for x in ir.walk([s])
         )
 
-    def _pushes_in(self, statements: list[Statement]) -> bool:
-        return any(self.pushes.get(x) for x in walk(statements))
+    def _pushes_in(self, statements: list[ir.Statement]) -> bool:
+        return any(self.pushes.get(x) for x in ir.walk(statements))
 
-    def count(self, statements: list[Statement]) -> int:
+    def count(self, statements: list[ir.Statement]) -> int:
         """Most values that statements without recording loops push."""
         total = 0
         for s in statements:
             total += len(self.pushes.get(s, ()))
-            if isinstance(s, If):
+            if isinstance(s, ir.If):
                 total += max(self.count(s.body), self.count(s.orelse))
         return total
 
-    def push(self, s: Statement) -> list[str]:
+    def push(self, s: ir.Statement) -> list[str]:
         """Lines that record what a statement overwrites."""
         lines: list[str] = []
         for n in self.pushes.get(s, ()):
-            if isinstance(s, Apply):
+            if isinstance(s, ir.Apply):
                 lines += [f"if top__ + {n}.size > stack__.size:",
                           f"    stack__ = grown(stack__, top__ + {n}.size)",
                           f"top__ = pushed(stack__, top__, {n})"]  # fmt: skip
                 continue
             value = n
-            if isinstance(s, Assign) and isinstance(s.target, Element):
-                value = text(s.target)
+            if isinstance(s, ir.Assign) and isinstance(s.target, ir.Element):
+                value = ir.text(s.target)
             elif self.program.kinds.get(n) == "b":
                 value = f"1.0 if {n} else 0.0"
             lines += [f"stack__[top__] = {value}", "top__ += 1"]
         return lines
 
-    def pop(self, s: Statement) -> list[str]:
+    def pop(self, s: ir.Statement) -> list[str]:
         """Lines that undo a statement."""
         lines: list[str] = []
         for n in reversed(self.pushes.get(s, ())):
-            if isinstance(s, Apply):
+            if isinstance(s, ir.Apply):
                 lines.append(f"top__ = popped(stack__, top__, {n})")
                 continue
             lines.append("top__ -= 1")
-            if isinstance(s, Assign) and isinstance(s.target, Element):
-                lines.append(f"{text(s.target)} = stack__[top__]")
+            if isinstance(s, ir.Assign) and isinstance(s.target, ir.Element):
+                lines.append(f"{ir.text(s.target)} = stack__[top__]")
                 continue
             kind = self.program.kinds.get(n, "f")
             value = {"b": "stack__[top__] != 0.0", "i": "np.int64(stack__[top__])"}
@@ -170,7 +151,7 @@ class _Reverse:
         return lines
 
     # Forwards.
-    def forward(self, statements: list[Statement], reserved: bool = False) -> list[str]:
+    def forward(self, statements: list[ir.Statement], reserved: bool = False) -> list[str]:
         """Lines of statements; `reserved` says that there is room for all that they push."""
         lines: list[str] = []
         in_run = reserved
@@ -184,7 +165,7 @@ class _Reverse:
             lines += self._forward(s, reserved=not records)
         return lines
 
-    def _run(self, statements: list[Statement]) -> list[Statement]:
+    def _run(self, statements: list[ir.Statement]) -> list[ir.Statement]:
         run = []
         for s in statements:
             if self._records(s):
@@ -192,34 +173,34 @@ class _Reverse:
             run.append(s)
         return run
 
-    def _forward(self, s: Statement, reserved: bool) -> list[str]:
-        if isinstance(s, Assign):
+    def _forward(self, s: ir.Statement, reserved: bool) -> list[str]:
+        if isinstance(s, ir.Assign):
             sign = {0: "=", 1: "+=", -1: "-="}[s.sign]
-            return [*self.push(s), f"{text(s.target)} {sign} {text(s.value)}"]
-        if isinstance(s, Allocate):
+            return [*self.push(s), f"{ir.text(s.target)} {sign} {ir.text(s.value)}"]
+        if isinstance(s, ir.Allocate):
             return self._allocate(s)
-        if isinstance(s, Apply):
+        if isinstance(s, ir.Apply):
             return [*self.push(s), functions.ARRAY[s.function].value.format(*s.arrays, v=s.out)]
-        if isinstance(s, Check):
-            return [f"if {text(s.test)}:", f"    raise {s.error}"]
-        if isinstance(s, If):
-            lines = [f"if {text(s.test)}:", *indented(self.forward(s.body, reserved))]
+        if isinstance(s, ir.Check):
+            return [f"if {ir.text(s.test)}:", f"    raise {s.error}"]
+        if isinstance(s, ir.If):
+            lines = [f"if {ir.text(s.test)}:", *indented(self.forward(s.body, reserved))]
             if s.orelse:
                 lines += ["else:", *indented(self.forward(s.orelse, reserved))]
             return lines
         return self._forward_loop(s, reserved)
 
-    def _allocate(self, s: Allocate) -> list[str]:
-        shape = ", ".join(map(text, s.shape))
+    def _allocate(self, s: ir.Allocate) -> list[str]:
+        shape = ", ".join(map(ir.text, s.shape))
         shape = f"({shape})" if len(s.shape) > 1 else shape
         dtype = "" if s.dtype == "float64" else f", np.{s.dtype}"
         lines = [f"{s.name} = np.{'zeros' if s.zeros else 'empty'}({shape}{dtype})"]
         return lines + [f"{s.name}__b = np.zeros({shape})"] * (s.name in self.active)
 
-    def _forward_loop(self, s: For | While, reserved: bool) -> list[str]:
+    def _forward_loop(self, s: ir.For | ir.While, reserved: bool) -> list[str]:
         own = len(self.pushes.get(s, ()))
         lines = ([] if reserved else self.room(own)) + self.push(s)
-        if isinstance(s, For) and s in self.fused:
+        if isinstance(s, ir.For) and s in self.fused:
             body = self.forward(s.body) + self.backward(s.body)
             return [*lines, self._head(s), *indented(body)]
         if not reserved and self._pushes_in(s.body):
@@ -230,90 +211,92 @@ class _Reverse:
         if s.rounds:
             lines += [f"{s.rounds} = 0", f"{s.leave} = False"]
             body += [f"{s.rounds} += 1", f"if {s.leave}:", "    break"]
-        head = self._head(s) if isinstance(s, For) else "while True:"
+        head = self._head(s) if isinstance(s, ir.For) else "while True:"
         return [*lines, head, *indented(body)]
 
-    def _pushed(self, loop: For | While, changing: set[str]) -> str | None:
+    def _pushed(self, loop: ir.For | ir.While, changing: set[str]) -> str | None:
         """Source of how many values all rounds of a loop push at most, None if that is not known.
 
         It must not read what is changing.
         """
-        if isinstance(loop, While) or loop.leave or loop in self.fused:
+        if isinstance(loop, ir.While) or loop.leave or loop in self.fused:
             return None
-        if (reads(loop.start) | reads(loop.stop)) & changing:
+        if (ir.reads(loop.start) | ir.reads(loop.stop)) & changing:
             return None
         count = 0
         inner: list[str | None] = []
         for s in loop.body:
-            records = isinstance(s, For | While) and self._pushes_in(s.body)
+            records = isinstance(s, ir.For | ir.While) and self._pushes_in(s.body)
             if self._is_array_push(s) or (not records and self._records_within(s)):
                 return None
             count += self.count([s])
             if records:
-                assert isinstance(s, For | While)
+                assert isinstance(s, ir.For | ir.While)
                 inner.append(self._pushed(s, changing))
         if None in inner:
             return None
         each = " + ".join([str(count)] * (count > 0 or not inner) + [str(x) for x in inner])
         ends = (loop.stop, loop.start) if loop.step > 0 else (loop.start, loop.stop)
-        return f"({each}) * max(0, {operand(ends[0])} - {operand(ends[1])})"
+        return f"({each}) * max(0, {ir.operand(ends[0])} - {ir.operand(ends[1])})"
 
-    def _records_within(self, s: Statement) -> bool:
+    def _records_within(self, s: ir.Statement) -> bool:
         """Whether there is a loop within a branch that pushes."""
-        return isinstance(s, If) and any(map(self._records, [*s.body, *s.orelse]))
+        return isinstance(s, ir.If) and any(map(self._records, [*s.body, *s.orelse]))
 
-    def _head(self, s: For) -> str:
-        ends = [text(s.stop)] if s.start == Number(0) else [text(s.start), text(s.stop)]
+    def _head(self, s: ir.For) -> str:
+        ends = [ir.text(s.stop)] if s.start == ir.Number(0) else [ir.text(s.start), ir.text(s.stop)]
         if s.step != 1:
-            ends = [text(s.start), text(s.stop), str(s.step)]
+            ends = [ir.text(s.start), ir.text(s.stop), str(s.step)]
         return f"for {s.index} in range({', '.join(ends)}):"
 
     # Backwards.
-    def backward(self, statements: list[Statement]) -> list[str]:
+    def backward(self, statements: list[ir.Statement]) -> list[str]:
         """Lines that give the adjoints of what statements read."""
         lines: list[str] = []
         for s in reversed(statements):
-            if isinstance(s, Assign | Apply):
+            if isinstance(s, ir.Assign | ir.Apply):
                 adjoint = self.recording.adjoints[s]
                 lines += adjoint.before + self.pop(s) + adjoint.after
-            elif isinstance(s, If):
+            elif isinstance(s, ir.If):
                 lines += self._backward_branch(s)
-            elif isinstance(s, For | While):
-                if not (isinstance(s, For) and s in self.fused):
+            elif isinstance(s, ir.For | ir.While):
+                if not (isinstance(s, ir.For) and s in self.fused):
                     lines += self._backward_loop(s)
                 lines += self.pop(s)
         return lines
 
-    def _block(self, s: Statement, k: int) -> list[str]:
+    def _block(self, s: ir.Statement, k: int) -> list[str]:
         """The way back through a block, with what it computes again."""
-        lines = self.backward(inner_blocks(s)[k])
+        lines = self.backward(ir.inner_blocks(s)[k])
         if not lines:
             return []
-        again = [f"{text(a.target)} = {text(a.value)}" for a in self.recording.again_lines(s, k)]
+        again = [
+            f"{ir.text(a.target)} = {ir.text(a.value)}" for a in self.recording.again_lines(s, k)
+        ]
         return again + lines
 
-    def _backward_branch(self, s: If) -> list[str]:
+    def _backward_branch(self, s: ir.If) -> list[str]:
         body, orelse = self._block(s, 0), self._block(s, 1)
         if body:
-            lines = [f"if {text(s.test)}:", *indented(body)]
+            lines = [f"if {ir.text(s.test)}:", *indented(body)]
             return lines + (["else:", *indented(orelse)] if orelse else [])
-        return [f"if not {operand(s.test)}:", *indented(orelse)] if orelse else []
+        return [f"if not {ir.operand(s.test)}:", *indented(orelse)] if orelse else []
 
-    def _backward_loop(self, s: For | While) -> list[str]:
+    def _backward_loop(self, s: ir.For | ir.While) -> list[str]:
         body = self._block(s, 0)
         if not body:
             return []
-        if isinstance(s, While):
+        if isinstance(s, ir.While):
             return [f"for _ in range({s.rounds}):", *indented(body)]
         if s.rounds:
             k = f"round__{s.index}"
-            index = f"{s.index} = {operand(s.start)} + {k} * ({s.step})"
+            index = f"{s.index} = {ir.operand(s.start)} + {k} * ({s.step})"
             return [f"for {k} in range({s.rounds} - 1, -1, -1):", *indented([index, *body])]
         head = self._head(s) if self._any_order(s) else self._reversed_head(s)
         return [head, *indented(body)]
 
-    def _reversed_head(self, s: For) -> str:
-        a, b, k = operand(s.start), operand(s.stop), s.step
+    def _reversed_head(self, s: ir.For) -> str:
+        a, b, k = ir.operand(s.start), ir.operand(s.stop), s.step
         if k == 1:
             ends = f"{b} - 1, {a} - 1, -1"
         elif k == -1:
@@ -324,44 +307,44 @@ class _Reverse:
             ends = f"{a} - ({a} - {b} - 1) // {-k} * {-k}, {a} + {-k}, {-k}"
         return f"for {s.index} in range({ends}):"
 
-    def _any_order(self, s: For) -> bool:
+    def _any_order(self, s: ir.For) -> bool:
         """Whether rounds may be reversed in ascending order, which vectorises."""
-        body = list(walk(s.body))
-        if self._pushes_in(s.body) or any(isinstance(x, Apply | While) for x in body):
+        body = list(ir.walk(s.body))
+        if self._pushes_in(s.body) or any(isinstance(x, ir.Apply | ir.While) for x in body):
             return False
         scalars, arrays = written(s.body)
-        assignments = [x for x in body if isinstance(x, Assign)]
+        assignments = [x for x in body if isinstance(x, ir.Assign)]
         return all(self._is_free(n, s, assignments) for n in scalars & self.active) and all(
             self._is_injective(n, s, assignments) for n in arrays & self.active
         )
 
-    def _is_free(self, name: str, loop: For, assignments: list[Assign]) -> bool:
+    def _is_free(self, name: str, loop: ir.For, assignments: list[ir.Assign]) -> bool:
         """Whether a scalar's adjoint is the same in all rounds, or starts from zero in each."""
         own = [x for x in assignments if target_name(x) == name]
-        if all(x.sign for x in own) and not any(name in reads(x.value) for x in assignments):
+        if all(x.sign for x in own) and not any(name in ir.reads(x.value) for x in assignments):
             return True
-        inside = set(walk([loop]))
-        outside = (x for x in walk(self.program.statements) if x not in inside)
+        inside = set(ir.walk([loop]))
+        outside = (x for x in ir.walk(self.program.statements) if x not in inside)
         return not (
             name in exposed(loop.body)[0]
-            or name in reads(self.program.result)
+            or name in ir.reads(self.program.result)
             or any(name in read_by(x) for x in outside)
         )
 
-    def _is_injective(self, name: str, loop: For, assignments: list[Assign]) -> bool:
+    def _is_injective(self, name: str, loop: ir.For, assignments: list[ir.Assign]) -> bool:
         """Whether each round writes elements of its own, and reads none."""
-        if any(name in reads(x.value) for x in assignments):
+        if any(name in ir.reads(x.value) for x in assignments):
             return False
         own = [x for x in assignments if target_name(x) == name]
         if all(x.sign for x in own):
             return True
-        indices = {x.target.index for x in own if isinstance(x.target, Element)}
-        start = loop.start.value if isinstance(loop.start, Number) else -1
+        indices = {x.target.index for x in own if isinstance(x.target, ir.Element)}
+        start = loop.start.value if isinstance(loop.start, ir.Number) else -1
         return (
             len(indices) == 1
             and start >= 0
             and loop.step > 0
-            and Variable(loop.index) in next(iter(indices))
+            and ir.Variable(loop.index) in next(iter(indices))
         )
 
 

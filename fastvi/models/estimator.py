@@ -100,7 +100,7 @@ class Estimator(BaseEstimator):
 
     # Hooks of a subclass
 
-    def _fit(self, last: Self | None, watching: Watching, X: RowsLike, *more: Any) -> Any:
+    def _fit(self, last: Self | None, watching: Watching, data: Any, *more: Any) -> Any:
         """Fit this copy; `last` is the fitted estimator to continue from, if any."""
         raise NotImplementedError
 

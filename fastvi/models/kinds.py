@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -18,7 +18,7 @@ from fastvi.models.estimator import Estimator
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-__all__ = ["CountEstimator", "Counting", "MeanScore", "Supervised", "Unsupervised"]
+__all__ = ["CountEstimator", "Counting", "Labelled", "MeanScore", "Supervised", "Unsupervised"]
 
 
 class MeanScore:
@@ -77,6 +77,21 @@ class Unsupervised(Estimator):
         return self
 
 
+class Labelled(NamedTuple):
+    """What estimators with targets are fitted to, as it was given."""
+
+    X: RowsLike
+    y: ArrayLike
+    X_val: RowsLike | None
+    y_val: ArrayLike | None
+    sample_weight: ArrayLike | None
+
+    @property
+    def held_out(self) -> tuple[RowsLike | None, ArrayLike | None]:
+        """Rows and targets that are only scored."""
+        return self.X_val, self.y_val
+
+
 class Supervised(Estimator):
     """Estimators with targets, whose rows may have weights."""
 
@@ -114,7 +129,7 @@ class Supervised(Estimator):
         {raises_supervised}
         """
         watching = Watching(callback, checkpoint, checkpoint_interval, resume, early_stopping)
-        self._become(watching, X, y, X_val, y_val, sample_weight)
+        self._become(watching, Labelled(X, y, X_val, y_val, sample_weight))
         return self
 
 

@@ -21,6 +21,7 @@ from fastvi.models.gp.predictions import ClassPredictions, check_labels
 from fastvi.models.gp.rows import Points
 from fastvi.models.gp.start import weighted
 from fastvi.models.gp.stochastic import Variational
+from fastvi.models.kinds import Labelled
 from fastvi.models.weights import balanced
 
 __all__ = ["SparseGPClassifier"]
@@ -85,19 +86,10 @@ class SparseGPClassifier(ClassifierMixin, ClassPredictions, Variational):
         self.link = link
         self.class_weight = class_weight
 
-    def _fit(
-        self,
-        last: Self | None,
-        watching: Watching,
-        X: RowsLike,
-        y: ArrayLike,
-        X_val: RowsLike | None,
-        y_val: ArrayLike | None,
-        sample_weight: ArrayLike | None,
-    ) -> None:
-        X, labels = validate_data(self, X, y, dtype=np.float64, order="C")
+    def _fit(self, last: Self | None, watching: Watching, data: Labelled) -> None:
+        X, labels = validate_data(self, data.X, data.y, dtype=np.float64, order="C")
         check_classification_targets(labels)
-        X, labels, weights = weighted(X, labels, sample_weight)
+        X, labels, weights = weighted(X, labels, data.sample_weight)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
@@ -105,7 +97,7 @@ class SparseGPClassifier(ClassifierMixin, ClassPredictions, Variational):
                 f"y holds {self.classes_.tolist()}, wanted at least 2 labels."
             )
         points = self._balanced(X, codes, weights)
-        self._learn(watching, points, self._likelihood(), (X_val, y_val))
+        self._learn(watching, points, self._likelihood(), data.held_out)
         self._warn_of_bounds()
 
     def _balanced(self, X: Array, codes: NDArray[np.int64], weights: Array) -> Points:

@@ -10,7 +10,7 @@ from sklearn.gaussian_process.kernels import Kernel
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import Array, ArrayLike, RowsLike
+from fastvi.base.typing import Array
 from fastvi.checkpoints import Watching
 from fastvi.loop import Watch
 from fastvi.models.files import Saved
@@ -32,6 +32,7 @@ from fastvi.models.gp.start import (
     weighted,
     with_noise,
 )
+from fastvi.models.kinds import Labelled
 
 __all__ = ["Collapse", "Collapsed", "Learned"]
 
@@ -112,30 +113,23 @@ class Collapsed(Searching):
         """What theta starts from."""
         return self._covariance.theta
 
-    def _fit(
-        self,
-        last: Self | None,
-        watching: Watching,
-        X: RowsLike,
-        y: ArrayLike,
-        X_val: RowsLike | None,
-        y_val: ArrayLike | None,
-        sample_weight: ArrayLike | None,
-    ) -> None:
+    def _fit(self, last: Self | None, watching: Watching, data: Labelled) -> None:
         self._refuse_passes(watching)
-        X, y = self._array(X, y, dtype=np.float64, order="C", multi_output=True, y_numeric=True)
+        X, y = self._array(
+            data.X, data.y, dtype=np.float64, order="C", multi_output=True, y_numeric=True
+        )
         y = np.asarray(y, np.float64)
         self._check_parameters()
         check_sizes(X, "X")
         check_sizes(y, "y", 1.0 / LARGEST)
-        X, y, weights = weighted(X, y, sample_weight)
-        counts = None if sample_weight is None else weights
+        X, y, weights = weighted(X, y, data.sample_weight)
+        counts = None if data.sample_weight is None else weights
         targets, seed = self._normalised(y, counts), self._seed(watching)
         rng = np.random.default_rng(seed)
         self.kernel_ = self._initial_kernel(X, targets, counts)
         self._covariance = Covariance(self.kernel_, X.shape[1], self.alpha or 0.0)
         self._check_noise()
-        watch = self._watch(watching, (X, y, weights), seed, (X_val, y_val), unit="iterations")
+        watch = self._watch(watching, (X, y, weights), seed, data.held_out, unit="iterations")
         with single_threaded_blas():
             self._model = self._model_of(X, targets, counts)
             z = initial_inducing(

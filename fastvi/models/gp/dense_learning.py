@@ -26,6 +26,7 @@ from fastvi.models.gp.multiclass import SCHEMES, Inference
 from fastvi.models.gp.search import Evaluations
 from fastvi.models.gp.searching import Searches
 from fastvi.models.gp.start import check_sizes, default_kernel
+from fastvi.models.kinds import Labelled
 from fastvi.models.weights import balanced, of_rows
 
 __all__ = ["DenseLearning"]
@@ -45,20 +46,11 @@ class DenseLearning(Searches):
     _data: tuple[Any, ...]  # rows, numbers of their classes, and how many rows each counts as
     _posterior: DensePosterior
 
-    def _fit(
-        self,
-        last: Self | None,
-        watching: Watching,
-        X: RowsLike,
-        y: ArrayLike,
-        X_val: RowsLike | None,
-        y_val: ArrayLike | None,
-        sample_weight: ArrayLike | None,
-    ) -> None:
+    def _fit(self, last: Self | None, watching: Watching, data: Labelled) -> None:
         self._refuse_passes(watching)
         self._check_parameters()
-        X, labels = self._checked(X, y)
-        weights = of_rows(sample_weight, X)
+        X, labels = self._checked(data.X, data.y)
+        weights = of_rows(data.sample_weight, X)
         if not np.all(weights > 0):
             X, labels, weights = (part[weights > 0] for part in (X, labels, weights))
         self.classes_, codes = np.unique(labels, return_inverse=True)
@@ -73,7 +65,7 @@ class DenseLearning(Searches):
         self._prepare(kernel, X, codes, weights)
         if last is not None:
             self._recall(last)
-        watch = self._watch(watching, self._data, seed, (X_val, y_val), unit="iterations")
+        watch = self._watch(watching, self._data, seed, data.held_out, unit="iterations")
         with single_threaded_blas():
             self._see(self._optimize(watch, seed))
             self._warn_of_bounds()

@@ -9,7 +9,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.gaussian_process.kernels import Kernel
 from sklearn.utils.multiclass import check_classification_targets
 
-from fastvi.base.typing import ArrayLike, ClassWeight, RandomState, RowsLike
+from fastvi.base.typing import ClassWeight, RandomState
 from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
 from fastvi.models.gp.likelihood import Likelihood
@@ -18,6 +18,7 @@ from fastvi.models.gp.predictions import ClassPredictions, check_labels
 from fastvi.models.gp.rows import Points
 from fastvi.models.gp.start import weighted
 from fastvi.models.gp.temporal import Temporal
+from fastvi.models.kinds import Labelled
 from fastvi.models.weights import balanced
 
 __all__ = ["TemporalGPClassifier"]
@@ -77,19 +78,10 @@ class TemporalGPClassifier(ClassifierMixin, ClassPredictions, Temporal):
         self.link = link
         self.class_weight = class_weight
 
-    def _fit(
-        self,
-        last: Self | None,
-        watching: Watching,
-        X: RowsLike,
-        y: ArrayLike,
-        X_val: RowsLike | None,
-        y_val: ArrayLike | None,
-        sample_weight: ArrayLike | None,
-    ) -> None:
-        times, labels = self._times_and_targets(X, y, reset=True, numeric=False)
+    def _fit(self, last: Self | None, watching: Watching, data: Labelled) -> None:
+        times, labels = self._times_and_targets(data.X, data.y, reset=True, numeric=False)
         check_classification_targets(labels)
-        times, labels, weights = weighted(times, labels, sample_weight)
+        times, labels, weights = weighted(times, labels, data.sample_weight)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) != 2:
             raise ValueError(
@@ -98,7 +90,7 @@ class TemporalGPClassifier(ClassifierMixin, ClassPredictions, Temporal):
             )
         weights = balanced(self.class_weight, self.classes_, codes, weights)
         points = Points(times, codes.astype(np.float64), weights)
-        self._learn(watching, points, (X_val, y_val), None)
+        self._learn(watching, points, data.held_out, None)
 
     def _likelihood(self) -> Likelihood:
         return of_classes(2, self.link)

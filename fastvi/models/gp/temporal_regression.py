@@ -19,6 +19,7 @@ from fastvi.models.gp.predictive import AtTimes, intervals, log_densities
 from fastvi.models.gp.start import LARGEST, check_sizes, weighted
 from fastvi.models.gp.temporal import Temporal
 from fastvi.models.gp.terms import TimeCovariance
+from fastvi.models.kinds import Labelled
 
 __all__ = ["TemporalGPRegressor"]
 
@@ -101,18 +102,9 @@ class TemporalGPRegressor(RegressorMixin, TargetPredictions, Temporal):
         self.alpha = alpha
         self.normalize_y = normalize_y
 
-    def _fit(
-        self,
-        last: Self | None,
-        watching: Watching,
-        X: RowsLike,
-        y: ArrayLike,
-        X_val: RowsLike | None,
-        y_val: ArrayLike | None,
-        sample_weight: ArrayLike | None,
-    ) -> None:
-        known = self._known_noise(y)
-        X, y, sample_weight, known = _present(X, y, sample_weight, known)
+    def _fit(self, last: Self | None, watching: Watching, data: Labelled) -> None:
+        known = self._known_noise(data.y)
+        X, y, sample_weight, known = _present(data.X, data.y, data.sample_weight, known)
         times, targets = self._times_and_targets(X, y, reset=True)
         likelihood = self._likelihood()
         likelihood.check(targets)
@@ -123,7 +115,7 @@ class TemporalGPRegressor(RegressorMixin, TargetPredictions, Temporal):
             known = points.x[:, 1] / float(self._y_units[1]) ** 2
         points = points._replace(x=points.x[:, :1])
         weights = None if sample_weight is None else points.weights
-        self._learn(watching, points, (X_val, y_val), weights, known)
+        self._learn(watching, points, data.held_out, weights, known)
 
     def _known_noise(self, y: ArrayLike) -> Array | None:
         """The known variance of each row's noise, (n,), if any is."""

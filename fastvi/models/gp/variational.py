@@ -23,6 +23,7 @@ from fastvi.models.gp.start import (
     weighted,
 )
 from fastvi.models.gp.stochastic import Variational
+from fastvi.models.kinds import Labelled
 
 __all__ = ["SVGP"]
 
@@ -88,18 +89,9 @@ class SVGP(MultiOutputMixin, RegressorMixin, TargetPredictions, Variational):
         self.df = df
         self.normalize_y = normalize_y
 
-    def _fit(
-        self,
-        last: Self | None,
-        watching: Watching,
-        X: RowsLike,
-        y: ArrayLike,
-        X_val: RowsLike | None,
-        y_val: ArrayLike | None,
-        sample_weight: ArrayLike | None,
-    ) -> None:
-        data = self._data(X, y, sample_weight, reset=True)
-        self._learn(watching, *data, (X_val, y_val))
+    def _fit(self, last: Self | None, watching: Watching, data: Labelled) -> None:
+        points = self._data(data.X, data.y, data.sample_weight, reset=True)
+        self._learn(watching, *points, data.held_out)
         self._warn_of_bounds()
 
     def partial_fit(

@@ -24,6 +24,7 @@ from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models.acceleration import accelerated
 from fastvi.models.files import Saved
+from fastvi.models.kinds import Labelled
 from fastvi.models.logistic import rows
 from fastvi.models.logistic.links import LINKS
 from fastvi.models.logistic.model import Logistic
@@ -160,18 +161,9 @@ class BayesianLogisticRegression(LogisticPredictions):
         self.intercept_precision = intercept_precision
         self.class_weight = class_weight
 
-    def _fit(
-        self,
-        last: Self | None,
-        watching: Watching,
-        X: RowsLike,
-        y: ArrayLike,
-        X_val: RowsLike | None,
-        y_val: ArrayLike | None,
-        sample_weight: ArrayLike | None,
-    ) -> None:
-        features, targets = self._labelled(X, y)
-        weights = of_rows(sample_weight, features)
+    def _fit(self, last: Self | None, watching: Watching, data: Labelled) -> None:
+        features, targets = self._labelled(data.X, data.y)
+        weights = of_rows(data.sample_weight, features)
         if not np.all(weights):
             kept = weights > 0
             features, targets, weights = features[kept], targets[kept], weights[kept]
@@ -185,7 +177,7 @@ class BayesianLogisticRegression(LogisticPredictions):
         start = model.start(squares) if last is None else last._go_on(model)
         given: Options = {
             "data": (*rows.arrays(features), source.rows.targets, weights),
-            "held_out": self._held_out(model, X_val, y_val),
+            "held_out": self._held_out(model, data.X_val, data.y_val),
             "seed": self._seed(watching),
             "last": last,
         }
