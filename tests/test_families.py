@@ -11,6 +11,7 @@ from fastvi.families import (
     LowRank,
     MeanField,
     blocks,
+    copula,
     gaussian,
     is_member,
     load,
@@ -232,6 +233,9 @@ def test_nearest_members(rng):
 def members(rng):
     yield from (member(name, rng) for name in GAUSSIANS)
     yield GaussianMixture.of(np.ones(D), np.eye(D)).with_component(0.3, np.zeros(D), 2 * np.eye(D))
+    for rank in (None, 2):
+        q = copula("yeo-johnson", rank)(np.ones(D), np.eye(D) + 0.5)
+        yield q._replace(shapes=0.5 * rng.normal(size=q.shapes.shape))
     yield blocks(gaussian(0.3, 2.0), gamma=1, categorical=3, one_hot=2)
     yield blocks(gaussian=2, bernoulli=1, one_hot=3)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastvi.base import checks
 from fastvi.base.typing import AnyArray, RandomState
 from fastvi.families.base import Family, Near, Powers
+from fastvi.families.copulas import Copula, FactorCopula, copula
 from fastvi.families.fullrank import FullRank
 from fastvi.families.kinds import (
     Block,
@@ -35,7 +36,9 @@ __all__ = [
     "FAMILIES",
     "Block",
     "Blocks",
+    "Copula",
     "Draws",
+    "FactorCopula",
     "Family",
     "FullRank",
     "GaussianMixture",
@@ -47,6 +50,7 @@ __all__ = [
     "beta",
     "blocks",
     "categorical",
+    "copula",
     "gamma",
     "gaussian",
     "is_member",
@@ -75,6 +79,8 @@ FAMILIES: dict[str, Registered] = {
     "meanfield": Registered(MeanField, MeanField.of),
     "lowrank": Registered(LowRank, LowRank.of),
     "mixture": Registered(GaussianMixture, GaussianMixture.of),
+    "copula": Registered(Copula, Copula.of),
+    "factor-copula": Registered(FactorCopula, FactorCopula.of),
     "blocks": Registered(Blocks, None),
 }
 

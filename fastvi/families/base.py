@@ -246,6 +246,8 @@ class Powers(NamedTuple):
         Whether some of its numbers are discrete.
     full_covariance : bool
         Whether the family has a member with any given mean and covariance.
+    gaussian : bool
+        Whether it is a normal distribution.
     """
 
     density: Literal["exact", "bound", "none"] = "exact"
@@ -262,6 +264,7 @@ class Powers(NamedTuple):
     components: Components | None = None
     discrete: bool = False
     full_covariance: bool = False
+    gaussian: bool = False
 
 
 def column(of_log_q: float | Array) -> Array:

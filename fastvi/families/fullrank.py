@@ -39,7 +39,7 @@ class FullRank(NamedTuple):
         """What else it can do."""
         return Powers(
             pathwise=self, natural=self, entropy=self, frame=self, compiled=self,
-            full_covariance=True,
+            full_covariance=True, gaussian=True,
         )  # fmt: skip
 
     @property

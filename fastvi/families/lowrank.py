@@ -48,7 +48,7 @@ class LowRank(NamedTuple):
     @property
     def powers(self) -> Powers:
         """What else it can do."""
-        return Powers(pathwise=self, entropy=self, frame=self)
+        return Powers(pathwise=self, entropy=self, frame=self, gaussian=True)
 
     @property
     def cov(self) -> Array:

@@ -46,7 +46,7 @@ class MeanField(NamedTuple):
         form = ProductForm(blocks(gaussian(self.mean, self.sd)), self.from_blocks)
         return Powers(
             pathwise=self, natural=self, entropy=self, frame=self, compiled=self, score=form,
-            independent=self,
+            independent=self, gaussian=True,
         )  # fmt: skip
 
     @classmethod

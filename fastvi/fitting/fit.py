@@ -63,23 +63,24 @@ def fit(
     ----------
     target : Target
         A target from `fastvi.target`, with a gradient (except for method "score").
-    family : {"fullrank", "meanfield", "lowrank", "mixture"}, a member, or callable
+    family : {"fullrank", "meanfield", "lowrank", "mixture", "copula"}, a member, or callable
         The fit starts from a given member of `fastvi.families`. A callable makes one from a mean
-        and a covariance, such as ``fastvi.families.lowrank(rank=3)``. For variables that are
+        and a covariance, such as ``fastvi.families.lowrank(rank=3)`` or
+        ``fastvi.families.copula("spline")``. For variables that are
         discrete or not Gaussian, use `fastvi.families.blocks`.
     method : {"auto", "natural", "plain", "laplace", "delta", "deterministic", "joint", \
 "boosting", "score", "gumbel", "straight-through", "sgd", "averaged-sgd"}
         Natural gradients, the default if the family has them; plain gradients with averaged Adam,
-        the default of "lowrank"; Laplace's method; the delta method (Wang and Blei 2013). For
-        "meanfield", fixed draws and a second-order optimiser (Giordano, Ingram and Broderick 2024),
-        whose history has the Monte Carlo errors of the answer, `mean_error` and `sd_error`. For
-        "mixture", natural gradients of all components (Arenz et al. 2023), or ("boosting", Guo et
-        al. 2016) of the last one added and the weights. For blocks (and "meanfield"), with averaged
-        Adam: score-function gradients, see `fastvi.gradients.score`, the default of blocks; and
-        relaxed categories, see
-        `fastvi.gradients.gumbel`. For targets that take rows, the moments of stochastic gradient
-        descent of constant rate, see `fastvi.fitting.sgd`: of its iterates, or of their averages
-        over a pass, whose covariance is that of the mode over data sets (`Posterior.sandwich`).
+        the default of "lowrank" and "copula"; Laplace's method; the delta method (Wang and Blei
+        2013). For "meanfield", fixed draws and a second-order optimiser (Giordano, Ingram and
+        Broderick 2024), whose history has the Monte Carlo errors of the answer, `mean_error` and
+        `sd_error`. For "mixture", natural gradients of all components (Arenz et al. 2023), or
+        ("boosting", Guo et al. 2016) of the last one added and the weights. For blocks (and
+        "meanfield"), with averaged Adam: score-function gradients, see `fastvi.gradients.score`,
+        the default of blocks; and relaxed categories, see `fastvi.gradients.gumbel`. For targets
+        that take rows, the moments of stochastic gradient descent of constant rate, see
+        `fastvi.fitting.sgd`: of its iterates, or of their averages over a pass, whose covariance is
+        that of the mode over data sets (`Posterior.sandwich`).
     objective : {"elbo", "iwae", "chi"}, float or Objective
         The objective to maximise (or, for upper bounds, minimise), see `fastvi.objectives`; a
         number is the order of a Rényi divergence.

@@ -34,6 +34,7 @@ CLEAR = 0.1  # share of the tolerance below which one stage is enough
 ENDLESS_PASSES = 2**62
 ENDLESS = 1e60  # a parameter beyond it means that the posterior is improper
 WINDOWS = 2  # least number in a stage for its halves to be compared
+EXACT = 1e-4  # nats: draws whose bounds have such a standard error say that q equals the target
 DROWNED = 2.0  # progress below so many times its own variance counts as noise
 
 
@@ -252,7 +253,8 @@ class PlainStages(Stages):
     """Adam on free parameters (in units near 1), with rates from 0.1 downwards.
 
     A rate is finished when the bound of a stage is no better than the best before it, and the fit
-    when the last stages of two rates agree as well.
+    when the last stages of two rates agree as well. It has settled at once if it begins at the
+    target, as all draws then have the same log ratio; Adam would not see how small gradients are.
 
     Parameters
     ----------
@@ -282,6 +284,8 @@ class PlainStages(Stages):
 
     def next(self, state: PlainState) -> PlainState:
         """The state after one more stage."""
+        if len(self.history) == 0 and self._is_exact(state):
+            return state._replace(settled=True)
         stage, memory = self._attempt(state, int(PLAIN_STEPS * np.sqrt(FIRST_RATE / state.rate)))
         if stage is None:
             return state._replace(over=True)
@@ -302,6 +306,11 @@ class PlainStages(Stages):
             n_rates=state.n_rates + 1,
             at_last_rate=state.params,
         )
+
+    def _is_exact(self, state: PlainState) -> bool:
+        """Whether a first step, which is not kept, finds the same log ratio for all draws."""
+        stage, _ = self._attempt(state, 1)
+        return stage is not None and self.history.columns["elbo_error"][-1] < EXACT
 
     def _optimizer(self, rate: float) -> Optimizer:
         return adam(rate) if self.units is None else scaled(adam(rate), self.units)

@@ -200,7 +200,7 @@ class Posterior(WithDensity):
         >>> bool(bounds.mean[0] < 0.5 * posterior.sd[0])
         True
         """
-        if self.member.powers.frame is None:
+        if not self.member.powers.gaussian:
             raise ValueError(
                 "error_bounds is for Gaussian families, but this posterior is "
                 f"{families.name_of(self.member)!r}"
