@@ -32,6 +32,7 @@ CASES = {
     "vb": {"solver": "vb", **ASYMMETRIC},
     "vb, priors learned": {"solver": "vb", **LEARNED},
 }
+SOLVERS = tuple(CASES)
 SVI, SCVB0 = CASES["svi"], CASES["scvb0"]
 TOOLS = {  # optimizer, sampling, variance reduction, gradient
     "constant": {"optimizer": 0.05},

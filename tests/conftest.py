@@ -63,10 +63,35 @@ FIRST = [
 ]  # fmt: skip
 
 
+# Every estimator meets those of scikit-learn's checks that ask something of its model: of its types
+# and shapes, weights, order of rows, seed and files. The others ask what base classes answer: one
+# estimator of each kind meets all of them in a plain run, the rest in the thorough one.
+OF_MODELS = {
+    "check_dict_unchanged", "check_dtype_object", "check_estimator_sparse_array",
+    "check_estimators_dtypes", "check_estimators_nan_inf", "check_estimators_pickle",
+    "check_fit2d_1feature", "check_fit2d_1sample", "check_fit_idempotent",
+    "check_methods_sample_order_invariance", "check_n_features_in",
+    "check_sample_weight_equivalence_on_dense_data",
+    "check_sample_weight_equivalence_on_sparse_data",
+}  # fmt: skip
+MEET_ALL = {f"test_{name}" for name in ("estimator", "gp_regression", "hmm", "logistic", "mixture")}
+
+
+def is_of_base_class(item: pytest.Item) -> bool:
+    """Whether a test is a check of scikit-learn that other estimators meet as well."""
+    check = item.callspec.params.get("check") if hasattr(item, "callspec") else None
+    if item.path.stem in MEET_ALL or check is None or "estimator" not in item.callspec.params:
+        return False
+    name = getattr(check, "func", check).__name__
+    return name not in OF_MODELS or bool(getattr(check, "keywords", {}))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put long files first; leave out what is slow or thorough and was not asked for."""
     place = {f"test_{name}": i for i, name in enumerate(FIRST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(FIRST)))
+    for item in filter(is_of_base_class, items):
+        item.add_marker(pytest.mark.thorough)
     if JIT_OFF:
         for item in items:
             if item.get_closest_marker("jit"):

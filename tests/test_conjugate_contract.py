@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cases import from_file, in_file
 from conjugate import MODELS
+from thoroughly import mostly_thorough
 
 from fastvi import gradients, loop, optimizers
 from fastvi.base import parallel, tree
@@ -55,17 +56,27 @@ PAIRS = [
     if entry.coordinates or tool not in PER_COORDINATE
 ]
 PAIRS += [(model, "accelerated") for model in MODELS if model.startswith("logistic")]
+# Variants that share all but their priors or their covariances with another model.
+VARIANTS = (
+    "logistic, ard", "logistic, classes, ard", "mixture, tied", "mixture, spherical",
+    "factor analysis", "poisson, hierarchical",
+)  # fmt: skip
+OF_VARIANTS = ("coordinate ascent", "svrg, importance", "accelerated")
 every_model = pytest.mark.parametrize("model", MODELS)
-every_pair = pytest.mark.parametrize(("model", "tool"), PAIRS)
+every_pair = pytest.mark.parametrize(
+    ("model", "tool"),
+    mostly_thorough(PAIRS, lambda pair: pair[0] not in VARIANTS or pair[1] in OF_VARIANTS),
+)
 # Plain gradients of each model are compared with its bound; what rates then do is up to no model.
 every_pair_with_long_ones_thorough = pytest.mark.parametrize(
     ("model", "tool"),
-    [
-        pytest.param(model, tool, marks=pytest.mark.thorough)
-        if tool in PER_COORDINATE and model not in EVERY_TOOL_MODELS
-        else (model, tool)
-        for model, tool in PAIRS
-    ],
+    mostly_thorough(
+        PAIRS,
+        lambda pair: (
+            (pair[1] not in PER_COORDINATE or pair[0] in EVERY_TOOL_MODELS)
+            and (pair[0] not in VARIANTS or pair[1] == "coordinate ascent")
+        ),
+    ),
 )
 
 

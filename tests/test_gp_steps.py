@@ -7,6 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from stopping import Stopped, stopper
+from thoroughly import mostly_thorough
 
 import fastvi
 from fastvi import SVGP, SparseGPClassifier, SparseGPRegressor, optimizers
@@ -148,7 +149,8 @@ def interrupted(monkeypatch, owner, name, n_calls, run):
 
 @every_estimator
 @pytest.mark.parametrize(
-    ("method", "n_calls"), [("fit", 0), ("fit", 5), ("fit", 9), ("partial_fit", 2)]
+    ("method", "n_calls"),
+    mostly_thorough([("fit", 5), ("partial_fit", 2), ("fit", 0), ("fit", 9)], 2),
 )
 def test_an_interrupted_fit_leaves_what_was(name, method, n_calls, rng, tmp_path, monkeypatch):
     """Before the first step, between two, in the last pass over all rows; and in a stream."""
@@ -209,7 +211,7 @@ def found(model, X):
 
 
 @every_watched
-@pytest.mark.parametrize("scored", [False, True])
+@pytest.mark.parametrize("scored", mostly_thorough([True, False]))
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_stopped_fit_goes_on_with_the_same_bits(name, scored, rng, tmp_path):
     X, y = data(rng, name)

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture as Peer
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from thoroughly import mostly_thorough
 from tolerances import assert_never_falls
 
 from fastvi import loop
@@ -218,7 +219,7 @@ def test_matrix_products_of_each_component(dtype, rng, monkeypatch):
 
 
 @every_type
-@pytest.mark.parametrize("n", [1, 63, 64, 65, 129])
+@pytest.mark.parametrize("n", mostly_thorough([1, 65, 63, 64, 129], 2))
 def test_sizes_of_blocks_change_no_sum(kind, n, rng, monkeypatch):
     X = clusters(rng, n)
     model, _ = small_model(kind, 3, 2)
@@ -459,7 +460,7 @@ def test_narrow_clusters_far_apart_in_single_precision(kind, rng):
 
 @every_type
 @pytest.mark.parametrize("scale", [1e-8, 1e8])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", mostly_thorough([np.float32, np.float64]))
 def test_scales_of_columns(kind, scale, dtype, rng):
     X = clusters(rng, 200)
     options = {"covariance_type": kind, "max_iter": 20, "tol": 0.0}
@@ -486,7 +487,7 @@ DEGENERATE = {
 
 @every_type
 @pytest.mark.parametrize("data", DEGENERATE)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", mostly_thorough([np.float32, np.float64]))
 def test_degenerate_data(kind, data, dtype, rng):
     X = DEGENERATE[data](rng).astype(dtype)
     for init_params in ("random", "random_from_data"):
@@ -643,7 +644,7 @@ def test_bad_data(rng):
 
 
 @every_type
-@pytest.mark.parametrize("batch_size", [None, 7])
+@pytest.mark.parametrize("batch_size", mostly_thorough([None, 7]))
 def test_rows_too_large_for_a_warm_start(kind, batch_size, rng):
     X, options = clusters(rng, 20), {"covariance_type": kind, "warm_start": True}
     if batch_size is not None:  # which would take all passes

@@ -5,6 +5,7 @@ import pytest
 from naive import dirichlet as naive
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import psi
+from thoroughly import mostly_thorough
 
 from fastvi.models.topics import priors as topics_priors
 
@@ -72,8 +73,8 @@ def with_prior(means, prior):
 
 @pytest.mark.jit
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("spread", [0.0, 0.05])
-@pytest.mark.parametrize("start", [1e-3, 0.5, 20.0])
+@pytest.mark.parametrize("spread", mostly_thorough([0.05, 0.0]))
+@pytest.mark.parametrize("start", mostly_thorough([1e-3, 20.0, 0.5], 2))
 @pytest.mark.parametrize("truth", PRIORS[:2] + PRIORS[4:])
 def test_polya_steps_end_at_the_maximum(truth, start, spread, weighted, rng):
     means = soft_counts(rng, np.array(truth), 300, 60, spread)

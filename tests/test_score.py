@@ -9,6 +9,7 @@ import itertools
 import numpy as np
 import pytest
 from scipy import stats
+from thoroughly import mostly_thorough
 
 import fastvi
 from fastvi import families, gradients
@@ -113,7 +114,7 @@ def discrete():
 
 
 @sets_of_tools(SETS)
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("told", mostly_thorough([True, False]))
 def test_unbiased_against_enumeration(tools, told):
     """Seed 3; every set of tools, with and without Rao-Blackwellization."""
     q = discrete()
@@ -158,12 +159,8 @@ CONTINUOUS = {
     ("kind", "tools"),
     [
         *((kind, ()) for kind in CONTINUOUS),
-        ("gaussian", tuple(TOOLS)),
-        ("poisson", tuple(TOOLS)),
-        *(
-            pytest.param(kind, tuple(TOOLS), marks=pytest.mark.thorough)
-            for kind in ("lognormal", "gamma", "beta")  # tools see densities and weights only
-        ),
+        # Tools see densities and weights only.
+        *mostly_thorough((kind, tuple(TOOLS)) for kind in CONTINUOUS),
     ],
 )
 def test_unbiased_against_quadrature(kind, tools):
@@ -211,7 +208,7 @@ def spread(gradient, q, seed=6, n=600, warm=300):
     return np.var(found[warm:] * q.step_units(q.values), axis=0).sum(), info
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("told", mostly_thorough([True, False]))
 @sets_of_tools([s for s in SETS if s and s != ("overdispersed",)])
 def test_tools_lower_the_variance(told, tools):
     target, q = linked() if told else Untold(linked()), discrete()
