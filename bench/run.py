@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import amortized
 import generic
 import gp
 import harness
@@ -19,7 +20,7 @@ import topics
 
 SUITES = {
     "lda": lda, "stochastic": stochastic, "generic": generic, "stein": stein, "gp": gp,
-    "topics": topics, "sequences": sequences, "statespace": statespace,
+    "topics": topics, "sequences": sequences, "statespace": statespace, "amortized": amortized,
 }  # fmt: skip
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"

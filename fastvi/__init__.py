@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from fastvi.fitting.robust import reweighted_fit as reweighted_fit
     from fastvi.fitting.svgd import svgd as svgd
     from fastvi.loading import load as load
+    from fastvi.models.autoencoder.estimator import (
+        VariationalAutoencoder as VariationalAutoencoder,
+    )
     from fastvi.models.factors.estimator import BayesianFactorAnalysis as BayesianFactorAnalysis
     from fastvi.models.factors.estimator import BayesianPCA as BayesianPCA
     from fastvi.models.features.estimator import BetaBernoulliFeatures as BetaBernoulliFeatures

@@ -13,50 +13,22 @@ import numpy as np
 
 from ._jit import kernel
 from ._subnormals import flush_subnormals, restore_subnormals
+from .noise import CENTRE, GOLDEN, TAIL, mixed, polynomial
 from .responsibilities import largest
 from .special import exp, log
 
-GOLDEN, OTHER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1342543DE82EF95)
-FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-S27, S30, S31, S33 = map(np.uint64, (27, 30, 31, 33))
+OTHER, S33 = np.uint64(0xD1342543DE82EF95), np.uint64(33)
 LOW = np.uint64(0x7FFFFFFF)
 BLOCK = 256
 UNKNOWN = np.inf
 UNIT = 2.0**-31  # uniform numbers have 31 bits
 INVERSE_E = math.exp(-1.0)
-# Of the normal quantile by the logarithm of its density, with the highest power first.
-CENTRE = tuple(
-    math.sqrt(2.0) * a
-    for a in (2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
-              -0.00125372503, -0.00417768164, 0.246640727, 1.50140941)
-)  # fmt: skip
-TAIL = tuple(
-    math.sqrt(2.0) * a
-    for a in (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
-              -0.0076224613, 0.00943887047, 1.00167406, 2.83297682)
-)  # fmt: skip
-
-
-@kernel(inline="always")
-def _mixed(state):
-    """64 random bits for a state."""
-    z = (state ^ (state >> S30)) * FIRST
-    z = (z ^ (z >> S27)) * SECOND
-    return z ^ (z >> S31)
-
-
-@kernel(inline="always")
-def _polynomial(x, coefficients):
-    total = coefficients[0]
-    for a in coefficients[1:]:
-        total = total * x + a
-    return total
 
 
 @kernel(inline="always")
 def _normal(u, w):
     """The quantile u of the standard normal, to seven digits (Giles 2010); w = -log 4u(1 - u)."""
-    centre, tail = _polynomial(w - 2.5, CENTRE), _polynomial(np.sqrt(w) - 3.0, TAIL)
+    centre, tail = polynomial(w - 2.5, CENTRE), polynomial(np.sqrt(w) - 3.0, TAIL)
     return (2.0 * u - 1.0) * (centre if w < 5.0 else tail)
 
 
@@ -68,7 +40,7 @@ def _trial(shape, state):
     any floating-point number; else by Marsaglia and Tsang (2000), "A simple method for generating
     gamma variables". Both without branches, and with the same logarithms.
     """
-    bits = _mixed(state)
+    bits = mixed(state)
     u, v = (np.int32(bits >> S33) + 0.5) * UNIT, (np.int32(bits & LOW) + 0.5) * UNIT
     p = u * (1.0 + shape * INVERSE_E)
     is_large, is_tail = shape >= 1.0, p > 1.0
@@ -103,7 +75,7 @@ def log_gammas(shapes, seed, start, stop):
         block = shapes[begin : begin + n]
         first = seed + np.uint64(begin) * GOLDEN
         for i in range(n):
-            bits = _mixed(first + np.uint64(i) * GOLDEN)
+            bits = mixed(first + np.uint64(i) * GOLDEN)
             p = (kind(np.int32(bits >> S33)) + half) * unit * (one + block[i] * inverse_e)
             v = (kind(np.int32(bits & LOW)) + half) * unit
             trial = log(p) / block[i]

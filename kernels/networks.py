@@ -1,137 +1,260 @@
-"""Networks with one hidden layer: values, divergences, and reverse passes of both.
+"""Layers of networks, forward and reverse, around BLAS's products of float32 matrices.
 
-y(x) = shift + linear x + outer tanh(inner x + bias), of E inputs, d outputs and K hidden units, at
-N points in columns: x (E, N), hidden (K, N), y (d, N). Reverse passes add to given arrays.
+A layer maps I inputs to O outputs, y = a(x W + b), for n rows at a time. All arrays are flat: the
+parameters of all layers are in one vector, W (I, O) and b (O,) of each where its row of the table
+says, and the outputs of all layers are one after another in one array, (n, O) each, which `reverse`
+overwrites by adjoints of x W + b. Slopes of activations are functions of their outputs.
+
+A sparse layer, which comes first, takes rows of a CSR matrix. In a masked layer (Germain et al.
+2015, "MADE"), output j sees its first `reach[j]` inputs alone, where reach never falls, and weights
+beyond are 0: products leave out blocks of zeros.
 """
 
 from typing import NamedTuple
 
+import numpy as np
+
+from ._blas import product
 from ._jit import kernel
-from .special import exp
-from .vectors import dot, fill, sum_of
+from .special import exp, log
+from .targets import address_of
+from .vectors import fill
+
+KIND, INPUTS, OUTPUTS, WEIGHTS, BIAS, ACTIVATION, REACH = range(7)  # columns of the table
+DENSE, SPARSE, MASKED = range(3)
+NONE, SOFTPLUS, TANH, RELU, ELU = range(5)
+ITEM = 4  # bytes
+BLOCK = 64  # outputs of masked layers that are products of their own
+ZERO, ONE, TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 
 
-class Network(NamedTuple):
-    """Parameters of a network, or their gradient."""
+class Layers(NamedTuple):
+    """The form of a network of L layers."""
 
-    shift: object  # (d,)
-    linear: object  # (d, E)
-    outer: object  # (d, K)
-    inner: object  # (K, E)
-    bias: object  # (K,)
+    table: np.ndarray  # (L, 7) int64
+    reach: np.ndarray  # int64, of masked layers, each where the table says
 
 
-@kernel
-def _add(factor, row, out):
-    """Out (N,) += factor row."""
-    for n in range(out.size):
-        out[n] += factor * row[n]
+class SparseRows(NamedTuple):
+    """Rows of a CSR matrix, or arrays of length 0."""
+
+    rows: np.ndarray  # (n,) int64
+    indptr: np.ndarray  # (N + 1,) int64
+    indices: np.ndarray  # (nnz,) int32
+    values: np.ndarray  # (nnz,) float32
 
 
-@kernel
-def forward(net, x, hidden, y):
-    """Out hidden (K, N) and y (d, N)."""
-    for k in range(hidden.shape[0]):
-        row = hidden[k]
-        fill(row, net.bias[k])
-        for e in range(x.shape[0]):
-            _add(net.inner[k, e], x[e], row)
-        for n in range(row.size):
-            row[n] = 1.0 - 2.0 / (exp(2.0 * row[n]) + 1.0)
-    for j in range(y.shape[0]):
-        fill(y[j], net.shift[j])
-        for e in range(x.shape[0]):
-            _add(net.linear[j, e], x[e], y[j])
-        for k in range(hidden.shape[0]):
-            _add(net.outer[j, k], hidden[k], y[j])
+@kernel(inline="always")
+def softplus(x):
+    """log(1 + exp(x)) of a float32."""
+    return max(x, ZERO) + log(ONE + exp(-abs(x)))
 
 
 @kernel
-def _pre(net, hidden, adjoint, k, out):
-    """Out (N,): adjoints of what goes into the k-th tanh."""
-    fill(out, 0.0)
-    for j in range(adjoint.shape[0]):
-        _add(net.outer[j, k], adjoint[j], out)
-    unit = hidden[k]
-    for n in range(out.size):
-        out[n] *= 1.0 - unit[n] * unit[n]
+def activate(kind, bias, out):
+    """Out (n O) = a(out + bias), bias (O,)."""
+    width = bias.size
+    for i in range(out.size // width):
+        row = out[i * width : (i + 1) * width]
+        if kind == SOFTPLUS:
+            for j in range(width):
+                row[j] = softplus(row[j] + bias[j])
+        elif kind == TANH:
+            for j in range(width):
+                row[j] = ONE - TWO / (exp(TWO * (row[j] + bias[j])) + ONE)
+        elif kind == RELU:
+            for j in range(width):
+                row[j] = max(row[j] + bias[j], ZERO)
+        elif kind == ELU:
+            for j in range(width):
+                x = row[j] + bias[j]
+                row[j] = x if x > ZERO else exp(min(x, ZERO)) - ONE
+        else:
+            for j in range(width):
+                row[j] = row[j] + bias[j]
 
 
 @kernel
-def reverse(net, x, hidden, adjoint, row, slopes):
-    """Slopes += gradients by the parameters, from adjoints (d, N) of y; row (N,) is scratch."""
-    for j in range(adjoint.shape[0]):
-        slopes.shift[j] += sum_of(adjoint[j])
-        for e in range(x.shape[0]):
-            slopes.linear[j, e] += dot(adjoint[j], x[e])
-        for k in range(hidden.shape[0]):
-            slopes.outer[j, k] += dot(adjoint[j], hidden[k])
-    for k in range(hidden.shape[0]):
-        _pre(net, hidden, adjoint, k, row)
-        slopes.bias[k] += sum_of(row)
-        for e in range(x.shape[0]):
-            slopes.inner[k, e] += dot(row, x[e])
+def descend(kind, adjoint, out):
+    """Out: from a's output (m,) to the adjoint of its input, given that of its output."""
+    if kind == SOFTPLUS:
+        for i in range(out.size):
+            out[i] = adjoint[i] * (ONE - exp(-out[i]))
+    elif kind == TANH:
+        for i in range(out.size):
+            out[i] = adjoint[i] * (ONE - out[i] * out[i])
+    elif kind == RELU:
+        for i in range(out.size):
+            out[i] = adjoint[i] if out[i] > ZERO else ZERO
+    elif kind == ELU:
+        for i in range(out.size):
+            out[i] = adjoint[i] if out[i] > ZERO else adjoint[i] * (out[i] + ONE)
+    else:
+        for i in range(out.size):
+            out[i] = adjoint[i]
 
 
 @kernel
-def pull_back(net, hidden, adjoint, row, out):
-    """Out (E, N) += gradients by x, from adjoints (d, N) of y; row (N,) is scratch."""
-    for e in range(out.shape[0]):
-        for j in range(adjoint.shape[0]):
-            _add(net.linear[j, e], adjoint[j], out[e])
-    for k in range(hidden.shape[0]):
-        _pre(net, hidden, adjoint, k, row)
-        for e in range(out.shape[0]):
-            _add(net.inner[k, e], row, out[e])
+def column_sums(x, sums):
+    """Out sums (m,) of the columns of x (n m)."""
+    width = sums.size
+    fill(sums, ZERO)
+    for i in range(x.size // width):
+        row = x[i * width : (i + 1) * width]
+        for j in range(width):
+            sums[j] += row[j]
 
 
 @kernel
-def _through(net, k):
-    """Sum over j of outer_jk inner_kj: what the k-th unit has to do with the divergence."""
-    total = 0.0
-    for j in range(net.shift.size):
-        total += net.outer[j, k] * net.inner[k, j]
-    return total
+def sparse_product(sparse, weights, width, out):
+    """Out (n O) = rows (n, I) W."""
+    for i in range(sparse.rows.size):
+        row = out[i * width : (i + 1) * width]
+        fill(row, ZERO)
+        r = sparse.rows[i]
+        for p in range(sparse.indptr[r], sparse.indptr[r + 1]):
+            x, first = sparse.values[p], sparse.indices[p] * width
+            w = weights[first : first + width]
+            for j in range(width):
+                row[j] += x * w[j]
 
 
 @kernel
-def divergence(net, hidden, out):
-    """Out (N,) = sum over j of dy_j / dx_j, E = d."""
-    trace = 0.0
-    for j in range(net.shift.size):
-        trace += net.linear[j, j]
-    fill(out, trace)
-    for k in range(hidden.shape[0]):
-        w, unit = _through(net, k), hidden[k]
-        for n in range(out.size):
-            out[n] += w * (1.0 - unit[n] * unit[n])
+def sparse_gradient(sparse, adjoint, width, grads):
+    """Out grads (I O) = rows' adjoint, of adjoint (n O)."""
+    fill(grads, ZERO)
+    for i in range(sparse.rows.size):
+        row = adjoint[i * width : (i + 1) * width]
+        r = sparse.rows[i]
+        for p in range(sparse.indptr[r], sparse.indptr[r + 1]):
+            x, first = sparse.values[p], sparse.indices[p] * width
+            g = grads[first : first + width]
+            for j in range(width):
+                g[j] += x * row[j]
 
 
 @kernel
-def divergence_reverse(net, x, hidden, weights, rows, slopes):
-    """Slopes += gradients of the weighted sum of divergences; rows (2, N) are scratch."""
-    total, down, curve = sum_of(weights), rows[0], rows[1]
-    for j in range(net.shift.size):
-        slopes.linear[j, j] += total
-    for k in range(hidden.shape[0]):
-        w, unit = _through(net, k), hidden[k]
-        for n in range(unit.size):
-            slope = weights[n] * (1.0 - unit[n] * unit[n])
-            down[n] = slope
-            curve[n] = -2.0 * w * unit[n] * slope
-        mean = sum_of(down)
-        slopes.bias[k] += sum_of(curve)
-        for j in range(net.shift.size):
-            slopes.outer[j, k] += mean * net.inner[k, j]
-            slopes.inner[k, j] += mean * net.outer[j, k] + dot(curve, x[j])
+def masked_product(blas, n, inputs, reach, x, weights, out):
+    """Out (n O) = x W for addresses of x (n, I), W (I, O) and out."""
+    width = reach.size
+    for a in range(0, width, BLOCK):
+        b = min(a + BLOCK, width)
+        product(
+            blas, n, b - a, reach[b - 1], x, inputs, False, weights + ITEM * a, width, False, False,
+            out + ITEM * a, width,
+        )  # fmt: skip
 
 
 @kernel
-def divergence_slope(net, hidden, weights, row, out):
-    """Out (d, N) += weights times the gradients of divergences by x; row (N,) is scratch."""
-    for k in range(hidden.shape[0]):
-        w, unit = _through(net, k), hidden[k]
-        for n in range(row.size):
-            row[n] = -2.0 * w * weights[n] * unit[n] * (1.0 - unit[n] * unit[n])
-        for j in range(out.shape[0]):
-            _add(net.inner[k, j], row, out[j])
+def masked_gradient(blas, n, inputs, reach, x, adjoint, grads):
+    """Out grads (I O) = x' adjoint where there are weights; addresses of x and adjoint (n, O)."""
+    width = reach.size
+    for a in range(0, width, BLOCK):
+        b = min(a + BLOCK, width)
+        product(
+            blas, reach[b - 1], b - a, n, x, inputs, True, adjoint + ITEM * a, width, False, False,
+            address_of(grads) + ITEM * a, width,
+        )  # fmt: skip
+    for i in range(inputs):
+        row = grads[i * width : (i + 1) * width]
+        for j in range(width):
+            row[j] = row[j] if i < reach[j] else ZERO
+
+
+@kernel
+def masked_back(blas, n, inputs, reach, adjoint, weights, out):
+    """Out (n I) = adjoint W' for addresses of adjoint (n, O), W (I, O)."""
+    width = reach.size
+    fill(out, ZERO)
+    for a in range(0, width, BLOCK):
+        b = min(a + BLOCK, width)
+        product(
+            blas, n, reach[b - 1], b - a, adjoint + ITEM * a, width, False, weights + ITEM * a,
+            width, True, True, address_of(out), inputs,
+        )  # fmt: skip
+
+
+@kernel
+def forward(blas, net, params, x, sparse, n, out):
+    """Out: outputs of all layers, for x (n I), or rows of a CSR matrix if the first is sparse."""
+    source, end = address_of(x), 0
+    for layer in range(net.table.shape[0]):
+        row = net.table[layer]
+        inputs, width = row[INPUTS], row[OUTPUTS]
+        start, end = end, end + n * width
+        here, weights = address_of(out) + ITEM * start, address_of(params) + ITEM * row[WEIGHTS]
+        if row[KIND] == SPARSE:
+            first = row[WEIGHTS]
+            sparse_product(sparse, params[first : first + inputs * width], width, out[start:end])
+        elif row[KIND] == MASKED:
+            reach = net.reach[row[REACH] : row[REACH] + width]
+            masked_product(blas, n, inputs, reach, source, weights, here)
+        else:
+            product(
+                blas, n, width, inputs, source, inputs, False, weights, width, False, False, here,
+                width,
+            )  # fmt: skip
+        activate(row[ACTIVATION], params[row[BIAS] : row[BIAS] + width], out[start:end])
+        source = here
+
+
+@kernel
+def outputs(net):
+    """Numbers that a row leaves in all layers, and in those before the last."""
+    total = 0
+    for layer in range(net.table.shape[0]):
+        total += net.table[layer, OUTPUTS]
+    return total, total - net.table[net.table.shape[0] - 1, OUTPUTS]
+
+
+@kernel
+def reverse(blas, net, params, x, sparse, n, out, spare, grads, back):
+    """Out: gradients of all parameters of the layers, and by x in back (n I), or (0,) for none.
+
+    In `out`, as `forward` leaves it, the last layer's outputs have been replaced by the adjoints of
+    its x W + b; all others will be. The scratch `spare` holds n rows of the widest layer.
+    """
+    stop = n * outputs(net)[0]
+    for layer in range(net.table.shape[0] - 1, -1, -1):
+        row = net.table[layer]
+        inputs, width = row[INPUTS], row[OUTPUTS]
+        start, end, stop = stop - n * width, stop, stop - n * width
+        before = start - n * inputs  # where inputs begin, if they are a layer's outputs
+        source = address_of(out) + ITEM * before if layer > 0 else address_of(x)
+        here, weights = address_of(out) + ITEM * start, address_of(params) + ITEM * row[WEIGHTS]
+        slopes = grads[row[WEIGHTS] : row[WEIGHTS] + inputs * width]
+        reach = net.reach[row[REACH] : row[REACH] + (width if row[KIND] == MASKED else 0)]
+        column_sums(out[start:end], grads[row[BIAS] : row[BIAS] + width])
+        if row[KIND] == SPARSE:
+            sparse_gradient(sparse, out[start:end], width, slopes)
+        elif row[KIND] == MASKED:
+            masked_gradient(blas, n, inputs, reach, source, here, slopes)
+        else:
+            product(
+                blas, inputs, width, n, source, inputs, True, here, width, False, False,
+                address_of(slopes), width,
+            )  # fmt: skip
+        if layer == 0 and back.size == 0:
+            continue
+        target = back[: n * inputs] if layer == 0 else spare[: n * inputs]
+        if row[KIND] == MASKED:
+            masked_back(blas, n, inputs, reach, here, weights, target)
+        else:
+            product(
+                blas, n, inputs, width, here, width, False, weights, width, True, False,
+                address_of(target), inputs,
+            )  # fmt: skip
+        if layer > 0:
+            descend(net.table[layer - 1, ACTIVATION], target, out[before:start])
+
+
+@kernel
+def first_not_finite(net, n, out):
+    """Number of the first layer with an output that is not finite, or -1."""
+    end = 0
+    for layer in range(net.table.shape[0]):
+        start, end = end, end + n * net.table[layer, OUTPUTS]
+        for i in range(start, end):
+            if not np.isfinite(out[i]):
+                return layer
+    return -1

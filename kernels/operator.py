@@ -1,6 +1,6 @@
 """Operator variational inference: a generator network against a network of test functions.
 
-Both are those of `networks.py`; N draws of d numbers are in columns (d, N). Equations: Ranganath,
+Both are those of `shallow.py`; N draws of d numbers are in columns (d, N). Equations: Ranganath,
 Altosaar, Tran and Blei (2016), "Operator variational inference". The objective of a program q and a
 test function f is the Langevin-Stein operator with a penalty on the size of f,
 
@@ -16,7 +16,8 @@ import numpy as np
 
 from ._jit import kernel
 from ._pointers import call_target
-from .networks import (
+from .optimizers import adam, running_mean
+from .shallow import (
     Network,
     divergence,
     divergence_reverse,
@@ -25,7 +26,6 @@ from .networks import (
     pull_back,
     reverse,
 )
-from .optimizers import adam, running_mean
 from .targets import SUCCESS, address_of
 from .vectors import dot, fill
 

@@ -7,6 +7,7 @@ both sums and stores: see `kernel`.
 import numpy as np
 
 from ._jit import kernel
+from ._subnormals import flush_subnormals, restore_subnormals
 
 
 @kernel
@@ -43,6 +44,19 @@ def adam(g, m, v, top, decay, decay_square, rate, correction, epsilon, step):
             second = max(second, top[i])
             top[i] = second
         step[i] = rate * m[i] / (np.sqrt(second) + epsilon)
+
+
+@kernel
+def adam_in_place(g, m, v, decay, decay_square, rate, correction, epsilon, params):
+    """Params += the step of `adam`, in the same pass."""
+    rest = g.dtype.type(1) - decay
+    rest_square = g.dtype.type(1) - decay_square
+    mode = flush_subnormals()  # moments of parameters without a gradient decay to such numbers
+    for i in range(g.shape[0]):
+        m[i] = decay * m[i] + rest * g[i]
+        v[i] = decay_square * v[i] + rest_square * g[i] * g[i]
+        params[i] += rate * m[i] / (np.sqrt(v[i] * correction) + epsilon)
+    restore_subnormals(mode)
 
 
 @kernel

@@ -68,6 +68,7 @@ FITS: dict[str, Callable[[], Any]] = {
     "features, binary": lambda: fastvi.BetaBernoulliFeatures(
         2, likelihood="bernoulli", n_init=1, max_iter=3, random_state=0
     ).fit(X > 0),
+    "autoencoder": lambda: fastvi.VariationalAutoencoder(2, max_iter=3, random_state=0).fit(X),
     "logistic": lambda: fastvi.BayesianLogisticRegression(max_iter=3, random_state=0).fit(
         X, X[:, 0] > 0
     ),

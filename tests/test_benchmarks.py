@@ -19,6 +19,7 @@ CASES = [
     ("ep_gp", "evidence", {"n": 40, "repeats": 1}),
     ("ep_gp", "quality", {"name": "iris", "splits": 2}),
     ("derived", "run", {"repeats": 1, "quick": True}),
+    ("ours_amortized", "transform", {"n": 200}),
     ("ours_features", "iteration", {"n": 50, "k": 3, "repeats": 1}),
     ("ours_features", "digits", {"bits": 2}),
     ("ours_generic", "logistic_step", {"n_draws": 4, "n": 50, "d": 3}),

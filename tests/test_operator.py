@@ -11,8 +11,8 @@ from naive import operator as naive
 import fastvi
 from fastvi.base import archive
 from fastvi.fitting.operator import Settings, _fresh, _network, _player, _scratch
-from fastvi.kernels import networks
 from fastvi.kernels import operator as kernels
+from fastvi.kernels import shallow
 from fastvi.targets import TargetError
 from fastvi.transforms import positive
 
@@ -68,13 +68,13 @@ def through(net, x):
         np.full((len(net.bias), x.shape[1]), np.nan),
         np.full((len(net.shift), x.shape[1]), 9.0),
     )
-    networks.forward(net, x, hidden, y)
+    shallow.forward(net, x, hidden, y)
     return hidden, y
 
 
 def divergence(net, x):
     out = np.full(x.shape[1], np.nan)
-    networks.divergence(net, through(net, x)[0], out)
+    shallow.divergence(net, through(net, x)[0], out)
     return out
 
 
@@ -141,12 +141,12 @@ def test_reverse(case):
     adjoint, row = rng.normal(size=y.shape), np.empty(x.shape[1])
     slopes = like(net, rng.normal(size=len(flat(net))))
     before = flat(slopes)
-    networks.reverse(net, x, hidden, adjoint, row, slopes)
+    shallow.reverse(net, x, hidden, adjoint, row, slopes)
     want = by_parameters(lambda w: np.sum(adjoint * through(w, x)[1]), net)
     np.testing.assert_allclose(flat(slopes) - before, want, **CLOSE)
     out = rng.normal(size=x.shape)
     want = out + by_inputs(lambda p: np.sum(adjoint * through(net, p)[1], axis=0), x)
-    networks.pull_back(net, hidden, adjoint, row, out)
+    shallow.pull_back(net, hidden, adjoint, row, out)
     np.testing.assert_allclose(out, want, **CLOSE)
 
 
@@ -158,12 +158,12 @@ def test_reverse_of_divergences(case):
     weights, rows = rng.normal(size=x.shape[1]), np.empty((2, x.shape[1]))
     slopes = like(net, rng.normal(size=len(flat(net))))
     before = flat(slopes)
-    networks.divergence_reverse(net, x, hidden, weights, rows, slopes)
+    shallow.divergence_reverse(net, x, hidden, weights, rows, slopes)
     want = by_parameters(lambda w: weights @ divergence(w, x), net)
     np.testing.assert_allclose(flat(slopes) - before, want, **CLOSE)
     out = rng.normal(size=x.shape)
     want = out + weights * by_inputs(lambda p: divergence(net, p), x)
-    networks.divergence_slope(net, hidden, weights, rows[0], out)
+    shallow.divergence_slope(net, hidden, weights, rows[0], out)
     np.testing.assert_allclose(out, want, **CLOSE)
 
 

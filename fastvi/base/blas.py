@@ -16,7 +16,7 @@ import numpy as np
 from fastvi.base.typing import Array
 
 __all__ = [
-    "add_crossed", "add_square", "aligned", "multiply_rows", "solve_rows",
+    "add_crossed", "add_square", "aligned", "multiply_rows", "sgemm", "solve_rows",
 ]  # fmt: skip
 
 KINDS: dict[type, Any] = {bytes: ctypes.c_char, int: ctypes.c_int, float: ctypes.c_double}
@@ -33,12 +33,21 @@ def aligned(shape: tuple[int, ...]) -> Array:
     return block[first : first + size].reshape(shape)
 
 
-@functools.cache
-def _routine(name: str, n_arguments: int) -> Any:
+def _address(name: str) -> int:
     from numba.extending import get_cython_function_address
 
-    address = get_cython_function_address("scipy.linalg.cython_blas", name)
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * n_arguments)(address)
+    return int(get_cython_function_address("scipy.linalg.cython_blas", name))
+
+
+@functools.cache
+def sgemm() -> int:
+    """Return the address of the product of float32 matrices, for kernels."""
+    return _address("sgemm")
+
+
+@functools.cache
+def _routine(name: str, n_arguments: int) -> Any:
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * n_arguments)(_address(name))
 
 
 @functools.lru_cache(1024, typed=True)

@@ -97,6 +97,14 @@ def _features() -> None:
         ).fit(rows)
 
 
+def _autoencoder() -> None:
+    X = _counts()
+    model = fastvi.VariationalAutoencoder(2, likelihood="poisson", max_iter=2, random_state=0)
+    model.fit(X)
+    model.score_samples(X)
+    model.reconstruct(X)
+
+
 def _logistic() -> None:
     for dtype in TYPES:
         X = _numbers(dtype)
@@ -188,6 +196,7 @@ FITS: dict[str, Callable[[], None]] = {
     "mixture": _mixture,
     "factors": _factors,
     "features": _features,
+    "autoencoder": _autoencoder,
     "logistic": _logistic,
     "poisson": _poisson,
     "sequences": _sequences,

@@ -238,7 +238,7 @@ class _Game:
 
 def _network(flat: Array, d: int, inputs: int, hidden: int) -> Any:
     """A network whose memory is flat."""
-    from fastvi.kernels.networks import Network
+    from fastvi.kernels.shallow import Network
 
     shapes = [(d,), (d, inputs), (d, hidden), (hidden, inputs), (hidden,)]
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])

@@ -30,6 +30,7 @@ ESTIMATORS = {
     "TemporalGPRegressor": "fastvi.models.gp.temporal_regression",
     "TopicClassifier": "fastvi.models.topics.supervised",
     "TopicRegressor": "fastvi.models.topics.supervised",
+    "VariationalAutoencoder": "fastvi.models.autoencoder.estimator",
     "VariationalCategoricalHMM": "fastvi.models.sequences.variational_discrete",
     "VariationalGaussianHMM": "fastvi.models.sequences.variational_gaussian",
     "VariationalPoissonHMM": "fastvi.models.sequences.variational_discrete",

@@ -50,7 +50,7 @@ class ProgramPosterior(Approximation):
         self._program, self._centre, self._scale = program, centre, scale
 
     def _sample(self, n: int, rng: np.random.Generator) -> Array:
-        from fastvi.kernels.networks import forward
+        from fastvi.kernels.shallow import forward
 
         net = self._program
         noise = np.ascontiguousarray(rng.standard_normal((n, net.linear.shape[1])).T)
@@ -96,7 +96,7 @@ class ProgramPosterior(Approximation):
     def _restored(
         cls, header: JsonObject, arrays: dict[str, Array], path: str, options: Options
     ) -> Self:
-        from fastvi.kernels.networks import Network
+        from fastvi.kernels.shallow import Network
 
         parts = {"centre": arrays["centre"], "scale": arrays["scale"]}
         parts |= {name: arrays[f"program.{name}"] for name in Network._fields}

@@ -1,0 +1,52 @@
+"""fastvi's side of the benchmarks of amortized inference: every call of fastvi is in this file."""
+
+import time
+
+import evaluation as ev
+import numpy as np
+from amortized_problem import HIDDEN, LATENT, images, on_one_core
+
+import fastvi
+
+
+def autoencoder(batch, n_draws=1, objective="elbo", **options):
+    return fastvi.VariationalAutoencoder(
+        LATENT, likelihood="bernoulli", hidden_sizes=HIDDEN, batch_size=batch, n_draws=n_draws,
+        objective=objective, random_state=0, **options,
+    )  # fmt: skip
+
+
+def step(batch, n_draws=1, objective="elbo", steps=300):
+    """CPU seconds of a step, the median after the first ten, and the bound in the last hundred."""
+    X, times = images(batch * steps), []
+    model = autoencoder(batch, n_draws, objective, max_iter=1)
+    model.fit(X, callback=lambda state: times.append(time.process_time()))
+    bounds = model.history_["local_elbo"] / len(X)
+    return {"seconds": float(np.median(np.diff(times)[10:])), "bound": float(bounds[-100:].mean())}
+
+
+def transform(n=10_000):
+    """CPU seconds of the posterior means of so many images, the median of five."""
+    X, times = images(n), []
+    model = autoencoder(100, max_iter=1).fit(X[:100])
+    for _ in range(6):
+        start = time.process_time()
+        model.transform(X)
+        times.append(time.process_time() - start)
+    return {"seconds": float(np.median(times[1:]))}
+
+
+def quality(seed=0, passes=20):
+    """Bound of the test images after so many passes, and log p(x) by 1000 draws of 1000 images."""
+    model = autoencoder(100, max_iter=passes).set_params(random_state=seed).fit(images(50_000))
+    rows = images(10_000, "test")
+    return {
+        "bound": float(model.elbo_samples(rows).mean()),
+        "log_p": float(model.score_samples(rows[:1000], n_draws=1000).mean()),
+        "active": model.active_units_,
+    }
+
+
+if __name__ == "__main__":
+    on_one_core()
+    ev.main(step, transform, quality)

@@ -1,0 +1,44 @@
+"""Documentation of the autoencoder's parameters that do not fit into a line."""
+
+from __future__ import annotations
+
+__all__ = ["TEXTS"]
+
+TEXTS: dict[str, str] = {
+    "likelihood": """
+likelihood : str, default="gaussian"
+    Distribution of rows given latent variables. ``"gaussian"``: numbers. ``"bernoulli"``: numbers
+    in [0, 1], such as pixels. ``"poisson"``: counts. ``"multinomial"``: counts of which only the
+    shares are modelled, such as words of documents. ``"categorical"``: integers from 0, the same
+    number of levels in each column. Counts, and numbers in [0, 1], may be a CSR matrix, of which
+    the encoder reads only the entries.
+noise : {"shared", "per_feature", "network"} or float, default="shared"
+    Standard deviation of Gaussian noise: learned, one for all columns or one per column; found by
+    the decoder for each row and column; or given, in the units of X.
+""",
+    "objective": """
+objective : {"elbo", "iwae", "vr"}, default="elbo"
+    What to maximise: the evidence lower bound; the tighter bound by importance sampling of Burda,
+    Grosse and Salakhutdinov (2016); or the Rényi bound of order `alpha` (Li and Turner 2016). The
+    last two have doubly reparameterised gradients (Tucker et al. 2019).
+n_draws : int, default=1
+    Draws of the latent variables per row and step.
+alpha : float, default=0.5
+    Order of the Rényi bound, below 1; with 0 it is ``"iwae"``, and near 1 ``"elbo"``.
+kl_warmup : float, default=0
+    Passes over the rows in which the weight of the divergence from the prior rises from 0 to 1.
+free_bits : float, default=0
+    Nats per latent variable below which the divergence, as a mean over a batch, is not penalised;
+    for ``objective="elbo"``.
+""",
+    "steps": """
+learning_rate : float, default=1e-3
+    Rate of Adam.
+max_iter : int, default=50
+    Number of passes over the rows.
+batch_size : int, default=100
+    Rows per step.
+optimizer : float, str or fastvi.optimizers.Optimizer, optional
+    Used in place of Adam; then `learning_rate` is ignored.
+""",
+}

@@ -1,0 +1,184 @@
+"""What a fitted autoencoder says of rows: posteriors, bounds, probabilities, reconstructions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logsumexp, softmax
+
+from fastvi.base import parallel
+from fastvi.base.blas import sgemm
+from fastvi.base.typing import AnyArray, Array
+from fastvi.kernels import autoencoder as kernels
+from fastvi.kernels.autoencoder_likelihoods import BERNOULLI, CATEGORICAL, GAUSSIAN
+from fastvi.kernels.networks import OUTPUTS, SparseRows, forward
+from fastvi.models.autoencoder.model import Autoencoder, Single
+from fastvi.models.autoencoder.rows import Rows
+
+__all__ = ["bounds", "decoded", "log_weights", "means_of", "noise_sd", "posteriors", "simulated"]
+
+CHUNK = 256  # rows, or draws of few rows
+MOST_DRAWS = 2048  # of one row at a time
+
+
+def _by_chunks(
+    n_rows: int, n_chunk: int, n_threads: int, work: Callable[[], Any], task: Callable[..., None]
+) -> None:
+    """Call ``task(work, first, last)`` for chunks of rows, with one scratch per thread."""
+    scratch: dict[int, Any] = {}
+
+    def chunk(i: int) -> None:
+        thread = threading.get_ident()
+        if thread not in scratch:
+            scratch[thread] = work()
+        task(scratch[thread], i * n_chunk, min((i + 1) * n_chunk, n_rows))
+
+    with parallel.single_threaded_blas():
+        parallel.run(chunk, -(-n_rows // n_chunk), n_threads)
+
+
+def posteriors(model: Autoencoder, params: Single, rows: Rows, n_threads: int) -> Single:
+    """Return means and logs of standard deviations of q, (N, 2 J)."""
+    form = model.form_of(rows)
+    out = np.empty((rows.n_rows, 2 * model.n_latent), np.float32)
+
+    def task(work: kernels.Work, first: int, last: int) -> None:
+        start = kernels.encode(sgemm(), form, params, rows.data, np.arange(first, last), work)
+        here = out[first:last]
+        here[...] = work.encoded[start : start + here.size].reshape(here.shape)
+
+    _by_chunks(rows.n_rows, CHUNK, n_threads, lambda: model.work(rows, CHUNK, 0), task)
+    return out
+
+
+def _evaluated(
+    model: Autoencoder,
+    params: Single,
+    rows: Rows,
+    kind: int,
+    n_draws: int,
+    seed: int,
+    n_threads: int,
+) -> tuple[Array, Array]:
+    """Return log likelihoods, or log weights, of draws (N, K) and divergences (N,)."""
+    values, divergences = np.empty((rows.n_rows, n_draws)), np.empty(rows.n_rows)
+    objective = kernels.Objective(kind, n_draws, 0.0, 1.0, 0.0)
+    form, n_chunk = model.form_of(rows), max(1, CHUNK // n_draws)
+
+    def task(work: kernels.Work, first: int, last: int) -> None:
+        n, j = last - first, model.n_latent
+        numbers, x = np.arange(first, last), work.x[: n * model.frame.n_entries]
+        kernels.row_noise(
+            rows.data,
+            numbers,
+            np.uint64(seed % 2**64),
+            x,
+            x.view(np.uint32),
+            work.eps[: n * n_draws * j],
+        )
+        kernels.evaluate(sgemm(), form, objective, params, rows.data, numbers, work)
+        values[first:last] = work.values[: n * n_draws].reshape(n, n_draws)
+        divergences[first:last] = work.divergences[: n * j].reshape(n, j).sum(axis=1)
+
+    _by_chunks(rows.n_rows, n_chunk, n_threads, lambda: model.work(rows, n_chunk, n_draws), task)
+    return values + rows.constants[:, None], divergences
+
+
+def bounds(
+    model: Autoencoder, params: Single, rows: Rows, n_draws: int, seed: int, n_threads: int
+) -> Array:
+    """Return evidence lower bounds of rows (N,), by draws for the likelihood, in nats."""
+    values, divergences = _evaluated(model, params, rows, kernels.ELBO, n_draws, seed, n_threads)
+    return np.asarray(values.mean(axis=1) - divergences)
+
+
+def log_weights(
+    model: Autoencoder, params: Single, rows: Rows, n_draws: int, seed: int, n_threads: int
+) -> Array:
+    """Return log p(x) of rows (N,) by importance sampling, in nats."""
+    done, total = 0, np.full(rows.n_rows, -np.inf)
+    while done < n_draws:
+        n = min(n_draws - done, MOST_DRAWS)
+        values, _ = _evaluated(model, params, rows, kernels.WEIGHTED, n, seed + done, n_threads)
+        total = np.logaddexp(total, logsumexp(values, axis=1))
+        done += n
+    return np.asarray(total - np.log(n_draws))
+
+
+def decoded(model: Autoencoder, params: Single, z: AnyArray, n_threads: int) -> Single:
+    """Return the decoder's outputs (n, O) for latent variables z (n, J)."""
+    form, n_all = model.form.decoder, model.sizes[1]
+    width = int(form.table[-1, OUTPUTS])
+    out = np.empty((len(z), width), np.float32)
+    z = np.ascontiguousarray(z, np.float32)
+    whole = np.empty(0, np.int64)
+    nothing = SparseRows(whole, whole, np.empty(0, np.int32), np.empty(0, np.float32))
+
+    def task(work: Single, first: int, last: int) -> None:
+        n = last - first
+        forward(sgemm(), form, params, z[first:last].reshape(-1), nothing, n, work[: n * n_all])
+        out[first:last] = work[n * (n_all - width) : n * n_all].reshape(n, width)
+
+    def scratch() -> Single:
+        return np.empty(CHUNK * n_all, np.float32)
+
+    _by_chunks(len(z), CHUNK, n_threads, scratch, task)
+    return out
+
+
+def means_of(model: Autoencoder, outputs: Single) -> AnyArray:
+    """Return means of rows (n, n_features) in the units of X; of categories the likeliest."""
+    frame, likelihood = model.frame, model.form.likelihood
+    outputs = outputs[:, : frame.n_entries].astype(np.float64)
+    if likelihood == GAUSSIAN:
+        return np.asarray(frame.centre + frame.scale * outputs)
+    if likelihood == BERNOULLI:
+        return np.asarray(expit(outputs))
+    if likelihood == CATEGORICAL:
+        groups = outputs.reshape(len(outputs), -1, frame.n_levels)
+        if frame.likelihood == "categorical":
+            return groups.argmax(axis=2).astype(np.float64)
+        return np.asarray(softmax(outputs, axis=1))
+    return np.asarray(np.exp(outputs))
+
+
+def noise_sd(model: Autoencoder, params: Single, outputs: Single | None = None) -> AnyArray:
+    """Return standard deviations of Gaussian noise, in the units of X: one, (n_features,), or
+    those of rows if a network finds them.
+    """
+    form, width = model.form, model.frame.n_entries
+    if form.noise == kernels.NETWORK_SD:
+        assert outputs is not None
+        log_sd = outputs[:, width:].astype(np.float64)
+    elif form.noise == kernels.FIXED:
+        log_sd = np.asarray(form.log_sd)
+    else:
+        found = params[form.noise_at :].astype(np.float64)
+        log_sd = found if form.noise == kernels.EACH_SD else found[0]
+    return np.asarray(model.frame.scale * np.exp(log_sd))
+
+
+def simulated(
+    model: Autoencoder, params: Single, outputs: Single, rng: np.random.RandomState
+) -> AnyArray:
+    """Draw rows (n, n_features) from the likelihood; a multinomial row is one draw."""
+    frame = model.frame
+    if frame.likelihood == "gaussian":
+        means = means_of(model, outputs)
+        return np.asarray(
+            means + noise_sd(model, params, outputs) * rng.standard_normal(means.shape)
+        )
+    if frame.likelihood == "bernoulli":
+        return np.asarray(rng.uniform(size=outputs.shape) < expit(outputs), np.float64)
+    if frame.likelihood == "poisson":
+        return np.asarray(rng.poisson(np.exp(outputs.astype(np.float64))), np.float64)
+    groups = outputs.astype(np.float64).reshape(len(outputs), -1, frame.n_levels)
+    drawn = (groups + rng.gumbel(size=groups.shape)).argmax(axis=2)
+    if frame.likelihood == "categorical":
+        return np.asarray(drawn, np.float64)
+    rows = np.zeros(outputs.shape)
+    rows[np.arange(len(rows)), drawn[:, 0]] = 1.0
+    return rows

@@ -1,0 +1,161 @@
+"""The autoencoder without scikit-learn: networks, likelihood, parameters, and scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base.typing import Array
+from fastvi.kernels import autoencoder as kernels
+from fastvi.kernels.autoencoder_likelihoods import BERNOULLI, CATEGORICAL, GAUSSIAN, POISSON
+from fastvi.kernels.networks import BIAS, INPUTS, KIND, OUTPUTS, SPARSE
+from fastvi.models.autoencoder.rows import COUNTS, Frame, Rows
+from fastvi.networks.layers import dense, initial, n_parameters
+
+__all__ = ["LIKELIHOODS", "NOISES", "Autoencoder", "Single"]
+
+Single = NDArray[np.float32]
+
+LIKELIHOODS = {
+    "gaussian": GAUSSIAN,
+    "bernoulli": BERNOULLI,
+    "poisson": POISSON,
+    "multinomial": CATEGORICAL,
+    "categorical": CATEGORICAL,
+}
+NOISES = {
+    "shared": kernels.ONE_SD,
+    "per_feature": kernels.EACH_SD,
+    "network": kernels.NETWORK_SD,
+}
+SMALLEST_CHANCE = 1e-3  # of entries that a new decoder believes in
+
+
+class Autoencoder:
+    """Encoder and decoder of rows in a frame, with parameters in one vector.
+
+    Parameters
+    ----------
+    frame : Frame
+    n_latent : int
+    hidden : sequence of int
+        Units of the encoder's hidden layers; those of the decoder are in reverse order.
+    activation : str
+    noise : {"shared", "per_feature", "network"} or float
+        Standard deviation of Gaussian noise, in the units of X if it is a number.
+
+    Attributes
+    ----------
+    form, sparse_form : fastvi.kernels.autoencoder.Model
+        The networks for dense rows and for rows of a CSR matrix, with the same parameters.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        n_latent: int,
+        hidden: Sequence[int],
+        activation: str,
+        noise: str | float,
+    ) -> None:
+        self.frame, self.n_latent = frame, n_latent
+        width, likelihood = frame.n_entries, LIKELIHOODS[frame.likelihood]
+        kind = NOISES.get(str(noise), kernels.FIXED) if likelihood == GAUSSIAN else kernels.FIXED
+        outputs = (2 if kind == kernels.NETWORK_SD else 1) * width
+        encoder = dense([width, *hidden, 2 * n_latent], activation)
+        first = n_parameters(encoder)
+        decoder = dense([n_latent, *hidden[::-1], outputs], activation, first=first)
+        noise_at = first + n_parameters(decoder)
+        n_noise = {kernels.ONE_SD: 1, kernels.EACH_SD: width}.get(kind, 0)
+        self.n_params = noise_at + n_noise
+        is_number = likelihood == GAUSSIAN and kind == kernels.FIXED
+        log_sd = float(np.log(float(noise) / frame.scale)) if is_number else 0.0
+        self.form = kernels.Model(
+            encoder, decoder, likelihood, frame.n_levels, frame.likelihood in COUNTS, kind,
+            noise_at, log_sd,
+        )  # fmt: skip
+        table = encoder.table.copy()
+        table[0, KIND] = SPARSE
+        self.sparse_form = self.form._replace(
+            encoder=encoder._replace(table=table), are_counts=False
+        )
+
+    def form_of(self, rows: Rows) -> kernels.Model:
+        """Return the networks for rows of this kind."""
+        return self.sparse_form if rows.is_sparse else self.form
+
+    def start(self, rows: Rows, rng: np.random.Generator) -> Single:
+        """Return initial parameters: random weights, and outputs that are the means of columns."""
+        params = np.zeros(self.n_params, np.float32)
+        for net in (self.form.encoder, self.form.decoder):
+            initial(net, rng, params)
+        at = int(self.form.decoder.table[-1, BIAS])
+        means = self._means(rows)
+        params[at : at + len(means)] = means
+        return params
+
+    def _means(self, rows: Rows) -> Array:
+        """Return outputs at which the likelihood has the means of columns (E,)."""
+        data, n, likelihood = rows.data, rows.n_rows, self.form.likelihood
+        if rows.is_sparse:
+            mean = np.bincount(data.indices, data.targets, self.frame.n_entries) / n
+        else:
+            mean = data.dense.mean(axis=0, dtype=np.float64)
+        if likelihood == GAUSSIAN:
+            return np.asarray(mean)
+        if likelihood == BERNOULLI:
+            p = np.clip(mean, SMALLEST_CHANCE, 1 - SMALLEST_CHANCE)
+            return np.asarray(np.log(p) - np.log1p(-p))
+        least = SMALLEST_CHANCE * max(mean.max(), SMALLEST_CHANCE)
+        return np.asarray(np.log(np.maximum(mean, least)))
+
+    @cached_property
+    def sizes(self) -> tuple[int, int, int]:
+        """Numbers that a row leaves in the encoder and in the decoder, and the widest layer."""
+        tables = self.form.encoder.table, self.form.decoder.table
+        inner, outer = (int(table[:, OUTPUTS].sum()) for table in tables)
+        widest = max(int(table[1:, INPUTS].max(initial=1)) for table in tables)
+        return inner, outer, widest
+
+    def work(self, rows: Rows, n: int, n_draws: int) -> kernels.Work:
+        """Return scratch for batches of up to n of the rows, for the encoder alone with 0 draws."""
+        (inner, outer, widest), width, j = self.sizes, self.frame.n_entries, self.n_latent
+        n_all = n * n_draws
+
+        def flat(size: int) -> Single:
+            return np.empty(size, np.float32)
+
+        return kernels.Work(
+            x=flat(n * width), inputs=flat(n * width if self.form_of(rows).are_counts else 0),
+            encoded=flat(n * inner), eps=flat(n_all * j), z=flat(n_all * j), back=flat(n_all * j),
+            decoded=flat(n_all * outer), values=np.empty(n_all), weights=flat(n_all),
+            ratios=flat(n_all), divergences=flat(n * j), betas=flat(j), noise=flat(2 * width),
+            spare=flat(max(n, n_all) * widest + width + 2 * j),
+        )  # fmt: skip
+
+    def layer_name(self, number: int) -> str:
+        """Return what a kernel's number of a layer stands for."""
+        n_encoder, n_decoder = (len(net.table) for net in (self.form.encoder, self.form.decoder))
+        if number < n_encoder:
+            return f"layer {number + 1} of {n_encoder} of the encoder"
+        if number < n_encoder + n_decoder:
+            return f"layer {number - n_encoder + 1} of {n_decoder} of the decoder"
+        return "the log likelihood"
+
+    def form_differs(self, other: Any) -> str | None:
+        """Return what is different in a model from which a fit is to continue, if anything."""
+        pairs = {
+            "X": (self.frame.n_entries, other.frame.n_entries),
+            "likelihood": (self.frame.likelihood, other.frame.likelihood),
+            "n_components": (self.n_latent, other.n_latent),
+            "hidden_sizes, activation or noise": (self._tables(), other._tables()),
+        }
+        return next((name for name, (a, b) in pairs.items() if a != b), None)
+
+    def _tables(self) -> tuple[bytes, ...]:
+        nets = self.form.encoder, self.form.decoder
+        return (*(net.table.tobytes() for net in nets), bytes([self.form.noise]))

@@ -1,0 +1,79 @@
+"""What an autoencoder is asked for, checked and turned into a model and a goal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastvi.base import checks
+from fastvi.kernels.autoencoder import ELBO, WEIGHTED
+from fastvi.models.autoencoder.model import LIKELIHOODS, NOISES, Autoencoder
+from fastvi.models.autoencoder.rows import Frame
+from fastvi.models.autoencoder.training import Goal
+from fastvi.networks.layers import ACTIVATIONS
+
+__all__ = ["goal_of", "likelihood_of", "model_of"]
+
+OBJECTIVES = ("elbo", "iwae", "vr")
+
+
+def likelihood_of(given: Mapping[str, Any]) -> str:
+    """Check the likelihood's name."""
+    return checks.choice(given["likelihood"], "likelihood", tuple(LIKELIHOODS))
+
+
+def model_of(given: Mapping[str, Any], frame: Frame) -> Autoencoder:
+    """Return the model of rows in a frame; `given` are the parameters of the estimator.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+    """
+    return Autoencoder(
+        frame,
+        checks.integer(given["n_components"], "n_components", 1),
+        _sizes(given["hidden_sizes"]),
+        checks.choice(given["activation"], "activation", ACTIVATIONS),
+        _noise(given["noise"]),
+    )
+
+
+def _sizes(given: Any) -> tuple[int, ...]:
+    if np.ndim(given) != 1:
+        raise ValueError(
+            f"hidden_sizes is {given!r}; wanted the number of units of each hidden layer, such as "
+            "(200, 200)"
+        )
+    return tuple(checks.integer(size, "a number in hidden_sizes", 1) for size in given)
+
+
+def _noise(given: Any) -> str | float:
+    if isinstance(given, str):
+        return checks.choice(given, "noise", tuple(NOISES))
+    return checks.number(given, "noise", 0.0, open_low=True)
+
+
+def goal_of(given: Mapping[str, Any], n_batches: int) -> Goal:
+    """Return what to maximise in passes of so many batches.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, or options do not go together.
+    """
+    objective = checks.choice(given["objective"], "objective", OBJECTIVES)
+    alpha = checks.number(given["alpha"], "alpha", -np.inf, 1.0, open_high=True)
+    free = checks.number(given["free_bits"], "free_bits", 0.0)
+    if free > 0 and objective != "elbo":
+        raise ValueError(f"free_bits={free:g} needs objective='elbo'; it is {objective!r}")
+    return Goal(
+        kind=ELBO if objective == "elbo" else WEIGHTED,
+        n_draws=checks.integer(given["n_draws"], "n_draws", 1),
+        alpha=alpha if objective == "vr" else 0.0,
+        free=free,
+        warmup=checks.number(given["kl_warmup"], "kl_warmup", 0.0) * n_batches,
+        learning_rate=checks.number(given["learning_rate"], "learning_rate", 0.0, open_low=True),
+    )

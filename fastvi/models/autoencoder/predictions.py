@@ -1,0 +1,210 @@
+"""What a fitted autoencoder says about rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from fastvi.base import checks
+from fastvi.base.typing import AnyArray, Array, RowsLike
+from fastvi.models.autoencoder import evaluation
+from fastvi.models.autoencoder.model import Autoencoder, Single
+from fastvi.models.autoencoder.rows import Rows, rows_of
+from fastvi.models.kinds import MeanScore, Unsupervised
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+__all__ = ["AutoencoderPredictions"]
+
+ACTIVE = 0.01  # variance of a latent variable's posterior means, over rows
+
+
+class AutoencoderPredictions(
+    MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Unsupervised
+):
+    """The part of the estimator that uses a fitted autoencoder without changing it."""
+
+    n_components: int
+    likelihood: str
+    noise: str | float
+    _model: Autoencoder
+    _params: Single
+    _noise_seed: int
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.likelihood in ("bernoulli", "poisson", "multinomial")
+        tags.input_tags.positive_only = self.likelihood != "gaussian"
+        tags.transformer_tags.preserves_dtype = ["float32", "float64"]
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._model.n_latent
+
+    def _checked(self, X: RowsLike, reset: bool) -> Any:
+        """Check X, dense or CSR."""
+        checks.nothing_masked(X)
+        is_sparse = self.likelihood in ("bernoulli", "poisson", "multinomial")
+        X = validate_data(
+            self, X, reset=reset, accept_sparse="csr" if is_sparse else False,
+            dtype=[np.float64, np.float32],
+        )  # fmt: skip
+        return X if hasattr(X, "indptr") else np.ascontiguousarray(X)
+
+    def _rows(self, X: RowsLike) -> tuple[Rows, Any]:
+        """Return new rows, and the dtype of what is found for them."""
+        check_is_fitted(self)
+        X = self._checked(X, reset=False)
+        return rows_of(self._model.frame, X), X.dtype
+
+    @property
+    def latent_variances_(self) -> Array:
+        """Variances over the rows of the fit of posterior means, (n_components,)."""
+        return np.asarray(self._attribute("latent_variances_"))
+
+    def _attribute(self, name: str) -> Any:
+        if "_variances" not in vars(self):
+            raise AttributeError(f"{name} is available only after fit")
+        return self._variances
+
+    @property
+    def active_units_(self) -> int:
+        """Number of latent variables whose posterior means vary by more than 0.01 (Burda et al.
+        2016).
+        """
+        return int(np.sum(self._attribute("active_units_") > ACTIVE))
+
+    @property
+    def noise_sd_(self) -> Any:
+        """Standard deviation of Gaussian noise in the units of X: a number, or (n_features,)."""
+        self._attribute("noise_sd_")
+        frame = self._model.frame
+        if frame.likelihood != "gaussian" or self.noise == "network":
+            raise AttributeError("noise_sd_ is there for Gaussian noise that no network finds")
+        found = evaluation.noise_sd(self._model, self._params)
+        return float(found) if found.ndim == 0 else found
+
+    def _take(self, model: Autoencoder, params: Single, rows: Rows, seed: int) -> None:
+        """Keep what was found."""
+        self._model, self._params, self._noise_seed = model, params, seed
+        found = evaluation.posteriors(model, params, rows, self._n_threads)
+        self._variances = found[:, : model.n_latent].var(axis=0, dtype=np.float64)
+
+    def _held_out(
+        self, model: Autoencoder, X_val: RowsLike, n_draws: int, seed: int
+    ) -> Callable[[Single], float]:
+        rows, n_threads = rows_of(model.frame, self._checked(X_val, reset=False), "X_val"), 1
+
+        def score(params: Single) -> float:
+            return float(evaluation.bounds(model, params, rows, n_draws, seed, n_threads).mean())
+
+        return score
+
+    def transform(self, X: RowsLike) -> AnyArray:
+        """Posterior means of the latent variables of rows, (n_rows, n_components).
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array or CSR matrix
+        """
+        rows, dtype = self._rows(X)
+        found = evaluation.posteriors(self._model, self._params, rows, self._n_threads)
+        return np.asarray(found[:, : self._model.n_latent], dtype)
+
+    def posterior(self, X: RowsLike) -> tuple[AnyArray, AnyArray]:
+        """Means and standard deviations of the Gaussian posteriors of rows, (n_rows, n_components)
+        each.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array or CSR matrix
+        """
+        rows, dtype = self._rows(X)
+        found = evaluation.posteriors(self._model, self._params, rows, self._n_threads)
+        means, log_sd = np.split(found.astype(dtype), 2, axis=1)
+        return means, np.exp(log_sd)
+
+    def inverse_transform(self, X: RowsLike) -> AnyArray:
+        """Means of rows given latent variables, (n_rows, n_features).
+
+        Those of ``likelihood="multinomial"`` are probabilities of columns; of
+        ``likelihood="categorical"`` the likeliest level of each column is returned.
+
+        Parameters
+        ----------
+        X : (n_rows, n_components) array
+            As from `transform`.
+        """
+        check_is_fitted(self)
+        X = check_array(X, dtype=[np.float64, np.float32])
+        if X.shape[1] != self._model.n_latent:
+            raise ValueError(f"X has {X.shape[1]} columns; wanted {self._model.n_latent}")
+        outputs = evaluation.decoded(self._model, self._params, X, self._n_threads)
+        return evaluation.means_of(self._model, outputs).astype(X.dtype)
+
+    def reconstruct(self, X: RowsLike) -> AnyArray:
+        """Means of rows at the posterior means of their latent variables, (n_rows, n_features).
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array or CSR matrix
+        """
+        return self.inverse_transform(self.transform(X))
+
+    def sample(self, n_samples: int = 1) -> tuple[AnyArray, AnyArray]:
+        """Draw rows (n_samples, n_features) from the model; return them and their latent variables.
+
+        Parameters
+        ----------
+        n_samples : int
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is below 1.
+        """
+        check_is_fitted(self)
+        n_samples = checks.integer(n_samples, "n_samples", 1)
+        rng = self._random()
+        Z = rng.standard_normal((n_samples, self._model.n_latent))
+        outputs = evaluation.decoded(self._model, self._params, Z, self._n_threads)
+        return evaluation.simulated(self._model, self._params, outputs, rng), Z
+
+    def score_samples(self, X: RowsLike, *, n_draws: int = 100) -> Array:
+        """Log probability of rows (n_rows,) by importance sampling from their posteriors, in nats.
+
+        In expectation this is a lower bound, which rises with `n_draws` (Burda et al. 2016,
+        theorem 1). The draws of a row depend on the row and on the seed of the fit alone.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array or CSR matrix
+        n_draws : int
+            Draws per row.
+        """
+        rows, _ = self._rows(X)
+        n_draws = checks.integer(n_draws, "n_draws", 1)
+        return evaluation.log_weights(
+            self._model, self._params, rows, n_draws, self._noise_seed, self._n_threads
+        )
+
+    def elbo_samples(self, X: RowsLike, *, n_draws: int = 1) -> Array:
+        """Evidence lower bounds of rows (n_rows,), in nats.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array or CSR matrix
+        n_draws : int
+            Draws per row, by which the likelihood is averaged.
+        """
+        rows, _ = self._rows(X)
+        n_draws = checks.integer(n_draws, "n_draws", 1)
+        return evaluation.bounds(
+            self._model, self._params, rows, n_draws, self._noise_seed, self._n_threads
+        )

@@ -1,0 +1,210 @@
+"""Variational autoencoders: encoder, draws, decoder, and what the bound is made of.
+
+Shapes: n rows of a batch, K draws of each, R = n K, J latent variables, E entries of a row as the
+networks see it, P parameters: those of the encoder, of the decoder, and logs of standard deviations
+of the noise. Arrays are flat; draws of a row are one after another.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._jit import kernel
+from .autoencoder_likelihoods import GAUSSIAN, HALF, TWO, log_likelihoods
+from .networks import ONE, ZERO, Layers, SparseRows, forward, outputs
+from .noise import GOLDEN, mixed, normals
+from .special import exp, log
+from .vectors import fill
+
+FIXED, ONE_SD, EACH_SD, NETWORK_SD = range(4)
+ELBO, WEIGHTED = range(2)
+
+
+class Model(NamedTuple):
+    """The form of an autoencoder."""
+
+    encoder: Layers  # to J means and J logs of standard deviations
+    decoder: Layers  # to E numbers, or 2 E with NETWORK_SD
+    likelihood: int
+    n_levels: int  # of each group of entries, if categorical
+    are_counts: bool  # whether the encoder sees log(1 + x) of dense rows
+    noise: int  # where the standard deviation of Gaussian noise comes from
+    noise_at: int  # place of its log among the parameters
+    log_sd: float  # if fixed
+
+
+class Objective(NamedTuple):
+    """What to maximise."""
+
+    kind: int
+    n_draws: int
+    alpha: float
+    beta: float  # weight of the divergence
+    free: float  # nats
+
+
+class Data(NamedTuple):
+    """All rows: dense, or of a CSR matrix; the other arrays have length 0."""
+
+    dense: np.ndarray  # (N, E) float32
+    indptr: np.ndarray  # (N + 1,) int64
+    indices: np.ndarray  # (nnz,) int32
+    targets: np.ndarray  # (nnz,) float32
+    inputs: np.ndarray  # (nnz,) float32, as the encoder sees them
+
+
+class Work(NamedTuple):
+    """Scratch of a batch, flat float32 but for `values`; sizes of the largest batch."""
+
+    x: np.ndarray  # (n E)
+    inputs: np.ndarray  # (n E), or (0,) if the encoder sees x
+    encoded: np.ndarray  # outputs of all layers
+    eps: np.ndarray  # (R J)
+    z: np.ndarray  # (R J)
+    back: np.ndarray  # (R J) adjoints of z
+    decoded: np.ndarray  # outputs of all layers
+    values: np.ndarray  # (R,) float64: log likelihoods, then log weights
+    weights: np.ndarray  # (R,) shares of draws in the gradient
+    ratios: np.ndarray  # (R,) those of the encoder over these
+    divergences: np.ndarray  # (n J)
+    betas: np.ndarray  # (J,)
+    noise: np.ndarray  # (2 E) logs of standard deviations and precisions, or scratch
+    spare: np.ndarray  # rows of the widest layer
+
+
+@kernel
+def gather(data, rows, x):
+    """Out x (n E): rows as they are to be explained."""
+    width = x.size // rows.size
+    is_dense = data.indptr.size == 0
+    for i in range(rows.size):
+        row, r = x[i * width : (i + 1) * width], rows[i]
+        if is_dense:
+            source = data.dense[r]
+            for j in range(width):
+                row[j] = source[j]
+        else:
+            fill(row, ZERO)
+            for p in range(data.indptr[r], data.indptr[r + 1]):
+                row[data.indices[p]] = data.targets[p]
+
+
+@kernel
+def row_noise(data, rows, seed, x, bits, eps):
+    """Out eps (R J): standard normal numbers that depend on the seed and on the row alone.
+
+    x (n E) and bits are the same memory, as float32 and as uint32; seed is a uint64.
+    """
+    gather(data, rows, x)
+    width, size = x.size // rows.size, eps.size // rows.size
+    for i in range(rows.size):
+        key, row = seed, bits[i * width : (i + 1) * width]
+        for j in range(width):
+            key += mixed(np.uint64(row[j]) + np.uint64(j) * GOLDEN)
+        normals(key, eps[i * size : (i + 1) * size])
+
+
+@kernel
+def encode(blas, model, params, data, rows, work):
+    """Out: x and the encoder's outputs. The place of means and logs of sd among these."""
+    n = rows.size
+    x = work.x[: n * (work.noise.size // 2)]
+    gather(data, rows, x)
+    inputs = x
+    if work.inputs.size > 0:
+        inputs = work.inputs[: x.size]
+        for i in range(x.size):
+            inputs[i] = log(ONE + x[i])
+    sparse = SparseRows(rows, data.indptr, data.indices, data.inputs)
+    total, before = outputs(model.encoder)
+    forward(blas, model.encoder, params, inputs, sparse, n, work.encoded[: n * total])
+    return n * before
+
+
+@kernel
+def draw(posterior, n_latent, eps, z):
+    """Out z (R J) = mean + sd eps; posterior (n 2 J) holds means and logs of sd."""
+    n_draws = 2 * z.size // posterior.size
+    for r in range(z.size // n_latent):
+        row = posterior[r // n_draws * 2 * n_latent :]
+        noise, out = eps[r * n_latent :], z[r * n_latent :]
+        for j in range(n_latent):
+            out[j] = row[j] + exp(row[n_latent + j]) * noise[j]
+
+
+@kernel
+def divergences(posterior, n_latent, out):
+    """Out (n J): from q of each latent variable to the standard normal, nats."""
+    for i in range(out.size // n_latent):
+        row, to = posterior[2 * i * n_latent :], out[i * n_latent :]
+        for j in range(n_latent):
+            square = row[j] * row[j] + exp(TWO * row[n_latent + j])
+            to[j] = HALF * (square - ONE) - row[n_latent + j]
+
+
+@kernel
+def set_noise(model, params, noise):
+    """Out noise (2 E): logs of standard deviations, and precisions."""
+    width = noise.size // 2
+    if model.likelihood != GAUSSIAN or model.noise == NETWORK_SD:
+        return
+    for j in range(width):
+        noise[j] = np.float32(model.log_sd)
+        if model.noise == ONE_SD:
+            noise[j] = params[model.noise_at]
+        elif model.noise == EACH_SD:
+            noise[j] = params[model.noise_at + j]
+    for j in range(width):
+        noise[width + j] = exp(-TWO * noise[j])
+
+
+@kernel
+def decode(blas, model, params, sparse, n, n_draws, work):
+    """Out, from z: log likelihoods in values (R,), and slopes in place of the decoder's outputs.
+    Their place among the outputs of all layers.
+    """
+    n_all = n * n_draws
+    total, before = outputs(model.decoder)
+    decoded = work.decoded[: n_all * total]
+    forward(blas, model.decoder, params, work.z, sparse, n_all, decoded)
+    set_noise(model, params, work.noise)
+    log_likelihoods(
+        model.likelihood, model.n_levels, work.x[: n * (work.noise.size // 2)],
+        decoded[n_all * before :], work.noise, model.noise == NETWORK_SD, work.values[:n_all],
+    )  # fmt: skip
+    return n_all * before
+
+
+@kernel
+def add_log_ratios(posterior, n_latent, beta, eps, z, values):
+    """Values (R,) += beta log p(z) / q(z)."""
+    n_draws = 2 * z.size // posterior.size
+    for r in range(values.size):
+        log_sd = posterior[(2 * (r // n_draws) + 1) * n_latent :]
+        noise, at = eps[r * n_latent :], z[r * n_latent :]
+        total = 0.0
+        for j in range(n_latent):
+            total += log_sd[j] + HALF * (noise[j] * noise[j] - at[j] * at[j])
+        values[r] += beta * total
+
+
+@kernel
+def evaluate(blas, model, objective, params, data, rows, work):
+    """Out: log likelihoods, or log weights, in values (R,), and divergences (n J); of given eps.
+
+    Where means and logs of sd, and slopes, begin.
+    """
+    n, n_draws = rows.size, objective.n_draws
+    total, before = outputs(model.encoder)
+    n_latent = (total - before) // 2
+    first = encode(blas, model, params, data, rows, work)
+    posterior = work.encoded[first : n * total]
+    z = work.z[: n * n_draws * n_latent]
+    draw(posterior, n_latent, work.eps, z)
+    divergences(posterior, n_latent, work.divergences[: n * n_latent])
+    sparse = SparseRows(rows, data.indptr, data.indices, data.inputs)
+    slopes = decode(blas, model, params, sparse, n, n_draws, work)
+    if objective.kind == WEIGHTED:
+        values = work.values[: n * n_draws]
+        add_log_ratios(posterior, n_latent, objective.beta, work.eps, z, values)
+    return first, slopes
