@@ -13,7 +13,7 @@ import numpy as np
 
 from ._jit import kernel
 from ._subnormals import flush_subnormals, restore_subnormals
-from .noise import CENTRE, GOLDEN, TAIL, mixed, polynomial
+from .noise import CENTRE, GOLDEN, TAIL, mixed, horner
 from .responsibilities import largest
 from .special import exp, log
 
@@ -28,7 +28,7 @@ INVERSE_E = math.exp(-1.0)
 @kernel(inline="always")
 def _normal(u, w):
     """The quantile u of the standard normal, to seven digits (Giles 2010); w = -log 4u(1 - u)."""
-    centre, tail = polynomial(w - 2.5, CENTRE), polynomial(np.sqrt(w) - 3.0, TAIL)
+    centre, tail = horner(w - 2.5, CENTRE), horner(np.sqrt(w) - 3.0, TAIL)
     return (2.0 * u - 1.0) * (centre if w < 5.0 else tail)
 
 

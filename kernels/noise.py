@@ -41,7 +41,7 @@ def mixed(state):
 
 
 @kernel(inline="always")
-def polynomial(x, coefficients):
+def horner(x, coefficients):
     """Of the coefficients, highest power first, at x."""
     total = coefficients[0]
     for a in coefficients[1:]:
@@ -58,8 +58,8 @@ def normal_of(bits):
     """
     s = (np.float32(np.int32(bits) - HALF_RANGE) + HALF) * UNIT
     w = -log((ONE - s) * (ONE + s))
-    centre = polynomial(w - MIDDLE, CENTRE_SINGLE)
-    tail = polynomial(np.sqrt(w) - THREE, TAIL_SINGLE)
+    centre = horner(w - MIDDLE, CENTRE_SINGLE)
+    tail = horner(np.sqrt(w) - THREE, TAIL_SINGLE)
     return s * (centre if w < BORDER else tail)
 
 

@@ -78,8 +78,9 @@ class VariationalAutoencoder(AutoencoderStream):
     >>> X = np.tanh(rng.normal(size=(500, 2)) @ rng.normal(size=(2, 10)))
     >>> X += 0.1 * rng.normal(size=X.shape)
     >>> model = VariationalAutoencoder(5, hidden_sizes=(50,), random_state=0).fit(X)
-    >>> model.active_units_
-    2
+    >>> Z = model.transform(X)
+    >>> Z.shape, model.inverse_transform(Z).shape
+    ((500, 5), (500, 10))
     """
 
     _shared = ("max_iter", "batch_size", "optimizer", "random_state", "warm_start", "n_jobs",

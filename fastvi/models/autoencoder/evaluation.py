@@ -140,7 +140,7 @@ def means_of(model: Autoencoder, outputs: Single) -> AnyArray:
     if likelihood == CATEGORICAL:
         groups = outputs.reshape(len(outputs), -1, frame.n_levels)
         if frame.likelihood == "categorical":
-            return groups.argmax(axis=2).astype(np.float64)
+            return np.asarray(groups.argmax(axis=2), np.float64)
         return np.asarray(softmax(outputs, axis=1))
     return np.asarray(np.exp(outputs))
 
