@@ -105,7 +105,7 @@ def row_noise(data, rows, seed, x, bits, eps):
 
 
 @kernel
-def encode(blas, model, params, data, rows, work):
+def encode_rows(blas, model, params, data, rows, work):
     """Out: x and the encoder's outputs. The place of means and logs of sd among these."""
     n = rows.size
     x = work.x[: n * (work.noise.size // 2)]
@@ -159,7 +159,7 @@ def set_noise(model, params, noise):
 
 
 @kernel
-def decode(blas, model, params, sparse, n, n_draws, work):
+def decode_draws(blas, model, params, sparse, n, n_draws, work):
     """Out, from z: log likelihoods in values (R,), and slopes in place of the decoder's outputs.
     Their place among the outputs of all layers.
     """
@@ -197,13 +197,13 @@ def evaluate(blas, model, objective, params, data, rows, work):
     n, n_draws = rows.size, objective.n_draws
     total, before = outputs(model.encoder)
     n_latent = (total - before) // 2
-    first = encode(blas, model, params, data, rows, work)
+    first = encode_rows(blas, model, params, data, rows, work)
     posterior = work.encoded[first : n * total]
     z = work.z[: n * n_draws * n_latent]
     draw(posterior, n_latent, work.eps, z)
     divergences(posterior, n_latent, work.divergences[: n * n_latent])
     sparse = SparseRows(rows, data.indptr, data.indices, data.inputs)
-    slopes = decode(blas, model, params, sparse, n, n_draws, work)
+    slopes = decode_draws(blas, model, params, sparse, n, n_draws, work)
     if objective.kind == WEIGHTED:
         values = work.values[: n * n_draws]
         add_log_ratios(posterior, n_latent, objective.beta, work.eps, z, values)

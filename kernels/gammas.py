@@ -13,7 +13,7 @@ import numpy as np
 
 from ._jit import kernel
 from ._subnormals import flush_subnormals, restore_subnormals
-from .noise import CENTRE, GOLDEN, TAIL, mixed, horner
+from .noise import CENTRE, GOLDEN, TAIL, horner, mixed
 from .responsibilities import largest
 from .special import exp, log
 

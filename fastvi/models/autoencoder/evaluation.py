@@ -46,7 +46,7 @@ def posteriors(model: Autoencoder, params: Single, rows: Rows, n_threads: int) -
     out = np.empty((rows.n_rows, 2 * model.n_latent), np.float32)
 
     def task(work: kernels.Work, first: int, last: int) -> None:
-        start = kernels.encode(sgemm(), form, params, rows.data, np.arange(first, last), work)
+        start = kernels.encode_rows(sgemm(), form, params, rows.data, np.arange(first, last), work)
         here = out[first:last]
         here[...] = work.encoded[start : start + here.size].reshape(here.shape)
 
