@@ -10,6 +10,7 @@ import numpy as np
 
 from ._jit import kernel
 from .steps import (
+    EPSILON,
     Sums,
     Trace,
     Work,
@@ -98,7 +99,7 @@ def meanfield_plain(address, table, noise, power, rate, params, work, sums, trac
                 of_mean[j] += share * slope
                 of_log_sd[j] += share * slope * work.eps[s, j] * sd[j]
         count(params, work, sums)
-        trace.rate[i] = climb(rate, t + i, params, work, moments)
+        trace.rate[i] = climb(rate, t + i, params, work, moments, EPSILON)
     return noise.shape[0]
 
 
@@ -159,7 +160,7 @@ def fullrank_plain(address, table, noise, power, rate, params, work, sums, trace
         for a in range(D):
             of_root[a, a] *= root[a, a]
         count(params, work, sums)
-        trace.rate[i] = climb(rate, t + i, params, work, moments)
+        trace.rate[i] = climb(rate, t + i, params, work, moments, EPSILON)
     return noise.shape[0]
 
 

@@ -171,13 +171,13 @@ def exponential(x, out):
 
 
 @kernel
-def climb(rate, t, params, work, moments):
+def climb(rate, t, params, work, moments, epsilon):
     """Step t of Adam, moments (2, P), along work.step, which becomes the step; its mean size."""
     P = params.shape[0]
     slow, fast = rate / (1.0 - DECAY**t), 1.0 / (1.0 - DECAY_SQUARE**t)
     top = moments[0, :0]
     adam(
-        work.step, moments[0], moments[1], top, DECAY, DECAY_SQUARE, slow, fast, EPSILON, work.step
+        work.step, moments[0], moments[1], top, DECAY, DECAY_SQUARE, slow, fast, epsilon, work.step
     )
     square = 0.0
     for p in range(P):

@@ -14,6 +14,7 @@ from fastvi.base import checks
 from fastvi.base.typing import AnyArray, RandomState
 from fastvi.families.base import Family, Near, Powers
 from fastvi.families.copulas import Copula, FactorCopula, copula
+from fastvi.families.flows import IAF, MAF, MEMBERS, NSF, Flow, Planar, Radial, RealNVP, flow
 from fastvi.families.fullrank import FullRank
 from fastvi.families.kinds import (
     Block,
@@ -34,23 +35,31 @@ from fastvi.families.products import Blocks, blocks
 
 __all__ = [
     "FAMILIES",
+    "IAF",
+    "MAF",
+    "NSF",
     "Block",
     "Blocks",
     "Copula",
     "Draws",
     "FactorCopula",
     "Family",
+    "Flow",
     "FullRank",
     "GaussianMixture",
     "LowRank",
     "MeanField",
+    "Planar",
     "Powers",
+    "Radial",
+    "RealNVP",
     "Registered",
     "bernoulli",
     "beta",
     "blocks",
     "categorical",
     "copula",
+    "flow",
     "gamma",
     "gaussian",
     "is_member",
@@ -81,6 +90,7 @@ FAMILIES: dict[str, Registered] = {
     "mixture": Registered(GaussianMixture, GaussianMixture.of),
     "copula": Registered(Copula, Copula.of),
     "factor-copula": Registered(FactorCopula, FactorCopula.of),
+    **{name: Registered(member, member.of) for name, member in MEMBERS.items()},
     "blocks": Registered(Blocks, None),
 }
 

@@ -22,6 +22,7 @@ from fastvi.families.powers import (
     Entropy,
     Independent,
     Natural,
+    Pace,
     Pathwise,
     Relaxed,
 )
@@ -123,12 +124,17 @@ class Frame(Protocol):
     """The member's own units, in which one learning rate suits all parameters."""
 
     @property
+    def centre(self) -> Array:
+        """Where these units begin, (D,)."""
+        ...
+
+    @property
     def units(self) -> Array:
         """Factors that scale standard numbers to the member, (D,) or (D, D)."""
         ...
 
     def standard(self) -> Any:
-        """Return the member in its own units and about its own mean."""
+        """Return the member in its own units and about its own centre."""
         ...
 
     def mapped(self, centre: Array, units: Array) -> Family:
@@ -242,6 +248,10 @@ class Powers(NamedTuple):
         The member as a product of independent parts, for score-function gradients.
     dispersible : Dispersible or None
         The member itself, if its numbers are a product of parts that need not be Gaussian.
+    pace : Pace
+        How plain gradients climb.
+    spans : bool
+        Whether members bend over several modes, so that fits begin over all that are known.
     discrete : bool
         Whether some of its numbers are discrete.
     full_covariance : bool
@@ -262,6 +272,8 @@ class Powers(NamedTuple):
     independent: Independent | None = None
     dispersible: Dispersible | None = None
     components: Components | None = None
+    pace: Pace = Pace()
+    spans: bool = False
     discrete: bool = False
     full_covariance: bool = False
     gaussian: bool = False

@@ -93,6 +93,11 @@ class _Bending:
         return np.outer(scales, scales) * self.margins.covariance(correlation)
 
     @property
+    def centre(self: _Fields) -> Array:
+        """Where the member's own units begin, (D,): its mean."""
+        return self.mean
+
+    @property
     def units(self: _Fields) -> Array:
         """Factors that scale standard numbers to the member, (D,)."""
         return self.sd

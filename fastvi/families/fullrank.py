@@ -35,6 +35,11 @@ class FullRank(NamedTuple):
         return len(self.mean)
 
     @property
+    def centre(self) -> Array:
+        """Where the member's own units begin, (D,): its mean."""
+        return self.mean
+
+    @property
     def powers(self) -> Powers:
         """What else it can do."""
         return Powers(

@@ -46,6 +46,11 @@ class LowRank(NamedTuple):
         return len(self.mean)
 
     @property
+    def centre(self) -> Array:
+        """Where the member's own units begin, (D,): its mean."""
+        return self.mean
+
+    @property
     def powers(self) -> Powers:
         """What else it can do."""
         return Powers(pathwise=self, entropy=self, frame=self, gaussian=True)

@@ -41,6 +41,11 @@ class MeanField(NamedTuple):
         return len(self.mean)
 
     @property
+    def centre(self) -> Array:
+        """Where the member's own units begin, (D,): its mean."""
+        return self.mean
+
+    @property
     def powers(self) -> Powers:
         """What else it can do."""
         form = ProductForm(blocks(gaussian(self.mean, self.sd)), self.from_blocks)

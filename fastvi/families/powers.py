@@ -19,6 +19,7 @@ __all__ = [
     "Entropy",
     "Independent",
     "Natural",
+    "Pace",
     "Pathwise",
     "Relaxed",
 ]
@@ -40,6 +41,30 @@ class Draws(NamedTuple):
     def kept(self, which: AnyArray) -> Draws:
         """Return some of the draws, by number or mask."""
         return Draws(self.points[which], self.noise[which])
+
+
+class Pace(NamedTuple):
+    """How plain gradients climb.
+
+    Attributes
+    ----------
+    rate : float
+        Of Adam at first, in the member's own units.
+    n_steps : int
+        Of a stage at this rate.
+    growth : float
+        Power of 1 / rate with which later stages are longer, to average noise.
+    n_draws : int or None
+        Per step; None for the number that suits the dimension.
+    by_dimension : bool
+        Count the numbers of a draw and their correlations in tolerances instead of parameters.
+    """
+
+    rate: float = 0.1
+    n_steps: int = 200
+    growth: float = 0.5
+    n_draws: int | None = None
+    by_dimension: bool = False
 
 
 class Pathwise(Protocol):

@@ -14,6 +14,7 @@ from fastvi.batches import Batches
 from fastvi.core import Batch, Gradient
 from fastvi.families import name_of
 from fastvi.families.base import Family, Powers
+from fastvi.families.powers import Pace
 from fastvi.fitting.deterministic import n_draws_for
 from fastvi.gradients.reduction import OF_SCORES, Reduction, Setting, reductions_of
 from fastvi.objectives import Objective
@@ -219,14 +220,16 @@ def method_of(
     return method, tools
 
 
-def n_draws_of(n_draws: int | None, method: str, dim: int) -> int:
-    """Return the number of draws per step, by default one that suits the method."""
+def n_draws_of(n_draws: int | None, method: str, dim: int, pace: Pace) -> int:
+    """Return the number of draws per step, by default one that suits the method and the family."""
     if n_draws is not None:
         return checks.integer(n_draws, "n_draws", 2)
     if method == "deterministic":
         return n_draws_for(dim)
     if METHODS[method].by_scores:  # more than pathwise gradients need
         return min(max(4 * dim, 64), 256)
+    if pace.n_draws is not None:
+        return pace.n_draws
     return min(max(2 * dim, 16), 128)
 
 

@@ -54,14 +54,15 @@ def _plain(wanted: Wanted, member: Family, options: Options) -> Course:
     """Averaged Adam in the start's units, in which one rate suits all parameters."""
     frame = member.powers.frame
     assert frame is not None
-    centre, units, like = member.mean, frame.units, frame.standard()
+    centre, units, like = frame.centre, frame.units, frame.standard()
     target, goal, n = Standardised(wanted.target, centre, units), wanted.goal, wanted.n_draws
     gradient, compiled = wanted.reduced(reparam(target, goal, n_draws=n, family=like)), None
     if not wanted.tools:
         compiled = compiled_steps(target, goal, like, n_draws=n, natural=False)
     stages = PlainStages(
-        gradient, wanted.batches, like=like, is_upper=goal.is_upper, compiled=compiled, **options
-    )
+        gradient, wanted.batches, like=like, is_upper=goal.is_upper, compiled=compiled,
+        pace=member.powers.pace, **options,
+    )  # fmt: skip
     return Course(stages, like.free(), lambda params: like.from_free(params).mapped(centre, units))
 
 

@@ -63,16 +63,18 @@ def fit(
     ----------
     target : Target
         A target from `fastvi.target`, with a gradient (except for method "score").
-    family : {"fullrank", "meanfield", "lowrank", "mixture", "copula"}, a member, or callable
+    family : {"fullrank", "meanfield", "lowrank", "mixture", "copula", "planar", "radial", \
+"realnvp", "iaf", "maf", "nsf"}, a member, or callable
         The fit starts from a given member of `fastvi.families`. A callable makes one from a mean
         and a covariance, such as ``fastvi.families.lowrank(rank=3)`` or
-        ``fastvi.families.copula("spline")``. For variables that are
+        ``fastvi.families.copula("spline")`` or ``fastvi.families.flow("maf", n_layers=8)``, see
+        docs/flows.md. For variables that are
         discrete or not Gaussian, use `fastvi.families.blocks`.
     method : {"auto", "natural", "plain", "laplace", "delta", "deterministic", "joint", \
 "boosting", "score", "gumbel", "straight-through", "sgd", "averaged-sgd"}
         Natural gradients, the default if the family has them; plain gradients with averaged Adam,
-        the default of "lowrank" and "copula"; Laplace's method; the delta method (Wang and Blei
-        2013). For "meanfield", fixed draws and a second-order optimiser (Giordano, Ingram and
+        the default of "lowrank", "copula" and flows; Laplace's method; the delta method (Wang and
+        Blei 2013). For "meanfield", fixed draws and a second-order optimiser (Giordano, Ingram and
         Broderick 2024), whose history has the Monte Carlo errors of the answer, `mean_error` and
         `sd_error`. For "mixture", natural gradients of all components (Arenz et al. 2023), or
         ("boosting", Guo et al. 2016) of the last one added and the weights. For blocks (and
@@ -86,8 +88,8 @@ def fit(
         number is the order of a Rényi divergence.
     n_draws : int, optional
         Draws per step, by default twice the dimension, from 16 to 128; for score-function gradients
-        and relaxed categories four times the dimension, from 64 to 256; for fixed draws four times
-        the dimension, from 30 to 120.
+        and relaxed categories four times the dimension, from 64 to 256; for flows 256; for fixed
+        draws four times the dimension, from 30 to 120.
     n_components : int, optional
         Components of family "mixture"; by default they are added until one gains less than 0.05
         nats, ten at most. Those that end without weight are removed.
@@ -161,7 +163,8 @@ def fit(
     watching = Watching(callback, checkpoint, checkpoint_interval, resume)
     seed = watching.seed(random_state)
     wanted = Wanted(
-        target, method, goal, n_draws_of(n_draws, method, target.dim),
+        target, method, goal,
+        n_draws_of(n_draws, method, target.dim, chosen.member.powers.pace),
         batches_of(target, batch_size, sampling, seed), batch_size, sampling, tools, tol,
         checks.choice(preconditioner, "preconditioner", PRECONDITIONERS),
         checks.number(learning_rate, "learning_rate", 0.0, open_low=True),

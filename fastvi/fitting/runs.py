@@ -16,6 +16,7 @@ from fastvi.fitting.deterministic import deterministic
 from fastvi.fitting.laplace import Laplace
 from fastvi.fitting.modes import Found
 from fastvi.fitting.sgd import Walk, plan
+from fastvi.fitting.spans import moments_over
 from fastvi.loop import Watch
 from fastvi.posteriors.member import Posterior
 
@@ -62,7 +63,16 @@ class Job(NamedTuple):
 
 def run_of(method: str) -> Callable[[Job], Posterior]:
     """Return what carries out a job by a method: stages of ascent, unless it has its own way."""
-    return OTHERS.get(method, _by_stages)
+    return OTHERS.get(method, _over_modes)
+
+
+def _over_modes(job: Job) -> Posterior:
+    """By stages, from a member over all modes that matter if the family can bend over them."""
+    if job.near is not None and job.found is not None and job.member.powers.spans:
+        moments = moments_over(job.wanted.target, job.found.modes)
+        if moments is not None:
+            job = job._replace(member=job.near(*moments))
+    return _by_stages(job)
 
 
 def _by_stages(job: Job) -> Posterior:

@@ -21,6 +21,7 @@ from fastvi.base.progress import Bar, describe
 from fastvi.batches import Batches
 from fastvi.core import Gradient, Optimizer, add
 from fastvi.families.base import Family
+from fastvi.families.powers import Pace
 from fastvi.fitting.compiled import CompiledSteps, Stage, stepwise
 from fastvi.optimizers import adam, constant, scaled
 
@@ -28,8 +29,6 @@ __all__ = ["NaturalStages", "PlainStages", "Stages"]
 
 STEPS = 10  # of a stage at unit rate
 SLOW, LONGER = 1 / 16, 4  # with mini-batches, stages at such rates are longer by this factor
-PLAIN_STEPS = 200
-FIRST_RATE = 0.1  # of Adam, in units of the start's standard deviations
 CLEAR = 0.1  # share of the tolerance below which one stage is enough
 ENDLESS_PASSES = 2**62
 ENDLESS = 1e60  # a parameter beyond it means that the posterior is improper
@@ -60,7 +59,7 @@ class PlainState(NamedTuple):
 
     params: Any
     memory: Any
-    rate: float = FIRST_RATE
+    rate: float = 0.0
     settled: bool = False
     over: bool = False
     best: float = -np.inf
@@ -250,7 +249,7 @@ class NaturalStages(Stages):
 
 
 class PlainStages(Stages):
-    """Adam on free parameters (in units near 1), with rates from 0.1 downwards.
+    """Adam on free parameters (in units near 1), with rates from that of `pace` downwards.
 
     A rate is finished when the bound of a stage is no better than the best before it, and the fit
     when the last stages of two rates agree as well. It has settled at once if it begins at the
@@ -264,6 +263,7 @@ class PlainStages(Stages):
         Whether the bound is an upper one, to be lowered.
     units : callable, optional
         ``units(params)`` returns the unit in which each parameter is stepped.
+    pace : Pace
     """
 
     def __init__(
@@ -272,21 +272,24 @@ class PlainStages(Stages):
         like: Family,
         is_upper: bool,
         units: Callable[[Any], Any] | None = None,
+        pace: Pace = Pace(),  # noqa: B008
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        self.like, self.units = like, units
+        self.like, self.units, self.pace = like, units, pace
         self.sign = -1.0 if is_upper else 1.0
 
     def begin(self, params: Any) -> PlainState:
         """The state to begin with; `params` are the free parameters of a member."""
-        return PlainState(params, self.gradient.init(params), at_last_rate=params)
+        memory = self.gradient.init(params)
+        return PlainState(params, memory, self.pace.rate, at_last_rate=params)
 
     def next(self, state: PlainState) -> PlainState:
         """The state after one more stage."""
         if len(self.history) == 0 and self._is_exact(state):
             return state._replace(settled=True)
-        stage, memory = self._attempt(state, int(PLAIN_STEPS * np.sqrt(FIRST_RATE / state.rate)))
+        longer = (self.pace.rate / state.rate) ** self.pace.growth
+        stage, memory = self._attempt(state, int(self.pace.n_steps * longer))
         if stage is None:
             return state._replace(over=True)
         state = state._replace(params=stage.mean(), memory=memory)
@@ -311,6 +314,12 @@ class PlainStages(Stages):
         """Whether a first step, which is not kept, finds the same log ratio for all draws."""
         stage, _ = self._attempt(state, 1)
         return stage is not None and self.history.columns["elbo_error"][-1] < EXACT
+
+    def _enough(self, params: Any) -> float:
+        """Divergence that may remain, in nats."""
+        if not self.pace.by_dimension:
+            return super()._enough(params)
+        return self.tol * self.tol * self.like.dim * (self.like.dim + 3) / 2
 
     def _optimizer(self, rate: float) -> Optimizer:
         return adam(rate) if self.units is None else scaled(adam(rate), self.units)

@@ -1,0 +1,266 @@
+"""Flows: draws and their densities, gradients, and steps of Adam on a target.
+
+Gradients are path gradients (Roeder et al. 2017): slopes of log p - log q by the draws go back
+through the layers, and what log q depends on parameters at a fixed point is left out. Slopes of
+log q itself are carried along with the draws (as Vaitl et al. 2024), layer by layer, at the cost
+of one pass back through the networks. `flow_rows.py` describes plans and tapes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._jit import kernel
+from .flow_layers import (
+    planar_invert,
+    planar_pull,
+    planar_push,
+    radial_invert,
+    radial_pull,
+    radial_push,
+)
+from .flow_masked import masked_back, masked_run
+from .flow_rows import (
+    DIM,
+    INTO,
+    KIND,
+    LANES,
+    LOG_DET,
+    N_LAYERS,
+    N_ROWS,
+    N_SCRATCH,
+    NOISE,
+    ONE,
+    OUT,
+    ZERO,
+)
+from .hmc import Chains, chains_at, look
+from .steps import HALF_LOG_2PI, climb, spread
+from .vectors import fill
+
+__all__ = ["Space", "climb_flow", "densities", "draws", "gradient", "space_of"]
+
+PLANAR, RADIAL = 0, 1
+SMALLEST = 1e-4  # Adam's epsilon: far smaller slopes are noise at an exact fit
+WARM = 50.0  # steps until a stage is at its rate, while Adam knows little of the slopes
+NEWEST = 3.0  # how much the mean of iterates forgets: about the last quarter counts
+
+
+class Space(NamedTuple):
+    """Scratch of n draws."""
+
+    tapes: np.ndarray  # (tiles, rows, LANES)
+    slopes: np.ndarray  # (tiles, D, LANES)
+    scratch: np.ndarray  # (rows, LANES)
+    chains: Chains  # the draws, as in `hmc`
+    log_dets: np.ndarray  # (n,)
+
+
+def space_of(plan, n, n_terms):
+    """Scratch of n draws through the layers of a plan."""
+    D, tiles = int(plan[0, DIM]), -(-n // LANES)
+    return Space(
+        np.zeros((tiles, plan[0, N_ROWS], LANES)), np.zeros((tiles, D, LANES)),
+        np.zeros((plan[0, N_SCRATCH], LANES)), chains_at(np.zeros((n, D)), n_terms), np.zeros(n),
+    )  # fmt: skip
+
+
+@kernel
+def push(plan, params, tape, slopes, scratch, tracks):
+    """From the noise of a tape through all layers, with slopes of log q if it tracks them."""
+    fill(tape[LOG_DET], 0.0)
+    for layer in range(1, 1 + plan[0, N_LAYERS]):
+        kind = plan[layer, KIND]
+        if kind == PLANAR:
+            planar_push(plan, layer, params, tape, slopes, scratch, tracks)
+        elif kind == RADIAL:
+            radial_push(plan, layer, params, tape, slopes, scratch, tracks)
+        else:
+            masked_run(plan, layer, params, tape, scratch, ZERO)
+            if tracks != 0:
+                masked_back(plan, layer, params, tape, slopes, scratch, params[:0])
+
+
+@kernel
+def pull(plan, params, tape, slopes, scratch, step):
+    """Slopes of a loss by the draws through all layers, last first; step (P,) += its gradient."""
+    for layer in range(plan[0, N_LAYERS], 0, -1):
+        kind = plan[layer, KIND]
+        if kind == PLANAR:
+            planar_pull(plan, layer, params, tape, slopes, scratch, step)
+        elif kind == RADIAL:
+            radial_pull(plan, layer, params, tape, slopes, scratch, step)
+        else:
+            masked_back(plan, layer, params, tape, slopes, scratch, step)
+
+
+@kernel
+def invert(plan, params, tape, scratch):
+    """From the draws of a tape back to noise, with log determinants."""
+    fill(tape[LOG_DET], 0.0)
+    for layer in range(plan[0, N_LAYERS], 0, -1):
+        kind = plan[layer, KIND]
+        if kind == PLANAR:
+            planar_invert(plan, layer, params, tape)
+        elif kind == RADIAL:
+            radial_invert(plan, layer, params, tape)
+        else:
+            masked_run(plan, layer, params, tape, scratch, ONE)
+
+
+@kernel
+def load(X, first, rows, to, sign):
+    """Rows `to` ... of a tile become sign X[first ...]; 0 beyond the last draw."""
+    n = min(LANES, X.shape[0] - first)
+    for d in range(X.shape[1]):
+        row = rows[to + d]
+        for i in range(LANES):
+            row[i] = sign * X[first + i, d] if i < n else 0.0
+
+
+@kernel
+def unload(rows, source, first, X):
+    """X[first ...] become rows `source` ... of a tile."""
+    for d in range(X.shape[1]):
+        row = rows[source + d]
+        for i in range(min(LANES, X.shape[0] - first)):
+            X[first + i, d] = row[i]
+
+
+@kernel
+def forward(plan, params, eps, tracks, space, Z):
+    """Out Z (n, D): draws of noise eps (n, D); log determinants and slopes of log q in space."""
+    last, n = plan[plan[0, N_LAYERS], OUT], eps.shape[0]
+    for tile in range(space.tapes.shape[0]):
+        tape, slopes, first = space.tapes[tile], space.slopes[tile], tile * LANES
+        load(eps, first, tape, NOISE, 1.0)
+        load(eps, first, slopes, ZERO, -1.0)
+        push(plan, params, tape, slopes, space.scratch, tracks)
+        unload(tape, last, first, Z)
+        for i in range(min(LANES, n - first)):
+            space.log_dets[first + i] = tape[LOG_DET, i]
+
+
+@kernel
+def draws(plan, params, eps, space, log_dets, Z):
+    """Out Z (n, D), the draws of noise eps, and their log determinants (n,)."""
+    forward(plan, params, eps, ZERO, space, Z)
+    for i in range(log_dets.size):
+        log_dets[i] = space.log_dets[i]
+
+
+@kernel
+def densities(plan, params, Z, space, log_q, eps):
+    """Out log densities (n,) of Z (n, D), and the noise eps (n, D) that becomes Z."""
+    last, n = plan[plan[0, N_LAYERS], OUT], Z.shape[0]
+    for tile in range(space.tapes.shape[0]):
+        tape, first = space.tapes[tile], tile * LANES
+        load(Z, first, tape, last, 1.0)
+        invert(plan, params, tape, space.scratch)
+        unload(tape, plan[1, INTO], first, eps)
+        for i in range(min(LANES, n - first)):
+            log_q[first + i] = -tape[LOG_DET, i] - HALF_LOG_2PI * Z.shape[1]
+    for s in range(n):
+        square = 0.0
+        for d in range(Z.shape[1]):
+            square += eps[s, d] * eps[s, d]
+        log_q[s] -= 0.5 * square
+
+
+@kernel
+def backward(plan, params, of_points, of_log_q, space, step):
+    """Out step (P,): gradient of a loss with slopes of_points (n, D) by the draws of `forward`, and
+    of_log_q (n,) by the log densities of these points.
+    """
+    n, D = of_points.shape
+    fill(step, 0.0)
+    for tile in range(space.tapes.shape[0]):
+        slopes, first = space.slopes[tile], tile * LANES
+        n_lanes = min(LANES, n - first)
+        for d in range(D):
+            row = slopes[d]
+            for i in range(LANES):
+                s = first + i
+                own = of_log_q[s] * row[i] if i < n_lanes and of_log_q[s] != 0.0 else 0.0
+                row[i] = of_points[s, d] + own if i < n_lanes else 0.0
+        pull(plan, params, space.tapes[tile], slopes, space.scratch, step)
+
+
+@kernel
+def gradient(plan, params, eps, of_points, of_log_q, space, step):
+    """As `backward`, of the draws of noise eps (n, D)."""
+    forward(plan, params, eps, ONE, space, space.chains.tried)
+    backward(plan, params, of_points, of_log_q, space, step)
+
+
+@kernel
+def heights_of(power, eps, space, log_w):
+    """Out log_w (n,): log ratios of target to flow; the number of finite ones.
+
+    Slopes of the target become those of a mean log ratio, and log_dets its slopes by log q.
+    """
+    chains, log_dets, n = space.chains, space.log_dets, 0
+    D = eps.shape[1]
+    for s in range(log_w.size):
+        square = 0.0
+        for d in range(D):
+            square += eps[s, d] * eps[s, d]
+        log_w[s] = power * chains.heights[s] + log_dets[s] + 0.5 * square + D * HALF_LOG_2PI
+    for s in range(log_w.size):
+        n += np.isfinite(log_w[s])
+    for s in range(log_w.size):
+        share = 1.0 / n if np.isfinite(log_w[s]) else 0.0
+        log_dets[s] = -share
+        for d in range(D):
+            chains.slopes[s, d] *= power * share
+    return n
+
+
+@kernel
+def record(i, n, log_w, trace):
+    """Report step i, of which n log ratios are finite."""
+    total, square = 0.0, 0.0
+    for s in range(log_w.size):
+        total += log_w[s] if np.isfinite(log_w[s]) else 0.0
+    mean = total / n
+    for s in range(log_w.size):
+        away = log_w[s] - mean if np.isfinite(log_w[s]) else 0.0
+        square += away * away
+    trace.elbo[i] = mean
+    trace.elbo_error[i] = np.sqrt(square) / n
+    trace.rejected[i] = log_w.size - n
+
+
+@kernel
+def count_recent(t, params, work, sums):
+    """Add step t; the parameters' sum becomes t times their mean with more weight on late ones
+    (Shamir and Zhang 2013, eq. 4).
+    """
+    share = (1.0 + NEWEST) / (t + NEWEST)
+    old = (1.0 - share) * t / max(t - 1.0, 1.0)
+    for p in range(params.size):
+        sums.step[p] += work.step[p]
+        sums.params[p] = old * sums.params[p] + share * t * params[p]
+
+
+@kernel
+def climb_flow(
+    address, table, noise, power, rate, params, work, sums, trace, t, moments, plan, space
+):
+    """Steps t, t + 1, ... of Adam, one a row of noise (m, h, D), on the parameters (P,) of a flow;
+    the number of steps before one in which no draw has a density.
+    """
+    log_w = np.empty(work.eps.shape[0])
+    for i in range(noise.shape[0]):
+        spread(noise[i], work.eps)
+        forward(plan, params, work.eps, ONE, space, space.chains.tried)
+        look(address, table, space.chains)
+        n = heights_of(power, work.eps, space, log_w)
+        if n == 0:
+            return i
+        record(i, n, log_w, trace)
+        backward(plan, params, space.chains.slopes, space.log_dets, space, work.step)
+        count_recent(t + i, params, work, sums)
+        warm = min(1.0, (t + i) / WARM)
+        trace.rate[i] = climb(warm * rate, t + i, params, work, moments, SMALLEST)
+    return noise.shape[0]
