@@ -104,7 +104,7 @@ def planar_pull(plan, layer, params, tape, slopes, scratch, step):
 
 
 @kernel
-def solve(total, reach):
+def height_along(total, reach):
     """A with a + reach tanh(a) = total, which grows with a: Newton's method, kept in a bracket."""
     width = abs(reach)
     low, high, a = total - width, total + width, total
@@ -133,7 +133,7 @@ def planar_invert(plan, layer, params, tape):
     fill(h, params[p + 2 * D])
     mix(params, p, ONE, D, tape, y, h)
     for i in range(LANES):
-        h[i] = solve(h[i], reach)
+        h[i] = height_along(h[i], reach)
     squash(h)
     for i in range(LANES):
         log_det[i] += np.log1p((1.0 - h[i] * h[i]) * reach)

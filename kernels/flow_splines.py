@@ -192,11 +192,11 @@ def spline_slopes(tape, outputs, K, x, of_u, of_log, work, slopes, to):
         of_part = g * height[i] / below
         of_below = -(g * height[i] * part / below + 2.0 * e) / below
         of_above = e / above
-        of_s = of_part * t * t + of_below * (1.0 - 2.0 * inside) + of_above * 2.0 * inside
-        of_s += 2.0 * e / s
+        of_s = of_part * t * t + of_below * (1.0 - 2.0 * inside)
+        of_s = of_s + of_above * 2.0 * inside + 2.0 * e / s
         of_inside = of_part * first[i] + of_below * both + 2.0 * of_above * s
         of_t = 2.0 * of_part * s * t + of_inside * (1.0 - 2.0 * t)
-        of_t += 2.0 * of_above * (last[i] * t - first[i] * (1.0 - t))
+        of_t = of_t + 2.0 * of_above * (last[i] * t - first[i] * (1.0 - t))
         first[i] = of_part * inside + of_below * inside + of_above * (1.0 - t) * (1.0 - t)
         last[i] = of_below * inside + of_above * t * t
         low[i] = g

@@ -95,7 +95,7 @@ def pull(plan, params, tape, slopes, scratch, step):
 
 
 @kernel
-def invert(plan, params, tape, scratch):
+def push_back(plan, params, tape, scratch):
     """From the draws of a tape back to noise, with log determinants."""
     fill(tape[LOG_DET], 0.0)
     for layer in range(plan[0, N_LAYERS], 0, -1):
@@ -156,7 +156,7 @@ def densities(plan, params, Z, space, log_q, eps):
     for tile in range(space.tapes.shape[0]):
         tape, first = space.tapes[tile], tile * LANES
         load(Z, first, tape, last, 1.0)
-        invert(plan, params, tape, space.scratch)
+        push_back(plan, params, tape, space.scratch)
         unload(tape, plan[1, INTO], first, eps)
         for i in range(min(LANES, n - first)):
             log_q[first + i] = -tape[LOG_DET, i] - HALF_LOG_2PI * Z.shape[1]
