@@ -160,6 +160,7 @@ def test_the_real_library_without_scikit_learn(places):
 
 
 @pytest.mark.jit
+@pytest.mark.thorough
 def test_the_main_job(places, tmp_path, capsys, monkeypatch):
     """`fastvi lda` of nothing: topics of the real library."""
     for name, folder in places.items():

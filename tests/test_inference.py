@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import posteriors
 import pytest
+from thoroughly import mostly_thorough
 from toy_targets import gaussian, half, nowhere, regression
 
 import fastvi
@@ -219,7 +220,7 @@ def test_means_and_deviations_are_those_of_the_gold_draws(data_dir, name, seed):
 
 
 @pytest.mark.parametrize("family", ["fullrank", "meanfield"])
-@pytest.mark.parametrize("name", SPEC + OTHERS)
+@pytest.mark.parametrize("name", mostly_thorough(OTHERS + SPEC, 3))
 def test_what_is_called_converged_has_the_right_means(data_dir, name, family):
     folder = data_dir / "posteriors"
     draws, _ = posteriors.gold(folder, name)
@@ -231,7 +232,7 @@ def test_what_is_called_converged_has_the_right_means(data_dir, name, family):
 
 @pytest.mark.parametrize("name", ["eight_schools-eight_schools_centered",
                                   "eight_schools-eight_schools_noncentered"])  # fmt: skip
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", mostly_thorough([0, 1]))
 def test_full_rank_fits_that_are_too_narrow_are_not_called_good(data_dir, name, seed):
     """No Gaussian has the spread of log tau: fitted ones have 0.2 and 0.6 of it."""
     p = fastvi.fit(posteriors.target(data_dir / "posteriors", name), random_state=seed)

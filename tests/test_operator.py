@@ -16,6 +16,8 @@ from fastvi.kernels import shallow
 from fastvi.targets import TargetError
 from fastvi.transforms import positive
 
+# Each alone compiles what a fit compiles as one kernel.
+apart = pytest.mark.thorough
 FEW = settings(max_examples=min(25, settings().max_examples))
 CLOSE = {"rtol": 1e-6, "atol": 1e-7}
 
@@ -109,6 +111,7 @@ def by_inputs(function, x, step=1e-5):
 # Networks
 
 
+@apart
 @FEW
 @given(nets())
 def test_forward(case):
@@ -119,6 +122,7 @@ def test_forward(case):
     )
 
 
+@apart
 @FEW
 @given(nets(square=True))
 def test_divergence(case):
@@ -133,6 +137,7 @@ def test_divergence(case):
     np.testing.assert_allclose(found, by_definition, **CLOSE)
 
 
+@apart
 @FEW
 @given(nets())
 def test_reverse(case):
@@ -150,6 +155,7 @@ def test_reverse(case):
     np.testing.assert_allclose(out, want, **CLOSE)
 
 
+@apart
 @FEW
 @given(nets(square=True))
 def test_reverse_of_divergences(case):
@@ -192,6 +198,7 @@ def score(density, target, power, x):
     return power * density.scale[:, None] * target.log_prob_and_grad(Z)[1].T
 
 
+@apart
 @pytest.mark.parametrize("function", [mixture, banana, normal])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_objective_and_its_gradients(function, seed):
@@ -216,6 +223,7 @@ def test_objective_and_its_gradients(function, seed):
     np.testing.assert_allclose(program.gradient, want, rtol=1e-5, atol=1e-6)
 
 
+@apart
 def test_draws_without_a_score_are_left_out():
     target = fastvi.target(half, dim=1)
     density, _, program, test, work = game(fastvi.target(normal, dim=1), 0, n_draws=50)
@@ -239,6 +247,7 @@ def fragile(z, grad):
     return -0.5 * z[0] ** 2
 
 
+@apart
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_target_that_fails_at_some_draws(capfd):
     target = fastvi.target(fragile, dim=1)
