@@ -22,7 +22,7 @@ from fastvi import SVGP, SparseGPRegressor, optimizers
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.core import Batch
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.learner import LearnSettings, learn
+from fastvi.models.gp.learner import HyperMoves, LearnSettings, learn
 from fastvi.models.gp.likelihoods import Gaussian
 from fastvi.models.gp.model import SparseVariational
 from fastvi.models.gp.rows import Points
@@ -53,7 +53,7 @@ def svgp(n, m, natural=True):
     model = SparseVariational(covariance, Gaussian(), np.zeros(gp.D))
     bounds = np.tile([-20.0, 20.0], (len(covariance.theta), 1))
     settings = LearnSettings(optimizers.constant(0.1), optimizers.adam(0.01))
-    algorithm = learn(model, settings, np.ones(gp.D), bounds)
+    algorithm = learn(model, settings, HyperMoves(np.ones(gp.D), bounds))
     state = [algorithm.init(model.start(z))]
     batch, rng = Batch(Points(x, y, np.ones(n)), np.full(n, 10.0)), np.random.default_rng(0)
 

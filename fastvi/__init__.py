@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from fastvi.models.factors.estimator import BayesianPCA as BayesianPCA
     from fastvi.models.features.estimator import BetaBernoulliFeatures as BetaBernoulliFeatures
     from fastvi.models.gp.classification import SparseGPClassifier as SparseGPClassifier
+    from fastvi.models.gp.deep.classification import DeepGPClassifier as DeepGPClassifier
+    from fastvi.models.gp.deep.regression import DeepGPRegressor as DeepGPRegressor
     from fastvi.models.gp.dense_classification import (
         GaussianProcessClassifier as GaussianProcessClassifier,
     )

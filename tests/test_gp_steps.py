@@ -19,7 +19,7 @@ from fastvi.loop import run
 from fastvi.models.gp import model as gp_model
 from fastvi.models.gp import sgpr
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.learner import LearnSettings, learn
+from fastvi.models.gp.learner import HyperMoves, LearnSettings, learn
 from fastvi.models.gp.likelihood import Expectation, Likelihood
 from fastvi.models.gp.likelihoods import Gaussian
 from fastvi.models.gp.model import SparseVariational
@@ -318,7 +318,7 @@ def test_parameters_of_a_likelihood_are_learned_as_noise_is(rng):
         model = SparseVariational(covariance, likelihood, X.mean(axis=0))
         bounds = np.tile([-9.0, 9.0], (len(covariance.theta), 1))
         settings = LearnSettings(optimizers.constant(0.5), optimizers.adam(0.05))
-        algorithm = learn(model, settings, np.ones(2), bounds)
+        algorithm = learn(model, settings, HyperMoves(np.ones(2), bounds))
         state = algorithm.init(model.start(X[:9]))
         state, _ = run(
             algorithm,

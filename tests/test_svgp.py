@@ -13,7 +13,7 @@ from fastvi.core import Batch
 from fastvi.loop import run
 from fastvi.models.gp import likelihoods
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.learner import LearnSettings, learn
+from fastvi.models.gp.learner import HyperMoves, LearnSettings, learn
 from fastvi.models.gp.likelihood import Values
 from fastvi.models.gp.likelihoods import Bernoulli, Gaussian, Poisson, Softmax, StudentT
 from fastvi.models.gp.model import Hyper, SparseVariational
@@ -187,7 +187,7 @@ def test_learning_raises_the_bound_near_the_collapsed_optimum(rng):
     model = SparseVariational(covariance, Gaussian(), np.zeros(2))
     bounds = np.tile([np.log(1e-3), np.log(1e3)], (4, 1))
     settings = LearnSettings(optimizers.constant(1.0), optimizers.adam(0.03))
-    algorithm = learn(model, settings, np.ones(2), bounds)
+    algorithm = learn(model, settings, HyperMoves(np.ones(2), bounds))
     batches = Everything(InMemory(Points(x, y, np.ones(len(x)))))
     state = algorithm.init(model.start(x[:10]))
     with single_threaded_blas():

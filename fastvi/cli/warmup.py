@@ -154,8 +154,10 @@ def _gp() -> None:
         fastvi.SVGP(likelihood=likelihood, **options).fit(X, y).predict(X, return_std=True)
     for labels in (X[:, 0] > 0, X.argmax(axis=1)):
         fastvi.SparseGPClassifier(**options).fit(X, labels).predict_proba(X)
+        fastvi.DeepGPClassifier(**options).fit(X, labels).predict_proba(X)
         fastvi.GaussianProcessClassifier(max_iter=2).fit(X, labels).predict_proba(X)
     fastvi.SparseEP(**options).fit(X, X[:, 0]).predict(X, return_std=True)
+    fastvi.DeepGPRegressor(**options).fit(X, X[:, 0]).predict(X, return_std=True)
     times = np.arange(float(len(X)))
     for likelihood, y in (("gaussian", X[:, 0]), ("poisson", _counts()[:, 0])):
         series = fastvi.TemporalGPRegressor(likelihood=likelihood, max_iter=2).fit(times, y)

@@ -11,6 +11,8 @@ ESTIMATORS = {
     "BayesianPCA": "fastvi.models.factors.estimator",
     "BetaBernoulliFeatures": "fastvi.models.features.estimator",
     "CorrelatedTopicModel": "fastvi.models.topics.correlated",
+    "DeepGPClassifier": "fastvi.models.gp.deep.classification",
+    "DeepGPRegressor": "fastvi.models.gp.deep.regression",
     "DynamicTopicModel": "fastvi.models.topics.dynamic",
     "GaussianProcessClassifier": "fastvi.models.gp.dense_classification",
     "HierarchicalDirichletProcess": "fastvi.models.topics.hdp",

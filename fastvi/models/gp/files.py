@@ -87,6 +87,37 @@ n_jobs : int, optional
 verbose : int, default=0
     Show a progress bar of `fit`'s steps. The logger ``"fastvi"`` gets a line per pass in any case.
 """,
+    "deep_layers": """
+hidden_layer_sizes : int or sequence of int, optional
+    Units of the hidden layers, first to last; an empty sequence is a shallow process. By default
+    one layer with as many units as X has columns, at most 30.
+kernel : Kernel or sequence of Kernel and None, optional
+    scikit-learn kernel of every layer, or one for each, the last layer's included. By default a
+    constant times an RBF with a length scale per input, starting at scales of 1. White noise of the
+    last layer is that of the likelihood, as in `SVGP`; that of a hidden layer is the noise of its
+    units, which have a variance of 1e-5 beside it.
+""",
+    "deep": """
+input_connections : bool, default=False
+    Whether layers after the first see X beside the units below.
+n_draws : int, default=1
+    Draws of the hidden units per row and step.
+n_predictive_draws : int, default=32
+    Draws of the hidden units behind predictions, from a Halton sequence, the same for all rows.
+inducing_points : int or (n_inducing, n_features) array, default=100
+    Inducing inputs of each layer: their number, or where those of the first layer start, in the
+    units of X. The others are as many.
+inducing_selection, learn_inducing_points
+    As in `SparseGPRegressor`.
+""",
+    "deep_learned": """
+kernels_ : list of Kernel
+    One a layer, with the hyperparameters that were learned.
+inducing_points_ : list of (n_inducing, n_inputs) arrays
+    One a layer, the first in units of scaled columns.
+n_features_in_, feature_names_in_
+    As everywhere in scikit-learn.
+""",
     "predicted": """
 Returns
 -------
@@ -146,8 +177,10 @@ def encoded(value: Any) -> Any:
         parameters = value.get_params(deep=False)
         inner = {name: encoded(part) for name, part in parameters.items()}
         return {"class": type(value).__name__, "parameters": inner}
-    if isinstance(value, str):
+    if value is None or isinstance(value, str):
         return value
+    if isinstance(value, list | tuple):
+        return [encoded(part) for part in value]
     return np.asarray(value, float).tolist()
 
 
@@ -159,6 +192,8 @@ def decoded(value: Any, where: str) -> Any:
     ValueError
         If it is not what that makes.
     """
+    if isinstance(value, list) and any(part is None or isinstance(part, dict) for part in value):
+        return [None if part is None else decoded(part, where) for part in value]
     if not isinstance(value, dict):
         return np.array(value, float) if isinstance(value, list) else value
     name, parameters = value.get("class"), value.get("parameters")
@@ -173,7 +208,9 @@ def decoded(value: Any, where: str) -> Any:
 
 def encoded_parameter(name: str, value: Any) -> Any:
     """A constructor's parameter as JSON or an array; see `fastvi.models.files`."""
-    return encoded(value) if isinstance(value, kernels.Kernel) else files.encoded(name, value)
+    if isinstance(value, kernels.Kernel) or (name == "kernel" and value is not None):
+        return encoded(value)
+    return files.encoded(name, value)
 
 
 def decoded_parameter(name: str, value: Any, saved: files.Saved) -> Any:

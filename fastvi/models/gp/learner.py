@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,12 +12,21 @@ from fastvi.base.typing import Array, Info, Tree
 from fastvi.batches import InMemory, Stream
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.gradients.natural import noise_of, squared_norm_of
-from fastvi.models.gp.model import Evaluation, Hyper, Params, SparseVariational
+from fastvi.models.gp.model import Evaluation, Hyper, Params
 from fastvi.models.gp.rows import Points
 from fastvi.models.gp.settling import Settling
 from fastvi.models.plan import sampled
 
-__all__ = ["Found", "LearnSettings", "LearnState", "Learner", "learn", "polished"]
+__all__ = [
+    "Found",
+    "HyperMoves",
+    "LearnSettings",
+    "LearnState",
+    "Learner",
+    "Moves",
+    "learn",
+    "polished",
+]
 
 POLISH = 30  # most passes over all rows
 LEAST_RATE = 0.05
@@ -33,33 +42,59 @@ class LearnState(NamedTuple):
 
 
 class LearnSettings(NamedTuple):
-    """The optimizers of q(u) and of the rest, and which of the rest is learned."""
+    """The optimizers of q(u) and of the rest, if that is learned, and how batches are drawn."""
 
     natural: Optimizer
     optimizer: Optimizer
-    kernel: bool = True
-    inducing: bool = True
+    learns_more: bool = True
     sampling: str = "uniform"
 
 
-def learn(
-    model: SparseVariational,
-    settings: LearnSettings,
-    scale: Array,
-    bounds: Array,
-    noise: bool = False,
-) -> Algorithm:
+class Moves(Protocol):
+    """How the optimizer of everything but q(u) moves it, with what is not learned left as it is."""
+
+    def scaled(self, gradient: Any) -> Any:
+        """The gradient in the units of steps, 0 for what is not learned."""
+        ...
+
+    def moved(self, hyper: Any, change: Any) -> Any:
+        """Where a step leads."""
+        ...
+
+
+class HyperMoves(NamedTuple):
+    """Moves of `Hyper`, whose theta stays within bounds."""
+
+    scale: Array  # (D,), standard deviations of columns: the unit of steps of inducing inputs
+    bounds: Array  # (P, 2), of theta
+    kernel: bool = True  # whether theta and the likelihood's parameters are learned
+    inducing: bool = True
+
+    def scaled(self, gradient: Hyper) -> Hyper:
+        """See `Moves`."""
+        theta, z, own = gradient
+        if not self.kernel:
+            theta, own = np.zeros_like(theta), np.zeros_like(own)
+        return Hyper(theta, z * self.scale if self.inducing else np.zeros_like(z), own)
+
+    def moved(self, hyper: Hyper, change: Hyper) -> Hyper:
+        """See `Moves`."""
+        theta = np.clip(hyper.theta + change.theta, self.bounds[:, 0], self.bounds[:, 1])
+        z = hyper.z + change.z * self.scale if self.inducing else hyper.z
+        return Hyper(theta if self.kernel else hyper.theta, z, hyper.own + change.own)
+
+
+def learn(model: Any, settings: LearnSettings, moves: Moves, noise: bool = False) -> Algorithm:
     """Natural gradients for q(u), then another optimizer for the rest, on the same batch.
 
-    The second gradient is taken at the new q(u), whose whitened moments it holds fixed. `scale`
-    (D,) is the unit of its steps of inducing inputs; theta stays within `bounds` (P, 2).
+    The second gradient is taken at the new q(u), whose whitened moments it holds fixed.
     ``info["elbo"]`` is the batch's estimate of the bound, in nats: before the step if only q(u) is
     learned, and otherwise between its two halves. With `noise` there is also what plans of batches
     that adapt ask of `fastvi.gradients.natural`. A step leaves `state.params` as they are and
     returns new ones; it may write to the optimizers' states.
     """
     natural, optimizer = settings.natural, settings.optimizer
-    learns_more = settings.kernel or settings.inducing
+    learns_more = settings.learns_more
 
     def init(params: Params) -> LearnState:
         other = optimizer.init(params.hyper) if learns_more else None
@@ -80,8 +115,9 @@ def learn(
         if learns_more:
             found = here.evaluate(sites, batch, rng, given=given)
             assert found.gradient is not None
-            change, other_state, _ = optimizer.update(masked(found.gradient), other_state, hyper)
-            hyper = stepped(hyper, change)
+            gradient = moves.scaled(found.gradient)
+            change, other_state, _ = optimizer.update(gradient, other_state, hyper)
+            hyper = moves.moved(hyper, change)
         bound = found.bound
         if not np.isfinite(bound):
             raise FloatingPointError(
@@ -92,17 +128,6 @@ def learn(
         if noise:
             info |= noise_of(local, batch.weights) | {"squared_norm": squared_norm_of(direction)}
         return LearnState(Params(sites, hyper), natural_state, other_state), info
-
-    def masked(gradient: Hyper) -> Hyper:
-        theta, z, own = gradient
-        if not settings.kernel:
-            theta, own = np.zeros_like(theta), np.zeros_like(own)
-        return Hyper(theta, z * scale if settings.inducing else np.zeros_like(z), own)
-
-    def stepped(hyper: Hyper, change: Hyper) -> Hyper:
-        theta = np.clip(hyper.theta + change.theta, bounds[:, 0], bounds[:, 1])
-        z = hyper.z + change.z * scale if settings.inducing else hyper.z
-        return Hyper(theta if settings.kernel else hyper.theta, z, hyper.own + change.own)
 
     return Algorithm(init, step)
 
@@ -119,22 +144,20 @@ class Found(NamedTuple):
 class Learner(NamedTuple):
     """How a model is fitted; it never changes."""
 
-    model: SparseVariational
+    model: Any  # SparseVariational, or another that has its methods
     settings: LearnSettings
-    scale: Array  # (D,), standard deviations of columns
-    bounds: Array  # (P, 2), of theta
+    moves: Any
 
     def algorithm(self, noise: bool = False) -> Algorithm:
         """What the loop drives."""
-        return learn(self.model, self.settings, self.scale, self.bounds, noise)
+        return learn(self.model, self.settings, self.moves, noise)
 
-    def begin(self, z: Array, batch: Batch) -> LearnState:
+    def begin(self, z: Any, batch: Batch) -> LearnState:
         """A fit's state before the first step, from inducing inputs and the first rows."""
         params, model = self.model.start(z), self.model
         start = model.likelihood.start
         if start is not None:
-            other = SparseVariational(model.covariance, start, model.centre, model.n_threads)
-            rng = np.random.default_rng(0)
+            other, rng = model.under(start), np.random.default_rng(0)
             local = other.at(params.hyper).target(params.sites, batch, rng).local
             params = params._replace(sites=local.statistics)
         return self.started(params)
@@ -158,7 +181,7 @@ class Learner(NamedTuple):
 
     def fit(
         self,
-        z: Array,
+        z: Any,
         points: Points,
         batch_size: int,
         n_steps: int,
@@ -189,7 +212,7 @@ class Learner(NamedTuple):
     def feed(
         self,
         state: LearnState | None,
-        z: Array,
+        z: Any,
         points: Points,
         batch_size: int,
         *,
@@ -217,7 +240,7 @@ class Learner(NamedTuple):
         return moved
 
 
-def polished(model: SparseVariational, params: Params, batch: Batch) -> tuple[Params, float]:
+def polished(model: Any, params: Params, batch: Batch) -> tuple[Params, float]:
     """Natural steps on all rows, which take away the noise that mini-batches left in q(u).
 
     Until a step of rate 1 gains next to nothing; steps that lose are halved. The second value is
@@ -247,6 +270,7 @@ def polished(model: SparseVariational, params: Params, batch: Batch) -> tuple[Pa
     return params, found.bound
 
 
-def _look(model: SparseVariational, params: Params, batch: Batch) -> Evaluation:
+def _look(model: Any, params: Params, batch: Batch) -> Evaluation:
     rng = np.random.default_rng(0)
-    return model.at(params.hyper).evaluate(params.sites, batch, rng, gradient=False)
+    found: Evaluation = model.at(params.hyper).evaluate(params.sites, batch, rng, gradient=False)
+    return found

@@ -21,7 +21,7 @@ from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.inducing import Inducing
 from fastvi.models.gp.likelihood import Likelihood, Values
 from fastvi.models.gp.posterior import Posterior, chunk_rows
-from fastvi.models.gp.reverse import Reverse
+from fastvi.models.gp.reverse import Reverse, with_prior
 from fastvi.models.gp.rows import Latent, Points, Rows, Seen, Sites
 from fastvi.models.gp.sgpr import MAX_TASKS
 
@@ -44,7 +44,7 @@ class Params(NamedTuple):
     """Everything that is learned."""
 
     sites: Sites
-    hyper: Hyper
+    hyper: Any  # Hyper, or what a model of several layers has instead
 
 
 class Target(NamedTuple):
@@ -59,7 +59,8 @@ class Evaluation(NamedTuple):
 
     local: Local
     bound: float
-    gradient: Hyper | None
+    gradient: Any  # in the form of `Params.hyper`, or None
+    by_x: Array | None = None  # (n, D), the bound's derivative by the inputs
 
 
 class SparseVariational:
@@ -84,6 +85,10 @@ class SparseVariational:
         self.covariance, self.likelihood, self.centre = covariance, likelihood, centre
         self.n_threads = n_threads
         self._last: Prepared | None = None
+
+    def under(self, likelihood: Likelihood) -> SparseVariational:
+        """The same model with another likelihood."""
+        return SparseVariational(self.covariance, likelihood, self.centre, self.n_threads)
 
     def start(self, z: Array) -> Params:
         """Parameters to start from: the kernel as it was given, and q(u) = p(u)."""
@@ -194,6 +199,7 @@ class Prepared:
         slopes: bool = False,
         seen: Seen | None = None,
         sums: bool = True,
+        inputs: bool = False,
     ) -> Rows:
         """Sums over a batch, by tasks whose number depends on the work only."""
         n, m, n_latents = len(batch.weights), len(self.inducing.z), self.model.likelihood.n_latents
@@ -211,7 +217,7 @@ class Prepared:
                     tree.map_leaves(lambda part, rows=rows: part[rows], batch), stream, norms=norms,
                     reverse=self._reversed() if slopes else None,
                     seen=None if seen is None else Seen(*(part[rows] for part in seen)),
-                    is_turned=slopes and self._turns(n), sums=sums,
+                    is_turned=slopes and self._turns(n), sums=sums, inputs=inputs,
                 )
             )  # fmt: skip
         parallel.run(lambda i: parts[i].run(), n_tasks, self.model.n_threads)
@@ -249,8 +255,11 @@ class Prepared:
         norms: bool = False,
         gradient: bool = True,
         given: Target | None = None,
+        inputs: bool = False,
     ) -> Evaluation:
         """The local step, the bound, and its gradient with the dual parameters held.
+
+        With `inputs` there is also its derivative by the rows' inputs.
 
         `given` is what `target` said of the batch. Its statistics are then those of the local step,
         unless the gradient takes new ones.
@@ -261,13 +270,13 @@ class Prepared:
         )
         rows = self._pass(
             latents, batch, rng, norms=norms, slopes=gradient,
-            seen=None if given is None else given.seen, sums=not known,
+            seen=None if given is None else given.seen, sums=not known, inputs=inputs,
         )  # fmt: skip
         if given is not None and known:
             rows.linear, rows.precision = given.local.statistics
         local = rows.local()
         bound = local.bound - sum(latent.divergence for latent in latents)
-        return Evaluation(local, bound, self._gradient(rows) if gradient else None)
+        return Evaluation(local, bound, self._gradient(rows) if gradient else None, rows.by_x)
 
     def bound(
         self, params: Sites, points: Points, *, gradient: bool = False
@@ -278,18 +287,14 @@ class Prepared:
         return found.bound, found.gradient
 
     def _gradient(self, rows: Rows) -> Hyper:
-        z, theta, covariance = self.inducing, self.hyper.theta, self.model.covariance
-        of_z = self._reversed()
-        of_z.add(z.z, z.columns, z.slope_of_prior(rows.by_rows()), z.plain)
+        theta, covariance = self.hyper.theta, self.model.covariance
         assert rows.reverse is not None
-        by_theta, by_z = rows.reverse.gradient(theta)
-        more_theta, more_z = of_z.gradient(theta)
-        by_theta += more_theta
+        by_theta, by_z = with_prior(rows.reverse, self.inducing, rows.by_rows(), theta)
         if self.model.likelihood.is_noisy:
             share = rows.by_log_noise / self.values.noise
             by_theta += share * covariance.noise_gradient(theta)
         by_own = np.zeros_like(self.hyper.own) + rows.by_own
-        return Hyper(by_theta, by_z + 2.0 * more_z, by_own)
+        return Hyper(by_theta, by_z, by_own)
 
     def _reversed(self) -> Reverse:
         z = self.inducing

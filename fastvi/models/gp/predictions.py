@@ -10,13 +10,41 @@ from sklearn.utils.validation import check_is_fitted
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import AnyArray, Array, RandomState, RowsLike
-from fastvi.models.gp.estimator import GaussianProcess, draws_by
+from fastvi.models.gp.estimator import GaussianProcess, OfKernel, draws_by
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.predictor import ClassPredictor, Predictive, TargetPredictor
 from fastvi.models.gp.rows import Points
 from fastvi.models.gp.start import LARGEST, check_sizes, column_means, column_scales
 
-__all__ = ["ClassPredictions", "Predicting", "TargetPredictions", "check_labels"]
+__all__ = ["ClassPredictions", "Predicting", "TargetPredictions", "Units", "check_labels"]
+
+
+class Units(OfKernel):
+    """The units in which targets are fitted."""
+
+    normalize_y: bool | None
+    _n_outputs = 1  # columns of y
+    _y_units: tuple[Any, Any] = (0.0, 1.0)  # mean and scale of targets, of all or (n_outputs,)
+
+    def _in_units(self, points: Points, likelihood: Likelihood, reset: bool) -> Points:
+        """Rows with targets of mean 0 and variance 1 over the rows of the first call, if wanted."""
+        wanted = likelihood.is_noisy and self.kernel is None
+        if self.normalize_y is not None:
+            wanted = checks.flag(self.normalize_y, "normalize_y")
+        if not wanted:
+            return points
+        if not likelihood.is_noisy:
+            raise ValueError(
+                f"normalize_y is True, but likelihood is {likelihood.name!r}; wanted a "
+                "likelihood of real numbers"
+            )
+        y, weights = points.y, points.weights
+        check_sizes(y, "y", 1.0 / LARGEST)
+        if reset:
+            scale = column_scales(y.reshape(len(y), -1), weights)
+            self._y_units = column_means(y, weights), scale.reshape(y.shape[1:])
+        mean, scale = self._y_units
+        return points._replace(y=(y - mean) / scale)
 
 
 class Predicting(GaussianProcess):
@@ -57,29 +85,7 @@ class Predicting(GaussianProcess):
 
 
 class TargetPredictions(Predicting):
-    """Predictions of numbers, and the units in which they are fitted."""
-
-    normalize_y: bool | None
-
-    def _in_units(self, points: Points, likelihood: Likelihood, reset: bool) -> Points:
-        """Rows with targets of mean 0 and variance 1 over the rows of the first call, if wanted."""
-        wanted = likelihood.is_noisy and self.kernel is None
-        if self.normalize_y is not None:
-            wanted = checks.flag(self.normalize_y, "normalize_y")
-        if not wanted:
-            return points
-        if not likelihood.is_noisy:
-            raise ValueError(
-                f"normalize_y is True, but likelihood is {likelihood.name!r}; wanted a "
-                "likelihood of real numbers"
-            )
-        y, weights = points.y, points.weights
-        check_sizes(y, "y", 1.0 / LARGEST)
-        if reset:
-            scale = column_scales(y.reshape(len(y), -1), weights)
-            self._y_units = column_means(y, weights), scale.reshape(y.shape[1:])
-        mean, scale = self._y_units
-        return points._replace(y=(y - mean) / scale)
+    """Predictions of numbers."""
 
     def predict(self, X: RowsLike, return_std: bool = False, return_cov: bool = False) -> Any:
         """Mean of the targets, and their standard deviation or covariance, noise included.

@@ -10,8 +10,9 @@ from fastvi.kernels import covariance as kernels
 from fastvi.kernels import covariance_reverse as reverse
 from fastvi.kernels.covariance import Program
 from fastvi.models.gp.covariance import Covariance, node_diagonals, readable
+from fastvi.models.gp.inducing import Inducing
 
-__all__ = ["Reverse"]
+__all__ = ["Reverse", "with_prior"]
 
 NOTHING: Array = np.empty((0, 0))
 
@@ -46,10 +47,13 @@ class Reverse:
         values: Array,
         left: Array = NOTHING,
         right: Array = NOTHING,
+        *,
+        by_x: Array | None = None,
     ) -> None:
         """Rows x (n, D) with adjoints (n, M) of their `values`; overwrites `adjoint`.
 
-        The adjoints are those given plus left (n, T) times right (T, M).
+        The adjoints are those given plus left (n, T) times right (T, M). The derivative by x is
+        added to `by_x` (n, D), if given.
         """
         if self.covariance.is_gaussian:
             if not left.size:
@@ -66,6 +70,20 @@ class Reverse:
             reverse.add_moments(
                 weights[slot], x, self.centre, self.moments[slot], self.squares[slot]
             )
+        if by_x is not None:
+            self._add_slopes(x, weights, by_x)
+
+    def _add_slopes(self, x: Array, weights: Array, by_x: Array) -> None:
+        for node, scales, kind in zip(
+            self.covariance.inputs, self.program.scales[self.covariance.inputs],
+            self.program.kinds[self.covariance.inputs],
+        ):  # fmt: skip
+            weight = weights[self.program.slots[node]]
+            towards = weight @ self.z
+            if kind != kernels.LINEAR:
+                towards -= x * weight.sum(axis=1)[:, None]
+                towards *= -2.0 * np.square(scales)
+            by_x += towards
 
     def _reversed(self, x: Array, zt: Array, adjoint: Array) -> Array:
         n_slots, _, m = self.moments.shape
@@ -78,8 +96,8 @@ class Reverse:
         reverse.covariance_reverse(*read, adjoint, scratch, weights, self.slopes)
         return weights
 
-    def add_diagonal(self, x: Array, adjoint: Array) -> None:
-        """Rows whose variances k(x, x) have these adjoints (n,)."""
+    def add_diagonal(self, x: Array, adjoint: Array, by_x: Array | None = None) -> None:
+        """Rows whose variances k(x, x) have these adjoints (n,); adds to `by_x` as `add`."""
         program = self.program
         values = node_diagonals(program, x)
         down = {len(values) - 1: adjoint}
@@ -92,7 +110,10 @@ class Reverse:
             else:
                 self.slopes[node, 0] += down[node] @ values[node]
                 if kind == kernels.LINEAR:
-                    self.slopes[node, 1] += program.amplitudes[node] * down[node].sum()
+                    by_square = program.amplitudes[node] * down[node]
+                    self.slopes[node, 1] += by_square.sum()
+                    if by_x is not None:
+                        by_x += 2.0 * by_square[:, None] * np.square(program.scales[node]) * x
 
     def merge(self, other: Reverse) -> None:
         """Take the sums over other rows as well."""
@@ -133,3 +154,17 @@ class Reverse:
             else:
                 by_log[list(node.lengths)] += spread
         return np.asarray(by_log[self.covariance.free]), by_z
+
+
+def with_prior(
+    reverse: Reverse, inducing: Inducing, by_rows: Array, theta: Array
+) -> tuple[Array, Array]:
+    """Derivatives by theta and z of what `reverse` has summed over rows, and of K(z, z).
+
+    `by_rows` (M, M) is what `Inducing.slope_of_prior` takes.
+    """
+    of_z = Reverse(inducing.covariance, inducing.program, inducing.z, reverse.centre)
+    of_z.add(inducing.z, inducing.columns, inducing.slope_of_prior(by_rows), inducing.plain)
+    by_theta, by_z = reverse.gradient(theta)
+    more_theta, more_z = of_z.gradient(theta)
+    return by_theta + more_theta, by_z + 2.0 * more_z

@@ -62,7 +62,7 @@ class Rows:
     `expect` gives the expectations of targets, means and variances of latents. Without `latents`
     those are the moments of the prior. `seen` has the covariances already. With `is_turned` the sum
     that `Inducing.slope_of_prior` takes is added up row by row; without `sums` those of the local
-    step are not.
+    step are not. With `inputs` the derivative by the inputs x is taken with the others.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Rows:
         is_turned: bool = False,
         seen: Seen | None = None,
         sums: bool = True,
+        inputs: bool = False,
     ) -> None:
         self.inducing, self.expect, self.latents = inducing, expect, latents
         self.rng, self.reverse, self.is_turned = rng, reverse, is_turned
@@ -90,6 +91,7 @@ class Rows:
         self.slopes = np.zeros((n_latents, m))  # sum_i dE_i/dm_i k_i
         self.turned = np.zeros((m, m)) if is_turned else np.zeros((0, 0))
         self.squares = np.zeros(len(self.x)) if norms else None
+        self.by_x = np.zeros_like(self.x) if inputs else None
         self.bound = self.by_log_noise = 0.0
         self.by_own: Any = 0.0
 
@@ -123,6 +125,8 @@ class Rows:
             setattr(self, name, total)
         if self.squares is not None and other.squares is not None:
             self.squares = np.concatenate((self.squares, other.squares))
+        if self.by_x is not None and other.by_x is not None:
+            self.by_x = np.concatenate((self.by_x, other.by_x))
         if self.reverse is not None and other.reverse is not None:
             self.reverse.merge(other.reverse)
 
@@ -158,7 +162,8 @@ class Rows:
         if self.squares is not None:
             self._norms(rows, k, expected.by_mean, -2.0 * expected.by_variance, mean)
         if self.reverse is not None:
-            self._backward(x, k, values, products, first, second, scratch)
+            by_x = None if self.by_x is None else self.by_x[rows]
+            self._backward(x, k, values, products, first, second, scratch, by_x)
 
     def _moments(self, k: Array, products: Array, diagonal: Array) -> tuple[Array, Array]:
         """Means and variances of the latents, (n, T) each; fills `products` (T, n, M) with k D."""
@@ -192,6 +197,7 @@ class Rows:
         first: Array,
         second: Array,
         adjoint: Array,
+        by_x: Array | None,
     ) -> None:
         assert self.reverse is not None
         adjoint[...] = 0.0
@@ -201,5 +207,6 @@ class Rows:
             kernels.add_adjoints(*slopes, latent.weights, product, adjoint)
         if self.is_turned:
             add_crossed(adjoint, k, self.turned)
-        self.reverse.add(x, self.inducing.columns, self.inducing.slopes(adjoint), values)
-        self.reverse.add_diagonal(x, second.sum(axis=1))
+        adjoint = self.inducing.slopes(adjoint)
+        self.reverse.add(x, self.inducing.columns, adjoint, values, by_x=by_x)
+        self.reverse.add_diagonal(x, second.sum(axis=1), by_x)

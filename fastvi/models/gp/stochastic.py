@@ -22,8 +22,8 @@ from fastvi.loop import History
 from fastvi.models.files import Saved
 from fastvi.models.gp import start
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.estimator import BoundAt
-from fastvi.models.gp.learner import Learner, LearnSettings, LearnState
+from fastvi.models.gp.estimator import BoundAt, OfKernel
+from fastvi.models.gp.learner import HyperMoves, Learner, LearnSettings, LearnState
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.model import Hyper, Params, SparseVariational
 from fastvi.models.gp.predictions import Predicting
@@ -32,16 +32,31 @@ from fastvi.models.gp.rows import Points, Sites
 from fastvi.models.gp.settling import EVERY, FEWEST, PATIENCE
 from fastvi.models.plan import SAMPLING
 
-__all__ = ["Variational"]
+__all__ = ["ByMiniBatches", "Variational"]
 
 
-class Variational(Predicting):
-    """Fit and streams; subclasses say which likelihood, and what y means."""
+class ByMiniBatches(OfKernel):
+    """Fits and streams; subclasses say which likelihood and model, and what y means."""
 
     batch_size: int
+    inducing_selection: str
+    learn_inducing_points: bool
+    learn_kernel: bool
+    natural_learning_rate: float | Optimizer
+    learning_rate: float
+    total_samples: float | None
+
+    _samplings: tuple[str, ...] = SAMPLING
+    _rows: Points | None = None  # of a fit
+    _learner: Learner
+    _state: LearnState
 
     def _likelihood(self) -> Likelihood:
         """What the parameters ask for."""
+        raise NotImplementedError
+
+    def _begin(self, points: Points, likelihood: Likelihood, seed: int) -> Any:
+        """Decide on a model and how it is learned; the inducing inputs to start from."""
         raise NotImplementedError
 
     def _settings(self) -> LearnSettings:
@@ -55,42 +70,9 @@ class Variational(Predicting):
             natural = optimizers.constant(checks.number(natural, name, 0.0, 1.0, open_low=True))
         return LearnSettings(
             natural, _optimizer(self.optimizer, self.learning_rate),
-            bool(self.learn_kernel), bool(self.learn_inducing_points),
-            checks.choice(self.sampling, "sampling", SAMPLING),
+            bool(self.learn_kernel) or bool(self.learn_inducing_points),
+            checks.choice(self.sampling, "sampling", self._samplings),
         )  # fmt: skip
-
-    def _learner_of(
-        self, kernel: Kernel, likelihood: Likelihood, scale: Array, centre: Array
-    ) -> Learner:
-        covariance = Covariance(kernel, len(scale))
-        model = SparseVariational(covariance, likelihood, centre, self._n_threads)
-        return Learner(model, self._settings(), scale, kernel.bounds.reshape(-1, 2))
-
-    def _begin(self, points: Points, likelihood: Likelihood, seed: int) -> Array:
-        """Decide on a kernel and how it is learned; the inducing inputs to start from."""
-        X, y, weights = points
-        self._settings()
-        start.check_sizes(X, "X")
-        start.check_sizes(y, "y", 1.0 / start.LARGEST)
-        kernel = self._initial_kernel(points, likelihood)
-        scale = start.column_scales(X, weights)
-        learner = self._learner_of(kernel, likelihood, scale, start.column_means(X, weights))
-        self.kernel_, self._learner, self._stream_seed = kernel, learner, seed
-        return start.initial_inducing(
-            learner.model.covariance, X, self.inducing_points, self.inducing_selection,
-            np.random.default_rng(seed), weights,
-        )  # fmt: skip
-
-    def _initial_kernel(self, points: Points, likelihood: Likelihood) -> Kernel:
-        X, y, weights = points
-        variance = start.target_variance(y, weights) if likelihood.is_noisy else 1.0
-        if self.kernel is None:
-            kernel = start.default_kernel(X, variance, weights)
-        else:
-            kernel = clone(self.kernel)
-        keeps = not self.learn_kernel and self.kernel is not None
-        white = bool(Covariance(kernel, X.shape[1]).white)
-        return start.fitting_noise(kernel, likelihood, variance, white=white, keeps=keeps)
 
     def _learn(
         self,
@@ -107,7 +89,7 @@ class Variational(Predicting):
                 z, points, self.batch_size, self.max_iter, self.tol, seed, watch
             )
             self._finish(found.state, found.history, float(points.weights.sum()))
-        self._rows: Points | None = points
+        self._rows = points
         self.elbo_, self.converged_ = found.bound, found.converged
         if self.tol > 0 and not (self.converged_ or watch.stopped):
             self._warn_of_steps()
@@ -138,7 +120,7 @@ class Variational(Predicting):
                 z = self._begin(points, likelihood, self._seed(Watching()))
             else:
                 history.extend(self.n_iter_, **self.history_)
-                z, n_seen = state.params.hyper.z, self._n_seen
+                z, n_seen = None, self._n_seen
             state = self._learner.feed(
                 state, z, points, self.batch_size, total=total, n_seen=n_seen,
                 rng=np.random.default_rng([self._stream_seed, len(history)]), history=history,
@@ -153,6 +135,47 @@ class Variational(Predicting):
         self._see(state.params)
         self.history_, self.n_iter_ = history.arrays(), len(history)
 
+
+class Variational(ByMiniBatches, Predicting):
+    """Models of one layer."""
+
+    def _learner_of(
+        self, kernel: Kernel, likelihood: Likelihood, scale: Array, centre: Array
+    ) -> Learner:
+        covariance = Covariance(kernel, len(scale))
+        model = SparseVariational(covariance, likelihood, centre, self._n_threads)
+        moves = HyperMoves(
+            scale, kernel.bounds.reshape(-1, 2),
+            bool(self.learn_kernel), bool(self.learn_inducing_points),
+        )  # fmt: skip
+        return Learner(model, self._settings(), moves)
+
+    def _begin(self, points: Points, likelihood: Likelihood, seed: int) -> Array:
+        """Decide on a kernel and how it is learned; the inducing inputs to start from."""
+        X, y, weights = points
+        self._settings()
+        start.check_sizes(X, "X")
+        start.check_sizes(y, "y", 1.0 / start.LARGEST)
+        kernel = self._initial_kernel(points, likelihood)
+        scale = start.column_scales(X, weights)
+        learner = self._learner_of(kernel, likelihood, scale, start.column_means(X, weights))
+        self.kernel_, self._learner, self._stream_seed = kernel, learner, seed
+        return start.initial_inducing(
+            learner.model.covariance, X, self.inducing_points, self.inducing_selection,
+            np.random.default_rng(seed), weights,
+        )  # fmt: skip
+
+    def _initial_kernel(self, points: Points, likelihood: Likelihood) -> Kernel:
+        X, y, weights = points
+        variance = start.target_variance(y, weights) if likelihood.is_noisy else 1.0
+        if self.kernel is None:
+            kernel = start.default_kernel(X, variance, weights)
+        else:
+            kernel = clone(self.kernel)
+        keeps = not self.learn_kernel and self.kernel is not None
+        white = bool(Covariance(kernel, X.shape[1]).white)
+        return start.fitting_noise(kernel, likelihood, variance, white=white, keeps=keeps)
+
     def _see(self, params: Params) -> None:
         """Predict with these parameters from now on."""
         model = self._learner.model
@@ -165,7 +188,7 @@ class Variational(Predicting):
         self.jitter_ = here.inducing.jitter
 
     def _bound_at(self) -> BoundAt | None:
-        rows = getattr(self, "_rows", None)
+        rows = self._rows
         return None if rows is None else partial(self._bound, rows)
 
     def _bound(self, points: Points, theta: Array, gradient: bool) -> tuple[float, Array | None]:
@@ -181,7 +204,7 @@ class Variational(Predicting):
             "sites": self._state.params.sites,
             "theta": self._state.params.hyper.theta,
             "own": self._state.params.hyper.own,
-            "scale": self._learner.scale,
+            "scale": self._learner.moves.scale,
             "centre": model.centre,
             "y_units": np.array(self._y_units),
             "n_seen": self._n_seen,
@@ -207,7 +230,7 @@ class Variational(Predicting):
         if not np.all(y_scale > 0):
             raise ValueError(f"{saved.path}: the targets' scale is {y_scale}; wanted it above 0")
         self._y_units = mean, y_scale
-        history, self._rows = History(), None
+        history = History()
         if self.history_:
             history.extend(len(next(iter(self.history_.values()))), **self.history_)
         with single_threaded_blas():

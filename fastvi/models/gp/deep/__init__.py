@@ -1,0 +1,1 @@
+"""Deep Gaussian processes: layers of sparse ones, fitted through draws of the hidden units."""
