@@ -84,7 +84,7 @@ class Predicting(GaussianProcess):
         return mean * scale + offset, variance * scale**2
 
 
-class TargetPredictions(Predicting):
+class TargetPredictions(Units, Predicting):
     """Predictions of numbers."""
 
     def predict(self, X: RowsLike, return_std: bool = False, return_cov: bool = False) -> Any:
