@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import fastvi
 from fastvi import plots
@@ -190,6 +191,28 @@ def test_images_of_features(tmp_path):
     plots.plot_features(fastvi.BayesianPCA(1).fit(X), tmp_path / "images.png")
     with pytest.raises(ValueError, match=r"shape is \(2, 2\); wanted .* 6 pixels"):
         plots.plot_features(model, tmp_path / "images.svg", (2, 2))
+
+
+def test_autoencoders(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    X = np.random.default_rng(0).integers(2, size=(25, 6)).astype(float)
+    options = {"hidden_sizes": (4,), "max_iter": 2, "random_state": 0}
+    model = fastvi.VariationalAutoencoder(2, likelihood="bernoulli", **options).fit(X)
+    file, labels = tmp_path / "a.svg", np.arange(25) % 3
+
+    def axes():
+        return file.read_text().count('<g id="axes_')
+
+    plots.plot_reconstructions(model, csr_array(X), file, (2, 3))
+    assert axes() == 6 * 10  # three rows of images, and three of what is made of them
+    plots.plot_samples(model, file, n_samples=7, means=False)
+    assert axes() == 7
+    plots.plot_latent(model, X, file, labels)
+    assert "latent variable 1" in file.read_text() or "latent variable 0" in file.read_text()
+    with pytest.raises(ValueError, match=r"labels has shape \(24,\); wanted \(25,\)"):
+        plots.plot_latent(model, X, file, labels[1:])
+    with pytest.raises(ValueError, match=r"shape is \(2, 2\); wanted .* 6 pixels"):
+        plots.plot_samples(model, file, (2, 2))
 
 
 def test_times(tmp_path):

@@ -1,5 +1,6 @@
 """Pictures of fitted models, which need matplotlib (the extra `plot`), and a report on topics."""
 
+from fastvi.plots.autoencoders import plot_latent, plot_reconstructions, plot_samples
 from fastvi.plots.figures import check_ending, require_matplotlib
 from fastvi.plots.histories import plot_history
 from fastvi.plots.images import plot_features
@@ -16,7 +17,10 @@ __all__ = [
     "plot_features",
     "plot_forecast",
     "plot_history",
+    "plot_latent",
     "plot_posterior",
+    "plot_reconstructions",
+    "plot_samples",
     "plot_states",
     "plot_times",
     "plot_topic_graph",

@@ -10,7 +10,7 @@ import numpy as np
 from fastvi.base.typing import AnyArray, Path
 from fastvi.plots.figures import blank, check_ending, save
 
-__all__ = ["plot_features"]
+__all__ = ["image_shape", "plot_features"]
 
 MAX_FEATURES = 60
 
@@ -44,7 +44,7 @@ def plot_features(model: Images, path: Path, shape: tuple[int, int] | None = Non
     """
     ending = check_ending(path)
     images = np.asarray(model.components_, np.float64)
-    shape = _shape(images.shape[1], shape)
+    shape = image_shape(images.shape[1], shape)
     usage = getattr(model, "usage_", None)
     titles = [f"{k}" if usage is None else f"{100 * usage[k]:.0f} %" for k in range(len(images))]
     images, titles = images[:MAX_FEATURES], titles[:MAX_FEATURES]
@@ -66,7 +66,8 @@ def plot_features(model: Images, path: Path, shape: tuple[int, int] | None = Non
     save(figure, os.fspath(path), ending)
 
 
-def _shape(n_pixels: int, shape: tuple[int, int] | None) -> tuple[int, int]:
+def image_shape(n_pixels: int, shape: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the height and width of images: those given, a square, or one row."""
     if shape is None:
         side = int(np.sqrt(n_pixels))
         return (side, side) if side * side == n_pixels else (1, n_pixels)

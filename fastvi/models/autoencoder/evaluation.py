@@ -14,11 +14,15 @@ from fastvi.base.blas import sgemm
 from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels import autoencoder as kernels
 from fastvi.kernels.autoencoder_likelihoods import BERNOULLI, CATEGORICAL, GAUSSIAN
-from fastvi.kernels.networks import OUTPUTS, SparseRows, forward
+from fastvi.kernels.networks import OUTPUTS, Layers, SparseRows, forward
+from fastvi.kernels.noise import normals
 from fastvi.models.autoencoder.model import Autoencoder, Single
 from fastvi.models.autoencoder.rows import Rows
 
-__all__ = ["bounds", "decoded", "log_weights", "means_of", "noise_sd", "posteriors", "simulated"]
+__all__ = [
+    "bounds", "decoded", "log_weights", "means_of", "noise_sd", "posteriors", "resampled",
+    "simulated",
+]  # fmt: skip
 
 CHUNK = 256  # rows, or draws of few rows
 MOST_DRAWS = 2048  # of one row at a time
@@ -40,17 +44,30 @@ def _by_chunks(
         parallel.run(chunk, -(-n_rows // n_chunk), n_threads)
 
 
+def _outputs(
+    net: Layers, params: Single, x: Single, sparse: SparseRows, n: int, work: Single
+) -> Single:
+    """Return the last layer's outputs (n, O) for rows x, flat, or those of a CSR matrix."""
+    size, width = n * int(net.table[:, OUTPUTS].sum()), int(net.table[-1, OUTPUTS])
+    forward(sgemm(), net, params, x, sparse, n, work[:size])
+    return work[size - n * width : size].reshape(n, width)
+
+
 def posteriors(model: Autoencoder, params: Single, rows: Rows, n_threads: int) -> Single:
     """Return means and logs of standard deviations of q, (N, 2 J)."""
-    form = model.form_of(rows)
+    form, data = model.form_of(rows), rows.data
     out = np.empty((rows.n_rows, 2 * model.n_latent), np.float32)
 
-    def task(work: kernels.Work, first: int, last: int) -> None:
-        start = kernels.encode_rows(sgemm(), form, params, rows.data, np.arange(first, last), work)
-        here = out[first:last]
-        here[...] = work.encoded[start : start + here.size].reshape(here.shape)
+    def task(work: Single, first: int, last: int) -> None:
+        x = data.dense[first:last].reshape(-1)
+        x = np.log1p(x) if form.are_counts else x
+        sparse = SparseRows(np.arange(first, last), data.indptr, data.indices, data.inputs)
+        out[first:last] = _outputs(form.encoder, params, x, sparse, last - first, work)
 
-    _by_chunks(rows.n_rows, CHUNK, n_threads, lambda: model.work(rows, CHUNK, 0), task)
+    def scratch() -> Single:
+        return np.empty(CHUNK * model.sizes[0], np.float32)
+
+    _by_chunks(rows.n_rows, CHUNK, n_threads, scratch, task)
     return out
 
 
@@ -62,8 +79,13 @@ def _evaluated(
     n_draws: int,
     seed: int,
     n_threads: int,
+    drawn: Callable[[kernels.Work, int, int], None] | None = None,
 ) -> tuple[Array, Array]:
-    """Return log likelihoods, or log weights, of draws (N, K) and divergences (N,)."""
+    """Return log likelihoods, or log weights, of draws (N, K) and divergences (N,).
+
+    The noise of a row depends on the seed and on the row alone. With ``drawn(work, first, last)``,
+    which is called after each chunk of rows, it depends on the place of the row instead.
+    """
     values, divergences = np.empty((rows.n_rows, n_draws)), np.empty(rows.n_rows)
     objective = kernels.Objective(kind, n_draws, 0.0, 1.0, 0.0)
     form, n_chunk = model.form_of(rows), max(1, CHUNK // n_draws)
@@ -71,20 +93,37 @@ def _evaluated(
     def task(work: kernels.Work, first: int, last: int) -> None:
         n, j = last - first, model.n_latent
         numbers, x = np.arange(first, last), work.x[: n * model.frame.n_entries]
-        kernels.row_noise(
-            rows.data,
-            numbers,
-            np.uint64(seed % 2**64),
-            x,
-            x.view(np.uint32),
-            work.eps[: n * n_draws * j],
-        )
+        eps, bits = work.eps[: n * n_draws * j], x.view(np.uint32)
+        if drawn is None:
+            kernels.row_noise(rows.data, numbers, np.uint64(seed % 2**64), x, bits, eps)
+        else:
+            normals(np.uint64((seed << 32 | first) % 2**64), eps)
         kernels.evaluate(sgemm(), form, objective, params, rows.data, numbers, work)
         values[first:last] = work.values[: n * n_draws].reshape(n, n_draws)
         divergences[first:last] = work.divergences[: n * j].reshape(n, j).sum(axis=1)
+        if drawn is not None:
+            drawn(work, first, last)
 
     _by_chunks(rows.n_rows, n_chunk, n_threads, lambda: model.work(rows, n_chunk, n_draws), task)
     return values + rows.constants[:, None], divergences
+
+
+def resampled(
+    model: Autoencoder, params: Single, rows: Rows, n_draws: int, seed: int, n_threads: int
+) -> Single:
+    """Return one of K draws from q of each row (N, J), chosen by its importance weight."""
+    out = np.empty((rows.n_rows, model.n_latent), np.float32)
+    uniform = np.random.default_rng(seed).uniform(size=(rows.n_rows, 1))
+
+    def keep(work: kernels.Work, first: int, last: int) -> None:
+        n = last - first
+        shares = softmax(work.values[: n * n_draws].reshape(n, n_draws), axis=1).cumsum(axis=1)
+        chosen = (shares < uniform[first:last] * shares[:, -1:]).sum(axis=1)
+        z = work.z[: n * n_draws * model.n_latent].reshape(n, n_draws, -1)
+        out[first:last] = z[np.arange(n), np.minimum(chosen, n_draws - 1)]
+
+    _evaluated(model, params, rows, kernels.WEIGHTED, n_draws, seed, n_threads, keep)
+    return out
 
 
 def bounds(
@@ -110,20 +149,18 @@ def log_weights(
 
 def decoded(model: Autoencoder, params: Single, z: AnyArray, n_threads: int) -> Single:
     """Return the decoder's outputs (n, O) for latent variables z (n, J)."""
-    form, n_all = model.form.decoder, model.sizes[1]
-    width = int(form.table[-1, OUTPUTS])
-    out = np.empty((len(z), width), np.float32)
+    net = model.form.decoder
+    out = np.empty((len(z), int(net.table[-1, OUTPUTS])), np.float32)
     z = np.ascontiguousarray(z, np.float32)
     whole = np.empty(0, np.int64)
     nothing = SparseRows(whole, whole, np.empty(0, np.int32), np.empty(0, np.float32))
 
     def task(work: Single, first: int, last: int) -> None:
-        n = last - first
-        forward(sgemm(), form, params, z[first:last].reshape(-1), nothing, n, work[: n * n_all])
-        out[first:last] = work[n * (n_all - width) : n * n_all].reshape(n, width)
+        x = z[first:last].reshape(-1)
+        out[first:last] = _outputs(net, params, x, nothing, last - first, work)
 
     def scratch() -> Single:
-        return np.empty(CHUNK * n_all, np.float32)
+        return np.empty(CHUNK * model.sizes[1], np.float32)
 
     _by_chunks(len(z), CHUNK, n_threads, scratch, task)
     return out

@@ -130,6 +130,25 @@ class AutoencoderPredictions(
         means, log_sd = np.split(found.astype(dtype), 2, axis=1)
         return means, np.exp(log_sd)
 
+    def sample_posterior(self, X: RowsLike, *, n_draws: int = 50) -> AnyArray:
+        """Draw latent variables of rows (n_rows, n_components), closer to their posterior than the
+        encoder's Gaussian: one of `n_draws` draws from it, chosen by its importance weight.
+
+        The draws' moments approach those of the posterior as 1 / n_draws (Cremer, Morris and
+        Duvenaud 2017, "Reinterpreting importance-weighted autoencoders").
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array or CSR matrix
+        n_draws : int
+        """
+        rows, dtype = self._rows(X)
+        n_draws, seed = checks.integer(n_draws, "n_draws", 1), checks.seed_of(self._random())
+        found = evaluation.resampled(
+            self._model, self._params, rows, n_draws, seed, self._n_threads
+        )
+        return np.asarray(found, dtype)
+
     def inverse_transform(self, X: RowsLike) -> AnyArray:
         """Means of rows given latent variables, (n_rows, n_features).
 
