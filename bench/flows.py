@@ -19,7 +19,7 @@ import fastvi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import posteriors
-from energies import ENERGIES, LOG_Z
+from energies import ENERGIES, LOG_Z, energy
 from test_flows import banana
 
 PAGE = Path(__file__).parents[1] / "docs" / "flows.md"
@@ -32,7 +32,7 @@ def problems(names):
     """(name, target, log of the integral or None, data for the peers) of each density."""
     folder = ev.data_folder().parent / "posteriors"
     found = {"banana": (banana, 0.0, {})}
-    found |= {name: (target, LOG_Z[name], {}) for name, target in ENERGIES.items()}
+    found |= {name: (energy(name), LOG_Z[name], {}) for name in ENERGIES}
     for name, stored in (
         ("eight schools, centred", "eight_schools-eight_schools_centered"),
         ("GARCH", "garch-garch11"),

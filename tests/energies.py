@@ -4,6 +4,8 @@ U2 to U4 are improper along the first number, so both numbers are confined to a 
 logarithms of the integrals of exp(-U) over the boxes, by quadrature.
 """
 
+import functools
+
 import numpy as np
 
 import fastvi
@@ -43,8 +45,12 @@ def ring(z):
     return -0.5 * away * away
 
 
-ENERGIES = {
-    name: fastvi.target(f, names={"z": bounded(-BOXES[name], BOXES[name], 2)})
-    for name, f in {"U1": u1, "U2": u2, "U3": u3, "U4": u4}.items()
-}
-RING = fastvi.target(ring, dim=2)
+ENERGIES = {"U1": u1, "U2": u2, "U3": u3, "U4": u4}
+
+
+@functools.cache
+def energy(name):
+    """The target of this name."""
+    if name == "ring":
+        return fastvi.target(ring, dim=2)
+    return fastvi.target(ENERGIES[name], names={"z": bounded(-BOXES[name], BOXES[name], 2)})

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from lazily import lazily
 from scipy import stats
 from scipy.special import gammainc, gammaincc, gammaln, ndtri
 from test_kernels_margins import bent_member
@@ -82,7 +83,7 @@ def divergence(posterior, log_p, n=40_000):
 PRECISION = np.linalg.inv(CORRELATION)
 
 
-@fastvi.target(dim=3, data={"P": PRECISION, "m": np.array([0.0, 5.0, -2.0])})
+@lazily(dim=3, data={"P": PRECISION, "m": np.array([0.0, 5.0, -2.0])})
 def gaussian(z, data):
     away = z - data.m
     return -0.5 * away @ (data.P @ away)
@@ -91,7 +92,7 @@ def gaussian(z, data):
 @every_form
 @every_map
 def test_gaussians_are_exact(name, rank):
-    posterior = fastvi.fit(gaussian, copula(name, rank), random_state=0, verdict=False)
+    posterior = fastvi.fit(gaussian(), copula(name, rank), random_state=0, verdict=False)
     wanted = stats.multivariate_normal([0.0, 5.0, -2.0], CORRELATION)
     if rank is None:
         Z = posterior.sample(1000, 1)
@@ -101,7 +102,7 @@ def test_gaussians_are_exact(name, rank):
     assert posterior.settled
 
 
-@fastvi.target(names={"x": positive(3)}, data={"P": PRECISION})
+@lazily(names={"x": positive(3)}, data={"P": PRECISION})
 def lognormal(z, data):
     """Their logarithms are normal with this precision."""
     y = np.log(z)
@@ -109,7 +110,7 @@ def lognormal(z, data):
 
 
 def test_lognormal_margins_are_exact():
-    posterior = fastvi.fit(lognormal, "copula", random_state=0)
+    posterior = fastvi.fit(lognormal(), "copula", random_state=0)
     Z = posterior.sample(1000, 1)
     wanted = stats.multivariate_normal(np.zeros(3), CORRELATION).logpdf(Z)
     np.testing.assert_allclose(posterior.log_prob(Z), wanted, atol=1e-5)
@@ -145,7 +146,7 @@ def test_gamma_margins_are_followed(name, shapes):
     assert found > -3.0 * error
 
 
-@fastvi.target(dim=12)
+@lazily(dim=12)
 def exponential(z):
     """Independent logarithms of exponential variables."""
     value = 0.0
@@ -157,7 +158,7 @@ def exponential(z):
 def test_factors_follow_skewness_in_many_dimensions():
     """Better than any Gaussian."""
     fits = [
-        fastvi.fit(exponential, family, random_state=0, verdict=False)
+        fastvi.fit(exponential(), family, random_state=0, verdict=False)
         for family in (copula(rank=1), "meanfield")
     ]
     assert -3.0 * fits[0].elbo_error < -fits[0].elbo < 0.2 * -fits[1].elbo
@@ -166,11 +167,11 @@ def test_factors_follow_skewness_in_many_dimensions():
 @every_form
 def test_files_and_threads(rank, tmp_path):
     fits = [
-        fastvi.fit(lognormal, copula("spline", rank), random_state=3, n_jobs=n, verdict=False)
+        fastvi.fit(lognormal(), copula("spline", rank), random_state=3, n_jobs=n, verdict=False)
         for n in (1, 2)
     ]
     fits[0].save(tmp_path / "q.npz")
-    again = fastvi.Posterior.load(tmp_path / "q.npz", lognormal)
+    again = fastvi.Posterior.load(tmp_path / "q.npz", lognormal())
     assert type(again.member) is (Copula if rank is None else FactorCopula)
     for a, b, c in zip(again.member, *(fit.member for fit in fits)):
         np.testing.assert_array_equal(a, b)
@@ -183,10 +184,10 @@ def test_files_and_threads(rank, tmp_path):
 
 def test_resumed_fits_have_the_same_bits(tmp_path):
     options = {"verdict": False, "random_state": 3, "family": "copula"}
-    whole = fastvi.fit(lognormal, **options)
+    whole = fastvi.fit(lognormal(), **options)
     kept = {"checkpoint": tmp_path / "state.npz", "checkpoint_interval": 0.0, **options}
-    fastvi.fit(lognormal, callback=lambda state: state.step > 300, **kept)
-    resumed = fastvi.fit(lognormal, resume=True, **kept)
+    fastvi.fit(lognormal(), callback=lambda state: state.step > 300, **kept)
+    resumed = fastvi.fit(lognormal(), resume=True, **kept)
     assert resumed.n_iter == whole.n_iter
     for a, b in zip(resumed.member, whole.member):
         np.testing.assert_array_equal(a, b)
@@ -197,8 +198,11 @@ def test_resumed_fits_have_the_same_bits(tmp_path):
     [
         (lambda: copula("normal"), "margins"),
         (lambda: copula(rank=0), "rank"),
-        (lambda: fastvi.fit(gaussian, "copula", method="natural"), "natural gradients"),
-        (lambda: fastvi.fit(gaussian, "copula", verdict=False).error_bounds(), "Gaussian families"),
+        (lambda: fastvi.fit(gaussian(), "copula", method="natural"), "natural gradients"),
+        (
+            lambda: fastvi.fit(gaussian(), "copula", verdict=False).error_bounds(),
+            "Gaussian families",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):
