@@ -13,7 +13,7 @@ from ._jit import kernel
 from .drivers import multiply, root_of
 from .margins import pull, transform
 from .special import log
-from .steps import attempt, climb, count, report, spread, sum_of_logs
+from .steps import EPSILON, attempt, climb, count, report, spread, sum_of_logs
 from .vectors import dot, fill, sum_of
 
 __all__ = ["copula_plain", "space_of"]
@@ -183,5 +183,5 @@ def copula_plain(
         pull_back(kind, shapes, space, of_shapes)
         to_frame(base, space, of_mean, of_free)
         count(params, work, sums)
-        trace.rate[i] = climb(rate, t + i, params, work, moments)
+        trace.rate[i] = climb(rate, t + i, params, work, moments, EPSILON)
     return noise.shape[0]
