@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastvi import loop
 from fastvi.base import tree
-from fastvi.base.typing import Info, Tree
+from fastvi.base.parallel import single_threaded_blas
+from fastvi.base.typing import AnyArray, Info, Tree
 from fastvi.batches import Batches
 from fastvi.core import Algorithm, Batch, Conjugate, RowGradient, RowStatistics, add
 from fastvi.gradients.natural import squared_norm_of
 from fastvi.models.plan import Plan
 
-__all__ = ["StreamingState", "going_on", "streaming"]
+__all__ = ["StreamingState", "going_on", "one_more_pass", "streaming"]
 
 FADING = 1.5  # share of what was learned that a batch replaces, over its share of all rows
 ROUNDS = 3  # rounds on a batch of a stream; more gain little
@@ -142,3 +145,21 @@ def _norm(parts: Any) -> float:
     if isinstance(parts, tuple) and not isinstance(parts, RowStatistics):
         return sum(map(_norm, parts))
     return squared_norm_of(parts)
+
+
+def one_more_pass(
+    algorithm: Algorithm, state: Tree, batches: Batches, seed: int, before: Mapping[str, AnyArray]
+) -> tuple[Tree, loop.History]:
+    """Take a stream's new rows once, by steps recorded behind those `before`.
+
+    Random numbers are those of the pass, so that they do not depend on how calls came about.
+    """
+    history = loop.History()
+    history.columns = {key: column.tolist() for key, column in before.items()}
+    epoch = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
+    with single_threaded_blas():
+        return loop.run(
+            algorithm, state, batches, n_epochs=epoch + 1,
+            rng=np.random.default_rng([seed, epoch]), position=loop.Position(epoch),
+            history=history,
+        )  # fmt: skip

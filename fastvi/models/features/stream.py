@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from fastvi import loop, optimizers
+from fastvi import optimizers
 from fastvi.base import checks, tree
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import AnyArray, Array, DTypeLike, RowsLike, Tree
@@ -17,6 +17,7 @@ from fastvi.models.features.predictions import FeaturePredictions
 from fastvi.models.features.rows import rows_of
 from fastvi.models.features.start import best_start, scaled_to, with_variances
 from fastvi.models.plan import Plan, plan
+from fastvi.models.streaming import one_more_pass
 
 __all__ = ["FeatureStream"]
 
@@ -120,16 +121,9 @@ class FeatureStream(FeaturePredictions):
             raise ValueError("X holds NaN, unlike the rows of the first call; wanted none")
         model.n_threads = self._n_threads
         source = InMemory(rows_of(X, centre, always_seen=model.each))
-        history = loop.History()
-        if not first:
-            history.columns = {key: column.tolist() for key, column in self.history_.items()}
-        epoch = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
-        with single_threaded_blas():
-            state, history = loop.run(
-                chosen.algorithm, state, ShuffledEpochs(source, batch_size, seed, population),
-                n_epochs=epoch + 1, rng=np.random.default_rng([seed, epoch]),
-                position=loop.Position(epoch), history=history,
-            )  # fmt: skip
+        batches = ShuffledEpochs(source, batch_size, seed, population)
+        before = {} if first else self.history_
+        state, history = one_more_pass(chosen.algorithm, state, batches, seed, before)
         for name in ("elbo_", "converged_"):
             self.__dict__.pop(name, None)
         dtype = X.dtype if first else self._dtype

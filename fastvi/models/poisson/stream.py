@@ -6,8 +6,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from fastvi import loop, optimizers
-from fastvi.base import checks, parallel
+from fastvi import optimizers
+from fastvi.base import checks
 from fastvi.base.bags import Bags
 from fastvi.base.typing import DTypeLike, RowsLike, Tree
 from fastvi.batches import ShuffledEpochs
@@ -17,6 +17,7 @@ from fastvi.models.plan import SAMPLING, Plan, plan
 from fastvi.models.poisson.model import Factors, Fitted, PoissonFactors
 from fastvi.models.poisson.options import check_form, model_of
 from fastvi.models.poisson.predictions import PoissonPredictions
+from fastvi.models.streaming import one_more_pass
 
 __all__ = ["PoissonStream", "random_start"]
 
@@ -92,16 +93,9 @@ class PoissonStream(PoissonPredictions):
         )
         state = state if borrowed is None else borrowed
         model.n_threads = n_threads
-        history = loop.History()
-        if not first:
-            history.columns = {key: column.tolist() for key, column in self.history_.items()}
-        epoch = int(history.columns["epoch"][-1]) + 1 if len(history) else 0
-        with parallel.single_threaded_blas():
-            state, history = loop.run(
-                chosen.algorithm, state, ShuffledEpochs(source, batch_size, seed, population),
-                n_epochs=epoch + 1, rng=np.random.default_rng([seed, epoch]),
-                position=loop.Position(epoch), history=history,
-            )  # fmt: skip
+        batches = ShuffledEpochs(source, batch_size, seed, population)
+        before = {} if first else self.history_
+        state, history = one_more_pass(chosen.algorithm, state, batches, seed, before)
         for name in ("elbo_", "converged_"):
             self.__dict__.pop(name, None)
         self._found, self._is_stream = Fitted(model, chosen.read(state)), first or self._is_stream
