@@ -12,7 +12,8 @@ from harness import median, row
 
 __all__ = ["PARTS", "extra_tables", "plot", "run"]
 
-PEERS = ["gpflow", "gpytorch", "tensorflow-cpu", "torch"]
+PEERS = ["gpflow", "gpflux", "gpytorch", "tensorflow-cpu", "torch"]
+DEEP_PEERS = {"gpflux": "GPflux", "gpytorch": "GPyTorch"}
 # Shapes and the ratio to GPflow that is wanted.
 SGPR = ((10_000, 100, 4.5), (50_000, 200, 7), (10_000, 500, 4.5))
 SVGP = ((256, 100, 3), (1024, 100, 3.5), (256, 500, 2.3), (1024, 500, 2.5))
@@ -201,9 +202,37 @@ def _published(name, scores):
     return row(what, ours, mean, ours - mean, -2 * std / 10**0.5, unit="nats", note=note)
 
 
+def deep(s):
+    """A step of deep processes against both peers, and test scores against published ones."""
+    rows = []
+    for layers in (2, 3):
+        a = {"n": 200 if s.quick else 1000, "m": 20 if s.quick else 100, "layers": layers}
+        jobs = {
+            "ours": lambda i, a=a: s.ours("deep_step", **a),
+            "gpflux": lambda i, a=a: s.peer("gpflux_deep.py", "deep_step", **a),
+            "gpytorch": lambda i, a=a: s.peer("gpytorch_gp.py", "deep_step", **a),
+        }
+        runs = h.interleaved(jobs, s.repeats)
+        times = {name: median([r["ms"] for r in each]) for name, each in runs.items()}
+        what = f"deep GP, a step, B={a['n']}, M={a['m']}, D=8, {layers} layers"
+        for peer, target in (("gpflux", 2.0), ("gpytorch", 5.0 if layers == 2 else 7.0)):
+            ratio, name = times[peer] / times["ours"], DEEP_PEERS[peer]
+            title = f"{what}, against {name}"
+            rows.append(row(title, times["ours"], times[peer], ratio, target, unit="ms"))
+    for layers, published in ((2, 1.2913), (3, 1.3039)):
+        steps = 50 if s.quick else 1000
+        scores = [s.ours("deep", layers=layers, steps=steps, seed=i) for i in range(s.repeats)]
+        score = median([each["log_likelihood"] for each in scores])
+        s.details[f"kin8nm, {layers} layers"] = scores
+        what = f"deep GP, kin8nm, {layers} layers: test log-likelihood after {steps} steps, "
+        what += "against the authors' after 5000"
+        rows.append(row(what, score, published, score - published, 0.0, unit="nats"))
+    return rows
+
+
 PARTS = {
     "sgpr": sgpr, "svgp": svgp, "matrix": matrix, "large": large, "point": point, "cold": cold,
-    "fit": fit, "uci": uci, "stochastic": stochastic,
+    "fit": fit, "uci": uci, "stochastic": stochastic, "deep": deep,
 }  # fmt: skip
 
 

@@ -3,7 +3,8 @@
     PYTHONPATH=bench python bench/ours_gp.py sgpr '{"n": 10000, "m": 100}'
     PYTHONPATH=bench PEERS_PYTHON bench/peers/gpflow_gp.py sgpr '{"n": 10000, "m": 100}'
 
-and so on with `svgp`, `matrix`, `fit`, `large`, `point`, `split` and `stochastic`; one thread each
+and so on with `svgp`, `matrix`, `fit`, `large`, `point`, `split`, `stochastic`, `deep_step` and
+`deep`; one thread each
 (OMP_NUM_THREADS=1 and the like), peers from `requirements-gp.txt`. The last line is JSON, with
 times in CPU milliseconds or seconds. `gp.py` runs them all.
 """
@@ -18,7 +19,7 @@ import gp_problems as gp
 import numpy as np
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from fastvi import SVGP, SparseGPRegressor, optimizers
+from fastvi import SVGP, DeepGPRegressor, SparseGPRegressor, optimizers
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.core import Batch
 from fastvi.models.gp.covariance import Covariance
@@ -186,6 +187,44 @@ def stochastic(name, m=100, batch=256, steps=2000, split=0, **options):
     }
 
 
+def deep_step(n, m, layers):
+    """A step of a deep process on n rows: a natural gradient of the last layer, and Adam."""
+    x, y, _ = gp.rows(8 * n, m)
+    model = _deep(layers, inducing_points=m, batch_size=n, max_iter=1).fit(x, y)
+    step, state = model._learner.algorithm().step, [model._state]
+    batches = [
+        Batch(Points(x[i : i + n], y[i : i + n], np.ones(n)), np.full(n, 8.0))
+        for i in range(0, 8 * n, n)
+    ]
+    rng, number = np.random.default_rng(0), [0]
+
+    def one():
+        number[0] += 1
+        state[0], _ = step(state[0], batches[number[0] % 8], rng)
+
+    return gp.repeat(one)
+
+
+def deep(layers, steps, name="kin8nm", m=100, batch=1000, seed=0):
+    """Test scores after so many steps, in the units of the data set."""
+    data = np.load(ev.data_folder().parent / "regression" / f"{name}.npz")
+    rows = np.random.default_rng(seed).permutation(len(data["X"]))
+    n = len(rows) * 9 // 10
+    x, y = data["X"][rows], data["y"][rows]
+    model = _deep(layers, inducing_points=m, batch_size=batch, max_iter=steps, random_state=seed)
+    with ev.Stopwatch() as watch:
+        model.fit(x[:n], y[:n])
+    return {
+        "cpu": watch.cpu,
+        "log_likelihood": float(model.log_predictive_density(x[n:], y[n:]).mean()),
+        "rmse": float(np.sqrt(np.mean(np.square(model.predict(x[n:]) - y[n:])))),
+    }
+
+
+def _deep(layers, **options):
+    return DeepGPRegressor((8,) * (layers - 1), tol=0, **options)
+
+
 def limited(function):
     def run(**arguments):
         with single_threaded_blas():
@@ -195,5 +234,5 @@ def limited(function):
 
 
 if __name__ == "__main__":
-    functions = (sgpr, svgp, matrix, fit, large, point, split, stochastic)
+    functions = (sgpr, svgp, matrix, fit, large, point, split, stochastic, deep_step, deep)
     ev.main(**{function.__name__: limited(function) for function in functions})

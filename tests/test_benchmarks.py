@@ -29,6 +29,7 @@ CASES = [
     ("ours_gp", "matrix", {"n": 60, "m": 6}),
     ("ours_gp", "large", {"n": 500, "m": 6}),
     ("ours_gp", "point", {"n": 60, "m": 6}),
+    ("ours_gp", "deep_step", {"n": 20, "m": 6, "layers": 2}),
     ("ours_hmm", "iteration", {"method": "EM", "n": 300, "k": 2, "d": 2}),
     ("ours_hmm", "iteration", {"method": "VB", "n": 300, "k": 2, "d": 1, "length": 100}),
     ("ours_hmm", "viterbi", {"n": 300, "k": 2, "d": 2}),
@@ -49,6 +50,7 @@ ON_DATA = [
     ("ours_generic", "accuracy", {}),
     ("ours_gp", "fit", {"name": "boston", "m": 6, "iterations": 3}),
     ("ours_gp", "stochastic", {"name": "boston", "m": 6, "batch": 50, "steps": 3}),
+    ("ours_gp", "deep", {"name": "boston", "m": 6, "batch": 50, "steps": 3, "layers": 2}),
     ("ours_lda", "curve", {"corpus": "ap", "k": 4, "passes": (1, 2)}),
     ("ours_lda", "infer", {"corpus": "ap", "k": 4, "passes": 1}),
     (

@@ -104,5 +104,60 @@ def matrix(n=10_000, m=500):
         return gp.repeat(lambda: np.asarray(kernel(x, z).to_dense()))
 
 
+class Layer(gpytorch.models.deep_gps.DeepGPLayer):
+    def __init__(self, d, t, m):
+        shape = torch.Size([t]) if t else torch.Size([])
+        z = torch.randn(*shape, m, d)
+        strategy = gpytorch.variational.VariationalStrategy(
+            self, z, gpytorch.variational.CholeskyVariationalDistribution(m, batch_shape=shape),
+            learn_inducing_locations=True,
+        )  # fmt: skip
+        super().__init__(strategy, d, t)
+        self.mean_module = (
+            gpytorch.means.LinearMean(d) if t else gpytorch.means.ConstantMean(batch_shape=shape)
+        )
+        self.covar_module = gpytorch.kernels.ScaleKernel(
+            gpytorch.kernels.RBFKernel(batch_shape=shape, ard_num_dims=d), batch_shape=shape
+        )
+
+    def forward(self, x):
+        return gpytorch.distributions.MultivariateNormal(self.mean_module(x), self.covar_module(x))
+
+
+class Deep(gpytorch.models.deep_gps.DeepGP):
+    def __init__(self, m, layers):
+        super().__init__()
+        widths = [gp.D] * (layers - 1) + [None]
+        self.layers = torch.nn.ModuleList([Layer(gp.D, t, m) for t in widths])
+        self.likelihood = gpytorch.likelihoods.GaussianLikelihood()
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def deep_step(n, m, layers):
+    """A step of Adam on a deep process, one draw a row."""
+    torch.manual_seed(0)
+    x, y, _ = (torch.tensor(part) for part in gp.rows(8 * n, m))
+    model = Deep(m, layers)
+    bound = gpytorch.mlls.DeepApproximateMLL(
+        gpytorch.mlls.VariationalELBO(model.likelihood, model, 8 * n)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    number = [0]
+
+    def one():
+        number[0] += 1
+        rows = slice(number[0] % 8 * n, (number[0] % 8 + 1) * n)
+        with gpytorch.settings.num_likelihood_samples(1):
+            optimizer.zero_grad()
+            (-bound(model(x[rows]), y[rows])).backward()
+            optimizer.step()
+
+    return gp.repeat(one)
+
+
 if __name__ == "__main__":
-    ev.main(sgpr, svgp, matrix)
+    ev.main(sgpr, svgp, matrix, deep_step)
