@@ -35,7 +35,7 @@ from .flow_rows import (
     ZERO,
 )
 from .hmc import Chains, chains_at, look
-from .steps import HALF_LOG_2PI, climb, spread
+from .steps import HALF_LOG_2PI, climb, show, spread
 from .vectors import fill
 
 __all__ = ["Space", "climb_flow", "densities", "draws", "gradient", "space_of"]
@@ -257,6 +257,7 @@ def climb_flow(
         look(address, table, space.chains)
         n = heights_of(power, work.eps, space, log_w)
         if n == 0:
+            show(space.chains.tried, work.Z)
             return i
         record(i, n, log_w, trace)
         backward(plan, params, space.chains.slopes, space.log_dets, space, work.step)

@@ -56,6 +56,14 @@ def spread(noise, eps):
 
 
 @kernel
+def show(source, Z):
+    """Out Z (K, D): the draws of a step that is given up."""
+    for s in range(Z.shape[0]):
+        for j in range(Z.shape[1]):
+            Z[s, j] = source[s, j]
+
+
+@kernel
 def copy_row(X, source, to):
     """Row `to` of X becomes row `source`."""
     for j in range(X.shape[1]):

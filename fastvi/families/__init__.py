@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.base.typing import AnyArray, RandomState
+from fastvi.families.annealed import Annealed, Hamiltonian, Langevin, annealed
 from fastvi.families.base import Family, Near, Powers
 from fastvi.families.copulas import Copula, FactorCopula, copula
 from fastvi.families.flows import IAF, MAF, MEMBERS, NSF, Flow, Planar, Radial, RealNVP, flow
@@ -38,6 +39,7 @@ __all__ = [
     "IAF",
     "MAF",
     "NSF",
+    "Annealed",
     "Block",
     "Blocks",
     "Copula",
@@ -47,6 +49,8 @@ __all__ = [
     "Flow",
     "FullRank",
     "GaussianMixture",
+    "Hamiltonian",
+    "Langevin",
     "LowRank",
     "MeanField",
     "Planar",
@@ -54,6 +58,7 @@ __all__ = [
     "Radial",
     "RealNVP",
     "Registered",
+    "annealed",
     "bernoulli",
     "beta",
     "blocks",
@@ -91,6 +96,8 @@ FAMILIES: dict[str, Registered] = {
     "copula": Registered(Copula, Copula.of),
     "factor-copula": Registered(FactorCopula, FactorCopula.of),
     **{name: Registered(member, member.of) for name, member in MEMBERS.items()},
+    "hamiltonian": Registered(Hamiltonian, Hamiltonian.of),
+    "langevin": Registered(Langevin, Langevin.of),
     "blocks": Registered(Blocks, None),
 }
 

@@ -20,6 +20,7 @@ from fastvi.families.powers import (
     Compiled,
     Draws,
     Entropy,
+    Guided,
     Independent,
     Natural,
     Pace,
@@ -242,7 +243,7 @@ class Powers(NamedTuple):
         implicit members, which can only draw.
     moments : {"exact", "draws"}
         How means, standard deviations and the covariance are computed.
-    pathwise, natural, entropy, frame, compiled, relaxed, independent, components
+    pathwise, natural, entropy, frame, compiled, relaxed, independent, components, guided
         The member itself, if it has the power.
     score : ProductForm or None
         The member as a product of independent parts, for score-function gradients.
@@ -272,6 +273,7 @@ class Powers(NamedTuple):
     independent: Independent | None = None
     dispersible: Dispersible | None = None
     components: Components | None = None
+    guided: Guided | None = None
     pace: Pace = Pace()
     spans: bool = False
     discrete: bool = False

@@ -17,6 +17,7 @@ __all__ = [
     "Draws",
     "Driver",
     "Entropy",
+    "Guided",
     "Independent",
     "Natural",
     "Pace",
@@ -92,6 +93,14 @@ class Pathwise(Protocol):
         ...
 
 
+class Guided(Protocol):
+    """Draws that follow the slopes of a target."""
+
+    def guided_by(self, target: Any) -> Self:
+        """Return the member that follows a target, given in its own units and about its centre."""
+        ...
+
+
 class Natural(Protocol):
     """Natural gradients, in the frame in which the member is standard.
 
@@ -150,10 +159,13 @@ class Driver(NamedTuple):
     step : type or None
         NamedTuple type of natural gradients; None for plain gradients, which have the form of the
         parameters.
+    width : int or None
+        Numbers of noise of a draw; None for its dimension.
     """
 
     run: Callable[..., Any]
     step: type[Any] | None
+    width: int | None = None
 
 
 class Compiled(Protocol):

@@ -112,9 +112,10 @@ class CompiledSteps:
         from fastvi.kernels import drivers
 
         K, D = self.n_draws, self.target.dim
+        width = self.driver.width or D
         n_terms, size = self.target.n_terms, sum(np.size(leaf) for leaf in params)
-        places = np.empty((2, K, D)), np.empty((K, n_terms)), np.empty((K, D)), np.empty(size)
-        (eps, Z), *rest = places
+        eps, Z = np.empty((K, width)), np.empty((K, D))
+        rest = np.empty((K, n_terms)), np.empty((K, D)), np.empty(size)
         sums = drivers.Sums(np.zeros(size), np.zeros(1), np.zeros(size))
         state = drivers.Work(eps, Z, *rest), sums, np.zeros((2, size))
         return AscentState(tree.map_leaves(np.array, params), Summed(None, Stage()), state)
@@ -125,7 +126,7 @@ class CompiledSteps:
         from fastvi.kernels import drivers
 
         began, before = time.perf_counter(), rng.bit_generator.state
-        shape = (self.n_draws + 1) // 2, self.target.dim
+        shape = (self.n_draws + 1) // 2, self.driver.width or self.target.dim
         m = min(left, self._length, max(NUMBERS // (shape[0] * shape[1]), 1))
         noise = rng.standard_normal((m if batch.rows is None else 1, *shape))
         table, flat = self.target.table(batch), _flat(state.params)

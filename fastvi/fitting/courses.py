@@ -14,7 +14,7 @@ from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
 from fastvi.gradients.gumbel import annealed, gumbel
 from fastvi.gradients.reparam import reparam
 from fastvi.gradients.score import score
-from fastvi.targets.standardised import Standardised
+from fastvi.targets.standardised import Standardised, guided
 
 __all__ = ["COURSES", "Course"]
 
@@ -52,7 +52,7 @@ def _of_components(wanted: Wanted, member: Family, options: Options) -> Course:
 
 def _plain(wanted: Wanted, member: Family, options: Options) -> Course:
     """Averaged Adam in the start's units, in which one rate suits all parameters."""
-    frame = member.powers.frame
+    frame = guided(member, wanted.target).powers.frame
     assert frame is not None
     centre, units, like = frame.centre, frame.units, frame.standard()
     target, goal, n = Standardised(wanted.target, centre, units), wanted.goal, wanted.n_draws

@@ -15,12 +15,14 @@ from fastvi.base.typing import AnyArray, Array, ArrayLike, JsonObject, Options
 from fastvi.families.base import Family
 from fastvi.posteriors.approximation import Approximation
 from fastvi.posteriors.error_bounds import ErrorBounds, bounds_of
+from fastvi.posteriors.judged import gaussian_near
 from fastvi.posteriors.linear_response import LinearResponse, chosen, linear_response
 from fastvi.posteriors.modes import Mode
 from fastvi.posteriors.ratios import N_DRAWS, WithDensity
 from fastvi.posteriors.sandwich import Sandwich, sandwich_at
 from fastvi.targets.base import Target
 from fastvi.targets.failures import quiet
+from fastvi.targets.standardised import guided
 
 __all__ = ["Posterior"]
 
@@ -75,7 +77,8 @@ class Posterior(WithDensity):
             target, settled=settled, n_iter=n_iter, history=history, names=names, seed=seed,
             modes=modes,
         )  # fmt: skip
-        self.member, self.objective = member, objective
+        self.member: Family = guided(member, target)
+        self.objective = objective
         if log_ratios is not None:
             self.__dict__["log_ratios"] = log_ratios
 
@@ -116,7 +119,15 @@ class Posterior(WithDensity):
         return f"{families.name_of(self.member)}, {super()._kind_in_words()}"
 
     def _nearby(self) -> Family:
+        if self.member.powers.density == "none":
+            return gaussian_near(self.mean, self.cov, N_DRAWS)
         return self.member
+
+    def _log_q(self, Z: Array) -> Array:
+        if self.member.powers.density == "none":  # of the same draws, from their noise
+            draws = self.member.draw(N_DRAWS, np.random.default_rng([self._seed, 1]))
+            return self.member.log_prob_of(draws)
+        return self.log_prob(Z)
 
     def linear_response(
         self, which: int | str | Sequence[int | str] | None = None, *, n_draws: int = 64

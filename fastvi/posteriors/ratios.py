@@ -28,6 +28,10 @@ class WithDensity(Judged):
         """Log density (n,) of the approximation at Z (n, D), unconstrained, in nats."""
         raise NotImplementedError
 
+    def _log_q(self, Z: Array) -> Array:
+        """Log densities of `_draws`, which are given."""
+        return self.log_prob(Z)
+
     def _draws(self) -> Array:
         """The draws used for these figures, the same each time."""
         return self.sample(N_DRAWS, np.random.default_rng([self._seed, 1]))
@@ -43,7 +47,7 @@ class WithDensity(Judged):
         Z = self._draws()
         with quiet():
             values = self._target().attempt(Z, with_gradient=False)[0]
-        return np.where(np.isfinite(values), values, -np.inf) - self.log_prob(Z)
+        return np.where(np.isfinite(values), values, -np.inf) - self._log_q(Z)
 
     @cached_property
     def _smoothed(self) -> Smoothed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from fastvi.base.typing import Array
 from fastvi.core import Batch
 from fastvi.targets.base import Target
 
-__all__ = ["Standardised"]
+__all__ = ["Standardised", "guided"]
 
 
 class Standardised(Target):
@@ -39,3 +39,11 @@ class Standardised(Target):
         """As `Target.refuse`, in the coordinates of the original target."""
         moved = Z * self.units if self.units.ndim == 1 else Z @ self.units.T
         self.target.refuse(self.centre + moved, batch)
+
+
+def guided(member: Any, target: Target | None) -> Any:
+    """A member of a family that follows the target, if the family's draws need one."""
+    power = member.powers.guided
+    if power is None or target is None:
+        return member
+    return power.guided_by(Standardised(target, member.centre, member.units))
