@@ -29,7 +29,6 @@ from .flow_rows import (
     N_LAYERS,
     N_ROWS,
     N_SCRATCH,
-    NOISE,
     ONE,
     OUT,
     ZERO,
@@ -38,7 +37,7 @@ from .hmc import Chains, chains_at, look
 from .steps import HALF_LOG_2PI, climb, show, spread
 from .vectors import fill
 
-__all__ = ["Space", "climb_flow", "densities", "draws", "gradient", "space_of"]
+__all__ = ["Space", "climb_flow", "gradient", "space_of", "through"]
 
 PLANAR, RADIAL = 0, 1
 SMALLEST = 1e-4  # Adam's epsilon: far smaller slopes are noise at an exact fit
@@ -133,7 +132,7 @@ def forward(plan, params, eps, tracks, space, Z):
     last, n = plan[plan[0, N_LAYERS], OUT], eps.shape[0]
     for tile in range(space.tapes.shape[0]):
         tape, slopes, first = space.tapes[tile], space.slopes[tile], tile * LANES
-        load(eps, first, tape, NOISE, 1.0)
+        load(eps, first, tape, plan[1, INTO], 1.0)
         load(eps, first, slopes, ZERO, -1.0)
         push(plan, params, tape, slopes, space.scratch, tracks)
         unload(tape, last, first, Z)
@@ -142,29 +141,21 @@ def forward(plan, params, eps, tracks, space, Z):
 
 
 @kernel
-def draws(plan, params, eps, space, log_dets, Z):
-    """Out Z (n, D), the draws of noise eps, and their log determinants (n,)."""
-    forward(plan, params, eps, ZERO, space, Z)
+def through(plan, params, given, back, space, log_dets, found):
+    """Out found (n, D): draws of noise, or with `back` noise of draws; and log dets (n,)."""
+    last = plan[plan[0, N_LAYERS], OUT]
+    if back == 0:
+        forward(plan, params, given, ZERO, space, found)
+    else:
+        for tile in range(space.tapes.shape[0]):
+            tape, first = space.tapes[tile], tile * LANES
+            load(given, first, tape, last, 1.0)
+            push_back(plan, params, tape, space.scratch)
+            unload(tape, plan[1, INTO], first, found)
+            for i in range(min(LANES, log_dets.size - first)):
+                space.log_dets[first + i] = tape[LOG_DET, i]
     for i in range(log_dets.size):
         log_dets[i] = space.log_dets[i]
-
-
-@kernel
-def densities(plan, params, Z, space, log_q, eps):
-    """Out log densities (n,) of Z (n, D), and the noise eps (n, D) that becomes Z."""
-    last, n = plan[plan[0, N_LAYERS], OUT], Z.shape[0]
-    for tile in range(space.tapes.shape[0]):
-        tape, first = space.tapes[tile], tile * LANES
-        load(Z, first, tape, last, 1.0)
-        push_back(plan, params, tape, space.scratch)
-        unload(tape, plan[1, INTO], first, eps)
-        for i in range(min(LANES, n - first)):
-            log_q[first + i] = -tape[LOG_DET, i] - HALF_LOG_2PI * Z.shape[1]
-    for s in range(n):
-        square = 0.0
-        for d in range(Z.shape[1]):
-            square += eps[s, d] * eps[s, d]
-        log_q[s] -= 0.5 * square
 
 
 @kernel

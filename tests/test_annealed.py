@@ -69,7 +69,7 @@ def test_gradients_are_those_of_complex_steps(kind, rng):
 
 
 def test_leapfrog_steps_keep_volumes(rng):
-    """The map from noise to the end of a step and its momentum has the volume of the first scale."""
+    """From noise to the end of a step and its momentum, volumes change by the first scale only."""
     q, h = member(Hamiltonian, rng, 1), 1e-5
     eps = rng.standard_normal(4)
 

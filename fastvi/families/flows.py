@@ -117,21 +117,28 @@ class Flow(NamedTuple):
 
     def at(self, noise: Array) -> Draws:
         """Return the draws that belong to noise."""
-        return Draws(self._through(noise)[0], noise)
+        return Draws(self.centre + self._through(noise)[0] @ self.units.T, noise)
 
-    def _through(self, noise: Array) -> tuple[Array, Array]:
-        """Draws (n, D) of noise, and log determinants (n,) of the layers."""
+    def _through(self, given: Array, back: int = 0) -> tuple[Array, Array]:
+        """Draws (n, D) of noise in the units, or the other way; log determinants (n,) of layers."""
         from fastvi.kernels import flows
 
-        eps = np.ascontiguousarray(noise, np.float64)
-        X, log_dets = np.empty(eps.shape), np.empty(len(eps))
-        flows.draws(self.plan, self.params, eps, self._space(len(eps)), log_dets, X)
-        return self.centre + X @ self.units.T, log_dets
+        given = np.ascontiguousarray(given, np.float64)
+        found, log_dets = np.empty(given.shape), np.empty(len(given))
+        flows.through(
+            self.plan, self.params, given, back, self._space(len(given)), log_dets, found
+        )  # fmt: skip
+        return found, log_dets
 
     def _space(self, n: int) -> Any:
         from fastvi.kernels import flows
 
         return flows.space_of(self.plan, n, 1)
+
+    def _log_q(self, noise: Array, log_dets: Array) -> Array:
+        square = np.square(noise).sum(axis=1)
+        constant = self.log_det + 0.5 * self.dim * np.log(2 * np.pi)
+        return np.asarray(-0.5 * square - log_dets - constant)
 
     def draw(self, n: int, rng: np.random.Generator) -> Draws:
         """Draw n points, of noise in antithetic pairs."""
@@ -143,20 +150,13 @@ class Flow(NamedTuple):
 
     def inverse(self, Z: Array) -> tuple[Array, Array]:
         """Return the noise (n, D) that becomes Z (n, D), and log densities (n,) of Z in nats."""
-        from fastvi.kernels import flows
-
         white = solve_triangular(self.units, (np.asarray(Z) - self.centre).T, lower=True).T
-        X = np.ascontiguousarray(white, np.float64)
-        log_q, eps = np.empty(len(X)), np.empty(X.shape)
-        flows.densities(self.plan, self.params, X, self._space(len(X)), log_q, eps)
-        return eps, log_q - self.log_det
+        noise, log_dets = self._through(white, 1)
+        return noise, self._log_q(noise, log_dets)
 
     def log_prob_of(self, draws: Draws) -> Array:
         """`log_prob` of the member's own draws, from their noise."""
-        square = np.square(draws.noise).sum(axis=1)
-        log_dets = self._through(draws.noise)[1]
-        constant = self.log_det + 0.5 * self.dim * np.log(2 * np.pi)
-        return np.asarray(-0.5 * square - log_dets - constant)
+        return self._log_q(draws.noise, self._through(draws.noise)[1])
 
     def divergence(self, other: Self) -> float:
         """Symmetrised KL divergence from another member, in nats, estimated from 2000 draws each.

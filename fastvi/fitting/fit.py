@@ -64,7 +64,7 @@ def fit(
     target : Target
         A target from `fastvi.target`, with a gradient (except for method "score").
     family : {"fullrank", "meanfield", "lowrank", "mixture", "copula", "planar", "radial", \
-"realnvp", "iaf", "maf", "nsf"}, a member, or callable
+"realnvp", "iaf", "maf", "nsf", "hamiltonian", "langevin"}, a member, or callable
         The fit starts from a given member of `fastvi.families`. A callable makes one from a mean
         and a covariance, such as ``fastvi.families.lowrank(rank=3)`` or
         ``fastvi.families.copula("spline")`` or ``fastvi.families.flow("maf", n_layers=8)``, see
