@@ -48,6 +48,11 @@ ESTIMATORS = {
         own_score,
     ),
     "poisson": (fastvi.PoissonFactorization(3, random_state=0, tol=0), counts, own_score),
+    "autoencoder": (
+        fastvi.VariationalAutoencoder(2, hidden_sizes=(8,), random_state=0),
+        real,
+        lambda model, X, y: model.elbo_samples(X).mean(),
+    ),
     "hdp": (
         fastvi.HierarchicalDirichletProcess(  # merges come after the last score
             3, random_state=0, tol=0, batch_size=None, merge=False

@@ -32,13 +32,20 @@ def poisson(x: Any) -> None:
     fastvi.PoissonFactorization(n_components=2, **SHORT).fit(x).transform(x)
 
 
+def autoencoder(x: Any, likelihood: str = "poisson") -> None:
+    model = fastvi.VariationalAutoencoder(2, likelihood=likelihood, hidden_sizes=(4,), **SHORT)
+    model.fit(x).score_samples(x)
+
+
 def logistic(x: Any) -> None:
     labels = np.arange(len(X)) % 2
     fastvi.BayesianLogisticRegression(**SHORT).fit(x, labels).predict_proba(x)
 
 
 ON_COUNTS = {**{solver: topics(solver) for solver in ("cvb0", "svi", "vb")}, "Poisson": poisson}
+ON_COUNTS["autoencoder of counts"] = autoencoder
 ON_ROWS: dict[str, Callable[[Any], Any]] = {
+    "autoencoder": lambda x: autoencoder(x, "gaussian"),
     "logistic": logistic,
     "PCA": lambda x: fastvi.BayesianPCA(**SHORT).fit(x).transform(x),
     "features": lambda x: fastvi.BetaBernoulliFeatures(2, n_init=1, **SHORT).fit(x).transform(x),
