@@ -11,13 +11,14 @@ import numpy as np
 
 from ._jit import kernel
 from .autoencoder_likelihoods import GAUSSIAN, HALF, TWO, log_likelihoods
+from .autoencoder_priors import mixture_densities, normal_densities
 from .networks import ONE, ZERO, Layers, SparseRows, forward, outputs
 from .noise import GOLDEN, mixed, normals
 from .special import exp, log
 from .vectors import fill
 
 FIXED, ONE_SD, EACH_SD, NETWORK_SD = range(4)
-ELBO, WEIGHTED = range(2)
+ELBO, WEIGHTED, SAMPLED = range(3)  # SAMPLED: the bound, with the divergence by draws
 
 
 class Model(NamedTuple):
@@ -31,6 +32,8 @@ class Model(NamedTuple):
     noise: int  # where the standard deviation of Gaussian noise comes from
     noise_at: int  # place of its log among the parameters
     log_sd: float  # if fixed
+    n_parts: int  # of the prior, or 0 for the standard normal
+    prior_at: int  # place of its parameters
 
 
 class Objective(NamedTuple):
@@ -54,7 +57,7 @@ class Data(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch of a batch, flat float32 but for `values`; sizes of the largest batch."""
+    """Scratch of a batch, flat float32 if nothing else is said; sizes of the largest batch."""
 
     x: np.ndarray  # (n E)
     inputs: np.ndarray  # (n E), or (0,) if the encoder sees x
@@ -62,6 +65,9 @@ class Work(NamedTuple):
     eps: np.ndarray  # (R J)
     z: np.ndarray  # (R J)
     back: np.ndarray  # (R J) adjoints of z
+    pull: np.ndarray  # (R J) slopes of the prior's log densities
+    shares: np.ndarray  # (R C) of parts of the prior
+    densities: np.ndarray  # (R,) float64, of the prior
     decoded: np.ndarray  # outputs of all layers
     values: np.ndarray  # (R,) float64: log likelihoods, then log weights
     weights: np.ndarray  # (R,) shares of draws in the gradient
@@ -176,23 +182,31 @@ def decode_draws(blas, model, params, sparse, n, n_draws, work):
 
 
 @kernel
-def add_log_ratios(posterior, n_latent, beta, eps, z, values):
-    """Values (R,) += beta log p(z) / q(z)."""
-    n_draws = 2 * z.size // posterior.size
+def prior_of(model, params, n_latent):
+    """Parameters of the prior: logits, means and logs of sd of its parts."""
+    first = model.prior_at
+    return params[first : first + model.n_parts * (1 + 2 * n_latent)]
+
+
+@kernel
+def add_log_ratios(posterior, n_latent, beta, eps, densities, values):
+    """Values (R,) += beta log p(z) / q(z), densities log p(z). The sum of the logs."""
+    n_draws, whole = 2 * values.size * n_latent // posterior.size, 0.0
     for r in range(values.size):
         log_sd = posterior[(2 * (r // n_draws) + 1) * n_latent :]
-        noise, at = eps[r * n_latent :], z[r * n_latent :]
-        total = 0.0
+        noise, total = eps[r * n_latent : (r + 1) * n_latent], densities[r]
         for j in range(n_latent):
-            total += log_sd[j] + HALF * (noise[j] * noise[j] - at[j] * at[j])
+            total += log_sd[j] + HALF * noise[j] * noise[j]
         values[r] += beta * total
+        whole += total
+    return whole
 
 
 @kernel
 def evaluate(blas, model, objective, params, data, rows, work):
     """Out: log likelihoods, or log weights, in values (R,), and divergences (n J); of given eps.
 
-    Where means and logs of sd, and slopes, begin.
+    Where means and logs of sd, and slopes, begin, and the sum of log p(z) / q(z) if that is needed.
     """
     n, n_draws = rows.size, objective.n_draws
     total, before = outputs(model.encoder)
@@ -204,7 +218,13 @@ def evaluate(blas, model, objective, params, data, rows, work):
     divergences(posterior, n_latent, work.divergences[: n * n_latent])
     sparse = SparseRows(rows, data.indptr, data.indices, data.inputs)
     slopes = decode_draws(blas, model, params, sparse, n, n_draws, work)
-    if objective.kind == WEIGHTED:
-        values = work.values[: n * n_draws]
-        add_log_ratios(posterior, n_latent, objective.beta, work.eps, z, values)
-    return first, slopes
+    if objective.kind == ELBO:
+        return first, slopes, 0.0
+    values, densities = work.values[: n * n_draws], work.densities[: n * n_draws]
+    if model.n_parts > 0:
+        prior = prior_of(model, params, n_latent)
+        mixture_densities(prior, model.n_parts, z, work.shares, densities)
+    else:
+        normal_densities(z, densities)
+    total = add_log_ratios(posterior, n_latent, objective.beta, work.eps, densities, values)
+    return first, slopes, total

@@ -3,8 +3,9 @@
 Shapes as in `autoencoder`. Objectives, per row:
 
 - the evidence lower bound, with the divergence from the prior in closed form (Kingma and Welling
-  2014, eq. 10), weighted by beta; latent variables whose mean divergence in the batch is below
-  `free` nats are not drawn to the prior (Kingma et al. 2016, eq. 15);
+  2014, eq. 10) or by the draws along whose path it is differentiated, weighted by beta; latent
+  variables whose mean divergence in the batch is below `free` nats are not drawn to the prior
+  (Kingma et al. 2016, eq. 15);
 - with importance weights w = p(x, z) / q(z), log mean w^(1 - alpha) / (1 - alpha) (Li and Turner
   2016, eq. 6), which for alpha = 0 is that of Burda et al. (2016, eq. 8). The encoder's gradient is
   doubly reparameterised (Tucker et al. 2019, eq. 9): alpha v + (1 - alpha) v^2 times the slope of
@@ -16,8 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import kernel
-from .autoencoder import EACH_SD, ELBO, ONE_SD, evaluate
+from .autoencoder import EACH_SD, ELBO, ONE_SD, WEIGHTED, evaluate, prior_of
 from .autoencoder_likelihoods import GAUSSIAN
+from .autoencoder_priors import mixture_slopes, normal_slopes
 from .networks import ONE, ZERO, SparseRows, column_sums, first_not_finite, outputs, reverse
 from .noise import normals
 from .optimizers import adam_in_place
@@ -66,10 +68,11 @@ def weigh(objective, n, work, kl, values):
     for j in range(betas.size):
         is_free = objective.free > 0.0 and betas[j] * share < objective.free
         betas[j] = ZERO if is_free else np.float32(objective.beta)
-    if objective.kind == ELBO:
+    if objective.kind != WEIGHTED:
         fill(weights, np.float32(1.0 / values.size))
         fill(ratios, ONE)
-        return sum_of(values) / values.size - sum_of(kl) / n
+        divergence = sum_of(kl) / n if objective.kind == ELBO else 0.0
+        return sum_of(values) / values.size - divergence
     total = 0.0
     for i in range(n):
         a, b = i * n_draws, (i + 1) * n_draws
@@ -106,10 +109,10 @@ def noise_gradient(model, noise, weights, slopes, sums, grads):
 
 
 @kernel
-def _path(log_sd, eps, z, ratio, share, back):
+def _path(log_sd, eps, pull, ratio, share, back):
     """Slopes back (J,) of the log likelihood become those of a draw's log weight."""
     for j in range(back.size):
-        back[j] = ratio * back[j] + share * (eps[j] * exp(-log_sd[j]) - z[j])
+        back[j] = ratio * back[j] + share * (eps[j] * exp(-log_sd[j]) + pull[j])
 
 
 @kernel
@@ -127,7 +130,7 @@ def posterior_slopes(objective, n_latent, work, posterior):
             back, eps = work.back[a:b], work.eps[a:b]
             if objective.kind != ELBO:
                 ratio = work.ratios[r]
-                _path(log_sd, eps, work.z[a:b], ratio, ratio * work.weights[r] * beta, back)
+                _path(log_sd, eps, work.pull[a:b], ratio, ratio * work.weights[r] * beta, back)
             for j in range(n_latent):
                 of_mean[j] += back[j]
                 of_sd[j] += back[j] * eps[j]
@@ -155,11 +158,13 @@ def gradient(blas, model, objective, params, data, rows, work, grads):
     of the objective (P,), of given eps.
     """
     n, n_draws = rows.size, objective.n_draws
-    first, start = evaluate(blas, model, objective, params, data, rows, work)
+    first, start, ratios = evaluate(blas, model, objective, params, data, rows, work)
     encoded, decoded = outputs(model.encoder)[0], outputs(model.decoder)[0]
     n_latent, n_all = work.betas.size, n * n_draws
     kl, values = work.divergences[: n * n_latent], work.values[:n_all]
     bound, divergence = weigh(objective, n, work, kl, values), sum_of(kl) / n
+    if model.n_parts > 0:
+        divergence = -ratios / n_all
     if not np.isfinite(bound):
         return bound, divergence, not_finite(model, n, n_draws, work)
     slopes, weights = work.decoded[start : n_all * decoded], work.weights[:n_all]
@@ -170,6 +175,14 @@ def gradient(blas, model, objective, params, data, rows, work, grads):
     sparse = SparseRows(rows, data.indptr, data.indices, data.inputs)
     z, back = work.z[: n_all * n_latent], work.back[: n_all * n_latent]
     reverse(blas, model.decoder, params, z, sparse, n_all, work.decoded, work.spare, grads, back)
+    if model.n_parts > 0:
+        prior = prior_of(model, params, n_latent)
+        mixture_slopes(
+            prior, model.n_parts, z, work.shares, weights, np.float32(objective.beta),
+            work.pull[: z.size], prior_of(model, grads, n_latent),
+        )  # fmt: skip
+    elif objective.kind != ELBO:
+        normal_slopes(z, work.pull)
     posterior_slopes(objective, n_latent, work, work.encoded[first : n * encoded])
     inputs = work.inputs if work.inputs.size > 0 else work.x
     reverse(

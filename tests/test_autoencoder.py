@@ -360,7 +360,29 @@ def test_a_fit_that_diverges_keeps_the_last_good_pass() -> None:
     assert model.elbo_ == good.elbo_
 
 
+def test_mixtures_as_priors_find_groups(tmp_path: Path) -> None:
+    """Of rows in four groups, whose bound is higher; files and draws as of other priors."""
+    rng = np.random.default_rng(0)
+    centres = 4.0 * np.array([[1.0, 1, 0, 0], [-1, 1, 0, 0], [1, -1, 0, 0], [-1, -1, 0, 0]])
+    X = centres[rng.integers(4, size=400)] + 0.3 * rng.normal(size=(400, 4))
+    options = {"hidden_sizes": (), "noise": 0.3, "max_iter": 300, "learning_rate": 0.01}
+    normal, mixture = (
+        VariationalAutoencoder(2, prior=prior, n_parts=8, random_state=0, **options).fit(X)
+        for prior in ("normal", "mixture")
+    )
+    bounds = [model.elbo_samples(X, n_draws=20).mean() for model in (normal, mixture)]
+    assert bounds[1] > bounds[0] + 0.3
+    assert mixture.score_samples(X).mean() > bounds[1] - 0.01
+    drawn, _ = mixture.sample(500)
+    assert np.median(np.abs(np.abs(drawn[:, :2]) - 4.0).max(1)) < 1.0
+    mixture.save(tmp_path / "m.npz")
+    np.testing.assert_array_equal(fastvi.load(tmp_path / "m.npz").score(X), mixture.score(X))
+
+
 BAD = [
+    ({"prior": "vamp"}, "prior is 'vamp'; wanted one of 'normal', 'mixture'"),
+    ({"prior": "mixture", "n_parts": 0}, "n_parts is 0; wanted an integer >= 1"),
+    ({"prior": "mixture", "free_bits": 1.0}, "free_bits=1 needs prior='normal'"),
     ({"n_components": 0}, "n_components is 0; wanted an integer >= 1"),
     ({"likelihood": "normal"}, "likelihood is 'normal'; wanted one of 'gaussian'"),
     ({"hidden_sizes": 200}, "hidden_sizes is 200; wanted the number of units of each"),

@@ -30,7 +30,7 @@ CASES = {
 }
 
 
-def made(case, rng, n=N, sparse=False):
+def made(case, rng, n=N, sparse=False, n_parts=0):
     """An autoencoder, its parameters, rows in its frame, and these as networks see them."""
     likelihood, noise = CASES[case]
     X = {
@@ -40,7 +40,7 @@ def made(case, rng, n=N, sparse=False):
     }.get(likelihood, rng.poisson(1.5, (n, D)).astype(float))
     frame = frame_of(likelihood, X)
     rows = rows_of(frame, csr_array(X) if sparse else X)
-    model = Autoencoder(frame, J, [3], "tanh", noise)
+    model = Autoencoder(frame, J, [3], "tanh", noise, n_parts)
     params = model.start(rows, rng)
     params += rng.normal(scale=0.3, size=params.shape).astype(np.float32)
     if likelihood == "categorical":
@@ -63,14 +63,19 @@ def found(model, objective, params, rows, eps):
     return bound, divergence, grads
 
 
-def check(case, objective, sparse=False):
+def check(case, objective, sparse=False, n_parts=0):
     rng = np.random.default_rng(4)
-    model, params, rows, seen = made(case, rng, sparse=sparse)
+    model, params, rows, seen = made(case, rng, sparse=sparse, n_parts=n_parts)
     eps = rng.normal(size=(N, objective.n_draws, J)).astype(np.float32)
     bound, divergence, grads = found(model, objective, params, rows, eps)
     exact, form = params.astype(float), model.form
     assert bound == pytest.approx(naive.bound(form, objective, exact, seen, eps), rel=1e-5)
-    kl = naive.divergences(*naive.posterior(form, exact, seen)).sum(1).mean()
+    mean, log_sd = naive.posterior(form, exact, seen)
+    kl = naive.divergences(mean, log_sd).sum(1).mean()
+    if n_parts:
+        z = mean[:, None] + np.exp(log_sd)[:, None] * eps
+        q = -(0.5 * eps**2 + log_sd[:, None]).sum(-1)
+        kl = (q - naive.log_prior(form, exact, z)).mean()
     assert divergence == pytest.approx(kl, rel=1e-5)
     want = slope(naive.ascended(form, objective, exact, seen, eps), exact)
     np.testing.assert_allclose(grads, want, rtol=1e-3, atol=1e-4 * np.abs(want).max())
@@ -90,6 +95,24 @@ def test_bounds_and_gradients_of_sparse_rows(case):
 @pytest.mark.parametrize("case", ["gaussian, per_feature", "bernoulli"])
 def test_bounds_and_gradients_of_objectives(case, name):
     check(case, OBJECTIVES[name])
+
+
+@pytest.mark.parametrize("name", ["sampled", "iwae", "vr"])
+def test_bounds_and_gradients_of_mixture_priors(name):
+    sampled = ELBO._replace(kind=kernels.SAMPLED)
+    check("gaussian, per_feature", OBJECTIVES.get(name, sampled), n_parts=3)
+
+
+def test_a_mixture_of_one_standard_normal(rng):
+    model, params, rows, _ = made("bernoulli", rng)
+    other = made("bernoulli", np.random.default_rng(0), n_parts=1)[0]
+    eps, objective = rng.normal(size=(N, 4, J)), OBJECTIVES["iwae"]
+    longer = np.append(params, np.zeros(1 + 2 * J, np.float32))
+    for here, there in zip(
+        found(model, objective, params, rows, eps)[::2],
+        found(other, objective, longer, rows, eps)[::2],
+    ):
+        np.testing.assert_allclose(np.atleast_1d(there)[: np.size(here)], here, rtol=1e-4)
 
 
 def test_constants_of_counts_are_those_of_all_ways(rng):

@@ -23,7 +23,7 @@ def log_likelihood(model, params, x, out):
     if model.noise == form.FIXED:
         log_sd = model.log_sd
     elif model.noise != form.NETWORK_SD:
-        log_sd = params[model.noise_at :]
+        log_sd = params[model.noise_at : model.prior_at]
     density = -0.5 * ((x - mean) / np.exp(log_sd)) ** 2 - log_sd - 0.5 * np.log(2 * np.pi)
     return density.sum(-1)
 
@@ -40,11 +40,21 @@ def likelihoods(model, params, x, z):
     return log_likelihood(model, params, x[:, None], out.reshape(*z.shape[:2], -1))
 
 
+def log_prior(model, params, z):
+    """Of draws z (..., J), without J log(2 pi) / 2."""
+    if not model.n_parts:
+        return -0.5 * (z**2).sum(-1)
+    c, j = model.n_parts, z.shape[-1]
+    logits = params[model.prior_at :][:c]
+    means, log_sd = params[model.prior_at + c :].reshape(2, c, j)
+    away = (z[..., None, :] - means) / np.exp(log_sd)
+    return logsumexp(logits - logsumexp(logits) - (0.5 * away**2 + log_sd).sum(-1), axis=-1)
+
+
 def log_weights(model, params, x, z, mean, log_sd, beta):
     """Of draws z (n, K, J) from q of these means and standard deviations (n, J)."""
-    prior = -0.5 * z**2
     q = -0.5 * ((z - mean[:, None]) / np.exp(log_sd[:, None])) ** 2 - log_sd[:, None]
-    return likelihoods(model, params, x, z) + beta * (prior - q).sum(-1)
+    return likelihoods(model, params, x, z) + beta * (log_prior(model, params, z) - q.sum(-1))
 
 
 def divergences(mean, log_sd):
@@ -58,6 +68,8 @@ def bound(model, objective, params, x, eps):
     z = mean[:, None] + np.exp(log_sd)[:, None] * eps
     if objective.kind == form.ELBO:
         return likelihoods(model, params, x, z).mean() - divergences(mean, log_sd).sum(1).mean()
+    if objective.kind == form.SAMPLED:
+        return log_weights(model, params, x, z, mean, log_sd, objective.beta).mean()
     power = 1 - objective.alpha
     w = power * log_weights(model, params, x, z, mean, log_sd, objective.beta)
     return np.mean(logsumexp(w, axis=1) - np.log(w.shape[1])) / power
@@ -80,6 +92,8 @@ def ascended(model, objective, params, x, eps):
     w = power * log_weights(model, params, x, z, mean, log_sd, objective.beta)
     v = np.exp(w - logsumexp(w, axis=1, keepdims=True))
     of_encoder = objective.alpha * v + power * v**2
+    if objective.kind == form.SAMPLED:
+        v = of_encoder = np.full(w.shape, 1 / w.shape[1])
     first = model.decoder.table[0, 3]
 
     def doubly_reparameterised(moved):
@@ -87,7 +101,7 @@ def ascended(model, objective, params, x, eps):
         path = m[:, None] + np.exp(s)[:, None] * eps
         old = np.concatenate([moved[:first], params[first:]])
         one = log_weights(model, old, x, path, mean, log_sd, objective.beta)
-        other = likelihoods(model, moved, x, z)
+        other = likelihoods(model, moved, x, z) + objective.beta * log_prior(model, moved, z)
         return ((of_encoder * one).sum(1) + (v * other).sum(1)).mean()
 
     return doubly_reparameterised

@@ -26,11 +26,12 @@ __all__ = ["VariationalAutoencoder"]
 class VariationalAutoencoder(AutoencoderStream):
     """Variational autoencoder: latent variables of rows, found by a network.
 
-    Rows have latent variables z ~ N(0, I), of which a network, the decoder, makes the parameters of
-    the row's distribution. The posterior of z is approximated by independent Gaussians, whose means
-    and standard deviations another network, the encoder, makes of the row (Kingma and Welling 2014,
-    "Auto-encoding variational Bayes"). Both are trained together by stochastic gradient ascent on a
-    lower bound of log p(x), in float32. Results have the same bits for any `n_jobs`.
+    Rows have latent variables z, standard normal or from a learned mixture, of which a network, the
+    decoder, makes the parameters of the row's distribution. The posterior of z is approximated by
+    independent Gaussians, whose means and standard deviations another network, the encoder, makes
+    of the row (Kingma and Welling 2014, "Auto-encoding variational Bayes"). Both are trained
+    together by stochastic gradient ascent on a lower bound of log p(x), in float32. Results have
+    the same bits for any `n_jobs`.
 
     Parameters
     ----------
@@ -40,6 +41,10 @@ class VariationalAutoencoder(AutoencoderStream):
     hidden_sizes : sequence of int, default=(200, 200)
         Units of the encoder's hidden layers; the decoder has them in reverse order.
     activation : {{"softplus", "tanh", "relu", "elu", "none"}}, default="softplus"
+    prior : {{"normal", "mixture"}}, default="normal"
+        Of the latent variables: standard normal, or a learned mixture of `n_parts` Gaussians, for
+        rows that fall into groups.
+    n_parts : int, default=10
     {objective}
     {steps}
     random_state : int, RandomState, Generator or None, default=None
@@ -95,6 +100,8 @@ class VariationalAutoencoder(AutoencoderStream):
         noise: str | float = "shared",
         hidden_sizes: Sequence[int] = (200, 200),
         activation: str = "softplus",
+        prior: str = "normal",
+        n_parts: int = 10,
         objective: str = "elbo",
         n_draws: int = 1,
         alpha: float = 0.5,
@@ -115,6 +122,8 @@ class VariationalAutoencoder(AutoencoderStream):
         self.noise = noise
         self.hidden_sizes = hidden_sizes
         self.activation = activation
+        self.prior = prior
+        self.n_parts = n_parts
         self.objective = objective
         self.n_draws = n_draws
         self.alpha = alpha

@@ -130,8 +130,10 @@ def bounds(
     model: Autoencoder, params: Single, rows: Rows, n_draws: int, seed: int, n_threads: int
 ) -> Array:
     """Return evidence lower bounds of rows (N,), by draws for the likelihood, in nats."""
-    values, divergences = _evaluated(model, params, rows, kernels.ELBO, n_draws, seed, n_threads)
-    return np.asarray(values.mean(axis=1) - divergences)
+    kind = kernels.SAMPLED if model.form.n_parts else kernels.ELBO
+    values, divergences = _evaluated(model, params, rows, kind, n_draws, seed, n_threads)
+    bound = values.mean(axis=1)
+    return np.asarray(bound if model.form.n_parts else bound - divergences)
 
 
 def log_weights(
@@ -193,7 +195,7 @@ def noise_sd(model: Autoencoder, params: Single, outputs: Single | None = None) 
     elif form.noise == kernels.FIXED:
         log_sd = np.asarray(form.log_sd)
     else:
-        found = params[form.noise_at :].astype(np.float64)
+        found = params[form.noise_at : form.prior_at].astype(np.float64)
         log_sd = found if form.noise == kernels.EACH_SD else found[0]
     return np.asarray(model.frame.scale * np.exp(log_sd))
 

@@ -47,6 +47,8 @@ class Autoencoder:
     activation : str
     noise : {"shared", "per_feature", "network"} or float
         Standard deviation of Gaussian noise, in the units of X if it is a number.
+    n_parts : int
+        Gaussians of the prior, or 0 for the standard normal distribution.
 
     Attributes
     ----------
@@ -61,6 +63,7 @@ class Autoencoder:
         hidden: Sequence[int],
         activation: str,
         noise: str | float,
+        n_parts: int = 0,
     ) -> None:
         self.frame, self.n_latent = frame, n_latent
         width, likelihood = frame.n_entries, LIKELIHOODS[frame.likelihood]
@@ -71,12 +74,13 @@ class Autoencoder:
         decoder = dense([n_latent, *hidden[::-1], outputs], activation, first=first)
         noise_at = first + n_parameters(decoder)
         n_noise = {kernels.ONE_SD: 1, kernels.EACH_SD: width}.get(kind, 0)
-        self.n_params = noise_at + n_noise
+        prior_at = noise_at + n_noise
+        self.n_params = prior_at + n_parts * (1 + 2 * n_latent)
         is_number = likelihood == GAUSSIAN and kind == kernels.FIXED
         log_sd = float(np.log(float(noise) / frame.scale)) if is_number else 0.0
         self.form = kernels.Model(
             encoder, decoder, likelihood, frame.n_levels, frame.likelihood in COUNTS, kind,
-            noise_at, log_sd,
+            noise_at, log_sd, n_parts, prior_at,
         )  # fmt: skip
         table = encoder.table.copy()
         table[0, KIND] = SPARSE
@@ -94,6 +98,8 @@ class Autoencoder:
         for net in (self.form.encoder, self.form.decoder):
             initial(net, rng, params)
         at = int(self.form.decoder.table[-1, BIAS])
+        first, size = self.form.prior_at + self.form.n_parts, self.form.n_parts * self.n_latent
+        params[first : first + size] = rng.standard_normal(size)
         means = self._means(rows)
         params[at : at + len(means)] = means
         return params
@@ -132,10 +138,22 @@ class Autoencoder:
         return kernels.Work(
             x=flat(n * width), inputs=flat(n * width if self.form_of(rows).are_counts else 0),
             encoded=flat(n * inner), eps=flat(n_all * j), z=flat(n_all * j), back=flat(n_all * j),
+            pull=flat(n_all * j), shares=flat(n_all * self.form.n_parts), densities=np.empty(n_all),
             decoded=flat(n_all * outer), values=np.empty(n_all), weights=flat(n_all),
             ratios=flat(n_all), divergences=flat(n * j), betas=flat(j), noise=flat(2 * width),
             spare=flat(max(n, n_all) * widest + width + 2 * j),
         )  # fmt: skip
+
+    def prior_draws(self, params: Single, n: int, rng: np.random.RandomState) -> Array:
+        """Draw latent variables (n, J) from the prior."""
+        z, parts, j = rng.standard_normal((n, self.n_latent)), self.form.n_parts, self.n_latent
+        if parts:
+            logits, of_means, of_sd = np.split(
+                params[self.form.prior_at :].astype(np.float64), [parts, parts * (1 + j)]
+            )
+            which = (logits + rng.gumbel(size=(n, parts))).argmax(axis=1)
+            z = of_means.reshape(parts, j)[which] + np.exp(of_sd.reshape(parts, j))[which] * z
+        return np.asarray(z)
 
     def layer_name(self, number: int) -> str:
         """Return what a kernel's number of a layer stands for."""
@@ -152,10 +170,11 @@ class Autoencoder:
             "X": (self.frame.n_entries, other.frame.n_entries),
             "likelihood": (self.frame.likelihood, other.frame.likelihood),
             "n_components": (self.n_latent, other.n_latent),
-            "hidden_sizes, activation or noise": (self._tables(), other._tables()),
+            "hidden_sizes, activation, noise or prior": (self._tables(), other._tables()),
         }
         return next((name for name, (a, b) in pairs.items() if a != b), None)
 
     def _tables(self) -> tuple[bytes, ...]:
         nets = self.form.encoder, self.form.decoder
-        return (*(net.table.tobytes() for net in nets), bytes([self.form.noise]))
+        numbers = np.array([self.form.noise, self.form.n_parts])
+        return (*(net.table.tobytes() for net in nets), numbers.tobytes())

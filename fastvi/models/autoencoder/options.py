@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastvi.base import checks
-from fastvi.kernels.autoencoder import ELBO, WEIGHTED
+from fastvi.kernels.autoencoder import ELBO, SAMPLED, WEIGHTED
 from fastvi.models.autoencoder.model import LIKELIHOODS, NOISES, Autoencoder
 from fastvi.models.autoencoder.rows import Frame
 from fastvi.models.autoencoder.training import Goal
@@ -38,6 +38,7 @@ def model_of(given: Mapping[str, Any], frame: Frame) -> Autoencoder:
         _sizes(given["hidden_sizes"]),
         checks.choice(given["activation"], "activation", ACTIVATIONS),
         _noise(given["noise"]),
+        checks.integer(given["n_parts"], "n_parts", 1) if _is_mixture(given) else 0,
     )
 
 
@@ -56,6 +57,10 @@ def _noise(given: Any) -> str | float:
     return checks.number(given, "noise", 0.0, open_low=True)
 
 
+def _is_mixture(given: Mapping[str, Any]) -> bool:
+    return checks.choice(given["prior"], "prior", ("normal", "mixture")) == "mixture"
+
+
 def goal_of(given: Mapping[str, Any], n_batches: int) -> Goal:
     """Return what to maximise in passes of so many batches.
 
@@ -69,8 +74,11 @@ def goal_of(given: Mapping[str, Any], n_batches: int) -> Goal:
     free = checks.number(given["free_bits"], "free_bits", 0.0)
     if free > 0 and objective != "elbo":
         raise ValueError(f"free_bits={free:g} needs objective='elbo'; it is {objective!r}")
+    if free > 0 and _is_mixture(given):
+        raise ValueError(f"free_bits={free:g} needs prior='normal'; it is 'mixture'")
+    of_bound = SAMPLED if _is_mixture(given) else ELBO
     return Goal(
-        kind=ELBO if objective == "elbo" else WEIGHTED,
+        kind=of_bound if objective == "elbo" else WEIGHTED,
         n_draws=checks.integer(given["n_draws"], "n_draws", 1),
         alpha=alpha if objective == "vr" else 0.0,
         free=free,

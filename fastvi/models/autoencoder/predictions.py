@@ -191,7 +191,7 @@ class AutoencoderPredictions(
         check_is_fitted(self)
         n_samples = checks.integer(n_samples, "n_samples", 1)
         rng = self._random()
-        Z = rng.standard_normal((n_samples, self._model.n_latent))
+        Z = self._model.prior_draws(self._params, n_samples, rng)
         outputs = evaluation.decoded(self._model, self._params, Z, self._n_threads)
         return evaluation.simulated(self._model, self._params, outputs, rng), Z
 

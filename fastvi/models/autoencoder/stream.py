@@ -22,7 +22,9 @@ from fastvi.models.plan import Plan
 
 __all__ = ["AutoencoderStream"]
 
-FORM = ("n_components", "likelihood", "hidden_sizes", "activation", "noise")
+FORM = (
+    "n_components", "likelihood", "hidden_sizes", "activation", "noise", "prior", "n_parts",
+)  # fmt: skip
 
 
 class _Stream(NamedTuple):
