@@ -400,11 +400,11 @@ def test_weights_that_are_no_counts(tmp_path: Path, capsys: Any) -> None:
 
 def test_plot(corpus: Path, tmp_path: Path, capsys: Any, model: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    for name, magic in (("p.png", b"\x89PNG"), ("p.svg", b"<?xml"), ("plain", b"\x89PNG")):
+    for name, magic in (("p.svg", b"<?xml"), ("plain", b"\x89PNG")):
         run(capsys, "topics", model, "--plot", tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(magic)
-    run(capsys, "lda", corpus, *FAST, "--plot", tmp_path / "fit.svg", "-o", tmp_path / "m.npz")
-    assert (tmp_path / "fit.svg").read_bytes().startswith(b"<?xml")
+    run(capsys, "lda", corpus, *FAST, "--plot", tmp_path / "fit.png", "-o", tmp_path / "m.npz")
+    assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
     assert "cannot draw .xyz" in fail(capsys, "lda", corpus, *FAST, "--plot", tmp_path / "p.xyz")
     assert not list(tmp_path.glob("*.part"))
 

@@ -135,10 +135,11 @@ def test_any_f_divergence_can_be_minimised(conjugate):
 # Mini-batches
 
 
-@pytest.mark.parametrize("options", [
-    {"method": "natural"}, {"method": "plain"}, {"variance_reduction": "svrg"},
-    {"variance_reduction": [fastvi.gradients.svrg(every=9)]}, {"sampling": "replacement"},
-])  # fmt: skip
+@pytest.mark.parametrize("options", mostly_thorough([
+    {"method": "natural"}, {"method": "plain"},
+    {"variance_reduction": [fastvi.gradients.svrg(every=9)]}, {"variance_reduction": "svrg"},
+    {"sampling": "replacement"},
+], 3))  # fmt: skip
 def test_mini_batches_reach_the_posterior(conjugate, options):
     target, mean, covariance, _ = conjugate
     p = fastvi.fit(target, batch_size=60, random_state=1, tol=0.05, **options)
