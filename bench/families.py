@@ -28,6 +28,8 @@ FAMILIES = {
         "Yeo-Johnson": families.copula("yeo-johnson"),
         "spline": families.copula("spline"),
     },
+    "hierarchical": {"hierarchical": "hierarchical"},
+    "vgp": {"vgp": "vgp"},
 }
 SEEDS = range(3)
 
@@ -89,7 +91,7 @@ def table(members):
     return "\n".join(lines)
 
 
-def divergence(posterior, edge=6.0, n=601):
+def divergence(posterior, edge=6.0, n=121):
     """Points of a grid, log densities of target and fit on it, and KL(fit || target) in nats."""
     line = np.linspace(-edge, edge, n)
     Z = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)

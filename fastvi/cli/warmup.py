@@ -178,14 +178,9 @@ def _normal() -> Any:
 
 def _densities() -> None:
     for family in (
-        "fullrank",
-        "meanfield",
-        "lowrank",
-        "mixture",
-        "copula",
-        "realnvp",
-        "hamiltonian",
-    ):
+        "fullrank", "meanfield", "lowrank", "mixture", "copula", "realnvp", "hamiltonian",
+        "hierarchical", "vgp",
+    ):  # fmt: skip
         fastvi.fit(_normal(), family, random_state=0).summary()
     X = _numbers()
     line = fastvi.propagation.linear(X, X[:, 0], fastvi.propagation.student(0.1, 4.0))

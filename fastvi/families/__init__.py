@@ -17,6 +17,7 @@ from fastvi.families.base import Family, Near, Powers
 from fastvi.families.copulas import Copula, FactorCopula, copula
 from fastvi.families.flows import IAF, MAF, MEMBERS, NSF, Flow, Planar, Radial, RealNVP, flow
 from fastvi.families.fullrank import FullRank
+from fastvi.families.hierarchical import VGP, Hierarchical, hierarchical, vgp
 from fastvi.families.kinds import (
     Block,
     bernoulli,
@@ -39,6 +40,7 @@ __all__ = [
     "IAF",
     "MAF",
     "NSF",
+    "VGP",
     "Annealed",
     "Block",
     "Blocks",
@@ -50,6 +52,7 @@ __all__ = [
     "FullRank",
     "GaussianMixture",
     "Hamiltonian",
+    "Hierarchical",
     "Langevin",
     "LowRank",
     "MeanField",
@@ -67,6 +70,7 @@ __all__ = [
     "flow",
     "gamma",
     "gaussian",
+    "hierarchical",
     "is_member",
     "load",
     "lognormal",
@@ -75,6 +79,7 @@ __all__ = [
     "one_hot",
     "poisson",
     "sample",
+    "vgp",
 ]
 
 
@@ -98,6 +103,8 @@ FAMILIES: dict[str, Registered] = {
     **{name: Registered(member, member.of) for name, member in MEMBERS.items()},
     "hamiltonian": Registered(Hamiltonian, Hamiltonian.of),
     "langevin": Registered(Langevin, Langevin.of),
+    "hierarchical": Registered(Hierarchical, Hierarchical.of),
+    "vgp": Registered(VGP, VGP.of),
     "blocks": Registered(Blocks, None),
 }
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fastvi.base.typing import AnyArray, Array, DTypeLike, Tree
 from fastvi.families.powers import (
+    Auxiliary,
     Compiled,
     Draws,
     Entropy,
@@ -243,7 +244,7 @@ class Powers(NamedTuple):
         implicit members, which can only draw.
     moments : {"exact", "draws"}
         How means, standard deviations and the covariance are computed.
-    pathwise, natural, entropy, frame, compiled, relaxed, independent, components, guided
+    pathwise, natural, entropy, frame, compiled, relaxed, auxiliary, independent, components, guided
         The member itself, if it has the power.
     score : ProductForm or None
         The member as a product of independent parts, for score-function gradients.
@@ -270,6 +271,7 @@ class Powers(NamedTuple):
     compiled: Compiled | None = None
     score: ProductForm | None = None
     relaxed: Relaxed | None = None
+    auxiliary: Auxiliary | None = None
     independent: Independent | None = None
     dispersible: Dispersible | None = None
     components: Components | None = None

@@ -13,6 +13,7 @@ import numpy as np
 from fastvi.base.typing import AnyArray, Array, Tree
 
 __all__ = [
+    "Auxiliary",
     "Compiled",
     "Draws",
     "Driver",
@@ -146,6 +147,14 @@ class Independent(Protocol):
     @property
     def sd(self) -> Array:
         """Standard deviations, (D,)."""
+        ...
+
+
+class Auxiliary(Protocol):
+    """Discrete numbers that depend on an auxiliary continuous number."""
+
+    def auxiliary_pullback(self, draws: Draws, log_ratios: Array) -> Tree:
+        """Return the gradient of the mean of log ratios (n,) of p to q with respect to `free`."""
         ...
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fastvi.base import checks
 from fastvi.base.typing import Array, PointLike
 from fastvi.batches import Batches, InMemory, Passes, ShuffledEpochs, WithReplacement
-from fastvi.families import FAMILIES, is_member
+from fastvi.families import FAMILIES, FullRank, is_member
 from fastvi.families.base import Family, Near
 from fastvi.fitting.modes import Found, search
 from fastvi.targets.base import Target
@@ -18,6 +18,7 @@ from fastvi.targets.checking import screen, screen_weights
 
 __all__ = ["Chosen", "batches_of", "begin_near", "family_of", "point_of", "starts_of"]
 
+FLAT, N_TRIED = 1e5, 64  # ratio of variances that is looked at, and draws for that
 NAMES = tuple(name for name, family in FAMILIES.items() if family.near is not None)
 
 
@@ -77,7 +78,23 @@ def begin_near(
     found = search(target, z, n_starts, seed, n_threads)
     if found.best.cov is None:
         return near(z, np.eye(target.dim)), found
-    return near(found.best.mode, found.best.cov), found
+    return near(found.best.mode, _steady(target, found.best.mode, found.best.cov, seed)), found
+
+
+def _steady(target: Target, mode: Array, cov: Array, seed: int) -> Array:
+    """The covariance at a mode, or that of unit scale where a ridge is flat and draws show it."""
+    values = np.linalg.eigvalsh(cov)
+    if values[-1] < FLAT * values[0]:
+        return cov
+    rng = np.random.default_rng([seed, 11])
+    unit, heights = np.eye(len(mode)), []
+    for tried in (cov, unit):
+        q = FullRank.of(mode, tried)
+        draws = q.draw(N_TRIED, rng)
+        values = target.attempt(draws.points, with_gradient=False)[0]
+        bound = float(np.mean(values - q.log_prob_of(draws)))
+        heights.append(bound if np.isfinite(bound) else -np.inf)
+    return unit if heights[1] > heights[0] else cov
 
 
 def starts_of(n_starts: str | int) -> int | None:

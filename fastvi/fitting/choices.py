@@ -49,6 +49,8 @@ class Method(NamedTuple):
         It begins at a mode, and not at a member.
     by_scores : bool
         Its gradients are not pathwise, and take more draws.
+    by_values : bool
+        It needs no gradient of the target.
     resumes : bool
         It takes steps of the loop, from which it can be resumed.
     batches : bool
@@ -65,6 +67,7 @@ class Method(NamedTuple):
     has: Callable[[Powers], bool]
     from_mode: bool = False
     by_scores: bool = False
+    by_values: bool = False
     resumes: bool = True
     batches: bool = True
     objectives: bool = True
@@ -101,7 +104,13 @@ METHODS: dict[str, Method] = {
     ),
     "joint": _GROWING,
     "boosting": _GROWING,
-    "score": Method("score functions", lambda powers: powers.score is not None, by_scores=True),
+    "score": Method(
+        "score functions", lambda powers: powers.score is not None, by_scores=True, by_values=True
+    ),
+    "auxiliary": Method(
+        "discrete numbers given an auxiliary one", lambda powers: powers.auxiliary is not None,
+        by_scores=True, by_values=True,
+    ),
     "gumbel": _RELAXED,
     "straight-through": _RELAXED,
     "sgd": _SGD,
@@ -199,7 +208,7 @@ def method_of(
     able = [name for name, known in METHODS.items() if known.has(member.powers)]
     if method == "auto":
         method = next(
-            name for name in ("natural", "plain", "joint", "score")
+            name for name in ("natural", "plain", "joint", "score", "auxiliary")
             if name in able and not (name == "natural" and tools)
         )  # fmt: skip
     if method not in able:

@@ -11,6 +11,7 @@ from fastvi.fitting.choices import METHODS, Wanted
 from fastvi.fitting.compiled import compiled_steps
 from fastvi.fitting.components import ComponentStages
 from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
+from fastvi.gradients.auxiliary import auxiliary
 from fastvi.gradients.gumbel import annealed, gumbel
 from fastvi.gradients.reparam import reparam
 from fastvi.gradients.score import score
@@ -86,9 +87,17 @@ def _by_scores(wanted: Wanted, member: Family, options: Options) -> Course:
     return Course(stages, product.free(), lambda params: form.back(product.from_free(params)))
 
 
+def _by_auxiliary(wanted: Wanted, member: Family, options: Options) -> Course:
+    """Averaged Adam along gradients of discrete numbers given auxiliary ones."""
+    gradient = auxiliary(wanted.target, wanted.goal, n_draws=wanted.n_draws, family=member)
+    stages = PlainStages(gradient, wanted.batches, like=member, is_upper=False, **options)
+    return Course(stages, member.free(), member.from_free)
+
+
 COURSES: dict[str, Callable[[Wanted, Family, Options], Course]] = {
     "natural": _natural,
     "plain": _plain,
     **{name: _of_components for name, known in METHODS.items() if known.grows},
     **{name: _by_scores for name, known in METHODS.items() if known.by_scores},
+    "auxiliary": _by_auxiliary,
 }

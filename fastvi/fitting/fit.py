@@ -63,26 +63,27 @@ def fit(
     ----------
     target : Target
         A target from `fastvi.target`, with a gradient (except for method "score").
-    family : {"fullrank", "meanfield", "lowrank", "mixture", "copula", "planar", "radial", \
-"realnvp", "iaf", "maf", "nsf", "hamiltonian", "langevin"}, a member, or callable
+    family : {"fullrank", "meanfield", "lowrank", "mixture", "copula", "hierarchical", \
+"vgp", "planar", "radial", "realnvp", "iaf", "maf", "nsf", "hamiltonian", "langevin"}, a member, \
+or callable
         The fit starts from a given member of `fastvi.families`. A callable makes one from a mean
         and a covariance, such as ``fastvi.families.lowrank(rank=3)`` or
         ``fastvi.families.copula("spline")`` or ``fastvi.families.flow("maf", n_layers=8)``, see
         docs/flows.md. For variables that are
         discrete or not Gaussian, use `fastvi.families.blocks`.
     method : {"auto", "natural", "plain", "laplace", "delta", "deterministic", "joint", \
-"boosting", "score", "gumbel", "straight-through", "sgd", "averaged-sgd"}
+"boosting", "score", "auxiliary", "gumbel", "straight-through", "sgd", "averaged-sgd"}
         Natural gradients, the default if the family has them; plain gradients with averaged Adam,
-        the default of "lowrank", "copula" and flows; Laplace's method; the delta method (Wang and
-        Blei 2013). For "meanfield", fixed draws and a second-order optimiser (Giordano, Ingram and
-        Broderick 2024), whose history has the Monte Carlo errors of the answer, `mean_error` and
-        `sd_error`. For "mixture", natural gradients of all components (Arenz et al. 2023), or
-        ("boosting", Guo et al. 2016) of the last one added and the weights. For blocks (and
-        "meanfield"), with averaged Adam: score-function gradients, see `fastvi.gradients.score`,
-        the default of blocks; and relaxed categories, see `fastvi.gradients.gumbel`. For targets
-        that take rows, the moments of stochastic gradient descent of constant rate, see
-        `fastvi.fitting.sgd`: of its iterates, or of their averages over a pass, whose covariance is
-        that of the mode over data sets (`Posterior.sandwich`).
+        the default of other families; Laplace's method; the delta method (Wang and Blei 2013). For
+        "meanfield", fixed draws and a second-order optimiser (Giordano, Ingram and Broderick 2024),
+        whose history has the Monte Carlo errors of the answer, `mean_error` and `sd_error`. For
+        "mixture", natural gradients of all components (Arenz et al. 2023), or ("boosting", Guo et
+        al. 2016) of the last one added and the weights. For blocks (and "meanfield"), with averaged
+        Adam: score-function gradients, see `fastvi.gradients.score`, the default of blocks; and
+        relaxed categories, see `fastvi.gradients.gumbel`. For targets that take rows, the moments
+        of stochastic gradient descent of constant rate, see `fastvi.fitting.sgd`: of its iterates,
+        or of their averages over a pass, whose covariance is that of the mode over data sets
+        (`Posterior.sandwich`).
     objective : {"elbo", "iwae", "chi"}, float or Objective
         The objective to maximise (or, for upper bounds, minimise), see `fastvi.objectives`; a
         number is the order of a Rényi divergence.
@@ -158,7 +159,7 @@ def fit(
     chosen = family_of(target, family)
     tools = None if variance_reduction is None else reductions_of(variance_reduction)
     method, tools = method_of(method, chosen.member, tools)
-    if method != "score":
+    if not METHODS[method].by_values:
         target.require_gradient(f"method={method!r} needs")
     watching = Watching(callback, checkpoint, checkpoint_interval, resume)
     seed = watching.seed(random_state)
@@ -210,7 +211,7 @@ def _first(
     if chosen.near is not None:
         return begin_near(
             target, chosen.near, start, seed, n_starts=n_paths, n_threads=n_threads,
-            by_gradient=method != "score",
+            by_gradient=not METHODS[method].by_values,
         )  # fmt: skip
     if not METHODS[method].by_scores:
         return member, search(target, member.mean, n_paths, seed, n_threads)
