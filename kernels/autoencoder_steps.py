@@ -30,13 +30,16 @@ FINE = -1
 
 
 class Adam(NamedTuple):
-    """Numbers of a step; with rate 0 only the gradient is wanted."""
+    """Numbers of a step; with rate 0 the parameters stay."""
 
     decay: float
     decay_square: float
     rate: float  # corrected by the first decay
     correction: float  # by the second
     epsilon: float
+
+
+STILL = Adam(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @kernel
@@ -153,11 +156,15 @@ def not_finite(model, n, n_draws, work):
 
 
 @kernel
-def gradient(blas, model, objective, params, data, rows, work, grads):
+def step(blas, model, objective, params, data, rows, key, adam, moments, work, grads):
     """Bound and divergence, nats per row, and where they are not finite or FINE; out: the gradient
-    of the objective (P,), of given eps.
+    of the objective (P,); in and out: params (P,), and moments (2 P) of Adam.
+
+    The key of the noise is a uint64; with 0 the noise is that of `work`.
     """
-    n, n_draws = rows.size, objective.n_draws
+    n, n_draws, kind = rows.size, objective.n_draws, np.float32
+    if key != 0:
+        normals(key, work.eps[: n * n_draws * work.betas.size])
     first, start, ratios = evaluate(blas, model, objective, params, data, rows, work)
     encoded, decoded = outputs(model.encoder)[0], outputs(model.decoder)[0]
     n_latent, n_all = work.betas.size, n * n_draws
@@ -188,18 +195,10 @@ def gradient(blas, model, objective, params, data, rows, work, grads):
     reverse(
         blas, model.encoder, params, inputs, sparse, n, work.encoded, work.spare, grads, back[:0]
     )
-    return bound, divergence, FINE
-
-
-@kernel
-def step(blas, model, objective, params, data, rows, key, adam, moments, work, grads):
-    """What `gradient` returns; in and out: params (P,), and moments (2 P) of Adam."""
-    kind, n = np.float32, grads.size
-    normals(key, work.eps[: rows.size * objective.n_draws * work.betas.size])
-    found = gradient(blas, model, objective, params, data, rows, work, grads)
-    if found[2] == FINE and adam.rate > 0.0:
+    if adam.rate > 0.0:
         adam_in_place(
-            grads, moments[:n], moments[n:], kind(adam.decay), kind(adam.decay_square),
-            kind(adam.rate), kind(adam.correction), kind(adam.epsilon), params,
+            grads, moments[: grads.size], moments[grads.size :], kind(adam.decay),
+            kind(adam.decay_square), kind(adam.rate), kind(adam.correction), kind(adam.epsilon),
+            params,
         )  # fmt: skip
-    return found
+    return bound, divergence, FINE

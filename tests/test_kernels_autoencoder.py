@@ -55,9 +55,9 @@ def found(model, objective, params, rows, eps):
     work = model.work(rows, rows.n_rows, objective.n_draws)
     work.eps[...] = eps.ravel()
     grads = np.full_like(params, np.nan)
-    bound, divergence, failed = steps.gradient(
-        sgemm(), model.form_of(rows), objective, params, rows.data, np.arange(rows.n_rows), work,
-        grads,
+    bound, divergence, failed = steps.step(
+        sgemm(), model.form_of(rows), objective, params, rows.data, np.arange(rows.n_rows),
+        np.uint64(0), steps.STILL, np.empty(0, np.float32), work, grads,
     )  # fmt: skip
     assert failed == steps.FINE
     return bound, divergence, grads

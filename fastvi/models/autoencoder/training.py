@@ -77,7 +77,7 @@ def training(
         )
         bound, divergence, failed = steps.step(
             sgemm(), form, objective, state.params, rows.data, batch.rows,
-            rng.integers(2**64, dtype=np.uint64), adam, state.moments, work, grads,
+            rng.integers(1, 2**64, dtype=np.uint64), adam, state.moments, work, grads,
         )  # fmt: skip
         if failed != steps.FINE:
             failure = {"local_elbo": nan, "kl": nan, "rate": 0.0, "failed": failed}
