@@ -47,10 +47,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "jit: takes too long when kernels are not compiled")
-    if not hasattr(config, "workerinput"):  # processes that share the work are not told of names
-        given = config.args if config.args_source is config.ArgsSource.ARGS else []
-        named = any("test_" in argument for argument in given)
-        os.environ["FASTVI_TESTS_NAMED"] = str(int(named))
 
 
 # Processes take files in this order, then the others: two at a time that compile other kernels, or
@@ -90,22 +86,12 @@ def is_of_base_class(item: pytest.Item) -> bool:
     return name not in OF_MODELS or bool(getattr(check, "keywords", {}))
 
 
-def is_of_a_kernel(item: pytest.Item) -> bool:
-    """Whether a test compares a kernel with its twin, which `.ci/run` does in three ways.
-
-    A plain run leaves kernels to the tests of what calls them, unless a file or a test is named.
-    """
-    named = os.environ["FASTVI_TESTS_NAMED"] == "1"
-    return item.path.name.startswith("test_kernels_") and not named
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put long files first; leave out what is slow or thorough and was not asked for."""
     place = {f"test_{name}": i for i, name in enumerate(FIRST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(FIRST)))
-    for item in items:
-        if is_of_base_class(item) or is_of_a_kernel(item):
-            item.add_marker(pytest.mark.thorough)
+    for item in filter(is_of_base_class, items):
+        item.add_marker(pytest.mark.thorough)
     if JIT_OFF:
         for item in items:
             if item.get_closest_marker("jit"):
