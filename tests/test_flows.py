@@ -12,6 +12,7 @@ from fastvi.families import IAF, MAF, Planar, flow
 from fastvi.families.flow_plans import Sizes, layout
 from fastvi.families.flows import MEMBERS
 from fastvi.gradients.reparam import reparam
+from fastvi.plots.posteriors import warped
 
 every_flow = pytest.mark.parametrize("name", list(MEMBERS))
 SHORT = {"verdict": False, "random_state": 0}
@@ -236,3 +237,14 @@ def test_densities_far_away_are_finite():
     for kind in (Planar, IAF, MAF):
         q = kind.of(np.zeros(2), np.eye(2))
         assert np.all(np.isfinite(q.log_prob(np.array([[1e6, -1e6], [0.0, 0.0]]))))
+
+
+def test_pictures_have_a_warped_grid(tmp_path):
+    posterior = fastvi.fit(banana(), flow("planar", n_layers=2), max_iter=50, **SHORT)
+    lines = warped(posterior)
+    assert len(lines) == 26
+    middle = posterior.member.at(np.zeros((1, 2))).points[0]
+    assert min(np.abs(line - middle).sum(axis=1).min() for line in lines) < 1e-9
+    assert warped(fastvi.fit(banana(), max_iter=20, **SHORT)) == []
+    fastvi.plots.plot_posterior(posterior, tmp_path / "q.png")
+    assert (tmp_path / "q.png").stat().st_size > 1000

@@ -27,6 +27,7 @@ from fastvi.families.powers import (
     Pace,
     Pathwise,
     Relaxed,
+    Warp,
 )
 
 __all__ = [
@@ -244,7 +245,8 @@ class Powers(NamedTuple):
         implicit members, which can only draw.
     moments : {"exact", "draws"}
         How means, standard deviations and the covariance are computed.
-    pathwise, natural, entropy, frame, compiled, relaxed, auxiliary, independent, components, guided
+    pathwise, natural, entropy, frame, compiled, relaxed, auxiliary, independent, components, guided,
+    warp
         The member itself, if it has the power.
     score : ProductForm or None
         The member as a product of independent parts, for score-function gradients.
@@ -276,6 +278,7 @@ class Powers(NamedTuple):
     dispersible: Dispersible | None = None
     components: Components | None = None
     guided: Guided | None = None
+    warp: Warp | None = None
     pace: Pace = Pace()
     spans: bool = False
     discrete: bool = False

@@ -72,7 +72,13 @@ class Flow(NamedTuple):
     def powers(self) -> Powers:
         """What else it can do."""
         return Powers(
-            moments="draws", pathwise=self, frame=self, compiled=self, pace=PACE, spans=True
+            moments="draws",
+            pathwise=self,
+            frame=self,
+            compiled=self,
+            pace=PACE,
+            spans=True,
+            warp=self,
         )
 
     @property

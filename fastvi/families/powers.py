@@ -24,6 +24,7 @@ __all__ = [
     "Pace",
     "Pathwise",
     "Relaxed",
+    "Warp",
 ]
 
 
@@ -182,6 +183,14 @@ class Compiled(Protocol):
 
     def driver(self, natural: bool) -> Driver | None:
         """Return the driver for natural or plain gradients; None if steps in Python are as fast."""
+        ...
+
+
+class Warp(Protocol):
+    """Draws that are a smooth map of D standard normal numbers, which pictures show as a grid."""
+
+    def at(self, noise: Array) -> Draws:
+        """Return the draws that belong to noise (n, D)."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -14,8 +14,9 @@ from fastvi.plots.figures import blank, check_ending, save
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_comparison", "plot_posterior"]
+__all__ = ["plot_comparison", "plot_posterior", "warped"]
 
+N_LINES, N_ALONG = 13, 121  # lines of a grid each way, and points on each
 N_DRAWS, N_BINS, MOST = 4000, 40, 6  # draws, bins of histograms, numbers to draw
 COLOURS = {"approximation": "tab:blue", "target": "tab:orange"}
 
@@ -55,7 +56,8 @@ class Compared(Protocol):
 def plot_posterior(posterior: Drawn, path: Path, which: Sequence[int | str] | None = None) -> None:
     """Draw pairs of unconstrained numbers: the approximation's draws, and those of the target.
 
-    Histograms are on the diagonal and pairs of draws below it. Draws of the target are those of
+    Histograms are on the diagonal and pairs of draws below it; those of a flow of two numbers have
+    a grid of its noise, as the flow warps it. Draws of the target are those of
     `Posterior.corrected`; where these cannot be had, the title says so.
 
     Parameters
@@ -85,7 +87,7 @@ def plot_posterior(posterior: Drawn, path: Path, which: Sequence[int | str] | No
         rows = rng.choice(len(found.points), N_DRAWS, p=found.weights / found.weights.sum())
         groups["target"] = found.points[rows]
         title += " (blue) and of the target (orange)"
-    n = len(chosen)
+    n, grid = len(chosen), warped(posterior)
     figure = blank(1.0 + 2.0 * n, 1.0 + 2.0 * n)
     axes = figure.subplots(n, n, squeeze=False)
     both = np.concatenate(list(groups.values()))
@@ -97,6 +99,8 @@ def plot_posterior(posterior: Drawn, path: Path, which: Sequence[int | str] | No
                 axis.set_axis_off()
                 continue
             _panel(axis, groups, i, j, *ends)
+            for line in grid if i != j else []:
+                axis.plot(line[:, j], line[:, i], color="0.6", linewidth=0.5, zorder=0)
             if r == n - 1:
                 axis.set_xlabel(posterior.names[j])
             if c == 0 and r > 0:
@@ -118,6 +122,19 @@ def _panel(axis: Axes, groups: dict[str, Array], i: int, j: int, low: Array, hig
         else:
             axis.plot(draws[:, j], draws[:, i], ",", color=COLOURS[name], alpha=0.5)
             axis.set_ylim(low[0], high[0])
+
+
+def warped(posterior: Any) -> list[Array]:
+    """Lines (n, 2) of a grid of noise as the approximation warps it; none if it is no such map."""
+    member = getattr(posterior, "member", None)
+    if member is None or member.powers.warp is None or member.dim != 2:
+        return []
+    warp = member.powers.warp
+    ends, along = np.linspace(-3.0, 3.0, N_LINES), np.linspace(-3.0, 3.0, N_ALONG)
+    lines = [np.column_stack((np.full(N_ALONG, end), along)) for end in ends]
+    return [
+        np.asarray(warp.at(line[:, order]).points) for order in ([0, 1], [1, 0]) for line in lines
+    ]
 
 
 def _chosen(names: Sequence[str], which: Sequence[int | str] | None) -> list[int]:
