@@ -245,8 +245,9 @@ class Powers(NamedTuple):
         implicit members, which can only draw.
     moments : {"exact", "draws"}
         How means, standard deviations and the covariance are computed.
-    pathwise, natural, entropy, frame, compiled, relaxed, auxiliary, independent, components, guided,
-    warp
+    pathwise, natural, entropy, frame, compiled, relaxed, auxiliary, independent, components
+        The member itself, if it has the power.
+    guided, warp
         The member itself, if it has the power.
     score : ProductForm or None
         The member as a product of independent parts, for score-function gradients.
