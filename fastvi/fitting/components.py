@@ -21,6 +21,7 @@ from fastvi.families.base import Family
 from fastvi.families.mixtures import GaussianMixture
 from fastvi.families.powers import Driver
 from fastvi.fitting.compiled import CompiledSteps
+from fastvi.fitting.polished import polished
 from fastvi.fitting.stages import STEPS, NaturalStages
 from fastvi.posteriors.importance import near_modes
 from fastvi.posteriors.modes import Mode
@@ -57,7 +58,10 @@ class MixtureStep(NamedTuple):
 
 
 class ComponentState(NamedTuple):
-    """As `fastvi.fitting.stages.NaturalState`; `reached` is the bound with one component less."""
+    """As `fastvi.fitting.stages.NaturalState`; `reached` is the bound with one component less.
+
+    `gain` is what the last component gained, in nats, or if none was added what one more would.
+    """
 
     params: GaussianMixture
     memory: Any = None
@@ -67,6 +71,7 @@ class ComponentState(NamedTuple):
     agreed: bool = False
     reached: float = -np.inf
     n_added: int = 0
+    gain: float = -np.inf
 
 
 class ComponentStages(NaturalStages):
@@ -118,11 +123,27 @@ class ComponentStages(NaturalStages):
             return state
         bound = float(np.mean(self.history.columns["elbo"][before:]))
         if last or (self.n_components is None and bound - state.reached < SMALL_GAIN):
-            return state._replace(settled=state.settled, rate=state.rate)
+            return self._finished(state, bound)
         added = self._with_another(state.params)
         if added is None:
             return state._replace(settled=True)
         return ComponentState(added, rate=FIRST, reached=bound, n_added=state.n_added + 1)
+
+    def _finished(self, state: ComponentState, bound: float) -> ComponentState:
+        """The last state: polished, with the gain of the last component."""
+        gain = bound - state.reached
+        if not np.isfinite(gain):  # none was added: how much would one more gain at once?
+            self._with_another(state.params)
+            recent = self.history.columns["elbo"][-STEPS:]
+            gain = float(np.mean(recent)) - bound
+        if self.window:
+            return state._replace(gain=gain)
+        params = polished(self.target, self.power, state.params, int(self.rng.integers(2**31)))
+        return state._replace(params=params, gain=gain)
+
+    def remarks(self, state: ComponentState) -> dict[str, float]:
+        """What the verdict must know besides: the gain of the last component, in nats."""
+        return {"last_gain": state.gain} if np.isfinite(state.gain) else {}
 
     def _enough(self, params: GaussianMixture) -> float:
         """Divergence that may remain, in nats, for any number of components."""

@@ -87,6 +87,7 @@ def _by_stages(job: Job) -> Posterior:
     return job.posterior(
         course.read(state.params), job.objective,
         settled=state.settled, n_iter=len(history), history=history.arrays(),
+        remarks=course.stages.remarks(state),
     )  # fmt: skip
 
 

@@ -128,6 +128,10 @@ class Stages:
                     break
         return state
 
+    def remarks(self, state: Any) -> dict[str, float]:
+        """Figures of the fit that its verdict must know."""
+        return {}
+
     def _enough(self, params: Any) -> float:
         """Divergence that may remain, in nats."""
         n_parameters = sum(np.size(leaf) for leaf in tree.leaves(params))

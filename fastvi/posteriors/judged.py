@@ -65,6 +65,8 @@ class _Setting(NamedTuple):
 class Judged(Approximation):
     """An approximation with a verdict; a subclass says near which member its draws lie."""
 
+    _remarks: dict[str, float] = {}  # noqa: RUF012  figures of the fit that the verdict must know
+
     def _nearby(self) -> Family:
         """The member of a family that proposals are made from."""
         raise NotImplementedError
@@ -125,7 +127,9 @@ class Judged(Approximation):
         target = self._target()
         with single_threaded_blas(), quiet():
             setting = self._setting
-            return judge(target, setting.proposals, setting.claim, setting.bell, self._seed)
+            return judge(
+                target, setting.proposals, setting.claim, setting.bell, self._seed, self._remarks
+            )
 
     @cached_property
     def _setting(self) -> _Setting:

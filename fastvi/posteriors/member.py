@@ -72,6 +72,7 @@ class Posterior(WithDensity):
         seed: int = 0,
         log_ratios: Array | None = None,
         modes: tuple[Mode, ...] = (),
+        remarks: dict[str, float] | None = None,
     ) -> None:
         super().__init__(
             target, settled=settled, n_iter=n_iter, history=history, names=names, seed=seed,
@@ -79,6 +80,7 @@ class Posterior(WithDensity):
         )  # fmt: skip
         self.member: Family = guided(member, target)
         self.objective = objective
+        self._remarks = remarks or {}
         if log_ratios is not None:
             self.__dict__["log_ratios"] = log_ratios
 
@@ -267,6 +269,7 @@ class Posterior(WithDensity):
     def _saved(self) -> tuple[JsonObject, dict[str, AnyArray]]:
         header: JsonObject = {"family": families.name_of(self.member)}
         header |= {"objective": self.objective, **self._verdict_header()}
+        header |= {"remarks": self._remarks}
         arrays = {f"member.{name}": array for name, array in self.member.save().items()}
         if "log_ratios" in self.__dict__ or self.target is not None:
             arrays["log_ratios"] = self.log_ratios
@@ -285,5 +288,9 @@ class Posterior(WithDensity):
         ratios = arrays.get("log_ratios")
         if ratios is not None and (ratios.dtype != np.float64 or ratios.shape != (N_DRAWS,)):
             raise ValueError(f"{path}: log_ratios must hold {N_DRAWS} float64 numbers")
-        found = cls(member, objective=str(header["objective"]), log_ratios=ratios, **options)
+        remarks = {str(name): float(x) for name, x in header.get("remarks", {}).items()}
+        found = cls(
+            member, objective=str(header["objective"]), log_ratios=ratios, remarks=remarks,
+            **options,
+        )  # fmt: skip
         return found._with_verdict(header, path)

@@ -42,6 +42,7 @@ LEAST_WORTH = 100.0  # draws from the target that the weighted draws are worth
 TRUSTED, TRUSTED_MOMENT = 0.7, 0.85  # largest k-hats of weights, and of weighted moments
 FAR = 0.25  # largest error of means, in weighted standard deviations
 WIDTH = 1.13  # largest ratio of standard deviations, either way
+MOST_GAIN = 0.05  # nats, of the last component of a mixture
 MOST_MODES = 4  # that matter
 STEEP, FLAT = -3.0, -2.0  # slopes of the log density in log distance: a variance, and a mean, exist
 GROWS = 1.0  # a slope at which the density is not merely flat
@@ -66,7 +67,8 @@ class Verdict(NamedTuple):
         deviations and their squares (the largest); `shift` of a mean in weighted standard
         deviations; the least and largest ratios `narrowest` and `widest` of standard deviations to
         weighted ones; `modes` that matter (infinite where no path came to one); `tail`, the least
-        steep slope of the log density in the logarithm of the distance. Those that were not needed
+        steep slope of the log density in the logarithm of the distance; `last_gain` of a mixture's
+        last component, or of one more, in nats. Those that were not needed
         are left out.
     seconds : float
         Time that it took.
@@ -111,7 +113,12 @@ class Claim(NamedTuple):
 
 
 def judge(
-    target: Target, proposals: Proposals, claim: Claim, bell: Bell | None, seed: int
+    target: Target,
+    proposals: Proposals,
+    claim: Claim,
+    bell: Bell | None,
+    seed: int,
+    remarks: Mapping[str, float] | None = None,
 ) -> tuple[Verdict, Sampling | None]:
     """Judge a claim by importance sampling; the verdict, and the draws that it rests on.
 
@@ -123,6 +130,8 @@ def judge(
     bell : Bell or None
         Units and directions in which tails are measured; None where they are not.
     seed : int
+    remarks : mapping of str to float, optional
+        Further figures, of the fit.
     """
     began = time.perf_counter()
     sampling, figures = None, {"widest": float(claim.sd.max())}
@@ -133,6 +142,7 @@ def judge(
         figures["modes"], where = float(claim.n_modes if claim.has_mode else np.inf), 0
         if bell is not None and np.isfinite(figures["shift"]):
             figures["tail"], where = least_slope(target, bell, np.maximum(found.sd, claim.sd), seed)
+        figures |= remarks or {}
         if not np.any(np.isfinite(found.log_ratios)):
             reason = "No draw has a density."
         else:
@@ -269,6 +279,11 @@ def why_not(figures: Mapping[str, float]) -> str:
         )
     if figures["modes"] > MOST_MODES:
         return f"The target has {figures['modes']:.0f} modes that matter; there may be more."
+    if figures.get("last_gain", 0.0) >= MOST_GAIN:
+        return (
+            f"The last component of the mixture gained {figures['last_gain']:.2f} nats, and one "
+            "more may gain as much: there may be mass where no draw comes."
+        )
     if figures["worth"] < LEAST_WORTH:
         return (
             f"{draws} around the approximation and the modes are worth only "
