@@ -11,8 +11,8 @@ import fastvi
 
 def autoencoder(batch, n_draws=1, objective="elbo", **options):
     return fastvi.VariationalAutoencoder(
-        LATENT, likelihood="bernoulli", hidden_sizes=HIDDEN, batch_size=batch, n_draws=n_draws,
-        objective=objective, random_state=0, **options,
+        LATENT, likelihood="bernoulli", hidden_layer_sizes=HIDDEN, batch_size=batch,
+        n_draws=n_draws, objective=objective, random_state=0, **options,
     )  # fmt: skip
 
 

@@ -27,7 +27,12 @@ from fastvi.models.autoencoder.rows import Frame, rows_of
 pytestmark = pytest.mark.jit
 
 ELBO = kernels.Objective(kernels.ELBO, 1, 0.0, 1.0, 0.0)
-SMALL: dict[str, Any] = {"hidden_sizes": (8,), "batch_size": 16, "max_iter": 3, "random_state": 1}
+SMALL: dict[str, Any] = {
+    "hidden_layer_sizes": (8,),
+    "batch_size": 16,
+    "max_iter": 3,
+    "random_state": 1,
+}
 
 
 def evaluated(model: Autoencoder, params: Any, X: Any, objective: Any, eps: Any) -> Any:
@@ -95,7 +100,7 @@ def test_units_die_where_the_noise_is_larger(variance: float) -> None:
     """A trained linear autoencoder uses as many as there are eigenvalues above the noise."""
     X, axes = normal_rows()
     model = VariationalAutoencoder(
-        6, hidden_sizes=(), noise=np.sqrt(variance), learning_rate=0.01, max_iter=400,
+        6, hidden_layer_sizes=(), noise=np.sqrt(variance), learning_rate=0.01, max_iter=400,
         random_state=0,
     ).fit(X)  # fmt: skip
     assert model.active_units_ == ACTIVE[variance]
@@ -165,7 +170,7 @@ def test_bounds_rise_with_draws_and_fall_with_alpha() -> None:
 # --- the estimator --------------------------------------------------------------------------------
 
 
-@parametrize_with_checks([VariationalAutoencoder(2, hidden_sizes=(8,), max_iter=2)])
+@parametrize_with_checks([VariationalAutoencoder(2, hidden_layer_sizes=(8,), max_iter=2)])
 def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
     if getattr(check, "func", check).__name__ == "check_array_api_input":
         pytest.skip("wants SCIPY_ARRAY_API=1 set before SciPy is imported")
@@ -332,8 +337,10 @@ def test_warm_starts_go_on() -> None:
     for _ in range(5):
         model.fit(X)
     assert model.elbo_ > first
-    with pytest.raises(ValueError, match="warm_start continues from another model: hidden_sizes"):
-        model.set_params(hidden_sizes=(9,)).fit(X)
+    with pytest.raises(
+        ValueError, match="warm_start continues from another model: hidden_layer_sizes"
+    ):
+        model.set_params(hidden_layer_sizes=(9,)).fit(X)
 
 
 def test_a_fit_that_diverges_keeps_the_last_good_pass() -> None:
@@ -366,7 +373,7 @@ def test_mixtures_as_priors_find_groups(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     centres = 4.0 * np.array([[1.0, 1, 0, 0], [-1, 1, 0, 0], [1, -1, 0, 0], [-1, -1, 0, 0]])
     X = centres[rng.integers(4, size=400)] + 0.3 * rng.normal(size=(400, 4))
-    options = {"hidden_sizes": (), "noise": 0.3, "max_iter": 300, "learning_rate": 0.01}
+    options = {"hidden_layer_sizes": (), "noise": 0.3, "max_iter": 300, "learning_rate": 0.01}
     normal, mixture = (
         VariationalAutoencoder(2, prior=prior, n_parts=8, random_state=0, **options).fit(X)
         for prior in ("normal", "mixture")
@@ -386,8 +393,8 @@ BAD = [
     ({"prior": "mixture", "free_bits": 1.0}, "free_bits=1 needs prior='normal'"),
     ({"n_components": 0}, "n_components is 0; wanted an integer >= 1"),
     ({"likelihood": "normal"}, "likelihood is 'normal'; wanted one of 'gaussian'"),
-    ({"hidden_sizes": 200}, "hidden_sizes is 200; wanted the number of units of each"),
-    ({"hidden_sizes": (5, 0)}, "a number in hidden_sizes is 0"),
+    ({"hidden_layer_sizes": 200}, "hidden_layer_sizes is 200; wanted the number of units of each"),
+    ({"hidden_layer_sizes": (5, 0)}, "a number in hidden_layer_sizes is 0"),
     ({"activation": "gelu"}, "activation is 'gelu'; wanted one of"),
     ({"noise": 0.0}, "noise is 0.0; wanted a number > 0"),
     ({"noise": "learned"}, "noise is 'learned'; wanted one of 'shared'"),
@@ -458,7 +465,7 @@ def test_digits(digits: Any) -> None:
     """AEVB's figure 2 has about -105 for 784-500-20 after as many rows."""
     train, test = digits
     model = VariationalAutoencoder(
-        20, likelihood="bernoulli", hidden_sizes=(500,), max_iter=20, random_state=0
+        20, likelihood="bernoulli", hidden_layer_sizes=(500,), max_iter=20, random_state=0
     ).fit(train)
     bounds = model.elbo_samples(test)
     assert bounds.mean() > -105.0

@@ -49,7 +49,7 @@ ESTIMATORS = {
     ),
     "poisson": (fastvi.PoissonFactorization(3, random_state=0, tol=0), counts, own_score),
     "autoencoder": (
-        fastvi.VariationalAutoencoder(2, hidden_sizes=(8,), random_state=0),
+        fastvi.VariationalAutoencoder(2, hidden_layer_sizes=(8,), random_state=0),
         real,
         lambda model, X, y: model.elbo_samples(X).mean(),
     ),

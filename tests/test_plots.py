@@ -196,7 +196,7 @@ def test_images_of_features(tmp_path):
 def test_autoencoders(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     X = np.random.default_rng(0).integers(2, size=(25, 6)).astype(float)
-    options = {"hidden_sizes": (4,), "max_iter": 2, "random_state": 0}
+    options = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
     model = fastvi.VariationalAutoencoder(2, likelihood="bernoulli", **options).fit(X)
     file, labels = tmp_path / "a.svg", np.arange(25) % 3
 

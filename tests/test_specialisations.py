@@ -33,7 +33,9 @@ def poisson(x: Any) -> None:
 
 
 def autoencoder(x: Any, likelihood: str = "poisson") -> None:
-    model = fastvi.VariationalAutoencoder(2, likelihood=likelihood, hidden_sizes=(4,), **SHORT)
+    model = fastvi.VariationalAutoencoder(
+        2, likelihood=likelihood, hidden_layer_sizes=(4,), **SHORT
+    )
     model.fit(x).score_samples(x)
 
 

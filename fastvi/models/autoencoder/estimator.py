@@ -38,7 +38,7 @@ class VariationalAutoencoder(AutoencoderStream):
     n_components : int, default=10
         Number of latent variables.
     {likelihood}
-    hidden_sizes : sequence of int, default=(200, 200)
+    hidden_layer_sizes : sequence of int, default=(200, 200)
         Units of the encoder's hidden layers; the decoder has them in reverse order.
     activation : {{"softplus", "tanh", "relu", "elu", "none"}}, default="softplus"
     prior : {{"normal", "mixture"}}, default="normal"
@@ -82,7 +82,7 @@ class VariationalAutoencoder(AutoencoderStream):
     >>> rng = np.random.default_rng(0)
     >>> X = np.tanh(rng.normal(size=(500, 2)) @ rng.normal(size=(2, 10)))
     >>> X += 0.1 * rng.normal(size=X.shape)
-    >>> model = VariationalAutoencoder(5, hidden_sizes=(50,), random_state=0).fit(X)
+    >>> model = VariationalAutoencoder(5, hidden_layer_sizes=(50,), random_state=0).fit(X)
     >>> Z = model.transform(X)
     >>> Z.shape, model.inverse_transform(Z).shape
     ((500, 5), (500, 10))
@@ -98,7 +98,7 @@ class VariationalAutoencoder(AutoencoderStream):
         *,
         likelihood: str = "gaussian",
         noise: str | float = "shared",
-        hidden_sizes: Sequence[int] = (200, 200),
+        hidden_layer_sizes: Sequence[int] = (200, 200),
         activation: str = "softplus",
         prior: str = "normal",
         n_parts: int = 10,
@@ -120,7 +120,7 @@ class VariationalAutoencoder(AutoencoderStream):
         self.n_components = n_components
         self.likelihood = likelihood
         self.noise = noise
-        self.hidden_sizes = hidden_sizes
+        self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.prior = prior
         self.n_parts = n_parts
@@ -181,7 +181,7 @@ class VariationalAutoencoder(AutoencoderStream):
     @classmethod
     def _decoded(cls, name: str, value: Any, saved: Saved) -> Any:
         found = decoded(name, value, saved)
-        return tuple(int(size) for size in found) if name == "hidden_sizes" else found
+        return tuple(int(size) for size in found) if name == "hidden_layer_sizes" else found
 
     def _saved(self) -> dict[str, object]:
         frame = self._model.frame

@@ -170,7 +170,7 @@ class Autoencoder:
             "X": (self.frame.n_entries, other.frame.n_entries),
             "likelihood": (self.frame.likelihood, other.frame.likelihood),
             "n_components": (self.n_latent, other.n_latent),
-            "hidden_sizes, activation, noise or prior": (self._tables(), other._tables()),
+            "hidden_layer_sizes, activation, noise or prior": (self._tables(), other._tables()),
         }
         return next((name for name, (a, b) in pairs.items() if a != b), None)
 

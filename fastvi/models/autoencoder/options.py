@@ -35,7 +35,7 @@ def model_of(given: Mapping[str, Any], frame: Frame) -> Autoencoder:
     return Autoencoder(
         frame,
         checks.integer(given["n_components"], "n_components", 1),
-        _sizes(given["hidden_sizes"]),
+        _sizes(given["hidden_layer_sizes"]),
         checks.choice(given["activation"], "activation", ACTIVATIONS),
         _noise(given["noise"]),
         checks.integer(given["n_parts"], "n_parts", 1) if _is_mixture(given) else 0,
@@ -45,10 +45,10 @@ def model_of(given: Mapping[str, Any], frame: Frame) -> Autoencoder:
 def _sizes(given: Any) -> tuple[int, ...]:
     if np.ndim(given) != 1:
         raise ValueError(
-            f"hidden_sizes is {given!r}; wanted the number of units of each hidden layer, such as "
-            "(200, 200)"
+            f"hidden_layer_sizes is {given!r}; wanted the number of units of each hidden layer, "
+            "such as (200, 200)"
         )
-    return tuple(checks.integer(size, "a number in hidden_sizes", 1) for size in given)
+    return tuple(checks.integer(size, "a number in hidden_layer_sizes", 1) for size in given)
 
 
 def _noise(given: Any) -> str | float:

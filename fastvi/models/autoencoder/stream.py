@@ -23,7 +23,7 @@ from fastvi.models.plan import Plan
 __all__ = ["AutoencoderStream"]
 
 FORM = (
-    "n_components", "likelihood", "hidden_sizes", "activation", "noise", "prior", "n_parts",
+    "n_components", "likelihood", "hidden_layer_sizes", "activation", "noise", "prior", "n_parts",
 )  # fmt: skip
 
 
