@@ -50,8 +50,9 @@ class Discrepancy(NamedTuple):
         return float(np.sqrt(max(self.value, 0.0)))
 
     def __str__(self) -> str:
+        error = "" if np.isnan(self.error) else f" +- {self.error:.2g}"
         return (
-            f"squared Stein discrepancy {self.value:.4g} +- {self.error:.2g} of {self.n} draws "
+            f"squared Stein discrepancy {self.value:.4g}{error} of {self.n} draws "
             f"({self.statistic}-statistic, {self.kernel} kernel, bandwidth {self.bandwidth:.3g})"
         )
 
