@@ -19,8 +19,8 @@ ROWS = np.random.default_rng(3).normal(size=(40, 2))
 
 def bent(z, data, rows, weights, grad):
     """A normal mean, and a fourth power that keeps noise in every gradient."""
-    value = -0.1 * z[0] ** 4 - 0.5 * z[1] ** 2
-    grad[0] = -0.4 * z[0] ** 3
+    value = -20.0 * z[0] ** 4 - 0.5 * z[1] ** 2
+    grad[0] = -80.0 * z[0] ** 3
     grad[1] = -z[1]
     for i in range(rows.size):
         for j in range(2):

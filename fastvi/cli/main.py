@@ -37,6 +37,7 @@ WARMUPS = [
     "mixture",
     "factors",
     "features",
+    "autoencoder",
     "logistic",
     "poisson",
     "sequences",

@@ -357,6 +357,7 @@ def copula(margins: str = "sinh-arcsinh", rank: int | None = None) -> Near:
 
     Examples
     --------
+    >>> import math
     >>> import fastvi
     >>> @fastvi.target(dim=1)
     ... def skewed(z):  # logarithm of a Gamma variable of shape 2
