@@ -52,7 +52,7 @@ class Annealed(NamedTuple):
 
     @classmethod
     def keeps(cls) -> int:
-        """1 if momenta are refreshed in part, 0 if they are drawn anew for each step."""
+        """1 if momenta are partly refreshed, 0 if they are redrawn at each step."""
         return 1
 
     @property
@@ -238,7 +238,7 @@ class Langevin(Annealed):
 
     @classmethod
     def keeps(cls) -> int:
-        """0: momenta are drawn anew for each step."""
+        """0: momenta are redrawn at each step."""
         return 0
 
 
@@ -248,8 +248,8 @@ def annealed(kind: str = "hamiltonian", n_steps: int = N_STEPS) -> Near:
     Parameters
     ----------
     kind : {"hamiltonian", "langevin"}
-        Momenta that are refreshed in part (Geffner and Domke 2021; Zhang et al. 2021), or drawn
-        anew for each leapfrog step.
+        Momenta that are partly refreshed (Geffner and Domke 2021; Zhang et al. 2021), or redrawn
+        at each leapfrog step.
     n_steps : int
         Leapfrog steps of a path; the bound rises with them, as does what a draw costs.
 

@@ -65,7 +65,7 @@ class AutoencoderStream(AutoencoderPredictions):
 
         It continues from an earlier `fit` or `partial_fit`, and extends its `history_`, in which
         each call is an epoch. The first call, or the first after `fit`, copying or loading, starts
-        Adam, or the `optimizer`, which must then stay the same, anew. The networks and the
+        a new Adam or `optimizer`, which must then stay the same. The networks and the
         likelihood must never change; all other parameters are those of each call.
 
         Parameters

@@ -113,7 +113,7 @@ class SparseVariational:
         return last
 
     def __getstate__(self) -> dict[str, object]:
-        """What is kept of the last call is no part of the model."""
+        """Pickle the model without what `at` has kept."""
         return self.__dict__ | {"_last": None}
 
 

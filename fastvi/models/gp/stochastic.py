@@ -48,6 +48,7 @@ class ByMiniBatches(OfKernel):
 
     _samplings: tuple[str, ...] = SAMPLING
     _rows: Points | None = None  # of a fit
+    _y_units: tuple[Any, Any] = (0.0, 1.0)  # mean and scale of targets, of all or (n_outputs,)
     _learner: Learner
     _state: LearnState
 
@@ -134,6 +135,24 @@ class ByMiniBatches(OfKernel):
         self._state, self._n_seen = state, n_seen
         self._see(state.params)
         self.history_, self.n_iter_ = history.arrays(), len(history)
+
+    def _restored(self, saved: Saved) -> tuple[History, float]:
+        """Restore the units of targets and the seed; the history, and how many rows were seen."""
+        self._stream_seed = checks.integer(saved.values["seed"], "seed", 0)
+        mean, y_scale = saved.array("y_units", 2, *np.shape(self._y_units[0]))
+        if not np.all(y_scale > 0):
+            raise ValueError(f"{saved.path}: the targets' scale is {y_scale}; wanted it above 0")
+        self._y_units = mean, y_scale
+        history = History()
+        if self.history_:
+            history.extend(len(next(iter(self.history_.values()))), **self.history_)
+        return history, checks.number(saved.values["n_seen"], "n_seen", 0.0)
+
+    def _rows_to_predict(self, X: RowsLike) -> Array:
+        check_is_fitted(self, "_predictive")
+        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        start.check_sizes(X, "X")
+        return np.asarray(X)
 
 
 class Variational(ByMiniBatches, Predicting):
@@ -224,15 +243,7 @@ class Variational(ByMiniBatches, Predicting):
         theta = saved.array("theta", len(covariance.theta))
         params = Params(sites, Hyper(theta, z, saved.array("own", len(likelihood.own))))
         scale, centre = saved.positive("scale", d), saved.array("centre", d)
-        self._stream_seed = checks.integer(saved.values["seed"], "seed", 0)
-        n_seen = checks.number(saved.values["n_seen"], "n_seen", 0.0)
-        mean, y_scale = saved.array("y_units", 2, *np.shape(self._y_units[0]))
-        if not np.all(y_scale > 0):
-            raise ValueError(f"{saved.path}: the targets' scale is {y_scale}; wanted it above 0")
-        self._y_units = mean, y_scale
-        history = History()
-        if self.history_:
-            history.extend(len(next(iter(self.history_.values()))), **self.history_)
+        history, n_seen = self._restored(saved)
         with single_threaded_blas():
             self._learner = self._learner_of(self.kernel_, likelihood, scale, centre)
             self._finish(self._learner.started(params), history, n_seen)
@@ -241,12 +252,6 @@ class Variational(ByMiniBatches, Predicting):
         X = self._rows_to_predict(X)
         with single_threaded_blas():
             return self._predictive.latents(X, self._n_threads)
-
-    def _rows_to_predict(self, X: RowsLike) -> Array:
-        check_is_fitted(self, "_predictive")
-        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
-        start.check_sizes(X, "X")
-        return np.asarray(X)
 
 
 def _optimizer(optimizer: Any, learning_rate: Any) -> Optimizer:

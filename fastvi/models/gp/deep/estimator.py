@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.gaussian_process.kernels import Kernel
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import Array, ArrayLike, RowsLike
+from fastvi.base.typing import Array, ArrayLike
 from fastvi.core import Batch
-from fastvi.loop import History
 from fastvi.models.files import Saved
 from fastvi.models.gp import files, start
 from fastvi.models.gp.covariance import Covariance
@@ -56,7 +54,6 @@ class DeepGP(ByMiniBatches):
         *GaussianProcess._shared,
         "hidden_layer_sizes", "input_connections", "n_draws", "n_predictive_draws",
     )  # fmt: skip
-    _y_units: tuple[Any, Any] = (0.0, 1.0)
     _predictive: DeepPredictive
 
     # Fits
@@ -178,12 +175,6 @@ class DeepGP(ByMiniBatches):
             texts += [f"{text} in layer {i}" for text in holding_back(each, part.theta)]
         warn_of_bounds(texts)
 
-    def _rows_to_predict(self, X: RowsLike) -> Array:
-        check_is_fitted(self, "_predictive")
-        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
-        start.check_sizes(X, "X")
-        return np.asarray(X)
-
     # Files
 
     def _saved(self) -> dict[str, object]:
@@ -211,15 +202,7 @@ class DeepGP(ByMiniBatches):
         for i in range(len(kernels) - 1):
             maps.append(saved.array(f"mean{i}", d, None))
             d = maps[-1].shape[1] + saved.n_features * connected
-        self._stream_seed = checks.integer(saved.values["seed"], "seed", 0)
-        n_seen = checks.number(saved.values["n_seen"], "n_seen", 0.0)
-        mean, y_scale = saved.array("y_units", 2, *np.shape(self._y_units[0]))
-        if not np.all(y_scale > 0):
-            raise ValueError(f"{saved.path}: the targets' scale is {y_scale}; wanted it above 0")
-        self._y_units = mean, y_scale
-        history = History()
-        if self.history_:
-            history.extend(len(next(iter(self.history_.values()))), **self.history_)
+        history, n_seen = self._restored(saved)
         with single_threaded_blas():
             self._build(kernels, maps, likelihood, connected, units)
             params = self._params(saved)

@@ -110,7 +110,7 @@ class Deep:
         return last[1]
 
     def __getstate__(self) -> dict[str, object]:
-        """What is kept of the last call is no part of the model."""
+        """Pickle the model without what `at` has kept."""
         return self.__dict__ | {"_last": None}
 
 
