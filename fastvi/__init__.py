@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastvi import propagation as propagation
     from fastvi import targets as targets
     from fastvi import transforms as transforms
+    from fastvi.cluster.active import distributed as distributed
     from fastvi.fitting.comparison import compare as compare
     from fastvi.fitting.early import early_stopping as early_stopping
     from fastvi.fitting.fit import fit as fit
@@ -106,6 +107,7 @@ _NAMES = ESTIMATORS | {
     "WeightedPosterior": "fastvi.posteriors.weighted",
     "check": "fastvi.targets.checking",
     "compare": "fastvi.fitting.comparison",
+    "distributed": "fastvi.cluster.active",
     "document_completion": "fastvi.models.topics.scores",
     "early_stopping": "fastvi.fitting.early",
     "ep": "fastvi.propagation.ep",

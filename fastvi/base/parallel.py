@@ -22,7 +22,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["resolve_n_jobs", "run", "single_threaded_blas", "split"]
+__all__ = ["alone", "resolve_n_jobs", "run", "single_threaded_blas", "split"]
 
 
 class _Job:
@@ -147,6 +147,17 @@ def run(function: Callable[[int], object], n_tasks: int, n_threads: int) -> None
             raise job.error
         finally:
             job.error = None  # error -> traceback -> this frame -> error would keep arrays alive
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep all tasks of this block on the calling thread, as inside of a task."""
+    local = _pool.local
+    before, local.busy = getattr(local, "busy", False), True
+    try:
+        yield
+    finally:
+        local.busy = before
 
 
 def split(work: NDArray[np.int64], target: float) -> NDArray[np.int64]:

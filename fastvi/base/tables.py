@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastvi.base.typing import AnyArray, DTypeLike, Indices
 
-__all__ = ["LazyTable", "RowGradient", "RowStatistics", "empty_rows"]
+__all__ = ["Excerpt", "LazyTable", "RowGradient", "RowStatistics", "empty_rows"]
 
 CACHE_LINE = 64  # bytes
 
@@ -59,6 +59,18 @@ class RowGradient(NamedTuple):
         gradient[self.rows] += self.values
         gradient *= gradient.dtype.type(self.factor)
         return gradient
+
+
+class Excerpt(NamedTuple):
+    """Some rows of a table (n, K), numbered from 0, and the sums over all of its rows (K,)."""
+
+    values: AnyArray
+    column_sums: NDArray[np.float64]
+
+    def read(self, rows: Indices) -> AnyArray:
+        """Return a copy of rows."""
+        out = empty_rows((len(rows), self.values.shape[1]), self.values.dtype)
+        return np.take(self.values, rows, axis=0, out=out)
 
 
 class _Kept:
@@ -159,6 +171,10 @@ class LazyTable:
     def read(self, rows: Indices) -> AnyArray:
         """Return the current values of rows, (n, K)."""
         return self._read(rows, empty_rows((len(rows), self.values.shape[1]), self.values.dtype))
+
+    def excerpt(self, rows: Indices) -> Excerpt:
+        """Return rows as a small table of their own, to be read from."""
+        return Excerpt(self.read(rows), self.column_sums)
 
     def dense(self) -> AnyArray:
         """Return a copy of the whole table, (V, K), with current values."""

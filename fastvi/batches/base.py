@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from fastvi.base import tree
 from fastvi.base.typing import AnyArray, Indices, Info
 from fastvi.core import Batch
 
-__all__ = ["Batches", "InMemory", "Source"]
+__all__ = ["Batches", "InMemory", "Part", "Source"]
 
 
 class Source(Protocol):
@@ -38,6 +38,17 @@ class Source(Protocol):
         ...
 
 
+class Part(NamedTuple):
+    """Consecutive rows of a source, as a source of their own.
+
+    `columns` (U,) are the columns that occur in them, ascending, if their entries are numbered by
+    these; None if the rows keep all columns.
+    """
+
+    source: Any
+    columns: AnyArray | None = None
+
+
 class InMemory:
     """Arrays by row: one array, or a NamedTuple of arrays of the same length."""
 
@@ -56,6 +67,10 @@ class InMemory:
     def take(self, rows: Indices) -> Any:
         """The rows with these numbers."""
         return tree.map_leaves(lambda array: array[rows], self.rows)
+
+    def part(self, start: int, stop: int) -> Part:
+        """Rows `start` to ``stop - 1``, as a source of their own."""
+        return Part(InMemory(tree.map_leaves(lambda array: array[start:stop], self.rows)))
 
 
 class Batches(Protocol):

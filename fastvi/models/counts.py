@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.typing import AnyArray, Array, JsonObject, Tree
-from fastvi.batches import Batches, ShuffledEpochs
+from fastvi.batches import Batches, Part, ShuffledEpochs
 from fastvi.checkpoints import digest
 from fastvi.core import Batch, LazyTable, RowGradient
 from fastvi.corpus.shards import ShardedCorpus
@@ -180,6 +180,22 @@ class DocumentSource:
         counts = np.empty(indptr[-1], self.counts.dtype)
         sparse.take_rows(self.indptr, self.indices, self.counts, rows, indptr, indices, counts)
         return prepare(indptr, indices, counts, self.marker)
+
+    def part(self, start: int, stop: int) -> Part:
+        """Documents `start` to ``stop - 1``, with the words that occur in them."""
+        begin, end = self.indptr[start], self.indptr[stop]
+        words, indices = np.unique(self.indices[begin:end], return_inverse=True)
+        source = DocumentSource(
+            self.indptr[start : stop + 1] - begin, indices.astype(np.int32),
+            self.counts[begin:end], len(words),
+        )  # fmt: skip
+        return Part(source, words)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"marker": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, marker=np.full(state["n_words"], -1, np.int32))
 
 
 class ShardedSource:

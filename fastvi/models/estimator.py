@@ -22,6 +22,7 @@ from fastvi.base.progress import compiling_announced
 from fastvi.base.tree import read_only
 from fastvi.base.typing import ArrayLike, JsonObject, RandomState, RowsLike, Tree
 from fastvi.checkpoints import Watching, described, digest
+from fastvi.cluster.active import fitting, identity
 from fastvi.core import Algorithm, Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models import files
@@ -125,7 +126,7 @@ class Estimator(BaseEstimator):
         """Fit an unfitted copy, and become that copy if all goes well."""
         work = self._fresh()
         last = self if self.__sklearn_is_fitted__() and getattr(self, "warm_start", False) else None
-        with compiling_announced(bool(work.verbose)):
+        with compiling_announced(bool(work.verbose)), fitting():
             found = work._fit(last, watching, *data)
         if watching.early_stopping is not None:
             work._report_best()
@@ -298,7 +299,7 @@ class Estimator(BaseEstimator):
         """Return what must be the same for a checkpoint to be resumed from."""
         parameters = self.get_params(deep=False)
         chosen = {k: described(v) for k, v in parameters.items() if k not in FREE}
-        return {"class": type(self).__name__, "data": digest(*data)} | chosen
+        return {"class": type(self).__name__, "data": digest(*data)} | chosen | identity()
 
     def _warn_unless_converged(self, fitted: Fit, unit: str = "nats per row") -> None:
         """Warn if coordinate ascent has not converged."""

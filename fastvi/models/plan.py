@@ -23,6 +23,9 @@ from fastvi.batches import (
     Source,
     WithReplacement,
 )
+from fastvi.cluster.active import Cluster, active
+from fastvi.cluster.conjugate import Sharded
+from fastvi.cluster.shards import ShardedRows, SuperBatches
 from fastvi.core import Algorithm, Batch, Conjugate, LazyTable, Optimizer, ascend
 from fastvi.gradients.reduction import Reduction, Setting, reduction_of
 
@@ -115,6 +118,11 @@ def plan(
     is_batch = batch_size is None and batches is None
     chosen = _optimizer(optimizer, is_batch, gradient)
     is_plain = gradient == "plain" or not chosen.convex
+    wrap: Callable[[Any], Any] = _itself
+    cluster = active()
+    if batches is None and cluster is not None:  # streams of batches are fitted where they are
+        _refuse_on_shards(sampling, trace_noise)
+        wrap, source, batches = _sharded(cluster, source, batch_size, seed)
     batches = _batches(source, batch_size, sampling, seed, batches)
     if reduction is not None:
         _refuse_first(
@@ -137,6 +145,7 @@ def plan(
     setting = Setting(partial(_everything, source), n_batches)
 
     def for_model(model: Conjugate) -> Plan:
+        model = wrap(model)
         if ascent is not None and is_batch and optimizer is None:
             algorithm = ascent(model, noise=trace_noise)
             return Plan(algorithm, batches, _itself, _found, for_model)
@@ -159,6 +168,25 @@ def plan(
     return for_model(model)
 
 
+def _sharded(
+    cluster: Cluster, source: Source, batch_size: int | None, seed: int
+) -> tuple[Callable[[Any], Any], Source, Batches | None]:
+    """Place a source on a cluster; return how to wrap models, all rows, and mini-batches."""
+    placed = cluster.place(source)
+    batches = None if batch_size is None else SuperBatches(placed.shards, batch_size, seed)
+    return partial(Sharded, placed=placed), ShardedRows(placed.shards), batches
+
+
+def _refuse_on_shards(sampling: str, trace_noise: bool) -> None:
+    """Refuse what needs the norm of each row's statistics."""
+    if sampling != "uniform" or trace_noise:
+        given = f"sampling={sampling!r}" if sampling != "uniform" else "trace_noise=True"
+        raise ValueError(
+            f"{given} needs the norm of each row's statistics, which stays on its shard; wanted "
+            "sampling='uniform' and trace_noise=False inside of fastvi.distributed"
+        )
+
+
 def _refuse_first(what: str, *reasons: tuple[bool, str]) -> None:
     """Raise an error about `what` with the first of the reasons that applies."""
     for applies, why in reasons:
@@ -166,8 +194,8 @@ def _refuse_first(what: str, *reasons: tuple[bool, str]) -> None:
             raise ValueError(f"{what} {why}")
 
 
-def _itself(params: Tree) -> Tree:
-    return params
+def _itself(found: Any) -> Any:
+    return found
 
 
 def _found(state: Tree) -> Tree:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastvi.base import parallel
+from fastvi.base.tables import Excerpt
 from fastvi.base.typing import AnyArray, Array, DTypeLike, Tree
 from fastvi.core import Batch, Coordinates, LazyTable, Local, RowStatistics
 from fastvi.kernels import dirichlet
@@ -115,6 +116,10 @@ class LDA:
         alpha = np.zeros(padded(self.n_topics), self.dtype)
         alpha[: self.n_topics] = self.alpha
         return alpha
+
+    def excerpt(self, params: LazyTable, words: AnyArray) -> Excerpt:
+        """Return what local steps on documents of these words (U,) read."""
+        return params.excerpt(words)
 
     def local(
         self,

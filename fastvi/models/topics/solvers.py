@@ -12,6 +12,7 @@ from scipy.special import psi
 from fastvi import loop, optimizers
 from fastvi.base.typing import AnyArray
 from fastvi.batches import Batches
+from fastvi.cluster.active import active
 from fastvi.core import Algorithm, AscentState, Batch, LazyTable
 from fastvi.gradients.reduction import reduction_of
 from fastvi.models.counts import CountSource, padded
@@ -20,6 +21,7 @@ from fastvi.models.streaming import StreamingState, going_on
 from fastvi.models.topics import priors
 from fastvi.models.topics.base import Solver, fit
 from fastvi.models.topics.collapsed_solver import collapsed_solver
+from fastvi.models.topics.exchanges import exchange_solver
 from fastvi.models.topics.model import LDA, TopicParameters
 from fastvi.models.topics.settings import IN_MEMORY, Settings
 
@@ -68,6 +70,9 @@ def make_solver(
         def first_table() -> AnyArray:
             return one_quick_pass(settings, source, n_threads).settled()
 
+        cluster = active()
+        if cluster is not None:
+            return exchange_solver(settings, source, n_threads, first_table, cluster)
         return collapsed_solver(settings, source, n_threads, first_table)
     return _gradient_solver(settings, source, n_threads, batches)
 
@@ -99,6 +104,11 @@ def _gradient_solver(
         dtype=settings.dtype,
         n_threads=n_threads,
     )
+    if batches is None and active() is not None and settings.learn_alpha:
+        raise ValueError(
+            "learn_doc_topic_prior needs the proportions of each document, which stay on their "
+            "shards; wanted False inside of fastvi.distributed"
+        )
     planned = _planned(settings, model, source, batches)
 
     def init(table: AnyArray) -> TopicState:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastvi import loop
 from fastvi.checkpoints import Watching, described
+from fastvi.cluster.active import identity
 from fastvi.models.counts import CountSource
 from fastvi.models.topics import base, solvers
 from fastvi.models.topics.fitted import MAX_ITER, TopicModel
@@ -133,4 +134,4 @@ def _identity(settings: Settings, source: CountSource) -> dict[str, Any]:
     plain = replace(settings, alpha=settings.alpha.tolist(), dtype=np.dtype(settings.dtype).name)
     tools = ("eta", "optimizer", "variance_reduction")
     values = vars(plain) | {name: described(getattr(plain, name)) for name in tools}
-    return source.identity() | values
+    return source.identity() | values | identity()

@@ -1,0 +1,233 @@
+"""Fits over shards: the same bits in this process and on any cluster, whatever happens to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastvi
+from fastvi.base.bags import bags_of_words
+from fastvi.base.tables import RowStatistics
+from fastvi.batches import InMemory
+from fastvi.cluster import conjugate, sums
+from fastvi.cluster.executors import Held, Shard
+from fastvi.cluster.shards import Share, SuperBatches
+from fastvi.models.counts import DocumentSource
+
+N_SHARDS = 5
+REPORTED = ("components_", "means_", "covariances_", "weights_", "coef_")
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Two workers of one thread each, in this process."""
+    distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
+    with distributed.Client(
+        processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as client:
+        yield client
+
+
+def counts() -> Any:
+    rng = np.random.default_rng(0)
+    return rng.poisson(rng.gamma(0.2, 1.0, (400, 60)))
+
+
+def points() -> Any:
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(500, 3)) + 5 * rng.integers(0, 2, (500, 1))
+
+
+def topics(solver: str, **options: Any) -> Any:
+    return fastvi.LatentDirichletAllocation(
+        4, solver=solver, max_iter=3, random_state=0, **options
+    ).fit(counts())
+
+
+def mixture(**options: Any) -> Any:
+    return fastvi.BayesianGaussianMixture(
+        n_components=2, random_state=0, max_iter=3, tol=0.0, **options
+    ).fit(points())
+
+
+FITS: dict[str, Callable[[], Any]] = {
+    "vb": lambda: topics("vb"),
+    "cvb0": lambda: topics("cvb0"),
+    "svi": lambda: topics("svi", batch_size=100),
+    "mixture": mixture,
+    "mixture, mini-batches": lambda: mixture(batch_size=100),
+}
+
+
+def found(fit: Callable[[], Any], client: Any = None) -> list[Any]:
+    """The arrays that a fit over shards has found."""
+    with fastvi.distributed(client, n_shards=N_SHARDS):
+        model = fit()
+    names = [name for name in REPORTED if hasattr(model, name)]
+    assert names
+    return [*(getattr(model, name) for name in names), model.history_.get("elbo")]
+
+
+def assert_same(a: Any, b: Any) -> None:
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        a, b = list(a.values()), list(b.values())
+    if isinstance(a, (list, tuple)):
+        for parts in zip(a, b, strict=True):
+            assert_same(*parts)
+    else:
+        np.testing.assert_array_equal(a, b)
+
+
+# Sums
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 21, 64, 65])
+def test_groups_are_nodes_of_the_tree(n: int, rng: np.random.Generator) -> None:
+    """So that a cluster may add several terms at once, and finds the same bits."""
+    terms = rng.normal(size=(n, 3)) * 10.0 ** rng.integers(-8, 8, (n, 1))
+    whole = sums.summed(n, lambda i: terms[i])
+    level = list(terms)
+    while len(level) > 1:
+        level = [sums.of_parts(*group) for group in sums.grouped(level, 8)]
+    np.testing.assert_array_equal(whole, level[0])
+
+
+def test_rows_of_tables_are_added_where_they_belong(rng: np.random.Generator) -> None:
+    table = np.zeros((9, 2))
+    parts = []
+    for rows in ([0, 3, 8], [1, 3], [], [0, 3, 8]):
+        parts.append(RowStatistics(np.array(rows, np.int32), rng.integers(9, size=(len(rows), 2))))
+        table[rows] += parts[-1].values
+    total = sums.of_parts(*parts)
+    np.testing.assert_array_equal(total.rows, [0, 1, 3, 8])
+    np.testing.assert_array_equal(total.values, table[total.rows])
+
+
+def test_super_batches_see_each_row_once(rng: np.random.Generator) -> None:
+    sizes = [50, 1, 0, 73]
+    shards = [Shard(n, None) for n in sizes]
+    held = [Held(InMemory(np.arange(n)).part(0, n)) for n in sizes]
+    seen: list[list[int]] = [[] for _ in sizes]
+    for batch in SuperBatches(shards, 30, seed=3).epoch(1):
+        share: Share = batch.rows
+        taken = [share.rows_of(one, i) for i, one in enumerate(held)]
+        for rows, (got, n) in zip(seen, taken):
+            assert len(got) == n
+            rows += got.tolist()
+        n_rows = sum(n for _, n in taken)
+        np.testing.assert_allclose(batch.weights, np.full(n_rows, sum(sizes) / n_rows))
+    assert [sorted(rows) for rows in seen] == [list(range(n)) for n in sizes]
+    assert seen[0] != sorted(seen[0])
+
+
+# Fits in this process
+
+
+def test_topics_over_shards_are_those_of_one_process() -> None:
+    """Up to rounding, as sums are taken in another order."""
+    alone = topics("vb", mean_change_tol=1e-6)
+    with fastvi.distributed(n_shards=N_SHARDS):
+        shared = topics("vb", mean_change_tol=1e-6)
+    assert shared.elbo_ == pytest.approx(alone.elbo_, rel=1e-5)
+    np.testing.assert_allclose(shared.components_, alone.components_, rtol=0.02, atol=0.02)
+
+
+def test_counts_are_kept_in_exchanges() -> None:
+    with fastvi.distributed(n_shards=N_SHARDS):
+        model = topics("cvb0")
+    prior = 4 * 60 * 0.25
+    assert model.components_.sum() == pytest.approx(counts().sum() + prior, rel=1e-4)
+
+
+def test_excerpts_change_no_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each shard gets the words that occur in it, or all words if that is cheaper."""
+    found_ = {}
+    for copies in (0, 100):
+        monkeypatch.setattr(conjugate, "COPIES", copies)
+        found_[copies] = [found(FITS[name]) for name in ("vb", "cvb0")]
+    assert_same(found_[0], found_[100])
+
+
+def test_shards_have_only_their_own_words() -> None:
+    X = np.zeros((4, 6))
+    X[0, 1] = X[1, 4] = X[2, 0] = X[3, 5] = 2
+    source, columns = DocumentSource(*bags_of_words(X)).part(1, 3)
+    np.testing.assert_array_equal(columns, [0, 4])
+    np.testing.assert_array_equal(source.indices, [1, 0])
+
+
+@pytest.mark.parametrize("name", ["vb", "cvb0", "mixture, mini-batches"])
+def test_resumed_over_shards(name: str, tmp_path: Path) -> None:
+    whole = found(FITS[name])
+    path = tmp_path / "fit"
+
+    def stop(state: Any) -> bool:
+        return bool(state.n_steps == 2)
+
+    def fit(**watching: Any) -> Callable[[], Any]:
+        model, data = {
+            "vb": (fastvi.LatentDirichletAllocation(4, solver="vb", max_iter=3), counts()),
+            "cvb0": (fastvi.LatentDirichletAllocation(4, solver="cvb0", max_iter=3), counts()),
+        }.get(name, (fastvi.BayesianGaussianMixture(
+            n_components=2, max_iter=3, tol=0.0, batch_size=100), points()))  # fmt: skip
+        model.set_params(random_state=0)
+        return lambda: model.fit(data, checkpoint=path, **watching)
+
+    found(fit(callback=stop))
+    assert_same(found(fit(resume=True)), whole)
+    with (
+        pytest.raises(ValueError, match="n_shards was 5 and is 4"),
+        fastvi.distributed(n_shards=4),
+    ):
+        fit(resume=True)()
+
+
+def test_what_shards_do_not_support_is_said() -> None:
+    with fastvi.distributed():
+        with pytest.raises(ValueError, match="sampling='importance' needs the norm of each row"):
+            topics("svi", sampling="importance")
+        with pytest.raises(ValueError, match="learn_doc_topic_prior needs"):
+            topics("vb", learn_doc_topic_prior=True)
+        with pytest.raises(ValueError, match="solver='cvb' needs"):
+            topics("cvb")
+        with pytest.raises(ValueError, match="cannot be cut into shards"):
+            fastvi.GaussianHMM(2, random_state=0).fit(points())
+    for wrong in (0, 1.5, "4"):
+        with pytest.raises(ValueError, match="n_shards"), fastvi.distributed(n_shards=wrong):
+            pass
+
+
+# On a cluster
+
+
+def test_a_cluster_finds_the_same_bits(client: Any) -> None:
+    for name in ("vb", "cvb0"):
+        assert_same(found(FITS[name], client), found(FITS[name]))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", sorted(set(FITS) - {"vb", "cvb0"}))
+def test_a_cluster_finds_the_same_bits_in_all_fits(client: Any, name: str) -> None:
+    assert_same(found(FITS[name], client), found(FITS[name]))
+
+
+def test_shards_are_released_after_a_fit(client: Any) -> None:
+    found(FITS["mixture"], client)
+    for _ in range(100):  # the client does so in its own thread
+        left = [key for key in client.futures if "fastvi-shard" in str(key)]
+        if not left:
+            break
+        time.sleep(0.05)
+    assert not left
+
+
+def test_a_client_is_wanted() -> None:
+    pytest.importorskip("distributed", reason="needs the extra 'distributed'")
+    with pytest.raises(TypeError, match="client is a str"), fastvi.distributed("tcp://x"):
+        pass
