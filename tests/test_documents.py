@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,21 @@ import numpy as np
 import pytest
 
 import fastvi
+from fastvi.models.names import ESTIMATORS
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/coming-from/*.md")])
+MADE = ("api/", "gallery/")  # folders of the site whose pages Sphinx makes, and checks
 OTHERS = [ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md"]
 
 
 def examples(page: Path) -> list[str]:
-    """The Python blocks of a page, which share their names."""
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    """The Python blocks of a page, which share their names; those of other tools if installed."""
+    found = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [block for block in found if not (peer := PEER.match(block)) or find_spec(peer[1])]
+
+
+PEER = re.compile(r"# (\w+)\n")  # the tool that a block is of
 
 
 def texts() -> dict[str, Any]:
@@ -112,7 +119,7 @@ def test_links(page: Path) -> None:
     """Links between files lead to files, and to headings that they have."""
     text = page.read_text()
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
-        if link.startswith("http"):
+        if link.startswith(("http", *MADE)):
             continue
         name, _, heading = link.partition("#")
         target = (page.parent / name).resolve() if name else page
@@ -131,6 +138,23 @@ def test_each_recipe_has_its_picture() -> None:
     )
     assert set(shown) == set(drawn) - {"band", "bars", "points"}
     assert set(shown) == {path.stem for path in (ROOT / "docs" / "recipes").glob("*.png")}
+
+
+def test_papers_are_those_of_the_bibliography() -> None:
+    keys = re.findall(r"^@\w+{(\w+),", (ROOT / "docs" / "papers.bib").read_text(), re.MULTILINE)
+    listed = re.findall(
+        r"^\| (\w+\d{4}) \|", (ROOT / "docs" / "papers.md").read_text(), re.MULTILINE
+    )
+    assert listed == keys
+    assert len(set(keys)) == len(keys)
+
+
+def test_choosing_names_every_estimator() -> None:
+    """And calls that exist: the table of methods, and the picture of the way to them."""
+    text = (ROOT / "docs" / "choose.md").read_text() + (ROOT / "docs" / "sequences.md").read_text()
+    assert {name for name in ESTIMATORS if name not in text} == set()
+    drawn = re.findall(r"fastvi\.(\w+)", (ROOT / "docs" / "choose.svg").read_text())
+    assert set(drawn) <= set(fastvi.__all__)
 
 
 def headings(page: Path) -> set[str]:
