@@ -14,8 +14,8 @@ from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
 
 from . import _shipped
-from ._fingerprint import folder_stamp
 from ._linkage import KernelCompiler
+from ._stamp import folder_stamp
 
 LOG = logging.getLogger(__package__)
 

@@ -2,9 +2,7 @@
 
 import dis
 import enum
-import functools
 import hashlib
-import importlib.resources
 import inspect
 import sys
 import types
@@ -13,6 +11,8 @@ from dataclasses import dataclass, field
 import numba
 import numpy as np
 from numba.core.typing.templates import builtin_registry
+
+from ._stamp import folder_stamp
 
 # Whatever can be found in these packages by its name is described by name and version. Those of
 # fastvi itself may be edited in a checkout, so that the version stands for nothing there.
@@ -175,17 +175,6 @@ def _version(value):
         if package == "fastvi":
             return f"{module}.{name} {folder_stamp(sys.modules[module].__package__)}"
     return None
-
-
-@functools.cache
-def folder_stamp(package):
-    """Hash of the source files of one folder of this package, whose functions call one another."""
-    digest = hashlib.sha256()
-    files = importlib.resources.files(package).iterdir()
-    for file in sorted((f for f in files if f.name.endswith(".py")), key=lambda f: f.name):
-        content = file.read_bytes()
-        digest.update(f"\0{file.name}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()
 
 
 def fingerprint(function, *details):

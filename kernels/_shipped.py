@@ -20,7 +20,7 @@ import llvmlite.binding as llvm
 import numba
 from numba import config
 
-from ._fingerprint import folder_stamp
+from ._stamp import folder_stamp
 
 FOLDER = Path(__file__).with_name("_compiled")
 STAMP = "stamp.json"

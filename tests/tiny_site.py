@@ -9,7 +9,8 @@ import fastvi.kernels
 
 KERNELS = Path(fastvi.kernels.__file__).parent
 MACHINERY = [
-    f"{name}.py" for name in ("__init__", "_jit", "_cache", "_fingerprint", "_linkage", "_shipped")
+    f"{name}.py"
+    for name in ("__init__", "_jit", "_cache", "_fingerprint", "_linkage", "_shipped", "_stamp")
 ]
 HELPER = """from ._jit import kernel
 

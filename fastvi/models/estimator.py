@@ -20,7 +20,7 @@ from fastvi.base.documentation import fill_in
 from fastvi.base.parallel import resolve_n_jobs
 from fastvi.base.progress import compiling_announced
 from fastvi.base.tree import read_only
-from fastvi.base.typing import ArrayLike, JsonObject, RandomState, RowsLike, Tree
+from fastvi.base.typing import Array, ArrayLike, JsonObject, RandomState, RowsLike, Tree
 from fastvi.checkpoints import Watching, described, digest
 from fastvi.cluster.active import fitting, identity
 from fastvi.core import Algorithm, Optimizer
@@ -112,6 +112,13 @@ class Estimator(BaseEstimator):
     def _saved(self) -> dict[str, object]:
         """Return trees of arrays and JSON values from which `_restore` rebuilds the model."""
         raise NotImplementedError
+
+    def _for_library(self) -> dict[str, Array]:
+        """Return arrays of float64 that predictions in C take, which are in no need of LAPACK.
+
+        Files hold them beside what `_restore` reads (docs/c-library.md).
+        """
+        return {}
 
     def _restore(self, saved: files.Saved) -> None:
         """Restore what `_saved` returned; parameters and reports are in place already."""

@@ -3,7 +3,7 @@
 A file holds the name of the class, the constructor's parameters in the fit and those that were set
 since, what the fit reports, and the arrays of the model. An estimator selects these (`_saved`) and
 restores them (`_restore`). Everything else is computed again, so that a file cannot contradict
-itself.
+itself; arrays named ``compiled.`` are for the C library alone, which has no linear algebra.
 """
 
 from __future__ import annotations
@@ -133,6 +133,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
             values[name] = part
         else:
             arrays |= tree.save(part, name)
+    arrays |= {f"compiled.{name}": part for name, part in estimator._for_library().items()}
     parameters, changed = _parameters(estimator, arrays)
     values |= {n: _number(getattr(estimator, n)) for n in REPORTED if hasattr(estimator, n)}
     for name in LABELS:

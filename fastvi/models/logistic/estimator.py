@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from fastvi.base import checks
 from fastvi.base.typing import (
     AnyArray,
+    Array,
     ArrayLike,
     ClassWeight,
     DTypeLike,
@@ -31,6 +32,7 @@ from fastvi.models.logistic.model import Logistic
 from fastvi.models.logistic.options import make_model
 from fastvi.models.logistic.parameters import Coefficients
 from fastvi.models.logistic.predictions import LogisticPredictions
+from fastvi.models.logistic.predictor import LogisticPredictor
 from fastvi.models.weights import balanced, of_rows
 
 __all__ = ["BayesianLogisticRegression"]
@@ -284,6 +286,9 @@ class BayesianLogisticRegression(LogisticPredictions):
 
     def _saved(self) -> dict[str, object]:
         return {"coefficients": self._params, "dtype": self._model.dtype.name}
+
+    def _for_library(self) -> dict[str, Array]:
+        return LogisticPredictor(self._model, self._posterior).arrays()
 
     def _restore(self, saved: Saved) -> None:
         labels = self.classes_

@@ -16,7 +16,7 @@ from fastvi.models.logistic.model import Logistic
 from fastvi.models.logistic.parameters import Coefficients, Posterior, Prior
 from fastvi.models.logistic.rows import Features, LabelledRows
 
-__all__ = ["Multinomial", "log_mean_softmax"]
+__all__ = ["Multinomial", "log_mean_softmax", "quadrature_rules"]
 
 
 class Multinomial(Logistic):
@@ -163,16 +163,25 @@ def log_mean_softmax(mean: AnyArray, variance: AnyArray) -> NDArray[np.float64]:
     mean = mean * np.sqrt((capped + GUMBEL) / (variance + GUMBEL))[:, None]
     result, least = np.full_like(mean, np.nan), -np.inf
     for n_nodes, n_times, most in RULES:
-        nodes, weights = np.polynomial.hermite_e.hermegauss(n_nodes)
+        nodes, weights = _rule(n_nodes)
         found = np.flatnonzero((capped > least) & (capped <= most))
         size = max(1, CHUNK // (n_times * mean.shape[1]))
         for start in range(0, len(found), size):
             part = found[start : start + size]
-            result[part] = _race(
-                mean[part], np.sqrt(capped[part]), nodes, weights / weights.sum(), n_times
-            )
+            result[part] = _race(mean[part], np.sqrt(capped[part]), nodes, weights, n_times)
         least = most
     return np.asarray(result)
+
+
+def _rule(n_nodes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes and weights of means over a standard Gaussian."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(n_nodes)
+    return nodes, weights / weights.sum()
+
+
+def quadrature_rules() -> NDArray[np.float64]:
+    """Nodes and weights of all rules of `log_mean_softmax`, one after another, (58, 2)."""
+    return np.concatenate([np.column_stack(_rule(n_nodes)) for n_nodes, _, _ in RULES])
 
 
 def _race(

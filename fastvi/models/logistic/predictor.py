@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastvi.base.typing import Array
+from fastvi.models.logistic.links import log_mean_probit
 from fastvi.models.logistic.model import Logistic
+from fastvi.models.logistic.multinomial import quadrature_rules
 from fastvi.models.logistic.parameters import Posterior
 
 __all__ = ["LogisticPredictor"]
@@ -36,3 +38,14 @@ class LogisticPredictor:
         spread, mean = whitened[:, : self._n_coefficients], whitened[:, self._n_coefficients :]
         variance = np.einsum("ij,ij->i", spread, spread)
         return np.exp(self._model.log_proba_of(mean, variance))
+
+    def arrays(self) -> dict[str, Array]:
+        """What the C library takes: also the nodes and weights of `log_mean_softmax`, and how many
+        classes there are and whether the link is probit.
+        """
+        probit = self._model.log_mean is log_mean_probit
+        n_means = self._slopes.shape[1] - self._n_coefficients
+        return {
+            "slopes": self._slopes, "start": self._start, "rules": quadrature_rules(),
+            "form": np.array([max(2, n_means), probit], np.float64),
+        }  # fmt: skip

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, RandomState, RowsLike
+from fastvi.base.typing import AnyArray, Array, ArrayLike, DTypeLike, RandomState, RowsLike
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
@@ -303,6 +303,10 @@ covariance_prior_
 
     def _saved(self) -> dict[str, object]:
         return files.saved(self._model, self._params) | {"lower_bound": self.lower_bound_}
+
+    def _for_library(self) -> dict[str, Array]:
+        coefficients = self._model.coefficients(self._model.posterior(self._params))
+        return coefficients._asdict()
 
     def _restore(self, saved: Saved) -> None:
         model, params = files.restored(saved, self._n_threads)

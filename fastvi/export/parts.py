@@ -1,0 +1,5 @@
+"""What the C library may consist of."""
+
+__all__ = ["PARTS"]
+
+PARTS = ("topics", "mixture")
