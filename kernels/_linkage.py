@@ -6,6 +6,9 @@ since copies are optimised in different surroundings, so would the last bits. Bu
 classes of Numba, as `_cache` is.
 """
 
+import contextlib
+import gc
+
 from llvmlite.binding import Linkage, parse_assembly
 from numba import _dynfunc
 from numba.core.codegen import JITCodeLibrary
@@ -49,6 +52,20 @@ class _ForLinking(_OwnCopies):
         self._finalized = True
 
 
+@contextlib.contextmanager
+def collecting_later():
+    """Without Python's garbage collector, which the millions of objects of a compilation, most of
+    them alive to its end, would start so often that it takes a fifth of the time.
+    """
+    collects = gc.isenabled()  # not in a compilation inside another
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 class KernelCompiler(Compiler):
     """Numba's compiler with libraries of this kind."""
 
@@ -56,7 +73,8 @@ class KernelCompiler(Compiler):
         """Compile a function."""
         self.state.library = _OwnCopies(self.state.targetctx.codegen(), func.__qualname__)
         self.state.library.enable_object_caching()
-        return super().compile_extra(func)
+        with collecting_later():
+            return super().compile_extra(func)
 
 
 class BareCompiler(Compiler):

@@ -5,7 +5,7 @@ import pytest
 from toy_targets import bowl, normal_of
 
 import fastvi
-from fastvi.fitting.comparison import stacked
+from fastvi.fitting.comparison import _weights, stacked
 
 COV = np.array([[1.0, 0.9], [0.9, 1.0]])
 
@@ -42,6 +42,17 @@ def test_stacking_finds_the_weights_of_a_mixture(rng):
     log_densities = -0.5 * (x[:, None] - means) ** 2
     weights = stacked(log_densities, np.full(len(x), 1 / len(x)))
     np.testing.assert_allclose(weights, [0.3, 0.7, 0.0], atol=0.015)
+
+
+def test_a_family_without_a_density_has_no_weight(found):
+    class Ends:
+        def corrected(self):
+            raise ValueError("its draws cannot tell")
+
+        def log_prob(self, Z):
+            raise ValueError("no density")
+
+    assert _weights([*found.posteriors, Ends()]) is None
 
 
 def test_refusals(found):

@@ -254,6 +254,16 @@ def test_one_time_and_many_rows_at_one():
     assert model.predict([0.0]) == pytest.approx(7.0, rel=0.1)
 
 
+def test_held_out_times_may_be_numbers_too():
+    t, y = np.arange(9.0), np.sin(np.arange(9.0))
+    scores = [
+        TemporalGPRegressor().fit(t, y, X_val=t_val, y_val=y[:3]).history_["held_out"]
+        for t_val in (t[:3], t[:3, None], list(t[:3]))
+    ]
+    np.testing.assert_array_equal(scores[1], scores[0])
+    np.testing.assert_array_equal(scores[2], scores[0])
+
+
 def test_weights_are_repetitions(rng):
     t, y = data(rng, likelihood="poisson")
     times = rng.integers(1, 4, 40)

@@ -33,7 +33,8 @@ class Comparison(NamedTuple):
         CPU seconds of each fit and its verdict; those of the first include compilation.
     weights : (n,) array or None
         Stacking weights: of the mixture of the approximations with the least KL(target || mixture).
-        None if no fit's importance weights can tell the target's draws.
+        None if no fit's importance weights can tell the target's draws, or if a family, such as
+        ``"hamiltonian"``, has no density.
     """
 
     names: tuple[str, ...]
@@ -151,8 +152,11 @@ def _weights(posteriors: Sequence[Posterior]) -> Array | None:
             best = found
     if best is None:
         return None
-    log_densities = np.column_stack([posterior.log_prob(best.points) for posterior in posteriors])
-    return stacked(log_densities, best.weights)
+    try:
+        densities = [posterior.log_prob(best.points) for posterior in posteriors]
+    except ValueError:  # the family has none
+        return None
+    return stacked(np.column_stack(densities), best.weights)
 
 
 def stacked(log_densities: Array, draw_weights: Array) -> Array:

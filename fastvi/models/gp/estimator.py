@@ -52,6 +52,10 @@ class OfKernel(Supervised):
         """Predict with these parameters from now on."""
         raise NotImplementedError
 
+    def _as_rows(self, X: Any) -> Any:
+        """X with a column of its own for each input, if a row is one number."""
+        return X
+
     def _refuse_passes(self, watching: Watching) -> None:
         if watching.early_stopping is not None:
             raise ValueError(
@@ -71,7 +75,8 @@ class OfKernel(Supervised):
         X_val, y_val = held_out
         score = None
         if checks.both_or_none("X_val", X_val, "y_val", y_val):
-            validate_data(self, X_val, y_val, dtype=np.float64, multi_output=True, reset=False)
+            rows = self._as_rows(X_val)
+            validate_data(self, rows, y_val, dtype=np.float64, multi_output=True, reset=False)
 
             def score(params: Tree) -> float:
                 self._see(params)

@@ -136,7 +136,7 @@ class Temporal(Predicting, Searching):
         """Check times (n,) or (n, 1)."""
         checks.nothing_masked(X)
         return self._column(
-            validate_data(self, _as_column(X), dtype=np.float64, order="C", reset=reset)
+            validate_data(self, self._as_rows(X), dtype=np.float64, order="C", reset=reset)
         )
 
     def _times_and_targets(
@@ -145,9 +145,15 @@ class Temporal(Predicting, Searching):
         """Check times and a target for each."""
         checks.nothing_masked(X)
         X, y = validate_data(
-            self, _as_column(X), y, dtype=np.float64, order="C", reset=reset, y_numeric=numeric
+            self, self._as_rows(X), y, dtype=np.float64, order="C", reset=reset, y_numeric=numeric
         )
         return self._column(X), np.asarray(y, np.float64) if numeric else y
+
+    def _as_rows(self, X: RowsLike) -> Any:
+        """Times (n,) as (n, 1)."""
+        if getattr(X, "ndim", None) == 1 or (isinstance(X, (list, tuple)) and np.ndim(X) == 1):
+            return np.asarray(X).reshape(-1, 1)
+        return X
 
     def _column(self, X: Array) -> Array:
         """The only column of X."""
@@ -196,13 +202,6 @@ class Temporal(Predicting, Searching):
             raise ValueError(f"{saved.path}: the targets' scale is {scale}; wanted it above 0")
         self._y_units = mean, scale
         self._settle(times, sites, likelihood)
-
-
-def _as_column(X: RowsLike) -> Any:
-    """Times (n,) as (n, 1)."""
-    if getattr(X, "ndim", None) == 1 or (isinstance(X, (list, tuple)) and np.ndim(X) == 1):
-        return np.asarray(X).reshape(-1, 1)
-    return X
 
 
 def _default_kernel(x: Array, variance: float, *, is_noisy: bool) -> Kernel:
