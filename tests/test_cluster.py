@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.gaussian_process.kernels import DotProduct, WhiteKernel
 
 import fastvi
 from fastvi.base.bags import bags_of_words
@@ -20,7 +21,8 @@ from fastvi.cluster.shards import Share, SuperBatches
 from fastvi.models.counts import DocumentSource
 
 N_SHARDS = 5
-REPORTED = ("components_", "means_", "covariances_", "weights_", "coef_")
+REPORTED = ("elbo_", "components_", "means_", "covariances_", "weights_", "coef_")
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +57,51 @@ def mixture(**options: Any) -> Any:
     ).fit(points())
 
 
+def labelled(n_classes: int, **options: Any) -> Any:
+    X = points()
+    y = np.digitize(X[:, 0] + X[:, 1], [0.0, 6.0][: n_classes - 1])
+    return fastvi.BayesianLogisticRegression(random_state=0, max_iter=4, tol=0.0, **options).fit(
+        X, y
+    )
+
+
+def poisson(**options: Any) -> Any:
+    return fastvi.PoissonFactorization(
+        n_components=3, random_state=0, max_iter=3, tol=0.0, **options
+    ).fit(counts())
+
+
+def process(kernel: Any = None) -> Any:
+    X = points()[:, :1]
+    y = np.sin(X[:, 0]) + 0.1 * np.random.default_rng(2).normal(size=len(X))
+    return fastvi.SparseGPRegressor(
+        kernel, inducing_points=10, random_state=0, max_iter=5, learn_inducing_points=False
+    ).fit(X, y)
+
+
 FITS: dict[str, Callable[[], Any]] = {
     "vb": lambda: topics("vb"),
     "cvb0": lambda: topics("cvb0"),
     "svi": lambda: topics("svi", batch_size=100),
     "mixture": mixture,
     "mixture, mini-batches": lambda: mixture(batch_size=100),
+    "logistic": lambda: labelled(2),
+    "logistic, mini-batches": lambda: labelled(2, batch_size=100),
+    "multinomial": lambda: labelled(3),
+    "poisson": poisson,
+    "poisson, flat, mini-batches": lambda: poisson(hierarchical=False, batch_size=100),
+    "hdp": lambda: fastvi.HierarchicalDirichletProcess(
+        n_components=5, random_state=0, max_iter=3, tol=0.0
+    ).fit(counts()),
+    "pca": lambda: fastvi.BayesianPCA(1, random_state=0, max_iter=5, tol=0.0).fit(points()),
+    "pca, mini-batches": lambda: fastvi.BayesianPCA(
+        1, random_state=0, max_iter=3, batch_size=100
+    ).fit(points()),
+    "features, mini-batches": lambda: fastvi.BetaBernoulliFeatures(
+        2, random_state=0, max_iter=3, batch_size=100
+    ).fit(points()),
+    "process": process,
+    "process, linear": lambda: process(DotProduct() + WhiteKernel()),
 }
 
 
@@ -138,6 +179,19 @@ def test_topics_over_shards_are_those_of_one_process() -> None:
     np.testing.assert_allclose(shared.components_, alone.components_, rtol=0.02, atol=0.02)
 
 
+@pytest.mark.parametrize("name", ["logistic", "multinomial", "poisson", "hdp", "pca", "process"])
+def test_fits_over_shards_are_those_of_one_process(name: str) -> None:
+    """Up to rounding; what does not depend on the rows counts once."""
+    alone = FITS[name]()
+    with fastvi.distributed(n_shards=N_SHARDS):
+        shared = FITS[name]()
+    assert shared.n_iter_ == alone.n_iter_
+    for field in REPORTED:
+        if hasattr(alone, field):
+            a, b = getattr(alone, field), getattr(shared, field)
+            np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-3 * np.abs(a).max())
+
+
 def test_counts_are_kept_in_exchanges() -> None:
     with fastvi.distributed(n_shards=N_SHARDS):
         model = topics("cvb0")
@@ -198,6 +252,10 @@ def test_what_shards_do_not_support_is_said() -> None:
             topics("cvb")
         with pytest.raises(ValueError, match="cannot be cut into shards"):
             fastvi.GaussianHMM(2, random_state=0).fit(points())
+        with pytest.raises(ValueError, match="wanted batch_size"):
+            fastvi.BetaBernoulliFeatures(2, random_state=0).fit(points())
+        with pytest.warns(UserWarning, match="was fitted in this process alone"):
+            fastvi.GaussianProcessClassifier(optimizer=None).fit(points()[:40], np.arange(40) % 2)
     for wrong in (0, 1.5, "4"):
         with pytest.raises(ValueError, match="n_shards"), fastvi.distributed(n_shards=wrong):
             pass

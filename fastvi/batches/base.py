@@ -50,7 +50,12 @@ class Part(NamedTuple):
 
 
 class InMemory:
-    """Arrays by row: one array, or a NamedTuple of arrays of the same length."""
+    """Arrays by row: one array, or a NamedTuple of arrays of the same length.
+
+    `is_few` says that they stand for many rows, and are not worth to be cut into shards.
+    """
+
+    is_few = False
 
     def __init__(self, rows: Any) -> None:
         self.rows, self.n_rows = rows, len(tree.leaves(rows)[0])

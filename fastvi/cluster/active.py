@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -37,17 +38,24 @@ _placed: ContextVar[list[Placed] | None] = ContextVar("fastvi shards", default=N
 
 
 @contextmanager
-def fitting() -> Iterator[None]:
-    """Release the shards that were placed in this block at its end: plans are cycles of references,
-    which the garbage collector finds late.
+def fitting(what: str) -> Iterator[None]:
+    """Release the shards that were placed in this block at its end; warn if there were none.
+
+    Plans are cycles of references, which the garbage collector finds late.
     """
-    token = _placed.set([])
+    placed: list[Placed] = []
+    token = _placed.set(placed)
     try:
         yield
     finally:
-        for placed in _placed.get() or ():
-            placed.release()
+        for one in placed:
+            one.release()
         _placed.reset(token)
+    if active() is not None and not placed:
+        warnings.warn(
+            f"{what} was fitted in this process alone: its rows are not cut into shards",
+            stacklevel=6,
+        )
 
 
 def active() -> Cluster | None:

@@ -70,7 +70,7 @@ class Sharded:
 
 
 def excerpts(
-    placed: Placed, params: Tree, excerpt: Callable[[Tree, Any], Tree] | None
+    placed: Placed, params: Tree, excerpt: Callable[[Tree], Callable[[Any], Tree]] | None
 ) -> list[Tree | None]:
     """Return the parameters of each shard's columns, or None for each if it gets all of them.
 
@@ -89,7 +89,8 @@ def excerpts(
     n_columns = max(int(some[-1]) + 1 if len(some) else 0 for some in columns)
     if sum(map(len, columns)) > COPIES * n_columns:
         return nothing
-    return [excerpt(params, some) for some in columns]
+    of = excerpt(params)
+    return [of(some) for some in columns]
 
 
 def _local_step(common: _Common, own: _Own, held: Held) -> tuple[Tree, float, float]:
@@ -99,7 +100,7 @@ def _local_step(common: _Common, own: _Own, held: Held) -> tuple[Tree, float, fl
     """
     model, params, columns = common.model, own.params, held.part.columns
     if params is None:
-        params = common.params if columns is None else model.excerpt(common.params, columns)
+        params = common.params if columns is None else model.excerpt(common.params)(columns)
     rows, n = common.share.rows_of(held, own.number)
     rng = np.random.default_rng([common.seed, own.number])
     local = model.local(params, Batch(rows, np.full(n, common.weight)), None, rng)

@@ -133,7 +133,7 @@ class Estimator(BaseEstimator):
         """Fit an unfitted copy, and become that copy if all goes well."""
         work = self._fresh()
         last = self if self.__sklearn_is_fitted__() and getattr(self, "warm_start", False) else None
-        with compiling_announced(bool(work.verbose)), fitting():
+        with compiling_announced(bool(work.verbose)), fitting(type(self).__name__):
             found = work._fit(last, watching, *data)
         if watching.early_stopping is not None:
             work._report_best()

@@ -119,7 +119,7 @@ def plan(
     chosen = _optimizer(optimizer, is_batch, gradient)
     is_plain = gradient == "plain" or not chosen.convex
     wrap: Callable[[Any], Any] = _itself
-    cluster = active()
+    cluster = None if getattr(source, "is_few", False) else active()
     if batches is None and cluster is not None:  # streams of batches are fitted where they are
         _refuse_on_shards(sampling, trace_noise)
         wrap, source, batches = _sharded(cluster, source, batch_size, seed)

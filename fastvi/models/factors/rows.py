@@ -9,7 +9,7 @@ import numpy as np
 from fastvi.base import parallel
 from fastvi.base.linear_algebra import SUMS_ENTRIES
 from fastvi.base.typing import AnyArray, Array, DTypeLike, Indices
-from fastvi.batches import InMemory
+from fastvi.batches import InMemory, Part
 from fastvi.kernels import factors as kernels
 
 __all__ = ["StandardRows", "block_rows", "compressed", "principal"]
@@ -43,6 +43,10 @@ class StandardRows:
     def take(self, rows: Indices) -> AnyArray:
         """The rows with these numbers."""
         return self._standard(self.x[rows], self.x.dtype)
+
+    def part(self, start: int, stop: int) -> Part:
+        """Rows `start` to ``stop - 1``, as a source of their own."""
+        return Part(StandardRows(self.x[start:stop], self.centre, self.factor))
 
     def _standard(self, x: AnyArray, dtype: DTypeLike) -> AnyArray:
         rows = np.empty((len(x), self.width), dtype)
@@ -89,7 +93,9 @@ def compressed(gram: Array) -> InMemory:
     """
     values, vectors = np.linalg.eigh(gram)
     rows = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
-    return InMemory(np.ascontiguousarray(rows[::-1]))
+    few = InMemory(np.ascontiguousarray(rows[::-1]))
+    few.is_few = True
+    return few
 
 
 def principal(rows: Array, count: float, n_factors: int, least: float) -> tuple[Array, Array]:

@@ -6,6 +6,8 @@ import numpy as np
 
 from fastvi.base.typing import Array
 from fastvi.batches import InMemory
+from fastvi.cluster.active import active
+from fastvi.cluster.executors import Held
 from fastvi.models.factors.model import Factors, Loadings
 from fastvi.models.factors.rows import StandardRows, compressed, principal
 
@@ -18,8 +20,23 @@ LEAST_NOISE = 1e-9  # least initial noise, relative to variances of the data
 def few_rows(source: StandardRows, n_threads: int, compress: bool = True) -> InMemory:
     """Return the rows in float64, or fewer rows that represent them."""
     if compress and source.n_rows > source.width:
-        return compressed(source.gram(n_threads))
+        return compressed(_gram(source, n_threads))
     return InMemory(source.all(np.float64))
+
+
+def _gram(source: StandardRows, n_threads: int) -> Array:
+    """Sums of products of columns, over shards if there is a cluster."""
+    cluster = active()
+    if cluster is None:
+        return source.gram(n_threads)
+    placed = cluster.place(source)
+    found: Array = placed.total(_gram_of, n_threads, [None] * len(placed.shards))
+    return found
+
+
+def _gram_of(n_threads: int, own: None, held: Held) -> Array:
+    rows: StandardRows = held.part.source
+    return rows.gram(n_threads)
 
 
 def drawn(source: StandardRows, model: Factors, seed: int) -> tuple[Array, int]:

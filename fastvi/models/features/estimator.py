@@ -12,6 +12,7 @@ from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import AnyArray, Array, DTypeLike, RandomState, RowsLike
 from fastvi.batches import InMemory
 from fastvi.checkpoints import Watching
+from fastvi.cluster.active import active
 from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models.features.model import BetaBernoulli, Parameters
@@ -149,6 +150,11 @@ class BetaBernoulliFeatures(FeatureStream):
         X = self._to_fit(X)
         tol = checks.number(self.tol, "tol", 0.0) * len(X)
         centre = self._frame(X) if last is None else last._centre
+        if active() is not None and self.batch_size is None:
+            raise ValueError(
+                "coordinate ascent goes on from the probabilities of each row, which are not kept "
+                "on shards; wanted batch_size inside of fastvi.distributed"
+            )
         model = self._make_model(X.shape[1], bool(np.isnan(X).any()))
         rows, rng = rows_of(X, centre), self._random()
         if last is not None:

@@ -12,6 +12,7 @@ from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import Array
 from fastvi.checkpoints import Watching
+from fastvi.cluster.active import active
 from fastvi.loop import Watch
 from fastvi.models.files import Saved
 from fastvi.models.gp.covariance import Covariance
@@ -20,6 +21,7 @@ from fastvi.models.gp.posterior import Posterior
 from fastvi.models.gp.search import Height, Objective
 from fastvi.models.gp.searching import Searching
 from fastvi.models.gp.sgpr import SparseRegression
+from fastvi.models.gp.sharded import ShardedRegression
 from fastvi.models.gp.start import (
     LARGEST,
     SELECTIONS,
@@ -107,6 +109,9 @@ class Collapsed(Searching):
     _model: Any  # of the rows of `fit`, if there are any: has `bound(theta, z, gradient=True)`
 
     def _model_of(self, X: Array, targets: Array, counts: Array | None) -> Any:
+        cluster = active()
+        if cluster is not None:
+            return ShardedRegression(self._covariance, X, targets, cluster, self._n_threads, counts)
         return SparseRegression(self._covariance, X, targets, self._n_threads, counts)
 
     def _start(self) -> Array:
@@ -136,6 +141,8 @@ class Collapsed(Searching):
                 self._covariance, X, self.inducing_points, self.inducing_selection, rng, counts
             )
             self._see(self._optimize(self._model, z, rng, watch))
+            if hasattr(self._model, "whole"):
+                self._model = self._model.whole()
         self._warn_of_bounds()
 
     def _see(self, params: Learned) -> None:

@@ -22,7 +22,7 @@ from fastvi.models.gp.posterior import Posterior, chunk_rows
 from fastvi.models.gp.reverse import Reverse
 from fastvi.models.gp.start import column_means
 
-__all__ = ["MAX_TASKS", "Bound", "SparseRegression"]
+__all__ = ["MAX_TASKS", "Bound", "Evaluation", "SparseRegression"]
 
 TASK_FLOPS = 1e8
 MAX_TASKS = 8  # each holds M x M sums
@@ -108,10 +108,14 @@ class SparseRegression:
         numpy.linalg.LinAlgError
             If K(z, z) or B has no Cholesky factor.
         """
-        return _Evaluation(self, theta, np.ascontiguousarray(z)).run(gradient)
+        return self.evaluation(theta, np.ascontiguousarray(z)).run(gradient)
+
+    def evaluation(self, theta: Array, z: Array) -> Evaluation:
+        """What computes the bound at a point."""
+        return Evaluation(self, theta, z)
 
 
-class _Evaluation:
+class Evaluation:
     """One evaluation of the bound; symbols as in `SparseRegression`."""
 
     def __init__(self, model: SparseRegression, theta: Array, z: Array) -> None:
@@ -126,19 +130,22 @@ class _Evaluation:
         n_tasks = int(np.clip(n * m * (m + 100.0) / TASK_FLOPS, 1, min(MAX_TASKS, n_chunks)))
         self.tasks = [(i * n_chunks // n_tasks, (i + 1) * n_chunks // n_tasks)
                       for i in range(n_tasks)]  # fmt: skip
+        self.careful = False
+        self.kept: Array | None = None
         self.kuu = self.covariance.fill(self.program, z, self.columns, np.empty((m, m)))
         self.factor = cholesky_with_jitter(self.kuu, "covariance of the inducing inputs")
         self.n_targets = t
 
     def run(self, gradient: bool) -> Bound:
+        """Return the bound, and its gradient if asked for."""
         lower, noise, t = self.factor.lower, self.noise, self.n_targets
         n = self.model.n_rows
-        self.variance = self._variance()
+        self.variance = self.variance_of_rows()
         # rounding in P is magnified by 1 / lambda_min(K), and then by 1 / noise
         error = np.finfo(float).eps / self.factor.rcond * self.variance / noise
         self.careful = bool(error > ROUNDING)
         self.kept = None if self.careful or not gradient else self.model.take_room(len(self.z))
-        v, beta = self._sums()
+        v, beta = self._whitened(*self.sums())
         v /= noise
         beta /= noise
         inner = _cholesky_of_sum(v)
@@ -175,7 +182,7 @@ class _Evaluation:
     def _parallel(self, function: Callable[[int], object]) -> None:
         parallel.run(function, len(self.tasks), self.model.n_threads)
 
-    def _variance(self) -> float:
+    def variance_of_rows(self) -> float:
         """Sum of k(x, x)."""
         x, weights = self.model.x, self.model.weights
         if self.covariance.is_stationary:
@@ -190,8 +197,8 @@ class _Evaluation:
         self._parallel(task)
         return float(total.sum())
 
-    def _sums(self) -> tuple[Array, Array]:
-        """L^-1 P L^-T (M, M) and L^-1 K(z, x) y (M, T)."""
+    def sums(self) -> tuple[Array, Array]:
+        """K(z, x) K(x, z) (M, M) and K(z, x) y (M, T), with L^-1 K(z, x) if `careful`."""
         m, n_tasks = len(self.z), len(self.tasks)
         squares, products = np.zeros((n_tasks, m, m)), np.zeros((n_tasks, m, self.n_targets))
         lower, weights = self.factor.lower, self.model.weights
@@ -210,9 +217,13 @@ class _Evaluation:
         self._parallel(task)
         square, product = squares.sum(axis=0), products.sum(axis=0)
         mirror(square)
+        return square, product
+
+    def _whitened(self, square: Array, product: Array) -> tuple[Array, Array]:
+        """L^-1 P L^-T (M, M) and L^-1 K(z, x) y (M, T) from `_sums`."""
         if not self.careful:
-            square = _sandwich(lower, square)
-            product = solve_rows(lower, product.T.copy()).T
+            square = _sandwich(self.factor.lower, square)
+            product = solve_rows(self.factor.lower, product.T.copy()).T
         return square, np.ascontiguousarray(product)
 
     def _gradient(
@@ -230,7 +241,7 @@ class _Evaluation:
             matrix = solve_rows(lower, np.ascontiguousarray(matrix.T), transposed=True)
         by_k = _sandwich(lower, by_v - (0.5 * t) * v, transposed=True)
         jitter_slope(self.kuu, self.factor.jitter, by_k)
-        sums = self._reverse(matrix, weights.T / noise)
+        sums = self.reverse(matrix, weights.T / noise)
         of_z = self._reversed()
         of_z.add(self.z, self.columns, by_k, self.kuu)
         by_theta, by_z = sums.gradient(self.theta)
@@ -241,7 +252,7 @@ class _Evaluation:
     def _reversed(self) -> Reverse:
         return Reverse(self.covariance, self.program, self.z, self.model.centre)
 
-    def _reverse(self, matrix: Array, outer: Array) -> Reverse:
+    def reverse(self, matrix: Array, outer: Array) -> Reverse:
         """Sums for the gradient, from the derivative by K(x, z): K(x, z) matrix + y outer.
 
         Each row of that counts with its weight, which `SparseRegression.y` has in it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel
+from fastvi.base.tables import Excerpt
 from fastvi.base.typing import AnyArray, Array, DTypeLike, Indices
 from fastvi.core import Batch, Coordinates, LazyTable, Local, RowStatistics
 from fastvi.kernels import poisson as kernels
@@ -34,6 +36,15 @@ class Factors(NamedTuple):
     shapes: Any  # LazyTable (I, K), or an array
     rates: Array  # (K,)
     popularity: Array  # (I,) or (0,)
+
+
+class FactorExcerpt(NamedTuple):
+    """Some columns of `Factors`, and the `sums` that `PoissonFactors.column_sums` finds of all."""
+
+    shapes: Excerpt
+    rates: Array
+    popularity: Array
+    sums: tuple[Array, Array]
 
 
 class PoissonFactors:
@@ -120,8 +131,21 @@ class PoissonFactors:
         shape = self.columns.rate_shape + self.n_components * self.columns.shape
         return np.asarray(shape / popularity)
 
-    def column_sums(self, params: Factors) -> tuple[Array, Array]:
+    def excerpt(self, params: Factors) -> Callable[[Indices], FactorExcerpt]:
+        """Return what makes excerpts for local steps on rows of some columns (U,)."""
+        sums = self.column_sums(params)
+
+        def of(columns: Indices) -> FactorExcerpt:
+            popularity = params.popularity[columns] if self.hierarchical else params.popularity
+            return FactorExcerpt(params.shapes.excerpt(columns), params.rates, popularity, sums)
+
+        return of
+
+    def column_sums(self, params: Any) -> tuple[Array, Array]:
         """Sums of E[beta] over columns (K,), and over components: (I,), or (0,) if not needed."""
+        known: tuple[Array, Array] | None = getattr(params, "sums", None)
+        if known is not None:
+            return known
         if not self.hierarchical:
             return params.shapes.column_sums / params.rates, np.empty(0)
         return self._column_sums(params, params.shapes.dense())

@@ -70,7 +70,7 @@ def exchange_solver(
     def step(
         table: LazyTable, batch: Batch, rng: np.random.Generator
     ) -> tuple[LazyTable, dict[str, float]]:
-        given = excerpts(placed, table, LazyTable.excerpt)
+        given = excerpts(placed, table, lambda table: table.excerpt)
         whole = table if all(some is None for some in given) else None
         common = _Common(settings.alpha, whole, settings.seed, n_threads)
         own = [_Own(i, *parts) for i, parts in enumerate(zip(etas, given))]

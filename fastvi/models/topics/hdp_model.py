@@ -11,6 +11,7 @@ local step of latent Dirichlet allocation bounds it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -124,6 +125,10 @@ class HDP:
         if isinstance(params.table, LazyTable):
             return params
         return params._replace(table=LazyTable(params.table, self.prior.table))
+
+    def excerpt(self, params: HDPParameters) -> Callable[[AnyArray], HDPParameters]:
+        """Return what makes excerpts for local steps on documents of some words (U,)."""
+        return lambda words: HDPParameters(params.table.excerpt(words), params.sticks)
 
     def local(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -117,9 +118,9 @@ class LDA:
         alpha[: self.n_topics] = self.alpha
         return alpha
 
-    def excerpt(self, params: LazyTable, words: AnyArray) -> Excerpt:
-        """Return what local steps on documents of these words (U,) read."""
-        return params.excerpt(words)
+    def excerpt(self, params: LazyTable) -> Callable[[AnyArray], Excerpt]:
+        """Return what makes excerpts for local steps on documents of some words (U,)."""
+        return params.excerpt
 
     def local(
         self,
