@@ -250,12 +250,14 @@ def test_what_shards_do_not_support_is_said() -> None:
             topics("vb", learn_doc_topic_prior=True)
         with pytest.raises(ValueError, match="solver='cvb' needs"):
             topics("cvb")
-        with pytest.raises(ValueError, match="cannot be cut into shards"):
+        with pytest.raises(ValueError, match="GaussianHMM does not support shards"):
             fastvi.GaussianHMM(2, random_state=0).fit(points())
         with pytest.raises(ValueError, match="wanted batch_size"):
             fastvi.BetaBernoulliFeatures(2, random_state=0).fit(points())
-        with pytest.warns(UserWarning, match="was fitted in this process alone"):
-            fastvi.GaussianProcessClassifier(optimizer=None).fit(points()[:40], np.arange(40) % 2)
+        with pytest.raises(ValueError, match="CorrelatedTopicModel does not support shards"):
+            fastvi.CorrelatedTopicModel(2, random_state=0).fit(counts())
+        with pytest.raises(ValueError, match="solver='ep' keeps the sites of each row"):
+            labelled(2, solver="ep")
     for wrong in (0, 1.5, "4"):
         with pytest.raises(ValueError, match="n_shards"), fastvi.distributed(n_shards=wrong):
             pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +13,8 @@ from fastvi.cluster.executors import Executor, InProcess, Placed
 from fastvi.cluster.shards import cut
 
 __all__ = ["Cluster", "active", "distributed", "fitting", "identity"]
+
+ELSEWHERE = "wanted a fit outside of fastvi.distributed"
 
 
 class Cluster:
@@ -38,11 +39,17 @@ _placed: ContextVar[list[Placed] | None] = ContextVar("fastvi shards", default=N
 
 
 @contextmanager
-def fitting(what: str) -> Iterator[None]:
-    """Release the shards that were placed in this block at its end; warn if there were none.
+def fitting(what: str, over_shards: bool) -> Iterator[None]:
+    """Release the shards that were placed in this block at its end: plans are cycles of references,
+    which the garbage collector finds late.
 
-    Plans are cycles of references, which the garbage collector finds late.
+    Raises
+    ------
+    ValueError
+        If there is a cluster, and what is fitted does not support shards.
     """
+    if active() is not None and not over_shards:
+        raise ValueError(f"{what} does not support shards; {ELSEWHERE}")
     placed: list[Placed] = []
     token = _placed.set(placed)
     try:
@@ -51,11 +58,6 @@ def fitting(what: str) -> Iterator[None]:
         for one in placed:
             one.release()
         _placed.reset(token)
-    if active() is not None and not placed:
-        warnings.warn(
-            f"{what} was fitted in this process alone: its rows are not cut into shards",
-            stacklevel=6,
-        )
 
 
 def active() -> Cluster | None:

@@ -83,6 +83,7 @@ class Estimator(BaseEstimator):
     _names: frozenset[str]  # of the attributes that come from a fit
     _fitted_with: dict[str, Any]  # parameters of the last fit, whatever was set since
     _least_iter = 1
+    _over_shards = False  # whether fits support `fastvi.distributed`
     _texts: Mapping[str, str] = {}  # documentation that subclasses share
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -133,7 +134,10 @@ class Estimator(BaseEstimator):
         """Fit an unfitted copy, and become that copy if all goes well."""
         work = self._fresh()
         last = self if self.__sklearn_is_fitted__() and getattr(self, "warm_start", False) else None
-        with compiling_announced(bool(work.verbose)), fitting(type(self).__name__):
+        with (
+            compiling_announced(bool(work.verbose)),
+            fitting(type(self).__name__, self._over_shards),
+        ):
             found = work._fit(last, watching, *data)
         if watching.early_stopping is not None:
             work._report_best()

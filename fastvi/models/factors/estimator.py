@@ -34,6 +34,8 @@ class _BayesianFactors(
 ):  # fmt: skip
     """Base of the two models, which differ in noise, units and the form of results."""
 
+    _over_shards = True
+
     _per_feature: bool
     _texts = TEXTS
     components_: AnyArray

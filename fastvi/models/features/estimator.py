@@ -107,6 +107,8 @@ class BetaBernoulliFeatures(FeatureStream):
     3
     """
 
+    _over_shards = True
+
     def __init__(
         self,
         n_components: int = 10,

@@ -105,6 +105,8 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
     1.0 +- 0.1
     """
 
+    _over_shards = True
+
     def __init__(
         self,
         kernel: Kernel | None = None,

@@ -21,6 +21,7 @@ from fastvi.base.typing import (
     RowsLike,
 )
 from fastvi.checkpoints import Watching
+from fastvi.cluster.active import active
 from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models.acceleration import accelerated
@@ -128,6 +129,8 @@ class BayesianLogisticRegression(LogisticPredictions):
     ['no', 'yes']
     """
 
+    _over_shards = True
+
     def __init__(
         self,
         *,
@@ -205,6 +208,11 @@ class BayesianLogisticRegression(LogisticPredictions):
         given: Options,
     ) -> None:
         """Fit by expectation propagation."""
+        if active() is not None:
+            raise ValueError(
+                "solver='ep' keeps the sites of each row; wanted another solver inside of "
+                "fastvi.distributed"
+            )
         from fastvi.models.logistic import propagation
         from fastvi.propagation import tilted
 

@@ -127,6 +127,8 @@ covariance_prior_
     [0, 1]
     """
 
+    _over_shards = True
+
     _least_iter = 0
 
     def __init__(

@@ -85,6 +85,8 @@ class PoissonFactorization(PoissonStream):
     [[1]]
     """
 
+    _over_shards = True
+
     def __init__(
         self,
         n_components: int = 10,

@@ -165,6 +165,8 @@ class LatentDirichletAllocation(TopicStream):
     True
     """
 
+    _over_shards = True
+
     bound_: float
 
     def __init__(

@@ -114,6 +114,8 @@ class HierarchicalDirichletProcess(HDPScores):
     4
     """
 
+    _over_shards = True
+
     def __init__(
         self,
         n_components: int = 150,
