@@ -1,4 +1,4 @@
-"""Workers and schedulers that are lost, come late or cannot read: real processes, on this machine."""
+"""Workers and schedulers that are lost, come late or cannot read: real processes."""
 
 from __future__ import annotations
 

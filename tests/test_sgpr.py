@@ -156,7 +156,7 @@ def test_evaluations_at_once_share_no_covariances(rng, monkeypatch):
     x, y, z = problem(rng)
     model, theta = model_of(KERNELS["rbf"], x, y)
     want = [model.bound(at, z) for at in (theta, theta + 0.3)]
-    second_pass, inner = sgpr._Evaluation._gradient, []
+    second_pass, inner = sgpr.Evaluation._gradient, []
 
     def interleaved(self, *args):
         if not inner:
@@ -164,7 +164,7 @@ def test_evaluations_at_once_share_no_covariances(rng, monkeypatch):
             inner[0] = model.bound(theta + 0.3, z)
         return second_pass(self, *args)
 
-    monkeypatch.setattr(sgpr._Evaluation, "_gradient", interleaved)
+    monkeypatch.setattr(sgpr.Evaluation, "_gradient", interleaved)
     for got, one in zip((model.bound(theta, z), *inner), want):
         np.testing.assert_array_equal(got.by_theta, one.by_theta)
         np.testing.assert_array_equal(got.by_z, one.by_z)
