@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import operator
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastvi.base import archive
-from fastvi.base.typing import Path
+if TYPE_CHECKING:
+    from fastvi.base.typing import Path
 
 __all__ = ["load"]
 
@@ -30,6 +30,10 @@ def load(path: Path) -> Any:
     column names. A Gaussian process predicts the same bits as before, but holds no training rows. A
     posterior is loaded without its target; the `load` method of its class takes one.
 
+    Where the C library is installed (``python -m fastvi.export --install``), `compiled()` of topic
+    models and logistic regression is the library's, so that neither Numba nor scikit-learn is
+    imported until something else is asked of the model.
+
     Parameters
     ----------
     path : path
@@ -42,6 +46,15 @@ def load(path: Path) -> Any:
     ValueError
         If it is damaged or not a model.
     """
+    from fastvi.export import loaded
+
     path = os.fspath(path)  # a number would be a file descriptor
+    found = loaded.opened(path, _load) if isinstance(path, str) else None
+    return _load(path) if found is None else found
+
+
+def _load(path: str) -> Any:
+    from fastvi.base import archive
+
     module, name = LOADERS.get(archive.kind(path) or "", TOPICS)
     return operator.attrgetter(name)(importlib.import_module(module))(path)

@@ -2,15 +2,16 @@
 
 import functools
 import hashlib
-import importlib.resources
+import sys
+from pathlib import Path
 
 
 @functools.cache
 def folder_stamp(package):
     """Hash of the source files of one folder of this package, whose functions call one another."""
     digest = hashlib.sha256()
-    files = importlib.resources.files(package).iterdir()
-    for file in sorted((f for f in files if f.name.endswith(".py")), key=lambda f: f.name):
-        content = file.read_bytes()
-        digest.update(f"\0{file.name}\0{len(content)}\0".encode() + content)
+    folder = Path(sys.modules[package].__file__).parent
+    for path in sorted(folder.glob("*.py"), key=lambda path: path.name):
+        content = path.read_bytes()
+        digest.update(f"\0{path.name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,9 +20,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numba.core.codegen import get_host_cpu_features
+from sklearn.base import clone
 
 import fastvi
 from fastvi.base import archive
+from fastvi.export import library
 from fastvi.export.building import SOURCES, build
 from fastvi.export.objects import environment_of, levels_here
 from fastvi.kernels._shipped import LEVELS
@@ -240,6 +246,106 @@ def test_threads_share_a_model(small: Library, clusters: Any, tmp_path: Path) ->
         assert len(set(pool.map(shares, range(8)))) == 1
 
 
+# From Python
+
+
+@pytest.fixture
+def used(small: Library, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A function that loads models by the library."""
+    monkeypatch.setenv("FASTVI_LIBRARY", str(small.path))
+    library.library.cache_clear()
+    yield fastvi.load
+    library.library.cache_clear()
+
+
+@pytest.fixture
+def labelled(rng: np.random.Generator, tmp_path: Path) -> tuple[Any, Any, Path]:
+    X = rng.normal(size=(100, 3))
+    fitted = fastvi.BayesianLogisticRegression().fit(X, X[:, 0] > 0)
+    fitted.save(tmp_path / "m")
+    return fitted, X, tmp_path / "m"
+
+
+PREDICT = """
+import sys
+import numpy as np
+import fastvi
+found = fastvi.load(sys.argv[1]).compiled()(np.eye(3))
+print(found.tolist())
+assert not {"numba", "sklearn", "scipy"} & set(sys.modules), "too much is imported"
+"""
+
+
+def test_a_process_that_predicts_imports_little(small: Library, labelled: Any) -> None:
+    fitted, _, path = labelled
+    environment = os.environ | {"FASTVI_LIBRARY": str(small.path)}
+    command = [sys.executable, "-c", PREDICT, path]
+    printed = subprocess.check_output(command, env=environment, text=True)
+    np.testing.assert_allclose(json.loads(printed), fitted.compiled()(np.eye(3)), rtol=1e-9)
+
+
+def test_a_loaded_model_becomes_its_estimator(used: Any, labelled: Any) -> None:
+    fitted, X, path = labelled
+    loaded, pickled, copied, shown, changed = (used(path) for _ in range(5))
+    path.unlink()  # what was loaded stays
+    predict = loaded.compiled()
+    np.testing.assert_allclose(predict(X), fitted.compiled()(X), rtol=1e-9)
+    with pytest.raises(ValueError, match=r"x has shape \(2, 2\); wanted \(n, 3\)"):
+        predict(np.ones((2, 2)))
+    assert type(loaded) is not type(fitted)
+    assert isinstance(loaded, fastvi.BayesianLogisticRegression)
+    assert loaded.classes_.tolist() == [False, True]
+    assert type(loaded) is type(fitted)
+    assert not [name for name in vars(loaded) if "library" in name]
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+    assert clone(pickle.loads(pickle.dumps(pickled))).get_params() == fitted.get_params()
+    np.testing.assert_array_equal(copy.deepcopy(copied).coef_, fitted.coef_)
+    assert repr(shown) == repr(fitted)
+    changed.max_iter = 3
+    assert changed.get_params()["max_iter"] == 3
+    np.testing.assert_allclose(predict(X), fitted.compiled()(X), rtol=1e-9)
+
+
+def test_what_the_library_does_not_read_is_loaded(
+    used: Any, labelled: Any, clusters: Any, tmp_path: Path
+) -> None:
+    _, _, path = labelled
+    fitted = fastvi.BayesianPCA(n_components=1).fit(clusters)
+    fitted.save(tmp_path / "pca")
+    assert type(used(tmp_path / "pca")) is fastvi.BayesianPCA
+    content = bytearray(path.read_bytes())
+    content[content.index(b"compiled.slopes.npy") + 200] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=str(path)):
+        used(path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        used(tmp_path / "nowhere")
+
+
+def test_other_libraries_are_not_used(
+    small: Library, labelled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted, _, path = labelled
+    other = tmp_path / "libfastvi.so"
+    shutil.copy(small.path, other)
+    monkeypatch.setenv("FASTVI_LIBRARY", str(other))
+
+    def is_used() -> bool:
+        library.library.cache_clear()
+        return type(fastvi.load(path)) is not type(fitted)
+
+    assert is_used()
+    other.chmod(0o777)
+    assert not is_used()
+    other.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setattr(library, "build_name", lambda: "0.1.0 of other sources")
+        assert not is_used()
+    monkeypatch.setenv("FASTVI_LIBRARY", "")
+    assert not is_used()
+    library.library.cache_clear()
+
+
 # Topics
 
 
@@ -257,7 +363,13 @@ def documents(X: Any, dtype: Any) -> tuple[Any, Any, Any]:
 @pytest.mark.parametrize("solver", ["cvb0", "vb", "svi"])
 @pytest.mark.parametrize(("dtype", "k"), [(np.float32, 20), (np.float64, 3), (np.float32, 150)])
 def test_topics(
-    whole: Library, counts: Any, solver: str, dtype: Any, k: int, tmp_path: Path
+    whole: Library,
+    counts: Any,
+    solver: str,
+    dtype: Any,
+    k: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fitted = fastvi.LatentDirichletAllocation(k, solver=solver, max_iter=2, random_state=0)
     fitted.fit(counts.astype(dtype)).save(
@@ -268,6 +380,16 @@ def test_topics(
     theta, scores, bounds = np.empty((n, k), dtype), np.empty(n), np.empty(n)
     assert whole(f"topics_{suffix}", model, n, *given, theta) == 0
     assert theta.tobytes() == fitted.compiled()(*given).tobytes() or not same_processor()
+    monkeypatch.setenv("FASTVI_LIBRARY", str(whole.path))
+    library.library.cache_clear()
+    loaded = fastvi.load(tmp_path / "m")
+    assert loaded.compiled()(*given).tobytes() == theta.tobytes()
+    with pytest.raises(ValueError, match="the model has words 0 to 39"):
+        loaded.compiled()(given[0], given[1] + 1, given[2])
+    with pytest.raises(ValueError, match="indptr must rise"):
+        loaded.compiled()(given[0] + 1, *given[1:])
+    assert type(loaded) is not type(fitted)
+    library.library.cache_clear()
     np.testing.assert_allclose(theta, fitted.transform(counts), rtol=1e-4, atol=1e-5)
     topics = fitted.topic_model().topics
     assert whole(f"topics_log_likelihoods_{suffix}", model, n, *given, theta, scores) == 0

@@ -11,14 +11,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from fastvi.export.library import SONAME
 from fastvi.export.objects import LEVELS, environment_of, levels_here
 from fastvi.export.parts import PARTS
 from fastvi.export.stamp import build_name
 
-__all__ = ["SONAME", "build"]
+__all__ = ["build"]
 
 SOURCES = Path(__file__).with_name("c")
-SONAME = "libfastvi.so.0"  # changes when programs must be compiled again
 FLAGS = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off")
 PER_LEVEL = "matrix.c"
 PKG_CONFIG = """prefix={prefix}

@@ -15,6 +15,7 @@ from fastvi.base import archive, checks, strings
 from fastvi.base.typing import AnyArray, Array, JsonObject
 from fastvi.kernels.lda import infer
 from fastvi.models.counts import Parts, padded
+from fastvi.models.topics.arguments import refuse_foreign_memory
 from fastvi.models.topics.inference import Topics
 from fastvi.models.topics.model import topic_bound
 
@@ -278,7 +279,7 @@ class Predictor:
             If the arrays are checked and do not describe documents of these words.
         """
         if self.check:
-            self._refuse_foreign_memory(indptr, indices, counts)
+            refuse_foreign_memory(indptr, indices, counts, self.n_words)
         indptr = np.ascontiguousarray(indptr, np.int64)
         indices = np.ascontiguousarray(indices, np.int32)
         counts = np.ascontiguousarray(counts, self.dtype)
@@ -287,18 +288,3 @@ class Predictor:
         infer(indptr, indices, counts, *self._arguments, n_documents, gamma)
         gamma /= gamma.sum(axis=1, keepdims=True)
         return gamma[:, : self.n_topics]
-
-    def _refuse_foreign_memory(
-        self, indptr: NDArray[np.int64], indices: NDArray[np.int32], counts: AnyArray
-    ) -> None:
-        if len(indices) and not (indices.min() >= 0 and indices.max() < self.n_words):
-            raise ValueError(
-                f"indices go from {indices.min()} to {indices.max()}; the model has words 0 to "
-                f"{self.n_words - 1}"
-            )
-        n_entries = min(len(indices), len(counts))
-        is_csr = len(indptr) > 0 and indptr[0] >= 0 and indptr[-1] <= n_entries
-        if not is_csr or np.any(indptr[1:] < indptr[:-1]):
-            raise ValueError(
-                f"indptr must rise from 0 to at most {n_entries}, the number of indices and counts"
-            )
