@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array, save_npz
 from sklearn.gaussian_process.kernels import DotProduct, WhiteKernel
 
 import fastvi
@@ -261,6 +262,93 @@ def test_what_shards_do_not_support_is_said() -> None:
     for wrong in (0, 1.5, "4"):
         with pytest.raises(ValueError, match="n_shards"), fastvi.distributed(n_shards=wrong):
             pass
+
+
+# Rows that lie elsewhere
+
+
+def saved(folder: Path, X: Any, n: int = 3) -> list[Path]:
+    """Files of consecutive rows: sparse ones of counts, else dense."""
+    paths = []
+    for i, part in enumerate(np.array_split(X, n)):
+        if X.dtype.kind == "i":
+            paths.append(folder / f"{i}.npz")
+            save_npz(paths[-1], csr_array(part))
+        else:
+            paths.append(folder / f"{i}.npy")
+            np.save(paths[-1], part)
+    return paths
+
+
+def test_files_are_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit of files is that of a matrix cut at the same rows, from a start of a sample."""
+    paths, X = saved(tmp_path, counts(), 4), counts()
+    lda = fastvi.LatentDirichletAllocation(4, solver="vb", max_iter=3, random_state=0)
+    with fastvi.distributed(n_shards=4):
+        whole = lda.fit(X).components_.copy()
+        np.testing.assert_array_equal(lda.fit(paths).components_, whole)  # all rows are a sample
+        assert lda._n_seen == len(X)
+        monkeypatch.setattr("fastvi.cluster.active.SAMPLE", 200)
+        for solver in ("cvb0", "vb"):
+            lda.set_params(solver=solver).fit(paths)
+            total = lda.components_.sum() - 4 * X.shape[1] * lda.topic_word_prior_
+            assert total == pytest.approx(X.sum(), rel=1e-4)
+
+
+def test_files_of_numbers_are_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastvi.cluster.active.SAMPLE", 200)
+    mixture = fastvi.BayesianGaussianMixture(n_components=2, random_state=0)
+    alone = np.sort(mixture.fit(points()).means_, 0)
+    pca = fastvi.BayesianPCA(1, random_state=0)
+    loadings = pca.fit(points()).components_.copy()
+    with fastvi.distributed():
+        mixture.fit(saved(tmp_path, points()))
+        pca.fit(saved(tmp_path, points()))
+    np.testing.assert_allclose(np.sort(mixture.means_, 0), alone, atol=0.05)
+    assert sum(mixture.weight_concentration_[0]) > 500  # of all rows, not of the sample
+    np.testing.assert_allclose(np.abs(pca.components_), np.abs(loadings), rtol=0.05)
+
+
+def test_a_shard_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = saved(tmp_path, points())
+    mixture = fastvi.BayesianGaussianMixture(n_components=2, random_state=0)
+    wide, wrong, text = (tmp_path / name for name in ("wide.npy", "nan.npy", "rows.txt"))
+    np.save(wide, np.zeros((100, 5)))
+    np.save(wrong, np.where(np.arange(500)[:, None] == 480, np.nan, points()))
+    text.write_text("\n".join(" ".join(map(str, row)) for row in points()))
+    with fastvi.distributed():
+        with pytest.raises(OSError, match=r"shard 1 \(.*gone.npy\) cannot be read"):
+            mixture.fit([paths[0], tmp_path / "gone.npy"])
+        with pytest.raises(ValueError, match="shard 1 has 5 columns and shard 0 has 3"):
+            mixture.fit([paths[0], wide])
+        with pytest.raises(ValueError, match=r"rows.txt\) cannot be read: .*wanted a file .npy"):
+            mixture.fit([paths[0], text])
+        monkeypatch.setattr("fastvi.cluster.active.SAMPLE", 100)
+        with pytest.raises(ValueError, match=r"shard 1 \(.*nan.npy\): NaN or infinity"):
+            mixture.fit([paths[0], wrong])
+    with fastvi.distributed(read=lambda path: np.loadtxt(path, ndmin=2)):
+        mixture.fit([text, text])
+
+
+def test_dask_collections_are_shards(client: Any, tmp_path: Path) -> None:
+    array = pytest.importorskip("dask.array", reason="needs the extra 'distributed'")
+    bag = pytest.importorskip("dask.bag", reason="needs the extra 'distributed'")
+    paths = saved(tmp_path, points(), 4)
+    mixture = fastvi.BayesianGaussianMixture(n_components=2, random_state=0)
+    with fastvi.distributed():
+        wanted = mixture.fit(paths).means_.copy()
+    blocks = array.from_array(points(), chunks=(125, 3))
+    rows = bag.from_sequence(list(points()), npartitions=4)
+    for X in (paths, blocks, rows):
+        for where in (client, None):
+            with fastvi.distributed(where):
+                np.testing.assert_array_equal(mixture.fit(X).means_, wanted)
+    with fastvi.distributed(client), pytest.raises(ValueError, match=r"X\.rechunk"):
+        mixture.fit(blocks.rechunk((125, 1)))
+    with fastvi.distributed(client), pytest.raises(OSError, match=r"shard 1 \(gone.npy\)"):
+        mixture.fit([paths[0], "gone.npy"])
 
 
 # On a cluster

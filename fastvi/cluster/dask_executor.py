@@ -14,6 +14,7 @@ from typing import Any
 
 from fastvi.base.parallel import alone, single_threaded_blas
 from fastvi.cluster.executors import Held, Load, Placed, Shard, Task
+from fastvi.cluster.remote import Raw
 from fastvi.cluster.sums import grouped, of_parts
 
 __all__ = ["DaskExecutor"]
@@ -48,13 +49,28 @@ class DaskExecutor:
         """Let workers load the shards."""
         return _There(self.client, loads)
 
+    def heads(self, raws: Sequence[Raw], n_rows: int) -> list[Any]:
+        """Let workers read them."""
+        with _explained(), _large_graphs():
+            futures = [
+                self.client.submit(raw.head, self.client.compute(raw.delayed), n_rows, pure=False)
+                for raw in raws
+            ]
+            found: list[Any] = self.client.gather(futures)
+            return found
+
 
 class _There:
     def __init__(self, client: Any, loads: Sequence[Load]) -> None:
         self.client, self.names = client, [load.name for load in loads]
         self.run, self.versions = uuid.uuid4().hex[:12], itertools.count()
-        with self._explained():
-            self.held = [self._submit(_loaded, load, "shard", i) for i, load in enumerate(loads)]
+        with _explained(), _large_graphs():
+            self.held = [
+                client.submit(
+                    _loaded, load, client.compute(load.delayed), key=self._key("shard", i)
+                )
+                for i, load in enumerate(loads)
+            ]
         self.shards: list[Shard] = self.each(Held.described)
 
     def _key(self, what: str, number: int) -> str:
@@ -83,14 +99,14 @@ class _There:
             for group in groups:
                 level.append(key("sum"))
                 graph[level[-1]] = (of_parts, *group)
-        with self._explained(), _large_graphs():
+        with _explained(), _large_graphs():
             (found,) = self.client.get(graph, level, sync=False)
             return found.result()
 
     def each(self, function: Callable[[Held], Any]) -> list[Any]:
         """Return the function of each shard."""
         version = next(self.versions)
-        with self._explained():
+        with _explained():
             futures = [
                 self._submit(function, held, f"each-{version}", i)
                 for i, held in enumerate(self.held)
@@ -102,23 +118,24 @@ class _There:
         """Let workers forget the shards."""
         self.held = []
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Say in our words that a worker or the scheduler was lost."""
-        from concurrent.futures import CancelledError
 
-        from distributed import KilledWorker
-        from distributed.comm.core import CommClosedError
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say in our words that a worker or the scheduler was lost."""
+    from concurrent.futures import CancelledError
 
-        try:
-            yield
-        except KilledWorker as error:
-            raise RuntimeError(
-                f"several workers died of one task ({error.task}), as they do if the memory of "
-                "a worker is too small for a shard; wanted more shards, or workers with more memory"
-            ) from error
-        except (CancelledError, CommClosedError, TimeoutError) as error:
-            raise ConnectionError(LOST.format(error or type(error).__name__)) from error
+    from distributed import KilledWorker
+    from distributed.comm.core import CommClosedError
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise RuntimeError(
+            f"several workers died of one task ({error.task}), as they do if the memory of "
+            "a worker is too small for a shard; wanted more shards, or workers with more memory"
+        ) from error
+    except (CancelledError, CommClosedError, TimeoutError) as error:
+        raise ConnectionError(LOST.format(error or type(error).__name__)) from error
 
 
 class _Given:
@@ -131,8 +148,8 @@ class _Given:
         return self.value
 
 
-def _loaded(load: Load) -> Held:
-    return Held(load())
+def _loaded(load: Load, computed: Any) -> Held:
+    return Held(load(computed))
 
 
 def _worked(given: _Given, common: Any, held: Held) -> Any:

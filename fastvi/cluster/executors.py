@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from fastvi.base.typing import AnyArray
 from fastvi.batches.base import Part
+from fastvi.cluster.remote import Raw
 from fastvi.cluster.sums import summed
 
 __all__ = ["Executor", "Held", "InProcess", "Load", "Placed", "Shard", "Task"]
@@ -20,9 +21,10 @@ class Load(Protocol):
     """How a worker comes by a shard, as often as it needs to; pickled to get there."""
 
     name: str  # in messages
+    delayed: Any  # what the cluster computes first, or None
 
-    def __call__(self) -> Part:
-        """Return the shard."""
+    def __call__(self, computed: Any = None) -> Part:
+        """Return the shard, from what was `delayed`."""
         ...
 
 
@@ -80,13 +82,25 @@ class Executor(Protocol):
         """Keep shards for a fit."""
         ...
 
+    def heads(self, raws: Sequence[Raw], n_rows: int) -> list[Any]:
+        """Return the first rows of each shard, read where it lies."""
+        ...
+
 
 class InProcess:
     """The process of the fit, with the threads that the estimator asks for."""
 
     def place(self, loads: Sequence[Load]) -> Placed:
         """Keep all shards in memory."""
-        return _Here([Held(load()) for load in loads])
+        return _Here([Held(load(_computed(load.delayed))) for load in loads])
+
+    def heads(self, raws: Sequence[Raw], n_rows: int) -> list[Any]:
+        """Read them."""
+        return [raw.head(_computed(raw.delayed), n_rows) for raw in raws]
+
+
+def _computed(delayed: Any) -> Any:
+    return None if delayed is None else delayed.compute(scheduler="synchronous")
 
 
 class _Here:

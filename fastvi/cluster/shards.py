@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from fastvi.batches.base import Batches, Part
 from fastvi.cluster.executors import Held, Load, Shard
 from fastvi.core import Batch
 
-__all__ = ["EVERYTHING", "Given", "ShardedRows", "Share", "SuperBatches", "cut"]
+__all__ = ["EVERYTHING", "Given", "ShardedRows", "Share", "SuperBatches", "cut", "likewise"]
 
 FEW = 64  # rows; smaller shards are not worth a task
 
@@ -23,9 +23,9 @@ class Given:
     """A shard of a matrix in the driver's memory."""
 
     def __init__(self, part: Part, name: str) -> None:
-        self.part, self.name = part, name
+        self.part, self.name, self.delayed = part, name, None
 
-    def __call__(self) -> Part:
+    def __call__(self, computed: Any = None) -> Part:
         """Return the rows."""
         return self.part
 
@@ -43,6 +43,17 @@ def cut(source: Any, n_shards: int) -> list[Load]:
         Given(source.part(int(a), int(b)), f"shard {i} (rows {a} to {b - 1})")
         for i, (a, b) in enumerate(itertools.pairwise(bounds))
     ]
+
+
+def likewise(source: Any) -> Callable[[Any], Part]:
+    """Return what makes shards of the same kind as a source of matrices."""
+    if getattr(source, "likewise", None) is None:
+        raise ValueError(
+            f"rows of {type(source).__name__} are not read from files or Dask collections; "
+            "wanted a matrix"
+        )
+    found: Callable[[Any], Part] = source.likewise()
+    return found
 
 
 class Share(NamedTuple):

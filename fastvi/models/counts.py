@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel
-from fastvi.base.typing import AnyArray, Array, JsonObject, Tree
+from fastvi.base.bags import bags_of_words
+from fastvi.base.typing import AnyArray, Array, DTypeLike, JsonObject, Tree
 from fastvi.batches import Batches, Part, ShuffledEpochs
 from fastvi.checkpoints import digest
 from fastvi.core import Batch, LazyTable, RowGradient
@@ -191,11 +193,23 @@ class DocumentSource:
         )  # fmt: skip
         return Part(source, words)
 
+    def likewise(self) -> Callable[[Any], Part]:
+        """Return what makes a shard of a matrix of counts of the same words."""
+        return partial(_part_of_counts, n_words=self.n_words, dtype=self.counts.dtype)
+
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"marker": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, marker=np.full(state["n_words"], -1, np.int32))
+
+
+def _part_of_counts(X: Any, n_words: int, dtype: DTypeLike) -> Part:
+    """A shard of counts (n, V)."""
+    bags = bags_of_words(X, dtype=dtype)
+    if bags.n_words != n_words:
+        raise ValueError(f"{bags.n_words} columns; wanted {n_words}")
+    return DocumentSource(*bags).part(0, len(bags.indptr) - 1)
 
 
 class ShardedSource:

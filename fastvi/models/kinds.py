@@ -13,6 +13,7 @@ from fastvi.base import checks, tree
 from fastvi.base.bags import Bags, bags_of_words, no_texts
 from fastvi.base.typing import AnyArray, ArrayLike, DTypeLike, RowsLike
 from fastvi.checkpoints import Callback, Watching
+from fastvi.cluster.active import local_rows
 from fastvi.models.estimator import Estimator
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Unsupervised(Estimator):
         Parameters
         ----------
         X : (n_rows, n_features) array, or CSR matrix of counts
-            Rows to fit to.
+            Rows to fit to. Inside of `fastvi.distributed` also a list of paths, or a Dask array or
+            bag.
         y : ignored
         X_val : same kind as X, optional
             Held-out rows; their score after each pass is ``history_["held_out"]``.
@@ -73,7 +75,8 @@ class Unsupervised(Estimator):
             fit.
         """
         watching = Watching(callback, checkpoint, checkpoint_interval, resume, early_stopping)
-        self._become(watching, X, X_val)
+        with local_rows(X) as rows:
+            self._become(watching, rows, X_val)
         return self
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from fastvi.base import parallel
 from fastvi.base.linear_algebra import SUMS_ENTRIES
 from fastvi.base.typing import AnyArray, Array, DTypeLike, Indices
 from fastvi.batches import InMemory, Part
+from fastvi.cluster.remote import array_part
 from fastvi.kernels import factors as kernels
 
 __all__ = ["StandardRows", "block_rows", "compressed", "principal"]
@@ -47,6 +49,11 @@ class StandardRows:
     def part(self, start: int, stop: int) -> Part:
         """Rows `start` to ``stop - 1``, as a source of their own."""
         return Part(StandardRows(self.x[start:stop], self.centre, self.factor))
+
+    def likewise(self) -> Callable[[AnyArray], Part]:
+        """Return what makes a shard of rows of the same features."""
+        make = partial(StandardRows, centre=self.centre, factor=self.factor)
+        return partial(array_part, n_features=self.x.shape[1], dtype=self.x.dtype, make=make)
 
     def _standard(self, x: AnyArray, dtype: DTypeLike) -> AnyArray:
         rows = np.empty((len(x), self.width), dtype)

@@ -12,6 +12,7 @@ from fastvi.base import checks
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import AnyArray, Array, ArrayLike, DTypeLike, RandomState, RowsLike
 from fastvi.checkpoints import Watching
+from fastvi.cluster.active import lies_elsewhere
 from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models.files import Saved
@@ -276,6 +277,8 @@ covariance_prior_
         labels, densities = np.empty(len(X), np.int64), np.empty(len(X), X.dtype)
         model.predict(fit.params, X, labels=labels, log_norm=densities)
         bound = float(densities.sum(dtype=np.float64)) + model.global_bound(fit.params)
+        if lies_elsewhere() and "elbo" in fit.history:
+            bound = float(fit.history["elbo"][-1])
         return _Run(fit, bound, labels)
 
     def _take(self, model: Mixture, params: Parameters) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import betaln, digamma, gammaln
 
 from fastvi.base.typing import AnyArray, Array, DTypeLike
-from fastvi.batches import InMemory
+from fastvi.batches import InMemory, Part
+from fastvi.cluster.remote import array_part
 from fastvi.core import Batch, Coordinates, Local
 from fastvi.models.mixture.coordinates import mixture_coordinates
 from fastvi.models.mixture.rows import Coefficients, Frame, RowTasks, Sums, by_roots
@@ -70,6 +73,11 @@ class RowsInMemory(InMemory):
     def __init__(self, X: AnyArray, frame: Frame) -> None:
         super().__init__(X)
         self.frame = frame
+
+    def likewise(self) -> Callable[[Any], Part]:
+        """Return what makes a shard of rows of the same features."""
+        d = self.rows.shape[1]
+        return partial(array_part, n_features=d, dtype=self.rows.dtype, make=InMemory)
 
     @property
     def norms(self) -> Array:

@@ -13,6 +13,7 @@ from fastvi.base import checks
 from fastvi.base.bags import Bags
 from fastvi.base.typing import RandomState, RowsLike
 from fastvi.checkpoints import Watching
+from fastvi.cluster.active import lies_elsewhere, rows_placed
 from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models.counts import DocumentSource
@@ -241,11 +242,14 @@ class LatentDirichletAllocation(TopicStream):
             verbose=bool(self.verbose),
         )
         self._cached_model, self.history_ = training.model, training.model.history
-        self._n_seen = len(bags.indptr) - 1
+        self._n_seen = rows_placed(len(bags.indptr) - 1)
         self.converged_ = training.converged
         n_steps = len(self.history_["epoch"])
         self._keep(settings, training.model.alpha, training.model.eta, training.n_epochs, n_steps)
-        if settings.solver == "vb" or "perplexity" in self.history_:
+        if lies_elsewhere():
+            if settings.solver == "vb":
+                self.elbo_ = float(self.history_["elbo"][-1])
+        elif settings.solver == "vb" or "perplexity" in self.history_:
             self.elbo_ = perplexity.bound(training.model)
             self.bound_ = perplexity.of(self.elbo_)
 

@@ -15,6 +15,7 @@ from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import RandomState, RowsLike, Tree
 from fastvi.batches import ShuffledEpochs
 from fastvi.checkpoints import Watching
+from fastvi.cluster.active import rows_placed
 from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.loop import run
@@ -182,7 +183,7 @@ class HierarchicalDirichletProcess(HDPScores):
         self._kept = HDPParameters(found.table.settled(), found.sticks)
         self._prior = model.concentration, model.eta
         self._cached_model = self._read(self._in_use)
-        self.n_batch_iter_, self._n_seen = len(fitted.history["epoch"]), source.n_rows
+        self.n_batch_iter_, self._n_seen = len(fitted.history["epoch"]), rows_placed(source.n_rows)
         self._warn_unless_converged(fitted, "nats per document")
 
     def _optimizer(self) -> Optimizer | str | float | None:
