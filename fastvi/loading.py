@@ -31,8 +31,8 @@ def load(path: Path) -> Any:
     posterior is loaded without its target; the `load` method of its class takes one.
 
     Where the C library is installed (``python -m fastvi.export --install``), `compiled()` of topic
-    models and logistic regression is the library's, so that neither Numba nor scikit-learn is
-    imported until something else is asked of the model.
+    models, logistic regression and hidden Markov models is the library's, so that neither Numba
+    nor scikit-learn is imported until something else is asked of the model.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastvi.export.catalogue import Entry, entries
+from fastvi.kernels import covariance
 
 N_DOCUMENTS, N_WORDS, LENGTH, WIDTH = 50, 300, 30, 24
 
@@ -84,9 +85,45 @@ def mixture_cases() -> dict[str, list[Any]]:
     }
 
 
+def chain_cases() -> dict[str, list[Any]]:
+    """Gaussian rows with full covariances, one of them partly missing, and symbols."""
+    rng = np.random.default_rng(2)
+    start, pairs = rng.dirichlet(np.ones(4)), rng.dirichlet(np.ones(4), 4)
+    centre, factor, none = rng.normal(size=2), np.array([0.5, 2.0]), np.zeros(0)
+    coefficients = rng.normal(size=(4, 6))
+    coefficients[:, [0, 2]] = -2.0  # of squares
+    arrays = centre, factor, coefficients, np.zeros((0, 4)), start, pairs
+    row, gap, out = rng.normal(size=2), np.array([0.3, np.nan]), np.zeros(4)
+    gaussian = [(x, 2, 0, *arrays, before, out) for x in (row, gap) for before in (none, start)]
+    table = np.log(rng.dirichlet(np.ones(4), 9))
+    symbols = np.array([5.0]), 0, 0, none, none, np.zeros((4, 0)), table, start, pairs, start, out
+    return {"chain_filter_step": [*gaussian, symbols]}
+
+
+def process_cases() -> dict[str, list[Any]]:
+    rng = np.random.default_rng(3)
+    x, columns = rng.normal(size=(90, 3)), rng.normal(size=(3, 3, 24))
+    columns[:, :, 21:] = 0.0
+    out = np.zeros((90, 21))
+    given: dict[str, list[Any]] = {"gp_covariance": [], "gp_gaussian": []}
+    for kind in range(covariance.LINEAR, covariance.PERIODIC + 1):  # times a constant, plus an RBF
+        kinds = np.array([kind, covariance.RBF, covariance.SUM])
+        slots = np.array([0, 1, -1])
+        program = covariance.Program(
+            kinds, np.array([0, 0, 0]), np.array([0, 0, 1]), slots, np.array([2.0, 0.5, 1.0]),
+            np.array([1.5, 1.0, 1.0]), rng.uniform(0.5, 2.0, (3, 3)),
+        )  # fmt: skip
+        given["gp_covariance"].append((program, x, columns, np.zeros((4, 2048)), out))
+    alone = covariance.Program(*(part[1:2] for part in program))
+    given["gp_gaussian"].append((alone, x, columns[:1], np.zeros((2, 2048)), out))
+    return given
+
+
 def cases() -> dict[str, list[Any]]:
     """Arguments of calls of each kernel."""
-    return topic_cases("f32") | topic_cases("f64") | mixture_cases()
+    return (
+        topic_cases("f32") | topic_cases("f64") | mixture_cases() | chain_cases() | process_cases()
+    )
 
 
 def differing(library: Any, entry: Entry, level: int, arguments: Any) -> bool:

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,13 @@ import pytest
 import scipy.sparse as sp
 from numba.core.codegen import get_host_cpu_features
 from sklearn.base import clone
+from sklearn.gaussian_process.kernels import (
+    RBF,
+    ConstantKernel,
+    DotProduct,
+    Matern,
+    WhiteKernel,
+)
 
 import fastvi
 from fastvi.base import archive
@@ -99,6 +107,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 
 @pytest.fixture(scope="module")
+def chains(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    out, parts = tmp_path_factory.mktemp("chains"), ["sequences", "processes"]
+    return Library(build(out, levels=[LEVEL], parts=parts, flags=STRICT))
+
+
+@pytest.fixture(scope="module")
 def clusters(rng_of_module: np.random.Generator) -> Any:
     centres = 4 * rng_of_module.normal(size=(3, 4))
     return centres[rng_of_module.integers(0, 3, 301)] + rng_of_module.normal(size=(301, 4))
@@ -160,6 +174,90 @@ def test_logistic(
     found = np.empty((len(far), n_classes))
     assert small("logistic", small.open(tmp_path / "m"), len(far), far, found) == 0
     np.testing.assert_allclose(found, fitted.predict_log_proba(far), rtol=1e-9, atol=1e-14)
+
+
+# Sequences
+
+
+def filtered(library: Library, fitted: Any, X: Any, path: Path) -> None:
+    """In two calls, of which the second goes on."""
+    fitted.save(path)
+    model, online, before = library.open(path), fitted.compiled(), None
+    k, rows = fitted.n_components, np.ascontiguousarray(X, np.float64)
+    found, logs = np.empty((len(X), k)), np.empty(len(X))
+    parts = rows[:7], None, found[:7], logs[:7]
+    assert library("filter", model, 7, *parts) == 0
+    parts = rows[7:], found[6], found[7:], logs[7:]
+    assert library("filter", model, len(X) - 7, *parts) == 0
+    for i, row in enumerate(rows):
+        before, log_density = online.filter_step(row, before)
+        np.testing.assert_allclose(found[i], before, rtol=1e-10, atol=1e-300)
+        np.testing.assert_allclose(logs[i], log_density, rtol=1e-10)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", ["full", "diag", "GMMHMM"])
+def test_filtering_of_gaussian_rows(
+    chains: Library, rng: np.random.Generator, kind: str, tmp_path: Path
+) -> None:
+    X = np.repeat(rng.normal(size=(10, 2)) * 4, 8, axis=0) + rng.normal(size=(80, 2))
+    options = {"n_iter": 3, "tol": 0, "random_state": 0}
+    if kind == "GMMHMM":
+        fitted = fastvi.GMMHMM(3, n_mix=2, **options).fit(X)
+    else:
+        fitted = fastvi.GaussianHMM(3, covariance_type=kind, **options).fit(X)
+    X[5] = np.nan
+    X[11, 1] = np.nan
+    filtered(chains, fitted, X, tmp_path / "m")
+    model = chains.open(tmp_path / "m")
+    X[3, 0] = np.inf
+    found, logs = np.empty((80, 3)), np.empty(80)
+    assert chains("filter", model, 80, X, None, found, logs) == chains.lib.FASTVI_VALUES
+
+
+@pytest.mark.thorough
+def test_filtering_of_symbols_and_counts(
+    chains: Library, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    options = {"n_iter": 3, "tol": 0, "random_state": 0}
+    symbols = np.repeat(rng.integers(0, 5, 20), 4)[:, None]
+    fitted = fastvi.CategoricalHMM(2, **options).fit(symbols)
+    fitted.emissionprob_ = np.array([[0.0, 0.4, 0.2, 0.2, 0.2], [0.6, 0.1, 0.1, 0.1, 0.1]])
+    filtered(chains, fitted, symbols, tmp_path / "m")
+    model, found, logs = chains.open(tmp_path / "m"), np.empty((1, 2)), np.empty(1)
+    for wrong in (5.0, -1.0, 0.5):
+        code = chains("filter", model, 1, np.array([[wrong]]), None, found, logs)
+        assert code == chains.lib.FASTVI_VALUES
+    counts = rng.poisson(np.repeat(rng.gamma(1.0, 5.0, (10, 3)), 8, axis=0))
+    filtered(chains, fastvi.PoissonHMM(2, **options).fit(counts), counts, tmp_path / "m")
+    assert chains("filter", chains.open(tmp_path / "m"), 1, -np.ones((1, 3)), None, found, logs)
+
+
+# Gaussian processes
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("which", ["RBF", "sum"])
+def test_gaussian_processes(
+    chains: Library, rng: np.random.Generator, which: str, tmp_path: Path
+) -> None:
+    X = rng.normal(size=(150, 2))
+    Y = np.stack((np.sin(2 * X[:, 0]), X[:, 1]), axis=1) + 0.1 * rng.normal(size=(150, 2))
+    kernel = ConstantKernel(2.0) * RBF([1.0, 2.0]) + WhiteKernel(0.01)
+    if which == "sum":
+        kernel = Matern(nu=1.5) * DotProduct() + RBF([1.0, 2.0]) + WhiteKernel(0.01)
+    fitted = fastvi.SparseGPRegressor(
+        kernel, inducing_points=20, max_iter=5, normalize_y=True, random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not converged
+        fitted.fit(X, Y).save(tmp_path / "m")
+    model, new = chains.open(tmp_path / "m"), rng.normal(size=(75, 2))
+    mean, deviation = np.empty((75, 2)), np.empty((75, 2))
+    assert chains("gp", model, 75, new, mean, deviation) == 0
+    wanted = fitted.compiled()(new)
+    np.testing.assert_allclose(mean, wanted[0], rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(deviation, wanted[1], rtol=1e-8)
 
 
 # Errors

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+from numba import typeof
 from numba.core import types
 
 from fastvi.export.parts import PARTS
@@ -64,7 +66,31 @@ def _mixture() -> list[Entry]:
     return [Entry(f"mixture_{n}", getattr(mixture, n), s) for n, s in signatures.items()]
 
 
+def _sequences() -> list[Entry]:
+    from fastvi.kernels import chain_filter
+
+    row, table = _array(DOUBLE), _array(DOUBLE, 2)
+    signature = row, WORD, WORD, row, row, table, table, row, table, row, row
+    return [Entry("chain_filter_step", chain_filter.filter_step, signature, DOUBLE)]
+
+
+def _processes() -> list[Entry]:
+    from fastvi.kernels import covariance
+
+    words, numbers = np.zeros(1, np.int64), np.zeros(1)
+    tree = (words,) * 4
+    program = typeof(covariance.Program(*tree, numbers, numbers, np.zeros((1, 1))))
+    table = _array(DOUBLE, 2)
+    signature = program, table, _array(DOUBLE, 3), table, table
+    return [
+        Entry(f"gp_{kernel.__name__}", kernel, signature)
+        for kernel in (covariance.covariance, covariance.gaussian)
+    ]
+
+
 def entries(parts: tuple[str, ...] = PARTS) -> list[Entry]:
     """The kernels of some parts of the library."""
-    known = {"topics": _topics, "mixture": _mixture}
+    known = {
+        "topics": _topics, "mixture": _mixture, "sequences": _sequences, "processes": _processes,
+    }  # fmt: skip
     return [entry for part in PARTS if part in parts for entry in known[part]()]

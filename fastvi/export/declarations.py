@@ -76,14 +76,14 @@ class _Function(NamedTuple):
         """A function of plain C arrays and their sizes; it returns 0, or 1 without memory."""
         given = [p for a in self.arguments for p in a.parameters]
         if self.result != "void":
-            given.append((f"{self.result} *", "result"))
+            given.append((f"{self.result} *", "fv_result"))
         listed = ", ".join(f"{kind} {name}".replace("* ", "*") for kind, name in given)
         passed = ", ".join(value for a in self.arguments for _, value in a.passed)
-        place = "&nothing" if self.result == "void" else "result"
+        place = "&fv_nothing" if self.result == "void" else "fv_result"
         return (
-            f"static inline int32_t fv_{self.name}(const struct fv_table *table, {listed}) {{\n"
-            "    void *nothing = NULL, *error = NULL;\n    (void)nothing;\n"
-            f"    return table->{self.name}({place}, &error, {passed}) != 0;\n}}\n"
+            f"static inline int32_t fv_{self.name}(const struct fv_table *fv_from, {listed}) {{\n"
+            "    void *fv_nothing = NULL, *fv_error = NULL;\n    (void)fv_nothing;\n"
+            f"    return fv_from->{self.name}({place}, &fv_error, {passed}) != 0;\n}}\n"
         )
 
 

@@ -16,12 +16,13 @@ __all__ = ["SONAME", "Model", "folder", "library"]
 
 SONAME = "libfastvi.so.0"  # changes when programs must be compiled again
 VARIABLE = "FASTVI_LIBRARY"  # names a library, or if empty says to use none
-TOPICS, LOGISTIC = 1, 3  # of `fastvi_kind`
+TOPICS, LOGISTIC, CHAIN = 1, 3, 4  # of `fastvi_kind`
 DOCUMENTS = 10
 SIGNATURES = {
     "build": "p", "kind": "ip", "n_features": "lp", "n_outputs": "lp", "number_size": "ip",
     "open": "ipp", "close": "vp", "message": "pi",
     "topics_f32": "iplpppp", "topics_f64": "iplpppp", "logistic": "iplpp",
+    "filter": "iplpppp",
 }  # fmt: skip
 KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int32, "l": ctypes.c_int64, "v": None}
 

@@ -2,4 +2,4 @@
 
 __all__ = ["PARTS"]
 
-PARTS = ("topics", "mixture")
+PARTS = ("topics", "mixture", "sequences", "processes")

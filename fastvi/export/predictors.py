@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastvi.export.library import DOCUMENTS, LOGISTIC, TOPICS, Model
+from fastvi.export.library import CHAIN, DOCUMENTS, LOGISTIC, TOPICS, Model
 
 __all__ = ["PREDICTORS"]
 
@@ -64,6 +64,29 @@ class _Logistic:
         return np.exp(out, out=out)
 
 
+class _Filter:
+    """As `fastvi.models.sequences.online.OnlineFilter`."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def filter_step(self, row: Any, before: Any = None) -> tuple[Any, float]:
+        """Probabilities (n_components,) of the states of one more row, and its log density in
+        nats, given those before; `before` is what the last call returned, or None.
+        """
+        x, _ = _rows(np.reshape(row, (1, -1)), self._model)
+        if before is not None:
+            before = np.ascontiguousarray(before, np.float64)
+            if before.shape != (self._model.n_outputs,):
+                wanted = self._model.n_outputs
+                raise ValueError(f"before has shape {before.shape}; wanted ({wanted},)")
+        out, log_density = np.empty(self._model.n_outputs), np.empty(1)
+        addresses = None if before is None else before.ctypes.data, out.ctypes.data
+        code = self._model.call("filter", 1, x.ctypes.data, *addresses, log_density.ctypes.data)
+        _raise(self._model, code)
+        return out, float(log_density[0])
+
+
 def _rows(x: Any, model: Model) -> tuple[Any, int]:
     x = np.ascontiguousarray(x, np.float64)
     if x.ndim != 2 or x.shape[1] != model.n_features:
@@ -76,4 +99,4 @@ def _raise(model: Model, code: int) -> None:
         raise MemoryError if code == 1 else ValueError(model.message(code))
 
 
-PREDICTORS: dict[int, Callable[..., Any]] = {TOPICS: _Topics, LOGISTIC: _Logistic}
+PREDICTORS: dict[int, Callable[..., Any]] = {CHAIN: _Filter, TOPICS: _Topics, LOGISTIC: _Logistic}

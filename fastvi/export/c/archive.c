@@ -2,6 +2,8 @@
  *
  * A file is not trusted. Each number from it is compared with what is left of the file before it is
  * used, and the checksums of all members are computed. */
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,7 +221,14 @@ int32_t fv_find(const fv_archive *a, const char *name, fv_array *array) {
     return read_array(&m, array) ? FASTVI_OK : FASTVI_DAMAGED;
 }
 
-int32_t fv_doubles(const fv_archive *a, const char *name, int n, int64_t *shape, double **out) {
+static int all_above(const double *x, int64_t n, double least) {
+    for (int64_t i = 0; i < n; i++)
+        if (!(x[i] >= least && x[i] < INFINITY)) return 0;
+    return 1;
+}
+
+static int32_t read_doubles(const fv_archive *a, const char *name, int n, int64_t *shape,
+                            double least, double **out) {
     fv_array array;
     int32_t code = fv_find(a, name, &array);
     *out = NULL;
@@ -231,8 +240,16 @@ int32_t fv_doubles(const fv_archive *a, const char *name, int n, int64_t *shape,
     }
     if (!(*out = fv_new(array.n_items, 8))) return FASTVI_MEMORY;
     memcpy(*out, array.data, (size_t)array.n_items * 8);
-    if (fv_all_finite(*out, array.n_items)) return FASTVI_OK;
+    if (all_above(*out, array.n_items, least)) return FASTVI_OK;
     free(*out);
     *out = NULL;
     return FASTVI_DAMAGED;
+}
+
+int32_t fv_doubles(const fv_archive *a, const char *name, int n, int64_t *shape, double **out) {
+    return read_doubles(a, name, n, shape, -DBL_MAX, out);
+}
+
+int32_t fv_logs(const fv_archive *a, const char *name, int n, int64_t *shape, double **out) {
+    return read_doubles(a, name, n, shape, -INFINITY, out);
 }

@@ -44,7 +44,9 @@ enum {
 enum {
     FASTVI_TOPICS = 1,   /* LatentDirichletAllocation, all solvers */
     FASTVI_MIXTURE = 2,  /* BayesianGaussianMixture */
-    FASTVI_LOGISTIC = 3  /* BayesianLogisticRegression */
+    FASTVI_LOGISTIC = 3, /* BayesianLogisticRegression */
+    FASTVI_CHAIN = 4,    /* GaussianHMM, GMMHMM, CategoricalHMM and other hidden Markov models */
+    FASTVI_PROCESS = 5   /* SparseGPRegressor */
 };
 
 typedef struct fastvi_model fastvi_model;
@@ -74,7 +76,8 @@ FASTVI_API int32_t fastvi_open_level(const char *path, int32_t level, fastvi_mod
 FASTVI_API void fastvi_close(fastvi_model *model);
 
 /* What a model is; 0 if model is NULL.
- * n_features: words of a vocabulary, or columns of rows. n_outputs: topics, components or classes.
+ * n_features: words of a vocabulary, or columns of rows. n_outputs: topics, components, classes,
+ * states or targets.
  * number_size: 4 if a topic model computes with float, 8 with double. */
 FASTVI_API int32_t fastvi_kind(const fastvi_model *model);
 FASTVI_API int64_t fastvi_n_features(const fastvi_model *model);
@@ -130,6 +133,20 @@ FASTVI_API int32_t fastvi_mixture(const fastvi_model *model, int64_t n_rows, con
  * n_classes), in the order of `classes_`: `predict_log_proba`. */
 FASTVI_API int32_t fastvi_logistic(const fastvi_model *model, int64_t n_rows, const double *X,
                                    double *log_probabilities);
+
+/* Hidden Markov models: probabilities of states as rows arrive. X (n_rows, n_features) are rows one
+ * after another; numbers that are missing are NaN, and a symbol is a whole number. before
+ * (n_states,) are the probabilities after the row before them, NULL at the beginning of a sequence.
+ * Out: probabilities (n_rows, n_states) of the states of each row, given it and those before, and
+ * log_densities (n_rows,) of each row given those before, in nats. */
+FASTVI_API int32_t fastvi_filter(const fastvi_model *model, int64_t n_rows, const double *X,
+                                 const double *before, double *probabilities,
+                                 double *log_densities);
+
+/* Gaussian processes, at rows X (n_rows, n_features). Out: mean and deviation (n_rows, n_targets)
+ * of targets, the standard deviation with the white noise: `predict(X, return_std=True)`. */
+FASTVI_API int32_t fastvi_gp(const fastvi_model *model, int64_t n_rows, const double *X,
+                             double *mean, double *deviation);
 
 /* The machine code of a kernel at a level (see `fastvi_level`), for tests; NULL if it is not
  * there. It is called as Numba calls it, which is no part of this interface. */

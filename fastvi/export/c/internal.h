@@ -32,9 +32,10 @@ typedef struct {
 int32_t fv_read_archive(const void *bytes, size_t n_bytes, fv_archive *archive);
 int32_t fv_find(const fv_archive *archive, const char *name, fv_array *array);
 
-/* The same, copied: of doubles of this shape, where -1 is any length, which is written to it. The
+/* The same, copied: of finite doubles, or logarithms that may be those of 0, of this shape, where -1 is any length, which is written to it. The
  * caller frees *out. FASTVI_OLD if it is missing. */
 int32_t fv_doubles(const fv_archive *archive, const char *name, int n, int64_t *shape, double **out);
+int32_t fv_logs(const fv_archive *archive, const char *name, int n, int64_t *shape, double **out);
 
 /* json.c: values of an object by name, and what they hold. */
 int fv_json_valid(fv_text text);
@@ -69,6 +70,20 @@ typedef struct {
     int probit;
 } fv_logistic;
 
+typedef struct {
+    double *centre, *factor, *coefficients, *table, *start, *transitions;
+    int64_t form, base, n_symbols, n_parts, n_coefficients; /* parts: components of all states */
+} fv_chain;
+
+typedef struct {
+    int64_t *tree; /* (4, n_nodes) */
+    double *amplitudes, *shapes, *scales, *columns, *explained, *weights;
+    double *units; /* (2, n_targets): what to add to means, and the scale of deviations */
+    int64_t n_nodes, n_inducing, width;
+    int is_gaussian;
+    double noise;
+} fv_process;
+
 struct fastvi_model {
     const struct fv_table *table;
     int32_t kind, number_size;
@@ -78,6 +93,8 @@ struct fastvi_model {
         fv_topics topics;
         fv_mixture mixture;
         fv_logistic logistic;
+        fv_chain chain;
+        fv_process process;
     } of;
 };
 
@@ -85,6 +102,8 @@ struct fastvi_model {
 int32_t fv_open_topics(fastvi_model *model, const fv_archive *archive);
 int32_t fv_open_mixture(fastvi_model *model, const fv_archive *archive);
 int32_t fv_open_logistic(fastvi_model *model, const fv_archive *archive);
+int32_t fv_open_chain(fastvi_model *model, const fv_archive *archive);
+int32_t fv_open_process(fastvi_model *model, const fv_archive *archive);
 
 /* Whether n numbers are all finite. */
 int fv_all_finite(const double *x, int64_t n);

@@ -71,12 +71,22 @@ int fv_all_finite(const double *x, int64_t n) {
     return 1;
 }
 
+static const char *const chains[] = {
+    "CategoricalHMM",       "GMMHMM",
+    "GaussianHMM",          "MultinomialHMM",
+    "PoissonHMM",           "VariationalCategoricalHMM",
+    "VariationalGaussianHMM", "VariationalPoissonHMM",
+};
+
 static int32_t fill(fastvi_model *model, const fv_archive *archive) {
     fv_text kind = fv_member(archive->top, "kind"), name = fv_member(archive->header, "class");
     if (fv_is_string(kind, "lda-model")) return fv_open_topics(model, archive);
     if (!fv_is_string(kind, "estimator")) return FASTVI_UNSUPPORTED;
     if (fv_is_string(name, "BayesianGaussianMixture")) return fv_open_mixture(model, archive);
     if (fv_is_string(name, "BayesianLogisticRegression")) return fv_open_logistic(model, archive);
+    if (fv_is_string(name, "SparseGPRegressor")) return fv_open_process(model, archive);
+    for (size_t i = 0; i < sizeof chains / sizeof *chains; i++)
+        if (fv_is_string(name, chains[i])) return fv_open_chain(model, archive);
     return FASTVI_UNSUPPORTED;
 }
 

@@ -125,6 +125,15 @@ class Function:
             else None
         )
 
+    def arrays(self) -> dict[str, Array]:
+        """What the C library takes; `tree` has the kinds, operands and slots of nodes, (4, L)."""
+        kinds, left, right, slots, amplitudes, shapes, scales = self._program
+        return {
+            "tree": np.array([kinds, left, right, slots], np.float64),
+            "amplitudes": amplitudes, "shapes": shapes, "scales": scales,
+            "columns": self._columns, "explained": self._explained, "weights": self._weights,
+        }  # fmt: skip
+
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Mean (n,) or (n, T), and variance (n,), at x (n, D)."""
         k = np.empty((len(x), self._m))

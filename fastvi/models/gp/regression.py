@@ -14,6 +14,7 @@ from fastvi.base.typing import Array, ArrayLike, RandomState, RowsLike
 from fastvi.core import Optimizer
 from fastvi.models.gp.collapsed import Collapsed
 from fastvi.models.gp.estimator import draws_by
+from fastvi.models.gp.posterior import Function
 from fastvi.models.gp.predictor import GaussianProcessPredictor
 from fastvi.models.gp.start import check_sizes
 
@@ -217,6 +218,14 @@ class SparseGPRegressor(MultiOutputMixin, RegressorMixin, Collapsed):
             for t in range(mean.shape[1])
         ]
         return np.hstack(draws)
+
+    def _for_library(self) -> dict[str, Array]:
+        with single_threaded_blas():
+            function = Function(self._posterior, self._posterior.weights * self._y_scale)
+        noise = self._covariance.white_noise(self._theta)
+        form = np.array([self._covariance.is_gaussian, noise], np.float64)
+        units = np.stack((self._y_mean, self._y_scale))
+        return function.arrays() | {"form": form, "units": units}
 
     def compiled(self) -> GaussianProcessPredictor:
         """A bare predictor of mean and standard deviation that checks nothing: microseconds."""

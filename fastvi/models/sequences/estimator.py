@@ -276,6 +276,12 @@ class HiddenMarkovModel(Decoder):
     def _saved(self) -> dict[str, object]:
         return {"parameters_": self._parameters()}
 
+    def _for_library(self) -> dict[str, Array]:
+        form, base, *likelihood = self._likelihood(self._parameters().states)
+        names = "centre", "factor", "coefficients", "table"
+        found = dict(zip(names, likelihood)) | self._parameters().weights._asdict()
+        return found | {"form": np.array([form, base], np.float64)}
+
     def _restore(self, saved: Saved) -> None:
         k = checks.integer(self.n_components, "n_components", 1)
         start, pairs = (
