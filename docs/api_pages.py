@@ -29,6 +29,7 @@ GROUPS = {  # by the folder that a name comes from
     "propagation": "Expectation propagation",
     "stein": "Stein discrepancies",
     "loading": "Files",
+    "cluster": "Many machines",
 }
 BASES = "tuple, dict, Exception, Protocol"  # whose methods are not repeated
 MARKUP = re.compile(r"\||(?<!^)\*|^\*(?=\w)|(?<=\w)_(?!\w)")
@@ -56,7 +57,7 @@ def names() -> dict[str, list[str]]:
     """The public names that are no modules, by group, in the order of `GROUPS`."""
     found: dict[str, list[str]] = {group: [] for group in GROUPS}
     for name in sorted(set(fastvi.__all__) - set(modules()) - {"__version__"}, key=str.lower):
-        found[group_of(name)].append(name)
+        found.setdefault(group_of(name), []).append(name)
     return {group: listed for group, listed in found.items() if listed}
 
 
@@ -132,7 +133,7 @@ def index() -> str:
     text = heading("API") + INTRODUCTION + "\n"
     for group, listed in names().items():
         rows = [(f":doc:`{n} <{n}>`", first_line(getattr(fastvi, n))) for n in listed]
-        text += heading(GROUPS[group], "-") + table(rows) + toctree(listed)
+        text += heading(GROUPS.get(group, group.capitalize()), "-") + table(rows) + toctree(listed)
     text += heading("Modules", "-")
     found = modules()
     text += table([(f":doc:`fastvi.{n} <{n}>`", first_line(found[n])) for n in found])

@@ -54,6 +54,7 @@ sphinx_gallery_conf: dict[str, Any] = {
     "write_computation_times": False,
     "within_subsection_order": "FileNameSortKey",
     "reset_modules": ("matplotlib",),
+    "matplotlib_animations": True,
     "image_scrapers": ("pictures.scrape",),
 }
 
@@ -91,6 +92,16 @@ def within(app: Any, name: str, source: list[str]) -> None:
     """Lead links to files outside of this folder to the pages that include them."""
     for outside, inside in INCLUDED.items():
         source[0] = re.sub(rf"\]\({re.escape(outside)}(?=[)#])", f"]({inside}", source[0])
+
+
+def listed(app: Any, name: str, source: list[str]) -> None:
+    """Add pages that no table of contents names to the guides."""
+    if name == "guides":
+        pages = {path.stem: path.read_text() for path in HERE.glob("*.md")}
+        trees = re.findall(r"^```{toctree}\n(.*?)^```", "\n".join(pages.values()), re.M | re.S)
+        named = {line.strip() for tree in trees for line in tree.splitlines()}
+        left = sorted(set(pages) - named - {"index"})
+        source[0] = source[0].rstrip().removesuffix("```") + "\n".join([*left, "```", ""])
 
 
 PAIR = re.compile(
@@ -141,4 +152,5 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", plain, priority=100)
     app.connect("source-read", within)
     app.connect("source-read", beside)
+    app.connect("source-read", listed)
     app.connect("autodoc-skip-member", not_ours)

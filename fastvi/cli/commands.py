@@ -19,6 +19,10 @@ def run(options: argparse.Namespace) -> None:
         "topics": show_topics,
         "transform": transform,
         "score": score,
+        "gp": _fit_process,
+        "mixture": _fit_mixture,
+        "hmm": _fit_hmm,
+        "fit": _fit_density,
         "warmup": _warm_up,
     }
     with compiling_announced(not getattr(options, "quiet", False)):
@@ -29,3 +33,30 @@ def _warm_up(options: argparse.Namespace) -> None:
     from fastvi.cli.warmup import warm_up  # imports every estimator
 
     warm_up(options)
+
+
+# Commands that import estimators, which need scikit-learn
+
+
+def _fit_process(options: argparse.Namespace) -> None:
+    from fastvi.cli.processes import fit_process
+
+    fit_process(options)
+
+
+def _fit_mixture(options: argparse.Namespace) -> None:
+    from fastvi.cli.groups import fit_mixture
+
+    fit_mixture(options)
+
+
+def _fit_hmm(options: argparse.Namespace) -> None:
+    from fastvi.cli.groups import fit_hmm
+
+    fit_hmm(options)
+
+
+def _fit_density(options: argparse.Namespace) -> None:
+    from fastvi.cli.densities import fit_density
+
+    fit_density(options)

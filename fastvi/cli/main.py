@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from fastvi.cli import parsing
+from fastvi.cli import parsing, tabular
 from fastvi.cli.signals import Ended, ended_by_signals
 
 __all__ = ["main"]
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, or 2 after a one-line error message."""
     _fill_closed_streams()
     options = _parser().parse_args(arguments)
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for terminals of other scripts
@@ -120,6 +121,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_topics(commands.add_parser("topics", help="print the topics of a model"))
     _add_transform(commands.add_parser("transform", help="topic proportions of documents"))
     _add_score(commands.add_parser("score", help="held-out score of documents"))
+    tabular.add_process(
+        commands.add_parser("gp", help="predict a column of a table, with intervals")
+    )
+    tabular.add_mixture(commands.add_parser("mixture", help="find groups of a table's rows"))
+    tabular.add_hmm(commands.add_parser("hmm", help="find hidden states of sequences"))
+    tabular.add_density(
+        commands.add_parser("fit", help="the posterior of a model in a Python file")
+    )
     _add_warmup(commands.add_parser("warmup", help="compile kernels ahead of their first use"))
     return parser
 

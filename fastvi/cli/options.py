@@ -14,6 +14,8 @@ from fastvi.models.topics.settling import passes_of
 
 __all__ = ["check_numbers", "check_outputs", "reading_options", "threads"]
 
+OUTPUTS = ("output", "checkpoint", "plot", "html", "predictions", "labels", "paths_file", "draws")
+
 
 def threads(options: argparse.Namespace) -> int:
     """Return the number of threads that --threads asks for."""
@@ -25,18 +27,21 @@ def threads(options: argparse.Namespace) -> int:
 def check_outputs(options: argparse.Namespace) -> None:
     """Check before the work that its results can be written."""
     outputs: list[Path] = []
-    for name in ("output", "checkpoint", "plot", "html"):
+    for name in OUTPUTS:
         value = getattr(options, name, None)
         if value is None:
             continue
         path = Path(os.path.realpath(value))
         if not path.parent.is_dir():
-            raise ValueError(f"--{name} {value}: there is no folder {path.parent}")
+            raise ValueError(f"--{_option(name)} {value}: there is no folder {path.parent}")
         if not os.access(path.parent, os.W_OK) or (path.exists() and not path.is_file()):
-            raise ValueError(f"--{name} {value}: cannot be written")
-        inputs = [*(getattr(options, "paths", None) or []), getattr(options, "model", None)]
+            raise ValueError(f"--{_option(name)} {value}: cannot be written")
+        inputs = [getattr(options, name, None) for name in ("model", "path", "new")]
+        inputs += getattr(options, "paths", None) or []
         if path in outputs or path in [Path(os.path.realpath(i)) for i in inputs if i]:
-            raise ValueError(f"--{name} {value}: is also read, or written to by another option")
+            raise ValueError(
+                f"--{_option(name)} {value}: is also read, or written to by another option"
+            )
         remove_leftovers(path)
         outputs.append(path)
     if getattr(options, "plot", None):
@@ -47,6 +52,11 @@ def check_outputs(options: argparse.Namespace) -> None:
         from fastvi.plots.report import check_html
 
         check_html(options.html, "--html")
+
+
+def _option(name: str) -> str:
+    """What a user writes for an option."""
+    return "paths" if name == "paths_file" else name
 
 
 def reading_options(options: argparse.Namespace) -> Options:

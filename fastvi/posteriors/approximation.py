@@ -124,16 +124,16 @@ class Approximation:
         words = self._words()
         if self.target is None:
             words = [*words, "These are unconstrained numbers; load the posterior with its target."]
-        return "\n".join([*self._table(unconstrained).text(max_rows), "", *words])
+        return "\n".join([*self.table(unconstrained).text(max_rows), "", *words])
 
     def __str__(self) -> str:
         return self.summary()
 
     def __repr__(self) -> str:
-        return "\n".join([self._headline(), *self._table().text(FEW_ROWS)])
+        return "\n".join([self._headline(), *self.table().text(FEW_ROWS)])
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(self._headline())}</p>{self._table().html(FEW_ROWS)}"
+        return f"<p>{html.escape(self._headline())}</p>{self.table().html(FEW_ROWS)}"
 
     def _headline(self) -> str:
         """What the posterior is, without evaluating the density."""
@@ -143,8 +143,14 @@ class Approximation:
     def _kind_in_words(self) -> str:
         return f"{self.n_iter} steps"
 
-    def _table(self, unconstrained: bool = False) -> Table:
-        """The table of `summary`."""
+    def table(self, unconstrained: bool = False) -> Table:
+        """The table of `summary`: `labels` of numbers, and their `figures`, a row each.
+
+        Parameters
+        ----------
+        unconstrained : bool
+            As in `summary`.
+        """
         Z = self._table_draws()
         moments = zip(Z.T, self.mean, self.sd)
         exact = {np.ascontiguousarray(z).tobytes(): (mean, sd) for z, mean, sd in moments}
