@@ -43,7 +43,7 @@ EXCEPTIONS = {  # calls that take longer, and what they took: they may only get 
     "DeepGPRegressor().fit": 8.1,
     "fit(family='mixture')": 14.9,  # the search for modes included
     "fit(family='copula')": 14.5,
-    "fit(family='realnvp')": 28.3,  # of all flows
+    "fit(family='realnvp')": 18.2,
     "fit(family='hamiltonian')": 18.9,
     "svgd(method='plain')": 8.5,
     "svgd(method='matrix')": 8.3,

@@ -28,6 +28,7 @@ __all__ = ["Paths", "climb_annealed", "paths_gradient", "paths_of", "walk"]
 
 APART = 1e-4  # of the differences of gradients
 LENGTH, BRIDGE, SHARE, OF_LENGTH, OF_BRIDGE, N_ROWS = range(6)
+FIRST = np.int64(0)  # of the places; a number of Python would be compiled by itself
 
 
 class Paths(NamedTuple):
@@ -114,7 +115,7 @@ def walk(address, table, power, params, keeps, eps, paths):
     for s in range(n):
         for d in range(D):
             paths.places[0, s, d] = params[d] + exp(params[D + d]) * eps[s, d]
-    visit(address, table, power, 0, paths)
+    visit(address, table, power, FIRST, paths)
     for m in range(M):
         before, middle, after = paths.before[m], paths.middle[m], paths.after[m]
         old, new = (k, fresh) if m > 0 else (0.0, 1.0)
@@ -263,7 +264,7 @@ def paths_gradient(address, table, power, params, keeps, k, eps, paths, step):
                 paths.of_momentum[s, d] += paths.weights[s] * paths.before[m, s, d]
         if m > 0:
             of_k += refresh_back(m, k, eps, paths)
-    curve(address, table, power, 0, paths)
+    curve(address, table, power, FIRST, paths)
     for s in range(n):
         for d in range(D):
             step[d] += paths.of_place[s, d]

@@ -125,7 +125,7 @@ def height_along(total, reach):
 
 
 @kernel
-def planar_invert(plan, layer, params, tape):
+def planar_invert(plan, layer, params, tape, scratch):
     """From y to x."""
     D, p, x, y = plan[0, DIM], plan[layer, PARAMETER], plan[layer, INTO], plan[layer, OUT]
     _, reach, more = direction(params, p, D)
@@ -225,7 +225,7 @@ def radial_pull(plan, layer, params, tape, slopes, scratch, step):
 
 
 @kernel
-def radial_invert(plan, layer, params, tape):
+def radial_invert(plan, layer, params, tape, scratch):
     """From y to x."""
     D, p, x, y = plan[0, DIM], plan[layer, PARAMETER], plan[layer, INTO], plan[layer, OUT]
     alpha = exp(params[p + D])

@@ -38,7 +38,7 @@ from .flow_rows import (
     mix,
     squash,
 )
-from .flow_splines import transform, transform_slopes
+from .flow_splines import curved, curved_slopes, straight, straight_slopes
 from .vectors import fill, sum_of
 
 READS_X, READS_Y = 2, 3  # kinds of layers
@@ -51,8 +51,11 @@ def outputs_of(n_bins):
 
 
 @kernel
-def masked_run(plan, layer, params, tape, scratch, inverse):
-    """From x to y, or with `inverse` from y to x; adds the log determinant of dy / dx."""
+def masked_run(plan, layer, params, tape, scratch, inverse, bends):
+    """From x to y, or with `inverse` from y to x; adds the log determinant of dy / dx.
+
+    The functions of numbers are splines, unless `bends` is None.
+    """
     D, own, at, H = plan[0, DIM], plan[layer, OWN], plan[layer, AT], plan[layer, N_UNITS]
     K, T = plan[layer, N_BINS], outputs_of(plan[layer, N_BINS])
     read = own if plan[layer, KIND] == READS_X else own + D
@@ -68,10 +71,13 @@ def masked_run(plan, layer, params, tape, scratch, inverse):
             fill(row, params[q])
             mix(params, q + 1, ONE, start, tape, read, row)
             mix(params, q + 1 + start, ONE, n, tape, hidden, row)
-        transform(
-            tape, first, K, tape[own + i], tape[own + D + i], tape[own + 2 * D + i],
-            tape[own + 3 * D + i], scratch, inverse,
+        x, y, steepness, bent = (
+            tape[own + i], tape[own + D + i], tape[own + 2 * D + i], tape[own + 3 * D + i],
         )  # fmt: skip
+        if bends is None:
+            straight(tape, first, x, y, steepness, bent, inverse)
+        else:
+            curved(tape, first, K, x, y, steepness, bent, scratch, inverse)
         copy(tape[own + D + i if inverse == 0 else own + i], tape[found + plan[at + i, PLACE]])
         while n_done < H and plan[at + D + n_done, REACH] <= i + 1:
             p, row = plan[at + D + n_done, INNER], tape[hidden + n_done]
@@ -122,7 +128,7 @@ def outputs_back(plan, layer, params, tape, i, T, scratch, step):
 
 
 @kernel
-def masked_back(plan, layer, params, tape, slopes, scratch, step):
+def masked_back(plan, layer, params, tape, slopes, scratch, step, bends):
     """Against the order: slopes (D, LANES) of a loss by y become those by x, and step (P,) gets its
     gradient; or, with step (0,), slopes of log q by x become those by y, by back substitution.
     """
@@ -155,8 +161,8 @@ def masked_back(plan, layer, params, tape, slopes, scratch, step):
                 of_y[s] = row[s] + before[s]
             for s in range(LANES):
                 row[s] = of_y[s] * steepness[s] + after[s]
-        transform_slopes(
-            tape, plan[at + i, OUTPUT], K, tape[own + i], tape[own + D + i], of_y, of_log, more[2:],
-            scratch, D + H,
-        )  # fmt: skip
+        x, y, work, first = tape[own + i], tape[own + D + i], more[2:], plan[at + i, OUTPUT]
+        straight_slopes(tape, first, y, of_y, of_log, work[0], scratch, D + H)
+        if bends is not None:
+            curved_slopes(tape, first, K, x, of_y, of_log, work, scratch, D + H)
         outputs_back(plan, layer, params, tape, i, T, scratch, step)

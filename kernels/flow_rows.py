@@ -8,7 +8,8 @@ noise below it. A *plan* (n, 8) int64 says where everything is:
 =========  =====================================================================
 row        columns
 =========  =====================================================================
-0          D, number of layers, rows of the tape, rows of scratch
+0          D, number of layers, rows of the tape, rows of scratch, number of parameters,
+           rows of the plan
 1 ...      layers: kind, first parameter, first own row of the tape, first row of x,
            first row of y, first of its positions in the plan, number of hidden
            units, number of bins of splines
@@ -25,7 +26,7 @@ from ._jit import kernel
 from .special import exp
 
 LANES = 64
-DIM, N_LAYERS, N_ROWS, N_SCRATCH = range(4)
+DIM, N_LAYERS, N_ROWS, N_SCRATCH, N_PARAMS, N_PLAN = range(6)
 KIND, PARAMETER, OWN, INTO, OUT, AT, N_UNITS, N_BINS = range(8)
 PLACE, START, READ, WEIGHTS, OUTPUT = range(5)
 REACH, INNER = range(2)

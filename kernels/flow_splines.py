@@ -12,6 +12,7 @@ import numpy as np
 from ._jit import kernel
 from .flow_rows import LANES, LOG_DET, ONE, ZERO
 from .special import exp, log
+from .vectors import fill
 
 LIMIT = 3.0  # of log scales
 EDGE = 5.0  # where splines end
@@ -26,6 +27,43 @@ def log_scale(a, out):
     """Out (LANES,) = a / sqrt(1 + (a / LIMIT)^2)."""
     for i in range(LANES):
         out[i] = a[i] / np.sqrt(1.0 + a[i] * a[i] * (1.0 / (LIMIT * LIMIT)))
+
+
+@kernel
+def scales(tape, outputs, out):
+    """Out (LANES,): the scale, whose logarithm is added to the tape's log determinants."""
+    log_det = tape[LOG_DET]
+    log_scale(tape[outputs + 1], out)
+    for i in range(LANES):
+        log_det[i] += out[i]
+    for i in range(LANES):
+        out[i] = exp(out[i])
+
+
+@kernel
+def straight(tape, outputs, x, y, steepness, bent, inverse):
+    """`curved` if u is x."""
+    shift = tape[outputs]
+    scales(tape, outputs, steepness)
+    fill(bent, 0.0)
+    if inverse != 0:
+        for i in range(LANES):
+            x[i] = (y[i] - shift[i]) / steepness[i]
+    else:
+        for i in range(LANES):
+            y[i] = shift[i] + steepness[i] * x[i]
+
+
+@kernel
+def straight_slopes(tape, outputs, y, of_y, of_log, logs, slopes, to):
+    """Rows of slopes from `to` on: of a loss by shift and scale. Out: logs (LANES,) of scales."""
+    shift, a, of_shift, of_a = tape[outputs], tape[outputs + 1], slopes[to], slopes[to + 1]
+    log_scale(a, logs)
+    for i in range(LANES):
+        ratio = 1.0 / (1.0 + a[i] * a[i] * (1.0 / (LIMIT * LIMIT)))
+        of_a[i] = (of_y[i] * (y[i] - shift[i]) + of_log) * ratio * np.sqrt(ratio)
+    for i in range(LANES):
+        of_shift[i] = of_y[i]
 
 
 @kernel
@@ -215,35 +253,19 @@ def spline_slopes(tape, outputs, K, x, of_u, of_log, work, slopes, to):
 
 
 @kernel
-def transform(tape, outputs, K, x, y, steepness, bent, work, inverse):
+def curved(tape, outputs, K, x, y, steepness, bent, work, inverse):
     """From x to y, or with `inverse` from y to x; adds log dy / dx to the tape's log determinants.
 
     Out (LANES,) also: dy / dx, and the derivative of its logarithm by x.
     """
-    shift, logs, log_det = tape[outputs], work[0], tape[LOG_DET]
-    log_scale(tape[outputs + 1], logs)
-    for i in range(LANES):
-        log_det[i] += logs[i]
-    for i in range(LANES):
-        steepness[i] = exp(logs[i])
+    shift, scale, slope, u, more = tape[outputs], work[0], work[1], work[2], work[3:]
+    scales(tape, outputs, scale)
     if inverse != 0:
         for i in range(LANES):
-            x[i] = (y[i] - shift[i]) / steepness[i]
-    if K == 0:
-        for i in range(LANES):
-            bent[i] = 0.0
-        if inverse == 0:
-            for i in range(LANES):
-                y[i] = shift[i] + steepness[i] * x[i]
-        return
-    scale, slope, u, more = work[0], work[1], work[2], work[3:]
-    for i in range(LANES):
-        scale[i] = steepness[i]
-    if inverse != 0:
-        for i in range(LANES):
-            u[i] = x[i]
+            u[i] = (y[i] - shift[i]) / scale[i]
         spline_inverse(tape, outputs + 2, K, u, x, more)
     spline(tape, outputs + 2, K, x, u, slope, bent, more)
+    log_det = tape[LOG_DET]
     for i in range(LANES):
         log_det[i] += log(slope[i])
     for i in range(LANES):
@@ -254,18 +276,11 @@ def transform(tape, outputs, K, x, y, steepness, bent, work, inverse):
 
 
 @kernel
-def transform_slopes(tape, outputs, K, x, y, of_y, of_log, work, slopes, to):
-    """Rows of slopes from `to` on: of a loss by the outputs, as in `spline_slopes`."""
-    shift, a, scale, of_u = tape[outputs], tape[outputs + 1], work[0], work[1]
-    of_shift, of_a = slopes[to], slopes[to + 1]
-    log_scale(a, scale)
+def curved_slopes(tape, outputs, K, x, of_y, of_log, work, slopes, to):
+    """Further rows, of a loss by the outputs for the spline, after `straight_slopes`, which has put
+    logarithms of scales into the first row of work.
+    """
+    logs, of_u = work[0], work[1]
     for i in range(LANES):
-        ratio = 1.0 / (1.0 + a[i] * a[i] * (1.0 / (LIMIT * LIMIT)))
-        of_a[i] = (of_y[i] * (y[i] - shift[i]) + of_log) * ratio * np.sqrt(ratio)
-    for i in range(LANES):
-        of_shift[i] = of_y[i]
-    if K == 0:
-        return
-    for i in range(LANES):
-        of_u[i] = of_y[i] * exp(scale[i])
+        of_u[i] = of_y[i] * exp(logs[i])
     spline_slopes(tape, outputs + 2, K, x, of_u, of_log, work[2:], slopes, to + 2)

@@ -3,7 +3,8 @@
 Gradients are path gradients (Roeder et al. 2017): slopes of log p - log q by the draws go back
 through the layers, and what log q depends on parameters at a fixed point is left out. Slopes of
 log q itself are carried along with the draws (as Vaitl et al. 2024), layer by layer, at the cost
-of one pass back through the networks. `flow_rows.py` describes plans and tapes.
+of one pass back through the networks. `flow_rows.py` describes plans and tapes; `layers` is the
+address of a function of `flow_kinds.py`.
 """
 
 from typing import NamedTuple
@@ -11,35 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import kernel
-from .flow_layers import (
-    planar_invert,
-    planar_pull,
-    planar_push,
-    radial_invert,
-    radial_pull,
-    radial_push,
-)
-from .flow_masked import masked_back, masked_run
-from .flow_rows import (
-    DIM,
-    INTO,
-    KIND,
-    LANES,
-    LOG_DET,
-    N_LAYERS,
-    N_ROWS,
-    N_SCRATCH,
-    ONE,
-    OUT,
-    ZERO,
-)
+from .flow_kinds import INVERT, PULL, PUSH, TRACK, run
+from .flow_rows import DIM, INTO, LANES, LOG_DET, N_LAYERS, N_ROWS, N_SCRATCH, OUT, ZERO
 from .hmc import Chains, chains_at, look
 from .steps import HALF_LOG_2PI, climb, show, spread
 from .vectors import fill
 
 __all__ = ["Space", "climb_flow", "gradient", "space_of", "through"]
 
-PLANAR, RADIAL = 0, 1
 SMALLEST = 1e-4  # Adam's epsilon: far smaller slopes are noise at an exact fit
 WARM = 50.0  # steps until a stage is at its rate, while Adam knows little of the slopes
 NEWEST = 3.0  # how much the mean of iterates forgets: about the last quarter counts
@@ -53,6 +33,7 @@ class Space(NamedTuple):
     scratch: np.ndarray  # (rows, LANES)
     chains: Chains  # the draws, as in `hmc`
     log_dets: np.ndarray  # (n,)
+    table: np.ndarray  # (3,) int64, of `flow_kinds`
 
 
 def space_of(plan, n, n_terms):
@@ -61,50 +42,8 @@ def space_of(plan, n, n_terms):
     return Space(
         np.zeros((tiles, plan[0, N_ROWS], LANES)), np.zeros((tiles, D, LANES)),
         np.zeros((plan[0, N_SCRATCH], LANES)), chains_at(np.zeros((n, D)), n_terms), np.zeros(n),
+        np.zeros(3, np.int64),
     )  # fmt: skip
-
-
-@kernel
-def push(plan, params, tape, slopes, scratch, tracks):
-    """From the noise of a tape through all layers, with slopes of log q if it tracks them."""
-    fill(tape[LOG_DET], 0.0)
-    for layer in range(1, 1 + plan[0, N_LAYERS]):
-        kind = plan[layer, KIND]
-        if kind == PLANAR:
-            planar_push(plan, layer, params, tape, slopes, scratch, tracks)
-        elif kind == RADIAL:
-            radial_push(plan, layer, params, tape, slopes, scratch, tracks)
-        else:
-            masked_run(plan, layer, params, tape, scratch, ZERO)
-            if tracks != 0:
-                masked_back(plan, layer, params, tape, slopes, scratch, params[:0])
-
-
-@kernel
-def pull(plan, params, tape, slopes, scratch, step):
-    """Slopes of a loss by the draws through all layers, last first; step (P,) += its gradient."""
-    for layer in range(plan[0, N_LAYERS], 0, -1):
-        kind = plan[layer, KIND]
-        if kind == PLANAR:
-            planar_pull(plan, layer, params, tape, slopes, scratch, step)
-        elif kind == RADIAL:
-            radial_pull(plan, layer, params, tape, slopes, scratch, step)
-        else:
-            masked_back(plan, layer, params, tape, slopes, scratch, step)
-
-
-@kernel
-def push_back(plan, params, tape, scratch):
-    """From the draws of a tape back to noise, with log determinants."""
-    fill(tape[LOG_DET], 0.0)
-    for layer in range(plan[0, N_LAYERS], 0, -1):
-        kind = plan[layer, KIND]
-        if kind == PLANAR:
-            planar_invert(plan, layer, params, tape)
-        elif kind == RADIAL:
-            radial_invert(plan, layer, params, tape)
-        else:
-            masked_run(plan, layer, params, tape, scratch, ONE)
 
 
 @kernel
@@ -127,30 +66,37 @@ def unload(rows, source, first, X):
 
 
 @kernel
-def forward(plan, params, eps, tracks, space, Z):
-    """Out Z (n, D): draws of noise eps (n, D); log determinants and slopes of log q in space."""
+def forward(layers, plan, params, eps, what, space, Z):
+    """Out Z (n, D): draws of noise eps (n, D); log determinants in space, and with `TRACK` also
+    slopes of log q.
+    """
     last, n = plan[plan[0, N_LAYERS], OUT], eps.shape[0]
     for tile in range(space.tapes.shape[0]):
         tape, slopes, first = space.tapes[tile], space.slopes[tile], tile * LANES
         load(eps, first, tape, plan[1, INTO], 1.0)
         load(eps, first, slopes, ZERO, -1.0)
-        push(plan, params, tape, slopes, space.scratch, tracks)
+        fill(tape[LOG_DET], 0.0)
+        run(layers, what, plan, params, tape, slopes, space.scratch, params, space.table)
         unload(tape, last, first, Z)
         for i in range(min(LANES, n - first)):
             space.log_dets[first + i] = tape[LOG_DET, i]
 
 
 @kernel
-def through(plan, params, given, back, space, log_dets, found):
+def through(layers, plan, params, given, back, space, log_dets, found):
     """Out found (n, D): draws of noise, or with `back` noise of draws; and log dets (n,)."""
     last = plan[plan[0, N_LAYERS], OUT]
     if back == 0:
-        forward(plan, params, given, ZERO, space, found)
+        forward(layers, plan, params, given, PUSH, space, found)
     else:
         for tile in range(space.tapes.shape[0]):
             tape, first = space.tapes[tile], tile * LANES
             load(given, first, tape, last, 1.0)
-            push_back(plan, params, tape, space.scratch)
+            fill(tape[LOG_DET], 0.0)
+            run(
+                layers, INVERT, plan, params, tape, space.slopes[tile], space.scratch, params,
+                space.table,
+            )  # fmt: skip
             unload(tape, plan[1, INTO], first, found)
             for i in range(min(LANES, log_dets.size - first)):
                 space.log_dets[first + i] = tape[LOG_DET, i]
@@ -159,7 +105,7 @@ def through(plan, params, given, back, space, log_dets, found):
 
 
 @kernel
-def backward(plan, params, of_points, of_log_q, space, step):
+def backward(layers, plan, params, of_points, of_log_q, space, step):
     """Out step (P,): gradient of a loss with slopes of_points (n, D) by the draws of `forward`, and
     of_log_q (n,) by the log densities of these points.
     """
@@ -174,14 +120,16 @@ def backward(plan, params, of_points, of_log_q, space, step):
                 s = first + i
                 own = of_log_q[s] * row[i] if i < n_lanes and of_log_q[s] != 0.0 else 0.0
                 row[i] = of_points[s, d] + own if i < n_lanes else 0.0
-        pull(plan, params, space.tapes[tile], slopes, space.scratch, step)
+        run(
+            layers, PULL, plan, params, space.tapes[tile], slopes, space.scratch, step, space.table
+        )  # fmt: skip
 
 
 @kernel
-def gradient(plan, params, eps, of_points, of_log_q, space, step):
+def gradient(layers, plan, params, eps, of_points, of_log_q, space, step):
     """As `backward`, of the draws of noise eps (n, D)."""
-    forward(plan, params, eps, ONE, space, space.chains.tried)
-    backward(plan, params, of_points, of_log_q, space, step)
+    forward(layers, plan, params, eps, TRACK, space, space.chains.tried)
+    backward(layers, plan, params, of_points, of_log_q, space, step)
 
 
 @kernel
@@ -236,7 +184,7 @@ def count_recent(t, params, work, sums):
 
 @kernel
 def climb_flow(
-    address, table, noise, power, rate, params, work, sums, trace, t, moments, plan, space
+    address, table, noise, power, rate, params, work, sums, trace, t, moments, layers, plan, space
 ):
     """Steps t, t + 1, ... of Adam, one a row of noise (m, h, D), on the parameters (P,) of a flow;
     the number of steps before one in which no draw has a density.
@@ -244,14 +192,14 @@ def climb_flow(
     log_w = np.empty(work.eps.shape[0])
     for i in range(noise.shape[0]):
         spread(noise[i], work.eps)
-        forward(plan, params, work.eps, ONE, space, space.chains.tried)
+        forward(layers, plan, params, work.eps, TRACK, space, space.chains.tried)
         look(address, table, space.chains)
         n = heights_of(power, work.eps, space, log_w)
         if n == 0:
             show(space.chains.tried, work.Z)
             return i
         record(i, n, log_w, trace)
-        backward(plan, params, space.chains.slopes, space.log_dets, space, work.step)
+        backward(layers, plan, params, space.chains.slopes, space.log_dets, space, work.step)
         count_recent(t + i, params, work, sums)
         warm = min(1.0, (t + i) / WARM)
         trace.rate[i] = climb(warm * rate, t + i, params, work, moments, SMALLEST)

@@ -72,7 +72,7 @@ def _plain_layout(kind: int, dim: int, n_layers: int) -> tuple[Ints, int]:
         own = at + dim
         plan[1 + layer, :5] = kind, layer * size, own, at, own + 1
         at = own + 1
-    plan[0, :4] = dim, n_layers, at + dim, 2
+    plan[0, :6] = dim, n_layers, at + dim, 2, n_layers * size, len(plan)
     return plan, n_layers * size
 
 
@@ -98,7 +98,7 @@ def _masked_layout(kind: int, dim: int, sizes: Sizes, masks: list[_Masks]) -> tu
             p += 1 + reach
         row, at = row + dim + n_units, to
     scratch = dim + most + n_outputs + 2 * sizes.n_bins + flow_splines.N_OWN + 6
-    first = (dim, len(masks), at + dim, scratch, 0, 0, 0, 0)
+    first = (dim, len(masks), at + dim, scratch, p, 1 + len(head) + len(lists), 0, 0)
     return np.array([first, *head, *lists], np.int64), p
 
 

@@ -31,6 +31,12 @@ DEFAULTS = {
 }
 
 
+LAYERS = {  # of `fastvi.kernels.flow_kinds`
+    "planar": "planar", "radial": "radial", "realnvp": "affine", "iaf": "affine", "maf": "affine",
+    "nsf": "splines",
+}  # fmt: skip
+
+
 class Flow(NamedTuple):
     """``centre + units f(x)`` of standard normal numbers x, where f is a sequence of layers.
 
@@ -87,6 +93,14 @@ class Flow(NamedTuple):
         return layout(self.kind(), self.dim, Sizes(*self.sizes.tolist()))[0]
 
     @property
+    def layers(self) -> int:
+        """The address of the compiled layers, see `fastvi.kernels.flow_kinds`."""
+        from fastvi.kernels import flow_kinds
+        from fastvi.kernels._jit import adapter
+
+        return int(adapter(getattr(flow_kinds, LAYERS[self.kind()]))[0])
+
+    @property
     def log_det(self) -> float:
         """Log determinant of the units."""
         return float(np.log(np.diag(self.units)).sum())
@@ -132,7 +146,8 @@ class Flow(NamedTuple):
         given = np.ascontiguousarray(given, np.float64)
         found, log_dets = np.empty(given.shape), np.empty(len(given))
         flows.through(
-            self.plan, self.params, given, back, self._space(len(given)), log_dets, found
+            self.layers, self.plan, self.params, given, back, self._space(len(given)), log_dets,
+            found,
         )  # fmt: skip
         return found, log_dets
 
@@ -194,12 +209,14 @@ class Flow(NamedTuple):
         eps, step = np.ascontiguousarray(draws.noise), np.empty(len(self.params))
         slopes = np.ascontiguousarray((of_points @ self.units) * column(weights))
         of_q = np.ascontiguousarray(np.broadcast_to(of_log_q * weights, (len(eps),)))
-        flows.gradient(self.plan, self.params, eps, slopes, of_q, self._space(len(eps)), step)
+        flows.gradient(
+            self.layers, self.plan, self.params, eps, slopes, of_q, self._space(len(eps)), step
+        )  # fmt: skip
         return (step,)
 
     def driver(self, natural: bool) -> Driver | None:
         """Return the compiled loop over steps of Adam."""
-        return None if natural else Driver(_steps(self.plan), None)
+        return None if natural else Driver(_steps(self.layers, self.plan), None)
 
     # Files
 
@@ -220,7 +237,7 @@ class Flow(NamedTuple):
         return cls(sizes, stored(arrays, "params", (n,)), stored(arrays, "centre", (dim,)), units)
 
 
-def _steps(plan: Any) -> Callable[..., Any]:
+def _steps(layers: int, plan: Any) -> Callable[..., Any]:
     """The loop over steps, with scratch that the first call makes."""
     from fastvi.kernels import flows
 
@@ -230,7 +247,7 @@ def _steps(plan: Any) -> Callable[..., Any]:
         work = others[3]
         if not made:
             made.append(flows.space_of(plan, len(work.eps), work.values.shape[1]))
-        return flows.climb_flow(address, table, noise, *others, plan, made[0])
+        return flows.climb_flow(address, table, noise, *others, layers, plan, made[0])
 
     return run
 
