@@ -58,7 +58,7 @@ MAY_IMPORT_SKLEARN = (
     | {"models/statespace/switching_predictions.py"}
     | {f"models/topics/{n}.py" for n in ("coherence", "correlated", "dynamic_scores")}
     | {f"models/topics/{n}.py" for n in ("hdp_scores", "supervised", "supervised_scores")}
-    | {"corpus/text.py", "cli/processes.py"}
+    | {"corpus/text.py", "cli/hot_loops.py", "cli/processes.py"}
 )
 FUNCTIONAL_CORE = [
     "fastvi.core", "fastvi.loop", "fastvi.batches", "fastvi.models.counts", "fastvi.optimizers",

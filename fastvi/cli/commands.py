@@ -24,6 +24,7 @@ def run(options: argparse.Namespace) -> None:
         "hmm": _fit_hmm,
         "fit": _fit_density,
         "warmup": _warm_up,
+        "bench": _bench,
     }
     with compiling_announced(not getattr(options, "quiet", False)):
         commands[options.command](options)
@@ -60,3 +61,9 @@ def _fit_density(options: argparse.Namespace) -> None:
     from fastvi.cli.densities import fit_density
 
     fit_density(options)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from fastvi.cli.bench import bench  # imports scikit-learn
+
+    bench(options.json, options.plot)

@@ -130,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("fit", help="the posterior of a model in a Python file")
     )
     _add_warmup(commands.add_parser("warmup", help="compile kernels ahead of their first use"))
+    _add_bench(commands.add_parser("bench", help="hot loops against pure Python on this machine"))
     return parser
 
 
@@ -295,6 +296,12 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the split into halves (default: 0)")
     parser.add_argument("--threads", type=int, default=-1, metavar="N")
     parser.add_argument("--json", action="store_true")
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", nargs="?", const="-", metavar="FILE",
+                        help="all figures, on standard output without a file")  # fmt: skip
+    parser.add_argument("--plot", metavar="FILE", help="a picture, .png, .svg or .pdf")
 
 
 def _add_warmup(parser: argparse.ArgumentParser) -> None:
