@@ -178,8 +178,8 @@ def _normal() -> Any:
 
 def _densities() -> None:
     for family in (
-        "fullrank", "meanfield", "lowrank", "mixture", "copula", "planar", "radial", "realnvp", "nsf",
-        "hamiltonian", "hierarchical", "vgp",
+        "fullrank", "meanfield", "lowrank", "mixture", "copula", "planar", "radial", "realnvp",
+        "nsf", "hamiltonian", "hierarchical", "vgp",
     ):  # fmt: skip
         fastvi.fit(_normal(), family, random_state=0).summary()
     X = _numbers()
