@@ -148,6 +148,10 @@ CALLS: dict[str, Callable[[], Any]] = {
     "HierarchicalDirichletProcess().fit": lambda: fastvi.HierarchicalDirichletProcess(
         3, max_iter=2, random_state=0
     ).fit(COUNTS),
+    "NeuralTopicModel().fit": lambda: fastvi.NeuralTopicModel(2, **SHORT).fit(COUNTS),
+    "NeuralTopicModel(form='product').fit": lambda: fastvi.NeuralTopicModel(
+        2, form="product", **SHORT
+    ).fit(COUNTS),
     "GaussianHMM().fit": lambda: fastvi.GaussianHMM(2, n_iter=3, random_state=0).fit(X),
     "GaussianHMM().decode": decoding,
     "GMMHMM().fit": lambda: fastvi.GMMHMM(2, 2, n_iter=3, random_state=0).fit(X),

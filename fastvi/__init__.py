@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from fastvi.models.topics.hdp import (
         HierarchicalDirichletProcess as HierarchicalDirichletProcess,
     )
+    from fastvi.models.topics.neural.estimator import NeuralTopicModel as NeuralTopicModel
     from fastvi.models.topics.scores import document_completion as document_completion
     from fastvi.models.topics.supervised import TopicClassifier as TopicClassifier
     from fastvi.models.topics.supervised import TopicRegressor as TopicRegressor

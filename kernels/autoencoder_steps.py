@@ -12,8 +12,6 @@ Shapes as in `autoencoder`. Objectives, per row:
   log w along the path of the draw, v = w^(1 - alpha) over its sum.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from ._jit import kernel
@@ -22,21 +20,11 @@ from .autoencoder_likelihoods import GAUSSIAN
 from .autoencoder_priors import mixture_slopes, normal_slopes
 from .networks import ONE, ZERO, SparseRows, column_sums, first_not_finite, outputs, reverse
 from .noise import normals
-from .optimizers import adam_in_place
+from .optimizers import Adam, adam_in_place
 from .special import exp, log
 from .vectors import fill, sum_of
 
 FINE = -1
-
-
-class Adam(NamedTuple):
-    """Numbers of a step; with rate 0 the parameters stay."""
-
-    decay: float
-    decay_square: float
-    rate: float  # corrected by the first decay
-    correction: float  # by the second
-    epsilon: float
 
 
 STILL = Adam(0.0, 0.0, 0.0, 0.0, 0.0)

@@ -4,10 +4,22 @@ Names as in the papers: g gradient, m and v running means of g and g^2, step the
 both sums and stores: see `kernel`.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ._jit import kernel
 from ._subnormals import flush_subnormals, restore_subnormals
+
+
+class Adam(NamedTuple):
+    """Numbers of a step of Adam; with rate 0 the parameters stay."""
+
+    decay: float
+    decay_square: float
+    rate: float  # corrected by the first decay
+    correction: float  # by the second
+    epsilon: float
 
 
 @kernel

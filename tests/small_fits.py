@@ -84,6 +84,8 @@ FITS: dict[str, Callable[[], Any]] = {
     "dynamic topics": lambda: fastvi.DynamicTopicModel(drift=True, **TOPICS).fit(
         COUNTS, np.arange(40) % 3
     ),
+    "neural topics": lambda: fastvi.NeuralTopicModel(**TOPICS).fit(COUNTS),
+    "neural topics, product": lambda: fastvi.NeuralTopicModel(form="product", **TOPICS).fit(COUNTS),
     "HDP": lambda: fastvi.HierarchicalDirichletProcess(**TOPICS).fit(COUNTS),
     "GP regression": lambda: fastvi.SparseGPRegressor(**GP).fit(X, X[:, 0]),
     "SVGP": lambda: fastvi.SVGP(likelihood="poisson", **GP).fit(X, COUNTS[:, 0]),

@@ -77,6 +77,10 @@ FITS = CASES | {  # what has its own files, or no steps of the toolbox
         fastvi.CorrelatedTopicModel,
         {"n_components": 3, "random_state": 1, "max_iter": 5, "tol": 0.0},
     ),
+    "neural topics": (
+        fastvi.NeuralTopicModel,
+        {"n_components": 3, "random_state": 1, "max_iter": 5, "batch_size": 16},
+    ),
     "topics with labels": (
         fastvi.TopicClassifier,
         {"n_components": 3, "random_state": 1, "max_iter": 5, "tol": 0.0},

@@ -53,6 +53,7 @@ ESTIMATORS = {
         real,
         lambda model, X, y: model.elbo_samples(X).mean(),
     ),
+    "neural topics": (fastvi.NeuralTopicModel(3, random_state=0), counts, completion),
     "hdp": (
         fastvi.HierarchicalDirichletProcess(  # merges come after the last score
             3, random_state=0, tol=0, batch_size=None, merge=False
@@ -161,7 +162,8 @@ def test_early_stopping_keeps_the_best_pass(name, tmp_path):
     rng = np.random.default_rng(11)
     X, y = data(rng), rng.integers(2, size=N + N_HELD_OUT)
     labels = {"y_val": y[N:]} if name == "logistic" else {}
-    model = clone(model).set_params(max_iter=8, batch_size=25, optimizer=None)
+    options = {"max_iter": 8, "batch_size": 25, "optimizer": None}
+    model = clone(model).set_params(**{k: options[k] for k in options if hasattr(model, k)})
     model.fit(X[:N], y[:N], X_val=X[N:], early_stopping=1, **labels)
     scores = model.history_["held_out"][np.isfinite(model.history_["held_out"])]
     assert model.best_iter_ == np.argmax(scores) + 1

@@ -58,6 +58,7 @@ MAY_IMPORT_SKLEARN = (
     | {"models/statespace/switching_predictions.py"}
     | {f"models/topics/{n}.py" for n in ("coherence", "correlated", "dynamic_scores")}
     | {f"models/topics/{n}.py" for n in ("hdp_scores", "supervised", "supervised_scores")}
+    | {"models/topics/neural/scores.py"}
     | {"corpus/text.py", "cli/hot_loops.py", "cli/processes.py"}
 )
 FUNCTIONAL_CORE = [

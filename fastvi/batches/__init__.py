@@ -1,6 +1,6 @@
 """Mini-batches: which rows a step sees, and with which weights."""
 
-from fastvi.batches.base import Batches, InMemory, Part, Source
+from fastvi.batches.base import Batches, InMemory, NumberedRows, Part, Source
 from fastvi.batches.epochs import Everything, Passes, ShuffledEpochs, Stream
 from fastvi.batches.growing import AdaptiveSize
 from fastvi.batches.importance import AdaptiveImportance, WithReplacement
@@ -11,6 +11,7 @@ __all__ = [
     "Batches",
     "Everything",
     "InMemory",
+    "NumberedRows",
     "Part",
     "Passes",
     "ShuffledEpochs",

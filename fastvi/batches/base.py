@@ -12,7 +12,7 @@ from fastvi.base import tree
 from fastvi.base.typing import AnyArray, Indices, Info
 from fastvi.core import Batch
 
-__all__ = ["Batches", "InMemory", "Part", "Source"]
+__all__ = ["Batches", "InMemory", "NumberedRows", "Part", "Source"]
 
 
 class Source(Protocol):
@@ -76,6 +76,26 @@ class InMemory:
     def part(self, start: int, stop: int) -> Part:
         """Rows `start` to ``stop - 1``, as a source of their own."""
         return Part(InMemory(tree.map_leaves(lambda array: array[start:stop], self.rows)))
+
+
+class NumberedRows:
+    """Rows that batches name by their numbers, because kernels gather them."""
+
+    def __init__(self, n_rows: int) -> None:
+        self.n_rows = n_rows
+
+    @property
+    def norms(self) -> NDArray[np.float64] | None:
+        """None: the norms are unknown."""
+        return None
+
+    def all(self) -> NDArray[np.int64]:
+        """Every row, in order."""
+        return np.arange(self.n_rows)
+
+    def take(self, rows: Indices) -> Any:
+        """The rows with these numbers."""
+        return np.ascontiguousarray(rows, np.int64)
 
 
 class Batches(Protocol):

@@ -64,6 +64,9 @@ def _topics() -> None:
         labels = np.arange(ROWS) % 2
         fastvi.TopicClassifier(3, max_iter=2, random_state=0).fit(X, labels).predict(X)
         fastvi.HierarchicalDirichletProcess(3, max_iter=2, random_state=0).fit(X).transform(X)
+    for form in ("mixture", "product"):
+        neural = fastvi.NeuralTopicModel(3, form=form, max_iter=2, random_state=0).fit(X)
+        neural.document_completion(X)
 
 
 def _mixture() -> None:

@@ -21,6 +21,7 @@ ESTIMATORS = {
     "GaussianHMM": "fastvi.models.sequences.gaussian",
     "LinearGaussianSSM": "fastvi.models.statespace.estimator",
     "MultinomialHMM": "fastvi.models.sequences.discrete",
+    "NeuralTopicModel": "fastvi.models.topics.neural.estimator",
     "PoissonFactorization": "fastvi.models.poisson.estimator",
     "PoissonHMM": "fastvi.models.sequences.poisson",
     "SVGP": "fastvi.models.gp.variational",

@@ -10,10 +10,10 @@ from scipy.special import gammaln
 
 from fastvi.base import checks
 from fastvi.base.bags import Bags, bags_of_words
-from fastvi.base.typing import AnyArray, Array, Indices
+from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels.autoencoder import Data
 
-__all__ = ["Frame", "NumberedRows", "Rows", "frame_of", "rows_of"]
+__all__ = ["Frame", "Rows", "frame_of", "rows_of"]
 
 MOST_LEVELS = 65_536
 COUNTS = ("poisson", "multinomial")
@@ -49,26 +49,6 @@ class Rows(NamedTuple):
     def is_sparse(self) -> bool:
         """Whether they are those of a CSR matrix."""
         return len(self.data.indptr) > 0
-
-
-class NumberedRows:
-    """Rows that batches name by their numbers, because kernels gather them."""
-
-    def __init__(self, n_rows: int) -> None:
-        self.n_rows = n_rows
-
-    @property
-    def norms(self) -> Array | None:
-        """None: the norms are unknown."""
-        return None
-
-    def all(self) -> NDArray[np.int64]:
-        """Every row, in order."""
-        return np.arange(self.n_rows)
-
-    def take(self, rows: Indices) -> Any:
-        """The rows with these numbers."""
-        return np.ascontiguousarray(rows, np.int64)
 
 
 def frame_of(likelihood: str, X: Any) -> Frame:

@@ -10,13 +10,13 @@ from fastvi import loop, optimizers
 from fastvi.base import checks, tree
 from fastvi.base.parallel import single_threaded_blas
 from fastvi.base.typing import RowsLike, Tree
-from fastvi.batches import ShuffledEpochs
+from fastvi.batches import NumberedRows, ShuffledEpochs
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.options import goal_of, likelihood_of, model_of
 from fastvi.models.autoencoder.predictions import AutoencoderPredictions
-from fastvi.models.autoencoder.rows import NumberedRows, Rows, frame_of, rows_of
+from fastvi.models.autoencoder.rows import Rows, frame_of, rows_of
 from fastvi.models.autoencoder.training import State, failure, training
 from fastvi.models.plan import Plan
 

@@ -1,0 +1,1 @@
+"""Topics of documents whose proportions are inferred by a network."""
