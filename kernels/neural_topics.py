@@ -168,7 +168,7 @@ def limited(x):
 
 
 @kernel
-def softmax(z, i, theta):
+def row_softmax(z, i, theta):
     """Out theta (n, Kp), row i: of row i of z (n, K), and zeros beyond."""
     most, total, n_topics = z[i, 0], ZERO, z.shape[1]
     for k in range(1, n_topics):
@@ -191,7 +191,7 @@ def draw_proportions(posterior, eps, z, theta):
         log_sd = posterior[i, n_topics:]
         for k in range(n_topics):
             z[i, k] = posterior[i, k] + exp(limited(log_sd[k])) * eps[i, k]
-        softmax(z, i, theta)
+        row_softmax(z, i, theta)
 
 
 @kernel

@@ -27,7 +27,7 @@ from .neural_topics import (
     number_words,
     posterior_slopes,
     prior_means,
-    softmax,
+    row_softmax,
 )
 from .noise import normals
 from .responsibilities import responsibility_sums
@@ -159,7 +159,7 @@ def refine(data, rows, n_words, topics, prior, n_steps, work):
             stats[a, k] = ZERO
     for step in range(n_steps + 1):
         for i in range(rows.size):
-            softmax(z, i, work.theta)
+            row_softmax(z, i, work.theta)
         likelihood(data, rows, topics, work)
         if step >= n_steps - 1:
             count(data, rows, step == n_steps, topics, work)
@@ -237,11 +237,11 @@ def modes(data, weights, variances, means, n_steps, start, stop, z, theta):
             n_tokens += counts[p]
         for k in range(z.shape[1]):
             z[d, k] = z[d, k] if n_tokens > ZERO else means[d, k]
-        softmax(z, d, theta)
+        row_softmax(z, d, theta)
         for _ in range(n_steps if n_tokens > ZERO else 0):
             responsibility_sums(words, counts, weights, theta[d], ratio[: counts.size], pull)
             for k in range(pull.size):
                 pull[k] = theta[d, k] * (pull[k] - n_tokens)
             newton_step(z, d, n_tokens, variances, means, theta, pull)
-            softmax(z, d, theta)
+            row_softmax(z, d, theta)
     restore_subnormals(mode)

@@ -156,9 +156,9 @@ def test_refusals(options: dict[str, Any], message: str) -> None:
         NeuralTopicModel(**options).fit(np.eye(20))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_real_documents(data_dir: Path) -> None:
-    """Within 0.02 nats of CVB0, whose topics keep their coherence; better than by VB."""
+    """Within 0.02 nats of CVB0, whose topics keep their coherence."""
     with np.load(data_dir / "text" / "ap.npz") as f:
         X = csr_array((f["data"], f["indices"], f["indptr"]), shape=tuple(f["shape"]))
     with np.load(data_dir / "text" / "ap_split.npz") as f:
@@ -168,19 +168,13 @@ def test_real_documents(data_dir: Path) -> None:
             for h in ("obs", "score")
         )
         X = X[f["train_idx"]]
-    model = NeuralTopicModel(50, random_state=0).fit(X)
+    model = NeuralTopicModel(20, random_state=0).fit(X)
     value = model.document_completion(observed, scored)
-    lda = {
-        solver: fastvi.LatentDirichletAllocation(
-            50, solver=solver, doc_topic_prior=0.1, topic_word_prior=0.05, max_iter=50,
-            random_state=0,
-        ).fit(X)
-        for solver in ("cvb0", "vb")
-    }  # fmt: skip
-    scores = {name: other.document_completion(observed, scored) for name, other in lda.items()}
-    assert value > scores["cvb0"] - 0.02
-    assert value > scores["vb"]
-    npmi = [fastvi.topic_coherence(m, X).mean() for m in (model, lda["cvb0"])]
+    lda = fastvi.LatentDirichletAllocation(
+        20, doc_topic_prior=0.1, max_iter=50, random_state=0, learn_topic_word_prior=True
+    ).fit(X)
+    assert value > lda.document_completion(observed, scored) - 0.02
+    npmi = [fastvi.topic_coherence(m, X).mean() for m in (model, lda)]
     assert npmi[0] > npmi[1] - 0.03
     alone = model.set_params(n_refinements=0).document_completion(observed, scored)
     assert value - 0.25 < alone < value
