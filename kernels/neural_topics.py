@@ -119,7 +119,7 @@ def repeat_rows(row, out):
 
 
 @kernel
-def encode(blas, sizes, first, net, data, rows, gathered, out, posterior):
+def encode_documents(blas, sizes, first, net, data, rows, gathered, out, posterior):
     """Out: outputs of the hidden layers, flat, and those of the last one (n, 2 K)."""
     n, width, n_extras = rows.size, sizes[0], data.extras.shape[1]
     place = n_extras * width

@@ -21,7 +21,7 @@ from .neural_topics import (
     HALF,
     divergence,
     draw_proportions,
-    encode,
+    encode_documents,
     encoder_gradient,
     encoder_step,
     number_words,
@@ -71,6 +71,7 @@ def chances(words, n_words, topics, eta):
 def likelihood(data, rows, topics, work):
     """Sum of log p(words); out: slopes by z in pull, ratios of entries, and tokens of rows."""
     theta, pull, ratio, at, total = work.theta, work.pull, topics.ratio, 0, 0.0
+    mode = flush_subnormals()  # proportions of topics, times chances of words
     for i in range(rows.size):
         first, last, n_tokens = data.indptr[rows[i]], data.indptr[rows[i] + 1], ZERO
         counts, end = data.counts[first:last], at + last - first
@@ -84,6 +85,7 @@ def likelihood(data, rows, topics, work):
         topics.tokens[i], at = n_tokens, end
         for k in range(theta.shape[1]):
             pull[i, k] = theta[i, k] * (pull[i, k] - n_tokens)
+    restore_subnormals(mode)
     return total
 
 
@@ -95,6 +97,7 @@ def count(data, rows, counting, topics, work):
     width, at = topics.beta.shape[1] // 8 * 8, 0
     beta, stats, theta, pull = topics.beta, topics.stats, work.theta, work.pull
     inverse, mixed, others = topics.inverse[0], topics.inverse[1], topics.inverse[2]
+    mode = flush_subnormals()
     for i in range(rows.size):
         for k in range(width):
             mixed[k] = theta[i, k] * inverse[k]
@@ -113,6 +116,7 @@ def count(data, rows, counting, topics, work):
             if counting:
                 for k in range(width):
                     stats[slot, k] += share * others[k]
+    restore_subnormals(mode)
 
 
 @kernel
@@ -191,9 +195,8 @@ def step(
     n_topics, prior, posterior = encoder.prior.shape[1], encoder.prior, work.posterior
     if key != 0:
         normals(key, work.eps.reshape(-1))
-    mode = flush_subnormals()  # proportions of topics, times chances of words
     n_words = number_words(data, rows, work.marks, work.slots, work.words)
-    encode(
+    encode_documents(
         blas, encoder.sizes, encoder.first, encoder.net, data, rows, work.gathered, work.out,
         posterior,
     )  # fmt: skip
@@ -214,7 +217,6 @@ def step(
             refine(data, rows, n_words, topics, prior, n_steps, work)
             encoder_step(adam, encoder, n_words, work)
             topics_step(work.words, n_words, topics, keep, gain)
-    restore_subnormals(mode)
     return total, kl
 
 

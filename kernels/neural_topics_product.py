@@ -14,7 +14,7 @@ from .networks import ZERO, column_sums
 from .neural_topics import (
     divergence,
     draw_proportions,
-    encode,
+    encode_documents,
     encoder_gradient,
     encoder_step,
     number_words,
@@ -54,6 +54,7 @@ def log_chances(blas, params, theta, logits):
 def row_likelihood(data, r, share, logits):
     """Log p(words) of row r; its logits (V,) become `share` of the slopes by them."""
     most, total, value, n_tokens = logits[0], ZERO, 0.0, ZERO
+    mode = flush_subnormals()
     for v in range(logits.size):
         most = max(most, logits[v])
     for p in range(data.indptr[r], data.indptr[r + 1]):
@@ -69,6 +70,7 @@ def row_likelihood(data, r, share, logits):
         logits[v] *= factor
     for p in range(data.indptr[r], data.indptr[r + 1]):
         logits[data.indices[p]] += share * data.counts[p]
+    restore_subnormals(mode)
     return value - n_tokens * np.log(np.float64(total))
 
 
@@ -113,9 +115,8 @@ def step(blas, encoder, experts, data, rows, key, weight, adam, work):
     prior, posterior, kind = encoder.prior, work.posterior, np.float32
     if key != 0:
         normals(key, work.eps.reshape(-1))
-    mode = flush_subnormals()
     n_words = number_words(data, rows, work.marks, work.slots, work.words)
-    encode(
+    encode_documents(
         blas, encoder.sizes, encoder.first, encoder.net, data, rows, work.gathered, work.out,
         posterior,
     )  # fmt: skip
@@ -135,5 +136,4 @@ def step(blas, encoder, experts, data, rows, key, weight, adam, work):
                 kind(adam.decay), kind(adam.decay_square), kind(adam.rate), kind(adam.correction),
                 kind(adam.epsilon), experts.params.reshape(-1),
             )  # fmt: skip
-    restore_subnormals(mode)
     return total, kl

@@ -61,7 +61,7 @@ class NeuralTopics:
             n = len(rows)
             out = np.empty(n * int(nets.sizes[:-1].sum()), np.float32)
             gathered = np.empty((n, documents.data.extras.shape[1]), np.float32)
-            kernels.encode(
+            kernels.encode_documents(
                 sgemm(), nets.sizes, first, net, documents.data, rows, gathered, out,
                 found[rows[0] : rows[-1] + 1],
             )  # fmt: skip
