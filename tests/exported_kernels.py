@@ -119,11 +119,16 @@ def process_cases() -> dict[str, list[Any]]:
     return given
 
 
+def network_cases() -> dict[str, list[Any]]:
+    rng = np.random.default_rng(4)
+    bias, out = (rng.normal(size=n).astype(np.float32) for n in (11, 77))
+    return {"networks_activate": [(kind, bias, 2 * out) for kind in range(5)]}
+
+
 def cases() -> dict[str, list[Any]]:
     """Arguments of calls of each kernel."""
-    return (
-        topic_cases("f32") | topic_cases("f64") | mixture_cases() | chain_cases() | process_cases()
-    )
+    topics = topic_cases("f32") | topic_cases("f64")
+    return topics | mixture_cases() | chain_cases() | process_cases() | network_cases()
 
 
 def differing(library: Any, entry: Entry, level: int, arguments: Any) -> bool:

@@ -108,7 +108,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 @pytest.fixture(scope="module")
 def chains(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    out, parts = tmp_path_factory.mktemp("chains"), ["sequences", "processes"]
+    out, parts = tmp_path_factory.mktemp("chains"), ["sequences", "processes", "autoencoders"]
     return Library(build(out, levels=[LEVEL], parts=parts, flags=STRICT))
 
 
@@ -258,6 +258,35 @@ def test_gaussian_processes(
     wanted = fitted.compiled()(new)
     np.testing.assert_allclose(mean, wanted[0], rtol=1e-8, atol=1e-9)
     np.testing.assert_allclose(deviation, wanted[1], rtol=1e-8)
+
+
+# Autoencoders
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "poisson", "categorical"])
+def test_encoding(
+    chains: Library, rng: np.random.Generator, likelihood: str, tmp_path: Path
+) -> None:
+    X = rng.normal(size=(100, 5)) * 3 + 1
+    most = {"bernoulli": 1.0, "poisson": 9.0, "categorical": 2.0}.get(likelihood)
+    X = X if most is None else np.clip(X.round(), 0.0, most)
+    fitted = fastvi.VariationalAutoencoder(
+        2, hidden_layer_sizes=(9, 17), likelihood=likelihood, max_iter=1, random_state=0
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not converged
+        fitted.fit(X).save(tmp_path / "m")
+    model, means, deviations = chains.open(tmp_path / "m"), np.empty((100, 2)), np.empty((100, 2))
+    assert (chains("n_features", model), chains("n_outputs", model)) == (5, 2)
+    assert chains("encode", model, 100, X, means, deviations) == 0
+    wanted = fitted.posterior(X)
+    np.testing.assert_allclose(means, wanted[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(deviations, wanted[1], rtol=1e-4)
+    for wrong in (np.nan, np.inf, *([] if likelihood == "gaussian" else [-1.0])):
+        X[70, 3] = wrong
+        code = chains("encode", model, 100, X, means, deviations)
+        assert code == chains.lib.FASTVI_VALUES
 
 
 # Errors

@@ -137,9 +137,12 @@ def _compile(folder: Path, levels: list[int], compiler: list[str]) -> list[Path]
         _run(*compiler, *options, source, "-o", objects[-1])
     for level in levels:
         march = [f"-march={LEVELS[level]}"] if level in LEVELS else []
-        fast = ["-O3", "-ffp-contract=fast", f"-DFV_PRODUCT=fv_product_{level}", *march]
-        objects.append(folder / f"product-{level}.o")
-        _run(*compiler, *options, *fast, SOURCES / PER_LEVEL, "-o", objects[-1])
+        for kind, suffix in (("double", ""), ("float", "_f32")):
+            name = f"fv_product{suffix}_{level}"
+            fast = ["-O3", "-ffp-contract=fast", f"-DFV_PRODUCT={name}", f"-DFV_NUMBER={kind}"]
+            objects.append(folder / f"{name}.o")
+            source = SOURCES / PER_LEVEL
+            _run(*compiler, *options, *fast, *march, source, "-o", objects[-1])
     return objects
 
 

@@ -88,9 +88,17 @@ def _processes() -> list[Entry]:
     ]
 
 
+def _autoencoders() -> list[Entry]:
+    from fastvi.kernels import networks
+
+    row = _array(SINGLE)
+    return [Entry("networks_activate", networks.activate, (WORD, row, row))]
+
+
 def entries(parts: tuple[str, ...] = PARTS) -> list[Entry]:
     """The kernels of some parts of the library."""
     known = {
         "topics": _topics, "mixture": _mixture, "sequences": _sequences, "processes": _processes,
+        "autoencoders": _autoencoders,
     }  # fmt: skip
     return [entry for part in PARTS if part in parts for entry in known[part]()]

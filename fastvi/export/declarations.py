@@ -102,6 +102,7 @@ def header(found: list[Entry], build: str) -> str:
         "/* Kernels of a level; NULL where a part of the library was left out. */",
         "struct fv_table {",
         "    fv_product *product;",
+        "    fv_product_f32 *product_f32;",
         *(f"    {function.pointer()}" for function in functions),
         "};\n",
         "const struct fv_table *fv_table_of(int32_t level);",
@@ -133,6 +134,13 @@ def _table(functions: list[_Function], level: int) -> list[str]:
     """The table of a level, and what is in it."""
     declared = [f.pointer().replace(f"(*{f.name})", symbol(f.name, level), 1) for f in functions]
     members = [f"    .{f.name} = {symbol(f.name, level)}," for f in functions]
-    return [*declared, f"fv_product fv_product_{level};",
-            f"static const struct fv_table table_{level} = {{",
-            f"    .product = fv_product_{level},", *members, "};\n"]  # fmt: skip
+    return [
+        *declared,
+        f"fv_product fv_product_{level};",
+        f"fv_product_f32 fv_product_f32_{level};",
+        f"static const struct fv_table table_{level} = {{",
+        f"    .product = fv_product_{level},",
+        f"    .product_f32 = fv_product_f32_{level},",
+        *members,
+        "};\n",
+    ]

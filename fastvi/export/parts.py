@@ -2,4 +2,4 @@
 
 __all__ = ["PARTS"]
 
-PARTS = ("topics", "mixture", "sequences", "processes")
+PARTS = ("topics", "mixture", "sequences", "processes", "autoencoders")

@@ -46,7 +46,8 @@ enum {
     FASTVI_MIXTURE = 2,  /* BayesianGaussianMixture */
     FASTVI_LOGISTIC = 3, /* BayesianLogisticRegression */
     FASTVI_CHAIN = 4,    /* GaussianHMM, GMMHMM, CategoricalHMM and other hidden Markov models */
-    FASTVI_PROCESS = 5   /* SparseGPRegressor */
+    FASTVI_PROCESS = 5,  /* SparseGPRegressor */
+    FASTVI_ENCODER = 6   /* VariationalAutoencoder */
 };
 
 typedef struct fastvi_model fastvi_model;
@@ -77,7 +78,7 @@ FASTVI_API void fastvi_close(fastvi_model *model);
 
 /* What a model is; 0 if model is NULL.
  * n_features: words of a vocabulary, or columns of rows. n_outputs: topics, components, classes,
- * states or targets.
+ * states, targets or latent variables.
  * number_size: 4 if a topic model computes with float, 8 with double. */
 FASTVI_API int32_t fastvi_kind(const fastvi_model *model);
 FASTVI_API int64_t fastvi_n_features(const fastvi_model *model);
@@ -147,6 +148,11 @@ FASTVI_API int32_t fastvi_filter(const fastvi_model *model, int64_t n_rows, cons
  * of targets, the standard deviation with the white noise: `predict(X, return_std=True)`. */
 FASTVI_API int32_t fastvi_gp(const fastvi_model *model, int64_t n_rows, const double *X,
                              double *mean, double *deviation);
+
+/* Variational autoencoders, of rows X (n_rows, n_features). Out: means and deviations (n_rows,
+ * n_latent) of the Gaussian posteriors of their latent variables: `posterior`. */
+FASTVI_API int32_t fastvi_encode(const fastvi_model *model, int64_t n_rows, const double *X,
+                                 double *means, double *deviations);
 
 /* The machine code of a kernel at a level (see `fastvi_level`), for tests; NULL if it is not
  * there. It is called as Numba calls it, which is no part of this interface. */

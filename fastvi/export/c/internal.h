@@ -84,6 +84,14 @@ typedef struct {
     double noise;
 } fv_process;
 
+typedef struct {
+    double *centre, scale;
+    float *parameters;
+    int64_t *layers; /* (n_layers, 7): the table of `Layers` in fastvi/kernels/networks.py */
+    int64_t n_layers, n_parameters, n_levels, widest;
+    int likelihood;
+} fv_encoder;
+
 struct fastvi_model {
     const struct fv_table *table;
     int32_t kind, number_size;
@@ -95,6 +103,7 @@ struct fastvi_model {
         fv_logistic logistic;
         fv_chain chain;
         fv_process process;
+        fv_encoder encoder;
     } of;
 };
 
@@ -103,6 +112,7 @@ int32_t fv_open_topics(fastvi_model *model, const fv_archive *archive);
 int32_t fv_open_mixture(fastvi_model *model, const fv_archive *archive);
 int32_t fv_open_logistic(fastvi_model *model, const fv_archive *archive);
 int32_t fv_open_chain(fastvi_model *model, const fv_archive *archive);
+int32_t fv_open_encoder(fastvi_model *model, const fv_archive *archive);
 int32_t fv_open_process(fastvi_model *model, const fv_archive *archive);
 
 /* Whether n numbers are all finite. */

@@ -85,6 +85,7 @@ static int32_t fill(fastvi_model *model, const fv_archive *archive) {
     if (fv_is_string(name, "BayesianGaussianMixture")) return fv_open_mixture(model, archive);
     if (fv_is_string(name, "BayesianLogisticRegression")) return fv_open_logistic(model, archive);
     if (fv_is_string(name, "SparseGPRegressor")) return fv_open_process(model, archive);
+    if (fv_is_string(name, "VariationalAutoencoder")) return fv_open_encoder(model, archive);
     for (size_t i = 0; i < sizeof chains / sizeof *chains; i++)
         if (fv_is_string(name, chains[i])) return fv_open_chain(model, archive);
     return FASTVI_UNSUPPORTED;

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastvi.base import checks
-from fastvi.base.typing import RandomState, RowsLike
+from fastvi.base.typing import Array, RandomState, RowsLike
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
 from fastvi.models.autoencoder.documentation import TEXTS
@@ -190,6 +190,16 @@ class VariationalAutoencoder(AutoencoderStream):
             "n_levels": frame.n_levels, "variances": self._variances,
             "noise_seed": self._noise_seed,
         }  # fmt: skip
+
+    def _for_library(self) -> dict[str, Array]:
+        frame, form = self._model.frame, self._model.form
+        one_hot = frame.likelihood == "categorical"
+        kind = 3 if one_hot else 2 if form.are_counts else int(frame.likelihood == "bernoulli")
+        numbers = [kind, frame.n_levels if one_hot else 1, frame.scale]
+        return {
+            "form": np.array(numbers, np.float64),
+            "layers": form.encoder.table.astype(np.float64),
+        }
 
     def _restore(self, saved: Saved) -> None:
         _given, path = saved.parameters, saved.path
