@@ -17,7 +17,8 @@ from fastvi.families.base import Family, Near, Powers
 from fastvi.families.copulas import Copula, FactorCopula, copula
 from fastvi.families.flows import IAF, MAF, MEMBERS, NSF, Flow, Planar, Radial, RealNVP, flow
 from fastvi.families.fullrank import FullRank
-from fastvi.families.hierarchical import VGP, Hierarchical, hierarchical, vgp
+from fastvi.families.hierarchical import VGP, Hierarchical
+from fastvi.families.hierarchical_sizes import hierarchical, vgp
 from fastvi.families.kinds import (
     Block,
     bernoulli,

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
-from scipy.stats import qmc
 
-from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array
-from fastvi.families.base import Dispersible, Near, Powers, stored
+from fastvi.families.base import Dispersible, Powers, stored
 from fastvi.families.gaussians import antithetic, stored_scales
+from fastvi.families.hierarchical_start import near, nodes
 from fastvi.families.kinds import bernoulli, poisson
-from fastvi.families.lowrank import LowRank
 from fastvi.families.powers import Draws, Driver
 from fastvi.families.products import blocks
 
-__all__ = ["VGP", "Hierarchical", "hierarchical", "vgp"]
+__all__ = ["VGP", "Hierarchical"]
 
 KINDS = "normal", "bernoulli", "poisson"  # in the order of `fastvi.kernels.hierarchical`
 LEARNED, PLAIN = 256, 512  # draws of the auxiliary number per density, with and without a reverse
@@ -28,8 +24,6 @@ N_MOMENTS = 4096  # of it for moments
 N_DIVERGENCE = 1000
 UNIT = 0.1  # of free parameters
 CHUNK = 64  # points whose densities are computed together
-MOST_DIMS, MOST_DATA = 3, 20  # of a Gaussian process
-SMALL = 0.1  # weights of hidden units to begin with
 
 
 class Hierarchical(NamedTuple):
@@ -54,10 +48,10 @@ class Hierarchical(NamedTuple):
     units: Array
 
     @classmethod
-    def of(cls, mean: Array, covariance: Array) -> Hierarchical:
+    def of(cls, mean: Array, covariance: Array) -> Self:
         """Return the member of default size near a Gaussian, as `hierarchical` or `vgp` make it."""
         network = cls is Hierarchical
-        return _near(mean, covariance, L=None, H=16 * network, G=16, K=5, M=16 * (not network))
+        return cls(*near(mean, covariance, L=None, H=16 * network, G=16, K=5, M=16 * (not network)))
 
     @property
     def dim(self) -> int:
@@ -99,7 +93,7 @@ class Hierarchical(NamedTuple):
     def _conditional(self) -> tuple[Array, Array]:
         """Means and variances (n, D) of z given each of many u."""
         sizes = self._sizes._replace(K=0)
-        out = self._placed(sizes, _nodes(sizes.L, N_MOMENTS, sizes.D)).out[0]
+        out = self._placed(sizes, nodes(sizes.L, N_MOMENTS, sizes.D)).out[0]
         D = self.dim
         if self.kind == "normal":
             return self.centre + self.units * out[:D].T, (self.units * np.exp(out[D:]).T) ** 2
@@ -173,10 +167,10 @@ class Hierarchical(NamedTuple):
         from fastvi.kernels import hierarchical
 
         sizes = self._sizes._replace(K=LEARNED if len(self.backward) else PLAIN)
-        nodes = _nodes(sizes.L, sizes.K, 0).ravel()
+        places = nodes(sizes.L, sizes.K, 0).ravel()
         found = np.empty(len(Z))
         noise = np.zeros((CHUNK, _width(sizes)))
-        noise[:, sizes.L + sizes.D :] = nodes
+        noise[:, sizes.L + sizes.D :] = places
         space = self._placed(sizes, noise)
         for first in range(0, len(Z), CHUNK):
             z = (Z[first : first + CHUNK] - self.centre) / self.units
@@ -298,14 +292,6 @@ def _lengths(sizes: Any) -> tuple[int, int]:
     return forth, network_size(D, G, 2 * L) if G else 0
 
 
-def _nodes(L: int, n: int, rest: int) -> Array:
-    """Standard normal numbers (n, L) that fill space evenly, and zeros (n, rest)."""
-    uniform = qmc.Sobol(L, seed=0).random(n)
-    return np.concatenate(
-        (ndtri(np.clip(uniform, 1e-12, 1.0 - 1e-12)), np.zeros((n, rest))), axis=1
-    )
-
-
 def _driver(member: Hierarchical) -> Callable[..., int]:
     """The compiled loop over steps of members of this form, in these units."""
     from fastvi.kernels import hierarchical
@@ -320,150 +306,3 @@ def _driver(member: Hierarchical) -> Callable[..., int]:
         )  # fmt: skip
 
     return run
-
-
-def _linear(n_hidden: int, weights: Array, shifts: Array, rng: np.random.Generator) -> Array:
-    """Parameters of a network that is nearly ``shifts + weights x``, weights (n_out, n_in)."""
-    n_out, n_in = weights.shape
-    hidden = rng.standard_normal(n_hidden * (n_in + 1))
-    bent = SMALL * rng.standard_normal((n_out, n_hidden)) / np.sqrt(max(n_hidden, 1))
-    return np.concatenate((hidden, np.hstack((bent, weights, shifts[:, None])).ravel()))
-
-
-def _backward(factors: Array, cov: Array, n_hidden: int, rng: np.random.Generator) -> Array:
-    """A reverse network that begins as q(u | z) of a Gaussian z with these factors (D, L)."""
-    if n_hidden == 0:
-        return np.empty(0)
-    gain = np.linalg.solve(cov, factors).T  # (L, D)
-    left = np.diag(np.eye(len(gain)) - gain @ factors)
-    weights = np.concatenate((gain, np.zeros(gain.shape)))
-    shifts = np.concatenate((np.zeros(len(gain)), 0.5 * np.log(np.maximum(left, 1e-3))))
-    return _linear(n_hidden, weights, shifts, rng)
-
-
-def _near(
-    mean: Array, covariance: Array, *, L: int | None, H: int, G: int, K: int, M: int = 0
-) -> Hierarchical:
-    """The member near a Gaussian; with M variational data of a Gaussian process, or a network."""
-    D, rng = len(mean), np.random.default_rng(0)
-    if M and D > MOST_DIMS:
-        raise ValueError(
-            f"family 'vgp' is for at most {MOST_DIMS} numbers; the target has {D}; wanted "
-            "fastvi.families.hierarchical()"
-        )
-    L = min(2, D) if L is None else L
-    L = D if M else L
-    scale = np.sqrt(np.diag(covariance))
-    correlation = covariance / np.outer(scale, scale)
-    low = LowRank.of(np.zeros(D), correlation, L)
-    factors = np.zeros((D, L))
-    factors[:, : low.factors.shape[1]] = low.factors
-    sd0 = low.sd0
-    if M:
-        factors, sd0 = 0.9 * np.linalg.cholesky(correlation), np.full(D, np.sqrt(1.0 - 0.81))
-        places = _nodes(L, 32, 0)[:M]
-        forward = np.concatenate(
-            (places.ravel(), (places @ factors.T).ravel(), np.full(L, 0.7), [0.7], np.log(sd0))
-        )
-    else:
-        weights = np.concatenate((factors, np.zeros((D, L))))
-        forward = _linear(H, weights, np.concatenate((np.zeros(D), np.log(sd0))), rng)
-    backward = _backward(factors, factors @ factors.T + np.diag(sd0**2), G, rng)
-    sizes = np.array([0, D, L, H, G, K, M])
-    kind = VGP if M else Hierarchical
-    return kind(forward, backward, sizes, np.array(mean, np.float64), scale)
-
-
-def hierarchical(
-    kind: str = "normal",
-    dim: int | None = None,
-    *,
-    n_auxiliary: int | None = None,
-    n_hidden: int = 16,
-    n_reverse: int = 16,
-    n_extra: int = 5,
-) -> Near | Hierarchical:
-    """Mixtures over an auxiliary number, for the argument `family` of `fastvi.fit`.
-
-    A network maps standard normal numbers u to the distribution of z given u, and so makes their
-    margins curved and dependent. The bound is that of Sobolev and Vetrov (2019) with `n_extra`
-    draws of a reverse network; without a reverse network it is semi-implicit variational inference
-    (Yin and Zhou 2018), and with ``n_extra=0`` a hierarchical variational model (Ranganath et al.
-    2016). It is never below with more draws.
-
-    Parameters
-    ----------
-    kind : {"normal", "bernoulli", "poisson"}
-        Of the numbers given u.
-    dim : int, optional
-        Of discrete numbers, which have no mode to begin near.
-    n_auxiliary : int, optional
-        Length of u, by default 2 (1 for one number).
-    n_hidden, n_reverse : int
-        Hidden units of the network and of the reverse network; ``n_reverse=0`` for none.
-    n_extra : int
-        Draws of the reverse network per draw.
-
-    Returns
-    -------
-    callable, or of discrete numbers a member
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range, `dim` is given for normal numbers or is not for others,
-        or there is neither a reverse network nor a draw.
-
-    Examples
-    --------
-    >>> import fastvi
-    >>> @fastvi.target(dim=2)
-    ... def curved(z):
-    ...     return -0.5 * z[0] ** 2 - 2.0 * (z[1] - 0.5 * z[0] ** 2) ** 2
-    >>> family = fastvi.families.hierarchical(n_auxiliary=2)
-    >>> posterior = fastvi.fit(curved, family, random_state=0, verdict=False)
-    >>> bool(posterior.elbo > fastvi.fit(curved, random_state=0, verdict=False).elbo)
-    True
-    """
-    kind = checks.choice(kind, "kind", KINDS)
-    L = None if n_auxiliary is None else checks.integer(n_auxiliary, "n_auxiliary", 1)
-    H, G = checks.integer(n_hidden, "n_hidden", 0), checks.integer(n_reverse, "n_reverse", 0)
-    K = checks.integer(n_extra, "n_extra", 0)
-    if G == 0 and K == 0:
-        raise ValueError("n_reverse=0 and n_extra=0 leave no bound; wanted one of them above 0")
-    if (dim is None) != (kind == "normal"):
-        raise ValueError(f"dim is {dim} of kind={kind!r}; wanted it for discrete numbers, and only")
-    if dim is None:
-        return partial(_near, L=L, H=H, G=G, K=K)
-    D, rng = checks.integer(dim, "dim", 1), np.random.default_rng(0)
-    L = min(2, D) if L is None else L
-    forward = _linear(H, 0.5 * rng.standard_normal((D, L)), np.zeros(D), rng)
-    backward = _backward(np.zeros((D, L)), np.eye(D), G, rng)
-    sizes = np.array([KINDS.index(kind), D, L, H, G, K, 0])
-    return Hierarchical(forward, backward, sizes, np.zeros(D), np.ones(D))
-
-
-def vgp(n_data: int = 16, *, n_reverse: int = 16, n_extra: int = 5) -> Near:
-    """Variational Gaussian processes (Tran, Ranganath and Blei 2016), for up to three numbers.
-
-    As `hierarchical`, where a Gaussian process given variational data maps u to z.
-
-    Parameters
-    ----------
-    n_data : int
-        Variational data, at most 20.
-    n_reverse, n_extra : int
-        As in `hierarchical`.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range.
-    """
-    M = checks.integer(n_data, "n_data", 1)
-    if M > MOST_DATA:
-        raise ValueError(f"n_data is {M}; wanted at most {MOST_DATA}")
-    G, K = checks.integer(n_reverse, "n_reverse", 0), checks.integer(n_extra, "n_extra", 0)
-    if G == 0 and K == 0:
-        raise ValueError("n_reverse=0 and n_extra=0 leave no bound; wanted one of them above 0")
-    return partial(_near, L=None, H=0, G=G, K=K, M=M)
