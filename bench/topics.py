@@ -4,11 +4,12 @@ import harness as h
 import topics_correlated
 import topics_discrete
 import topics_dynamic
+import topics_neural
 
 __all__ = ["PARTS", "extra_tables", "plot", "run"]
 
 PEERS = ["tomotopy", "gensim"]
-PARTS = topics_correlated.PARTS | topics_discrete.PARTS | topics_dynamic.PARTS
+PARTS = topics_correlated.PARTS | topics_discrete.PARTS | topics_dynamic.PARTS | topics_neural.PARTS
 
 
 def extra_tables(result):
