@@ -45,6 +45,17 @@ def load(path: Path) -> Any:
         If the file cannot be opened.
     ValueError
         If it is damaged or not a model.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> import fastvi
+    >>> X = np.random.default_rng(0).normal(size=(50, 3))
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "pca.npz")
+    >>> fastvi.BayesianPCA(2).fit(X).save(path)
+    >>> type(fastvi.load(path)).__name__
+    'BayesianPCA'
     """
     from fastvi.export import loaded
 

@@ -54,7 +54,15 @@ KINDS = (
 
 
 class Transform(NamedTuple):
-    """A constrained parameter: its shape, and the number of its unconstrained parameters."""
+    """A constrained parameter: its shape, and the number of its unconstrained parameters.
+
+    Examples
+    --------
+    >>> from fastvi.transforms import simplex
+    >>> transform = simplex(3)
+    >>> transform.shape, transform.n_free
+    ((3,), 2)
+    """
 
     kind: str
     shape: tuple[int, ...]
@@ -69,13 +77,28 @@ class Transform(NamedTuple):
 
 
 def real(shape: int | tuple[int, ...] = ()) -> Transform:
-    """Unconstrained numbers."""
+    """Unconstrained numbers.
+
+    Examples
+    --------
+    >>> from fastvi.transforms import Parameters, real
+    >>> Parameters({"x": real((2, 2))}).constrain([1.0, 2.0, 3.0, 4.0])["x"]
+    array([[1., 2.],
+           [3., 4.]])
+    """
     shape = _shape(shape)
     return Transform("real", shape, int(np.prod(shape)))
 
 
 def positive(shape: int | tuple[int, ...] = ()) -> Transform:
-    """Numbers > 0: x = exp(y)."""
+    """Numbers > 0: x = exp(y).
+
+    Examples
+    --------
+    >>> from fastvi.transforms import Parameters, positive
+    >>> Parameters({"sigma": positive()}).constrain([0.0])["sigma"]
+    array(1.)
+    """
     return bounded(0.0, np.inf, shape)
 
 
@@ -90,6 +113,13 @@ def bounded(
     ------
     ValueError
         If not low < high, or a bound is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi.transforms import Parameters, bounded
+    >>> Parameters({"p": bounded(0.0, 1.0)}).constrain([0.0])["p"]
+    array(0.5)
     """
     if not low < high:
         raise ValueError(f"bounds are {low} and {high}; wanted low < high")
@@ -99,12 +129,26 @@ def bounded(
 
 
 def ordered(size: int) -> Transform:
-    """Increasing numbers: x_1 = y_1, x_k = x_(k-1) + exp(y_k)."""
+    """Increasing numbers: x_1 = y_1, x_k = x_(k-1) + exp(y_k).
+
+    Examples
+    --------
+    >>> from fastvi.transforms import Parameters, ordered
+    >>> Parameters({"cuts": ordered(3)}).constrain([-1.0, 0.0, 0.0])["cuts"]
+    array([-1.,  0.,  1.])
+    """
     return Transform("ordered", _shape(_positive_size(size, 1)), size)
 
 
 def positive_ordered(size: int) -> Transform:
-    """Increasing numbers > 0: x_1 = exp(y_1), x_k = x_(k-1) + exp(y_k)."""
+    """Increasing numbers > 0: x_1 = exp(y_1), x_k = x_(k-1) + exp(y_k).
+
+    Examples
+    --------
+    >>> from fastvi.transforms import Parameters, positive_ordered
+    >>> Parameters({"x": positive_ordered(2)}).constrain([0.0, 0.0])["x"]
+    array([1., 2.])
+    """
     return Transform("positive_ordered", _shape(_positive_size(size, 1)), size)
 
 
@@ -112,6 +156,12 @@ def simplex(size: int) -> Transform:
     """Positive numbers with sum 1, by stick breaking from size - 1 unconstrained numbers.
 
     The density is with respect to the first size - 1 of them.
+
+    Examples
+    --------
+    >>> from fastvi.transforms import Parameters, simplex
+    >>> Parameters({"p": simplex(4)}).constrain([0.0, 0.0, 0.0])["p"]
+    array([0.25, 0.25, 0.25, 0.25])
     """
     return Transform("simplex", _shape(_positive_size(size, 1)), size - 1)
 
@@ -121,6 +171,13 @@ def cholesky_corr(size: int) -> Transform:
 
     It has size (size - 1) / 2 unconstrained numbers. The density is with respect to the entries
     below the diagonal, by rows.
+
+    Examples
+    --------
+    >>> from fastvi.transforms import Parameters, cholesky_corr
+    >>> Parameters({"L": cholesky_corr(2)}).constrain([0.0])["L"]
+    array([[1., 0.],
+           [0., 1.]])
     """
     _positive_size(size, 1)
     return Transform("cholesky_corr", (size, size), size * (size - 1) // 2)
@@ -130,6 +187,13 @@ def cholesky_cov(size: int) -> Transform:
     """Lower factor (size, size) of a covariance matrix; size (size + 1) / 2 numbers, by rows.
 
     Its diagonal is exp(y). Its density is with respect to the entries on and below the diagonal.
+
+    Examples
+    --------
+    >>> from fastvi.transforms import Parameters, cholesky_cov
+    >>> Parameters({"L": cholesky_cov(2)}).constrain([0.0, 0.5, 0.0])["L"]
+    array([[1. , 0. ],
+           [0.5, 1. ]])
     """
     _positive_size(size, 1)
     return Transform("cholesky_cov", (size, size), size * (size + 1) // 2)
@@ -140,6 +204,12 @@ def unit_vector(size: int) -> Transform:
 
     Its density is with respect to area on the sphere; the length of y, about which it says nothing,
     gets a distribution of its own.
+
+    Examples
+    --------
+    >>> from fastvi.transforms import Parameters, unit_vector
+    >>> Parameters({"x": unit_vector(2)}).constrain([3.0, 4.0])["x"]
+    array([0.6, 0.8])
     """
     size = _positive_size(size, 1)
     return Transform("unit_vector", (size,), size)
@@ -149,6 +219,12 @@ def zero_sum(size: int) -> Transform:
     """Numbers with sum 0, by a symmetric orthonormal map of size - 1 unconstrained numbers.
 
     Its density is with respect to volume in the plane of such vectors.
+
+    Examples
+    --------
+    >>> from fastvi.transforms import Parameters, zero_sum
+    >>> abs(Parameters({"x": zero_sum(3)}).constrain([1.0, 2.0])["x"].sum().round(12))
+    np.float64(0.0)
     """
     size = _positive_size(size, 1)
     return Transform("zero_sum", (size,), size - 1)
@@ -172,6 +248,13 @@ class Parameters:
         first unconstrained number.
     identity : bool
         Whether no parameter has a constraint.
+
+    Examples
+    --------
+    >>> from fastvi.transforms import Parameters, positive
+    >>> parameters = Parameters({"mu": 2, "sigma": positive()})
+    >>> parameters.dim, parameters.constrain([0.0, 1.0, 0.0])
+    (3, {'mu': array([0., 1.]), 'sigma': array(1.)})
     """
 
     def __init__(self, parts: Mapping[str, Transform | int | tuple[int, ...]]) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,22 @@ def test_each_recipe_has_its_picture() -> None:
     )
     assert set(shown) == set(drawn) - {"band", "bars", "points"}
     assert set(shown) == {path.stem for path in (ROOT / "docs" / "recipes").glob("*.png")}
+
+
+# Parts of loops for conjugate models, which take a model of one's own
+WITHOUT = {f"gradients.{name}" for name in ("averaged", "corrected", "natural", "plain")}
+
+
+def test_every_public_docstring_has_an_example() -> None:
+    """`test_imports` runs them, and `test_densities` those of densities."""
+    modules = {name for name in fastvi.__all__ if isinstance(getattr(fastvi, name), ModuleType)}
+    listed = {name: getattr(fastvi, name) for name in set(fastvi.__all__) - modules}
+    for name in modules:
+        module = getattr(fastvi, name)
+        listed |= {f"{name}.{inside}": getattr(module, inside) for inside in module.__all__}
+    own = {n: v for n, v in listed.items() if callable(v) and hasattr(v, "__name__")}
+    assert len(own) > 250
+    assert {n for n, v in own.items() if ">>>" not in (v.__doc__ or "")} == WITHOUT
 
 
 def test_papers_are_those_of_the_bibliography() -> None:

@@ -35,6 +35,16 @@ class Corpus(NamedTuple):
     fields : mapping of str to list
         The values of the fields that were kept, one for each document: strings, numbers or None. A
         column of a table is made numbers if all of its values are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_array
+    >>> from fastvi.corpus import Corpus
+    >>> counts = csr_array(np.array([[2, 0], [1, 3]]))
+    >>> corpus = Corpus(counts, ["cat", "dog"], None, "two documents")
+    >>> corpus.n_documents, corpus.n_words, float(corpus.n_tokens)
+    (2, 2, 6.0)
     """
 
     counts: Counts

@@ -71,6 +71,12 @@ class Options:
         Encoding of text and vocabulary files.
     zero_based : bool, optional
         Whether columns of an svmlight file count from 0; by default they do if a 0 occurs.
+
+    Examples
+    --------
+    >>> from fastvi.corpus import Options
+    >>> Options(min_df=2, max_features=1000).max_features
+    1000
     """
 
     format: str | None = None

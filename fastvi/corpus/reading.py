@@ -38,7 +38,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def read(paths: Paths, **options: Any) -> Corpus:
-    """Read a corpus into memory.
+    r"""Read a corpus into memory.
 
     Parameters
     ----------
@@ -63,6 +63,19 @@ def read(paths: Paths, **options: Any) -> Corpus:
         For malformed or truncated files (file and line named), unreadable encodings, counts
         that are negative or not finite, indices out of range, a vocabulary that does not fit,
         or if no documents or words are left.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastvi import corpus
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "texts.txt")
+    >>> _ = path.write_text("cats purr and purr\ndogs bark\n")
+    >>> found = corpus.read(path)
+    >>> found.vocabulary
+    ['bark', 'cats', 'dogs', 'purr']
+    >>> found.counts.toarray()
+    array([[0., 1., 0., 2.],
+           [1., 0., 1., 0.]], dtype=float32)
     """
     wanted = Options(**options)
     places, kind = resolve(paths, wanted)
@@ -112,7 +125,7 @@ def how_read(source: Source, options: Options) -> JsonObject:
 
 
 def read_again(paths: Paths, reading: Mapping[str, object], **options: Any) -> Corpus:
-    """Read a corpus in the same way as another.
+    r"""Read a corpus in the same way as another.
 
     Parameters
     ----------
@@ -132,6 +145,18 @@ def read_again(paths: Paths, reading: Mapping[str, object], **options: Any) -> C
     ------
     ValueError
         As for `read`.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastvi import corpus
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "old.txt").write_text("cats purr\ndogs bark\n")
+    >>> _ = (folder / "new.txt").write_text("dogs purr loudly\n")
+    >>> old = corpus.read(folder / "old.txt")
+    >>> new = corpus.read_again(folder / "new.txt", old.reading, vocabulary=old.vocabulary)
+    >>> new.vocabulary, new.counts.toarray().tolist()
+    (['bark', 'cats', 'dogs', 'purr'], [[0.0, 0.0, 1.0, 1.0]])
     """
     kept = reading if options.get("format") is not None else without_other_formats(paths, reading)
     return read(paths, **{**kept, **options})
@@ -257,7 +282,7 @@ def find_vocabulary(place: Path, options: Options) -> list[str] | None:
 
 
 def align(corpus: Corpus, vocabulary: Sequence[str]) -> Corpus:
-    """Reorder the columns of a corpus by another vocabulary, for example that of a model.
+    r"""Reorder the columns of a corpus by another vocabulary, for example that of a model.
 
     Parameters
     ----------
@@ -280,6 +305,19 @@ def align(corpus: Corpus, vocabulary: Sequence[str]) -> Corpus:
     -----
     UserWarning
         If the two vocabularies share no words.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastvi import corpus
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "texts.txt")
+    >>> _ = path.write_text("cats purr\ndogs bark\n")
+    >>> found = corpus.read(path)
+    >>> found.vocabulary
+    ['bark', 'cats', 'dogs', 'purr']
+    >>> corpus.align(found, ["dogs", "cats", "birds"]).counts.toarray()
+    array([[0., 1., 0.],
+           [1., 0., 0.]], dtype=float32)
     """
     if corpus.vocabulary is None:
         raise ValueError("corpus has no vocabulary, so its columns cannot be matched by word")

@@ -37,7 +37,7 @@ PREFIX = "fastvi-shards-"
 
 
 class ShardedCorpus:
-    """Word counts in shards on disk, made by `read_sharded` and removed by `close`.
+    r"""Word counts in shards on disk, made by `read_sharded` and removed by `close`.
 
     Each shard is a random subset of the documents in random order. Sizes do not include the
     held-out documents.
@@ -58,6 +58,16 @@ class ShardedCorpus:
         As in `fastvi.corpus.Corpus`.
     pruned : bool
         Whether columns were left out.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastvi import corpus
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "texts.txt")
+    >>> _ = path.write_text("cats purr\ndogs bark\ncats bark\n" * 4)
+    >>> with corpus.read_sharded(path, batch_size=4, random_state=0) as shards:
+    ...     print(shards.n_documents, shards.n_shards, shards.vocabulary)
+    12 3 ['bark', 'cats', 'dogs', 'purr']
     """
 
     def __init__(
@@ -131,7 +141,7 @@ def read_sharded(
     random_state: RandomState = None,
     **options: Any,
 ) -> ShardedCorpus:
-    """Read a corpus of any size into random shards on disk.
+    r"""Read a corpus of any size into random shards on disk.
 
     Parameters
     ----------
@@ -161,6 +171,16 @@ def read_sharded(
         As for `read`.
     OSError
         If the disk is full or the folder cannot be written. The temporary folder is removed.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastvi import corpus
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "texts.txt")
+    >>> _ = path.write_text("cats purr\ndogs bark\ncats bark\n" * 4)
+    >>> with corpus.read_sharded(path, batch_size=4, n_held_out=2, random_state=0) as shards:
+    ...     print(shards.n_documents, shards.held_out.shape)
+    11 (1, 4)
     """
     wanted = Options(**options)
     if wanted.keep:

@@ -30,7 +30,7 @@ _THREE_NUMBERS = re.compile(rb"\s*[0-9]+\s+[0-9]+\s+[0-9]+\s*")
 
 
 def sniff(path: str | os.PathLike[str]) -> str:
-    """Recognise the format of a corpus.
+    r"""Recognise the format of a corpus.
 
     Parameters
     ----------
@@ -47,6 +47,15 @@ def sniff(path: str | os.PathLike[str]) -> str:
     ------
     ValueError
         If the path does not exist.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from fastvi import corpus
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "a.ldac")
+    >>> _ = path.write_text("2 0:1 1:2\n1 3:4\n")
+    >>> corpus.sniff(path)
+    'ldac'
     """
     place = existing(path)
     if place.is_dir():

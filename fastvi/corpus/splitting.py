@@ -48,6 +48,15 @@ def split(counts: Counts, held_out_fraction: float, random_state: RandomState) -
     ------
     ValueError
         If the fraction is out of range or there are too few documents.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_array
+    >>> from fastvi.corpus import split
+    >>> train, test = split(csr_array(np.ones((10, 3))), 0.2, random_state=0)
+    >>> len(train), len(test)
+    (8, 2)
     """
     if not 0 < held_out_fraction < 1:
         raise ValueError(f"held_out_fraction is {held_out_fraction}; wanted: above 0 and below 1")
@@ -91,6 +100,15 @@ def halves(counts: Counts, random_state: RandomState) -> Halves:
     ------
     ValueError
         If counts are negative or not whole, or a document has 1e9 tokens or more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_array
+    >>> from fastvi.corpus import halves
+    >>> observed, scored = halves(csr_array(np.array([[4.0, 3.0]])), random_state=0)
+    >>> observed.sum(), scored.sum()
+    (np.float32(4.0), np.float32(3.0))
     """
     whole = np.asarray(counts.data).astype(np.int64)
     if len(whole) and (whole.min() < 0 or not np.array_equal(whole, counts.data)):

@@ -51,6 +51,13 @@ def standard_library(**options: Any) -> Corpus:
     ------
     ValueError
         If this Python lacks the source code of its library, or pruning removed all words.
+
+    Examples
+    --------
+    >>> from fastvi import corpus
+    >>> found = corpus.standard_library(max_features=100)
+    >>> found.n_words
+    100
     """
     wanted = Options(**options)
     if wanted.keep:

@@ -88,6 +88,12 @@ class Registered(NamedTuple):
     """A family: the class of its members, and a function that makes one near a Gaussian.
 
     `near` is None if that makes no sense; fits then start from a given member.
+
+    Examples
+    --------
+    >>> from fastvi import families
+    >>> families.FAMILIES["fullrank"].member.__name__
+    'FullRank'
     """
 
     member: type[Family]
@@ -111,17 +117,43 @@ FAMILIES: dict[str, Registered] = {
 
 
 def is_member(value: object) -> TypeGuard[Family]:
-    """Whether it is a member of a registered family."""
+    """Whether it is a member of a registered family.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> member = families.MeanField(np.zeros(2), np.ones(2))
+    >>> families.is_member(member), families.is_member("fullrank")
+    (True, False)
+    """
     return any(type(value) is family.member for family in FAMILIES.values())
 
 
 def name_of(member: Family) -> str:
-    """Return the name of a member's family."""
+    """Return the name of a member's family.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> families.name_of(families.MeanField(np.zeros(2), np.ones(2)))
+    'meanfield'
+    """
     return next(name for name, family in FAMILIES.items() if type(member) is family.member)
 
 
 def load(name: str, arrays: Mapping[str, AnyArray], dim: int) -> Family:
-    """Load a member of a family from a file, see `fastvi.families.base.Family.load`."""
+    """Load a member of a family from a file, see `fastvi.families.base.Family.load`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> member = families.MeanField(np.zeros(2), np.ones(2))
+    >>> families.load("meanfield", member.save(), 2).sd
+    array([1., 1.])
+    """
     member: Family = FAMILIES[name].member.load(arrays, dim)
     return member
 
@@ -134,6 +166,14 @@ def sample(member: Family, n: int, random_state: RandomState = None) -> NDArray[
     member : Family
     n : int
     random_state : int, RandomState, Generator or None
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> member = families.MeanField(np.array([5.0, 0.0]), np.full(2, 0.1))
+    >>> families.sample(member, 1000, random_state=0).mean(axis=0).round(1)
+    array([5., 0.])
     """
     rng = checks.generator(random_state, "random_state")
     return member.draw(checks.integer(n, "n", 0), rng).points

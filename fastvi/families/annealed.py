@@ -34,6 +34,12 @@ class Annealed(NamedTuple):
         Lower triangular, with a positive diagonal.
     target : Target or None
         In these units; nothing can be drawn without it.
+
+    Examples
+    --------
+    >>> from fastvi import families
+    >>> issubclass(families.Hamiltonian, families.Annealed)
+    True
     """
 
     params: Array
@@ -226,13 +232,29 @@ def _steps(dim: int, n_steps: int, keeps: int) -> Callable[..., Any]:
 
 
 class Hamiltonian(Annealed):
-    """Leapfrog steps with momenta that are refreshed in part (Geffner and Domke 2021)."""
+    """Leapfrog steps with momenta that are refreshed in part (Geffner and Domke 2021).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> type(families.FAMILIES["hamiltonian"].near(np.zeros(2), np.eye(2))).__name__
+    'Hamiltonian'
+    """
 
     __slots__ = ()
 
 
 class Langevin(Annealed):
-    """Leapfrog steps with a fresh momentum each: unadjusted Langevin steps."""
+    """Leapfrog steps with a fresh momentum each: unadjusted Langevin steps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> type(families.FAMILIES["langevin"].near(np.zeros(2), np.eye(2))).__name__
+    'Langevin'
+    """
 
     __slots__ = ()
 
@@ -257,6 +279,13 @@ def annealed(kind: str = "hamiltonian", n_steps: int = N_STEPS) -> Near:
     ------
     ValueError
         If an argument is out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> families.annealed("langevin", 5)(np.zeros(2), np.eye(2)).dim
+    2
     """
     kinds = {"hamiltonian": Hamiltonian, "langevin": Langevin}
     member = kinds[checks.choice(kind, "kind", tuple(kinds))]

@@ -54,6 +54,17 @@ class Family(Protocol):
     return them. Its arrays, and all that it returns, then have a leading axis of n rows in front of
     the axes named below (points (n, k, D), log densities (n, k), means (n, D)). Only `dim` stays D.
     No member in this package is batched yet.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> member = families.MeanField(np.zeros(2), np.ones(2))
+    >>> draws = member.draw(4, np.random.default_rng(0))
+    >>> draws.points.shape
+    (4, 2)
+    >>> member.log_prob(np.zeros((1, 2))).round(4)
+    array([-1.8379])
     """
 
     @property
@@ -263,6 +274,14 @@ class Powers(NamedTuple):
         Whether the family has a member with any given mean and covariance.
     gaussian : bool
         Whether it is a normal distribution.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> powers = families.MeanField(np.zeros(2), np.ones(2)).powers
+    >>> powers.gaussian, powers.density, powers.full_covariance
+    (True, 'exact', False)
     """
 
     density: Literal["exact", "bound", "none"] = "exact"

@@ -176,6 +176,13 @@ class Copula(_Bending, _Full):
         Which maps: a place in `fastvi.families.margins.MARGINS`.
     base : (D, D) array
         Frame of `free`, lower triangular.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> families.FAMILIES["copula"].near(np.zeros(2), np.eye(2)).dim
+    2
     """
 
     __slots__ = ()
@@ -267,6 +274,14 @@ class FactorCopula(_Bending, _WithFactors):
     sd0 : (D,) array
     shapes, kind : arrays
         As in `Copula`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> member = families.copula(rank=1)(np.zeros(3), np.eye(3))
+    >>> type(member).__name__, member.factors.shape
+    ('FactorCopula', (3, 1))
     """
 
     __slots__ = ()

@@ -19,7 +19,17 @@ LARGEST = 100  # dimension above which steps in Python with BLAS are as fast
 
 
 class FullRank(NamedTuple):
-    """``N(mean, root root')``, mean (D,) and root (D, D) lower triangular."""
+    """``N(mean, root root')``, mean (D,) and root (D, D) lower triangular.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> member = families.FullRank(np.zeros(2), np.array([[1.0, 0.0], [0.5, 1.0]]))
+    >>> member.cov
+    array([[1.  , 0.5 ],
+           [0.5 , 1.25]])
+    """
 
     mean: Array
     root: Array

@@ -39,6 +39,14 @@ class Hierarchical(NamedTuple):
         A `fastvi.kernels.hierarchical.Sizes`.
     centre, units : (D,) array
         Normal numbers are centre + units z.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> member = families.FAMILIES["hierarchical"].near(np.zeros(2), np.eye(2))
+    >>> type(member).__name__, member.powers.density
+    ('Hierarchical', 'bound')
     """
 
     forward: Array
@@ -272,7 +280,16 @@ class Hierarchical(NamedTuple):
 
 
 class VGP(Hierarchical):
-    """A variational Gaussian process: `Hierarchical`, of M variational data."""
+    """A variational Gaussian process: `Hierarchical`, of M variational data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> member = families.FAMILIES["vgp"].near(np.zeros(2), np.eye(2))
+    >>> type(member).__name__, member.powers.density
+    ('VGP', 'bound')
+    """
 
     __slots__ = ()
 

@@ -100,6 +100,13 @@ def vgp(n_data: int = 16, *, n_reverse: int = 16, n_extra: int = 5) -> Near:
     ------
     ValueError
         If an argument is out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> families.vgp(8)(np.zeros(2), np.eye(2)).dim
+    2
     """
     M = checks.integer(n_data, "n_data", 1)
     if M > MOST_DATA:

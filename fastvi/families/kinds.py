@@ -38,7 +38,15 @@ DISCRETE = ("bernoulli", "categorical", "poisson", "one_hot")
 
 
 class Block(NamedTuple):
-    """Independent variables of one kind, with unconstrained parameters (count, size)."""
+    """Independent variables of one kind, with unconstrained parameters (count, size).
+
+    Examples
+    --------
+    >>> from fastvi import families
+    >>> block = families.gamma([2.0, 4.0], 2.0)
+    >>> block.kind, block.free.shape
+    ('gamma', (2, 2))
+    """
 
     kind: str
     free: Array
@@ -58,32 +66,68 @@ def layout_of(kinds: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.
 
 
 def gaussian(mean: ArrayLike = 0.0, sd: ArrayLike = 1.0) -> Block:
-    """Normal variables, one per entry of the broadcast arguments."""
+    """Normal variables, one per entry of the broadcast arguments.
+
+    Examples
+    --------
+    >>> from fastvi import families
+    >>> families.blocks(families.gaussian([0.0, 1.0], 2.0)).sd
+    array([2., 2.])
+    """
     centre, spread = _numbers(mean=mean, sd=sd)
     return Block("gaussian", np.stack((centre, np.log(_above(spread, "sd"))), axis=1))
 
 
 def lognormal(mean: ArrayLike = 0.0, sd: ArrayLike = 1.0) -> Block:
-    """Log-normal variables, with the means and standard deviations of their logarithms."""
+    """Log-normal variables, with the means and standard deviations of their logarithms.
+
+    Examples
+    --------
+    >>> from fastvi import families
+    >>> families.blocks(families.lognormal(0.0, 1.0)).mean.round(3)
+    array([1.649])
+    """
     return gaussian(mean, sd)._replace(kind="lognormal")
 
 
 def gamma(shape: ArrayLike = 2.0, rate: ArrayLike = 2.0) -> Block:
-    """Gamma variables with mean shape / rate."""
+    """Gamma variables with mean shape / rate.
+
+    Examples
+    --------
+    >>> from fastvi import families
+    >>> families.blocks(families.gamma(4.0, 2.0)).mean.round(3)
+    array([2.])
+    """
     a, b = _numbers(shape=shape, rate=rate)
     log_shape = np.log(_above(a, "shape"))
     return Block("gamma", np.stack((log_shape, log_shape - np.log(_above(b, "rate"))), axis=1))
 
 
 def beta(a: ArrayLike = 1.0, b: ArrayLike = 1.0) -> Block:
-    """Beta variables with mean a / (a + b)."""
+    """Beta variables with mean a / (a + b).
+
+    Examples
+    --------
+    >>> from fastvi import families
+    >>> families.blocks(families.beta(2.0, 6.0)).mean.round(3)
+    array([0.25])
+    """
     first, second = _numbers(a=a, b=b)
     logit = np.log(_above(first, "a")) - np.log(_above(second, "b"))
     return Block("beta", np.stack((logit, np.log(first + second)), axis=1))
 
 
 def bernoulli(p: ArrayLike = 0.5) -> Block:
-    """Variables that are 1 with probability p and 0 otherwise."""
+    """Variables that are 1 with probability p and 0 otherwise.
+
+    Examples
+    --------
+    >>> from fastvi import families
+    >>> member = families.blocks(families.bernoulli([0.1, 0.9]))
+    >>> member.mean.round(3)
+    array([0.1, 0.9])
+    """
     (chance,) = _numbers(p=p)
     if not np.all((chance > 0) & (chance < 1)):
         raise ValueError(f"p is {chance.tolist()}; wanted numbers between 0 and 1")
@@ -91,13 +135,27 @@ def bernoulli(p: ArrayLike = 0.5) -> Block:
 
 
 def poisson(rate: ArrayLike = 1.0) -> Block:
-    """Poisson counts with these means."""
+    """Poisson counts with these means.
+
+    Examples
+    --------
+    >>> from fastvi import families
+    >>> families.blocks(families.poisson([1.0, 5.0])).mean.round(3)
+    array([1., 5.])
+    """
     (mean,) = _numbers(rate=rate)
     return Block("poisson", np.log(_above(mean, "rate"))[:, None])
 
 
 def categorical(p: ArrayLike) -> Block:
-    """Category numbers 0, 1, ..., C - 1 with probabilities p: (C,), or (count, C) for several."""
+    """Category numbers 0, 1, ..., C - 1 with probabilities p: (C,), or (count, C) for several.
+
+    Examples
+    --------
+    >>> from fastvi import families
+    >>> families.blocks(families.categorical([0.2, 0.3, 0.5])).dim
+    1
+    """
     chances = np.atleast_2d(np.asarray(p, np.float64))
     if chances.ndim != 2 or 0 in chances.shape or not np.all(np.isfinite(chances) & (chances > 0)):
         raise ValueError(
@@ -111,7 +169,14 @@ def categorical(p: ArrayLike) -> Block:
 
 
 def one_hot(p: ArrayLike) -> Block:
-    """One-hot categories: C numbers, one of them 1 and the others 0; p as in `categorical`."""
+    """One-hot categories: C numbers, one of them 1 and the others 0; p as in `categorical`.
+
+    Examples
+    --------
+    >>> from fastvi import families
+    >>> families.blocks(families.one_hot([0.2, 0.3, 0.5])).dim
+    3
+    """
     return categorical(p)._replace(kind="one_hot")
 
 

@@ -23,6 +23,14 @@ class LowRank(NamedTuple):
 
     Ong, Nott and Smith (2018), "Gaussian variational approximation with a factor covariance
     structure".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> member = families.LowRank(np.zeros(3), np.ones((3, 1)), np.full(3, 0.5))
+    >>> member.dim
+    3
     """
 
     mean: Array
@@ -182,5 +190,13 @@ def lowrank(rank: int = 1) -> Near:
     ------
     ValueError
         If `rank` is below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> near = families.lowrank(rank=2)
+    >>> near(np.zeros(5), np.eye(5)).factors.shape
+    (5, 2)
     """
     return partial(LowRank.of, rank=checks.integer(rank, "rank", 1))

@@ -25,7 +25,16 @@ __all__ = ["MeanField"]
 
 
 class MeanField(NamedTuple):
-    """``N(mean, diag(sd^2))``, mean and sd (D,)."""
+    """``N(mean, diag(sd^2))``, mean and sd (D,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> member = families.MeanField(np.zeros(2), np.array([1.0, 2.0]))
+    >>> families.sample(member, 3, random_state=0).shape
+    (3, 2)
+    """
 
     mean: Array
     sd: Array

@@ -27,6 +27,16 @@ class GaussianMixture(NamedTuple):
     means : (K, D) array
     roots : (K, D, D) array
         Lower triangular, with positive diagonals.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> halves = np.log([0.5, 0.5])
+    >>> means = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    >>> member = families.GaussianMixture(halves, means, np.stack([np.eye(2), np.eye(2)]))
+    >>> member.weights
+    array([0.5, 0.5])
     """
 
     log_weights: Array

@@ -36,6 +36,15 @@ class Draws(NamedTuple):
     points : (k, D) array
     noise : (k, W) array
         Noise that pullbacks use. A family without such noise stores the points here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import families
+    >>> member = families.MeanField(np.zeros(2), np.full(2, 3.0))
+    >>> draws = member.draw(1, np.random.default_rng(0))
+    >>> np.allclose(draws.points, 3.0 * draws.noise)
+    True
     """
 
     points: Array

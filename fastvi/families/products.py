@@ -49,6 +49,13 @@ class Blocks(NamedTuple):
         Kinds and offsets of the blocks, see `fastvi.kernels.blocks`.
     values : (P,) array
         Unconstrained parameters.
+
+    Examples
+    --------
+    >>> from fastvi import families
+    >>> member = families.blocks(families.gaussian(0.0, 1.0), families.poisson(3.0))
+    >>> member.dim
+    2
     """
 
     layout: NDArray[np.int64]

@@ -149,6 +149,16 @@ or callable
         method needs, or the target has no gradient.
     TargetError
         If no draw of a step has a finite density and gradient, or the gradient is clearly wrong.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> def logp(z):  # and its gradient
+    ...     return -0.5 * (z - 1.0) @ (z - 1.0), 1.0 - z
+    >>> target = fastvi.targets.from_callable(logp, dim=2)
+    >>> posterior = fastvi.fit(target, random_state=0)
+    >>> posterior.mean.round(2), posterior.verdict.word
+    (array([1., 1.]), 'good')
     """
     check_target(target)
     tol = checks.number(tol, "tol", 0.0, open_low=True)

@@ -109,6 +109,14 @@ def operator_vi(
     References
     ----------
     Ranganath, Altosaar, Tran and Blei (2016), "Operator variational inference", sections 3 and 4.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_callable(lambda z: (-0.5 * z @ z, -z), dim=1)
+    >>> posterior = fastvi.operator_vi(target, max_iter=50, random_state=0)
+    >>> posterior.sample(4, random_state=0).shape
+    (4, 1)
     """
     check_target(target)
     target.require_gradient("operator_vi needs")

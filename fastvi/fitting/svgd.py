@@ -152,6 +152,14 @@ def svgd(
     -----
     RuntimeWarning
         If that happens in a later step; the particles before it are then kept.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_callable(lambda z: (-0.5 * z @ z, -z), dim=2)
+    >>> particles = fastvi.svgd(target, 50, max_iter=200, verdict=False, random_state=0)
+    >>> bool(abs(particles.mean).max() < 0.3)
+    True
     """
     tol = checks.number(tol, "tol", 0.0, open_low=True)
     max_iter = checks.integer(max_iter, "max_iter", 1)

@@ -92,6 +92,12 @@ def svrg(every: int | None = None) -> Reduction:
     ------
     ValueError
         If `every` is below 1.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> fastvi.gradients.svrg(every=100)
+    fastvi.gradients.svrg(every=100)
     """
     every = checks.optional_integer(every, "every", 1)
     return Reduction("svrg", {"every": every}, _svrg, takes_snapshots=True)
@@ -118,6 +124,12 @@ def window(size: int = 10) -> Reduction:
     ------
     ValueError
         If `size` is below 1.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> fastvi.gradients.window(size=3)
+    fastvi.gradients.window(size=3)
     """
     return Reduction("window", {"size": checks.integer(size, "size", 1)}, _window)
 
@@ -136,6 +148,12 @@ def control() -> Reduction:
     -------
     Reduction
         For the argument `variance_reduction` of `fastvi.fit` with method "score".
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> fastvi.gradients.control()
+    fastvi.gradients.control()
     """
     return Reduction("control", {}, _control)
 
@@ -158,6 +176,12 @@ def baseline(decay: float = 0.9) -> Reduction:
     ------
     ValueError
         If `decay` is not in [0, 1).
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> fastvi.gradients.baseline(decay=0.8)
+    fastvi.gradients.baseline(decay=0.8)
     """
     decay = checks.number(decay, "decay", 0.0, 1.0, open_high=True)
     return Reduction("baseline", {"decay": decay}, _baseline)
@@ -183,6 +207,12 @@ def overdispersion(largest: float = LARGEST) -> Reduction:
     ------
     ValueError
         If `largest` is below 1.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> fastvi.gradients.overdispersion(largest=3.0)
+    fastvi.gradients.overdispersion(largest=3.0)
     """
     largest = checks.number(largest, "largest", 1.0)
     return Reduction("overdispersion", {"largest": largest}, _overdispersion)

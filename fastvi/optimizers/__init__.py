@@ -52,6 +52,12 @@ def chosen(optimizer: Optimizer | str | float | None) -> Optimizer | None:
     ------
     ValueError
         If it is anything else.
+
+    Examples
+    --------
+    >>> from fastvi import optimizers
+    >>> optimizers.chosen(None) is None
+    True
     """
     if optimizer is None or isinstance(optimizer, Optimizer):
         return optimizer

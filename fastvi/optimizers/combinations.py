@@ -25,6 +25,15 @@ def clip(norm: float) -> Optimizer:
     ------
     ValueError
         If `norm` is not a number above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import optimizers
+    >>> optimizer, params = optimizers.clip(1.0), np.zeros(2)
+    >>> step, state, rate = optimizer.update(np.array([3.0, -4.0]), optimizer.init(params), params)
+    >>> step.round(4)
+    array([ 0.6, -0.8])
     """
     return Optimizer(first_step, partial(_clip, positive("norm", norm)), takes_rows=False)
 
@@ -42,6 +51,16 @@ def chain(*optimizers: Optimizer) -> Optimizer:
     ------
     ValueError
         If there are no optimizers, or one of them averages iterates, which needs the whole step.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import optimizers
+    >>> optimizer = optimizers.chain(optimizers.clip(1.0), optimizers.adam(0.01))
+    >>> params = np.zeros(2)
+    >>> step, state, rate = optimizer.update(np.array([3.0, -4.0]), optimizer.init(params), params)
+    >>> step.round(4)
+    array([ 0.01, -0.01])
     """
     if not optimizers:
         raise ValueError("chain() got no optimizers; wanted at least one")
@@ -83,6 +102,16 @@ def scaled(optimizer: Optimizer, units: Callable[[T], T]) -> Optimizer:
         One with a rate per coordinate, for which all coordinates should be on the same scale.
     units : callable
         ``units(params)`` has the form of the parameters: the size of a unit step in each of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import optimizers
+    >>> params, units = np.zeros(2), np.array([1.0, 10.0])
+    >>> optimizer = optimizers.scaled(optimizers.constant(1.0), lambda params: units)
+    >>> step, state, rate = optimizer.update(np.array([3.0, -4.0]), optimizer.init(params), params)
+    >>> step.round(4)
+    array([   3., -400.])
     """
     return optimizer._replace(update=partial(_scaled, optimizer, units), takes_rows=False)
 
@@ -120,6 +149,15 @@ def averaged(optimizer: Optimizer, burn_in: int = 0) -> Optimizer:
     ------
     ValueError
         If `burn_in` is not an integer of at least 0, or `optimizer` averages already.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import optimizers
+    >>> optimizer, params = optimizers.averaged(optimizers.constant(0.5)), np.zeros(2)
+    >>> step, state, rate = optimizer.update(np.array([3.0, -4.0]), optimizer.init(params), params)
+    >>> step.round(4)
+    array([ 1.5, -2. ])
     """
     if _averages(optimizer):
         raise ValueError(

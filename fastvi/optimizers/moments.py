@@ -28,13 +28,33 @@ class Moments(NamedTuple):
 
 
 def adagrad(learning_rate: float = 0.1, epsilon: float = 1e-8) -> Optimizer:
-    """Divide by the root of the sum of squared gradients (Duchi et al. 2011)."""
+    """Divide by the root of the sum of squared gradients (Duchi et al. 2011).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import optimizers
+    >>> optimizer, params = optimizers.adagrad(0.1), np.zeros(2)
+    >>> step, state, rate = optimizer.update(np.array([3.0, -4.0]), optimizer.init(params), params)
+    >>> step.round(4)
+    array([ 0.1, -0.1])
+    """
     numbers = positive("learning_rate", learning_rate), positive("epsilon", epsilon)
     return _per_coordinate(partial(_adagrad, *numbers))
 
 
 def rmsprop(learning_rate: float = 0.01, decay: float = 0.9, epsilon: float = 1e-8) -> Optimizer:
-    """Divide by the root of a running mean of squared gradients (Tieleman and Hinton 2012)."""
+    """Divide by the root of a running mean of squared gradients (Tieleman and Hinton 2012).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import optimizers
+    >>> optimizer, params = optimizers.rmsprop(0.01), np.zeros(2)
+    >>> step, state, rate = optimizer.update(np.array([3.0, -4.0]), optimizer.init(params), params)
+    >>> step.round(4)
+    array([ 0.0316, -0.0316])
+    """
     numbers = (
         positive("learning_rate", learning_rate),
         decay_weight("decay", decay),
@@ -49,7 +69,17 @@ def adam(
     decay_square: float = 0.999,
     epsilon: float = 1e-8,
 ) -> Optimizer:
-    """Bias-corrected running means of the gradient and its square (Kingma and Ba 2015)."""
+    """Bias-corrected running means of the gradient and its square (Kingma and Ba 2015).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import optimizers
+    >>> optimizer, params = optimizers.adam(0.01), np.zeros(2)
+    >>> step, state, rate = optimizer.update(np.array([3.0, -4.0]), optimizer.init(params), params)
+    >>> step.round(4)
+    array([ 0.01, -0.01])
+    """
     return _per_coordinate(_adam_update(learning_rate, decay, decay_square, epsilon), first=True)
 
 
@@ -62,6 +92,15 @@ def amsgrad(
     """Adam with a divisor that never decreases, which ensures convergence (Reddi et al. 2018).
 
     As in Adam, moments are bias-corrected before the maximum is taken.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import optimizers
+    >>> optimizer, params = optimizers.amsgrad(0.01), np.zeros(2)
+    >>> step, state, rate = optimizer.update(np.array([3.0, -4.0]), optimizer.init(params), params)
+    >>> step.round(4)
+    array([ 0.01, -0.01])
     """
     update = _adam_update(learning_rate, decay, decay_square, epsilon)
     return _per_coordinate(update, first=True, largest=True)

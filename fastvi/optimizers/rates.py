@@ -21,6 +21,15 @@ def constant(learning_rate: float = 1.0) -> Optimizer:
     ------
     ValueError
         If `learning_rate` is not a number above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import optimizers
+    >>> optimizer, params = optimizers.constant(0.5), np.zeros(2)
+    >>> step, state, rate = optimizer.update(np.array([3.0, -4.0]), optimizer.init(params), params)
+    >>> step.round(4)
+    array([ 1.5, -2. ])
     """
     rate = positive("learning_rate", learning_rate)
     return Optimizer(first_step, partial(_constant, rate), convex=rate <= 1)
@@ -45,6 +54,15 @@ def robbins_monro(delay: float = 10.0, exponent: float = 0.7) -> Optimizer:
     ------
     ValueError
         If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import optimizers
+    >>> optimizer, params = optimizers.robbins_monro(delay=1.0, exponent=1.0), np.zeros(2)
+    >>> step, state, rate = optimizer.update(np.array([3.0, -4.0]), optimizer.init(params), params)
+    >>> step.round(4)
+    array([ 1.5, -2. ])
     """
     delay = checks.number(delay, "delay", 0.0)
     exponent = checks.number(exponent, "exponent", 0.5, 1.0, open_low=True)
@@ -92,6 +110,15 @@ def adaptive(n_warm: int = 5) -> Optimizer:
     ------
     ValueError
         If `n_warm` is not an integer of at least 2, the fewest that allow an estimate of noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import optimizers
+    >>> optimizer, params = optimizers.adaptive(), np.zeros(2)
+    >>> step, state, rate = optimizer.update(np.array([3.0, -4.0]), optimizer.init(params), params)
+    >>> step.round(4)
+    array([ 0., -0.])
     """
     n_warm = checks.integer(n_warm, "n_warm", 2)
     return Optimizer(_adaptive_start, partial(_adaptive, n_warm), takes_rows=False)

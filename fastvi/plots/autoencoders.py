@@ -57,6 +57,20 @@ def plot_reconstructions(
     ------
     ValueError
         If the shape has another number of pixels than the data have features.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> import fastvi
+    >>> X = np.random.default_rng(0).normal(size=(60, 4))
+    >>> model = fastvi.VariationalAutoencoder(
+    ...     2, hidden_layer_sizes=(8,), max_iter=2, batch_size=20, random_state=0
+    ... ).fit(X)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "reconstructions.png")
+    >>> fastvi.plots.plot_reconstructions(model, X, path)
+    >>> path.exists()
+    True
     """
     rows: Any = X if hasattr(X, "shape") else np.asarray(X)
     rows = rows[: MAX_IMAGES // 2]
@@ -94,6 +108,20 @@ def plot_samples(
     ------
     ValueError
         If the shape has another number of pixels than the data have features.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> import fastvi
+    >>> X = np.random.default_rng(0).normal(size=(60, 4))
+    >>> model = fastvi.VariationalAutoencoder(
+    ...     2, hidden_layer_sizes=(8,), max_iter=2, batch_size=20, random_state=0
+    ... ).fit(X)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "samples.png")
+    >>> fastvi.plots.plot_samples(model, path, n_samples=4)
+    >>> path.exists()
+    True
     """
     rows, Z = model.sample(min(n_samples, MAX_IMAGES))
     images = model.inverse_transform(Z) if means else rows
@@ -119,6 +147,20 @@ def plot_latent(
     ------
     ValueError
         If there is another number of labels than of rows.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> import fastvi
+    >>> X = np.random.default_rng(0).normal(size=(60, 4))
+    >>> model = fastvi.VariationalAutoencoder(
+    ...     2, hidden_layer_sizes=(8,), max_iter=2, batch_size=20, random_state=0
+    ... ).fit(X)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "latent.png")
+    >>> fastvi.plots.plot_latent(model, X, path)
+    >>> path.exists()
+    True
     """
     ending, Z = check_ending(path), model.transform(X)
     order = np.argsort(-np.asarray(model.latent_variances_), kind="stable")[:2]

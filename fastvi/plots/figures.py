@@ -24,6 +24,12 @@ def require_matplotlib() -> ModuleType:
     ------
     ImportError
         If it is not installed; the message says how to install it.
+
+    Examples
+    --------
+    >>> from fastvi.plots import require_matplotlib
+    >>> require_matplotlib().__name__
+    'matplotlib'
     """
     try:
         import matplotlib
@@ -43,6 +49,12 @@ def check_ending(path: Path) -> str:
         If matplotlib is not installed.
     ValueError
         If matplotlib does not support that format.
+
+    Examples
+    --------
+    >>> from fastvi.plots import check_ending
+    >>> check_ending("picture.svg")
+    'svg'
     """
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -53,6 +53,18 @@ def plot_history(history: Mapping[str, Any], path: Path, *, against: str = "seco
     ValueError
         If there is nothing to plot, columns of a history differ in length, or the format or
         `against` is unknown.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> import fastvi
+    >>> X = np.random.default_rng(0).normal(size=(60, 2))
+    >>> model = fastvi.BayesianPCA(1).fit(X)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "history.png")
+    >>> fastvi.plots.plot_history(model.history_, path)
+    >>> path.exists()
+    True
     """
     ending = check_ending(path)
     several = _by_name(history)

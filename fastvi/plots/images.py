@@ -41,6 +41,18 @@ def plot_features(model: Images, path: Path, shape: tuple[int, int] | None = Non
     ------
     ValueError
         If the shape has another number of pixels than the data have features.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> import fastvi
+    >>> X = np.random.default_rng(0).normal(size=(50, 9))
+    >>> pca = fastvi.BayesianPCA(2).fit(X)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "features.png")
+    >>> fastvi.plots.plot_features(pca, path, shape=(3, 3))
+    >>> path.exists()
+    True
     """
     ending = check_ending(path)
     images = np.asarray(model.components_, np.float64)

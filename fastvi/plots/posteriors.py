@@ -74,6 +74,16 @@ def plot_posterior(posterior: Drawn, path: Path, which: Sequence[int | str] | No
         If matplotlib is not installed.
     ValueError
         If a number is unknown, or matplotlib does not support the extension.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import fastvi
+    >>> target = fastvi.targets.from_callable(lambda z: (-0.5 * z @ z, -z), dim=2)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "posterior.png")
+    >>> fastvi.plots.plot_posterior(fastvi.fit(target, random_state=0), path)
+    >>> path.exists()
+    True
     """
     ending, chosen = check_ending(path), _chosen(posterior.names, which)
     own = posterior.sample(N_DRAWS, np.random.default_rng(0))
@@ -168,6 +178,17 @@ def plot_comparison(comparison: Compared, path: Path) -> None:
     ------
     ImportError, ValueError
         As in `plot_posterior`.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import fastvi
+    >>> target = fastvi.targets.from_callable(lambda z: (-0.5 * z @ z, -z), dim=2)
+    >>> found = fastvi.compare(target, ["fullrank", "meanfield"], random_state=0)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "comparison.png")
+    >>> fastvi.plots.plot_comparison(found, path)
+    >>> path.exists()
+    True
     """
     ending, bounds = check_ending(path), comparison.bounds
     finite = bounds[np.isfinite(bounds)]

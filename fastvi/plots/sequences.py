@@ -44,6 +44,19 @@ def plot_trajectories(
         Numbers of rows of the sequences, which dotted lines set apart.
     **known
         Further arguments of `smooth`: `inputs`, if the model was fitted with some.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> import fastvi
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.sin(np.arange(60.0) / 4.0)[:, None] + 0.1 * rng.normal(size=(60, 1))
+    >>> model = fastvi.LinearGaussianSSM(2, random_state=0, max_iter=20, tol=0.01).fit(X)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "states.png")
+    >>> fastvi.plots.plot_trajectories(model, X, path)
+    >>> path.exists()
+    True
     """
     ending = check_ending(path)
     means, covariances = model.smooth(X, lengths, **known)
@@ -94,6 +107,19 @@ def plot_forecast(
         Number of rows of X to draw; by default four for each to come.
     **known
         Further arguments of `forecast`, such as `inputs`.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> import fastvi
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.sin(np.arange(60.0) / 4.0)[:, None] + 0.1 * rng.normal(size=(60, 1))
+    >>> model = fastvi.LinearGaussianSSM(2, random_state=0, max_iter=20, tol=0.01).fit(X)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "forecast.png")
+    >>> fastvi.plots.plot_forecast(model, X, path, steps=10)
+    >>> path.exists()
+    True
     """
     ending = check_ending(path)
     found, rows = model.forecast(steps, level=level, **known), np.asarray(X, np.float64)

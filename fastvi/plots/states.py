@@ -45,6 +45,18 @@ def plot_states(
         Numbers of rows of the sequences, which dotted lines set apart.
     name : str, default="state"
         What states are called in the picture, such as "regime".
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> import fastvi
+    >>> X = np.repeat([0.0, 5.0], 30)[:, None] + np.random.default_rng(0).normal(size=(60, 1))
+    >>> model = fastvi.GaussianHMM(2, random_state=0).fit(X)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "states.png")
+    >>> fastvi.plots.plot_states(model, X, path)
+    >>> path.exists()
+    True
     """
     ending = check_ending(path)
     posterior, rows = model.predict_proba(X, lengths), np.asarray(X, np.float64)

@@ -53,6 +53,18 @@ def plot_times(
         Time to which predictions go on; by default a little beyond the last one.
     coverage : float, default=0.95
         Probability of the interval.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> import fastvi
+    >>> t = np.arange(30.0)
+    >>> model = fastvi.TemporalGPRegressor(random_state=0).fit(t, np.sin(t / 3.0))
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "times.png")
+    >>> fastvi.plots.plot_times(model, t, np.sin(t / 3.0), path, until=35.0)
+    >>> path.exists()
+    True
     """
     ending = check_ending(path)
     times = np.asarray(X, np.float64).reshape(len(np.asarray(X)), -1)[:, 0]

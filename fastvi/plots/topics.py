@@ -41,6 +41,18 @@ def plot_topics(topics: Topics, path: Path, n_words: int = 8) -> None:
         Its extension sets the format: .png, .svg or .pdf.
     n_words : int
         Words per topic.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> import fastvi
+    >>> X = np.array([[5, 4, 0, 0], [4, 5, 0, 1], [0, 0, 5, 4], [0, 1, 4, 5]])
+    >>> lda = fastvi.LatentDirichletAllocation(2, random_state=0).fit(X)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "topics.png")
+    >>> fastvi.plots.plot_topics(lda.topic_model(), path, n_words=2)
+    >>> path.exists()
+    True
     """
     ending = check_ending(path)
     model = topics.topic_model()
@@ -91,6 +103,18 @@ def plot_topic_graph(
         Size of the smallest correlation that is drawn.
     n_words : int
         Words per topic.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> import fastvi
+    >>> X = np.random.default_rng(0).poisson(1.0, (30, 8))
+    >>> model = fastvi.CorrelatedTopicModel(3, max_iter=3, tol=1.0, random_state=0).fit(X)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "graph.png")
+    >>> fastvi.plots.plot_topic_graph(model, path)
+    >>> path.exists()
+    True
     """
     ending = check_ending(path)
     model, correlation = topics.topic_model(), topics.correlation_

@@ -55,6 +55,14 @@ class Posterior(WithDensity):
     modes : tuple of Mode
         What the search before the fit found, the mode of highest evidence first; empty if there was
         none.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_callable(lambda z: (-0.5 * z @ z, -z), dim=2)
+    >>> posterior = fastvi.fit(target, random_state=0)
+    >>> posterior.sd.round(2), posterior.verdict.word
+    (array([1., 1.]), 'good')
     """
 
     _kind = "posterior"

@@ -41,6 +41,14 @@ class ParticlePosterior(Judged):
         Values that each step reported, see `fastvi.gradients.stein.stein`.
     n_lost : int
         Number of particles left out because their density or gradient is not finite.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_callable(lambda z: (-0.5 * z @ z, -z), dim=1)
+    >>> particles = fastvi.svgd(target, 30, max_iter=100, verdict=False, random_state=0)
+    >>> particles.particles.shape
+    (30, 1)
     """
 
     _kind = "particle-posterior"

@@ -32,6 +32,14 @@ class ProgramPosterior(Approximation):
     history : dict of str to array
         For every 100 steps: `seconds`, the mean `objective` (at most half the Fisher divergence, in
         units of `scale`), and the `rejected` draws of the last step, whose score was not finite.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_callable(lambda z: (-0.5 * z @ z, -z), dim=1)
+    >>> posterior = fastvi.operator_vi(target, max_iter=50, random_state=0)
+    >>> posterior.sample(4, random_state=0).shape
+    (4, 1)
     """
 
     _kind = "program-posterior"

@@ -67,6 +67,14 @@ class WeightedPosterior(Judged):
         approximation, `steps` and `best_step`.
     modes : tuple of Mode
         Where paths arrived, with the covariances of their best Gaussians, up to 1000 numbers.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_callable(lambda z: (-0.5 * z @ z, -z), dim=2)
+    >>> draws = fastvi.pathfinder(target, random_state=0)
+    >>> abs(draws.mean).max() < 0.2
+    np.True_
     """
 
     _kind = "weighted-posterior"

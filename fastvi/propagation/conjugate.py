@@ -180,6 +180,13 @@ def gamma(shape: float, rate: float) -> Gamma:
     ----------
     shape, rate : float
         Above 0.
+
+    Examples
+    --------
+    >>> from fastvi import propagation
+    >>> prior = propagation.gamma(2.0, 1.0)
+    >>> prior.natural  # shape, and minus the rate
+    array([ 2., -1.])
     """
     numbers = (
         checks.number(value, name, 0.0, open_low=True)
@@ -198,6 +205,21 @@ def dirichlet(alpha: ArrayLike) -> Dirichlet:
     ----------
     alpha : (K,) array
         Concentrations, above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastvi
+    >>> from fastvi import propagation
+    >>> from scipy.special import digamma
+    >>> def tilted(p, alpha, power):  # a mixture of known densities p, whose shares are x
+    ...     total = alpha.sum(axis=1, keepdims=True)
+    ...     z = (alpha * p).sum(axis=1, keepdims=True)
+    ...     return np.log(z / total)[:, 0], digamma(alpha) - digamma(total + 1.0) + p / z
+    >>> factors = propagation.factors([[0.9, 0.1], [0.8, 0.2]], tilted)
+    >>> found = fastvi.ep(factors, propagation.dirichlet(np.ones(2)))
+    >>> bool(found.mean[0] > 0.5)
+    True
     """
     found = np.array(alpha, np.float64)
     if found.ndim != 1 or len(found) < 2 or not np.all(found > 0) or not np.isfinite(found).all():

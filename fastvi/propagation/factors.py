@@ -47,6 +47,21 @@ def factors(y: ArrayLike, moments: FactorMoments, *, names: Sequence[str] | None
         statistics under ``member(x) p(y | x)^power / Z``.
     names : sequence of str, optional
         Names of the factors, for messages.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastvi
+    >>> from fastvi import propagation
+    >>> from scipy.special import digamma
+    >>> def tilted(p, alpha, power):  # a mixture of known densities p with shares x
+    ...     total = alpha.sum(axis=1, keepdims=True)
+    ...     z = (alpha * p).sum(axis=1, keepdims=True)
+    ...     return np.log(z / total)[:, 0], digamma(alpha) - digamma(total + 1.0) + p / z
+    >>> p = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]]
+    >>> found = fastvi.ep(propagation.factors(p, tilted), propagation.dirichlet(np.ones(2)))
+    >>> bool(found.mean[0] > 0.5)
+    True
     """
     n = len(np.atleast_1d(np.asarray(y)))
     return Factors(data_of(y, n), moments, names_of(names, n))

@@ -38,6 +38,14 @@ class EPPosterior(NamedTuple):
     history : dict of str to array
         What each pass reported: `seconds`, `log_evidence`, the `change` of the posterior in nats,
         `rate` (the share of the way that sites went), `n_failed`.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> from fastvi import propagation
+    >>> found = fastvi.ep(propagation.linear([[1.0]], [1], propagation.probit), prior=(0.0, 1.0))
+    >>> found.mean.shape, bool(found.sd[0] < 1.0)
+    ((1,), True)
     """
 
     mean: Array

@@ -216,6 +216,15 @@ def linear(
     ------
     ValueError
         If A holds NaN or infinity, lengths differ, or the likelihood gives y no probability.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> from fastvi import propagation
+    >>> A, y = [[1.0, 0.0], [1.0, 1.0]], [1, 0]
+    >>> found = fastvi.ep(propagation.linear(A, y, propagation.probit), prior=(0.0, 1.0))
+    >>> bool(found.mean[0] > 0 > found.mean[1])
+    True
     """
     if not hasattr(likelihood, "tilted"):
         raise TypeError(
@@ -250,6 +259,19 @@ def joint(
         log Z (m,), means (m, D) and covariances (m, D, D) of ``N(mean, cov) p(y | x)^power / Z``.
     names : sequence of str, optional
         Names of the factors, for messages.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastvi
+    >>> from fastvi import propagation
+    >>> def tilted(y, mean, cov, power):  # of y = x + N(0, 1), for one number x
+    ...     total = cov[:, 0] + 1.0 / power
+    ...     error = y[:, None] - mean
+    ...     log_z = -0.5 * error[:, 0] ** 2 / total[:, 0] - 0.5 * np.log(2.0 * np.pi * total[:, 0])
+    ...     return log_z, mean + cov[:, 0] / total * error, cov / power / total[:, None]
+    >>> fastvi.ep(propagation.joint([2.0], 1, tilted), prior=(0.0, 1.0)).mean.round(4)
+    array([1.])
     """
     n, dim = len(np.atleast_1d(y)), checks.integer(dim, "dim", 1)
     return Joint(data_of(y, n), dim, moments, names_of(names, n))

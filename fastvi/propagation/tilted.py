@@ -115,15 +115,46 @@ poisson = Site(tilted.POISSON)  # a count of mean exp(f)
 
 
 def gaussian(noise: float) -> Site:
-    """Numbers y that are f plus noise of this variance."""
+    """Numbers y that are f plus noise of this variance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastvi
+    >>> from fastvi import propagation
+    >>> rows = propagation.linear([[1.0]], [2.0], propagation.gaussian(1.0))
+    >>> found = fastvi.ep(rows, prior=(0.0, 1.0))
+    >>> found.mean.round(3), found.cov.round(3)
+    (array([1.]), array([[0.5]]))
+    """
     return Site(tilted.GAUSSIAN, np.array([noise]))
 
 
 def student(noise: float, df: float) -> Site:
-    """Numbers y that are f plus noise of Student's t: its squared scale and degrees of freedom."""
+    """Numbers y that are f plus noise of Student's t: its squared scale and degrees of freedom.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> from fastvi import propagation
+    >>> rows = propagation.linear([[1.0]] * 3, [0.9, 1.1, 50.0], propagation.student(0.1, 4.0))
+    >>> bool(fastvi.ep(rows, prior=(0.0, 100.0)).mean[0] < 5.0)
+    True
+    """
     return Site(likelihoods.STUDENT, np.array([df * noise, df]), is_log_concave=False)
 
 
 def ordinal(cuts: Array) -> Site:
-    """Levels 0, 1, ...: how many of the rising `cuts` (L - 1,) lie below f plus N(0, 1)."""
+    """Levels 0, 1, ...: how many of the rising `cuts` (L - 1,) lie below f plus N(0, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastvi
+    >>> from fastvi import propagation
+    >>> games = propagation.linear([[1.0, -1.0]], [2], propagation.ordinal(np.array([-0.5, 0.5])))
+    >>> found = fastvi.ep(games, prior=(0.0, 1.0))  # the first player won
+    >>> bool(found.mean[0] > found.mean[1])
+    True
+    """
     return Site(tilted.ORDINAL, np.asarray(cuts, np.float64))

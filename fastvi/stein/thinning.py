@@ -62,6 +62,15 @@ def stein_thinning(
     ----------
     Riabiz, Chen, Cockayne, Swietach, Niederer, Mackey and Oates (2022), "Optimal thinning of MCMC
     output", sections 2 and 3.4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastvi
+    >>> draws = np.random.default_rng(0).normal(size=(200, 2))
+    >>> chosen = fastvi.stein_thinning(None, draws, 5, scores=-draws)
+    >>> draws[chosen].shape
+    (5, 2)
     """
     n_points = checks.integer(n_points, "n_points", 1)
     n_threads = resolve_n_jobs(n_jobs)

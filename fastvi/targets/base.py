@@ -49,6 +49,13 @@ class Target:
         NULL.
     data_table : (n_words,) int64 array
         The `data` argument of that function, with weight 1 for all rows.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_callable(lambda z: (-0.5 * z @ z, -z), dim=2)
+    >>> target.dim, target.log_prob([[1.0, 1.0]])
+    (2, array([-1.]))
     """
 
     def __init__(

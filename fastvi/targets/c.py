@@ -91,6 +91,17 @@ def from_c(
         If there is no compiler, or it reports an error (quoted in the message).
     ValueError
         If an argument is invalid.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> source = '''
+    ... double logp(int64_t n, const double *z, const data_t *data, double *grad)
+    ... { grad[0] = -z[0]; return -0.5 * z[0] * z[0]; }
+    ... '''
+    >>> target = fastvi.targets.from_c(source, dim=1)
+    >>> target.log_prob([[2.0]])
+    array([-2.])
     """
     prepared = None if data is None else prepare(data)
     code = Path(source).read_text() if isinstance(source, Path) else source
@@ -140,6 +151,11 @@ def from_library(
         If cffi is not installed.
     ValueError
         If the library or the declaration cannot be read, or the function has another type.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_library("libmodel.so", "model.h", dim=2)  # doctest: +SKIP
     """
     warn_of_cost(function, gradient, stacklevel=2)
     prepared = None if data is None else prepare(data)

@@ -26,6 +26,16 @@ class TargetError(ArithmeticError):
         The unconstrained point at which it was evaluated.
     component : int or None
         The component of the gradient that failed; None for the value.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_callable(lambda z: (float("nan"), z), dim=1)
+    >>> try:
+    ...     fastvi.fit(target, random_state=0)
+    ... except fastvi.targets.TargetError as error:
+    ...     print(type(error).__name__)
+    TargetError
     """
 
     def __init__(self, message: str, z: NDArray[np.float64], component: int | None = None) -> None:

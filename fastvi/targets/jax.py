@@ -64,6 +64,11 @@ def from_jax(
     Another number of draws is compiled again. Arrays that the function takes from outside keep
     their precision: without `jax_enable_x64` those of JAX hold float32. The target can be pickled
     if the function can; each process compiles it again.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_jax(lambda z: -0.5 * (z**2).sum(), dim=2)  # doctest: +SKIP
     """
     if not callable(logp):
         raise ValueError(f"logp is {logp!r}; wanted a function")

@@ -50,6 +50,11 @@ def from_numpyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> NumPyr
     -----
     The target can be pickled if the model can, such as a function at the top level of a module;
     each process compiles it again.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_numpyro(model, x, y)  # doctest: +SKIP
     """
     return NumPyroTarget(model, args, kwargs)
 

@@ -42,6 +42,11 @@ def from_pymc(model: Any = None) -> PyMCTarget:
         If pymc is not installed.
     ValueError
         If the model has discrete parameters (marginalize them) or no parameters.
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_pymc(model)  # doctest: +SKIP
     """
     import pymc
 

@@ -66,6 +66,11 @@ def from_stan(
         If a ``.stan`` file is given and bridgestan is not installed.
     ValueError
         If the library was not made by BridgeStan, or Stan refuses the data (its message is quoted).
+
+    Examples
+    --------
+    >>> import fastvi
+    >>> target = fastvi.targets.from_stan("line.stan", {"N": 2, "y": [0.5, 1.5]})  # doctest: +SKIP
     """
     path = Path(model)
     if path.suffix == ".stan":

@@ -45,6 +45,17 @@ class SVGP(MultiOutputMixin, RegressorMixin, TargetPredictions, OnTargets, Varia
     ----------
     {learned}
     {steps}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import SVGP
+    >>> x = np.linspace(-3.0, 3.0, 60)[:, None]
+    >>> y = np.random.default_rng(0).poisson(np.exp(np.sin(x[:, 0])))
+    >>> model = SVGP(likelihood="poisson", inducing_points=8, tol=0.1, random_state=0).fit(x, y)
+    >>> rate = model.predict([[1.5], [-1.5]])
+    >>> bool(rate[0] > rate[1])
+    True
     """
 
     def __init__(

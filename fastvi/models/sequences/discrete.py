@@ -193,6 +193,16 @@ class MultinomialHMM(_WithProbabilities):
     emissionprob_ : (n_components, n_features) array
         Probabilities of symbols in each state.
     {fit_found}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import MultinomialHMM
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.vstack([rng.multinomial(10, p, 40) for p in ([0.9, 0.1], [0.1, 0.9])])
+    >>> model = MultinomialHMM(2, random_state=0).fit(X)
+    >>> sorted(model.emissionprob_[:, 0].round(1))
+    [np.float64(0.1), np.float64(0.9)]
     """
 
     def __init__(

@@ -48,6 +48,15 @@ class PoissonHMM(Discrete):
     lambdas_ : (n_components, n_features) array
         Mean counts in each state.
     {fit_found}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import PoissonHMM
+    >>> X = np.random.default_rng(0).poisson(np.repeat([1.0, 20.0], 50))[:, None]
+    >>> model = PoissonHMM(2, random_state=0).fit(X)
+    >>> sorted(model.lambdas_[:, 0].round())
+    [np.float64(1.0), np.float64(20.0)]
     """
 
     _letters: ClassVar = {"l": "lambdas_"}

@@ -61,6 +61,15 @@ class VariationalCategoricalHMM(VariationalModel, CategoricalHMM):
     ----------
     MacKay (1997), "Ensemble learning for hidden Markov models"; Beal (2003), "Variational
     algorithms for approximate Bayesian inference", section 3.4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import VariationalCategoricalHMM
+    >>> X = np.repeat([0, 1, 0, 2], 40)[:, None]
+    >>> model = VariationalCategoricalHMM(3, random_state=0).fit(X)
+    >>> len(set(model.predict(X)))
+    3
     """
 
     _letters: ClassVar = {"e": "emissionprob_posterior_"}
@@ -168,6 +177,15 @@ class VariationalPoissonHMM(VariationalModel, PoissonHMM):
     References
     ----------
     Beal (2003), "Variational algorithms for approximate Bayesian inference", section 3.4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi import VariationalPoissonHMM
+    >>> X = np.random.default_rng(0).poisson(np.repeat([1.0, 20.0], 50))[:, None]
+    >>> model = VariationalPoissonHMM(2, random_state=0).fit(X)
+    >>> len(set(model.predict(X)))
+    2
     """
 
     _letters: ClassVar = {"l": "lambdas_shape_ lambdas_rate_"}
