@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,10 @@ import pytest
 import fastvi
 
 distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
-pytestmark = pytest.mark.slow  # processes that import Numba
+pytestmark = [
+    pytest.mark.slow,  # processes that import Numba
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 N_SHARDS = 6
 
 
@@ -89,8 +93,8 @@ def test_a_late_worker_is_used(alone: dict[str, Any]) -> None:
         assert busy[late] > 0
 
 
-def start(*arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "distributed.cli." + arguments[0], *arguments[1:]]
+def start(name: str, *options: str, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    command = [*before, sys.executable, "-m", f"distributed.cli.{name}", *options]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -120,3 +124,102 @@ def test_a_lost_scheduler_is_an_error_and_the_fit_goes_on(
     with fastvi.distributed(n_shards=N_SHARDS):
         found = topics("vb", checkpoint=path, resume=True)
     np.testing.assert_array_equal(found, alone["vb"])
+
+
+# Several hosts, and memory
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+@contextmanager
+def hosts(n: int) -> Iterator[list[str]]:
+    """Network namespaces with addresses of their own, 10.77.0.2 and so on, behind 10.77.0.1."""
+    names = [f"fastvi{i}" for i in range(n)]
+    try:
+        ip("link", "add", "fastvi", "type", "bridge")
+        ip("addr", "add", "10.77.0.1/24", "dev", "fastvi")
+        ip("link", "set", "fastvi", "up")
+        for i, name in enumerate(names):
+            ip("netns", "add", name)
+            ip("link", "add", f"{name}v", "type", "veth", "peer", "name", "eth0", "netns", name)
+            ip("link", "set", f"{name}v", "master", "fastvi", "up")
+            ip("-n", name, "addr", "add", f"10.77.0.{i + 2}/24", "dev", "eth0")
+            for device in ("eth0", "lo"):
+                ip("-n", name, "link", "set", device, "up")
+        yield names
+    finally:
+        for command in [("link", "del", "fastvi"), *(("netns", "del", name) for name in names)]:
+            subprocess.run(["ip", *command], capture_output=True, check=False)
+
+
+def test_several_hosts(alone: dict[str, Any], tmp_path: Path) -> None:
+    if not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("needs root and the command ip, to make network namespaces")
+    file = tmp_path / "scheduler.json"
+    processes = []
+    try:
+        with hosts(2) as names:
+            processes.append(
+                start("dask_scheduler", "--host", "10.77.0.1", "--port", "0", "--no-dashboard",
+                      "--scheduler-file", str(file))
+            )  # fmt: skip
+            for name in names:
+                processes.append(
+                    start("dask_worker", "--scheduler-file", str(file), "--nthreads", "1",
+                          "--no-dashboard", before=("ip", "netns", "exec", name))
+                )  # fmt: skip
+            while not file.exists():
+                time.sleep(0.1)
+            with distributed.Client(scheduler_file=str(file), timeout="60s") as client:
+                client.wait_for_workers(2, timeout=120)
+                addresses = {
+                    address.split("/")[2] for address in client.scheduler_info()["workers"]
+                }
+                assert {a.split(":")[0] for a in addresses} == {"10.77.0.2", "10.77.0.3"}
+                with fastvi.distributed(client, n_shards=N_SHARDS):
+                    np.testing.assert_array_equal(topics("vb"), alone["vb"])
+            for process in processes:
+                process.terminate()
+                process.wait()
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"network namespaces cannot be made here: {error.stderr.decode()}")
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def resident() -> int:
+    """Bytes of memory that this process has in use."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    """A worker holds its shards, the process that fits only a sample."""
+    rng, n_shards, size = np.random.default_rng(0), 16, 1 << 24
+    paths = [tmp_path / f"{i}.npy" for i in range(n_shards)]
+    for path in paths:
+        np.save(path, rng.normal(size=(size // 8 // 16, 16)))
+    model = fastvi.BayesianGaussianMixture(n_components=2, max_iter=2, tol=0.0, random_state=0)
+    with cluster(2) as client:
+        client.run(_warm)
+        here, there = resident(), client.run(resident)
+        used = []
+        with fastvi.distributed(client):
+            model.fit(paths, callback=lambda state: used.append((resident(), client.run(resident))))
+    whole = n_shards * size
+    for driver, workers in used:
+        assert driver - here < whole / 4
+        for address, bytes_used in workers.items():
+            assert bytes_used - there[address] < 0.75 * whole
+
+
+def _warm() -> None:
+    """Import what a worker needs."""
+    with fastvi.distributed():
+        fastvi.BayesianGaussianMixture(n_components=2, random_state=0, max_iter=1, tol=0.0).fit(
+            np.random.default_rng(0).normal(size=(500, 16))
+        )

@@ -165,16 +165,18 @@ def initial_state(
     eta: Any,
     n_threads: int = 1,
     n_moments: int = 1,
+    room: NDArray[np.uint16] | None = None,
 ) -> State:
     """Compute initial responsibilities under given topics.
 
     `weights` (V, K padded) is E[beta]; `n_moments` is 1 for CVB0 and 2 for CVB. The start
-    determines how fast and how well either converges.
+    determines how fast and how well either converges. Responsibilities are written into `room`
+    (N, K padded), if given.
     """
     n_documents, width = len(grid.doc_runs), weights.shape[1]
     doc_topic = _only_priors(n_moments, n_documents, width, alpha, len(alpha))
     word_topic = _only_priors(n_moments, grid.n_words, width, eta, len(alpha))
-    g = np.empty((len(grid.words), width), np.uint16)
+    g = np.empty((len(grid.words), width), np.uint16) if room is None else room
     chunks = parallel.split(np.arange(n_documents + 1), 64)
 
     def task(i: int) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastvi.base.tables import Excerpt, RowStatistics
 from fastvi.base.typing import AnyArray, Array
@@ -97,11 +98,19 @@ def _swept(common: _Common, own: _Own, held: Held) -> RowStatistics:
         table = common.table.excerpt(columns)
     weights, _ = word_weights(table.values.copy(), table.column_sums, k, True, n_threads)
     weights = weights.astype(np.float32, copy=False)
-    state = collapsed.initial_state(grid, weights, common.alpha, own.eta, n_threads)
-    _add_others(table, state)
+    room = held.once("responsibilities", lambda: _room(len(grid.words), weights.shape[1]))
+    state = collapsed.initial_state(grid, weights, common.alpha, own.eta, n_threads, room=room)
+    others = _add_others(table, state)
     state, _ = collapsed.passes(grid, n_threads).step(state, None, np.random.default_rng(0))
-    counts = collapsed.recount(grid, state._replace(eta=0.0), n_threads).word_topic[0]
+    counts = state.word_topic[0]
+    counts -= others
+    np.maximum(counts, 0.0, out=counts)  # rounding of sums may take them below
     return RowStatistics(columns, counts.astype(table.values.dtype, copy=False))
+
+
+def _room(n_entries: int, width: int) -> NDArray[np.uint16]:
+    """Memory for responsibilities: fresh memory in each pass would cost as much as the sweep."""
+    return np.empty((n_entries, width), np.uint16)
 
 
 def _grid(seed: int, number: int, held: Held) -> collapsed.Grid:
@@ -110,11 +119,15 @@ def _grid(seed: int, number: int, held: Held) -> collapsed.Grid:
     return collapsed.make_grid(source.indptr, source.indices, source.counts, source.n_words, rng)
 
 
-def _add_others(table: Excerpt, state: collapsed.State) -> None:
+def _add_others(table: Excerpt, state: collapsed.State) -> NDArray[np.float32]:
     """Add what other shards have to this shard's counts: the last counts of all shards, less those
-    with which this one starts.
+    with which this one starts. Return what has been added, and the prior, (U, K padded).
     """
-    k = len(state.alpha)
-    mine = state.word_topic[0, :, :k]
-    mine += np.maximum(table.values[:, :k] - mine, 0.0)
+    k, mine = len(state.alpha), state.word_topic[0]
+    others = table.values.astype(np.float32)
+    others -= mine
+    np.maximum(others, 0.0, out=others)
+    mine += others
+    others[:, :k] += np.asarray(state.eta, np.float32)
     state.totals[0, :k] = np.maximum(table.column_sums[:k], state.totals[0, :k])
+    return others
