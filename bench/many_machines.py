@@ -176,7 +176,7 @@ def main() -> None:
     with (
         # nannies would set MALLOC_TRIM_THRESHOLD_, with which every large array is fresh memory
         dask.config.set({"distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1}}),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         if sys.argv[1:] == ["simulate"]:

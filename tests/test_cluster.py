@@ -22,7 +22,18 @@ from fastvi.cluster.shards import Share, SuperBatches
 from fastvi.models.counts import DocumentSource
 
 N_SHARDS = 5
-REPORTED = ("elbo_", "components_", "means_", "covariances_", "weights_", "coef_")
+REPORTED = (
+    "elbo_",
+    "components_",
+    "covariances_",
+    "weights_",
+    "coef_",
+    "means_",
+    "transmat_",
+    "startprob_",
+    "emissionprob_",
+    "lambdas_",
+)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -31,7 +42,7 @@ def client() -> Iterator[Any]:
     """Two workers of one thread each, in this process."""
     distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
     with distributed.Client(
-        processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None
+        processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0"
     ) as client:
         yield client
 
@@ -80,6 +91,18 @@ def process(kernel: Any = None) -> Any:
     ).fit(X, y)
 
 
+def chain(kind: str) -> Any:
+    options = {"n_iter": 3, "tol": -np.inf, "random_state": 0}
+    X = points() if "G" in kind else counts()[:, :1] % 3
+    model = {
+        "GaussianHMM": lambda: fastvi.GaussianHMM(2, **options),
+        "GMMHMM": lambda: fastvi.GMMHMM(2, n_mix=2, **options),
+        "CategoricalHMM": lambda: fastvi.CategoricalHMM(2, **options),
+        "PoissonHMM": lambda: fastvi.PoissonHMM(2, **options),
+    }[kind]()
+    return model.fit(X[:400], [30, 70, 10, 90] * 2)
+
+
 FITS: dict[str, Callable[[], Any]] = {
     "vb": lambda: topics("vb"),
     "cvb0": lambda: topics("cvb0"),
@@ -101,6 +124,10 @@ FITS: dict[str, Callable[[], Any]] = {
     "features, mini-batches": lambda: fastvi.BetaBernoulliFeatures(
         2, random_state=0, max_iter=3, batch_size=100
     ).fit(points()),
+    "GaussianHMM": lambda: chain("GaussianHMM"),
+    "GMMHMM": lambda: chain("GMMHMM"),
+    "CategoricalHMM": lambda: chain("CategoricalHMM"),
+    "PoissonHMM": lambda: chain("PoissonHMM"),
     "process": process,
     "process, linear": lambda: process(DotProduct() + WhiteKernel()),
 }
@@ -180,7 +207,10 @@ def test_topics_over_shards_are_those_of_one_process() -> None:
     np.testing.assert_allclose(shared.components_, alone.components_, rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize("name", ["logistic", "multinomial", "poisson", "hdp", "pca", "process"])
+@pytest.mark.parametrize(
+    "name",
+    ["logistic", "multinomial", "poisson", "hdp", "pca", "process", "GaussianHMM", "PoissonHMM"],
+)
 def test_fits_over_shards_are_those_of_one_process(name: str) -> None:
     """Up to rounding; what does not depend on the rows counts once."""
     alone = FITS[name]()
@@ -251,8 +281,8 @@ def test_what_shards_do_not_support_is_said() -> None:
             topics("vb", learn_doc_topic_prior=True)
         with pytest.raises(ValueError, match="solver='cvb' needs"):
             topics("cvb")
-        with pytest.raises(ValueError, match="GaussianHMM does not support shards"):
-            fastvi.GaussianHMM(2, random_state=0).fit(points())
+        with pytest.raises(ValueError, match="VariationalGaussianHMM does not support shards"):
+            fastvi.VariationalGaussianHMM(2, random_state=0).fit(points())
         with pytest.raises(ValueError, match="wanted batch_size"):
             fastvi.BetaBernoulliFeatures(2, random_state=0).fit(points())
         with pytest.raises(ValueError, match="CorrelatedTopicModel does not support shards"):

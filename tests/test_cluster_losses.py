@@ -41,7 +41,7 @@ def topics(solver: str, **watching: Any) -> Any:
 def cluster(n_workers: int) -> Iterator[Any]:
     with (
         distributed.LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, dashboard_address=None
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=":0"
         ) as local,
         distributed.Client(local) as client,
     ):

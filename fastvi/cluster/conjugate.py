@@ -42,8 +42,8 @@ class Sharded:
     not kept, so that the step is a function of parameters, rows and seed.
     """
 
-    def __init__(self, model: Any, placed: Placed) -> None:
-        self.model, self.placed = model, placed
+    def __init__(self, model: Any, placed: Placed, source: Any) -> None:
+        self.model, self.placed, self.source = model, placed, source
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
@@ -65,6 +65,10 @@ class Sharded:
         whole = params if all(own is None for own in given) else None
         common = _Common(self.model, whole, batch.rows, float(batch.weights[0]), seed)
         own = [_Own(i, one) for i, one in enumerate(given)]
+        if hasattr(self.model, "gathered"):  # what it returns is no sum
+            sums = self.placed.total(_gather, common, own)
+            found: Local = self.model.maximised(params, self.source.all(), sums)
+            return found
         statistics, bound, same = self.placed.total(_local_step, common, own)
         return Local(statistics, bound, None, None, same)
 
@@ -91,6 +95,12 @@ def excerpts(
         return nothing
     of = excerpt(params)
     return [of(some) for some in columns]
+
+
+def _gather(common: _Common, own: _Own, held: Held) -> Tree:
+    """Sums from which the model computes its step."""
+    rows, _ = common.share.rows_of(held, own.number)
+    return common.model.gathered(common.params, rows)
 
 
 def _local_step(common: _Common, own: _Own, held: Held) -> tuple[Tree, float, float]:

@@ -31,7 +31,7 @@ class Given:
 
 
 def cut(source: Any, n_shards: int) -> list[Load]:
-    """Cut a source into consecutive shards of nearly equal numbers of rows."""
+    """Cut a source into consecutive shards of nearly equal numbers of rows, at its `borders`."""
     if getattr(source, "part", None) is None:
         raise ValueError(
             f"rows of {type(source).__name__} cannot be cut into shards; "
@@ -39,6 +39,9 @@ def cut(source: Any, n_shards: int) -> list[Load]:
         )
     n = max(1, min(n_shards, source.n_rows // FEW))
     bounds = np.arange(n + 1) * source.n_rows // n
+    borders = getattr(source, "borders", None)
+    if borders is not None:
+        bounds = np.unique(borders[np.searchsorted(borders, bounds)])
     return [
         Given(source.part(int(a), int(b)), f"shard {i} (rows {a} to {b - 1})")
         for i, (a, b) in enumerate(itertools.pairwise(bounds))

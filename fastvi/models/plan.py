@@ -174,7 +174,7 @@ def _sharded(
     """Place a source on a cluster; return how to wrap models, all rows, and mini-batches."""
     placed = cluster.place(source)
     batches = None if batch_size is None else SuperBatches(placed.shards, batch_size, seed)
-    return partial(Sharded, placed=placed), ShardedRows(placed.shards), batches
+    return partial(Sharded, placed=placed, source=source), ShardedRows(placed.shards), batches
 
 
 def _refuse_on_shards(sampling: str, trace_noise: bool) -> None:

@@ -38,11 +38,15 @@ class Categorical:
         with np.errstate(divide="ignore"):
             return np.log(params.probabilities)
 
-    def maximised(self, rows: TableRows, posterior: Array, params: Probabilities) -> Probabilities:
+    def sums(self, rows: TableRows, posterior: Array, params: Probabilities) -> Array:
+        """Return numbers of symbols by state."""
+        return rows.sums(posterior)
+
+    def maximised(self, rows: TableRows, sums: Array, params: Probabilities) -> Probabilities:
         """Return shares of symbols."""
         if "e" not in self.fitted:
             return params
-        return shared(rows.sums(posterior) + self.prior - 1, params)
+        return shared(sums + self.prior - 1, params)
 
 
 class Multinomial:
@@ -56,13 +60,15 @@ class Multinomial:
         logs = _finite_logs(params.probabilities)
         return np.column_stack((logs, np.zeros(len(logs))))
 
-    def maximised(
-        self, rows: FeatureRows, posterior: Array, params: Probabilities
-    ) -> Probabilities:
+    def sums(self, rows: FeatureRows, posterior: Array, params: Probabilities) -> Array:
+        """Return numbers of symbols by state, and of rows."""
+        return rows.sums(posterior)
+
+    def maximised(self, rows: FeatureRows, sums: Array, params: Probabilities) -> Probabilities:
         """Return shares of symbols."""
         if "e" not in self.fitted:
             return params
-        return shared(rows.sums(posterior)[:, :-1], params)
+        return shared(sums[:, :-1], params)
 
 
 class Poisson:
@@ -78,11 +84,14 @@ class Poisson:
         logs = _finite_logs(params.rates)
         return np.column_stack((logs, -params.rates.sum(axis=1)))
 
-    def maximised(self, rows: FeatureRows, posterior: Array, params: Rates) -> Rates:
+    def sums(self, rows: FeatureRows, posterior: Array, params: Rates) -> Array:
+        """Return counts by state, and numbers of rows."""
+        return rows.sums(posterior)
+
+    def maximised(self, rows: FeatureRows, sums: Array, params: Rates) -> Rates:
         """Return mean counts."""
         if "l" not in self.fitted:
             return params
-        sums = rows.sums(posterior)
         total = self.weight + sums[:, -1:]
         rates = (self.prior + sums[:, :-1]) / np.where(total > 0, total, 1.0)
         return Rates(np.where(total > 0, rates, params.rates))

@@ -50,6 +50,7 @@ class HiddenMarkovModel(Decoder):
     predictions use the attributes with parameters, which can be set by hand.
     """
 
+    _over_shards = True
     _shared = (
         "n_components", "startprob_prior", "transmat_prior", "algorithm", "n_iter", "tol", "params",
         "init_params", "implementation", "n_init", "random_state", "verbose", "n_jobs",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastvi.base.typing import Array
 from fastvi.models.sequences.gaussian_rows import GaussianRows
-from fastvi.models.sequences.partial import Quadratics
+from fastvi.models.sequences.partial import Moments, Quadratics
 
 __all__ = ["Gaussian", "Gaussians", "full", "is_positive_definite", "quadratics"]
 
@@ -77,9 +77,13 @@ class Gaussian:
         """Log densities of states."""
         return quadratics(params.means, params.covars, self.covariance_type)
 
-    def maximised(self, rows: GaussianRows, posterior: Array, params: Gaussians) -> Gaussians:
+    def sums(self, rows: GaussianRows, posterior: Array, params: Gaussians) -> Moments:
+        """Return the moments of rows by state."""
+        return rows.moments(posterior, self.coefficients(rows, params))
+
+    def maximised(self, rows: GaussianRows, moments: Moments, params: Gaussians) -> Gaussians:
         """Return the parameters that maximise the expected log density plus log prior."""
-        found = rows.moments(posterior, self.coefficients(rows, params))
+        found = moments
         unit = 1.0 / rows.factor
         means = params.means
         if "m" in self.fitted:

@@ -68,9 +68,13 @@ class GaussianMixture:
             logs = np.where(weights > 0, np.log(weights), NEVER)
         return found._replace(constants=found.constants + logs)
 
-    def maximised(self, rows: GaussianRows, posterior: Array, params: Mixtures) -> Mixtures:
+    def sums(self, rows: GaussianRows, posterior: Array, params: Mixtures) -> Moments:
+        """Return the moments of rows by state."""
+        return rows.moments(posterior, self.coefficients(rows, params))
+
+    def maximised(self, rows: GaussianRows, moments: Moments, params: Mixtures) -> Mixtures:
         """Return the parameters that maximise the expected log density plus log prior."""
-        found = rows.moments(posterior, self.coefficients(rows, params))
+        found = moments
         (k, m, d), priors = params.means.shape, self.priors
         counts, unit = found.counts.reshape(k, m), 1.0 / rows.factor
         weights, means, covars = params

@@ -10,12 +10,22 @@ from numpy.typing import NDArray
 
 from fastvi.base import tree
 from fastvi.base.typing import Array, Tree
+from fastvi.batches import Part
 from fastvi.core import Batch, Coordinates, Local
 from fastvi.models.sequences.chains import Chain, Expected, Weights
 from fastvi.models.sequences.overlay import Emissions
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["Growth", "HiddenMarkov", "Parameters", "Rows", "Sequences", "States", "expected"]
+__all__ = [
+    "Gathered",
+    "Growth",
+    "HiddenMarkov",
+    "Parameters",
+    "Rows",
+    "Sequences",
+    "States",
+    "expected",
+]
 
 
 class Growth(NamedTuple):
@@ -50,8 +60,14 @@ class States(Protocol):
     def coefficients(self, rows: Any, params: Any) -> Any:
         """Return what `Rows.weighed` takes."""
 
-    def maximised(self, rows: Any, posterior: Array, params: Any) -> Any:
-        """Return the parameters that maximise the expected log density plus log prior."""
+    def sums(self, rows: Any, posterior: Array, params: Any) -> Any:
+        """Return sums over rows, by posteriors of their states, on which `maximised` depends."""
+
+    def maximised(self, rows: Any, sums: Any, params: Any) -> Any:
+        """Return the parameters that maximise the expected log density plus log prior.
+
+        Of the rows it sees only the coordinates of their sums.
+        """
 
 
 class Parameters(NamedTuple):
@@ -65,6 +81,15 @@ class Parameters(NamedTuple):
     def weights(self) -> Weights:
         """Those of the chain."""
         return Weights(self.start, self.transitions)
+
+
+class Gathered(NamedTuple):
+    """Sums over sequences: of first states, of pairs of states, over rows; log likelihood."""
+
+    starts: Array
+    pairs: Array
+    sums: Tree
+    log_norm: float
 
 
 class Sequences:
@@ -82,6 +107,19 @@ class Sequences:
     def take(self, rows: object) -> Rows:
         """Rows of a chain cannot be taken out of it."""
         raise NotImplementedError
+
+    @property
+    def borders(self) -> NDArray[np.int64]:
+        """Where rows may be cut: between sequences."""
+        return np.append(self.rows.stream.first, self.n_rows)
+
+    def part(self, start: int, stop: int) -> Part:
+        """The sequences from row `start` to ``stop - 1``."""
+        stream, borders = self.rows.stream, self.borders
+        lengths = np.diff(borders[(borders >= start) & (borders <= stop)])
+        rows = np.arange(start, stop)
+        own = Stream(lengths, stream.is_missing[rows], stream.n_threads)
+        return Part(Sequences(self.rows.part(own, rows)))
 
 
 class HiddenMarkov:
@@ -125,10 +163,18 @@ class HiddenMarkov:
         norms: bool = False,
     ) -> Local:
         """Compute posteriors of states, and the parameters that maximise under them."""
-        rows: Rows = batch.rows
+        return self.maximised(params, batch.rows, self.gathered(params, batch.rows))
+
+    def gathered(self, params: Parameters, rows: Rows) -> Gathered:
+        """Return the sums of a pass, which add up over sequences."""
         emissions = rows.weighed(self.states.coefficients(rows, params.states))
         found = expected(rows.stream, params.weights, emissions)
-        states = self.states.maximised(rows, found.posterior, params.states)
+        sums = self.states.sums(rows, found.posterior, params.states)
+        return Gathered(found.starts, found.pairs, sums, found.log_norm)
+
+    def maximised(self, params: Parameters, rows: Rows, found: Gathered) -> Local:
+        """Return the parameters that maximise under the sums of a pass."""
+        states = self.states.maximised(rows, found.sums, params.states)
         first, pairs = params.start, params.transitions
         if "s" in self.fitted:
             first = _normalised(first, found.starts + self.start_prior - 1)

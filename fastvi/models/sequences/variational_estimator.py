@@ -41,6 +41,8 @@ class VariationalModel(HiddenMarkovModel):
     Predictions use the posterior means, which are the attributes of the model without posteriors.
     """
 
+    _over_shards = False
+
     _chain_letters: ClassVar = {"s": "startprob_posterior_", "t": "transmat_posterior_"}
     # Axes of states, counted from the last, of priors and of attributes with posteriors
     _chain_axes: ClassVar[dict[str, tuple[int, ...]]] = {
