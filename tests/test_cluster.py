@@ -273,6 +273,11 @@ def test_resumed_over_shards(name: str, tmp_path: Path) -> None:
         fit(resume=True)()
 
 
+def of_rows(z: Any, data: Any, rows: Any, weights: Any, grad: Any) -> Any:
+    """A density that no fit below evaluates."""
+    return 0.0
+
+
 def test_what_shards_do_not_support_is_said() -> None:
     with fastvi.distributed():
         with pytest.raises(ValueError, match="sampling='importance' needs the norm of each row"):
@@ -289,6 +294,10 @@ def test_what_shards_do_not_support_is_said() -> None:
             fastvi.CorrelatedTopicModel(2, random_state=0).fit(counts())
         with pytest.raises(ValueError, match="solver='ep' keeps the sites of each row"):
             labelled(2, solver="ep")
+        target = fastvi.target(of_rows, dim=1, data={"x": np.ones(3)}, rows="x")
+        for fit in (fastvi.fit, fastvi.svgd, fastvi.operator_vi):
+            with pytest.raises(ValueError, match="of a target with rows does not support shards"):
+                fit(target, random_state=0)
     for wrong in (0, 1.5, "4"):
         with pytest.raises(ValueError, match="n_shards"), fastvi.distributed(n_shards=wrong):
             pass

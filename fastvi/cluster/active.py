@@ -21,6 +21,7 @@ __all__ = [
     "identity",
     "lies_elsewhere",
     "local_rows",
+    "refuse_shards",
     "rows_placed",
 ]
 
@@ -58,6 +59,12 @@ _raws: ContextVar[list[Raw] | None] = ContextVar("fastvi raw shards", default=No
 _placed: ContextVar[list[Placed] | None] = ContextVar("fastvi shards", default=None)
 
 
+def refuse_shards(what: str) -> None:
+    """Raise ValueError if there is a cluster: `what` is fitted in one process only."""
+    if active() is not None:
+        raise ValueError(f"{what} does not support shards; {ELSEWHERE}")
+
+
 @contextmanager
 def fitting(what: str, over_shards: bool) -> Iterator[None]:
     """Release the shards that were placed in this block at its end: plans are cycles of references,
@@ -68,8 +75,8 @@ def fitting(what: str, over_shards: bool) -> Iterator[None]:
     ValueError
         If there is a cluster, and what is fitted does not support shards.
     """
-    if active() is not None and not over_shards:
-        raise ValueError(f"{what} does not support shards; {ELSEWHERE}")
+    if not over_shards:
+        refuse_shards(what)
     placed: list[Placed] = []
     token = _placed.set(placed)
     try:

@@ -8,6 +8,7 @@ from fastvi.base import checks
 from fastvi.base.parallel import resolve_n_jobs, single_threaded_blas
 from fastvi.base.typing import Path, PointLike, RandomState
 from fastvi.checkpoints import Watching
+from fastvi.cluster.active import refuse_shards
 from fastvi.families.base import Family, Near
 from fastvi.fitting.arguments import Chosen, batches_of, begin_near, family_of, starts_of
 from fastvi.fitting.choices import METHODS, Wanted, method_of, n_draws_of, objective_of
@@ -161,6 +162,8 @@ or callable
     (array([1., 1.]), 'good')
     """
     check_target(target)
+    if target.n_rows is not None:
+        refuse_shards("fastvi.fit of a target with rows")
     tol = checks.number(tol, "tol", 0.0, open_low=True)
     max_iter = checks.integer(max_iter, "max_iter", 1)
     n_paths, n_threads = starts_of(n_starts), resolve_n_jobs(n_jobs)

@@ -12,6 +12,7 @@ from fastvi.base import checks
 from fastvi.base.typing import Array, ArrayLike, Path, PointLike, RandomState
 from fastvi.batches import Passes
 from fastvi.checkpoints import Watching
+from fastvi.cluster.active import refuse_shards
 from fastvi.core import Algorithm, Batch
 from fastvi.fitting.arguments import point_of
 from fastvi.fitting.watching import watch_of
@@ -119,6 +120,8 @@ def operator_vi(
     (4, 1)
     """
     check_target(target)
+    if target.n_rows is not None:
+        refuse_shards("fastvi.operator_vi of a target with rows")
     target.require_gradient("operator_vi needs")
     d = target.dim
     settings = Settings(

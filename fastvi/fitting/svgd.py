@@ -20,6 +20,7 @@ from fastvi.base.typing import (
     RandomState,
 )
 from fastvi.checkpoints import Watching
+from fastvi.cluster.active import refuse_shards
 from fastvi.core import Gradient, Optimizer
 from fastvi.fitting.arguments import batches_of, begin_near, family_of
 from fastvi.fitting.descent import Descent
@@ -167,6 +168,8 @@ def svgd(
                                    "dtype", ("float64", "float32")))  # fmt: skip
     checks.flag(verdict, "verdict")
     check_target(target)
+    if target.n_rows is not None:
+        refuse_shards("fastvi.svgd of a target with rows")
     stein.needs_gradient(target)
     watching = Watching(callback, checkpoint, checkpoint_interval, resume)
     n_threads, seed = resolve_n_jobs(n_jobs), watching.seed(random_state)
