@@ -42,7 +42,11 @@ def texts() -> dict[str, Any]:
     years = {"years": np.repeat(np.arange(2001, 2007), 10), "years_new": np.arange(2001, 2006)}
     parties = np.array(["left", "right"])
     years |= {"parties": np.tile(parties, 30), "parties_new": parties[[0, 1, 1, 0, 1]]}
-    return {"texts": documents, "X_new": new, "X_2007": new, "counts": counts, **parts, **years}
+    vectors = {"vectors": rng.normal(size=(60, 3)), "vectors_new": rng.normal(size=(5, 3))}
+    return {
+        "texts": documents, "X_new": new, "X_2007": new, "counts": counts, **parts, **years,
+        **vectors,
+    }  # fmt: skip
 
 
 def numbers(n: int = 80) -> dict[str, Any]:

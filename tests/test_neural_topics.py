@@ -64,7 +64,7 @@ def test_bounds_are_below_the_evidence(form: str) -> None:
     theta = np.zeros((len(grid), 8), np.float32)
     theta[:, 0], theta[:, 1] = share, 1.0 - share
     same = csr_array(np.repeat(row, len(grid), axis=0).astype(float))
-    logs = model._found.log_likelihoods(theta, model._documents(same))
+    logs = model._found.log_likelihoods(theta, model._documents(same, None, None))
     variance = nets.prior[1].sum(dtype=float)
     density = np.exp(-0.5 * grid**2 / variance) / np.sqrt(2 * np.pi * variance)
     exact = np.log(np.sum(np.exp(logs) * density) * (grid[1] - grid[0]))
@@ -118,6 +118,52 @@ def test_streams(form: str) -> None:
     np.testing.assert_array_equal(model.components_, kept)
     with pytest.raises(ValueError, match="n_components is 5 and was 4"):
         model.set_params(n_components=5).partial_fit(X)
+
+
+@FORMS
+def test_covariates_and_embeddings(form: str, tmp_path: Path) -> None:
+    """Of documents that two groups write, each with two of four topics: with no words at all the
+    covariates or embeddings tell the group's topics.
+    """
+    X, theta = corpus(600)
+    group = np.where(theta[:, :2].sum(axis=1) > 0.5, "first", "second")
+    keep = np.abs(theta[:, :2].sum(axis=1) - 0.5) > 0.4
+    X, group = X[keep], group[keep]
+    beside: dict[str, Any] = {
+        "covariates": {"group": group, "length": X[:, ::2].sum(axis=1)},
+        "embeddings": np.eye(2)[(group == "first").astype(int)],
+    }
+    options = SMALL | {"form": form, "max_iter": 10}
+    model = NeuralTopicModel(4, **options).fit(X, **beside)
+    assert model.covariate_names_ == ["group=first", "group=second", "length"]
+    own = np.argmax(model.components_, axis=1) < 20  # topics of the first group
+    assert model.coef_[own, 0].mean() > model.coef_[~own, 0].mean()
+    empty = model.transform(0 * X, **beside)
+    assert (empty[:, own].sum(axis=1) > 0.5)[group == "first"].all()
+    assert (empty[:, own].sum(axis=1) < 0.5)[group == "second"].all()
+    assert model.score(X, **beside) > NeuralTopicModel(4, **options).fit(X).score(X)
+    model.save(tmp_path / "model.npz")
+    again = fastvi.load(tmp_path / "model.npz")
+    np.testing.assert_array_equal(again.transform(X, **beside), model.transform(X, **beside))
+    np.testing.assert_array_equal(again.coef_, model.coef_)
+    again.partial_fit(X, **beside)
+    assert again.document_completion(X, **beside, random_state=0) < 0
+    for wrong, message in (
+        ({"covariates": None}, "covariates is missing; the fit had the columns 'group', 'length'"),
+        ({"embeddings": None}, "embeddings is missing; the fit had 2 columns"),
+        ({"embeddings": np.ones((3, 2))}, f"embeddings has 3 rows; wanted {len(X)}"),
+        ({"embeddings": np.ones((len(X), 3))}, "embeddings has 3 columns; wanted 2"),
+        ({"embeddings": np.full((len(X), 2), np.nan)}, "embeddings holds NaN"),
+        ({"embeddings": np.ones(len(X))}, r"embeddings has shape \(\d+,\) .*; wanted numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.transform(X, **beside | wrong)
+    with pytest.raises(ValueError, match="embeddings is given; the fit had none"):
+        NeuralTopicModel(2, **options | {"max_iter": 1}).fit(X).transform(
+            X, embeddings=beside["embeddings"]
+        )
+    with pytest.raises(ValueError, match="embeddings_val is given without X_val"):
+        NeuralTopicModel(2, **options).fit(X, embeddings_val=beside["embeddings"])
 
 
 def test_a_bound_that_is_not_finite_ends_the_fit() -> None:

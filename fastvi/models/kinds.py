@@ -168,11 +168,11 @@ class CountEstimator(Counting, Unsupervised):
 
     # Streams: `_stream`, if there is one, has the `state` from which `_partial_fit` continues.
 
-    def _go_on(self, X: RowsLike) -> Self:
+    def _go_on(self, X: RowsLike, *more: Any) -> Self:
         """Take the steps of `partial_fit`; a call that fails leaves the stream as it was."""
         stream = self.__dict__.get("_stream")
         with tree.borrowed(stream and stream.state) as state:
-            self._advance(X, state)
+            self._advance(X, state, *more)
         return self
 
     def __getstate__(self) -> dict[str, object]:

@@ -119,25 +119,14 @@ class Regression(NamedTuple):
         shares = np.maximum(shares, LEAST_INFORMATION)
         return np.asarray(self.inflation * ((turned / shares) @ turned.T))
 
-    def _scales(self) -> tuple[Array, Array]:
-        """Centres and scales of the columns of the design but the intercept."""
-        pairs = [
-            (column.centre, column.scale)
-            for column in self.covariates.columns
-            for _ in column.names
-        ]
-        centres, scales = np.array(pairs).reshape(-1, 2).T
-        return centres, scales
-
     def in_units(self) -> tuple[Array, Array]:
         """Return coefficients (K, P) in units of the covariates, and the intercept (K,)."""
-        centres, scales = self._scales()
-        slopes = self.coefficients[1:] / scales[:, None]
-        return slopes.T, self.coefficients[0] - centres @ slopes
+        slopes = self.coefficients[1:] / self.covariates.scales[:, None]
+        return slopes.T, self.coefficients[0] - self.covariates.centres @ slopes
 
     def standard_errors(self) -> Array:
         """Return standard errors of the coefficients, (K, P)."""
-        _, scales = self._scales()
+        scales = self.covariates.scales
         design = np.diag(np.linalg.inv(self.gram))[1:] / scales**2
         doubt = (DOUBT * self.correction[1:] / scales[:, None]).T
         return np.sqrt(np.outer(np.diag(self.noise()), design) + doubt**2)

@@ -136,6 +136,16 @@ class Covariates(NamedTuple):
         """Names of the columns of the design matrix, without the intercept."""
         return [name for column in self.columns for name in column.names]
 
+    @property
+    def centres(self) -> Array:
+        """What a column of the design matrix is 0 at, (P,): 0 for labels."""
+        return np.array([column.centre for column in self.columns for _ in column.names])
+
+    @property
+    def scales(self) -> Array:
+        """What a column of the design matrix is a unit of, (P,): 1 for labels."""
+        return np.array([column.scale for column in self.columns for _ in column.names])
+
     def design(self, given: CovariatesLike | None, n_rows: int, what: str = "covariates") -> Array:
         """Return the design matrix (n_rows, 1 + P) of new documents.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple, Self
@@ -11,15 +12,17 @@ import numpy as np
 from fastvi import loop
 from fastvi.base import checks, parallel
 from fastvi.base.bags import Bags
-from fastvi.base.typing import Array, RandomState, RowsLike, Tree
+from fastvi.base.typing import AnyArray, Array, ArrayLike, RandomState, RowsLike, Tree
 from fastvi.batches import NumberedRows, ShuffledEpochs
-from fastvi.checkpoints import Watching
+from fastvi.checkpoints import Callback, Watching
 from fastvi.models.counts import DocumentSource
 from fastvi.models.files import Saved, decoded
 from fastvi.models.plan import Plan
 from fastvi.models.topics import correlated_start
 from fastvi.models.topics.correlated_fitted import single
+from fastvi.models.topics.covariates import Covariates, CovariatesLike
 from fastvi.models.topics.neural.fitted import NeuralTopics
+from fastvi.models.topics.neural.inputs import Beside, Inputs
 from fastvi.models.topics.neural.model import Documents, Networks, logistic_normal
 from fastvi.models.topics.neural.scores import NeuralScores
 from fastvi.models.topics.neural.training import Goal, State, read, training
@@ -30,6 +33,7 @@ __all__ = ["NeuralTopicModel"]
 FORMS = ("mixture", "product")
 FIXED = ("n_components", "form", "doc_topic_prior", "topic_word_prior", "hidden_layer_sizes")
 DOC_PRIOR = 0.1
+MOST_COLUMNS = 1_000_000  # of embeddings, in files
 
 
 class _Stream(NamedTuple):
@@ -48,6 +52,10 @@ class NeuralTopicModel(NeuralScores):
     "Autoencoding variational inference for topic models"). The encoder is trained on the evidence
     lower bound; it reads the words that documents have and no dense bags. Topics start from those
     of CVB0. Results have the same bits for any `n_jobs`.
+
+    `fit` also takes embeddings of the documents, made by any language model, which the encoder
+    reads beside the words (as in the contextualized topic models of Bianchi et al. 2021), and
+    covariates, which shift the prior's means.
 
     Parameters
     ----------
@@ -97,6 +105,10 @@ class NeuralTopicModel(NeuralScores):
         What each step reported: epoch, seconds, rate; `local_elbo`, the batch's bound scaled to all
         documents, in nats; `kl`, the divergence from the prior in nats per document; with `X_val`,
         `held_out`, a document completion in nats per word.
+    coef_ : (n_components, n_covariates) array
+        What covariates add to log weights, per unit; log weights are determined up to a constant.
+    covariate_names_ : list of str
+        The columns of `coef_`.
     {n_iter_}
     {best_iter_}
     {n_batch_iter_}
@@ -147,21 +159,89 @@ class NeuralTopicModel(NeuralScores):
 
     # Fitting
 
+    def fit(
+        self,
+        X: RowsLike,
+        y: object = None,
+        *,
+        covariates: CovariatesLike | None = None,
+        embeddings: ArrayLike | None = None,
+        X_val: RowsLike | None = None,
+        covariates_val: CovariatesLike | None = None,
+        embeddings_val: ArrayLike | None = None,
+        early_stopping: int | None = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        resume: bool = False,
+    ) -> Self:
+        """Fit topics. A fit that fails or is interrupted leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : (n_documents, n_features) CSR matrix or array
+            Counts.
+        y : ignored
+        covariates : array (n_documents, n_covariates), data frame or dict of columns, optional
+            Numbers, or strings for labels. Numbers are standardised.
+        embeddings : (n_documents, n_columns) array, optional
+            Numbers that the encoder reads beside the words; they should be of order 1.
+        X_val, covariates_val, embeddings_val : as X, covariates and embeddings, optional
+            Held-out documents; their document completion after each pass is
+            ``history_["held_out"]``.
+        {early_stopping}
+        {watching}
+
+        Raises
+        ------
+        ValueError
+            If X, covariates or embeddings are invalid, a parameter is out of its range, or
+            `checkpoint` belongs to another fit.
+        """
+        watching = Watching(callback, checkpoint, checkpoint_interval, resume, early_stopping)
+        self._become(
+            watching, X, Beside(covariates, embeddings), X_val,
+            Beside(covariates_val, embeddings_val),
+        )  # fmt: skip
+        return self
+
+    def fit_transform(
+        self,
+        X: RowsLike,
+        y: object = None,
+        *,
+        covariates: CovariatesLike | None = None,
+        embeddings: ArrayLike | None = None,
+    ) -> AnyArray:
+        """``fit(X, ...).transform(X, ...)`` with the same covariates and embeddings."""
+        fitted = self.fit(X, covariates=covariates, embeddings=embeddings)
+        return fitted.transform(X, covariates=covariates, embeddings=embeddings)
+
     def _fit(
-        self, last: Self | None, watching: Watching, X: RowsLike, X_val: RowsLike | None
+        self,
+        last: Self | None,
+        watching: Watching,
+        X: RowsLike,
+        beside: Beside,
+        X_val: RowsLike | None,
+        beside_val: Beside,
     ) -> None:
         bags = self._counts(X, reset=True)
+        self._inputs, documents = Inputs.learned(single(bags), beside)
         nets = self._networks(bags.n_words, None)
         refuse_few_tokens(bags, nets.n_topics)
-        seed, documents = self._seed(watching), Documents.of(single(bags))
+        seed, score = self._seed(watching), None
         goal = self._goal(documents.n_rows, None)
-        score = None if X_val is None else self._held_out(X_val, seed)
+        if X_val is not None:
+            score = self._held_out(X_val, beside_val, seed)
+        elif any(part is not None for part in beside_val):
+            raise ValueError("covariates_val or embeddings_val is given without X_val")
         nets, params = self._start(nets, bags, seed)
         fitted = self._carry_out(
             self._plan(nets, documents, goal, seed),
             params,
             watching,
-            data=(*bags.parts, bags.n_words),
+            data=(*bags.parts, bags.n_words, documents.data.extras, documents.data.design),
             held_out=None if score is None else partial(score, nets),
             settled=lambda history: False,
             seed=seed,
@@ -188,7 +268,8 @@ class NeuralTopicModel(NeuralScores):
         return Networks(
             n_words, len(prior), hidden_sizes(self.hidden_layer_sizes), logistic_normal(prior),
             np.nan if known is None else known,
-            checks.choice(self.form, "form", FORMS) == "product",
+            checks.choice(self.form, "form", FORMS) == "product", self._inputs.n_embeddings,
+            self._inputs.n_covariates,
         )  # fmt: skip
 
     def _start(self, nets: Networks, bags: Bags, seed: int) -> tuple[Networks, Tree]:
@@ -215,7 +296,14 @@ class NeuralTopicModel(NeuralScores):
         batches = ShuffledEpochs(NumberedRows(documents.n_rows), n_batch, seed)
         return training(nets, documents, batches, goal)
 
-    def partial_fit(self, X: RowsLike, y: object = None) -> Self:
+    def partial_fit(
+        self,
+        X: RowsLike,
+        y: object = None,
+        *,
+        covariates: CovariatesLike | None = None,
+        embeddings: ArrayLike | None = None,
+    ) -> Self:
         """Take steps on further documents, each of them once, or fit the first ones.
 
         A batch of n documents after N others replaces the share 1.5 n / (N + n) of what topics have
@@ -226,21 +314,24 @@ class NeuralTopicModel(NeuralScores):
         Parameters
         ----------
         {documents}
+        covariates, embeddings : as in fit
+            Required if the fit had them.
 
         Raises
         ------
         ValueError
-            If a parameter is out of its range or must not change, or X is invalid.
+            If a parameter is out of its range or must not change, or X, covariates or embeddings
+            are invalid.
         FloatingPointError
             If the bound is not finite.
         """
         if not self.__sklearn_is_fitted__():
-            return self.fit(X)
-        return self._go_on(X)
+            return self.fit(X, covariates=covariates, embeddings=embeddings)
+        return self._go_on(X, Beside(covariates, embeddings))
 
-    def _partial_fit(self, X: RowsLike, state: Tree) -> None:
+    def _partial_fit(self, X: RowsLike, state: Tree, beside: Beside) -> None:
         self._refuse_changes(FIXED)
-        documents = Documents.of(single(self._counts(X, reset=False)))
+        documents = self._inputs.documents(single(self._counts(X, reset=False)), beside)
         nets, params = self._found.nets, self._found.params
         seed = self._stream.seed if state is not None else self._noise_seed
         plan = self._plan(nets, documents, self._goal(documents.n_rows, self._n_seen), seed)
@@ -271,6 +362,8 @@ class NeuralTopicModel(NeuralScores):
         return {
             "params": self._found.params,
             "topic_prior": self._found.nets.topic_prior,
+            "covariates": self._inputs.covariates.to_json(),
+            "n_embeddings": self._inputs.n_embeddings,
             "noise_seed": self._noise_seed,
             "n_seen": self._n_seen,
             "dtype": self._dtype.name,
@@ -280,6 +373,10 @@ class NeuralTopicModel(NeuralScores):
         self._dtype, path = saved.dtype(), saved.path
         topic_prior = checks.number(
             saved.values["topic_prior"], f"{path}: topic_prior", *checks.PRIOR_RANGE
+        )
+        self._inputs = Inputs(
+            Covariates.from_json(saved.values["covariates"], f"{path}: covariates"),
+            checks.integer(saved.values["n_embeddings"], f"{path}: n_embeddings", 0, MOST_COLUMNS),
         )
         nets = self._networks(saved.n_features, topic_prior)
         self.doc_topic_prior_ = self._doc_prior
