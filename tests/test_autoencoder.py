@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from scipy.special import expit, log_softmax
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -20,7 +21,8 @@ from fastvi import VariationalAutoencoder, optimizers
 from fastvi.base.blas import sgemm
 from fastvi.kernels import autoencoder as kernels
 from fastvi.kernels import autoencoder_steps as steps
-from fastvi.models.autoencoder.evaluation import resampled
+from fastvi.models.autoencoder.collapse import Collapse, Latents
+from fastvi.models.autoencoder.evaluation import decoded, resampled
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.rows import Frame, rows_of
 
@@ -104,6 +106,17 @@ def test_units_die_where_the_noise_is_larger(variance: float) -> None:
         random_state=0,
     ).fit(X)  # fmt: skip
     assert model.active_units_ == ACTIVE[variance]
+    report, units = model.posterior_collapse_, np.eye(6)
+    n_dead = 6 - ACTIVE[variance]
+    assert sorted(report.causes) == [""] * ACTIVE[variance] + ["decoder"] * n_dead
+    assert report.n_collapsed == n_dead
+    W = model.inverse_transform(units) - model.inverse_transform(0 * units)
+    spread = np.square(model._latents.spreads)
+    np.testing.assert_allclose(
+        report.effects, 2.0 * spread * np.square(W).sum(axis=1) / variance, rtol=1e-3, atol=1e-6
+    )
+    exact = 0.5 * np.log(np.maximum(SPECTRUM[:6] / variance, 1.0))  # of pPCA's posteriors
+    np.testing.assert_allclose(np.sort(report.information), exact[::-1], atol=0.1)
     kept = np.maximum(SPECTRUM, variance)
     kept[6:] = variance
     exact = multivariate_normal(np.zeros(8), axes * kept @ axes.T).logpdf(X).mean()
@@ -232,6 +245,40 @@ def test_what_each_likelihood_offers(likelihood: str, tmp_path: Path) -> None:
         assert twin.active_units_ == model.active_units_
     single = clone(model).fit(X.astype(np.float32))
     assert single.transform(X.astype(np.float32)).dtype == np.float32
+
+
+def divergence(likelihood: str, a: Any, b: Any) -> float:
+    """KL(a || b), in nats, of the distributions with these outputs of a decoder."""
+    if likelihood == "gaussian":
+        (m, log_s), (n, log_t) = np.split(a, 2), np.split(b, 2)
+        ratio = (np.exp(2 * log_s) + (m - n) ** 2) / np.exp(2 * log_t)
+        return float(np.sum(0.5 * (ratio - 1) + log_t - log_s))
+    if likelihood == "bernoulli":
+        p, q = expit(a), expit(b)
+        return float(np.sum(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))))
+    if likelihood == "poisson":
+        return float(np.sum(np.exp(a) * (a - b) - np.exp(a) + np.exp(b)))
+    width = 5 if likelihood == "categorical" else len(a)
+    p, q = (log_softmax(x.reshape(-1, width), axis=1) for x in (a, b))
+    return float(np.sum(np.exp(p) * (p - q)))
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_why_latent_variables_are_not_used(likelihood: str) -> None:
+    """An encoder that ignores rows is told from a decoder that ignores latent variables."""
+    noise: dict[str, Any] = {"noise": "network"} if likelihood == "gaussian" else {}
+    model = VariationalAutoencoder(2, likelihood=likelihood, **SMALL, **noise)
+    model.fit(rows_for(likelihood))
+    latents = Latents.of(np.zeros((60, 4), np.float32))
+    report = Collapse.of(latents, model._model, model._params, 1)
+    named = ["divergence" if effect > 0.1 else "decoder" for effect in report.effects]
+    assert list(report.causes) == named
+    np.testing.assert_allclose(report.information, 0.0, atol=1e-12)
+    z = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    a, b = decoded(model._model, model._params, z, 1).astype(float)
+    wanted = 0.5 * (divergence(likelihood, a, b) + divergence(likelihood, b, a))
+    assert report.effects[0] == pytest.approx(wanted, rel=1e-4)
+    assert [line.split()[-1] for line in str(report).splitlines()[1:]] == named
 
 
 @pytest.mark.parametrize("noise", ["shared", "per_feature", "network", 0.5])

@@ -12,6 +12,7 @@ from fastvi.base import checks
 from fastvi.base.typing import Array, RandomState, RowsLike
 from fastvi.checkpoints import Watching
 from fastvi.core import Optimizer
+from fastvi.models.autoencoder.collapse import Latents
 from fastvi.models.autoencoder.documentation import TEXTS
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.options import goal_of, likelihood_of, model_of
@@ -62,6 +63,8 @@ class VariationalAutoencoder(AutoencoderStream):
         over the rows of the fit (Burda et al. 2016).
     latent_variances_ : (n_components,) array
         These variances.
+    posterior_collapse_ : Collapse
+        A report on those that are not: ``causes``, ``information`` and ``effects``.
     noise_sd_ : float or (n_features,) array
         Standard deviation of Gaussian noise, unless a network finds it.
     elbo_ : float
@@ -187,9 +190,8 @@ class VariationalAutoencoder(AutoencoderStream):
         frame = self._model.frame
         return {
             "networks": self._params, "centre": frame.centre, "scale": frame.scale,
-            "n_levels": frame.n_levels, "variances": self._variances,
-            "noise_seed": self._noise_seed,
-        }  # fmt: skip
+            "n_levels": frame.n_levels, "noise_seed": self._noise_seed,
+        } | self._latents._asdict()  # fmt: skip
 
     def _for_library(self) -> dict[str, Array]:
         frame, form = self._model.frame, self._model.form
@@ -211,7 +213,8 @@ class VariationalAutoencoder(AutoencoderStream):
         )  # fmt: skip
         self._model = model_of(self.get_params(deep=False), frame)
         self._params = saved.array("networks", self._model.n_params, dtype=np.float32)
-        self._variances = saved.array("variances", self._model.n_latent)
+        shapes = Latents.shapes(self._model.n_latent).items()
+        self._latents = Latents(*(saved.array(name, *shape) for name, shape in shapes))
         self._noise_seed = checks.integer(saved.values["noise_seed"], f"{path}: noise_seed", 0)
 
 

@@ -20,8 +20,8 @@ from fastvi.models.autoencoder.model import Autoencoder, Single
 from fastvi.models.autoencoder.rows import Rows
 
 __all__ = [
-    "bounds", "decoded", "log_weights", "means_of", "noise_sd", "posteriors", "resampled",
-    "simulated",
+    "bounds", "decoded", "expected", "log_weights", "means_of", "noise_sd", "posteriors",
+    "resampled", "simulated",
 ]  # fmt: skip
 
 CHUNK = 256  # rows, or draws of few rows
@@ -174,13 +174,23 @@ def means_of(model: Autoencoder, outputs: Single) -> AnyArray:
     outputs = outputs[:, : frame.n_entries].astype(np.float64)
     if likelihood == GAUSSIAN:
         return np.asarray(frame.centre + frame.scale * outputs)
+    if frame.likelihood == "categorical":
+        groups = outputs.reshape(len(outputs), -1, frame.n_levels)
+        return np.asarray(groups.argmax(axis=2), np.float64)
+    return expected(model, outputs)
+
+
+def expected(model: Autoencoder, outputs: Single) -> AnyArray:
+    """Return expectations of what the outputs (n, O) are the natural parameters of: of numbers, or
+    of indicators of levels or words; not of Gaussians.
+    """
+    likelihood = model.form.likelihood
+    outputs = outputs.astype(np.float64)
     if likelihood == BERNOULLI:
         return np.asarray(expit(outputs))
     if likelihood == CATEGORICAL:
-        groups = outputs.reshape(len(outputs), -1, frame.n_levels)
-        if frame.likelihood == "categorical":
-            return np.asarray(groups.argmax(axis=2), np.float64)
-        return np.asarray(softmax(outputs, axis=1))
+        groups = outputs.reshape(len(outputs), -1, model.frame.n_levels)
+        return np.asarray(softmax(groups, axis=2).reshape(outputs.shape))
     return np.asarray(np.exp(outputs))
 
 

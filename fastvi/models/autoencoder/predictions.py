@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array, RowsLike
 from fastvi.models.autoencoder import evaluation
+from fastvi.models.autoencoder.collapse import ACTIVE, Collapse, Latents
 from fastvi.models.autoencoder.model import Autoencoder, Single
 from fastvi.models.autoencoder.rows import Rows, rows_of
 from fastvi.models.kinds import MeanScore, Unsupervised
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from sklearn.utils import Tags
 
 __all__ = ["AutoencoderPredictions"]
-
-ACTIVE = 0.01  # variance of a latent variable's posterior means, over rows
 
 
 class AutoencoderPredictions(
@@ -35,6 +34,7 @@ class AutoencoderPredictions(
     _model: Autoencoder
     _params: Single
     _noise_seed: int
+    _latents: Latents
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -66,19 +66,25 @@ class AutoencoderPredictions(
     @property
     def latent_variances_(self) -> Array:
         """Variances over the rows of the fit of posterior means, (n_components,)."""
-        return np.asarray(self._attribute("latent_variances_"))
+        return np.asarray(self._attribute("latent_variances_").variances)
 
-    def _attribute(self, name: str) -> Any:
-        if "_variances" not in vars(self):
+    def _attribute(self, name: str) -> Latents:
+        if "_latents" not in vars(self):
             raise AttributeError(f"{name} is available only after fit")
-        return self._variances
+        return self._latents
+
+    @property
+    def posterior_collapse_(self) -> Collapse:
+        """Which latent variables are not in use, and why; see `Collapse`."""
+        latents = self._attribute("posterior_collapse_")
+        return Collapse.of(latents, self._model, self._params, self._n_threads)
 
     @property
     def active_units_(self) -> int:
         """Number of latent variables whose posterior means vary by more than 0.01 (Burda et al.
         2016).
         """
-        return int(np.sum(self._attribute("active_units_") > ACTIVE))
+        return int(np.sum(self._attribute("active_units_").variances > ACTIVE))
 
     @property
     def noise_sd_(self) -> Any:
@@ -94,7 +100,7 @@ class AutoencoderPredictions(
         """Keep what was found."""
         self._model, self._params, self._noise_seed = model, params, seed
         found = evaluation.posteriors(model, params, rows, self._n_threads)
-        self._variances = found[:, : model.n_latent].var(axis=0, dtype=np.float64)
+        self._latents = Latents.of(found)
 
     def _held_out(
         self, model: Autoencoder, X_val: RowsLike, n_draws: int, seed: int
