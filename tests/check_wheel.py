@@ -19,8 +19,9 @@ def check_files(checkout: Path, site: Path) -> None:
     """The wheel holds every module of the checkout, archives of kernels, and nothing else."""
     wanted = {"fastvi/py.typed"}
     for source, target in (("fastvi", "fastvi"), ("kernels", "fastvi/kernels")):
-        for path in (checkout / source).rglob("*.py"):
-            wanted.add(f"{target}/{path.relative_to(checkout / source).as_posix()}")
+        for ending in ("py", "c", "h"):
+            for path in (checkout / source).rglob(f"*.{ending}"):
+                wanted.add(f"{target}/{path.relative_to(checkout / source).as_posix()}")
     files = metadata.files("fastvi") or []
     held = {
         file.as_posix()
