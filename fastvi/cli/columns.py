@@ -53,7 +53,7 @@ def read_columns(path: str, delimiter: str | None = None) -> Columns:
     Raises
     ------
     ValueError
-        If rows differ in length, or there are none; the message names file and line.
+        If rows differ in length or the file has none; the message names the file and the line.
     """
     if os.path.splitext(path)[1].lower() in (".npy", ".npz"):
         return _array(path)

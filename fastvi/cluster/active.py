@@ -108,7 +108,7 @@ def lies_elsewhere() -> bool:
 
 
 def rows_placed(otherwise: int) -> int:
-    """Return the number of rows of the shards of this fit, or `otherwise` if there are none."""
+    """Return how many rows the shards of this fit have together; `otherwise` without shards."""
     placed = _placed.get()
     return sum(shard.n_rows for shard in placed[-1].shards) if placed else otherwise
 

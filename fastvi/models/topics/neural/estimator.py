@@ -391,7 +391,7 @@ def hidden_sizes(given: Sequence[int]) -> tuple[int, ...]:
     Raises
     ------
     ValueError
-        If there are none, or one is not a number of units.
+        If the sequence is empty, or one of its sizes is not a positive integer.
     """
     if np.ndim(given) != 1 or not len(given):
         raise ValueError(
