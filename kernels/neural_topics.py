@@ -19,6 +19,7 @@ import numpy as np
 from ._blas import product
 from ._jit import kernel
 from .networks import ITEM, ONE, ZERO, column_sums, softplus
+from .noise import normals
 from .optimizers import adam_in_place
 from .special import exp, log
 from .targets import address_of
@@ -192,6 +193,24 @@ def draw_proportions(posterior, eps, z, theta):
         for k in range(n_topics):
             z[i, k] = posterior[i, k] + exp(limited(log_sd[k])) * eps[i, k]
         row_softmax(z, i, theta)
+
+
+@kernel
+def infer_batch(blas, encoder, data, rows, key, z, work):
+    """Posteriors, prior means, draws z and proportions of a batch; its number of distinct words.
+
+    The key of the noise is a uint64; with 0 the noise is that of `work`.
+    """
+    if key != 0:
+        normals(key, work.eps.reshape(-1))
+    n_words = number_words(data, rows, work.marks, work.slots, work.words)
+    encode_documents(
+        blas, encoder.sizes, encoder.first, encoder.net, data, rows, work.gathered, work.out,
+        work.posterior,
+    )  # fmt: skip
+    prior_means(encoder.prior, encoder.net, data.design, rows, work.means)
+    draw_proportions(work.posterior, work.eps, z, work.theta)
+    return n_words
 
 
 @kernel

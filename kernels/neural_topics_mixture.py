@@ -20,16 +20,13 @@ from .networks import ONE, ZERO
 from .neural_topics import (
     HALF,
     divergence,
-    draw_proportions,
-    encode_documents,
     encoder_gradient,
     encoder_step,
-    number_words,
+    infer_batch,
     posterior_slopes,
     prior_means,
     row_softmax,
 )
-from .noise import normals
 from .responsibilities import responsibility_sums
 from .special import log
 
@@ -193,15 +190,7 @@ def step(
     finite, nothing moves; with rate 0, only the gradients of `work` are found.
     """
     n_topics, prior, posterior = encoder.prior.shape[1], encoder.prior, work.posterior
-    if key != 0:
-        normals(key, work.eps.reshape(-1))
-    n_words = number_words(data, rows, work.marks, work.slots, work.words)
-    encode_documents(
-        blas, encoder.sizes, encoder.first, encoder.net, data, rows, work.gathered, work.out,
-        posterior,
-    )  # fmt: skip
-    prior_means(prior, encoder.net, data.design, rows, work.means)
-    draw_proportions(posterior, work.eps, topics.z, work.theta)
+    n_words = infer_batch(blas, encoder, data, rows, key, topics.z, work)
     chances(work.words, n_words, topics, eta)
     total = likelihood(data, rows, topics, work)
     kl = divergence(prior, posterior, work.means)

@@ -13,15 +13,11 @@ from ._subnormals import flush_subnormals, restore_subnormals
 from .networks import ZERO, column_sums
 from .neural_topics import (
     divergence,
-    draw_proportions,
-    encode_documents,
     encoder_gradient,
     encoder_step,
-    number_words,
+    infer_batch,
     posterior_slopes,
-    prior_means,
 )
-from .noise import normals
 from .optimizers import adam_in_place
 from .special import exp
 from .targets import address_of
@@ -113,15 +109,7 @@ def likelihood(blas, data, rows, share, experts, work):
 def step(blas, encoder, experts, data, rows, key, weight, adam, work):
     """As `neural_topics_mixture.step`; the decoder takes a step of Adam."""
     prior, posterior, kind = encoder.prior, work.posterior, np.float32
-    if key != 0:
-        normals(key, work.eps.reshape(-1))
-    n_words = number_words(data, rows, work.marks, work.slots, work.words)
-    encode_documents(
-        blas, encoder.sizes, encoder.first, encoder.net, data, rows, work.gathered, work.out,
-        posterior,
-    )  # fmt: skip
-    prior_means(prior, encoder.net, data.design, rows, work.means)
-    draw_proportions(posterior, work.eps, experts.z, work.theta)
+    n_words = infer_batch(blas, encoder, data, rows, key, experts.z, work)
     share = np.float32(1.0 / rows.size)
     total = likelihood(blas, data, rows, share, experts, work)
     kl = divergence(prior, posterior, work.means)
