@@ -437,7 +437,14 @@ def test_mixtures_as_priors_find_groups(tmp_path: Path) -> None:
 BAD = [
     ({"prior": "vamp"}, "prior is 'vamp'; wanted one of 'normal', 'mixture'"),
     ({"prior": "mixture", "n_parts": 0}, "n_parts is 0; wanted an integer >= 1"),
-    ({"prior": "mixture", "free_bits": 1.0}, "free_bits=1 needs prior='normal'"),
+    ({"prior": "mixture", "free_bits": 1.0}, "free_bits=1 needs family='gaussian' and prior='nor"),
+    ({"family": "normal"}, "family is 'normal'; wanted one of 'gaussian'"),
+    ({"decoder": "mlp"}, "decoder is 'mlp'; wanted one of 'dense'"),
+    (
+        {"options": {"n_parts": 3}},
+        "options has 'n_parts'; wanted none with family='gaussian'",
+    ),
+    ({"options": 3}, "options is 3; wanted a dict of names and values, or None"),
     ({"n_components": 0}, "n_components is 0; wanted an integer >= 1"),
     ({"likelihood": "normal"}, "likelihood is 'normal'; wanted one of 'gaussian'"),
     ({"hidden_layer_sizes": 200}, "hidden_layer_sizes is 200; wanted the number of units of each"),

@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 from fastvi.base.blas import sgemm
 from fastvi.kernels import autoencoder as kernels
 from fastvi.kernels import autoencoder_steps as steps
+from fastvi.models.autoencoder.choice import PLAIN
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.rows import Frame, frame_of, rows_of
 
@@ -40,7 +41,8 @@ def made(case, rng, n=N, sparse=False, n_parts=0):
     }.get(likelihood, rng.poisson(1.5, (n, D)).astype(float))
     frame = frame_of(likelihood, X)
     rows = rows_of(frame, csr_array(X) if sparse else X)
-    model = Autoencoder(frame, J, [3], "tanh", noise, n_parts)
+    choice = PLAIN._replace(options={"n_parts": n_parts})
+    model = Autoencoder(frame, J, [3], "tanh", noise, choice)
     params = model.start(rows, rng)
     params += rng.normal(scale=0.3, size=params.shape).astype(np.float32)
     if likelihood == "categorical":

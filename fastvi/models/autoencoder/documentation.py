@@ -16,6 +16,21 @@ noise : {"shared", "per_feature", "network"} or float, default="shared"
     Standard deviation of Gaussian noise: learned, one for all columns or one per column; found by
     the decoder for each row and column; or given, in the units of X.
 """,
+    "kinds": """
+family : {"gaussian"}, default="gaussian"
+    Posterior of the latent variables of a row. ``"gaussian"``: independent Gaussians, of which the
+    encoder makes means and standard deviations.
+prior : {"normal", "mixture"}, default="normal"
+    Of the latent variables. ``"normal"``: standard normal. ``"mixture"``: a learned mixture of
+    `n_parts` Gaussians, for rows that fall into groups.
+decoder : {"dense"}, default="dense"
+    Network from latent variables to rows. ``"dense"``: layers that see all units of the layer
+    before.
+n_parts : int, default=10
+    Parts of a prior that is a mixture.
+options : dict, optional
+    Further numbers of the kinds above, by name, where they have any.
+""",
     "objective": """
 objective : {"elbo", "iwae", "vr"}, default="elbo"
     What to maximise: the evidence lower bound; the tighter bound by importance sampling of Burda,

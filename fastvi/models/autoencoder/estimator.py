@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from fastvi.models.autoencoder.options import goal_of, likelihood_of, model_of
 from fastvi.models.autoencoder.rows import Frame, frame_of, rows_of
 from fastvi.models.autoencoder.stream import AutoencoderStream
 from fastvi.models.autoencoder.training import failure
-from fastvi.models.files import Saved, decoded
+from fastvi.models.files import Saved, decoded, encoded
 
 __all__ = ["VariationalAutoencoder"]
 
@@ -42,10 +43,7 @@ class VariationalAutoencoder(AutoencoderStream):
     hidden_layer_sizes : sequence of int, default=(200, 200)
         Units of the encoder's hidden layers; the decoder has them in reverse order.
     activation : {{"softplus", "tanh", "relu", "elu", "none"}}, default="softplus"
-    prior : {{"normal", "mixture"}}, default="normal"
-        Of the latent variables: standard normal, or a learned mixture of `n_parts` Gaussians, for
-        rows that fall into groups.
-    n_parts : int, default=10
+    {kinds}
     {objective}
     {steps}
     random_state : int, RandomState, Generator or None, default=None
@@ -103,8 +101,11 @@ class VariationalAutoencoder(AutoencoderStream):
         noise: str | float = "shared",
         hidden_layer_sizes: Sequence[int] = (200, 200),
         activation: str = "softplus",
+        family: str = "gaussian",
         prior: str = "normal",
+        decoder: str = "dense",
         n_parts: int = 10,
+        options: Mapping[str, Any] | None = None,
         objective: str = "elbo",
         n_draws: int = 1,
         alpha: float = 0.5,
@@ -125,8 +126,11 @@ class VariationalAutoencoder(AutoencoderStream):
         self.noise = noise
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.family = family
         self.prior = prior
+        self.decoder = decoder
         self.n_parts = n_parts
+        self.options = options
         self.objective = objective
         self.n_draws = n_draws
         self.alpha = alpha
@@ -141,7 +145,7 @@ class VariationalAutoencoder(AutoencoderStream):
         likelihood = likelihood_of(given)
         X = self._checked(X, reset=True)
         model = model_of(given, frame_of(likelihood, X) if last is None else last._model.frame)
-        goal = goal_of(given, 1)
+        goal = goal_of(given, model, 1)
         rows, seed = rows_of(model.frame, X), self._seed(watching)
         if last is None:
             params = model.start(rows, np.random.default_rng(seed))
@@ -181,8 +185,14 @@ class VariationalAutoencoder(AutoencoderStream):
 
     # Files
 
+    @staticmethod
+    def _encoded(name: str, value: Any) -> Any:
+        return json.dumps(value) if name == "options" else encoded(name, value)
+
     @classmethod
     def _decoded(cls, name: str, value: Any, saved: Saved) -> Any:
+        if name == "options":
+            return json.loads(value)
         found = decoded(name, value, saved)
         return tuple(int(size) for size in found) if name == "hidden_layer_sizes" else found
 

@@ -10,11 +10,10 @@ import numpy as np
 from scipy.special import expit, logsumexp, softmax
 
 from fastvi.base import parallel
-from fastvi.base.blas import sgemm
 from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels import autoencoder as kernels
 from fastvi.kernels.autoencoder_likelihoods import BERNOULLI, CATEGORICAL, GAUSSIAN
-from fastvi.kernels.networks import OUTPUTS, Layers, SparseRows, forward
+from fastvi.kernels.networks import OUTPUTS
 from fastvi.kernels.noise import normals
 from fastvi.models.autoencoder.model import Autoencoder, Single
 from fastvi.models.autoencoder.rows import Rows
@@ -44,30 +43,14 @@ def _by_chunks(
         parallel.run(chunk, -(-n_rows // n_chunk), n_threads)
 
 
-def _outputs(
-    net: Layers, params: Single, x: Single, sparse: SparseRows, n: int, work: Single
-) -> Single:
-    """Return the last layer's outputs (n, O) for rows x, flat, or those of a CSR matrix."""
-    size, width = n * int(net.table[:, OUTPUTS].sum()), int(net.table[-1, OUTPUTS])
-    forward(sgemm(), net, params, x, sparse, n, work[:size])
-    return work[size - n * width : size].reshape(n, width)
-
-
 def posteriors(model: Autoencoder, params: Single, rows: Rows, n_threads: int) -> Single:
     """Return means and logs of standard deviations of q, (N, 2 J)."""
-    form, data = model.form_of(rows), rows.data
     out = np.empty((rows.n_rows, 2 * model.n_latent), np.float32)
 
     def task(work: Single, first: int, last: int) -> None:
-        x = data.dense[first:last].reshape(-1)
-        x = np.log1p(x) if form.are_counts else x
-        sparse = SparseRows(np.arange(first, last), data.indptr, data.indices, data.inputs)
-        out[first:last] = _outputs(form.encoder, params, x, sparse, last - first, work)
+        out[first:last] = model.encode(params, rows, first, last, work)
 
-    def scratch() -> Single:
-        return np.empty(CHUNK * model.sizes[0], np.float32)
-
-    _by_chunks(rows.n_rows, CHUNK, n_threads, scratch, task)
+    _by_chunks(rows.n_rows, CHUNK, n_threads, lambda: model.encoder_work(CHUNK), task)
     return out
 
 
@@ -88,17 +71,17 @@ def _evaluated(
     """
     values, divergences = np.empty((rows.n_rows, n_draws)), np.empty(rows.n_rows)
     objective = kernels.Objective(kind, n_draws, 0.0, 1.0, 0.0)
-    form, n_chunk = model.form_of(rows), max(1, CHUNK // n_draws)
+    n_chunk = max(1, CHUNK // n_draws)
 
     def task(work: kernels.Work, first: int, last: int) -> None:
         n, j = last - first, model.n_latent
         numbers, x = np.arange(first, last), work.x[: n * model.frame.n_entries]
-        eps, bits = work.eps[: n * n_draws * j], x.view(np.uint32)
+        eps, bits = work.eps[: n * n_draws * model.n_noise], x.view(np.uint32)
         if drawn is None:
             kernels.row_noise(rows.data, numbers, np.uint64(seed % 2**64), x, bits, eps)
         else:
             normals(np.uint64((seed << 32 | first) % 2**64), eps)
-        kernels.evaluate(sgemm(), form, objective, params, rows.data, numbers, work)
+        model.evaluate(objective, params, rows, numbers, work)
         values[first:last] = work.values[: n * n_draws].reshape(n, n_draws)
         divergences[first:last] = work.divergences[: n * j].reshape(n, j).sum(axis=1)
         if drawn is not None:
@@ -130,10 +113,10 @@ def bounds(
     model: Autoencoder, params: Single, rows: Rows, n_draws: int, seed: int, n_threads: int
 ) -> Array:
     """Return evidence lower bounds of rows (N,), by draws for the likelihood, in nats."""
-    kind = kernels.SAMPLED if model.form.n_parts else kernels.ELBO
+    kind = kernels.SAMPLED if model.is_sampled else kernels.ELBO
     values, divergences = _evaluated(model, params, rows, kind, n_draws, seed, n_threads)
     bound = values.mean(axis=1)
-    return np.asarray(bound if model.form.n_parts else bound - divergences)
+    return np.asarray(bound if model.is_sampled else bound - divergences)
 
 
 def log_weights(
@@ -151,20 +134,13 @@ def log_weights(
 
 def decoded(model: Autoencoder, params: Single, z: AnyArray, n_threads: int) -> Single:
     """Return the decoder's outputs (n, O) for latent variables z (n, J)."""
-    net = model.form.decoder
-    out = np.empty((len(z), int(net.table[-1, OUTPUTS])), np.float32)
+    out = np.empty((len(z), int(model.form.decoder.table[-1, OUTPUTS])), np.float32)
     z = np.ascontiguousarray(z, np.float32)
-    whole = np.empty(0, np.int64)
-    nothing = SparseRows(whole, whole, np.empty(0, np.int32), np.empty(0, np.float32))
 
     def task(work: Single, first: int, last: int) -> None:
-        x = z[first:last].reshape(-1)
-        out[first:last] = _outputs(net, params, x, nothing, last - first, work)
+        out[first:last] = model.decode(params, z[first:last], work)
 
-    def scratch() -> Single:
-        return np.empty(CHUNK * model.sizes[1], np.float32)
-
-    _by_chunks(len(z), CHUNK, n_threads, scratch, task)
+    _by_chunks(len(z), CHUNK, n_threads, lambda: model.decoder_work(CHUNK), task)
     return out
 
 

@@ -9,14 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base.typing import Array
+from fastvi.base.blas import sgemm
+from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels import autoencoder as kernels
+from fastvi.kernels import autoencoder_steps as steps
 from fastvi.kernels.autoencoder_likelihoods import BERNOULLI, CATEGORICAL, GAUSSIAN, POISSON
-from fastvi.kernels.networks import BIAS, INPUTS, KIND, OUTPUTS, SPARSE
+from fastvi.kernels.networks import (
+    BIAS,
+    INPUTS,
+    KIND,
+    OUTPUTS,
+    SPARSE,
+    Layers,
+    SparseRows,
+    forward,
+)
+from fastvi.models.autoencoder.choice import PLAIN, Choice
 from fastvi.models.autoencoder.rows import COUNTS, Frame, Rows
 from fastvi.networks.layers import dense, initial, n_parameters
 
-__all__ = ["LIKELIHOODS", "NOISES", "Autoencoder", "Single"]
+__all__ = ["LIKELIHOODS", "NOISES", "Autoencoder", "Single", "last_outputs"]
 
 Single = NDArray[np.float32]
 
@@ -47,8 +59,9 @@ class Autoencoder:
     activation : str
     noise : {"shared", "per_feature", "network"} or float
         Standard deviation of Gaussian noise, in the units of X if it is a number.
-    n_parts : int
-        Gaussians of the prior, or 0 for the standard normal distribution.
+    choice : Choice
+        Kinds of posterior, prior and decoder; the option ``n_parts`` is the number of Gaussians of
+        the prior, without which it is standard normal.
 
     Attributes
     ----------
@@ -63,9 +76,10 @@ class Autoencoder:
         hidden: Sequence[int],
         activation: str,
         noise: str | float,
-        n_parts: int = 0,
+        choice: Choice = PLAIN,
     ) -> None:
-        self.frame, self.n_latent = frame, n_latent
+        self.frame, self.n_latent, self.choice = frame, n_latent, choice
+        n_parts = choice.options.get("n_parts", 0)
         width, likelihood = frame.n_entries, LIKELIHOODS[frame.likelihood]
         kind = NOISES.get(str(noise), kernels.FIXED) if likelihood == GAUSSIAN else kernels.FIXED
         outputs = (2 if kind == kernels.NETWORK_SD else 1) * width
@@ -170,11 +184,73 @@ class Autoencoder:
             "X": (self.frame.n_entries, other.frame.n_entries),
             "likelihood": (self.frame.likelihood, other.frame.likelihood),
             "n_components": (self.n_latent, other.n_latent),
-            "hidden_layer_sizes, activation, noise or prior": (self._tables(), other._tables()),
+            "family, prior, decoder, n_parts or options": (self.choice.key, other.choice.key),
+            "hidden_layer_sizes, activation or noise": (self._tables(), other._tables()),
         }
         return next((name for name, (a, b) in pairs.items() if a != b), None)
 
     def _tables(self) -> tuple[bytes, ...]:
         nets = self.form.encoder, self.form.decoder
-        numbers = np.array([self.form.noise, self.form.n_parts])
-        return (*(net.table.tobytes() for net in nets), numbers.tobytes())
+        return (*(net.table.tobytes() for net in nets), str(self.form.noise).encode())
+
+    # What other kinds of models do in their own way: all of it by noise in `work.eps` (R n_noise)
+
+    @property
+    def n_noise(self) -> int:
+        """Number of standard normal numbers of each draw."""
+        return self.n_latent
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the divergence from the prior comes from draws, not in closed form."""
+        return bool(self.form.n_parts > 0)
+
+    def step(
+        self, objective: kernels.Objective, params: Single, rows: Rows, numbers: AnyArray,
+        key: np.uint64, adam: steps.Adam, moments: Single, work: Any, grads: Single,
+    ) -> tuple[float, float, int]:  # fmt: skip
+        """Take a step on the rows of these numbers; see `autoencoder_steps.step`."""
+        return steps.step(  # type: ignore[no-any-return]
+            sgemm(), self.form_of(rows), objective, params, rows.data, numbers, key, adam,
+            moments, work, grads,
+        )  # fmt: skip
+
+    def evaluate(
+        self, objective: kernels.Objective, params: Single, rows: Rows, numbers: AnyArray, work: Any
+    ) -> None:
+        """Put log likelihoods or log weights of draws into `work.values` (R,), draws into `work.z`
+        and divergences, if they are not sampled, into `work.divergences` (n J).
+        """
+        form = self.form_of(rows)
+        kernels.evaluate(sgemm(), form, objective, params, rows.data, numbers, work)
+
+    def encode(self, params: Single, rows: Rows, first: int, last: int, work: Single) -> Single:
+        """Return means and logs of standard deviations of q (n, 2 J); work as of `encoder_work`."""
+        form, data = self.form_of(rows), rows.data
+        x = data.dense[first:last].reshape(-1)
+        x = np.log1p(x) if form.are_counts else x
+        sparse = SparseRows(np.arange(first, last), data.indptr, data.indices, data.inputs)
+        return last_outputs(form.encoder, params, x, sparse, last - first, work)
+
+    def encoder_work(self, n: int) -> Single:
+        """Return scratch for n rows."""
+        return np.empty(n * self.sizes[0], np.float32)
+
+    def decode(self, params: Single, z: Single, work: Single) -> Single:
+        """Return the decoder's outputs (n, O) for latent variables (n, J)."""
+        whole = np.empty(0, np.int64)
+        nothing = SparseRows(whole, whole, np.empty(0, np.int32), np.empty(0, np.float32))
+        return last_outputs(self.form.decoder, params, z.reshape(-1), nothing, len(z), work)
+
+    def decoder_work(self, n: int) -> Single:
+        """Return scratch for n rows."""
+        return np.empty(n * self.sizes[1], np.float32)
+
+
+def last_outputs(
+    net: Layers, params: Single, x: Single, sparse: SparseRows, n: int, work: Single
+) -> Single:
+    """Return the last layer's outputs (n, O) for rows x, flat, or those of a CSR matrix."""
+    size, width = n * int(net.table[:, OUTPUTS].sum()), int(net.table[-1, OUTPUTS])
+    forward(sgemm(), net, params, x, sparse, n, work[:size])
+    return work[size - n * width : size].reshape(n, width)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastvi.base import checks
 from fastvi.kernels.autoencoder import ELBO, SAMPLED, WEIGHTED
+from fastvi.models.autoencoder.kinds import chosen
 from fastvi.models.autoencoder.model import LIKELIHOODS, NOISES, Autoencoder
 from fastvi.models.autoencoder.rows import Frame
 from fastvi.models.autoencoder.training import Goal
@@ -32,13 +33,14 @@ def model_of(given: Mapping[str, Any], frame: Frame) -> Autoencoder:
     ValueError
         If a parameter is out of its range.
     """
-    return Autoencoder(
+    kind, choice = chosen(given)
+    return kind(
         frame,
         checks.integer(given["n_components"], "n_components", 1),
         _sizes(given["hidden_layer_sizes"]),
         checks.choice(given["activation"], "activation", ACTIVATIONS),
         _noise(given["noise"]),
-        checks.integer(given["n_parts"], "n_parts", 1) if _is_mixture(given) else 0,
+        choice,
     )
 
 
@@ -57,11 +59,7 @@ def _noise(given: Any) -> str | float:
     return checks.number(given, "noise", 0.0, open_low=True)
 
 
-def _is_mixture(given: Mapping[str, Any]) -> bool:
-    return checks.choice(given["prior"], "prior", ("normal", "mixture")) == "mixture"
-
-
-def goal_of(given: Mapping[str, Any], n_batches: int) -> Goal:
+def goal_of(given: Mapping[str, Any], model: Autoencoder, n_batches: int) -> Goal:
     """Return what to maximise in passes of so many batches.
 
     Raises
@@ -74,9 +72,12 @@ def goal_of(given: Mapping[str, Any], n_batches: int) -> Goal:
     free = checks.number(given["free_bits"], "free_bits", 0.0)
     if free > 0 and objective != "elbo":
         raise ValueError(f"free_bits={free:g} needs objective='elbo'; it is {objective!r}")
-    if free > 0 and _is_mixture(given):
-        raise ValueError(f"free_bits={free:g} needs prior='normal'; it is 'mixture'")
-    of_bound = SAMPLED if _is_mixture(given) else ELBO
+    if free > 0 and model.is_sampled:
+        raise ValueError(
+            f"free_bits={free:g} needs family='gaussian' and prior='normal'; they are "
+            f"{given['family']!r} and {given['prior']!r}"
+        )
+    of_bound = SAMPLED if model.is_sampled else ELBO
     return Goal(
         kind=of_bound if objective == "elbo" else WEIGHTED,
         n_draws=checks.integer(given["n_draws"], "n_draws", 1),

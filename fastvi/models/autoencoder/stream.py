@@ -23,7 +23,8 @@ from fastvi.models.plan import Plan
 __all__ = ["AutoencoderStream"]
 
 FORM = (
-    "n_components", "likelihood", "hidden_layer_sizes", "activation", "noise", "prior", "n_parts",
+    "n_components", "likelihood", "hidden_layer_sizes", "activation", "noise", "family", "prior",
+    "decoder", "n_parts", "options",
 )  # fmt: skip
 
 
@@ -44,7 +45,7 @@ class AutoencoderStream(AutoencoderPredictions):
         """Return the plan of steps on rows."""
         n_batch = min(checks.integer(self.batch_size, "batch_size", 1), rows.n_rows)
         n_batches = -(-rows.n_rows // n_batch)
-        goal = goal_of(self.get_params(deep=False), n_batches)
+        goal = goal_of(self.get_params(deep=False), model, n_batches)
         batches = ShuffledEpochs(NumberedRows(rows.n_rows), n_batch, seed)
         chosen: Optimizer | None = optimizers.chosen(self.optimizer)
         return training(model, rows, batches, goal, n_batch, chosen)

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastvi.base.blas import sgemm
 from fastvi.base.typing import Info, Tree
 from fastvi.batches import Batches
 from fastvi.core import Algorithm, Batch, Optimizer
@@ -56,7 +55,7 @@ def training(
 
     A step whose bound is not finite changes nothing, nor do those after it.
     """
-    form, work = model.form_of(rows), model.work(rows, n_batch, goal.n_draws)
+    work = model.work(rows, n_batch, goal.n_draws)
     grads = np.empty(model.n_params, np.float32)
     nan = float("nan")
 
@@ -75,10 +74,10 @@ def training(
         adam = steps.Adam(
             DECAY, DECAY_SQUARE, rate / (1.0 - DECAY**t), 1.0 / (1.0 - DECAY_SQUARE**t), EPSILON
         )
-        bound, divergence, failed = steps.step(
-            sgemm(), form, objective, state.params, rows.data, batch.rows,
-            rng.integers(1, 2**64, dtype=np.uint64), adam, state.moments, work, grads,
-        )  # fmt: skip
+        key = rng.integers(1, 2**64, dtype=np.uint64)
+        bound, divergence, failed = model.step(
+            objective, state.params, rows, batch.rows, key, adam, state.moments, work, grads
+        )
         if failed != steps.FINE:
             failure = {"local_elbo": nan, "kl": nan, "rate": 0.0, "failed": failed}
             return state._replace(failed=failed), failure

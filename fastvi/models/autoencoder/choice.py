@@ -1,0 +1,35 @@
+"""What was chosen among kinds of posteriors, priors and decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+__all__ = ["PLAIN", "Choice", "Option"]
+
+
+class Option(NamedTuple):
+    """A further number, or the like, of a kind; ``check(value, name)`` returns it or raises."""
+
+    default: Any
+    check: Callable[[Any, str], Any]
+
+
+class Choice(NamedTuple):
+    """What a model is to be made of."""
+
+    words: Mapping[str, str]  # by parameter: family, prior, decoder
+    parts: Mapping[str, Any]  # by parameter: what the model takes for the word, if anything
+    options: Mapping[str, Any]  # further numbers of all kinds, by name
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells models apart."""
+        return (sorted(self.words.items()), sorted(self.options.items()))
+
+
+PLAIN = Choice(
+    MappingProxyType({"family": "gaussian", "prior": "normal", "decoder": "dense"}),
+    MappingProxyType({}), MappingProxyType({}),
+)  # fmt: skip

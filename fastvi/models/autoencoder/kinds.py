@@ -1,0 +1,83 @@
+"""Kinds of posteriors, priors and decoders: one table for each parameter that names them.
+
+A new kind is a line of a table. It says which class of models has it: the least one among
+subclasses of `Autoencoder`, of which the words that are chosen together take the most special.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from fastvi.base import checks
+from fastvi.models.autoencoder.choice import Choice, Option
+from fastvi.models.autoencoder.model import Autoencoder
+
+__all__ = ["KINDS", "Kind", "chosen"]
+
+
+class Kind(NamedTuple):
+    """What a word stands for."""
+
+    model: type[Autoencoder] = Autoencoder  # the least one that has it
+    part: Any = None  # what such a model takes for it
+    options: Mapping[str, Option] = MappingProxyType({})
+
+
+def _at_least_one(value: Any, name: str) -> int:
+    return checks.integer(value, name, 1)
+
+
+KINDS: dict[str, dict[str, Kind]] = {
+    "family": {"gaussian": Kind()},
+    "prior": {
+        "normal": Kind(),
+        "mixture": Kind(options={"n_parts": Option(10, _at_least_one)}),
+    },
+    "decoder": {"dense": Kind()},
+}
+
+
+def chosen(given: Mapping[str, Any]) -> tuple[type[Autoencoder], Choice]:
+    """Return the class of models that has all kinds in `given`, the parameters of the estimator,
+    and the choice that it takes.
+
+    Raises
+    ------
+    ValueError
+        If a word or an option is unknown, an option is out of its range, or kinds do not go
+        together.
+    """
+    words = {name: checks.choice(given[name], name, tuple(KINDS[name])) for name in KINDS}
+    kinds = {name: KINDS[name][word] for name, word in words.items()}
+    model = Autoencoder
+    for kind in kinds.values():
+        if issubclass(kind.model, model):
+            model = kind.model
+        elif not issubclass(model, kind.model):
+            raise ValueError(f"{_listed(words)} do not go together")
+    options = _options(given, words, kinds)
+    return model, Choice(words, {name: kind.part for name, kind in kinds.items()}, options)
+
+
+def _listed(words: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={word!r}" for name, word in words.items())
+
+
+def _options(
+    given: Mapping[str, Any], words: Mapping[str, str], kinds: Mapping[str, Kind]
+) -> dict[str, Any]:
+    """Return the options of the kinds: parameters of the same name, or from the one for them."""
+    known = {name: option for kind in kinds.values() for name, option in kind.options.items()}
+    set_ = given["options"] or {}
+    if not hasattr(set_, "items"):
+        raise ValueError(f"options is {set_!r}; wanted a dict of names and values, or None")
+    allowed = [name for name in known if name not in given]
+    for name in set_:
+        if name not in allowed:
+            wanted = f"one of {', '.join(map(repr, allowed))}" if allowed else "none"
+            raise ValueError(f"options has {name!r}; wanted {wanted} with {_listed(words)}")
+    values = {name: option.default for name, option in known.items()} | dict(set_)
+    values |= {name: given[name] for name in known if name in given}
+    return {name: option.check(values[name], name) for name, option in known.items()}
