@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -12,16 +12,24 @@ from fastvi.base import checks
 from fastvi.base.typing import AnyArray, Array
 from fastvi.families.base import Near, Powers, column, stored
 from fastvi.families.gaussians import antithetic
+from fastvi.families.placed import Placed, stored_units
 from fastvi.families.powers import Draws, Driver, Pace
 
 __all__ = ["Annealed", "Hamiltonian", "Langevin", "annealed"]
 
-N_MOMENTS, N_STEPS = 4000, 10
+N_STEPS = 10
 FIRST_LENGTH, KEPT = 0.25, 0.5  # of leapfrog steps in the units, and of momenta, at first
 PACE = Pace(rate=0.02, n_steps=200, growth=0.0, n_draws=64, by_dimension=True)
 
 
-class Annealed(NamedTuple):
+class _Path(NamedTuple):
+    params: Array
+    centre: Array
+    units: Array
+    target: Any = None
+
+
+class Annealed(Placed, _Path):
     """The ends of paths that begin at a Gaussian and follow the target's slopes.
 
     Attributes
@@ -42,10 +50,8 @@ class Annealed(NamedTuple):
     True
     """
 
-    params: Array
-    centre: Array
-    units: Array
-    target: Any = None
+    __slots__ = ()
+    n_moments: ClassVar[int] = 4000
 
     @classmethod
     def of(cls, mean: Array, covariance: Array, n_steps: int = N_STEPS) -> Self:
@@ -60,11 +66,6 @@ class Annealed(NamedTuple):
     def keeps(cls) -> int:
         """1 if momenta are partly refreshed, 0 if they are redrawn at each step."""
         return 1
-
-    @property
-    def dim(self) -> int:
-        """Length of a draw, D."""
-        return len(self.centre)
 
     @property
     def n_steps(self) -> int:
@@ -82,32 +83,6 @@ class Annealed(NamedTuple):
     def guided_by(self, target: Any) -> Self:
         """Return the member that follows a target, given in its own units."""
         return self._replace(target=target)
-
-    @property
-    def mean(self) -> Array:
-        """Means, (D,), of 4000 draws, the same each time."""
-        return np.asarray(self._few().mean(axis=0))
-
-    @property
-    def cov(self) -> Array:
-        """Covariance, (D, D), of these draws."""
-        return np.atleast_2d(np.cov(self._few(), rowvar=False))
-
-    @property
-    def sd(self) -> Array:
-        """Standard deviations, (D,), of these draws."""
-        return np.asarray(np.sqrt(np.diag(self.cov)))
-
-    def _few(self) -> Array:
-        return self.draw(N_MOMENTS, np.random.default_rng(0)).points
-
-    def standard(self) -> Self:
-        """Return the member in its own units and about its own centre, with its target."""
-        return self._replace(centre=np.zeros(self.dim), units=np.eye(self.dim))
-
-    def mapped(self, centre: Array, units: Array) -> Self:
-        """Return the member after the map x -> centre + units x."""
-        return self._replace(centre=centre + units @ self.centre, units=units @ self.units)
 
     def noise(self, n: int, rng: np.random.Generator) -> Array:
         """Draw the noise (n, (M + 1) D) of n paths, in pairs of opposite sign."""
@@ -134,10 +109,6 @@ class Annealed(NamedTuple):
         kept = kernels.walk(address, words, 1.0, self.params, self.keeps(), eps, paths)
         return paths, float(kept)
 
-    def draw(self, n: int, rng: np.random.Generator) -> Draws:
-        """Draw n points, of noise in antithetic pairs."""
-        return self.at(self.noise(n, rng))
-
     def log_prob(self, Z: Array) -> Array:
         """There is no density: a draw may be the end of many paths."""
         raise ValueError(
@@ -160,14 +131,6 @@ class Annealed(NamedTuple):
         return float(np.sum(np.mean(np.square(a - b), axis=0) / a.var(axis=0)))
 
     # Plain gradients
-
-    def free(self) -> tuple[Array]:
-        """Return the unconstrained parameters."""
-        return (self.params,)
-
-    def from_free(self, free: tuple[Array]) -> Self:
-        """Return the member with these parameters."""
-        return self._replace(params=free[0])
 
     def pullback(
         self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
@@ -207,9 +170,7 @@ class Annealed(NamedTuple):
     @classmethod
     def load(cls, arrays: Mapping[str, AnyArray], dim: int) -> Self:
         """Make the member of dimension `dim` from a file, see `fastvi.families.base.Family`."""
-        units, params = stored(arrays, "units", (dim, dim)), stored(arrays, "params", (-1,))
-        if np.any(np.triu(units, 1)) or not np.all(np.diag(units) > 0):
-            raise ValueError("units must be lower triangular with a positive diagonal")
+        units, params = stored_units(arrays, dim), stored(arrays, "params", (-1,))
         n = len(params) - 2 * dim - 1
         if n < 2 or n % 2:
             raise ValueError(f"params has {len(params)} numbers; wanted {2 * dim + 1} and pairs")

@@ -14,11 +14,12 @@ from fastvi.base.typing import AnyArray, Array, Indices
 from fastvi.families.base import Near, Powers, column, stored
 from fastvi.families.flow_plans import Sizes, begin, layout
 from fastvi.families.gaussians import antithetic
+from fastvi.families.placed import Placed, stored_units
 from fastvi.families.powers import Draws, Driver, Pace
 
 __all__ = ["IAF", "MAF", "NSF", "Flow", "Planar", "Radial", "RealNVP", "flow"]
 
-N_MOMENTS, N_DIVERGENCE = 10_000, 2000  # draws for moments, and of each side of `divergence`
+N_DIVERGENCE = 2000  # draws of each side of `divergence`
 MOST = (1000, 10_000, 100)  # layers, hidden units and bins of flows in files
 PACE = Pace(rate=0.005, n_steps=400, growth=0.0, n_draws=256, by_dimension=True)
 DEFAULTS = {
@@ -37,7 +38,14 @@ LAYERS = {  # of `fastvi.kernels.flow_kinds`
 }  # fmt: skip
 
 
-class Flow(NamedTuple):
+class _Layers(NamedTuple):
+    sizes: Indices
+    params: Array
+    centre: Array
+    units: Array
+
+
+class Flow(Placed, _Layers):
     """``centre + units f(x)`` of standard normal numbers x, where f is a sequence of layers.
 
     Attributes
@@ -59,10 +67,7 @@ class Flow(NamedTuple):
     True
     """
 
-    sizes: Indices
-    params: Array
-    centre: Array
-    units: Array
+    __slots__ = ()
 
     @classmethod
     def of(cls, mean: Array, covariance: Array, sizes: Sizes | None = None) -> Self:
@@ -76,11 +81,6 @@ class Flow(NamedTuple):
     def kind(cls) -> str:
         """Name of the family, that of the class in lower case."""
         return cls.__name__.lower()
-
-    @property
-    def dim(self) -> int:
-        """Length of a draw, D."""
-        return len(self.centre)
 
     @property
     def powers(self) -> Powers:
@@ -113,32 +113,6 @@ class Flow(NamedTuple):
         """Log determinant of the units."""
         return float(np.log(np.diag(self.units)).sum())
 
-    @property
-    def mean(self) -> Array:
-        """Means, (D,), of 10,000 draws, the same each time."""
-        return np.asarray(self._few().mean(axis=0))
-
-    @property
-    def cov(self) -> Array:
-        """Covariance, (D, D), of these draws."""
-        return np.atleast_2d(np.cov(self._few(), rowvar=False))
-
-    @property
-    def sd(self) -> Array:
-        """Standard deviations, (D,), of these draws."""
-        return np.asarray(np.sqrt(np.diag(self.cov)))
-
-    def _few(self) -> Array:
-        return self.draw(N_MOMENTS, np.random.default_rng(0)).points
-
-    def standard(self) -> Self:
-        """Return the member in its own units and about its own centre."""
-        return self._replace(centre=np.zeros(self.dim), units=np.eye(self.dim))
-
-    def mapped(self, centre: Array, units: Array) -> Self:
-        """Return the member after the map x -> centre + units x."""
-        return self._replace(centre=centre + units @ self.centre, units=units @ self.units)
-
     def noise(self, n: int, rng: np.random.Generator) -> Array:
         """Draw the noise (n, D) that `at` turns into n draws, in pairs of opposite sign."""
         return antithetic(n, self.dim, rng)
@@ -169,10 +143,6 @@ class Flow(NamedTuple):
         constant = self.log_det + 0.5 * self.dim * np.log(2 * np.pi)
         return np.asarray(-0.5 * square - log_dets - constant)
 
-    def draw(self, n: int, rng: np.random.Generator) -> Draws:
-        """Draw n points, of noise in antithetic pairs."""
-        return self.at(self.noise(n, rng))
-
     def log_prob(self, Z: Array) -> Array:
         """Log densities (n,) of Z (n, D), in nats, by the inverse of the layers."""
         return self.inverse(Z)[1]
@@ -199,14 +169,6 @@ class Flow(NamedTuple):
         return total
 
     # Plain gradients
-
-    def free(self) -> tuple[Array]:
-        """Return the unconstrained parameters, those of the layers."""
-        return (self.params,)
-
-    def from_free(self, free: tuple[Array]) -> Self:
-        """Return the member with these parameters of its layers."""
-        return self._replace(params=free[0])
 
     def pullback(
         self, draws: Draws, of_points: Array, of_log_q: float | Array, weights: Array
@@ -238,9 +200,7 @@ class Flow(NamedTuple):
         sizes = stored(arrays, "sizes", (3,), np.int64)
         if np.any(sizes < (1, 0, 0)) or np.any(sizes > MOST):
             raise ValueError(f"sizes is {sizes.tolist()}; wanted layers, hidden units and bins")
-        units = stored(arrays, "units", (dim, dim))
-        if np.any(np.triu(units, 1)) or not np.all(np.diag(units) > 0):
-            raise ValueError("units must be lower triangular with a positive diagonal")
+        units = stored_units(arrays, dim)
         n = layout(cls.kind(), dim, Sizes(*sizes.tolist()))[1]
         return cls(sizes, stored(arrays, "params", (n,)), stored(arrays, "centre", (dim,)), units)
 
