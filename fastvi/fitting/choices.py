@@ -24,6 +24,7 @@ __all__ = [
     "METHODS",
     "Method",
     "Wanted",
+    "boosting_of",
     "method_of",
     "n_draws_of",
     "objective_of",
@@ -104,6 +105,7 @@ METHODS: dict[str, Method] = {
     ),
     "joint": _GROWING,
     "boosting": _GROWING,
+    "fixed-point": _GROWING._replace(batches=False),
     "score": Method(
         "score functions", lambda powers: powers.score is not None, by_scores=True, by_values=True
     ),
@@ -116,6 +118,7 @@ METHODS: dict[str, Method] = {
     "sgd": _SGD,
     "averaged-sgd": _SGD,
 }  # fmt: skip
+BOOSTING = ("elbo", "hellinger", "low-rank")
 TOOLS = {"plain": ("svrg",), "score": OF_SCORES}  # that reduce the noise of a method's gradients
 
 
@@ -134,6 +137,7 @@ class Wanted(NamedTuple):
     preconditioner: str = "full"
     learning_rate: float = 1.0
     n_components: int | None = None
+    boosting: str | int = "elbo"
 
     def check(self, objective: str | float | Objective) -> None:
         """Refuse options that contradict each other or would be ignored."""
@@ -148,6 +152,14 @@ class Wanted(NamedTuple):
             raise ValueError(
                 f"batch_size={batch_size} with method={method!r}, which takes all rows and has no "
                 "choice of objectives"
+            )
+        if self.boosting != "elbo" and method != "boosting":
+            raise ValueError(
+                f"boosting={self.boosting!r} with method={method!r}; it is for method='boosting'"
+            )
+        if self.boosting != "elbo" and batch_size is not None:
+            raise ValueError(
+                f"batch_size={batch_size} with boosting={self.boosting!r}, which takes all rows"
             )
         if objective != "elbo" and not known.objectives:
             raise ValueError(
@@ -182,7 +194,7 @@ class Wanted(NamedTuple):
         """Return what must be the same for a checkpoint to be resumed from."""
         names = (
             "method", "goal", "n_draws", "batch_size", "sampling", "tools", "tol", "preconditioner",
-            "learning_rate", "n_components",
+            "learning_rate", "n_components", "boosting",
         )  # fmt: skip
         chosen = {name: getattr(self, name) for name in names}
         return {"family": family, "start": start, "n_starts": n_starts, **chosen}
@@ -227,6 +239,13 @@ def method_of(
                 + (" or ".join(f"method={name!r}" for name in suited) or "another tool, or None")
             )
     return method, tools
+
+
+def boosting_of(boosting: object) -> str | int:
+    """Return the kind of boosting by name, or the rank of low-rank components."""
+    if isinstance(boosting, str):
+        return checks.choice(boosting, "boosting", BOOSTING)
+    return checks.integer(boosting, "boosting", 1)
 
 
 def n_draws_of(n_draws: int | None, method: str, dim: int, pace: Pace) -> int:

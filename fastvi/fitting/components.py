@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from fastvi.base.typing import Array
@@ -21,22 +20,19 @@ from fastvi.families.base import Family
 from fastvi.families.mixtures import GaussianMixture
 from fastvi.families.powers import Driver
 from fastvi.fitting.compiled import CompiledSteps
+from fastvi.fitting.missing import missing_of, trials_of
 from fastvi.fitting.polished import polished
 from fastvi.fitting.stages import STEPS, NaturalStages
 from fastvi.posteriors.importance import near_modes
 from fastvi.posteriors.modes import Mode
 from fastvi.targets.base import Target
 
-__all__ = ["ComponentStages", "MixtureStep", "at_modes"]
+__all__ = ["MOST", "SMALL_GAIN", "ComponentStages", "MixtureStep", "at_modes"]
 
 MOST = 10  # components, if their number is left open
 SMALL_GAIN = 0.05  # nats: components that gain less are not worth another
 EMPTY = 1e-4  # weight below which a component is removed
-RIDGE = 1e-4  # of variances, added to those of missing mass
 SLOWEST = 1 / 8  # rate at which a mixture counts as fitted well enough to add a component
-N_PROPOSED = 1000  # draws among which the place of a component is looked for
-SCALES = (2.0, 8.0)  # of standard deviations, of proposals
-N_PLACES, WIDTHS = 5, (1.0, 3.0)  # of a new component: places, and standard deviations to try
 FIRST = 0.25  # rate at which several components begin
 LEAST_DRAWS = 32  # per component and step
 
@@ -167,10 +163,10 @@ class ComponentStages(NaturalStages):
 
     def _with_another(self, member: GaussianMixture) -> GaussianMixture | None:
         """The mixture with one more component, the best after a few steps of several trials."""
-        missing = _missing(self.target, self.power, member, self.rng)
+        missing = missing_of(self.target, self.power, member, self.rng)
         if missing is None:
             return None
-        left, n_steps = _trials(member, missing, self.rng), STEPS
+        left, n_steps = trials_of(member, missing, self.rng), STEPS
         while len(left) > 1:
             tried = [found for trial in left for found in self._tried(trial, n_steps)]
             tried.sort(key=lambda found: -found[1])
@@ -189,70 +185,6 @@ class ComponentStages(NaturalStages):
         if stage is not None:
             bounds = self.history.columns["elbo"][-n_steps // 2 :]
             yield _normalised(stage.mean()), float(np.mean(bounds))
-
-
-class _Missing(NamedTuple):
-    """Mass that a mixture lacks: draws (n, D), their shares of it (n,), and how much it is."""
-
-    points: Array
-    shares: Array
-    mass: float
-
-
-def _missing(
-    target: Target, power: float, member: GaussianMixture, rng: np.random.Generator
-) -> _Missing | None:
-    """Weigh draws from widened components by what the mixture lacks there; None if nothing."""
-    K = member.n_components
-    parts = [
-        GaussianMixture(np.full(K, -np.log(K)), member.means, s * member.roots) for s in SCALES
-    ]
-    draws = [part.draw(N_PROPOSED // len(parts), rng).points for part in [member, *parts][1:]]
-    Z = np.concatenate([*draws, member.draw(N_PROPOSED // len(parts), rng).points])
-    logs = np.array([part.log_prob(Z) for part in [*parts, member]])
-    proposed = logsumexp(logs, axis=0) - np.log(len(logs))
-    values = power * target.attempt(Z, with_gradient=False)[0]
-    ratios = np.where(np.isfinite(values), values, -np.inf) - proposed
-    if not np.isfinite(ratios.max()):
-        return None
-    log_p = ratios - logsumexp(ratios)  # shares of the target's mass
-    log_q = logs[-1] - proposed - np.log(len(Z))
-    lacking = np.exp(log_p) - np.exp(log_q)
-    lacking = np.where(lacking > 0, lacking, 0.0)
-    mass = float(lacking.sum())
-    if not mass > 0:
-        return None
-    return _Missing(Z, lacking / mass, mass)
-
-
-def _trials(
-    member: GaussianMixture, missing: _Missing, rng: np.random.Generator
-) -> list[GaussianMixture]:
-    """Mixtures with one more component, at places of much missing mass that lie apart."""
-    points, shares = missing.points, missing.shares.copy()
-    weight = float(np.clip(missing.mass, 0.02, 0.5))
-    centre = shares @ points
-    cov = (points - centre).T * shares @ (points - centre)
-    cov += RIDGE * np.diag(np.square(member.sd))
-    found = [member.with_component(weight, centre, _root(cov))]
-    for _ in range(N_PLACES):
-        if not shares.sum() > 0:
-            break
-        place = points[rng.choice(len(shares), p=shares / shares.sum())]
-        squares = [
-            np.square(solve_triangular(root, place - mean, lower=True)).sum()
-            for mean, root in zip(member.means, member.roots)
-        ]
-        root = member.roots[int(np.argmin(squares))]
-        white = solve_triangular(root, (points - place).T, lower=True)
-        near = np.square(white).sum(axis=0) < member.dim
-        shares[near] = 0.0
-        found += [member.with_component(weight, place, width * root) for width in WIDTHS]
-    return found
-
-
-def _root(cov: Array) -> Array:
-    return np.asarray(np.linalg.cholesky(cov), np.float64)
 
 
 def _normalised(member: GaussianMixture) -> GaussianMixture:

@@ -10,7 +10,11 @@ from fastvi.families.base import Family
 from fastvi.fitting.choices import METHODS, Wanted
 from fastvi.fitting.compiled import compiled_steps
 from fastvi.fitting.components import ComponentStages
+from fastvi.fitting.fixed_point import FixedPoint
+from fastvi.fitting.growth import Growth, GrowthStages
+from fastvi.fitting.hellinger import Hellinger
 from fastvi.fitting.stages import NaturalStages, PlainStages, Stages
+from fastvi.fitting.vboost import LowRankGrowth
 from fastvi.gradients.auxiliary import auxiliary
 from fastvi.gradients.gumbel import annealed, gumbel
 from fastvi.gradients.reparam import reparam
@@ -43,12 +47,31 @@ def _natural(wanted: Wanted, member: Family, options: Options) -> Course:
 
 def _of_components(wanted: Wanted, member: Family, options: Options) -> Course:
     """Along natural gradients of each component, with more components between stages."""
+    if wanted.method == "fixed-point" or wanted.boosting != "elbo":
+        return _by_growth(wanted, member, options)
     stages = ComponentStages(
         wanted.target, wanted.batches, power=wanted.goal.power, n_draws=wanted.n_draws,
         n_components=wanted.n_components, boosting=wanted.method == "boosting",
         window=wanted.window, **options,
     )  # fmt: skip
     return Course(stages, member, lambda params: params)
+
+
+def _by_growth(wanted: Wanted, member: Family, options: Options) -> Course:
+    """By components that are found one after the other."""
+    target, power, boosting = wanted.target, wanted.goal.power, wanted.boosting
+    seed = int(options["rng"].integers(2**31))
+    growth: Growth
+    if wanted.method == "fixed-point":
+        growth = FixedPoint(target, power, seed)
+    elif boosting == "hellinger":
+        growth = Hellinger(target, power, seed)
+    else:
+        growth = LowRankGrowth(target, power, boosting if isinstance(boosting, int) else 1, seed)
+    stages = GrowthStages(
+        wanted.batches, growth=growth, n_components=wanted.n_components, **options
+    )
+    return Course(stages, member, growth.read)
 
 
 def _plain(wanted: Wanted, member: Family, options: Options) -> Course:

@@ -11,7 +11,14 @@ from fastvi.checkpoints import Watching
 from fastvi.cluster.active import refuse_shards
 from fastvi.families.base import Family, Near
 from fastvi.fitting.arguments import Chosen, batches_of, begin_near, family_of, starts_of
-from fastvi.fitting.choices import METHODS, Wanted, method_of, n_draws_of, objective_of
+from fastvi.fitting.choices import (
+    METHODS,
+    Wanted,
+    boosting_of,
+    method_of,
+    n_draws_of,
+    objective_of,
+)
 from fastvi.fitting.modes import Found, search
 from fastvi.fitting.runs import Job, run_of
 from fastvi.fitting.sgd import PRECONDITIONERS
@@ -33,6 +40,7 @@ def fit(
     objective: str | float | Objective = "elbo",
     n_draws: int | None = None,
     n_components: int | None = None,
+    boosting: str | int = "elbo",
     batch_size: int | None = None,
     sampling: str = "uniform",
     variance_reduction: str | Reduction | Sequence[str | Reduction] | None = None,
@@ -73,13 +81,15 @@ or callable
         docs/flows.md. For variables that are
         discrete or not Gaussian, use `fastvi.families.blocks`.
     method : {"auto", "natural", "plain", "laplace", "delta", "deterministic", "joint", \
-"boosting", "score", "auxiliary", "gumbel", "straight-through", "sgd", "averaged-sgd"}
+"boosting", "fixed-point", "score", "auxiliary", "gumbel", "straight-through", "sgd", \
+"averaged-sgd"}
         Natural gradients, the default if the family has them; plain gradients with averaged Adam,
         the default of other families; Laplace's method; the delta method (Wang and Blei 2013). For
         "meanfield", fixed draws and a second-order optimiser (Giordano, Ingram and Broderick 2024),
         whose history has the Monte Carlo errors of the answer, `mean_error` and `sd_error`. For
-        "mixture", natural gradients of all components (Arenz et al. 2023), or ("boosting", Guo et
-        al. 2016) of the last one added and the weights. For blocks (and "meanfield"), with averaged
+        "mixture", natural gradients of all components (Arenz et al. 2023); boosting, in which
+        earlier components stay and the last one added and the weights are fitted; or fixed-point
+        updates of all components, without a step size. For blocks (and "meanfield"), with averaged
         Adam: score-function gradients, see `fastvi.gradients.score`, the default of blocks; and
         relaxed categories, see `fastvi.gradients.gumbel`. For targets that take rows, the moments
         of stochastic gradient descent of constant rate, see `fastvi.fitting.sgd`: of its iterates,
@@ -95,6 +105,12 @@ or callable
     n_components : int, optional
         Components of family "mixture"; by default they are added until one gains less than 0.05
         nats, ten at most. Those that end without weight are removed.
+    boosting : {"elbo", "hellinger", "low-rank"} or int
+        What a component of method "boosting" is fitted to: the ELBO (Guo et al. 2016); the
+        Hellinger distance (UBVI, Campbell and Li 2019), whose mixture has up to
+        n_components (n_components + 1) / 2 parts, the products of its components; or the ELBO with
+        covariances of low rank plus a diagonal (Miller, Foti and Adams 2017), of rank 1 or a given
+        number.
     batch_size : int, optional
         Rows per step, for targets that take rows; all by default, and a hundredth of them, up to
         100, for "sgd". For the ELBO, whose gradients are then unbiased.
@@ -183,6 +199,7 @@ or callable
         checks.choice(preconditioner, "preconditioner", PRECONDITIONERS),
         checks.number(learning_rate, "learning_rate", 0.0, open_low=True),
         None if n_components is None else checks.integer(n_components, "n_components", 1),
+        boosting_of(boosting),
     )  # fmt: skip
     wanted.check(objective)
     if not METHODS[method].resumes and checkpoint is not None:

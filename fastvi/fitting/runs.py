@@ -160,6 +160,7 @@ def _by_sgd(job: Job) -> Posterior:
 OTHERS: dict[str, Callable[[Job], Posterior]] = {  # than ascents by stages
     "joint": _from_all_modes,
     "boosting": _from_all_modes,
+    "fixed-point": _from_all_modes,
     "laplace": _at_the_mode,
     "delta": _at_the_mode,
     "deterministic": _with_fixed_draws,
