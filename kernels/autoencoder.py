@@ -14,6 +14,7 @@ from .autoencoder_likelihoods import GAUSSIAN, HALF, TWO, log_likelihoods
 from .autoencoder_priors import mixture_densities, normal_densities
 from .networks import ONE, ZERO, Layers, SparseRows, forward, outputs
 from .noise import GOLDEN, mixed, normals
+from .pixel_calls import FORWARD, call
 from .special import exp, log
 from .vectors import fill
 
@@ -34,6 +35,8 @@ class Model(NamedTuple):
     log_sd: float  # if fixed
     n_parts: int  # of the prior, or 0 for the standard normal
     prior_at: int  # place of its parameters
+    head: int  # address of what follows the decoder, see `pixel_calls`, or 0
+    plan: np.ndarray  # int64, of it
 
 
 class Objective(NamedTuple):
@@ -76,6 +79,10 @@ class Work(NamedTuple):
     betas: np.ndarray  # (J,)
     noise: np.ndarray  # (2 E) logs of standard deviations and precisions, or scratch
     spare: np.ndarray  # rows of the widest layer
+    tape: np.ndarray  # of what follows the decoder, as are the others below
+    finals: np.ndarray  # (R E) its outputs, or (0,) if nothing follows
+    scratch: np.ndarray
+    table: np.ndarray  # int64
 
 
 @kernel
@@ -165,20 +172,41 @@ def set_noise(model, params, noise):
 
 
 @kernel
+def follow(what, model, params, n, n_draws, start, grads, work):
+    """What follows the decoder: from its outputs, which begin at a place, or back to them."""
+    decoded = work.decoded[start : n * n_draws * outputs(model.decoder)[0]]
+    call(
+        model.head, what, model.plan, n, n_draws, work.x, params, decoded, grads, work.tape,
+        work.finals, work.scratch, work.table,
+    )  # fmt: skip
+
+
+@kernel
+def last_of(model, work, start, n_all):
+    """Outputs that the likelihood sees, then slopes, of n_all draws."""
+    if model.head != 0:
+        return work.finals[: n_all * (work.finals.size // work.values.size)]
+    return work.decoded[start : n_all * outputs(model.decoder)[0]]
+
+
+@kernel
 def decode_draws(blas, model, params, sparse, n, n_draws, work):
-    """Out, from z: log likelihoods in values (R,), and slopes in place of the decoder's outputs.
-    Their place among the outputs of all layers.
+    """Out, from z: log likelihoods in values (R,), and slopes in place of the last outputs. The
+    place of the decoder's last layer among the outputs of all.
     """
     n_all = n * n_draws
     total, before = outputs(model.decoder)
-    decoded = work.decoded[: n_all * total]
-    forward(blas, model.decoder, params, work.z, sparse, n_all, decoded)
+    start = n_all * before
+    forward(blas, model.decoder, params, work.z, sparse, n_all, work.decoded[: n_all * total])
+    if model.head != 0:
+        follow(FORWARD, model, params, n, n_draws, start, params, work)
     set_noise(model, params, work.noise)
     log_likelihoods(
         model.likelihood, model.n_levels, work.x[: n * (work.noise.size // 2)],
-        decoded[n_all * before :], work.noise, model.noise == NETWORK_SD, work.values[:n_all],
+        last_of(model, work, start, n_all), work.noise, model.noise == NETWORK_SD,
+        work.values[:n_all],
     )  # fmt: skip
-    return n_all * before
+    return start
 
 
 @kernel

@@ -15,12 +15,13 @@ Shapes as in `autoencoder`. Objectives, per row:
 import numpy as np
 
 from ._jit import kernel
-from .autoencoder import EACH_SD, ELBO, ONE_SD, WEIGHTED, evaluate, prior_of
+from .autoencoder import EACH_SD, ELBO, ONE_SD, WEIGHTED, evaluate, follow, last_of, prior_of
 from .autoencoder_likelihoods import GAUSSIAN
 from .autoencoder_priors import mixture_slopes, normal_slopes
 from .networks import ONE, ZERO, SparseRows, column_sums, first_not_finite, outputs, reverse
 from .noise import normals
 from .optimizers import Adam, adam_in_place
+from .pixel_calls import REVERSE
 from .special import exp, log
 from .vectors import fill, sum_of
 
@@ -154,7 +155,7 @@ def step(blas, model, objective, params, data, rows, key, adam, moments, work, g
     if key != 0:
         normals(key, work.eps[: n * n_draws * work.betas.size])
     first, start, ratios = evaluate(blas, model, objective, params, data, rows, work)
-    encoded, decoded = outputs(model.encoder)[0], outputs(model.decoder)[0]
+    encoded = outputs(model.encoder)[0]
     n_latent, n_all = work.betas.size, n * n_draws
     kl, values = work.divergences[: n * n_latent], work.values[:n_all]
     bound, divergence = weigh(objective, n, work, kl, values), sum_of(kl) / n
@@ -162,11 +163,13 @@ def step(blas, model, objective, params, data, rows, key, adam, moments, work, g
         divergence = -ratios / n_all
     if not np.isfinite(bound):
         return bound, divergence, not_finite(model, n, n_draws, work)
-    slopes, weights = work.decoded[start : n_all * decoded], work.weights[:n_all]
+    slopes, weights = last_of(model, work, start, n_all), work.weights[:n_all]
     if model.likelihood == GAUSSIAN and (model.noise == ONE_SD or model.noise == EACH_SD):
         width = work.noise.size // 2
         noise_gradient(model, work.noise, weights, slopes, work.spare[:width], grads)
     scale_rows(weights, slopes)
+    if model.head != 0:
+        follow(REVERSE, model, params, n, n_draws, start, grads, work)
     sparse = SparseRows(rows, data.indptr, data.indices, data.inputs)
     z, back = work.z[: n_all * n_latent], work.back[: n_all * n_latent]
     reverse(blas, model.decoder, params, z, sparse, n_all, work.decoded, work.spare, grads, back)

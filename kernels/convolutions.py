@@ -13,8 +13,6 @@ taps are pixels before the one that is written, row by row; in others it is one 
 depend on x at pixels before them alone.
 """
 
-import numpy as np
-
 from ._jit import kernel
 from ._tiles import (
     N_PIXELS,
@@ -233,6 +231,13 @@ def next_pixel(plan, params, pixel, image, u, tape, out):
             add_row(u[pixel * n_maps : (pixel + 1) * n_maps], maps[at : at + n_maps])
         activate(plan[ACTIVATION], params[bias : bias + n_maps], maps[at : at + n_maps])
     last_outputs(plan, params, tape[(plan[N_LAYERS] - 1) * size :], at, pixel, out)
+
+
+@kernel
+def next_pixels(plan, params, pixel, images, u, tapes, out):
+    """The same of n images (n, .), with features u (n, H W M), tapes (n, .) and out (n, O)."""
+    for i in range(images.shape[0]):
+        next_pixel(plan, params, pixel, images[i], u[i], tapes[i], out[i])
 
 
 @kernel

@@ -2,14 +2,13 @@
 
 The dense decoder's outputs of a draw are features u (H W M) of its pixels, of which, and of the
 row's own pixels, a causal network (`convolutions.py`) makes the parameters of each pixel's
-distribution (Gulrajani et al. 2017, "PixelVAE"). All of it is one function of the C signature
-`TARGET`, called by address, so that autoencoders without it are compiled without it.
+distribution (Gulrajani et al. 2017, "PixelVAE").
 """
 
 import numpy as np
 
 from ._jit import kernel
-from ._pointers import array_at, call_target
+from ._pointers import array_at
 from .convolutions import (
     CHANNELS,
     END,
@@ -27,37 +26,32 @@ from .convolutions import (
     turned,
 )
 from .networks import ZERO
-from .targets import INTEGER, SUCCESS, address_of
+from .pixel_calls import (
+    FEATURES,
+    GRADS,
+    N_ROWS,
+    N_SPARE,
+    N_TAPE,
+    OUTPUTS,
+    PARAMS,
+    REVERSE,
+    SPARE,
+    TAPE,
+)
+from .targets import INTEGER, SUCCESS
 from .vectors import fill
 
-FORWARD, REVERSE = range(2)
-N_ROWS, PARAMS, FEATURES, TAPE, OUTPUTS, SPARE, GRADS, N_SLOTS, N_SPARE = range(9)  # of the table
 SINGLE = np.dtype(np.float32)
-
-
-@kernel
-def call(head, what, plan, n, n_draws, x, params, u, grads, tape, out, spare, table):
-    """Call a decoder at an address: out becomes outputs, or with REVERSE u becomes its adjoint, and
-    grads get those of the decoder's parameters. `table` (9,) int64 is overwritten.
-    """
-    slot = plan[N_LAYERS] * padded_size(plan, plan[MAPS])
-    table[N_ROWS], table[PARAMS], table[FEATURES] = n, address_of(params), address_of(u)
-    table[TAPE], table[OUTPUTS], table[SPARE] = address_of(tape), address_of(out), address_of(spare)
-    table[GRADS], table[N_SLOTS], table[N_SPARE] = address_of(grads), tape.size // slot, spare.size
-    return call_target(
-        head, what, n * n_draws, address_of(x), address_of(plan), address_of(table), 0
-    )
 
 
 @kernel
 def arrays_of(plan, n, table):
     """Parameters, features, tape, outputs, spare numbers and gradients of n draws."""
     P, n_pixels = plan[END], plan[HEIGHT] * plan[WIDTH]
-    slot = plan[N_LAYERS] * padded_size(plan, plan[MAPS])
     return (
         array_at(table[PARAMS], (P,), SINGLE),
         array_at(table[FEATURES], (n * n_pixels * plan[MAPS],), SINGLE),
-        array_at(table[TAPE], (table[N_SLOTS] * slot,), SINGLE),
+        array_at(table[TAPE], (table[N_TAPE],), SINGLE),
         array_at(table[OUTPUTS], (n * n_pixels * plan[N_OUTPUTS],), SINGLE),
         array_at(table[SPARE], (table[N_SPARE],), SINGLE), array_at(table[GRADS], (P,), SINGLE),
     )  # fmt: skip
@@ -79,7 +73,7 @@ def pixels(what, n, x, plan, table, _):
         turned(form, params, weights)
         fill(grads[form[FIRST] : form[END]], ZERO)
     for r in range(n):
-        i, k = r // (n // n_rows), r % entries[N_SLOTS]
+        i, k = r // (n // n_rows), r % (tape.size // slot)
         put(form, form[CHANNELS], given[i * a : (i + 1) * a], image)
         here, maps = u[r * b : (r + 1) * b], tape[k * slot : (k + 1) * slot]
         slopes = out[r * c : (r + 1) * c]

@@ -12,6 +12,7 @@ from fastvi.kernels import autoencoder as kernels
 from fastvi.kernels import autoencoder_steps as steps
 from fastvi.models.autoencoder.choice import PLAIN
 from fastvi.models.autoencoder.model import Autoencoder
+from fastvi.models.autoencoder.pixels import Pixels
 from fastvi.models.autoencoder.rows import Frame, frame_of, rows_of
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -31,7 +32,7 @@ CASES = {
 }
 
 
-def made(case, rng, n=N, sparse=False, n_parts=0):
+def made(case, rng, n=N, sparse=False, n_parts=0, plain=PLAIN):
     """An autoencoder, its parameters, rows in its frame, and these as networks see them."""
     likelihood, noise = CASES[case]
     X = {
@@ -41,7 +42,7 @@ def made(case, rng, n=N, sparse=False, n_parts=0):
     }.get(likelihood, rng.poisson(1.5, (n, D)).astype(float))
     frame = frame_of(likelihood, X)
     rows = rows_of(frame, csr_array(X) if sparse else X)
-    choice = PLAIN._replace(options={"n_parts": n_parts})
+    choice = plain._replace(options={"n_parts": n_parts, **plain.options})
     model = Autoencoder(frame, J, [3], "tanh", noise, choice)
     params = model.start(rows, rng)
     params += rng.normal(scale=0.3, size=params.shape).astype(np.float32)
@@ -65,9 +66,9 @@ def found(model, objective, params, rows, eps):
     return bound, divergence, grads
 
 
-def check(case, objective, sparse=False, n_parts=0):
+def check(case, objective, sparse=False, n_parts=0, plain=PLAIN):
     rng = np.random.default_rng(4)
-    model, params, rows, seen = made(case, rng, sparse=sparse, n_parts=n_parts)
+    model, params, rows, seen = made(case, rng, sparse=sparse, n_parts=n_parts, plain=plain)
     eps = rng.normal(size=(N, objective.n_draws, J)).astype(np.float32)
     bound, divergence, grads = found(model, objective, params, rows, eps)
     exact, form = params.astype(float), model.form
@@ -103,6 +104,13 @@ def test_bounds_and_gradients_of_objectives(case, name):
 def test_bounds_and_gradients_of_mixture_priors(name):
     sampled = ELBO._replace(kind=kernels.SAMPLED)
     check("gaussian, per_feature", OBJECTIVES.get(name, sampled), n_parts=3)
+
+
+@pytest.mark.parametrize("case", ["bernoulli", "gaussian, network", "categorical"])
+def test_bounds_and_gradients_of_decoders_that_read_pixels(case):
+    options = {"image_shape": (2, 2, 1), "n_maps": 8, "kernel_sizes": (3, 1)}
+    plain = PLAIN._replace(parts={"decoder": Pixels}, options=options)
+    check(case, OBJECTIVES["iwae"]._replace(n_draws=2), plain=plain)
 
 
 def test_a_mixture_of_one_standard_normal(rng):

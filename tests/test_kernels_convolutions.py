@@ -7,7 +7,7 @@ from naive.networks import slope
 from tolerances import rounding
 
 from fastvi.kernels import convolutions as kernels
-from fastvi.kernels import pixels
+from fastvi.kernels import pixel_calls, pixels
 from fastvi.models.autoencoder.pixels import Pixels
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -46,8 +46,8 @@ class Net:
         numbers = (len(x), self.params, u, tape, out, self.made.spare(), grads)
         for k, value in enumerate(numbers):
             table[k] = value if k == 0 else value.ctypes.data
-        table[pixels.N_SLOTS] = tape.size // self.made.slot
-        table[pixels.N_SPARE] = numbers[5].size
+        table[pixel_calls.N_TAPE] = tape.size
+        table[pixel_calls.N_SPARE] = numbers[5].size
         self.kept = numbers, x
         plan = self.made.plan
         return what, len(x) * n_draws, x.ctypes.data, plan.ctypes.data, table.ctypes.data, 0
@@ -61,13 +61,13 @@ class Net:
         n_out = plan[kernels.N_OUTPUTS] * plan[kernels.HEIGHT] * plan[kernels.WIDTH]
         out = np.full((len(u), n_out), np.nan, np.float32)
         tape = np.zeros((n_slots or len(u)) * self.made.slot, np.float32)
-        self.run(pixels.FORWARD, x, u, tape, out, self.params)
+        self.run(pixel_calls.FORWARD, x, u, tape, out, self.params)
         return out, tape
 
     def twin(self, params, x, u):
         n_draws, plan = len(u) // len(x), self.made.plan
         return np.array([
-            naive.outputs(plan, self.sizes, params, x[r // n_draws].astype(float), u[r]).ravel()
+            naive.outputs(plan, params, x[r // n_draws].astype(float), u[r]).ravel()
             for r in range(len(u))
         ])  # fmt: skip
 
@@ -83,7 +83,7 @@ def test_outputs_and_gradients(case):
     np.testing.assert_array_equal(net.forward(x, u, n_slots=1)[0], out)
     weights = net.rng.normal(size=out.shape).astype(np.float32)
     grads, back = np.zeros_like(net.params), u.copy()
-    net.run(pixels.REVERSE, x, back, tape, weights.copy(), grads)
+    net.run(pixel_calls.REVERSE, x, back, tape, weights.copy(), grads)
     if case is CASES[1]:  # too many parameters for all of them
         chosen = net.rng.choice(len(exact), 60, replace=False)
     else:
@@ -122,6 +122,15 @@ def test_outputs_of_a_pixel_depend_on_pixels_before_it_alone():
         changed = np.flatnonzero(net.forward(moved, u)[0][0] != out)
         inside = [i for i in range(28) if (j // 7 - i // 7, j % 7 - i % 7) in reached]
         np.testing.assert_array_equal(changed, inside)
+
+
+def test_probabilities_of_all_images_sum_to_one():
+    net = Net((2, 3, 1), 1, 8, (3, 3), 2)
+    x = np.array(list(np.ndindex(*(2,) * 6)), np.float32)
+    u = np.repeat(net.draws(1, 1)[1], len(x), axis=0)
+    logits = net.forward(x.reshape(-1, 2, 3, 1), u)[0].astype(float)
+    logs = (x * logits - np.logaddexp(logits, 0.0)).sum(axis=1)
+    assert np.exp(logs).sum() == pytest.approx(1.0, abs=rounding(np.float32, 64, 1.0))
 
 
 @pytest.mark.parametrize("case", CASES)

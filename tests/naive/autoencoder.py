@@ -5,6 +5,7 @@ from scipy.special import logsumexp
 
 from fastvi.kernels import autoencoder as form
 from fastvi.kernels import autoencoder_likelihoods as kinds
+from naive import convolutions
 from naive.networks import forward
 
 
@@ -37,7 +38,20 @@ def posterior(model, params, x):
 def likelihoods(model, params, x, z):
     """Of draws z (n, K, J), (n, K)."""
     out = forward(model.decoder.table, params, z.reshape(-1, z.shape[-1]))
+    if len(model.plan):
+        out = pixels(model.plan, params, x, out)
     return log_likelihood(model, params, x[:, None], out.reshape(*z.shape[:2], -1))
+
+
+def pixels(plan, params, x, features):
+    """Outputs (R, O) of decoders that read pixels, for rows x (n, E)."""
+    h, w, c, m = plan[:4]
+    n_draws = len(features) // len(x)
+    images, features = x.reshape(-1, h, w, c), features.reshape(-1, h, w, m)
+    return np.array([
+        convolutions.outputs(plan, params, images[r // n_draws], u).ravel()
+        for r, u in enumerate(features)
+    ])  # fmt: skip
 
 
 def log_prior(model, params, z):

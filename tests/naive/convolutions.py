@@ -25,13 +25,13 @@ def convolved(maps, weights, steps):
     return out
 
 
-def outputs(plan, sizes, params, x, u):
+def outputs(plan, params, x, u):
     """Outputs (kinds, H, W, C) for an image x (H, W, C) and features (H, W, M)."""
     n_maps, maps = plan[form.MAPS], x
     act = ACTIVATIONS[plan[form.ACTIVATION]]
-    for layer, size in enumerate(sizes):
-        steps = seen(size, layer > 0)
-        _, _, _, at, bias = plan[form.HEADER + form.LAYER * layer :][: form.LAYER]
+    for layer in range(plan[form.N_LAYERS]):
+        _, _, n_taps, at, bias = plan[form.HEADER + form.LAYER * layer :][: form.LAYER]
+        steps = seen(int(np.sqrt(2 * n_taps + 1)), layer > 0)
         weights = params[at:bias].reshape(len(steps), maps.shape[2], n_maps)
         before = convolved(maps, weights, steps) + params[bias : bias + n_maps]
         maps = act(before + u if layer == 0 else before)

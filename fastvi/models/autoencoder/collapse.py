@@ -10,6 +10,7 @@ from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels.autoencoder_likelihoods import GAUSSIAN
 from fastvi.models.autoencoder import evaluation
 from fastvi.models.autoencoder.model import Autoencoder, Single
+from fastvi.models.autoencoder.painting import expected
 
 __all__ = ["ACTIVE", "Collapse", "Latents"]
 
@@ -115,7 +116,7 @@ def _effect(latents: Latents, j: int, model: Autoencoder, params: Single, n_thre
         noise = evaluation.noise_sd(model, params, outputs)
         sd = np.broadcast_to(noise, means.shape)
         return float(_of_gaussians(*np.split(means, 2), *np.split(sd, 2)))
-    means = evaluation.expected(model, outputs)
+    means = expected(model, outputs)
     logits = outputs[:, : means.shape[1]].astype(np.float64)
     (low, high), (a, b) = np.split(means, 2), np.split(logits, 2)
     return 0.5 * float(((high - low) * (b - a)).sum(axis=1).mean())

@@ -23,13 +23,20 @@ family : {"gaussian"}, default="gaussian"
 prior : {"normal", "mixture"}, default="normal"
     Of the latent variables. ``"normal"``: standard normal. ``"mixture"``: a learned mixture of
     `n_parts` Gaussians, for rows that fall into groups.
-decoder : {"dense"}, default="dense"
+decoder : {"dense", "pixelcnn"}, default="dense"
     Network from latent variables to rows. ``"dense"``: layers that see all units of the layer
-    before.
+    before. ``"pixelcnn"``: rows are images, of which each pixel depends on those before it as well,
+    row by row, by causal masked convolutions on top of dense layers (Gulrajani et al. 2017,
+    "PixelVAE"); the channels of a pixel are independent given the pixels before.
 n_parts : int, default=10
     Parts of a prior that is a mixture.
+image_shape : (height, width) or (height, width, channels), optional
+    Of rows, for decoders that need it.
 options : dict, optional
-    Further numbers of the kinds above, by name, where they have any.
+    Further numbers of the kinds above, by name, where they have any. Of ``decoder="pixelcnn"``:
+    ``n_maps`` (16), a multiple of 8, and ``kernel_sizes`` (5, 5, 5, 5), an odd number of pixels for
+    each convolution. Such a decoder sees as far as their halves together: with (1,) no pixel, with
+    (3,) those beside it. What it sees is left out of the latent variables.
 """,
     "objective": """
 objective : {"elbo", "iwae", "vr"}, default="elbo"

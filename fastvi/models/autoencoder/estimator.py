@@ -105,6 +105,7 @@ class VariationalAutoencoder(AutoencoderStream):
         prior: str = "normal",
         decoder: str = "dense",
         n_parts: int = 10,
+        image_shape: Sequence[int] | None = None,
         options: Mapping[str, Any] | None = None,
         objective: str = "elbo",
         n_draws: int = 1,
@@ -130,6 +131,7 @@ class VariationalAutoencoder(AutoencoderStream):
         self.prior = prior
         self.decoder = decoder
         self.n_parts = n_parts
+        self.image_shape = image_shape
         self.options = options
         self.objective = objective
         self.n_draws = n_draws
@@ -194,7 +196,8 @@ class VariationalAutoencoder(AutoencoderStream):
         if name == "options":
             return json.loads(value)
         found = decoded(name, value, saved)
-        return tuple(int(size) for size in found) if name == "hidden_layer_sizes" else found
+        is_sizes = name in ("hidden_layer_sizes", "image_shape") and found is not None
+        return tuple(int(size) for size in found) if is_sizes else found
 
     def _saved(self) -> dict[str, object]:
         frame = self._model.frame

@@ -7,19 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import logsumexp, softmax
 
 from fastvi.base import parallel
 from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels import autoencoder as kernels
-from fastvi.kernels.autoencoder_likelihoods import BERNOULLI, CATEGORICAL, GAUSSIAN
+from fastvi.kernels.autoencoder_likelihoods import GAUSSIAN
 from fastvi.kernels.networks import OUTPUTS
 from fastvi.kernels.noise import normals
 from fastvi.models.autoencoder.model import Autoencoder, Single
+from fastvi.models.autoencoder.painting import drawn, expected, painted
 from fastvi.models.autoencoder.rows import Rows
 
 __all__ = [
-    "bounds", "decoded", "expected", "log_weights", "means_of", "noise_sd", "posteriors",
+    "bounds", "decoded", "log_weights", "means_of", "noise_sd", "posteriors",
     "resampled", "simulated",
 ]  # fmt: skip
 
@@ -87,7 +88,10 @@ def _evaluated(
         if drawn is not None:
             drawn(work, first, last)
 
-    _by_chunks(rows.n_rows, n_chunk, n_threads, lambda: model.work(rows, n_chunk, n_draws), task)
+    def scratch() -> kernels.Work:
+        return model.work(rows, n_chunk, n_draws, with_gradient=False)
+
+    _by_chunks(rows.n_rows, n_chunk, n_threads, scratch, task)
     return values + rows.constants[:, None], divergences
 
 
@@ -133,7 +137,17 @@ def log_weights(
 
 
 def decoded(model: Autoencoder, params: Single, z: AnyArray, n_threads: int) -> Single:
-    """Return the decoder's outputs (n, O) for latent variables z (n, J)."""
+    """Return the last outputs (n, O) for latent variables z (n, J), of a decoder that reads pixels
+    with the mean of each pixel in its place.
+    """
+    features = _features(model, params, z, n_threads)
+    if not model.pixels:
+        return features
+    return painted(model, params, features, lambda out, columns: expected(model, out))[1]
+
+
+def _features(model: Autoencoder, params: Single, z: AnyArray, n_threads: int) -> Single:
+    """Return the outputs of the dense decoder (n, O) for latent variables z (n, J)."""
     out = np.empty((len(z), int(model.form.decoder.table[-1, OUTPUTS])), np.float32)
     z = np.ascontiguousarray(z, np.float32)
 
@@ -156,20 +170,6 @@ def means_of(model: Autoencoder, outputs: Single) -> AnyArray:
     return expected(model, outputs)
 
 
-def expected(model: Autoencoder, outputs: Single) -> AnyArray:
-    """Return expectations of what the outputs (n, O) are the natural parameters of: of numbers, or
-    of indicators of levels or words; not of Gaussians.
-    """
-    likelihood = model.form.likelihood
-    outputs = outputs.astype(np.float64)
-    if likelihood == BERNOULLI:
-        return np.asarray(expit(outputs))
-    if likelihood == CATEGORICAL:
-        groups = outputs.reshape(len(outputs), -1, model.frame.n_levels)
-        return np.asarray(softmax(groups, axis=2).reshape(outputs.shape))
-    return np.asarray(np.exp(outputs))
-
-
 def noise_sd(model: Autoencoder, params: Single, outputs: Single | None = None) -> AnyArray:
     """Return standard deviations of Gaussian noise, in the units of X: one, (n_features,), or
     those of rows if a network finds them.
@@ -187,23 +187,19 @@ def noise_sd(model: Autoencoder, params: Single, outputs: Single | None = None) 
 
 
 def simulated(
-    model: Autoencoder, params: Single, outputs: Single, rng: np.random.RandomState
+    model: Autoencoder, params: Single, z: AnyArray, rng: np.random.RandomState, n_threads: int
 ) -> AnyArray:
-    """Draw rows (n, n_features) from the likelihood; a multinomial row is one draw."""
-    frame = model.frame
-    if frame.likelihood == "gaussian":
-        means = means_of(model, outputs)
-        return np.asarray(
-            means + noise_sd(model, params, outputs) * rng.standard_normal(means.shape)
+    """Draw rows (n, n_features) given latent variables; a multinomial row is one draw."""
+    frame, features = model.frame, _features(model, params, z, n_threads)
+    if model.pixels:
+        entries, _ = painted(
+            model, params, features, lambda out, columns: drawn(model, params, out, rng, columns)
         )
-    if frame.likelihood == "bernoulli":
-        return np.asarray(rng.uniform(size=outputs.shape) < expit(outputs), np.float64)
-    if frame.likelihood == "poisson":
-        return np.asarray(rng.poisson(np.exp(outputs.astype(np.float64))), np.float64)
-    groups = outputs.astype(np.float64).reshape(len(outputs), -1, frame.n_levels)
-    drawn = (groups + rng.gumbel(size=groups.shape)).argmax(axis=2)
+    else:
+        entries = drawn(model, params, features, rng)
+    if frame.likelihood == "gaussian":
+        return np.asarray(frame.centre + frame.scale * entries)
     if frame.likelihood == "categorical":
-        return np.asarray(drawn, np.float64)
-    rows = np.zeros(outputs.shape)
-    rows[np.arange(len(rows)), drawn[:, 0]] = 1.0
-    return rows
+        levels = entries.reshape(len(entries), -1, frame.n_levels).argmax(axis=2)
+        return np.asarray(levels, np.float64)
+    return np.asarray(entries, np.float64)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from fastvi.base import checks
 from fastvi.models.autoencoder.choice import Choice, Option
 from fastvi.models.autoencoder.model import Autoencoder
+from fastvi.models.autoencoder.pixels import PIXELS, Pixels
 
 __all__ = ["KINDS", "Kind", "chosen"]
 
@@ -35,7 +36,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         "normal": Kind(),
         "mixture": Kind(options={"n_parts": Option(10, _at_least_one)}),
     },
-    "decoder": {"dense": Kind()},
+    "decoder": {"dense": Kind(), "pixelcnn": Kind(part=Pixels, options=PIXELS)},
 }
 
 

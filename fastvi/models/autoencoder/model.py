@@ -25,8 +25,9 @@ from fastvi.kernels.networks import (
     forward,
 )
 from fastvi.models.autoencoder.choice import PLAIN, Choice
+from fastvi.models.autoencoder.pixels import Pixels, scratch_of
 from fastvi.models.autoencoder.rows import COUNTS, Frame, Rows
-from fastvi.networks.layers import dense, initial, n_parameters
+from fastvi.networks.layers import ACTIVATIONS, dense, initial, n_parameters
 
 __all__ = ["LIKELIHOODS", "NOISES", "Autoencoder", "Single", "last_outputs"]
 
@@ -82,11 +83,19 @@ class Autoencoder:
         n_parts = choice.options.get("n_parts", 0)
         width, likelihood = frame.n_entries, LIKELIHOODS[frame.likelihood]
         kind = NOISES.get(str(noise), kernels.FIXED) if likelihood == GAUSSIAN else kernels.FIXED
-        outputs = (2 if kind == kernels.NETWORK_SD else 1) * width
+        n_kinds = 2 if kind == kernels.NETWORK_SD else 1
+        self.n_outputs = n_kinds * width
+        reads = choice.parts.get("decoder")
+        between = reads.n_features(frame, choice.options) if reads else self.n_outputs
         encoder = dense([width, *hidden, 2 * n_latent], activation)
         first = n_parameters(encoder)
-        decoder = dense([n_latent, *hidden[::-1], outputs], activation, first=first)
+        decoder = dense([n_latent, *hidden[::-1], between], activation, first=first)
         noise_at = first + n_parameters(decoder)
+        self.pixels: Pixels | None = None
+        if reads:
+            number = ACTIVATIONS.index(activation)
+            self.pixels = reads.of(frame, choice.options, n_kinds, number, noise_at)
+            noise_at = self.pixels.end
         n_noise = {kernels.ONE_SD: 1, kernels.EACH_SD: width}.get(kind, 0)
         prior_at = noise_at + n_noise
         self.n_params = prior_at + n_parts * (1 + 2 * n_latent)
@@ -94,7 +103,8 @@ class Autoencoder:
         log_sd = float(np.log(float(noise) / frame.scale)) if is_number else 0.0
         self.form = kernels.Model(
             encoder, decoder, likelihood, frame.n_levels, frame.likelihood in COUNTS, kind,
-            noise_at, log_sd, n_parts, prior_at,
+            noise_at, log_sd, n_parts, prior_at, 0,
+            self.pixels.plan if self.pixels else np.empty(0, np.int64),
         )  # fmt: skip
         table = encoder.table.copy()
         table[0, KIND] = SPARSE
@@ -104,7 +114,8 @@ class Autoencoder:
 
     def form_of(self, rows: Rows) -> kernels.Model:
         """Return the networks for rows of this kind."""
-        return self.sparse_form if rows.is_sparse else self.form
+        form = self.sparse_form if rows.is_sparse else self.form
+        return form._replace(head=self.pixels.address) if self.pixels else form
 
     def start(self, rows: Rows, rng: np.random.Generator) -> Single:
         """Return initial parameters: random weights, and outputs that are the means of columns."""
@@ -112,6 +123,9 @@ class Autoencoder:
         for net in (self.form.encoder, self.form.decoder):
             initial(net, rng, params)
         at = int(self.form.decoder.table[-1, BIAS])
+        if self.pixels:
+            self.pixels.start(rng, params)
+            at = self.pixels.bias
         first, size = self.form.prior_at + self.form.n_parts, self.form.n_parts * self.n_latent
         params[first : first + size] = rng.standard_normal(size)
         means = self._means(rows)
@@ -141,10 +155,13 @@ class Autoencoder:
         widest = max(int(table[1:, INPUTS].max(initial=1)) for table in tables)
         return inner, outer, widest
 
-    def work(self, rows: Rows, n: int, n_draws: int) -> kernels.Work:
+    def work(
+        self, rows: Rows, n: int, n_draws: int, *, with_gradient: bool = True
+    ) -> kernels.Work:
         """Return scratch for batches of up to n of the rows, for the encoder alone with 0 draws."""
         (inner, outer, widest), width, j = self.sizes, self.frame.n_entries, self.n_latent
         n_all = n * n_draws
+        n_kept = n_all if with_gradient else 1
 
         def flat(size: int) -> Single:
             return np.empty(size, np.float32)
@@ -156,6 +173,7 @@ class Autoencoder:
             decoded=flat(n_all * outer), values=np.empty(n_all), weights=flat(n_all),
             ratios=flat(n_all), divergences=flat(n * j), betas=flat(j), noise=flat(2 * width),
             spare=flat(max(n, n_all) * widest + width + 2 * j),
+            **scratch_of(self.pixels, n_all, n_kept, self.n_outputs),
         )  # fmt: skip
 
     def prior_draws(self, params: Single, n: int, rng: np.random.RandomState) -> Array:
@@ -176,7 +194,7 @@ class Autoencoder:
             return f"layer {number + 1} of {n_encoder} of the encoder"
         if number < n_encoder + n_decoder:
             return f"layer {number - n_encoder + 1} of {n_decoder} of the decoder"
-        return "the log likelihood"
+        return "the convolutions" if self.pixels else "the log likelihood"
 
     def form_differs(self, other: Any) -> str | None:
         """Return what is different in a model from which a fit is to continue, if anything."""
@@ -237,7 +255,7 @@ class Autoencoder:
         return np.empty(n * self.sizes[0], np.float32)
 
     def decode(self, params: Single, z: Single, work: Single) -> Single:
-        """Return the decoder's outputs (n, O) for latent variables (n, J)."""
+        """Return the dense decoder's outputs (n, O) for latent variables (n, J)."""
         whole = np.empty(0, np.int64)
         nothing = SparseRows(whole, whole, np.empty(0, np.int32), np.empty(0, np.float32))
         return last_outputs(self.form.decoder, params, z.reshape(-1), nothing, len(z), work)

@@ -2,17 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastvi.base import checks
 from fastvi.kernels import convolutions as kernels
+from fastvi.models.autoencoder.choice import Option
+from fastvi.models.autoencoder.rows import Frame
 
-__all__ = ["Pixels"]
+__all__ = ["PIXELS", "Pixels", "scratch_of"]
 
 Single = NDArray[np.float32]
+
+
+def _shape(given: Any, name: str) -> tuple[int, ...]:
+    if given is None or np.ndim(given) != 1 or len(given) not in (2, 3):
+        raise ValueError(
+            f"{name} is {given!r}; wanted the height and width of images, or these and the number "
+            "of channels, such as (28, 28)"
+        )
+    return tuple(checks.integer(n, f"a number in {name}", 1) for n in (*given, 1)[:3])
+
+
+def _n_maps(given: Any, name: str) -> int:
+    n_maps = checks.integer(given, name, 8)
+    if n_maps % 8:
+        raise ValueError(f"{name} is {n_maps}; wanted a multiple of 8")
+    return n_maps
+
+
+def _kernel_sizes(given: Any, name: str) -> tuple[int, ...]:
+    if np.ndim(given) != 1 or not len(given):
+        raise ValueError(f"{name} is {given!r}; wanted one per layer, such as (5, 5, 5, 5)")
+    sizes = tuple(checks.integer(size, f"a number in {name}", 1) for size in given)
+    for size in sizes:
+        if size % 2 == 0:
+            raise ValueError(f"{name} holds {size}; wanted odd numbers")
+    return sizes
+
+
+PIXELS = {
+    "image_shape": Option(None, _shape),
+    "n_maps": Option(16, _n_maps),
+    "kernel_sizes": Option((5, 5, 5, 5), _kernel_sizes),
+}
+
+
+def scratch_of(
+    pixels: Pixels | None, n_draws: int, n_kept: int, n_outputs: int
+) -> dict[str, NDArray[Any]]:
+    """Return scratch of kernels for draws, of which so many keep what a gradient needs."""
+    size, slot, spare = 0, 0, np.empty(0, np.float32)
+    if pixels is not None:
+        size, slot, spare = n_draws * n_outputs, pixels.slot, pixels.spare()
+    return {
+        "tape": np.zeros(n_kept * slot, np.float32), "finals": np.empty(size, np.float32),
+        "scratch": spare, "table": np.zeros(9, np.int64),
+    }  # fmt: skip
 
 
 class Pixels:
@@ -44,7 +93,7 @@ class Pixels:
         self, shape: tuple[int, int, int], n_kinds: int, n_maps: int, kernel_sizes: Sequence[int],
         activation: int, first: int,
     ) -> None:  # fmt: skip
-        height, width, channels = shape
+        self.shape = height, width, channels = shape
         self.pad = max(kernel_sizes) // 2
         plan = np.zeros(kernels.HEADER + kernels.LAYER * len(kernel_sizes), np.int64)
         parts, length, at = [plan], len(plan), first
@@ -67,11 +116,45 @@ class Pixels:
         )  # fmt: skip
         self.plan = np.concatenate(parts)
 
+    @staticmethod
+    def n_features(frame: Frame, options: Mapping[str, Any]) -> int:
+        """Return how many features of a row the network reads besides its pixels.
+
+        Raises
+        ------
+        ValueError
+            If rows are not images of this shape, or not drawn pixel by pixel.
+        """
+        height, width, channels = options["image_shape"]
+        if frame.likelihood == "multinomial":
+            raise ValueError(
+                "decoder='pixelcnn' draws pixels one by one; likelihood='multinomial' draws a row "
+                "as a whole"
+            )
+        if height * width * channels != frame.n_features:
+            raise ValueError(
+                f"image_shape has {height * width * channels} numbers, and X {frame.n_features} "
+                "columns; wanted the shape of rows"
+            )
+        return int(height * width * options["n_maps"])
+
+    @classmethod
+    def of(
+        cls, frame: Frame, options: Mapping[str, Any], n_kinds: int, activation: int, first: int
+    ) -> Pixels:
+        """Return the network for rows in a frame."""
+        height, width, channels = options["image_shape"]
+        shape = (height, width, channels * (frame.n_entries // frame.n_features))
+        n_maps, sizes = options["n_maps"], options["kernel_sizes"]
+        return cls(shape, n_kinds, n_maps, sizes, activation, first)
+
     @property
-    def n_features(self) -> int:
-        """Number of features of a row that the network reads besides its pixels."""
-        height, width, _, n_maps = self.plan[:4]
-        return int(height * width * n_maps)
+    def address(self) -> int:
+        """The address of the compiled network, see `fastvi.kernels.pixels`."""
+        from fastvi.kernels._jit import adapter
+        from fastvi.kernels.pixels import pixels
+
+        return int(adapter(pixels)[0])
 
     @property
     def bias(self) -> int:

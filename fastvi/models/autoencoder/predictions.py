@@ -159,7 +159,8 @@ class AutoencoderPredictions(
         """Means of rows given latent variables, (n_rows, n_features).
 
         Those of ``likelihood="multinomial"`` are probabilities of columns; of
-        ``likelihood="categorical"`` the likeliest level of each column is returned.
+        ``likelihood="categorical"`` the likeliest level of each column is returned. With
+        ``decoder="pixelcnn"`` the mean of a pixel is that given the means of those before it.
 
         Parameters
         ----------
@@ -198,8 +199,7 @@ class AutoencoderPredictions(
         n_samples = checks.integer(n_samples, "n_samples", 1)
         rng = self._random()
         Z = self._model.prior_draws(self._params, n_samples, rng)
-        outputs = evaluation.decoded(self._model, self._params, Z, self._n_threads)
-        return evaluation.simulated(self._model, self._params, outputs, rng), Z
+        return evaluation.simulated(self._model, self._params, Z, rng, self._n_threads), Z
 
     def score_samples(self, X: RowsLike, *, n_draws: int = 100) -> Array:
         """Log probability of rows (n_rows,) by importance sampling from their posteriors, in nats.
