@@ -155,9 +155,7 @@ class Autoencoder:
         widest = max(int(table[1:, INPUTS].max(initial=1)) for table in tables)
         return inner, outer, widest
 
-    def work(
-        self, rows: Rows, n: int, n_draws: int, *, with_gradient: bool = True
-    ) -> kernels.Work:
+    def work(self, rows: Rows, n: int, n_draws: int, *, with_gradient: bool = True) -> kernels.Work:
         """Return scratch for batches of up to n of the rows, for the encoder alone with 0 draws."""
         (inner, outer, widest), width, j = self.sizes, self.frame.n_entries, self.n_latent
         n_all = n * n_draws

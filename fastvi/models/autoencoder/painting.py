@@ -15,10 +15,12 @@ from fastvi.kernels import autoencoder as kernels
 from fastvi.kernels.autoencoder_likelihoods import BERNOULLI, CATEGORICAL, GAUSSIAN, POISSON
 from fastvi.kernels.convolutions import next_pixels
 from fastvi.models.autoencoder.model import Autoencoder, Single
+from fastvi.models.autoencoder.pixels import Pixels
 
 __all__ = ["drawn", "expected", "painted"]
 
 ALL = slice(None)
+CHUNK = 256  # images at a time
 
 
 def expected(model: Autoencoder, outputs: AnyArray) -> AnyArray:
@@ -59,7 +61,7 @@ def drawn(
         return np.asarray(means + np.exp(log_sd) * rng.standard_normal(means.shape))
     groups = outputs.reshape(len(outputs), -1, model.frame.n_levels)
     chosen = (groups + rng.gumbel(size=groups.shape)).argmax(axis=2)
-    return np.eye(model.frame.n_levels)[chosen].reshape(outputs.shape)
+    return np.asarray(np.eye(model.frame.n_levels)[chosen].reshape(outputs.shape))
 
 
 def _halves(model: Autoencoder, outputs: AnyArray) -> tuple[AnyArray, AnyArray]:
@@ -80,14 +82,28 @@ def painted(
 
     Entries of a pixel are ``chosen(outputs, columns)``, given its outputs and their columns.
     """
-    assert model.pixels is not None
-    net, n = model.pixels, len(features)
-    height, width, channels = net.shape
-    edge, size = net.pad, height * width * channels
+    assert model.pixels
+    parts = [
+        _painted(model, model.pixels, params, features[first : first + CHUNK], chosen)
+        for first in range(0, len(features), CHUNK)
+    ]
+    entries, outputs = (np.concatenate(arrays) for arrays in zip(*parts))
+    return entries, outputs
+
+
+def _painted(
+    model: Autoencoder,
+    net: Pixels,
+    params: Single,
+    features: Single,
+    chosen: Callable[[AnyArray, slice], AnyArray],
+) -> tuple[Single, Single]:
+    n, (height, width, channels) = len(features), net.shape
+    edge = net.pad
     images = np.zeros((n, height + 2 * edge, width + 2 * edge, channels), np.float32)
     tapes = np.zeros((n, net.slot), np.float32)
     outputs = np.empty((n, model.n_outputs), np.float32)
-    entries = np.empty((n, size), np.float32)
+    entries = np.empty((n, height * width * channels), np.float32)
     by_kind = outputs.reshape(n, -1, height * width, channels)
     for pixel in range(height * width):
         next_pixels(net.plan, params, pixel, images.reshape(n, -1), features, tapes, outputs)
