@@ -179,6 +179,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "SparseGPClassifier().fit": lambda: fastvi.SparseGPClassifier(**GP).fit(X, X[:, 0] > 0),
     "SparseEP().fit": lambda: fastvi.SparseEP(**GP).fit(X, X[:, 0]),
     "SVGP().fit": lambda: fastvi.SVGP(**GP).fit(X, X[:, 0]),
+    "BayesianGPLVM().fit": lambda: fastvi.BayesianGPLVM(**GP).fit(X),
     "DeepGPRegressor().fit": lambda: fastvi.DeepGPRegressor(**GP).fit(X, X[:, 0]),
     "DeepGPClassifier().fit": lambda: fastvi.DeepGPClassifier(**GP).fit(X, X[:, 0] > 0),
     "TemporalGPRegressor().fit": lambda: series().fit(np.arange(40.0), X[:, 0]),

@@ -14,7 +14,7 @@ TREE = {
     },
     "Rows of numbers": {
         "groups": "BayesianGaussianMixture",
-        "few directions": "BayesianPCA, BayesianFactorAnalysis",
+        "few directions": "BayesianPCA, BayesianGPLVM",
         "present or absent": "BetaBernoulliFeatures",
         "images, new rows": "VariationalAutoencoder",
         "predict a number": "SparseGPRegressor, SVGP, DeepGPRegressor",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fastvi.models.gp.dense_classification import (
         GaussianProcessClassifier as GaussianProcessClassifier,
     )
+    from fastvi.models.gp.latent.estimator import BayesianGPLVM as BayesianGPLVM
     from fastvi.models.gp.propagation import SparseEP as SparseEP
     from fastvi.models.gp.regression import SparseGPRegressor as SparseGPRegressor
     from fastvi.models.gp.temporal_classification import (

@@ -93,6 +93,7 @@ FITS: dict[str, Callable[[], Any]] = {
     "GP classifier of all rows": lambda: fastvi.GaussianProcessClassifier(max_iter=3).fit(
         X, X[:, 0] > 0
     ),
+    "GPLVM": lambda: fastvi.BayesianGPLVM(**GP).fit(X).transform(X),
     "deep GP": lambda: fastvi.DeepGPRegressor(**GP).fit(X, X[:, 0]),
     "sparse EP": lambda: fastvi.SparseEP(**GP).fit(X, X[:, 0]),
     "GP classifier in time": lambda: fastvi.TemporalGPClassifier(max_iter=3).fit(

@@ -33,6 +33,8 @@ PROCESSES = (
     "dense_learning",
     "files",
     "labels",
+    "latent/estimator",
+    "latent/start",
     "propagation",
     "regression",
     "searching",

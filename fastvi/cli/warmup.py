@@ -165,6 +165,7 @@ def _gp() -> None:
         fastvi.GaussianProcessClassifier(max_iter=2).fit(X, labels).predict_proba(X)
     fastvi.SparseEP(**options).fit(X, X[:, 0]).predict(X, return_std=True)
     fastvi.DeepGPRegressor(**options).fit(X, X[:, 0]).predict(X, return_std=True)
+    fastvi.BayesianGPLVM(**options).fit(X).transform(X)
     times = np.arange(float(len(X)))
     for likelihood, y in (("gaussian", X[:, 0]), ("poisson", _counts()[:, 0])):
         series = fastvi.TemporalGPRegressor(likelihood=likelihood, max_iter=2).fit(times, y)

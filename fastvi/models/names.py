@@ -6,6 +6,7 @@ __all__ = ["ESTIMATORS"]
 
 ESTIMATORS = {
     "BayesianFactorAnalysis": "fastvi.models.factors.estimator",
+    "BayesianGPLVM": "fastvi.models.gp.latent.estimator",
     "BayesianGaussianMixture": "fastvi.models.mixture.estimator",
     "BayesianLogisticRegression": "fastvi.models.logistic.estimator",
     "BayesianPCA": "fastvi.models.factors.estimator",

@@ -13,7 +13,7 @@ from fastvi.loop import History, Watch
 from fastvi.models.gp.estimator import GaussianProcess, OfKernel
 from fastvi.models.gp.search import Evaluations, Found, Objective, columns, search
 
-__all__ = ["LBFGS", "Searches", "Searching"]
+__all__ = ["LBFGS", "Searches", "Searching", "warn_of_search"]
 
 LBFGS = "fmin_l_bfgs_b"
 
@@ -56,17 +56,22 @@ class Searches(OfKernel):
         return min(results, key=lambda result: result.value)
 
     def _warn_of_search(self, failed: bool, stacklevel: int) -> None:
-        why = (
-            "no step raises the bound any more (an abnormal line search), though its gradient "
-            "is not 0: rounding is in the way; raise tol, the noise, or scale y"
-            if failed
-            else "tol was not reached; raise max_iter or tol"
-        )
-        warnings.warn(
-            f"L-BFGS stopped after {self.n_iter_} iterations: {why}",
-            ConvergenceWarning,
-            stacklevel=stacklevel + 1,
-        )
+        warn_of_search(self.n_iter_, failed, stacklevel + 1)
+
+
+def warn_of_search(n_iter: int, failed: bool, stacklevel: int) -> None:
+    """Warn that a search has not converged."""
+    why = (
+        "no step raises the bound any more (an abnormal line search), though its gradient "
+        "is not 0: rounding is in the way; raise tol, the noise, or scale the data"
+        if failed
+        else "tol was not reached; raise max_iter or tol"
+    )
+    warnings.warn(
+        f"L-BFGS stopped after {n_iter} iterations: {why}",
+        ConvergenceWarning,
+        stacklevel=stacklevel + 1,
+    )
 
 
 class Searching(Searches, GaussianProcess):

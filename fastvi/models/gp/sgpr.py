@@ -14,10 +14,11 @@ import numpy as np
 
 from fastvi.base import parallel
 from fastvi.base.blas import add_square, aligned, solve_rows
-from fastvi.base.linear_algebra import cholesky_with_jitter, inverse_from_cholesky, jitter_slope
+from fastvi.base.linear_algebra import cholesky_with_jitter, jitter_slope
 from fastvi.base.typing import Array
 from fastvi.kernels.rows import mirror
 from fastvi.models.gp.covariance import Covariance
+from fastvi.models.gp.optimum import Optimum, Rows, sandwich
 from fastvi.models.gp.posterior import Posterior, chunk_rows
 from fastvi.models.gp.reverse import Reverse
 from fastvi.models.gp.start import column_means
@@ -28,7 +29,6 @@ TASK_FLOPS = 1e8
 MAX_TASKS = 8  # each holds M x M sums
 KEPT = 1 << 20  # entries of K(x, z) that are kept for the second pass, if those are all
 ROUNDING = 1e-3  # estimated error of the bound, nats, that the form with fewer flops may have
-LOG_2PI = float(np.log(2.0 * np.pi))
 
 
 class Bound(NamedTuple):
@@ -138,8 +138,7 @@ class Evaluation:
 
     def run(self, gradient: bool) -> Bound:
         """Return the bound, and its gradient if asked for."""
-        lower, noise, t = self.factor.lower, self.noise, self.n_targets
-        n = self.model.n_rows
+        lower, noise = self.factor.lower, self.noise
         self.variance = self.variance_of_rows()
         # rounding in P is magnified by 1 / lambda_min(K), and then by 1 / noise
         error = np.finfo(float).eps / self.factor.rcond * self.variance / noise
@@ -148,22 +147,18 @@ class Evaluation:
         v, beta = self._whitened(*self.sums())
         v /= noise
         beta /= noise
-        inner = _cholesky_of_sum(v)
-        log_det = 2.0 * float(np.log(inner.diagonal()).sum())
-        gamma = solve_rows(inner, beta.T.copy())  # rows are targets
-        fit = float(np.vdot(gamma, gamma))
-        solve_rows(inner, gamma, transposed=True)
-        value = -0.5 * t * (n * (LOG_2PI + np.log(noise)) + log_det) + 0.5 * fit
-        value -= 0.5 * (self.model.square + t * self.variance) / noise - 0.5 * t * v.trace()
-        weights = np.ascontiguousarray(solve_rows(lower, gamma.copy(), transposed=True).T)
+        rows = Rows(self.model.n_rows, self.model.square, self.variance)
+        optimum = Optimum.of(v, beta, noise, rows)
+        weights = optimum.weights(lower)
         posterior = Posterior(
-            self.covariance, self.program, self.z, self.columns, lower, inner, weights
+            self.covariance, self.program, self.z, self.columns, lower, optimum.inner, weights
         )
         slopes: tuple[Array | None, Array | None] = (None, None)
         if gradient:
-            slopes = self._gradient(v, inner, beta, gamma, weights)
+            slopes = self._gradient(optimum, weights)
             self.model.give_room(self.kept)
-        return Bound(float(value), *slopes, posterior, self.factor.jitter, 1.0 / self.factor.rcond)
+        jitter, condition = self.factor.jitter, 1.0 / self.factor.rcond
+        return Bound(optimum.value, *slopes, posterior, jitter, condition)
 
     def _chunks(self, task: int) -> list[slice]:
         first, last = self.tasks[task]
@@ -222,24 +217,19 @@ class Evaluation:
     def _whitened(self, square: Array, product: Array) -> tuple[Array, Array]:
         """L^-1 P L^-T (M, M) and L^-1 K(z, x) y (M, T) from `_sums`."""
         if not self.careful:
-            square = _sandwich(self.factor.lower, square)
+            square = sandwich(self.factor.lower, square)
             product = solve_rows(self.factor.lower, product.T.copy()).T
         return square, np.ascontiguousarray(product)
 
-    def _gradient(
-        self, v: Array, inner: Array, beta: Array, gamma: Array, weights: Array
-    ) -> tuple[Array, Array]:
-        lower, noise, t = self.factor.lower, self.noise, self.n_targets
-        n, m = self.model.n_rows, len(self.z)
-        by_v = 0.5 * (t * (np.eye(m) - inverse_from_cholesky(inner)) - gamma.T @ gamma)
-        by_noise = -0.5 * t * n + 0.5 * (self.model.square + t * self.variance) / noise
-        by_noise = (by_noise - float(np.vdot(by_v, v)) - float(np.vdot(gamma.T, beta))) / noise
+    def _gradient(self, optimum: Optimum, weights: Array) -> tuple[Array, Array]:
+        lower, noise, by_v = self.factor.lower, self.noise, optimum.slope()
+        by_noise = optimum.slope_of_noise(by_v)
         matrix = solve_rows(lower, by_v * (2.0 / noise), transposed=True)
         if self.careful:  # times L^-1 K(z, x)
             matrix = np.ascontiguousarray(matrix)
         else:
             matrix = solve_rows(lower, np.ascontiguousarray(matrix.T), transposed=True)
-        by_k = _sandwich(lower, by_v - (0.5 * t) * v, transposed=True)
+        by_k = optimum.slope_of_prior(by_v, lower)
         jitter_slope(self.kuu, self.factor.jitter, by_k)
         sums = self.reverse(matrix, weights.T / noise)
         of_z = self._reversed()
@@ -285,23 +275,3 @@ class Evaluation:
         if self.covariance.is_stationary:
             sums[0].add_diagonal(self.model.x[:1], np.full(1, slope * self.model.n_rows))
         return sums[0]
-
-
-def _sandwich(lower: Array, matrix: Array, *, transposed: bool = False) -> Array:
-    """L^-1 A L^-T of a symmetric A, or L^-T A L^-1."""
-    half = solve_rows(lower, np.array(matrix, order="C"), transposed=transposed)
-    return solve_rows(lower, np.ascontiguousarray(half.T), transposed=transposed)
-
-
-def _cholesky_of_sum(v: Array) -> Array:
-    """Return the lower factor of B = I + V."""
-    b = v + np.eye(len(v))
-    try:
-        return np.ascontiguousarray(np.linalg.cholesky(b))
-    except np.linalg.LinAlgError:
-        largest = float(np.abs(v).max(initial=0.0))
-        raise np.linalg.LinAlgError(
-            f"I + K(z, x) K(x, z) / noise, whitened ({len(v)} x {len(v)}, largest entry "
-            f"{largest:.1e}), is not positive definite to rounding; try a larger noise level "
-            "or fewer inducing inputs"
-        ) from None

@@ -1,0 +1,1 @@
+"""Bayesian Gaussian process latent variable models: the inputs are unknown, too."""
