@@ -22,6 +22,7 @@ from fastvi.fitting.choices import (
 from fastvi.fitting.modes import Found, search
 from fastvi.fitting.runs import Job, run_of
 from fastvi.fitting.sgd import PRECONDITIONERS
+from fastvi.fitting.tempering import annealed, tempering_of
 from fastvi.fitting.watching import watch_of
 from fastvi.gradients.reduction import Reduction, reductions_of
 from fastvi.loop import FitState
@@ -48,6 +49,7 @@ def fit(
     learning_rate: float = 1.0,
     start: PointLike | None = None,
     n_starts: str | int = "auto",
+    tempering: str | None = None,
     tol: float = 0.02,
     max_iter: int = 20_000,
     verdict: bool = True,
@@ -131,6 +133,10 @@ or callable
         Paths of the search for modes, all but the first from widely spread points; by default from
         8 to 24, more if more modes are found. With 1 the fit starts from the mode that `start`
         leads to. There is no search for methods and targets without gradients.
+    tempering : {None, "anneal"}
+        "anneal" fits the target at temperatures from 32 down first, each from where the last fit
+        ended, to find better optima than the modes that the search found. For temperatures that
+        are inferred see `fastvi.reweighted_fit`.
     tol : float
         Largest root mean square error of a parameter, in posterior standard deviations, that the
         optimizer may leave.
@@ -204,6 +210,7 @@ or callable
     wanted.check(objective)
     if not METHODS[method].resumes and checkpoint is not None:
         raise ValueError(f"checkpoint with method={method!r}, which has no steps; wanted None")
+    cools = tempering_of(tempering, wanted.method, checkpoint)
     if chosen.near is None and start is not None:
         raise ValueError("start is given, but the fit begins at the member of family given")
     if chosen.near is None and METHODS[method].from_mode:
@@ -214,15 +221,12 @@ or callable
     with single_threaded_blas():
         member, found = _first(wanted, chosen, start, n_paths, n_threads, seed)
         identity = wanted.identity(family, start, n_paths)
-        posterior = run_of(method)(
-            Job(
-                wanted, chosen.near, member, found, max_iter,
-                lambda read: watch_of(
-                    watching, target, seed, identity, verbose=verbose, read=read
-                ),
-                goal_name, seed,
-            )
+        job = Job(
+            wanted, chosen.near, member, found, max_iter,
+            lambda read: watch_of(watching, target, seed, identity, verbose=verbose, read=read),
+            goal_name, seed,
         )  # fmt: skip
+        posterior = annealed(job, run_of(method)) if cools else run_of(method)(job)
     if verdict:
         _ = posterior.verdict
     return posterior

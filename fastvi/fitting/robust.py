@@ -68,8 +68,11 @@ def reweighted_fit(
         A target that takes rows and weights.
     family : {"fullrank", "meanfield", "lowrank"} or a member
         As in `fastvi.fit`.
-    prior : {"beta", "gamma"}, or what these functions of `fastvi.fitting.row_priors` return
-        Beta weights are between 0 and 1; Gamma weights may be larger than 1.
+    prior : {"beta", "gamma", "temperatures", "temperature"}, or what functions of \
+`fastvi.fitting.row_priors` return
+        Beta weights are between 0 and 1; Gamma weights may be larger than 1. Temperatures of rows
+        make wide what the model cannot explain; a temperature of all rows begins high and falls as
+        the fit improves (variational tempering, Mandt et al. 2016).
     n_draws : int
         Draws for expected log likelihoods, the same in all fits.
     tol : float
@@ -118,7 +121,7 @@ def reweighted_fit(
     tol = checks.number(tol, "tol", 0.0, open_low=True)
     checks.flag(verdict, "verdict")
     began = time.perf_counter()
-    weights, change, settled = np.ones(target.n_rows), np.inf, False
+    weights, change, settled = np.full(target.n_rows, chosen.first), np.inf, False
     history: dict[str, list[float]] = {"seconds": [], "change": []}
     options = {"verdict": False, "random_state": seed, **options}
     for _ in range(max_iter):

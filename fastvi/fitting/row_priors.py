@@ -2,12 +2,13 @@
 
 The weights w of Wang, Kucukelbir and Blei (2017), "Robust probabilistic modeling with Bayesian data
 reweighting", raise the likelihoods l of rows to powers. Given the others, a weight has the density
-p(w) exp(w E log l), whose mean is wanted.
+p(w) exp(w E log l), whose mean is wanted. Inverse temperatures are such weights, with a finite
+number of values, of likelihoods that stay normalised (Mandt et al. 2016, "Variational tempering").
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,9 @@ from scipy.special import gammaln, hyp1f1
 from fastvi.base import checks
 from fastvi.base.typing import Array
 
-__all__ = ["ROW_PRIORS", "RowPrior", "beta", "gamma", "row_prior_of"]
+__all__ = ["ROW_PRIORS", "RowPrior", "beta", "gamma", "row_prior_of", "temperatures"]
 
+LEVELS = tuple(2.0**k for k in range(11))  # temperatures
 FAR, N_TERMS = 50.0, 12  # where a series in its inverse takes over from Kummer's, and its terms
 
 
@@ -31,11 +33,14 @@ class RowPrior(NamedTuple):
         ``weights(values)``: expected weights (n,) of rows with these expected log likelihoods.
     mean : float
         Of the prior.
+    first : float
+        Weights of all rows to begin with.
     """
 
     name: str
     weights: Callable[[Array], Array]
     mean: float
+    first: float = 1.0
 
 
 def beta(a: float = 0.1, b: float = 0.01) -> RowPrior:
@@ -82,7 +87,68 @@ def gamma(shape: float = 2.0, rate: float = 2.0) -> RowPrior:
     return RowPrior(f"gamma({shape:g}, {rate:g})", weights, shape / rate)
 
 
-ROW_PRIORS = {"beta": beta, "gamma": gamma}
+def temperatures(
+    levels: Sequence[float] = LEVELS,
+    *,
+    shared: bool = False,
+    peak: float | None = None,
+    dim: int = 1,
+) -> RowPrior:
+    """Inverse temperatures of rows, or of all rows at once, from a list (Mandt et al. 2016).
+
+    A row at temperature T has the likelihood l^(1/T), normalised over the data that it could be:
+    that of a normal distribution is wider by sqrt(T). So rows that the model cannot explain are hot
+    and lose weight, as with Student's t distribution. With ``shared=True`` all rows have the same
+    temperature, and the fit begins at the highest one: this is annealing whose schedule the data
+    set. Temperatures are equally likely a priori.
+
+    Parameters
+    ----------
+    levels : sequence of float
+        Temperatures, at least 1; by default 1, 2, 4, ..., 1024.
+    shared : bool
+        One temperature for all rows.
+    peak : float, optional
+        Largest log likelihood that a row can have, in nats: ``-0.5 log(2 pi s^2)`` if it is normal.
+        By default the largest expected one of the rows. The normalisation is that of normal rows
+        with it.
+    dim : int
+        Numbers that a row observes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastvi.fitting import row_priors
+    >>> row_priors.temperatures([1.0, 100.0]).weights(np.array([-1.0, -60.0])).round(2)
+    array([0.91, 0.01])
+    """
+    inverse = 1.0 / np.asarray([checks.number(T, "levels", 1.0) for T in levels])
+    if not len(inverse):
+        raise ValueError("levels is empty; wanted temperatures, such as [1.0, 2.0, 4.0]")
+    size = checks.integer(dim, "dim", 1)
+    top = None if peak is None else checks.number(peak, "peak", -np.inf)
+    is_shared = checks.flag(shared, "shared")
+
+    def weights(values: Array) -> Array:
+        away = values - (values.max() if top is None else top)
+        logits = away[:, None] * inverse + 0.5 * size * np.log(inverse)
+        if is_shared:
+            logits = np.broadcast_to(logits.sum(axis=0), logits.shape)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(shares @ inverse / shares.sum(axis=1))
+
+    name = f"temperatures({len(inverse)}{', shared' if is_shared else ''})"
+    first = float(inverse.min()) if is_shared else 1.0
+    return RowPrior(name, weights, float(inverse.mean()), first)
+
+
+def _shared() -> RowPrior:
+    return temperatures(shared=True)
+
+
+ROW_PRIORS: dict[str, Callable[[], RowPrior]] = {
+    "beta": beta, "gamma": gamma, "temperatures": temperatures, "temperature": _shared,
+}  # fmt: skip
 
 
 def row_prior_of(prior: object) -> RowPrior:
