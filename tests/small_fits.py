@@ -69,6 +69,9 @@ FITS: dict[str, Callable[[], Any]] = {
         2, likelihood="bernoulli", n_init=1, max_iter=3, random_state=0
     ).fit(X > 0),
     "autoencoder": lambda: fastvi.VariationalAutoencoder(2, max_iter=3, random_state=0).fit(X),
+    "autoencoder, flow": lambda: fastvi.VariationalAutoencoder(
+        2, family="iaf", prior="vamp", max_iter=3, random_state=0
+    ).fit(X),
     "logistic": lambda: fastvi.BayesianLogisticRegression(max_iter=3, random_state=0).fit(
         X, X[:, 0] > 0
     ),

@@ -110,6 +110,11 @@ def _autoencoder() -> None:
         2, decoder="pixelcnn", image_shape=(1, X.shape[1]), max_iter=2, random_state=0
     )
     model.fit(X).sample()
+    for family, prior in (("iaf", "vamp"), ("planar", "normal"), ("radial", "mixture")):
+        kind = fastvi.VariationalAutoencoder(
+            2, likelihood="poisson", family=family, prior=prior, max_iter=2, random_state=0
+        )
+        kind.fit(X).score_samples(X)
 
 
 def _logistic() -> None:

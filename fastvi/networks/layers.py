@@ -74,6 +74,7 @@ def masked(
     n_outputs: int,
     activation: str = "softplus",
     *,
+    n_context: int = 0,
     first: int = 0,
 ) -> Layers:
     """Layers of an autoregressive network: outputs of input i depend on inputs before i alone.
@@ -90,17 +91,21 @@ def masked(
     n_outputs : int
         Outputs of each input, which stand beside each other.
     activation : {"none", "softplus", "tanh", "relu", "elu"}
+    n_context : int
+        Further numbers, which come before the inputs, and which all units see; outputs of the first
+        input then depend on them, too.
     first : int
         Place of the first weight in the vector of parameters.
     """
-    sizes = [n_inputs, *hidden, n_inputs * n_outputs]
+    sizes = [n_context + n_inputs, *hidden, n_inputs * n_outputs]
     table = _table(sizes, activation, "none", [MASKED] * (len(sizes) - 1), first)
-    degrees = np.arange(1, n_inputs + 1)
+    degrees = np.concatenate([np.zeros(n_context, np.int64), np.arange(1, n_inputs + 1)])
+    least = 0 if n_context else 1
     reach: list[NDArray[np.int64]] = []
     for layer, size in enumerate(sizes[1:]):
         row = table[layer]
-        if layer < len(hidden):  # degrees 1, ..., n_inputs - 1, each about equally often
-            own = 1 + np.arange(size) * max(n_inputs - 1, 1) // size
+        if layer < len(hidden):  # degrees least, ..., n_inputs - 1, each about equally often
+            own = least + np.arange(size) * max(n_inputs - least, 1) // size
         else:
             own = np.repeat(np.arange(n_inputs), n_outputs)  # sees degrees below that of its input
         row[REACH] = sum(len(part) for part in reach)

@@ -28,10 +28,10 @@ __all__ = ["VariationalAutoencoder"]
 class VariationalAutoencoder(AutoencoderStream):
     """Variational autoencoder: latent variables of rows, found by a network.
 
-    Rows have latent variables z, standard normal or from a learned mixture, of which a network, the
+    Rows have latent variables z, standard normal or from a learned prior, of which a network, the
     decoder, makes the parameters of the row's distribution. The posterior of z is approximated by
-    independent Gaussians, whose means and standard deviations another network, the encoder, makes
-    of the row (Kingma and Welling 2014, "Auto-encoding variational Bayes"). Both are trained
+    independent Gaussians or by flows, whose parameters another network, the encoder, makes of the
+    row (Kingma and Welling 2014, "Auto-encoding variational Bayes"). Both are trained
     together by stochastic gradient ascent on a lower bound of log p(x), in float32. Results have
     the same bits for any `n_jobs`.
 
@@ -194,7 +194,8 @@ class VariationalAutoencoder(AutoencoderStream):
     @classmethod
     def _decoded(cls, name: str, value: Any, saved: Saved) -> Any:
         if name == "options":
-            return json.loads(value)
+            found = json.loads(value) or {}
+            return {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()} or None
         found = decoded(name, value, saved)
         is_sizes = name in ("hidden_layer_sizes", "image_shape") and found is not None
         return tuple(int(size) for size in found) if is_sizes else found
@@ -208,6 +209,8 @@ class VariationalAutoencoder(AutoencoderStream):
 
     def _for_library(self) -> dict[str, Array]:
         frame, form = self._model.frame, self._model.form
+        if self._model.n_encoded != 2 * self._model.n_latent:
+            return {}  # the library encodes rows by Gaussians
         one_hot = frame.likelihood == "categorical"
         kind = 3 if one_hot else 2 if form.are_counts else int(frame.likelihood == "bernoulli")
         numbers = [kind, frame.n_levels if one_hot else 1, frame.scale]

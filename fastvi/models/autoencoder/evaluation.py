@@ -63,7 +63,7 @@ def _evaluated(
     n_draws: int,
     seed: int,
     n_threads: int,
-    drawn: Callable[[kernels.Work, int, int], None] | None = None,
+    drawn: Callable[[Any, int, int], None] | None = None,
 ) -> tuple[Array, Array]:
     """Return log likelihoods, or log weights, of draws (N, K) and divergences (N,).
 
@@ -74,7 +74,7 @@ def _evaluated(
     objective = kernels.Objective(kind, n_draws, 0.0, 1.0, 0.0)
     n_chunk = max(1, CHUNK // n_draws)
 
-    def task(work: kernels.Work, first: int, last: int) -> None:
+    def task(work: Any, first: int, last: int) -> None:
         n, j = last - first, model.n_latent
         numbers, x = np.arange(first, last), work.x[: n * model.frame.n_entries]
         eps, bits = work.eps[: n * n_draws * model.n_noise], x.view(np.uint32)
@@ -88,8 +88,8 @@ def _evaluated(
         if drawn is not None:
             drawn(work, first, last)
 
-    def scratch() -> kernels.Work:
-        return model.work(rows, n_chunk, n_draws, with_gradient=False)
+    def scratch() -> Any:
+        return model.evaluation_work(params, rows, n_chunk, n_draws)
 
     _by_chunks(rows.n_rows, n_chunk, n_threads, scratch, task)
     return values + rows.constants[:, None], divergences
@@ -102,7 +102,7 @@ def resampled(
     out = np.empty((rows.n_rows, model.n_latent), np.float32)
     uniform = np.random.default_rng(seed).uniform(size=(rows.n_rows, 1))
 
-    def keep(work: kernels.Work, first: int, last: int) -> None:
+    def keep(work: Any, first: int, last: int) -> None:
         n = last - first
         shares = softmax(work.values[: n * n_draws].reshape(n, n_draws), axis=1).cumsum(axis=1)
         chosen = (shares < uniform[first:last] * shares[:, -1:]).sum(axis=1)

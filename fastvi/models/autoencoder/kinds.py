@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastvi.base import checks
+from fastvi.models.autoencoder import families, priors
 from fastvi.models.autoencoder.choice import Choice, Option
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.pixels import PIXELS, Pixels
+from fastvi.models.autoencoder.staged import Staged
 
 __all__ = ["KINDS", "Kind", "chosen"]
 
@@ -30,11 +34,27 @@ def _at_least_one(value: Any, name: str) -> int:
     return checks.integer(value, name, 1)
 
 
+def _some(value: Any, name: str) -> tuple[int, ...]:
+    if np.ndim(value) != 1:
+        raise ValueError(f"{name} is {value!r}; wanted numbers of units, such as (128,)")
+    return tuple(checks.integer(size, f"a number in {name}", 1) for size in value)
+
+
+PARTS = {"n_parts": Option(10, _at_least_one)}
+MANY, FEW = ({"n_functions": Option(n, _at_least_one)} for n in (8, 2))
+NETWORK = {"flow_units": Option((128,), _some), "n_context": Option(32, _at_least_one)}
+
 KINDS: dict[str, dict[str, Kind]] = {
-    "family": {"gaussian": Kind()},
+    "family": {
+        "gaussian": Kind(part=families.Gaussian),
+        "planar": Kind(Staged, families.Planar, MANY),
+        "radial": Kind(Staged, families.Radial, MANY),
+        "iaf": Kind(Staged, families.Inverse, FEW | NETWORK),
+    },
     "prior": {
-        "normal": Kind(),
-        "mixture": Kind(options={"n_parts": Option(10, _at_least_one)}),
+        "normal": Kind(part=priors.Normal),
+        "mixture": Kind(part=priors.Mixture, options=PARTS),
+        "vamp": Kind(Staged, priors.Vamp, PARTS),
     },
     "decoder": {"dense": Kind(), "pixelcnn": Kind(part=Pixels, options=PIXELS)},
 }

@@ -26,6 +26,7 @@ from fastvi.kernels.networks import (
 )
 from fastvi.models.autoencoder.choice import PLAIN, Choice
 from fastvi.models.autoencoder.pixels import Pixels, scratch_of
+from fastvi.models.autoencoder.priors import NO_ROWS, mixture_draws
 from fastvi.models.autoencoder.rows import COUNTS, Frame, Rows
 from fastvi.networks.layers import ACTIVATIONS, dense, initial, n_parameters
 
@@ -80,14 +81,14 @@ class Autoencoder:
         choice: Choice = PLAIN,
     ) -> None:
         self.frame, self.n_latent, self.choice = frame, n_latent, choice
-        n_parts = choice.options.get("n_parts", 0)
+        n_parts = self.n_parts
         width, likelihood = frame.n_entries, LIKELIHOODS[frame.likelihood]
         kind = NOISES.get(str(noise), kernels.FIXED) if likelihood == GAUSSIAN else kernels.FIXED
         n_kinds = 2 if kind == kernels.NETWORK_SD else 1
         self.n_outputs = n_kinds * width
         reads = choice.parts.get("decoder")
         between = reads.n_features(frame, choice.options) if reads else self.n_outputs
-        encoder = dense([width, *hidden, 2 * n_latent], activation)
+        encoder = dense([width, *hidden, self.n_encoded], activation)
         first = n_parameters(encoder)
         decoder = dense([n_latent, *hidden[::-1], between], activation, first=first)
         noise_at = first + n_parameters(decoder)
@@ -176,14 +177,10 @@ class Autoencoder:
 
     def prior_draws(self, params: Single, n: int, rng: np.random.RandomState) -> Array:
         """Draw latent variables (n, J) from the prior."""
-        z, parts, j = rng.standard_normal((n, self.n_latent)), self.form.n_parts, self.n_latent
-        if parts:
-            logits, of_means, of_sd = np.split(
-                params[self.form.prior_at :].astype(np.float64), [parts, parts * (1 + j)]
-            )
-            which = (logits + rng.gumbel(size=(n, parts))).argmax(axis=1)
-            z = of_means.reshape(parts, j)[which] + np.exp(of_sd.reshape(parts, j))[which] * z
-        return np.asarray(z)
+        n_parts, first = self.form.n_parts, self.form.prior_at
+        if n_parts == 0:
+            return np.asarray(rng.standard_normal((n, self.n_latent)))
+        return mixture_draws(params[first:], n_parts, self.n_latent, n, rng)
 
     def layer_name(self, number: int) -> str:
         """Return what a kernel's number of a layer stands for."""
@@ -212,6 +209,16 @@ class Autoencoder:
     # What other kinds of models do in their own way: all of it by noise in `work.eps` (R n_noise)
 
     @property
+    def n_parts(self) -> int:
+        """Parts of the prior in the kernels of steps, or 0 for the standard normal."""
+        return int(self.choice.options.get("n_parts", 0))
+
+    @property
+    def n_encoded(self) -> int:
+        """Number of outputs of the encoder."""
+        return 2 * self.n_latent
+
+    @property
     def n_noise(self) -> int:
         """Number of standard normal numbers of each draw."""
         return self.n_latent
@@ -230,6 +237,10 @@ class Autoencoder:
             sgemm(), self.form_of(rows), objective, params, rows.data, numbers, key, adam,
             moments, work, grads,
         )  # fmt: skip
+
+    def evaluation_work(self, params: Single, rows: Rows, n: int, n_draws: int) -> Any:
+        """Return scratch for `evaluate` under these parameters."""
+        return self.work(rows, n, n_draws, with_gradient=False)
 
     def evaluate(
         self, objective: kernels.Objective, params: Single, rows: Rows, numbers: AnyArray, work: Any
@@ -254,9 +265,7 @@ class Autoencoder:
 
     def decode(self, params: Single, z: Single, work: Single) -> Single:
         """Return the dense decoder's outputs (n, O) for latent variables (n, J)."""
-        whole = np.empty(0, np.int64)
-        nothing = SparseRows(whole, whole, np.empty(0, np.int32), np.empty(0, np.float32))
-        return last_outputs(self.form.decoder, params, z.reshape(-1), nothing, len(z), work)
+        return last_outputs(self.form.decoder, params, z.reshape(-1), NO_ROWS, len(z), work)
 
     def decoder_work(self, n: int) -> Single:
         """Return scratch for n rows."""

@@ -113,7 +113,7 @@ class AutoencoderPredictions(
         return score
 
     def transform(self, X: RowsLike) -> AnyArray:
-        """Posterior means of the latent variables of rows, (n_rows, n_components).
+        """Posterior means of the latent variables of rows, (n_rows, n_components); see `posterior`.
 
         Parameters
         ----------
@@ -124,8 +124,9 @@ class AutoencoderPredictions(
         return np.asarray(found[:, : self._model.n_latent], dtype)
 
     def posterior(self, X: RowsLike) -> tuple[AnyArray, AnyArray]:
-        """Means and standard deviations of the Gaussian posteriors of rows, (n_rows, n_components)
-        each.
+        """Means and standard deviations of the posteriors of rows, (n_rows, n_components) each.
+
+        Those of flows are estimated by 64 draws, the same for all rows.
 
         Parameters
         ----------
@@ -137,8 +138,8 @@ class AutoencoderPredictions(
         return means, np.exp(log_sd)
 
     def sample_posterior(self, X: RowsLike, *, n_draws: int = 50) -> AnyArray:
-        """Draw latent variables of rows (n_rows, n_components), closer to their posterior than the
-        encoder's Gaussian: one of `n_draws` draws from it, chosen by its importance weight.
+        """Draw latent variables of rows (n_rows, n_components), closer to their posterior than what
+        the encoder makes: one of `n_draws` draws from it, chosen by its importance weight.
 
         The draws' moments approach those of the posterior as 1 / n_draws (Cremer, Morris and
         Duvenaud 2017, "Reinterpreting importance-weighted autoencoders").

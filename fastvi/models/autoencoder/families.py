@@ -1,0 +1,259 @@
+"""Posteriors of rows for autoencoders whose parts are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastvi.base.blas import sgemm
+from fastvi.base.typing import Array
+from fastvi.kernels import autoencoder_flows as flows
+from fastvi.kernels.autoencoder import Objective, Work
+from fastvi.kernels.autoencoder_stages import add_prior
+from fastvi.kernels.autoencoder_steps import posterior_slopes
+from fastvi.kernels.networks import BIAS, INPUTS, OUTPUTS, WEIGHTS, Layers
+from fastvi.models.autoencoder.priors import NO_ROWS
+from fastvi.networks.layers import initial, masked, n_parameters
+
+__all__ = ["Family", "Gaussian", "Inverse", "Planar", "Radial"]
+
+Single = NDArray[np.float32]
+
+
+class Family(Protocol):
+    """Draws z (R J) from posteriors of rows, of the encoder's outputs (n O) and of noise (R J)."""
+
+    n_outputs: int  # O
+
+    def settle(self, first: int) -> int:
+        """Take the first place of its own parameters; return their number."""
+
+    def start(self, params: Single, rng: np.random.Generator) -> None:
+        """Set initial parameters."""
+
+    def work(self, n: int, n_all: int) -> Any:
+        """Return scratch for up to n rows and R draws."""
+
+    def draw(
+        self, params: Single, posterior: Single, eps: Single, work: Any, z: Single, log_q: Array
+    ) -> None:
+        """Out: z, and log densities (R,) without J log(2 pi) / 2."""
+
+    def slopes(
+        self, objective: Objective, params: Single, posterior: Single, inner: Work, work: Any,
+        grads: Single,
+    ) -> None:  # fmt: skip
+        """Replace the encoder's outputs by the objective's slopes by them.
+
+        `inner` has slopes of log likelihoods by draws in `back`, those of the prior in `pull`, and
+        weights and ratios of draws.
+        """
+
+
+class Gaussian:
+    """Independent Gaussians; gradients along the paths of draws alone (Roeder et al. 2017)."""
+
+    def __init__(self, n_latent: int, options: Mapping[str, Any]) -> None:
+        self.n_latent, self.n_outputs = n_latent, 2 * n_latent
+
+    def settle(self, first: int) -> int:
+        """See `Family`."""
+        return 0
+
+    def start(self, params: Single, rng: np.random.Generator) -> None:
+        """See `Family`."""
+
+    def work(self, n: int, n_all: int) -> Any:
+        """See `Family`."""
+        return None
+
+    def draw(
+        self, params: Single, posterior: Single, eps: Single, work: Any, z: Single, log_q: Array
+    ) -> None:
+        """See `Family`."""
+        flows.base_push(posterior, self.n_outputs, eps, z, log_q)
+
+    def slopes(
+        self, objective: Objective, params: Single, posterior: Single, inner: Work, work: Any,
+        grads: Single,
+    ) -> None:  # fmt: skip
+        """See `Family`."""
+        posterior_slopes(objective, self.n_latent, inner, posterior)
+
+
+class _Tape:
+    """What draws leave for the reverse pass."""
+
+    def __init__(self, n_rows: int, n_all: int, flow: Flow) -> None:
+        self.tape = np.empty((flow.n_functions + 1) * n_all * flow.n_latent, np.float32)
+        self.heights = np.empty(flow.n_functions * n_all, np.float32)
+        self.shares = np.empty(n_all, np.float32)
+        self.slopes = np.empty(n_rows * flow.n_outputs, np.float32)
+
+
+class Flow:
+    """A Gaussian whose draws go through functions one after another, with the whole gradient."""
+
+    def __init__(self, n_latent: int, options: Mapping[str, Any]) -> None:
+        self.n_latent, self.n_functions = n_latent, int(options["n_functions"])
+        self.n_outputs = 2 * n_latent + self._more(options)
+
+    def _more(self, options: Mapping[str, Any]) -> int:
+        """Return the number of outputs of the encoder besides those of the Gaussian."""
+        raise NotImplementedError
+
+    def settle(self, first: int) -> int:
+        return 0
+
+    def start(self, params: Single, rng: np.random.Generator) -> None:
+        pass
+
+    def work(self, n: int, n_all: int) -> Any:
+        return _Tape(n, n_all, self)
+
+    def draw(
+        self, params: Single, posterior: Single, eps: Single, work: Any, z: Single, log_q: Array
+    ) -> None:
+        size = len(z)
+        tape = work.tape[: (self.n_functions + 1) * size]
+        flows.base_push(posterior, self.n_outputs, eps, tape[:size], log_q)
+        self._push(params, posterior, tape, work, log_q)
+        z[...] = tape[-size:]
+
+    def _push(
+        self, params: Single, posterior: Single, tape: Single, work: Any, log_q: Array
+    ) -> None:
+        raise NotImplementedError
+
+    def slopes(
+        self, objective: Objective, params: Single, posterior: Single, inner: Work, work: Any,
+        grads: Single,
+    ) -> None:  # fmt: skip
+        n_all = len(posterior) // self.n_outputs * objective.n_draws
+        size, of_rows = n_all * self.n_latent, work.slopes[: len(posterior)]
+        back, shares = inner.back[:size], work.shares[:n_all]
+        add_prior(inner.weights[:n_all], objective.beta, inner.pull[:size], back, shares)
+        of_rows.fill(0.0)
+        tape = work.tape[: (self.n_functions + 1) * size]
+        self._pull(params, posterior, tape, work, back, shares, of_rows, grads)
+        flows.base_pull(posterior, self.n_outputs, inner.eps[:size], back, shares, of_rows)
+        posterior[...] = of_rows
+
+    def _pull(
+        self, params: Single, posterior: Single, tape: Single, work: Any, back: Single,
+        shares: Single, slopes: Single, grads: Single,
+    ) -> None:  # fmt: skip
+        raise NotImplementedError
+
+
+class _ByRow(Flow):
+    """Functions whose parameters are outputs of the encoder."""
+
+    push: Callable[..., None]
+    pull: Callable[..., None]
+
+    def _push(
+        self, params: Single, posterior: Single, tape: Single, work: Any, log_q: Array
+    ) -> None:
+        type(self).push(posterior, self.n_outputs, self.n_functions, tape, work.heights, log_q)
+
+    def _pull(
+        self, params: Single, posterior: Single, tape: Single, work: Any, back: Single,
+        shares: Single, slopes: Single, grads: Single,
+    ) -> None:  # fmt: skip
+        type(self).pull(
+            posterior, self.n_outputs, self.n_functions, tape, work.heights, back, shares, slopes
+        )
+
+
+class Planar(_ByRow):
+    """Planar functions (Rezende and Mohamed 2015)."""
+
+    push, pull = staticmethod(flows.planar_push), staticmethod(flows.planar_pull)
+
+    def _more(self, options: Mapping[str, Any]) -> int:
+        return self.n_functions * (2 * self.n_latent + 1)
+
+
+class Radial(_ByRow):
+    """Radial functions (Rezende and Mohamed 2015)."""
+
+    push, pull = staticmethod(flows.radial_push), staticmethod(flows.radial_pull)
+
+    def _more(self, options: Mapping[str, Any]) -> int:
+        return self.n_functions * (self.n_latent + 2)
+
+
+class _NetworkTape(_Tape):
+    """The same, of masked networks."""
+
+    def __init__(self, n_rows: int, n_all: int, flow: Inverse) -> None:
+        super().__init__(n_rows, n_all, flow)
+        wide, table = flow.n_context + flow.n_latent, flow.one.table
+        self.inputs = np.empty(flow.n_functions * n_all * wide, np.float32)
+        self.outs = np.empty(flow.n_functions * n_all * int(table[:, OUTPUTS].sum()), np.float32)
+        self.spare = np.empty(n_all * int(table[:, INPUTS].max()), np.float32)
+        self.back = np.empty(n_all * wide, np.float32)
+
+
+class Inverse(Flow):
+    """Inverse autoregressive functions (Kingma et al. 2016), with context of the encoder."""
+
+    def __init__(self, n_latent: int, options: Mapping[str, Any]) -> None:
+        super().__init__(n_latent, options)
+        self.one = self._network(options, 0)
+        self._units = options["flow_units"]
+
+    def _network(self, options: Mapping[str, Any], first: int) -> Layers:
+        self.n_context = int(options["n_context"])
+        return masked(
+            self.n_latent, options["flow_units"], 2, "elu", n_context=self.n_context, first=first
+        )
+
+    def _more(self, options: Mapping[str, Any]) -> int:
+        return int(options["n_context"])
+
+    def settle(self, first: int) -> int:
+        """See `Family`."""
+        size, tables = n_parameters(self.one), []
+        for t in range(self.n_functions):
+            table = self.one.table.copy()
+            table[:, [WEIGHTS, BIAS]] += first + t * size
+            tables.append(table)
+        layers = Layers(np.concatenate(tables), self.one.reach)
+        self.flow = flows.Inverse(layers, self.n_functions, self.n_context)
+        return self.n_functions * size
+
+    def start(self, params: Single, rng: np.random.Generator) -> None:
+        """See `Family`."""
+        initial(self.flow.layers, rng, params)
+
+    def work(self, n: int, n_all: int) -> _NetworkTape:
+        """See `Family`."""
+        return _NetworkTape(n, n_all, self)
+
+    def _places(self, n_all: int, work: Any) -> tuple[Single, Single]:
+        wide = self.n_context + self.n_latent
+        size = int(self.one.table[:, OUTPUTS].sum())
+        inputs = work.inputs[: self.n_functions * n_all * wide]
+        return inputs, work.outs[: self.n_functions * n_all * size]
+
+    def _push(
+        self, params: Single, posterior: Single, tape: Single, work: Any, log_q: Array
+    ) -> None:
+        flows.inverse_push(
+            sgemm(), self.flow, params, NO_ROWS, posterior, self.n_outputs, tape,
+            *self._places(len(log_q), work), log_q,
+        )  # fmt: skip
+
+    def _pull(
+        self, params: Single, posterior: Single, tape: Single, work: Any, back: Single,
+        shares: Single, slopes: Single, grads: Single,
+    ) -> None:  # fmt: skip
+        flows.inverse_pull(
+            sgemm(), self.flow, params, NO_ROWS, self.n_outputs, tape,
+            *self._places(len(shares), work), work.spare, work.back, back, shares, slopes, grads,
+        )  # fmt: skip

@@ -1,0 +1,200 @@
+"""Autoencoders with posteriors and priors other than the plain ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+from sklearn.base import clone
+from stopping import Stopped, stopper
+
+import fastvi
+from fastvi import VariationalAutoencoder
+from fastvi.kernels import autoencoder as kernels
+from fastvi.kernels import autoencoder_steps as steps
+from fastvi.kernels.networks import BIAS, WEIGHTS
+from fastvi.models.autoencoder.kinds import chosen
+from fastvi.models.autoencoder.rows import Frame, rows_of
+
+pytestmark = pytest.mark.jit
+
+SMALL: dict[str, Any] = {
+    "hidden_layer_sizes": (8,),
+    "batch_size": 16,
+    "max_iter": 3,
+    "random_state": 1,
+}
+KINDS: dict[str, dict[str, Any]] = {
+    "planar": {"family": "planar", "options": {"n_functions": 3}},
+    "radial": {"family": "radial", "options": {"n_functions": 3}},
+    "iaf": {"family": "iaf", "options": {"flow_units": (12,), "n_context": 4}},
+    "vamp": {"prior": "vamp", "n_parts": 5},
+    "iaf under a mixture": {"family": "iaf", "prior": "mixture", "n_parts": 3},
+    "planar, pixels": {
+        "family": "planar",
+        "decoder": "pixelcnn",
+        "image_shape": (2, 3),
+        "options": {"n_functions": 2, "n_maps": 8, "kernel_sizes": (3,)},
+    },
+}
+
+
+def rows_for(likelihood: str, n: int = 60) -> Any:
+    rng = np.random.default_rng(5)
+    mean = rng.normal(size=(n, 2)) @ rng.normal(size=(2, 6))
+    if likelihood == "gaussian":
+        return mean + 0.3 * rng.normal(size=mean.shape)
+    return (mean + rng.logistic(size=mean.shape) > 0).astype(float)
+
+
+def bits(model: VariationalAutoencoder) -> tuple[bytes, dict[str, bytes]]:
+    columns = {k: v.tobytes() for k, v in model.history_.items() if k != "seconds"}
+    return model._params.tobytes(), columns
+
+
+@pytest.mark.thorough
+def test_a_masked_linear_function_is_the_full_rank_gaussian() -> None:
+    """At the posterior of a linear model, which is correlated, the bound is the log likelihood of
+    probabilistic PCA, and flat; Gaussians that are independent lose their divergence.
+
+    Expectations of squares are exact for draws at plus and minus sqrt(J) along each axis.
+    """
+    d, j, variance, n = 6, 3, 0.5, 40
+    rng = np.random.default_rng(0)
+    W, X = rng.normal(size=(d, j)), rng.normal(size=(n, d))
+    kind, choice = chosen({
+        "family": "iaf", "prior": "normal", "decoder": "dense",
+        "options": {"n_functions": 1, "flow_units": (), "n_context": j},
+    })  # fmt: skip
+    model: Any = kind(
+        Frame("gaussian", d, np.zeros(d), 1.0, 1), j, [], "none", variance**0.5, choice
+    )
+    S = variance * np.linalg.inv(W.T @ W + variance * np.eye(j))
+    L, to_mean = np.linalg.cholesky(S), S @ W.T / variance
+    scale = np.diag(L)  # of y = scale x + (1 - scale) m, for x standard normal
+    params = np.zeros(model.n_params, np.float32)
+    encoder, decoder, flow = (
+        net.table[0] for net in (model.form.encoder, model.form.decoder, model.family.flow.layers)
+    )
+    weights = np.zeros((d, 3 * j))
+    weights[:, 2 * j :] = to_mean.T
+    params[encoder[WEIGHTS] : encoder[BIAS]] = weights.ravel()
+    params[decoder[WEIGHTS] : decoder[BIAS]] = W.T[::-1].ravel()  # the order is reversed
+    network = np.zeros((2 * j, 2 * j))
+    network[:j, ::2] = np.diag(1 / (1 - scale))
+    network[j:, ::2] = np.tril(L, -1).T / (1 - scale)
+    params[flow[WEIGHTS] : flow[BIAS]] = network.ravel()
+    params[flow[BIAS] + 1 : flow[BIAS] + 2 * j : 2] = np.log(scale) - np.log1p(-scale) - 1.5
+    points = np.sqrt(j) * np.concatenate([np.eye(j), -np.eye(j)])
+    rows = rows_of(model.frame, X)
+    objective = kernels.Objective(kernels.SAMPLED, 2 * j, 0.0, 1.0, 0.0)
+    work, grads = model.work(rows, n, 2 * j), np.empty_like(params)
+    work.eps[...] = np.tile(points, (n, 1)).ravel()
+    bound, _, _ = model.step(
+        objective, params, rows, np.arange(n), np.uint64(0), steps.STILL,
+        np.empty(0, np.float32), work, grads,
+    )  # fmt: skip
+    covariance = W @ W.T + variance * np.eye(d)
+    exact = multivariate_normal(np.zeros(d), covariance).logpdf(X).mean()
+    assert bound == pytest.approx(exact, rel=3e-6)
+    lost = 0.5 * (np.log(1 / np.diag(np.linalg.inv(S))).sum() - np.linalg.slogdet(S)[1])
+    assert abs(lost) > 0.1  # what the best independent Gaussians lose
+    of_posterior = np.r_[grads[: decoder[WEIGHTS]], grads[flow[WEIGHTS] :]]
+    assert np.abs(of_posterior).max() < 1e-3
+    z = work.z.reshape(n, 2 * j, j)[:, :, ::-1]
+    np.testing.assert_allclose(z.mean(1), X @ to_mean.T, atol=1e-5)
+    centred = z[0] - z[0].mean(0)
+    np.testing.assert_allclose(centred.T @ centred / (2 * j), S, atol=1e-5)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", KINDS)
+def test_what_each_kind_offers(name: str, tmp_path: Path) -> None:
+    """The bound rises; importance sampling is above it; files and resumed fits have the same bits;
+    `partial_fit` and warm starts go on.
+    """
+    X = rows_for("bernoulli")
+    options = SMALL | KINDS[name] | {"likelihood": "bernoulli", "learning_rate": 0.01}
+    model = VariationalAutoencoder(3, **(options | {"max_iter": 30})).fit(X)
+    elbo = model.history_["local_elbo"]
+    assert elbo[-8:].mean() > elbo[:8].mean()
+    assert np.all(np.isfinite(model.history_["kl"]))
+    bound = model.elbo_samples(X, n_draws=200).mean()
+    assert bound < model.score_samples(X, n_draws=200).mean() < 0
+    Z, drawn = model.transform(X), model.sample(50)
+    assert [part.shape for part in (Z, *drawn)] == [(60, 3), (50, 6), (50, 3)]
+    means, sd = model.posterior(X)
+    np.testing.assert_array_equal(means, Z)
+    assert np.all(sd > 0)
+    assert model.sample_posterior(X).shape == Z.shape
+    assert model.active_units_ == 3 - model.posterior_collapse_.n_collapsed
+    model.save(tmp_path / "m.npz")
+    twin = fastvi.load(tmp_path / "m.npz")
+    assert bits(twin) == bits(model)
+    assert twin.get_params() == model.get_params()
+    np.testing.assert_array_equal(twin.score_samples(X), model.score_samples(X))
+    short, file = VariationalAutoencoder(3, **options), tmp_path / "c"
+    whole = clone(short).fit(X, X_val=X[:20])
+    with pytest.raises(Stopped):
+        clone(short).fit(
+            X, X_val=X[:20], callback=stopper(5), checkpoint=file, checkpoint_interval=0
+        )
+    again = clone(short).fit(X, X_val=X[:20], checkpoint=file, resume=True)
+    assert bits(again) == bits(whole)
+    short.set_params(warm_start=True, n_jobs=2).fit(X).fit(X).partial_fit(X)
+    assert short.n_batch_iter_ > whole.n_batch_iter_
+
+
+@pytest.mark.thorough
+def test_kinds_of_posteriors_must_stay() -> None:
+    X = rows_for("gaussian")
+    model = VariationalAutoencoder(2, warm_start=True, **SMALL).fit(X)
+    with pytest.raises(ValueError, match="family, prior, decoder, n_parts or options was"):
+        model.set_params(family="planar").fit(X)
+    with pytest.raises(ValueError, match="family is 'planar' and was 'gaussian'"):
+        model.partial_fit(X)
+
+
+@pytest.mark.thorough
+def test_pseudo_inputs_find_groups() -> None:
+    """Of rows in four groups, whose bound is higher than under a standard normal prior."""
+    rng = np.random.default_rng(0)
+    centres = 4.0 * np.array([[1.0, 1, 0, 0], [-1, 1, 0, 0], [1, -1, 0, 0], [-1, -1, 0, 0]])
+    X = centres[rng.integers(4, size=400)] + 0.3 * rng.normal(size=(400, 4))
+    options = {"hidden_layer_sizes": (), "noise": 0.3, "max_iter": 300, "learning_rate": 0.01}
+    normal, vamp = (
+        VariationalAutoencoder(2, prior=prior, n_parts=8, random_state=0, **options).fit(X)
+        for prior in ("normal", "vamp")
+    )
+    bounds = [model.elbo_samples(X, n_draws=20).mean() for model in (normal, vamp)]
+    assert bounds[1] > bounds[0] + 0.3
+    drawn, _ = vamp.sample(500)
+    assert np.median(np.abs(np.abs(drawn[:, :2]) - 4.0).max(1)) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            {"options": {"n_functions": 3}},
+            "options has 'n_functions'; wanted none with family=",
+        ),
+        (
+            {"family": "iaf", "options": {"n_flows": 3}},
+            "options has 'n_flows'; wanted one of 'n_functions', 'flow_units', 'n_context'",
+        ),
+        (
+            {"family": "planar", "options": {"n_functions": 0}},
+            "n_functions is 0; wanted",
+        ),
+        ({"family": "iaf", "options": {"flow_units": 9}}, "flow_units is 9; wanted numbers of"),
+        ({"prior": "vamp", "n_parts": 0}, "n_parts is 0; wanted an integer >= 1"),
+        ({"family": "iaf", "free_bits": 1.0}, "free_bits=1 needs family='gaussian'"),
+    ],
+)
+def test_bad_options(parameters: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        VariationalAutoencoder(**(SMALL | parameters)).fit(rows_for("gaussian"))

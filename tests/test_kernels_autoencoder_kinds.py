@@ -1,0 +1,128 @@
+"""Posteriors and priors of autoencoders equal their plain twins, and gradients differences."""
+
+import numpy as np
+import pytest
+from naive import autoencoder_kinds as naive
+from naive.networks import slope
+from scipy.sparse import csr_array
+
+from fastvi.kernels import autoencoder as kernels
+from fastvi.kernels import autoencoder_steps as steps
+from fastvi.kernels.networks import BIAS, KIND, MASKED, WEIGHTS
+from fastvi.models.autoencoder.kinds import chosen
+from fastvi.models.autoencoder.rows import frame_of, rows_of
+
+pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.thorough]  # they compile for 30 s
+
+N, D, J = 4, 4, 3
+SAMPLED = kernels.Objective(kernels.SAMPLED, 2, 0.0, 0.7, 0.0)
+WEIGHTED = kernels.Objective(kernels.WEIGHTED, 3, 0.3, 0.8, 0.0)
+FAMILIES = {
+    "planar": {"n_functions": 2},
+    "radial": {"n_functions": 2},
+    "iaf": {"n_functions": 2, "flow_units": (7, 5), "n_context": 2},
+}
+
+
+def made(rng, family="gaussian", prior="normal", likelihood="gaussian", sparse=False, **options):
+    """An autoencoder, its parameters, rows in its frame, and these as its decoder sees them."""
+    X = rng.normal(size=(N, D)) if likelihood == "gaussian" else rng.poisson(1.0, (N, D)) * 1.0
+    X = np.minimum(X, 1.0) if likelihood == "bernoulli" else X
+    frame = frame_of(likelihood, X)
+    rows = rows_of(frame, csr_array(X) if sparse else X)
+    kind, choice = chosen({
+        "family": family, "prior": prior, "decoder": "dense", "n_parts": 3,
+        "options": options,
+    })  # fmt: skip
+    model = kind(frame, J, [3], "tanh", "shared", choice)
+    params = model.start(rows, rng)
+    params += rng.normal(scale=0.3, size=params.shape).astype(np.float32)
+    params[~there(model)] = 0.0
+    return model, params, rows, (X - frame.centre) / frame.scale
+
+
+def found(model, objective, params, rows, eps):
+    """Bound, divergence and gradient."""
+    work = model.work(rows, rows.n_rows, objective.n_draws)
+    work.eps[...] = eps.ravel()
+    grads = np.full_like(params, np.nan)
+    bound, divergence, failed = model.step(
+        objective, params, rows, np.arange(rows.n_rows), np.uint64(0), steps.STILL,
+        np.empty(0, np.float32), work, grads,
+    )  # fmt: skip
+    assert failed == steps.FINE
+    return bound, divergence, grads
+
+
+def there(model):
+    """Which parameters are not weights that masks leave out."""
+    free = np.ones(model.n_params, bool)
+    if hasattr(model.family, "flow"):
+        layers = model.family.flow.layers
+        for row in layers.table:
+            assert row[KIND] == MASKED
+            free[row[WEIGHTS] : row[BIAS]] = naive.mask(row, layers.reach).ravel()
+    return free
+
+
+def check(objective, **kinds):
+    rng = np.random.default_rng(4)
+    model, params, rows, seen = made(rng, **kinds)
+    eps = rng.normal(size=(N, objective.n_draws, J)).astype(np.float32)
+    bound, divergence, grads = found(model, objective, params, rows, eps)
+    exact = params.astype(float)
+    assert bound == pytest.approx(naive.bound(model, objective, exact, seen, eps), rel=1e-5)
+    ratio, _ = naive.log_ratios(model, exact, seen, eps)
+    assert divergence == pytest.approx(-ratio.mean(), rel=1e-5)
+
+    def function(moved):
+        return naive.bound(model, objective, moved, seen, eps)
+
+    if model.choice.words["family"] == "gaussian":
+        function = naive.along_paths(model, objective, exact, seen, eps)
+    want = slope(function, exact)
+    free = there(model)
+    np.testing.assert_allclose(grads[~free], 0.0)
+    np.testing.assert_allclose(grads[free], want[free], rtol=1e-3, atol=1e-4 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("objective", [SAMPLED, WEIGHTED], ids=["elbo", "vr"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bounds_and_gradients_of_flows(family, objective):
+    check(objective, family=family, **FAMILIES[family])
+
+
+def test_flows_under_a_mixture():
+    check(SAMPLED, family="radial", prior="mixture", n_functions=1)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize("objective", [SAMPLED, WEIGHTED], ids=["elbo", "vr"])
+def test_bounds_and_gradients_of_pseudo_inputs(likelihood, objective):
+    check(objective, prior="vamp", likelihood=likelihood)
+
+
+def test_pseudo_inputs_of_sparse_rows():
+    """As those of dense rows; their start is rows as the encoder sees them."""
+    results = []
+    for sparse in (False, True):
+        rng = np.random.default_rng(1)
+        model, params, rows, seen = made(rng, prior="vamp", likelihood="poisson", sparse=sparse)
+        start = model.prior.pseudo_inputs(model.start(rows, np.random.default_rng(2)))
+        known = {row.tobytes() for row in np.log1p(seen).astype(np.float32)}
+        assert {row.tobytes() for row in start} <= known
+        eps = rng.normal(size=(N, 2, J)).astype(np.float32)
+        results.append(found(model, SAMPLED, params, rows, eps))
+    for dense, other in zip(*results):
+        np.testing.assert_allclose(other, dense, rtol=1e-4, atol=1e-5)
+
+
+def test_a_flow_that_is_not_finite_is_named(rng):
+    model, params, rows, _ = made(rng, family="iaf", **FAMILIES["iaf"])
+    params[model.family.flow.layers.table[0, WEIGHTS]] = np.nan
+    work, grads = model.work(rows, N, 1), np.zeros_like(params)
+    *_, failed = model.step(
+        SAMPLED._replace(n_draws=1), params, rows, np.arange(N), np.uint64(5), steps.STILL,
+        np.empty(0, np.float32), work, grads,
+    )  # fmt: skip
+    assert model.layer_name(failed) == "the draws of posteriors"
