@@ -435,7 +435,7 @@ def test_mixtures_as_priors_find_groups(tmp_path: Path) -> None:
 
 
 BAD = [
-    ({"prior": "vamp"}, "prior is 'vamp'; wanted one of 'normal', 'mixture'"),
+    ({"prior": "gamma"}, "prior is 'gamma'; wanted one of 'normal', 'mixture'"),
     ({"prior": "mixture", "n_parts": 0}, "n_parts is 0; wanted an integer >= 1"),
     ({"prior": "mixture", "free_bits": 1.0}, "free_bits=1 needs family='gaussian' and prior='nor"),
     ({"family": "normal"}, "family is 'normal'; wanted one of 'gaussian'"),
