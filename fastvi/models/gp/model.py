@@ -146,6 +146,14 @@ class Prepared:
         """See `fastvi.models.gp.likelihood.Likelihood`."""
         return self.model.likelihood.expect(y, mean, variance, self.values, rng)
 
+    def expected(self, params: Sites, points: Points, rng: np.random.Generator) -> Array:
+        """E[log p(y | f)] of each row, (n,) nats."""
+        found = [posterior.predict(points.x) for posterior in self.posterior(params)]
+        mean = np.concatenate([each for each, _ in found], axis=1)
+        variance = np.stack([each for _, each in found if each is not None], axis=1)
+        expectation = self.expect(points.y, mean, variance, rng)
+        return np.asarray(expectation.value)
+
     def _latents(self, params: Sites) -> list[Latent]:
         m, latents = len(self.inducing.z), []
         for linear, precision in zip(*params):

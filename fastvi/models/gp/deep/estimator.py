@@ -18,6 +18,7 @@ from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.deep.layer import Kind
 from fastvi.models.gp.deep.model import Deep, DeepHyper, DeepMoves, DeepPrepared
 from fastvi.models.gp.deep.predictive import DeepPredictive
+from fastvi.models.gp.deep.recognition import NO_NETWORK, Network, Recognition, initial_network
 from fastvi.models.gp.deep.start import (
     hidden_kernel,
     kernel_of_layer,
@@ -36,6 +37,7 @@ from fastvi.models.gp.stochastic import ByMiniBatches
 __all__ = ["DeepGP"]
 
 NOISE = 1e-5  # of hidden units, for inputs of variance 1
+ENCODER_UNITS = 32  # of the network that reads q(w)
 CHECKED = 1024  # rows on which bounds of hyperparameters are looked at
 
 
@@ -44,6 +46,7 @@ class DeepGP(ByMiniBatches):
 
     hidden_layer_sizes: int | ArrayLike | None
     input_connections: bool
+    latent_inputs: int = 0
     n_draws: int
     n_predictive_draws: int
     kernels_: list[Kernel]
@@ -52,7 +55,8 @@ class DeepGP(ByMiniBatches):
     _samplings = ("uniform", "replacement")
     _shared = (
         *GaussianProcess._shared,
-        "hidden_layer_sizes", "input_connections", "n_draws", "n_predictive_draws",
+        "hidden_layer_sizes", "input_connections", "latent_inputs", "n_draws",
+        "n_predictive_draws",
     )  # fmt: skip
     _predictive: DeepPredictive
 
@@ -65,11 +69,15 @@ class DeepGP(ByMiniBatches):
         start.check_sizes(y, "y", 1.0 / start.LARGEST)
         checks.integer(self.n_predictive_draws, "n_predictive_draws", 1)
         units = np.stack((start.column_means(X, weights), start.column_scales(X, weights)))
+        rng, recognition = np.random.default_rng(seed), None
         below = (X - units[0]) / units[1]
-        sizes = widths(self.hidden_layer_sizes, X.shape[1])
+        n_latents = checks.integer(self.latent_inputs, "latent_inputs", 0)
+        if n_latents:
+            recognition = initial_network(below, y, n_latents, ENCODER_UNITS, rng)
+            below = np.concatenate((below, rng.standard_normal((len(X), n_latents))), axis=1)
+        sizes = widths(self.hidden_layer_sizes, below.shape[1])
         connected = checks.flag(self.input_connections, "input_connections")
         variance = start.target_variance(y, weights) if likelihood.is_noisy else 1.0
-        rng = np.random.default_rng(seed)
         x, n_below, kernels, maps, z = below, below.shape[1], [], [], []
         for i, size in enumerate((*sizes, None)):
             kernel = self._kernel_of(i, len(sizes) + 1, x.shape[1], likelihood, variance)
@@ -81,7 +89,7 @@ class DeepGP(ByMiniBatches):
                 x = propagated(x, maps[-1], below if connected else None)
                 n_below = size
         self._stream_seed = seed
-        self._build(kernels, maps, likelihood, connected, units)
+        self._build(kernels, maps, likelihood, connected, units, recognition)
         return tuple(z)
 
     def _kernel_of(
@@ -112,7 +120,8 @@ class DeepGP(ByMiniBatches):
             points = len(np.asarray(points))
         if np.ndim(points) and X is not None:
             given = start.initial_inducing(covariance, X, points, self.inducing_selection, rng, w)
-            return np.ascontiguousarray((given - units[0]) / units[1])
+            latent = rng.standard_normal((len(given), x.shape[1] - X.shape[1]))
+            return np.concatenate(((given - units[0]) / units[1], latent), axis=1)
         return start.initial_inducing(covariance, x, points, self.inducing_selection, rng, w)
 
     def _build(
@@ -122,17 +131,18 @@ class DeepGP(ByMiniBatches):
         likelihood: Likelihood,
         connected: bool,
         units: Array,
+        recognition: Recognition | None = None,
     ) -> None:
         """Put the model together, and how it is learned."""
         kinds = tuple(
             Kind(Covariance(kernel, len(each), NOISE), each) for kernel, each in zip(kernels, maps)
         )
-        d = units.shape[1]
+        d = units.shape[1] + (0 if recognition is None else recognition.n_latents)
         n_inputs = maps[-1].shape[1] + d * connected if maps else d
         covariance = Covariance(kernels[-1], n_inputs)
         last = SparseVariational(covariance, likelihood, np.zeros(n_inputs), self._n_threads)
         n_draws = checks.integer(self.n_draws, "n_draws", 1)
-        model = Deep(kinds, last, n_draws, connected, units)
+        model = Deep(kinds, last, n_draws, connected, units, recognition)
         learns = bool(self.learn_kernel), bool(self.learn_inducing_points)
         moves = [
             HyperMoves(np.ones(k.n_features), kernel.bounds.reshape(-1, 2), *learns)
@@ -185,6 +195,7 @@ class DeepGP(ByMiniBatches):
             **{f"layer{i}": part for i, part in enumerate(hyper.hidden)},
             **{f"mean{i}": kind.weights for i, kind in enumerate(model.kinds)},
             "last": hyper.last,
+            **self._saved_network(),
             "units": model.units,
             "y_units": np.array(self._y_units),
             "connected": model.connected,
@@ -198,13 +209,15 @@ class DeepGP(ByMiniBatches):
         if not np.all(units[1] > 0):
             raise ValueError(f"{saved.path}: units holds scales that are not above 0")
         connected = checks.flag(saved.values["connected"], "connected")
-        maps, d = [], saved.n_features
+        recognition = self._recognition_in(saved)
+        n_inputs = saved.n_features + (0 if recognition is None else recognition.n_latents)
+        maps, d = [], n_inputs
         for i in range(len(kernels) - 1):
             maps.append(saved.array(f"mean{i}", d, None))
-            d = maps[-1].shape[1] + saved.n_features * connected
+            d = maps[-1].shape[1] + n_inputs * connected
         history, n_seen = self._restored(saved)
         with single_threaded_blas():
-            self._build(kernels, maps, likelihood, connected, units)
+            self._build(kernels, maps, likelihood, connected, units, recognition)
             params = self._params(saved)
             self._finish(self._learner.started(params), history, n_seen)
 
@@ -218,4 +231,28 @@ class DeepGP(ByMiniBatches):
         z = saved.array("last.z", None, model.last.covariance.n_features)
         start = model.last.start(z)
         last = saved.tree("last", start.hyper)
-        return Params(saved.tree("sites", start.sites), DeepHyper(tuple(hidden), last))
+        network = NO_NETWORK if model.recognition is None else model.recognition.start
+        return Params(saved.tree("sites", start.sites), DeepHyper(tuple(hidden), last, network))
+
+    def _saved_network(self) -> dict[str, object]:
+        recognition = self._learner.model.recognition
+        if recognition is None:
+            return {}
+        network = self._state.params.hyper.network
+        return {"network": network, "network_units": recognition.y_units}
+
+    def _recognition_in(self, saved: Saved) -> Recognition | None:
+        """What is saved of latent inputs; where it starts is what was learned."""
+        n_latents = checks.integer(self.latent_inputs, "latent_inputs", 0)
+        if not n_latents:
+            return None
+        units = saved.array("network_units", 2, None)
+        d = saved.n_features + units.shape[1]
+        first = saved.array("network.first", d, None)
+        h = first.shape[1]
+        network = Network(
+            first, saved.array("network.first_bias", h),
+            saved.array("network.second", h, 2 * n_latents),
+            saved.array("network.second_bias", 2 * n_latents),
+        )  # fmt: skip
+        return Recognition(units, network)

@@ -4,6 +4,11 @@ Salimbeni and Deisenroth (2017), "Doubly stochastic variational inference for de
 processes", eq. 13 to 15. The last layer is a `fastvi.models.gp.model.SparseVariational`, whose
 inputs are draws of the hidden units, so that its expectations and natural gradients are those of a
 shallow process.
+
+With latent inputs w, each row's K draws are weighted, and the bound is the importance-weighted one
+of Salimbeni et al. (2019), "Deep Gaussian processes with importance-weighted variational
+inference", eq. 16: E log 1/K sum_k exp(E log p(y | f_k)) p(w_k) / q(w_k). Its gradient, the natural
+one of the last layer included, is that of the draws' terms, weighted by their shares of the sum.
 """
 
 from __future__ import annotations
@@ -11,11 +16,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import logsumexp
 
 from fastvi.base import tree
 from fastvi.base.typing import Array
 from fastvi.core import Batch, Local
 from fastvi.models.gp.deep.layer import Hidden, HiddenLayer, Kind, Pass
+from fastvi.models.gp.deep.recognition import NO_NETWORK, Network, Recognition, Seen
 from fastvi.models.gp.learner import HyperMoves
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.model import Evaluation, Hyper, Params, SparseVariational, Target
@@ -32,6 +39,7 @@ class DeepHyper(NamedTuple):
 
     hidden: tuple[Hidden, ...]
     last: Hyper
+    network: Network = NO_NETWORK  # that reads q(w), if there are latent inputs
 
 
 class Draws(NamedTuple):
@@ -40,6 +48,8 @@ class Draws(NamedTuple):
     inputs: list[Array]
     normal: list[Array]
     passes: list[list[Pass]]
+    seen: Seen | None = None  # q(w), if there are latent inputs
+    noise: Array = np.empty((0, 0))  # (S n, Q), of the draws of w
 
 
 class DeepTarget(NamedTuple):
@@ -47,7 +57,7 @@ class DeepTarget(NamedTuple):
 
     local: Local
     draws: Draws
-    batch: Batch
+    batch: Batch  # the rows, a copy for each draw, of the weights that they had
     last: Target
 
 
@@ -65,6 +75,8 @@ class Deep:
         Whether layers after the first see the model's inputs beside the units below.
     units : (2, D) array
         Means and scales of the inputs, which the first layer sees standardised.
+    recognition : Recognition, optional
+        Of latent inputs, which all layers see as inputs.
     """
 
     def __init__(
@@ -74,7 +86,9 @@ class Deep:
         n_draws: int,
         connected: bool,
         units: Array,
+        recognition: Recognition | None = None,
     ) -> None:
+        self.recognition = recognition
         self.kinds, self.last, self.n_draws, self.connected = kinds, last, n_draws, connected
         self.units = units
         self.likelihood, self.n_threads = last.likelihood, last.n_threads
@@ -83,7 +97,7 @@ class Deep:
     def under(self, likelihood: Likelihood) -> Deep:
         """The same model with another likelihood."""
         last = self.last.under(likelihood)
-        return Deep(self.kinds, last, self.n_draws, self.connected, self.units)
+        return Deep(self.kinds, last, self.n_draws, self.connected, self.units, self.recognition)
 
     def standardised(self, x: Array) -> Array:
         """Inputs as the first layer sees them."""
@@ -94,7 +108,8 @@ class Deep:
         """Parameters to start from, given the inducing inputs of each layer."""
         last = self.last.start(z[-1])
         hidden = tuple(kind.start(each, SPREAD) for kind, each in zip(self.kinds, z))
-        return Params(last.sites, DeepHyper(hidden, last.hyper))
+        network = NO_NETWORK if self.recognition is None else self.recognition.start
+        return Params(last.sites, DeepHyper(hidden, last.hyper, network))
 
     def at(self, hyper: DeepHyper) -> DeepPrepared:
         """The model at these parameters; the last one is kept.
@@ -145,19 +160,46 @@ class DeepPrepared:
         return Draws(inputs, normal, passes)
 
     def _drawn(self, batch: Batch, rng: np.random.Generator) -> tuple[Draws, Batch]:
-        (x, y, own), n = batch.rows, self.model.n_draws
-        repeated = np.concatenate([self.model.standardised(x)] * n)
+        (x, y, own), n, recognition = batch.rows, self.model.n_draws, self.model.recognition
+        x = self.model.standardised(x)
+        repeated = np.concatenate([x] * n)
+        seen, noise = None, np.empty((len(repeated), 0))
+        if recognition is not None:
+            seen = recognition.read(self.hyper.network, x, y)
+            noise = rng.standard_normal((len(repeated), recognition.n_latents))
+            latent = np.tile(np.exp(seen.log_sd), (n, 1)) * noise + np.tile(seen.mean, (n, 1))
+            repeated = np.concatenate((repeated, latent), axis=1)
         normal = [rng.standard_normal((len(repeated), len(h.mean))) for h in self.hyper.hidden]
-        draws = self.draw(repeated, normal)
+        draws = self.draw(repeated, normal)._replace(seen=seen, noise=noise)
         points = Points(draws.inputs[-1], np.concatenate([y] * n), np.concatenate([own] * n))
         return draws, Batch(points, np.concatenate([batch.weights] * n) / n)
+
+    def _weighed(
+        self, sites: Sites, draws: Draws, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Batch, float | None]:
+        """The draws by their shares of the importance-weighted bound, and its sum over rows, nats.
+
+        Without latent inputs they count the same, and the sum is what the last layer says.
+        """
+        seen, n = draws.seen, self.model.n_draws
+        if seen is None:
+            return batch, None
+        latent = draws.inputs[0][:, -draws.noise.shape[1] :]
+        logs = self.last.expected(sites, batch.rows, rng)
+        logs += 0.5 * (np.square(draws.noise) - np.square(latent)).sum(axis=1)
+        logs += np.tile(seen.log_sd.sum(axis=1), n)
+        by_draw = logs.reshape(n, -1)
+        whole = logsumexp(by_draw, axis=0)
+        shares = np.exp(by_draw - whole).ravel()
+        total = float((batch.weights * batch.rows.weights)[: len(whole)] @ (whole - np.log(n)))
+        return batch._replace(weights=batch.weights * (n * shares)), n * total
 
     def target(
         self, sites: Sites, batch: Batch, rng: np.random.Generator, *, norms: bool = False
     ) -> DeepTarget:
         """Sites of the last layer after a natural-gradient step of rate 1."""
         draws, seen = self._drawn(batch, rng)
-        last = self.last.target(sites, seen, rng)
+        last = self.last.target(sites, self._weighed(sites, draws, seen, rng)[0], rng)
         return DeepTarget(last.local, draws, seen, last)
 
     def evaluate(
@@ -176,24 +218,46 @@ class DeepPrepared:
             target = None
         else:
             draws, seen, target = given.draws, given.batch, given.last
+        seen, total = self._weighed(sites, draws, seen, rng)
         found = self.last.evaluate(
             sites, seen, rng, gradient=gradient, given=target, inputs=gradient
         )
-        bound = found.bound - self.divergence()
+        bound, local = found.bound - self.divergence(), found.local
+        if total is not None:
+            bound += total - local.bound
+            local = local._replace(bound=total)
         if found.gradient is None or found.by_x is None:
-            return Evaluation(found.local, bound, None)
-        hidden = self._reverse(draws, found.by_x)
-        return Evaluation(found.local, bound, DeepHyper(hidden, found.gradient))
+            return Evaluation(local, bound, None)
+        hidden, by_inputs = self._reverse(draws, found.by_x)
+        network = self._by_network(draws, by_inputs, seen.weights * seen.rows.weights)
+        return Evaluation(local, bound, DeepHyper(hidden, found.gradient, network))
 
-    def _reverse(self, draws: Draws, by_inputs: Array) -> tuple[Hidden, ...]:
+    def _reverse(self, draws: Draws, by_inputs: Array) -> tuple[tuple[Hidden, ...], Array]:
+        """Gradients of hidden layers, and by the model's inputs."""
         found: list[Hidden] = []
+        total = np.zeros_like(draws.inputs[0])
         for i, layer in reversed(list(enumerate(self.layers))):
-            units = np.ascontiguousarray(by_inputs[:, : len(layer.hidden.mean)])
+            n_units = len(layer.hidden.mean)
+            if self.model.connected:
+                total += by_inputs[:, n_units:]
+            units = np.ascontiguousarray(by_inputs[:, :n_units])
             gradient, by_inputs = layer.reverse(
                 draws.inputs[i], draws.normal[i], draws.passes[i], units, self.model.n_threads
             )
             found.append(gradient)
-        return tuple(reversed(found))
+        return tuple(reversed(found)), total + by_inputs
+
+    def _by_network(self, draws: Draws, by_inputs: Array, weights: Array) -> Network:
+        recognition, seen = self.model.recognition, draws.seen
+        if recognition is None or seen is None:
+            return NO_NETWORK
+        n, q = len(seen.mean), recognition.n_latents
+        latent = draws.inputs[0][:, -q:]
+        by_latent = by_inputs[:, -q:] - weights[:, None] * latent
+        by_log_sd = by_latent * draws.noise * np.tile(np.exp(seen.log_sd), (self.model.n_draws, 1))
+        by_log_sd += weights[:, None]
+        sums = (part.reshape(-1, n, q).sum(axis=0) for part in (by_latent, by_log_sd))
+        return recognition.reverse(self.hyper.network, seen, *sums)
 
 
 class DeepMoves(NamedTuple):
@@ -208,7 +272,7 @@ class DeepMoves(NamedTuple):
         for moves, each in zip(self.hidden, gradient.hidden):
             inner = moves.scaled(Hyper(each.theta, each.z, np.empty(0)))
             hidden.append(each._replace(theta=inner.theta, z=inner.z))
-        return DeepHyper(tuple(hidden), self.last.scaled(gradient.last))
+        return DeepHyper(tuple(hidden), self.last.scaled(gradient.last), gradient.network)
 
     def moved(self, hyper: DeepHyper, change: DeepHyper) -> DeepHyper:
         """See `fastvi.models.gp.learner.Moves`."""
@@ -216,4 +280,5 @@ class DeepMoves(NamedTuple):
         for moves, old, new in zip(self.hidden, hyper.hidden, change.hidden):
             inner = moves.moved(*(Hyper(h.theta, h.z, np.empty(0)) for h in (old, new)))
             hidden.append(Hidden(inner.theta, inner.z, old.mean + new.mean, old.root + new.root))
-        return DeepHyper(tuple(hidden), self.last.moved(hyper.last, change.last))
+        network = Network(*map(np.add, hyper.network, change.network))
+        return DeepHyper(tuple(hidden), self.last.moved(hyper.last, change.last), network)

@@ -38,12 +38,14 @@ class DeepPredictive:
 
     def __init__(self, here: DeepPrepared, last: Predictive, n_draws: int) -> None:
         self.here, self.last = here, last
-        sizes = [layer.hidden.mean.shape[0] for layer in here.layers]
-        uniform = qmc.Halton(max(sum(sizes), 1), seed=0).random(n_draws)
+        recognition = here.model.recognition
+        n_latents = 0 if recognition is None else recognition.n_latents
+        sizes = [n_latents, *(layer.hidden.mean.shape[0] for layer in here.layers)]
+        self._n_draws = n_draws if sum(sizes) else 1
+        uniform = qmc.Halton(max(sum(sizes), 1), seed=0).random(self._n_draws)
         normal = norm.ppf(np.clip(uniform, 1e-12, 1.0 - 1e-12))
         ends = np.cumsum([0, *sizes])
-        self._normal = [normal[:, start:end] for start, end in pairwise(ends)]
-        self._n_draws = n_draws if sizes else 1
+        self._latent, *self._normal = [normal[:, start:end] for start, end in pairwise(ends)]
 
     def latents(self, X: Array, n_threads: int = 1) -> tuple[Array, Array]:
         """Means and variances of the last layer's functions, (S, n, T) each."""
@@ -64,6 +66,7 @@ class DeepPredictive:
 
     def _last_inputs(self, x: Array) -> Array:
         n = len(x) // self._n_draws
+        x = np.concatenate((x, np.repeat(self._latent, n, axis=0)), axis=1)
         normal = [np.repeat(each, n, axis=0) for each in self._normal]
         return self.here.draw(x, normal).inputs[-1]
 
@@ -91,10 +94,11 @@ class DeepPredictive:
 
     def sample(self, X: Array, n_samples: int, rng: Any) -> Array:
         """Joint draws of targets at all rows, (n, n_outputs, n_samples)."""
-        x = self.here.model.standardised(X)
+        rows, n_latents = self.here.model.standardised(X), self._latent.shape[1]
         draws = []
         for _ in range(n_samples):
-            at = x
+            latent = rng.standard_normal((len(rows), n_latents))
+            at = x = np.concatenate((rows, latent), axis=1)
             for layer in self.here.layers:
                 units = np.stack([_normal(m, c, rng) for m, c in zip(*layer.joint(at))], axis=1)
                 at = np.concatenate((units, x), axis=1) if self.here.model.connected else units

@@ -34,6 +34,11 @@ class DeepGPRegressor(MultiOutputMixin, RegressorMixin, OnTargets, DeepGP):
     Parameters
     ----------
     {deep_layers}
+    latent_inputs : int, default=0
+        Number of inputs that every row has of its own, beside X, with prior N(0, I), so that
+        targets need not be Gaussian given X: several modes, other shapes, noise that depends on X
+        (Salimbeni et al. 2019). A small network reads q(w) off X and y. The bound is then the
+        importance-weighted one of `n_draws` draws, which rises with their number.
     likelihood : str, default="gaussian"
         As in `SVGP`.
     df : float, default=4.0
@@ -67,6 +72,7 @@ class DeepGPRegressor(MultiOutputMixin, RegressorMixin, OnTargets, DeepGP):
         df: float = 4.0,
         normalize_y: bool | None = None,
         input_connections: bool = False,
+        latent_inputs: int = 0,
         n_draws: int = 1,
         n_predictive_draws: int = 32,
         inducing_points: int | ArrayLike = 100,
