@@ -67,6 +67,10 @@ class BetaBernoulliFeatures(FeatureStream):
     n_init : int, default=5
         Random starts, some of them annealed, of which the one with the largest bound is continued.
         They use at most 2000 rows.
+    tempering : {{None, "anneal", "variational"}}, default=None
+        Begin each start with 120 passes at temperatures of the likelihood that fall from 10, or
+        that are inferred from the residuals (Mandt et al. 2016); for a known `noise_variance`. A
+        learned one falls with the residuals by itself.
     max_iter : int, default=500
         Largest number of passes over the rows.
     tol : float, default=1e-6
@@ -121,6 +125,7 @@ class BetaBernoulliFeatures(FeatureStream):
         feature_variance: float | None = None,
         structured: bool = False,
         n_init: int = 5,
+        tempering: str | None = None,
         max_iter: int = 500,
         tol: float = 1e-6,
         batch_size: int | None = None,
@@ -144,6 +149,7 @@ class BetaBernoulliFeatures(FeatureStream):
         self.feature_variance = feature_variance
         self.structured = structured
         self.n_init = n_init
+        self.tempering = tempering
         self.total_samples = total_samples
 
     def _fit(
@@ -166,7 +172,9 @@ class BetaBernoulliFeatures(FeatureStream):
             n_init = checks.integer(self.n_init, "n_init", 1)
             starts = np.random.default_rng(checks.seed_of(rng))
             with single_threaded_blas():
-                params = best_start(model, rows, n_init, starts, self._given_variances())
+                params = best_start(
+                    model, rows, n_init, starts, self._given_variances(), self._tempering()
+                )
         fitted = self._ascend(
             model,
             InMemory(rows),

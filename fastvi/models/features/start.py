@@ -17,6 +17,7 @@ __all__ = ["at_random", "best_start", "centred", "ordered", "scaled_to", "with_v
 SAMPLE = 2000  # rows of a start
 TEMPERATURES = (3.0, 1.0, 10.0)  # with which starts begin, in turn
 COOLING, SETTLING = 20, 20  # passes
+HOTTEST, SLOWLY = 10.0, 120  # temperature and passes of a tempered start
 FIRST_VARIANCE = 4.0  # of log odds
 
 
@@ -26,14 +27,15 @@ def best_start(
     n_init: int,
     rng: np.random.Generator,
     first: tuple[float | None, float | None] = (None, None),
+    tempering: str | None = None,
 ) -> Parameters:
     """Return the parameters of the start with the largest bound, for all rows.
 
     A start has random features for rows, and the noise begins at the variance of the data. The
-    temperature falls from its first value to 1, then features are taken out without which the bound
-    is larger. Images keep their prior variance meanwhile: the first ones are averages over random
-    rows, from which it would be learned to be nearly 0. `first` are the noise and the variance of
-    images, if they are known.
+    temperature falls from its first value to 1 (that of the likelihood alone, if `tempering` says
+    how), then features are taken out without which the bound is larger. Images keep their prior
+    variance meanwhile: the first ones are averages over random rows, from which it would be learned
+    to be nearly 0. `first` are the noise and the variance of images, if they are known.
     """
     n_rows = len(rows.values)
     if n_rows > SAMPLE:
@@ -41,7 +43,8 @@ def best_start(
         rows = Rows(*(part[chosen] for part in rows))
     batch = Batch(rows, np.ones(len(rows.values)))
     starts = [
-        _start(model, batch, TEMPERATURES[i % len(TEMPERATURES)], rng, first) for i in range(n_init)
+        _start(model, batch, TEMPERATURES[i % len(TEMPERATURES)], rng, first, tempering)
+        for i in range(n_init)
     ]
     best = max(starts, key=lambda state: state.bound)
     return ordered(scaled_to(best.found, n_rows))
@@ -53,15 +56,46 @@ def _start(
     temperature: float,
     rng: np.random.Generator,
     first: tuple[float | None, float | None],
+    tempering: str | None,
 ) -> Ascended:
-    state = at_random(model, batch, rng, first)
     steady = copy(model)
     steady.learns_variances = False
-    for beta in np.geomspace(1.0 / temperature, 1.0, COOLING):
-        state, _ = ascended(steady, state, batch, Sweeps(np.full(1, beta)))
+    if tempering is not None:
+        state = _tempered(steady, batch, tempering == "variational", rng, first)
+    else:
+        state = at_random(model, batch, rng, first)
+        for beta in np.geomspace(1.0 / temperature, 1.0, COOLING):
+            state, _ = ascended(steady, state, batch, Sweeps(np.full(1, beta)))
     for _ in range(SETTLING):
         state, _ = ascended(model, state, batch)
     return pruned(model, _with_rare_features(model, state, batch), batch)
+
+
+def _tempered(
+    model: BetaBernoulli,
+    batch: Batch,
+    inferred: bool,
+    rng: np.random.Generator,
+    first: tuple[float | None, float | None],
+) -> Ascended:
+    """Passes in which the noise has a larger variance than it is known to have.
+
+    Its likelihood to the power of 1 / T, normalised, is that of noise of T times the variance. T
+    falls from 10, or is `inferred`: its best value, at least 1, is that of the expected residuals.
+    """
+    noise = first[0]
+    assert noise is not None  # the estimator refuses others
+    learning = copy(model)
+    learning.learns_noise = inferred
+    state = at_random(learning, batch, rng, (None, first[1]) if inferred else first)
+    for temperature in np.geomspace(HOTTEST, 1.0, SLOWLY):
+        now = temperature * noise
+        if inferred:
+            now = max(learning.found(state.found).noise, noise)
+        hot = state.found._replace(noise=np.array([now]))
+        state, _ = ascended(model, state._replace(found=hot), batch)
+    last = state.found._replace(noise=np.array([noise]))
+    return state._replace(found=last)
 
 
 def _with_rare_features(model: BetaBernoulli, state: Ascended, batch: Batch) -> Ascended:

@@ -22,6 +22,7 @@ from fastvi.models.streaming import one_more_pass
 __all__ = ["FeatureStream"]
 
 BATCH_SIZE = 256  # rows per step
+TEMPERINGS = ("anneal", "variational")
 FIXED = (  # by the first call of a stream
     "n_components", "alpha", "prior", "likelihood", "fit_intercept", "noise_variance",
     "feature_variance", "structured", "optimizer",
@@ -41,12 +42,26 @@ class FeatureStream(FeaturePredictions):
     """The part of the estimator that takes steps on some rows."""
 
     n_init: int
+    tempering: str | None
+    noise_variance: float | None
     total_samples: float | None
     n_batch_iter_: int
     _dtype: DTypeLike
     _n_seen: int
     _is_stream: bool  # a stream from scratch, not after a fit
     _stream: _Stream
+
+    def _tempering(self) -> str | None:
+        """The way in which starts are tempered."""
+        chosen = self.tempering
+        if chosen is None:
+            return None
+        if self.noise_variance is None:
+            raise ValueError(
+                f"tempering={chosen!r} without noise_variance: noise that is learned falls with "
+                "the residuals by itself; wanted a noise_variance, or tempering=None"
+            )
+        return checks.choice(chosen, "tempering", TEMPERINGS)
 
     # Hooks of the estimator
 
@@ -145,7 +160,9 @@ class FeatureStream(FeaturePredictions):
             n_init = checks.integer(self.n_init, "n_init", 1)
             rng = np.random.default_rng(seed)
             with single_threaded_blas():
-                params = best_start(model, rows, n_init, rng, self._given_variances())
+                params = best_start(
+                    model, rows, n_init, rng, self._given_variances(), self._tempering()
+                )
             params = scaled_to(params, population)
         else:
             self._check_form(model, "partial_fit")
