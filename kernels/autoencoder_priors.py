@@ -97,3 +97,32 @@ def mixture_slopes(prior, n_parts, z, shares, weights, beta, pull, grads):
     whole = logsumexp(prior[:n_parts])
     for c in range(n_parts):
         grads[c] -= beta * exp(prior[c] - whole)
+
+
+@kernel
+def chain_densities(z, alpha, values):
+    """Out values (R,), of latent variables in a stationary chain: each is alpha times the one
+    before and noise, with variance 1.
+    """
+    n_latent, rest = z.size // values.size, ONE - alpha * alpha
+    constant = HALF * (n_latent - ONE) * np.log(rest)
+    for r in range(values.size):
+        row = z[r * n_latent : (r + 1) * n_latent]
+        total = -HALF * row[0] * row[0] - constant
+        for j in range(1, n_latent):
+            away = row[j] - alpha * row[j - 1]
+            total -= HALF * away * away / rest
+        values[r] = total
+
+
+@kernel
+def chain_slopes(z, n_latent, alpha, pull):
+    """Out pull (R J): gradients of log densities of a chain by z."""
+    rest = ONE - alpha * alpha
+    for r in range(z.size // n_latent):
+        row, out = z[r * n_latent : (r + 1) * n_latent], pull[r * n_latent :]
+        out[0] = -row[0]
+        for j in range(1, n_latent):
+            slope = (row[j] - alpha * row[j - 1]) / rest
+            out[j] = -slope
+            out[j - 1] += alpha * slope

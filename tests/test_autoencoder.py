@@ -437,7 +437,11 @@ def test_mixtures_as_priors_find_groups(tmp_path: Path) -> None:
 BAD = [
     ({"prior": "gamma"}, "prior is 'gamma'; wanted one of 'normal', 'mixture'"),
     ({"prior": "mixture", "n_parts": 0}, "n_parts is 0; wanted an integer >= 1"),
-    ({"prior": "mixture", "free_bits": 1.0}, "free_bits=1 needs family='gaussian' and prior='nor"),
+    ({"prior": "mixture", "free_bits": 1.0}, "free_bits=1 needs another prior"),
+    ({"kl": "delta", "n_components": 1}, "kl='delta' needs n_components >= 2; it is 1"),
+    ({"kl": "delta", "prior": "mixture"}, "kl='delta' needs prior='normal'; it is 'mixture'"),
+    ({"kl": "aggressive", "optimizer": 0.1}, "kl='aggressive' needs optimizer=None"),
+    ({"kl": "beta"}, "kl is 'beta'; wanted one of 'plain', 'anneal', 'free_bits', 'delta', 'agg"),
     ({"family": "normal"}, "family is 'normal'; wanted one of 'gaussian'"),
     ({"decoder": "mlp"}, "decoder is 'mlp'; wanted one of 'dense'"),
     (

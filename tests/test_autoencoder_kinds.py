@@ -17,6 +17,8 @@ from fastvi.kernels import autoencoder as kernels
 from fastvi.kernels import autoencoder_steps as steps
 from fastvi.kernels.networks import BIAS, WEIGHTS
 from fastvi.models.autoencoder.kinds import chosen
+from fastvi.models.autoencoder.lagging import information
+from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.rows import Frame, rows_of
 
 pytestmark = pytest.mark.jit
@@ -32,6 +34,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "radial": {"family": "radial", "options": {"n_functions": 3}},
     "iaf": {"family": "iaf", "options": {"flow_units": (12,), "n_context": 4}},
     "vamp": {"prior": "vamp", "n_parts": 5},
+    "delta": {"kl": "delta", "options": {"delta": 0.5}},
+    "aggressive": {"kl": "aggressive"},
+    "aggressive, iaf": {"kl": "aggressive", "family": "iaf", "free_bits": 0.1},
     "iaf under a mixture": {"family": "iaf", "prior": "mixture", "n_parts": 3},
     "planar, pixels": {
         "family": "planar",
@@ -175,6 +180,54 @@ def test_pseudo_inputs_find_groups() -> None:
     assert np.median(np.abs(np.abs(drawn[:, :2]) - 4.0).max(1)) < 1.0
 
 
+# --- what keeps latent variables in use ----------------------------------------------------------
+
+
+def test_words_stand_for_numbers() -> None:
+    """And numbers that are given hold with any word."""
+    X = rows_for("gaussian")
+
+    def params(**given: Any) -> Any:
+        return VariationalAutoencoder(2, **SMALL, **given).fit(X)._params
+
+    np.testing.assert_array_equal(params(kl="anneal"), params(kl_warmup=10))
+    np.testing.assert_array_equal(params(kl="free_bits"), params(free_bits=0.1))
+    both = params(kl_warmup=2, free_bits=0.3)
+    np.testing.assert_array_equal(params(kl="free_bits", kl_warmup=2, free_bits=0.3), both)
+    assert np.any(both != params())
+
+
+def test_the_encoder_alone_takes_steps_at_first() -> None:
+    """The decoder waits until the encoder's bound is no better, or for 100 steps, and no longer
+    after a pass in which the information has fallen.
+    """
+    X = rows_for("gaussian")
+    model = VariationalAutoencoder(2, kl="aggressive", **(SMALL | {"max_iter": 40}))
+    first = int(np.cumsum([6 * 8 + 8, 8 * 4 + 4])[-1])
+    seen: list[Any] = []
+    model.fit(X, callback=lambda state: seen.append(state.params.copy()))
+    moves = np.diff(seen, axis=0) != 0
+    moves = moves[moves.any(axis=1)]  # the end of a pass is not a step
+    encoder, decoder = moves[:, :first].any(1), moves[:, first:].any(1)
+    assert encoder[:14].all()
+    assert not decoder[:14].any()
+    assert decoder.any()
+    alone = ~encoder
+    assert np.all(np.diff(np.flatnonzero(alone)) <= 101)
+    together = encoder & decoder
+    assert together[np.argmax(together) :].all()
+
+
+@pytest.mark.parametrize("n_rows", [3, 50])
+def test_information_of_latent_variables(n_rows: int) -> None:
+    """The logarithm of the number of rows if posteriors are far apart, and 0 if they are one."""
+    model, rows = Autoencoder(Frame("gaussian", 1, np.zeros(1), 1.0, 1), 1, [], "none", 1.0), None
+    rows = rows_of(model.frame, np.arange(float(n_rows))[:, None])
+    for slope, exact in ((1.0, np.log(n_rows)), (0.0, 0.0)):
+        params = np.array([slope, 0.0, 0.0, -5.0, 0.0, 0.0], np.float32)
+        assert information(model, params, rows) == pytest.approx(exact, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -192,7 +245,7 @@ def test_pseudo_inputs_find_groups() -> None:
         ),
         ({"family": "iaf", "options": {"flow_units": 9}}, "flow_units is 9; wanted numbers of"),
         ({"prior": "vamp", "n_parts": 0}, "n_parts is 0; wanted an integer >= 1"),
-        ({"family": "iaf", "free_bits": 1.0}, "free_bits=1 needs family='gaussian'"),
+        ({"kl": "delta", "options": {"delta": 0.0}}, "delta is 0.0; wanted a number > 0"),
     ],
 )
 def test_bad_options(parameters: Any, message: str) -> None:

@@ -10,6 +10,7 @@ from fastvi.kernels import autoencoder as kernels
 from fastvi.kernels import autoencoder_steps as steps
 from fastvi.kernels.networks import BIAS, KIND, MASKED, WEIGHTS
 from fastvi.models.autoencoder.kinds import chosen
+from fastvi.models.autoencoder.priors import correlation
 from fastvi.models.autoencoder.rows import frame_of, rows_of
 
 pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.thorough]  # they compile for 30 s
@@ -24,14 +25,17 @@ FAMILIES = {
 }
 
 
-def made(rng, family="gaussian", prior="normal", likelihood="gaussian", sparse=False, **options):
+def made(
+    rng, family="gaussian", prior="normal", likelihood="gaussian", sparse=False, kl="plain",
+    **options,
+):  # fmt: skip
     """An autoencoder, its parameters, rows in its frame, and these as its decoder sees them."""
     X = rng.normal(size=(N, D)) if likelihood == "gaussian" else rng.poisson(1.0, (N, D)) * 1.0
     X = np.minimum(X, 1.0) if likelihood == "bernoulli" else X
     frame = frame_of(likelihood, X)
     rows = rows_of(frame, csr_array(X) if sparse else X)
     kind, choice = chosen({
-        "family": family, "prior": prior, "decoder": "dense", "n_parts": 3,
+        "family": family, "prior": prior, "decoder": "dense", "n_parts": 3, "kl": kl,
         "options": options,
     })  # fmt: skip
     model = kind(frame, J, [3], "tanh", "shared", choice)
@@ -100,6 +104,32 @@ def test_flows_under_a_mixture():
 @pytest.mark.parametrize("objective", [SAMPLED, WEIGHTED], ids=["elbo", "vr"])
 def test_bounds_and_gradients_of_pseudo_inputs(likelihood, objective):
     check(objective, prior="vamp", likelihood=likelihood)
+
+
+@pytest.mark.parametrize("objective", [SAMPLED, WEIGHTED], ids=["elbo", "vr"])
+def test_bounds_and_gradients_under_a_chain(objective):
+    check(objective, kl="delta", delta=0.7)
+
+
+@pytest.mark.parametrize(("delta", "n_latent"), [(0.3, 2), (1.0, 5), (10.0, 2)])
+def test_the_least_divergence_from_a_chain(delta, n_latent):
+    """Of independent Gaussians: that of variances which invert the diagonal of its precision."""
+    covariance = naive.chain(correlation(delta, n_latent), n_latent)
+    diagonal = np.diag(np.linalg.inv(covariance))
+    least = 0.5 * (np.log(diagonal).sum() + np.linalg.slogdet(covariance)[1])
+    assert least == pytest.approx(delta, rel=1e-5)
+
+
+def test_free_bits_of_all_latent_variables_together(rng):
+    """Below them the gradient is that without the divergence."""
+    model, params, rows, _ = made(rng, family="radial", n_functions=1)
+    eps = rng.normal(size=(N, 2, J)).astype(np.float32)
+    plain, without = SAMPLED, SAMPLED._replace(beta=0.0)
+    _, divergence, _ = found(model, plain, params, rows, eps)
+    for share, like in ((0.9, plain), (1.1, without)):
+        objective = plain._replace(free=share * divergence / J)
+        grads = found(model, objective, params, rows, eps)[2]
+        np.testing.assert_array_equal(grads, found(model, like, params, rows, eps)[2])
 
 
 def test_pseudo_inputs_of_sparse_rows():

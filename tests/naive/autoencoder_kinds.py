@@ -63,9 +63,17 @@ def draws(model, params, outputs, eps):
     return z, log_q
 
 
+def chain(alpha, j):
+    """Covariance of a chain of latent variables."""
+    return alpha ** np.abs(np.subtract.outer(np.arange(j), np.arange(j)))
+
+
 def log_prior(model, params, z):
     """Of draws z (..., J), without J log(2 pi) / 2."""
     word, j = model.choice.words["prior"], z.shape[-1]
+    if model.choice.words["kl"] == "delta":
+        precision = np.linalg.inv(chain(model.prior.alpha, j))
+        return -0.5 * ((z @ precision) * z).sum(-1) + 0.5 * np.linalg.slogdet(precision)[1]
     if word == "normal":
         return -0.5 * (z**2).sum(-1)
     c, own = model.prior.n_parts, params[model.prior.first :]

@@ -19,17 +19,18 @@ class Option(NamedTuple):
 class Choice(NamedTuple):
     """What a model is to be made of."""
 
-    words: Mapping[str, str]  # by parameter: family, prior, decoder
+    words: Mapping[str, str]  # by parameter: family, prior, decoder, kl
     parts: Mapping[str, Any]  # by parameter: what the model takes for the word, if anything
     options: Mapping[str, Any]  # further numbers of all kinds, by name
 
     @property
     def key(self) -> tuple[Any, ...]:
         """What tells models apart."""
-        return (sorted(self.words.items()), sorted(self.options.items()))
+        words = sorted(item for item in self.words.items() if item[0] != "kl")
+        return (words, sorted(self.options.items()))
 
 
 PLAIN = Choice(
-    MappingProxyType({"family": "gaussian", "prior": "normal", "decoder": "dense"}),
+    MappingProxyType({"family": "gaussian", "prior": "normal", "decoder": "dense", "kl": "plain"}),
     MappingProxyType({}), MappingProxyType({}),
 )  # fmt: skip

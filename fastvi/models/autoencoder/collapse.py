@@ -68,7 +68,7 @@ class Collapse(NamedTuple):
         over rows. Otherwise ``"decoder"``, if the decoder hardly reacts to it, so that there is
         nothing to gain from it: the data have no further direction, or the decoder does without
         it. ``"divergence"``, if the decoder reacts, but the posterior stays at its prior to save
-        the divergence: try `kl_warmup` or `free_bits`.
+        the divergence: try another `kl`.
     information : (n_components,) array
         An upper bound of the information of posteriors about rows, in nats.
     effects : (n_components,) array

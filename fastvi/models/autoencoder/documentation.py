@@ -54,11 +54,20 @@ n_draws : int, default=1
     Draws of the latent variables per row and step.
 alpha : float, default=0.5
     Order of the Rényi bound, below 1; with 0 it is ``"iwae"``, and near 1 ``"elbo"``.
-kl_warmup : float, default=0
-    Passes over the rows in which the weight of the divergence from the prior rises from 0 to 1.
-free_bits : float, default=0
+kl : {"plain", "anneal", "free_bits", "delta", "aggressive"}, default="plain"
+    What keeps latent variables in use. ``"anneal"``: the weight of the divergence from the prior
+    rises in `kl_warmup` passes. ``"free_bits"``: the divergence is free below `free_bits` nats
+    (Kingma et al. 2016, eq. 15). ``"delta"``: the prior is a chain of correlated latent variables,
+    from which independent Gaussians are at least ``options={"delta": 1.0}`` nats away (Razavi et
+    al. 2019); for ``prior="normal"``. ``"aggressive"``: at first the encoder alone takes up to 100
+    steps for each of the decoder (He et al. 2019).
+kl_warmup : float, optional
+    Passes over the rows in which the weight of the divergence rises from 0 to 1: by default 10 with
+    ``kl="anneal"``, and else 0. May go with any `kl`.
+free_bits : float, optional
     Nats per latent variable below which the divergence, as a mean over a batch, is not penalised;
-    for ``objective="elbo"``.
+    of flows and learned priors that of all latent variables together. By default 0.1 with
+    ``kl="free_bits"``, and else 0. For ``objective="elbo"``, with any `kl`.
 """,
     "steps": """
 learning_rate : float, default=1e-3

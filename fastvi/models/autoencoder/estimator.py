@@ -110,8 +110,9 @@ class VariationalAutoencoder(AutoencoderStream):
         objective: str = "elbo",
         n_draws: int = 1,
         alpha: float = 0.5,
-        kl_warmup: float = 0.0,
-        free_bits: float = 0.0,
+        kl: str = "plain",
+        kl_warmup: float | None = None,
+        free_bits: float | None = None,
         learning_rate: float = 1e-3,
         max_iter: int = 50,
         batch_size: int = 100,
@@ -136,6 +137,7 @@ class VariationalAutoencoder(AutoencoderStream):
         self.objective = objective
         self.n_draws = n_draws
         self.alpha = alpha
+        self.kl = kl
         self.kl_warmup = kl_warmup
         self.free_bits = free_bits
         self.learning_rate = learning_rate

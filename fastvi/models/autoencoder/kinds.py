@@ -34,6 +34,10 @@ def _at_least_one(value: Any, name: str) -> int:
     return checks.integer(value, name, 1)
 
 
+def _nats(value: Any, name: str) -> float:
+    return checks.number(value, name, 0.0, 10.0, open_low=True)
+
+
 def _some(value: Any, name: str) -> tuple[int, ...]:
     if np.ndim(value) != 1:
         raise ValueError(f"{name} is {value!r}; wanted numbers of units, such as (128,)")
@@ -57,6 +61,13 @@ KINDS: dict[str, dict[str, Kind]] = {
         "vamp": Kind(Staged, priors.Vamp, PARTS),
     },
     "decoder": {"dense": Kind(), "pixelcnn": Kind(part=Pixels, options=PIXELS)},
+    "kl": {
+        "plain": Kind(),
+        "anneal": Kind(),
+        "free_bits": Kind(),
+        "delta": Kind(Staged, priors.Chain, {"delta": Option(1.0, _nats)}),
+        "aggressive": Kind(),
+    },
 }
 
 
@@ -70,7 +81,10 @@ def chosen(given: Mapping[str, Any]) -> tuple[type[Autoencoder], Choice]:
         If a word or an option is unknown, an option is out of its range, or kinds do not go
         together.
     """
-    words = {name: checks.choice(given[name], name, tuple(KINDS[name])) for name in KINDS}
+    words = {
+        name: checks.choice(given.get(name, next(iter(table))), name, tuple(table))
+        for name, table in KINDS.items()
+    }
     kinds = {name: KINDS[name][word] for name, word in words.items()}
     model = Autoencoder
     for kind in kinds.values():
@@ -79,7 +93,12 @@ def chosen(given: Mapping[str, Any]) -> tuple[type[Autoencoder], Choice]:
         elif not issubclass(model, kind.model):
             raise ValueError(f"{_listed(words)} do not go together")
     options = _options(given, words, kinds)
-    return model, Choice(words, {name: kind.part for name, kind in kinds.items()}, options)
+    parts = {name: kind.part for name, kind in kinds.items()}
+    if parts["kl"] is not None:  # a prior of its own
+        if words["prior"] != "normal":
+            raise ValueError(f"kl={words['kl']!r} needs prior='normal'; it is {words['prior']!r}")
+        parts["prior"] = parts["kl"]
+    return model, Choice(words, parts, options)
 
 
 def _listed(words: Mapping[str, str]) -> str:

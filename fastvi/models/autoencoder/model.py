@@ -228,6 +228,16 @@ class Autoencoder:
         """Whether the divergence from the prior comes from draws, not in closed form."""
         return bool(self.form.n_parts > 0)
 
+    @property
+    def has_free_bits(self) -> bool:
+        """Whether steps know `Objective.free`."""
+        return not self.is_sampled
+
+    @property
+    def first_of_family(self) -> int:
+        """Place of the first parameter of posteriors, besides the encoder's, at the end of all."""
+        return self.n_params
+
     def step(
         self, objective: kernels.Objective, params: Single, rows: Rows, numbers: AnyArray,
         key: np.uint64, adam: steps.Adam, moments: Single, work: Any, grads: Single,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,23 @@ from fastvi.networks.layers import ACTIVATIONS
 __all__ = ["goal_of", "likelihood_of", "model_of"]
 
 OBJECTIVES = ("elbo", "iwae", "vr")
+
+
+class Schedule(NamedTuple):
+    """What a word for the divergence stands for, unless its numbers are given."""
+
+    warmup: float = 0.0  # passes
+    free: float = 0.0  # nats per latent variable
+    lags: bool = False  # whether the encoder takes steps alone at first
+
+
+SCHEDULES = {
+    "plain": Schedule(),
+    "anneal": Schedule(warmup=10.0),
+    "free_bits": Schedule(free=0.1),
+    "delta": Schedule(),
+    "aggressive": Schedule(lags=True),
+}
 
 
 def likelihood_of(given: Mapping[str, Any]) -> str:
@@ -69,20 +86,26 @@ def goal_of(given: Mapping[str, Any], model: Autoencoder, n_batches: int) -> Goa
     """
     objective = checks.choice(given["objective"], "objective", OBJECTIVES)
     alpha = checks.number(given["alpha"], "alpha", -np.inf, 1.0, open_high=True)
-    free = checks.number(given["free_bits"], "free_bits", 0.0)
+    schedule = SCHEDULES[model.choice.words["kl"]]
+    warmup, free = given["kl_warmup"], given["free_bits"]
+    free = schedule.free if free is None else checks.number(free, "free_bits", 0.0)
+    warmup = schedule.warmup if warmup is None else checks.number(warmup, "kl_warmup", 0.0)
     if free > 0 and objective != "elbo":
         raise ValueError(f"free_bits={free:g} needs objective='elbo'; it is {objective!r}")
-    if free > 0 and model.is_sampled:
+    if free > 0 and not model.has_free_bits:
         raise ValueError(
-            f"free_bits={free:g} needs family='gaussian' and prior='normal'; they are "
-            f"{given['family']!r} and {given['prior']!r}"
+            f"free_bits={free:g} needs another prior with family='gaussian'; it is "
+            f"{given['prior']!r}"
         )
+    if schedule.lags and given["optimizer"] is not None:
+        raise ValueError(f"kl={given['kl']!r} needs optimizer=None, which is Adam")
     of_bound = SAMPLED if model.is_sampled else ELBO
     return Goal(
         kind=of_bound if objective == "elbo" else WEIGHTED,
         n_draws=checks.integer(given["n_draws"], "n_draws", 1),
         alpha=alpha if objective == "vr" else 0.0,
         free=free,
-        warmup=checks.number(given["kl_warmup"], "kl_warmup", 0.0) * n_batches,
+        warmup=warmup * n_batches,
+        lags=schedule.lags,
         learning_rate=checks.number(given["learning_rate"], "learning_rate", 0.0, open_low=True),
     )

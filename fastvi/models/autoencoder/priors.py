@@ -7,11 +7,14 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from fastvi.base.blas import sgemm
 from fastvi.base.typing import Array
 from fastvi.kernels.autoencoder import Model
 from fastvi.kernels.autoencoder_priors import (
+    chain_densities,
+    chain_slopes,
     mixture_densities,
     mixture_slopes,
     normal_densities,
@@ -20,7 +23,7 @@ from fastvi.kernels.autoencoder_priors import (
 from fastvi.kernels.networks import INPUTS, OUTPUTS, WEIGHTS, SparseRows, forward, reverse
 from fastvi.models.autoencoder.rows import COUNTS, Frame, Rows
 
-__all__ = ["NO_ROWS", "Mixture", "Normal", "Prior", "Vamp", "mixture_draws"]
+__all__ = ["NO_ROWS", "Chain", "Mixture", "Normal", "Prior", "Vamp", "mixture_draws"]
 
 Single = NDArray[np.float32]
 
@@ -168,6 +171,48 @@ class Mixture:
     def draws(self, params: Single, n: int, rng: np.random.RandomState) -> Array:
         """See `Prior`."""
         return mixture_draws(params[self._own], self.n_parts, self.n_latent, n, rng)
+
+
+class Chain(Normal):
+    """Latent variables in a chain, each with correlation alpha with the one before, so that
+    independent Gaussians are at least delta nats away (Razavi et al. 2019, "Preventing posterior
+    collapse with delta-VAEs", section 2.2).
+    """
+
+    def __init__(self, n_latent: int, frame: Frame, options: Mapping[str, Any]) -> None:
+        super().__init__(n_latent, frame, options)
+        if n_latent < 2:
+            raise ValueError(f"kl='delta' needs n_components >= 2; it is {n_latent}")
+        self.alpha = correlation(float(options["delta"]), n_latent)
+
+    def densities(self, z: Single, work: Any, values: Array) -> None:
+        """See `Prior`."""
+        chain_densities(z, self.alpha, values)
+
+    def slopes(
+        self, z: Single, weights: Single, beta: float, work: Any, pull: Single, grads: Single
+    ) -> None:
+        """See `Prior`."""
+        chain_slopes(z, self.n_latent, self.alpha, pull)
+
+    def draws(self, params: Single, n: int, rng: np.random.RandomState) -> Array:
+        """See `Prior`."""
+        z = super().draws(params, n, rng)
+        rest = np.sqrt(1.0 - float(self.alpha) ** 2)
+        for j in range(1, self.n_latent):
+            z[:, j] = self.alpha * z[:, j - 1] + rest * z[:, j]
+        return z
+
+
+def correlation(delta: float, n_latent: int) -> float:
+    """Return alpha, for which the least divergence, ((J - 2) log(1 + alpha^2) - log(1 - alpha^2))
+    / 2, is delta.
+    """
+
+    def excess(square: float) -> float:
+        return float(0.5 * ((n_latent - 2) * np.log1p(square) - np.log1p(-square)) - delta)
+
+    return float(np.sqrt(brentq(excess, 0.0, -np.expm1(-2.0 * delta - 1e-9))))
 
 
 class _PseudoInputs(_Parts):

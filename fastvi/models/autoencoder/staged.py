@@ -65,7 +65,8 @@ class _Work(NamedTuple):
 class Staged(Autoencoder):
     """Autoencoder of a family of posteriors and of a prior, see `families` and `priors`.
 
-    Divergences come from draws.
+    Divergences come from draws; free bits are those of all latent variables together (Kingma et al.
+    2016, eq. 15, with one group).
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Staged(Autoencoder):
         self.prior: Prior = choice.parts["prior"](n_latent, frame, choice.options)
         super().__init__(frame, n_latent, hidden, activation, noise, choice)
         self.n_params += self.prior.settle(self.form, self.n_params)
+        self._first_of_family = self.n_params
         self.n_params += self.family.settle(self.n_params)
 
     @property
@@ -92,6 +94,16 @@ class Staged(Autoencoder):
     def is_sampled(self) -> bool:
         """See `Autoencoder`."""
         return True
+
+    @property
+    def has_free_bits(self) -> bool:
+        """See `Autoencoder`."""
+        return True
+
+    @property
+    def first_of_family(self) -> int:
+        """See `Autoencoder`."""
+        return self._first_of_family
 
     def start(self, rows: Rows, rng: np.random.Generator) -> Single:
         """See `Autoencoder`."""
@@ -156,6 +168,8 @@ class Staged(Autoencoder):
         bound = steps.weigh(objective, n, inner, nothing, values)
         if not np.isfinite(bound):
             return bound, -ratio, self._failed(form, n, objective.n_draws, inner)
+        if objective.kind == kernels.SAMPLED and -ratio < objective.free * self.n_latent:
+            objective = objective._replace(beta=0.0)
         weights, pull, z = inner.weights[:n_all], inner.pull[:size], inner.z[:size]
         stages.decoder_back(sgemm(), form, params, sparse, n, objective.n_draws, inner, grads)
         self.prior.slopes(z, weights, objective.beta, work.prior, pull, grads)

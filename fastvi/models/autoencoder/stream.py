@@ -24,7 +24,7 @@ __all__ = ["AutoencoderStream"]
 
 FORM = (
     "n_components", "likelihood", "hidden_layer_sizes", "activation", "noise", "family", "prior",
-    "decoder", "n_parts", "image_shape", "options",
+    "decoder", "n_parts", "image_shape", "options", "kl",
 )  # fmt: skip
 
 

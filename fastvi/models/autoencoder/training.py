@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastvi.base.typing import Info, Tree
+from fastvi.base.typing import Array, Info, Tree
 from fastvi.batches import Batches
 from fastvi.core import Algorithm, Batch, Optimizer
 from fastvi.kernels import autoencoder as kernels
 from fastvi.kernels import autoencoder_steps as steps
+from fastvi.models.autoencoder.lagging import Lagging
 from fastvi.models.autoencoder.model import Autoencoder, Single
 from fastvi.models.autoencoder.rows import Rows
 from fastvi.models.plan import Plan
@@ -28,6 +29,7 @@ class Goal(NamedTuple):
     alpha: float
     free: float
     warmup: float  # steps in which the weight of the divergence rises from 0 to 1
+    lags: bool  # whether the encoder takes steps alone at first, see `lagging`
     learning_rate: float
 
 
@@ -40,6 +42,7 @@ class State(NamedTuple):
     n_steps: int
     good: Single  # parameters after the last pass
     failed: int  # the layer whose output was not finite, or -1
+    lagging: Array  # of `Lagging`, or of length 0
 
 
 def training(
@@ -58,11 +61,13 @@ def training(
     work = model.work(rows, n_batch, goal.n_draws)
     grads = np.empty(model.n_params, np.float32)
     nan = float("nan")
+    lagging = Lagging(model, rows, goal.learning_rate) if goal.lags else None
 
     def init(params: Single) -> State:
         moments = np.zeros(0 if optimizer else 2 * len(params), np.float32)
         state = optimizer.init(params) if optimizer else 0
-        return State(params, moments, state, 0, params.copy(), steps.FINE)
+        lag = np.zeros(0) if lagging is None else lagging.begin()
+        return State(params, moments, state, 0, params.copy(), steps.FINE, lag)
 
     def step(state: State, batch: Batch, rng: np.random.Generator) -> tuple[State, Info]:
         if state.failed != steps.FINE:
@@ -71,9 +76,8 @@ def training(
         beta = min(1.0, t / goal.warmup) if goal.warmup > 0 else 1.0
         objective = kernels.Objective(goal.kind, goal.n_draws, goal.alpha, beta, goal.free)
         rate = 0.0 if optimizer else goal.learning_rate
-        adam = steps.Adam(
-            DECAY, DECAY_SQUARE, rate / (1.0 - DECAY**t), 1.0 / (1.0 - DECAY_SQUARE**t), EPSILON
-        )
+        in_step = 0.0 if lagging else rate / (1.0 - DECAY**t)
+        adam = steps.Adam(DECAY, DECAY_SQUARE, in_step, 1.0 / (1.0 - DECAY_SQUARE**t), EPSILON)
         key = rng.integers(1, 2**64, dtype=np.uint64)
         bound, divergence, failed = model.step(
             objective, state.params, rows, batch.rows, key, adam, state.moments, work, grads
@@ -86,6 +90,8 @@ def training(
             change, inner, rate = optimizer.update(grads, state.optimizer, state.params)
             state.params[...] += change
             state = state._replace(optimizer=inner)
+        if lagging:
+            lagging.update(state.lagging, bound, state.params, state.moments, grads)
         constant = rows.constants[batch.rows].mean()
         info = {"local_elbo": (bound + constant) * rows.n_rows, "kl": divergence, "rate": rate}
         return state, info
@@ -93,6 +99,8 @@ def training(
     def keep(state: State) -> State:
         if state.failed == steps.FINE and np.isfinite(state.params).all():
             state.good[...] = state.params
+            if lagging:
+                lagging.after_pass(state.lagging, state.params)
         return state
 
     def read(state: State) -> Tree:
