@@ -110,6 +110,10 @@ def _autoencoder() -> None:
         2, decoder="pixelcnn", image_shape=(1, X.shape[1]), max_iter=2, random_state=0
     )
     model.fit(X).sample()
+    model = fastvi.VariationalAutoencoder(
+        2, likelihood="bernoulli", decoder="draw", max_iter=2, random_state=0
+    )
+    model.fit(X > 0).score_samples(X > 0)
     for family, prior in (("iaf", "vamp"), ("planar", "normal"), ("radial", "mixture")):
         kind = fastvi.VariationalAutoencoder(
             2, likelihood="poisson", family=family, prior=prior, max_iter=2, random_state=0

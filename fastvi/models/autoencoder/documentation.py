@@ -29,11 +29,14 @@ prior : {"normal", "mixture", "vamp"}, default="normal"
     `n_parts` Gaussians, for rows that fall into groups. ``"vamp"``: an equal mixture of the
     encoder's Gaussians of `n_parts` pseudo-inputs, rows that are learned (Tomczak and Welling 2018,
     eq. 9).
-decoder : {"dense", "pixelcnn"}, default="dense"
+decoder : {"dense", "pixelcnn", "draw"}, default="dense"
     Network from latent variables to rows. ``"dense"``: layers that see all units of the layer
     before. ``"pixelcnn"``: rows are images, of which each pixel depends on those before it as well,
     row by row, by causal masked convolutions on top of dense layers (Gulrajani et al. 2017,
-    "PixelVAE"); the channels of a pixel are independent given the pixels before.
+    "PixelVAE"); the channels of a pixel are independent given the pixels before. ``"draw"``: an
+    image of Bernoulli pixels is painted in steps (Gregor et al. 2015, "DRAW") by LSTM cells, which
+    take the place of all other networks, so that `hidden_layer_sizes` and `activation` have no
+    effect. Each step has `n_components` latent variables, which follow each other in `transform`.
 n_parts : int, default=10
     Parts of a prior that is a mixture.
 image_shape : (height, width) or (height, width, channels), optional
@@ -43,7 +46,10 @@ options : dict, optional
     or 2 of ``"iaf"``), ``flow_units`` ((128,)) and ``n_context`` (32). Of ``decoder="pixelcnn"``:
     ``n_maps`` (16), a multiple of 8, and ``kernel_sizes`` (5, 5, 5, 5), an odd number of pixels for
     each convolution. Such a decoder sees as far as their halves together: with (1,) no pixel, with
-    (3,) those beside it. What it sees is left out of the latent variables.
+    (3,) those beside it. What it sees is left out of the latent variables. Of
+    ``decoder="draw"``: ``n_steps`` (10), ``n_units`` (256) of each cell, and ``read_size`` and
+    ``write_size`` (0), the height and width of the window that a step reads and paints; with 0 it
+    is the whole image.
 """,
     "objective": """
 objective : {"elbo", "iwae", "vr"}, default="elbo"

@@ -17,6 +17,7 @@ from fastvi.models.autoencoder import families, priors
 from fastvi.models.autoencoder.choice import Choice, Option
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.pixels import PIXELS, Pixels
+from fastvi.models.autoencoder.recurrent import RECURRENT, Recurrent
 from fastvi.models.autoencoder.staged import Staged
 
 __all__ = ["KINDS", "Kind", "chosen"]
@@ -60,7 +61,11 @@ KINDS: dict[str, dict[str, Kind]] = {
         "mixture": Kind(part=priors.Mixture, options=PARTS),
         "vamp": Kind(Staged, priors.Vamp, PARTS),
     },
-    "decoder": {"dense": Kind(), "pixelcnn": Kind(part=Pixels, options=PIXELS)},
+    "decoder": {
+        "dense": Kind(),
+        "pixelcnn": Kind(part=Pixels, options=PIXELS),
+        "draw": Kind(Recurrent, options=RECURRENT),
+    },
     "kl": {
         "plain": Kind(),
         "anneal": Kind(),

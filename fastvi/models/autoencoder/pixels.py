@@ -13,12 +13,13 @@ from fastvi.kernels import convolutions as kernels
 from fastvi.models.autoencoder.choice import Option
 from fastvi.models.autoencoder.rows import Frame
 
-__all__ = ["PIXELS", "Pixels", "scratch_of"]
+__all__ = ["PIXELS", "Pixels", "image_shape", "scratch_of"]
 
 Single = NDArray[np.float32]
 
 
-def _shape(given: Any, name: str) -> tuple[int, ...]:
+def image_shape(given: Any, name: str) -> tuple[int, ...]:
+    """Check the shape of images, and add their number of channels."""
     if given is None or np.ndim(given) != 1 or len(given) not in (2, 3):
         raise ValueError(
             f"{name} is {given!r}; wanted the height and width of images, or these and the number "
@@ -45,7 +46,7 @@ def _kernel_sizes(given: Any, name: str) -> tuple[int, ...]:
 
 
 PIXELS = {
-    "image_shape": Option(None, _shape),
+    "image_shape": Option(None, image_shape),
     "n_maps": Option(16, _n_maps),
     "kernel_sizes": Option((5, 5, 5, 5), _kernel_sizes),
 }
