@@ -17,9 +17,10 @@ from fastvi.core import Batch
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.deep.layer import Kind
 from fastvi.models.gp.deep.model import Deep, DeepHyper
-from fastvi.models.gp.deep.recognition import Network, Recognition
+from fastvi.models.gp.deep.recognition import Recognition
 from fastvi.models.gp.likelihoods import named
 from fastvi.models.gp.model import Params, SparseVariational
+from fastvi.models.gp.recognition import Network
 from fastvi.models.gp.rows import Points
 
 TREND = ConstantKernel(1.1) * RBF(1.2)

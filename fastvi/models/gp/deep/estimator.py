@@ -18,7 +18,7 @@ from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.deep.layer import Kind
 from fastvi.models.gp.deep.model import Deep, DeepHyper, DeepMoves, DeepPrepared
 from fastvi.models.gp.deep.predictive import DeepPredictive
-from fastvi.models.gp.deep.recognition import NO_NETWORK, Network, Recognition, initial_network
+from fastvi.models.gp.deep.recognition import Recognition, initial_network
 from fastvi.models.gp.deep.start import (
     hidden_kernel,
     kernel_of_layer,
@@ -31,6 +31,7 @@ from fastvi.models.gp.learner import HyperMoves, Learner
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.model import Params, SparseVariational
 from fastvi.models.gp.predictor import Predictive
+from fastvi.models.gp.recognition import NO_NETWORK, network_in
 from fastvi.models.gp.rows import Points
 from fastvi.models.gp.stochastic import ByMiniBatches
 
@@ -248,11 +249,4 @@ class DeepGP(ByMiniBatches):
             return None
         units = saved.array("network_units", 2, None)
         d = saved.n_features + units.shape[1]
-        first = saved.array("network.first", d, None)
-        h = first.shape[1]
-        network = Network(
-            first, saved.array("network.first_bias", h),
-            saved.array("network.second", h, 2 * n_latents),
-            saved.array("network.second_bias", 2 * n_latents),
-        )  # fmt: skip
-        return Recognition(units, network)
+        return Recognition(units, network_in(saved, "network", d, n_latents))

@@ -22,11 +22,12 @@ from fastvi.base import tree
 from fastvi.base.typing import Array
 from fastvi.core import Batch, Local
 from fastvi.models.gp.deep.layer import Hidden, HiddenLayer, Kind, Pass
-from fastvi.models.gp.deep.recognition import NO_NETWORK, Network, Recognition, Seen
+from fastvi.models.gp.deep.recognition import Recognition
 from fastvi.models.gp.learner import HyperMoves
 from fastvi.models.gp.likelihood import Likelihood
 from fastvi.models.gp.model import Evaluation, Hyper, Params, SparseVariational, Target
 from fastvi.models.gp.posterior import Posterior
+from fastvi.models.gp.recognition import NO_NETWORK, Network, Read, reverse
 from fastvi.models.gp.rows import Points, Sites
 
 __all__ = ["Deep", "DeepHyper", "DeepMoves", "DeepPrepared"]
@@ -48,7 +49,7 @@ class Draws(NamedTuple):
     inputs: list[Array]
     normal: list[Array]
     passes: list[list[Pass]]
-    seen: Seen | None = None  # q(w), if there are latent inputs
+    seen: Read | None = None  # q(w), if there are latent inputs
     noise: Array = np.empty((0, 0))  # (S n, Q), of the draws of w
 
 
@@ -257,7 +258,7 @@ class DeepPrepared:
         by_log_sd = by_latent * draws.noise * np.tile(np.exp(seen.log_sd), (self.model.n_draws, 1))
         by_log_sd += weights[:, None]
         sums = (part.reshape(-1, n, q).sum(axis=0) for part in (by_latent, by_log_sd))
-        return recognition.reverse(self.hyper.network, seen, *sums)
+        return reverse(self.hyper.network, seen, *sums)
 
 
 class DeepMoves(NamedTuple):

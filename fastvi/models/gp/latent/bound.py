@@ -18,6 +18,7 @@ from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.latent.expectations import Expectations
 from fastvi.models.gp.optimum import Optimum, Rows, sandwich
 from fastvi.models.gp.posterior import Posterior
+from fastvi.models.gp.recognition import NO_NETWORK, Network
 from fastvi.models.gp.reverse import Reverse
 
 __all__ = ["Inputs", "LatentBound", "LatentRegression", "expectations"]
@@ -34,6 +35,7 @@ class Inputs(NamedTuple):
     z: Array  # (M, Q)
     mean: Array  # (N, Q)
     log_variance: Array  # (N, Q)
+    network: Network = NO_NETWORK  # that reads q(x) off rows, if one does
 
 
 class LatentBound(NamedTuple):

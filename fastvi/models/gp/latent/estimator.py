@@ -21,9 +21,10 @@ from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.estimator import draws_by, holding_back, on_bounds, warn_of_bounds
 from fastvi.models.gp.latent.bound import Inputs, LatentRegression
 from fastvi.models.gp.latent.rows import Found, NewRows
-from fastvi.models.gp.latent.search import Unknown
+from fastvi.models.gp.latent.search import Amortized, Unknown
 from fastvi.models.gp.latent.start import initial_kernel, principal
 from fastvi.models.gp.posterior import Posterior
+from fastvi.models.gp.recognition import Network, fitted, network_in
 from fastvi.models.gp.search import Evaluations
 from fastvi.models.gp.searching import warn_of_search
 from fastvi.models.gp.start import SELECTIONS, check_sizes, initial_inducing
@@ -59,6 +60,12 @@ class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         of the principal components.
     init : "pca" or (n_rows, n_components) array, default="pca"
         Means of q(x) at the start: principal components of variance 1, or those given.
+    amortize : bool, default=False
+        Let a network read q(x) off each row, instead of a q(x) of each row's own (Dai et al. 2016,
+        "Variational auto-encoded deep Gaussian processes"): new rows take no search, and near rows
+        have near q(x). Its weights are learned with the rest.
+    encoder_units : int, default=100
+        Hidden units of that network, of tanh.
     inducing_points : int or (n_inducing, n_components) array, default=50
         Number of inducing inputs, or those to start from.
     inducing_selection : {"kmeans", "greedy", "subset"}, default="kmeans"
@@ -139,6 +146,8 @@ class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         *,
         kernel: Kernel | None = None,
         init: str | ArrayLike = "pca",
+        amortize: bool = False,
+        encoder_units: int = 100,
         inducing_points: int | ArrayLike = 50,
         inducing_selection: str = "kmeans",
         learn_inducing_points: bool = True,
@@ -152,6 +161,8 @@ class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self._share(locals())
         self.n_components = n_components
         self.init = init
+        self.amortize = amortize
+        self.encoder_units = encoder_units
 
     # Fits
 
@@ -181,10 +192,17 @@ class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             )  # fmt: skip
             self._model = LatentRegression(self._covariance, y, self._n_threads)
             start = Inputs(self._covariance.theta, z, mean, np.full(mean.shape, np.log(SPREAD)))
+            if checks.flag(self.amortize, "amortize"):
+                start = start._replace(network=self._network(y, mean, seed))
             watch = self._watch_rows(watching, X, X_val, seed)
             self._learn(start, watch)
         self._warn_of_bounds()
         del self._model  # it holds the rows
+
+    def _network(self, y: Array, mean: Array, seed: int) -> Network:
+        """The network that starts near these means."""
+        n = checks.integer(self.encoder_units, "encoder_units", 1)
+        return fitted(y, mean, 0.5 * np.log(SPREAD), n, np.random.default_rng(seed))
 
     def _given(self, n: int, q: int) -> Array:
         """The means at the start that `init` holds."""
@@ -228,7 +246,7 @@ class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _learn(self, start: Inputs, watch: loop.Watch) -> None:
         """Search from `start`, and take what was found."""
         self._model.bound(start, gradient=False)  # if this has no factor, say so
-        objective = Unknown(
+        objective = (Amortized if self.amortize else Unknown)(
             self._model, start,
             kernel=bool(self.learn_kernel), inducing=bool(self.learn_inducing_points),
         )  # fmt: skip
@@ -256,7 +274,7 @@ class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _take(self, posterior: Posterior, params: Inputs) -> None:
         """Predict with what was learned."""
         self._posterior, self._params = posterior, params
-        self._of_rows = NewRows(posterior, params.theta, self._n_threads)
+        self._of_rows = NewRows(posterior, params.theta, self._n_threads, params.network)
         self.embedding_ = params.mean
         self.embedding_std_ = np.exp(0.5 * params.log_variance)
         self.relevance_ = np.array(posterior.program.scales[0])
@@ -302,7 +320,8 @@ class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """Posterior means of the latent variables of rows, (n_rows, n_components).
 
         Each row's q(x) is found by itself, given what was learned of the functions. For a row of
-        `fit` it is the one in `embedding_`, or another local maximum.
+        `fit` it is the one in `embedding_`, or another local maximum. With `amortize` it is what
+        the network reads.
 
         Parameters
         ----------
@@ -402,6 +421,9 @@ class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         m, q = z.shape
         mean = saved.array("learned.mean", None, q)
         params = Inputs(theta, z, mean, saved.array("learned.log_variance", len(mean), q))
+        if self.amortize:
+            network = network_in(saved, "learned.network", saved.n_features, q)
+            params = params._replace(network=network)
         self.kernel_ = files.decoded(json.loads(saved.values["kernel"]), saved.path)
         self._covariance = Covariance(self.kernel_, q)
         self.inducing_points_, self.jitter_ = z, saved.values["jitter"]

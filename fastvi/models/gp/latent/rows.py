@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastvi.base.blas import solve_rows
-from fastvi.base.typing import Array
+from fastvi.base.typing import AnyArray, Array
 from fastvi.models.gp.latent.ascent import ascend
 from fastvi.models.gp.latent.bound import divergence, expectations
 from fastvi.models.gp.posterior import Posterior
+from fastvi.models.gp.recognition import NO_NETWORK, Network, read
 
 __all__ = ["Found", "NewRows"]
 
@@ -41,9 +42,18 @@ class NewRows:
     posterior : Posterior
     theta : (P,) array
     n_threads : int
+    network : Network
+        That reads q(x) off rows that lack no column; without weights, q(x) is searched for.
     """
 
-    def __init__(self, posterior: Posterior, theta: Array, n_threads: int = 1) -> None:
+    def __init__(
+        self,
+        posterior: Posterior,
+        theta: Array,
+        n_threads: int = 1,
+        network: Network = NO_NETWORK,
+    ) -> None:
+        self.network = network
         covariance, m = posterior.covariance, len(posterior.z)
         self.expectations = expectations(covariance, theta, posterior.z, n_threads)
         self.noise = covariance.noise(theta)
@@ -67,6 +77,10 @@ class NewRows:
                     whole[part] = own
         return found
 
+    def reads(self, seen: Array) -> bool:
+        """Whether the network gives q(x) of rows with these columns."""
+        return bool(self.network.first.size) and bool(np.all(seen))
+
     def _infer(self, y: Array, seen: Array) -> Found:
         """Those of rows whose columns are all seen."""
         weights, at_z, q = self.weights[:, seen], self.at_z[:, seen], self.z.shape[1]
@@ -80,7 +94,7 @@ class NewRows:
         fixed = -0.5 * (np.square(y).sum(axis=1) + t * of_rows.c) / noise
         fixed -= 0.5 * t * (LOG_2PI + np.log(noise))
 
-        def bound(x: Array, rows: Array) -> tuple[Array, Array]:
+        def bound(x: Array, rows: AnyArray) -> tuple[Array, Array]:
             mean, log_variance = x[:, :q], x[:, q:]
             variance = np.exp(log_variance)
             found = of_rows.reverse(mean, variance, firsts[rows], seconds)
@@ -88,5 +102,10 @@ class NewRows:
             slope = np.concatenate((found.by_mean - mean, by_log), axis=1)
             return fixed[rows] + found.values - divergence(mean, log_variance), slope
 
-        x, value = ascend(bound, start, MAX_ITER, TOL)
+        if self.reads(seen):
+            given = read(self.network, y)
+            x = np.concatenate((given.mean, 2.0 * given.log_sd), axis=1)
+            value, _ = bound(x, np.arange(len(x)))
+        else:
+            x, value = ascend(bound, start, MAX_ITER, TOL)
         return Found(x[:, :q], np.exp(x[:, q:]), value)

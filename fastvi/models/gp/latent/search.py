@@ -8,10 +8,11 @@ import numpy as np
 
 from fastvi.base.typing import Array
 from fastvi.models.gp.latent.bound import Inputs, LatentRegression
+from fastvi.models.gp.recognition import Network, read, reverse
 from fastvi.models.gp.search import Evaluations, Found, Height, Objective, search
 from fastvi.models.gp.searching import LBFGS
 
-__all__ = ["Unknown"]
+__all__ = ["Amortized", "Unknown"]
 
 SETTLING = 50  # iterations in which the kernel is held
 
@@ -33,17 +34,25 @@ class Unknown(Objective):
         empty = np.empty(0)
         theta = inputs.theta if self.kernel else empty
         z = inputs.z.ravel() if self.inducing else empty
-        return np.concatenate((theta, z, inputs.mean.ravel(), inputs.log_variance.ravel()))
+        return np.concatenate((theta, z, *self._rest(inputs)))
+
+    def _rest(self, inputs: Inputs) -> list[Array]:
+        """What q(x) has."""
+        return [inputs.mean.ravel(), inputs.log_variance.ravel()]
 
     def parts(self, point: Array) -> Inputs:
         """See `Objective`."""
-        theta, z, mean, _ = self.first
+        theta, z = self.first[:2]
         if self.kernel:
             theta, point = point[: len(theta)].copy(), point[len(theta) :]
         if self.inducing:
             z, point = point[: z.size].reshape(z.shape).copy(), point[z.size :]
-        mean, log_variance = point.reshape(2, *mean.shape).copy()
-        return Inputs(theta, z, mean, log_variance)
+        return self._filled(Inputs(theta, z, *self.first[2:]), point)
+
+    def _filled(self, inputs: Inputs, rest: Array) -> Inputs:
+        """The inputs with q(x) as `_rest` says."""
+        mean, log_variance = rest.reshape(2, *inputs.mean.shape).copy()
+        return inputs._replace(mean=mean, log_variance=log_variance)
 
     def limits(self, bounds: Array) -> Array:
         """See `Objective`; all but the kernel's hyperparameters are free."""
@@ -54,7 +63,13 @@ class Unknown(Objective):
     def bound(self, point: Array, gradient: bool) -> Height:
         """See `Objective`."""
         found = self.model.bound(self.parts(point), gradient=gradient)
-        return Height(found.value, None if found.gradient is None else self._chosen(found.gradient))
+        if found.gradient is None:
+            return Height(found.value, None)
+        return Height(found.value, self._chosen(self._turned(point, found.gradient)))
+
+    def _turned(self, point: Array, gradient: Inputs) -> Inputs:
+        """The gradient, where q(x) is not free."""
+        return gradient
 
     def search(self, evaluations: Evaluations, kernel: Any, max_iter: int, tol: float) -> Found:
         """The maximum from the start.
@@ -72,3 +87,28 @@ class Unknown(Objective):
             if evaluations.stopped or n == max_iter:
                 return first._replace(converged=False)
         return search(evaluations, start, limits, LBFGS, max_iter - n, tol)
+
+
+class Amortized(Unknown):
+    """The same with q(x) that a network reads off the rows, whose weights are learned instead.
+
+    Dai, Damianou, Gonzalez and Lawrence (2016), "Variational auto-encoded deep Gaussian processes".
+    """
+
+    def _rest(self, inputs: Inputs) -> list[Array]:
+        return [np.ravel(part) for part in inputs.network]
+
+    def _filled(self, inputs: Inputs, rest: Array) -> Inputs:
+        parts, start = [], 0
+        for like in self.first.network:
+            parts.append(rest[start : start + like.size].reshape(like.shape).copy())
+            start += like.size
+        network = Network(*parts)
+        seen = read(network, self.model.y)
+        return inputs._replace(mean=seen.mean, log_variance=2.0 * seen.log_sd, network=network)
+
+    def _turned(self, point: Array, gradient: Inputs) -> Inputs:
+        network = self.parts(point).network
+        seen = read(network, self.model.y)
+        slope = reverse(network, seen, gradient.mean, 2.0 * gradient.log_variance)
+        return gradient._replace(network=slope)
