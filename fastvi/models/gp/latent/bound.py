@@ -97,13 +97,14 @@ class LatentRegression:
         by_v = optimum.slope()
         by_k = optimum.slope_of_prior(by_v, lower)
         jitter_slope(shifted, factor.jitter, by_k)
+        by_own = own * by_k.trace()
         by_second = sandwich(lower, by_v, transposed=True) / noise
         by_second = 0.5 * (by_second + by_second.T)
         slopes = of_rows.reverse(mean, variance, self.y @ weights.T / noise, by_second)
         reverse = Reverse(covariance, program, z, np.zeros(z.shape[1]))
         reverse.add(z, columns, by_k, plain)
         by_theta, by_z = reverse.gradient(theta)
-        by_c = slopes.by_log_c + own * by_k.trace() - 0.5 * self.y.shape[1] * rows.variance / noise
+        by_c = slopes.by_log_c + by_own - 0.5 * self.y.shape[1] * rows.variance / noise
         by_theta += by_hyperparameters(covariance, theta, by_c, -2.0 * of_rows.a * slopes.by_a)
         by_theta += optimum.slope_of_noise(by_v) * covariance.noise_gradient(theta)
         by_log = variance * slopes.by_variance - 0.5 * (variance - 1.0)
