@@ -211,11 +211,32 @@ def test_bad_input(
     assert sorted(p for p in folder.iterdir() if p.name != "__pycache__") == before
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "lda", "topics", "transform", "score"])
 def test_help_teaches_by_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
     assert f"fastvi {command} " in capsys.readouterr().out.split("example: ")[1]
+
+
+def test_row_numbers_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,name,week,a\n1,x,4,2.5\n2,y,5,\n3,z,6,3.5\n")
+    table = read_columns(str(path))
+    assert table.usual([], quiet=False) == ["week", "a"]
+    assert capsys.readouterr().err.splitlines() == [
+        "columns of text are left out: name", "columns that count the rows are left out: id"
+    ]  # fmt: skip
+    assert table.usual(["week", "a"], quiet=True) == ["id"]  # nothing else is there
+    assert not capsys.readouterr().err
+
+
+def test_rows_that_lack_an_input_keep_their_place(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("new.csv").write_text("week\n60\nNA\n61\n")
+    assert main([*COMMANDS["gp"], "--new", "new.csv", "--predictions", "p.csv"]) == 0
+    assert "new.csv: rows that lack an input get no prediction: 1" in capsys.readouterr().err
+    assert [row[1] == "nan" for row in cells("p.csv")[1:]] == [False, True, False]
 
 
 def test_tables_of_all_kinds(tmp_path: Path) -> None:

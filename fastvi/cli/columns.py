@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -42,9 +43,25 @@ class Columns(NamedTuple):
                 raise ValueError(self.faults[name])
         return Columns(list(names), self.values[:, [self.names.index(n) for n in names]], {})
 
-    def numeric(self, without: Sequence[str] = ()) -> list[str]:
-        """Names of the columns that hold numbers."""
-        return [n for n in self.names if n not in self.faults and n not in without]
+    def usual(self, without: Sequence[str], quiet: bool) -> list[str]:
+        """Names of the columns that are used if none are asked for.
+
+        Those of text are left out, and those that count the rows (1, 2, 3, ...), by which groups
+        and predictions would be artefacts; a note on standard error names them.
+        """
+        names = [n for n in self.names if n not in self.faults and n not in without]
+        counting = [n for n in names if self._counts(n)]
+        counting = [] if counting == names else counting
+        text = [n for n in self.names if n in self.faults and n not in without]
+        for what, left in (("of text", text), ("that count the rows", counting)):
+            if left and not quiet:
+                print(f"columns {what} are left out: {', '.join(left)}", file=sys.stderr)
+        return [n for n in names if n not in counting]
+
+    def _counts(self, name: str) -> bool:
+        """Whether a column counts its rows from 0 or 1."""
+        column = self.values[:, self.names.index(name)]
+        return column[0] in (0.0, 1.0) and bool(np.all(np.diff(column) == 1.0)) and len(column) > 1
 
 
 def read_columns(path: str, delimiter: str | None = None) -> Columns:

@@ -27,14 +27,11 @@ CHAINS = 'Beal (2003), "Variational algorithms for approximate Bayesian inferenc
 
 
 def _table(options: argparse.Namespace, without: list[str]) -> Columns:
-    """The columns to fit; those of text are left out unless they are named."""
+    """The columns to fit."""
     table = read_columns(options.path, options.delimiter)
-    names = options.columns or table.numeric(without)
+    names = options.columns or table.usual(without, options.quiet)
     if not names:
         raise ValueError(f"{options.path}: no column holds numbers")
-    left = [name for name in table.faults if name not in without]
-    if left and not options.columns and not options.quiet:
-        print(f"columns of text are left out: {', '.join(left)}", file=sys.stderr)
     return table.chosen(names, "--columns")
 
 
@@ -50,7 +47,7 @@ def fit_mixture(options: argparse.Namespace) -> None:
     if known.sum() < 3:
         raise ValueError(f"{options.path}: {int(known.sum())} complete rows; wanted 3 or more")
     if not known.all() and not options.quiet:
-        print(f"{int((~known).sum())} rows with missing numbers are left out", file=sys.stderr)
+        print(f"rows with missing numbers are left out: {int((~known).sum())}", file=sys.stderr)
     scaled = Scaled.of(columns._replace(values=columns.values[known]))
     X, kept = scaled.values, held_out_rows(int(known.sum()), options.held_out, options.seed)
     given: dict[str, Any] = {

@@ -1,15 +1,21 @@
-"""Values of options, from their text."""
+"""Values of options, from their text, and descriptions of commands."""
 
 from __future__ import annotations
 
 import argparse
 
-__all__ = ["delimiter", "limit", "names", "numbers", "passes", "slices"]
+__all__ = ["delimiter", "described", "limit", "names", "numbers", "passes", "slices"]
 
 
 def delimiter(text: str) -> str:
     """Parse a character, or its name."""
     return {"tab": "\t", "\\t": "\t"}.get(text, text)
+
+
+def described(parser: argparse.ArgumentParser, text: str) -> None:
+    """Give a command a description whose examples keep their lines."""
+    parser.description = text
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 def limit(text: str) -> int | float | str:

@@ -42,7 +42,7 @@ def fit_process(options: argparse.Namespace) -> None:
     checked(options)
     checks.integer(options.inducing, "--inducing", 1)
     table = read_columns(options.path, options.delimiter)
-    inputs = options.inputs or table.numeric([options.target])
+    inputs = options.inputs or table.usual([options.target], options.quiet)
     if not inputs or options.target in inputs:
         raise ValueError("--inputs: wanted columns other than the target")
     columns = table.chosen([*inputs, options.target], "--inputs and --target")
@@ -56,21 +56,18 @@ def fit_process(options: argparse.Namespace) -> None:
 
 
 def _rows(columns: Columns, options: argparse.Namespace) -> Rows:
-    """Rows whose target is known."""
+    """Rows whose inputs and target are known."""
     X, y = columns.values[:, :-1], columns.values[:, -1]
-    missing = ~np.isfinite(X).all(axis=1)
-    if missing.any():
-        raise ValueError(
-            f"{options.path}: {int(missing.sum())} rows lack an input; leave them or the column out"
-        )
-    known = np.isfinite(y)
+    known = np.isfinite(columns.values).all(axis=1)
     if known.sum() < 3:
-        raise ValueError(f"{options.path}: {int(known.sum())} rows have a target; wanted 3 or more")
+        raise ValueError(
+            f"{options.path}: {int(known.sum())} rows have inputs and target; wanted 3 or more"
+        )
     for name, x in zip(columns.names, X[known].T):
         if np.ptp(x) == 0:
             raise ValueError(f"--inputs: column {name!r} has the same value in each row")
     if not known.all() and not options.quiet:
-        print(f"{int((~known).sum())} rows without a target are left out", file=sys.stderr)
+        print(f"rows with missing numbers are left out: {int((~known).sum())}", file=sys.stderr)
     X, y = X[known], y[known]
     return Rows(X, y, held_out_rows(len(y), options.held_out, options.seed))
 
@@ -197,11 +194,20 @@ def _picture(
 
 
 def _predict(options: argparse.Namespace, inputs: list[str], model: Any) -> None:
-    """Write predictions for the rows of another table, or of the same one."""
-    table = read_columns(options.new or options.path, options.delimiter)
-    columns = table.chosen(inputs, "--new")
-    if not np.isfinite(columns.values).all():
-        raise ValueError(f"{options.new or options.path}: some rows lack an input")
-    mean, lower, upper = _intervals(model, columns.values)
+    """Write predictions for the rows of another table, or of the same one.
+
+    Rows that lack an input have NaN, so that there are as many rows as in the table.
+    """
+    path = options.new or options.path
+    columns = read_columns(path, options.delimiter).chosen(inputs, "--new")
+    known = np.isfinite(columns.values).all(axis=1)
+    predicted = np.full((3, len(columns.values)), np.nan)
+    if known.any():
+        predicted[:, known] = _intervals(model, columns.values[known])
+    if not known.all() and not options.quiet:
+        print(
+            f"{path}: rows that lack an input get no prediction: {int((~known).sum())}",
+            file=sys.stderr,
+        )
     names = [*inputs, "mean", "lower_90", "upper_90"]
-    write_csv(options.predictions, names, [*columns.values.T, mean, lower, upper])
+    write_csv(options.predictions, names, [*columns.values.T, *predicted])

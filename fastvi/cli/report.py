@@ -62,6 +62,6 @@ def print_fit(info: dict[str, Any]) -> None:
     print(
         f"fit                      {info['n_documents']:,} documents ({info['n_empty']} empty), "
         f"{info['n_iter']} passes of {info['solver']}{settled}, in {info['fit_seconds']:.2f} s: "
-        f"{info['documents_per_second']:,.0f} documents per second"
+        f"{info['documents_per_second']:,.0f} documents per second and pass"
     )
     print(f"model                    {info['model']}  ({info['seconds']:.1f} s in total)")

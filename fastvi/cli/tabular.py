@@ -12,7 +12,8 @@ TABLE = "table of numbers: CSV with or without a header, .npy or .npz"
 PROCESS = """\
 Predict a number from other columns, with intervals that are tested on rows kept for that. One
 column of inputs makes a curve over time or place, in time that grows with the number of rows;
-several make a sparse Gaussian process, which finds how much each matters.
+several make a sparse Gaussian process, which finds how much each matters. Rows with missing numbers
+are left out. Labels are predicted in Python: BayesianLogisticRegression, SparseGPClassifier.
 
 example: sales by week, with a picture of the next ten weeks and a report
 
@@ -23,15 +24,15 @@ example: predictions for the rows of another table
   fastvi gp houses.csv --target price --new offers.csv --predictions prices.csv
 """
 MIXTURE = """\
-Find groups of rows. Of --groups that are offered, those that the data do not need get weights
-near 0. Columns are standardised first.
+Find groups of rows. Of the --groups offered, those that the data do not need get weights near 0.
+Columns are standardised first, and rows with missing numbers are left out.
 
 example: groups of customers, the group of each row, and a report
 
   fastvi mixture customers.csv --columns age,spent,visits --labels groups.csv --html groups.html
 """
 HMM = """\
-Find hidden states of sequences of rows, which switch from row to row. Of --states that are
+Find hidden states of sequences of rows, which switch from row to row. Of the --states
 offered, those that the data do not need are taken out. Missing cells are allowed.
 
 example: states of a machine from two sensors, the state of each row, and a report
@@ -56,12 +57,6 @@ example: save this as line.py, and run  fastvi fit line.py --html line.html
       prior = densities.normal(z[:2], 0.0, 10.0) + densities.half_normal(sigma, 5.0)
       return prior + densities.normal(data.y, a + b * data.x, sigma)
 """
-
-
-def _described(parser: argparse.ArgumentParser, text: str) -> None:
-    """A description whose examples keep their lines."""
-    parser.description = text
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
@@ -89,11 +84,11 @@ def _add_running(parser: argparse.ArgumentParser, model: str, held_out: bool = T
 
 def add_process(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``fastvi gp``."""
-    _described(parser, PROCESS)
+    parsing.described(parser, PROCESS)
     _add_table(parser)
     parser.add_argument("--target", required=True, metavar="COLUMN", help="what to predict")
     parser.add_argument("--inputs", type=parsing.names, metavar="COLUMN[,...]",
-                        help="what to predict from (default: all other numbers)")  # fmt: skip
+                        help="(default: all other numbers, except row numbers)")  # fmt: skip
     parser.add_argument("--likelihood", default="gaussian",
                         choices=("gaussian", "student-t", "poisson"),
                         help="of the target given the curve; for outliers student-t, for counts "
@@ -110,23 +105,23 @@ def add_process(parser: argparse.ArgumentParser) -> None:
 
 def add_mixture(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``fastvi mixture``."""
-    _described(parser, MIXTURE)
+    parsing.described(parser, MIXTURE)
     _add_table(parser)
     parser.add_argument("--columns", type=parsing.names, metavar="COLUMN[,COLUMN...]",
-                        help="(default: all columns of numbers)")  # fmt: skip
+                        help="(default: those of numbers, except row numbers)")  # fmt: skip
     parser.add_argument("-k", "--groups", type=int, default=20, metavar="K",
                         help="at most so many (default: %(default)s)")  # fmt: skip
     parser.add_argument("--covariance", default="full",
                         choices=("full", "tied", "diag", "spherical"),
                         help="of groups (default: %(default)s)")  # fmt: skip
     parser.add_argument("--labels", metavar="FILE",
-                        help="write each row's group and its probability as CSV")  # fmt: skip
+                        help="write complete rows' groups and probabilities as CSV")  # fmt: skip
     _add_running(parser, "mixture of the standardised columns")
 
 
 def add_hmm(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``fastvi hmm``."""
-    _described(parser, HMM)
+    parsing.described(parser, HMM)
     _add_table(parser)
     parser.add_argument("--columns", type=parsing.names, metavar="COLUMN[,COLUMN...]",
                         help="(default: all columns of numbers)")  # fmt: skip
@@ -147,7 +142,7 @@ def add_hmm(parser: argparse.ArgumentParser) -> None:
 
 def add_density(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``fastvi fit``."""
-    _described(parser, DENSITY)
+    parsing.described(parser, DENSITY)
     parser.add_argument("path", metavar="MODEL.py", help="file that defines a fastvi.target")
     parser.add_argument("--name", help="of the target, if the file defines several")
     parser.add_argument("--family", default="fullrank",

@@ -50,7 +50,10 @@ def plot_groups(X: Array, labels: AnyArray, weights: Array, path: str) -> None:
                 *places[rows].T, MARKS[rank % len(MARKS)], markersize=4, alpha=0.8,
                 color=COLOURS[rank % len(COLOURS)], label=f"{rank + 1}", linestyle="none",
             )  # fmt: skip
-    left.legend(title="group", fontsize=8)
+    left.legend(
+        title="group", fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0),
+        ncols=1 + (len(order) > 12),
+    )  # fmt: skip
     right.bar(np.arange(1, len(weights) + 1), weights[order], color="0.4")
     right.set(xlabel="group", ylabel="weight")
     save(figure, path, ending)
