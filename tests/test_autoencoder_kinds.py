@@ -34,6 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "radial": {"family": "radial", "options": {"n_functions": 3}},
     "iaf": {"family": "iaf", "options": {"flow_units": (12,), "n_context": 4}},
     "vamp": {"prior": "vamp", "n_parts": 5},
+    "categorical": {"family": "categorical", "options": {"n_levels": 2}, "kl": "free_bits"},
     "delta": {"kl": "delta", "options": {"delta": 0.5}},
     "aggressive": {"kl": "aggressive"},
     "aggressive, iaf": {"kl": "aggressive", "family": "iaf", "free_bits": 0.1},
@@ -129,13 +130,13 @@ def test_what_each_kind_offers(name: str, tmp_path: Path) -> None:
     assert np.all(np.isfinite(model.history_["kl"]))
     bound = model.elbo_samples(X, n_draws=200).mean()
     assert bound < model.score_samples(X, n_draws=200).mean() < 0
-    Z, drawn = model.transform(X), model.sample(50)
-    assert [part.shape for part in (Z, *drawn)] == [(60, 3), (50, 6), (50, 3)]
+    Z, drawn, n = model.transform(X), model.sample(50), 6 if "categorical" in name else 3
+    assert [part.shape for part in (Z, *drawn)] == [(60, n), (50, 6), (50, n)]
     means, sd = model.posterior(X)
     np.testing.assert_array_equal(means, Z)
     assert np.all(sd > 0)
     assert model.sample_posterior(X).shape == Z.shape
-    assert model.active_units_ == 3 - model.posterior_collapse_.n_collapsed
+    assert model.active_units_ == n - model.posterior_collapse_.n_collapsed
     model.save(tmp_path / "m.npz")
     twin = fastvi.load(tmp_path / "m.npz")
     assert bits(twin) == bits(model)
@@ -245,6 +246,10 @@ def test_information_of_latent_variables(n_rows: int) -> None:
         ),
         ({"family": "iaf", "options": {"flow_units": 9}}, "flow_units is 9; wanted numbers of"),
         ({"prior": "vamp", "n_parts": 0}, "n_parts is 0; wanted an integer >= 1"),
+        ({"family": "categorical", "prior": "vamp"}, "family='categorical' needs prior='normal'"),
+        ({"family": "categorical", "kl": "delta"}, "family='categorical', .* do not go together"),
+        ({"family": "categorical", "objective": "iwae"}, "objective is 'iwae'; wanted .*'elbo'"),
+        ({"family": "categorical", "options": {"n_levels": 1}}, "n_levels is 1; wanted"),
         ({"kl": "delta", "options": {"delta": 0.0}}, "delta is 0.0; wanted a number > 0"),
     ],
 )

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from naive import autoencoder as plain
 from naive import autoencoder_kinds as naive
 from naive.networks import slope
 from scipy.sparse import csr_array
+from scipy.special import log_softmax, logsumexp
 
 from fastvi.kernels import autoencoder as kernels
 from fastvi.kernels import autoencoder_steps as steps
@@ -72,7 +74,7 @@ def there(model):
 def check(objective, **kinds):
     rng = np.random.default_rng(4)
     model, params, rows, seen = made(rng, **kinds)
-    eps = rng.normal(size=(N, objective.n_draws, J)).astype(np.float32)
+    eps = rng.normal(size=(N, objective.n_draws, model.n_noise)).astype(np.float32)
     bound, divergence, grads = found(model, objective, params, rows, eps)
     exact = params.astype(float)
     assert bound == pytest.approx(naive.bound(model, objective, exact, seen, eps), rel=1e-5)
@@ -94,6 +96,68 @@ def check(objective, **kinds):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bounds_and_gradients_of_flows(family, objective):
     check(objective, family=family, **FAMILIES[family])
+
+
+def test_bounds_and_gradients_of_relaxed_categories():
+    check(SAMPLED, family="categorical", n_levels=3, temperature=0.8)
+
+
+def enumerated(model, params, seen):
+    """All one hot z (n, S, J), log likelihoods, log p(z) and log q(z) (n, S)."""
+    n_levels, n = model.family.n_levels, model.n_latent // model.family.n_levels
+    states = np.stack(np.meshgrid(*[np.arange(n_levels)] * n), -1).reshape(-1, n)
+    one_hot = np.eye(n_levels)[states].reshape(len(states), -1)
+    z = np.broadcast_to(one_hot, (N, *one_hot.shape))
+    logits = naive.encoded(model, params, seen).reshape(N, n, n_levels)
+    log_q = (z * log_softmax(logits, axis=-1).reshape(N, 1, -1)).sum(-1)
+    likelihoods = plain.likelihoods(model.form, params, seen, z)
+    return z, likelihoods, naive.log_prior(model, params, z), log_q
+
+
+@pytest.mark.parametrize("gradient", ["score", "straight_through"])
+def test_gradients_of_hard_categories(gradient):
+    """By the score function they are, in the mean, those of the exact bound, of all parameters; of
+    the decoder those of straight-through draws are, too. Draws have the chances of q.
+    """
+    rng = np.random.default_rng(3)
+    model, params, rows, seen = made(rng, family="categorical", n_levels=2, gradient=gradient)
+    n_draws, n_times = 500, 20
+    objective = SAMPLED._replace(n_draws=n_draws)
+    results = []
+    for _ in range(n_times):
+        eps = rng.normal(size=(N, n_draws, model.n_noise)).astype(np.float32)
+        results.append(found(model, objective, params, rows, eps)[2].astype(float))
+
+    def exact(moved):
+        _, likelihoods, log_p, log_q = enumerated(model, moved, seen)
+        weights = np.exp(log_q)
+        return (weights * (likelihoods + objective.beta * (log_p - log_q))).sum(1).mean()
+
+    want = slope(exact, params.astype(float))
+    mean, error = np.mean(results, axis=0), np.std(results, axis=0, ddof=1) / np.sqrt(n_times)
+    first = 0 if gradient == "score" else model.form.decoder.table[0, WEIGHTS]
+    off = np.abs(mean - want) / (error + 1e-5 * np.abs(want).max())
+    assert off[first:].max() < 5.0
+
+
+def test_log_weights_of_categories():
+    """log p(x) by enumeration, in the mean over draws of weights."""
+    rng = np.random.default_rng(3)
+    model, params, rows, seen = made(rng, family="categorical", n_levels=2)
+    n_draws = 4000
+    work = model.evaluation_work(params, rows, N, n_draws)
+    work.eps[...] = rng.normal(size=work.eps.shape)
+    objective = kernels.Objective(kernels.WEIGHTED, n_draws, 0.0, 1.0, 0.0)
+    model.evaluate(objective, params, rows, np.arange(N), work)
+    z = work.z.reshape(N, n_draws, -1)
+    assert set(np.unique(z)) == {0.0, 1.0}
+    first, likelihoods, log_p, log_q = enumerated(model, params.astype(float), seen)
+    exact = logsumexp(likelihoods + log_p, axis=1)
+    weights = np.exp(work.values.reshape(N, n_draws) - exact[:, None])
+    error = weights.std(axis=1) / np.sqrt(n_draws)
+    assert np.all(np.abs(weights.mean(axis=1) - 1.0) < 5.0 * error + 1e-4)
+    chances = (np.exp(log_q)[..., None] * first).sum(1)
+    np.testing.assert_allclose(z.mean(axis=1), chances, atol=5.0 * 0.5 / np.sqrt(n_draws))
 
 
 def test_flows_under_a_mixture():
@@ -124,10 +188,10 @@ def test_free_bits_of_all_latent_variables_together(rng):
     """Below them the gradient is that without the divergence."""
     model, params, rows, _ = made(rng, family="radial", n_functions=1)
     eps = rng.normal(size=(N, 2, J)).astype(np.float32)
-    plain, without = SAMPLED, SAMPLED._replace(beta=0.0)
-    _, divergence, _ = found(model, plain, params, rows, eps)
-    for share, like in ((0.9, plain), (1.1, without)):
-        objective = plain._replace(free=share * divergence / J)
+    whole, without = SAMPLED, SAMPLED._replace(beta=0.0)
+    _, divergence, _ = found(model, whole, params, rows, eps)
+    for share, like in ((0.9, whole), (1.1, without)):
+        objective = whole._replace(free=share * divergence / J)
         grads = found(model, objective, params, rows, eps)[2]
         np.testing.assert_array_equal(grads, found(model, like, params, rows, eps)[2])
 

@@ -114,7 +114,9 @@ def _autoencoder() -> None:
         2, likelihood="bernoulli", decoder="draw", max_iter=2, random_state=0
     )
     model.fit(X > 0).score_samples(X > 0)
-    for family, prior in (("iaf", "vamp"), ("planar", "normal"), ("radial", "mixture")):
+    for family, prior in (
+        ("iaf", "vamp"), ("planar", "normal"), ("radial", "mixture"), ("categorical", "normal"),
+    ):  # fmt: skip
         kind = fastvi.VariationalAutoencoder(
             2, likelihood="poisson", family=family, prior=prior, max_iter=2, random_state=0
         )

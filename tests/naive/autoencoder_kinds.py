@@ -1,7 +1,7 @@
 """Plain twins of autoencoders whose posterior and prior are chosen, in float64."""
 
 import numpy as np
-from scipy.special import expit, logsumexp
+from scipy.special import expit, log_softmax, logsumexp, softmax
 
 from fastvi.kernels import autoencoder as form
 from fastvi.kernels.networks import ACTIVATION, BIAS, INPUTS, OUTPUTS, REACH, WEIGHTS
@@ -51,7 +51,9 @@ def gate(flow, params, outputs, x, t):
 
 def draws(model, params, outputs, eps):
     """z (n, K, J) for noise of this shape, and log q without J log(2 pi) / 2."""
-    j, family = eps.shape[-1], model.choice.words["family"]
+    j, family = model.n_latent, model.choice.words["family"]
+    if family == "categorical":
+        return categories(model, outputs, eps)
     mean, log_sd = outputs[:, None, :j], outputs[:, None, j : 2 * j]
     z, log_q = mean + np.exp(log_sd) * eps, -(0.5 * eps**2 + log_sd).sum(-1)
     for t in range(model.choice.options.get("n_functions", 0)):
@@ -63,6 +65,16 @@ def draws(model, params, outputs, eps):
     return z, log_q
 
 
+def categories(model, outputs, eps):
+    """Relaxed draws, and minus entropies."""
+    gumbel = -np.log(0.5 * (eps[..., ::2] ** 2 + eps[..., 1::2] ** 2))
+    shape = (*gumbel.shape[:2], -1, model.family.n_levels)
+    soft = softmax(((outputs[:, None] + gumbel) / model.family.temperature).reshape(shape), axis=-1)
+    logs = log_softmax(outputs.reshape(len(outputs), 1, *shape[2:]), axis=-1)
+    log_q = np.broadcast_to((np.exp(logs) * logs).sum((-1, -2)), gumbel.shape[:2])
+    return soft.reshape(gumbel.shape), log_q
+
+
 def chain(alpha, j):
     """Covariance of a chain of latent variables."""
     return alpha ** np.abs(np.subtract.outer(np.arange(j), np.arange(j)))
@@ -71,6 +83,8 @@ def chain(alpha, j):
 def log_prior(model, params, z):
     """Of draws z (..., J), without J log(2 pi) / 2."""
     word, j = model.choice.words["prior"], z.shape[-1]
+    if model.choice.words["family"] == "categorical":
+        return np.full(z.shape[:-1], -(j // model.family.n_levels) * np.log(model.family.n_levels))
     if model.choice.words["kl"] == "delta":
         precision = np.linalg.inv(chain(model.prior.alpha, j))
         return -0.5 * ((z @ precision) * z).sum(-1) + 0.5 * np.linalg.slogdet(precision)[1]

@@ -30,8 +30,8 @@ class VariationalAutoencoder(AutoencoderStream):
 
     Rows have latent variables z, standard normal or from a learned prior, of which a network, the
     decoder, makes the parameters of the row's distribution. The posterior of z is approximated by
-    independent Gaussians or by flows, whose parameters another network, the encoder, makes of the
-    row (Kingma and Welling 2014, "Auto-encoding variational Bayes"). Both are trained
+    independent Gaussians, flows or categories, whose parameters another network, the encoder, makes
+    of the row (Kingma and Welling 2014, "Auto-encoding variational Bayes"). Both are trained
     together by stochastic gradient ascent on a lower bound of log p(x), in float32. Results have
     the same bits for any `n_jobs`.
 

@@ -22,11 +22,17 @@ __all__ = ["Family", "Gaussian", "Inverse", "Planar", "Radial"]
 
 Single = NDArray[np.float32]
 
+N_DRAWS = 64  # for means and standard deviations of flows
+N_ROWS = 16  # at a time
+
 
 class Family(Protocol):
     """Draws z (R J) from posteriors of rows, of the encoder's outputs (n O) and of noise (R J)."""
 
+    n_latent: int  # J
+    n_noise: int  # standard normal numbers of a draw, J if nothing else is said
     n_outputs: int  # O
+    objectives: tuple[str, ...]  # that its gradients know
 
     def settle(self, first: int) -> int:
         """Take the first place of its own parameters; return their number."""
@@ -40,7 +46,15 @@ class Family(Protocol):
     def draw(
         self, params: Single, posterior: Single, eps: Single, work: Any, z: Single, log_q: Array
     ) -> None:
-        """Out: z, and log densities (R,) without J log(2 pi) / 2."""
+        """Out: z, for a step, and log densities (R,) without J log(2 pi) / 2."""
+
+    def exact(
+        self, params: Single, posterior: Single, eps: Single, work: Any, z: Single, log_q: Array
+    ) -> None:
+        """Draw for log weights."""
+
+    def moments(self, params: Single, found: Single) -> Single:
+        """Return means and logs of standard deviations (n, 2 J), for outputs (n, O)."""
 
     def slopes(
         self, objective: Objective, params: Single, posterior: Single, inner: Work, work: Any,
@@ -56,8 +70,11 @@ class Family(Protocol):
 class Gaussian:
     """Independent Gaussians; gradients along the paths of draws alone (Roeder et al. 2017)."""
 
+    objectives = ("elbo", "iwae", "vr")
+
     def __init__(self, n_latent: int, options: Mapping[str, Any]) -> None:
-        self.n_latent, self.n_outputs = n_latent, 2 * n_latent
+        self.n_latent = self.n_noise = n_latent
+        self.n_outputs = 2 * n_latent
 
     def settle(self, first: int) -> int:
         """See `Family`."""
@@ -75,6 +92,12 @@ class Gaussian:
     ) -> None:
         """See `Family`."""
         flows.base_push(posterior, self.n_outputs, eps, z, log_q)
+
+    exact = draw
+
+    def moments(self, params: Single, found: Single) -> Single:
+        """See `Family`."""
+        return found
 
     def slopes(
         self, objective: Objective, params: Single, posterior: Single, inner: Work, work: Any,
@@ -97,8 +120,11 @@ class _Tape:
 class Flow:
     """A Gaussian whose draws go through functions one after another, with the whole gradient."""
 
+    objectives = ("elbo", "iwae", "vr")
+
     def __init__(self, n_latent: int, options: Mapping[str, Any]) -> None:
-        self.n_latent, self.n_functions = n_latent, int(options["n_functions"])
+        self.n_latent = self.n_noise = n_latent
+        self.n_functions = int(options["n_functions"])
         self.n_outputs = 2 * n_latent + self._more(options)
 
     def _more(self, options: Mapping[str, Any]) -> int:
@@ -122,6 +148,24 @@ class Flow:
         flows.base_push(posterior, self.n_outputs, eps, tape[:size], log_q)
         self._push(params, posterior, tape, work, log_q)
         z[...] = tape[-size:]
+
+    exact = draw
+
+    def moments(self, params: Single, found: Single) -> Single:
+        """Those of 64 draws of each row, the same noise for all."""
+        half = np.random.default_rng(0).standard_normal((N_DRAWS // 2, self.n_latent), np.float32)
+        points = np.concatenate([half, -half]).ravel()
+        out = np.empty((len(found), 2 * self.n_latent), np.float32)
+        scratch = self.work(N_ROWS, N_ROWS * N_DRAWS)
+        for i in range(0, len(found), N_ROWS):
+            some = np.ascontiguousarray(found[i : i + N_ROWS])
+            n = len(some)
+            z, log_q = np.empty(n * points.size, np.float32), np.empty(n * N_DRAWS)
+            self.draw(params, some.ravel(), np.tile(points, n), scratch, z, log_q)
+            draws = z.reshape(n, N_DRAWS, -1)
+            out[i : i + n, : self.n_latent] = draws.mean(axis=1)
+            out[i : i + n, self.n_latent :] = np.log(draws.std(axis=1, ddof=1))
+        return out
 
     def _push(
         self, params: Single, posterior: Single, tape: Single, work: Any, log_q: Array

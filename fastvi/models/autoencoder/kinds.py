@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastvi.base import checks
-from fastvi.models.autoencoder import families, priors
+from fastvi.models.autoencoder import categories, families, priors
 from fastvi.models.autoencoder.choice import Choice, Option
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.pixels import PIXELS, Pixels
@@ -29,6 +29,7 @@ class Kind(NamedTuple):
     model: type[Autoencoder] = Autoencoder  # the least one that has it
     part: Any = None  # what such a model takes for it
     options: Mapping[str, Option] = MappingProxyType({})
+    prior: Any = None  # the part that it brings in place of prior="normal"
 
 
 def _at_least_one(value: Any, name: str) -> int:
@@ -55,6 +56,9 @@ KINDS: dict[str, dict[str, Kind]] = {
         "planar": Kind(Staged, families.Planar, MANY),
         "radial": Kind(Staged, families.Radial, MANY),
         "iaf": Kind(Staged, families.Inverse, FEW | NETWORK),
+        "categorical": Kind(
+            Staged, categories.Categorical, categories.CATEGORIES, categories.Uniform
+        ),
     },
     "prior": {
         "normal": Kind(part=priors.Normal),
@@ -70,7 +74,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         "plain": Kind(),
         "anneal": Kind(),
         "free_bits": Kind(),
-        "delta": Kind(Staged, priors.Chain, {"delta": Option(1.0, _nats)}),
+        "delta": Kind(Staged, options={"delta": Option(1.0, _nats)}, prior=priors.Chain),
         "aggressive": Kind(),
     },
 }
@@ -99,10 +103,15 @@ def chosen(given: Mapping[str, Any]) -> tuple[type[Autoencoder], Choice]:
             raise ValueError(f"{_listed(words)} do not go together")
     options = _options(given, words, kinds)
     parts = {name: kind.part for name, kind in kinds.items()}
-    if parts["kl"] is not None:  # a prior of its own
+    brought = {name: kind.prior for name, kind in kinds.items() if kind.prior is not None}
+    if len(brought) > 1:
+        raise ValueError(f"{_listed(words)} do not go together")
+    for name, prior in brought.items():
         if words["prior"] != "normal":
-            raise ValueError(f"kl={words['kl']!r} needs prior='normal'; it is {words['prior']!r}")
-        parts["prior"] = parts["kl"]
+            raise ValueError(
+                f"{name}={words[name]!r} needs prior='normal'; it is {words['prior']!r}"
+            )
+        parts["prior"] = prior
     return model, Choice(words, parts, options)
 
 

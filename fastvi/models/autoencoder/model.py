@@ -167,7 +167,8 @@ class Autoencoder:
 
         return kernels.Work(
             x=flat(n * width), inputs=flat(n * width if self.form_of(rows).are_counts else 0),
-            encoded=flat(n * inner), eps=flat(n_all * j), z=flat(n_all * j), back=flat(n_all * j),
+            encoded=flat(n * inner), eps=flat(n_all * self.n_noise), z=flat(n_all * j),
+            back=flat(n_all * j),
             pull=flat(n_all * j), shares=flat(n_all * self.form.n_parts), densities=np.empty(n_all),
             decoded=flat(n_all * outer), values=np.empty(n_all), weights=flat(n_all),
             ratios=flat(n_all), divergences=flat(n * j), betas=flat(j), noise=flat(2 * width),
@@ -227,6 +228,11 @@ class Autoencoder:
     def is_sampled(self) -> bool:
         """Whether the divergence from the prior comes from draws, not in closed form."""
         return bool(self.form.n_parts > 0)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of objectives that steps know."""
+        return ("elbo", "iwae", "vr")
 
     @property
     def has_free_bits(self) -> bool:

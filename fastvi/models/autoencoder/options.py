@@ -17,8 +17,6 @@ from fastvi.networks.layers import ACTIVATIONS
 
 __all__ = ["goal_of", "likelihood_of", "model_of"]
 
-OBJECTIVES = ("elbo", "iwae", "vr")
-
 
 class Schedule(NamedTuple):
     """What a word for the divergence stands for, unless its numbers are given."""
@@ -84,7 +82,7 @@ def goal_of(given: Mapping[str, Any], model: Autoencoder, n_batches: int) -> Goa
     ValueError
         If a parameter is out of its range, or options do not go together.
     """
-    objective = checks.choice(given["objective"], "objective", OBJECTIVES)
+    objective = checks.choice(given["objective"], "objective", model.objectives)
     alpha = checks.number(given["alpha"], "alpha", -np.inf, 1.0, open_high=True)
     schedule = SCHEDULES[model.choice.words["kl"]]
     warmup, free = given["kl_warmup"], given["free_bits"]

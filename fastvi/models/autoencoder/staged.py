@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,9 +23,6 @@ from fastvi.models.autoencoder.rows import Frame, Rows
 
 __all__ = ["Staged"]
 
-N_DRAWS = 64  # for means and standard deviations of posteriors
-N_ROWS = 16  # at a time
-
 
 class _Work(NamedTuple):
     """Scratch of a batch."""
@@ -35,6 +32,7 @@ class _Work(NamedTuple):
     prior: Any
     log_q: Array  # (R,)
     nothing: Single  # (n J) zeros
+    draw: Callable[..., None]  # of the family
 
     @property
     def x(self) -> Any:
@@ -74,6 +72,7 @@ class Staged(Autoencoder):
         noise: str | float, choice: Choice,
     ) -> None:  # fmt: skip
         self.family: Family = choice.parts["family"](n_latent, choice.options)
+        n_latent = self.family.n_latent
         self.prior: Prior = choice.parts["prior"](n_latent, frame, choice.options)
         super().__init__(frame, n_latent, hidden, activation, noise, choice)
         self.n_params += self.prior.settle(self.form, self.n_params)
@@ -89,6 +88,16 @@ class Staged(Autoencoder):
     def n_encoded(self) -> int:
         """See `Autoencoder`."""
         return self.family.n_outputs
+
+    @property
+    def n_noise(self) -> int:
+        """See `Autoencoder`."""
+        return self.family.n_noise
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """See `Autoencoder`."""
+        return self.family.objectives
 
     @property
     def is_sampled(self) -> bool:
@@ -118,14 +127,14 @@ class Staged(Autoencoder):
         return _Work(
             super().work(rows, n, n_draws, with_gradient=with_gradient),
             self.family.work(n, n_all), self.prior.work(n_all), np.empty(n_all),
-            np.zeros(n * self.n_latent, np.float32),
+            np.zeros(n * self.n_latent, np.float32), self.family.draw,
         )  # fmt: skip
 
     def evaluation_work(self, params: Single, rows: Rows, n: int, n_draws: int) -> _Work:
         """See `Autoencoder`."""
         work: _Work = self.work(rows, n, n_draws, with_gradient=False)
         self.prior.ready(params, work.prior)
-        return work
+        return work._replace(draw=self.family.exact)
 
     def _forward(
         self, objective: kernels.Objective, params: Single, rows: Rows, numbers: AnyArray,
@@ -138,7 +147,8 @@ class Staged(Autoencoder):
         posterior, log_q = inner.encoded[first : first + wide], work.log_q[:n_all]
         size, densities = n_all * self.n_latent, inner.densities[:n_all]
         z = inner.z[:size]
-        self.family.draw(params, posterior, inner.eps[:size], work.family, z, log_q)
+        eps = inner.eps[: n_all * self.n_noise]
+        work.draw(params, posterior, eps, work.family, z, log_q)
         kernels.decode_draws(sgemm(), form, params, sparse, n, objective.n_draws, inner)
         self.prior.densities(z, work.prior, densities)
         densities -= log_q
@@ -160,7 +170,7 @@ class Staged(Autoencoder):
         n_all = n * objective.n_draws
         size = n_all * self.n_latent
         if key != 0:
-            normals(key, inner.eps[:size])
+            normals(key, inner.eps[: n_all * self.n_noise])
         self.prior.ready(params, work.prior)
         sparse = _sparse(rows, numbers)
         posterior, ratio = self._forward(objective, params, rows, numbers, sparse, work)
@@ -201,23 +211,8 @@ class Staged(Autoencoder):
         return self.prior.draws(params, n, rng)
 
     def encode(self, params: Single, rows: Rows, first: int, last: int, work: Single) -> Single:
-        """Of independent Gaussians what the encoder says, else of 64 draws of each row."""
-        found = super().encode(params, rows, first, last, work)
-        if self.n_encoded == 2 * self.n_latent:
-            return found
-        half = np.random.default_rng(0).standard_normal((N_DRAWS // 2, self.n_latent), np.float32)
-        points = np.concatenate([half, -half]).ravel()
-        out = np.empty((len(found), 2 * self.n_latent), np.float32)
-        scratch = self.family.work(N_ROWS, N_ROWS * N_DRAWS)
-        for i in range(0, len(found), N_ROWS):
-            some = np.ascontiguousarray(found[i : i + N_ROWS])
-            n = len(some)
-            z, log_q = np.empty(n * points.size, np.float32), np.empty(n * N_DRAWS)
-            self.family.draw(params, some.ravel(), np.tile(points, n), scratch, z, log_q)
-            draws = z.reshape(n, N_DRAWS, -1)
-            out[i : i + n, : self.n_latent] = draws.mean(axis=1)
-            out[i : i + n, self.n_latent :] = np.log(draws.std(axis=1, ddof=1))
-        return out
+        """See `Autoencoder`."""
+        return self.family.moments(params, super().encode(params, rows, first, last, work))
 
 
 def _sparse(rows: Rows, numbers: AnyArray) -> SparseRows:
