@@ -248,6 +248,7 @@ def members(rng):
     for rank in (None, 2):
         q = copula("yeo-johnson", rank)(np.ones(D), np.eye(D) + 0.5)
         yield q._replace(shapes=0.5 * rng.normal(size=q.shapes.shape))
+    yield copula("yeo-johnson", pairs="frank")(np.ones(3), np.eye(3) + 0.5)
     for name in FLOWS:
         q = flow(name, n_layers=2)(np.ones(D), np.eye(D) + 0.5)
         yield q.from_free((q.params + 0.1 * rng.normal(size=len(q.params)),))

@@ -35,6 +35,7 @@ from fastvi.families.meanfield import MeanField
 from fastvi.families.mixtures import GaussianMixture
 from fastvi.families.powers import Draws
 from fastvi.families.products import Blocks, blocks
+from fastvi.families.vines import PairCopula
 
 __all__ = [
     "FAMILIES",
@@ -57,6 +58,7 @@ __all__ = [
     "Langevin",
     "LowRank",
     "MeanField",
+    "PairCopula",
     "Planar",
     "Powers",
     "Radial",
@@ -107,6 +109,7 @@ FAMILIES: dict[str, Registered] = {
     "mixture": Registered(GaussianMixture, GaussianMixture.of),
     "copula": Registered(Copula, Copula.of),
     "factor-copula": Registered(FactorCopula, FactorCopula.of),
+    "pair-copula": Registered(PairCopula, PairCopula.of),
     **{name: Registered(member, member.of) for name, member in MEMBERS.items()},
     "hamiltonian": Registered(Hamiltonian, Hamiltonian.of),
     "langevin": Registered(Langevin, Langevin.of),

@@ -17,7 +17,9 @@ from fastvi.families.fullrank import LARGEST, FullRank
 from fastvi.families.gaussians import stored_scales
 from fastvi.families.lowrank import LowRank
 from fastvi.families.margins import MARGINS, Bent, Margins, divergence_by_draws, stored_margins
+from fastvi.families.pairs import PAIRS
 from fastvi.families.powers import Draws, Driver
+from fastvi.families.vines import PairCopula
 
 __all__ = ["Copula", "FactorCopula", "copula"]
 
@@ -354,8 +356,10 @@ def _driver(kind: int, base: Array) -> Callable[..., int]:
     return run
 
 
-def copula(margins: str = "sinh-arcsinh", rank: int | None = None) -> Near:
-    """A Gaussian copula, for the argument `family` of `fastvi.fit`.
+def copula(
+    margins: str = "sinh-arcsinh", rank: int | None = None, pairs: str | None = None
+) -> Near:
+    """A copula, for the argument `family` of `fastvi.fit`.
 
     Parameters
     ----------
@@ -364,11 +368,14 @@ def copula(margins: str = "sinh-arcsinh", rank: int | None = None) -> Near:
         spline with 13.
     rank : int, optional
         Number of factors of the Gaussian; by default its covariance is full.
+    pairs : {"gaussian", "frank", "clayton", "upper-clayton"}, optional
+        Build the dependence of two to five numbers from that of pairs (Tran, Blei and Airoldi
+        2015) instead of a Gaussian: one without tails, or with a tail below or above.
 
     Raises
     ------
     ValueError
-        If an argument is out of its range.
+        If an argument is out of its range, or `rank` and `pairs` are both given.
 
     Examples
     --------
@@ -382,6 +389,11 @@ def copula(margins: str = "sinh-arcsinh", rank: int | None = None) -> Near:
     array([0.42])
     """
     margins = checks.choice(margins, "margins", tuple(MARGINS))
+    if pairs is not None:
+        if rank is not None:
+            raise ValueError(f"rank={rank} with pairs={pairs!r}; wanted None for one of them")
+        checks.choice(pairs, "pairs", tuple(PAIRS))
+        return partial(PairCopula.of, margins=margins, pairs=pairs)
     if rank is None:
         return partial(Copula.of, margins=margins)
     return partial(FactorCopula.of, margins=margins, rank=checks.integer(rank, "rank", 1))

@@ -74,9 +74,9 @@ def fit(
     ----------
     target : Target
         A target from `fastvi.target`, with a gradient (except for method "score").
-    family : {"fullrank", "meanfield", "lowrank", "mixture", "copula", "hierarchical", \
-"vgp", "planar", "radial", "realnvp", "iaf", "maf", "nsf", "hamiltonian", "langevin"}, a member, \
-or callable
+    family : {"fullrank", "meanfield", "lowrank", "mixture", "copula", "pair-copula", \
+"hierarchical", "vgp", "planar", "radial", "realnvp", "iaf", "maf", "nsf", "hamiltonian", \
+"langevin"}, a member, or callable
         The fit starts from a given member of `fastvi.families`. A callable makes one from a mean
         and a covariance, such as ``fastvi.families.lowrank(rank=3)`` or
         ``fastvi.families.copula("spline")`` or ``fastvi.families.flow("maf", n_layers=8)``, see
