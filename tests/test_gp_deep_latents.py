@@ -110,7 +110,7 @@ def test_densities_of_two_branches(tmp_path: Path) -> None:
     X, y, _ = bimodal(300, 0)
     T, t, log = bimodal(300, 1)
     options: dict[str, Any] = {
-        "inducing_points": 25, "max_iter": 600, "batch_size": 100, "tol": 0, "random_state": 0,
+        "inducing_points": 20, "max_iter": 400, "batch_size": 100, "tol": 0, "random_state": 0,
         "n_predictive_draws": 100,
     }  # fmt: skip
     plain = DeepGPRegressor(2, **options).fit(X, y)
