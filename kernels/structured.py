@@ -1,4 +1,4 @@
-"""Structured priors of autoencoders: mean field of rows with a mixture of Gaussians, and its reverse.
+"""Structured priors of autoencoders: mean field of rows with a mixture of Gaussians; its reverse.
 
 Johnson, Wiltschko, Duvenaud, Adams and Datta (2016), "Composing graphical models with neural
 networks for structured representations and fast inference", section 4. The encoder makes of a row

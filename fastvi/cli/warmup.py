@@ -121,6 +121,7 @@ def _autoencoder() -> None:
             2, likelihood="poisson", family=family, prior=prior, max_iter=2, random_state=0
         )
         kind.fit(X).score_samples(X)
+    model.set_params(prior="structured").fit(X)
 
 
 def _logistic() -> None:

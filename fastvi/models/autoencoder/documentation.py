@@ -26,11 +26,13 @@ family : {"gaussian", "planar", "radial", "iaf", "categorical"}, default="gaussi
     outputs (Rezende and Mohamed 2015, eqs. 10 and 14), or inverse autoregressive ones, masked
     networks with ``flow_units`` hidden units that see ``n_context`` outputs of the encoder (Kingma
     et al. 2016, eqs. 10 to 14).
-prior : {"normal", "mixture", "vamp"}, default="normal"
+prior : {"normal", "mixture", "vamp", "structured"}, default="normal"
     Of the latent variables. ``"normal"``: standard normal. ``"mixture"``: a learned mixture of
     `n_parts` Gaussians, for rows that fall into groups. ``"vamp"``: an equal mixture of the
     encoder's Gaussians of `n_parts` pseudo-inputs, rows that are learned (Tomczak and Welling 2018,
-    eq. 9).
+    eq. 9). ``"structured"``: a mixture with full covariances and unknown parameters, which have a
+    posterior of their own and leave parts empty that are not needed; the encoder makes observations
+    of latent variables, and rows' posteriors are those of mean field (Johnson et al. 2016).
 decoder : {"dense", "pixelcnn", "draw"}, default="dense"
     Network from latent variables to rows. ``"dense"``: layers that see all units of the layer
     before. ``"pixelcnn"``: rows are images, of which each pixel depends on those before it as well,

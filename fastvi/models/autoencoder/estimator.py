@@ -61,6 +61,9 @@ class VariationalAutoencoder(AutoencoderStream):
         over the rows of the fit (Burda et al. 2016).
     latent_variances_ : (n_components,) array
         These variances.
+    latent_mixture_ : tuple of arrays
+        Weights (n_parts,), means (n_parts, n_components) and covariances of the parts of
+        ``prior="structured"``.
     posterior_collapse_ : Collapse
         A report on those that are not: ``causes``, ``information`` and ``effects``.
     noise_sd_ : float or (n_features,) array
@@ -210,9 +213,9 @@ class VariationalAutoencoder(AutoencoderStream):
         } | self._latents._asdict()  # fmt: skip
 
     def _for_library(self) -> dict[str, Array]:
-        frame, form = self._model.frame, self._model.form
-        if self._model.n_encoded != 2 * self._model.n_latent:
+        if not self._model.makes_posteriors:
             return {}  # the library encodes rows by Gaussians
+        frame, form = self._model.frame, self._model.form
         one_hot = frame.likelihood == "categorical"
         kind = 3 if one_hot else 2 if form.are_counts else int(frame.likelihood == "bernoulli")
         numbers = [kind, frame.n_levels if one_hot else 1, frame.scale]

@@ -21,7 +21,7 @@ from fastvi.models.autoencoder.rows import Rows
 
 __all__ = [
     "bounds", "decoded", "log_weights", "means_of", "noise_sd", "posteriors",
-    "resampled", "simulated",
+    "resampled", "shares", "simulated",
 ]  # fmt: skip
 
 CHUNK = 256  # rows, or draws of few rows
@@ -50,6 +50,18 @@ def posteriors(model: Autoencoder, params: Single, rows: Rows, n_threads: int) -
 
     def task(work: Single, first: int, last: int) -> None:
         out[first:last] = model.encode(params, rows, first, last, work)
+
+    _by_chunks(rows.n_rows, CHUNK, n_threads, lambda: model.encoder_work(CHUNK), task)
+    return out
+
+
+def shares(model: Any, params: Single, rows: Rows, n_threads: int) -> Array:
+    """Return chances of the parts of a structured prior (N, C)."""
+    out = np.empty((rows.n_rows, model.mixture.n_components))
+
+    def task(work: Any, first: int, last: int) -> None:
+        found = model.infer(params, rows, first, last, work)
+        out[first:last] = found.shares[: last - first]
 
     _by_chunks(rows.n_rows, CHUNK, n_threads, lambda: model.encoder_work(CHUNK), task)
     return out

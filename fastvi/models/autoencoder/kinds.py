@@ -19,6 +19,7 @@ from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.pixels import PIXELS, Pixels
 from fastvi.models.autoencoder.recurrent import RECURRENT, Recurrent
 from fastvi.models.autoencoder.staged import Staged
+from fastvi.models.autoencoder.structured import StructuredAutoencoder
 
 __all__ = ["KINDS", "Kind", "chosen"]
 
@@ -64,6 +65,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         "normal": Kind(part=priors.Normal),
         "mixture": Kind(part=priors.Mixture, options=PARTS),
         "vamp": Kind(Staged, priors.Vamp, PARTS),
+        "structured": Kind(StructuredAutoencoder, options=PARTS),
     },
     "decoder": {
         "dense": Kind(),

@@ -220,6 +220,11 @@ class Autoencoder:
         return 2 * self.n_latent
 
     @property
+    def makes_posteriors(self) -> bool:
+        """Whether the encoder's outputs are means and logs of standard deviations of q."""
+        return self.n_encoded == 2 * self.n_latent
+
+    @property
     def n_noise(self) -> int:
         """Number of standard normal numbers of each draw."""
         return self.n_latent

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from fastvi.base import checks
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["AutoencoderPredictions"]
 
 
+def _has_parts(estimator: Any) -> bool:
+    return bool(estimator.prior == "structured")
+
+
 class AutoencoderPredictions(
     MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Unsupervised
 ):
@@ -30,6 +35,7 @@ class AutoencoderPredictions(
 
     n_components: int
     likelihood: str
+    prior: str
     noise: str | float
     _model: Autoencoder
     _params: Single
@@ -87,6 +93,17 @@ class AutoencoderPredictions(
         return int(np.sum(self._attribute("active_units_").variances > ACTIVE))
 
     @property
+    def latent_mixture_(self) -> tuple[Array, Array, Array]:
+        """Weights (n_parts,), means (n_parts, n_components) and covariances (n_parts,
+        n_components, n_components) of the parts of a structured prior.
+        """
+        self._attribute("latent_mixture_")
+        if self.prior != "structured":
+            raise AttributeError("latent_mixture_ is there for prior='structured'")
+        found: tuple[Array, Array, Array] = cast(Any, self._model).mixture_of(self._params)
+        return found
+
+    @property
     def noise_sd_(self) -> Any:
         """Standard deviation of Gaussian noise in the units of X: a number, or (n_features,)."""
         self._attribute("noise_sd_")
@@ -136,6 +153,18 @@ class AutoencoderPredictions(
         found = evaluation.posteriors(self._model, self._params, rows, self._n_threads)
         means, log_sd = np.split(found.astype(dtype), 2, axis=1)
         return means, np.exp(log_sd)
+
+    @available_if(_has_parts)  # type: ignore[untyped-decorator]
+    def parts(self, X: RowsLike) -> AnyArray:
+        """Chances that rows come from the parts of the prior (n_rows, n_parts), of
+        ``prior="structured"``.
+
+        Parameters
+        ----------
+        X : (n_rows, n_features) array or CSR matrix
+        """
+        rows, dtype = self._rows(X)
+        return evaluation.shares(self._model, self._params, rows, self._n_threads).astype(dtype)
 
     def sample_posterior(self, X: RowsLike, *, n_draws: int = 50) -> AnyArray:
         """Draw latent variables of rows (n_rows, n_components), closer to their posterior than what

@@ -12,6 +12,7 @@ from fastvi.base import checks
 from fastvi.base.bags import Bags, bags_of_words
 from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels.autoencoder import Data
+from fastvi.kernels.networks import SparseRows
 
 __all__ = ["Frame", "Rows", "frame_of", "rows_of"]
 
@@ -49,6 +50,10 @@ class Rows(NamedTuple):
     def is_sparse(self) -> bool:
         """Whether they are those of a CSR matrix."""
         return len(self.data.indptr) > 0
+
+    def sparse(self, numbers: AnyArray) -> SparseRows:
+        """Return those of these numbers in the form of sparse layers."""
+        return SparseRows(numbers, self.data.indptr, self.data.indices, self.data.inputs)
 
 
 def frame_of(likelihood: str, X: Any) -> Frame:

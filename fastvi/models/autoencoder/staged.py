@@ -159,7 +159,7 @@ class Staged(Autoencoder):
         self, objective: kernels.Objective, params: Single, rows: Rows, numbers: AnyArray, work: Any
     ) -> None:
         """See `Autoencoder`."""
-        self._forward(objective, params, rows, numbers, _sparse(rows, numbers), work)
+        self._forward(objective, params, rows, numbers, rows.sparse(numbers), work)
 
     def step(
         self, objective: kernels.Objective, params: Single, rows: Rows, numbers: AnyArray,
@@ -172,7 +172,7 @@ class Staged(Autoencoder):
         if key != 0:
             normals(key, inner.eps[: n_all * self.n_noise])
         self.prior.ready(params, work.prior)
-        sparse = _sparse(rows, numbers)
+        sparse = rows.sparse(numbers)
         posterior, ratio = self._forward(objective, params, rows, numbers, sparse, work)
         nothing, values = work.nothing[: n * self.n_latent], inner.values[:n_all]
         bound = steps.weigh(objective, n, inner, nothing, values)
@@ -213,7 +213,3 @@ class Staged(Autoencoder):
     def encode(self, params: Single, rows: Rows, first: int, last: int, work: Single) -> Single:
         """See `Autoencoder`."""
         return self.family.moments(params, super().encode(params, rows, first, last, work))
-
-
-def _sparse(rows: Rows, numbers: AnyArray) -> SparseRows:
-    return SparseRows(numbers, rows.data.indptr, rows.data.indices, rows.data.inputs)

@@ -194,7 +194,7 @@ class Mixture:
         a, b = self.sticks(counts)
         return np.asarray(a / (a + b) * np.append(1.0, np.cumprod(b / (a + b))[:-1]))
 
-    def _log_det(self, posterior: Posterior) -> Array:
+    def expected_log_det(self, posterior: Posterior) -> Array:
         """E[log |Lambda|], Bishop (2006), eq. 10.65, (G,)."""
         half = 0.5 * (posterior.dof[:, None] - np.arange(self.n_features))
         return np.asarray(
@@ -206,7 +206,9 @@ class Mixture:
         dof, d = posterior.dof[:, None], self.n_features
         precision = dof * posterior.inverse.packed
         linear = self.shape.times(precision, posterior.means)
-        constant = 0.5 * (self._log_det(posterior) - d * np.log(2 * np.pi) - d / posterior.kappa)
+        constant = 0.5 * (
+            self.expected_log_det(posterior) - d * np.log(2 * np.pi) - d / posterior.kappa
+        )
         constant += posterior.log_weights - np.log(self.frame.scale).sum()
         roots = np.zeros((0, d, d + 1))
         if self.by_roots or self.tied:
