@@ -84,7 +84,7 @@ def density() -> dict[str, Any]:
     }  # fmt: skip
 
 
-LONG = {"docs/recipes.md"}  # dozens of models to compile
+LONG = {"docs/recipes.md", "docs/analysis.md"}  # many or large models to compile
 STAND_INS: dict[str, list[Callable[[], dict[str, Any]]]] = {
     "README.md": [numbers, texts],
     "docs/topics.md": [texts],
@@ -107,6 +107,7 @@ def runnable() -> list[Any]:
 @pytest.mark.jit
 @pytest.mark.parametrize("name", runnable())
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # of small data
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto")  # of a wrong model
 def test_examples(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run as they stand, on small data under the names that they use."""
     monkeypatch.chdir(tmp_path)

@@ -287,7 +287,8 @@ def why_not(figures: Mapping[str, float]) -> str:
     if figures["worth"] < LEAST_WORTH:
         return (
             f"{draws} around the approximation and the modes are worth only "
-            f"{figures['worth']:.0f} draws from the target."
+            f"{figures['worth']:.0f} draws from the target; another family, or the model written "
+            "differently, may help."
         )
     if figures["khat"] >= TRUSTED:
         return f"Importance weights of {draws} are too uneven (k-hat {figures['khat']:.2f})."
