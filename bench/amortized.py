@@ -51,7 +51,22 @@ def quality(s):
     ]
 
 
-PARTS = {"steps": steps, "transform": transform, "quality": quality}
+def decoders(s):
+    """Log p(x) of test images for decoders of 20 latent variables, after some passes over 5000
+    images, and CPU seconds of these.
+    """
+    rows = []
+    for name in ("dense", "pixelcnn", "draw", "draw, windows"):
+        a = {"name": name, "n": 200, "passes": 1} if s.quick else {"name": name}
+        run = s.ours("decoder", **a)
+        s.details[f"decoder {name}"] = run
+        rows.append(row(f"{name}: log p(x), nats", run["log_p"], None, None, None))
+        rows.append(row(f"{name}: CPU seconds", run["seconds"], None, None, None, unit="s"))
+        rows.append(row(f"{name}: a step of 100", run["step"], None, None, None, unit="s"))
+    return rows
+
+
+PARTS = {"steps": steps, "transform": transform, "quality": quality, "decoders": decoders}
 
 
 def run(only=None, quick=False, repeats=None, corpora=None):
