@@ -181,6 +181,22 @@ def test_pseudo_inputs_find_groups() -> None:
     assert np.median(np.abs(np.abs(drawn[:, :2]) - 4.0).max(1)) < 1.0
 
 
+@pytest.mark.slow
+def test_relaxed_categories_learn_faster_than_by_the_score_function(data_dir: Path) -> None:
+    """Of images, with 20 categories of ten levels, after as many passes."""
+    with np.load(data_dir / "images" / "binarized_mnist_larochelle_packed.npz") as file:
+        packed = file["train"][np.random.default_rng(0).permutation(50_000)[:10_000]]
+    X = np.unpackbits(packed, axis=1)[:, :784].astype(np.float32)
+    bounds = [
+        VariationalAutoencoder(
+            20, likelihood="bernoulli", family="categorical", hidden_layer_sizes=(200,),
+            max_iter=15, random_state=0, options={"gradient": gradient},
+        ).fit(X).elbo_samples(X[:1000]).mean()
+        for gradient in ("relaxed", "score")
+    ]  # fmt: skip
+    assert bounds[0] > bounds[1] + 10.0
+
+
 # --- what keeps latent variables in use ----------------------------------------------------------
 
 
