@@ -85,6 +85,7 @@ def density() -> dict[str, Any]:
 
 
 LONG = {"docs/recipes.md", "docs/analysis.md"}  # many or large models to compile
+FIRST = {"README.md", "docs/start.md"}  # which all newcomers try
 STAND_INS: dict[str, list[Callable[[], dict[str, Any]]]] = {
     "README.md": [numbers, texts],
     "docs/topics.md": [texts],
@@ -101,7 +102,9 @@ STAND_INS: dict[str, list[Callable[[], dict[str, Any]]]] = {
 def runnable() -> list[Any]:
     """Names of the pages with examples."""
     names = [page.relative_to(ROOT).as_posix() for page in PAGES if examples(page)]
-    return [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in names]
+    mark = {n: [] if n in FIRST else [pytest.mark.thorough] for n in names}
+    mark |= {n: [pytest.mark.slow] for n in LONG}
+    return [pytest.param(n, marks=mark[n]) for n in names]
 
 
 @pytest.mark.jit
