@@ -51,6 +51,8 @@ EXCEPTIONS = {  # calls that take longer, and what they took: they may only get 
     "svgd(method='matrix')": 8.3,
     "operator_vi": 10.4,
     "VariationalAutoencoder().fit": 21.4,
+    "VariationalAutoencoder(decoder='pixelcnn').fit": 22.3,
+    "VariationalAutoencoder(decoder='draw').fit": 26.2,
     "VariationalAutoencoder(family='iaf').fit": 23.7,  # on a loaded machine
     "VariationalAutoencoder(prior='structured').fit": 28.1,  # on a loaded machine
 }
@@ -142,6 +144,12 @@ CALLS: dict[str, Callable[[], Any]] = {
     "VariationalAutoencoder(prior='structured').fit": lambda: fastvi.VariationalAutoencoder(
         2, prior="structured", **SHORT
     ).fit(X),
+    "VariationalAutoencoder(decoder='pixelcnn').fit": lambda: fastvi.VariationalAutoencoder(
+        2, decoder="pixelcnn", image_shape=(1, 3), **SHORT
+    ).fit(X),
+    "VariationalAutoencoder(decoder='draw').fit": lambda: fastvi.VariationalAutoencoder(
+        2, likelihood="bernoulli", decoder="draw", image_shape=(3, 4), **SHORT
+    ).fit(np.minimum(COUNTS, 1.0)),
     "BayesianLogisticRegression().fit": lambda: fastvi.BayesianLogisticRegression(**SHORT).fit(
         X, X[:, 0] > 0
     ),

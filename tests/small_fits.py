@@ -75,6 +75,12 @@ FITS: dict[str, Callable[[], Any]] = {
     "autoencoder, structured": lambda: fastvi.VariationalAutoencoder(
         2, prior="structured", max_iter=3, random_state=0
     ).fit(X),
+    "autoencoder, pixels": lambda: fastvi.VariationalAutoencoder(
+        2, decoder="pixelcnn", image_shape=(1, X.shape[1]), max_iter=3, random_state=0
+    ).fit(X),
+    "autoencoder, painting": lambda: fastvi.VariationalAutoencoder(
+        2, likelihood="bernoulli", decoder="draw", max_iter=3, random_state=0
+    ).fit(X > 0),
     "logistic": lambda: fastvi.BayesianLogisticRegression(max_iter=3, random_state=0).fit(
         X, X[:, 0] > 0
     ),
