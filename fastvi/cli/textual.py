@@ -58,7 +58,7 @@ example: as CSV, a column per topic
   fastvi transform lda.model.npz new.csv -o proportions.csv
 """
 SCORE = """\
-Score documents that the model has not seen: half of the words of each are predicted from the other
+Score new documents: half of the words of each are predicted from the other
 half. The result is in nats per word; higher is better. Only scores of the same documents and
 vocabulary can be compared.
 
@@ -233,7 +233,7 @@ def add_score(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``fastvi score``."""
     parsing.described(parser, SCORE)
     parser.add_argument("model", metavar="MODEL", help="file that `fastvi lda` wrote")
-    _add_corpus(parser, "+", "documents that the model has not seen", AS_FITTED)
+    _add_corpus(parser, "+", "new documents", AS_FITTED)
     _add_fields(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the split into halves (default: 0)")
     parser.add_argument("--threads", type=int, default=-1, metavar="N")

@@ -67,7 +67,8 @@ def _by_growth(wanted: Wanted, member: Family, options: Options) -> Course:
     elif boosting == "hellinger":
         growth = Hellinger(target, power, seed)
     else:
-        growth = LowRankGrowth(target, power, boosting if isinstance(boosting, int) else 1, seed)
+        rank = 1 if boosting == "low-rank" else int(boosting)
+        growth = LowRankGrowth(target, power, rank, seed)
     stages = GrowthStages(
         wanted.batches, growth=growth, n_components=wanted.n_components, **options
     )

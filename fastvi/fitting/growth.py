@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from fastvi.base.typing import Array
 from fastvi.core import Gradient
 from fastvi.families.mixtures import GaussianMixture
 from fastvi.fitting.components import MOST, SMALL_GAIN
@@ -17,7 +18,7 @@ from fastvi.fitting.missing import missing_of, trials_of
 from fastvi.fitting.stages import Stages
 from fastvi.targets.base import Target
 
-__all__ = ["Growth", "GrowthStages", "GrowthState", "best_of"]
+__all__ = ["Growth", "GrowthStages", "GrowthState", "best_of", "one_by_one"]
 
 N_BOUND = 4096  # draws of the bound that is reported
 NOTHING = 1e-4  # nats: a component that gains less is the last, even if more are asked for
@@ -142,6 +143,22 @@ class GrowthStages(Stages):
         if first:
             growth = self.growth
             growth.target.refuse(params.draw(N_BOUND, np.random.default_rng(self._seed)).points)
+
+
+def one_by_one(
+    member: GaussianMixture,
+    fitted: Callable[[GaussianMixture | None, Array, Array], Candidate],
+    weighted: Callable[[GaussianMixture], GaussianMixture],
+) -> GaussianMixture:
+    """A mixture of components that are fitted in turn, each beside those before, from the means and
+    roots of a member's; weights are refitted after each.
+    """
+    params = None
+    for mean, root in zip(member.means, member.roots):
+        height, grown = fitted(params, mean, root)
+        if np.isfinite(height):
+            params = weighted(grown)
+    return member if params is None else params
 
 
 def best_of(

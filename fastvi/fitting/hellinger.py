@@ -20,7 +20,7 @@ from scipy.special import logsumexp
 
 from fastvi.base.typing import Array
 from fastvi.families.mixtures import GaussianMixture
-from fastvi.fitting.growth import Candidate, best_of
+from fastvi.fitting.growth import Candidate, best_of, one_by_one
 from fastvi.fitting.polished import noise_of
 from fastvi.targets.base import Target
 
@@ -115,13 +115,12 @@ class Hellinger:
 
     def first(self, member: GaussianMixture) -> GaussianMixture:
         """Components from those of a member, one after the other."""
-        params = None
-        for mean, root in zip(member.means, member.roots):
+
+        def fitted(params: GaussianMixture | None, mean: Array, root: Array) -> Candidate:
             before = None if params is None else self._before(params)
-            height, grown = self._best(before, mean, root, 0)
-            if np.isfinite(height):
-                params = self._weighted(grown)
-        return member if params is None else params
+            return self._best(before, mean, root, 0)
+
+        return one_by_one(member, fitted, self._weighted)
 
     def with_another(
         self, params: GaussianMixture, rng: np.random.Generator

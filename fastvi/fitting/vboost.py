@@ -2,11 +2,12 @@
 
 A component with a low-rank plus diagonal covariance and its weight are found together, so that the
 ELBO of the mixture rises most while earlier components stay (their section 3.2); then all weights
-are found anew. Draws stay the same while one component is found.
+are refitted. The draws are fixed while a component is fitted.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from scipy.special import expit, log_expit, logit, logsumexp
 from fastvi.base.typing import Array
 from fastvi.families.lowrank import LowRank
 from fastvi.families.mixtures import GaussianMixture
-from fastvi.fitting.growth import Candidate, best_of
+from fastvi.fitting.growth import Candidate, best_of, one_by_one
 from fastvi.fitting.polished import noise_of
 from fastvi.targets.base import Target
 
@@ -142,12 +143,7 @@ class LowRankGrowth:
 
     def first(self, member: GaussianMixture) -> GaussianMixture:
         """Components from those of a member, one after the other."""
-        params = None
-        for mean, root in zip(member.means, member.roots):
-            height, grown = self._best(params, mean, root, 0)
-            if np.isfinite(height):
-                params = self._weighted(grown)
-        return member if params is None else params
+        return one_by_one(member, partial(self._best, n_steps=0), self._weighted)
 
     def with_another(
         self, params: GaussianMixture, rng: np.random.Generator

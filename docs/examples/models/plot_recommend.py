@@ -3,7 +3,7 @@ Who reads what?
 ===============
 
 Counts of 60 readers and 40 books in three genres. Poisson factorization finds the genres from
-counts alone, and recommends books that a reader has not read yet.
+counts alone, and recommends unread books to each reader.
 """
 
 import matplotlib.pyplot as plt

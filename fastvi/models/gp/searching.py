@@ -60,7 +60,7 @@ class Searches(OfKernel):
 
 
 def warn_of_search(n_iter: int, failed: bool, stacklevel: int) -> None:
-    """Warn that a search has not converged."""
+    """Warn that a search did not converge."""
     why = (
         "no step raises the bound any more (an abnormal line search), though its gradient "
         "is not 0: rounding is in the way; raise tol, the noise, or scale the data"

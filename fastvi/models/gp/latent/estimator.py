@@ -182,9 +182,7 @@ class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         seed = self._seed(watching)
         q = checks.integer(self.n_components, "n_components", 1)
         with single_threaded_blas():
-            mean, shares = principal(y, q)
-            if not (isinstance(self.init, str) and self.init == "pca"):
-                mean, shares = self._given(len(y), q), np.full(q, 1.0 / q)
+            mean, shares = self._first_means(y, q)
             self.kernel_, self._covariance = initial_kernel(self.kernel, shares)
             z = initial_inducing(
                 self._covariance, mean, self.inducing_points, self.inducing_selection,
@@ -204,16 +202,21 @@ class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         n = checks.integer(self.encoder_units, "encoder_units", 1)
         return fitted(y, mean, 0.5 * np.log(SPREAD), n, np.random.default_rng(seed))
 
-    def _given(self, n: int, q: int) -> Array:
-        """The means at the start that `init` holds."""
+    def _first_means(self, y: Array, q: int) -> tuple[Array, Array]:
+        """The means at the start (n, q), and shares of the variance (q,)."""
+        n = len(y)
         if isinstance(self.init, str):
-            raise ValueError(f"init is {self.init!r}; wanted 'pca' or an array of shape ({n}, {q})")
+            if self.init != "pca":
+                raise ValueError(
+                    f"init is {self.init!r}; wanted 'pca' or an array of shape ({n}, {q})"
+                )
+            return principal(y, q)
         mean = np.array(self.init, np.float64, order="C")
         if mean.shape != (n, q) or not np.all(np.isfinite(mean)):
             raise ValueError(
                 f"init has shape {mean.shape}; wanted finite numbers of shape ({n}, {q})"
             )
-        return mean
+        return mean, np.full(q, 1.0 / q)
 
     def _refuse_passes(self, watching: Watching) -> None:
         if watching.early_stopping is not None:
