@@ -49,7 +49,7 @@ def encoder_back(blas, model, params, sparse, n, work, grads):
 @kernel
 def add_prior(weights, beta, pull, back, shares):
     """Slopes back (R J) of log likelihoods become those of log p(x, z), with the prior's pull (R J)
-    weighted by beta; out: shares (R,) of log q in the objective, but for the sign.
+    weighted by beta; out: shares (R,) of log q in the objective, with the sign reversed.
     """
     n_latent, factor = back.size // weights.size, np.float32(beta)
     for r in range(weights.size):

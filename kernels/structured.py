@@ -215,7 +215,7 @@ def start_row(parts, observed, shares, root, local):
 def infer(parts, observed, tolerance, most, local):
     """Mean field of rows until no share moves by more than the tolerance, or for so many rounds.
 
-    observed (n 2 J) float32 holds a and s of each row; out: `local` but for its scratch.
+    observed (n 2 J) float32 holds a and s of each row; out: `local`, except its scratch.
     """
     width = 2 * local.means.shape[1]
     for i in range(observed.size // width):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from deep_slopes import STEP, along_directions
 from scipy.special import logsumexp
 from scipy.stats import norm
 from sklearn.datasets import load_digits
@@ -74,24 +75,10 @@ def a_model(
 def test_gradients_equal_differences(kernel: Any, connected: bool, rng: Any) -> None:
     model, (sites, hyper), batch = a_model(kernel, connected, rng)
 
-    def bound(there: DeepHyper) -> float:
-        same = np.random.default_rng(5)
-        return model.at(there).evaluate(sites, batch, same, gradient=False).bound
-
-    found = model.at(hyper).evaluate(sites, batch, np.random.default_rng(5)).gradient
-    for i, (leaf, slope) in enumerate(zip(tree.leaves(hyper), tree.leaves(found))):
-        direction, step = rng.normal(size=leaf.shape), 1e-5
-        if leaf.ndim == 3:
-            direction = np.tril(direction)
-        ends = []
-        for sign in (1.0, -1.0):
-            there = tree.copy(hyper)
-            tree.leaves(there)[i][...] += sign * step * direction
-            ends.append(bound(there))
-        want = (ends[0] - ends[1]) / (2.0 * step)
+    for slope, want, end in along_directions(model, sites, hyper, batch, rng):
         # differences are exact to their second order and to the rounding of the bound by the step
-        noise = 1e-15 * abs(ends[0]) * 1e2 / step
-        assert np.vdot(slope, direction) == pytest.approx(want, rel=1e-6, abs=noise + 1e-6)
+        noise = 1e-15 * abs(end) * 1e2 / STEP
+        assert slope == pytest.approx(want, rel=1e-6, abs=noise + 1e-6)
 
 
 def test_the_kept_pass_is_the_one_taken_again(rng: Any, monkeypatch: pytest.MonkeyPatch) -> None:
