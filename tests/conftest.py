@@ -29,7 +29,7 @@ JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") == "1"
 
 # The first example of a test may compile a kernel, so no time limit. The same examples in every
 # run; fewer of them where kernels are interpreted, and more with --hypothesis-profile=many, as in
-# the pass of continuous integration without AVX-512.
+# the pass of continuous integration with bounds checks.
 settings.register_profile(
     "fastvi",
     deadline=None,
@@ -86,12 +86,27 @@ def is_of_base_class(item: pytest.Item) -> bool:
     return name not in OF_MODELS or bool(getattr(check, "keywords", {}))
 
 
+# Files that compile or run for long, of what is built on kernels and models that other files test:
+# they are thorough as a whole, unless they are named on the command line.
+LONG = {
+    "annealed", "autoencoder", "boosting", "copulas", "corrected", "densities", "densities_edges",
+    "densities_matrices", "densities_processes", "derivatives_bounds", "derivatives_functions",
+    "derivatives_matrices", "dynamic_estimator", "fits_resumed", "flows", "gp_deep", "hierarchical",
+    "kernels_autoencoder", "kernels_components", "kernels_convolutions", "kernels_covariance",
+    "kernels_draw", "kernels_drivers", "kernels_neural_topics", "kernels_structured",
+    "kernels_thin", "mixture_families", "score", "switching", "temporal", "vines",
+}  # fmt: skip
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put long files first; leave out what is slow or thorough and was not asked for."""
     place = {f"test_{name}": i for i, name in enumerate(FIRST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(FIRST)))
-    for item in filter(is_of_base_class, items):
-        item.add_marker(pytest.mark.thorough)
+    named = {Path(argument.split("::")[0]).stem for argument in config.args}
+    long = {f"test_{name}" for name in LONG} - named
+    for item in items:
+        if item.path.stem in long or is_of_base_class(item):
+            item.add_marker(pytest.mark.thorough)
     if JIT_OFF:
         for item in items:
             if item.get_closest_marker("jit"):

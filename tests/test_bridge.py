@@ -27,6 +27,7 @@ def test_equal_densities_leave_no_error():
     assert found.error == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sd", [0.6, 1.0, 2.0])
 def test_errors_are_as_large_as_they_are_said_to_be(rng, sd):
     found = [bridge(*ratios(rng, 400, 600, 60, sd)) for _ in range(200)]

@@ -72,6 +72,7 @@ CHAINS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.jit
 @pytest.mark.parametrize("case", CHAINS)
 def test_borders_of_blocks_are_exact(case):

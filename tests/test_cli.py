@@ -398,6 +398,7 @@ def test_weights_that_are_no_counts(tmp_path: Path, capsys: Any) -> None:
     run(capsys, "lda", path, *FAST, "--held-out", 0, "-o", output)
 
 
+@pytest.mark.thorough
 def test_plot(corpus: Path, tmp_path: Path, capsys: Any, model: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     for name, magic in (("p.svg", b"<?xml"), ("plain", b"\x89PNG")):

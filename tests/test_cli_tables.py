@@ -157,6 +157,7 @@ def test_text_says_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "Verdict: groups. Compared with one Gaussian, " in out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_report_is_whole(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It says what was found, how to repeat and to cite it, and asks for nothing from outside."""

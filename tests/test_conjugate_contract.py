@@ -153,6 +153,7 @@ def test_the_bound_rises(model, tool):
     assert found - before > 0.5 * (best - before) > 0
 
 
+@pytest.mark.thorough
 @every_pair
 def test_a_fit_resumed_ends_with_the_same_bits(model, tool):
     """After its first step, and in the midst of an epoch; solvers of topics go on from anywhere."""

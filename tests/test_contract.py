@@ -81,6 +81,7 @@ def test_the_number_of_threads_changes_no_bit(name, small_chunks, monkeypatch):
         assert fingerprint(*solve(settings(name), corpus, n_threads=n_threads)) == one
 
 
+@pytest.mark.thorough
 @every_case
 def test_a_fit_resumed_anywhere_ends_with_the_same_bits(name, monkeypatch):
     monkeypatch.setattr(collapsed, "RECOUNT", 2)

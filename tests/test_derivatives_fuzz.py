@@ -178,6 +178,7 @@ def check(seed, count, folder, each):
     assert sum(ok is True for ok in found) > 0.8 * count
 
 
+@pytest.mark.thorough
 def test_random_programs(tmp_path):
     check(0, 100, tmp_path, 1)
 

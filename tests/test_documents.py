@@ -85,7 +85,7 @@ def density() -> dict[str, Any]:
 
 
 LONG = {"docs/recipes.md", "docs/analysis.md"}  # many or large models to compile
-FIRST = {"README.md", "docs/start.md"}  # which all newcomers try
+FIRST = {"README.md"}  # which all newcomers try
 STAND_INS: dict[str, list[Callable[[], dict[str, Any]]]] = {
     "README.md": [numbers, texts],
     "docs/topics.md": [texts],

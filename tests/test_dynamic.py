@@ -205,6 +205,7 @@ def test_sweeps_never_lower_the_bound(drift):
         assert_never_falls(bounds, np.float32, n_terms, abs(bounds[-1]) + n_terms)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("drift", [False, True])
 def test_sweeps_end_at_the_optimum_of_l_bfgs(drift):
     """On the same bound, over means and logarithms of variances."""

@@ -909,6 +909,7 @@ def ap(data_dir: Path) -> tuple[Any, Any, Any]:
     return counts[parts["train_idx"]], observed, scored
 
 
+@pytest.mark.thorough
 def test_solvers_on_real_text(ap: tuple[Any, Any, Any]) -> None:
     """Ten passes: CVB0 in both forms predicts better than SVI, which scikit-learn has."""
     train, observed, scored = ap
@@ -922,6 +923,7 @@ def test_solvers_on_real_text(ap: tuple[Any, Any, Any]) -> None:
     assert scores["cvb0"] > scores["svi"] + 0.02
 
 
+@pytest.mark.thorough
 def test_not_worse_than_scikit_learn_on_real_text(ap: tuple[Any, Any, Any]) -> None:
     """The same method, settings and passes: at most 0.005 nats a word behind."""
     train, observed, scored = ap
@@ -939,6 +941,7 @@ def test_not_worse_than_scikit_learn_on_real_text(ap: tuple[Any, Any, Any]) -> N
     assert ours.document_completion(observed, scored) > wanted - 0.005
 
 
+@pytest.mark.thorough
 def test_a_stream_after_a_fit_is_nearly_as_good_as_a_fit_to_all(ap: tuple[Any, Any, Any]) -> None:
     """Twenty days of 40 documents after 1000, defaults: above the fit, and within 0.01 nats per
     word of what a fit to all 1800 reaches, in the mean of three seeds (whose sd is 0.009).

@@ -54,6 +54,7 @@ def test_more_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "options", COMBINATIONS, ids=lambda options: re.sub(" at 0x[0-9a-f]+", "", str(options))
 )

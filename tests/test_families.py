@@ -264,6 +264,7 @@ def test_every_family_of_the_table_is_tested(rng):
     assert {name_of(q) for q in members(rng)} == set(FAMILIES)
 
 
+@pytest.mark.thorough
 def test_members_offer_what_the_protocol_says(rng):
     for q in members(rng):
         assert is_member(q)

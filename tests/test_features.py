@@ -323,14 +323,16 @@ def test_scikit_learns_checks(estimator, check):
     "X",
     [
         np.zeros((5, 3)),
-        np.full((5, 3), 7.0),
-        np.array([[1.0, 2.0]]),
-        np.array([[3.0], [4.0], [9.0]]),
-        1e-30 * np.arange(12.0).reshape(4, 3),
-        1e12 + np.arange(12.0).reshape(4, 3),
         np.array([[1.0, np.nan], [np.nan, np.nan], [2.0, np.nan]]),
+        *more(
+            np.full((5, 3), 7.0),
+            np.array([[1.0, 2.0]]),
+            np.array([[3.0], [4.0], [9.0]]),
+            1e-30 * np.arange(12.0).reshape(4, 3),
+            1e12 + np.arange(12.0).reshape(4, 3),
+        ),
     ],
-    ids=["zeros", "constant", "one row", "one column", "tiny", "far away", "missing"],
+    ids=["zeros", "missing", "constant", "one row", "one column", "tiny", "far away"],
 )
 def test_degenerate_data(X, dtype):
     for options in ({}, {"fit_intercept": True, "prior": "sticks"}):

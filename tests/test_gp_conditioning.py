@@ -118,6 +118,7 @@ def poisson_bound(y, z, kernel):
     raise AssertionError("the reference did not converge")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("top", [30, 300, 3e3, 3e4, 3e5, 1e6])
 @pytest.mark.parametrize("learns", [False, True])
 def test_the_bound_of_counts_up_to_a_million(top, learns):

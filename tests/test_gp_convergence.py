@@ -27,6 +27,7 @@ def targets(y, estimator):
     return y > 0 if isinstance(estimator, SparseGPClassifier) else y
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "estimator", [SVGP(**OPTIONS), SVGP(likelihood="student-t"), SparseGPClassifier(**OPTIONS)]
 )

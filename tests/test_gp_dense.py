@@ -257,6 +257,7 @@ def test_other_kernels_are_called() -> None:
     assert model.score(X, y) > 0.8
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("x", "labels"),
     {

@@ -57,6 +57,7 @@ def test_coupling_finds_probabilities_that_agree_and_the_nearest_where_none_do()
     np.testing.assert_allclose(coupled(np.triu(np.ones((1, 3, 3))))[0], [1.0, 0.0, 0.0], atol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "options",
     [

@@ -53,6 +53,7 @@ def value_at(model: PowerPropagation, theta: np.ndarray, z: np.ndarray) -> float
     return model.bound(theta, z, gradient=False, afresh=True).value
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("share", [1.0, 0.3])
 @pytest.mark.parametrize("name", SITEWISE)
 def test_gradients_meet_finite_differences(name: str, share: float) -> None:

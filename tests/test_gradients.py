@@ -116,6 +116,7 @@ def trace(estimates):
 NAMES = ["uniform", "replacement", "importance", "learnt importance", "svrg", "svrg, importance"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 def test_estimates_are_unbiased(name, found, setting):
     assert np.abs(z_scores(found[name], setting.whole)).max() < LIMIT
@@ -217,6 +218,7 @@ def test_svrg_hands_both_calls_the_same_random_numbers(rng):
 THOROUGH = pytest.param(1, marks=pytest.mark.thorough)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("length", [THOROUGH, 4, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_window_divides_the_noise_by_its_length_where_nothing_moves(length, setting):
     """Independent batches at fixed topics: unbiased, and 1 / length of the trace within 30 %."""

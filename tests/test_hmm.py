@@ -229,6 +229,7 @@ def test_an_interrupted_fit_changes_nothing_and_can_be_resumed(name, tmp_path):
         cls(3, n_iter=5, **options).fit(rows[::-1], LENGTHS, checkpoint=path, resume=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", mostly_thorough(MODELS, lambda name: name in PLAIN))
 def test_draws_have_the_moments_of_the_states(name):
     model = fitted(name, n_iter=20)

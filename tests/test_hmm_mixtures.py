@@ -182,6 +182,7 @@ def test_posteriors_under_priors_never_fall():
 # --- what users do --------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @every_kind
 def test_saved_models_filter_and_draw_the_same(kind, tmp_path):
     model = by_hand(kind).fit(X, LENGTHS)

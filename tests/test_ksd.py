@@ -149,6 +149,7 @@ def test_float32_stays_and_agrees(rng):
     np.testing.assert_allclose(far.value, near.value, rtol=2e-3)  # draws are 6e-5 off
 
 
+@pytest.mark.thorough
 def test_preconditioners(rng):
     X, S = standard(rng, 200, 3)
     scales = np.array([1.0, 10.0, 0.1])
@@ -274,6 +275,7 @@ def chain(rng, n, rho):
     return x[:, None]
 
 
+@pytest.mark.thorough
 @pytest.mark.jit
 def test_chains_need_correlated_signs(rng):
     """150 chains of 300 draws of the target, autocorrelation 0.5.

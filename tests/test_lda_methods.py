@@ -181,6 +181,7 @@ def test_a_batch_of_all_documents_at_rate_one_is_coordinate_ascent(rng):
 ONE_OF_A_KIND = ["cvb", "cvb0", "scvb0", "svi", "vb", "svi, plain", "scvb0, svrg"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
     [

@@ -134,6 +134,7 @@ def test_separable_data_leave_the_bound_too_little_spread():
     assert abs(np.sqrt(ours.sigma_[0, 0]) - 0.083) < 0.001
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("of", ["separable", "noisy"])
 def test_the_default_fit_ends_at_the_optimum(of, prior, rng):
@@ -261,6 +262,7 @@ def test_ard_switches_off_what_is_irrelevant(rng):
     assert np.abs(ours.coef_[0, 4:]).max() < 0.02
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("prior", "variance_reduction"), [*((prior, None) for prior in PRIORS), ("gamma", "svrg")]
 )

@@ -71,6 +71,7 @@ def test_the_bound_lies_between_that_of_mean_field_and_the_evidence() -> None:
     assert mean + 4 * error < exact
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_bound_of_a_fit(seed: int) -> None:
     """`elbo_` is the mean of eight draws, of which the standard error comes from 500 means."""

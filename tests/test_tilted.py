@@ -23,6 +23,7 @@ CASES = [
 CAVITIES = list(itertools.product((-30.0, -1.0, 4.0), (1e-3, 0.5, 3e3), (1.0, 0.01)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "site", "targets", "numbers"), CASES, ids=[f"{c[0]}{i}" for i, c in enumerate(CASES)]
 )

@@ -266,6 +266,7 @@ def test_damage_is_seen_or_harmless(tmp_path_factory: Any, data: Any) -> None:
     assert back.vocabulary == model.vocabulary
 
 
+@pytest.mark.thorough
 @given(
     st.dictionaries(
         st.sampled_from(["table", "alpha", "eta", "vocabulary", "vocabulary_offsets", "history.x"]),

@@ -214,6 +214,7 @@ def test_batch_solvers_want_the_corpus_in_memory(sharded: Any) -> None:
 # --- checkpoints ----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_resume_ends_with_the_same_bits(
