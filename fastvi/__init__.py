@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     from fastvi.targets.checking import check as check
     from fastvi.targets.decorator import target as target
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NAMES = ESTIMATORS | {
     "EPPosterior": "fastvi.propagation.posterior",
