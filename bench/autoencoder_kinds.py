@@ -22,6 +22,7 @@ N_ROWS, N_PASSES, N_WARMUP, SEEDS = 10_000, 15, 5, (0, 1, 2)
 KINDS: dict[str, dict[str, Any]] = {
     "gaussian": {},
     "iaf": {"family": "iaf"},
+    "maf": {"family": "maf"},
     "planar": {"family": "planar"},
     "vamp": {"prior": "vamp", "n_parts": 100},
     "iaf, vamp": {"family": "iaf", "prior": "vamp", "n_parts": 100},

@@ -37,6 +37,7 @@ class Inverse(NamedTuple):
     layers: Layers  # of all T networks, one after another
     n_functions: int
     n_context: int  # the last outputs of the encoder
+    ends: np.ndarray  # (J + 1, L) int64, see `autoencoder_masked`
 
 
 @kernel

@@ -72,6 +72,9 @@ FITS: dict[str, Callable[[], Any]] = {
     "autoencoder, flow": lambda: fastvi.VariationalAutoencoder(
         2, family="iaf", prior="vamp", max_iter=3, random_state=0
     ).fit(X),
+    "autoencoder, masked flow": lambda: fastvi.VariationalAutoencoder(
+        2, family="maf", max_iter=3, random_state=0
+    ).fit(X),
     "autoencoder, structured": lambda: fastvi.VariationalAutoencoder(
         2, prior="structured", max_iter=3, random_state=0
     ).fit(X),

@@ -33,6 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "planar": {"family": "planar", "options": {"n_functions": 3}},
     "radial": {"family": "radial", "options": {"n_functions": 3}},
     "iaf": {"family": "iaf", "options": {"flow_units": (12,), "n_context": 4}},
+    "maf": {"family": "maf", "options": {"flow_units": (12,), "n_context": 4}},
     "vamp": {"prior": "vamp", "n_parts": 5},
     "categorical": {"family": "categorical", "options": {"n_levels": 2}, "kl": "free_bits"},
     "delta": {"kl": "delta", "options": {"delta": 0.5}},
@@ -62,7 +63,8 @@ def bits(model: VariationalAutoencoder) -> tuple[bytes, dict[str, bytes]]:
 
 
 @pytest.mark.thorough
-def test_a_masked_linear_function_is_the_full_rank_gaussian() -> None:
+@pytest.mark.parametrize("family", ["iaf", "maf"])
+def test_a_masked_linear_function_is_the_full_rank_gaussian(family: str) -> None:
     """At the posterior of a linear model, which is correlated, the bound is the log likelihood of
     probabilistic PCA, and flat; Gaussians that are independent lose their divergence.
 
@@ -72,7 +74,7 @@ def test_a_masked_linear_function_is_the_full_rank_gaussian() -> None:
     rng = np.random.default_rng(0)
     W, X = rng.normal(size=(d, j)), rng.normal(size=(n, d))
     kind, choice = chosen({
-        "family": "iaf", "prior": "normal", "decoder": "dense",
+        "family": family, "prior": "normal", "decoder": "dense",
         "options": {"n_functions": 1, "flow_units": (), "n_context": j},
     })  # fmt: skip
     model: Any = kind(
@@ -90,8 +92,11 @@ def test_a_masked_linear_function_is_the_full_rank_gaussian() -> None:
     params[encoder[WEIGHTS] : encoder[BIAS]] = weights.ravel()
     params[decoder[WEIGHTS] : decoder[BIAS]] = W.T[::-1].ravel()  # the order is reversed
     network = np.zeros((2 * j, 2 * j))
-    network[:j, ::2] = np.diag(1 / (1 - scale))
-    network[j:, ::2] = np.tril(L, -1).T / (1 - scale)
+    inverse = np.eye(j), np.tril(L, -1)  # z = mean + L x
+    masked = scale[:, None] * np.linalg.inv(L), np.eye(j) - scale[:, None] * np.linalg.inv(L)
+    of_mean, of_before = {"iaf": inverse, "maf": masked}[family]
+    network[:j, ::2] = of_mean.T / (1 - scale)
+    network[j:, ::2] = of_before.T / (1 - scale)
     params[flow[WEIGHTS] : flow[BIAS]] = network.ravel()
     params[flow[BIAS] + 1 : flow[BIAS] + 2 * j : 2] = np.log(scale) - np.log1p(-scale) - 1.5
     points = np.sqrt(j) * np.concatenate([np.eye(j), -np.eye(j)])

@@ -24,6 +24,7 @@ FAMILIES = {
     "planar": {"n_functions": 2},
     "radial": {"n_functions": 2},
     "iaf": {"n_functions": 2, "flow_units": (7, 5), "n_context": 2},
+    "maf": {"n_functions": 2, "flow_units": (7, 2), "n_context": 2},
 }
 
 

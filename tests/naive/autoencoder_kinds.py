@@ -36,8 +36,8 @@ def mask(row, reach):
     return np.arange(row[INPUTS])[:, None] < reach[row[REACH] : row[REACH] + row[OUTPUTS]]
 
 
-def gate(flow, params, outputs, x, t):
-    """Inverse autoregressive, and reversed."""
+def gates(flow, params, outputs, x, t):
+    """m and s of each latent variable."""
     n_layers = len(flow.layers.table) // flow.n_functions
     context = np.broadcast_to(outputs[:, None, -flow.n_context :], (*x.shape[:2], flow.n_context))
     h = np.concatenate([context, x], axis=-1)
@@ -45,8 +45,22 @@ def gate(flow, params, outputs, x, t):
         shape, at = (row[INPUTS], row[OUTPUTS]), row[BIAS]
         w = params[row[WEIGHTS] : at].reshape(shape) * mask(row, flow.layers.reach)
         h = ACTIVATIONS[row[ACTIVATION]](h @ w + params[at : at + row[OUTPUTS]])
-    m, s = h[..., ::2], expit(h[..., 1::2] + 1.5)
+    return h[..., ::2], expit(h[..., 1::2] + 1.5)
+
+
+def inverse(flow, params, outputs, x, t):
+    """Inverse autoregressive, and reversed."""
+    m, s = gates(flow, params, outputs, x, t)
     return (s * x + (1 - s) * m)[..., ::-1], np.log(s).sum(-1)
+
+
+def masked(flow, params, outputs, x, t):
+    """Masked autoregressive, and reversed."""
+    y = np.full_like(x, np.nan)
+    for i in range(x.shape[-1]):
+        m, s = gates(flow, params, outputs, np.nan_to_num(y), t)
+        y[..., i] = s[..., i] * x[..., i] + (1 - s[..., i]) * m[..., i]
+    return y[..., ::-1], np.log(s).sum(-1)
 
 
 def draws(model, params, outputs, eps):
@@ -57,8 +71,9 @@ def draws(model, params, outputs, eps):
     mean, log_sd = outputs[:, None, :j], outputs[:, None, j : 2 * j]
     z, log_q = mean + np.exp(log_sd) * eps, -(0.5 * eps**2 + log_sd).sum(-1)
     for t in range(model.choice.options.get("n_functions", 0)):
-        if family == "iaf":
-            z, log_det = gate(model.family.flow, params, outputs, z, t)
+        if family in ("iaf", "maf"):
+            function = {"iaf": inverse, "maf": masked}[family]
+            z, log_det = function(model.family.flow, params, outputs, z, t)
         else:
             z, log_det = {"planar": planar, "radial": radial}[family](outputs, z, t)
         log_q = log_q - log_det

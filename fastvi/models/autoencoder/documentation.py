@@ -17,7 +17,7 @@ noise : {"shared", "per_feature", "network"} or float, default="shared"
     the decoder for each row and column; or given, in the units of X.
 """,
     "kinds": """
-family : {"gaussian", "planar", "radial", "iaf", "categorical"}, default="gaussian"
+family : {"gaussian", "planar", "radial", "iaf", "maf", "categorical"}, default="gaussian"
     Posterior of the latent variables of a row. ``"gaussian"``: independent Gaussians, of which the
     encoder makes means and standard deviations. ``"categorical"``: `n_components` categories of
     ``n_levels`` levels each, one hot to the decoder, with equal chances in the prior, and gradients
@@ -25,7 +25,8 @@ family : {"gaussian", "planar", "radial", "iaf", "categorical"}, default="gaussi
     which send their draws through ``n_functions`` functions: planar or radial ones of the encoder's
     outputs (Rezende and Mohamed 2015, eqs. 10 and 14), or inverse autoregressive ones, masked
     networks with ``flow_units`` hidden units that see ``n_context`` outputs of the encoder (Kingma
-    et al. 2016, eqs. 10 to 14).
+    et al. 2016, eqs. 10 to 14), or masked autoregressive ones, whose networks see what comes out
+    (Papamakarios et al. 2017, eq. 4).
 prior : {"normal", "mixture", "vamp", "structured"}, default="normal"
     Of the latent variables. ``"normal"``: standard normal. ``"mixture"``: a learned mixture of
     `n_parts` Gaussians, for rows that fall into groups. ``"vamp"``: an equal mixture of the
@@ -47,8 +48,9 @@ image_shape : (height, width) or (height, width, channels), optional
     Of rows, for decoders that need it.
 options : dict, optional
     Further numbers of the kinds above, by name, where they have any. Of flows: ``n_functions`` (8,
-    or 2 of ``"iaf"``), ``flow_units`` ((128,)) and ``n_context`` (32). Of categories: ``n_levels``
-    (10), ``temperature`` (2/3) and ``gradient``, "relaxed", "straight_through" or "score". Of
+    or 2 of ``"iaf"`` and ``"maf"``), ``flow_units`` ((128,)) and ``n_context`` (32). Of categories:
+    ``n_levels`` (10), ``temperature`` (2/3) and ``gradient``, "relaxed", "straight_through" or
+    "score". Of
     ``decoder="pixelcnn"``: ``n_maps`` (16), a multiple of 8, and ``kernel_sizes`` (5, 5, 5, 5), an
     odd number of pixels for each convolution. Such a decoder sees as far as their halves together:
     with (1,) no pixel, with (3,) those beside it. What it sees is left out of the latent variables.

@@ -8,17 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.base.blas import sgemm
 from fastvi.base.typing import Array
 from fastvi.kernels import autoencoder_flows as flows
 from fastvi.kernels.autoencoder import Objective, Work
 from fastvi.kernels.autoencoder_stages import add_prior
 from fastvi.kernels.autoencoder_steps import posterior_slopes
-from fastvi.kernels.networks import BIAS, INPUTS, OUTPUTS, WEIGHTS, Layers
-from fastvi.models.autoencoder.priors import NO_ROWS
-from fastvi.networks.layers import initial, masked, n_parameters
 
-__all__ = ["Family", "Gaussian", "Inverse", "Planar", "Radial"]
+__all__ = ["Family", "Flow", "Gaussian", "Planar", "Radial", "Tape"]
 
 Single = NDArray[np.float32]
 
@@ -107,7 +103,7 @@ class Gaussian:
         posterior_slopes(objective, self.n_latent, inner, posterior)
 
 
-class _Tape:
+class Tape:
     """What draws leave for the reverse pass."""
 
     def __init__(self, n_rows: int, n_all: int, flow: Flow) -> None:
@@ -132,17 +128,20 @@ class Flow:
         raise NotImplementedError
 
     def settle(self, first: int) -> int:
+        """See `Family`."""
         return 0
 
     def start(self, params: Single, rng: np.random.Generator) -> None:
-        pass
+        """See `Family`."""
 
     def work(self, n: int, n_all: int) -> Any:
-        return _Tape(n, n_all, self)
+        """See `Family`."""
+        return Tape(n, n_all, self)
 
     def draw(
         self, params: Single, posterior: Single, eps: Single, work: Any, z: Single, log_q: Array
     ) -> None:
+        """See `Family`."""
         size = len(z)
         tape = work.tape[: (self.n_functions + 1) * size]
         flows.base_push(posterior, self.n_outputs, eps, tape[:size], log_q)
@@ -176,6 +175,7 @@ class Flow:
         self, objective: Objective, params: Single, posterior: Single, inner: Work, work: Any,
         grads: Single,
     ) -> None:  # fmt: skip
+        """See `Family`."""
         n_all = len(posterior) // self.n_outputs * objective.n_draws
         size, of_rows = n_all * self.n_latent, work.slopes[: len(posterior)]
         back, shares = inner.back[:size], work.shares[:n_all]
@@ -229,75 +229,3 @@ class Radial(_ByRow):
 
     def _more(self, options: Mapping[str, Any]) -> int:
         return self.n_functions * (self.n_latent + 2)
-
-
-class _NetworkTape(_Tape):
-    """The same, of masked networks."""
-
-    def __init__(self, n_rows: int, n_all: int, flow: Inverse) -> None:
-        super().__init__(n_rows, n_all, flow)
-        wide, table = flow.n_context + flow.n_latent, flow.one.table
-        self.inputs = np.empty(flow.n_functions * n_all * wide, np.float32)
-        self.outs = np.empty(flow.n_functions * n_all * int(table[:, OUTPUTS].sum()), np.float32)
-        self.spare = np.empty(n_all * int(table[:, INPUTS].max()), np.float32)
-        self.back = np.empty(n_all * wide, np.float32)
-
-
-class Inverse(Flow):
-    """Inverse autoregressive functions (Kingma et al. 2016), with context of the encoder."""
-
-    def __init__(self, n_latent: int, options: Mapping[str, Any]) -> None:
-        super().__init__(n_latent, options)
-        self.one = self._network(options, 0)
-        self._units = options["flow_units"]
-
-    def _network(self, options: Mapping[str, Any], first: int) -> Layers:
-        self.n_context = int(options["n_context"])
-        return masked(
-            self.n_latent, options["flow_units"], 2, "elu", n_context=self.n_context, first=first
-        )
-
-    def _more(self, options: Mapping[str, Any]) -> int:
-        return int(options["n_context"])
-
-    def settle(self, first: int) -> int:
-        """See `Family`."""
-        size, tables = n_parameters(self.one), []
-        for t in range(self.n_functions):
-            table = self.one.table.copy()
-            table[:, [WEIGHTS, BIAS]] += first + t * size
-            tables.append(table)
-        layers = Layers(np.concatenate(tables), self.one.reach)
-        self.flow = flows.Inverse(layers, self.n_functions, self.n_context)
-        return self.n_functions * size
-
-    def start(self, params: Single, rng: np.random.Generator) -> None:
-        """See `Family`."""
-        initial(self.flow.layers, rng, params)
-
-    def work(self, n: int, n_all: int) -> _NetworkTape:
-        """See `Family`."""
-        return _NetworkTape(n, n_all, self)
-
-    def _places(self, n_all: int, work: Any) -> tuple[Single, Single]:
-        wide = self.n_context + self.n_latent
-        size = int(self.one.table[:, OUTPUTS].sum())
-        inputs = work.inputs[: self.n_functions * n_all * wide]
-        return inputs, work.outs[: self.n_functions * n_all * size]
-
-    def _push(
-        self, params: Single, posterior: Single, tape: Single, work: Any, log_q: Array
-    ) -> None:
-        flows.inverse_push(
-            sgemm(), self.flow, params, NO_ROWS, posterior, self.n_outputs, tape,
-            *self._places(len(log_q), work), log_q,
-        )  # fmt: skip
-
-    def _pull(
-        self, params: Single, posterior: Single, tape: Single, work: Any, back: Single,
-        shares: Single, slopes: Single, grads: Single,
-    ) -> None:  # fmt: skip
-        flows.inverse_pull(
-            sgemm(), self.flow, params, NO_ROWS, self.n_outputs, tape,
-            *self._places(len(shares), work), work.spare, work.back, back, shares, slopes, grads,
-        )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastvi.base import checks
-from fastvi.models.autoencoder import categories, families, priors
+from fastvi.models.autoencoder import autoregressive, categories, families, priors
 from fastvi.models.autoencoder.choice import Choice, Option
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.pixels import PIXELS, Pixels
@@ -56,7 +56,8 @@ KINDS: dict[str, dict[str, Kind]] = {
         "gaussian": Kind(part=families.Gaussian),
         "planar": Kind(Staged, families.Planar, MANY),
         "radial": Kind(Staged, families.Radial, MANY),
-        "iaf": Kind(Staged, families.Inverse, FEW | NETWORK),
+        "iaf": Kind(Staged, autoregressive.Inverse, FEW | NETWORK),
+        "maf": Kind(Staged, autoregressive.Masked, FEW | NETWORK),
         "categorical": Kind(
             Staged, categories.Categorical, categories.CATEGORIES, categories.Uniform
         ),
