@@ -189,6 +189,9 @@ def filtered(library: Library, fitted: Any, X: Any, path: Path) -> None:
     assert library("filter", model, 7, *parts) == 0
     parts = rows[7:], found[6], found[7:], logs[7:]
     assert library("filter", model, len(X) - 7, *parts) == 0
+    alone = np.empty_like(found)
+    assert library("filter", model, len(X), rows, None, alone, None) == 0
+    np.testing.assert_array_equal(alone, found)
     for i, row in enumerate(rows):
         before, log_density = online.filter_step(row, before)
         np.testing.assert_allclose(found[i], before, rtol=1e-10, atol=1e-300)
@@ -258,6 +261,10 @@ def test_gaussian_processes(
     wanted = fitted.compiled()(new)
     np.testing.assert_allclose(mean, wanted[0], rtol=1e-8, atol=1e-9)
     np.testing.assert_allclose(deviation, wanted[1], rtol=1e-8)
+    alone = np.empty_like(mean), np.empty_like(deviation)
+    assert chains("gp", model, 75, new, alone[0], None) == 0
+    assert chains("gp", model, 75, new, None, alone[1]) == 0
+    np.testing.assert_array_equal(alone, (mean, deviation))
 
 
 # Autoencoders
@@ -283,6 +290,10 @@ def test_encoding(
     wanted = fitted.posterior(X)
     np.testing.assert_allclose(means, wanted[0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(deviations, wanted[1], rtol=1e-4)
+    alone = np.empty_like(means), np.empty_like(deviations)
+    assert chains("encode", model, 100, X, alone[0], None) == 0
+    assert chains("encode", model, 100, X, None, alone[1]) == 0
+    np.testing.assert_array_equal(alone, (means, deviations))
     for wrong in (np.nan, np.inf, *([] if likelihood == "gaussian" else [-1.0])):
         X[70, 3] = wrong
         code = chains("encode", model, 100, X, means, deviations)

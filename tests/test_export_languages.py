@@ -45,7 +45,7 @@ def needs(program: str) -> Any:
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("library")
-    build(out, levels=levels_here()[:1], parts=["mixture"])
+    build(out, levels=levels_here()[:1])
     return out
 
 
@@ -157,3 +157,55 @@ def test_programs(compiled: Compiled, prefix: Path, model: Any, tmp_path: Path) 
     )
     assert refused.returncode == 1
     assert "the file cannot be opened or read" in refused.stderr
+
+
+def fitted_models(rng: np.random.Generator) -> dict[str, tuple[Any, Any, Callable[[Any], Any]]]:
+    """Models of every kind, rows, and what `predict.cpp` prints for these."""
+    X = rng.normal(size=(60, 2))
+    words = rng.poisson(0.7, (40, 6))
+    topics = {"n_components": 2, "max_iter": 3, "random_state": 0}
+    hmm = fastvi.GaussianHMM(2, n_iter=3, random_state=0).fit(X)
+    logistic = fastvi.BayesianLogisticRegression().fit(X, X[:, 0] > 0)
+    gp = fastvi.SparseGPRegressor(inducing_points=8).fit(X, X[:, 0] + rng.normal(size=60))
+    encoder = fastvi.VariationalAutoencoder(2, hidden_layer_sizes=(4,), max_iter=2, random_state=0)
+    encoder.fit(X)
+    lda = fastvi.LatentDirichletAllocation(**topics, solver="vb").fit(words.astype(float))
+    single = fastvi.LatentDirichletAllocation(**topics).fit(words.astype(np.float32))
+
+    def filtered(rows: Any) -> Any:
+        online, states, out = hmm.compiled(), None, []
+        for row in rows:
+            states, _ = online.filter_step(row, states)
+            out.append(states)
+        return out
+
+    return {
+        "chain": (hmm, X[:5], filtered),
+        "logistic": (logistic, X[:5], logistic.predict_log_proba),
+        "process": (gp, X[:5], lambda rows: gp.predict(rows)[:, None]),
+        "encoder": (encoder, X[:5], encoder.transform),
+        "topics": (lda, words[:5].astype(float), lda.transform),
+        "topics in float32": (single, words[:5], lambda r: single.transform(r.astype(np.float32))),
+    }
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+def test_the_wrapper_for_cpp(prefix: Path, rng: np.random.Generator, tmp_path: Path) -> None:
+    program = tmp_path / "predict"
+    options = ["-std=c++17", "-Wall", "-Wextra", "-Werror", PROGRAMS / "predict.cpp"]
+    run(["g++", *options, "-o", program, *flags(prefix)])
+    paths = os.environ | {"LD_LIBRARY_PATH": str(prefix / "lib")}
+    for name, (model, rows, wanted) in fitted_models(rng).items():
+        model.save(tmp_path / "model")
+        lines = [
+            " ".join(f"{j} {row[j]}" for j in np.flatnonzero(row)) if "topics" in name
+            else " ".join(map(repr, row.tolist()))
+            for row in rows
+        ]  # fmt: skip
+        done = subprocess.run(
+            [program, tmp_path / "model"], input="\n".join(lines), capture_output=True, text=True,
+            env=paths, check=True,
+        )  # fmt: skip
+        found = np.array([line.split() for line in done.stdout.splitlines()], np.float64)
+        rtol = 1e-4 if name in ("encoder", "topics in float32") else 1e-9
+        np.testing.assert_allclose(found, wanted(rows), rtol=rtol, atol=1e-6 * rtol, err_msg=name)

@@ -63,19 +63,19 @@ int32_t fastvi_filter(const fastvi_model *model, int64_t n_rows, const double *X
                       const double *before, double *probabilities, double *log_densities) {
     if (!model) return FASTVI_ARGUMENT;
     if (model->kind != FASTVI_CHAIN) return FASTVI_KIND;
-    if (n_rows < 0 || (n_rows > 0 && (!X || !probabilities || !log_densities)))
-        return FASTVI_ARGUMENT;
+    if (n_rows < 0 || (n_rows > 0 && (!X || !probabilities))) return FASTVI_ARGUMENT;
     const fv_chain *c = &model->of.chain;
     int64_t D = model->n_features, K = model->n_outputs, d = c->n_symbols ? 0 : D;
     if (!valid(model, X, n_rows) || (before && !fv_all_finite(before, K))) return FASTVI_VALUES;
     for (int64_t i = 0; i < n_rows; i++) {
-        double *out = probabilities + i * K;
+        double *out = probabilities + i * K, log_density;
         if (fv_chain_filter_step(model->table, X + i * D, D, c->form, c->base, c->centre, d,
                                  c->factor, d, c->coefficients, c->n_parts, c->n_coefficients,
                                  c->table, c->n_symbols, K, c->start, K, c->transitions, K, K,
                                  before ? before : c->start, before ? K : 0, out, K,
-                                 log_densities + i))
+                                 &log_density))
             return FASTVI_MEMORY;
+        if (log_densities) log_densities[i] = log_density;
         before = out;
     }
     return FASTVI_OK;

@@ -130,7 +130,7 @@ int32_t fastvi_encode(const fastvi_model *model, int64_t n_rows, const double *X
                       double *deviations) {
     if (!model) return FASTVI_ARGUMENT;
     if (model->kind != FASTVI_ENCODER) return FASTVI_KIND;
-    if (n_rows < 0 || (n_rows > 0 && (!X || !means || !deviations))) return FASTVI_ARGUMENT;
+    if (n_rows < 0 || (n_rows > 0 && !X)) return FASTVI_ARGUMENT;
     const fv_encoder *e = &model->of.encoder;
     int64_t D = model->n_features, J = model->n_outputs, E = D * e->n_levels;
     float *x = fv_new(ROWS * e->widest, 4), *y = fv_new(ROWS * e->widest, 4);
@@ -146,8 +146,9 @@ int32_t fastvi_encode(const fastvi_model *model, int64_t n_rows, const double *X
         }
         for (int64_t i = 0; i < n; i++)
             for (int64_t j = 0; j < J; j++) {
-                means[(at + i) * J + j] = out[2 * i * J + j];
-                deviations[(at + i) * J + j] = exp((double)out[(2 * i + 1) * J + j]);
+                int64_t place = (at + i) * J + j;
+                if (means) means[place] = out[2 * i * J + j];
+                if (deviations) deviations[place] = exp((double)out[(2 * i + 1) * J + j]);
             }
     }
     free(x);

@@ -52,7 +52,7 @@ enum {
 
 typedef struct fastvi_model fastvi_model;
 
-/* Version of fastvi and a hash of the sources that the library was built from: "0.1.0 5c1f...". */
+/* Version of fastvi and a hash of the sources that the library was built from: "0.2.0 5c1f...". */
 FASTVI_API const char *fastvi_build(void);
 
 /* What an error code means; a constant English sentence, also for codes that do not exist. */
@@ -139,18 +139,18 @@ FASTVI_API int32_t fastvi_logistic(const fastvi_model *model, int64_t n_rows, co
  * after another; numbers that are missing are NaN, and a symbol is a whole number. before
  * (n_states,) are the probabilities after the row before them, NULL at the beginning of a sequence.
  * Out: probabilities (n_rows, n_states) of the states of each row, given it and those before, and
- * log_densities (n_rows,) of each row given those before, in nats. */
+ * log_densities (n_rows,) of each row given those before, in nats, NULL if they are not wanted. */
 FASTVI_API int32_t fastvi_filter(const fastvi_model *model, int64_t n_rows, const double *X,
                                  const double *before, double *probabilities,
                                  double *log_densities);
 
-/* Gaussian processes, at rows X (n_rows, n_features). Out: mean and deviation (n_rows, n_targets)
- * of targets, the standard deviation with the white noise: `predict(X, return_std=True)`. */
+/* Gaussian processes, at rows X (n_rows, n_features). Out, each NULL if it is not wanted: mean and
+ * deviation (n_rows, n_targets) of targets, the standard deviation with the white noise: `predict(X, return_std=True)`. */
 FASTVI_API int32_t fastvi_gp(const fastvi_model *model, int64_t n_rows, const double *X,
                              double *mean, double *deviation);
 
-/* Variational autoencoders, of rows X (n_rows, n_features). Out: means and deviations (n_rows,
- * n_latent) of the Gaussian posteriors of their latent variables: `posterior`. */
+/* Variational autoencoders, of rows X (n_rows, n_features). Out, each NULL if it is not wanted:
+ * means and deviations (n_rows, n_latent) of the Gaussian posteriors of their latent variables: `posterior`. */
 FASTVI_API int32_t fastvi_encode(const fastvi_model *model, int64_t n_rows, const double *X,
                                  double *means, double *deviations);
 

@@ -142,7 +142,7 @@ int32_t fastvi_gp(const fastvi_model *model, int64_t n_rows, const double *X, do
                   double *deviation) {
     if (!model) return FASTVI_ARGUMENT;
     if (model->kind != FASTVI_PROCESS) return FASTVI_KIND;
-    if (n_rows < 0 || (n_rows > 0 && (!X || !mean || !deviation))) return FASTVI_ARGUMENT;
+    if (n_rows < 0 || (n_rows > 0 && !X)) return FASTVI_ARGUMENT;
     const fv_process *p = &model->of.process;
     int64_t D = model->n_features, T = model->n_outputs, M = p->n_inducing;
     if (!fv_all_finite(X, n_rows * D)) return FASTVI_VALUES;
@@ -152,17 +152,17 @@ int32_t fastvi_gp(const fastvi_model *model, int64_t n_rows, const double *X, do
         int64_t n = n_rows - at < ROWS ? n_rows - at : ROWS;
         const double *x = X + at * D;
         if ((code = covariances(model, x, n, &s))) break;
-        model->table->product(n, M, M, s.k, p->explained, s.explained);
-        model->table->product(n, M, T, s.k, p->weights, s.means);
+        if (deviation) model->table->product(n, M, M, s.k, p->explained, s.explained);
+        if (mean) model->table->product(n, M, T, s.k, p->weights, s.means);
         for (int64_t i = 0; i < n; i++) {
+            for (int64_t j = 0; mean && j < T; j++)
+                mean[(at + i) * T + j] = s.means[i * T + j] + p->units[j];
+            if (!deviation) continue;
             double variance = diagonal(p, x + i * D, D, s.values);
             for (int64_t j = 0; j < M; j++)
                 variance -= s.explained[i * M + j] * s.explained[i * M + j];
             double root = sqrt((variance > 0 ? variance : 0) + p->noise);
-            for (int64_t j = 0; j < T; j++) {
-                mean[(at + i) * T + j] = s.means[i * T + j] + p->units[j];
-                deviation[(at + i) * T + j] = root * p->units[T + j];
-            }
+            for (int64_t j = 0; j < T; j++) deviation[(at + i) * T + j] = root * p->units[T + j];
         }
     }
     release_scratch(&s);
