@@ -75,6 +75,9 @@ FITS: dict[str, Callable[[], Any]] = {
     "autoencoder, masked flow": lambda: fastvi.VariationalAutoencoder(
         2, family="maf", max_iter=3, random_state=0
     ).fit(X),
+    "autoencoder, implicit": lambda: fastvi.VariationalAutoencoder(
+        2, family="implicit", options={"ratio": "semi_implicit"}, max_iter=3, random_state=0
+    ).fit(X),
     "autoencoder, structured": lambda: fastvi.VariationalAutoencoder(
         2, prior="structured", max_iter=3, random_state=0
     ).fit(X),

@@ -123,6 +123,14 @@ def _autoencoder() -> None:
         )
         kind.fit(X).score_samples(X)
     model.set_params(prior="structured").fit(X)
+    for ratio in ("adversarial", "semi_implicit"):
+        implicit = fastvi.VariationalAutoencoder(
+            2, likelihood="poisson", family="implicit", options={"ratio": ratio}, max_iter=2,
+            random_state=0,
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # it is not trusted yet
+            implicit.fit(X).score_samples(X)
 
 
 def _logistic() -> None:

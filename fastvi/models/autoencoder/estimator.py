@@ -17,6 +17,7 @@ from fastvi.models.autoencoder.collapse import Latents
 from fastvi.models.autoencoder.documentation import TEXTS
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.options import goal_of, likelihood_of, model_of
+from fastvi.models.autoencoder.ratio_check import RatioCheck
 from fastvi.models.autoencoder.rows import Frame, frame_of, rows_of
 from fastvi.models.autoencoder.stream import AutoencoderStream
 from fastvi.models.autoencoder.training import failure
@@ -66,6 +67,10 @@ class VariationalAutoencoder(AutoencoderStream):
         ``prior="structured"``.
     posterior_collapse_ : Collapse
         A report on those that are not: ``causes``, ``information`` and ``effects``.
+    ratio_check_ : RatioCheck
+        Of ``family="implicit"``: whether the bound, which comes from an estimated ratio, agrees
+        with what draws prove; ``verdict`` is "trusted" or "untrusted". If it is not trusted, `fit`
+        warns.
     noise_sd_ : float or (n_features,) array
         Standard deviation of Gaussian noise, unless a network finds it.
     elbo_ : float
@@ -177,6 +182,8 @@ class VariationalAutoencoder(AutoencoderStream):
             message = f"{ended}. The parameters after pass {fitted.n_iter - 1} are kept"
             warnings.warn(message, RuntimeWarning, stacklevel=4)
         self._take(model, fitted.params.copy(), rows, seed)
+        if self._ratio_check is not None and not self._ratio_check.is_trusted:
+            warnings.warn(str(self._ratio_check), RuntimeWarning, stacklevel=4)
         epoch, elbo = fitted.history["epoch"], fitted.history["local_elbo"]
         kept = epoch[fitted.row] - (ended is not None)
         self.elbo_ = float(elbo[epoch == kept].mean())
@@ -206,8 +213,9 @@ class VariationalAutoencoder(AutoencoderStream):
         return tuple(int(size) for size in found) if is_sizes else found
 
     def _saved(self) -> dict[str, object]:
-        frame = self._model.frame
-        return {
+        frame, check = self._model.frame, self._ratio_check
+        checked = {} if check is None else {"ratio_check": np.array(check)}
+        return checked | {
             "networks": self._params, "centre": frame.centre, "scale": frame.scale,
             "n_levels": frame.n_levels, "noise_seed": self._noise_seed,
         } | self._latents._asdict()  # fmt: skip
@@ -236,6 +244,10 @@ class VariationalAutoencoder(AutoencoderStream):
         self._params = saved.array("networks", self._model.n_params, dtype=np.float32)
         shapes = Latents.shapes(self._model.n_latent).items()
         self._latents = Latents(*(saved.array(name, *shape) for name, shape in shapes))
+        self._ratio_check = None
+        if self.family == "implicit":
+            numbers = saved.array("ratio_check", len(RatioCheck._fields))
+            self._ratio_check = RatioCheck(*numbers.tolist())
         self._noise_seed = checks.integer(saved.values["noise_seed"], f"{path}: noise_seed", 0)
 
 

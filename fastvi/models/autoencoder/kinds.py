@@ -15,6 +15,7 @@ import numpy as np
 from fastvi.base import checks
 from fastvi.models.autoencoder import autoregressive, categories, families, priors
 from fastvi.models.autoencoder.choice import Choice, Option
+from fastvi.models.autoencoder.implicit import IMPLICIT, Implicit, Sampler
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.pixels import PIXELS, Pixels
 from fastvi.models.autoencoder.recurrent import RECURRENT, Recurrent
@@ -61,6 +62,7 @@ KINDS: dict[str, dict[str, Kind]] = {
         "categorical": Kind(
             Staged, categories.Categorical, categories.CATEGORIES, categories.Uniform
         ),
+        "implicit": Kind(Implicit, Sampler, IMPLICIT),
     },
     "prior": {
         "normal": Kind(part=priors.Normal),

@@ -245,6 +245,11 @@ class Autoencoder:
         return not self.is_sampled
 
     @property
+    def needs_adam(self) -> bool:
+        """Whether steps are those of Adam, and of all parameters."""
+        return False
+
+    @property
     def first_of_family(self) -> int:
         """Place of the first parameter of posteriors, besides the encoder's, at the end of all."""
         return self.n_params

@@ -97,6 +97,12 @@ def goal_of(given: Mapping[str, Any], model: Autoencoder, n_batches: int) -> Goa
         )
     if schedule.lags and given["optimizer"] is not None:
         raise ValueError(f"kl={given['kl']!r} needs optimizer=None, which is Adam")
+    if model.needs_adam and (schedule.lags or given["optimizer"] is not None):
+        wrong = f"kl={given['kl']!r}" if schedule.lags else "optimizer"
+        raise ValueError(
+            f"{wrong} does not go with a classifier, which takes steps of Adam of its own; wanted "
+            "optimizer=None and another kl, or options={'ratio': 'semi_implicit'}"
+        )
     of_bound = SAMPLED if model.is_sampled else ELBO
     return Goal(
         kind=of_bound if objective == "elbo" else WEIGHTED,

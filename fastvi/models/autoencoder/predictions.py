@@ -15,6 +15,7 @@ from fastvi.base.typing import AnyArray, Array, RowsLike
 from fastvi.models.autoencoder import evaluation
 from fastvi.models.autoencoder.collapse import ACTIVE, Collapse, Latents
 from fastvi.models.autoencoder.model import Autoencoder, Single
+from fastvi.models.autoencoder.ratio_check import RatioCheck
 from fastvi.models.autoencoder.rows import Rows, rows_of
 from fastvi.models.kinds import MeanScore, Unsupervised
 
@@ -41,6 +42,8 @@ class AutoencoderPredictions(
     _params: Single
     _noise_seed: int
     _latents: Latents
+    _ratio_check: RatioCheck | None
+    family: str
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -104,6 +107,14 @@ class AutoencoderPredictions(
         return found
 
     @property
+    def ratio_check_(self) -> RatioCheck:
+        """Whether the bound of ``family="implicit"`` can be trusted; see `RatioCheck`."""
+        self._attribute("ratio_check_")
+        if self._ratio_check is None:
+            raise AttributeError("ratio_check_ is there for family='implicit'")
+        return self._ratio_check
+
+    @property
     def noise_sd_(self) -> Any:
         """Standard deviation of Gaussian noise in the units of X: a number, or (n_features,)."""
         self._attribute("noise_sd_")
@@ -118,6 +129,9 @@ class AutoencoderPredictions(
         self._model, self._params, self._noise_seed = model, params, seed
         found = evaluation.posteriors(model, params, rows, self._n_threads)
         self._latents = Latents.of(found)
+        self._ratio_check = None
+        if self.family == "implicit":
+            self._ratio_check = RatioCheck.of(cast(Any, model), params, rows, seed)
 
     def _held_out(
         self, model: Autoencoder, X_val: RowsLike, n_draws: int, seed: int

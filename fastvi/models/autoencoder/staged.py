@@ -178,7 +178,7 @@ class Staged(Autoencoder):
         bound = steps.weigh(objective, n, inner, nothing, values)
         if not np.isfinite(bound):
             return bound, -ratio, self._failed(form, n, objective.n_draws, inner)
-        if objective.kind == kernels.SAMPLED and -ratio < objective.free * self.n_latent:
+        if objective.free > 0.0 and -ratio < objective.free * self.n_latent:
             objective = objective._replace(beta=0.0)
         weights, pull, z = inner.weights[:n_all], inner.pull[:size], inner.z[:size]
         stages.decoder_back(sgemm(), form, params, sparse, n, objective.n_draws, inner, grads)
