@@ -85,14 +85,14 @@ def scale_rows(weights, x):
 @kernel
 def noise_gradient(model, noise, weights, slopes, sums, grads):
     """Out: gradient by learned logs of standard deviations; slopes (R E) before `scale_rows`."""
-    width = sums.size
+    width, whole = sums.size, np.float32(sum_of(weights))
     fill(sums, ZERO)
     for r in range(weights.size):
         row, weight = slopes[r * width :], weights[r]
         for j in range(width):
             sums[j] += weight * row[j] * row[j]
     for j in range(width):
-        sums[j] = sums[j] / noise[width + j] - ONE
+        sums[j] = sums[j] / noise[width + j] - whole
     if model.noise == ONE_SD:
         grads[model.noise_at] = np.float32(sum_of(sums))
         return

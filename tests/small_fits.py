@@ -78,6 +78,9 @@ FITS: dict[str, Callable[[], Any]] = {
     "autoencoder, implicit": lambda: fastvi.VariationalAutoencoder(
         2, family="implicit", options={"ratio": "semi_implicit"}, max_iter=3, random_state=0
     ).fit(X),
+    "autoencoder, paths": lambda: fastvi.VariationalAutoencoder(
+        2, family="hamiltonian", max_iter=3, random_state=0
+    ).fit(X),
     "autoencoder, structured": lambda: fastvi.VariationalAutoencoder(
         2, prior="structured", max_iter=3, random_state=0
     ).fit(X),

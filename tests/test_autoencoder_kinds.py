@@ -34,6 +34,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "radial": {"family": "radial", "options": {"n_functions": 3}},
     "iaf": {"family": "iaf", "options": {"flow_units": (12,), "n_context": 4}},
     "maf": {"family": "maf", "options": {"flow_units": (12,), "n_context": 4}},
+    "hamiltonian": {"family": "hamiltonian", "options": {"n_transitions": 2}},
+    "langevin": {"family": "langevin", "options": {"n_transitions": 2}},
     "vamp": {"prior": "vamp", "n_parts": 5},
     "categorical": {"family": "categorical", "options": {"n_levels": 2}, "kl": "free_bits"},
     "delta": {"kl": "delta", "options": {"delta": 0.5}},
@@ -119,6 +121,45 @@ def test_a_masked_linear_function_is_the_full_rank_gaussian(family: str) -> None
     np.testing.assert_allclose(z.mean(1), X @ to_mean.T, atol=1e-5)
     centred = z[0] - z[0].mean(0)
     np.testing.assert_allclose(centred.T @ centred / (2 * j), S, atol=1e-5)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("family", ["hamiltonian", "langevin"])
+def test_paths_close_the_gap_of_a_linear_model(family: str) -> None:
+    """From the best independent Gaussians the bound rises with transitions to the log likelihood of
+    probabilistic PCA; log weights are quadratic, so that noise along each axis is enough.
+    """
+    d, j, variance, n = 6, 3, 0.5, 8
+    rng = np.random.default_rng(0)
+    W, X = rng.normal(size=(d, j)), rng.normal(size=(n, d))
+    precision = W.T @ W / variance + np.eye(j)
+    exact = multivariate_normal(np.zeros(d), W @ W.T + variance * np.eye(d)).logpdf(X).mean()
+    bounds = [
+        exact - 0.5 * (np.linalg.slogdet(precision)[1] * -1 + np.log(np.diag(precision)).sum())
+    ]
+    for n_transitions in (1, 4, 16, 64):
+        kind, choice = chosen({
+            "family": family, "prior": "normal", "decoder": "dense",
+            "options": {"n_transitions": n_transitions},
+        })  # fmt: skip
+        frame = Frame("gaussian", d, np.zeros(d), 1.0, 1)
+        model: Any = kind(frame, j, [], "none", variance**0.5, choice)
+        rows = rows_of(frame, X)
+        params = model.start(rows, rng)
+        params[: model.family.first] = np.concatenate([
+            np.c_[np.linalg.solve(precision, W.T / variance).T, np.zeros((d, j))].ravel(),
+            np.zeros(j), -0.5 * np.log(np.diag(precision)), W.T.ravel(), np.zeros(d),
+        ])  # fmt: skip
+        params[model.family.first :][:n_transitions] = np.log(0.7)  # lengths of steps
+        size = model.n_noise
+        points = np.sqrt(size) * np.concatenate([np.eye(size), -np.eye(size)])
+        work = model.evaluation_work(params, rows, n, 2 * size)
+        work.eps[...] = np.tile(points, (n, 1)).ravel()
+        objective = kernels.Objective(kernels.SAMPLED, 2 * size, 0.0, 1.0, 0.0)
+        model.evaluate(objective, params, rows, np.arange(n), work)
+        bounds.append(work.values.mean())
+    assert np.all(np.diff([*bounds, exact]) > 0.0)
+    assert exact - bounds[-1] < 0.25 * (exact - bounds[0])
 
 
 @pytest.mark.thorough
@@ -271,6 +312,8 @@ def test_information_of_latent_variables(n_rows: int) -> None:
         ({"family": "categorical", "kl": "delta"}, "family='categorical', .* do not go together"),
         ({"family": "categorical", "objective": "iwae"}, "objective is 'iwae'; wanted .*'elbo'"),
         ({"family": "categorical", "options": {"n_levels": 1}}, "n_levels is 1; wanted"),
+        ({"family": "hamiltonian", "prior": "vamp"}, "family='hamiltonian' needs prior='normal'"),
+        ({"family": "langevin", "options": {"n_transitions": 0}}, "n_transitions is 0; wanted"),
         ({"kl": "delta", "options": {"delta": 0.0}}, "delta is 0.0; wanted a number > 0"),
     ],
 )

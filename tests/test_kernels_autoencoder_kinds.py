@@ -25,6 +25,8 @@ FAMILIES = {
     "radial": {"n_functions": 2},
     "iaf": {"n_functions": 2, "flow_units": (7, 5), "n_context": 2},
     "maf": {"n_functions": 2, "flow_units": (7, 2), "n_context": 2},
+    "hamiltonian": {"n_transitions": 3},
+    "langevin": {"n_transitions": 2},
 }
 
 

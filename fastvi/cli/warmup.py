@@ -116,7 +116,7 @@ def _autoencoder() -> None:
     model.fit(X > 0).score_samples(X > 0)
     for family, prior in (
         ("iaf", "vamp"), ("maf", "normal"), ("planar", "normal"), ("radial", "mixture"),
-        ("categorical", "normal"),
+        ("categorical", "normal"), ("hamiltonian", "normal"),
     ):  # fmt: skip
         kind = fastvi.VariationalAutoencoder(
             2, likelihood="poisson", family=family, prior=prior, max_iter=2, random_state=0

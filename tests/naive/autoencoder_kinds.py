@@ -117,6 +117,45 @@ def log_prior(model, params, z):
     return logsumexp(logits - logsumexp(logits) - (0.5 * away**2 + log_sd).sum(-1), axis=-1)
 
 
+def ends(model, params, x, eps):
+    """Ends z (n, K, J) of annealed paths, and log q of them without J log(2 pi) / 2."""
+    j, m, own = model.n_latent, model.family.n_transitions, params[model.family.own]
+    outputs, noise = (
+        encoded(model, params, x)[:, None],
+        eps.reshape(*eps.shape[:2], -1, j).astype(float),
+    )
+    mean, log_sd = outputs[..., :j], outputs[..., j:]
+    lengths, bridges = np.exp(own[:m]), np.cumsum(softmax(own[m : 2 * m]))
+    kept = expit(own[2 * m]) if model.choice.words["family"] == "hamiltonian" else 0.0
+
+    def force(u, b, step=1e-3):
+        """Of fourth order in the step."""
+        result = np.empty_like(u)
+        for i in range(j):
+            h = step * np.eye(j)[i]
+            values = [
+                log_joint(model, params, x, mean + np.exp(log_sd) * (u + times * h))
+                for times in (2, 1, -1, -2)
+            ]
+            result[..., i] = np.tensordot([-1, 8, -8, 1], values, axes=1) / (12 * step)
+        return b * result - (1 - b) * u
+
+    u, v = noise[:, :, 0], 0.0
+    log_q = -(0.5 * u**2 + log_sd).sum(-1)
+    for t in range(m):
+        k = kept if t else 0.0
+        before = k * v + np.sqrt(1 - k**2) * noise[:, :, t + 1]
+        amid = before + 0.5 * lengths[t] * force(u, bridges[t])
+        u = u + lengths[t] * amid
+        v = amid + 0.5 * lengths[t] * force(u, bridges[t])
+        log_q = log_q + 0.5 * (v**2 - before**2).sum(-1)
+    return mean + np.exp(log_sd) * u, log_q
+
+
+def log_joint(model, params, x, z):
+    return naive.likelihoods(model.form, params, x, z) - 0.5 * (z**2).sum(-1)
+
+
 def encoded(model, params, x):
     seen = np.log1p(x) if model.form.are_counts else x
     return forward(model.form.encoder.table, params, seen)
@@ -124,7 +163,10 @@ def encoded(model, params, x):
 
 def log_ratios(model, params, x, eps):
     """log p(z) / q(z) and log likelihoods, (n, K) each."""
-    z, log_q = draws(model, params, encoded(model, params, x), eps)
+    if model.choice.words["family"] in ("hamiltonian", "langevin"):
+        z, log_q = ends(model, params, x, eps)
+    else:
+        z, log_q = draws(model, params, encoded(model, params, x), eps)
     return log_prior(model, params, z) - log_q, naive.likelihoods(model.form, params, x, z)
 
 

@@ -17,14 +17,17 @@ noise : {"shared", "per_feature", "network"} or float, default="shared"
     the decoder for each row and column; or given, in the units of X.
 """,
     "kinds": """
-family : {"gaussian", "planar", "radial", "iaf", "maf", "categorical", "implicit"}, \
-default="gaussian"
+family : {"gaussian", "planar", "radial", "iaf", "maf", "hamiltonian", "langevin", \
+"categorical", "implicit"}, default="gaussian"
     Posterior of the latent variables of a row. ``"gaussian"``: independent Gaussians, of which the
     encoder makes means and standard deviations. ``"categorical"``: `n_components` categories of
     ``n_levels`` levels each, one hot to the decoder, with equal chances in the prior, and gradients
     by relaxed draws (Jang, Gu and Poole 2017; Maddison, Mnih and Teh 2017). ``"implicit"``: any
     distribution, of draws that a network makes of noise and ends by Gaussian noise; the bound needs
-    an estimate of log q, ``ratio`` of the options, see `ratio_check_`. The others are flows,
+    an estimate of log q, ``ratio`` of the options, see `ratio_check_`. ``"hamiltonian"`` and
+    ``"langevin"``: ends of paths of ``n_transitions`` leapfrog steps that begin at Gaussians and
+    follow the slopes of log p(x, z), with momenta that are refreshed in part, or redrawn (Geffner
+    and Domke 2021; Zhang et al. 2021); for ``prior="normal"``. The others are flows,
     which send their draws through ``n_functions`` functions: planar or radial ones of the encoder's
     outputs (Rezende and Mohamed 2015, eqs. 10 and 14), or inverse autoregressive ones, masked
     networks with ``flow_units`` hidden units that see ``n_context`` outputs of the encoder (Kingma
@@ -51,18 +54,18 @@ image_shape : (height, width) or (height, width, channels), optional
     Of rows, for decoders that need it.
 options : dict, optional
     Further numbers of the kinds above, by name, where they have any. Of flows: ``n_functions`` (8,
-    or 2 of ``"iaf"`` and ``"maf"``), ``flow_units`` ((128,)) and ``n_context`` (32). Of categories:
-    ``n_levels`` (10), ``temperature`` (2/3) and ``gradient``, "relaxed", "straight_through" or
-    "score". Of implicit posteriors: ``ratio``, "adversarial" (by a classifier, Mescheder, Nowozin
-    and Geiger 2017, section 4), "kernel" (by least squares with kernels, Shi, Sun and Zhu 2018) or
-    "semi_implicit" (by a mixture, a true bound, Yin and Zhou 2018); ``n_context`` (32), ``n_noise``
-    (16) numbers, ``n_mixture`` (32) Gaussians for each draw, of standard deviations above
-    ``least_sd`` (0.1), ``sampler_units`` and ``critic_units`` ((64, 64)), ``critic_steps`` (2) of
-    the classifier before each of the others, and ``critic_rate`` (4), of which its rate is a
-    multiple. Of
-    ``decoder="pixelcnn"``: ``n_maps`` (16), a multiple of 8, and ``kernel_sizes`` (5, 5, 5, 5), an
-    odd number of pixels for each convolution. Such a decoder sees as far as their halves together:
-    with (1,) no pixel, with (3,) those beside it. What it sees is left out of the latent variables.
+    or 2 of ``"iaf"`` and ``"maf"``), ``flow_units`` ((128,)) and ``n_context`` (32). Of paths:
+    ``n_transitions`` (5). Of categories: ``n_levels`` (10), ``temperature`` (2/3) and ``gradient``,
+    "relaxed", "straight_through" or "score". Of implicit posteriors: ``ratio``, "adversarial" (by a
+    classifier, Mescheder, Nowozin and Geiger 2017, section 4), "kernel" (by least squares with
+    kernels, Shi, Sun and Zhu 2018) or "semi_implicit" (by a mixture, a true bound, Yin and Zhou
+    2018); ``n_context`` (32), ``n_noise`` (16) numbers, ``n_mixture`` (32) Gaussians for each draw,
+    of standard deviations above ``least_sd`` (0.1), ``sampler_units`` and ``critic_units`` ((64,
+    64)), ``critic_steps`` (2) of the classifier before each of the others, and ``critic_rate`` (4),
+    of which its rate is a multiple. Of ``decoder="pixelcnn"``: ``n_maps`` (16), a multiple of 8,
+    and ``kernel_sizes`` (5, 5, 5, 5), an odd number of pixels for each convolution. Such a decoder
+    sees as far as their halves together: with (1,) no pixel, with (3,) those beside it. What it
+    sees is left out of the latent variables.
     Of ``decoder="draw"``: ``n_steps`` (10), ``n_units`` (256) of each cell, and ``read_size`` and
     ``write_size`` (0), the height and width of the window that a step reads and paints; with 0 it
     is the whole image.

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastvi.base import checks
-from fastvi.models.autoencoder import autoregressive, categories, families, priors
+from fastvi.models.autoencoder import autoregressive, categories, families, paths, priors
 from fastvi.models.autoencoder.choice import Choice, Option
+from fastvi.models.autoencoder.guided import Guided
 from fastvi.models.autoencoder.implicit import IMPLICIT, Implicit, Sampler
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.pixels import PIXELS, Pixels
@@ -50,6 +51,7 @@ def _some(value: Any, name: str) -> tuple[int, ...]:
 
 PARTS = {"n_parts": Option(10, _at_least_one)}
 MANY, FEW = ({"n_functions": Option(n, _at_least_one)} for n in (8, 2))
+TRANSITIONS = {"n_transitions": Option(5, _at_least_one)}
 NETWORK = {"flow_units": Option((128,), _some), "n_context": Option(32, _at_least_one)}
 
 KINDS: dict[str, dict[str, Kind]] = {
@@ -59,6 +61,8 @@ KINDS: dict[str, dict[str, Kind]] = {
         "radial": Kind(Staged, families.Radial, MANY),
         "iaf": Kind(Staged, autoregressive.Inverse, FEW | NETWORK),
         "maf": Kind(Staged, autoregressive.Masked, FEW | NETWORK),
+        "hamiltonian": Kind(Guided, paths.Hamiltonian, TRANSITIONS, priors.Normal),
+        "langevin": Kind(Guided, paths.Langevin, TRANSITIONS, priors.Normal),
         "categorical": Kind(
             Staged, categories.Categorical, categories.CATEGORIES, categories.Uniform
         ),
