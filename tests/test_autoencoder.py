@@ -120,8 +120,10 @@ def test_units_die_where_the_noise_is_larger(variance: float) -> None:
     kept = np.maximum(SPECTRUM, variance)
     kept[6:] = variance
     exact = multivariate_normal(np.zeros(8), axes * kept @ axes.T).logpdf(X).mean()
+    # Adam's steps settle at a tenth of the rate, but between eigenvalues that are nearly the same
+    model.set_params(warm_start=True, learning_rate=1e-3, max_iter=100).fit(X)
     bounds = model.elbo_samples(X, n_draws=50)
-    assert bounds.mean() == pytest.approx(exact, abs=0.15)  # Adam's steps do not settle
+    assert bounds.mean() == pytest.approx(exact, abs=0.06)
     assert bounds.mean() < exact + 4 * bounds.std() / np.sqrt(50 * len(X))
 
 
