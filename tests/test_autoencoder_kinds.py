@@ -188,6 +188,10 @@ def test_what_each_kind_offers(name: str, tmp_path: Path) -> None:
     assert bits(twin) == bits(model)
     assert twin.get_params() == model.get_params()
     np.testing.assert_array_equal(twin.score_samples(X), model.score_samples(X))
+    many = np.tile(X, (20, 1))  # for two threads
+    twin.set_params(n_jobs=2)
+    np.testing.assert_array_equal(twin.transform(many), model.transform(many))
+    np.testing.assert_array_equal(twin.elbo_samples(many), model.elbo_samples(many))
     short, file = VariationalAutoencoder(3, **options), tmp_path / "c"
     whole = clone(short).fit(X, X_val=X[:20])
     with pytest.raises(Stopped):
