@@ -29,10 +29,10 @@ family : {"gaussian", "planar", "radial", "iaf", "maf", "hamiltonian", "langevin
     follow the slopes of log p(x, z), with momenta that are refreshed in part, or redrawn (Geffner
     and Domke 2021; Zhang et al. 2021); for ``prior="normal"``. The others are flows,
     which send their draws through ``n_functions`` functions: planar or radial ones of the encoder's
-    outputs (Rezende and Mohamed 2015, eqs. 10 and 14), or inverse autoregressive ones, masked
-    networks with ``flow_units`` hidden units that see ``n_context`` outputs of the encoder (Kingma
-    et al. 2016, eqs. 10 to 14), or masked autoregressive ones, whose networks see what comes out
-    (Papamakarios et al. 2017, eq. 4).
+    outputs (Rezende and Mohamed 2015, eqs. 10 and 14), inverse autoregressive ones, which are
+    masked networks with ``flow_units`` hidden units that see ``n_context`` outputs of the encoder
+    (Kingma et al. 2016, eqs. 10 to 14), or masked autoregressive ones, whose networks see what has
+    come out (Papamakarios et al. 2017, eq. 4).
 prior : {"normal", "mixture", "vamp", "structured"}, default="normal"
     Of the latent variables. ``"normal"``: standard normal. ``"mixture"``: a learned mixture of
     `n_parts` Gaussians, for rows that fall into groups. ``"vamp"``: an equal mixture of the
