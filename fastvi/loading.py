@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 LOADERS = {
+    "ep-family-posterior": ("fastvi.propagation.family_posterior", "FamilyPosterior.load"),
     "ep-posterior": ("fastvi.propagation.posterior", "EPPosterior.load"),
     "estimator": ("fastvi.models.files", "load"),
     "particle-posterior": ("fastvi.posteriors.particles", "ParticlePosterior.load"),

@@ -29,7 +29,7 @@ class Family(Protocol):
     natural: Array  # (P,) parameters of the prior
 
     def parameters(self, eta: Array) -> Array:
-        """The usual parameters (n, P)."""
+        """The usual parameters (n, P); applied to those, the natural ones."""
         ...
 
     def is_proper(self, eta: Array) -> AnyArray:
@@ -42,6 +42,10 @@ class Family(Protocol):
 
     def expected(self, eta: Array) -> Array:
         """Expectations of the statistics, (n, P)."""
+        ...
+
+    def covariance(self, eta: Array) -> Array:
+        """Covariances of the statistics, (n, P, P): the Hessian of A."""
         ...
 
     def matched(self, expected: Array) -> Array:
@@ -86,6 +90,12 @@ class Gamma:
         """See `Family`."""
         shape, rate = self.parameters(eta).T
         return np.column_stack((digamma(shape) - np.log(rate), shape / rate))
+
+    def covariance(self, eta: Array) -> Array:
+        """See `Family`."""
+        shape, rate = self.parameters(eta).T
+        rows = np.stack((polygamma(1, shape), 1.0 / rate, 1.0 / rate, shape / np.square(rate)))
+        return np.asarray(rows.T.reshape(-1, 2, 2))
 
     def matched(self, expected: Array) -> Array:
         """See `Family`; log a - digamma(a) = log E x - E log x by Newton's method in log a."""
@@ -135,6 +145,11 @@ class Dirichlet:
     def expected(self, eta: Array) -> Array:
         """See `Family`."""
         return np.asarray(digamma(eta) - digamma(eta.sum(axis=1, keepdims=True)))
+
+    def covariance(self, eta: Array) -> Array:
+        """See `Family`."""
+        own, common = polygamma(1, eta), polygamma(1, eta.sum(axis=1))
+        return np.asarray(own[:, None] * np.eye(eta.shape[1]) - common[:, None, None])
 
     def matched(self, expected: Array) -> Array:
         """See `Family`; by Newton's method in log alpha (Minka 2000, "Estimating a Dirichlet")."""

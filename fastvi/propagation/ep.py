@@ -17,7 +17,9 @@ from fastvi.batches.epochs import Passes
 from fastvi.core import Algorithm
 from fastvi.history import FitState, History, Position
 from fastvi.propagation.conjugate import Family
-from fastvi.propagation.factors import Factors, FamilyPosterior, FamilyProblem
+from fastvi.propagation.factors import Factors, FamilyProblem
+from fastvi.propagation.family_loop import double_loop
+from fastvi.propagation.family_posterior import FamilyPosterior
 from fastvi.propagation.passes import METHODS, State
 from fastvi.propagation.posterior import EPPosterior
 from fastvi.propagation.problem import Gaussian, Problem, gaussian
@@ -81,7 +83,7 @@ def ep(
         ``"sequential"``: one after another, which takes fewer passes, each far slower here; with
         ``max_iter=1`` that is assumed density filtering. ``"double_loop"``: minimisation of EP's
         free energy (Heskes and Zoeter 2002), which always goes downhill, at 10 to 100 times the
-        cost; for Gaussian priors.
+        cost.
     power : float, default=1.0
         Exponent of the factors whose moments are matched (power EP, Minka 2004), in (0, 1]; small
         powers approach the Gaussian of the highest variational bound.
@@ -134,9 +136,8 @@ def ep(
         if hasattr(prior, "natural")
         else _of_gaussian(sites, prior, power)
     )
-    checks.choice(method, "method, for this prior,", tuple(case.methods))
     names = [method]
-    resort = checks.flag(last_resort, "last_resort") and "double_loop" in case.methods
+    resort = checks.flag(last_resort, "last_resort")
     if resort and method != "double_loop" and max_iter > 1:
         names.append("double_loop")
     with single_threaded_blas(), np.errstate(all="ignore"):
@@ -180,6 +181,7 @@ def _of_family(sites: Any, prior: Any, power: float) -> _Case:
         )
     problem = FamilyProblem(prior, sites, power)
     methods = {"parallel": problem.parallel, "sequential": problem.sequential}
+    methods["double_loop"] = partial(double_loop, problem)
     start = np.zeros((len(sites.y), len(prior.natural)))
     return _Case(methods, start, problem.parameters, problem.posterior)
 

@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastvi.base import checks
-from fastvi.base.typing import AnyArray, Array, ArrayLike, Info, RandomState
+from fastvi.base.typing import AnyArray, Array, ArrayLike, Info
 from fastvi.core import Algorithm, Batch
 from fastvi.history import History
 from fastvi.propagation.conjugate import Family
 from fastvi.propagation.damping import LEAST, damped, halved
+from fastvi.propagation.family_posterior import FamilyPosterior
 from fastvi.propagation.sites import data_of, names_of
 
-__all__ = ["Factors", "FamilyPosterior", "FamilyProblem", "factors"]
+__all__ = ["Factors", "FamilyProblem", "Reading", "State", "factors", "info"]
 
 
 # (y, parameters, power) -> log Z and expected statistics of member(x) p(y | x)^power / Z.
@@ -67,62 +67,6 @@ def factors(y: ArrayLike, moments: FactorMoments, *, names: Sequence[str] | None
     return Factors(data_of(y, n), moments, names_of(names, n))
 
 
-class FamilyPosterior(NamedTuple):
-    """An approximation from the prior's family; made by `fastvi.ep`.
-
-    Attributes
-    ----------
-    family : Family
-    parameters : (P,) array
-        The usual ones: shape and rate, or concentrations.
-    log_evidence : float
-        The estimate of log Z, in nats; NaN if sites have failed.
-    sites : (n, P) array
-        What the factors add to the natural parameters: to shape and minus the rate, or to
-        concentrations.
-    failed : tuple of str
-        Names of factors without a proper cavity at the end.
-    settled : bool
-        Whether the passes converged, with no failed factors.
-    n_iter : int
-    method : str
-    history : dict of str to array
-        As of `EPPosterior`.
-    """
-
-    family: Family
-    parameters: Array
-    log_evidence: float
-    sites: Array
-    failed: tuple[str, ...]
-    settled: bool
-    n_iter: int
-    method: str
-    history: dict[str, AnyArray]
-
-    @property
-    def mean(self) -> Array:
-        """Means, (D,)."""
-        return self.family.mean(self.parameters)
-
-    @property
-    def sd(self) -> Array:
-        """Standard deviations, (D,)."""
-        return np.asarray(np.sqrt(self.family.variance(self.parameters)))
-
-    def sample(self, n: int, random_state: RandomState = None) -> Array:
-        """Draw from it, (n, D).
-
-        Parameters
-        ----------
-        n : int
-        random_state : int, RandomState, Generator or None
-        """
-        n = checks.integer(n, "n", 1)
-        rng = checks.generator(random_state, "random_state")
-        return self.family.sample(self.parameters, n, rng)
-
-
 class Reading(NamedTuple):
     """The posterior that sites make, the evidence, and the sites that match moments."""
 
@@ -139,6 +83,8 @@ class State(NamedTuple):
     reading: Reading
     share: float
     change: float  # nats, as if it had not been damped
+    marginal: Array | None = None  # (P,) that factors see in the double loop
+    best: tuple[Array, Array, float] | None = None  # sites, marginal and evidence before them
 
 
 class FamilyProblem:
@@ -148,23 +94,27 @@ class FamilyProblem:
         self.family, self.group, self.power = family, group, power
         self.prior = family.natural
 
-    def read(self, sites: Array) -> Reading | None:
-        """What these sites amount to; None if they leave no proper posterior."""
+    def read(self, sites: Array, marginal: Array | None = None) -> Reading | None:
+        """What these sites amount to; None if they leave no proper posterior.
+
+        Cavities are those of `marginal` (P,), by default the posterior, without a site each.
+        """
         family = self.family
         eta = self.prior + sites.sum(axis=0)
         if not family.is_proper(eta[None])[0]:
             return None
-        cavities = eta - self.power * sites
+        marginal = eta if marginal is None else marginal
+        cavities = marginal - self.power * sites
         usable = family.is_proper(cavities)
         matched, rows = sites.copy(), np.flatnonzero(usable)
-        normaliser = float(family.log_normaliser(eta[None])[0])
-        evidence = normaliser - float(family.log_normaliser(self.prior[None])[0])
+        own, prior, seen = family.log_normaliser(np.stack((eta, self.prior, marginal)))
+        evidence = float(own - prior)
         if len(rows):
             cavity = cavities[rows]
             log_z, expected = self._moments(rows, cavity)
             matched[rows] = (family.matched(expected) - cavity) / self.power
             self._check(rows, log_z, matched[rows], cavity)
-            parts = log_z + family.log_normaliser(cavity) - normaliser
+            parts = log_z + family.log_normaliser(cavity) - seen
             evidence += float(parts.sum()) / self.power
         failed = np.flatnonzero(~usable).tolist()
         return Reading(eta, np.nan if failed else evidence, matched, failed)
@@ -212,12 +162,14 @@ class FamilyProblem:
 
     def moved(self, eta: Array, sites: Array, new: Array) -> float:
         """How far new sites move the posterior, in nats: to second order, a divergence."""
-        change = (new - sites).sum(axis=0)
-        there = eta + change
+        return self.divergence(eta, eta + (new - sites).sum(axis=0))
+
+    def divergence(self, eta: Array, there: Array) -> float:
+        """Between two members (P,), in nats: half of the symmetric one of Kullback and Leibler."""
         if not self.family.is_proper(there[None])[0]:
             return np.inf
         away = self.family.expected(there[None]) - self.family.expected(eta[None])
-        return 0.5 * float(change @ away[0])
+        return 0.5 * float((there - eta) @ away[0])
 
     def parallel(self, damping: float | None) -> Algorithm:
         """All sites at once; a step that leaves no posterior or fewer cavities is halved."""
@@ -236,7 +188,7 @@ class FamilyProblem:
                 share, (state.sites, reading),
                 lambda s: state.sites + s * (reading.matched - state.sites), self.read,
             )  # fmt: skip
-            return State(sites, new, share, change), _info(new, change, share)
+            return State(sites, new, share, change), info(new, change, share)
 
         return Algorithm(init, step)
 
@@ -260,12 +212,13 @@ class FamilyProblem:
                     eta = after
             change = self.moved(state.reading.eta, state.sites, sites) / share**2
             reading = self.read(sites) or state.reading
-            return State(sites, reading, share, change), _info(reading, change, share)
+            return State(sites, reading, share, change), info(reading, change, share)
 
         return Algorithm(self.parallel(damping).init, step)
 
 
-def _info(reading: Reading, change: float, share: float) -> Info:
+def info(reading: Reading, change: float, share: float) -> Info:
+    """What histories tell of a pass."""
     return {
         "log_evidence": reading.evidence,
         "change": change,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastvi.base import archive, checks
 from fastvi.base.typing import AnyArray, Array, Path, RandomState
 
-__all__ = ["EPPosterior"]
+__all__ = ["EPPosterior", "course", "read_course"]
 
 KIND = "ep-posterior"
 
@@ -89,18 +90,11 @@ class EPPosterior(NamedTuple):
         OSError
             If the file cannot be written; an old file is then kept.
         """
-        header = {
-            "log_evidence": self.log_evidence if np.isfinite(self.log_evidence) else None,
-            "failed": list(self.failed),
-            "settled": bool(self.settled),
-            "n_iter": int(self.n_iter),
-            "method": self.method,
-            "n_groups": len(self.site_shifts),
-        }
-        arrays = {"mean": self.mean, "cov": self.cov}
+        header, arrays = course(self)
+        header["n_groups"] = len(self.site_shifts)
+        arrays |= {"mean": self.mean, "cov": self.cov}
         for i, (precision, shift) in enumerate(zip(self.site_precisions, self.site_shifts)):
             arrays |= {f"precision.{i}": precision, f"shift.{i}": shift}
-        arrays |= {f"history.{name}": column for name, column in self.history.items()}
         archive.save(path, KIND, header, arrays)
 
     @classmethod
@@ -121,22 +115,12 @@ class EPPosterior(NamedTuple):
         header, arrays = archive.load(path, KIND)
         try:
             groups = range(checks.integer(header["n_groups"], f"{path}: n_groups", 1))
-            evidence = header["log_evidence"]
             found = cls(
                 mean=arrays["mean"],
                 cov=arrays["cov"],
-                log_evidence=np.nan if evidence is None else float(evidence),
                 site_precisions=tuple(arrays[f"precision.{i}"] for i in groups),
                 site_shifts=tuple(arrays[f"shift.{i}"] for i in groups),
-                failed=tuple(str(name) for name in header["failed"]),
-                settled=checks.flag(header["settled"], f"{path}: settled"),
-                n_iter=checks.integer(header["n_iter"], f"{path}: n_iter", 0),
-                method=str(header["method"]),
-                history={
-                    name.removeprefix("history."): column
-                    for name, column in arrays.items()
-                    if name.startswith("history.")
-                },
+                **read_course(path, header, arrays),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
@@ -146,3 +130,34 @@ class EPPosterior(NamedTuple):
                 f"{found.cov.shape}; wanted (D,) and (D, D)"
             )
         return found
+
+
+def course(found: Any) -> tuple[dict[str, Any], dict[str, AnyArray]]:
+    """What files of all posteriors say about the passes: a header, and arrays."""
+    header = {
+        "log_evidence": found.log_evidence if np.isfinite(found.log_evidence) else None,
+        "failed": list(found.failed),
+        "settled": bool(found.settled),
+        "n_iter": int(found.n_iter),
+        "method": found.method,
+    }
+    return header, {f"history.{name}": column for name, column in found.history.items()}
+
+
+def read_course(
+    path: Path, header: Mapping[str, Any], arrays: Mapping[str, AnyArray]
+) -> dict[str, Any]:
+    """Read what `course` wrote."""
+    evidence = header["log_evidence"]
+    return {
+        "log_evidence": np.nan if evidence is None else float(evidence),
+        "failed": tuple(str(name) for name in header["failed"]),
+        "settled": checks.flag(header["settled"], f"{path}: settled"),
+        "n_iter": checks.integer(header["n_iter"], f"{path}: n_iter", 0),
+        "method": str(header["method"]),
+        "history": {
+            name.removeprefix("history."): column
+            for name, column in arrays.items()
+            if name.startswith("history.")
+        },
+    }
