@@ -89,13 +89,18 @@ def is_of_base_class(item: pytest.Item) -> bool:
 # Files that compile or run for long, of what is built on kernels and models that other files test:
 # they are thorough as a whole, unless they are named on the command line.
 LONG = {
-    "annealed", "autoencoder", "boosting", "copulas", "corrected", "densities", "densities_edges",
-    "densities_matrices", "densities_processes", "derivatives_bounds", "derivatives_functions",
-    "derivatives_matrices", "dynamic_estimator", "fits_resumed", "flows", "gp_deep", "hierarchical",
-    "kernels_autoencoder", "kernels_components", "kernels_convolutions", "kernels_covariance",
-    "kernels_draw", "kernels_drivers", "kernels_neural_topics", "kernels_structured",
-    "kernels_thin", "mixture_families", "score", "switching", "temporal", "vines",
+    "annealed", "autoencoder", "autoencoder_draw", "autoencoder_implicit", "autoencoder_kinds",
+    "boosting", "copulas", "corrected", "densities", "densities_edges", "densities_matrices",
+    "densities_processes", "derivatives_bounds", "derivatives_functions", "derivatives_matrices",
+    "dynamic_estimator", "fits_resumed", "flows", "gp_deep", "gumbel", "hierarchical",
+    "kernels_autoencoder", "kernels_autoencoder_implicit", "kernels_components",
+    "kernels_convolutions", "kernels_covariance", "kernels_draw", "kernels_drivers",
+    "kernels_flows", "kernels_margins", "kernels_neural_topics", "kernels_structured",
+    "kernels_thin", "mixture_families", "neural_topics", "operator", "score", "switching",
+    "temporal", "vines",
 }  # fmt: skip
+# So are, among the cases of tests of all estimators, those whose models compile for longest.
+DEAR = ("autoencoder", "neural topics", "correlated topics", "topics with labels")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -105,7 +110,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     named = {Path(argument.split("::")[0]).stem for argument in config.args}
     long = {f"test_{name}" for name in LONG} - named
     for item in items:
-        if item.path.stem in long or is_of_base_class(item):
+        dear = item.path.stem not in named and any(f"[{name}" in item.name for name in DEAR)
+        if dear or item.path.stem in long or is_of_base_class(item):
             item.add_marker(pytest.mark.thorough)
     if JIT_OFF:
         for item in items:
