@@ -110,6 +110,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     named = {Path(argument.split("::")[0]).stem for argument in config.args}
     long = {f"test_{name}" for name in LONG} - named
     for item in items:
+        if item.get_closest_marker("slow"):
+            continue
         dear = item.path.stem not in named and any(f"[{name}" in item.name for name in DEAR)
         if dear or item.path.stem in long or is_of_base_class(item):
             item.add_marker(pytest.mark.thorough)
