@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sized
-from typing import Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from fastvi.base.typing import Array
+from fastvi.base.typing import Array, Info
 
-__all__ = ["HALVINGS", "LEAST", "damped", "divergence", "halved"]
+__all__ = [
+    "HALVINGS", "LEAST", "Read", "Sites", "State", "damped", "divergence", "halved", "info",
+]  # fmt: skip
 
 HALVINGS = 30
 CALM = 0.5  # sites whose change, in nats, keeps more of its size than this are damped
@@ -29,6 +31,11 @@ class _Read(Protocol):
     """What sites amount to."""
 
     @property
+    def evidence(self) -> float:
+        """The estimate of log Z, in nats."""
+        ...
+
+    @property
     def failed(self) -> Sized:
         """Factors without a proper cavity."""
         ...
@@ -36,6 +43,27 @@ class _Read(Protocol):
 
 Sites = TypeVar("Sites")
 Read = TypeVar("Read", bound=_Read)
+
+
+class State(NamedTuple, Generic[Sites, Read]):
+    """Sites, what they amount to, the damping, and how a pass last moved the posterior."""
+
+    sites: Sites
+    reading: Read
+    share: float
+    change: float  # nats, as if it had not been damped
+    marginals: Sites | None = None  # that factors see in the double loop
+    best: tuple[Sites, Sites, float] | None = None  # sites, marginals and evidence before them
+
+
+def info(state: State[Sites, Read]) -> Info:
+    """What histories tell of a pass."""
+    return {
+        "log_evidence": state.reading.evidence,
+        "change": state.change,
+        "rate": state.share,
+        "n_failed": len(state.reading.failed),
+    }
 
 
 def halved(

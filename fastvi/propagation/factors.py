@@ -11,11 +11,12 @@ from fastvi.base.typing import AnyArray, Array, ArrayLike, Info
 from fastvi.core import Algorithm, Batch
 from fastvi.history import History
 from fastvi.propagation.conjugate import Family
-from fastvi.propagation.damping import LEAST, damped, halved
+from fastvi.propagation.damping import LEAST, damped, halved, info
+from fastvi.propagation.damping import State as StateOf
 from fastvi.propagation.family_posterior import FamilyPosterior
 from fastvi.propagation.sites import data_of, names_of
 
-__all__ = ["Factors", "FamilyProblem", "Reading", "State", "factors", "info"]
+__all__ = ["Factors", "FamilyProblem", "Reading", "State", "factors"]
 
 
 # (y, parameters, power) -> log Z and expected statistics of member(x) p(y | x)^power / Z.
@@ -76,15 +77,7 @@ class Reading(NamedTuple):
     failed: list[int]
 
 
-class State(NamedTuple):
-    """Sites (n, P), what they amount to, the damping, and how the last pass moved the posterior."""
-
-    sites: Array
-    reading: Reading
-    share: float
-    change: float  # nats, as if it had not been damped
-    marginal: Array | None = None  # (P,) that factors see in the double loop
-    best: tuple[Array, Array, float] | None = None  # sites, marginal and evidence before them
+State = StateOf[Array, Reading]  # sites (n, P), marginals (P,)
 
 
 class FamilyProblem:
@@ -95,7 +88,8 @@ class FamilyProblem:
         self.prior = family.natural
 
     def read(self, sites: Array, marginal: Array | None = None) -> Reading | None:
-        """What these sites amount to; None if they leave no proper posterior.
+        """What these sites amount to; None if they leave no proper posterior, or the
+        marginal is none.
 
         Cavities are those of `marginal` (P,), by default the posterior, without a site each.
         """
@@ -104,6 +98,8 @@ class FamilyProblem:
         if not family.is_proper(eta[None])[0]:
             return None
         marginal = eta if marginal is None else marginal
+        if not family.is_proper(marginal[None])[0]:
+            return None
         cavities = marginal - self.power * sites
         usable = family.is_proper(cavities)
         matched, rows = sites.copy(), np.flatnonzero(usable)
@@ -188,7 +184,8 @@ class FamilyProblem:
                 share, (state.sites, reading),
                 lambda s: state.sites + s * (reading.matched - state.sites), self.read,
             )  # fmt: skip
-            return State(sites, new, share, change), info(new, change, share)
+            found = State(sites, new, share, change)
+            return found, info(found)
 
         return Algorithm(init, step)
 
@@ -212,16 +209,7 @@ class FamilyProblem:
                     eta = after
             change = self.moved(state.reading.eta, state.sites, sites) / share**2
             reading = self.read(sites) or state.reading
-            return State(sites, reading, share, change), info(reading, change, share)
+            found = State(sites, reading, share, change)
+            return found, info(found)
 
         return Algorithm(self.parallel(damping).init, step)
-
-
-def info(reading: Reading, change: float, share: float) -> Info:
-    """What histories tell of a pass."""
-    return {
-        "log_evidence": reading.evidence,
-        "change": change,
-        "rate": share,
-        "n_failed": len(reading.failed),
-    }

@@ -10,7 +10,7 @@ import numpy as np
 from fastvi.base import archive, checks
 from fastvi.base.typing import AnyArray, Array, Path, RandomState
 from fastvi.propagation.conjugate import Family, dirichlet, gamma
-from fastvi.propagation.posterior import course, read_course
+from fastvi.propagation.posterior import complete, course, read_course
 
 __all__ = ["FamilyPosterior"]
 
@@ -111,12 +111,10 @@ class FamilyPosterior(NamedTuple):
             If it is damaged or not such a posterior.
         """
         header, arrays = archive.load(path, KIND)
-        try:
+        with complete(path):
             family = FAMILIES[header["family"]](arrays["prior"])
             parameters, sites = arrays["parameters"], arrays["sites"]
             found = cls(family, parameters, sites=sites, **read_course(path, header, arrays))
-        except (IndexError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
         width = family.natural.shape
         if parameters.shape != width or sites.ndim != 2 or sites.shape[1:] != width:
             raise ValueError(

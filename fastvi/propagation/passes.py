@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 
 from fastvi.base.typing import Array, Info
 from fastvi.core import Algorithm, Batch
-from fastvi.propagation.damping import HALVINGS, LEAST, damped, divergence, halved
+from fastvi.propagation import double_loop as outer
+from fastvi.propagation.damping import HALVINGS, LEAST, damped, divergence, halved, info
+from fastvi.propagation.damping import State as StateOf
 from fastvi.propagation.problem import Gaussian, Problem, Reading, Step, gaussian, improper
 from fastvi.propagation.sites import Natural
 
 __all__ = ["METHODS", "State"]
 
 INNER_PASSES = 30  # of the double loop
-INNER_SHARE = 0.01  # of the last outer change, to which the inner loop converges
-STRETCH = 1.5  # factor of outer steps that keep lowering the energy
 
-
-class State(NamedTuple):
-    """Sites, what they amount to, the damping, and how a pass last moved the posterior."""
-
-    sites: Step
-    reading: Reading
-    share: float
-    change: float  # nats, as if it had not been damped
-    marginals: Step | None = None  # that factors see in the double loop
-    best: tuple[Step, Step, float] | None = None  # sites, marginals and evidence before them
-
-
-def _info(state: State, share: float, evidence: float) -> Info:
-    return {
-        "log_evidence": evidence,
-        "change": state.change,
-        "rate": share,
-        "n_failed": len(state.reading.failed),
-    }
+State = StateOf[Step, Reading]
 
 
 def _moves(problem: Problem, posterior: Gaussian, old: Step, new: Step) -> float:
@@ -71,7 +53,7 @@ def parallel(problem: Problem, damping: float | None) -> Algorithm:
             problem.read,
         )  # fmt: skip
         found = State(sites, new, share, change)
-        return found, _info(found, share, new.evidence)
+        return found, info(found)
 
     return Algorithm(init, step)
 
@@ -96,7 +78,7 @@ def sequential(problem: Problem, damping: float | None) -> Algorithm:
             new = problem.read(sites) or state.reading
         change = _moves(problem, posterior, state.sites, sites) / share**2
         found = State(sites, new, share, change)
-        return found, _info(found, share, new.evidence)
+        return found, info(found)
 
     return Algorithm(init, step)
 
@@ -143,35 +125,17 @@ def _refuse_nan(name: str, log_z: Array, found: Natural) -> None:
 
 
 def double_loop(problem: Problem, damping: float | None) -> Algorithm:
-    """Minimise EP's free energy, which always converges (Heskes and Zoeter 2002).
-
-    With the marginals that factors see kept fixed, the free energy is convex in the sites; the
-    inner loop minimises it. Marginals then become those of the posterior, which never raises the
-    energy (Opper and Winther 2005). They go further as long as that keeps lowering it.
-    """
+    """Minimise EP's free energy, which always converges; see `fastvi.propagation.double_loop`."""
 
     def init(start: Step) -> State:
         state = _begun(problem, start)
         marginals = problem.marginals(state.reading.posterior)
         return state._replace(marginals=marginals, best=(start, marginals, -np.inf))
 
-    def step(state: State, batch: Batch, rng: np.random.Generator) -> tuple[State, Info]:
-        assert state.marginals is not None
-        assert state.best is not None
-        aim = INNER_SHARE * state.change if np.isfinite(state.change) else 1e-3
-        sites, reading, rest = _inner(problem, state.sites, state.marginals, aim)
-        share, best, marginals = state.share * STRETCH, state.best, state.marginals
-        if not reading.evidence >= best[2] - 1e-12 * abs(best[2]) and state.share > 1.0:
-            sites, marginals, _ = best  # gone too far
-            reading, share = problem.read(sites, marginals) or reading, 1.0
-        target = problem.marginals(reading.posterior)
-        change = max(rest, _distance(marginals, target))
-        best = sites, marginals, reading.evidence
-        found, reached = _outer(problem, sites, marginals, target, share, reading)
-        state = State(sites, reading, reached, change, found, best)
-        return state, _info(state, reached, reading.evidence)
-
-    return Algorithm(init, step)
+    return outer.double_loop(outer.Loop(
+        init, problem.read, partial(_inner, problem),
+        lambda reading: problem.marginals(reading.posterior), Step.moved, _distance,
+    ))  # fmt: skip
 
 
 def _inner(
@@ -191,29 +155,15 @@ def _inner(
         for target, n_halvings in (
             (_balanced(problem, sites, reading, marginals), 3), (steep, HALVINGS)
         ):  # fmt: skip
-            found = found or _lower(problem, sites, reading, marginals, target, n_halvings)
+            if found is None and target is not None:
+                found = outer.lower(
+                    reading, partial(sites.moved, target),
+                    lambda tried: problem.read(tried, marginals), n_halvings,
+                )  # fmt: skip
         if found is None:
             break
         sites, reading = found
     return sites, reading, rest
-
-
-def _lower(
-    problem: Problem,
-    sites: Step,
-    reading: Reading,
-    marginals: Step,
-    target: Step | None,
-    n_halvings: int,
-) -> tuple[Step, Reading] | None:
-    """Go towards sites of lower energy, as far as it falls; None if it does not."""
-    for k in range(n_halvings if target is not None else 0):
-        assert target is not None
-        tried = sites.moved(target, 0.5**k)
-        new = problem.read(tried, marginals)
-        if new is not None and new.evidence < reading.evidence - 1e-13 * abs(reading.evidence):
-            return tried, new
-    return None
 
 
 def _shifted(
@@ -248,19 +198,6 @@ def _balanced(problem: Problem, sites: Step, reading: Reading, marginals: Step) 
         return None
     there = problem.marginals(goal)
     return _shifted(problem, sites, reading.matched, marginals, there, 1.0 / power)
-
-
-def _outer(
-    problem: Problem, sites: Step, marginals: Step, target: Step, share: float, reading: Reading
-) -> tuple[Step, float]:
-    """Move the marginals towards those of the posterior, as far as cavities stay proper."""
-    for _ in range(HALVINGS):
-        tried = marginals.moved(target, share)
-        new = problem.read(sites, tried)
-        if new is not None and not new.failed:
-            return tried, share
-        share *= 0.5
-    return marginals, 1.0
 
 
 def _distance(old: Step, new: Step) -> float:

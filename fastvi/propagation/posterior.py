@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from fastvi.base import archive, checks
 from fastvi.base.typing import AnyArray, Array, Path, RandomState
 
-__all__ = ["EPPosterior", "course", "read_course"]
+__all__ = ["EPPosterior", "complete", "course", "read_course"]
 
 KIND = "ep-posterior"
 
@@ -113,7 +114,7 @@ class EPPosterior(NamedTuple):
             If it is damaged or not such a posterior.
         """
         header, arrays = archive.load(path, KIND)
-        try:
+        with complete(path):
             groups = range(checks.integer(header["n_groups"], f"{path}: n_groups", 1))
             found = cls(
                 mean=arrays["mean"],
@@ -122,14 +123,21 @@ class EPPosterior(NamedTuple):
                 site_shifts=tuple(arrays[f"shift.{i}"] for i in groups),
                 **read_course(path, header, arrays),
             )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
         if found.mean.ndim != 1 or found.cov.shape != 2 * found.mean.shape:
             raise ValueError(
                 f"{path}: the mean has shape {found.mean.shape} and the covariance "
                 f"{found.cov.shape}; wanted (D,) and (D, D)"
             )
         return found
+
+
+@contextmanager
+def complete(path: Path) -> Iterator[None]:
+    """Refuse a file in which something is missing or of another type."""
+    try:
+        yield
+    except (IndexError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a complete posterior ({error!r})") from None
 
 
 def course(found: Any) -> tuple[dict[str, Any], dict[str, AnyArray]]:
