@@ -13,7 +13,7 @@ from fastvi.base.typing import Array
 from fastvi.kernels import autoencoder_categories as kernels
 from fastvi.kernels.autoencoder import Objective, Work
 from fastvi.kernels.autoencoder_stages import add_prior
-from fastvi.models.autoencoder.choice import Option
+from fastvi.models.autoencoder.choice import Option, count
 from fastvi.models.autoencoder.priors import Normal
 from fastvi.models.autoencoder.rows import Frame
 
@@ -26,10 +26,6 @@ GRADIENTS = {
 }  # fmt: skip
 
 
-def _levels(value: Any, name: str) -> int:
-    return checks.integer(value, name, 2)
-
-
 def _temperature(value: Any, name: str) -> float:
     return checks.number(value, name, 0.01, 100.0)
 
@@ -39,7 +35,7 @@ def _gradient(value: Any, name: str) -> str:
 
 
 CATEGORIES = {
-    "n_levels": Option(10, _levels),
+    "n_levels": count(10, 2),
     "temperature": Option(2.0 / 3.0, _temperature),  # Maddison et al. 2017
     "gradient": Option("relaxed", _gradient),
 }

@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-__all__ = ["PLAIN", "Choice", "Option"]
+import numpy as np
+
+from fastvi.base import checks
+
+__all__ = ["PLAIN", "Choice", "Option", "count", "sizes"]
 
 
 class Option(NamedTuple):
@@ -14,6 +18,22 @@ class Option(NamedTuple):
 
     default: Any
     check: Callable[[Any, str], Any]
+
+
+def count(default: int, least: int = 1) -> Option:
+    """An integer that is not below `least`."""
+    return Option(default, lambda value, name: checks.integer(value, name, least))
+
+
+def sizes(*default: int) -> Option:
+    """Numbers of units of layers."""
+
+    def check(value: Any, name: str) -> tuple[int, ...]:
+        if np.ndim(value) != 1:
+            raise ValueError(f"{name} is {value!r}; wanted numbers of units, such as {default}")
+        return tuple(checks.integer(size, f"a number in {name}", 1) for size in value)
+
+    return Option(default, check)
 
 
 class Choice(NamedTuple):

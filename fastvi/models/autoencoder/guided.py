@@ -45,7 +45,9 @@ class _Decoder:
         """See `Guide`."""
         return self._weighted(params, z, 1.0) - z
 
-    def curve(self, params: Single, z: Single, units: Single, along: Single, grads: Single) -> Any:
+    def curve(
+        self, params: Single, z: Single, units: Single, along: Single, grads: Single
+    ) -> Single:
         """See `Guide`."""
         size = np.sqrt((along * along).sum(axis=1))
         unit = along / np.maximum(size, np.finfo(np.float32).tiny)[:, None]
@@ -75,6 +77,7 @@ class Guided(Staged):
         self, objective: kernels.Objective, params: Single, rows: Rows, numbers: AnyArray,
         sparse: SparseRows, work: Any,
     ) -> tuple[Single, float]:  # fmt: skip
+        """See `Staged`; slopes are those of these rows."""
         work.family.guide.of(sparse, len(numbers), objective.n_draws, work.inner)
         return super()._forward(objective, params, rows, numbers, sparse, work)
 

@@ -18,9 +18,9 @@ from fastvi.kernels.autoencoder_steps import Adam
 from fastvi.kernels.networks import BIAS, INPUTS, OUTPUTS, forward, reverse
 from fastvi.kernels.noise import normals
 from fastvi.kernels.optimizers import adam_in_place
-from fastvi.models.autoencoder.choice import Choice, Option
+from fastvi.models.autoencoder.choice import Choice, Option, count, sizes
 from fastvi.models.autoencoder.priors import NO_ROWS
-from fastvi.models.autoencoder.ratios import RATIOS
+from fastvi.models.autoencoder.ratios import RATIOS, Ratio
 from fastvi.models.autoencoder.rows import Frame, Rows
 from fastvi.models.autoencoder.staged import Staged
 from fastvi.networks.layers import dense, initial, n_parameters
@@ -38,33 +38,19 @@ def _ratio(value: Any, name: str) -> str:
     return checks.choice(value, name, tuple(RATIOS))
 
 
-def _at_least_one(value: Any, name: str) -> int:
-    return checks.integer(value, name, 1)
-
-
-def _at_least_two(value: Any, name: str) -> int:
-    return checks.integer(value, name, 2)
-
-
 def _times(value: Any, name: str) -> float:
     return checks.number(value, name, 0.0, open_low=True)
 
 
-def _units(value: Any, name: str) -> tuple[int, ...]:
-    if np.ndim(value) != 1:
-        raise ValueError(f"{name} is {value!r}; wanted numbers of units, such as (64, 64)")
-    return tuple(checks.integer(size, f"a number in {name}", 1) for size in value)
-
-
 IMPLICIT = {
     "ratio": Option("adversarial", _ratio),
-    "n_context": Option(32, _at_least_one),
-    "n_noise": Option(16, _at_least_one),
-    "n_mixture": Option(32, _at_least_two),
+    "n_context": count(32),
+    "n_noise": count(16),
+    "n_mixture": count(32, 2),
     "least_sd": Option(0.1, _times),
-    "sampler_units": Option((64, 64), _units),
-    "critic_units": Option((64, 64), _units),
-    "critic_steps": Option(2, _at_least_one),
+    "sampler_units": sizes(64, 64),
+    "critic_units": sizes(64, 64),
+    "critic_steps": count(2),
     "critic_rate": Option(4.0, _times),
 }
 
@@ -120,14 +106,14 @@ class Sampler:
         self.n_noise = self.n_mixture * self.width
         self.least = np.float32(np.log(options["least_sd"]))
         self._units = tuple(options["sampler_units"])
-        self.ratio: Any = RATIOS[options["ratio"]](self, options)
+        self.ratio: Ratio = RATIOS[options["ratio"]](self, options)
 
     def settle(self, first: int) -> int:
         """See `Family`."""
         sizes = [self.n_context + self.n_noise_units, *self._units, 2 * self.n_latent]
         self.net = dense(sizes, "elu", first=first)
         size = n_parameters(self.net)
-        return size + int(self.ratio.settle(first + size))
+        return size + self.ratio.settle(first + size)
 
     def start(self, params: Single, rng: np.random.Generator) -> None:
         """See `Family`."""

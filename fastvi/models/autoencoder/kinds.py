@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from fastvi.base import checks
 from fastvi.models.autoencoder import autoregressive, categories, families, paths, priors
-from fastvi.models.autoencoder.choice import Choice, Option
+from fastvi.models.autoencoder.choice import Choice, Option, count, sizes
 from fastvi.models.autoencoder.guided import Guided
 from fastvi.models.autoencoder.implicit import IMPLICIT, Implicit, Sampler
 from fastvi.models.autoencoder.model import Autoencoder
@@ -35,24 +33,14 @@ class Kind(NamedTuple):
     prior: Any = None  # the part that it brings in place of prior="normal"
 
 
-def _at_least_one(value: Any, name: str) -> int:
-    return checks.integer(value, name, 1)
-
-
 def _nats(value: Any, name: str) -> float:
     return checks.number(value, name, 0.0, 10.0, open_low=True)
 
 
-def _some(value: Any, name: str) -> tuple[int, ...]:
-    if np.ndim(value) != 1:
-        raise ValueError(f"{name} is {value!r}; wanted numbers of units, such as (128,)")
-    return tuple(checks.integer(size, f"a number in {name}", 1) for size in value)
-
-
-PARTS = {"n_parts": Option(10, _at_least_one)}
-MANY, FEW = ({"n_functions": Option(n, _at_least_one)} for n in (8, 2))
-TRANSITIONS = {"n_transitions": Option(5, _at_least_one)}
-NETWORK = {"flow_units": Option((128,), _some), "n_context": Option(32, _at_least_one)}
+PARTS = {"n_parts": count(10)}
+MANY, FEW = ({"n_functions": count(n)} for n in (8, 2))
+TRANSITIONS = {"n_transitions": count(5)}
+NETWORK = {"flow_units": sizes(128), "n_context": count(32)}
 
 KINDS: dict[str, dict[str, Kind]] = {
     "family": {

@@ -29,13 +29,18 @@ __all__ = ["Guide", "Hamiltonian", "Langevin", "Walk"]
 FIRST_LENGTH, KEPT = 0.25, 0.5  # of leapfrog steps, and of momenta, at first
 
 
+_Node = tuple[Single, Single, Single]  # u, z and slopes there
+
+
 class Guide(Protocol):
     """Slopes of log p(x, z) by draws z (R, J) of the rows of a batch."""
 
     def slopes(self, params: Single, z: Single) -> Single:
         """Return them (R, J)."""
 
-    def curve(self, params: Single, z: Single, units: Single, along: Single, grads: Single) -> Any:
+    def curve(
+        self, params: Single, z: Single, units: Single, along: Single, grads: Single
+    ) -> Single:
         """Return products (R, J) of curvatures with units times `along`; add to grads (P,) the
         gradient by the decoder of the sum of slopes times that.
         """
@@ -45,8 +50,8 @@ class Walk:
     """Paths of a batch, and who guides them."""
 
     def __init__(self) -> None:
-        self.guide: Any = None
-        self.nodes: list[tuple[Single, Single, Single]] = []  # u, z and slopes there
+        self.guide: Guide
+        self.nodes: list[_Node] = []
         self.momenta: list[tuple[Single, Single, Single]] = []  # before, amid and after steps
 
 
@@ -178,12 +183,12 @@ class Langevin(Hamiltonian):
     keeps = False
 
 
-def _node(params: Single, work: Walk, mean: Single, sd: Single, u: Single) -> Any:
+def _node(params: Single, work: Walk, mean: Single, sd: Single, u: Single) -> _Node:
     z = mean + sd * u
     return u, z, work.guide.slopes(params, z)
 
 
-def _force(b: Any, sd: Single, node: tuple[Single, Single, Single]) -> Any:
+def _force(b: np.float32, sd: Single, node: _Node) -> Single:
     u, _, slopes = node
     return b * sd * slopes - (1 - b) * u
 
@@ -203,7 +208,7 @@ class _Reverse:
         self.of_u += self.sd * of_z
         self.of_log_sd += self.sd * of_z * self.work.nodes[node][0]
 
-    def unkick(self, node: int, e: Any, b: Any, of_v: Single) -> tuple[float, float]:
+    def unkick(self, node: int, e: np.float32, b: np.float32, of_v: Single) -> tuple[float, float]:
         """Go back through half a step of momenta; return slopes by its length and its bridge."""
         u, _, slopes = self.work.nodes[node]
         of = e / 2 * of_v

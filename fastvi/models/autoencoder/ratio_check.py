@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 
 from fastvi.base.blas import sgemm
 from fastvi.base.parallel import single_threaded_blas
-from fastvi.base.typing import Array
+from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels import autoencoder as kernels
 from fastvi.kernels.noise import normals
 from fastvi.models.autoencoder.implicit import Implicit, Single
@@ -105,7 +105,7 @@ def _error(differences: Array) -> float:
 
 
 def _logs(
-    model: Implicit, params: Single, rows: Rows, numbers: Any, key: np.uint64, work: Any
+    model: Implicit, params: Single, rows: Rows, numbers: AnyArray, key: np.uint64, work: Any
 ) -> Array:
     """Return log p(x | z), log p(z), and log q(z | x) by the ratio, too high, and too low, of draws
     of rows (5, n, K).

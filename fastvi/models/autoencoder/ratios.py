@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base.blas import sgemm
-from fastvi.base.typing import Array
+from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels import autoencoder_implicit as kernels
 from fastvi.kernels.networks import INPUTS, OUTPUTS, forward, reverse
 from fastvi.models.autoencoder.priors import NO_ROWS
 from fastvi.networks.layers import dense, initial, n_parameters
+
+if TYPE_CHECKING:
+    from fastvi.models.autoencoder.implicit import Drawn, Sampler
 
 __all__ = ["RATIOS", "Adversarial", "Kernel", "Mixture", "Ratio", "kernel_ratio"]
 
@@ -39,15 +42,15 @@ class Ratio(Protocol):
     def work(self, n: int, n_all: int) -> Any:
         """Return scratch for up to n rows and R draws."""
 
-    def estimate(self, params: Single, drawn: Any, z: Single, log_q: Array) -> None:
+    def estimate(self, params: Single, drawn: Drawn, z: Single, log_q: Array) -> None:
         """Out: log densities (R,)."""
 
-    def pull(self, drawn: Any, z: Single, shares: Single, back: Single, slopes: Single) -> None:
+    def pull(self, drawn: Drawn, z: Single, shares: Single, back: Single, slopes: Single) -> None:
         """Take shares (R,) of the slopes of log densities off those by z, back (R J), and by the
         Gaussians (P 2 J).
         """
 
-    def learn(self, params: Single, drawn: Any, grads: Single) -> float:
+    def learn(self, params: Single, drawn: Drawn, grads: Single) -> float:
         """Out: the gradient of its own parameters; what it has reached."""
 
 
@@ -56,18 +59,20 @@ class _Plain:
 
     n_steps, rate = 0, 1.0
 
-    def __init__(self, family: Any, options: Mapping[str, Any]) -> None:
+    def __init__(self, family: Sampler, options: Mapping[str, Any]) -> None:
         self.family = family
         self.own = slice(0, 0)
 
     def settle(self, first: int) -> int:
+        """See `Ratio`."""
         self.own = slice(first, first)
         return 0
 
     def start(self, params: Single, rng: np.random.Generator) -> None:
-        pass
+        """See `Ratio`."""
 
-    def learn(self, params: Single, drawn: Any, grads: Single) -> float:
+    def learn(self, params: Single, drawn: Drawn, grads: Single) -> float:
+        """See `Ratio`."""
         return 0.0
 
 
@@ -78,18 +83,18 @@ class Mixture(_Plain):
         """See `Ratio`."""
         return np.empty(n_all * n_all // n * self.family.n_mixture, np.float32)
 
-    def estimate(self, params: Single, drawn: Any, z: Single, log_q: Array) -> None:
+    def estimate(self, params: Single, drawn: Drawn, z: Single, log_q: Array) -> None:
         """See `Ratio`."""
         kernels.mixture_of_draws(
             drawn.gaussians, self.family.n_latent, drawn.n, z, 1e-300, self._logs(drawn), log_q,
             np.empty_like(log_q),
         )  # fmt: skip
 
-    def _logs(self, drawn: Any) -> Single:
+    def _logs(self, drawn: Drawn) -> Single:
         logs: Single = drawn.work[: drawn.n_all**2 // drawn.n * self.family.n_mixture]
         return logs
 
-    def pull(self, drawn: Any, z: Single, shares: Single, back: Single, slopes: Single) -> None:
+    def pull(self, drawn: Drawn, z: Single, shares: Single, back: Single, slopes: Single) -> None:
         """See `Ratio`."""
         kernels.mixture_pull(
             drawn.gaussians, self.family.n_latent, drawn.n, z, self._logs(drawn), shares, back,
@@ -104,7 +109,7 @@ class _Critic:
         family, table = ratio.family, ratio.net.table
         j, most = family.n_latent, 2 * n_all * family.n_mixture
         self.moments = np.empty(n * 2 * j, np.float32)
-        self.away, self.tilt = np.empty((2, most * j), np.float32)
+        self.away = np.empty(most * j, np.float32)
         self.pull = np.empty(n_all * j, np.float32)
         self.inputs = np.empty(most * int(table[0, INPUTS]), np.float32)
         self.back = np.empty(n_all * int(table[0, INPUTS]), np.float32)
@@ -124,7 +129,7 @@ class Adversarial:
     ratio the rest has expectation 0 (their proposition 2).
     """
 
-    def __init__(self, family: Any, options: Mapping[str, Any]) -> None:
+    def __init__(self, family: Sampler, options: Mapping[str, Any]) -> None:
         self.family = family
         self._units = tuple(options["critic_units"])
         self.n_steps, self.rate = int(options["critic_steps"]), float(options["critic_rate"])
@@ -145,7 +150,7 @@ class Adversarial:
         """See `Ratio`."""
         return _Critic(self, n, n_all)
 
-    def _logits(self, params: Single, drawn: Any, away: Single) -> tuple[Any, Any]:
+    def _logits(self, params: Single, drawn: Drawn, away: Single) -> tuple[Single, Single]:
         """Run the classifier on draws in standard deviations (B J); its inputs and outputs."""
         work, j, n_context = drawn.work, self.family.n_latent, self.family.n_context
         n_all = len(away) // j
@@ -155,7 +160,7 @@ class Adversarial:
         forward(sgemm(), self.net, params, inputs, NO_ROWS, n_all, outs)
         return inputs, outs
 
-    def estimate(self, params: Single, drawn: Any, z: Single, log_q: Array) -> None:
+    def estimate(self, params: Single, drawn: Drawn, z: Single, log_q: Array) -> None:
         """See `Ratio`."""
         work, family, n_all = drawn.work, self.family, len(log_q)
         j, n_context = family.n_latent, family.n_context
@@ -175,11 +180,11 @@ class Adversarial:
         tilt = np.ascontiguousarray(back.reshape(n_all, -1)[:, n_context:]).ravel()
         kernels.contrasted(moments, j, away, logits, tilt, log_q, work.pull[: n_all * j])
 
-    def pull(self, drawn: Any, z: Single, shares: Single, back: Single, slopes: Single) -> None:
+    def pull(self, drawn: Drawn, z: Single, shares: Single, back: Single, slopes: Single) -> None:
         """See `Ratio`."""
         kernels.path_pull(drawn.work.pull[: len(back)], shares, back)
 
-    def learn(self, params: Single, drawn: Any, grads: Single) -> float:
+    def learn(self, params: Single, drawn: Drawn, grads: Single) -> float:
         """See `Ratio`: the log likelihood of the classes of all draws and as many of the contrast,
         per example.
         """
@@ -218,7 +223,7 @@ class Kernel(_Plain):
         """See `Ratio`."""
         return _Fit(n, n_all, self.family)
 
-    def estimate(self, params: Single, drawn: Any, z: Single, log_q: Array) -> None:
+    def estimate(self, params: Single, drawn: Drawn, z: Single, log_q: Array) -> None:
         """See `Ratio`."""
         work, j, n = drawn.work, self.family.n_latent, drawn.n
         moments, n_all = work.moments[: n * 2 * j], len(log_q)
@@ -232,7 +237,7 @@ class Kernel(_Plain):
             moments, j, away, logits.ravel(), tilt.ravel(), log_q, work.pull[: n_all * j]
         )
 
-    def pull(self, drawn: Any, z: Single, shares: Single, back: Single, slopes: Single) -> None:
+    def pull(self, drawn: Drawn, z: Single, shares: Single, back: Single, slopes: Single) -> None:
         """See `Ratio`."""
         kernels.path_pull(drawn.work.pull[: len(back)], shares, back)
 
@@ -240,14 +245,14 @@ class Kernel(_Plain):
 class _Fit:
     """Scratch of least squares."""
 
-    def __init__(self, n: int, n_all: int, family: Any) -> None:
+    def __init__(self, n: int, n_all: int, family: Sampler) -> None:
         j = family.n_latent
         self.moments = np.empty(n * 2 * j, np.float32)
         self.away, self.pull = np.empty((2, n_all * j), np.float32)
         self.of_all = np.empty(n_all * family.n_mixture * j, np.float32)
 
 
-def kernel_ratio(draws: Array, contrast: Array, at: Array) -> tuple[Single, Single]:
+def kernel_ratio(draws: AnyArray, contrast: AnyArray, at: AnyArray) -> tuple[Single, Single]:
     """Return logs of q over the contrast (n, K) and their slopes (n, K, J), at points (n, K, J), of
     draws from both (n, A, J).
     """
@@ -274,6 +279,6 @@ def _bumps(x: Array, y: Array, square: float) -> Array:
     return np.asarray(np.exp(-0.5 * np.maximum(away, 0.0) / square))
 
 
-RATIOS: dict[str, Any] = {
+RATIOS: dict[str, Callable[[Sampler, Mapping[str, Any]], Ratio]] = {
     "adversarial": Adversarial, "kernel": Kernel, "semi_implicit": Mixture,
 }  # fmt: skip

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from fastvi.base import checks
 from fastvi.base.blas import sgemm
 from fastvi.base.typing import AnyArray
 from fastvi.kernels import autoencoder as networks
@@ -15,7 +14,7 @@ from fastvi.kernels import autoencoder_steps, draw_steps
 from fastvi.kernels import draw as kernels
 from fastvi.kernels.autoencoder_likelihoods import BERNOULLI
 from fastvi.kernels.networks import OUTPUTS, Layers
-from fastvi.models.autoencoder.choice import Choice, Option
+from fastvi.models.autoencoder.choice import Choice, Option, count
 from fastvi.models.autoencoder.model import Autoencoder, Single
 from fastvi.models.autoencoder.pixels import image_shape
 from fastvi.models.autoencoder.rows import Frame, Rows
@@ -29,24 +28,16 @@ BY_STEP = {  # arrays with this many more than the number of steps
 }  # fmt: skip
 
 
-def _at_least_one(value: Any, name: str) -> int:
-    return checks.integer(value, name, 1)
-
-
-def _at_least_none(value: Any, name: str) -> int:
-    return checks.integer(value, name, 0)
-
-
 def _shape(value: Any, name: str) -> tuple[int, ...] | None:
     return None if value is None else image_shape(value, name)
 
 
 RECURRENT = {
     "image_shape": Option(None, _shape),
-    "n_steps": Option(10, _at_least_one),
-    "n_units": Option(256, _at_least_one),
-    "read_size": Option(0, _at_least_none),
-    "write_size": Option(0, _at_least_none),
+    "n_steps": count(10),
+    "n_units": count(256),
+    "read_size": count(0, 0),
+    "write_size": count(0, 0),
 }
 
 
