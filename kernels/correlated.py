@@ -17,114 +17,13 @@ import numpy as np
 from ._jit import kernel
 from ._subnormals import flush_subnormals, restore_subnormals
 from .cvb0 import FULL
+from .factored import add_square, cholesky, invert, solve_factored
 from .responsibilities import responsibility_sums
 from .special import exp
 
 LONGEST = 2.0  # of a Newton step, in any topic
 KNOWN, FULLY = 1, 2  # how documents' covariances are found
 SMALL = 0.02  # tokens of a topic in a document below which its words' uncertainty is left out
-
-
-@kernel
-def cholesky(a):
-    """In and out a (K, K), which becomes U with a = U'U; whether it is positive definite.
-
-    Four rows are finished at a time and taken from all rows below at once.
-    """
-    n = a.shape[0] // 8 * 8
-    one = a.dtype.type(1)
-    tiny = a.dtype.type(1e-6)
-    for top in range(0, n, 4):
-        left = top // 8 * 8
-        for k in range(top, top + 4):
-            row = a[k]
-            if not row[k] > tiny:
-                return False
-            scale = one / np.sqrt(row[k])
-            for j in range(left, n):
-                row[j] *= scale
-            for i in range(k + 1, top + 4):
-                below = a[i]
-                x = row[i]
-                for j in range(left, n):
-                    below[j] -= x * row[j]
-        r0, r1, r2, r3 = a[top], a[top + 1], a[top + 2], a[top + 3]
-        for i in range(top + 4, n):
-            row = a[i]
-            x0, x1, x2, x3 = r0[i], r1[i], r2[i], r3[i]
-            for j in range(i // 8 * 8, n):
-                row[j] -= x0 * r0[j] + x1 * r1[j] + x2 * r2[j] + x3 * r3[j]
-    return True
-
-
-@kernel
-def solve_factored(u, b):
-    """In and out b (K,): the solution x of U'U x = b."""
-    n = b.shape[0]
-    zero = b.dtype.type(0)
-    for i in range(n):
-        row = u[i]
-        b[i] /= row[i]
-        x = b[i]
-        for j in range(i + 1, n):
-            b[j] -= x * row[j]
-    for i in range(n - 1, -1, -1):
-        row = u[i]
-        x = zero
-        for j in range(i + 1, n):
-            x += row[j] * b[j]
-        b[i] = (b[i] - x) / row[i]
-
-
-@kernel
-def invert(u, inverse, diagonal):
-    """Out: the lower triangle (K, K) of U'^-1, and the diagonal (K,) of (U'U)^-1."""
-    n = u.shape[0] // 8 * 8
-    zero, one = u.dtype.type(0), u.dtype.type(1)
-    for i in range(n):
-        row = inverse[i]
-        for j in range(n):
-            row[j] = zero
-        row[i] = one
-    for top in range(0, n, 4):
-        right = top // 8 * 8 + 8
-        for k in range(top, top + 4):
-            row = inverse[k]
-            scale = one / u[k, k]
-            for j in range(right):
-                row[j] *= scale
-            for i in range(k + 1, top + 4):
-                below = inverse[i]
-                x = u[k, i]
-                for j in range(right):
-                    below[j] -= x * row[j]
-        r0, r1, r2, r3 = inverse[top], inverse[top + 1], inverse[top + 2], inverse[top + 3]
-        u0, u1, u2, u3 = u[top], u[top + 1], u[top + 2], u[top + 3]
-        for i in range(top + 4, n):
-            row = inverse[i]
-            x0, x1, x2, x3 = u0[i], u1[i], u2[i], u3[i]
-            for j in range(right):
-                row[j] -= x0 * r0[j] + x1 * r1[j] + x2 * r2[j] + x3 * r3[j]
-    for j in range(n):
-        diagonal[j] = zero
-    for i in range(n):
-        row = inverse[i]
-        for j in range(i // 8 * 8 + 8):
-            diagonal[j] += row[j] * row[j]
-
-
-@kernel
-def _add_square(inverse, total):
-    """In and out total (K, K) += X'X, the inverse of U'U, of the lower triangle X."""
-    n = inverse.shape[0] // 8 * 8
-    for top in range(0, n, 4):
-        right = top // 8 * 8 + 8
-        r0, r1, r2, r3 = inverse[top], inverse[top + 1], inverse[top + 2], inverse[top + 3]
-        for i in range(top + 4):
-            row = total[i]
-            x0, x1, x2, x3 = r0[i], r1[i], r2[i], r3[i]
-            for j in range(i // 8 * 8, right):
-                row[j] += x0 * r0[j] + x1 * r1[j] + x2 * r2[j] + x3 * r3[j]
 
 
 @kernel
@@ -263,6 +162,95 @@ def _surplus(u, eta, variance, n_topics, length, theta, bound):
 
 
 @kernel
+def _weigh(words, counts, table, scale, least, training, g, weights):
+    """Out weights (n, K) of a document's words; in training without each token's own share."""
+    width = table.shape[1] // 8 * 8
+    kind = table.dtype.type
+    unit = kind(1 / FULL)
+    for j in range(words.shape[0]):
+        row, out = table[words[j]], weights[j]
+        if training:
+            gj = g[j]
+            own = unit * min(counts[j], kind(1))
+            for k in range(width):
+                out[k] = max(row[k] - own * kind(gj[k]), least) * scale[k]
+        else:
+            for k in range(width):
+                out[k] = row[k] * scale[k]
+
+
+@kernel
+def _newton_step(
+    precision, mean, n_topics, length, bound, doubled, eta, variance, theta, total, slope, matrix,
+    square,
+):  # fmt: skip
+    """In and out: eta and variance (K,), from theta = softmax(eta) and total (K,) of
+    `responsibility_sums` there. The step's largest component before it is shortened or `doubled`.
+    """
+    width = eta.shape[0] // 8 * 8
+    kind = eta.dtype.type
+    for k in range(width):
+        total[k] *= theta[k]
+    if bound:
+        _softmax(eta, variance, kind(0.5), n_topics, theta)
+    _slope(precision, mean, eta, length, theta, total, slope)
+    _curvature(precision, length, theta, bound, matrix)
+    cholesky(matrix)
+    solve_factored(matrix, slope)
+    if bound:
+        for k in range(width):
+            total[k] = theta[k]
+        solve_factored(matrix, total)
+        _steepen(matrix, length, theta, slope, total)
+    move = kind(0)
+    for k in range(n_topics):
+        move = max(move, abs(slope[k]))
+    size = min(kind(1), kind(LONGEST) / max(move, kind(1e-9)))
+    if doubled and move < 0.5:
+        size = kind(2)
+    for k in range(n_topics):
+        eta[k] += size * slope[k]
+    if bound:  # half the way, or unused topics' variances swing to and fro
+        invert(matrix, square, slope)
+        for k in range(width):
+            variance[k] = kind(0.5) * (variance[k] + slope[k]) if variance[k] > 0 else slope[k]
+    return move
+
+
+@kernel
+def _remember(counts, weights, theta, ratio, g):
+    """Out: responsibilities g (n, K) of a document's tokens, in units of 1 / FULL."""
+    width = theta.shape[0] // 8 * 8
+    kind = theta.dtype.type
+    for j in range(counts.shape[0]):
+        out, gj = weights[j], g[j]
+        share = kind(FULL) * ratio[j] / counts[j]
+        for k in range(width):
+            gj[k] = np.uint16(np.int32(theta[k] * out[k] * share + kind(0.5)))
+
+
+@kernel
+def _conclude(
+    words, counts, weights, precision, mean, n_topics, length, bound, finish, eta, variance, theta,
+    total, ratio, slope, matrix, square, spread,
+):  # fmt: skip
+    """Out variance (K,) of a document, whose covariance is added to spread (K, K); the part of its
+    log evidence besides the words' log-likelihood and log |P| / 2.
+    """
+    _curvature(precision, length, theta, bound, matrix)
+    if finish == FULLY and not bound:
+        _less_assignments(words, counts, weights, theta, total, ratio, square, matrix)
+    if not cholesky(matrix):
+        _curvature(precision, length, theta, bound, matrix)
+        cholesky(matrix)
+    invert(matrix, square, variance)
+    add_square(square, spread)
+    rest = _surplus(matrix, eta, variance, n_topics, length, theta, bound)
+    form = _slope(precision, mean, eta, length, theta, total, slope)
+    return rest - 0.5 * np.float64(form)
+
+
+@kernel
 def fit_documents(
     indptr, words, counts, table, scale, least, precision, means, n_topics, max_iter, tol, bound,
     training, finish, start, stop, eta, variances, theta, g, spread, report,
@@ -292,82 +280,41 @@ def fit_documents(
     slope = np.empty(width, table.dtype)
     matrix = np.empty((width, width), table.dtype)
     square = np.empty((width, width), table.dtype)
-    unit = kind(1 / FULL)
-    half = kind(0.5) if bound else kind(0)
     mode = flush_subnormals()
     for d in range(start, stop):
-        a, n = indptr[d], indptr[d + 1] - indptr[d]
-        c, r, w, t, e, v = counts[a : a + n], ratio[:n], places[:n], theta[d], eta[d], variances[d]
+        a, z = indptr[d], indptr[d + 1]
+        n = z - a
+        c, r, w, t, e, v = counts[a:z], ratio[:n], places[:n], theta[d], eta[d], variances[d]
+        own = g[a:z] if training else g[:0]
+        _weigh(words[a:z], c, table, scale, least, training, own, weights)
         length = kind(0)
         for j in range(n):
             length += c[j]
-        for j in range(n):
-            row, out = table[words[a + j]], weights[j]
-            if training:
-                gj = g[a + j]
-                own = unit * min(c[j], kind(1))
-                for k in range(width):
-                    out[k] = max(row[k] - own * kind(gj[k]), least) * scale[k]
-            else:
-                for k in range(width):
-                    out[k] = row[k] * scale[k]
         move = kind(0)
-        form = kind(0)
         for i in range(max_iter + 1):  # the last one only looks
             _softmax(e, v, kind(0), n_topics, t)
             responsibility_sums(w, c, weights, t, r, total)
             if i == max_iter or (i > 0 and move < tol):
                 break
-            for k in range(width):
-                total[k] *= t[k]
-            if bound:
-                _softmax(e, v, half, n_topics, t)
-            _slope(precision, means[d], e, length, t, total, slope)
-            _curvature(precision, length, t, bound, matrix)
-            cholesky(matrix)
-            solve_factored(matrix, slope)
-            if bound:
-                for k in range(width):
-                    total[k] = t[k]
-                solve_factored(matrix, total)
-                _steepen(matrix, length, t, slope, total)
-            move = kind(0)
-            for k in range(n_topics):
-                move = max(move, abs(slope[k]))
-            size = min(kind(1), kind(LONGEST) / max(move, kind(1e-9)))
-            if not training and i % 2 == 1 and move < 0.5 and i + 1 < max_iter:
-                size = kind(2)
-            for k in range(n_topics):
-                e[k] += size * slope[k]
-            if bound:  # half the way, or unused topics' variances swing to and fro
-                invert(matrix, square, slope)
-                for k in range(width):
-                    v[k] = kind(0.5) * (v[k] + slope[k]) if v[k] > 0 else slope[k]
+            doubled = not training and i % 2 == 1 and i + 1 < max_iter
+            move = _newton_step(
+                precision, means[d], n_topics, length, bound, doubled, e, v, t, total, slope,
+                matrix, square,
+            )  # fmt: skip
         report[d, 0], report[d, 1] = 0.0, move
         for j in range(n):
             report[d, 0] += np.float64(c[j]) * np.log(np.float64(c[j]) / np.float64(r[j]))
         if training:
-            for j in range(n):
-                out, gj = weights[j], g[a + j]
-                share = kind(FULL) * r[j] / c[j]
-                for k in range(width):
-                    gj[k] = np.uint16(np.int32(t[k] * out[k] * share + kind(0.5)))
+            _remember(c, weights, t, r, own)
         if bound:
-            _softmax(e, v, half, n_topics, t)
+            _softmax(e, v, kind(0.5), n_topics, t)
         if finish > 0:
-            _curvature(precision, length, t, bound, matrix)
-            if finish == FULLY and not bound:
-                _less_assignments(w, c, weights, t, total, r, square, matrix)
-            if not cholesky(matrix):
-                _curvature(precision, length, t, bound, matrix)
-                cholesky(matrix)
-            invert(matrix, square, v)
-            _add_square(square, spread)
-            rest = _surplus(matrix, e, v, n_topics, length, t, bound)
-            form = _slope(precision, means[d], e, length, t, total, slope)
-            report[d, 2] = report[d, 0] + rest - 0.5 * np.float64(form)
+            report[d, 2] = report[d, 0] + _conclude(
+                w, c, weights, precision, means[d], n_topics, length, bound, finish, e, v, t, total,
+                r, slope, matrix, square, spread,
+            )  # fmt: skip
             if bound:
-                _softmax(e, v, half, n_topics, t)
+                _softmax(e, v, kind(0.5), n_topics, t)
     restore_subnormals(mode)
 
 
