@@ -122,16 +122,40 @@ def rows(n: int) -> tuple[np.ndarray, np.ndarray]:
 def problem(n: int) -> tuple[np.ndarray, np.ndarray]:
     x, target = rows(n)
     squares = np.square((x[:, None] - x) / 1.5).sum(axis=-1)
-    return 4.0 * np.exp(-0.5 * squares) + 1e-8 * np.eye(n), target
+    return 4.0 * np.exp(-0.5 * squares), target
 
 
-@pytest.mark.parametrize(("n", "value"), [(200, -91.649699), (500, -190.641087)])
+# GPy 1.15.0, EP, RBF of variance 4 and length 1.5, by `bench/peers/gpy_ep.py` with epsilon=1e-18.
+# With its default of 1e-6 GPy stops up to 2e-6 from there, depending on the order of its sites.
+GPY = [(200, -91.649699188876), (500, -190.641086022258)]
+
+
+@pytest.mark.parametrize(("n", "value"), GPY)
 def test_evidence_is_that_of_gpy(n: int, value: float) -> None:
-    """GPy 1.15.0, EP, RBF of variance 4 and length 1.5."""
     K, target = problem(n)
     found = propagate(K, target, np.ones(n), tilted.probit)
-    assert found.value == pytest.approx(value, abs=1e-6 * n / 100)
-    assert found.n_iter < 15
+    assert found.value == pytest.approx(value, abs=1e-7)
+    assert found.n_iter < 8
+    fine = propagate(K, target, np.ones(n), tilted.probit, tol=1e-9)
+    assert fine.value == pytest.approx(value, abs=1e-10)
+
+
+@pytest.mark.parametrize("link", [tilted.probit, tilted.logit])
+@pytest.mark.parametrize(("variance", "length"), [(1.0, 1.5), (1e3, 3.0), (1e4, 1e3)])
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_sweeps_from_nothing_and_from_elsewhere_end_at_one_point(
+    variance: float, length: float, is_weighted: bool, link: tilted.Site
+) -> None:
+    x, target = rows(100)
+    K = variance * np.exp(-0.5 * np.square((x[:, None] - x) / length).sum(axis=-1))
+    counts = np.random.default_rng(0).choice([0.3, 1.0, 3.0], 100) if is_weighted else np.ones(100)
+    near = propagate(1.5 * K, target, counts, link, tol=1e-9)
+    again = propagate(K, target, counts, link, near.memory, tol=1e-9)
+    found = propagate(K, target, counts, link, tol=1e-9)
+    assert found.converged
+    assert again.converged
+    assert max(found.n_iter, near.n_iter) < 30
+    assert again.value == pytest.approx(found.value, rel=1e-9)
 
 
 def test_a_gaussian_likelihood_is_exact_in_one_sweep() -> None:
@@ -217,13 +241,13 @@ def difference(model: GaussianProcessClassifier, theta: np.ndarray, j: int) -> f
     return float(np.dot([1.0, -8.0, 8.0, -1.0], near) / 0.12)
 
 
-@pytest.mark.parametrize(("n", "value"), [(200, -91.649699), (500, -190.641087)])
+@pytest.mark.parametrize(("n", "value"), GPY)
 def test_the_evidence_of_a_kernel_is_that_of_gpy(n: int, value: float) -> None:
     x, target = rows(n)
-    kernel = ConstantKernel(1.0) * RBF(1.0) + WhiteKernel(1e-8, "fixed")
+    kernel = ConstantKernel(1.0) * RBF(1.0)
     model = GaussianProcessClassifier(kernel, optimizer=None).fit(x, target > 0)
     found = model.log_marginal_likelihood(np.log([4.0, 1.5]))
-    assert found == pytest.approx(value, abs=1e-6 * n / 100)
+    assert found == pytest.approx(value, abs=1e-9)
     model.log_marginal_likelihood(np.log([4.0, 1.5]), clone_kernel=False)
     np.testing.assert_allclose(model.kernel_.theta, np.log([4.0, 1.5]))
 

@@ -11,7 +11,7 @@ from fastvi.base.typing import Array, Info, Tree
 from fastvi.core import Algorithm, Batch, Conjugate
 from fastvi.gradients.natural import difference, noise_of
 
-__all__ = ["AcceleratedState", "accelerated"]
+__all__ = ["AcceleratedState", "accelerated", "combined"]
 
 ENTRIES = 1 << 24  # at most, in the memory of points
 
@@ -85,7 +85,7 @@ def accelerated(model: Scaled, memory: int = 5, *, noise: bool = False) -> Algor
             n_known = min(n_known + 1, len(points))
         found = plain
         if n_known > 1:
-            target = _combined(points[-n_known:], updates[-n_known:], _flat(model.units(plain)))
+            target = combined(points[-n_known:], updates[-n_known:], _flat(model.units(plain)))
             step = tree.map_leaves(np.subtract, _shaped(target, plain), plain)
             found = tree.map_leaves(np.add, plain, model.confine(plain, step))
         info = {"elbo": bound, "rate": 1.0, "local": local}
@@ -96,8 +96,11 @@ def accelerated(model: Scaled, memory: int = 5, *, noise: bool = False) -> Algor
     return Algorithm(init, step)
 
 
-def _combined(points: Array, updates: Array, units: Array) -> Array:
-    """Combine the updates so that their changes, in these units, nearly cancel; (size,)."""
+def combined(points: Array, updates: Array, units: Array | float = 1.0) -> Array:
+    """Combine the updates of points (n, size) so that their changes nearly cancel; (size,).
+
+    `units` (size,) are the changes that matter equally.
+    """
     changes = (updates - points) / units
     weights = np.linalg.lstsq(np.diff(changes, axis=0).T, changes[-1], rcond=1e-10)[0]
     return np.asarray(updates[-1] - weights @ np.diff(updates, axis=0))

@@ -41,7 +41,7 @@ def of_two(name: str, link: str, positive: Array, counts: Array, max_iter: int) 
     y, n = np.where(positive, 1.0, -1.0), len(positive)
     options: dict[str, Any] = {"y": y, "counts": counts, "max_iter": max_iter}
     if name == "ep":
-        return Solver(partial(propagate, site=SITES[link], **options), (2, n), 1e-9)
+        return Solver(partial(propagate, site=SITES[link], **options), (2, n), 1e-7)
     return Solver(partial(laplace, link=link, **options), (n,), 1e-12)
 
 
