@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Processes that share the cores get their share of threads for linear algebra: threads that wait
 # for each other spin, and were a third of the time. Both are read when NumPy is imported.
@@ -87,20 +88,46 @@ def is_of_base_class(item: pytest.Item) -> bool:
 
 
 # Files that compile or run for long, of what is built on kernels and models that other files test:
-# they are thorough as a whole, unless they are named on the command line.
+# they are thorough as a whole, and not even imported in a plain run, unless they are named on the
+# command line.
 LONG = {
     "annealed", "autoencoder", "autoencoder_draw", "autoencoder_implicit", "autoencoder_kinds",
-    "boosting", "copulas", "corrected", "densities", "densities_edges", "densities_matrices",
-    "densities_processes", "derivatives_bounds", "derivatives_functions", "derivatives_matrices",
-    "dynamic_estimator", "fits_resumed", "flows", "gp_deep", "gumbel", "hierarchical",
-    "kernels_autoencoder", "kernels_autoencoder_implicit", "kernels_components",
-    "kernels_convolutions", "kernels_covariance", "kernels_draw", "kernels_drivers",
-    "kernels_flows", "kernels_margins", "kernels_neural_topics", "kernels_structured",
-    "kernels_thin", "mixture_families", "neural_topics", "operator", "score", "switching",
-    "temporal", "vines",
+    "boosting", "copulas", "corrected", "correlated", "densities", "densities_edges",
+    "densities_matrices", "densities_processes", "derivatives_bounds", "derivatives_functions",
+    "derivatives_matrices", "derivatives_models", "dynamic_estimator", "features", "fits_resumed",
+    "flows", "gp_deep", "gp_gplvm", "gumbel", "hierarchical", "hmm_missing", "hmm_mixtures",
+    "hmm_pruning", "importance", "kernels_autoencoder", "kernels_autoencoder_implicit",
+    "kernels_components", "kernels_convolutions", "kernels_covariance", "kernels_draw",
+    "kernels_drivers", "kernels_flows", "kernels_hmc", "kernels_margins", "kernels_networks",
+    "kernels_neural_topics", "kernels_score", "kernels_structured", "kernels_temporal",
+    "kernels_thin", "mixture_families", "neural_topics", "operator", "posterior_tables", "score",
+    "statespace", "structured", "supervised", "switching", "tempering", "temporal", "vines",
 }  # fmt: skip
 # So are, among the cases of tests of all estimators, those whose models compile for longest.
 DEAR = ("autoencoder", "neural topics", "correlated topics", "topics with labels")
+
+
+def is_plain(config: pytest.Config) -> bool:
+    """Whether neither all tests nor marked ones were asked for."""
+    return not (config.getoption("--run-slow") or config.getoption("-m"))
+
+
+def is_long(path: Path, config: pytest.Config) -> bool:
+    """Whether a file is thorough as a whole."""
+    named = {Path(argument.split("::")[0]).stem for argument in config.args}
+    return path.stem.removeprefix("test_") in LONG and path.stem not in named
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out long files in a plain run."""
+    return True if is_plain(config) and is_long(collection_path, config) else None
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say what is left out."""
+    if is_plain(config):
+        line = f"left out unless named: {len(LONG)} long files (pytest --run-slow runs all tests)"
+        terminalreporter.write_line(line)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -108,18 +135,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     place = {f"test_{name}": i for i, name in enumerate(FIRST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(FIRST)))
     named = {Path(argument.split("::")[0]).stem for argument in config.args}
-    long = {f"test_{name}" for name in LONG} - named
     for item in items:
         if item.get_closest_marker("slow"):
             continue
         dear = item.path.stem not in named and any(f"[{name}" in item.name for name in DEAR)
-        if dear or item.path.stem in long or is_of_base_class(item):
+        if dear or is_long(item.path, config) or is_of_base_class(item):
             item.add_marker(pytest.mark.thorough)
     if JIT_OFF:
         for item in items:
             if item.get_closest_marker("jit"):
                 item.add_marker(pytest.mark.skip(reason="too long without compiled kernels"))
-    if config.getoption("--run-slow") or config.getoption("-m"):
+    if not is_plain(config):
         return
     left_out = [
         item

@@ -127,6 +127,7 @@ def test_keep_is_a_list_of_names(tmp_path: Path) -> None:
 # Models
 
 
+@pytest.mark.thorough
 @pytest.mark.jit
 def test_topics_over_time(tmp_path: Path, capsys: Any) -> None:
     path, model = write_jsonl(tmp_path, rows()), tmp_path / "m.npz"

@@ -193,6 +193,7 @@ def test_images_of_features(tmp_path):
         plots.plot_features(model, tmp_path / "images.svg", (2, 2))
 
 
+@pytest.mark.thorough
 def test_autoencoders(tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     X = np.random.default_rng(0).integers(2, size=(25, 6)).astype(float)
