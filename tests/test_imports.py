@@ -34,6 +34,7 @@ PROCESSES = (
     "files",
     "labels",
     "latent/estimator",
+    "latent/predictions",
     "latent/start",
     "propagation",
     "regression",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.gaussian_process.kernels import Kernel
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from fastvi import loop
 from fastvi.base import checks
@@ -18,9 +16,10 @@ from fastvi.checkpoints import Watching
 from fastvi.models.files import Saved
 from fastvi.models.gp import files
 from fastvi.models.gp.covariance import Covariance
-from fastvi.models.gp.estimator import draws_by, holding_back, on_bounds, warn_of_bounds
+from fastvi.models.gp.estimator import holding_back, on_bounds, warn_of_bounds
 from fastvi.models.gp.latent.bound import Inputs, LatentRegression
-from fastvi.models.gp.latent.rows import Found, NewRows
+from fastvi.models.gp.latent.predictions import LatentPredictions
+from fastvi.models.gp.latent.rows import NewRows
 from fastvi.models.gp.latent.search import Amortized, Unknown
 from fastvi.models.gp.latent.start import initial_kernel, principal
 from fastvi.models.gp.posterior import Posterior
@@ -28,17 +27,13 @@ from fastvi.models.gp.recognition import Network, fitted, network_in
 from fastvi.models.gp.search import Evaluations
 from fastvi.models.gp.searching import warn_of_search
 from fastvi.models.gp.start import SELECTIONS, check_sizes, initial_inducing
-from fastvi.models.kinds import MeanScore, Unsupervised
-
-if TYPE_CHECKING:
-    from sklearn.utils import Tags
 
 __all__ = ["BayesianGPLVM"]
 
 SPREAD = 0.1  # variance of q(x) at the start
 
 
-class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Unsupervised):
+class BayesianGPLVM(LatentPredictions):
     """Bayesian Gaussian process latent variable model: nonlinear PCA that finds its dimension.
 
     The columns of X are functions of a few latent variables, drawn from one Gaussian process, plus
@@ -137,7 +132,6 @@ class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     learn_kernel: bool
     kernel: Kernel | None
     kernel_: Any
-    embedding_: Array
     embedding_std_: Array
 
     def __init__(
@@ -292,121 +286,6 @@ class BayesianGPLVM(MeanScore, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 gradient = self._model.bound(self._params).gradient
             assert gradient is not None
             warn_of_bounds(holding_back(found, gradient.theta))
-
-    # Results
-
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.embedding_.shape[1])
-
-    def _scaled(self, X: RowsLike, *, whole: bool = False) -> Array:
-        """Rows in the model's units, with NaN where they lack columns, unless they must not."""
-        checks.nothing_masked(X)
-        finite: Any = True if whole else "allow-nan"
-        X = validate_data(
-            self, X, dtype=np.float64, order="C", reset=False, ensure_all_finite=finite
-        )
-        check_sizes(np.nan_to_num(X), "X")
-        return np.asarray((X - self._centre) / self._scale)
-
-    def _log_volume(self, rows: Array) -> Array:
-        """The log of the density's change of units, (n,) nats."""
-        return np.asarray(-np.log(self._scale) * np.isfinite(rows).sum(axis=1))
-
-    def _infer(self, X: RowsLike, *, whole: bool = False) -> tuple[Array, Found]:
-        check_is_fitted(self)
-        rows = self._scaled(X, whole=whole)
-        with single_threaded_blas():
-            return rows, self._of_rows.infer(rows)
-
-    def transform(self, X: RowsLike, return_std: bool = False) -> Any:
-        """Posterior means of the latent variables of rows, (n_rows, n_components).
-
-        Each row's q(x) is found by itself, given what was learned of the functions. For a row of
-        `fit` it is the one in `embedding_`, or another local maximum. With `amortize` it is what
-        the network reads.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-            `reconstruct` and `score_samples` also take rows that lack columns.
-        return_std : bool
-            Return their posterior standard deviations as well.
-        """
-        _, found = self._infer(X, whole=True)
-        return (found.mean, np.sqrt(found.variance)) if return_std else found.mean
-
-    def inverse_transform(self, X: RowsLike, return_std: bool = False) -> Any:
-        """Means of rows, (n_rows, n_features), for given latent variables.
-
-        Parameters
-        ----------
-        X : (n_rows, n_components) array
-        return_std : bool
-            Return standard deviations as well, (n_rows,), noise included, the same for all columns.
-        """
-        check_is_fitted(self)
-        X = check_array(X, dtype=np.float64, order="C")
-        if X.shape[1] != self._n_features_out:
-            raise ValueError(f"X has {X.shape[1]} columns; wanted {self._n_features_out}")
-        with single_threaded_blas():
-            mean, variance = self._posterior.predict(
-                X, variance=return_std, n_threads=self._n_threads
-            )
-        mean = mean * self._scale + self._centre
-        if variance is None:
-            return mean
-        return mean, np.sqrt(variance * self._scale**2 + self.noise_variance_)
-
-    def reconstruct(self, X: RowsLike) -> Array:
-        """Means of rows, (n_rows, n_features), given what is seen of them.
-
-        Expectations over q(x), not values at its mean.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-            NaN where a row lacks a column.
-        """
-        _, found = self._infer(X)
-        with single_threaded_blas():
-            first = self._of_rows.expectations.first(found.mean, found.variance)
-            return np.asarray(first @ self._posterior.weights * self._scale + self._centre)
-
-    def score_samples(self, X: RowsLike) -> Array:
-        """Lower bound of the log density of each row, (n_rows,), in nats.
-
-        Parameters
-        ----------
-        X : (n_rows, n_features) array
-            NaN where a row lacks a column; the density is that of the others.
-        """
-        rows, found = self._infer(X)
-        return found.bounds + self._log_volume(rows)
-
-    def sample(self, n_samples: int = 1, random_state: RandomState = 0) -> tuple[Array, Array]:
-        """Draw rows from the model, and their latent variables from the prior.
-
-        Parameters
-        ----------
-        n_samples : int
-        random_state : int, RandomState, Generator or None
-
-        Returns
-        -------
-        X : (n_samples, n_features) array
-        Z : (n_samples, n_components) array
-        """
-        n, rng = checks.integer(n_samples, "n_samples", 1), draws_by(random_state)
-        check_is_fitted(self)
-        latent = rng.standard_normal((n, self._n_features_out))
-        mean, std = self.inverse_transform(latent, return_std=True)
-        return mean + std[:, None] * rng.standard_normal(mean.shape), latent
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []
-        return tags
 
     # Files
 
