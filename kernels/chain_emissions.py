@@ -12,6 +12,7 @@ from ._jit import kernel
 from .special import exp
 
 LINEAR, SQUARES, PRODUCTS = 0, 1, 2
+FEW = 16  # features, up to which plain loops are faster than BLAS
 
 
 @kernel
@@ -60,11 +61,35 @@ def _relative(logits, seen, counted, top, logs):
                 row[c] = row[c] - top[c] if seen[c] > 0 else 0.0
         else:
             for c in range(n_rows):
-                row[c] = exp(row[c] - top[c]) if seen[c] > 0 else 1.0
+                row[c] = exp(row[c] - top[c] if seen[c] > 0 else 0.0)
     total = 0.0
     for c in range(n_rows):
         total += top[c] if counted[c] > 0 else 0.0
     return total
+
+
+@kernel
+def _logits(coefficients, features, out):
+    """Products coefficients (K, F) @ features (F, W); BLAS is slow at few features, the last is 1.
+
+    Two features at a time, so that out (K, W) is read and written half as often.
+    """
+    n_features, width = features.shape
+    if n_features > FEW:
+        np.dot(coefficients, features, out)
+        return
+    for k in range(out.shape[0]):
+        row, weights, last = out[k], coefficients[k], n_features - 1
+        for c in range(width):
+            row[c] = weights[last]
+        for f in range(0, last - 1, 2):
+            one, other, a, b = features[f], features[f + 1], weights[f], weights[f + 1]
+            for c in range(width):
+                row[c] += a * one[c] + b * other[c]
+        if last % 2:
+            one, a = features[last - 1], weights[last - 1]
+            for c in range(width):
+                row[c] += a * one[c]
 
 
 @kernel
@@ -75,7 +100,7 @@ def feature_likelihoods(form, X, centre, factor, coefficients, seen, counted, lo
     total = 0.0
     for q in range(n_strips):
         _features(form, X, centre, factor, q * width, features)
-        np.dot(coefficients, features, out[q])
+        _logits(coefficients, features, out[q])
         total += _relative(out[q], seen[q], counted[q], top, logs)
     return total
 

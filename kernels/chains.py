@@ -152,18 +152,3 @@ def best_paths(before, likelihood, transposed, start, reset, ends, origin, again
         if again and same:
             return q + 1
     return n_strips + 1
-
-
-@kernel
-def follow(origin, state, path):
-    """Walk back from the best last state; origin (G, Q, S, K, L), path (n,) of the stream."""
-    n_groups, n_strips, n_steps = origin.shape[:3]
-    t = n_groups * LANES * n_strips * n_steps - 1
-    for g in range(n_groups - 1, -1, -1):
-        for lane in range(LANES - 1, -1, -1):
-            for q in range(n_strips - 1, -1, -1):
-                for s in range(n_steps - 1, -1, -1):
-                    if t < path.shape[0]:
-                        path[t] = state
-                    state = np.int64(origin[g, q, s, state, lane])
-                    t -= 1

@@ -9,7 +9,7 @@ from naive import chains as naive
 from fastvi.kernels import chain_emissions as kernels
 from fastvi.models.sequences.chains import REPAIRS, Chain, Weights
 from fastvi.models.sequences.exact import exact_posteriors
-from fastvi.models.sequences.paths import best_paths
+from fastvi.models.sequences.paths import best_paths, scored_paths
 from fastvi.models.sequences.stream import Stream
 
 STAYS = np.eye(3) * (1 - 3e-9) + 1e-9
@@ -39,6 +39,11 @@ def passes(logs, start, transitions, lengths, missing=None, n_threads=1):
     return found, stream.at(found.posterior), path, stream
 
 
+def scored_of(logs, start, transitions, lengths):
+    stream = Stream(np.array(lengths), np.zeros(len(logs), bool))
+    return scored_paths(stream, Weights(start, transitions), Given(stream, logs))
+
+
 def test_short_sequences_are_summed_over_all_paths():
     rng = np.random.default_rng(0)
     lengths = [6, 1, 2, 5]
@@ -58,6 +63,29 @@ def test_short_sequences_are_summed_over_all_paths():
     np.testing.assert_allclose(found.log_norm, norm, rtol=1e-13)
     np.testing.assert_allclose(found.pairs, pairs, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(found.starts, starts, rtol=1e-12)
+
+
+@pytest.mark.parametrize("lengths", [[1], [300], [4000, 2, 500]])
+def test_rows_return_from_the_order_of_a_stream(lengths):
+    n, rng = sum(lengths), np.random.default_rng(4)
+    X, missing, inside = rng.normal(size=(n, 3)), rng.random(n) < 0.1, rng.random(n) < 0.8
+    stream = Stream(np.array(lengths), missing, 1, inside)
+    groups, strips, width = stream.shape
+    table = np.ascontiguousarray(
+        stream.arranged(X).reshape(groups, strips, width, 3).transpose(0, 1, 3, 2)
+    )
+    assert np.array_equal(stream.at(table), X)
+    assert np.array_equal(stream.at(table, np.array([n - 1, 0])), X[[n - 1, 0]])
+    begins, after = np.isin(np.arange(n), stream.first), np.append(inside[1:], False)
+    flags = {"reset": begins, "real": inside, "seen": ~missing, "counted": inside & ~missing}
+    for name, wanted in (flags | {"follows": after}).items():
+        found = getattr(stream, name)
+        assert np.array_equal(stream.at(found[:, :, None])[:, 0], wanted), name
+        padding = found.sum() - wanted.sum()
+        assert padding == (name == "reset") * (found.size - n), name
+    whole = Stream(np.array(lengths), np.zeros(n, bool))
+    assert whole.real.sum() == n
+    assert whole.counted is whole.seen is whole.real
 
 
 CHAINS = {
@@ -81,6 +109,7 @@ def test_borders_of_blocks_are_exact(case):
     n, k = 4500, len(start)
     logs = size * np.random.default_rng(1).normal(size=(n, k))
     found, posterior, path, stream = passes(logs, start, transitions, [n - 40, 7, 33])
+    scored = scored_of(logs, start, transitions, [n - 40, 7, 33])
     assert stream.n_strips * 16 > 17  # several blocks are full
     norm, starts, pairs, expected = naive.in_logs(logs, start, transitions, stream.first)
     np.testing.assert_allclose(found.log_norm, norm, rtol=1e-12, atol=n * np.finfo(float).eps)
@@ -90,6 +119,12 @@ def test_borders_of_blocks_are_exact(case):
     ends = [*stream.first, n]
     best = [naive.viterbi(logs[a:b], start, transitions) for a, b in itertools.pairwise(ends)]
     assert np.array_equal(path, np.concatenate(best))
+    assert np.array_equal(scored[1], path)
+    with np.errstate(divide="ignore"):
+        moves = np.log(transitions)[path[:-1], path[1:]]
+        moves[np.array(ends[1:-1]) - 1] = np.log(start)[path[ends[1:-1]]]
+        total = np.log(start[path[0]]) + moves.sum() + logs[np.arange(n), path].sum()
+    np.testing.assert_allclose(scored[0], total, rtol=1e-12)
 
 
 @pytest.mark.jit

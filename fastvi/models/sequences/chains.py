@@ -23,7 +23,7 @@ from fastvi.models.sequences.exact import exact_posteriors
 from fastvi.models.sequences.overlay import Emissions, Joined
 from fastvi.models.sequences.stream import Stream
 
-__all__ = ["Chain", "Expected", "Weights"]
+__all__ = ["Chain", "Expected", "Weights", "chain_of"]
 
 FLOOR = 1e-150  # of transitions, so that borders of blocks can always be crossed
 LEAST = 1e-60  # of the likelihood of a row; below it, states that were lost may matter
@@ -64,6 +64,17 @@ class Expected(NamedTuple):
     pairs: Array
     posterior: Array
     impossible: NDArray[np.intp] = np.zeros(0, np.intp)
+
+
+def chain_of(stream: Stream, n_states: int) -> Chain:
+    """Return the chain whose memory the stream keeps, so that each pass overwrites the last one's.
+
+    New memory costs as much as the passes do: the system hands out pages one at a time.
+    """
+    kept: Chain | None = stream.chain
+    if kept is None or kept.n_states != n_states:
+        kept = stream.chain = Chain(stream, n_states)
+    return kept
 
 
 class Chain:
@@ -278,7 +289,7 @@ class Chain:
         found = exact_posteriors(
             emissions.logs(), weights.start, weights.transitions, stream.first, stream.inside
         )
-        arranged = found.posterior[stream.rows].reshape(*stream.shape, -1)
+        arranged = stream.arranged(found.posterior).reshape(*stream.shape, -1)
         self._alpha[:] = arranged.transpose(0, 1, 3, 2)
         starts = found.posterior[stream.opening].sum(axis=0)
         impossible = np.flatnonzero(~found.possible)

@@ -12,7 +12,7 @@ from fastvi.base import tree
 from fastvi.base.typing import Array, Tree
 from fastvi.batches import Part
 from fastvi.core import Batch, Coordinates, Local
-from fastvi.models.sequences.chains import Chain, Expected, Weights
+from fastvi.models.sequences.chains import Expected, Weights, chain_of
 from fastvi.models.sequences.overlay import Emissions
 from fastvi.models.sequences.stream import Stream
 
@@ -192,8 +192,8 @@ class HiddenMarkov:
 
 
 def expected(stream: Stream, weights: Weights, emissions: Emissions) -> Expected:
-    """Pass over all sequences, of which each must be possible."""
-    found = Chain(stream, len(weights.start)).expect(weights, emissions)
+    """Pass over all sequences, of which each must be possible; the next pass overwrites this."""
+    found = chain_of(stream, len(weights.start)).expect(weights, emissions)
     if len(found.impossible):
         ends = np.append(stream.first[1:], stream.n_rows)
         i = int(found.impossible[0])

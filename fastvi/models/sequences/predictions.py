@@ -17,7 +17,7 @@ from fastvi.models.sequences.documentation import TEXTS
 from fastvi.models.sequences.model import Parameters, Rows, States
 from fastvi.models.sequences.online import Likelihood, OnlineFilter
 from fastvi.models.sequences.overlay import Emissions
-from fastvi.models.sequences.paths import best_paths
+from fastvi.models.sequences.paths import best_paths, scored_paths
 from fastvi.models.sequences.stream import Stream
 
 __all__ = ["DECODERS", "Decoder"]
@@ -138,8 +138,7 @@ class Decoder(Estimator):
             return float(posterior.max(axis=1).sum()), posterior.argmax(axis=1)
         with single_threaded_blas():
             stream, params, emissions = self._emissions(X, lengths)
-            path = best_paths(stream, params.weights, emissions)
-        return _log_probability(stream, params, emissions, path), path
+            return scored_paths(stream, params.weights, emissions)
 
     def predict(self, X: RowsLike, lengths: ArrayLike | None = None) -> NDArray[np.int64]:
         """States of each row by `algorithm`, (n_rows,).
@@ -219,16 +218,3 @@ class Decoder(Estimator):
         """
         rows = len(np.asarray(X))
         return float(-2 * self.score(X, lengths) + self._n_parameters() * np.log(rows))
-
-
-def _log_probability(
-    stream: Stream, params: Parameters, emissions: Emissions, path: NDArray[np.int64]
-) -> float:
-    """Log probability of rows and a path together."""
-    begins = np.zeros(len(path), bool)
-    begins[stream.first] = True
-    with np.errstate(divide="ignore"):
-        start, pairs = np.log(params.start), np.log(params.transitions)
-    steps = pairs[np.roll(path, 1), path]
-    moves = np.where(begins, start[path], steps).sum()
-    return float(moves + emissions.logs()[np.arange(len(path)), path].sum())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base import parallel
 from fastvi.base.typing import AnyArray, Array
+from fastvi.kernels import chain_streams as kernels
 from fastvi.kernels._chain_steps import LANES
 from fastvi.kernels.chains import STRIP
 
@@ -45,13 +46,13 @@ class Stream:
     opening, joining : int64 arrays
         First rows of whole sequences that count, and of parts of longer ones.
     is_missing : (n,) array of bool
-    rows : (G Q W,) int64 array
-        Which row of the data lies here; 0 for padding.
     reset, real, seen, counted : (G, Q, W) arrays
         Above 0 for first rows of sequences (and padding), rows inside, rows that are not missing,
         and rows that are both.
     follows : (G, Q, W) or (G, 0, W) array
         Above 0 for rows whose next one is inside; empty if all rows are.
+    chain : Chain or None
+        Memory of passes over these rows; see `fastvi.models.sequences.chains.chain_of`.
     """
 
     def __init__(
@@ -69,18 +70,13 @@ class Stream:
         self.n_strips = -(-steps // STRIP)
         self.first = np.cumsum(lengths) - lengths
         self.is_missing = missing
-        block = self.n_strips * STRIP
-        shape = self.n_groups, LANES, self.n_strips, STRIP
-        places = np.arange(self.n_groups * LANES * block).reshape(shape)
-        self._places = places.transpose(0, 2, 3, 1).reshape(-1)  # group, strip, step, lane
-        is_real = self._places < n
-        self.rows = np.where(is_real, self._places, 0)
-        begins = np.zeros(n, bool)
-        begins[self.first] = True
-        self.reset = self._laid_out(~is_real | begins.take(self.rows))
-        self.real = self._laid_out(is_real)
-        has_gaps = missing.any()
-        self.seen = self._laid_out(is_real & ~missing.take(self.rows)) if has_gaps else self.real
+        self.chain: Any = None
+        padding = np.arange(n, self.n_groups * LANES * self.n_steps)
+        self.real = self._marked(np.ones(self.shape), padding, 0.0)
+        self.reset = self._marked(1.0 - self.real, self.first, 1.0)
+        self.seen = self.real
+        if missing.any():
+            self.seen = self._marked(self.real.copy(), np.flatnonzero(missing), 0.0)
         self.counted = self.seen
         self.inside = np.ones(n, bool) if inside is None else inside
         self.opening, self.joining = self.first, self.first[:0]
@@ -89,18 +85,10 @@ class Stream:
             self.opening = self.opening[self.inside[self.opening]]
         self.follows = np.zeros((self.n_groups, 0, LANES * STRIP))
         if inside is not None:
-            self.real = self._laid_out(is_real & inside.take(self.rows))
+            self.follows = self.real.copy()
+            self._marked(self.follows, np.flatnonzero(~np.append(inside[1:], False)), 0.0)
+            self.real = self._marked(self.real.copy(), np.flatnonzero(~inside), 0.0)
             self.counted = self.seen * self.real
-            after = np.append(inside[1:], False)
-            self.follows = self._laid_out(is_real & after.take(self.rows))
-
-    @cached_property
-    def _place(self) -> NDArray[np.int64]:
-        """Where each row of the data lies, (n,)."""
-        found = np.empty(self.n_rows, np.int64)
-        is_real = self._places < self.n_rows
-        found[self._places[is_real]] = np.flatnonzero(is_real)
-        return found
 
     @property
     def borders(self) -> NDArray[np.int64]:
@@ -111,8 +99,10 @@ class Stream:
         edge = ~before | ~after | begins[:-1] | begins[1:]
         return np.flatnonzero(self.inside & edge)
 
-    def _laid_out(self, values: NDArray[np.bool_]) -> Array:
-        return values.reshape(self.n_groups, self.n_strips, -1).astype(np.float64)
+    def _marked(self, table: Array, rows: NDArray[np.int64], value: float) -> Array:
+        """Set a table (G, Q, W) at some rows of the data."""
+        table[tuple(self.places(rows))] = value
+        return table
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -125,21 +115,28 @@ class Stream:
         return int(self.n_strips * STRIP)
 
     def arranged(self, values: AnyArray) -> AnyArray:
-        """Rows of the data in this order, (G, Q W, ...)."""
-        found = values.take(self.rows, axis=0)
-        return found.reshape(self.n_groups, -1, *values.shape[1:])
+        """Rows of the data in this order, (G, Q W, ...); padding repeats the first row."""
+        rest = values.shape[1:]
+        found = np.empty((self.n_groups, self.n_steps * LANES, *rest), values.dtype)
+        flat = np.ascontiguousarray(values.reshape(self.n_rows, -1))
+        kernels.arrange(flat, found.reshape(*found.shape[:2], -1))
+        return found
 
-    def at(self, table: Array, rows: NDArray[np.int64] | slice = slice(None)) -> Array:
-        """Values of rows of the data, (n, K), from a table (G, Q, K, W)."""
-        place, width = self._place[rows], table.shape[-1]
-        found = table.reshape(-1, *table.shape[-2:])
-        return np.asarray(found[place // width, :, place % width])
+    def at(self, table: Array, rows: NDArray[np.int64] | None = None) -> Array:
+        """Values of rows of the data, by default of all, (n, K), from a table (G, Q, K, W)."""
+        if rows is None:
+            found = np.empty((self.n_rows, table.shape[2]))
+            kernels.gather(table, found)
+            return found
+        group, strip, column = self.places(rows)
+        return np.asarray(table[group, strip, :, column])
 
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Group, strip and column of rows of the data, (3, n)."""
-        width = LANES * STRIP
-        strip, column = np.divmod(self._place[rows], width)
-        return np.array([*np.divmod(strip, self.n_strips), column])
+        block, step = np.divmod(rows, self.n_steps)
+        group, lane = np.divmod(block, LANES)
+        strip, step = np.divmod(step, STRIP)
+        return np.array([group, strip, step * LANES + lane])
 
     def run(self, function: Callable[[int], object]) -> None:
         """Call the function for each group, on threads."""
