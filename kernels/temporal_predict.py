@@ -1,9 +1,13 @@
 """Predictions of Gaussian processes in time; symbols and shapes as in `temporal`."""
 
+import math
+
 import numpy as np
 
 from ._jit import kernel
-from .temporal import WIDTH, _spans, _transition
+from .temporal import WIDTH, _back, _site, _spans, _transition
+
+SAME = 1e-10  # share of a variance, below which nothing is left to draw
 
 
 @kernel
@@ -128,3 +132,66 @@ def covariances(terms, times, tau, gains, later, chosen, out):
                 total += carried[k, picks[b]]
             for i in range(d):
                 carried[k, i] -= g * total * p[i]
+
+
+@kernel
+def _observed(p, variance, picks, normals, lam, big, u, f):
+    """Draw f (R,) about its means, and make it known: to lam (R, d) and big (d, d)."""
+    d = u.shape[0]
+    for i in range(d):
+        total = 0.0
+        for j in range(d):
+            total -= big[i, j] * p[j]
+        u[i] = total
+    for b in range(picks.shape[0]):
+        u[picks[b]] += 1.0
+    root = math.sqrt(variance)
+    for r in range(f.shape[0]):
+        f[r] += root * normals[r]
+        for i in range(d):
+            lam[r, i] += u[i] * (normals[r] / root)
+    for i in range(d):
+        for j in range(d):
+            big[i, j] += u[i] * u[j] / variance
+
+
+@kernel
+def draw_back(terms, times, nu, tau, gains, chosen, normals, out):
+    """Out (n, R): R joint draws of f at those of the T times that are chosen (n,), which rise.
+
+    Backwards in O(T (d^2 + R d)): each f is drawn given the sites and the draws after it, and is
+    then one more thing that later rows say of the state. normals (n, R) are standard; gains are of
+    `temporal.filter_sites`. Where less than `SAME` of a variance is left, f follows from the rest.
+    """
+    orders, turning, rates, turns = terms
+    n, d, n_terms, n_draws = times.shape[0], gains.shape[1] - 3, orders.shape[0], out.shape[1]
+    first, last = np.empty(d, np.int64), np.empty(d, np.int64)
+    picks = np.empty(n_terms, np.int64)
+    _spans(orders, turning, first, last, picks)
+    block, room, big = np.zeros((d, WIDTH)), np.empty((d, d)), np.zeros((d, d))
+    lam, by_q, nothing, u = np.zeros((n_draws, d)), np.zeros(d), np.zeros(d), np.empty(d)
+    left = chosen.shape[0] - 1
+    for t in range(n - 1, chosen[0] - 1, -1):
+        if t < n - 1:
+            _transition(times[t + 1] - times[t], orders, turning, rates, turns, block)
+            for r in range(n_draws):
+                _turned(block, first, last, lam[r], u)
+                for i in range(d):
+                    lam[r, i] = u[i]
+            _back(block, first, last, nothing, big, room)
+        p, pivot = gains[t], gains[t, d + 2]
+        g, error = tau[t] / pivot, (nu[t] - tau[t] * p[d]) / pivot
+        for r in range(n_draws):
+            along = 0.0
+            for i in range(d):
+                along += p[i] * lam[r, i]
+            if chosen[left] == t:
+                out[left, r] = p[d] + p[d + 1] * error + along / pivot
+            for b in range(n_terms):
+                lam[r, picks[b]] += error - g * along
+        _, variance = _site(p, 0.0, tau[t], nothing, big, picks, by_q, u)
+        nothing[:] = 0.0
+        if chosen[left] == t:
+            if variance > SAME * p[d + 1]:
+                _observed(p, variance, picks, normals[left], lam, big, u, out[left])
+            left -= 1

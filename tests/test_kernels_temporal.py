@@ -143,6 +143,25 @@ def test_covariances(rng, terms):
     np.testing.assert_allclose(out, cov[np.ix_(chosen, chosen)], atol=1e-9)
 
 
+@every_kind
+@pytest.mark.parametrize("spread", [True, False])
+def test_draws_are_a_linear_map_of_noise_with_the_posterior_covariance(rng, terms, spread):
+    """The map is read off from draws with unit vectors as noise, so nothing is left to chance."""
+    times, linear, precision = problem(rng)
+    times = times if spread else 0.01 * np.arange(30)
+    packed_terms, _, _, _, _, gains, *_ = run(terms, times, linear, precision)[3]
+    k = naive.covariance(terms, times[:, None] - times)
+    _, mean, cov = naive.posterior(k, linear, precision)
+    for chosen in (np.arange(30), np.array([0, 3, 4, 5, 12, 29])):
+        n = len(chosen)
+        noise, out = np.hstack((np.zeros((n, 1)), np.eye(n))), np.empty((n, n + 1))
+        given = packed_terms, times, linear, precision, gains, chosen
+        kernels.draw_back(*given, noise, out)
+        np.testing.assert_allclose(out[:, 0], mean[chosen], atol=1e-9)
+        of_noise = out[:, 1:] - out[:, :1]
+        np.testing.assert_allclose(of_noise @ of_noise.T, cov[np.ix_(chosen, chosen)], atol=1e-9)
+
+
 @pytest.mark.parametrize("name", ["one", "two", "three", "constant"])
 def test_the_evidence_of_one_term_is_that_of_the_filter(rng, name):
     times, linear, precision = problem(rng, 150)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -119,11 +120,15 @@ class TargetPredictions(Units, Predicting):
         """
         checks.integer(n_samples, "n_samples", 1)
         rng = draws_by(random_state)
-        draws = []
-        for t, joint in enumerate(self._joints(X)):
-            f = rng.multivariate_normal(*joint, n_samples).T
-            draws.append(self._predictive.sample(f, rng, t))
+        draws = [
+            self._predictive.sample(f, rng, t) for t, f in enumerate(self._draws(X, n_samples, rng))
+        ]
         return draws[0] if self._n_outputs == 1 else np.stack(draws, axis=1)
+
+    def _draws(self, X: RowsLike, n_samples: int, rng: Any) -> Iterator[Array]:
+        """Joint draws (n, n_samples) of the function of each output."""
+        for joint in self._joints(X):
+            yield rng.multivariate_normal(*joint, n_samples).T
 
     def _joints(self, X: RowsLike) -> list[tuple[Array, Array]]:
         """Mean (n,) and covariance (n, n) of the function of each output."""

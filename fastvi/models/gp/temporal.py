@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,12 @@ class Temporal(Predicting, Searching):
     def _latents(self, X: RowsLike) -> tuple[Array, Array]:
         times = self._rows_to_predict(X)
         return self._predictive.latents(times)
+
+    def _draws(self, X: RowsLike, n_samples: int, rng: Any) -> Iterator[Array]:
+        times = self._rows_to_predict(X)
+        for posterior in self._predictive.posteriors:
+            assert isinstance(posterior, TemporalPosterior)
+            yield posterior.draws(times, rng.standard_normal((len(times), n_samples)))
 
     # Files
 

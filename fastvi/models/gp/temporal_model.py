@@ -115,16 +115,25 @@ def smoothed(
 
 def filtered(space: StateSpace, times: Array, sites: TimeSites) -> tuple[float, float]:
     """Sums of log(1 + tau c) and of squared innovations, forwards alone."""
-    q, n = space.q, len(times)
+    q = space.q
     if len(space.orders) == 1 and not space.turning[0]:
         rate = float(space.rates[0])
         log_sum, squares = temporal_evidence.matern_evidence(rate, q, times, *sites)
         return log_sum, squares
-    d = len(q)
+    return gains_of(space, times, sites)[1]
+
+
+def gains_of(
+    space: StateSpace, times: Array, sites: TimeSites
+) -> tuple[Array, tuple[float, float]]:
+    """Gains (T, d + 3) of the filter, and its sums."""
+    n, d = len(times), len(space.q)
     kernels = temporal_small if d <= temporal_small.MOST else temporal
-    given = np.zeros(d), np.zeros((d, d)), np.empty((n, d + 3)), *NO_STATES
-    log_sum, squares = kernels.filter_sites(space.terms, q, times, *sites, 0, n, *given)
-    return log_sum, squares
+    state, gains = (np.zeros(d), np.zeros((d, d))), np.empty((n, d + 3))
+    log_sum, squares = kernels.filter_sites(
+        space.terms, space.q, times, *sites, 0, n, *state, gains, *NO_STATES
+    )
+    return gains, (log_sum, squares)
 
 
 class Look(NamedTuple):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastvi.base.typing import Array
 from fastvi.kernels import temporal as filters
 from fastvi.kernels import temporal_predict as kernels
-from fastvi.models.gp.temporal_model import Smoothed, TimeSites, smoothed
+from fastvi.models.gp.temporal_model import Smoothed, TimeSites, gains_of, smoothed
 from fastvi.models.gp.terms import StateSpace
 
 __all__ = ["TemporalPosterior"]
@@ -59,7 +59,7 @@ class TemporalPosterior:
 
     def joint(self, x: Array) -> tuple[Array, Array]:
         """Mean (n, 1) and covariance (n, n) of f at x (n, 1), in O(T n + n^2) time."""
-        if x.min() <= self.times[0] and x.max() < self.times[-1]:
+        if self._is_early(x):
             return self.mirrored().joint(-x)
         found, merged, where = self._together(x[:, 0], later=True)
         chosen, which = np.unique(where, return_inverse=True)
@@ -71,6 +71,21 @@ class TemporalPosterior:
         which = which.reshape(-1)
         return found.moments[0, where][:, None], covariance[np.ix_(which, which)]
 
+    def draws(self, x: Array, normals: Array) -> Array:
+        """Joint draws (n, R) of f at x (n, 1) from standard normals (n, R), in O((T + n) R)."""
+        if self._is_early(x):
+            return self.mirrored().draws(-x, normals)
+        times, sites, where = self._merged(x[:, 0])
+        chosen, which = np.unique(where, return_inverse=True)
+        gains, _ = gains_of(self.space, times, sites)
+        found = np.empty((len(chosen), normals.shape[1]))
+        kernels.draw_back(self.space.terms, times, *sites, gains, chosen, normals, found)
+        return np.asarray(found[which.reshape(-1)])
+
+    def _is_early(self, x: Array) -> bool:
+        """Whether some times are before the first of the fit, and none after the last."""
+        return bool(x.min() <= self.times[0] and x.max() < self.times[-1])
+
     def compiled(self) -> TimeMoments:
         """Mean and variance with nothing in between; keeps the states of all T times."""
         return TimeMoments(self)
@@ -79,18 +94,22 @@ class TemporalPosterior:
         self, x: Array, *, later: bool
     ) -> tuple[Smoothed, tuple[Array, TimeSites], NDArray[np.int64]]:
         """The times of the fit and x (n,), smoothed, and which of them are x."""
-        times = np.union1d(self.times, x)
-        where = np.searchsorted(times, x)
-        sites = TimeSites(np.zeros(len(times)), np.zeros(len(times)))
-        at = np.searchsorted(times, self.times)
-        for part, given in zip(sites, self.sites):
-            part[at] = given
+        times, sites, where = self._merged(x)
         slots = np.empty(0, np.int64)
         if later:
             chosen = np.unique(where)
             slots = np.full(len(times), -1)
             slots[chosen] = np.arange(len(chosen))
         return smoothed(self.space, times, sites, slots=slots), (times, sites), where
+
+    def _merged(self, x: Array) -> tuple[Array, TimeSites, NDArray[np.int64]]:
+        """The times of the fit and x (n,), sites of all, and which of them are x."""
+        times = np.union1d(self.times, x)
+        sites = TimeSites(np.zeros(len(times)), np.zeros(len(times)))
+        at = np.searchsorted(times, self.times)
+        for part, given in zip(sites, self.sites):
+            part[at] = given
+        return times, sites, np.searchsorted(times, x)
 
 
 class TimeMoments:
