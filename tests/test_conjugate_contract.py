@@ -16,7 +16,8 @@ from fastvi.base import parallel, tree
 from fastvi.core import Batch, LazyTable
 from fastvi.gradients import plain
 from fastvi.models.acceleration import accelerated
-from fastvi.models.plan import SAMPLING, fit_conjugate, plan
+from fastvi.models.fits import fit_conjugate
+from fastvi.models.plan import SAMPLING, plan
 from fastvi.models.streaming import streaming
 
 pytestmark = pytest.mark.jit

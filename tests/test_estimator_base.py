@@ -20,8 +20,9 @@ from fastvi import gradients, optimizers
 from fastvi.base import archive, tree
 from fastvi.checkpoints import KIND
 from fastvi.core import Batch
-from fastvi.models import plan as plans
 from fastvi.models.estimator import Estimator
+from fastvi.models.fits import fit_conjugate
+from fastvi.models.plan import plan
 from fastvi.models.topics import base
 
 pytestmark = pytest.mark.jit
@@ -251,7 +252,6 @@ def test_what_a_fit_found_cannot_be_written_to(case):
 def step_of(case):
     """The bits of a step from fixed parameters, batch and seed."""
     kept = {}
-    original = plans.fit_conjugate
 
     def spy(model, source, params, **options):
         options.pop("watch")
@@ -259,7 +259,7 @@ def step_of(case):
         n_epochs, tol, seed = (options.pop(name) for name in ("n_epochs", "tol", "seed"))
         assert n_epochs
         assert tol is not None
-        chosen = plans.plan(model, source, seed=seed, **options)
+        chosen = plan(model, source, seed=seed, **options)
         start = chosen.algorithm.init(chosen.begin(params))
         batch = Batch(source.all(), np.ones(source.n_rows))
         if options["batch_size"] is not None:
@@ -280,7 +280,7 @@ def step_of(case):
     except Stopped:
         pass
     finally:
-        estimator.fit_conjugate = original
+        estimator.fit_conjugate = fit_conjugate
     return kept
 
 

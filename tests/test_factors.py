@@ -24,7 +24,7 @@ from fastvi.models.factors.estimator import BayesianFactorAnalysis, BayesianPCA
 from fastvi.models.factors.model import Factors, Gaussian, Hyperparameters, Loadings
 from fastvi.models.factors.rows import StandardRows, compressed
 from fastvi.models.factors.units import Units
-from fastvi.models.plan import fit_conjugate
+from fastvi.models.fits import fit_conjugate
 
 BOTH = [BayesianPCA, BayesianFactorAnalysis]
 HYPER = Hyperparameters(0.7, 0.4, 0.5, 0.3, 0.2)

@@ -70,7 +70,7 @@ def test_norms_of_rows_that_stand_for_many(seed, d, k):
 def test_other_sizes_compile_nothing(rng):
     from fastvi.models.factors.model import Factors
     from fastvi.models.factors.rows import StandardRows
-    from fastvi.models.plan import fit_conjugate
+    from fastvi.models.fits import fit_conjugate
 
     def solve(n, d, k):
         for dtype in DTYPES:

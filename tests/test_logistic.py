@@ -15,6 +15,7 @@ from tolerances import assert_never_falls, rounding
 
 import fastvi
 from fastvi.core import Batch
+from fastvi.models.fits import fit_conjugate
 from fastvi.models.logistic.estimator import BayesianLogisticRegression
 from fastvi.models.logistic.links import log_mean_sigmoid
 from fastvi.models.logistic.model import (
@@ -23,7 +24,6 @@ from fastvi.models.logistic.model import (
     Prior,
 )
 from fastvi.models.logistic.rows import LabelledRows
-from fastvi.models.plan import fit_conjugate
 
 PRIORS = ["fixed", "gamma", "ard"]
 

@@ -15,12 +15,12 @@ from tolerances import assert_never_falls
 from fastvi import loop
 from fastvi.core import Batch
 from fastvi.kernels import mixture as kernels
+from fastvi.models.fits import fit_conjugate
 from fastvi.models.mixture import model as mixture_model
 from fastvi.models.mixture import rows as mixture_rows
 from fastvi.models.mixture.estimator import BayesianGaussianMixture
 from fastvi.models.mixture.model import Mixture, Parameters, Prior, RowsInMemory
 from fastvi.models.mixture.rows import Frame
-from fastvi.models.plan import fit_conjugate
 
 TYPES = ["full", "tied", "diag", "spherical"]
 PROCESS = [True, False]

@@ -15,11 +15,11 @@ from tolerances import assert_never_falls
 import fastvi
 from fastvi.core import Batch
 from fastvi.models.acceleration import accelerated
+from fastvi.models.fits import fit_conjugate
 from fastvi.models.logistic.estimator import BayesianLogisticRegression
 from fastvi.models.logistic.links import log_mean_sigmoid
 from fastvi.models.logistic.model import Prior
 from fastvi.models.logistic.multinomial import Multinomial, log_mean_softmax
-from fastvi.models.plan import fit_conjugate
 
 PRIORS = ["fixed", "gamma", "ard"]
 LABELS = np.array(["ant", "bee", "cat"])

@@ -21,7 +21,7 @@ from fastvi.core import Batch
 from fastvi.gradients import plain
 from fastvi.models import counts as documents
 from fastvi.models.counts import DocumentSource
-from fastvi.models.plan import fit_conjugate
+from fastvi.models.fits import fit_conjugate
 from fastvi.models.poisson import model as poisson_model
 from fastvi.models.poisson.estimator import PoissonFactorization
 from fastvi.models.poisson.model import Factors, GammaPrior, PoissonFactors

@@ -11,6 +11,7 @@ from fastvi.base.parallel import single_threaded_blas
 from fastvi.batches import Everything, InMemory
 from fastvi.core import Batch
 from fastvi.loop import run
+from fastvi.models.fits import fit_conjugate
 from fastvi.models.gp import likelihoods
 from fastvi.models.gp.covariance import Covariance
 from fastvi.models.gp.learner import HyperMoves, LearnSettings, learn
@@ -19,7 +20,6 @@ from fastvi.models.gp.likelihoods import Bernoulli, Gaussian, Poisson, Softmax, 
 from fastvi.models.gp.model import Hyper, SparseVariational
 from fastvi.models.gp.rows import Points, Sites
 from fastvi.models.gp.sgpr import SparseRegression
-from fastvi.models.plan import fit_conjugate
 
 KERNEL = ConstantKernel(1.5) * RBF([0.9, 1.3]) + WhiteKernel(0.1)
 LATENT = ConstantKernel(1.5) * Matern(1.1, nu=1.5) + DotProduct(0.5)

@@ -27,7 +27,8 @@ from fastvi.core import Algorithm, Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models import files
 from fastvi.models.documentation import GROUPS, TEXTS
-from fastvi.models.plan import Fit, Plan, fit_conjugate, fit_plan
+from fastvi.models.fits import Fit, fit_conjugate, fit_plan
+from fastvi.models.plan import Plan
 
 __all__ = [
     "Estimator",

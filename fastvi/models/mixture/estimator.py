@@ -16,13 +16,13 @@ from fastvi.cluster.active import lies_elsewhere
 from fastvi.core import Optimizer
 from fastvi.gradients.reduction import Reduction
 from fastvi.models.files import Saved
+from fastvi.models.fits import Fit
 from fastvi.models.mixture import files
 from fastvi.models.mixture.model import Mixture, Parameters, RowsInMemory
 from fastvi.models.mixture.predictions import MixturePredictions
 from fastvi.models.mixture.priors import data_frame, make_prior
 from fastvi.models.mixture.rows import COVARIANCE_TYPES
 from fastvi.models.mixture.start import check_form, continued, first_parameters
-from fastvi.models.plan import Fit
 
 __all__ = ["BayesianGaussianMixture"]
 

@@ -19,7 +19,7 @@ from fastvi.checkpoints import Callback, Watching
 from fastvi.core import Batch, Conjugate, Optimizer
 from fastvi.models.estimator import generator_of
 from fastvi.models.files import Saved
-from fastvi.models.plan import Fit
+from fastvi.models.fits import Fit
 from fastvi.models.sequences.arguments import distribution, prior
 from fastvi.models.sequences.model import HiddenMarkov, Parameters, Rows, Sequences
 from fastvi.models.sequences.predictions import DECODERS, Decoder
