@@ -6,13 +6,15 @@ from harness import median, row
 
 __all__ = ["PARTS", "extra_tables", "plot", "run"]
 
-PEERS = ["hmmlearn", "celerite2", "tinygp"]
+PEERS = ["hmmlearn", "dynamax", "celerite2", "tinygp"]
 # Method, states, features, covariances, length of sequences, wanted ratio.
 ITERATIONS = [
     ("VB", 8, 2, "full", None, 12), ("VB", 8, 2, "diag", None, 10), ("VB", 2, 1, "full", None, 5),
     ("EM", 8, 2, "full", None, 8), ("EM", 8, 2, "diag", None, 6.5), ("EM", 2, 1, "full", None, 3.5),
     ("EM", 32, 10, "full", None, 8), ("EM", 8, 2, "full", 100, 15), ("VB", 8, 2, "full", 100, 15),
 ]  # fmt: skip
+# States, features, length of sequences, wanted ratio.
+SINGLE = [(8, 2, None, 3), (32, 10, None, 3), (8, 2, 100, 3)]
 PATHS = [(8, None, 10), (2, None, 2.5), (8, 100, 10)]
 
 
@@ -33,6 +35,17 @@ def paths(s):
         a = {"n": n, "k": k, "d": 2, "length": length}
         what = f"Viterbi, {_size(n, length)}, K={k}, D=2, full, against hmmlearn"
         rows.append(_ratio(s, "viterbi", a, what, wanted))
+    return rows
+
+
+def single_precision(s):
+    """Iterations against dynamax in float32, which begin at the same parameters."""
+    n, rows = 10_000 if s.quick else 100_000, []
+    for k, d, length, wanted in SINGLE:
+        a = {"n": n, "k": k, "d": d, "length": length}
+        what = f"EM, an iteration, {_size(n, length)}, K={k}, D={d}, full"
+        what += ", against dynamax in float32"
+        rows.append(_ratio(s, "iteration", a, what, wanted, "dynamax_hmm.py", method="EM"))
     return rows
 
 
@@ -65,10 +78,11 @@ def _size(n, length):
     return f"T={n}" if length is None else f"{n // length} sequences of {length}"
 
 
-def _ratio(s, function, a, what, wanted):
+def _ratio(s, function, a, what, wanted, script="hmmlearn_hmm.py", **of_ours):
+    """A row: seconds of ours, which may take more arguments, and of a peer."""
     jobs = {
-        "ours": lambda i: s.ours(function, **a),
-        "peer": lambda i: s.peer("hmmlearn_hmm.py", function, **a),
+        "ours": lambda i: s.ours(function, **a, **of_ours),
+        "peer": lambda i: s.peer(script, function, **a),
     }
     runs = h.interleaved(jobs, s.repeats)
     ours, theirs = (median([r["seconds"] for r in runs[n]]) for n in jobs)
@@ -76,7 +90,8 @@ def _ratio(s, function, a, what, wanted):
 
 
 PARTS = {
-    "iterations": iterations, "paths": paths, "single": single, "threads": threads,
+    "iterations": iterations, "paths": paths, "float32": single_precision, "single": single,
+    "threads": threads,
 } | sequences_temporal.PARTS  # fmt: skip
 
 

@@ -48,20 +48,29 @@ def _relative(logits, seen, counted, top, logs):
     first = logits[0]
     for c in range(n_rows):
         top[c] = first[c]
-    for k in range(1, n_states):
-        row = logits[k]
+    for k in range(1, n_states - 1, 2):
+        row, other = logits[k], logits[k + 1]
         for c in range(n_rows):
-            top[c] = row[c] if row[c] > top[c] else top[c]
+            a, b, t = row[c], other[c], top[c]
+            larger = a if a > b else b
+            top[c] = larger if larger > t else t
+    if n_states % 2 == 0:
+        row = logits[n_states - 1]
+        for c in range(n_rows):
+            a, t = row[c], top[c]
+            top[c] = a if a > t else t
     for c in range(n_rows):
         top[c] = top[c] if top[c] > -1e300 else -1e300
     for k in range(n_states):
         row = logits[k]
         if logs:
             for c in range(n_rows):
-                row[c] = row[c] - top[c] if seen[c] > 0 else 0.0
+                log, there = row[c] - top[c], seen[c]  # read before the choice: LLVM's vectors
+                row[c] = log if there > 0 else 0.0
         else:
             for c in range(n_rows):
-                row[c] = exp(row[c] - top[c] if seen[c] > 0 else 0.0)
+                log, there = row[c] - top[c], seen[c]
+                row[c] = exp(log if there > 0 else 0.0)
     total = 0.0
     for c in range(n_rows):
         total += top[c] if counted[c] > 0 else 0.0
