@@ -33,12 +33,14 @@ def _plain_taps(n_pixels, n_lanes):
 
 
 def _plain_pixels(n_rows, n_lanes):
-    def sums(x, at, step, y, first, n_maps, n, out, to):
-        for p in range(n):
-            for r in range(n_rows):
-                value = x[at + p * step + r]
-                for m in range(n_lanes):
-                    out[to + r * n_maps + m] += value * y[first + p * n_maps + m]
+    def sums(x, at, step, x_line, y, first, y_line, n_maps, n_lines, n, out, to):
+        for i in range(n_lines):
+            for p in range(n):
+                for r in range(n_rows):
+                    value = x[at + i * x_line + p * step + r]
+                    for m in range(n_lanes):
+                        row = first + i * y_line + p * n_maps
+                        out[to + r * n_maps + m] += value * y[row + m]
 
     return sums
 
@@ -119,20 +121,25 @@ def _tile_of_taps(n_pixels, n_lanes):
 
 def _tile_of_pixels(n_rows, n_lanes):
     @intrinsic
-    def sums(typing, x, at, step, y, first, n_maps, n, out, to):
+    def sums(typing, x, at, step, x_line, y, first, y_line, n_maps, n_lines, n, out, to):
         def generate(context, builder, signature, values):
             tile = _Tile(builder, context, signature, values, n_rows, n_lanes)
-            x, at, step, y, first, n_maps, n, out, to = tile.values
-            with tile.loop(n) as pixels:
-                p = pixels.index
-                here = tile.at(at, (p, step))
-                places = [builder.add(here, number(r)) for r in range(n_rows)]
-                tile.add_products(x.data, places, y.data, tile.at(first, (p, n_maps)))
+            x, at, step, x_line, y, first, y_line, n_maps, n_lines, n, out, to = tile.values
+            with tile.loop(n_lines) as lines:
+                here, there = (
+                    tile.at(place, (lines.index, line))
+                    for place, line in ((at, x_line), (first, y_line))
+                )
+                with tile.loop(n) as pixels:
+                    p = pixels.index
+                    pixel = tile.at(here, (p, step))
+                    places = [builder.add(pixel, number(r)) for r in range(n_rows)]
+                    tile.add_products(x.data, places, y.data, tile.at(there, (p, n_maps)))
             tile.write(out.data, to, n_maps, True)
             return context.get_dummy_value()
 
         i = types.int64
-        return types.void(x, i, i, y, i, i, i, out, i), generate
+        return types.void(x, i, i, i, y, i, i, i, i, i, out, i), generate
 
     return sums
 
@@ -155,11 +162,11 @@ def _pixels(n_rows, n_lanes):
     plain, tile = _plain_pixels(n_rows, n_lanes), _tile_of_pixels(n_rows, n_lanes)
 
     @overload(plain)
-    def compiled(x, at, step, y, first, n_maps, n, out, to):
+    def compiled(x, at, step, x_line, y, first, y_line, n_maps, n_lines, n, out, to):
         if config.BOUNDSCHECK:
             return _plain_pixels(n_rows, n_lanes)
-        return lambda x, at, step, y, first, n_maps, n, out, to: tile(
-            x, at, step, y, first, n_maps, n, out, to
+        return lambda x, at, step, x_line, y, first, y_line, n_maps, n_lines, n, out, to: tile(
+            x, at, step, x_line, y, first, y_line, n_maps, n_lines, n, out, to
         )
 
     return plain
@@ -171,8 +178,8 @@ def _pixels(n_rows, n_lanes):
 six_by_16, six_by_8, one_by_16, one_by_8 = (
     _taps(n, lanes) for n in (N_PIXELS, 1) for lanes in (2 * LANES, LANES)
 )
-# Add to out (rows, n_maps) from place `to` on: for rows r of a block and maps m, the sum over n
-# pixels p of x[at + p step + r] times y[first + p n_maps + m].
+# Add to out (rows, n_maps) from place `to` on: for rows r of a block and maps m, the sum over lines
+# i and n pixels p of each of x[at + i x_line + p step + r] y[first + i y_line + p n_maps + m].
 rows_by_16, rows_by_8, row_by_16, row_by_8 = (
     _pixels(n, lanes) for n in (N_ROWS, 1) for lanes in (2 * LANES, LANES)
 )

@@ -12,9 +12,9 @@ import numpy as np
 from ._jit import kernel
 from .autoencoder_likelihoods import GAUSSIAN, HALF, TWO, log_likelihoods
 from .autoencoder_priors import mixture_densities, normal_densities
-from .networks import ONE, ZERO, Layers, SparseRows, forward, outputs
+from .networks import INPUTS, ONE, ZERO, Layers, SparseRows, forward, outputs, reverse
 from .noise import GOLDEN, mixed, normals
-from .pixel_calls import FORWARD, call
+from .pixel_calls import FORWARD, REVERSE, call
 from .special import exp, log
 from .vectors import fill
 
@@ -37,6 +37,8 @@ class Model(NamedTuple):
     prior_at: int  # place of its parameters
     head: int  # address of what follows the decoder, see `pixel_calls`, or 0
     plan: np.ndarray  # int64, of it
+    front: int  # address of what is before the encoder, or 0
+    front_plan: np.ndarray
 
 
 class Objective(NamedTuple):
@@ -83,6 +85,10 @@ class Work(NamedTuple):
     finals: np.ndarray  # (R E) its outputs, or (0,) if nothing follows
     scratch: np.ndarray
     table: np.ndarray  # int64
+    features: np.ndarray  # (n I) of what is before the encoder, or (0,), as the others below
+    told: np.ndarray  # (n I) their adjoints
+    front_tape: np.ndarray
+    front_scratch: np.ndarray
 
 
 @kernel
@@ -118,6 +124,15 @@ def row_noise(data, rows, seed, x, bits, eps):
 
 
 @kernel
+def precede(what, model, params, n, inputs, grads, work):
+    """What is before the encoder: to its features, or back from their adjoints."""
+    call(
+        model.front, what, model.front_plan, n, 1, inputs, params, work.features, grads,
+        work.front_tape, work.told, work.front_scratch, work.table,
+    )  # fmt: skip
+
+
+@kernel
 def encode_rows(blas, model, params, data, rows, work):
     """Out: x and the encoder's outputs. The place of means and logs of sd among these."""
     n = rows.size
@@ -128,10 +143,25 @@ def encode_rows(blas, model, params, data, rows, work):
         inputs = work.inputs[: x.size]
         for i in range(x.size):
             inputs[i] = log(ONE + x[i])
+    if model.front != 0:
+        precede(FORWARD, model, params, n, inputs, params, work)
+        inputs = work.features
     sparse = SparseRows(rows, data.indptr, data.indices, data.inputs)
     total, before = outputs(model.encoder)
     forward(blas, model.encoder, params, inputs, sparse, n, work.encoded[: n * total])
     return n * before
+
+
+@kernel
+def encoder_back(blas, model, params, sparse, n, work, grads):
+    """From slopes in place of the encoder's outputs: its gradient."""
+    inputs = work.inputs if work.inputs.size > 0 else work.x
+    if model.front != 0:
+        inputs = work.features
+    back = work.told[: n * model.encoder.table[0, INPUTS]]  # none without what is before
+    reverse(blas, model.encoder, params, inputs, sparse, n, work.encoded, work.spare, grads, back)
+    if model.front != 0:
+        precede(REVERSE, model, params, n, inputs, grads, work)
 
 
 @kernel

@@ -37,16 +37,6 @@ def decoder_back(blas, model, params, sparse, n, n_draws, work, grads):
 
 
 @kernel
-def encoder_back(blas, model, params, sparse, n, work, grads):
-    """From slopes in place of the encoder's outputs: its gradient."""
-    inputs = work.inputs if work.inputs.size > 0 else work.x
-    reverse(
-        blas, model.encoder, params, inputs, sparse, n, work.encoded, work.spare, grads,
-        work.back[:0],
-    )  # fmt: skip
-
-
-@kernel
 def add_prior(weights, beta, pull, back, shares):
     """Slopes back (R J) of log likelihoods become those of log p(x, z), with the prior's pull (R J)
     weighted by beta; out: shares (R,) of log q in the objective, with the sign reversed.

@@ -15,7 +15,17 @@ Shapes as in `autoencoder`. Objectives, per row:
 import numpy as np
 
 from ._jit import kernel
-from .autoencoder import EACH_SD, ELBO, ONE_SD, WEIGHTED, evaluate, follow, last_of, prior_of
+from .autoencoder import (
+    EACH_SD,
+    ELBO,
+    ONE_SD,
+    WEIGHTED,
+    encoder_back,
+    evaluate,
+    follow,
+    last_of,
+    prior_of,
+)
 from .autoencoder_likelihoods import GAUSSIAN
 from .autoencoder_priors import mixture_slopes, normal_slopes
 from .networks import ONE, ZERO, SparseRows, column_sums, first_not_finite, outputs, reverse
@@ -182,10 +192,7 @@ def step(blas, model, objective, params, data, rows, key, adam, moments, work, g
     elif objective.kind != ELBO:
         normal_slopes(z, work.pull)
     posterior_slopes(objective, n_latent, work, work.encoded[first : n * encoded])
-    inputs = work.inputs if work.inputs.size > 0 else work.x
-    reverse(
-        blas, model.encoder, params, inputs, sparse, n, work.encoded, work.spare, grads, back[:0]
-    )
+    encoder_back(blas, model, params, sparse, n, work, grads)
     if adam.rate > 0.0:
         adam_in_place(
             grads, moments[: grads.size], moments[grads.size :], kind(adam.decay),

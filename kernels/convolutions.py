@@ -14,19 +14,8 @@ depend on x at pixels before them alone.
 """
 
 from ._jit import kernel
-from ._tiles import (
-    N_PIXELS,
-    N_ROWS,
-    one_by_8,
-    one_by_16,
-    row_by_8,
-    row_by_16,
-    rows_by_8,
-    rows_by_16,
-    six_by_8,
-    six_by_16,
-)
 from .networks import ZERO, activate, column_sums, descend
+from .tiled import add_outer, add_row, convolve_row, one_pixel
 from .vectors import fill
 
 # What a plan (int64) begins with; then come, for each layer, places of its taps in the plan, of
@@ -63,88 +52,23 @@ def put(plan, n_channels, x, image):
 
 
 @kernel
-def add_row(source, to):
-    """To (m,) += source (m,)."""
-    for i in range(source.size):
-        to[i] += source[i]
-
-
-@kernel
-def one_pixel(x, at, taps, n_channels, w, n_maps, out, to):
-    """Out (M) from `to` on: sums over taps and channels of one pixel, at `at` in x."""
-    m = 0
-    while m + 16 <= n_maps:
-        one_by_16(x, at, n_channels, taps, n_channels, w, m, n_maps, out, to + m)
-        m += 16
-    if m < n_maps:
-        one_by_8(x, at, n_channels, taps, n_channels, w, m, n_maps, out, to + m)
-
-
-@kernel
-def six_pixels(x, at, taps, n_channels, w, n_maps, out, to):
-    """The same of six pixels beside each other."""
-    m = 0
-    while m + 16 <= n_maps:
-        six_by_16(x, at, n_channels, taps, n_channels, w, m, n_maps, out, to + m)
-        m += 16
-    if m < n_maps:
-        six_by_8(x, at, n_channels, taps, n_channels, w, m, n_maps, out, to + m)
-
-
-@kernel
 def convolve(plan, n_channels, x, taps, w, n_maps, out):
-    """Out: maps of all pixels of a padded image x. The last six of a row may overlap others."""
-    width = plan[WIDTH]
+    """Out: maps of all pixels of a padded image x."""
     for r in range(plan[HEIGHT]):
-        source, to = row_start(plan, r, n_channels), row_start(plan, r, n_maps)
-        if width < N_PIXELS:
-            for q in range(width):
-                one_pixel(
-                    x, source + q * n_channels, taps, n_channels, w, n_maps, out, to + q * n_maps
-                )
-            continue
-        for i in range((width + N_PIXELS - 1) // N_PIXELS):
-            q = min(i * N_PIXELS, width - N_PIXELS)
-            six_pixels(
-                x, source + q * n_channels, taps, n_channels, w, n_maps, out, to + q * n_maps
-            )
-
-
-@kernel
-def block_of_rows(x, at, n_channels, y, first, n_maps, n, is_one, out, to):
-    """Add to out (rows, M) sums over n pixels: of four rows, or of one."""
-    m = 0
-    while m + 16 <= n_maps:
-        if is_one:
-            row_by_16(x, at, n_channels, y, first + m, n_maps, n, out, to + m)
-        else:
-            rows_by_16(x, at, n_channels, y, first + m, n_maps, n, out, to + m)
-        m += 16
-    if m < n_maps and is_one:
-        row_by_8(x, at, n_channels, y, first + m, n_maps, n, out, to + m)
-    elif m < n_maps:
-        rows_by_8(x, at, n_channels, y, first + m, n_maps, n, out, to + m)
+        at, to = row_start(plan, r, n_channels), row_start(plan, r, n_maps)
+        convolve_row(x, at, n_channels, taps, n_channels, w, n_maps, plan[WIDTH], out, to)
 
 
 @kernel
 def convolve_gradient(plan, n_channels, x, taps, adjoint, n_maps, grads):
-    """Add to grads (taps C M), given adjoints of maps: all pixels from the first to the last are
-    one run, in which padding adds zeros.
-    """
-    last = plan[HEIGHT] - 1
+    """Add to grads (taps C M), given adjoints of maps."""
     at, first = row_start(plan, 0, n_channels), row_start(plan, 0, n_maps)
-    n = (row_start(plan, last, n_maps) - first) // n_maps + plan[WIDTH]
+    line = plan[WIDTH] + 2 * plan[PAD]
     for t in range(taps.size):
-        for c in range(0, n_channels - N_ROWS + 1, N_ROWS):
-            to = (t * n_channels + c) * n_maps
-            block_of_rows(
-                x, at + taps[t] + c, n_channels, adjoint, first, n_maps, n, False, grads, to
-            )
-        for c in range(n_channels // N_ROWS * N_ROWS, n_channels):
-            to = (t * n_channels + c) * n_maps
-            block_of_rows(
-                x, at + taps[t] + c, n_channels, adjoint, first, n_maps, n, True, grads, to
-            )
+        add_outer(
+            x, at + taps[t], n_channels, line * n_channels, n_channels, adjoint, first,
+            line * n_maps, n_maps, plan[HEIGHT], plan[WIDTH], grads, t * n_channels * n_maps,
+        )  # fmt: skip
 
 
 @kernel

@@ -84,6 +84,9 @@ FITS: dict[str, Callable[[], Any]] = {
     "autoencoder, structured": lambda: fastvi.VariationalAutoencoder(
         2, prior="structured", max_iter=3, random_state=0
     ).fit(X),
+    "autoencoder, convolutions": lambda: fastvi.VariationalAutoencoder(
+        2, decoder="conv", image_shape=(1, X.shape[1]), max_iter=3, random_state=0
+    ).fit(X),
     "autoencoder, pixels": lambda: fastvi.VariationalAutoencoder(
         2, decoder="pixelcnn", image_shape=(1, X.shape[1]), max_iter=3, random_state=0
     ).fit(X),

@@ -13,6 +13,7 @@ from fastvi.kernels import autoencoder_steps as steps
 from fastvi.models.autoencoder.choice import PLAIN
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.pixels import Pixels
+from fastvi.models.autoencoder.pyramids import Pyramid
 from fastvi.models.autoencoder.rows import Frame, frame_of, rows_of
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -104,6 +105,13 @@ def test_bounds_and_gradients_of_objectives(case, name):
 def test_bounds_and_gradients_of_mixture_priors(name):
     sampled = ELBO._replace(kind=kernels.SAMPLED)
     check("gaussian, per_feature", OBJECTIVES.get(name, sampled), n_parts=3)
+
+
+@pytest.mark.parametrize("case", ["bernoulli", "gaussian, network", "categorical", "poisson"])
+def test_bounds_and_gradients_of_convolutions(case):
+    options = {"image_shape": (1, 4, 1), "n_maps": (8,), "kernel_size": 2, "stride": 2}
+    plain = PLAIN._replace(parts={"decoder": Pyramid}, options=options)
+    check(case, OBJECTIVES["iwae"]._replace(n_draws=2), sparse=case == "poisson", plain=plain)
 
 
 @pytest.mark.parametrize("case", ["bernoulli", "gaussian, network", "categorical"])

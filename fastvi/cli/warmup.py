@@ -106,10 +106,11 @@ def _autoencoder() -> None:
     model.fit(X)
     model.score_samples(X)
     model.reconstruct(X)
-    model = fastvi.VariationalAutoencoder(
-        2, decoder="pixelcnn", image_shape=(1, X.shape[1]), max_iter=2, random_state=0
-    )
-    model.fit(X).sample()
+    for decoder in ("conv", "pixelcnn"):
+        model = fastvi.VariationalAutoencoder(
+            2, decoder=decoder, image_shape=(1, X.shape[1]), max_iter=2, random_state=0
+        )
+        model.fit(X).sample()
     model = fastvi.VariationalAutoencoder(
         2, likelihood="bernoulli", decoder="draw", max_iter=2, random_state=0
     )

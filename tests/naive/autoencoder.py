@@ -5,7 +5,7 @@ from scipy.special import logsumexp
 
 from fastvi.kernels import autoencoder as form
 from fastvi.kernels import autoencoder_likelihoods as kinds
-from naive import convolutions
+from naive import convolutions, pyramids
 from naive.networks import forward
 
 
@@ -32,13 +32,17 @@ def log_likelihood(model, params, x, out):
 def posterior(model, params, x):
     """Means and logs of standard deviations (n, J) each."""
     seen = np.log1p(x) if model.are_counts else x
+    if len(model.front_plan):
+        seen = np.array([pyramids.features(model.front_plan, params, row) for row in seen])
     return np.split(forward(model.encoder.table, params, seen), 2, axis=1)
 
 
 def likelihoods(model, params, x, z):
     """Of draws z (n, K, J), (n, K)."""
     out = forward(model.decoder.table, params, z.reshape(-1, z.shape[-1]))
-    if len(model.plan):
+    if len(model.front_plan):
+        out = np.array([pyramids.outputs(model.plan, params, u) for u in out])
+    elif len(model.plan):
         out = pixels(model.plan, params, x, out)
     return log_likelihood(model, params, x[:, None], out.reshape(*z.shape[:2], -1))
 

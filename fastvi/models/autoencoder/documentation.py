@@ -40,14 +40,17 @@ prior : {"normal", "mixture", "vamp", "structured"}, default="normal"
     eq. 9). ``"structured"``: a mixture with full covariances and unknown parameters, which have a
     posterior of their own and leave parts empty that are not needed; the encoder makes observations
     of latent variables, and rows' posteriors are those of mean field (Johnson et al. 2016).
-decoder : {"dense", "pixelcnn", "draw"}, default="dense"
+decoder : {"dense", "conv", "pixelcnn", "draw"}, default="dense"
     Network from latent variables to rows. ``"dense"``: layers that see all units of the layer
-    before. ``"pixelcnn"``: rows are images, of which each pixel depends on those before it as well,
-    row by row, by causal masked convolutions on top of dense layers (Gulrajani et al. 2017,
-    "PixelVAE"); the channels of a pixel are independent given the pixels before. ``"draw"``: an
-    image of Bernoulli pixels is painted in steps (Gregor et al. 2015, "DRAW") by LSTM cells, which
-    take the place of all other networks, so that `hidden_layer_sizes` and `activation` have no
-    effect. Each step has `n_components` latent variables, which follow each other in `transform`.
+    before. ``"conv"``: rows are images, which dense layers see through strided convolutions and
+    paint through their transposes, in the encoder and the decoder (Radford et al. 2016); not with
+    ``prior="vamp"``. ``"pixelcnn"``: rows are images, of which each pixel depends on those before
+    it as well, row by row, by causal masked convolutions on top of dense layers (Gulrajani et al.
+    2017, "PixelVAE"); the channels of a pixel are independent given the pixels before. ``"draw"``:
+    an image of Bernoulli pixels is painted in steps (Gregor et al. 2015, "DRAW") by LSTM cells,
+    which take the place of all other networks, so that `hidden_layer_sizes` and `activation` have
+    no effect. Each step has `n_components` latent variables, which follow each other in
+    `transform`.
 n_parts : int, default=10
     Parts of a prior that is a mixture.
 image_shape : (height, width) or (height, width, channels), optional
@@ -62,7 +65,10 @@ options : dict, optional
     2018); ``n_context`` (32), ``n_noise`` (16) numbers, ``n_mixture`` (32) Gaussians for each draw,
     of standard deviations above ``least_sd`` (0.1), ``sampler_units`` and ``critic_units`` ((64,
     64)), ``critic_steps`` (2) of the classifier before each of the others, and ``critic_rate`` (4),
-    of which its rate is a multiple. Of ``decoder="pixelcnn"``: ``n_maps`` (16), a multiple of 8,
+    of which its rate is a multiple. Of ``decoder="conv"``: ``n_maps`` (16, 32) of the convolutions,
+    multiples of 8, ``kernel_size`` (4), the height and width in pixels that a map sees of the one
+    below, and ``stride`` (2), by which it has fewer pixels; sizes need not be divisible by it. Of
+    ``decoder="pixelcnn"``: ``n_maps`` (16), a multiple of 8,
     and ``kernel_sizes`` (5, 5, 5, 5), an odd number of pixels for each convolution. Such a decoder
     sees as far as their halves together: with (1,) no pixel, with (3,) those beside it. What it
     sees is left out of the latent variables.

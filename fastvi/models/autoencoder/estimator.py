@@ -221,8 +221,8 @@ class VariationalAutoencoder(AutoencoderStream):
         } | self._latents._asdict()  # fmt: skip
 
     def _for_library(self) -> dict[str, Array]:
-        if not self._model.makes_posteriors:
-            return {}  # the library encodes rows by Gaussians
+        if not self._model.makes_posteriors or self._model.front:
+            return {}  # the library encodes rows by dense layers to Gaussians
         frame, form = self._model.frame, self._model.form
         one_hot = frame.likelihood == "categorical"
         kind = 3 if one_hot else 2 if form.are_counts else int(frame.likelihood == "bernoulli")

@@ -159,8 +159,11 @@ def decoded(model: Autoencoder, params: Single, z: AnyArray, n_threads: int) -> 
 
 
 def _features(model: Autoencoder, params: Single, z: AnyArray, n_threads: int) -> Single:
-    """Return the outputs of the dense decoder (n, O) for latent variables z (n, J)."""
-    out = np.empty((len(z), int(model.form.decoder.table[-1, OUTPUTS])), np.float32)
+    """Return outputs (n, O) for latent variables z (n, J), or features of decoders that read
+    pixels.
+    """
+    width = model.form.decoder.table[-1, OUTPUTS] if model.pixels else model.n_outputs
+    out = np.empty((len(z), int(width)), np.float32)
     z = np.ascontiguousarray(z, np.float32)
 
     def task(work: Single, first: int, last: int) -> None:

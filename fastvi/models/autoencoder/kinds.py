@@ -17,6 +17,7 @@ from fastvi.models.autoencoder.guided import Guided
 from fastvi.models.autoencoder.implicit import IMPLICIT, Implicit, Sampler
 from fastvi.models.autoencoder.model import Autoencoder
 from fastvi.models.autoencoder.pixels import PIXELS, Pixels
+from fastvi.models.autoencoder.pyramids import PYRAMID, Pyramid
 from fastvi.models.autoencoder.recurrent import RECURRENT, Recurrent
 from fastvi.models.autoencoder.staged import Staged
 from fastvi.models.autoencoder.structured import StructuredAutoencoder
@@ -64,6 +65,7 @@ KINDS: dict[str, dict[str, Kind]] = {
     },
     "decoder": {
         "dense": Kind(),
+        "conv": Kind(part=Pyramid, options=PYRAMID),
         "pixelcnn": Kind(part=Pixels, options=PIXELS),
         "draw": Kind(Recurrent, options=RECURRENT),
     },

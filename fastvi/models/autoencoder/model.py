@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,10 @@ from fastvi.kernels.networks import (
     SparseRows,
     forward,
 )
+from fastvi.kernels.pixel_calls import FORWARD, call
 from fastvi.models.autoencoder.choice import PLAIN, Choice
-from fastvi.models.autoencoder.pixels import Pixels, scratch_of
+from fastvi.models.autoencoder.heads import Head, buffers, scratch_of
+from fastvi.models.autoencoder.pixels import Pixels
 from fastvi.models.autoencoder.priors import NO_ROWS, mixture_draws
 from fastvi.models.autoencoder.rows import COUNTS, Frame, Rows
 from fastvi.networks.layers import ACTIVATIONS, dense, initial, n_parameters
@@ -88,35 +90,52 @@ class Autoencoder:
         self.n_outputs = n_kinds * width
         reads = choice.parts.get("decoder")
         between = reads.n_features(frame, choice.options) if reads else self.n_outputs
-        encoder = dense([width, *hidden, self.n_encoded], activation)
-        first = n_parameters(encoder)
-        decoder = dense([n_latent, *hidden[::-1], between], activation, first=first)
-        noise_at = first + n_parameters(decoder)
-        self.pixels: Pixels | None = None
+        number = ACTIVATIONS.index(activation)
+        self.head: Head | None = None
+        self.front: Head | None = None
+        seen, first = width, 0
         if reads:
-            number = ACTIVATIONS.index(activation)
-            self.pixels = reads.of(frame, choice.options, n_kinds, number, noise_at)
-            noise_at = self.pixels.end
+            self.front = reads.before(frame, choice.options, number, 0)
+        if self.front:
+            seen, first = between, self.front.end
+        encoder = dense([seen, *hidden, self.n_encoded], activation, first=first)
+        first += n_parameters(encoder)
+        last = reads.last(activation) if reads else "none"
+        decoder = dense([n_latent, *hidden[::-1], between], activation, last=last, first=first)
+        noise_at = first + n_parameters(decoder)
+        if reads:
+            self.head = reads.of(frame, choice.options, n_kinds, number, noise_at)
+            noise_at = self.head.end
         n_noise = {kernels.ONE_SD: 1, kernels.EACH_SD: width}.get(kind, 0)
         prior_at = noise_at + n_noise
         self.n_params = prior_at + n_parts * (1 + 2 * n_latent)
         is_number = likelihood == GAUSSIAN and kind == kernels.FIXED
         log_sd = float(np.log(float(noise) / frame.scale)) if is_number else 0.0
+        nothing = np.empty(0, np.int64)
         self.form = kernels.Model(
             encoder, decoder, likelihood, frame.n_levels, frame.likelihood in COUNTS, kind,
-            noise_at, log_sd, n_parts, prior_at, 0,
-            self.pixels.plan if self.pixels else np.empty(0, np.int64),
+            noise_at, log_sd, n_parts, prior_at, 0, self.head.plan if self.head else nothing,
+            0, self.front.plan if self.front else nothing,
         )  # fmt: skip
         table = encoder.table.copy()
         table[0, KIND] = SPARSE
-        self.sparse_form = self.form._replace(
-            encoder=encoder._replace(table=table), are_counts=False
-        )
+        self.sparse_form = self.form
+        if not self.front:
+            self.sparse_form = self.form._replace(
+                encoder=encoder._replace(table=table), are_counts=False
+            )
+
+    @property
+    def pixels(self) -> Pixels | None:
+        """The decoder that reads pixels, if it is one."""
+        return cast(Pixels, self.head) if self.head and self.head.one_by_one else None
 
     def form_of(self, rows: Rows) -> kernels.Model:
         """Return the networks for rows of this kind."""
         form = self.sparse_form if rows.is_sparse else self.form
-        return form._replace(head=self.pixels.address) if self.pixels else form
+        if self.front:
+            form = form._replace(front=self.front.address)
+        return form._replace(head=self.head.address) if self.head else form
 
     def start(self, rows: Rows, rng: np.random.Generator) -> Single:
         """Return initial parameters: random weights, and outputs that are the means of columns."""
@@ -124,9 +143,11 @@ class Autoencoder:
         for net in (self.form.encoder, self.form.decoder):
             initial(net, rng, params)
         at = int(self.form.decoder.table[-1, BIAS])
-        if self.pixels:
-            self.pixels.start(rng, params)
-            at = self.pixels.bias
+        if self.front:
+            self.front.start(rng, params)
+        if self.head:
+            self.head.start(rng, params)
+            at = self.head.bias
         first, size = self.form.prior_at + self.form.n_parts, self.form.n_parts * self.n_latent
         params[first : first + size] = rng.standard_normal(size)
         means = self._means(rows)
@@ -158,23 +179,7 @@ class Autoencoder:
 
     def work(self, rows: Rows, n: int, n_draws: int, *, with_gradient: bool = True) -> kernels.Work:
         """Return scratch for batches of up to n of the rows, for the encoder alone with 0 draws."""
-        (inner, outer, widest), width, j = self.sizes, self.frame.n_entries, self.n_latent
-        n_all = n * n_draws
-        n_kept = n_all if with_gradient else 1
-
-        def flat(size: int) -> Single:
-            return np.empty(size, np.float32)
-
-        return kernels.Work(
-            x=flat(n * width), inputs=flat(n * width if self.form_of(rows).are_counts else 0),
-            encoded=flat(n * inner), eps=flat(n_all * self.n_noise), z=flat(n_all * j),
-            back=flat(n_all * j),
-            pull=flat(n_all * j), shares=flat(n_all * self.form.n_parts), densities=np.empty(n_all),
-            decoded=flat(n_all * outer), values=np.empty(n_all), weights=flat(n_all),
-            ratios=flat(n_all), divergences=flat(n * j), betas=flat(j), noise=flat(2 * width),
-            spare=flat(max(n, n_all) * widest + width + 2 * j),
-            **scratch_of(self.pixels, n_all, n_kept, self.n_outputs),
-        )  # fmt: skip
+        return buffers(self, n, n_draws, self.form_of(rows).are_counts, with_gradient)
 
     def prior_draws(self, params: Single, n: int, rng: np.random.RandomState) -> Array:
         """Draw latent variables (n, J) from the prior."""
@@ -190,7 +195,7 @@ class Autoencoder:
             return f"layer {number + 1} of {n_encoder} of the encoder"
         if number < n_encoder + n_decoder:
             return f"layer {number - n_encoder + 1} of {n_decoder} of the decoder"
-        return "the convolutions" if self.pixels else "the log likelihood"
+        return "the convolutions" if self.head else "the log likelihood"
 
     def form_differs(self, other: Any) -> str | None:
         """Return what is different in a model from which a fit is to continue, if anything."""
@@ -277,23 +282,41 @@ class Autoencoder:
         form = self.form_of(rows)
         kernels.evaluate(sgemm(), form, objective, params, rows.data, numbers, work)
 
-    def encode(self, params: Single, rows: Rows, first: int, last: int, work: Single) -> Single:
+    def encode(self, params: Single, rows: Rows, first: int, last: int, work: Any) -> Single:
         """Return means and logs of standard deviations of q (n, 2 J); work as of `encoder_work`."""
-        form, data = self.form_of(rows), rows.data
+        form, data, n = self.form_of(rows), rows.data, last - first
+        if self.front:
+            numbers = np.arange(first, last)
+            start = kernels.encode_rows(sgemm(), form, params, data, numbers, work)
+            width = self.n_encoded
+            return np.asarray(work.encoded[start : start + n * width].reshape(n, width))
         x = data.dense[first:last].reshape(-1)
         x = np.log1p(x) if form.are_counts else x
         sparse = SparseRows(np.arange(first, last), data.indptr, data.indices, data.inputs)
-        return last_outputs(form.encoder, params, x, sparse, last - first, work)
+        return last_outputs(form.encoder, params, x, sparse, n, work)
 
-    def encoder_work(self, n: int) -> Single:
+    def encoder_work(self, n: int) -> Any:
         """Return scratch for n rows."""
+        if self.front:
+            return buffers(self, n, 0, self.form.are_counts, with_gradient=False)
         return np.empty(n * self.sizes[0], np.float32)
 
-    def decode(self, params: Single, z: Single, work: Single) -> Single:
-        """Return the dense decoder's outputs (n, O) for latent variables (n, J)."""
-        return last_outputs(self.form.decoder, params, z.reshape(-1), NO_ROWS, len(z), work)
+    def decode(self, params: Single, z: Single, work: Any) -> Single:
+        """Return outputs (n, O) for latent variables (n, J): the features of a decoder that reads
+        pixels.
+        """
+        net, head, n = self.form.decoder, self.head, len(z)
+        features = last_outputs(net, params, z.reshape(-1), NO_ROWS, n, work)
+        if head is None or head.one_by_one:
+            return features
+        out, kept = np.empty(n * self.n_outputs, np.float32), scratch_of(head, 0, 1, 0)
+        call(
+            head.address, FORWARD, head.plan, n, 1, params, params, features.reshape(-1), params,
+            kept["tape"], out, kept["scratch"], kept["table"],
+        )  # fmt: skip
+        return out.reshape(n, -1)
 
-    def decoder_work(self, n: int) -> Single:
+    def decoder_work(self, n: int) -> Any:
         """Return scratch for n rows."""
         return np.empty(n * self.sizes[1], np.float32)
 

@@ -13,7 +13,7 @@ from fastvi.kernels import convolutions as kernels
 from fastvi.models.autoencoder.choice import Option
 from fastvi.models.autoencoder.rows import Frame
 
-__all__ = ["PIXELS", "Pixels", "image_shape", "scratch_of"]
+__all__ = ["PIXELS", "Pixels", "image_shape"]
 
 Single = NDArray[np.float32]
 
@@ -52,19 +52,6 @@ PIXELS = {
 }
 
 
-def scratch_of(
-    pixels: Pixels | None, n_draws: int, n_kept: int, n_outputs: int
-) -> dict[str, NDArray[Any]]:
-    """Return scratch of kernels for draws, of which so many keep what a gradient needs."""
-    size, slot, spare = 0, 0, np.empty(0, np.float32)
-    if pixels is not None:
-        size, slot, spare = n_draws * n_outputs, pixels.slot, pixels.spare()
-    return {
-        "tape": np.zeros(n_kept * slot, np.float32), "finals": np.empty(size, np.float32),
-        "scratch": spare, "table": np.zeros(9, np.int64),
-    }  # fmt: skip
-
-
 class Pixels:
     """Causal convolutions of images of H x W pixels with C channels.
 
@@ -89,6 +76,8 @@ class Pixels:
     end : int
         Place after the last parameter.
     """
+
+    one_by_one = True
 
     def __init__(
         self, shape: tuple[int, int, int], n_kinds: int, n_maps: int, kernel_sizes: Sequence[int],
@@ -148,6 +137,15 @@ class Pixels:
         shape = (height, width, channels * (frame.n_entries // frame.n_features))
         n_maps, sizes = options["n_maps"], options["kernel_sizes"]
         return cls(shape, n_kinds, n_maps, sizes, activation, first)
+
+    @classmethod
+    def before(cls, frame: Frame, options: Mapping[str, Any], activation: int, first: int) -> None:
+        """Nothing: the dense encoder sees rows."""
+
+    @staticmethod
+    def last(activation: str) -> str:
+        """None: features are added to maps before their activation."""
+        return "none"
 
     @property
     def address(self) -> int:

@@ -249,6 +249,11 @@ class Vamp:
 
     def settle(self, form: Model, first: int) -> int:
         """See `Prior`."""
+        if len(form.front_plan):
+            raise ValueError(
+                "prior='vamp' learns rows through the dense encoder; wanted another prior with "
+                "decoder='conv'"
+            )
         self.form, self.first = form, first
         return self.n_parts * self.width
 

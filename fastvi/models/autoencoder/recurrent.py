@@ -53,7 +53,8 @@ class Recurrent(Autoencoder):
     ) -> None:  # fmt: skip
         self._check(frame, choice)
         options, width = choice.options, frame.n_features
-        self.frame, self.choice, self.pixels, self.n_outputs = frame, choice, None, width
+        self.frame, self.choice, self.n_outputs = frame, choice, width
+        self.head = self.front = None
         self.n_latent = n_latent * options["n_steps"]
         self.plan = _plan(width, n_latent, options)
         self.n_params = self.plan.canvas + width
@@ -62,7 +63,7 @@ class Recurrent(Autoencoder):
         painter.table[0, OUTPUTS] = width
         self.form = networks.Model(
             nothing, painter, BERNOULLI, 1, False, networks.FIXED, 0, 0.0, 0, self.n_params, 0,
-            np.empty(0, np.int64),
+            np.empty(0, np.int64), 0, np.empty(0, np.int64),
         )  # fmt: skip
 
     @staticmethod

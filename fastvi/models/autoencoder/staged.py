@@ -184,7 +184,7 @@ class Staged(Autoencoder):
         stages.decoder_back(sgemm(), form, params, sparse, n, objective.n_draws, inner, grads)
         self.prior.slopes(z, weights, objective.beta, work.prior, pull, grads)
         self.family.slopes(objective, params, posterior, inner, work.family, grads)
-        stages.encoder_back(sgemm(), form, params, sparse, n, inner, grads)
+        kernels.encoder_back(sgemm(), form, params, sparse, n, inner, grads)
         self.prior.finish(params, work.prior, grads)
         if adam.rate > 0.0:
             adam_in_place(

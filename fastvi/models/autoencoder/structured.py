@@ -272,7 +272,7 @@ class StructuredAutoencoder(Autoencoder):
             parts, objective.beta / n, n_draws, inner.eps[:size], inner.back[:size], TOLERANCE,
             MOST, observed, work.local, work.sums, work.extra,
         )  # fmt: skip
-        stages.encoder_back(sgemm(), form, params, sparse, n, inner, grads)
+        plain.encoder_back(sgemm(), form, params, sparse, n, inner, grads)
         if adam.rate > 0.0:
             adam_in_place(
                 grads, moments[: grads.size], moments[grads.size :], *map(np.float32, adam), params
