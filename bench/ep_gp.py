@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 PYTHONPATH=bench python bench/ep_gp.py [SET ...]
 
 Prints, in one process whose models take turns: CPU seconds of the evidence, with and without its
-gradient, and log losses of fits over five splits. GPy takes part where it is installed.
+gradient, and log losses of fits. GPy takes part where it is installed.
 """
 
 import importlib.util
@@ -11,11 +11,12 @@ import statistics
 import sys
 import time
 import warnings
+from collections import defaultdict
 
 import numpy as np
 from peers import gpy_ep
 from peers.gpy_ep import problem
-from sklearn import datasets, metrics, model_selection, preprocessing
+from sklearn import datasets, model_selection, preprocessing
 from sklearn.gaussian_process import GaussianProcessClassifier as Peer
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
@@ -56,17 +57,33 @@ def evidence(n, repeats=5):
 
 
 def data(name):
-    """A set of scikit-learn's, standardised; `moons` are two noisy crescents."""
-    if name == "moons":
-        x, y = datasets.make_moons(400, noise=0.35, random_state=0)
-    else:
-        x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    """A set of scikit-learn's, standardised.
+
+    A name that ends in .csv is a file of rows, features first, as KEEL has the banana set.
+    """
+    if name.endswith(".csv"):
+        *columns, y = np.loadtxt(name, delimiter=",", comments="@", unpack=True)
+        return preprocessing.scale(np.stack(columns, axis=1)), y
+    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     return preprocessing.scale(x), y
 
 
-def quality(name, splits=5):
-    """Mean log losses of test rows, with one length scale, and CPU seconds of fits."""
+def parts(name):
+    """Rows to fit and to score: five folds of a set, or 20 sets of two noisy crescents."""
+    if name == "moons":
+        for seed in range(20):
+            x, y = datasets.make_moons(4320, noise=0.35, random_state=seed)
+            x = preprocessing.scale(x)
+            yield x[:320], y[:320], x[320:], y[320:]
+        return
     x, y = data(name)
+    folds = model_selection.StratifiedKFold(5, shuffle=True, random_state=0)
+    for train, test in folds.split(x, y):
+        yield x[train], y[train], x[test], y[test]
+
+
+def models_for(x, y):
+    """The classifiers to compare, with one length scale."""
     kernel = ConstantKernel(1.0) * RBF(np.sqrt(x.shape[1]))
     models = {
         "ep": GaussianProcessClassifier(kernel),
@@ -80,18 +97,30 @@ def quality(name, splits=5):
             "probit": GaussianProcessClassifier(kernel, multi_class="multinomial_probit"),
             "softmax": GaussianProcessClassifier(kernel, solver="laplace", multi_class="softmax"),
         }
-    losses, times = ({model: [] for model in models} for _ in range(2))
-    folds = model_selection.StratifiedKFold(splits, shuffle=True, random_state=0)
-    for train, test in folds.split(x, y):
-        for key, model in models.items():
+    return models
+
+
+def quality(name):
+    """Mean log losses of test rows, what they are above scikit-learn's, its error; CPU seconds.
+
+    The standard error is that of rows, or of sets where there are several.
+    """
+    losses, seconds = defaultdict(list), defaultdict(list)
+    for x, y, x_new, y_new in parts(name):
+        for key, model in models_for(x, y).items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 begin = time.process_time()
-                model.fit(x[train], y[train])
-                times[key].append(time.process_time() - begin)
-                proba = model.predict_proba(x[test])
-            losses[key].append(metrics.log_loss(y[test], proba))
-    return {key: (np.mean(losses[key]), np.mean(times[key])) for key in models}
+                model.fit(x, y)
+                seconds[key].append(time.process_time() - begin)
+                proba = model.predict_proba(x_new)
+            loss = -np.log(proba[y_new[:, None] == model.classes_])
+            losses[key].extend([loss.mean()] if name == "moons" else loss)
+    found = {}
+    for key, loss in losses.items():
+        gap = np.subtract(loss, losses["sklearn"])
+        found[key] = np.mean(loss), gap.mean(), gap.std() / np.sqrt(len(gap)), np.mean(seconds[key])
+    return found
 
 
 if __name__ == "__main__":
@@ -99,5 +128,8 @@ if __name__ == "__main__":
     for n in () if sys.argv[1:] else (200, 500, 1000):
         print(n, {key: round(value, 6) for key, value in evidence(n).items()}, flush=True)
     for name in sys.argv[1:] or SETS:
-        found = quality(name).items()
-        print(name, {key: (round(a, 4), round(b, 2)) for key, (a, b) in found}, flush=True)
+        for key, (loss, gap, error, seconds) in quality(name).items():
+            print(
+                f"{name}, {key}: {loss:.4f} ({gap:+.4f} +- {error:.4f}), {seconds:.2f} s",
+                flush=True,
+            )

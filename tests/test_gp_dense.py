@@ -112,6 +112,45 @@ def test_evidence_of_more_points(n: int, variance: float, off: float) -> None:
     assert found.value == pytest.approx(np.log(exact), abs=off)
 
 
+@pytest.mark.parametrize(
+    ("n", "variance", "rho", "off"),
+    [(5, 1.0, 0.5, 0.001), (15, 25.0, 0.9, 0.1), (60, 4.0, 0.3, 0.01)],
+)
+def test_evidence_of_exchangeable_points(n: int, variance: float, rho: float, off: float) -> None:
+    """All sites are alike: EP has two unknowns, and the orthant probability is one integral."""
+    K, ones = variance * (rho * np.ones((n, n)) + (1.0 - rho) * np.eye(n)), np.ones(n)
+    found = propagate(K, ones, ones, tilted.probit, tol=1e-9)
+    wanted, tau, nu = exchangeable(n, variance, rho)
+    np.testing.assert_allclose(found.memory[:, 0], [tau, nu], rtol=1e-8)
+    assert found.value == pytest.approx(wanted, abs=1e-9)
+    u = np.linspace(-9.0, 9.0, 4001)
+    weights = np.exp(-0.5 * u * u)
+    z = u * np.sqrt(variance * rho / (1.0 + variance * (1.0 - rho)))
+    exact = np.log(weights @ np.exp(n * log_ndtr(z)) / weights.sum())
+    assert found.value == pytest.approx(exact, abs=off)
+
+
+def exchangeable(n: int, variance: float, rho: float) -> tuple[float, float, float]:
+    """Log evidence and site of EP for n labels 1 under an exchangeable covariance, by scalars."""
+    common, single = variance * (1.0 + (n - 1) * rho), variance * (1.0 - rho)  # eigenvalues of K
+    tau = nu = 0.0
+    for _ in range(20000):
+        along, across = common / (1.0 + tau * common), single / (1.0 + tau * single)
+        v, m = (along + (n - 1) * across) / n, along * nu
+        cavity = 1.0 / (1.0 / v - tau)
+        mean = cavity * (m / v - nu)
+        z = mean / np.sqrt(1.0 + cavity)
+        log_z = log_ndtr(z)
+        hazard = np.exp(-0.5 * z * z - log_z) / np.sqrt(2.0 * np.pi)
+        curvature = hazard * (z + hazard) / (1.0 + cavity)  # of minus log Z
+        tau = curvature / (1.0 - cavity * curvature)
+        nu = tau * mean + (1.0 + tau * cavity) * hazard / np.sqrt(1.0 + cavity)
+    grown = 1.0 + tau * cavity
+    own = log_z - 0.5 * ((nu * (nu * cavity + 2.0 * mean) - tau * mean**2) / grown - np.log(grown))
+    whole = 0.5 * n * nu * m - 0.5 * (np.log1p(tau * common) + (n - 1) * np.log1p(tau * single))
+    return float(whole + n * own), tau, nu
+
+
 def rows(n: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n, 4))

@@ -1,7 +1,10 @@
 """Logistic and probit regression by expectation propagation."""
 
+import json
 import re
+from pathlib import Path
 
+import long_chains
 import numpy as np
 import pytest
 from naive import propagation as naive
@@ -85,6 +88,25 @@ def test_deviations_are_near_those_of_quadrature(make, least, link, rng):
     if least < 0.9 and link == "logit":
         bound = BayesianLogisticRegression(C=10.0, intercept_precision=0.1).fit(X, y)
         assert np.all(np.sqrt(np.diag(bound.covariance_)) < 0.6 * sd)
+
+
+# At most so far from the exact means (in sd) and, relatively, from the exact sd.
+NEAR = {"10 D": (0.03, 0.1), "100 D": (0.02, 0.02), "separable": (0.1, 0.15), "rare": (0.1, 0.15)}
+
+
+@pytest.mark.parametrize("name", long_chains.PROBLEMS)
+def test_posteriors_are_near_those_of_long_chains(name):
+    """Chains whose standard errors are below 0.005 sd: 200 of 10,000 steps each, seed 0."""
+    wanted = json.loads(Path(long_chains.__file__).with_suffix(".json").read_text())[name]
+    X, y, variance = long_chains.problem(name)
+    link = long_chains.PROBLEMS[name].link
+    model = ep(link=link, C=variance, fit_intercept=False).fit(X, y)
+    of_mean, of_sd = NEAR[name.split(",")[0]]
+    assert max(wanted["error of mean"], wanted["error of sd"]) < 0.005
+    away = np.abs(model.coef_[0] - wanted["mean"]) / wanted["sd"]
+    assert away.max() < of_mean + 4 * wanted["error of mean"]
+    ratio = np.sqrt(np.diag(model.covariance_)) / wanted["sd"]
+    assert np.abs(ratio - 1.0).max() < of_sd
 
 
 @pytest.mark.parametrize("seed", range(10))
