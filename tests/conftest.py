@@ -91,17 +91,18 @@ def is_of_base_class(item: pytest.Item) -> bool:
 # they are thorough as a whole, and not even imported in a plain run, unless they are named on the
 # command line.
 LONG = {
-    "annealed", "autoencoder", "autoencoder_draw", "autoencoder_implicit", "autoencoder_kinds",
-    "boosting", "copulas", "corrected", "correlated", "densities", "densities_edges",
-    "densities_matrices", "densities_processes", "derivatives_bounds", "derivatives_functions",
-    "derivatives_matrices", "derivatives_models", "dynamic_estimator", "features", "fits_resumed",
-    "flows", "gp_deep", "gp_gplvm", "gumbel", "hierarchical", "hmm_missing", "hmm_mixtures",
-    "hmm_pruning", "importance", "kernels_autoencoder", "kernels_autoencoder_implicit",
-    "kernels_components", "kernels_convolutions", "kernels_covariance", "kernels_draw",
-    "kernels_drivers", "kernels_flows", "kernels_hmc", "kernels_margins", "kernels_networks",
-    "kernels_neural_topics", "kernels_score", "kernels_structured", "kernels_temporal",
-    "kernels_thin", "mixture_families", "neural_topics", "operator", "posterior_tables", "score",
-    "statespace", "structured", "supervised", "switching", "tempering", "temporal", "vines",
+    "annealed", "autoencoder", "autoencoder_conv", "autoencoder_draw", "autoencoder_implicit",
+    "autoencoder_kinds", "boosting", "copulas", "corrected", "correlated", "densities",
+    "densities_edges", "densities_matrices", "densities_processes", "derivatives_bounds",
+    "derivatives_functions", "derivatives_matrices", "derivatives_models", "dynamic_estimator",
+    "features", "fits_resumed", "flows", "gp_deep", "gp_gplvm", "gumbel", "hierarchical",
+    "hmm_missing", "hmm_mixtures", "hmm_pruning", "importance", "kernels_autoencoder",
+    "kernels_autoencoder_implicit", "kernels_components", "kernels_convolutions",
+    "kernels_covariance", "kernels_draw", "kernels_drivers", "kernels_flows", "kernels_hmc",
+    "kernels_margins", "kernels_networks", "kernels_neural_topics", "kernels_pyramids",
+    "kernels_score", "kernels_structured", "kernels_temporal", "kernels_thin", "mixture_families",
+    "neural_topics", "operator", "posterior_tables", "score", "statespace", "structured",
+    "supervised", "switching", "tempering", "temporal", "vines",
 }  # fmt: skip
 # So are, among the cases of tests of all estimators, those whose models compile for longest.
 DEAR = ("autoencoder", "neural topics", "correlated topics", "topics with labels")
