@@ -30,7 +30,7 @@ __all__ = [
     "unpacked",
 ]
 
-BLOCK_ENTRIES = 1 << 16  # numbers of a block of rows, about a core's cache
+BLOCK_ENTRIES = 1 << 17  # numbers of a block of rows, about a core's cache
 
 
 class Rows(NamedTuple):
@@ -109,16 +109,14 @@ class Decoder(NamedTuple):
 
         Returns weights of squares (G, n), in units of 1 / noise, and the bound's constants (n,).
         """
-        evidence = self.means[: len(self.prior)] @ rows.values.T
+        evidence = (self.means[: len(self.prior)] / self.noise) @ rows.values.T
         if not self.each:
             gram = unpacked(self.products[:, 0]) / self.noise
-            evidence /= self.noise
             kernels.update_alike(evidence, gram, self.prior, sweeps.betas, sweeps.tol, nu)
             return np.ones((1, nu.shape[1])), np.zeros(nu.shape[1])
         if not self.binary:
             seen = np.ascontiguousarray(rows.seen.T)
             grams = (self.products / self.noise) @ seen
-            evidence /= self.noise
             kernels.update_each(evidence, grams, self.prior, sweeps.betas, sweeps.tol, nu)
             return seen, np.zeros(nu.shape[1])
         for betas in np.array_split(sweeps.betas, sweeps.rounds):
