@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from naive import temporal as naive
 
-from fastvi.kernels import temporal, temporal_evidence, temporal_small
+from fastvi.kernels import temporal, temporal_evidence, temporal_slopes, temporal_small
 from fastvi.kernels import temporal_predict as kernels
 
 # (order, rate, turn, a, b)
@@ -173,3 +173,29 @@ def test_the_evidence_of_one_term_is_that_of_the_filter(rng, name):
     )
     found = temporal_evidence.matern_evidence(terms[2][0], q, times, linear, precision)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["one", "two", "three", "constant"])
+def test_slopes_of_one_term_are_those_of_finite_differences(rng, name):
+    """By the logarithms of the rate and of the noise, to which sites are inversely proportional."""
+    times, linear, precision = problem(rng, 150)
+    times[20:] -= 1e4
+    lags, ((order, rate, _, a, _),) = times[:, None] - times, TERMS[name]
+    (_, _, rates, _), q = packed(TERMS[name])
+    sums = np.empty(6)
+    temporal_slopes.matern_slopes(rates[0], q, times, linear, precision, sums)
+    evidence = temporal_evidence.matern_evidence(rates[0], q, times, linear, precision)
+    np.testing.assert_allclose(sums[:2], evidence, rtol=1e-12)
+
+    def value(log_rate, log_noise):
+        k = naive.covariance([(order, rate * np.exp(log_rate), 0.0, a, 0.0)], lags)
+        sites = linear * np.exp(-log_noise), precision * np.exp(-log_noise)
+        seen = precision != 0
+        alone = np.sum(sites[0][seen] ** 2 / sites[1][seen])
+        return alone - 2.0 * naive.posterior(k, *sites)[0]
+
+    h = 1e-5
+    by_rate = (value(h, 0.0) - value(-h, 0.0)) / (2 * h)
+    by_noise = (value(0.0, h) - value(0.0, -h)) / (2 * h)
+    np.testing.assert_allclose(sums[2] + sums[3], by_rate, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(sums[4] + sums[5], by_noise, rtol=1e-6, atol=1e-6)

@@ -58,6 +58,8 @@ class Likelihood:
         Whether log p(y | f) is concave in f: then no expected curvature is negative.
     is_conjugate : bool
         Whether one natural-gradient step of rate 1 on all rows is the optimum of q(u).
+    shares_noise : bool
+        Whether targets are f plus Gaussian noise of one variance, that of the kernel's white noise.
     start : Likelihood or None
         Another likelihood, one step on which gives the dual parameters that a fit starts from.
         With None it starts from q(u) = p(u).
@@ -69,6 +71,7 @@ class Likelihood:
     is_noisy: bool = False
     is_log_concave: bool = True
     is_conjugate: bool = False
+    shares_noise: bool = False
     start: Likelihood | None = None
 
     def check(self, y: Array) -> None:

@@ -72,6 +72,7 @@ class Gaussian(_OneLatent):
     name = "gaussian"
     is_noisy = True
     is_conjugate = True
+    shares_noise = True
 
     def expect(
         self, y: Array, mean: Array, variance: Array, values: Values, rng: np.random.Generator
@@ -95,6 +96,8 @@ class Measured(Gaussian):
     ----------
     known : (n,) array
     """
+
+    shares_noise = False
 
     def __init__(self, known: Array) -> None:
         self.known = known

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastvi.base.typing import Array
-from fastvi.kernels import temporal, temporal_evidence, temporal_small
+from fastvi.kernels import temporal, temporal_evidence, temporal_slopes, temporal_small
 from fastvi.models.gp.likelihood import Expectation, Likelihood, Values
 from fastvi.models.gp.terms import StateSpace, TimeCovariance
 
@@ -116,11 +116,16 @@ def smoothed(
 def filtered(space: StateSpace, times: Array, sites: TimeSites) -> tuple[float, float]:
     """Sums of log(1 + tau c) and of squared innovations, forwards alone."""
     q = space.q
-    if len(space.orders) == 1 and not space.turning[0]:
+    if _is_matern(space):
         rate = float(space.rates[0])
         log_sum, squares = temporal_evidence.matern_evidence(rate, q, times, *sites)
         return log_sum, squares
     return gains_of(space, times, sites)[1]
+
+
+def _is_matern(space: StateSpace) -> bool:
+    """Whether there is one term, which does not turn."""
+    return len(space.orders) == 1 and not space.turning[0]
 
 
 def gains_of(
@@ -191,6 +196,8 @@ class TemporalModel:
         sites = self._settled(space, values)
         if self.likelihood.is_conjugate and not gradient:
             return Bound(_finite(self._evidence(space, values, sites), theta), None, sites)
+        if self.likelihood.shares_noise and _is_matern(space):
+            return self._sloped(theta, space, values, sites)
         found = self._look(space, values, sites, slopes=gradient)
         _finite(found.bound, theta)
         if not gradient:
@@ -205,10 +212,32 @@ class TemporalModel:
 
     def _evidence(self, space: StateSpace, values: Values, sites: TimeSites) -> float:
         """Log p(y) of Gaussian rows, forwards: of means at each time, and of differences."""
+        weights, sums = self.series.weights, filtered(space, self.series.times, sites)
+        return float(weights @ self._within(values, sites).value - 0.5 * sum(sums))
+
+    def _within(self, values: Values, sites: TimeSites) -> Expectation:
+        """What Gaussian rows say of noise: of their differences from means at each time."""
         series, rng = self.series, np.random.default_rng(0)
         mean = series.at_rows(sites.linear / sites.precision)[:, None]
-        found = self.likelihood.expect(series.y, mean, np.zeros_like(mean), values, rng)
-        return float(series.weights @ found.value - 0.5 * sum(filtered(space, series.times, sites)))
+        return self.likelihood.expect(series.y, mean, np.zeros_like(mean), values, rng)
+
+    def _sloped(self, theta: Array, space: StateSpace, values: Values, sites: TimeSites) -> Bound:
+        """Log p(y) and its derivative in one pass forwards, of one Matern term and one noise.
+
+        Where amplitude and noise both double, pivots stay and squared innovations halve.
+        """
+        rate, q, sums = float(space.rates[0]), space.q, np.empty(6)
+        temporal_slopes.matern_slopes(rate, q, self.series.times, *sites, sums)
+        found, weights = self._within(values, sites), self.series.weights
+        squares, by_rate, by_noise = sums[1], sums[2] + sums[3], sums[4] + sums[5]
+        by_q = np.zeros(len(q))
+        by_q[0] = 0.5 * (by_noise + squares) / space.amplitudes[0]
+        slopes = np.array([-0.5 * by_rate / rate if rate > 0 else 0.0]), np.zeros(1), by_q
+        value = float(weights @ found.value - 0.5 * (sums[0] + squares))
+        by_log_noise = float(weights @ found.by_log_noise - 0.5 * by_noise)
+        by_theta = self.covariance.gradient(theta, *slopes)
+        by_theta += by_log_noise / values.noise * self.covariance.covariance.noise_gradient(theta)
+        return Bound(_finite(value, theta), by_theta, sites)
 
     def _settled(self, space: StateSpace, values: Values) -> TimeSites:
         """The sites of the largest bound."""
