@@ -350,6 +350,24 @@ def test_extreme_hyperparameters_converge(scale: float, variance: float, link: s
     assert np.isfinite(model.elbo_)
 
 
+@pytest.mark.parametrize("link", [tilted.probit, tilted.logit])
+def test_separable_and_rare_labels_converge(link: tilted.Site) -> None:
+    """20 data sets under functions that hardly change between rows: sweeps go astray at first."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        n, d = int(rng.integers(4, 120)), int(rng.integers(1, 5))
+        x = rng.normal(size=(n, d))
+        score = x @ rng.normal(size=d)
+        rank = np.argsort(np.argsort(-score))
+        labels = np.where(rank < (1 + seed % 4 if seed % 2 else n // 2), 1.0, -1.0)
+        K = np.exp(-0.5 * np.square((x[:, None] - x) / 100.0).sum(axis=-1))
+        for variance in (100.0, 1e4):
+            found = propagate(variance * K, labels, np.ones(n), link)
+            assert found.converged
+            assert found.n_iter < 50
+            assert n * np.log(0.5) - 50.0 < found.value < 0.0
+
+
 def test_sites_that_have_not_settled_are_no_evidence() -> None:
     """The second point has the highest evidence, of sites on their way to somewhere else."""
 

@@ -24,7 +24,7 @@ from fastvi.propagation.tilted import Site, Tilted
 __all__ = ["DAMPING", "propagate"]
 
 LEAST = 1e-6  # of 1 - diag B^-1, below which rounding has taken its digits
-DAMPING = 0.8, 0.1  # factor of steps where changes shrink by less, and least step
+DAMPING = 0.8, 0.1  # factor of steps where changes of whole ones shrink by less, and least step
 EARLY = 4  # sweeps in which they may
 SETTLED = 1e-5  # relative change of the sites
 ASTRAY = 3.0  # growth of the change after which a step is taken back by half
@@ -111,7 +111,7 @@ class _Pace:
             self.share *= 0.5
         else:
             if not is_early:
-                calm = change < DAMPING[0] * self.change
+                calm = change < (1.0 - (1.0 - DAMPING[0]) * self.share) * self.change
                 share = self.share / DAMPING[0] if calm else DAMPING[0] * self.share
                 self.share = min(max(share, DAMPING[1]), 1.0)
             self.last, self.move, self.change = self.sites, found - self.sites, change
