@@ -11,6 +11,9 @@ STEPS = [  # batch, draws, objective, and our target against PyTorch
 ]  # fmt: skip
 
 
+DECODERS = "dense", "dense, elu", "conv, elu", "pixelcnn", "draw", "draw, windows"
+
+
 def steps(s):
     """A training step of 784-200-200-50, Adam included."""
     n, rows = 60 if s.quick else 300, []
@@ -19,6 +22,18 @@ def steps(s):
         ours, theirs = _medians(s, "step", a)
         what = f"{objective}, {n_draws} draws, batch {batch}"
         rows.append(row(what, ours, theirs, theirs / ours, target, unit="s"))
+    return rows
+
+
+def convolutions(s):
+    """A step of two convolutions of 4 x 4 with 16 and 32 maps, 200 units, 50 latent variables, and
+    the same back.
+    """
+    rows = []
+    for batch in (20, 100):
+        a = {"batch": batch, "steps": 40 if s.quick else 200, "decoder": "conv"}
+        ours, theirs = _medians(s, "step", a)
+        rows.append(row(f"batch {batch}", ours, theirs, theirs / ours, 1.5, unit="s"))
     return rows
 
 
@@ -56,7 +71,7 @@ def decoders(s):
     images, and CPU seconds of these.
     """
     rows = []
-    for name in ("dense", "pixelcnn", "draw", "draw, windows"):
+    for name in DECODERS:
         a = {"name": name, "n": 200, "passes": 1} if s.quick else {"name": name}
         run = s.ours("decoder", **a)
         s.details[f"decoder {name}"] = run
@@ -66,7 +81,10 @@ def decoders(s):
     return rows
 
 
-PARTS = {"steps": steps, "transform": transform, "quality": quality, "decoders": decoders}
+PARTS = {
+    "steps": steps, "convolutions": convolutions, "transform": transform, "quality": quality,
+    "decoders": decoders,
+}  # fmt: skip
 
 
 def run(only=None, quick=False, repeats=None, corpora=None):

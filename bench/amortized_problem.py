@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-D, HIDDEN, LATENT = 784, (200, 200), 50
+D, HIDDEN, LATENT, MAPS = 784, (200, 200), 50, (16, 32)
 
 
 def images(n, part="train"):

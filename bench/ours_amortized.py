@@ -4,9 +4,14 @@ import time
 
 import evaluation as ev
 import numpy as np
-from amortized_problem import HIDDEN, LATENT, images, on_one_core
+from amortized_problem import HIDDEN, LATENT, MAPS, images, on_one_core
 
 import fastvi
+
+CONVOLUTIONS = {
+    "decoder": "conv", "image_shape": (28, 28), "hidden_layer_sizes": HIDDEN[:1],
+    "options": {"n_maps": MAPS, "kernel_size": 4, "stride": 2},
+}  # fmt: skip
 
 
 def autoencoder(batch, n_draws=1, objective="elbo", **options):
@@ -16,10 +21,12 @@ def autoencoder(batch, n_draws=1, objective="elbo", **options):
     )  # fmt: skip
 
 
-def step(batch, n_draws=1, objective="elbo", steps=300):
+def step(batch, n_draws=1, objective="elbo", steps=300, decoder="dense"):
     """CPU seconds of a step, the median after the first ten, and the bound in the last hundred."""
     X, times = images(batch * steps), []
     model = autoencoder(batch, n_draws, objective, max_iter=1)
+    if decoder == "conv":
+        model.set_params(**CONVOLUTIONS)
     model.fit(X, callback=lambda state: times.append(time.process_time()))
     bounds = model.history_["local_elbo"] / len(X)
     return {"seconds": float(np.median(np.diff(times)[10:])), "bound": float(bounds[-100:].mean())}
@@ -49,6 +56,8 @@ def quality(seed=0, passes=20):
 
 DECODERS = {  # of 20 latent variables each, and passes over 5000 images
     "dense": ({"n_components": 20, "hidden_layer_sizes": HIDDEN}, 40),
+    "dense, elu": ({"n_components": 20, "hidden_layer_sizes": HIDDEN, "activation": "elu"}, 40),
+    "conv, elu": ({"n_components": 20, **CONVOLUTIONS, "activation": "elu"}, 10),
     "pixelcnn": ({"n_components": 20, "hidden_layer_sizes": HIDDEN, "activation": "relu"}, 6),
     "draw": ({"n_components": 2, "options": {"n_units": 128}}, 12),
     "draw, windows": (
@@ -63,8 +72,8 @@ def decoder(name, n=5000, passes=None, batch=100):
     """
     options, most = DECODERS[name]
     model = fastvi.VariationalAutoencoder(
-        decoder=name.split(",")[0], image_shape=(28, 28), likelihood="bernoulli", random_state=0,
-        max_iter=1, batch_size=batch, **options,
+        **{"decoder": name.split(",")[0], "image_shape": (28, 28), **options},
+        likelihood="bernoulli", random_state=0, max_iter=1, batch_size=batch,
     )  # fmt: skip
     times = []
     model.fit(images(2 * batch))

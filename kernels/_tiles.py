@@ -1,9 +1,9 @@
 """Sums of convolutions in registers, written with LLVM's vector types.
 
-A tile of outputs, six pixels of 8 or 16 maps, stays in registers while all taps and channels are
-added up; so does a tile of gradients while all pixels are. Products of matrices would need copies
-of patches, and are slow at so few maps. Arrays are flat float32; each function is plain Python,
-used if nothing is compiled or bounds are checked, with an overload of instructions.
+A tile of outputs, six or four pixels of 8 or 16 maps, stays in registers while all taps and
+channels are added up; so does a tile of gradients while all pixels are. Products of matrices would
+need copies of patches, and are slow at so few maps. Arrays are flat float32; each function is plain
+Python, used if nothing is compiled or bounds are checked, with an overload of instructions.
 """
 
 from llvmlite import ir
@@ -13,7 +13,7 @@ from numba.extending import intrinsic, overload
 
 from ._vectors import I64, Vectors, number
 
-N_PIXELS, N_ROWS = 6, 4  # of tiles
+N_ROWS = 4  # of tiles of gradients
 LANES = 8
 
 
@@ -175,8 +175,8 @@ def _pixels(n_rows, n_lanes):
 # Out, from place `to` on: for pixels p, `step` numbers apart in x, and maps m of a block, the sum
 # over taps t, offsets in x, and channels c of x[at + p step + taps[t] + c] times the weight (t, c,
 # m), of n_maps each, the first at `first`.
-six_by_16, six_by_8, one_by_16, one_by_8 = (
-    _taps(n, lanes) for n in (N_PIXELS, 1) for lanes in (2 * LANES, LANES)
+six_by_16, six_by_8, four_by_16, four_by_8, one_by_16, one_by_8 = (
+    _taps(n, lanes) for n in (6, 4, 1) for lanes in (2 * LANES, LANES)
 )
 # Add to out (rows, n_maps) from place `to` on: for rows r of a block and maps m, the sum over lines
 # i and n pixels p of each of x[at + i x_line + p step + r] y[first + i y_line + p n_maps + m].

@@ -6,8 +6,9 @@ relative to its own, and over channels go to M maps, a multiple of 8, with weigh
 
 from ._jit import kernel
 from ._tiles import (
-    N_PIXELS,
     N_ROWS,
+    four_by_8,
+    four_by_16,
     one_by_8,
     one_by_16,
     row_by_8,
@@ -49,17 +50,35 @@ def six_pixels(x, at, step, taps, n_channels, w, n_maps, out, to):
 
 
 @kernel
+def four_pixels(x, at, step, taps, n_channels, w, n_maps, out, to):
+    """The same of four pixels."""
+    m = 0
+    while m + 16 <= n_maps:
+        four_by_16(x, at, step, taps, n_channels, w, m, n_maps, out, to + m)
+        m += 16
+    if m < n_maps:
+        four_by_8(x, at, step, taps, n_channels, w, m, n_maps, out, to + m)
+
+
+@kernel
 def convolve_row(x, at, step, taps, n_channels, w, n_maps, width, out, to):
     """Out (width, M) from `to` on: sums over taps and channels of pixels that are `step` numbers
-    apart in x. The last six may overlap others.
+    apart in x. The last ones may be summed twice, so that tiles are full.
     """
-    if width < N_PIXELS:
-        for q in range(width):
+    q = 0
+    while q < width:
+        left = width - q
+        if left > 8 or (left > 4 and left < 7 and width >= 6):
+            q = min(q, width - 6)
+            six_pixels(x, at + q * step, step, taps, n_channels, w, n_maps, out, to + q * n_maps)
+            q += 6
+        elif width >= 4:
+            q = min(q, width - 4)
+            four_pixels(x, at + q * step, step, taps, n_channels, w, n_maps, out, to + q * n_maps)
+            q += 4
+        else:
             one_pixel(x, at + q * step, taps, n_channels, w, n_maps, out, to + q * n_maps)
-        return
-    for i in range((width + N_PIXELS - 1) // N_PIXELS):
-        q = min(i * N_PIXELS, width - N_PIXELS)
-        six_pixels(x, at + q * step, step, taps, n_channels, w, n_maps, out, to + q * n_maps)
+            q += 1
 
 
 @kernel

@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import expit
+from tolerances import rounding
 
 import fastvi
 from fastvi import VariationalAutoencoder
+from fastvi.models.autoencoder.options import model_of
+from fastvi.models.autoencoder.rows import frame_of, rows_of
 
 pytestmark = [pytest.mark.jit, pytest.mark.thorough]
 
@@ -65,6 +69,22 @@ def test_other_likelihoods_and_channels(likelihood: str) -> None:
     if likelihood == "categorical":
         assert set(np.unique(rows)) <= {0.0, 1.0, 2.0}
     assert model.inverse_transform(model.transform(X)).shape == X.shape
+
+
+@pytest.mark.parametrize("activation", ["softplus", "relu"])
+def test_a_start_shows_the_mean_image_and_encodes_around_zero(activation: str) -> None:
+    """Maps that are all positive must not add up to an offset."""
+    X = squares(100, 0)
+    frame = frame_of("bernoulli", X)
+    model = model_of(VariationalAutoencoder(3, **SMALL, activation=activation).get_params(), frame)
+    rows = rows_of(frame, X)
+    params = model.start(rows, np.random.default_rng(0))
+    z = np.zeros((1, 3), np.float32)
+    logits = model.decode(params, z, model.decoder_work(1))[0]
+    slack = rounding(np.float32, 9 * 10 * 8, 10.0)
+    np.testing.assert_allclose(expit(logits), X.mean(axis=0).clip(1e-3, 1 - 1e-3), atol=slack)
+    found = model.encode(params, rows, 0, 100, model.encoder_work(100))
+    np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=slack)
 
 
 def test_files_starts_streams_and_threads(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ NOISES = {
     "per_feature": kernels.EACH_SD,
     "network": kernels.NETWORK_SD,
 }
+START = 256  # rows that a start sees
 SMALLEST_CHANCE = 1e-3  # of entries that a new decoder believes in
 
 
@@ -152,7 +153,21 @@ class Autoencoder:
         params[first : first + size] = rng.standard_normal(size)
         means = self._means(rows)
         params[at : at + len(means)] = means
+        if self.front:
+            self._centre(params, rows, at)
         return params
+
+    def _centre(self, params: Single, rows: Rows, at: int) -> None:
+        """Move biases so that the encoder's outputs are 0 in the mean of some rows, and that those
+        for z = 0 are their biases, which begin at a place: maps share signs, which add up.
+        """
+        n = min(rows.n_rows, START)
+        found = Autoencoder.encode(self, params, rows, 0, n, Autoencoder.encoder_work(self, n))
+        bias = int(self.form.encoder.table[-1, BIAS])
+        params[bias : bias + self.n_encoded] -= found.mean(axis=0)
+        own = slice(at, at + self.n_outputs)
+        z = np.zeros((1, self.n_latent), np.float32)
+        params[own] += params[own] - self.decode(params, z, self.decoder_work(1))[0]
 
     def _means(self, rows: Rows) -> Array:
         """Return outputs at which the likelihood has the means of columns (E,)."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastvi.base import checks
 from fastvi.kernels import pyramids as kernels
+from fastvi.kernels.networks import SOFTPLUS
 from fastvi.models.autoencoder.choice import Option, count
 from fastvi.models.autoencoder.pixels import Single, image_shape
 from fastvi.models.autoencoder.rows import Frame
@@ -184,13 +185,17 @@ class Pyramid:
         return np.zeros(sizes.sum() + self._table[:, kernels.CHANNELS].max(), np.float32)
 
     def start(self, rng: np.random.Generator, params: Single) -> None:
-        """Set weights at random (Glorot and Bengio 2010)."""
+        """Set weights at random, by the numbers that go in (He et al. 2015, eq. 10), twice as large
+        for the softplus, whose slope at 0 is a half.
+        """
+        gain = 2.0 if self.plan[kernels.ACTIVATION] == SOFTPLUS else 1.0
         size, stride = self.plan[kernels.SIZE], self.plan[kernels.STRIDE]
         channels, places = self._table[:, kernels.CHANNELS], self._table[:, kernels.WEIGHTS]
         for below, here, at in zip(channels, channels[1:], places[1:]):
             n = size * size * below * here
-            seen = size * size * (below + here / stride**2)  # numbers that go in and come out
-            params[at : at + n] = rng.uniform(-1, 1, n) * np.sqrt(6.0 / seen)
+            seen = here / stride**2 if self.plan[kernels.IS_DECODER] else below
+            limit = gain * np.sqrt(6.0 / (size * size * seen))
+            params[at : at + n] = rng.uniform(-limit, limit, n)
 
 
 def _levels(shape: Sequence[int], channels: Sequence[int], size: int, stride: int) -> list[_Level]:
