@@ -13,7 +13,6 @@ def series(n, seed=0):
 
 
 SD, LENGTH, NOISE = 1.1, 10.0, 0.1  # of the function, its scale in time, variance of the noise
-PERIOD, QUALITY = 20.0, 3.0
 
 
 def timed(function, repeats=7):
