@@ -184,7 +184,7 @@ def _newton_step(
     precision, mean, n_topics, length, bound, doubled, eta, variance, theta, total, slope, matrix,
     square,
 ):  # fmt: skip
-    """In and out: eta and variance (K,), from theta = softmax(eta) and total (K,) of
+    """In and out: eta and variance (K,), from theta, the softmax of eta, and total (K,) of
     `responsibility_sums` there. The step's largest component before it is shortened or `doubled`.
     """
     width = eta.shape[0] // 8 * 8
