@@ -39,6 +39,7 @@ class Model(NamedTuple):
     plan: np.ndarray  # int64, of it
     front: int  # address of what is before the encoder, or 0
     front_plan: np.ndarray
+    explains: int  # address of the log likelihoods, see `autoencoder_likelihoods`
 
 
 class Objective(NamedTuple):
@@ -84,7 +85,7 @@ class Work(NamedTuple):
     tape: np.ndarray  # of what follows the decoder, as are the others below
     finals: np.ndarray  # (R E) its outputs, or (0,) if nothing follows
     scratch: np.ndarray
-    table: np.ndarray  # int64
+    table: np.ndarray  # (9,) int64, for calls by address
     features: np.ndarray  # (n I) of what is before the encoder, or (0,), as the others below
     told: np.ndarray  # (n I) their adjoints
     front_tape: np.ndarray
@@ -232,9 +233,8 @@ def decode_draws(blas, model, params, sparse, n, n_draws, work):
         follow(FORWARD, model, params, n, n_draws, start, params, work)
     set_noise(model, params, work.noise)
     log_likelihoods(
-        model.likelihood, model.n_levels, work.x[: n * (work.noise.size // 2)],
-        last_of(model, work, start, n_all), work.noise, model.noise == NETWORK_SD,
-        work.values[:n_all],
+        model.explains, model.n_levels, work.x[: n * (work.noise.size // 2)],
+        last_of(model, work, start, n_all), work.noise, work.values[:n_all], work.table,
     )  # fmt: skip
     return start
 

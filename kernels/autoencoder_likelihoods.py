@@ -8,10 +8,14 @@ over CHUNK numbers are in float32, and those of chunks in float64.
 import numpy as np
 
 from ._jit import kernel
+from ._pointers import array_at, call_target
 from .networks import ONE, ZERO
 from .special import exp, log
+from .targets import INTEGER, REAL, SUCCESS, address_of
 
 BERNOULLI, GAUSSIAN, POISSON, CATEGORICAL = range(4)
+N_LEVELS, N_ENTRIES, N_OUT, NOISE = range(4)  # of the table
+SINGLE = np.dtype(np.float32)
 CHUNK = 64  # exp(-|x|) + 1 is at most 2, so that products of 64 do not overflow
 HALF, TWO = np.float32(0.5), np.float32(2.0)
 HALF_LOG_2PI = np.float32(0.5 * np.log(2.0 * np.pi))
@@ -174,19 +178,63 @@ def categorical(x, logits, chances, n_levels, values):
 
 
 @kernel
-def log_likelihoods(kind, n_levels, x, out, noise, by_network, values):
-    """Out: values (R,), and slopes in place of the decoder's outputs; noise (2 E) holds logs of
-    standard deviations and precisions if the noise is Gaussian and not by the network.
+def log_likelihoods(kind, n_levels, x, out, noise, values, table):
+    """Call the log likelihoods at the address `kind`, so that others are not compiled.
+
+    Out: values (R,), and slopes in place of the decoder's outputs; noise (2 E) holds logs of
+    standard deviations and precisions if the noise is Gaussian and not by the network. `table`
+    (9,) int64 is overwritten.
     """
-    width = noise.size // 2
-    scratch = noise[width:]
-    if kind == BERNOULLI:
-        bernoulli(x, out, scratch, values)
-    elif kind == POISSON:
-        poisson(x, out, scratch, values)
-    elif kind == CATEGORICAL:
-        categorical(x, out, scratch, n_levels, values)
-    elif by_network:
-        gaussian_by_network(x, out, scratch, values)
-    else:
-        gaussian(x, out, noise[:width], scratch, values)
+    table[N_LEVELS], table[N_ENTRIES], table[N_OUT] = n_levels, noise.size // 2, out.size
+    table[NOISE] = address_of(noise)
+    return call_target(
+        kind, values.size, x.size, address_of(x), address_of(table), address_of(values),
+        address_of(out),
+    )  # fmt: skip
+
+
+@kernel
+def _given(k, n, x, data, values, out):
+    """Arrays at the addresses that `log_likelihoods` hands over, and the number of levels."""
+    table = array_at(data, (9,), INTEGER)
+    width = table[N_ENTRIES]
+    noise = array_at(table[NOISE], (2 * width,), SINGLE)
+    return (
+        array_at(x, (n,), SINGLE), array_at(out, (table[N_OUT],), SINGLE), noise[:width],
+        noise[width:], array_at(values, (k,), REAL), table[N_LEVELS],
+    )  # fmt: skip
+
+
+def bernoulli_at(k, n, x, data, values, out):
+    """As `bernoulli`, of the signature `TARGET`, as are the others below."""
+    seen, logits, _, small, found, _ = _given(k, n, x, data, values, out)
+    bernoulli(seen, logits, small, found)
+    return SUCCESS
+
+
+def gaussian_at(k, n, x, data, values, out):
+    """As `gaussian`."""
+    seen, means, log_sd, precisions, found, _ = _given(k, n, x, data, values, out)
+    gaussian(seen, means, log_sd, precisions, found)
+    return SUCCESS
+
+
+def gaussian_by_network_at(k, n, x, data, values, out):
+    """As `gaussian_by_network`."""
+    seen, both, _, precisions, found, _ = _given(k, n, x, data, values, out)
+    gaussian_by_network(seen, both, precisions, found)
+    return SUCCESS
+
+
+def poisson_at(k, n, x, data, values, out):
+    """As `poisson`."""
+    seen, log_rates, _, rates, found, _ = _given(k, n, x, data, values, out)
+    poisson(seen, log_rates, rates, found)
+    return SUCCESS
+
+
+def categorical_at(k, n, x, data, values, out):
+    """As `categorical`."""
+    seen, logits, _, chances, found, n_levels = _given(k, n, x, data, values, out)
+    categorical(seen, logits, chances, n_levels, found)
+    return SUCCESS

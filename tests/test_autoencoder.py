@@ -44,7 +44,7 @@ def evaluated(model: Autoencoder, params: Any, X: Any, objective: Any, eps: Any)
     work.eps[...] = eps.ravel()
     grads = np.empty_like(params)
     bound, _, _ = steps.step(
-        sgemm(), model.form, objective, params, rows.data, np.arange(len(X)), np.uint64(0),
+        sgemm(), model.form_of(rows), objective, params, rows.data, np.arange(len(X)), np.uint64(0),
         steps.STILL, np.empty(0, np.float32), work, grads,
     )  # fmt: skip
     return bound + rows.constants.mean(), grads

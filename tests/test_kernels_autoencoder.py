@@ -155,8 +155,8 @@ def test_the_last_step_of_the_kernel_is_adam(rng):
     before[...] = params
     adam = steps.Adam(0.9, 0.999, 0.01 / (1 - 0.9), 1 / (1 - 0.999), 1e-8)
     bound, _, failed = steps.step(
-        sgemm(), model.form, ELBO, params, rows.data, np.arange(N), np.uint64(5), adam, moments,
-        work, grads,
+        sgemm(), model.form_of(rows), ELBO, params, rows.data, np.arange(N), np.uint64(5), adam,
+        moments, work, grads,
     )  # fmt: skip
     assert failed == steps.FINE
     eps = work.eps.reshape(N, 2, J).copy()
@@ -175,7 +175,7 @@ def test_a_bound_that_is_not_finite_changes_nothing(rng):
     before = params.copy()
     adam = steps.Adam(0.9, 0.999, 0.1, 1.0, 1e-8)
     _, _, failed = steps.step(
-        sgemm(), model.form, ELBO._replace(n_draws=1), params, rows.data, np.arange(N),
+        sgemm(), model.form_of(rows), ELBO._replace(n_draws=1), params, rows.data, np.arange(N),
         np.uint64(5), adam, moments, work, grads,
     )  # fmt: skip
     assert model.layer_name(failed) == "layer 1 of 2 of the decoder"

@@ -101,6 +101,9 @@ def _features() -> None:
 
 
 def _autoencoder() -> None:
+    from fastvi.models.autoencoder.likelihoods import compile_all
+
+    compile_all()
     X = _counts()
     model = fastvi.VariationalAutoencoder(2, likelihood="poisson", max_iter=2, random_state=0)
     model.fit(X)

@@ -13,7 +13,7 @@ from fastvi.base.blas import sgemm
 from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels import autoencoder as kernels
 from fastvi.kernels import autoencoder_steps as steps
-from fastvi.kernels.autoencoder_likelihoods import BERNOULLI, CATEGORICAL, GAUSSIAN, POISSON
+from fastvi.kernels.autoencoder_likelihoods import BERNOULLI, GAUSSIAN
 from fastvi.kernels.networks import (
     BIAS,
     INPUTS,
@@ -27,22 +27,16 @@ from fastvi.kernels.networks import (
 from fastvi.kernels.pixel_calls import FORWARD, call
 from fastvi.models.autoencoder.choice import PLAIN, Choice
 from fastvi.models.autoencoder.heads import Head, buffers, scratch_of
+from fastvi.models.autoencoder.likelihoods import LIKELIHOODS, address_of
 from fastvi.models.autoencoder.pixels import Pixels
 from fastvi.models.autoencoder.priors import NO_ROWS, mixture_draws
 from fastvi.models.autoencoder.rows import COUNTS, Frame, Rows
 from fastvi.networks.layers import ACTIVATIONS, dense, initial, n_parameters
 
-__all__ = ["LIKELIHOODS", "NOISES", "Autoencoder", "Single", "last_outputs"]
+__all__ = ["NOISES", "Autoencoder", "Single", "last_outputs"]
 
 Single = NDArray[np.float32]
 
-LIKELIHOODS = {
-    "gaussian": GAUSSIAN,
-    "bernoulli": BERNOULLI,
-    "poisson": POISSON,
-    "multinomial": CATEGORICAL,
-    "categorical": CATEGORICAL,
-}
 NOISES = {
     "shared": kernels.ONE_SD,
     "per_feature": kernels.EACH_SD,
@@ -116,7 +110,7 @@ class Autoencoder:
         self.form = kernels.Model(
             encoder, decoder, likelihood, frame.n_levels, frame.likelihood in COUNTS, kind,
             noise_at, log_sd, n_parts, prior_at, 0, self.head.plan if self.head else nothing,
-            0, self.front.plan if self.front else nothing,
+            0, self.front.plan if self.front else nothing, 0,
         )  # fmt: skip
         table = encoder.table.copy()
         table[0, KIND] = SPARSE
@@ -134,6 +128,7 @@ class Autoencoder:
     def form_of(self, rows: Rows) -> kernels.Model:
         """Return the networks for rows of this kind."""
         form = self.sparse_form if rows.is_sparse else self.form
+        form = form._replace(explains=address_of(form))
         if self.front:
             form = form._replace(front=self.front.address)
         return form._replace(head=self.head.address) if self.head else form

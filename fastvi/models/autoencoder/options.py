@@ -10,7 +10,8 @@ import numpy as np
 from fastvi.base import checks
 from fastvi.kernels.autoencoder import ELBO, SAMPLED, WEIGHTED
 from fastvi.models.autoencoder.kinds import chosen
-from fastvi.models.autoencoder.model import LIKELIHOODS, NOISES, Autoencoder
+from fastvi.models.autoencoder.likelihoods import LIKELIHOODS
+from fastvi.models.autoencoder.model import NOISES, Autoencoder
 from fastvi.models.autoencoder.rows import Frame
 from fastvi.models.autoencoder.training import Goal
 from fastvi.networks.layers import ACTIVATIONS

@@ -63,7 +63,7 @@ class Recurrent(Autoencoder):
         painter.table[0, OUTPUTS] = width
         self.form = networks.Model(
             nothing, painter, BERNOULLI, 1, False, networks.FIXED, 0, 0.0, 0, self.n_params, 0,
-            np.empty(0, np.int64), 0, np.empty(0, np.int64),
+            np.empty(0, np.int64), 0, np.empty(0, np.int64), 0,
         )  # fmt: skip
 
     @staticmethod
