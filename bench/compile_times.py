@@ -24,6 +24,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core import event
+from numba.core.ccallback import CFunc
 
 import fastvi
 from fastvi.kernels import _shipped
@@ -263,10 +264,13 @@ class Recorder(event.Listener):
         self.open.append((time.process_time(), [], set()))
 
     def on_end(self, event: Any) -> None:
+        dispatcher = event.data["dispatcher"]
+        compiler = dispatcher._compiler.pipeline_class
+        self.end(named(dispatcher.py_func, event.data["args"], compiler))
+
+    def end(self, key: str) -> None:
         began, inner, callees = self.open.pop()
         seconds = time.process_time() - began
-        dispatcher = event.data["dispatcher"]
-        key = named(dispatcher.py_func, event.data["args"], dispatcher._compiler.pipeline_class)
         self.kernels.setdefault(key, (seconds - sum(inner), callees))
         self.found(key)
         if self.open:
@@ -296,6 +300,16 @@ def watch_cache(recorder: Recorder) -> None:
             recorder.found(named(cache._py_func, signature))
         return found
 
+    compiled = CFunc._compile_uncached  # which Numba has no event for
+
+    def timed(function: Any) -> Any:
+        recorder.on_start(None)
+        try:
+            return compiled(function)
+        finally:
+            recorder.end(named(function._pyfunc, function._sig))
+
+    CFunc._compile_uncached = timed
     KernelCache.load_overload = watched
     TargetCache.load_overload = lambda *_: None
 
