@@ -57,12 +57,12 @@ EXCEPTIONS = {  # calls that take longer, and what they took: they may only get 
     "svgd(method='plain')": 8.5,
     "svgd(method='matrix')": 8.3,
     "operator_vi": 10.4,
-    "VariationalAutoencoder().fit": 21.4,
+    "VariationalAutoencoder().fit": 11.2,
     "VariationalAutoencoder(decoder='conv').fit": 33.3,  # on a loaded machine
     "VariationalAutoencoder(decoder='pixelcnn').fit": 22.3,
     "VariationalAutoencoder(decoder='draw').fit": 26.2,
     "VariationalAutoencoder(family='iaf').fit": 23.7,  # on a loaded machine
-    "VariationalAutoencoder(family='maf').fit": 21.4,
+    "VariationalAutoencoder(family='maf').fit": 12.6,
     "VariationalAutoencoder(family='hamiltonian').fit": 19.9,
     "VariationalAutoencoder(family='implicit').fit": 22.9,
     "VariationalAutoencoder(prior='structured').fit": 28.1,  # on a loaded machine
