@@ -533,7 +533,7 @@ def test_topics(
     assert whole(f"topics_log_likelihoods_{suffix}", model, n, *given, theta, scores) == 0
     padded = np.zeros((n, len(topics.alpha)), dtype)
     padded[:, :k] = theta
-    np.testing.assert_allclose(scores, topics.log_likelihoods(padded, *given), rtol=1e-6)
+    np.testing.assert_allclose(scores, topics.log_likelihoods(padded, given), rtol=1e-6)
     assert whole(f"topics_bounds_{suffix}", model, n, *given, bounds) == 0
     np.testing.assert_allclose(bounds.sum(), fitted._model.documents_bound(given), rtol=1e-4)
     length = whole.ffi.new("int64_t *")

@@ -39,6 +39,13 @@ class Forecaster(SequenceEstimator):
         size = np.diag(params.covariance)
         return float(0.5 * n_sequences * np.sum(np.log(size) + LOG_2PI))
 
+    def _given(
+        self, X: RowsLike, lengths: ArrayLike | None, inputs: ArrayLike | None
+    ) -> tuple[Linear, SequenceRows]:
+        """Return the parameters and checked rows, or raise if the model is not fitted."""
+        check_is_fitted(self)
+        return self._parameters(), self._rows(X, lengths, inputs)
+
     def score_samples(
         self,
         X: RowsLike,
@@ -54,8 +61,7 @@ class Forecaster(SequenceEstimator):
         {lengths}
         {inputs}
         """
-        check_is_fitted(self)
-        params, rows = self._parameters(), self._rows(X, lengths, inputs)
+        params, rows = self._given(X, lengths, inputs)
         with single_threaded_blas():
             return passed(params, rows)[1]
 
@@ -74,8 +80,7 @@ class Forecaster(SequenceEstimator):
         {lengths}
         {inputs}
         """
-        check_is_fitted(self)
-        params, rows = self._parameters(), self._rows(X, lengths, inputs)
+        params, rows = self._given(X, lengths, inputs)
         with single_threaded_blas():
             total = float(passed(params, rows)[1].sum())
         return total + self._constant(params, int(rows.begins.sum()))
@@ -95,8 +100,7 @@ class Forecaster(SequenceEstimator):
         {lengths}
         {inputs}
         """
-        check_is_fitted(self)
-        params, rows = self._parameters(), self._rows(X, lengths, inputs)
+        params, rows = self._given(X, lengths, inputs)
         with single_threaded_blas():
             found, _ = filtered(params, rows)
             return States(found.means, found.covariances())
@@ -116,8 +120,7 @@ class Forecaster(SequenceEstimator):
         {lengths}
         {inputs}
         """
-        check_is_fitted(self)
-        params, rows = self._parameters(), self._rows(X, lengths, inputs)
+        params, rows = self._given(X, lengths, inputs)
         with single_threaded_blas():
             found, _ = smoothed(params, rows)
             return States(found.means, found.covariances())
@@ -137,8 +140,7 @@ class Forecaster(SequenceEstimator):
         {lengths}
         {inputs}
         """
-        check_is_fitted(self)
-        params, rows = self._parameters(), self._rows(X, lengths, inputs)
+        params, rows = self._given(X, lengths, inputs)
         with single_threaded_blas():
             return smoothed(params, rows)[0].means
 
@@ -157,8 +159,7 @@ class Forecaster(SequenceEstimator):
         {lengths}
         {inputs}
         """
-        check_is_fitted(self)
-        params, rows = self._parameters(), self._rows(X, lengths, inputs)
+        params, rows = self._given(X, lengths, inputs)
         with single_threaded_blas():
             means = smoothed(params, rows)[0].means
             return np.asarray(means @ params.loadings.T + rows.constant @ params.offsets.T)

@@ -13,9 +13,9 @@ from fastvi.base import parallel
 from fastvi.base.bags import Bags
 from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels import correlated as kernels
-from fastvi.kernels import lda
-from fastvi.models.counts import Parts, chunks_of
+from fastvi.models.counts import Parts
 from fastvi.models.topics.correlated_model import CorrelatedParameters, chunks, square
+from fastvi.models.topics.inference import log_likelihoods
 
 __all__ = ["CorrelatedTopics", "Inferred", "single"]
 
@@ -112,17 +112,7 @@ class CorrelatedTopics:
 
     def log_likelihoods(self, theta: AnyArray, parts: Parts, n_threads: int = 1) -> Array:
         """Log probability (D,) of documents' words under proportions theta, in nats."""
-        indptr, indices, counts = parts
-        out = np.empty(len(indptr) - 1)
-        bounds = chunks_of(indptr, self.n_topics, passes=10)
-
-        def task(i: int) -> None:
-            lda.score_documents(
-                indptr, indices, counts, self.weights, theta, bounds[i], bounds[i + 1], out
-            )
-
-        parallel.run(task, len(bounds) - 1, n_threads)
-        return out
+        return log_likelihoods(self.weights, theta, parts, self.n_topics, n_threads)
 
     def completion(
         self, observed: Parts, scored: Parts, design: Array, n_threads: int = 1

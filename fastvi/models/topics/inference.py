@@ -13,7 +13,7 @@ from fastvi.base.typing import AnyArray, Array
 from fastvi.kernels import lda as kernels
 from fastvi.models.counts import Parts, chunks_of
 
-__all__ = ["Topics", "word_weights"]
+__all__ = ["Topics", "log_likelihoods", "word_weights"]
 
 
 def word_weights(
@@ -36,6 +36,26 @@ def word_weights(
 
     parallel.run(task, len(bounds) - 1, n_threads)
     return values, shift
+
+
+def log_likelihoods(
+    weights: AnyArray, theta: AnyArray, parts: Parts, n_topics: int, n_threads: int
+) -> Array:
+    """Log probability (D,) of documents' words, in nats, under proportions theta (D, K).
+
+    weights (V, K) are the words' probabilities in each topic.
+    """
+    indptr, indices, counts = parts
+    out = np.empty(len(indptr) - 1)
+    bounds = chunks_of(indptr, n_topics, passes=10)
+
+    def task(i: int) -> None:
+        kernels.score_documents(
+            indptr, indices, counts, weights, theta, bounds[i], bounds[i + 1], out
+        )
+
+    parallel.run(task, len(bounds) - 1, n_threads)
+    return out
 
 
 def _copy(table: AnyArray) -> AnyArray:
@@ -141,25 +161,9 @@ class Topics(NamedTuple):
         parallel.run(task, len(chunks) - 1, n_threads)
         return out
 
-    def log_likelihoods(
-        self,
-        theta: AnyArray,
-        indptr: NDArray[np.int64],
-        indices: NDArray[np.int32],
-        counts: AnyArray,
-        n_threads: int = 1,
-    ) -> Array:
+    def log_likelihoods(self, theta: AnyArray, parts: Parts, n_threads: int = 1) -> Array:
         """Log probability (D,) of documents' words under proportions theta (D, K), in nats."""
-        out = np.empty(len(indptr) - 1)
-        chunks = chunks_of(indptr, self.n_topics, passes=10)
-
-        def task(i: int) -> None:
-            kernels.score_documents(
-                indptr, indices, counts, self.means, theta, chunks[i], chunks[i + 1], out
-            )
-
-        parallel.run(task, len(chunks) - 1, n_threads)
-        return out
+        return log_likelihoods(self.means, theta, parts, self.n_topics, n_threads)
 
     def completion(self, observed: Parts, scored: Parts, n_threads: int = 1) -> float:
         """Held-out log-likelihood by document completion, in nats per word.
@@ -170,5 +174,5 @@ class Topics(NamedTuple):
         """
         theta = self.infer(*observed, n_threads=n_threads)
         theta /= theta.sum(axis=1, keepdims=True)
-        total = self.log_likelihoods(theta, *scored, n_threads=n_threads).sum()
+        total = self.log_likelihoods(theta, scored, n_threads).sum()
         return float(total / scored[2].sum(dtype=np.float64))
