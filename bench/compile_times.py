@@ -33,29 +33,29 @@ from fastvi.kernels._linkage import KernelCompiler
 
 PAGE = Path(__file__).parents[1] / "docs" / "compile-times.md"
 LIMIT = 8.0  # seconds that a call may take
-EXCEPTIONS = {  # calls that take longer, and what they took: they may only get faster
-    "VariationalAutoencoder().fit": 11.3,
-    "VariationalAutoencoder(family='iaf').fit": 13.7,
-    "VariationalAutoencoder(family='maf').fit": 12.4,
-    "VariationalAutoencoder(family='hamiltonian').fit": 9.0,
-    "VariationalAutoencoder(family='implicit').fit": 12.8,
-    "VariationalAutoencoder(prior='structured').fit": 13.3,
-    "VariationalAutoencoder(decoder='conv').fit": 15.8,
-    "VariationalAutoencoder(decoder='pixelcnn').fit": 14.4,
-    "VariationalAutoencoder(decoder='draw').fit": 14.8,
-    "CorrelatedTopicModel().fit": 12.0,
-    "TopicClassifier().fit": 10.9,
-    "TopicRegressor().fit": 10.1,
-    "DynamicTopicModel().fit": 13.6,
-    "NeuralTopicModel().fit": 12.9,
-    "NeuralTopicModel(form='product').fit": 11.4,
-    "fit(family='mixture')": 8.5,
-    "fit(family='copula')": 9.7,
-    "fit(family='realnvp')": 9.8,
-    "fit(family='hamiltonian')": 11.1,
-    "fit(family='hierarchical')": 17.9,
+EXCEPTIONS = {  # calls that take longer, and the most they took: they may only get faster
+    "VariationalAutoencoder().fit": 13.0,
+    "VariationalAutoencoder(family='iaf').fit": 16.7,
+    "VariationalAutoencoder(family='maf').fit": 15.5,
+    "VariationalAutoencoder(family='hamiltonian').fit": 11.3,
+    "VariationalAutoencoder(family='implicit').fit": 16.3,
+    "VariationalAutoencoder(prior='structured').fit": 18.1,
+    "VariationalAutoencoder(decoder='conv').fit": 19.2,
+    "VariationalAutoencoder(decoder='pixelcnn').fit": 16.8,
+    "VariationalAutoencoder(decoder='draw').fit": 18.6,
+    "CorrelatedTopicModel().fit": 13.7,
+    "TopicClassifier().fit": 12.5,
+    "TopicRegressor().fit": 11.6,
+    "DynamicTopicModel().fit": 16.1,
+    "NeuralTopicModel().fit": 15.2,
+    "NeuralTopicModel(form='product').fit": 13.5,
+    "fit(family='mixture')": 10.3,
+    "fit(family='copula')": 11.9,
+    "fit(family='realnvp')": 13.4,
+    "fit(family='hamiltonian')": 14.0,
+    "fit(family='hierarchical')": 21.7,
 }
-NOISE = 1.5  # of measurements beside other programs
+NOISE = 1.25  # of measurements beside other programs
 YARDSTICK = "(yardstick: np.sort and a slice assignment)"  # how fast this machine compiles
 
 RNG = np.random.default_rng(0)

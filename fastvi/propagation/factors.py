@@ -88,8 +88,7 @@ class FamilyProblem:
         self.prior = family.natural
 
     def read(self, sites: Array, marginal: Array | None = None) -> Reading | None:
-        """What these sites amount to; None if they leave no proper posterior, or the
-        marginal is none.
+        """What these sites amount to; None if the posterior or `marginal` is improper.
 
         Cavities are those of `marginal` (P,), by default the posterior, without a site each.
         """

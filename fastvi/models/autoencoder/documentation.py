@@ -66,12 +66,11 @@ options : dict, optional
     of standard deviations above ``least_sd`` (0.1), ``sampler_units`` and ``critic_units`` ((64,
     64)), ``critic_steps`` (2) of the classifier before each of the others, and ``critic_rate`` (4),
     of which its rate is a multiple. Of ``decoder="conv"``: ``n_maps`` (16, 32) of the convolutions,
-    multiples of 8, ``kernel_size`` (4), the height and width in pixels that a map sees of the one
-    below, and ``stride`` (2), by which it has fewer pixels; sizes need not be divisible by it. Of
-    ``decoder="pixelcnn"``: ``n_maps`` (16), a multiple of 8,
-    and ``kernel_sizes`` (5, 5, 5, 5), an odd number of pixels for each convolution. Such a decoder
-    sees as far as their halves together: with (1,) no pixel, with (3,) those beside it. What it
-    sees is left out of the latent variables.
+    multiples of 8; ``kernel_size`` (4), the height and width of their kernels in pixels; and
+    ``stride`` (2), which need not divide the size of an image. Of ``decoder="pixelcnn"``:
+    ``n_maps`` (16), a multiple of 8, and ``kernel_sizes`` (5, 5, 5, 5), an odd number of pixels for
+    each convolution. Such a decoder sees as far as their halves together: with (1,) no pixel, with
+    (3,) those beside it. What it sees is left out of the latent variables.
     Of ``decoder="draw"``: ``n_steps`` (10), ``n_units`` (256) of each cell, and ``read_size`` and
     ``write_size`` (0), the height and width of the window that a step reads and paints; with 0 it
     is the whole image.

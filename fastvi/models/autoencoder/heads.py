@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastvi.kernels.autoencoder import Work
+from fastvi.kernels.autoencoder import Model, Work
 from fastvi.kernels.networks import INPUTS, Layers
 from fastvi.models.autoencoder.rows import Frame
 
@@ -80,7 +80,7 @@ class _Networks(Protocol):
     """What scratch depends on, see `model.Autoencoder`."""
 
     frame: Frame
-    form: Any
+    form: Model
     n_latent: int
     n_outputs: int
     head: Head | None

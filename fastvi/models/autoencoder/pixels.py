@@ -13,7 +13,7 @@ from fastvi.kernels import convolutions as kernels
 from fastvi.models.autoencoder.choice import Option
 from fastvi.models.autoencoder.rows import Frame
 
-__all__ = ["PIXELS", "Pixels", "image_shape"]
+__all__ = ["PIXELS", "Pixels", "image_shape", "refuse_other_rows"]
 
 Single = NDArray[np.float32]
 
@@ -26,6 +26,16 @@ def image_shape(given: Any, name: str) -> tuple[int, ...]:
             "of channels, such as (28, 28)"
         )
     return tuple(checks.integer(n, f"a number in {name}", 1) for n in (*given, 1)[:3])
+
+
+def refuse_other_rows(shape: Sequence[int], frame: Frame) -> None:
+    """Raise ValueError if rows are not images of this shape."""
+    size = int(np.prod(shape))
+    if size != frame.n_features:
+        raise ValueError(
+            f"image_shape has {size} numbers, and X {frame.n_features} columns; wanted the shape "
+            "of rows"
+        )
 
 
 def _n_maps(given: Any, name: str) -> int:
@@ -115,17 +125,13 @@ class Pixels:
         ValueError
             If rows are not images of this shape, or not drawn pixel by pixel.
         """
-        height, width, channels = options["image_shape"]
+        height, width, _ = options["image_shape"]
         if frame.likelihood == "multinomial":
             raise ValueError(
                 "decoder='pixelcnn' draws pixels one by one; likelihood='multinomial' draws a row "
                 "as a whole"
             )
-        if height * width * channels != frame.n_features:
-            raise ValueError(
-                f"image_shape has {height * width * channels} numbers, and X {frame.n_features} "
-                "columns; wanted the shape of rows"
-            )
+        refuse_other_rows(options["image_shape"], frame)
         return int(height * width * options["n_maps"])
 
     @classmethod

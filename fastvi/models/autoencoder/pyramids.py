@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastvi.base import checks
 from fastvi.kernels import pyramids as kernels
 from fastvi.kernels.networks import SOFTPLUS
 from fastvi.models.autoencoder.choice import Option, count
-from fastvi.models.autoencoder.pixels import Single, image_shape
+from fastvi.models.autoencoder.pixels import Single, image_shape, refuse_other_rows
 from fastvi.models.autoencoder.rows import Frame
 
 __all__ = ["PYRAMID", "Pyramid"]
@@ -122,11 +123,7 @@ class Pyramid:
             If rows are not images of this shape, or the convolutions leave out pixels.
         """
         shape, size, stride = (options[name] for name in ("image_shape", "kernel_size", "stride"))
-        if int(np.prod(shape)) != frame.n_features:
-            raise ValueError(
-                f"image_shape has {int(np.prod(shape))} numbers, and X {frame.n_features} columns; "
-                "wanted the shape of rows"
-            )
+        refuse_other_rows(shape, frame)
         if size < stride:
             raise ValueError(
                 f"kernel_size is {size} and stride {stride}: pixels between would be left out; "
@@ -175,7 +172,7 @@ class Pyramid:
         return int(self.plan[kernels.SLOT])
 
     @property
-    def _table(self) -> Any:
+    def _table(self) -> NDArray[np.int64]:
         n = self.plan[kernels.N_LEVELS] * kernels.LEVEL
         return self.plan[kernels.HEADER : kernels.HEADER + n].reshape(-1, kernels.LEVEL)
 

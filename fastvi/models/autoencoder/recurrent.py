@@ -16,7 +16,7 @@ from fastvi.kernels.autoencoder_likelihoods import BERNOULLI
 from fastvi.kernels.networks import OUTPUTS, Layers
 from fastvi.models.autoencoder.choice import Choice, Option, count
 from fastvi.models.autoencoder.model import Autoencoder, Single
-from fastvi.models.autoencoder.pixels import image_shape
+from fastvi.models.autoencoder.pixels import image_shape, refuse_other_rows
 from fastvi.models.autoencoder.rows import Frame, Rows
 
 __all__ = ["RECURRENT", "Recurrent"]
@@ -80,11 +80,8 @@ class Recurrent(Autoencoder):
             raise ValueError("kl='aggressive' needs networks of one step; decoder='draw' has more")
         shape = options["image_shape"]
         sizes = {name: options[name] for name in ("read_size", "write_size") if options[name]}
-        if shape is not None and int(np.prod(shape)) != frame.n_features:
-            raise ValueError(
-                f"image_shape has {int(np.prod(shape))} numbers, and X {frame.n_features} columns; "
-                "wanted the shape of rows"
-            )
+        if shape is not None:
+            refuse_other_rows(shape, frame)
         for name, size in sizes.items():
             if shape is None or shape[2] != 1:
                 raise ValueError(

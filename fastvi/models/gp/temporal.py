@@ -116,9 +116,9 @@ class Temporal(Predicting, Searching):
         self._settle(self._model.series.times, found.sites, self._likelihood())
 
     def _settle(self, times: Array, sites: TimeSites, likelihood: Likelihood) -> None:
-        posterior = TemporalPosterior(self._covariance.at(self._theta), times, sites)
+        self._posterior = TemporalPosterior(self._covariance.at(self._theta), times, sites)
         values = Values(self._covariance.covariance.noise(self._theta), likelihood.own)
-        self._predictive = Predictive([posterior], likelihood, values, *self._y_units)
+        self._predictive = Predictive([self._posterior], likelihood, values, *self._y_units)
 
     def _bound_at(self) -> BoundAt | None:
         model = getattr(self, "_model", None)
@@ -173,20 +173,16 @@ class Temporal(Predicting, Searching):
 
     def _draws(self, X: RowsLike, n_samples: int, rng: Any) -> Iterator[Array]:
         times = self._rows_to_predict(X)
-        for posterior in self._predictive.posteriors:
-            assert isinstance(posterior, TemporalPosterior)
-            yield posterior.draws(times, rng.standard_normal((len(times), n_samples)))
+        yield self._posterior.draws(times, rng.standard_normal((len(times), n_samples)))
 
     # Files
 
     def _saved(self) -> dict[str, object]:
-        posterior = self._predictive.posteriors[0]
-        assert isinstance(posterior, TemporalPosterior)
         return {
             "kernel": json.dumps(files.encoded(self.kernel_)),
             "theta": self._theta,
-            "times": posterior.times,
-            "sites": posterior.sites,
+            "times": self._posterior.times,
+            "sites": self._posterior.sites,
             "y_units": np.array(self._y_units, np.float64),
         }
 
